@@ -1,0 +1,48 @@
+# raw files -> shards -> training -> prediction -> evaluation -> report
+
+configfile: "config.yaml"
+
+
+# Only `--software-deployment-method apptainer` looks at it; without, jobs run in the environment that runs Snakemake.
+container: "docker://segmentation-pipeline:0.1.0"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/shards.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/predict.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        all_shards,
+        all_models,
+        all_predictions,
+        all_metrics,
+        str(paths.leaderboard()),
+
+
+rule shards:
+    input:
+        all_shards,
+
+
+rule models:
+    input:
+        all_models,
+
+
+rule predictions:
+    input:
+        all_predictions,
+
+
+rule metrics:
+    input:
+        all_metrics,
+
+
+include: "workflow/rules/targets.smk"

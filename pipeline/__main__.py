@@ -1,0 +1,8 @@
+"""Run the command line: ``python -m pipeline VERB``."""
+
+import sys
+
+from pipeline.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""Counts from which every score follows: one joint histogram for each picture and region."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVELS = 256
+"""Grey levels of a stored probability: level 0 is probability 0, level 255 is probability 1."""
+
+Histogram = NDArray[np.int64]
+
+
+class Confusion(NamedTuple):
+    """Pixel counts of one threshold, or arrays of them over several thresholds or pictures."""
+
+    tp: NDArray[np.int64]
+    fp: NDArray[np.int64]
+    fn: NDArray[np.int64]
+    tn: NDArray[np.int64]
+
+
+def to_levels(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Quantize probabilities in [0, 1] to grey levels by rounding; the error is at most 1/510."""
+    return np.rint(np.clip(probability, 0.0, 1.0) * (LEVELS - 1)).astype(np.uint8)
+
+
+def cut_level(threshold: float) -> int:
+    """Return the highest level that a threshold in [0, 1] calls background.
+
+    A pixel is foreground where ``level / 255 > threshold``, that is, where ``level > cut_level(threshold)``.
+    """
+    return int(np.floor(threshold * (LEVELS - 1) + 1e-9))
+
+
+def joint_histogram(
+    levels: NDArray[np.uint8], mask: NDArray[np.uint8], region: NDArray[np.bool_] | None = None
+) -> Histogram:
+    """Count pixels by mask value and probability level.
+
+    Parameters
+    ----------
+    levels : (H, W) array of uint8
+        Probability levels.
+    mask : (H, W) array of uint8, values {0, 1}
+    region : (H, W) array of bool, optional
+        Pixels that count; all of them without it.
+
+    Returns
+    -------
+    (2, 256) array of int64
+        ``[m, l]`` is the number of pixels of mask value m and level l.
+    """
+    if region is not None:
+        levels, mask = levels[region], mask[region]
+    joint = levels.astype(np.uint16).ravel() + np.left_shift(mask.astype(np.uint16).ravel(), 8)
+    return np.bincount(joint, minlength=2 * LEVELS).reshape(2, LEVELS).astype(np.int64)
+
+
+def confusion(histogram: Histogram, cut: int | None = None) -> Confusion:
+    """Return the confusion counts at one cut, or at all 256.
+
+    Parameters
+    ----------
+    histogram : (..., 2, 256) array
+    cut : int, optional
+        Levels above it are foreground. Without it, arrays (..., 256) over the cuts 0 to 255.
+    """
+    below = np.cumsum(histogram, axis=-1)  # pixels at or below each level
+    total = below[..., -1:]
+    if cut is not None:
+        below, total = below[..., cut], total[..., 0]
+        tn, fn = below[..., 0], below[..., 1]
+        negatives, positives = total[..., 0], total[..., 1]
+    else:
+        tn, fn = below[..., 0, :], below[..., 1, :]
+        negatives, positives = total[..., 0, :], total[..., 1, :]
+    return Confusion(tp=positives - fn, fp=negatives - tn, fn=fn, tn=tn)
+
+
+def absolute_error(histogram: Histogram) -> NDArray[np.float64]:
+    """Return the mean absolute error between probability and mask over a (..., 2, 256) histogram.
+
+    An empty region gives NaN.
+    """
+    levels = np.arange(LEVELS) / (LEVELS - 1)
+    distance = np.stack([levels, 1.0 - levels])
+    pixels = histogram.sum(axis=(-2, -1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((histogram * distance).sum(axis=(-2, -1)) / pixels)
+
+
+def dice(counts: Confusion, empty: float = 1.0) -> NDArray[np.float64]:
+    """Return Dice = 2 TP / (2 TP + FP + FN) (Dice, 1945); `empty` where mask and prediction both are."""
+    denominator = 2 * counts.tp + counts.fp + counts.fn
+    safe = np.where(denominator == 0, 1, denominator)
+    return np.where(denominator == 0, empty, 2 * counts.tp / safe)

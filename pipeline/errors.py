@@ -1,0 +1,92 @@
+"""One family of errors: each says the place, what was found, what was expected and how to mend it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing that is wrong, in the words of the person who has to mend it.
+
+    Parameters
+    ----------
+    where : str
+        A file, or the path of a key inside the configuration.
+    found, expected : str
+        What is there, and what should be.
+    remedy : str
+        What to do about it; a command where one exists.
+    """
+
+    where: str
+    found: str
+    expected: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.where}\n"
+            f"    found:    {self.found}\n"
+            f"    expected: {self.expected}\n"
+            f"    remedy:   {self.remedy}"
+        )
+
+
+class PipelineError(Exception):
+    """Everything that a person can mend; carries all offenders, not only the first.
+
+    Parameters
+    ----------
+    problems : Problem or iterable of Problem
+        At least one.
+    """
+
+    title = "The pipeline cannot go on"
+
+    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        count = len(self.problems)
+        heading = f"{self.title} ({count} problem{'s' if count != 1 else ''}):"
+        super().__init__("\n".join([heading, *(f"  {problem}" for problem in self.problems)]))
+
+
+class ConfigError(PipelineError):
+    """The configuration says something it must not."""
+
+    title = "The configuration is not valid"
+
+
+class RawDataError(PipelineError):
+    """Raw files are missing, unpaired, unreadable or hold values nobody declared."""
+
+    title = "The raw data cannot be used"
+
+
+class ShardError(PipelineError):
+    """A shard is missing, damaged or does not fit the others."""
+
+    title = "The shards cannot be used"
+
+
+class CheckpointError(PipelineError):
+    """A checkpoint is missing, damaged or was made by something else."""
+
+    title = "The checkpoint cannot be used"
+
+
+class TrainingError(PipelineError):
+    """Training cannot start or cannot go on."""
+
+    title = "Training stopped"
+
+
+class PredictionError(PipelineError):
+    """Predictions are missing or do not belong to the samples."""
+
+    title = "The predictions cannot be used"
+
+
+class OutputError(PipelineError):
+    """A file or folder cannot be written."""
+
+    title = "The output cannot be written"

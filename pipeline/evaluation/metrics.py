@@ -1,0 +1,73 @@
+"""The scores that are reported: pure functions of counts.
+
+All of them take confusion counts (numbers, or arrays over pictures) of foreground against background and give
+float64. A picture whose mask and prediction both are empty has no precision, recall, F1, Dice or IoU of its own;
+it gets the value `empty` (1, or NaN to leave it out of a mean).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.counts import Confusion, dice
+
+Scores = NDArray[np.float64]
+
+
+def _ratio(numerator: NDArray[Any], denominator: NDArray[Any], otherwise: NDArray[Any] | float) -> Scores:
+    """Divide where that is possible, and give `otherwise` where the denominator is 0."""
+    zero = np.asarray(denominator) == 0
+    return np.where(zero, otherwise, numerator / np.where(zero, 1, denominator))
+
+
+def _both_empty(counts: Confusion, empty: float) -> Scores:
+    """Give `empty` where mask and prediction are empty, 0 elsewhere: the value of 0 / 0."""
+    return np.where(counts.tp + counts.fp + counts.fn == 0, empty, 0.0)
+
+
+def precision(counts: Confusion, empty: float = 1.0) -> Scores:
+    """TP / (TP + FP); 0 where nothing was predicted although the mask is not empty."""
+    return _ratio(counts.tp, counts.tp + counts.fp, _both_empty(counts, empty))
+
+
+def recall(counts: Confusion, empty: float = 1.0) -> Scores:
+    """TP / (TP + FN), also called sensitivity; 0 where the mask is empty and the prediction is not."""
+    return _ratio(counts.tp, counts.tp + counts.fn, _both_empty(counts, empty))
+
+
+def f1(counts: Confusion, empty: float = 1.0) -> Scores:
+    """Harmonic mean of precision and recall (van Rijsbergen, 1979)."""
+    p, r = precision(counts, empty), recall(counts, empty)
+    return _ratio(2 * p * r, p + r, 0.0)
+
+
+def iou(counts: Confusion, empty: float = 1.0) -> Scores:
+    """Intersection over union, TP / (TP + FP + FN) (Jaccard, 1901)."""
+    return _ratio(counts.tp, counts.tp + counts.fp + counts.fn, empty)
+
+
+def specificity(counts: Confusion, empty: float = 1.0) -> Scores:
+    """TN / (TN + FP); 1 where there is no background that could be called wrongly."""
+    return _ratio(counts.tn, counts.tn + counts.fp, 1.0)
+
+
+def accuracy(counts: Confusion, empty: float = 1.0) -> Scores:
+    """(TP + TN) / all pixels; NaN where there is none."""
+    return _ratio(counts.tp + counts.tn, counts.tp + counts.fp + counts.fn + counts.tn, np.nan)
+
+
+METRICS: dict[str, Callable[[Confusion, float], Scores]] = {
+    "f1": f1,
+    "dice": dice,
+    "iou": iou,
+    "precision": precision,
+    "recall": recall,
+    "specificity": specificity,
+    "accuracy": accuracy,
+}
+"""Column name to function, in the order of the reports. F1 and Dice are one number for two-valued masks."""
+
+EMPTY_VALUES = {"one": 1.0, "skip": np.nan}
+"""Policy for pictures whose mask and prediction both are empty."""

@@ -1,0 +1,111 @@
+"""The threshold that makes a mask of a probability: chosen on validation samples, or fixed. Never on test."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.counts import LEVELS, Histogram, confusion, dice
+from pipeline.errors import PredictionError, Problem
+from pipeline.evaluation.histograms import split_histograms
+from pipeline.files import write_json
+from pipeline.progress import say
+from pipeline.raw.dataset import open_dataset, require_samples
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A threshold and where it comes from.
+
+    Parameters
+    ----------
+    value : float
+        In [0, 1]; a pixel is foreground where its probability is above.
+    source : {'validation', 'fixed'}
+    chosen_by : str
+        What was made large, in which region, over how many pictures; empty where fixed.
+    """
+
+    value: float
+    source: str
+    chosen_by: str = ""
+
+
+def best_threshold(histograms: Histogram) -> tuple[float, float]:
+    """Find the threshold with the highest F1 over all pixels together (micro average).
+
+    Parameters
+    ----------
+    histograms : (N, 2, 256) array of int64
+
+    Returns
+    -------
+    threshold, f1 : float
+        The threshold lies midway between two levels. Of equally good ones it is the middle one.
+    """
+    scores = dice(confusion(histograms.sum(axis=0)))[: LEVELS - 1]  # above level 255 there is nothing
+    winners = np.flatnonzero(scores == scores.max())
+    cut = int(winners[len(winners) // 2])
+    return (cut + 0.5) / (LEVELS - 1), float(scores[cut])
+
+
+def choose_threshold(
+    *,
+    experiment: str,
+    dataset: str,
+    output: Path,
+    predictions: Path | None,
+    fixed: float | None,
+    source: Mapping[str, Any] | None,
+) -> None:
+    """Write the threshold of an experiment.
+
+    Parameters
+    ----------
+    experiment, dataset : str
+    output : Path
+        JSON file; see `Threshold`.
+    predictions : Path, optional
+        Folder of the validation samples' probabilities; not needed for a fixed threshold.
+    fixed : float, optional
+        The threshold itself, where it is not to be chosen.
+    source : mapping, optional
+        Keyword arguments of `open_dataset`, for the validation masks.
+
+    Raises
+    ------
+    RawDataError, PredictionError, OutputError
+    """
+    if fixed is not None:
+        threshold = Threshold(fixed, "fixed")
+    else:
+        if predictions is None or source is None:
+            raise ValueError("a threshold from validation needs predictions and the source of the masks")
+        raw = open_dataset(dataset, **source)
+        samples = require_samples(raw, "validation")
+        compared = split_histograms(raw, samples, predictions, f"{experiment}: validation samples")
+        region = compared.main_region
+        value, score = best_threshold(compared.regions[region])
+        chosen_by = f"micro F1 {score:.4f}, region {region}, native size, {len(samples)} validation samples"
+        threshold = Threshold(round(value, 6), "validation", chosen_by)
+    write_json(output, asdict(threshold))
+    say(f"{experiment}: threshold {threshold.value:.4f} ({threshold.source}) {threshold.chosen_by}")
+
+
+def read_threshold(path: Path) -> Threshold:
+    """Read what `choose_threshold` wrote.
+
+    Raises
+    ------
+    PredictionError
+        If the file is missing or says something else.
+    """
+    try:
+        return Threshold(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise PredictionError(
+            Problem(str(path), str(error), "a threshold file of this pipeline", "delete it and run snakemake again")
+        ) from error

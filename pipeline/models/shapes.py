@@ -1,0 +1,39 @@
+"""What every network does with the size of its input."""
+
+import torch
+from torch import nn
+
+SMALLEST = 32
+"""Smallest height and width, in pixels."""
+
+
+def check_input(x: torch.Tensor, channels: int) -> None:
+    """Refuse an input that a network cannot take.
+
+    Raises
+    ------
+    ValueError
+        Naming the shape that came and the one that is needed.
+    """
+    if x.ndim != 4 or x.shape[1] != channels or min(x.shape[2:]) < SMALLEST:
+        raise ValueError(
+            f"the input has shape {tuple(x.shape)}; needed is (N, {channels}, H, W) with H and W from {SMALLEST} up"
+        )
+
+
+def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Pad a (N, C, H, W) tensor at bottom and right, by repeating its border, to multiples of `multiple`."""
+    height, width = x.shape[-2:]
+    bottom, right = -height % multiple, -width % multiple
+    return nn.functional.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
+
+
+def crop_to(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Cut (N, C, H, W) back to its upper left (height, width): the inverse of `pad_to_multiple`."""
+    return x[..., :height, :width]
+
+
+def centre_crop(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Cut the middle (height, width) out of (N, C, H, W); an odd rest is rounded to even, as torchvision does."""
+    top, left = round((x.shape[-2] - height) / 2), round((x.shape[-1] - width) / 2)
+    return x[..., top : top + height, left : left + width]

@@ -1,0 +1,40 @@
+"""Where results stand, relative to the folder that snakemake runs in: one place for the rules and the CLI."""
+
+from pathlib import Path
+
+RESULTS = Path("results")
+
+
+def shard(dataset: str, split: str, number: int) -> Path:
+    """Return the HDF5 file of one shard."""
+    return RESULTS / "shards" / dataset / f"{split}-{number}.h5"
+
+
+def splits(dataset: str) -> Path:
+    """Return the table of a data set's assignments."""
+    return RESULTS / "splits" / f"{dataset}.csv"
+
+
+def model(experiment: str) -> Path:
+    """Return the folder of an experiment's checkpoints and history."""
+    return RESULTS / "models" / experiment
+
+
+def prediction(experiment: str, split: str) -> Path:
+    """Return the folder of a split's pictures: probability, mask, overlay, panel."""
+    return RESULTS / "predictions" / experiment / split
+
+
+def threshold(experiment: str) -> Path:
+    """Return the file of an experiment's threshold."""
+    return RESULTS / "predictions" / experiment / "threshold.json"
+
+
+def metrics(experiment: str) -> Path:
+    """Return the folder of an experiment's scores."""
+    return RESULTS / "metrics" / experiment
+
+
+def leaderboard() -> Path:
+    """Return the table of all experiments."""
+    return RESULTS / "leaderboard.csv"

@@ -1,0 +1,70 @@
+"""Write and read the pictures that the pipeline itself makes: PNG, fast, never half-written."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import OutputError, PredictionError, Problem
+
+
+def write_png(path: Path, pixels: NDArray[Any]) -> None:
+    """Write (H, W) grey or (H, W, 3) RGB uint8 pixels as PNG.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".png", pixels)
+    if not done:
+        raise ValueError(f"cannot encode an array of shape {pixels.shape} and type {pixels.dtype}")
+    try:
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise OutputError(
+            Problem(str(path), error.strerror or str(error), "a place that can be written", "check disk and rights")
+        ) from error
+
+
+def read_levels(path: Path, height: int, width: int) -> NDArray[np.uint8]:
+    """Read a probability picture.
+
+    Parameters
+    ----------
+    path : Path
+        8-bit grey PNG.
+    height, width : int
+        The size that the raw picture has.
+
+    Returns
+    -------
+    (height, width) array of uint8
+
+    Raises
+    ------
+    PredictionError
+        If it is missing, damaged, of another type or of another size.
+    """
+    remedy = "delete the folder and run snakemake again"
+    try:
+        levels = np.asarray(imagecodecs.png_decode(path.read_bytes()))
+    except FileNotFoundError as error:
+        raise PredictionError(Problem(str(path), "no such file", "a prediction for every sample", remedy)) from error
+    except (OSError, imagecodecs.PngError) as error:
+        raise PredictionError(Problem(str(path), f"a damaged file ({error})", "8-bit grey PNG", remedy)) from error
+    if levels.dtype != np.uint8 or levels.shape != (height, width):
+        raise PredictionError(
+            Problem(
+                str(path),
+                f"{levels.dtype} pixels of shape {levels.shape}",
+                f"8-bit grey of shape {(height, width)}, as its mask has",
+                remedy,
+            )
+        )
+    return levels

@@ -1,0 +1,39 @@
+"""Which sample stands in which split and shard, as a table for people."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.files import write_table
+from pipeline.raw.dataset import open_dataset
+from pipeline.raw.splits import SPLITS
+
+
+def write_splits(*, dataset: str, output: Path, source: Mapping[str, Any]) -> None:
+    """Write one row for each sample: id, split, shard, image, mask.
+
+    Parameters
+    ----------
+    dataset : str
+    output : Path
+        CSV file.
+    source : mapping
+        Keyword arguments of `open_dataset`.
+    """
+    raw = open_dataset(dataset, **source)
+    rows = [
+        {
+            "id": sample.id,
+            "split": split,
+            "shard": shard,
+            "image": sample.image,
+            "mask": sample.mask or sample.codes_file or "",
+        }
+        for split in SPLITS
+        for shard, members in raw.shard_members(split).items()
+        for sample in members
+    ]
+    table = pd.DataFrame(rows, columns=["id", "split", "shard", "image", "mask"])
+    write_table(output, table.sort_values("id", kind="stable"))

@@ -1,0 +1,210 @@
+"""From raw files to one prepared sample: decoded once, resized, with the numbers that normalize it."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import Problem, RawDataError
+from pipeline.raw.dataset import RawDataset, same_size
+from pipeline.raw.decode import full_range, read_bytes, read_image
+from pipeline.raw.samples import Sample
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A sample at its working size.
+
+    Parameters
+    ----------
+    sample : Sample
+    pixels : (H, W, C) array of uint8, uint16 or float32
+        Resized, not yet normalized: ``image = pixels * scale + offset``.
+    scale, offset : (C,) array of float32
+    mask, fov : (H, W) array of uint8, optional
+    original_size : (int, int)
+        Height and width of the raw picture.
+    digest : str
+        SHA-256 over the bytes of the sample's own files.
+    """
+
+    sample: Sample
+    pixels: NDArray[Any]
+    scale: NDArray[np.float32]
+    offset: NDArray[np.float32]
+    mask: NDArray[np.uint8] | None
+    fov: NDArray[np.uint8] | None
+    original_size: tuple[int, int]
+    digest: str
+
+
+def resize_image(pixels: NDArray[Any], height: int, width: int, interpolation: str = "area") -> NDArray[Any]:
+    """Resize a picture.
+
+    Parameters
+    ----------
+    pixels : (H, W) or (H, W, C) array of uint8, uint16 or float32
+    height, width : int
+        New size in pixels.
+    interpolation : {'area', 'linear'}
+        ``'area'`` averages over the source pixels along an axis that shrinks (antialiasing) and interpolates
+        linearly along one that grows; ``'linear'`` interpolates everywhere, as OpenCV's default does.
+
+    Returns
+    -------
+    (height, width) or (height, width, C) array of the same type
+    """
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    shape = pixels.shape
+    if interpolation == "area" and height <= shape[0] and width <= shape[1]:
+        resized = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    elif interpolation == "area" and (height < shape[0] or width < shape[1]):
+        # one axis shrinks, the other grows: OpenCV would interpolate both linearly
+        shrunk = cv2.resize(pixels, (min(width, shape[1]), min(height, shape[0])), interpolation=cv2.INTER_AREA)
+        resized = cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR)
+    else:
+        resized = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized).reshape((height, width, *shape[2:]))
+
+
+def resize_mask(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Resize a (H, W) class mask to the nearest pixel (centres aligned), so that no new values appear."""
+    if mask.shape == (height, width):
+        return mask
+    return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
+
+
+def normalization(
+    pixels: NDArray[Any], normalize: Mapping[str, Any]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Find scale and offset of ``image = pixels * scale + offset``.
+
+    Parameters
+    ----------
+    pixels : (H, W, C) array of uint8, uint16 or float32
+    normalize : mapping
+        ``method`` is one of ``minmax`` (this picture's smallest value to 0, its largest to 1, over all channels
+        together; a blank picture gives zeros), ``unit`` (full range of the type to [0, 1]), ``symmetric`` (full
+        range to [-1, 1]), ``standard`` (``unit``, then ``(x - mean) / std`` for each channel, with the keys
+        ``mean`` and ``std``).
+
+    Returns
+    -------
+    scale, offset : (C,) array of float32
+
+    Raises
+    ------
+    ValueError
+        For float pictures with a method that needs the full range of the type, or a wrong number of means.
+    """
+    channels = pixels.shape[2]
+    method = normalize["method"]
+    if method == "minmax":
+        low, high = float(pixels.min()), float(pixels.max())
+        scale = np.full(channels, 0.0 if high == low else 1.0 / (high - low))
+        return scale.astype(np.float32), (-low * scale).astype(np.float32)
+    if pixels.dtype == np.float32:
+        raise ValueError(f"float pixels have no full range, which `normalize: {method}` needs")
+    white = float(full_range(pixels))
+    if method == "unit":
+        scale, offset = np.full(channels, 1.0 / white), np.zeros(channels)
+    elif method == "symmetric":
+        scale, offset = np.full(channels, 2.0 / white), np.full(channels, -1.0)
+    else:
+        mean, std = np.asarray(normalize["mean"], dtype=float), np.asarray(normalize["std"], dtype=float)
+        if mean.shape != (channels,) or std.shape != (channels,):
+            raise ValueError(f"{channels} channels, while `mean` has {mean.size} values and `std` has {std.size}")
+        scale, offset = 1.0 / (white * std), -mean / std
+    return scale.astype(np.float32), offset.astype(np.float32)
+
+
+def prepare(
+    dataset: RawDataset,
+    sample: Sample,
+    *,
+    size: tuple[int, int] | None,
+    channels: str,
+    interpolation: str,
+    normalize: Mapping[str, Any],
+    storage: str,
+) -> Prepared:
+    """Decode, check and resize one sample.
+
+    Parameters
+    ----------
+    dataset : RawDataset
+        Says what mask values mean.
+    sample : Sample
+    size : (int, int) or None
+        Height and width to resize to; None keeps the native size.
+    channels : {'rgb', 'grey'}
+    interpolation, normalize
+        See `resize_image` and `normalization`.
+    storage : {'float16', 'float32', 'uint8'}
+        ``'uint8'`` refuses pictures of other types, because it would not be exact.
+
+    Raises
+    ------
+    RawDataError
+        Listing everything that is wrong with this sample's files.
+    """
+    contents = {path: read_bytes(path) for path in _own_files(sample)}
+    pixels = read_image(sample.image, channels, contents[sample.image])
+    native = (int(pixels.shape[0]), int(pixels.shape[1]))
+    mask = fov = None
+    if sample.labelled:
+        mask = dataset.read_truth(sample, contents.get(sample.mask) if sample.mask else None)
+    if sample.fov is not None:
+        fov = dataset.read_fov(sample, contents[sample.fov])
+    problems = [
+        problem
+        for what, plane in ((sample.mask or sample.codes_file or sample.image, mask), (sample.fov or "", fov))
+        if (problem := same_size(sample, what, plane, native)) is not None
+    ]
+    if storage == "uint8" and pixels.dtype != np.uint8:
+        problems.append(
+            Problem(
+                str(sample.image),
+                f"{pixels.dtype} pixels",
+                "8-bit pixels, because `storage: uint8` keeps the raw values",
+                "set `storage: float16` (or float32)",
+            )
+        )
+    if problems:
+        raise RawDataError(problems)
+    height, width = size or native
+    resized = resize_image(pixels, height, width, interpolation)
+    try:
+        scale, offset = normalization(resized, normalize)
+    except ValueError as error:
+        raise RawDataError(
+            Problem(str(sample.image), str(error), "a normalization that fits the picture", "change `normalize`")
+        ) from error
+    return Prepared(
+        sample=sample,
+        pixels=resized,
+        scale=scale,
+        offset=offset,
+        mask=None if mask is None else resize_mask(mask, height, width),
+        fov=None if fov is None else resize_mask(fov, height, width),
+        original_size=native,
+        digest=_digest(sample, contents),
+    )
+
+
+def _own_files(sample: Sample) -> list[Any]:
+    return [path for path in (sample.image, sample.mask, sample.fov) if path is not None]
+
+
+def _digest(sample: Sample, contents: Mapping[Any, bytes]) -> str:
+    whole = hashlib.sha256()
+    for path in _own_files(sample):
+        whole.update(hashlib.sha256(contents[path]).digest())
+    if sample.mask_codes is not None:
+        whole.update(sample.mask_codes.encode())
+    return whole.hexdigest()

@@ -1,0 +1,198 @@
+"""Read shards: many files as one sequence of samples, opened lazily in each process."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import Problem, ShardError
+from pipeline.shards.write import SCHEMA_VERSION
+
+_REBUILD = "delete the file and run snakemake again: only this shard is rebuilt, then what depends on it"
+_SAME = ("dataset", "size", "channels", "normalization", "class_names", "mask_kind", "origin")
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """What all shards of a sequence have in common.
+
+    Parameters
+    ----------
+    dataset : str
+    origin : str
+        ``"raw files"`` or ``"drawn sample"``.
+    channels : int
+    size : (int, int)
+        Height and width.
+    class_names : tuple of str
+    mask_kind : {'index', 'soft'}
+    normalization : dict
+    """
+
+    dataset: str
+    origin: str
+    channels: int
+    size: tuple[int, int]
+    class_names: tuple[str, ...]
+    mask_kind: str
+    normalization: dict[str, Any]
+
+
+class ShardReader:
+    """Shards of one split as one sequence, in the order of the paths given.
+
+    Handles are opened on first use and are not carried into another process.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+
+    Raises
+    ------
+    ShardError
+        Listing every shard that is missing, damaged, of another schema, or different from the others.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = [Path(path) for path in paths]
+        self._files: dict[Path, h5py.File] = {}
+        problems: list[Problem] = []
+        described: dict[Path, dict[str, Any]] = {}
+        self._counts: list[int] = []
+        for path in self.paths:
+            try:
+                file = self._open(path)
+                described[path] = {key: _plain(file.attrs[key]) for key in (*_SAME, "schema_version")}
+                self._counts.append(len(file["images"]))
+            except FileNotFoundError:
+                problems.append(Problem(str(path), "no such file", "a shard", "run `snakemake shards`"))
+            except (OSError, KeyError) as error:
+                found = f"not a whole shard ({' '.join(str(error).split())[:120]})"
+                problems.append(Problem(str(path), found, "an HDF5 shard of this pipeline", _REBUILD))
+        problems += _disagreements(described)
+        if problems or not self.paths:
+            self.close()
+            raise ShardError(problems or Problem("shards", "none", "at least one file", "run `snakemake shards`"))
+        self._starts = np.concatenate([[0], np.cumsum(self._counts)])
+        first = self._open(self.paths[0])
+        self.info = ShardInfo(
+            dataset=str(first.attrs["dataset"]),
+            origin=str(first.attrs["origin"]),
+            channels=int(first["images"].shape[1]),
+            size=(int(first["images"].shape[2]), int(first["images"].shape[3])),
+            class_names=tuple(json.loads(first.attrs["class_names"])),
+            mask_kind=str(first.attrs["mask_kind"]),
+            normalization=json.loads(first.attrs["normalization"]),
+        )
+        self.has_masks = all("masks" in self._open(path) for path in self.paths)
+        self.has_fov = all("fov" in self._open(path) for path in self.paths)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_files": {}}
+
+    def close(self) -> None:
+        """Close every open file."""
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Read a whole column: ``scale`` (N, C), ``offset`` (N, C), ``original_size`` (N, 2), ``ids`` (N,) of str."""
+        parts = []
+        for path in self.paths:
+            with _checked(path):
+                part = self._open(path)[name]
+                parts.append(part.asstr()[:] if name == "ids" else part[:])
+        return np.concatenate(parts)
+
+    def plane(self, name: str, row: int) -> NDArray[Any]:
+        """Read one sample as stored.
+
+        Parameters
+        ----------
+        name : {'images', 'masks', 'fov'}
+        row : int
+            Position in the sequence.
+
+        Returns
+        -------
+        (C, H, W) or (1, H, W) array
+
+        Raises
+        ------
+        ShardError
+            If its checksum does not match.
+        """
+        shard = int(np.searchsorted(self._starts, row, side="right")) - 1
+        path = self.paths[shard]
+        with _checked(path):
+            return np.asarray(self._open(path)[name][row - self._starts[shard]])
+
+    def whole(self, name: str) -> NDArray[Any]:
+        """Read ``images``, ``masks`` or ``fov`` of all samples into one (N, C, H, W) array."""
+        shapes = [self._open(path)[name].shape for path in self.paths]
+        out = np.empty((len(self), *shapes[0][1:]), dtype=self._open(self.paths[0])[name].dtype)
+        for path, start, count in zip(self.paths, self._starts, self._counts, strict=False):
+            with _checked(path):
+                self._open(path)[name].read_direct(out, dest_sel=np.s_[start : start + count])
+        return out
+
+    def nbytes(self) -> int:
+        """Return what `whole` takes for everything a sample has, in bytes."""
+        total = 0
+        for path in self.paths:
+            file = self._open(path)
+            total += sum(file[name].nbytes for name in ("images", "masks", "fov") if name in file)
+        return total
+
+    def _open(self, path: Path) -> h5py.File:
+        if path not in self._files:
+            self._files[path] = h5py.File(path, "r")
+        return self._files[path]
+
+
+@contextmanager
+def _checked(path: Path) -> Iterator[None]:
+    """Turn a failed checksum or read inside the block into an error that names the shard."""
+    try:
+        yield
+    except (OSError, KeyError) as error:
+        found = f"damaged contents ({' '.join(str(error).split())[:120]})"
+        raise ShardError(Problem(str(path), found, "contents that match their checksum", _REBUILD)) from error
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever an attribute holds
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _disagreements(described: dict[Path, dict[str, Any]]) -> list[Problem]:
+    problems = [
+        Problem(str(path), f"schema version {said['schema_version']}", f"version {SCHEMA_VERSION}", _REBUILD)
+        for path, said in described.items()
+        if said["schema_version"] != SCHEMA_VERSION
+    ]
+    for key in _SAME:
+        values = {path: str(said[key]) for path, said in described.items()}
+        if len(set(values.values())) > 1:
+            reference = next(iter(values.values()))
+            problems += [
+                Problem(str(path), f"{key} {value}", f"{key} {reference}, as the first shard has it", _REBUILD)
+                for path, value in values.items()
+                if value != reference
+            ]
+    return problems

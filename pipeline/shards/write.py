@@ -1,0 +1,224 @@
+"""Write one HDF5 shard: streaming, checksummed, the same bytes in every run."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import PipelineError, Problem, RawDataError
+from pipeline.files import atomic_file
+from pipeline.progress import say, track
+from pipeline.raw.dataset import RawDataset, open_dataset
+from pipeline.raw.samples import Sample
+from pipeline.shards.prepare import Prepared, prepare
+
+SCHEMA_VERSION = 1
+BLOCK_BYTES = 8 * 2**20
+"""Samples are written in blocks of about this many bytes: a call into HDF5 costs as much as a small picture."""
+
+
+def build_shard(
+    *,
+    dataset: str,
+    split: str,
+    shard: int,
+    output: Path,
+    source: Mapping[str, Any],
+    size: Sequence[int] | str,
+    channels: str,
+    interpolation: str,
+    normalize: Mapping[str, Any],
+    storage: str,
+) -> None:
+    """Build one shard of a data set from its raw files.
+
+    Parameters
+    ----------
+    dataset : str
+        Name of the data set.
+    split : {'train', 'validation', 'test', 'unlabelled'}
+    shard : int
+        Number of the shard.
+    output : Path
+        The HDF5 file to write.
+    source : mapping
+        Keyword arguments of `pipeline.raw.dataset.open_dataset`.
+    size : (int, int) or 'native'
+        Height and width.
+    channels, interpolation, normalize, storage
+        See `pipeline.shards.prepare.prepare`.
+
+    Raises
+    ------
+    RawDataError
+        Listing every file of the shard that cannot be used; then no shard is written.
+    OutputError
+        If the file cannot be written.
+    """
+    raw = open_dataset(dataset, **source)
+    members = raw.shard_members(split).get(shard)
+    if not members:
+        raise RawDataError(
+            Problem(
+                f"data set {dataset!r}",
+                f"no sample for shard {shard} of split {split!r}",
+                f"one of the shards {sorted(raw.shard_members(split))}",
+                "run snakemake again: the raw files changed since it looked",
+            )
+        )
+    fixed = None if size == "native" else (int(size[0]), int(size[1]))
+    settings = {
+        "size": None if fixed is None else list(fixed),
+        "channels": channels,
+        "interpolation": interpolation,
+        "normalize": dict(normalize),
+        "storage": storage,
+    }
+    options = {**settings, "size": fixed}
+    with atomic_file(output) as temporary, h5py.File(temporary, "w", libver="latest") as file:
+        digests = _stream(file, raw, members, f"{dataset} {split}-{shard}", options)
+        _describe(file, raw, split, shard, settings, digests)
+    say(f"{output}: {len(members)} samples, {output.stat().st_size / 1e6:.1f} MB")
+
+
+def _stream(
+    file: h5py.File, raw: RawDataset, members: Sequence[Sample], what: str, options: Mapping[str, Any]
+) -> list[str]:
+    """Prepare and write sample after sample; go on after a bad one, so that all of them are reported.
+
+    Only a few megabytes of samples, and a few bytes for each, are in memory at a time.
+    """
+    problems: list[Problem] = []
+    sizes: dict[tuple[int, ...], list[Path]] = {}
+    digests: list[str] = []
+    small: dict[str, list[Any]] = {"scale": [], "offset": [], "original_size": []}
+    block: list[Prepared] = []
+    written = 0
+    for sample in track(members, f"{what}: samples", len(members)):
+        try:
+            item = prepare(raw, sample, **options)
+        except PipelineError as error:
+            problems += error.problems
+            continue
+        sizes.setdefault(item.pixels.shape, []).append(sample.image)
+        if problems or len(sizes) > 1:
+            continue  # nothing will be kept: only look for what else is wrong
+        if not digests:
+            _create(file, len(members), item, options["storage"])
+        scale, offset = _stored_scale(item, file["images"].dtype)
+        for name, value in (("scale", scale), ("offset", offset), ("original_size", item.original_size)):
+            small[name].append(value)
+        digests.append(item.digest)
+        block.append(item)
+        if len(block) * item.pixels.nbytes >= BLOCK_BYTES or len(digests) == len(members):
+            _write_block(file, written, block)
+            written += len(block)
+            block.clear()
+    problems += _unequal_sizes(sizes)
+    if problems:
+        raise RawDataError(problems)
+    for name, values in small.items():
+        _column(file, name, np.array(values, dtype=np.int32 if name == "original_size" else np.float32))
+    _write_metadata(file, members)
+    return digests
+
+
+def _unequal_sizes(sizes: Mapping[tuple[int, ...], Sequence[Path]]) -> list[Problem]:
+    if len(sizes) < 2:
+        return []
+    return [
+        Problem(
+            str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else ""),
+            f"{shape[1]}x{shape[0]} pixels",
+            "one size for all pictures, because of `size: native`",
+            "give the data set a `size: [height, width]`",
+        )
+        for shape, paths in sorted(sizes.items())
+    ]
+
+
+def _create(file: h5py.File, count: int, first: Prepared, storage: str) -> None:
+    height, width, channels = first.pixels.shape
+    file.create_dataset(
+        "images",
+        (count, channels, height, width),
+        dtype=storage,
+        chunks=(1, channels, height, width),
+        fletcher32=True,
+    )
+    for name, plane in (("masks", first.mask), ("fov", first.fov)):
+        if plane is not None:
+            file.create_dataset(
+                name,
+                (count, 1, height, width),
+                dtype=np.uint8,
+                chunks=(1, 1, height, width),
+                compression="gzip",  # two-valued planes shrink fifty-fold at the fastest level
+                compression_opts=1,
+                fletcher32=True,
+            )
+
+
+def _column(file: h5py.File, name: str, values: NDArray[Any]) -> None:
+    file.create_dataset(name, data=values, chunks=values.shape, fletcher32=True)
+
+
+def _write_block(file: h5py.File, start: int, block: Sequence[Prepared]) -> None:
+    rows = np.s_[start : start + len(block)]
+    file["images"][rows] = np.stack([_stored_image(item, file["images"].dtype) for item in block])
+    for name in ("masks", "fov"):
+        if name in file:
+            file[name][rows] = np.stack([item.mask if name == "masks" else item.fov for item in block])[:, None]
+
+
+def _stored_image(item: Prepared, dtype: Any) -> NDArray[Any]:  # noqa: ANN401 - what h5py calls a dtype
+    """Give the (C, H, W) values to store: raw uint8, or the normalized image in the type asked for."""
+    pixels = item.pixels
+    if dtype != np.uint8:
+        pixels = (pixels * item.scale + item.offset).astype(dtype)
+    return np.moveaxis(pixels, -1, 0)
+
+
+def _stored_scale(item: Prepared, dtype: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:  # noqa: ANN401
+    """Give the scale and offset that turn stored values into the image."""
+    if dtype == np.uint8:
+        return item.scale, item.offset
+    return np.ones_like(item.scale), np.zeros_like(item.offset)
+
+
+def _write_metadata(file: h5py.File, members: Sequence[Sample]) -> None:
+    names = [sample.id.encode("utf-8", "surrogateescape") for sample in members]
+    _column(file, "ids", np.array(names, dtype=h5py.string_dtype("utf-8", max(map(len, names)))))
+    for key in sorted({key for sample in members for key in sample.metadata}):
+        _column(file, f"metadata/{key}", np.array([sample.metadata.get(key, np.nan) for sample in members]))
+
+
+def _describe(
+    file: h5py.File, raw: RawDataset, split: str, shard: int, settings: Mapping[str, Any], digests: Sequence[str]
+) -> None:
+    """Write the attributes that let the file speak for itself."""
+    _column(file, "source_sha256", np.array(digests, dtype="S64"))
+    attributes = {
+        "schema_version": SCHEMA_VERSION,
+        "dataset": raw.name,
+        "layout": raw.layout,
+        "origin": raw.origin,
+        "split": split,
+        "shard": shard,
+        "size": file["images"].shape[2:],
+        "channels": settings["channels"],
+        "interpolation_image": settings["interpolation"],
+        "interpolation_mask": "nearest",
+        "normalization": json.dumps(settings["normalize"], sort_keys=True),
+        "reading_rule": "image = images * scale + offset, scale and offset for each sample and channel",
+        "class_names": json.dumps(raw.classes),
+        "mask_kind": raw.mask_kind,
+        "sources_sha256": hashlib.sha256("".join(digests).encode()).hexdigest(),
+    }
+    for key, value in attributes.items():
+        file.attrs[key] = value

@@ -1,0 +1,148 @@
+# What the rules share: the checked configuration, the listed raw data, settings as canonical JSON.
+import functools
+import json
+import re
+import shlex
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+from pipeline import config as configuration
+from pipeline import paths
+from pipeline.errors import PipelineError, RawDataError
+from pipeline.raw.dataset import open_dataset
+from pipeline.raw.splits import SPLITS
+
+# the interpreter that runs Snakemake, wherever --directory leads
+PIPELINE = f"{shlex.quote(sys.executable)} -m pipeline"
+
+try:
+    CONFIG = configuration.parse(config)
+except PipelineError as error:
+    raise WorkflowError(str(error)) from None
+
+OBSERVERS = [name + configuration.OBSERVER_SUFFIX for name in CONFIG.datasets]
+
+
+def any_of(names):
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+wildcard_constraints:
+    dataset=any_of(CONFIG.datasets),
+    experiment=any_of([*CONFIG.experiments, *OBSERVERS]),
+    split=any_of(SPLITS),
+    shard=r"\d+",
+
+
+def canonical(settings):
+    # one spelling for one meaning: key order must not rerun anything
+    return json.dumps(settings, sort_keys=True)
+
+
+@functools.cache
+def raw_dataset(name):
+    return open_dataset(name, **CONFIG.splits_settings(name)["source"])
+
+
+def raw_datasets():
+    # lists all data sets, and reports what is wrong with any of them at once
+    listed, problems = {}, []
+    for name in CONFIG.datasets:
+        try:
+            listed[name] = raw_dataset(name)
+        except PipelineError as error:
+            problems += error.problems
+    if problems:
+        raise WorkflowError(str(RawDataError(problems)))
+    return listed
+
+
+def listed(name):
+    try:
+        return raw_dataset(name)
+    except PipelineError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def shard_files(dataset, split):
+    return [str(paths.shard(dataset, split, k)) for k in listed(dataset).shard_members(split)]
+
+
+def raw_files(dataset, *splits, files="files"):
+    return [str(path) for split in splits for sample in listed(dataset).splits[split] for path in getattr(sample, files)]
+
+
+def unique(files):
+    return list(dict.fromkeys(files))
+
+
+def scored_splits(experiment):
+    splits = listed(CONFIG.dataset_of(experiment)).splits
+    if experiment in OBSERVERS:
+        return [split for split in ("test",) if splits[split] and all(sample.observer for sample in splits[split])]
+    return [split for split in ("validation", "test") if splits[split]]
+
+
+def predicted_splits(experiment):
+    unlabelled = experiment not in OBSERVERS and listed(CONFIG.dataset_of(experiment)).splits["unlabelled"]
+    return [*scored_splits(experiment), *(["unlabelled"] if unlabelled else [])]
+
+
+def entrants():
+    # everything that is scored: experiments, and second observers where there are any
+    raw_datasets()
+    return [name for name in (*CONFIG.experiments, *OBSERVERS) if predicted_splits(name)]
+
+
+def origin_note(dataset):
+    return "drawn sample data" if listed(dataset).drawn else ""
+
+
+# -- what each target consists of, for one experiment or observer -----------------------------------------------------
+
+
+def shards_of(experiment):
+    dataset = CONFIG.dataset_of(experiment)
+    return [path for split in SPLITS for path in shard_files(dataset, split)]
+
+
+def models_of(experiment):
+    folder = paths.model(experiment)
+    return [str(folder / name) for name in ("best.pt", "last.pt", "history.csv", "curves.png")]
+
+
+def predictions_of(experiment):
+    pictures = ("probability", "mask", "overlay", "panel", "sheet.png")
+    return [str(paths.prediction(experiment, split) / name) for split in predicted_splits(experiment) for name in pictures]
+
+
+def metrics_of(experiment):
+    if not scored_splits(experiment):
+        return []
+    return [str(paths.metrics(experiment) / name) for name in ("per_image.csv", "summary.csv")]
+
+
+def report_of(experiment):
+    return [*models_of(experiment), *predictions_of(experiment), *metrics_of(experiment)]
+
+
+# -- and for all of them ----------------------------------------------------------------------------------------------
+
+
+def all_shards(wildcards):
+    names = raw_datasets()
+    shards = [path for name in names for split in SPLITS for path in shard_files(name, split)]
+    return [*shards, *(str(paths.splits(name)) for name in names)]
+
+
+def all_models(wildcards):
+    return [path for name in CONFIG.experiments for path in models_of(name)]
+
+
+def all_predictions(wildcards):
+    return [path for name in entrants() for path in predictions_of(name)]
+
+
+def all_metrics(wildcards):
+    return [path for name in entrants() for path in metrics_of(name)]

@@ -1,0 +1,11 @@
+rule report:
+    input:
+        lambda wc: [path for path in all_metrics(wc) if path.endswith("summary.csv")],
+    output:
+        report(str(paths.leaderboard()), caption="../report/leaderboard.rst", category="Scores"),
+    log:
+        "results/logs/report.log",
+    benchmark:
+        "results/benchmarks/report.tsv"
+    shell:
+        "{PIPELINE} report --summaries {input:q} --output {output:q} > {log:q} 2>&1"

@@ -1,0 +1,42 @@
+rule train:
+    input:
+        train=lambda wc: shard_files(CONFIG.dataset_of(wc.experiment), "train"),
+        validation=lambda wc: shard_files(CONFIG.dataset_of(wc.experiment), "validation"),
+    output:
+        best=str(paths.model("{experiment}") / "best.pt"),
+        last=str(paths.model("{experiment}") / "last.pt"),
+        history=str(paths.model("{experiment}") / "history.csv"),
+        timing=str(paths.model("{experiment}") / "timing.csv"),
+    params:
+        settings=lambda wc: canonical(CONFIG.train_settings(wc.experiment)),
+        folder=str(paths.model("{experiment}")),
+    log:
+        "results/logs/train/{experiment}.log",
+    threads: lambda wc: CONFIG.experiments[wc.experiment].threads
+    resources:
+        gpu=1,
+    shell:
+        "{PIPELINE} train --experiment {wildcards.experiment:q} --settings {params.settings:q}"
+        " --train-shards {input.train:q} --validation-shards {input.validation:q}"
+        " --output {params.folder:q} > {log:q} 2>&1"
+
+
+rule curves:
+    input:
+        rules.train.output.history,
+    output:
+        report(
+            str(paths.model("{experiment}") / "curves.png"),
+            caption="../report/curves.rst",
+            category="Training",
+            labels={"experiment": "{experiment}"},
+        ),
+    params:
+        note=lambda wc: origin_note(CONFIG.dataset_of(wc.experiment)),
+    log:
+        "results/logs/curves/{experiment}.log",
+    benchmark:
+        "results/benchmarks/curves/{experiment}.tsv"
+    shell:
+        "{PIPELINE} curves --experiment {wildcards.experiment:q} --history {input:q} --note {params.note:q}"
+        " --output {output:q} > {log:q} 2>&1"
