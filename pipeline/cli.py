@@ -310,7 +310,9 @@ def _parser() -> argparse.ArgumentParser:
     out: dict[str, Any] = {"type": Path, "metavar": "PATH"}
     many: dict[str, Any] = {"type": Path, "nargs": "*", "metavar": "FILE"}
 
-    verb = verbs.add("sample", _sample, "Draw the embedded sample data sets in the formats of DRIVE and TGS.", configured=False)
+    verb = verbs.add(
+        "sample", _sample, "Draw the embedded sample data sets in the formats of DRIVE and TGS.", configured=False
+    )
     verb.add_argument("--output", **out, default=Path("data/sample"), help="folder to draw into (data/sample)")
 
     verb = verbs.add("splits", _splits, "List which sample stands in which split and shard.", "dataset")
@@ -330,7 +332,9 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--train-shards", **many, help="shards to train on")
     verb.add_argument("--validation-shards", **many, help="shards to choose the best epoch on")
     verb.add_argument("--output", **out, help="folder (results/models/EXPERIMENT)")
-    verb.add_argument("--memory-mb", type=int, metavar="MB", help="main memory that samples may fill (half of what is free)")
+    verb.add_argument(
+        "--memory-mb", type=int, metavar="MB", help="main memory that samples may fill (half of what is free)"
+    )
 
     verb = verbs.add("curves", _curves, "Draw loss and score over the epochs.", "experiment", configured=False)
     verb.add_argument("--history", **out, help="history.csv of the training")
@@ -338,22 +342,34 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--note", default="", help="what else the title says")
 
     verb = verbs.add(
-        "predict", _predict, "Write a probability picture, at native size, for every sample of a split.", "experiment", "split"
+        "predict",
+        _predict,
+        "Write a probability picture, at native size, for every sample of a split.",
+        "experiment",
+        "split",
     )
     verb.add_argument("--checkpoint", **out, help="checkpoint (results/models/EXPERIMENT/best.pt)")
     verb.add_argument("--shards", **many, help="shards of the split")
     verb.add_argument("--output", **out, help="folder (results/predictions/EXPERIMENT/SPLIT/probability)")
 
     verb = verbs.add(
-        "observer", _observer, "Write the second human observer's masks as if they were predictions.", "dataset", "split"
+        "observer",
+        _observer,
+        "Write the second human observer's masks as if they were predictions.",
+        "dataset",
+        "split",
     )
     verb.add_argument("--output", **out, help="folder (results/predictions/DATASET.second-observer/SPLIT/probability)")
 
-    verb = verbs.add("threshold", _threshold, "Choose the threshold of an experiment on its validation samples.", "experiment")
+    verb = verbs.add(
+        "threshold", _threshold, "Choose the threshold of an experiment on its validation samples.", "experiment"
+    )
     verb.add_argument("--predictions", **out, help="probabilities of the validation samples")
     verb.add_argument("--output", **out, help="JSON file (results/predictions/EXPERIMENT/threshold.json)")
 
-    verb = verbs.add("render", _render, "Draw the pictures of a split: mask, overlay, panel, sheet.", "experiment", "split")
+    verb = verbs.add(
+        "render", _render, "Draw the pictures of a split: mask, overlay, panel, sheet.", "experiment", "split"
+    )
     verb.add_argument("--predictions", **out, help="probabilities of the split")
     verb.add_argument("--threshold", **out, help="file that the verb `threshold` wrote")
     verb.add_argument("--output", **out, help="folder (results/predictions/EXPERIMENT/SPLIT)")
@@ -362,8 +378,8 @@ def _parser() -> argparse.ArgumentParser:
         "evaluate",
         _evaluate,
         "Score predictions against the native masks: per_image.csv and summary.csv.\n\n"
-        "Anybody's predictions can be scored: a folder of 8-bit grey <id>.png as large as the raw pictures, a data set\n"
-        "or experiment of the configuration, and a threshold:\n\n"
+        "Anybody's predictions can be scored: a folder of 8-bit grey <id>.png as large as the raw pictures,\n"
+        "the name of an experiment that says the data set, and a threshold:\n\n"
         "  python -m pipeline evaluate --experiment drive-unet --predictions test=mine --threshold 0.5 --output scores",
         "experiment",
     )

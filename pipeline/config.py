@@ -161,7 +161,9 @@ class Loss(_Strict):
     """What training makes small."""
 
     name: Literal["mse", "bce", "dice", "bce-dice"]
-    region: Literal["fov", "full"] = Field("fov", description="fov: only pixels in the field of view, where there is one")
+    region: Literal["fov", "full"] = Field(
+        "fov", description="fov: only pixels in the field of view, where there is one"
+    )
 
 
 class Sgd(_Strict):
@@ -391,7 +393,7 @@ def _merge_alternatives(problems: list[Problem]) -> list[Problem]:
         before = merged.get(parent)
         if before is None:
             merged[problem.where] = problem
-        elif parent == problem.where or isinstance(before.found, str) and before.found.startswith(("[", "(")):
+        elif parent == problem.where or (isinstance(before.found, str) and before.found.startswith(("[", "("))):
             merged[parent] = replace(before, expected=f"{before.expected}, or {problem.expected}")
         else:
             merged[problem.where] = problem
@@ -413,16 +415,15 @@ def _dangling(config: Config) -> list[Problem]:
                 )
             )
             continue
-        if config.datasets[experiment.dataset].validation.fraction == 0:
-            if experiment.threshold == "validation":
-                problems.append(
-                    Problem(
-                        f"experiments.{name}.threshold",
-                        "'validation', while its data set has no validation samples",
-                        "a number such as 0.5, or validation samples",
-                        f"set `threshold: 0.5`, or datasets.{experiment.dataset}.validation.fraction above 0",
-                    )
+        if experiment.threshold == "validation" and config.datasets[experiment.dataset].validation.fraction == 0:
+            problems.append(
+                Problem(
+                    f"experiments.{name}.threshold",
+                    "'validation', while its data set has no validation samples",
+                    "a number such as 0.5, or validation samples",
+                    f"set `threshold: 0.5`, or datasets.{experiment.dataset}.validation.fraction above 0",
                 )
+            )
         if experiment.schedule.warmup and experiment.schedule.name == "constant":
             problems.append(
                 Problem(
@@ -435,17 +436,14 @@ def _dangling(config: Config) -> list[Problem]:
     return problems
 
 
-
-
 def _explain(detail: ErrorDetails, data: Mapping[str, Any]) -> Problem:
     """Say one pydantic error in this project's form."""
     # pydantic inserts the tag of a union into the path: keep only what stands in the file
-    place, node = [], data  # type: ignore[var-annotated]
+    place: list[str] = []
+    node: Any = data
     for step in detail["loc"]:
-        if isinstance(node, Mapping) and step in node:
-            node = node[step]
-            place.append(str(step))
-        elif isinstance(node, list | tuple) and isinstance(step, int) and step < len(node):
+        inside = isinstance(node, Mapping) and step in node
+        if inside or (isinstance(node, list | tuple) and isinstance(step, int) and step < len(node)):
             node = node[step]
             place.append(str(step))
         elif step == detail["loc"][-1] and detail["type"] == "missing":

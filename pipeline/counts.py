@@ -22,7 +22,8 @@ class Confusion(NamedTuple):
 
 def to_levels(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """Quantize probabilities in [0, 1] to grey levels by rounding; the error is at most 1/510."""
-    return np.rint(np.clip(probability, 0.0, 1.0) * (LEVELS - 1)).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.rint(np.clip(probability, 0.0, 1.0) * (LEVELS - 1)).astype(np.uint8)
+    return levels
 
 
 def cut_level(threshold: float) -> int:

@@ -24,12 +24,7 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.where}\n"
-            f"    found:    {self.found}\n"
-            f"    expected: {self.expected}\n"
-            f"    remedy:   {self.remedy}"
-        )
+        return f"{self.where}\n    found:    {self.found}\n    expected: {self.expected}\n    remedy:   {self.remedy}"
 
 
 class PipelineError(Exception):

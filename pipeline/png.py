@@ -12,7 +12,7 @@ from pipeline.errors import OutputError, PredictionError, Problem
 
 
 def write_png(path: Path, pixels: NDArray[Any]) -> None:
-    """Write (H, W) grey or (H, W, 3) RGB uint8 pixels as PNG.
+    """Write (H, W) grey (uint8 or uint16) or (H, W, 3) RGB (uint8) pixels as PNG.
 
     Raises
     ------

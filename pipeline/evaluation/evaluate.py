@@ -48,7 +48,8 @@ def evaluate(
     """
     raw = open_dataset(dataset, **source)
     chosen = read_threshold(threshold) if isinstance(threshold, Path) else Threshold(threshold, "fixed")
-    pictures, summaries = [], []
+    pictures: list[pd.DataFrame] = []
+    summaries: list[dict[str, Any]] = []
     for split, folder in sorted(predictions.items()):
         compared = split_histograms(raw, require_samples(raw, split), folder, f"{experiment}: {split} samples")
         for region, histograms in compared.regions.items():
@@ -108,7 +109,10 @@ def _summaries(
     pooled = histograms.sum(axis=0)
     micro = {
         "mae": float(absolute_error(pooled)),
-        **{key: float(value) for key, value in _scores(confusion(pooled, cut_level(threshold.value)), empty_masks).items()},
+        **{
+            key: float(value)
+            for key, value in _scores(confusion(pooled, cut_level(threshold.value)), empty_masks).items()
+        },
     }
     return [
         {**said, "averaging": averaging, "images": len(pictures), **scores}

@@ -53,7 +53,7 @@ def overlay(image: Picture, predicted: NDArray[np.bool_], true: NDArray[np.bool_
         (predicted & ~true_, FALSE_ALARM),
     ):
         painted[where] = (1 - _STRENGTH) * painted[where] + _STRENGTH * np.array(colour)
-    return np.rint(painted).astype(np.uint8)
+    return np.asarray(np.rint(painted), dtype=np.uint8)
 
 
 def panel(parts: Sequence[tuple[str, Picture]], note: str) -> Picture:
@@ -168,9 +168,7 @@ def _for_display(pixels: NDArray[Any]) -> Picture:
     return np.rint((pixels - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
 
 
-def _three(
-    image: Picture, predicted: NDArray[np.bool_], true: NDArray[np.bool_] | None
-) -> list[tuple[str, Picture]]:
+def _three(image: Picture, predicted: NDArray[np.bool_], true: NDArray[np.bool_] | None) -> list[tuple[str, Picture]]:
     def white(plane: NDArray[np.bool_]) -> Picture:
         return np.repeat((plane * np.uint8(255))[:, :, None], 3, axis=2).astype(np.uint8)
 

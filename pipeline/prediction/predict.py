@@ -38,7 +38,7 @@ def predict(
         One split.
     output : Path
         Folder of ``<id>.png``: 8-bit grey, probability = level / 255, as large as the raw picture. It appears only
-        when all pictures are there.
+        when all pictures are there. Outside the field of view it is 0 where the loss counted only the inside.
     precision : {'fp32', 'bf16'}
     threads : int
 
@@ -74,6 +74,8 @@ def predict(
     sizes = reader.column("original_size")
     scale, offset = (reader.column(name)[:, :, None, None] for name in ("scale", "offset"))
     height, width = reader.info.size
+    # a network that was trained inside the field of view has learnt nothing about what lies outside
+    inside_only = contents["settings"]["loss"]["region"] == "fov" and reader.has_fov
     batch = max(1, PIXELS_AT_ONCE // (height * width))
     starts = range(0, len(reader), batch)
     with atomic_folder(output) as folder, ThreadPoolExecutor(max_workers=2) as pool:
@@ -85,6 +87,8 @@ def predict(
             with torch.no_grad(), autocast(precision, device):
                 logits = network(image.to(device, memory_format=torch.channels_last))
             probability = activate(logits, contents["activation"]).cpu().numpy()[:, 0]
+            if inside_only:
+                probability *= np.stack([reader.plane("fov", row)[0] for row in rows])
             for row, plane in zip(rows, probability, strict=True):
                 native = resize_image(plane, int(sizes[row][0]), int(sizes[row][1]))
                 written.append(pool.submit(write_png, folder / f"{ids[row]}.png", to_levels(native)))

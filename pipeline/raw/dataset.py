@@ -181,9 +181,10 @@ def require_samples(dataset: RawDataset, split: str) -> list[Sample]:
     if not samples:
         raise RawDataError(
             Problem(
-                f"data set {dataset.name!r}", f"no sample in split {split!r}", "at least one", "check `test` and `validation`"
+                f"data set {dataset.name!r}",
+                f"no sample in split {split!r}",
+                "at least one",
+                "check `test` and `validation`",
             )
         )
     return samples
-
-

@@ -113,17 +113,19 @@ def _decode(data: bytes) -> Pixels:
         raise
     except Exception as error:  # decoders raise whatever they like; all of it means the file is damaged
         reason = " ".join(str(error).split())[:200]
-        raise _UnusableError(f"a damaged or cut-off file ({type(error).__name__}: {reason})", "a whole image") from error
+        raise _UnusableError(
+            f"a damaged or cut-off file ({type(error).__name__}: {reason})", "a whole image"
+        ) from error
     raise _UnusableError(
         f"a file that starts with {data[:8]!r}", "a TIFF, GIF, PNG or JPEG image", "convert it to one of these"
     )
 
 
 def _decode_gif(data: bytes) -> Pixels:
-    frames = np.asarray(iio.imread(data, extension=".gif", plugin="pillow", index=...))
+    frames = np.asarray(iio.imread(data, extension=".gif", plugin="pillow"))
     if len(frames) != 1:
         raise _UnusableError(f"a GIF of {len(frames)} frames", "one picture in one file", "export a single frame")
-    return frames[0]
+    return np.asarray(frames[0])
 
 
 def _decode_tiff(data: bytes) -> Pixels:
@@ -140,7 +142,7 @@ def _decode_tiff(data: bytes) -> Pixels:
         end = max((offset + count for offset, count in segments), default=0)
         if end == 0 or end > len(data) or 0 in page.databytecounts:
             raise _UnusableError(f"a TIFF cut off at {len(data)} of at least {end} bytes", "a whole image")
-        if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
             return _look_up(page.asarray(), page.colormap)
         pixels = page.asarray()
         if page.bitspersample == 1:

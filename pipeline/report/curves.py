@@ -8,7 +8,7 @@ import pandas as pd
 from pipeline.files import atomic_file
 
 mpl.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402 - the backend is chosen first
+from matplotlib import pyplot as plt
 
 
 def plot_curves(*, experiment: str, history: Path, output: Path, note: str = "") -> None:

@@ -173,7 +173,8 @@ def _write_block(file: h5py.File, start: int, block: Sequence[Prepared]) -> None
     file["images"][rows] = np.stack([_stored_image(item, file["images"].dtype) for item in block])
     for name in ("masks", "fov"):
         if name in file:
-            file[name][rows] = np.stack([item.mask if name == "masks" else item.fov for item in block])[:, None]
+            planes: list[Any] = [item.mask if name == "masks" else item.fov for item in block]
+            file[name][rows] = np.stack(planes)[:, None]
 
 
 def _stored_image(item: Prepared, dtype: Any) -> NDArray[Any]:  # noqa: ANN401 - what h5py calls a dtype

@@ -12,7 +12,7 @@ from pipeline.errors import CheckpointError, Problem
 from pipeline.files import atomic_file
 
 FORMAT = 1
-_KEYS = ("format", "model", "in_channels", "out_channels", "activation", "state", "size", "dataset", "origin")
+_KEYS = ("format", "model", "in_channels", "out_channels", "activation", "state", "size", "dataset", "origin", "settings")
 
 
 def save_checkpoint(path: Path, contents: Mapping[str, Any]) -> None:
@@ -36,7 +36,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     -------
     dict
         ``format``, ``model`` (name and options), ``in_channels``, ``out_channels``, ``activation``, ``state`` (the
-        weights), ``size`` (height and width it was trained at), ``dataset``, ``origin``; and what else was saved.
+        weights), ``size`` (height and width it was trained at), ``dataset``, ``origin``, ``settings`` (of the training); and
+        what else was saved.
 
     Raises
     ------
@@ -47,9 +48,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise CheckpointError(
-            Problem(str(path), "no such file", "a checkpoint", "run `snakemake models`")
-        ) from error
+        raise CheckpointError(Problem(str(path), "no such file", "a checkpoint", "run `snakemake models`")) from error
     except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:160]
         raise CheckpointError(
@@ -61,7 +60,5 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             Problem(str(path), f"a file without {', '.join(missing)}", "a checkpoint of this pipeline", remedy)
         )
     if contents["format"] != FORMAT:
-        raise CheckpointError(
-            Problem(str(path), f"checkpoint format {contents['format']}", f"format {FORMAT}", remedy)
-        )
+        raise CheckpointError(Problem(str(path), f"checkpoint format {contents['format']}", f"format {FORMAT}", remedy))
     return dict(contents)

@@ -82,7 +82,7 @@ class SampleStore:
             Rows of the samples.
         size : int
         """
-        parts = list(order.split(size))
+        parts = list(torch.split(order, size))
         if self._held is not None:
             for rows in parts:
                 yield self._finish(rows, self._held_rows(rows))

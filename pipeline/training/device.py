@@ -50,7 +50,7 @@ def prepare_cpu(threads: int) -> None:
 def bf16_is_native(device: torch.device) -> bool:
     """Tell whether the hardware computes in bfloat16 itself, not by emulation."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False

@@ -17,7 +17,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 def build_optimizer(parameters: Iterable[torch.nn.Parameter], name: str, options: Mapping[str, Any]) -> Optimizer:
     """Build an optimizer by name; `options` are PyTorch's own keyword arguments (lr, momentum, weight_decay)."""
-    return OPTIMIZERS[name](parameters, **options)  # type: ignore[call-arg]
+    return OPTIMIZERS[name](parameters, **options)
 
 
 def rate_factor(name: str, steps: int, warmup_steps: int) -> Callable[[int], float]:

@@ -138,7 +138,7 @@ def train(
             value = criterion(output_.float(), batch.target, batch.weight)
             value.backward()  # type: ignore[no-untyped-call]
             updater.step()
-            rate += scheduler.get_last_lr()[0] / steps_per_epoch
+            rate += float(scheduler.get_last_lr()[0]) / steps_per_epoch
             scheduler.step()
             total += float(value.detach()) * len(batch.image)
         row = {"epoch": epoch, "train_loss": total / len(data), "lr": rate}
@@ -167,9 +167,7 @@ def _derive(seed: int, purpose: str) -> int:
 
 
 def _weights(network: nn.Module) -> dict[str, torch.Tensor]:
-    return {
-        name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in network.state_dict().items()
-    }
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in network.state_dict().items()}
 
 
 def _validate(
@@ -231,4 +229,6 @@ def _save(
     last_row: Mapping[str, float],
 ) -> None:
     for name, state, row in (("best.pt", best, best_row), ("last.pt", last, last_row)):
-        save_checkpoint(output / name, {**made_by, "state": dict(state), "epoch": int(row["epoch"]), "scores": dict(row)})
+        save_checkpoint(
+            output / name, {**made_by, "state": dict(state), "epoch": int(row["epoch"]), "scores": dict(row)}
+        )

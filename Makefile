@@ -1,0 +1,47 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+
+.PHONY: run install test test-slow lint format schema clean
+
+run: install
+	$(BIN)/python -m pipeline sample
+	$(BIN)/snakemake --cores all
+	@echo
+	@echo "Done. Scores: results/leaderboard.csv and results/metrics/. Pictures: results/predictions/*/test/."
+	@echo "Networks and learning curves: results/models/. All of it was made from drawn sample data."
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)
+
+# Minutes: style, types, workflow checks, unit tests, real runs of the workflow on the sample.
+test: install lint
+	$(BIN)/python -m pytest -m "not slow"
+
+# What takes longer, and what needs the real data sets (PIPELINE_REAL_DATA names their folder).
+test-slow: install
+	$(BIN)/python -m pytest -m slow
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/snakefmt Snakefile workflow
+
+schema: install
+	$(BIN)/python -m pipeline schema
+
+clean:
+	rm -rf results data/sample .snakemake
