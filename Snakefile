@@ -1,5 +1,6 @@
 # raw files -> shards -> training -> prediction -> evaluation -> report
 
+
 configfile: "config.yaml"
 
 

@@ -1,8 +1,9 @@
 # What the rules share: the checked configuration, the listed raw data, settings as canonical JSON.
 import functools
+import itertools
 import json
+import os
 import re
-import shlex
 import sys
 
 from snakemake.exceptions import WorkflowError
@@ -13,15 +14,19 @@ from pipeline.errors import PipelineError, RawDataError
 from pipeline.raw.dataset import open_dataset
 from pipeline.raw.splits import SPLITS
 
-# the interpreter that runs Snakemake, wherever --directory leads
-PIPELINE = f"{shlex.quote(sys.executable)} -m pipeline"
+# in a job, `pipeline` is this package under the interpreter that runs Snakemake, wherever --directory leads
+shell.prefix('set -euo pipefail; pipeline() {{ {sys.executable:q} -m pipeline "$@"; }}; ')
 
 try:
     CONFIG = configuration.parse(config)
 except PipelineError as error:
     raise WorkflowError(str(error)) from None
 
-OBSERVERS = [name + configuration.OBSERVER_SUFFIX for name in CONFIG.datasets]
+OBSERVERS = [f"{name}{configuration.OBSERVER_SUFFIX}" for name in CONFIG.datasets]
+
+
+PROBABILITY = str(paths.prediction("{experiment}", "{split}") / "probability")
+OBSERVED = str(paths.prediction(f"{{dataset}}{configuration.OBSERVER_SUFFIX}", "{split}") / "probability")
 
 
 def any_of(names):
@@ -70,7 +75,9 @@ def shard_files(dataset, split):
 
 
 def raw_files(dataset, *splits, files="files"):
-    return [str(path) for split in splits for sample in listed(dataset).splits[split] for path in getattr(sample, files)]
+    return [
+        str(path) for split in splits for sample in listed(dataset).splits[split] for path in getattr(sample, files)
+    ]
 
 
 def unique(files):
@@ -95,8 +102,31 @@ def entrants():
     return [name for name in (*CONFIG.experiments, *OBSERVERS) if predicted_splits(name)]
 
 
+def folder_of(wildcards, output):
+    return os.path.dirname(output[0])
+
+
 def origin_note(dataset):
     return "drawn sample data" if listed(dataset).drawn else ""
+
+
+# -- inputs of jobs -----------------------------------------------------------------------------------------------------
+
+
+def shard_members(wildcards):
+    members = listed(wildcards.dataset).shard_members(wildcards.split).get(int(wildcards.shard), [])
+    if not members:
+        raise WorkflowError(f"{wildcards.dataset} has no sample in shard {wildcards.shard} of split {wildcards.split}")
+    return unique(str(path) for sample in members for path in sample.files)
+
+
+def validation_evidence(wildcards):
+    # what a threshold is chosen on: predictions and masks of the validation samples, or nothing where it is fixed
+    if CONFIG.threshold_settings(wildcards.experiment)["fixed"] is not None:
+        return []
+    dataset = CONFIG.dataset_of(wildcards.experiment)
+    predictions = PROBABILITY.format(experiment=wildcards.experiment, split="validation")
+    return [predictions, *unique(raw_files(dataset, "validation", files="truth_files"))]
 
 
 # -- what each target consists of, for one experiment or observer -----------------------------------------------------
@@ -114,7 +144,9 @@ def models_of(experiment):
 
 def predictions_of(experiment):
     pictures = ("probability", "mask", "overlay", "panel", "sheet.png")
-    return [str(paths.prediction(experiment, split) / name) for split in predicted_splits(experiment) for name in pictures]
+    return [
+        str(paths.prediction(experiment, split) / name) for split in predicted_splits(experiment) for name in pictures
+    ]
 
 
 def metrics_of(experiment):
@@ -125,6 +157,19 @@ def metrics_of(experiment):
 
 def report_of(experiment):
     return [*models_of(experiment), *predictions_of(experiment), *metrics_of(experiment)]
+
+
+def only(experiment, files):
+    return lambda wildcards: files(experiment)
+
+
+TARGETS = {
+    "shards": shards_of,
+    "models": models_of,
+    "predictions": predictions_of,
+    "metrics": metrics_of,
+    "report": report_of,
+}
 
 
 # -- and for all of them ----------------------------------------------------------------------------------------------

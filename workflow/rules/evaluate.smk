@@ -1,26 +1,17 @@
-def validation_evidence(wildcards):
-    # what a threshold is chosen on: predictions and masks of the validation samples, or nothing where it is fixed
-    if CONFIG.threshold_settings(wildcards.experiment)["fixed"] is not None:
-        return []
-    dataset = CONFIG.dataset_of(wildcards.experiment)
-    predictions = PROBABILITY.format(experiment=wildcards.experiment, split="validation")
-    return [predictions, *unique(raw_files(dataset, "validation", files="truth_files"))]
-
-
 rule threshold:
     input:
         validation_evidence,
     output:
         str(paths.threshold("{experiment}")),
-    params:
-        settings=lambda wc: canonical(CONFIG.threshold_settings(wc.experiment)),
-        predictions=lambda wc: PROBABILITY.format(experiment=wc.experiment, split="validation"),
     log:
         "results/logs/threshold/{experiment}.log",
     benchmark:
         "results/benchmarks/threshold/{experiment}.tsv"
+    params:
+        settings=lambda wc: canonical(CONFIG.threshold_settings(wc.experiment)),
+        predictions=lambda wc: PROBABILITY.format(experiment=wc.experiment, split="validation"),
     shell:
-        "{PIPELINE} threshold --experiment {wildcards.experiment:q} --settings {params.settings:q}"
+        "pipeline threshold --experiment {wildcards.experiment:q} --settings {params.settings:q}"
         " --predictions {params.predictions:q} --output {output:q} > {log:q} 2>&1"
 
 
@@ -39,15 +30,15 @@ rule render:
             category="Predictions",
             labels={"experiment": "{experiment}", "split": "{split}"},
         ),
-    params:
-        settings=lambda wc: canonical(CONFIG.render_settings(wc.experiment, wc.split)),
-        folder=str(paths.prediction("{experiment}", "{split}")),
     log:
         "results/logs/render/{experiment}/{split}.log",
     benchmark:
         "results/benchmarks/render/{experiment}/{split}.tsv"
+    params:
+        settings=lambda wc: canonical(CONFIG.render_settings(wc.experiment, wc.split)),
+        folder=folder_of,
     shell:
-        "{PIPELINE} render --experiment {wildcards.experiment:q} --split {wildcards.split}"
+        "pipeline render --experiment {wildcards.experiment:q} --split {wildcards.split}"
         " --settings {params.settings:q} --predictions {input.probability:q} --threshold {input.threshold:q}"
         " --output {params.folder:q} > {log:q} 2>&1"
 
@@ -67,18 +58,18 @@ rule evaluate:
             category="Scores",
             labels={"experiment": "{experiment}"},
         ),
+    log:
+        "results/logs/evaluate/{experiment}.log",
+    benchmark:
+        "results/benchmarks/evaluate/{experiment}.tsv"
     params:
         settings=lambda wc: canonical(CONFIG.evaluate_settings(wc.experiment)),
         predictions=lambda wc: [
             f"{split}={PROBABILITY.format(experiment=wc.experiment, split=split)}"
             for split in scored_splits(wc.experiment)
         ],
-        folder=str(paths.metrics("{experiment}")),
-    log:
-        "results/logs/evaluate/{experiment}.log",
-    benchmark:
-        "results/benchmarks/evaluate/{experiment}.tsv"
+        folder=folder_of,
     shell:
-        "{PIPELINE} evaluate --experiment {wildcards.experiment:q} --settings {params.settings:q}"
+        "pipeline evaluate --experiment {wildcards.experiment:q} --settings {params.settings:q}"
         " --predictions {params.predictions:q} --threshold {input.threshold:q}"
         " --output {params.folder:q} > {log:q} 2>&1"

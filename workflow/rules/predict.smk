@@ -1,25 +1,22 @@
-PROBABILITY = str(paths.prediction("{experiment}", "{split}") / "probability")
-
-
 rule predict:
     input:
         checkpoint=rules.train.output.best,
         shards=lambda wc: shard_files(CONFIG.dataset_of(wc.experiment), wc.split),
     output:
         directory(PROBABILITY),
-    params:
-        settings=lambda wc: canonical(CONFIG.predict_settings(wc.experiment)),
-    wildcard_constraints:
-        experiment=any_of(CONFIG.experiments),
     log:
         "results/logs/predict/{experiment}/{split}.log",
     benchmark:
         "results/benchmarks/predict/{experiment}/{split}.tsv"
+    wildcard_constraints:
+        experiment=any_of(CONFIG.experiments),
     threads: lambda wc: CONFIG.experiments[wc.experiment].threads
     resources:
         gpu=1,
+    params:
+        settings=lambda wc: canonical(CONFIG.predict_settings(wc.experiment)),
     shell:
-        "{PIPELINE} predict --experiment {wildcards.experiment:q} --split {wildcards.split}"
+        "pipeline predict --experiment {wildcards.experiment:q} --split {wildcards.split}"
         " --settings {params.settings:q} --checkpoint {input.checkpoint:q} --shards {input.shards:q}"
         " --output {output:q} > {log:q} 2>&1"
 
@@ -29,13 +26,13 @@ rule observer:
     input:
         lambda wc: raw_files(wc.dataset, wc.split, files="observer_files"),
     output:
-        directory(str(paths.prediction("{dataset}" + configuration.OBSERVER_SUFFIX, "{split}") / "probability")),
-    params:
-        settings=lambda wc: canonical(CONFIG.observer_settings(wc.dataset, wc.split)),
+        directory(OBSERVED),
     log:
         "results/logs/observer/{dataset}/{split}.log",
     benchmark:
         "results/benchmarks/observer/{dataset}/{split}.tsv"
+    params:
+        settings=lambda wc: canonical(CONFIG.observer_settings(wc.dataset, wc.split)),
     shell:
-        "{PIPELINE} observer --dataset {wildcards.dataset:q} --split {wildcards.split}"
+        "pipeline observer --dataset {wildcards.dataset:q} --split {wildcards.split}"
         " --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"

@@ -8,4 +8,4 @@ rule report:
     benchmark:
         "results/benchmarks/report.tsv"
     shell:
-        "{PIPELINE} report --summaries {input:q} --output {output:q} > {log:q} 2>&1"
+        "pipeline report --summaries {input:q} --output {output:q} > {log:q} 2>&1"

@@ -7,16 +7,16 @@ rule train:
         last=str(paths.model("{experiment}") / "last.pt"),
         history=str(paths.model("{experiment}") / "history.csv"),
         timing=str(paths.model("{experiment}") / "timing.csv"),
-    params:
-        settings=lambda wc: canonical(CONFIG.train_settings(wc.experiment)),
-        folder=str(paths.model("{experiment}")),
     log:
         "results/logs/train/{experiment}.log",
     threads: lambda wc: CONFIG.experiments[wc.experiment].threads
     resources:
         gpu=1,
+    params:
+        settings=lambda wc: canonical(CONFIG.train_settings(wc.experiment)),
+        folder=folder_of,
     shell:
-        "{PIPELINE} train --experiment {wildcards.experiment:q} --settings {params.settings:q}"
+        "pipeline train --experiment {wildcards.experiment:q} --settings {params.settings:q}"
         " --train-shards {input.train:q} --validation-shards {input.validation:q}"
         " --output {params.folder:q} > {log:q} 2>&1"
 
@@ -31,12 +31,12 @@ rule curves:
             category="Training",
             labels={"experiment": "{experiment}"},
         ),
-    params:
-        note=lambda wc: origin_note(CONFIG.dataset_of(wc.experiment)),
     log:
         "results/logs/curves/{experiment}.log",
     benchmark:
         "results/benchmarks/curves/{experiment}.tsv"
+    params:
+        note=lambda wc: origin_note(CONFIG.dataset_of(wc.experiment)),
     shell:
-        "{PIPELINE} curves --experiment {wildcards.experiment:q} --history {input:q} --note {params.note:q}"
+        "pipeline curves --experiment {wildcards.experiment:q} --history {input:q} --note {params.note:q}"
         " --output {output:q} > {log:q} 2>&1"
