@@ -1,0 +1,30 @@
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from rawfiles import make_drive, make_tgs
+
+
+@pytest.fixture
+def drive(tmp_path):
+    """A fresh DRIVE folder of 6 training and 3 test pictures."""
+    return make_drive(tmp_path / "DRIVE")
+
+
+@pytest.fixture
+def tgs(tmp_path):
+    """A fresh TGS folder of 12 labelled and 2 unlabelled tiles."""
+    return make_tgs(tmp_path / "TGS")
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder with the real DRIVE and TGS; without it the test is skipped."""
+    folder = os.environ.get("PIPELINE_REAL_DATA")
+    if not folder:
+        pytest.skip("PIPELINE_REAL_DATA names no folder with the real data sets")
+    return Path(folder)

@@ -1,0 +1,86 @@
+"""Small raw folders in the formats of the real ones, for tests that change them."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tifffile
+from PIL import Image
+
+HEIGHT, WIDTH = 70, 60
+
+
+def blobs(seed: int, height: int = HEIGHT, width: int = WIDTH):
+    """Give a mask of {0, 1} with soft-edged blobs and an RGB picture that shows them."""
+    rng = np.random.default_rng(seed)
+    noise = cv2.GaussianBlur(rng.normal(0, 1, (height, width)), (0, 0), 5)
+    mask = (noise > np.quantile(noise, 0.75)).astype(np.uint8)
+    picture = 60 + 120 * mask[:, :, None] + rng.normal(0, 12, (height, width, 3)) + np.array([20, 0, -20])
+    return mask, np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def write_gif(path: Path, plane: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(plane).save(path, optimize=False)
+
+
+def write_palette_gif(path: Path, mask: np.ndarray) -> None:
+    picture = Image.fromarray(mask).convert("P")
+    picture.putpalette((4, 2, 4, 252, 254, 252))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, optimize=False)
+
+
+def write_tif(path: Path, pixels: np.ndarray, **options) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, pixels, compression="lzw", metadata=None, software="", **options)
+
+
+def add_drive(root: Path, half: str, number: int, height: int = HEIGHT, width: int = WIDTH, labels: bool = True) -> None:
+    """Add one picture with all that belongs to it."""
+    mask, picture = blobs(number, height, width)
+    y, x = np.mgrid[:height, :width]
+    fov = (np.hypot(y - height / 2, x - width / 2) < min(height, width) * 0.48).astype(np.uint8)
+    folder, name = root / half, f"{number:02d}"
+    write_tif(folder / "images" / f"{name}_{half}.tif", picture, photometric="rgb")
+    write_gif(folder / "mask" / f"{name}_{half}_mask.gif", fov * 255)
+    if labels:
+        write_gif(folder / "1st_manual" / f"{name}_manual1.gif", mask * 255)
+        if half == "test":
+            write_palette_gif(folder / "2nd_manual" / f"{name}_manual2.gif", np.roll(mask, 1, axis=0))
+
+
+def make_drive(root: Path, training: int = 6, test: int = 3) -> Path:
+    for number in range(21, 21 + training):
+        add_drive(root, "training", number)
+    for number in range(1, 1 + test):
+        add_drive(root, "test", number)
+    return root
+
+
+def make_tgs(root: Path, labelled: int = 12, unlabelled: int = 2, side: int = 101) -> Path:
+    """16-bit masks, 8-bit masks where they are empty, one blank picture, codes and depths."""
+    from pipeline.png import write_png
+    from pipeline.raw.masks import encode_runs
+
+    for folder in ("train/images", "train/masks", "test/images"):
+        (root / folder).mkdir(parents=True)
+    codes, depths = ["id,rle_mask"], ["id,z"]
+    for index in range(labelled + unlabelled):
+        name = f"tile{index:03d}"
+        mask, picture = blobs(100 + index, side, side)
+        if index % 4 == 0:
+            mask[:] = 0
+        if index == 0:
+            picture[:] = 0
+        grey = np.repeat(picture[:, :, :1], 3, axis=2)
+        half = "train" if index < labelled else "test"
+        write_png(root / half / "images" / f"{name}.png", grey)
+        depths.append(f"{name},{100 + index}")
+        if half == "train":
+            stored = mask.astype(np.uint16) * np.uint16(65535) if mask.any() else mask
+            write_png(root / "train" / "masks" / f"{name}.png", stored)
+            codes.append(f"{name},{encode_runs(mask)}")
+    (root / "train.csv").write_text("\n".join(codes) + "\n")
+    (root / "depths.csv").write_text("\n".join(depths) + "\n")
+    return root
