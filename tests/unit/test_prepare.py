@@ -1,0 +1,112 @@
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.errors import RawDataError
+from pipeline.raw.dataset import open_dataset
+from pipeline.shards.prepare import normalization, prepare, resize_image, resize_mask
+
+RNG = np.random.default_rng(1)
+OPTIONS = {
+    "size": (32, 48),
+    "channels": "rgb",
+    "interpolation": "area",
+    "normalize": {"method": "minmax"},
+    "storage": "float16",
+}
+
+
+def apply(pixels, **normalize):
+    scale, offset = normalization(pixels, normalize)
+    return pixels * scale + offset
+
+
+def test_shrinking_averages_over_all_pixels():
+    fine = np.indices((64, 64)).sum(axis=0) % 2 * 255  # a checkerboard, which plain sampling would alias
+    small = resize_image(fine.astype(np.uint8), 16, 16)
+    assert set(np.unique(small)) <= {127, 128}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("size", [(10, 10), (90, 10), (10, 90), (90, 90), (40, 30)])
+def test_resizing_keeps_type_channels_and_mean(dtype, size):
+    pixels = cv2.GaussianBlur(RNG.integers(0, 200, (40, 30, 3)).astype(np.float32), (0, 0), 4).astype(dtype)
+    for interpolation in ("area", "linear"):
+        resized = resize_image(pixels, *size, interpolation)
+        assert resized.shape == (*size, 3)
+        assert resized.dtype == dtype
+        assert abs(resized.mean() - pixels.mean()) < 4
+    assert resize_image(pixels[:, :, :1], *size).shape == (*size, 1)
+
+
+def test_masks_take_the_nearest_pixel_centre_and_no_new_values():
+    mask = RNG.choice([0, 1, 7], (33, 21)).astype(np.uint8)
+    resized = resize_mask(mask, 57, 50)
+    assert set(np.unique(resized)) <= {0, 1, 7}
+    rows = np.floor((np.arange(57) + 0.5) * 33 / 57).astype(int)
+    columns = np.floor((np.arange(50) + 0.5) * 21 / 50).astype(int)
+    np.testing.assert_array_equal(resized, mask[np.ix_(rows, columns)])
+
+
+def test_minmax_is_over_all_channels_together():
+    pixels = np.array([[[10, 20, 30], [110, 60, 70]]], dtype=np.uint8)
+    image = apply(pixels, method="minmax")
+    np.testing.assert_allclose(image, (pixels - 10.0) / 100.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [0, 7, 255])
+def test_a_blank_picture_becomes_zeros(value):
+    image = apply(np.full((4, 4, 3), value, dtype=np.uint8), method="minmax")
+    np.testing.assert_array_equal(image, 0.0)
+
+
+def test_ranges_follow_the_type_and_not_the_content():
+    for dtype, white in ((np.uint8, 255), (np.uint16, 65535)):
+        pixels = np.array([[[0], [white // 5]]], dtype=dtype)
+        np.testing.assert_allclose(apply(pixels, method="unit").ravel(), [0, 0.2], atol=1e-6)
+        np.testing.assert_allclose(apply(pixels, method="symmetric").ravel(), [-1, -0.6], atol=1e-6)
+
+
+def test_standard_takes_mean_and_std_of_each_channel():
+    pixels = np.full((1, 1, 3), 51, dtype=np.uint8)
+    image = apply(pixels, method="standard", mean=[0.1, 0.2, 0.3], std=[0.5, 0.25, 0.1])
+    np.testing.assert_allclose(image.ravel(), [0.2, 0.0, -1.0], atol=1e-6)
+    with pytest.raises(ValueError, match="3 channels, while `mean` has 1"):
+        normalization(pixels, {"method": "standard", "mean": [0.1], "std": [0.5]})
+
+
+def test_float_pictures_have_no_full_range():
+    with pytest.raises(ValueError, match="no full range"):
+        normalization(np.ones((2, 2, 1), np.float32), {"method": "unit"})
+
+
+def test_a_sample_is_prepared_whole(drive):
+    raw = open_dataset("drive", layout="drive", root=str(drive), test={"method": "official"})
+    item = prepare(raw, raw.splits["train"][0], **OPTIONS)
+    assert item.pixels.shape == (32, 48, 3)
+    assert item.mask.shape == item.fov.shape == (32, 48)
+    assert item.original_size == (70, 60)
+    again = prepare(raw, raw.splits["train"][0], **OPTIONS)
+    assert item.digest == again.digest
+    assert item.digest != prepare(raw, raw.splits["train"][1], **OPTIONS).digest
+
+
+def test_mask_and_field_of_view_of_another_size_are_both_named(drive):
+    from rawfiles import write_gif
+
+    write_gif(drive / "training/1st_manual/21_manual1.gif", np.zeros((70, 61), np.uint8))
+    write_gif(drive / "training/mask/21_training_mask.gif", np.zeros((69, 60), np.uint8))
+    raw = open_dataset("drive", layout="drive", root=str(drive), test={"method": "official"})
+    with pytest.raises(RawDataError, match="61x70 pixels") as caught:
+        prepare(raw, raw.splits["train"][0], **OPTIONS)
+    assert "60x69 pixels" in str(caught.value)
+
+
+def test_uint8_storage_refuses_what_it_cannot_hold(drive):
+    from rawfiles import write_tif
+
+    write_tif(drive / "training/images/21_training.tif", RNG.integers(0, 4096, (70, 60, 3), dtype=np.uint16))
+    raw = open_dataset("drive", layout="drive", root=str(drive), test={"method": "official"})
+    with pytest.raises(RawDataError, match="uint16 pixels"):
+        prepare(raw, raw.splits["train"][0], **{**OPTIONS, "storage": "uint8"})
+    assert prepare(raw, raw.splits["train"][0], **OPTIONS).pixels.dtype == np.uint16
