@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.counts import Confusion, absolute_error, confusion, cut_level, dice, joint_histogram, to_levels
+from pipeline.evaluation.metrics import METRICS, f1, iou, precision, recall, specificity
+from pipeline.evaluation.thresholds import best_threshold
+
+RNG = np.random.default_rng(3)
+
+
+def picture(seed=0, share=0.3):
+    rng = np.random.default_rng(seed)
+    mask = (rng.random((31, 23)) < share).astype(np.uint8)
+    probability = np.clip(0.6 * mask + rng.random((31, 23)) * 0.5, 0, 1)
+    return mask, probability, rng.random((31, 23)) < 0.7
+
+
+@given(st.integers(0, 30), st.sampled_from([0.0, 0.25, 0.5, 0.7312, 0.999]))
+def test_counts_are_those_of_a_plain_comparison(seed, threshold):
+    mask, probability, region = picture(seed)
+    levels = to_levels(probability)
+    histogram = joint_histogram(levels, mask, region)
+    predicted, true = (levels / 255 > threshold)[region], (mask == 1)[region]
+    counts = confusion(histogram, cut_level(threshold))
+    assert counts.tp == (predicted & true).sum()
+    assert counts.fp == (predicted & ~true).sum()
+    assert counts.fn == (~predicted & true).sum()
+    assert counts.tn == (~predicted & ~true).sum()
+    everywhere = confusion(histogram)
+    for name in Confusion._fields:
+        assert getattr(everywhere, name)[cut_level(threshold)] == getattr(counts, name)
+    assert absolute_error(histogram) == pytest.approx(np.abs(levels / 255 - mask)[region].mean())
+
+
+def test_quantization_rounds_and_clips():
+    np.testing.assert_array_equal(to_levels(np.array([-1.0, 0.0, 0.5, 1.0, 7.0])), [0, 0, 128, 255, 255])
+    levels = np.arange(256) / 255
+    np.testing.assert_array_equal(to_levels(levels), np.arange(256))
+
+
+def test_every_score_by_hand():
+    counts = Confusion(*map(np.array, (30, 10, 20, 140)))
+    expected = {
+        "precision": 30 / 40,
+        "recall": 30 / 50,
+        "f1": 60 / 90,
+        "dice": 60 / 90,
+        "iou": 30 / 60,
+        "specificity": 140 / 150,
+        "accuracy": 170 / 200,
+    }
+    assert {name: float(metric(counts, 1.0)) for name, metric in METRICS.items()} == pytest.approx(expected)
+
+
+def test_empty_masks_and_predictions():
+    both, only_mask, only_prediction = (
+        Confusion(*map(np.array, counts)) for counts in ((0, 0, 0, 9), (0, 0, 4, 5), (0, 3, 0, 6))
+    )
+    for metric in (precision, recall, f1, iou, dice):
+        assert metric(both, 1.0) == 1.0
+        assert np.isnan(metric(both, np.nan))
+        assert metric(only_mask, 1.0) == 0.0
+        assert metric(only_prediction, 1.0) == 0.0
+    assert specificity(Confusion(*map(np.array, (4, 0, 0, 0)))) == 1.0
+
+
+def test_scores_of_many_pictures_at_once():
+    histograms = np.stack([joint_histogram(to_levels(p), m) for m, p, _ in map(picture, range(5))])
+    together = confusion(histograms, 100)
+    for row in range(5):
+        one = confusion(histograms[row], 100)
+        for metric in METRICS.values():
+            assert metric(together, 1.0)[row] == metric(one, 1.0)
+
+
+def test_the_best_threshold_is_the_best_of_all_256():
+    histograms = np.stack([joint_histogram(to_levels(p), m) for m, p, _ in map(picture, range(4))])
+    threshold, score = best_threshold(histograms)
+    everywhere = [float(dice(confusion(histograms.sum(axis=0), cut))) for cut in range(255)]
+    assert score == max(everywhere)
+    assert everywhere[cut_level(threshold)] == max(everywhere)
+
+
+def test_a_perfect_prediction_gets_a_threshold_in_the_middle():
+    mask = (RNG.random((20, 20)) < 0.5).astype(np.uint8)
+    threshold, score = best_threshold(joint_histogram(mask * np.uint8(255), mask)[None])
+    assert score == 1.0
+    assert 0.45 < threshold < 0.55
