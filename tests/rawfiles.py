@@ -36,7 +36,9 @@ def write_tif(path: Path, pixels: np.ndarray, **options) -> None:
     tifffile.imwrite(path, pixels, compression="lzw", metadata=None, software="", **options)
 
 
-def add_drive(root: Path, half: str, number: int, height: int = HEIGHT, width: int = WIDTH, labels: bool = True) -> None:
+def add_drive(
+    root: Path, half: str, number: int, height: int = HEIGHT, width: int = WIDTH, labels: bool = True
+) -> None:
     """Add one picture with all that belongs to it."""
     mask, picture = blobs(number, height, width)
     y, x = np.mgrid[:height, :width]

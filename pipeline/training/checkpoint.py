@@ -12,7 +12,18 @@ from pipeline.errors import CheckpointError, Problem
 from pipeline.files import atomic_file
 
 FORMAT = 1
-_KEYS = ("format", "model", "in_channels", "out_channels", "activation", "state", "size", "dataset", "origin", "settings")
+_KEYS = (
+    "format",
+    "model",
+    "in_channels",
+    "out_channels",
+    "activation",
+    "state",
+    "size",
+    "dataset",
+    "origin",
+    "settings",
+)
 
 
 def save_checkpoint(path: Path, contents: Mapping[str, Any]) -> None:
@@ -36,8 +47,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     -------
     dict
         ``format``, ``model`` (name and options), ``in_channels``, ``out_channels``, ``activation``, ``state`` (the
-        weights), ``size`` (height and width it was trained at), ``dataset``, ``origin``, ``settings`` (of the training); and
-        what else was saved.
+        weights), ``size`` (height and width it was trained at), ``dataset``, ``origin``, ``settings`` (of the
+        training); and what else was saved.
 
     Raises
     ------

@@ -78,9 +78,7 @@ def test_the_policy_for_empty_masks_is_followed_and_said(tmp_path, tgs):
     wrong = next(sample for sample in raw.splits["test"] if sample.id not in empty)
     write_png(tmp_path / "p" / f"{wrong.id}.png", np.zeros((101, 101), np.uint8))
     for policy, extra in (("one", len(empty)), ("skip", 0)):
-        pictures, summary = score(
-            tgs, tmp_path / "p", tmp_path, source=source(tgs, "tgs", **more), empty_masks=policy
-        )
+        pictures, summary = score(tgs, tmp_path / "p", tmp_path, source=source(tgs, "tgs", **more), empty_masks=policy)
         good = len(pictures) - len(empty) - 1
         assert summary.loc[0, "f1"] == pytest.approx((good + extra) / (good + extra + 1), abs=1e-6)
         assert (summary["empty_masks"] == policy).all()
@@ -183,11 +181,12 @@ def test_curves_and_leaderboard(tmp_path):
     plot_curves(experiment="e", history=history, output=again, note="drawn sample data")
     assert again.read_bytes() == (tmp_path / "c.png").read_bytes()
 
-    rows = []
-    for name, value in (("a", 0.2), ("b", 0.7)):
-        for split in ("validation", "test"):
-            for region in ("full", "fov"):
-                rows.append((name, "d", split, region, "macro", value))
+    rows = [
+        (name, "d", split, region, "macro", value)
+        for name, value in (("a", 0.2), ("b", 0.7))
+        for split in ("validation", "test")
+        for region in ("full", "fov")
+    ]
     table = pd.DataFrame(rows, columns=["experiment", "dataset", "split", "region", "averaging", "f1"])
     table.iloc[:4].to_csv(tmp_path / "a.csv", index=False)
     table.iloc[4:].to_csv(tmp_path / "b.csv", index=False)

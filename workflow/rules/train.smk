@@ -38,5 +38,5 @@ rule curves:
     params:
         note=lambda wc: origin_note(CONFIG.dataset_of(wc.experiment)),
     shell:
-        "pipeline curves --experiment {wildcards.experiment:q} --history {input:q} --note {params.note:q}"
+        "pipeline curves --experiment {wildcards.experiment:q} --history {input:q} --note={params.note:q}"
         " --output {output:q} > {log:q} 2>&1"

@@ -1,0 +1,63 @@
+"""Folders in which Snakemake runs this workflow for real."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+CONFIG = """
+# two data sets, two experiments, as small as they can be
+datasets:
+  d: {layout: drive, root: raw/DRIVE, size: [48, 40], shards: 3, validation: {fraction: 0.34}}
+  t: {layout: tgs, root: raw/TGS, size: [48, 48], test: {method: permutation, fraction: 0.25, seed: 42}}
+experiments:
+  a:
+    dataset: d
+    model: {name: unet, width: 4, depth: 2}
+    loss: bce
+    optimizer: {name: adam, lr: 0.02}
+    batch_size: 2
+    epochs: 2
+    threads: 1
+  b-2: {dataset: t, model: {name: unet-crop, widths: [4, 8]}, loss: mse, optimizer: {name: sgd, lr: 0.01},
+    batch_size: 4, epochs: 1, threads: 1, threshold: 0.5}
+"""
+
+
+class Project:
+    """A folder in which Snakemake runs this workflow."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.config = folder / "config.yaml"
+
+    def snakemake(self, *words, check=True):
+        command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", self.folder]
+        environment = {**os.environ, "COLUMNS": "400", "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [*map(str, command), "--cores", "2", *words], capture_output=True, text=True, env=environment, check=False
+        )
+        self.said = done.stdout + done.stderr
+        assert not check or done.returncode == 0, self.said
+        return done.returncode
+
+    def planned(self, *words):
+        """Return how often each rule would run."""
+        self.snakemake("--dry-run", *words)
+        if "Nothing to be done" in self.said:
+            return {}
+        table = self.said.split("count", 1)[1].split("total")[0]
+        rows = re.findall(r"^ *([a-z][\w -]*?) {2,}(\d+) *$", table, re.MULTILINE)
+        assert rows, self.said
+        return {rule: int(count) for rule, count in rows if rule != "all"}
+
+    def edit(self, old, new):
+        text = self.config.read_text()
+        assert old in text
+        self.config.write_text(text.replace(old, new))
+
+    def files(self):
+        return {str(path.relative_to(self.folder)) for path in (self.folder / "results").rglob("*") if path.is_file()}

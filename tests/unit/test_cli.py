@@ -1,0 +1,144 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from rawfiles import write_tif
+
+from pipeline import cli
+
+VERBS = ["sample", "splits", "shard", "train", "curves", "predict", "observer", "threshold", "render", "evaluate",
+         "report", "schema"]  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path, drive, monkeypatch):
+    """A folder with raw files and a configuration, in which the command line is used."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text(
+        "datasets: {d: {layout: drive, root: DRIVE, size: [48, 48], validation: {fraction: 0.34}}}\n"
+        "experiments:\n"
+        "  e: {dataset: d, model: {name: unet, width: 4, depth: 2}, loss: bce, optimizer: {name: adam, lr: 0.02},\n"
+        "      batch_size: 2, epochs: 1, threads: 1}\n"
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([verb, "--help"])
+    text = capsys.readouterr().out
+    assert "--output" in text
+    assert len(text) > 200
+
+
+def test_the_help_names_every_verb(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--help"])
+    text = capsys.readouterr().out
+    assert all(f"    {verb}" in text for verb in VERBS)
+
+
+def test_a_person_can_go_the_whole_way_by_hand(project):
+    for line in (
+        "splits --dataset d",
+        "shard --dataset d --split train --shard 0",
+        "shard --dataset d --split validation --shard 0",
+        "shard --dataset d --split test --shard 0",
+        "train --experiment e",
+        "curves --experiment e",
+        "predict --experiment e --split validation",
+        "predict --experiment e --split test",
+        "threshold --experiment e",
+        "render --experiment e --split test",
+        "evaluate --experiment e",
+        "observer --dataset d --split test",
+        "report",
+    ):
+        assert cli.main(line.split()) == 0, line
+    for path in (
+        "splits/d.csv",
+        "models/e/best.pt",
+        "models/e/curves.png",
+        "predictions/e/threshold.json",
+        "predictions/e/test/overlay/01.png",
+        "metrics/e/summary.csv",
+        "predictions/d.second-observer/test/probability/01.png",
+        "leaderboard.csv",
+    ):
+        assert (project / "results" / path).is_file(), path
+    line = "evaluate --experiment d.second-observer --threshold 0.5 --output scores"
+    assert cli.main(line.split()) == 0
+    assert (project / "scores/summary.csv").is_file()
+
+
+def test_settings_and_configuration_end_in_the_same_shard(project):
+    from pipeline.config import load
+
+    assert cli.main(["shard", "--dataset", "d", "--split", "test", "--shard", "0", "--output", "a.h5"]) == 0
+    settings = json.dumps(load([project / "config.yaml"]).shard_settings("d", "test"))
+    words = ["shard", "--dataset", "d", "--split", "test", "--shard", "0", "--output", "b.h5", "--settings"]
+    assert cli.main([*words, settings]) == 0
+    assert (project / "a.h5").read_bytes() == (project / "b.h5").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "message"),
+    [
+        ("shard --dataset nope --split test --shard 0", 2, "one of d"),
+        ("train --experiment nope", 2, "one of d.second-observer, e"),
+        ("shard --dataset d --split test --shard 7", 1, "no sample for shard 7"),
+        ("shard --config gone.yaml --dataset d --split test --shard 0", 2, "gone.yaml"),
+        ("shard --dataset d --split test --shard 0 --settings {", 2, "no JSON"),
+        ("shard --dataset d --split test --shard 0 --settings []", 2, "a JSON object"),
+        ('shard --dataset d --split test --shard 0 --settings {"siez":1}', 2, "unknown: siez; missing: channels"),
+        ("train --experiment e", 1, "run `snakemake shards`"),
+        ("evaluate --experiment e", 2, "python -m pipeline predict"),
+        ("threshold --experiment e", 1, "no such file"),
+        ("shard --dataset d --split test --shard 0 --output config.yaml/x.h5", 1, "a file stands where a folder"),
+    ],
+)
+def test_mistakes_end_in_one_message_and_a_status(project, capsys, line, status, message):
+    assert cli.main(line.split(" ")) == status
+    said = capsys.readouterr().err
+    assert message in said
+    assert "remedy:" in said
+    assert "Traceback" not in said
+    assert not (project / "results").exists()
+
+
+def test_a_mistake_in_the_configuration_is_reported_by_every_verb(project, capsys):
+    (project / "config.yaml").write_text("datasets: {d: {layout: drve, root: x}}")
+    for line in ("splits --dataset d", "report"):
+        assert cli.main(line.split()) == 2
+        assert "did you mean 'drive'" in capsys.readouterr().err
+
+
+def test_a_bad_file_is_named_and_nothing_is_left(project, capsys):
+    write_tif(project / "DRIVE/test/images/02_test.tif", __import__("numpy").zeros((5, 60, 3), "uint8"))
+    assert cli.main(["shard", "--dataset", "d", "--split", "test", "--shard", "0"]) == 1
+    assert "02_manual1.gif" in capsys.readouterr().err
+    assert not list((project / "results").rglob("*.h5"))
+
+
+def test_a_sample_does_not_replace_what_it_did_not_draw(project, capsys):
+    (project / "mine" / "DRIVE").mkdir(parents=True)
+    (project / "mine" / "DRIVE" / "thesis.tif").write_bytes(b"precious")
+    assert cli.main(["sample", "--output", "mine"]) == 1
+    assert "not a drawn sample" in capsys.readouterr().err
+    assert (project / "mine" / "DRIVE" / "thesis.tif").read_bytes() == b"precious"
+
+
+LIGHT = ["splits --dataset d", "shard --dataset d --split test --shard 0", "observer --dataset d --split test",
+         "evaluate --experiment d.second-observer --threshold 0.5", "report"]  # fmt: skip
+
+
+def test_conversion_and_evaluation_never_import_torch(project):
+    code = (
+        "import sys; from pipeline.cli import main; status = main(sys.argv[1:]); "
+        "assert 'torch' not in sys.modules; sys.exit(status)"
+    )
+    for line in LIGHT[:4]:
+        done = subprocess.run([sys.executable, "-c", code, *line.split()], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr

@@ -1,0 +1,272 @@
+import io
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from rawfiles import make_tgs
+
+from pipeline.counts import to_levels
+from pipeline.errors import CheckpointError, OutputError, TrainingError
+from pipeline.png import read_levels
+from pipeline.prediction.predict import predict
+from pipeline.shards.write import build_shard
+from pipeline.training import device as devices
+from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.training.data import SampleStore
+from pipeline.training.optim import rate_factor
+from pipeline.training.run import train
+
+SHARD = {
+    "size": [48, 48],
+    "channels": "rgb",
+    "interpolation": "area",
+    "normalize": {"method": "unit"},
+    "storage": "uint8",
+}
+RECIPE = {
+    "model": {"name": "unet", "width": 4, "depth": 2},
+    "loss": {"name": "bce", "region": "fov"},
+    "optimizer": {"name": "adam", "lr": 0.02},
+    "schedule": {"name": "constant", "warmup": 0.0},
+    "batch_size": 3,
+    "epochs": 3,
+    "seed": 0,
+    "monitor": "val_loss",
+    "precision": "fp32",
+    "threads": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """Train, validation and unlabelled shards of a small TGS folder, and DRIVE-like ones with a field of view."""
+    from rawfiles import make_drive
+
+    folder = tmp_path_factory.mktemp("shards")
+    for layout, make in (("tgs", make_tgs), ("drive", make_drive)):
+        root = make(folder / layout)
+        source = {"layout": layout, "root": str(root), "validation": {"fraction": 0.3, "seed": 0}}
+        for split in ("train", "validation", *(["unlabelled"] if layout == "tgs" else [])):
+            path = folder / f"{layout}-{split}.h5"
+            build_shard(dataset="d", split=split, shard=0, output=path, source={**source, "shards": 1}, **SHARD)
+    return folder
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+    torch.use_deterministic_algorithms(False)
+
+
+def run(shards, output, layout="tgs", validation=True, **changes):
+    train(
+        experiment="e",
+        train_shards=[shards / f"{layout}-train.h5"],
+        validation_shards=[shards / f"{layout}-validation.h5"] if validation else [],
+        output=output,
+        **{**RECIPE, **changes},
+    )
+    return pd.read_csv(output / "history.csv")
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_training_learns_and_says_what_it_did(shards, tmp_path):
+    history = run(shards, tmp_path / "m", epochs=12)
+    assert history.columns.tolist() == ["epoch", "train_loss", "val_loss", "lr", "val_dice"]
+    assert history["epoch"].tolist() == list(range(1, 13))
+    assert history["train_loss"].iloc[-1] < 0.6 * history["train_loss"].iloc[0]
+    assert history["val_dice"].max() > 0.8
+    best, last = (load_checkpoint(tmp_path / "m" / name) for name in ("best.pt", "last.pt"))
+    assert best["epoch"] == history.loc[history["val_loss"].idxmin(), "epoch"]
+    assert last["epoch"] == 12
+    assert best["settings"]["threads"] == 1
+    assert best["settings"]["optimizer"] == {"name": "adam", "lr": 0.02}
+    assert best["normalization"] == {"method": "unit"}
+    assert best["made_with"]["torch"] == str(torch.__version__)
+    timing = pd.read_csv(tmp_path / "m/timing.csv")
+    assert (timing["seconds"] > 0).all()
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == [
+        "best.pt",
+        "history.csv",
+        "last.pt",
+        "timing.csv",
+    ]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(shards, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run(shards, tmp_path / name, seed=seed)
+    for file in ("best.pt", "last.pt", "history.csv"):
+        a, b, c = ((tmp_path / name / file).read_bytes() for name in "abc")
+        assert a == b, file
+        assert a != c, file
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_samples_that_do_not_fit_in_memory_give_the_same_weights(shards, tmp_path):
+    run(shards, tmp_path / "held")
+    run(shards, tmp_path / "streamed", memory=0)
+    assert (tmp_path / "held/last.pt").read_bytes() == (tmp_path / "streamed/last.pt").read_bytes()
+
+
+def test_batches_are_normalized_and_carry_the_field_of_view(shards):
+    store = SampleStore([shards / "drive-train.h5"], torch.device("cpu"))
+    batches = list(store.batches(torch.tensor([2, 0, 1, 3]), 3))
+    assert [len(batch.image) for batch in batches] == [3, 1]
+    assert batches[0].image.is_contiguous(memory_format=torch.channels_last)
+    assert 0 <= batches[0].image.min() < batches[0].image.max() <= 1
+    assert set(batches[0].target.unique().tolist()) == {0.0, 1.0}
+    assert set(batches[0].weight.unique().tolist()) == {0.0, 1.0}
+    alone = next(store.batches(torch.tensor([2]), 1))
+    torch.testing.assert_close(alone.image, batches[0].image[:1])
+    full = SampleStore([shards / "drive-train.h5"], torch.device("cpu"), use_fov=False)
+    assert next(full.batches(torch.tensor([0]), 1)).weight is None
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_without_validation_the_last_epoch_is_the_best(shards, tmp_path):
+    history = run(shards, tmp_path / "m", validation=False, epochs=2)
+    assert history["val_loss"].isna().all()
+    assert load_checkpoint(tmp_path / "m/best.pt")["epoch"] == 2
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_best_epoch_follows_the_monitor(shards, tmp_path):
+    history = run(shards, tmp_path / "m", epochs=6, monitor="val_dice", optimizer={"name": "sgd", "lr": 0.3})
+    best = load_checkpoint(tmp_path / "m/best.pt")
+    assert best["epoch"] == history.loc[history["val_dice"].idxmax(), "epoch"]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_loss_that_is_no_number_stops_the_training(shards, tmp_path):
+    with pytest.raises(TrainingError, match="lower the learning rate"):
+        run(
+            shards,
+            tmp_path / "m",
+            loss={"name": "mse", "region": "fov"},
+            optimizer={"name": "sgd", "lr": 1e12},
+            epochs=5,
+        )
+    assert not (tmp_path / "m").exists()
+
+
+def test_bf16_is_refused_where_it_would_be_emulated(shards, tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "bf16_is_native", lambda device: False)
+    with pytest.raises(TrainingError, match="precision: fp32"):
+        run(shards, tmp_path / "m", precision="bf16")
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.skipif(not devices.bf16_is_native(torch.device("cpu")), reason="this CPU has no bfloat16 of its own")
+def test_bf16_trains_close_to_fp32(shards, tmp_path):
+    losses = [run(shards, tmp_path / p, precision=p, epochs=4)["train_loss"].iloc[-1] for p in ("fp32", "bf16")]
+    assert losses[1] == pytest.approx(losses[0], rel=0.1)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_an_output_that_cannot_be_written(shards, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="file stands where a folder is needed"):
+        run(shards, tmp_path / "file" / "m", epochs=1)
+
+
+def test_schedules():
+    assert {rate_factor("constant", 10, 0)(step) for step in range(10)} == {1.0}
+    cosine = [rate_factor("cosine", 100, 0)(step) for step in range(101)]
+    assert cosine[0] == 1.0
+    assert cosine[50] == pytest.approx(0.5)
+    assert cosine[100] == pytest.approx(0.0, abs=1e-12)
+    warm = [rate_factor("cosine", 100, 10)(step) for step in range(101)]
+    assert np.diff(warm[:11]).min() > 0
+    assert warm[10] == 1.0
+    assert np.diff(warm[10:]).max() < 0
+    assert sum(warm[:10]) / 10 == pytest.approx(0.5)
+
+
+class Trap:
+    """Runs code when it is unpickled without care."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("code from a checkpoint was run",))
+
+
+@pytest.mark.parametrize("kind", ["code", "text", "cut off", "other", "missing"])
+def test_checkpoints_that_are_none(shards, tmp_path, kind):
+    path = tmp_path / "x.pt"
+    if kind == "code":
+        buffer = io.BytesIO()
+        torch.save({"state": Trap()}, buffer)
+        path.write_bytes(buffer.getvalue())
+    elif kind == "text":
+        path.write_bytes(b"not a checkpoint")
+    elif kind == "cut off":
+        save_checkpoint(path, {"state": {"a": torch.zeros(100)}})
+        path.write_bytes(path.read_bytes()[:200])
+    elif kind == "other":
+        torch.save({"state": {}}, path)
+    with pytest.raises(CheckpointError, match=r"x\.pt"):
+        load_checkpoint(path)
+
+
+def constant_checkpoint(path, logit, region="fov", activation="sigmoid"):
+    """Save a network that answers every pixel with one number."""
+    from pipeline.models.registry import build_model
+
+    options = {"width": 4, "depth": 2}
+    model = build_model("unet", in_channels=3, out_channels=1, options=options)
+    for parameter in model.parameters():
+        torch.nn.init.zeros_(parameter)
+    torch.nn.init.constant_(model.head.bias, logit)
+    contents = {
+        "model": {"name": "unet", "options": options},
+        "in_channels": 3,
+        "out_channels": 1,
+        "activation": activation,
+        "state": model.state_dict(),
+        "size": [48, 48],
+        "dataset": "d",
+        "origin": "raw files",
+        "settings": {"loss": {"name": "bce", "region": region}},
+    }
+    save_checkpoint(path, contents)
+    return path
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(("activation", "probability"), [("sigmoid", 1 / (1 + math.exp(-0.7))), ("clip", 0.7)])
+def test_predictions_are_native_in_size_and_named_by_id(shards, tmp_path, activation, probability):
+    checkpoint = constant_checkpoint(tmp_path / "c.pt", 0.7, activation=activation)
+    where = {"checkpoint": checkpoint, "shards": [shards / "tgs-unlabelled.h5"], "output": tmp_path / "p"}
+    predict(experiment="e", precision="fp32", threads=1, **where)
+    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == ["tile012.png", "tile013.png"]
+    levels = read_levels(tmp_path / "p/tile012.png", 101, 101)
+    assert (levels == to_levels(np.array(probability))).all()
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_outside_the_field_of_view_nothing_is_predicted_that_was_not_learnt(shards, tmp_path):
+    for region, corner in (("fov", 0), ("full", 255)):
+        checkpoint = constant_checkpoint(tmp_path / "c.pt", 9.0, region=region)
+        where = {"checkpoint": checkpoint, "shards": [shards / "drive-validation.h5"], "output": tmp_path / region}
+        predict(experiment="e", precision="fp32", threads=1, **where)
+        for path in (tmp_path / region).iterdir():
+            levels = read_levels(path, 70, 60)
+            assert levels[0, 0] == corner
+            assert levels[35, 30] == 255
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_checkpoint_for_other_channels_is_refused(shards, tmp_path):
+    root = make_tgs(tmp_path / "raw")
+    grey = {**SHARD, "channels": "grey"}
+    source = {"layout": "tgs", "root": str(root), "shards": 1}
+    build_shard(dataset="d", split="unlabelled", shard=0, output=tmp_path / "g.h5", source=source, **grey)
+    where = {"checkpoint": constant_checkpoint(tmp_path / "c.pt", 0.0), "shards": [tmp_path / "g.h5"]}
+    with pytest.raises(CheckpointError, match=r"a network for 3 channels, while .* has 1"):
+        predict(experiment="e", output=tmp_path / "p", precision="fp32", threads=1, **where)
+    assert not (tmp_path / "p").exists()

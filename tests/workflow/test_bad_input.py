@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+from rawfiles import write_gif
+
+
+def refuse(project, *words):
+    """Run what must fail; return what was said."""
+    assert project.snakemake(*words, check=False) != 0
+    assert "remedy:" in project.said, project.said
+    return project.said
+
+
+def shards_of(project, dataset):
+    return [name for name in project.files() if name.startswith(f"results/shards/{dataset}/")]
+
+
+def test_bad_files_are_all_named_and_the_rest_goes_on(fresh):
+    training = fresh.folder / "raw/DRIVE/training"
+    image = training / "images/22_training.tif"
+    image.write_bytes(image.read_bytes()[:-3000])
+    write_gif(training / "1st_manual/24_manual1.gif", np.zeros((71, 60), np.uint8))
+    write_gif(training / "1st_manual/25_manual1.gif", np.full((70, 60), 128, np.uint8))
+    fresh.edit("shards: 3, ", "")
+    fresh.edit("{fraction: 0.34}", "{fraction: 0}")
+    fresh.edit("threads: 1\n  b-2", "threads: 1\n    threshold: 0.5\n  b-2")
+    said = refuse(fresh, "shards", "--keep-going")
+    for name in ("22_training.tif", "24_manual1.gif", "25_manual1.gif"):
+        assert name in said
+    assert "results/shards/d/train-0.h5" not in fresh.files()
+    assert "results/shards/d/test-0.h5" in fresh.files()
+    assert len(shards_of(fresh, "t")) == 4
+    assert not [name for name in fresh.files() if "partial" in name]
+
+
+def test_unpaired_and_missing_raw_data_of_all_data_sets_is_one_message(fresh):
+    (fresh.folder / "raw/DRIVE/training/1st_manual/22_manual1.gif").unlink()
+    (fresh.folder / "raw/TGS").rename(fresh.folder / "raw/other")
+    said = refuse(fresh)
+    assert "22_training.tif" in said
+    assert "raw/TGS" in said
+    assert "python -m pipeline sample" in said
+    assert not (fresh.folder / "results").exists()
+
+
+def test_an_empty_raw_folder(fresh):
+    for path in (fresh.folder / "raw/TGS/train/images").iterdir():
+        path.unlink()
+    assert "no PNG pictures" in refuse(fresh)
+
+
+def test_a_wrong_configuration_lists_every_mistake(fresh):
+    fresh.edit("loss: bce", "loss: bse")
+    fresh.edit("epochs: 2", "epochs: two")
+    said = refuse(fresh)
+    assert "experiments.a.loss" in said
+    assert "experiments.a.epochs" in said
+    assert not (fresh.folder / "results").exists()
+
+
+@pytest.mark.parametrize("place", ["results/shards", "results/shards/t"])
+def test_an_output_that_cannot_be_written(fresh, place):
+    path = fresh.folder / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("in the way")
+    assert fresh.snakemake("results/shards/t/test-0.h5", check=False) != 0
+    assert place in fresh.said
+    assert path.read_text() == "in the way"
+
+
+def test_a_training_that_fails_leaves_no_checkpoint(fresh):
+    fresh.edit("loss: mse, optimizer: {name: sgd, lr: 0.01}", "loss: mse, optimizer: {name: sgd, lr: 1e30}")
+    fresh.edit("epochs: 1,", "epochs: 9,")
+    said = refuse(fresh, "models_b-2")
+    assert "lower the learning rate" in said
+    assert not [name for name in fresh.files() if name.startswith("results/models/")]

@@ -1,0 +1,152 @@
+import pandas as pd
+import pytest
+import yaml
+from projects import CONFIG, Project
+from rawfiles import add_drive, blobs, make_tgs, write_tif
+
+
+def test_everything_the_readme_promises_is_there(finished):
+    files = finished.files()
+    for name in ("best.pt", "last.pt", "history.csv", "curves.png", "timing.csv"):
+        assert f"results/models/a/{name}" in files
+    for kind in ("probability", "mask", "overlay", "panel"):
+        for name in ("01", "02", "03"):
+            assert f"results/predictions/a/test/{kind}/{name}.png" in files
+        for name in ("tile012", "tile013"):
+            assert f"results/predictions/b-2/unlabelled/{kind}/{name}.png" in files
+    for name in ("a", "b-2", "d.second-observer"):
+        assert f"results/metrics/{name}/summary.csv" in files
+        assert f"results/metrics/{name}/per_image.csv" in files
+    assert {"results/splits/d.csv", "results/splits/t.csv", "results/shards/t/unlabelled-0.h5"} <= files
+    board = pd.read_csv(finished.folder / "results/leaderboard.csv")
+    assert set(board["experiment"]) == {"a", "b-2", "d.second-observer"}
+    assert set(board["split"]) == {"test", "validation"}
+    scored = pd.read_csv(finished.folder / "results/metrics/b-2/per_image.csv")
+    assert set(scored["split"]) == {"test", "validation"}
+    assert "tile012" not in set(scored["id"])
+    assert not [name for name in files if "partial" in name]
+
+
+def test_a_second_run_does_nothing(project):
+    assert project.planned() == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "runs"),
+    [
+        ("# two data sets", "#   other words", set()),
+        ("{fraction: 0.34}", "{seed: 0, fraction: 0.340}", set()),
+        ("optimizer: {name: adam, lr: 0.02}", "optimizer: {lr: 2e-2, name: adam}", set()),
+        ("threads: 1, threshold: 0.5", "threads: 1, threshold: 0.4", {"threshold", "render", "evaluate", "report"}),
+        ("threads: 1, threshold: 0.5", "threads: 1, threshold: 0.5, empty_masks: skip", {"evaluate", "report"}),
+        (
+            "lr: 0.02",
+            "lr: 0.01",
+            {"train", "curves", "predict", "threshold", "render", "evaluate", "report"},
+        ),
+    ],
+)
+def test_what_a_change_of_the_configuration_runs_again(project, old, new, runs):
+    project.edit(old, new)
+    planned = project.planned()
+    assert set(planned) == runs
+    assert planned.get("train", 0) <= 1  # never the other experiment
+
+
+def test_another_validation_share_leaves_test_shards_alone(project):
+    project.edit("{fraction: 0.34}", "{fraction: 0.6}")
+    planned = project.planned()
+    shards = {p.name for p in (project.folder / "results/shards/d").iterdir()}
+    assert planned["train"] == 1
+    assert planned["shard"] <= len([name for name in shards if not name.startswith("test")]) + 2
+    project.snakemake("--dry-run", "results/shards/d/" + next(n for n in sorted(shards) if n.startswith("test")))
+    assert "Nothing to be done" in project.said
+
+
+def test_a_touched_raw_file_runs_nothing(project):
+    for path in (project.folder / "raw").rglob("*.*"):
+        path.touch()
+    assert project.planned() == {}
+
+
+def test_one_changed_picture_rebuilds_one_shard(project):
+    write_tif(project.folder / "raw/DRIVE/training/images/23_training.tif", blobs(99)[1], photometric="rgb")
+    planned = project.planned()
+    assert planned["shard"] == 1
+    assert planned["train"] == 1
+
+
+def test_one_more_picture_rebuilds_its_shard_and_at_most_one_other(project):
+    add_drive(project.folder / "raw/DRIVE", "training", 40)
+    planned = project.planned()
+    assert 1 <= planned["shard"] <= 3  # its own; and where a sample crossed from train to validation, those two
+    assert planned["train"] == 1
+    before = {p.name for p in (project.folder / "results/shards/d").iterdir()}
+    project.snakemake("shards_a")
+    assert before <= {p.name for p in (project.folder / "results/shards/d").iterdir()}
+
+
+def test_an_experiment_more_runs_only_itself(project):
+    data = yaml.safe_load(project.config.read_text())
+    data["experiments"]["c"] = {**data["experiments"]["a"], "seed": 5}
+    project.config.write_text(yaml.safe_dump(data))
+    planned = project.planned()
+    assert planned["train"] == 1
+    assert "shard" not in planned
+    assert planned["evaluate"] == 1
+
+
+def test_targets_for_all_and_for_one_experiment(fresh):
+    assert set(fresh.planned("shards")) == {"shards", "shard", "splits"}
+    assert "train" not in fresh.planned("shards_a")
+    assert fresh.planned("models")["train"] == 2
+    assert fresh.planned("models_b-2")["train"] == 1
+    assert "evaluate" not in fresh.planned("predictions")
+    assert fresh.planned("predictions_a")["predict"] == 2
+    assert fresh.planned("metrics_b-2")["evaluate"] == 1
+    assert fresh.planned("report")["report"] == 1
+    assert fresh.planned("report_a")["evaluate"] == 1
+
+
+def test_configurations_in_layers(fresh):
+    over = fresh.folder / "over.yaml"
+    over.write_text("experiments: {a: null, b-2: {epochs: 3}}")
+    assert fresh.planned("models", "--configfile", str(over))["train"] == 1
+    alone = fresh.folder / "alone.yaml"
+    alone.write_text("datasets: {t: {layout: tgs, root: raw/TGS, size: [32, 32]}}\nexperiments: {}")
+    planned = fresh.planned("--configfile", str(alone), "--replace-workflow-config")
+    assert set(planned) == {"shard", "splits", "report"}
+    assert fresh.planned("models", "--config", 'experiments={"a": {"epochs": 5}}')["train"] == 2
+
+
+def test_no_experiments_still_makes_shards_and_an_empty_leaderboard(fresh):
+    fresh.config.write_text("datasets: {t: {layout: tgs, root: raw/TGS, size: [32, 32]}}\nexperiments: {}")
+    fresh.snakemake()
+    assert "results/leaderboard.csv" in fresh.files()
+
+
+def test_ids_with_blanks_quotes_and_umlauts_go_the_whole_way(tmp_path):
+    folder = tmp_path / "a folder (1)"
+    tgs = make_tgs(folder / "raw" / "TGS")
+    names = {"tile001": "été 1 (2)", "tile012": 'x\'y "z" $HOME;&'}
+    for old, new in names.items():
+        for path in list(tgs.rglob(f"{old}.png")):
+            path.rename(path.with_name(f"{new}.png"))
+    project = Project(folder)
+    data = yaml.safe_load(CONFIG)
+    project.config.write_text(
+        yaml.safe_dump({"datasets": {"t": data["datasets"]["t"]}, "experiments": {"b": data["experiments"]["b-2"]}})
+    )
+    project.snakemake()
+    table = pd.read_csv(folder / "results/splits/t.csv").set_index("id")
+    for name in names.values():
+        split = table.loc[name, "split"]
+        if split != "train":
+            assert f"results/predictions/b/{split}/overlay/{name}.png" in project.files()
+
+
+def test_snakemakes_own_report_shows_scores_and_curves(project):
+    project.snakemake("--report", "report.html")
+    page = (project.folder / "report.html").read_text()
+    for word in ("curves.png", "summary.csv", "leaderboard.csv", "sheet.png", "Training", "Scores"):
+        assert word in page
