@@ -39,7 +39,7 @@ def draw_drive(root: Path) -> None:
             rng = np.random.default_rng([20_10, number])
             fov = _disc(_CENTRE, _RADIUS)
             segments = _vessel_tree(rng)
-            vessels = cv2.bitwise_and(_paint(segments), fov)
+            vessels = np.minimum(_paint(segments), fov)
             folder, name = root / half, f"{number:02d}"
             pixels = _photograph(rng, fov, segments)
             tifffile.imwrite(
@@ -54,13 +54,14 @@ def draw_drive(root: Path) -> None:
             _write_grey_gif(folder / "1st_manual" / f"{name}_manual1.gif", vessels)
             _write_grey_gif(folder / "mask" / f"{name}_{half}_mask.gif", fov)
             if half == "test":
-                other = cv2.bitwise_and(_paint(_redraw(rng, segments)), fov)
+                other = np.minimum(_paint(_redraw(rng, segments)), fov)
                 _write_palette_gif(folder / "2nd_manual" / f"{name}_manual2.gif", other)
 
 
 def _disc(centre: tuple[float, float], radius: float) -> Plane:
     y, x = np.mgrid[:HEIGHT, :WIDTH]
-    return (((x - centre[0]) ** 2 + (y - centre[1]) ** 2 <= radius**2) * 255).astype(np.uint8)
+    inside = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 <= radius**2
+    return np.asarray(inside * 255, dtype=np.uint8)
 
 
 def _vessel_tree(rng: np.random.Generator) -> list[Segment]:
@@ -140,7 +141,7 @@ def _photograph(rng: np.random.Generator, fov: Plane, segments: list[Segment]) -
     pixels = cv2.GaussianBlur(np.stack(channels, axis=-1).astype(np.float32), (0, 0), 0.7)
     inside = cv2.GaussianBlur(fov, (0, 0), 1.5)[:, :, None] / 255.0
     dark_rim = rng.normal(3.0, 1.0, pixels.shape)
-    return np.clip(pixels * inside + dark_rim * (1 - inside), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(pixels * inside + dark_rim * (1 - inside), 0, 255), dtype=np.uint8)
 
 
 def _smooth_noise(rng: np.random.Generator, sigma: float) -> NDArray[np.float32]:

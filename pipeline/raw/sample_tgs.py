@@ -20,8 +20,8 @@ Plane = NDArray[np.uint8]
 
 def draw_tgs(root: Path) -> None:
     """Write ``train`` (160 tiles with masks), ``test`` (12 without), ``train.csv`` and ``depths.csv`` below `root`."""
-    for folder in ("train/images", "train/masks", "test/images"):
-        (root / folder).mkdir(parents=True)
+    for part in ("train/images", "train/masks", "test/images"):
+        (root / part).mkdir(parents=True)
     names = [f"{value:010x}" for value in np.random.default_rng(2018).integers(16**10, size=_LABELLED + _UNLABELLED)]
     depths, codes = [], []
     for index, name in enumerate(names):
@@ -70,11 +70,11 @@ def _salt_body(rng: np.random.Generator, x: NDArray[np.float32], y: NDArray[np.f
     if kind < 0.5:  # everything on one side of a wavy line
         angle = rng.uniform(0, 2 * np.pi)
         line = (x - 50) * np.cos(angle) + (y - 50) * np.sin(angle) + 9 * _noise(rng, 16) + rng.uniform(-32, 32)
-        return (line > 0).astype(np.uint8)
+        return np.asarray(line > 0, dtype=np.uint8)
     cx, cy = rng.uniform(15, 86), rng.uniform(25, 95)
     rx, ry = rng.uniform(14, 42), rng.uniform(12, 36)
     ellipse = np.hypot((x - cx) / rx, (y - cy) / ry) + 0.16 * _noise(rng, 12)
-    return (ellipse < 1).astype(np.uint8)
+    return np.asarray(ellipse < 1, dtype=np.uint8)
 
 
 def _noise(rng: np.random.Generator, sigma: float) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from pipeline.raw.samples import Sample
 from pipeline.shards.prepare import Prepared, prepare
 
 SCHEMA_VERSION = 1
-BLOCK_BYTES = 8 * 2**20
+BLOCK_BYTES = 2 * 2**20
 """Samples are written in blocks of about this many bytes: a call into HDF5 costs as much as a small picture."""
 
 
