@@ -249,6 +249,12 @@ def _report(arguments: Arguments) -> None:
     build_leaderboard(summaries=summaries, output=arguments.output or paths.leaderboard())
 
 
+def _models(arguments: Arguments) -> None:
+    from pipeline.models.published import print_models
+
+    print_models()
+
+
 def _schema(arguments: Arguments) -> None:
     from pipeline.config import schema
     from pipeline.files import write_json
@@ -392,6 +398,13 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add("report", _report, "Join the summaries of all experiments into leaderboard.csv.")
     verb.add_argument("--summaries", **many, help="summary.csv files")
     verb.add_argument("--output", **out, help="CSV file (results/leaderboard.csv)")
+
+    verbs.add(
+        "models",
+        _models,
+        "Print the published networks: parameters, size, operations for one picture, shapes.",
+        configured=False,
+    )
 
     verb = verbs.add("schema", _schema, "Write the JSON schema of config.yaml.", configured=False)
     default = Path("workflow/schemas/config.schema.json")

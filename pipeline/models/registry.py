@@ -11,8 +11,12 @@ from pipeline.errors import CheckpointError, Problem
 MODELS = {
     "unet": ("pipeline.models.unet", "UNet"),
     "unet-crop": ("pipeline.models.unet_crop", "UNetCrop"),
+    "unet-original": ("pipeline.models.unet_plain", "unet_original"),
+    "unet-small": ("pipeline.models.unet_plain", "unet_small"),
+    "u2net": ("pipeline.models.u2net", "u2net"),
+    "u2net-lite": ("pipeline.models.u2net", "u2net_lite"),
 }
-"""Name to module and class; a class takes ``in_channels, out_channels`` and its own keyword arguments."""
+"""Name to module and class (or function) that takes ``in_channels, out_channels`` and its own keyword arguments."""
 
 
 def build_model(name: str, *, in_channels: int, out_channels: int, options: Mapping[str, Any]) -> nn.Module:

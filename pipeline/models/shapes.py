@@ -37,3 +37,20 @@ def centre_crop(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Cut the middle (height, width) out of (N, C, H, W); an odd rest is rounded to even, as torchvision does."""
     top, left = round((x.shape[-2] - height) / 2), round((x.shape[-1] - width) / 2)
     return x[..., top : top + height, left : left + width]
+
+
+def mirror_pad(x: torch.Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> torch.Tensor:
+    """Continue (N, C, H, W) beyond its borders by mirroring, also further than it is large.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) tensor
+    rows, columns : (int, int)
+        Pixels to add before and behind; the border pixel itself is not repeated.
+    """
+    for axis, (before, behind) in ((-2, rows), (-1, columns)):
+        size = x.shape[axis]
+        period = max(1, 2 * (size - 1))
+        places = torch.arange(-before, size + behind, device=x.device) % period
+        x = x.index_select(axis, torch.where(places < size, places, period - places))
+    return x

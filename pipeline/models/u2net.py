@@ -1,0 +1,186 @@
+"""U2-Net: a U of small Us, with a prediction at every level.
+
+Qin, Zhang, Huang, Dehghan, Zaiane, Jagersand: U2-Net: Going deeper with nested U-structure for salient object detection
+(Pattern Recognition 2020), figure 5 and table 1.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from pipeline.models.shapes import check_input
+
+
+class Stage(NamedTuple):
+    """One RSU block: levels inside (0 for the dilated block RSU-4F), middle channels, output channels."""
+
+    height: int
+    middle: int
+    out: int
+
+
+FULL = (
+    (
+        Stage(7, 32, 64),
+        Stage(6, 32, 128),
+        Stage(5, 64, 256),
+        Stage(4, 128, 512),
+        Stage(0, 256, 512),
+        Stage(0, 256, 512),
+    ),
+    (Stage(0, 256, 512), Stage(4, 128, 256), Stage(5, 64, 128), Stage(6, 32, 64), Stage(7, 16, 64)),
+)
+LITE = (
+    (Stage(7, 16, 64), Stage(6, 16, 64), Stage(5, 16, 64), Stage(4, 16, 64), Stage(0, 16, 64), Stage(0, 16, 64)),
+    (Stage(0, 16, 64), Stage(4, 16, 64), Stage(5, 16, 64), Stage(6, 16, 64), Stage(7, 16, 64)),
+)
+"""Encoder En1 to En6 and decoder De5 to De1."""
+
+
+class ConvUnit(nn.Sequential):
+    """3x3 convolution without bias, dilated if asked for, batch normalization, ReLU; the size stays."""
+
+    def __init__(self, before: int, after: int, dilation: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(before, after, 3, padding=dilation, dilation=dilation, bias=False),
+            nn.BatchNorm2d(after),
+            nn.ReLU(inplace=True),
+        )
+
+
+def _half(x: torch.Tensor) -> torch.Tensor:
+    return functional.max_pool2d(x, 2, stride=2, ceil_mode=True)
+
+
+def _like(x: torch.Tensor, size: torch.Size | tuple[int, int]) -> torch.Tensor:
+    return functional.interpolate(x, size=size, mode="bilinear", align_corners=False)
+
+
+class ResidualU(nn.Module):
+    """RSU block: a small U-Net whose input convolution is added to its output.
+
+    Parameters
+    ----------
+    before, middle, after : int
+        Channels of input, inside, and output.
+    height : int
+        Levels, two at least; with 0 the block keeps its size and dilates by 2, 4 and 8 instead (RSU-4F).
+    """
+
+    def __init__(self, before: int, middle: int, after: int, height: int) -> None:
+        super().__init__()
+        self.pooled = height > 0
+        if self.pooled:
+            down_by, bottom = [1] * (height - 1), 2
+            up_by = down_by
+        else:
+            down_by, bottom = [1, 2, 4], 8
+            up_by = [4, 2, 1]
+        self.enter = ConvUnit(before, after)
+        self.down = nn.ModuleList(
+            ConvUnit(after if level == 0 else middle, middle, dilation) for level, dilation in enumerate(down_by)
+        )
+        self.bottom = ConvUnit(middle, middle, bottom)
+        self.up = nn.ModuleList(
+            ConvUnit(2 * middle, after if level == len(up_by) - 1 else middle, dilation)
+            for level, dilation in enumerate(up_by)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (N, before, H, W) to (N, after, H, W)."""
+        x = entered = self.enter(x)
+        skips: list[torch.Tensor] = []
+        for level, unit in enumerate(self.down):
+            x = unit(_half(x) if self.pooled and level > 0 else x)
+            skips.append(x)
+        x = self.bottom(x)
+        for unit in self.up:
+            skip = skips.pop()
+            x = unit(torch.cat([_like(x, skip.shape[-2:]) if x.shape != skip.shape else x, skip], dim=1))
+        return torch.add(x, entered)
+
+
+class U2Net(nn.Module):
+    """U2-Net with side outputs at En6 and De5 to De1, fused by a 1x1 convolution.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    encoder, decoder : sequence of Stage
+        Such as those of `FULL` and `LITE`.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, encoder: tuple[Stage, ...], decoder: tuple[Stage, ...]
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        inputs = [in_channels, *(stage.out for stage in encoder[:-1])]
+        self.encoder = nn.ModuleList(
+            ResidualU(before, stage.middle, stage.out, stage.height)
+            for before, stage in zip(inputs, encoder, strict=True)
+        )
+        below = [encoder[-1].out, *(stage.out for stage in decoder[:-1])]
+        skips = [stage.out for stage in encoder[-2::-1]]
+        self.decoder = nn.ModuleList(
+            ResidualU(a + b, stage.middle, stage.out, stage.height)
+            for a, b, stage in zip(below, skips, decoder, strict=True)
+        )
+        ends = [encoder[-1].out, *(stage.out for stage in decoder)]
+        self.sides = nn.ModuleList(nn.Conv2d(channels, out_channels, 3, padding=1) for channels in ends)
+        self.fuse = nn.Conv2d(len(ends) * out_channels, out_channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """Map a picture to what training or prediction needs.
+
+        Parameters
+        ----------
+        x : (N, in_channels, H, W) float32
+            H and W from 32 up.
+
+        Returns
+        -------
+        list of 7 tensors, or one
+            While training: logits (N, out_channels, H, W), the fused ones first, then De1 to De5 and En6. Else: the
+            sigmoid of the fused ones.
+
+        Raises
+        ------
+        ValueError
+            For another shape.
+        """
+        logits = self.logits(x)
+        return logits if self.training else torch.sigmoid(logits[0])
+
+    def logits(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Return the seven logits of `forward` in either mode."""
+        check_input(x, self.in_channels)
+        size = x.shape[-2:]
+        skips: list[torch.Tensor] = []
+        for level, block in enumerate(self.encoder):
+            x = block(x if level == 0 else _half(x))
+            skips.append(x)
+        ends = [skips.pop()]
+        for block in self.decoder:
+            skip = skips.pop()
+            ends.append(block(torch.cat([_like(ends[-1], skip.shape[-2:]), skip], dim=1)))
+        sides = [_like(side(end), size) for side, end in zip(self.sides, ends, strict=True)][::-1]
+        return [self.fuse(torch.cat(sides, dim=1)), *sides]
+
+
+def _scaled(stages: tuple[Stage, ...], width: int) -> tuple[Stage, ...]:
+    return tuple(
+        Stage(stage.height, max(1, stage.middle * width // 64), max(1, stage.out * width // 64)) for stage in stages
+    )
+
+
+def u2net(in_channels: int, out_channels: int, width: int = 64) -> U2Net:
+    """Build the full U2-Net; `width` is the channels of the first block's output, the others scale with it."""
+    return U2Net(in_channels, out_channels, *(_scaled(stages, width) for stages in FULL))
+
+
+def u2net_lite(in_channels: int, out_channels: int, width: int = 64) -> U2Net:
+    """Build the lite U2-Net; `width` is the channels of every block's output, inside it is a quarter of that."""
+    return U2Net(in_channels, out_channels, *(_scaled(stages, width) for stages in LITE))

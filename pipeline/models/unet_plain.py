@@ -1,0 +1,137 @@
+"""U-Nets without normalization: nearest upsampling without a convolution, concatenated skips, a 1x1 head.
+
+Ronneberger, Fischer, Brox: U-Net (MICCAI 2015); upsampling by repetition where the paper has an up-convolution.
+"""
+
+import torch
+from torch import nn
+
+from pipeline.models.shapes import centre_crop, check_input, crop_to, mirror_pad, pad_to_multiple
+
+
+class PlainUNet(nn.Module):
+    """U-Net of biased 3x3 convolutions with ReLU, padded or valid.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    widths : sequence of int
+        Channels of the levels on the way down, the deepest last.
+    decoder : sequence of int
+        Channels on the way up; one fewer than `widths`.
+    padded : bool
+        With padded convolutions every level keeps its size. With valid ones each convolution takes a pixel from
+        every side and the skips are cropped, as in the paper.
+
+    Notes
+    -----
+    `forward` gives logits as large as the input, whatever the kind: padded networks fill sizes up to a multiple of
+    ``2 ** (levels - 1)``; valid ones see the picture mirrored at its borders. `valid_forward` is the paper's own
+    mapping, such as 572 x 572 to 388 x 388.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        widths: tuple[int, ...],
+        decoder: tuple[int, ...],
+        padded: bool,
+    ) -> None:
+        super().__init__()
+        if len(decoder) != len(widths) - 1:
+            raise ValueError(f"{len(widths)} levels down need {len(widths) - 1} up, not {len(decoder)}")
+        self.in_channels = in_channels
+        self.padded = padded
+        padding = 1 if padded else 0
+
+        def pair(before: int, after: int) -> nn.Sequential:
+            return nn.Sequential(
+                nn.Conv2d(before, after, 3, padding=padding),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(after, after, 3, padding=padding),
+                nn.ReLU(inplace=True),
+            )
+
+        self.down = nn.ModuleList(pair(a, b) for a, b in zip((in_channels, *widths[:-1]), widths, strict=True))
+        below = (widths[-1], *decoder[:-1])
+        skips = widths[-2::-1]
+        self.up = nn.ModuleList(pair(a + b, c) for a, b, c in zip(below, skips, decoder, strict=True))
+        self.head = nn.Conv2d(decoder[-1], out_channels, 1)
+        self.pool = nn.MaxPool2d(2)
+        self.grow = nn.Upsample(scale_factor=2, mode="nearest")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (N, in_channels, H, W) float32, H and W from 32 up, to logits (N, out_channels, H, W).
+
+        Raises
+        ------
+        ValueError
+            For another shape.
+        """
+        check_input(x, self.in_channels)
+        height, width = x.shape[-2:]
+        if self.padded:
+            return crop_to(self.valid_forward(pad_to_multiple(x, 2 ** len(self.up))), height, width)
+        margins = [self.margins(side) for side in (height, width)]
+        return crop_to(self.valid_forward(mirror_pad(x, *margins)), height, width)
+
+    def valid_forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map a picture whose size fits the pooling; valid convolutions make it smaller (572 to 388)."""
+        skips: list[torch.Tensor] = []
+        for level, block in enumerate(self.down):
+            x = block(x if level == 0 else self.pool(x))
+            skips.append(x)
+        skips.pop()
+        for block in self.up:
+            x = self.grow(x)
+            x = block(torch.cat([centre_crop(skips.pop(), *x.shape[-2:]), x], dim=1))
+        logits: torch.Tensor = self.head(x)
+        return logits
+
+    def margins(self, side: int) -> tuple[int, int]:
+        """Return how far a side is mirrored before and behind, so that valid convolutions give it back whole."""
+        levels = len(self.up)
+        lost = 4 * (2**levels - 1)  # by the convolutions on the way up, in pixels of the output
+        bottom = -(-(side + lost) // 2**levels)
+        needed = 2**levels * (bottom + 4) + lost
+        given = 2**levels * bottom - lost
+        before = (needed - given) // 2
+        return before, needed - side - before
+
+
+def unet_original(
+    in_channels: int,
+    out_channels: int,
+    width: int = 64,
+    depth: int = 5,
+) -> PlainUNet:
+    """Build the paper's network: valid convolutions, 64 to 1024 channels over five levels by default.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    width : int
+        Channels of the first level; doubled at each level below.
+    depth : int
+        Levels, the deepest included.
+    """
+    widths = tuple(width * 2**level for level in range(depth))
+    return PlainUNet(in_channels, out_channels, widths, widths[-2::-1], padded=False)
+
+
+def unet_small(
+    in_channels: int,
+    out_channels: int,
+    widths: tuple[int, ...] = (32, 32, 64, 128, 256),
+    decoder: tuple[int, ...] | None = None,
+) -> PlainUNet:
+    """Build the small padded network; the way up mirrors the way down unless `decoder` says otherwise.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    widths, decoder : sequence of int
+        See `PlainUNet`.
+    """
+    return PlainUNet(in_channels, out_channels, tuple(widths), decoder or tuple(widths[-2::-1]), padded=True)
