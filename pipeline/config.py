@@ -4,10 +4,8 @@
 plain keyword arguments. Classes and functions elsewhere never see the configuration.
 """
 
-import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,8 +18,8 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
+from pipeline.config_problems import explain
 from pipeline.errors import ConfigError, Problem
 from pipeline.raw.splits import SPLITS
 
@@ -310,7 +308,7 @@ def parse(data: Mapping[str, Any]) -> Config:
     try:
         config = Config.model_validate(plain)
     except ValidationError as error:
-        problems += _merge_alternatives([_explain(detail, plain) for detail in error.errors()])
+        problems += explain(error, plain, schema())
         raise ConfigError(problems) from error
     problems += _dangling(config)
     if problems:
@@ -385,21 +383,6 @@ def _bad_names(data: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
-def _merge_alternatives(problems: list[Problem]) -> list[Problem]:
-    """Join what the alternatives of one key say into one problem."""
-    merged: dict[str, Problem] = {}
-    for problem in sorted(problems, key=lambda problem: len(problem.where)):
-        parent = next((known for known in merged if problem.where.startswith(f"{known}.")), problem.where)
-        before = merged.get(parent)
-        if before is None:
-            merged[problem.where] = problem
-        elif parent == problem.where or (isinstance(before.found, str) and before.found.startswith(("[", "("))):
-            merged[parent] = replace(before, expected=f"{before.expected}, or {problem.expected}")
-        else:
-            merged[problem.where] = problem
-    return list(merged.values())
-
-
 def _dangling(config: Config) -> list[Problem]:
     """List what is right in itself and wrong together."""
     problems = []
@@ -434,60 +417,3 @@ def _dangling(config: Config) -> list[Problem]:
                 )
             )
     return problems
-
-
-def _explain(detail: ErrorDetails, data: Mapping[str, Any]) -> Problem:
-    """Say one pydantic error in this project's form."""
-    # pydantic inserts the tag of a union into the path: keep only what stands in the file
-    place: list[str] = []
-    node: Any = data
-    for step in detail["loc"]:
-        inside = isinstance(node, Mapping) and step in node
-        if inside or (isinstance(node, list | tuple) and isinstance(step, int) and step < len(node)):
-            node = node[step]
-            place.append(str(step))
-        elif step == detail["loc"][-1] and detail["type"] == "missing":
-            place.append(str(step))
-    where = ".".join(place) or "config"
-    context = detail.get("ctx", {})
-    found = f"{detail['input']!r}"[:120]
-    kind = detail["type"]
-    if kind == "extra_forbidden":
-        key = place[-1]
-        return Problem(where, f"the unknown key {key!r}", "a known key", _closest(key))
-    if kind == "missing":
-        return Problem(where, "nothing", "this key, which has no default", f"add `{place[-1]}:`")
-    if kind in ("literal_error", "union_tag_invalid"):
-        allowed = str(context.get("expected") or context.get("expected_tags"))
-        return Problem(where, found, allowed, _nearest(str(context.get("tag", detail["input"])), allowed))
-    if kind == "union_tag_not_found":
-        key = str(context["discriminator"]).strip("'")
-        return Problem(f"{where}.{key}", "nothing", f"the key {key!r}, which says what kind it is", f"add `{key}:`")
-    expected = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return Problem(where, found, expected, "correct the value")
-
-
-def _all_keys() -> set[str]:
-    keys: set[str] = set()
-
-    def collect(node: Any) -> None:  # noqa: ANN401 - walks plain JSON
-        if isinstance(node, Mapping):
-            keys.update(node.get("properties", {}))
-            for value in node.values():
-                collect(value)
-        elif isinstance(node, list):
-            for value in node:
-                collect(value)
-
-    collect(schema())
-    return keys
-
-
-def _closest(key: str) -> str:
-    close = difflib.get_close_matches(key, sorted(_all_keys()), n=1)
-    return f"did you mean `{close[0]}`? Else remove it" if close else "remove it; the schema lists what there is"
-
-
-def _nearest(value: str, allowed: str) -> str:
-    close = difflib.get_close_matches(value, re.findall(r"'([^']+)'", allowed), n=1)
-    return f"did you mean {close[0]!r}?" if close else "choose one of them"
