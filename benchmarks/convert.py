@@ -26,7 +26,7 @@ import tempfile
 import time
 from pathlib import Path
 
-SETS = {"DRIVE": ("drive", [512, 512], 1), "TGS": ("tgs", [128, 128], 8)}
+SETS = {"DRIVE": ("drive", [512, 512], 1), "TGS": ("tgs", [128, 128], 4)}
 
 
 def tutorial(root, layout, size, output):
@@ -73,6 +73,11 @@ def settings(root, layout, size, shards, storage):
     }
 
 
+def threads(shards):
+    """Decode in several threads where there is one shard, as the workflow does."""
+    return os.cpu_count() if shards == 1 else 1
+
+
 def ours_in_loop(root, layout, size, shards, storage, output):
     """Build all shards in this process; return the seconds that took."""
     from pipeline.raw.dataset import open_dataset
@@ -81,7 +86,14 @@ def ours_in_loop(root, layout, size, shards, storage, output):
     said = settings(root, layout, size, shards, storage)
     started = time.perf_counter()
     for number in open_dataset("benchmark", **said["source"]).shard_members("train"):
-        build_shard(dataset="benchmark", split="train", shard=number, output=output / f"{number}.h5", **said)
+        build_shard(
+            dataset="benchmark",
+            split="train",
+            shard=number,
+            output=output / f"{number}.h5",
+            threads=threads(shards),
+            **said,
+        )
     return time.perf_counter() - started
 
 
@@ -112,6 +124,7 @@ def measure(way, root, layout, size, shards, folder):
         whole, memory, _ = watch([[*here, json.dumps(job)]], 1)
     else:
         words = [sys.executable, "-m", "pipeline", "shard", "--dataset", "benchmark", "--split", "train"]
+        words += ["--threads", str(threads(shards))]
         text = json.dumps(settings(root, layout, size, shards, way))
         commands = [
             [*words, "--settings", text, "--shard", path.stem, "--output", str(path)] for path in folder.glob("*.h5")

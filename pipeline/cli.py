@@ -127,7 +127,8 @@ def _shard(arguments: Arguments) -> None:
     name, split, number = arguments.dataset, arguments.split, arguments.shard
     settings = _settings(arguments, lambda config: config.shard_settings(name, split))
     output = arguments.output or paths.shard(name, split, number)
-    _call(build_shard, dataset=name, split=split, shard=number, output=output, **settings)
+    threads = arguments.threads
+    _call(build_shard, dataset=name, split=split, shard=number, output=output, threads=threads, **settings)
 
 
 def _train(arguments: Arguments) -> None:
@@ -333,6 +334,7 @@ def _parser() -> argparse.ArgumentParser:
         "shard",
     )
     verb.add_argument("--output", **out, help="HDF5 file (results/shards/DATASET/SPLIT-SHARD.h5)")
+    verb.add_argument("--threads", type=int, default=1, help="pictures decoded at a time (1)")
 
     verb = verbs.add("train", _train, "Train the network of an experiment on its shards.", "experiment")
     verb.add_argument("--train-shards", **many, help="shards to train on")

@@ -11,6 +11,7 @@ Names differ by role, so files pair on the number they start with. Newer downloa
 half (no ``1st_manual``): its pictures are then unlabelled samples. ``train`` is accepted for ``training``.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from operator import attrgetter
@@ -99,27 +100,28 @@ def _list_half(folder: Path, half: str, problems: list[Problem]) -> list[Sample]
     ]
 
 
-def _by_number(folder: Path, problems: list[Problem]) -> dict[str, Path]:
+def _by_number(folder: Path, problems: list[Problem]) -> dict[str, str]:
     """Map leading numbers to the image files of `folder`; an absent folder is empty."""
     if not folder.is_dir():
         return {}
-    files = sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in _IMAGES and not path.name.startswith(".")
-    )
-    keyed: list[tuple[str, Path]] = []
-    for path in files:
-        match = _NUMBER.match(path.name)
+    keyed: list[tuple[str, str]] = []
+    for name in sorted(os.listdir(folder)):
+        if not name.lower().endswith(_IMAGES) or name.startswith("."):
+            continue
+        match = _NUMBER.match(name)
         if match is None:
             problems.append(
-                Problem(str(path), "a name without a leading number", "a name such as 21_training.tif", "rename it")
+                Problem(
+                    str(folder / name), "a name without a leading number", "a name such as 21_training.tif", "rename it"
+                )
             )
         else:
-            keyed.append((match.group(), path))
+            keyed.append((match.group(), name))
     problems += repeated_keys(folder, keyed)
-    return dict(keyed)
+    return {number: os.path.join(folder, name) for number, name in keyed}
 
 
-def _unpaired(folder: Path, role: str, images: dict[str, Path], files: dict[str, Path]) -> list[Problem]:
+def _unpaired(folder: Path, role: str, images: dict[str, str], files: dict[str, str]) -> list[Problem]:
     missing = [
         Problem(
             str(images[number]),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,19 +13,21 @@ from pipeline.raw.decode import read_grey
 
 ClassMask = NDArray[np.uint8]
 
+_UNDECLARED = 255  # no class has this index
+
 BLACK_AND_WHITE: Mapping[int, int] = {0: 0, 255: 1}
 """Black is background, white is foreground; anything else is refused."""
 
 
-def classify(plane: NDArray[np.uint8], meaning: Mapping[int, int], path: Path) -> ClassMask:
+def classify(plane: NDArray[np.uint8], meaning: Mapping[int, int], path: Path | str) -> ClassMask:
     """Replace grey values by the classes they were declared to mean.
 
     Parameters
     ----------
     plane : (H, W) array of uint8
     meaning : mapping of int to int
-        Grey value 0..255 to class index. Values that do not stand here are refused, never rounded.
-    path : Path
+        Grey value 0..255 to class index (0..254). Values that do not stand here are refused, never rounded.
+    path : Path or str
         For messages only.
 
     Returns
@@ -36,9 +39,13 @@ def classify(plane: NDArray[np.uint8], meaning: Mapping[int, int], path: Path) -
     RawDataError
         Listing the values that were not declared, with their pixel counts.
     """
-    counts = np.bincount(plane.ravel(), minlength=256)
-    unknown = [value for value in np.flatnonzero(counts).tolist() if value not in meaning]
-    if unknown:
+    table = np.full(256, _UNDECLARED, dtype=np.uint8)
+    for value, label in meaning.items():
+        table[value] = label
+    classes: ClassMask = np.asarray(cv2.LUT(plane, table))
+    if classes.max() == _UNDECLARED:
+        counts = np.bincount(plane.ravel(), minlength=256)
+        unknown = [value for value in np.flatnonzero(counts).tolist() if value not in meaning]
         listed = ", ".join(f"{value} ({counts[value]} pixels)" for value in unknown[:8])
         more = f" and {len(unknown) - 8} more values" if len(unknown) > 8 else ""
         raise RawDataError(
@@ -49,13 +56,10 @@ def classify(plane: NDArray[np.uint8], meaning: Mapping[int, int], path: Path) -
                 "save the mask as two-valued 8-bit PNG or GIF: black background, white foreground, no smoothing",
             )
         )
-    table = np.zeros(256, dtype=np.uint8)
-    for value, label in meaning.items():
-        table[value] = label
-    return table[plane]
+    return classes
 
 
-def read_mask(path: Path, meaning: Mapping[int, int], data: bytes | None = None) -> ClassMask:
+def read_mask(path: Path | str, meaning: Mapping[int, int], data: bytes | None = None) -> ClassMask:
     """Read a mask file as (H, W) class indices; see `classify`."""
     return classify(read_grey(path, data), meaning, path)
 

@@ -14,23 +14,23 @@ MARKER = "DRAWN-SAMPLE.txt"
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture with what belongs to it.
+    """One picture with what belongs to it. Files are plain strings: a hundred thousand of them are listed in a blink.
 
     Parameters
     ----------
     id : str
         The identifier that pairs the files; names every file made from this sample.
-    image : Path
+    image : str
         The picture.
-    mask : Path, optional
+    mask : str, optional
         The mask. None where the sample is unlabelled or its mask is run-length coded.
     mask_codes : str, optional
         The mask as run-length codes (column-major, 1-based starts; an empty text is an empty mask).
-    codes_file : Path, optional
+    codes_file : str, optional
         The table that `mask_codes` was read from.
-    fov : Path, optional
+    fov : str, optional
         The field of view: the part of the picture that counts.
-    observer : Path, optional
+    observer : str, optional
         A second person's mask of the same picture.
     official_split : str, optional
         ``"training"`` or ``"test"`` where the data set says so.
@@ -39,12 +39,12 @@ class Sample:
     """
 
     id: str
-    image: Path
-    mask: Path | None = None
+    image: str
+    mask: str | None = None
     mask_codes: str | None = None
-    codes_file: Path | None = None
-    fov: Path | None = None
-    observer: Path | None = None
+    codes_file: str | None = None
+    fov: str | None = None
+    observer: str | None = None
     official_split: str | None = None
     metadata: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -54,17 +54,17 @@ class Sample:
         return self.mask is not None or self.mask_codes is not None
 
     @property
-    def truth_files(self) -> tuple[Path, ...]:
+    def truth_files(self) -> tuple[str, ...]:
         """The files that scoring reads: mask and field of view."""
         return tuple(path for path in (self.mask, self.codes_file, self.fov) if path is not None)
 
     @property
-    def observer_files(self) -> tuple[Path, ...]:
+    def observer_files(self) -> tuple[str, ...]:
         """The second observer's mask, if there is one."""
         return () if self.observer is None else (self.observer,)
 
     @property
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[str, ...]:
         """The files that a shard is made of: picture, mask, field of view."""
         return (self.image, *self.truth_files)
 
@@ -109,14 +109,14 @@ def repeated_ids(samples: Iterable[Sample]) -> list[Problem]:
     ]
 
 
-def repeated_keys(folder: Path, keyed: Iterable[tuple[str, Path]]) -> list[Problem]:
+def repeated_keys(folder: Path, keyed: Iterable[tuple[str, str]]) -> list[Problem]:
     """List every identifier that more than one file of `folder` carries."""
     keyed = list(keyed)
     counts = Counter(key for key, _ in keyed)
     return [
         Problem(
             str(folder),
-            f"{', '.join(sorted(path.name for k, path in keyed if k == key))} all have the identifier {key!r}",
+            f"{', '.join(sorted(name for k, name in keyed if k == key))} all have the identifier {key!r}",
             "one file for each identifier",
             "remove or rename all but one",
         )

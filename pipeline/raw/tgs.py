@@ -76,17 +76,17 @@ def list_samples(root: Path, dataset: str, masks: str = "png") -> list[Sample]:
     return sorted(samples, key=attrgetter("id"))
 
 
-def _by_stem(folder: Path, problems: list[Problem]) -> dict[str, Path]:
+def _by_stem(folder: Path, problems: list[Problem]) -> dict[str, str]:
     if not folder.is_dir():
         return {}
     names = sorted(name for name in os.listdir(folder) if name.lower().endswith(".png") and not name.startswith("."))
-    keyed = [(name[: -len(".png")], folder / name) for name in names]
+    keyed = [(name[: -len(".png")], name) for name in names]
     problems += repeated_keys(folder, keyed)
-    return dict(keyed)
+    return {key: os.path.join(folder, name) for key, name in keyed}
 
 
 def _with_png_masks(
-    root: Path, images: dict[str, Path], depths: dict[str, float] | None, problems: list[Problem]
+    root: Path, images: dict[str, str], depths: dict[str, float] | None, problems: list[Problem]
 ) -> list[Sample]:
     folder = root / "train" / "masks"
     files = _by_stem(folder, problems)
@@ -98,7 +98,7 @@ def _with_png_masks(
 
 
 def _with_codes(
-    root: Path, images: dict[str, Path], depths: dict[str, float] | None, problems: list[Problem]
+    root: Path, images: dict[str, str], depths: dict[str, float] | None, problems: list[Problem]
 ) -> list[Sample]:
     table = root / "train.csv"
     codes = _read_columns(table, "id", "rle_mask", problems)
@@ -108,7 +108,7 @@ def _with_codes(
             id=name,
             image=path,
             mask_codes=codes.get(name, ""),
-            codes_file=table,
+            codes_file=str(table),
             official_split="training",
             metadata=_depth(depths, name),
         )
@@ -116,7 +116,7 @@ def _with_codes(
     ]
 
 
-def _unpaired(images: dict[str, Path], masks: Collection[str], where: str, what: str, hint: str) -> list[Problem]:
+def _unpaired(images: dict[str, str], masks: Collection[str], where: str, what: str, hint: str) -> list[Problem]:
     missing = [
         Problem(
             str(images[name]),
@@ -162,25 +162,29 @@ def _read_columns(path: Path, key: str, value: str, problems: list[Problem]) -> 
     """Read two columns of a CSV file as a mapping; what is wrong with it joins `problems`."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle)
-            header = reader.fieldnames or []
+            reader = csv.reader(handle)
+            header = next(reader, [])
             if key not in header or value not in header:
                 expected = f"the columns {key!r} and {value!r}"
                 problems.append(Problem(str(path), f"the columns {list(header)}", expected, "fetch the table again"))
                 return {}
             rows: dict[str, str] = {}
-            for row in reader:
-                if row[key] in rows:
+            key_at, value_at = header.index(key), header.index(value)
+            for cells in reader:
+                if not cells:
+                    continue
+                name, text = cells[key_at], cells[value_at] if value_at < len(cells) else ""
+                if name in rows:
                     problems.append(
                         Problem(
                             f"{path}, line {reader.line_num}",
-                            f"the id {row[key]!r} for the second time",
+                            f"the id {name!r} for the second time",
                             "one row for each id",
                             "remove one of the rows",
                         )
                     )
-                rows[row[key]] = row[value] or ""
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+                rows[name] = text
+    except (OSError, UnicodeDecodeError, IndexError, csv.Error) as error:
         problems.append(Problem(str(path), str(error), "a readable CSV table", "fetch the table again"))
         return {}
     return rows

@@ -2,7 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,7 @@ def build_shard(
     interpolation: str,
     normalize: Mapping[str, Any],
     storage: str,
+    threads: int = 1,
 ) -> None:
     """Build one shard of a data set from its raw files.
 
@@ -52,6 +56,8 @@ def build_shard(
         Height and width.
     channels, interpolation, normalize, storage
         See `pipeline.shards.prepare.prepare`.
+    threads : int
+        Pictures decoded at a time; it changes the speed, not the file.
 
     Raises
     ------
@@ -81,41 +87,43 @@ def build_shard(
     }
     options = {**settings, "size": fixed}
     with atomic_file(output) as temporary, h5py.File(temporary, "w", libver="latest") as file:
-        digests = _stream(file, raw, members, f"{dataset} {split}-{shard}", options)
+        digests = _stream(file, raw, members, f"{dataset} {split}-{shard}", threads, options)
         _describe(file, raw, split, shard, settings, digests)
     say(f"{output}: {len(members)} samples, {output.stat().st_size / 1e6:.1f} MB")
 
 
 def _stream(
-    file: h5py.File, raw: RawDataset, members: Sequence[Sample], what: str, options: Mapping[str, Any]
+    file: h5py.File,
+    raw: RawDataset,
+    members: Sequence[Sample],
+    what: str,
+    threads: int,
+    options: Mapping[str, Any],
 ) -> list[str]:
     """Prepare and write sample after sample; go on after a bad one, so that all of them are reported.
 
     Only a few megabytes of samples, and a few bytes for each, are in memory at a time.
     """
     problems: list[Problem] = []
-    sizes: dict[tuple[int, ...], list[Path]] = {}
+    sizes: dict[tuple[int, ...], list[str]] = {}
     digests: list[str] = []
     small: dict[str, list[Any]] = {"scale": [], "offset": [], "original_size": []}
     block: list[Prepared] = []
     written = 0
-    for sample in track(members, f"{what}: samples", len(members)):
-        try:
-            item = prepare(raw, sample, **options)
-        except PipelineError as error:
-            problems += error.problems
+    for item in track(_prepare_all(raw, members, threads, options), f"{what}: samples", len(members)):
+        if isinstance(item, PipelineError):
+            problems += item.problems
             continue
-        sizes.setdefault(item.pixels.shape, []).append(sample.image)
+        sizes.setdefault(item.stored.shape, []).append(item.sample.image)
         if problems or len(sizes) > 1:
             continue  # nothing will be kept: only look for what else is wrong
         if not digests:
-            _create(file, len(members), item, options["storage"])
-        scale, offset = _stored_scale(item, file["images"].dtype)
-        for name, value in (("scale", scale), ("offset", offset), ("original_size", item.original_size)):
-            small[name].append(value)
+            _create(file, len(members), item)
+        for name, values in small.items():
+            values.append(getattr(item, name))
         digests.append(item.digest)
         block.append(item)
-        if len(block) * item.pixels.nbytes >= BLOCK_BYTES or len(digests) == len(members):
+        if len(block) * item.stored.nbytes >= BLOCK_BYTES or len(digests) == len(members):
             _write_block(file, written, block)
             written += len(block)
             block.clear()
@@ -128,13 +136,35 @@ def _stream(
     return digests
 
 
-def _unequal_sizes(sizes: Mapping[tuple[int, ...], Sequence[Path]]) -> list[Problem]:
+def _prepare_all(
+    raw: RawDataset, members: Sequence[Sample], threads: int, options: Mapping[str, Any]
+) -> Iterator[Prepared | PipelineError]:
+    """Yield each sample prepared, or what is wrong with it, in order; two for each thread are under way at most."""
+
+    def attempt(sample: Sample) -> Prepared | PipelineError:
+        try:
+            return prepare(raw, sample, **options)
+        except PipelineError as error:
+            return error
+
+    if threads == 1:
+        yield from map(attempt, members)
+        return
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        waiting = iter(members)
+        under_way = deque(pool.submit(attempt, sample) for sample in islice(waiting, 2 * threads))
+        while under_way:
+            yield under_way.popleft().result()
+            under_way.extend(pool.submit(attempt, sample) for sample in islice(waiting, 1))
+
+
+def _unequal_sizes(sizes: Mapping[tuple[int, ...], Sequence[str]]) -> list[Problem]:
     if len(sizes) < 2:
         return []
     return [
         Problem(
-            str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else ""),
-            f"{shape[1]}x{shape[0]} pixels",
+            paths[0] + (f" and {len(paths) - 1} more" if len(paths) > 1 else ""),
+            f"{shape[2]}x{shape[1]} pixels",
             "one size for all pictures, because of `size: native`",
             "give the data set a `size: [height, width]`",
         )
@@ -142,12 +172,12 @@ def _unequal_sizes(sizes: Mapping[tuple[int, ...], Sequence[Path]]) -> list[Prob
     ]
 
 
-def _create(file: h5py.File, count: int, first: Prepared, storage: str) -> None:
-    height, width, channels = first.pixels.shape
+def _create(file: h5py.File, count: int, first: Prepared) -> None:
+    channels, height, width = first.stored.shape
     file.create_dataset(
         "images",
         (count, channels, height, width),
-        dtype=storage,
+        dtype=first.stored.dtype,
         chunks=(1, channels, height, width),
         fletcher32=True,
     )
@@ -170,26 +200,11 @@ def _column(file: h5py.File, name: str, values: NDArray[Any]) -> None:
 
 def _write_block(file: h5py.File, start: int, block: Sequence[Prepared]) -> None:
     rows = np.s_[start : start + len(block)]
-    file["images"][rows] = np.stack([_stored_image(item, file["images"].dtype) for item in block])
+    file["images"][rows] = np.stack([item.stored for item in block])
     for name in ("masks", "fov"):
         if name in file:
             planes: list[Any] = [item.mask if name == "masks" else item.fov for item in block]
             file[name][rows] = np.stack(planes)[:, None]
-
-
-def _stored_image(item: Prepared, dtype: Any) -> NDArray[Any]:  # noqa: ANN401 - what h5py calls a dtype
-    """Give the (C, H, W) values to store: raw uint8, or the normalized image in the type asked for."""
-    pixels = item.pixels
-    if dtype != np.uint8:
-        pixels = (pixels * item.scale + item.offset).astype(dtype)
-    return np.moveaxis(pixels, -1, 0)
-
-
-def _stored_scale(item: Prepared, dtype: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:  # noqa: ANN401
-    """Give the scale and offset that turn stored values into the image."""
-    if dtype == np.uint8:
-        return item.scale, item.offset
-    return np.ones_like(item.scale), np.zeros_like(item.offset)
 
 
 def _write_metadata(file: h5py.File, members: Sequence[Sample]) -> None:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from rawfiles import make_drive
@@ -17,11 +19,11 @@ def problems(call, *args, **kwargs):
 def test_drive_pairs_by_number(drive):
     samples = {sample.id: sample for sample in drive_layout.list_samples(drive, "drive")}
     assert sorted(samples) == ["01", "02", "03", "21", "22", "23", "24", "25", "26"]
-    assert samples["21"].image.name == "21_training.tif"
-    assert samples["21"].mask.name == "21_manual1.gif"
-    assert samples["21"].fov.name == "21_training_mask.gif"
+    assert Path(samples["21"].image).name == "21_training.tif"
+    assert Path(samples["21"].mask).name == "21_manual1.gif"
+    assert Path(samples["21"].fov).name == "21_training_mask.gif"
     assert samples["21"].observer is None
-    assert samples["01"].observer.name == "01_manual2.gif"
+    assert Path(samples["01"].observer).name == "01_manual2.gif"
     assert samples["01"].official_split == "test"
 
 

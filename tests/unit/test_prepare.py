@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.errors import RawDataError
 from pipeline.raw.dataset import open_dataset
-from pipeline.shards.prepare import normalization, prepare, resize_image, resize_mask
+from pipeline.shards.prepare import normalization, prepare, resize_image, resize_mask, store
 
 RNG = np.random.default_rng(1)
 OPTIONS = {
@@ -80,10 +80,23 @@ def test_float_pictures_have_no_full_range():
         normalization(np.ones((2, 2, 1), np.float32), {"method": "unit"})
 
 
+@pytest.mark.parametrize("storage", ["float16", "float32"])
+@pytest.mark.parametrize(
+    "normalize", [{"method": "minmax"}, {"method": "standard", "mean": [0.4] * 3, "std": [0.3] * 3}]
+)
+def test_looked_up_values_are_the_computed_ones(storage, normalize):
+    pixels = RNG.integers(3, 250, (20, 30, 3), dtype=np.uint8)
+    scale, offset = normalization(pixels, normalize)
+    computed = np.moveaxis(pixels * scale + offset, -1, 0).astype(storage)
+    np.testing.assert_array_equal(store(pixels, scale, offset, storage), computed)
+    deep = pixels.astype(np.uint16)
+    np.testing.assert_array_equal(store(deep, scale, offset, storage), computed)
+
+
 def test_a_sample_is_prepared_whole(drive):
     raw = open_dataset("drive", layout="drive", root=str(drive), test={"method": "official"})
     item = prepare(raw, raw.splits["train"][0], **OPTIONS)
-    assert item.pixels.shape == (32, 48, 3)
+    assert item.stored.shape == (3, 32, 48)
     assert item.mask.shape == item.fov.shape == (32, 48)
     assert item.original_size == (70, 60)
     again = prepare(raw, raw.splits["train"][0], **OPTIONS)
@@ -109,4 +122,4 @@ def test_uint8_storage_refuses_what_it_cannot_hold(drive):
     raw = open_dataset("drive", layout="drive", root=str(drive), test={"method": "official"})
     with pytest.raises(RawDataError, match="uint16 pixels"):
         prepare(raw, raw.splits["train"][0], **{**OPTIONS, "storage": "uint8"})
-    assert prepare(raw, raw.splits["train"][0], **OPTIONS).pixels.dtype == np.uint16
+    assert prepare(raw, raw.splits["train"][0], **OPTIONS).stored.dtype == np.float16

@@ -21,8 +21,10 @@ rule shard:
         str(paths.shard("{dataset}", "{split}", "{shard}")),
     log:
         "results/logs/shard/{dataset}/{split}-{shard}.log",
+    # many shards fill the cores by themselves; a single one decodes several pictures at a time
+    threads: lambda wc: 4 if CONFIG.datasets[wc.dataset].shards == 1 else 1
     params:
         settings=lambda wc: canonical(CONFIG.shard_settings(wc.dataset, wc.split)),
     shell:
         "pipeline shard --dataset {wildcards.dataset:q} --split {wildcards.split} --shard {wildcards.shard}"
-        " --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"
+        " --threads {threads} --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"
