@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _REMEDIES = {
     errno.ENOSPC: "free some disk space, then run the same command again",
     errno.EDQUOT: "free some of your quota, then run the same command again",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f), or choose another disk",
     errno.EROFS: "choose a folder on a disk that can be written",
     errno.EACCES: "make the folder writable (chmod u+w), or choose another one",
     errno.EPERM: "make the folder writable (chmod u+w), or choose another one",
@@ -29,7 +30,8 @@ _REMEDIES = {
 def output_problem(path: Path, error: OSError) -> OutputError:
     """Turn an `OSError` met while writing `path` into an error that says what to do."""
     remedy = _REMEDIES.get(error.errno or 0, "check the folder and the disk, then run the same command again")
-    return OutputError(Problem(str(path), error.strerror or str(error), "a place that can be written", remedy))
+    found = os.strerror(error.errno) if error.errno else str(error)
+    return OutputError(Problem(str(path), found, "a place that can be written", remedy))
 
 
 def _temporary(path: Path) -> Path:

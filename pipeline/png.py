@@ -8,7 +8,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import OutputError, PredictionError, Problem
+from pipeline.errors import PredictionError, Problem
 
 
 def write_png(path: Path, pixels: NDArray[Any]) -> None:
@@ -16,20 +16,15 @@ def write_png(path: Path, pixels: NDArray[Any]) -> None:
 
     Raises
     ------
-    OutputError
-        If the file cannot be written.
+    OSError
+        If the file cannot be written; `pipeline.files` turns it into words.
     """
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     done, data = cv2.imencode(".png", pixels)
     if not done:
         raise ValueError(f"cannot encode an array of shape {pixels.shape} and type {pixels.dtype}")
-    try:
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise OutputError(
-            Problem(str(path), error.strerror or str(error), "a place that can be written", "check disk and rights")
-        ) from error
+    path.write_bytes(data.tobytes())
 
 
 def read_levels(path: Path, height: int, width: int) -> NDArray[np.uint8]:

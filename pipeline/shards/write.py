@@ -1,6 +1,7 @@
 """Write one HDF5 shard: streaming, checksummed, the same bytes in every run."""
 
 import hashlib
+import io
 import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -86,10 +87,46 @@ def build_shard(
         "storage": storage,
     }
     options = {**settings, "size": fixed}
-    with atomic_file(output) as temporary, h5py.File(temporary, "w", libver="latest") as file:
-        digests = _stream(file, raw, members, f"{dataset} {split}-{shard}", threads, options)
-        _describe(file, raw, split, shard, settings, digests)
+    with atomic_file(output) as temporary, _PatientFile(temporary, "w+") as target:
+        with h5py.File(target, "w", libver="latest") as file:
+            digests = _stream(file, raw, members, f"{dataset} {split}-{shard}", threads, options, target)
+            _describe(file, raw, split, shard, settings, digests)
+        target.check()
     say(f"{output}: {len(members)} samples, {output.stat().st_size / 1e6:.1f} MB")
+
+
+class _PatientFile(io.FileIO):
+    """A file whose failed writes wait in `failure` until they are asked for.
+
+    HDF5 keeps what it could not write, tries again on closing, and crashes the interpreter where that fails too (a
+    full disk). So it is told that all went well, and `check` raises the error where it can be handled.
+    """
+
+    failure: OSError | None = None
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401 - any buffer
+        """Write all of `data`, or remember why not."""
+        rest = memoryview(data).cast("B")
+        total = len(rest)
+        try:
+            while rest and self.failure is None:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.failure = error
+        return total
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Set the size of the file, or remember why not."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.failure = self.failure or error
+            return size or 0
+
+    def check(self) -> None:
+        """Raise what went wrong, if anything did."""
+        if self.failure is not None:
+            raise self.failure
 
 
 def _stream(
@@ -99,6 +136,7 @@ def _stream(
     what: str,
     threads: int,
     options: Mapping[str, Any],
+    target: _PatientFile,
 ) -> list[str]:
     """Prepare and write sample after sample; go on after a bad one, so that all of them are reported.
 
@@ -125,6 +163,7 @@ def _stream(
         block.append(item)
         if len(block) * item.stored.nbytes >= BLOCK_BYTES or len(digests) == len(members):
             _write_block(file, written, block)
+            target.check()
             written += len(block)
             block.clear()
     problems += _unequal_sizes(sizes)
@@ -200,11 +239,14 @@ def _column(file: h5py.File, name: str, values: NDArray[Any]) -> None:
 
 def _write_block(file: h5py.File, start: int, block: Sequence[Prepared]) -> None:
     rows = np.s_[start : start + len(block)]
-    file["images"][rows] = np.stack([item.stored for item in block])
-    for name in ("masks", "fov"):
+    planes: dict[str, list[Any]] = {
+        "images": [item.stored for item in block],
+        "masks": [None if item.mask is None else item.mask[None] for item in block],
+        "fov": [None if item.fov is None else item.fov[None] for item in block],
+    }
+    for name, values in planes.items():
         if name in file:
-            planes: list[Any] = [item.mask if name == "masks" else item.fov for item in block]
-            file[name][rows] = np.stack(planes)[:, None]
+            file[name][rows] = np.stack(values)
 
 
 def _write_metadata(file: h5py.File, members: Sequence[Sample]) -> None:

@@ -1,5 +1,6 @@
 """Checkpoints: tensors and plain data only, and what made them."""
 
+import io
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -35,9 +36,12 @@ def save_checkpoint(path: Path, contents: Mapping[str, Any]) -> None:
     contents : mapping
         Plain data and tensors; at least the keys that `load_checkpoint` promises.
     """
-    # through a handle: torch writes the name of a path into the file, which would make equal weights differ
-    with atomic_file(path) as temporary, temporary.open("wb") as handle:
-        torch.save({"format": FORMAT, **contents}, handle)
+    # through memory: torch writes the name of a path into the file, which would make equal weights differ, and it
+    # does not say why a write failed
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **contents}, buffer)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 import json
+import resource
 import subprocess
 import sys
 
@@ -128,6 +129,29 @@ def test_a_sample_does_not_replace_what_it_did_not_draw(project, capsys):
     assert cli.main(["sample", "--output", "mine"]) == 1
     assert "not a drawn sample" in capsys.readouterr().err
     assert (project / "mine" / "DRIVE" / "thesis.tif").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(
+    ("line", "limit"),
+    [
+        ("shard --dataset d --split train --shard 0 --output out/x.h5", 20_000),
+        ("shard --dataset d --split train --shard 0 --output out/x.h5", 1_000),
+        ("observer --dataset d --split test --output out/pictures", 50),
+        ("sample --output out", 300_000),
+    ],
+)
+def test_a_disk_that_is_full_ends_in_one_message_and_leaves_nothing(project, line, limit):
+    # a limit on the size of files fails in the same place as a full disk, and needs no rights
+    def no_more_than():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    command = [sys.executable, "-m", "pipeline", *line.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=no_more_than)
+    assert done.returncode == 1, done.stderr
+    assert "File too large" in done.stderr
+    assert "remedy:" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not [path for path in (project / "out").rglob("*") if path.is_file()]
 
 
 LIGHT = ["splits --dataset d", "shard --dataset d --split test --shard 0", "observer --dataset d --split test",
