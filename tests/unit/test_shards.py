@@ -62,6 +62,7 @@ def test_the_same_files_give_the_same_bytes_at_another_time_and_place(tmp_path, 
     time.sleep(1.1)
     elsewhere = tmp_path / "elsewhere" / "b.h5"
     assert build(elsewhere, drive).read_bytes() == first
+    assert build(tmp_path / "threads.h5", drive, threads=3).read_bytes() == first
 
 
 def test_one_reading_rule_serves_all_storages(tmp_path, drive):
