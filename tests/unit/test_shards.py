@@ -139,8 +139,9 @@ def test_memory_does_not_grow_with_the_data_set(tmp_path):
         return most
 
     few, many = peak(60), peak(180)
-    assert many < 1.2 * few
-    assert many < (tmp_path / "180.h5").stat().st_size / 1.5
+    # 60 samples take 24 MB and 180 take 71 MB; what is held at a time is a few of them
+    assert many < 2 * few
+    assert many < (tmp_path / "180.h5").stat().st_size / 5
 
 
 def test_shards_read_as_one_sequence(tmp_path):
