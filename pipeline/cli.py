@@ -16,9 +16,11 @@ from typing import Any
 
 from pipeline import paths
 from pipeline.errors import ConfigError, PipelineError, Problem
-from pipeline.raw.splits import SPLITS
+from pipeline.raw.splits import SPLITS, UNLABELLED
 
 Arguments = argparse.Namespace
+
+SCORED = tuple(split for split in SPLITS if split != UNLABELLED)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,6 +61,13 @@ def _settings(arguments: Arguments, cut: Callable[[Any], dict[str, Any]]) -> dic
     return settings
 
 
+def _dataset_of(settings: dict[str, Any]) -> str:
+    """Take the name of the data set out of settings that must have it."""
+    if "dataset" not in settings:
+        raise ConfigError(Problem("--settings", "no key 'dataset'", "the name of the data set", "use --config FILE"))
+    return str(settings.pop("dataset"))
+
+
 def _config(arguments: Arguments) -> Any:  # noqa: ANN401 - pipeline.config is imported by those who need it
     from pipeline import config
 
@@ -66,7 +75,7 @@ def _config(arguments: Arguments) -> Any:  # noqa: ANN401 - pipeline.config is i
     for section in ("dataset", "experiment"):
         name = getattr(arguments, section, None)
         known = {*getattr(parsed, f"{section}s")}
-        if section == "experiment":
+        if section == "experiment" and arguments.run in (_threshold, _render, _evaluate):
             known |= {name + config.OBSERVER_SUFFIX for name in parsed.datasets}
         if name is not None and name not in known:
             raise ConfigError(
@@ -133,7 +142,7 @@ def _shard(arguments: Arguments) -> None:
 
 def _train(arguments: Arguments) -> None:
     settings = _settings(arguments, lambda config: config.train_settings(arguments.experiment))
-    dataset = settings.pop("dataset")
+    dataset = _dataset_of(settings)
     shards = {
         "train_shards": _shards(arguments, arguments.train_shards, dataset, "train"),
         "validation_shards": _shards(arguments, arguments.validation_shards, dataset, "validation"),
@@ -160,7 +169,7 @@ def _curves(arguments: Arguments) -> None:
 def _predict(arguments: Arguments) -> None:
     name, split = arguments.experiment, arguments.split
     settings = _settings(arguments, lambda config: config.predict_settings(name))
-    shards = _shards(arguments, arguments.shards, settings.pop("dataset"), split)
+    shards = _shards(arguments, arguments.shards, _dataset_of(settings), split)
     from pipeline.prediction.predict import predict
 
     _call(
@@ -246,7 +255,12 @@ def _report(arguments: Arguments) -> None:
 
     summaries = arguments.summaries
     if summaries is None:
-        summaries = [paths.metrics(name) / "summary.csv" for name in _config(arguments).experiments]
+        from pipeline.config import OBSERVER_SUFFIX
+
+        config = _config(arguments)
+        observers = [paths.metrics(name + OBSERVER_SUFFIX) / "summary.csv" for name in config.datasets]
+        summaries = [paths.metrics(name) / "summary.csv" for name in config.experiments]
+        summaries += [path for path in observers if path.exists()]
     build_leaderboard(summaries=summaries, output=arguments.output or paths.leaderboard())
 
 
@@ -268,7 +282,7 @@ def _schema(arguments: Arguments) -> None:
 
 def _split_folder(text: str) -> tuple[str, Path]:
     split, equals, folder = text.partition("=")
-    if not equals or split not in SPLITS or not folder:
+    if not equals or split not in SCORED or not folder:
         raise argparse.ArgumentTypeError(f"{text!r} is not SPLIT=FOLDER, such as test=my-predictions")
     return split, Path(folder)
 
@@ -334,7 +348,9 @@ def _parser() -> argparse.ArgumentParser:
         "shard",
     )
     verb.add_argument("--output", **out, help="HDF5 file (results/shards/DATASET/SPLIT-SHARD.h5)")
-    verb.add_argument("--threads", type=int, default=1, help="pictures decoded at a time (1)")
+    verb.add_argument(
+        "--threads", type=int, default=1, choices=range(1, 257), metavar="N", help="pictures decoded at a time (1)"
+    )
 
     verb = verbs.add("train", _train, "Train the network of an experiment on its shards.", "experiment")
     verb.add_argument("--train-shards", **many, help="shards to train on")

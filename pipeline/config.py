@@ -15,9 +15,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     ValidationError,
     model_validator,
 )
+from pydantic_core import CoreSchema, core_schema
 
 from pipeline.config_problems import explain
 from pipeline.errors import ConfigError, Problem
@@ -36,13 +39,15 @@ def _no_bool(value: Any) -> Any:  # noqa: ANN401 - runs before the type is known
     return value
 
 
-Whole = Annotated[int, BeforeValidator(_no_bool)]
-Positive = Annotated[Whole, Field(ge=1)]
-Seed = Annotated[Whole, Field(ge=0, lt=2**32)]
-Real = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
-Rate = Annotated[Real, Field(gt=0)]
-Fraction = Annotated[Real, Field(gt=0, lt=1)]
-Share = Annotated[Real, Field(ge=0, lt=1)]
+_NUMBER = BeforeValidator(_no_bool)  # stands last: limits that come after it would not reach the schema
+
+Positive = Annotated[int, Field(ge=1), _NUMBER]
+Seed = Annotated[int, Field(ge=0, lt=2**32), _NUMBER]
+Real = Annotated[float, Field(allow_inf_nan=False), _NUMBER]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), _NUMBER]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False), _NUMBER]
+Fraction = Annotated[float, Field(gt=0, lt=1), _NUMBER]
+Share = Annotated[float, Field(ge=0, lt=1), _NUMBER]
 
 
 class _Strict(BaseModel):
@@ -79,21 +84,36 @@ class Normalize(_Strict):
 
     @model_validator(mode="after")
     def _needs_numbers(self) -> "Normalize":
-        if (self.method == "standard") != (self.mean is not None and self.std is not None):
+        given = [self.mean is not None, self.std is not None]
+        if given != [self.method == "standard"] * 2:
             raise ValueError("`standard` needs `mean` and `std`, one number for each channel; no other method has them")
         return self
 
 
-def _by_name(key: str) -> BeforeValidator:
-    """Let a bare word stand for a mapping that says nothing but that word."""
-    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+class _ByName:
+    """Let a bare word stand for a mapping that says nothing but that word, in the file and in its schema."""
+
+    def __init__(self, key: str, *words: str) -> None:
+        self.key, self.words = key, words
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401
+        """Wrap a bare word before the mapping is looked at."""
+
+        def wrap(value: Any) -> Any:  # noqa: ANN401 - runs before the type is known
+            return {self.key: value} if isinstance(value, str) else value
+
+        return core_schema.no_info_before_validator_function(wrap, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Offer the words beside the mapping."""
+        return {"anyOf": [{"type": "string", "enum": list(self.words)}, handler(core)]}
 
 
 Test = Annotated[
     Annotated[OfficialTest | DrawnTest, Field(discriminator="method")],
-    _by_name("method"),
+    _ByName("method", "official"),
 ]
-Side = Annotated[Whole, Field(ge=32, le=16384)]
+Side = Annotated[int, Field(ge=32, le=16384), _NUMBER]
 
 
 class _Dataset(_Strict):
@@ -103,7 +123,7 @@ class _Dataset(_Strict):
     interpolation: Literal["area", "linear"] = "area"
     storage: Literal["float16", "float32", "uint8"] = "float16"
     mask_kind: Literal["index", "soft"] = "index"
-    shards: Annotated[Positive, Field(le=4096, description="Files a split is spread over; about 512 samples each")] = 1
+    shards: Annotated[int, Field(ge=1, le=4096, description="Files a split is spread over; about 512 samples each")] = 1
     validation: Validation = Validation()
 
 
@@ -111,7 +131,7 @@ class DriveDataset(_Dataset):
     """DRIVE retina vessels, or a folder of the same layout."""
 
     layout: Literal["drive"]
-    normalize: Annotated[Normalize, _by_name("method")] = Normalize(method="minmax")
+    normalize: Annotated[Normalize, _ByName("method", "minmax", "unit", "symmetric")] = Normalize(method="minmax")
     test: Test = OfficialTest()
 
     def options(self) -> dict[str, Any]:
@@ -124,7 +144,7 @@ class TgsDataset(_Dataset):
 
     layout: Literal["tgs"]
     masks: Literal["png", "csv"] = "png"
-    normalize: Annotated[Normalize, _by_name("method")] = Normalize(method="unit")
+    normalize: Annotated[Normalize, _ByName("method", "minmax", "unit", "symmetric")] = Normalize(method="unit")
     test: Test = DrawnTest(method="permutation", fraction=0.15, seed=42)
 
     def options(self) -> dict[str, Any]:
@@ -139,8 +159,8 @@ class UNetModel(_Strict):
     """Batch-normalised U-Net with padded convolutions."""
 
     name: Literal["unet"]
-    width: Annotated[Positive, Field(le=512, description="Channels of the first block; doubled at each level")] = 64
-    depth: Annotated[Whole, Field(ge=2, le=7, description="Levels, the deepest included")] = 5
+    width: Annotated[int, Field(ge=1, le=512, description="Channels of the first block; doubled at each level")] = 64
+    depth: Annotated[int, Field(ge=2, le=7, description="Levels, the deepest included")] = 5
     bias: bool = True
     head_kernel: Literal[1, 3] = 3
 
@@ -152,13 +172,15 @@ class UNetCropModel(_Strict):
     widths: Annotated[tuple[Positive, ...], Field(min_length=2, max_length=6)] = (16, 32, 64)
 
 
-Model = Annotated[Annotated[UNetModel | UNetCropModel, Field(discriminator="name")], _by_name("name")]
+Model = Annotated[
+    Annotated[UNetModel | UNetCropModel, Field(discriminator="name")], _ByName("name", "unet", "unet-crop")
+]
 
 
 class Loss(_Strict):
     """What training makes small."""
 
-    name: Literal["mse", "bce", "dice", "bce-dice"]
+    name: Literal["mse", "bce", "dice", "bce-dice", "cross-entropy"]
     region: Literal["fov", "full"] = Field(
         "fov", description="fov: only pixels in the field of view, where there is one"
     )
@@ -170,7 +192,7 @@ class Sgd(_Strict):
     name: Literal["sgd"]
     lr: Rate
     momentum: Share = 0.0
-    weight_decay: Annotated[Real, Field(ge=0)] = 0.0
+    weight_decay: NotNegative = 0.0
 
 
 class Adam(_Strict):
@@ -178,14 +200,14 @@ class Adam(_Strict):
 
     name: Literal["adam", "adamw"]
     lr: Rate
-    weight_decay: Annotated[Real, Field(ge=0)] = 0.0
+    weight_decay: NotNegative = 0.0
 
 
 class Schedule(_Strict):
     """How the learning rate runs over the epochs; cosine goes down to 0, after `warmup` epochs of linear rise."""
 
     name: Literal["constant", "cosine"] = "constant"
-    warmup: Annotated[Real, Field(ge=0)] = 0.0
+    warmup: NotNegative = 0.0
 
 
 class Experiment(_Strict):
@@ -193,16 +215,16 @@ class Experiment(_Strict):
 
     dataset: str
     model: Model
-    loss: Annotated[Loss, _by_name("name")]
+    loss: Annotated[Loss, _ByName("name", "mse", "bce", "dice", "bce-dice", "cross-entropy")]
     optimizer: Annotated[Sgd | Adam, Field(discriminator="name")]
-    schedule: Annotated[Schedule, _by_name("name")] = Schedule()
+    schedule: Annotated[Schedule, _ByName("name", "constant", "cosine")] = Schedule()
     batch_size: Positive
     epochs: Positive
     seed: Seed = 0
     monitor: Literal["val_loss", "val_dice"] = "val_loss"
     precision: Literal["fp32", "bf16"] = "fp32"
-    threads: Annotated[Positive, Field(le=256)] = 2
-    threshold: Literal["validation"] | Annotated[Real, Field(ge=0, lt=1)] = "validation"
+    threads: Annotated[int, Field(ge=1, le=256), _NUMBER] = 2
+    threshold: Literal["validation"] | Share = "validation"
     empty_masks: Literal["one", "skip"] = Field(
         "one", description="Score of a picture whose mask and prediction both are empty: 1, or left out of the mean"
     )
@@ -304,7 +326,7 @@ def parse(data: Mapping[str, Any]) -> Config:
             plain[section] = {}
         if isinstance(plain.get(section), Mapping):
             plain[section] = {str(name): value for name, value in plain[section].items() if value is not None}
-    problems = _bad_names(plain)
+    problems = [*_bad_names(plain), *_unknown_datasets(plain)]
     try:
         config = Config.model_validate(plain)
     except ValidationError as error:
@@ -342,6 +364,9 @@ def load(paths: list[Path]) -> Config:
 def schema() -> dict[str, Any]:
     """Return the JSON schema that lets editors complete and check config.yaml."""
     described = Config.model_json_schema()
+    for section in ("datasets", "experiments"):  # null takes an entry of an earlier file away
+        entries = described["properties"][section]
+        entries["additionalProperties"] = {"anyOf": [entries["additionalProperties"], {"type": "null"}]}
     described["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     described["title"] = "config.yaml of the segmentation pipeline"
     return described
@@ -383,20 +408,28 @@ def _bad_names(data: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
+def _unknown_datasets(data: Mapping[str, Any]) -> list[Problem]:
+    """List experiments whose data set is not there."""
+    experiments, datasets = data.get("experiments"), data.get("datasets")
+    if not isinstance(experiments, Mapping) or not isinstance(datasets, Mapping):
+        return []
+    return [
+        Problem(
+            f"experiments.{name}.dataset",
+            repr(experiment["dataset"]),
+            f"one of the data sets: {', '.join(sorted(datasets)) or 'none'}",
+            "correct the name, or add the data set under `datasets`",
+        )
+        for name, experiment in experiments.items()
+        if isinstance(experiment, Mapping) and "dataset" in experiment and experiment["dataset"] not in datasets
+    ]
+
+
 def _dangling(config: Config) -> list[Problem]:
     """List what is right in itself and wrong together."""
     problems = []
-    known = ", ".join(sorted(config.datasets)) or "none"
     for name, experiment in config.experiments.items():
         if experiment.dataset not in config.datasets:
-            problems.append(
-                Problem(
-                    f"experiments.{name}.dataset",
-                    repr(experiment.dataset),
-                    f"one of the data sets: {known}",
-                    "correct the name, or add the data set under `datasets`",
-                )
-            )
             continue
         if experiment.threshold == "validation" and config.datasets[experiment.dataset].validation.fraction == 0:
             problems.append(
@@ -407,13 +440,36 @@ def _dangling(config: Config) -> list[Problem]:
                     f"set `threshold: 0.5`, or datasets.{experiment.dataset}.validation.fraction above 0",
                 )
             )
-        if experiment.schedule.warmup and experiment.schedule.name == "constant":
+        if experiment.monitor == "val_dice" and config.datasets[experiment.dataset].validation.fraction == 0:
+            problems.append(
+                Problem(
+                    f"experiments.{name}.monitor",
+                    "'val_dice', while its data set has no validation samples",
+                    "validation samples",
+                    f"remove `monitor`, or set datasets.{experiment.dataset}.validation.fraction above 0",
+                )
+            )
+        if experiment.schedule.warmup and (
+            experiment.schedule.name == "constant" or experiment.schedule.warmup >= experiment.epochs
+        ):
             problems.append(
                 Problem(
                     f"experiments.{name}.schedule.warmup",
-                    f"{experiment.schedule.warmup} epochs with schedule 'constant'",
-                    "a warm-up only with `name: cosine`",
-                    "remove `warmup`, or choose `cosine`",
+                    f"{experiment.schedule.warmup:g} of {experiment.epochs} epochs, '{experiment.schedule.name}'",
+                    "a warm-up only with `name: cosine`, and shorter than the training",
+                    "remove `warmup`, or shorten it and choose `cosine`",
+                )
+            )
+    for name, dataset in config.datasets.items():
+        channels = 3 if dataset.channels == "rgb" else 1
+        said = dataset.normalize
+        if said.mean is not None and said.std is not None and {len(said.mean), len(said.std)} != {channels}:
+            problems.append(
+                Problem(
+                    f"datasets.{name}.normalize",
+                    f"{len(said.mean)} means and {len(said.std)} standard deviations",
+                    f"{channels} of each, because of `channels: {dataset.channels}`",
+                    "give one number for each channel",
                 )
             )
     return problems

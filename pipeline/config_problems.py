@@ -74,6 +74,8 @@ def _explain(detail: ErrorDetails, data: Mapping[str, Any], keys: Collection[str
     if kind == "union_tag_not_found":
         key = str(context["discriminator"]).strip("'")
         return Problem(f"{where}.{key}", "nothing", f"the key {key!r}, which says what kind it is", f"add `{key}:`")
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return Problem(where, found, "a mapping, such as {name: ..., ...}", "write its keys; the schema lists them")
     expected = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return Problem(where, found, expected, "correct the value")
 
@@ -96,7 +98,7 @@ def _all_keys(schema: Mapping[str, Any]) -> set[str]:
 
 
 def _closest(key: str, keys: Collection[str]) -> str:
-    close = difflib.get_close_matches(key, sorted(keys), n=1)
+    close = difflib.get_close_matches(key, sorted({*keys} - {key}), n=1)
     return f"did you mean `{close[0]}`? Else remove it" if close else "remove it; the schema lists what there is"
 
 

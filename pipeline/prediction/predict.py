@@ -13,10 +13,10 @@ from pipeline.files import atomic_folder
 from pipeline.models.registry import build_model
 from pipeline.png import write_png
 from pipeline.progress import say, track
-from pipeline.shards.prepare import resize_image
+from pipeline.shards.prepare import resize_image, resize_mask
 from pipeline.shards.read import ShardReader
 from pipeline.training.checkpoint import load_checkpoint
-from pipeline.training.device import autocast, choose_device, describe_device, prepare_cpu, require_precision
+from pipeline.training.device import choose_device, describe_device, prepare_cpu, require_precision, run_network
 from pipeline.training.losses import activate
 
 PIXELS_AT_ONCE = 2**20
@@ -38,7 +38,8 @@ def predict(
         One split.
     output : Path
         Folder of ``<id>.png``: 8-bit grey, probability = level / 255, as large as the raw picture. It appears only
-        when all pictures are there. Outside the field of view it is 0 where the loss counted only the inside.
+        when all pictures are there. Where the loss counted only the inside of the
+        field of view it is 0 outside of it, as the shard has it.
     precision : {'fp32', 'bf16'}
     threads : int
 
@@ -84,13 +85,14 @@ def predict(
             rows = range(start, min(start + batch, len(reader)))
             stored = np.stack([reader.plane("images", row) for row in rows]).astype(np.float32)
             image = torch.from_numpy(stored * scale[rows.start : rows.stop] + offset[rows.start : rows.stop])
-            with torch.no_grad(), autocast(precision, device):
-                logits = network(image.to(device, memory_format=torch.channels_last))
-            probability = activate(logits, contents["activation"]).cpu().numpy()[:, 0]
-            if inside_only:
-                probability *= np.stack([reader.plane("fov", row)[0] for row in rows])
+            with torch.no_grad():
+                output_ = run_network(network, image.to(device, memory_format=torch.channels_last), precision)
+            probability = activate(output_, contents["activation"]).cpu().numpy()[:, 0]
             for row, plane in zip(rows, probability, strict=True):
-                native = resize_image(plane, int(sizes[row][0]), int(sizes[row][1]))
+                size = int(sizes[row][0]), int(sizes[row][1])
+                native = resize_image(plane, *size)
+                if inside_only:
+                    native = native * resize_mask(reader.plane("fov", row)[0], *size)
                 written.append(pool.submit(write_png, folder / f"{ids[row]}.png", to_levels(native)))
         for future in written:
             future.result()

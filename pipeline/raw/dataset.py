@@ -70,6 +70,11 @@ class RawDataset:
         """Return the non-empty shards of a split, by number."""
         return assign_shards(self.splits[split], self.shards)
 
+    def shared_data_digest(self, split: str, shard: int) -> str:
+        """Return a short text that changes when a table row of one of the shard's samples does."""
+        texts = [sample.shared_data for sample in self.shard_members(split).get(shard, [])]
+        return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
     def digest(self, split: str) -> str:
         """Return a short text that changes when the members of a split do."""
         names = "\n".join(str(path) for sample in self.splits[split] for path in (sample.id, *sample.files))
@@ -143,6 +148,10 @@ def open_dataset(
     RawDataError
         Listing everything that is missing or does not pair.
     """
+    if layout not in LAYOUTS:
+        raise RawDataError(
+            Problem(f"data set {name!r}", f"the layout {layout!r}", f"one of {', '.join(LAYOUTS)}", "correct `layout`")
+        )
     module = importlib.import_module(LAYOUTS[layout])
     folder = Path(root)
     samples = module.list_samples(folder, name, **(options or {}))

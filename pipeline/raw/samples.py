@@ -65,8 +65,15 @@ class Sample:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The files that a shard is made of: picture, mask, field of view."""
-        return (self.image, *self.truth_files)
+        """The sample's own files: picture, mask, field of view. Tables that many samples share are not among them."""
+        return tuple(path for path in (self.image, self.mask, self.fov) if path is not None)
+
+    @property
+    def shared_data(self) -> str:
+        """What the sample has from tables that it shares with others, run-length codes and metadata, as one text."""
+        if self.mask_codes is None and not self.metadata:
+            return ""
+        return repr((self.id, self.mask_codes, sorted(self.metadata.items())))
 
 
 def require_root(root: Path, dataset: str, layout: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 
+from pipeline.errors import Problem, TrainingError
 from pipeline.files import atomic_file
 
 mpl.use("Agg")
@@ -27,9 +28,14 @@ def plot_curves(*, experiment: str, history: Path, output: Path, note: str = "")
 
     Raises
     ------
-    OutputError
+    TrainingError, OutputError
     """
-    table = pd.read_csv(history)
+    try:
+        table = pd.read_csv(history)
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            Problem(str(history), str(error), "the history of a training", "run `snakemake models`")
+        ) from error
     marker = "o" if len(table) == 1 else None
     figure, (losses, scores) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     losses.plot(table["epoch"], table["train_loss"], color="#0072B2", marker=marker, label="training")

@@ -30,7 +30,7 @@ class Prepared:
     original_size : (int, int)
         Height and width of the raw picture.
     digest : str
-        SHA-256 over the bytes of the sample's own files.
+        SHA-256 over the bytes of the sample's own files and over what it has from shared tables.
     """
 
     sample: Sample
@@ -133,15 +133,26 @@ def store(pixels: NDArray[Any], scale: NDArray[np.float32], offset: NDArray[np.f
     scale, offset : (C,) array of float32
     storage : {'float16', 'float32', 'uint8'}
         ``'uint8'`` keeps the pixels; the others hold ``pixels * scale + offset``, computed in float32.
+
+    Raises
+    ------
+    ValueError
+        If the type cannot hold the values.
     """
     planes = np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
     if storage == "uint8":
         return planes
     if pixels.dtype != np.uint8:
-        return (planes * scale[:, None, None] + offset[:, None, None]).astype(storage)
+        image = planes * scale[:, None, None] + offset[:, None, None]
+        if np.abs(image).max() > np.finfo(storage).max:
+            raise ValueError(f"values up to {np.abs(image).max():.3g}, which {storage} cannot hold")
+        return np.asarray(image.astype(storage))
     # 256 values can be looked up, which is ten times as fast and gives the same numbers
     values = np.arange(256, dtype=np.uint8)[None] * scale[:, None] + offset[:, None]
-    tables = values.astype(storage)
+    with np.errstate(over="ignore"):
+        tables = values.astype(storage)
+    if not np.isfinite(tables).all():
+        raise ValueError(f"values up to {np.abs(values).max():.3g}, which {storage} cannot hold")
     out = np.empty(planes.shape, dtype=storage)
     if storage == "float16":  # OpenCV moves 16-bit words, whatever they mean
         tables, words = tables.view(np.uint16), out.view(np.uint16)
@@ -182,7 +193,7 @@ def prepare(
     RawDataError
         Listing everything that is wrong with this sample's files.
     """
-    contents = {path: read_bytes(path) for path in _own_files(sample)}
+    contents = {path: read_bytes(path) for path in sample.files}
     pixels = read_image(sample.image, channels, contents[sample.image])
     native = (int(pixels.shape[0]), int(pixels.shape[1]))
     mask = fov = None
@@ -210,11 +221,11 @@ def prepare(
     resized = resize_image(pixels, height, width, interpolation)
     try:
         scale, offset = normalization(resized, normalize)
+        stored = store(resized, scale, offset, storage)
     except ValueError as error:
         raise RawDataError(
             Problem(str(sample.image), str(error), "a normalization that fits the picture", "change `normalize`")
         ) from error
-    stored = store(resized, scale, offset, storage)
     exact = storage == "uint8"
     return Prepared(
         sample=sample,
@@ -228,14 +239,9 @@ def prepare(
     )
 
 
-def _own_files(sample: Sample) -> list[Any]:
-    return [path for path in (sample.image, sample.mask, sample.fov) if path is not None]
-
-
 def _digest(sample: Sample, contents: Mapping[Any, bytes]) -> str:
     whole = hashlib.sha256()
-    for path in _own_files(sample):
+    for path in sample.files:
         whole.update(hashlib.sha256(contents[path]).digest())
-    if sample.mask_codes is not None:
-        whole.update(sample.mask_codes.encode())
+    whole.update(sample.shared_data.encode("utf-8", "surrogateescape"))
     return whole.hexdigest()

@@ -15,6 +15,7 @@ from pipeline.errors import Problem, ShardError
 from pipeline.shards.write import SCHEMA_VERSION
 
 _REBUILD = "delete the file and run snakemake again: only this shard is rebuilt, then what depends on it"
+_ONE_SIZE = "where `size: native` meets pictures of several sizes, give the data set a `size: [height, width]`"
 _SAME = ("dataset", "size", "channels", "normalization", "class_names", "mask_kind", "origin")
 
 
@@ -191,7 +192,12 @@ def _disagreements(described: dict[Path, dict[str, Any]]) -> list[Problem]:
         if len(set(values.values())) > 1:
             reference = next(iter(values.values()))
             problems += [
-                Problem(str(path), f"{key} {value}", f"{key} {reference}, as the first shard has it", _REBUILD)
+                Problem(
+                    str(path),
+                    f"{key} {value}",
+                    f"{key} {reference}, as the first shard has it",
+                    _ONE_SIZE if key == "size" else _REBUILD,
+                )
                 for path, value in values.items()
                 if value != reference
             ]

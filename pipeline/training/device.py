@@ -6,6 +6,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import nn
 
 from pipeline.errors import Problem, TrainingError
 
@@ -72,6 +73,29 @@ def require_precision(precision: str, device: torch.device) -> None:
                 "set `precision: fp32`",
             )
         )
+
+
+def run_network(network: nn.Module, image: torch.Tensor, precision: str) -> torch.Tensor:
+    """Run a network in the chosen precision; give its output as float32.
+
+    Raises
+    ------
+    TrainingError
+        If the network cannot take pictures of this shape.
+    """
+    try:
+        with autocast(precision, image.device):
+            output: torch.Tensor = network(image)
+    except ValueError as error:
+        raise TrainingError(
+            Problem(
+                f"network {type(network).__name__} on a batch of shape {tuple(image.shape)}",
+                str(error),
+                "a batch that the network can take",
+                "give the data set a larger `size`, the network less `depth`, or the experiment a larger `batch_size`",
+            )
+        ) from error
+    return output.float()
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:

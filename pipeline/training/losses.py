@@ -1,7 +1,7 @@
 """Losses of a binary segmentation. Each names the function that turns its network's output into probabilities.
 
-All take ``output`` (N, 1, H, W) as the network gives it, ``target`` (N, 1, H, W) in [0, 1] and ``weight``
-(N, 1, H, W) in [0, 1] or None, and give one number. ``weight`` is 0 where a pixel does not count.
+All take ``output`` (N, 1, H, W) as the network gives it (two channels for `cross_entropy`), ``target`` (N, 1, H, W) in
+[0, 1] and ``weight`` (N, 1, H, W) in [0, 1] or None, and give one number. ``weight`` is 0 where a pixel does not count.
 """
 
 from collections.abc import Callable
@@ -47,13 +47,30 @@ def bce_dice(output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | 
     return bce(output, target, weight) + dice(output, target, weight)
 
 
-LOSSES: dict[str, Loss] = {"mse": mse, "bce": bce, "dice": dice, "bce-dice": bce_dice}
+def cross_entropy(output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """Cross-entropy of two channels, background and foreground; probabilities are the softmax of the output."""
+    log_probability = functional.log_softmax(output, dim=1)
+    return _mean(-(target * log_probability[:, 1:2] + (1.0 - target) * log_probability[:, 0:1]), weight)
 
-ACTIVATIONS = {"mse": "clip", "bce": "sigmoid", "dice": "sigmoid", "bce-dice": "sigmoid"}
+
+LOSSES: dict[str, Loss] = {
+    "mse": mse,
+    "bce": bce,
+    "dice": dice,
+    "bce-dice": bce_dice,
+    "cross-entropy": cross_entropy,
+}
+
+OUTPUT_CHANNELS = {"mse": 1, "bce": 1, "dice": 1, "bce-dice": 1, "cross-entropy": 2}
+"""Loss name to the channels that its network must give."""
+
+ACTIVATIONS = {"mse": "clip", "bce": "sigmoid", "dice": "sigmoid", "bce-dice": "sigmoid", "cross-entropy": "softmax"}
 """Loss name to the name of what makes probabilities of the output: it goes into the checkpoint."""
 
 
 def activate(output: torch.Tensor, activation: str) -> torch.Tensor:
-    """Turn network output into probabilities in [0, 1], as float32."""
+    """Turn network output into foreground probabilities (N, 1, H, W) in [0, 1], as float32."""
     output = output.float()
+    if activation == "softmax":
+        return torch.softmax(output, dim=1)[:, 1:2]
     return output.clamp(0.0, 1.0) if activation == "clip" else torch.sigmoid(output)

@@ -21,8 +21,8 @@ from pipeline.progress import say, track
 from pipeline.raw.splits import stable_hash
 from pipeline.training.checkpoint import save_checkpoint
 from pipeline.training.data import SampleStore
-from pipeline.training.device import autocast, choose_device, describe_device, prepare_cpu, require_precision
-from pipeline.training.losses import ACTIVATIONS, LOSSES, Loss, activate
+from pipeline.training.device import choose_device, describe_device, prepare_cpu, require_precision, run_network
+from pipeline.training.losses import ACTIVATIONS, LOSSES, OUTPUT_CHANNELS, Loss, activate
 from pipeline.training.optim import build_optimizer, build_schedule
 
 
@@ -80,7 +80,8 @@ def train(
 
     torch.manual_seed(_derive(seed, "weights"))
     options = {key: value for key, value in model.items() if key != "name"}
-    network = build_model(model["name"], in_channels=data.info.channels, out_channels=1, options=options)
+    out_channels = OUTPUT_CHANNELS[loss["name"]]
+    network = build_model(model["name"], in_channels=data.info.channels, out_channels=out_channels, options=options)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     criterion = LOSSES[loss["name"]]
     rates = {key: value for key, value in optimizer.items() if key != "name"}
@@ -96,7 +97,7 @@ def train(
     made_by = {
         "model": {"name": model["name"], "options": options},
         "in_channels": data.info.channels,
-        "out_channels": 1,
+        "out_channels": out_channels,
         "activation": ACTIVATIONS[loss["name"]],
         "size": list(data.info.size),
         "dataset": data.info.dataset,
@@ -133,17 +134,16 @@ def train(
         batches = data.batches(torch.randperm(len(data), generator=order), batch_size)
         for batch in track(batches, f"epoch {epoch} of {epochs}", steps_per_epoch):
             updater.zero_grad(set_to_none=True)
-            with autocast(precision, device):
-                output_ = network(batch.image)
-            value = criterion(output_.float(), batch.target, batch.weight)
+            output_ = run_network(network, batch.image, precision)
+            value = criterion(output_, batch.target, batch.weight)
             value.backward()  # type: ignore[no-untyped-call]
             updater.step()
             rate += float(scheduler.get_last_lr()[0]) / steps_per_epoch
             scheduler.step()
             total += float(value.detach()) * len(batch.image)
         row = {"epoch": epoch, "train_loss": total / len(data), "lr": rate}
-        _require_finite(row, experiment)
         row |= _validate(network, criterion, validation, batch_size, precision, ACTIVATIONS[loss["name"]])
+        _require_finite(row, experiment, "train_loss", *(["val_loss"] if validation else []))
         history.append(row)
         if best_row is None or _better(row, best_row, monitor):
             best, best_row = _weights(network), row
@@ -186,9 +186,8 @@ def _validate(
     tp = fp = fn = tn = 0
     with torch.no_grad():
         for batch in data.batches(torch.arange(len(data)), batch_size):
-            with autocast(precision, data.device):
-                output = network(batch.image)
-            total += float(criterion(output.float(), batch.target, batch.weight)) * len(batch.image)
+            output = run_network(network, batch.image, precision)
+            total += float(criterion(output, batch.target, batch.weight)) * len(batch.image)
             counted = torch.ones_like(batch.target, dtype=torch.bool) if batch.weight is None else batch.weight > 0
             predicted, true = activate(output, activation) > 0.5, batch.target > 0.5
             tp += int((predicted & true & counted).sum())
@@ -200,21 +199,21 @@ def _validate(
 
 
 def _better(row: Mapping[str, float], best: Mapping[str, float], monitor: str) -> bool:
-    """Tell whether `row` beats `best`; without validation the newest always does."""
+    """Tell whether `row` beats `best`; without validation (both losses NaN) the newest always does."""
     if math.isnan(row["val_loss"]):
-        return True
+        return math.isnan(best["val_loss"])
     if monitor == "val_dice":
         return row["val_dice"] > best["val_dice"]
     return row["val_loss"] < best["val_loss"]
 
 
-def _require_finite(row: Mapping[str, float], experiment: str) -> None:
-    if not math.isfinite(row["train_loss"]):
+def _require_finite(row: Mapping[str, float], experiment: str, *losses: str) -> None:
+    if not all(math.isfinite(row[name]) for name in losses):
         raise TrainingError(
             Problem(
                 f"experiment {experiment!r}, epoch {row['epoch']}",
-                f"a training loss of {row['train_loss']}",
-                "a finite number",
+                ", ".join(f"{name} {row[name]}" for name in losses),
+                "finite numbers",
                 "lower the learning rate, or check `normalize` of the data set",
             )
         )

@@ -69,9 +69,24 @@ def test_a_person_can_go_the_whole_way_by_hand(project):
         "leaderboard.csv",
     ):
         assert (project / "results" / path).is_file(), path
-    line = "evaluate --experiment d.second-observer --threshold 0.5 --output scores"
+    line = "evaluate --experiment d.second-observer --threshold 0.5"
     assert cli.main(line.split()) == 0
-    assert (project / "scores/summary.csv").is_file()
+    assert cli.main(["report"]) == 0
+    assert "d.second-observer" in (project / "results/leaderboard.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "evaluate --experiment e --predictions unlabelled=x",
+        "evaluate --experiment e --threshold 1.5",
+        "shard --dataset d --split test --shard 0 --threads 0",
+        "shard --dataset d --split tset --shard 0",
+    ],
+)
+def test_words_that_cannot_be_are_refused_by_the_parser(project, line):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(line.split())
 
 
 def test_settings_and_configuration_end_in_the_same_shard(project):
@@ -88,7 +103,7 @@ def test_settings_and_configuration_end_in_the_same_shard(project):
     ("line", "status", "message"),
     [
         ("shard --dataset nope --split test --shard 0", 2, "one of d"),
-        ("train --experiment nope", 2, "one of d.second-observer, e"),
+        ("train --experiment nope", 2, "one of e"),
         ("shard --dataset d --split test --shard 7", 1, "no sample for shard 7"),
         ("shard --config gone.yaml --dataset d --split test --shard 0", 2, "gone.yaml"),
         ("shard --dataset d --split test --shard 0 --settings {", 2, "no JSON"),
@@ -97,6 +112,10 @@ def test_settings_and_configuration_end_in_the_same_shard(project):
         ("train --experiment e", 1, "run `snakemake shards`"),
         ("evaluate --experiment e", 2, "python -m pipeline predict"),
         ("threshold --experiment e", 1, "no such file"),
+        ("train --experiment d.second-observer", 2, "one of e"),
+        ("predict --experiment d.second-observer --split test", 2, "one of e"),
+        ("train --experiment e --settings {}", 2, "no key 'dataset'"),
+        ("curves --experiment e", 1, "run `snakemake models`"),
         ("shard --dataset d --split test --shard 0 --output config.yaml/x.h5", 1, "a file stands where a folder"),
     ],
 )

@@ -1,6 +1,8 @@
 import json
+import re
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
@@ -58,6 +60,19 @@ def test_the_schema_on_disk_is_the_one_of_the_code():
     assert written == json.loads(json.dumps(config.schema()))
 
 
+def test_the_schema_accepts_what_the_project_ships_and_refuses_what_it_would():
+    checker = jsonschema.Draft202012Validator(config.schema())
+    for path in (ROOT / "config.yaml", *sorted((ROOT / "config").glob("*.yaml"))):
+        # PyYAML reads 1e-3 as text; editors follow YAML 1.2, where it is a number
+        text = re.sub(r"\b(\d)e-3\b", r"0.00\1", path.read_text())
+        assert list(checker.iter_errors(yaml.safe_load(text))) == [], path
+    good = yaml.safe_load(GOOD)
+    checker.validate({**good, "experiments": {"drive-unet": None}})
+    for change in ({"loss": "mze"}, {"model": "unt"}, {"epochs": 0}, {"colour": 1}, {"schedule": "cosin"}):
+        bad = {**good, "experiments": {"e": {**good["experiments"]["drive-unet"], **change}}}
+        assert list(checker.iter_errors(bad)), change
+
+
 def test_every_mistake_is_reported_at_once_with_its_path():
     error = complaints(
         **{
@@ -68,6 +83,7 @@ def test_every_mistake_is_reported_at_once_with_its_path():
             "experiments/drive__unet/optimizer": {"name": "sdg", "lr": 1},
             "experiments/bad name": None,
             "experiment": {},
+            "experiments/other": {"dataset": "drvie"},
         }
     )
     where = {problem.where: problem for problem in error.problems}
@@ -76,6 +92,7 @@ def test_every_mistake_is_reported_at_once_with_its_path():
     assert "did you mean 'mse'" in where["experiments.drive-unet.loss"].remedy
     assert "did you mean 'sgd'" in where["experiments.drive-unet.optimizer"].remedy
     assert "did you mean `experiments`" in where["experiment"].remedy
+    assert where["experiments.other.dataset"].expected == "one of the data sets: drive"
     assert where["datasets.drive.colour"].found == "the unknown key 'colour'"
     assert "greater than or equal to 1" in where["experiments.drive-unet.epochs"].expected
 
@@ -94,6 +111,17 @@ def test_names_that_are_one_file_on_some_systems():
 def test_what_does_not_fit_together():
     assert "one of the data sets: drive" in str(complaints(**{"experiments/drive__unet/dataset": "drvie"}))
     assert "threshold: 0.5" in str(complaints(**{"datasets/drive/validation": {"fraction": 0}}))
+    for changes, said in (
+        ({"experiments/drive__unet/schedule": {"name": "cosine", "warmup": 100}}, "shorter than the training"),
+        ({"experiments/drive__unet/schedule": {"name": "constant", "warmup": 1}}, "only with `name: cosine`"),
+        ({"datasets/drive/normalize": {"method": "standard", "mean": [0.5], "std": [0.2]}}, "3 of each"),
+        ({"datasets/drive/normalize": {"method": "unit", "mean": [0.5]}}, "no other method has them"),
+        ({"datasets/drive/normalize": "standard"}, "`standard` needs `mean` and `std`"),
+        ({"experiments/drive__unet/optimizer": "sgd"}, "a mapping, such as"),
+    ):
+        assert said in str(complaints(**changes)), said
+    unwatched = {"datasets/drive/validation": {"fraction": 0}, "experiments/drive__unet/threshold": 0.5}
+    assert "monitor" in str(complaints(**unwatched, **{"experiments/drive__unet/monitor": "val_dice"}))
     fixed = changed(**{"datasets/drive/validation": {"fraction": 0}, "experiments/drive__unet/threshold": 0.5})
     assert fixed.threshold_settings("drive-unet")["fixed"] == 0.5
 

@@ -93,6 +93,15 @@ def test_looked_up_values_are_the_computed_ones(storage, normalize):
     np.testing.assert_array_equal(store(deep, scale, offset, storage), computed)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_values_that_the_storage_cannot_hold_are_refused(dtype):
+    pixels = np.full((4, 4, 1), 200, dtype=dtype)
+    scale, offset = np.array([1e4], np.float32), np.zeros(1, np.float32)
+    with pytest.raises(ValueError, match="which float16 cannot hold"):
+        store(pixels, scale, offset, "float16")
+    assert store(pixels, scale, offset, "float32").max() == 2e6
+
+
 def test_a_sample_is_prepared_whole(drive):
     raw = open_dataset("drive", layout="drive", root=str(drive), test={"method": "official"})
     item = prepare(raw, raw.splits["train"][0], **OPTIONS)

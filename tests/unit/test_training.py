@@ -16,7 +16,7 @@ from pipeline.training import device as devices
 from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.training.data import SampleStore
 from pipeline.training.optim import rate_factor
-from pipeline.training.run import train
+from pipeline.training.run import _better, train
 
 SHARD = {
     "size": [48, 48],
@@ -153,6 +153,30 @@ def test_a_loss_that_is_no_number_stops_the_training(shards, tmp_path):
             epochs=5,
         )
     assert not (tmp_path / "m").exists()
+
+
+def test_an_epoch_whose_validation_is_no_number_is_never_the_best():
+    nan, good = {"val_loss": math.nan, "val_dice": 0.0}, {"val_loss": 0.1, "val_dice": 0.9}
+    for monitor in ("val_loss", "val_dice"):
+        assert not _better(nan, good, monitor)
+        assert _better(nan, nan, monitor)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_network_that_cannot_take_the_batch_says_so(shards, tmp_path):
+    with pytest.raises(TrainingError, match="less `depth`"):
+        run(shards, tmp_path / "m", model={"name": "unet", "width": 2, "depth": 7}, batch_size=1)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_cross_entropy_goes_from_training_to_prediction(shards, tmp_path):
+    history = run(shards, tmp_path / "m", loss={"name": "cross-entropy", "region": "fov"}, epochs=6)
+    assert history["val_dice"].max() > 0.7
+    where = {"checkpoint": tmp_path / "m/best.pt", "shards": [shards / "tgs-unlabelled.h5"], "output": tmp_path / "p"}
+    predict(experiment="e", precision="fp32", threads=1, **where)
+    levels = read_levels(tmp_path / "p/tile013.png", 101, 101)
+    assert levels.max() > 150
+    assert levels.min() < 100
 
 
 def test_bf16_is_refused_where_it_would_be_emulated(shards, tmp_path, monkeypatch):

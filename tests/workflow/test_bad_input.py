@@ -42,6 +42,13 @@ def test_unpaired_and_missing_raw_data_of_all_data_sets_is_one_message(fresh):
     assert not (fresh.folder / "results").exists()
 
 
+def test_a_threshold_without_validation_samples_is_refused_before_anything_runs(fresh):
+    fresh.edit("{fraction: 0.34}", "{fraction: 0.01}")
+    assert fresh.snakemake("metrics_a", check=False) != 0
+    assert "and d has none" in fresh.said
+    assert not (fresh.folder / "results").exists()
+
+
 def test_an_empty_raw_folder(fresh):
     for path in (fresh.folder / "raw/TGS/train/images").iterdir():
         path.unlink()

@@ -86,6 +86,21 @@ def test_one_more_picture_rebuilds_its_shard_and_at_most_one_other(project):
     assert before <= {p.name for p in (project.folder / "results/shards/d").iterdir()}
 
 
+def test_a_row_of_a_shared_table_rebuilds_the_shard_of_its_sample_only(project):
+    project.edit("{layout: tgs, root: raw/TGS,", "{layout: tgs, root: raw/TGS, masks: csv, shards: 4,")
+    project.snakemake("shards")
+    built = len(list((project.folder / "results/shards/t").iterdir()))
+    assert built > 4
+    for table, old, new in (("depths.csv", "tile003,103", "tile003,999"), ("train.csv", "tile002,", "tile002,1 1 ")):
+        path = project.folder / "raw/TGS" / table
+        text = path.read_text()
+        rows = [f"{new}" if row.startswith(old) else row for row in text.splitlines()]
+        path.write_text("\n".join(rows) + "\n")
+        assert project.planned("shards")["shard"] == 1, table
+        path.write_text(text)
+        assert "shard" not in project.planned("shards")
+
+
 def test_an_experiment_more_runs_only_itself(project):
     data = yaml.safe_load(project.config.read_text())
     data["experiments"]["c"] = {**data["experiments"]["a"], "seed": 5}

@@ -7,6 +7,7 @@ import re
 import sys
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from pipeline import config as configuration
 from pipeline import paths
@@ -99,6 +100,9 @@ def predicted_splits(experiment):
 def entrants():
     # everything that is scored: experiments, and second observers where there are any
     raw_datasets()
+    for name in CONFIG.experiments:
+        if not scored_splits(name):
+            logger.warning(f"{name} has neither validation nor test samples: it is trained and not scored.")
     return [name for name in (*CONFIG.experiments, *OBSERVERS) if predicted_splits(name)]
 
 
@@ -125,6 +129,11 @@ def validation_evidence(wildcards):
     if CONFIG.threshold_settings(wildcards.experiment)["fixed"] is not None:
         return []
     dataset = CONFIG.dataset_of(wildcards.experiment)
+    if not listed(dataset).splits["validation"]:
+        raise WorkflowError(
+            f"The threshold of {wildcards.experiment} is to be chosen on validation samples, and {dataset} has none: "
+            "add labelled pictures, raise its `validation` fraction, or give the experiment a number as `threshold`."
+        )
     predictions = PROBABILITY.format(experiment=wildcards.experiment, split="validation")
     return [predictions, *unique(raw_files(dataset, "validation", files="truth_files"))]
 

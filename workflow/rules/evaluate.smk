@@ -19,7 +19,10 @@ rule render:
     input:
         probability=PROBABILITY,
         threshold=rules.threshold.output,
-        raw=lambda wc: unique(raw_files(CONFIG.dataset_of(wc.experiment), wc.split)),
+        raw=lambda wc: unique(
+            raw_files(CONFIG.dataset_of(wc.experiment), wc.split)
+            + raw_files(CONFIG.dataset_of(wc.experiment), wc.split, files="truth_files")
+        ),
     output:
         mask=directory(str(paths.prediction("{experiment}", "{split}") / "mask")),
         overlay=directory(str(paths.prediction("{experiment}", "{split}") / "overlay")),

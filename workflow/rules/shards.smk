@@ -25,6 +25,8 @@ rule shard:
     threads: lambda wc: 4 if CONFIG.datasets[wc.dataset].shards == 1 else 1
     params:
         settings=lambda wc: canonical(CONFIG.shard_settings(wc.dataset, wc.split)),
+        # rows of train.csv and depths.csv: the tables themselves as inputs would rebuild every shard for each new row
+        shared_data=lambda wc: listed(wc.dataset).shared_data_digest(wc.split, int(wc.shard)),
     shell:
         "pipeline shard --dataset {wildcards.dataset:q} --split {wildcards.split} --shard {wildcards.shard}"
         " --threads {threads} --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"
