@@ -38,8 +38,8 @@ def predict(
         One split.
     output : Path
         Folder of ``<id>.png``: 8-bit grey, probability = level / 255, as large as the raw picture. It appears only
-        when all pictures are there. Where the loss counted only the inside of the
-        field of view it is 0 outside of it, as the shard has it.
+        when all pictures are there. Where the loss counted only the inside of the field of view it is 0 outside of
+        it, as the shard has it.
     precision : {'fp32', 'bf16'}
     threads : int
 

@@ -4,6 +4,7 @@ import hashlib
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,12 @@ class RawDataset:
 
     def shard_members(self, split: str) -> dict[int, list[Sample]]:
         """Return the non-empty shards of a split, by number."""
-        return assign_shards(self.splits[split], self.shards)
+        return self._members[split]
+
+    @cached_property
+    def _members(self) -> dict[str, dict[int, list[Sample]]]:
+        """Shards of all splits: every job of a large data set asks for them, so they are assigned once."""
+        return {split: assign_shards(samples, self.shards) for split, samples in self.splits.items()}
 
     def shared_data_digest(self, split: str, shard: int) -> str:
         """Return a short text that changes when a table row of one of the shard's samples does."""
@@ -77,7 +83,7 @@ class RawDataset:
 
     def digest(self, split: str) -> str:
         """Return a short text that changes when the members of a split do."""
-        names = "\n".join(str(path) for sample in self.splits[split] for path in (sample.id, *sample.files))
+        names = "\n".join(text for sample in self.splits[split] for text in (sample.id, *sample.files))
         return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     def read_truth(self, sample: Sample, data: bytes | None = None) -> ClassMask:

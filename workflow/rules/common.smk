@@ -76,9 +76,7 @@ def shard_files(dataset, split):
 
 
 def raw_files(dataset, *splits, files="files"):
-    return [
-        str(path) for split in splits for sample in listed(dataset).splits[split] for path in getattr(sample, files)
-    ]
+    return [path for split in splits for sample in listed(dataset).splits[split] for path in getattr(sample, files)]
 
 
 def unique(files):
@@ -97,6 +95,7 @@ def predicted_splits(experiment):
     return [*scored_splits(experiment), *(["unlabelled"] if unlabelled else [])]
 
 
+@functools.cache
 def entrants():
     # everything that is scored: experiments, and second observers where there are any
     raw_datasets()
@@ -121,7 +120,7 @@ def shard_members(wildcards):
     members = listed(wildcards.dataset).shard_members(wildcards.split).get(int(wildcards.shard), [])
     if not members:
         raise WorkflowError(f"{wildcards.dataset} has no sample in shard {wildcards.shard} of split {wildcards.split}")
-    return unique(str(path) for sample in members for path in sample.files)
+    return unique(path for sample in members for path in sample.files)
 
 
 def validation_evidence(wildcards):
