@@ -123,7 +123,9 @@ class _Dataset(_Strict):
     interpolation: Literal["area", "linear"] = "area"
     storage: Literal["float16", "float32", "uint8"] = "float16"
     mask_kind: Literal["index", "soft"] = "index"
-    shards: Annotated[int, Field(ge=1, le=4096, description="Files a split is spread over; about 512 samples each")] = 1
+    shards: Annotated[
+        int, Field(ge=1, le=4096, description="Files a split is spread over; about 512 samples each"), _NUMBER
+    ] = 1
     validation: Validation = Validation()
 
 
@@ -159,8 +161,10 @@ class UNetModel(_Strict):
     """Batch-normalised U-Net with padded convolutions."""
 
     name: Literal["unet"]
-    width: Annotated[int, Field(ge=1, le=512, description="Channels of the first block; doubled at each level")] = 64
-    depth: Annotated[int, Field(ge=2, le=7, description="Levels, the deepest included")] = 5
+    width: Annotated[
+        int, Field(ge=1, le=512, description="Channels of the first block; doubled at each level"), _NUMBER
+    ] = 64
+    depth: Annotated[int, Field(ge=2, le=7, description="Levels, the deepest included"), _NUMBER] = 5
     bias: bool = True
     head_kernel: Literal[1, 3] = 3
 

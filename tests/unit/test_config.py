@@ -129,6 +129,9 @@ def test_what_does_not_fit_together():
 @pytest.mark.parametrize("value", [True, "many", None, -1, float("nan")])
 def test_numbers_are_numbers(value):
     assert "epochs" in str(complaints(**{"experiments/drive__unet/epochs": value}))
+    if value is not None:
+        assert "datasets.drive.shards" in str(complaints(**{"datasets/drive/shards": value}))
+        assert "model" in str(complaints(**{"experiments/drive__unet/model": {"name": "unet", "depth": value}}))
 
 
 def test_yaml_that_reads_1e_3_as_text_still_gives_a_number():
