@@ -1,7 +1,7 @@
 """One family of errors: each says the place, what was found, what was expected and how to mend it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, order=True)
@@ -16,12 +16,18 @@ class Problem:
         What is there, and what should be.
     remedy : str
         What to do about it; a command where one exists.
+    kind : str
+        A short word for programs, where the check of a data set tells kinds apart.
+    sample : str, optional
+        Identifier of the one sample that it concerns, where there is one.
     """
 
     where: str
     found: str
     expected: str
     remedy: str
+    kind: str = field(default="", compare=False)
+    sample: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.where}\n    found:    {self.found}\n    expected: {self.expected}\n    remedy:   {self.remedy}"

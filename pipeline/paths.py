@@ -15,6 +15,21 @@ def splits(dataset: str) -> Path:
     return RESULTS / "splits" / f"{dataset}.csv"
 
 
+def shares(dataset: str) -> Path:
+    """Return the file in which the foreground shares of a data set's masks are kept; it may be deleted."""
+    return RESULTS / "cache" / f"foreground-{dataset}.json"
+
+
+def checks() -> Path:
+    """Return the folder of the reports on raw data."""
+    return RESULTS / "check"
+
+
+def check(dataset: str) -> Path:
+    """Return the report on a data set's raw files, for programs; page and contact sheet stand beside it."""
+    return checks() / f"{dataset}.json"
+
+
 def model(experiment: str) -> Path:
     """Return the folder of an experiment's checkpoints and history."""
     return RESULTS / "models" / experiment
@@ -28,6 +43,11 @@ def prediction(experiment: str, split: str) -> Path:
 def threshold(experiment: str) -> Path:
     """Return the file of an experiment's threshold."""
     return RESULTS / "predictions" / experiment / "threshold.json"
+
+
+def submission(experiment: str) -> Path:
+    """Return the folder that a challenge takes: predictions of the unlabelled samples in its format."""
+    return prediction(experiment, "unlabelled") / "submission"
 
 
 def metrics(experiment: str) -> Path:

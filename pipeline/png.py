@@ -12,7 +12,7 @@ from pipeline.errors import PredictionError, Problem
 
 
 def write_png(path: Path, pixels: NDArray[Any]) -> None:
-    """Write (H, W) grey (uint8 or uint16) or (H, W, 3) RGB (uint8) pixels as PNG.
+    """Write (H, W) grey (uint8 or uint16) or (H, W, 3) RGB or (H, W, 4) RGBA (uint8) pixels as PNG.
 
     Raises
     ------
@@ -20,7 +20,7 @@ def write_png(path: Path, pixels: NDArray[Any]) -> None:
         If the file cannot be written; `pipeline.files` turns it into words.
     """
     if pixels.ndim == 3:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR)
     done, data = cv2.imencode(".png", pixels)
     if not done:
         raise ValueError(f"cannot encode an array of shape {pixels.shape} and type {pixels.dtype}")
