@@ -2,28 +2,30 @@
 
 import hashlib
 import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import Problem, RawDataError
-from pipeline.raw.decode import read_grey
-from pipeline.raw.masks import ClassMask, decode_runs, read_mask
-from pipeline.raw.samples import MARKER, Sample
-from pipeline.raw.splits import assign_shards, assign_splits
+from pipeline.raw.exclude import Excluded, concerning, leave_out, unknown_ids
+from pipeline.raw.labels import BLACK_AND_WHITE, LabelMap, Labels
+from pipeline.raw.masks import ClassMask, decode_runs, merge
+from pipeline.raw.palette import Colour
+from pipeline.raw.samples import MARKER, ListingError, Sample
+from pipeline.raw.shares import foreground_shares
+from pipeline.raw.splits import SPLITS, TRAIN, assign_shards, assign_splits
 
-LAYOUTS = {"drive": "pipeline.raw.drive", "tgs": "pipeline.raw.tgs"}
-"""Layout name to the module that lists it: `list_samples`, `CLASSES`, `MEANING`, and what else it knows."""
+LAYOUTS = {name: f"pipeline.raw.{name}" for name in ("drive", "tgs", "shapes", "duts", "folder")}
+"""Layout name to its module: `list_samples` gives the samples, `describe` says what the masks mean."""
 
 SOFT_CUT = 127
 """A soft mask counts as foreground above this value."""
-
-FOV_MEANING: Mapping[int, int] = {0: 0, 255: 1}
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,18 @@ class RawDataset:
         How many shards a split is spread over at most.
     classes : tuple of str
         Class names, background first.
-    meaning, observer_meaning : mapping of int to int
-        Grey value of a mask file to class index, for the masks and for the second observer's.
+    colours : tuple of (int, int, int)
+        The colour that each class is shown in, RGB 0..255.
+    meaning, observer_meaning : LabelMap
+        How mask files are read, and those of the second observer.
     tile : (int, int), optional
         Height and width of run-length coded masks.
     drawn : bool
         Whether this is the embedded sample, drawn and not measured.
     mask_kind : {'index', 'soft'}
         Whether mask pixels are class indices, or probabilities (uint8, 255 = 1).
+    excluded : tuple of Excluded
+        Samples that are left out of all splits, with their reasons.
     """
 
     name: str
@@ -56,11 +62,18 @@ class RawDataset:
     splits: dict[str, list[Sample]]
     shards: int
     classes: tuple[str, ...]
-    meaning: Mapping[int, int]
-    observer_meaning: Mapping[int, int] | None
+    colours: tuple[Colour, ...]
+    meaning: LabelMap
+    observer_meaning: LabelMap | None
     tile: tuple[int, int] | None
     drawn: bool
     mask_kind: str = "index"
+    excluded: tuple[Excluded, ...] = ()
+
+    @property
+    def multiclass(self) -> bool:
+        """Whether there is more than one foreground class: masks and predictions are then class indices."""
+        return len(self.classes) > 2
 
     @property
     def origin(self) -> str:
@@ -81,27 +94,42 @@ class RawDataset:
         texts = [sample.shared_data for sample in self.shard_members(split).get(shard, [])]
         return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
+    def exclusions(self, split: str, shard: int) -> dict[str, str]:
+        """Return what one shard has to know of `excluded`: what else is excluded must not build it again."""
+        return concerning(self.excluded, split, shard, self.shards)
+
     def digest(self, split: str) -> str:
         """Return a short text that changes when the members of a split do."""
         names = "\n".join(text for sample in self.splits[split] for text in (sample.id, *sample.files))
         return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
-    def read_truth(self, sample: Sample, data: bytes | None = None) -> ClassMask:
+    def read_truth(self, sample: Sample, contents: Mapping[str, bytes] | None = None) -> ClassMask:
         """Read a labelled sample's mask: (H, W) class indices, or 0..255 where masks are soft.
 
-        `data` are the bytes of the mask file where they were read already.
+        Pixels that do not count are `VOID` in index masks. Masks of single objects are merged.
+
+        `contents` are the bytes of the sample's files where they were read already.
+
+        Raises
+        ------
+        RawDataError
+            If a mask cannot be used, or masks to merge differ in size.
         """
+        contents = contents or {}
+        if sample.more_masks and sample.mask is not None:
+            paths = (sample.mask, *sample.more_masks)
+            masks = [self.meaning.read(path, contents.get(path), sample.page) for path in paths]
+            return merge(masks, paths)
         if sample.mask is not None:
-            if self.mask_kind == "soft":
-                return read_grey(sample.mask, data)
-            return read_mask(sample.mask, self.meaning, data)
+            read = self.meaning.read_soft if self.mask_kind == "soft" else self.meaning.read
+            return read(sample.mask, contents.get(sample.mask), sample.page)
         if sample.mask_codes is None or self.tile is None:
             raise ValueError(f"sample {sample.id!r} has no mask")
         mask = decode_runs(sample.mask_codes, *self.tile, where=f"{sample.codes_file}, id {sample.id}")
         return mask * np.uint8(255) if self.mask_kind == "soft" else mask
 
     def read_foreground(self, sample: Sample) -> NDArray[np.uint8]:
-        """Read a labelled sample's mask as (H, W) of {0, 1}; soft masks count as foreground above 127."""
+        """Read a labelled sample's two-class mask as (H, W) of {0, 1, VOID}; soft masks are foreground above 127."""
         truth = self.read_truth(sample)
         return (truth > SOFT_CUT).astype(np.uint8) if self.mask_kind == "soft" else truth
 
@@ -112,27 +140,67 @@ class RawDataset:
 
     def read_fov(self, sample: Sample, data: bytes | None = None) -> ClassMask | None:
         """Read a sample's field of view as (H, W) of {0, 1}, or None where there is none."""
-        return None if sample.fov is None else read_mask(sample.fov, FOV_MEANING, data)
+        return None if sample.fov is None else BLACK_AND_WHITE.read(sample.fov, data, sample.page)
 
     def read_observer(self, sample: Sample) -> ClassMask:
         """Read the second observer's mask as (H, W) class indices."""
         if sample.observer is None or self.observer_meaning is None:
             raise ValueError(f"sample {sample.id!r} has no second observer")
-        return read_mask(sample.observer, self.observer_meaning)
+        return self.observer_meaning.read(sample.observer)
 
 
-def open_dataset(
+class Opened(NamedTuple):
+    """A data set as far as it can be listed.
+
+    Parameters
+    ----------
+    dataset : RawDataset
+        What pairs, in its splits.
+    problems : tuple of Problem
+        What keeps the rest of it from being listed, or from being assigned to splits.
+    unplaced : tuple of Sample
+        Samples that stand in no split because of those problems.
+    """
+
+    dataset: RawDataset
+    problems: tuple[Problem, ...]
+    unplaced: tuple[Sample, ...]
+
+
+def open_dataset(name: str, **source: Any) -> RawDataset:  # noqa: ANN401 - see open_leniently
+    """List a raw folder and assign its samples to splits.
+
+    Parameters
+    ----------
+    name, source
+        See `open_leniently`.
+
+    Raises
+    ------
+    RawDataError
+        Listing everything that is missing or does not pair.
+    """
+    opened = open_leniently(name, **source)
+    if opened.problems:
+        raise RawDataError(opened.problems)
+    return opened.dataset
+
+
+def open_leniently(
     name: str,
     *,
     layout: str,
     root: str,
     options: Mapping[str, Any] | None = None,
+    labels: Mapping[str, Any] | None = None,
     shards: int = 1,
     mask_kind: str = "index",
     test: Mapping[str, Any] | None = None,
     validation: Mapping[str, Any] | None = None,
-) -> RawDataset:
-    """List a raw folder and assign its samples to splits.
+    exclude: Mapping[str, str] | None = None,
+    cache: str | None = None,
+) -> Opened:
+    """List as much of a raw folder as can be listed; what cannot is told beside it.
 
     Parameters
     ----------
@@ -144,36 +212,119 @@ def open_dataset(
         The raw folder.
     options : mapping, optional
         Keyword arguments of the layout's `list_samples`.
+    labels : mapping, optional
+        Keyword arguments of the layout's `describe`.
     shards, mask_kind
         See `RawDataset`.
     test, validation : mapping, optional
         See `pipeline.raw.splits.assign_splits`.
+    exclude : mapping of str to str, optional
+        Identifiers of samples to leave out of all splits, each with the reason. What does not pair about them is no
+        problem, and the other samples are assigned as if they were there.
+    cache : str, optional
+        The file in which foreground shares are kept, where a split asks for strata; see
+        `pipeline.raw.shares.foreground_shares`.
 
     Raises
     ------
     RawDataError
-        Listing everything that is missing or does not pair.
+        For a layout that does not exist.
     """
+    module = _module(name, layout)
+    folder = Path(root)
+    left_out = exclude or {}
+    samples, problems = _list(lambda: module.list_samples(folder, name, **(options or {})))
+    unpaired = {problem.sample for problem in problems if problem.sample is not None}
+    problems = [problem for problem in problems if problem.sample not in left_out]
+    problems += unknown_ids(left_out, unpaired | {sample.id for sample in samples}, name)
+    placed = [sample for sample in samples if sample.id not in unpaired]
+    unplaced = [sample for sample in samples if sample.id in unpaired and sample.id not in left_out]
+    known = describe(name, layout, labels)
+    dataset = RawDataset(
+        name=name,
+        layout=layout,
+        root=folder,
+        splits={split: [] for split in SPLITS},
+        shards=shards,
+        classes=known.classes,
+        colours=known.colours,
+        meaning=known.meaning,
+        observer_meaning=known.observer_meaning,
+        tile=known.tile,
+        drawn=(folder / MARKER).exists(),
+        mask_kind=mask_kind,
+    )
+
+    def shares(labelled: Sequence[Sample]) -> Mapping[str, float]:
+        kept = [sample for sample in labelled if sample.id not in left_out]  # the masks of the others may be damaged
+        measured = foreground_shares(
+            kept,
+            dataset.read_truth,
+            meaning=repr((dataset.meaning, mask_kind)),
+            soft=mask_kind == "soft",
+            cache=None if cache is None else Path(cache),
+            what=name,
+        )
+        return {**dict.fromkeys((sample.id for sample in labelled), 0.0), **measured}
+
+    try:
+        assigned = assign_splits(placed, name, test, validation, root=folder, shares=shares)
+        splits, excluded = leave_out(assigned, left_out)
+        problems += _nothing_left(splits, excluded, name)
+        dataset = replace(dataset, splits=splits, excluded=excluded)
+    except RawDataError as error:  # where the listing fails, this may be no more than what follows from it
+        problems += [] if problems else error.problems
+        unplaced += [sample for sample in placed if sample.id not in left_out]
+    return Opened(dataset, tuple(problems), tuple(unplaced))
+
+
+def describe(name: str, layout: str, labels: Mapping[str, Any] | None = None) -> Labels:
+    """Say what the masks of a data set mean, without looking at any file.
+
+    Parameters
+    ----------
+    name, layout, labels
+        See `open_leniently`.
+
+    Raises
+    ------
+    RawDataError
+        For a layout that does not exist.
+    """
+    known: Labels = _module(name, layout).describe(**(labels or {}))
+    return known
+
+
+def _module(name: str, layout: str) -> ModuleType:
     if layout not in LAYOUTS:
         raise RawDataError(
             Problem(f"data set {name!r}", f"the layout {layout!r}", f"one of {', '.join(LAYOUTS)}", "correct `layout`")
         )
-    module = importlib.import_module(LAYOUTS[layout])
-    folder = Path(root)
-    samples = module.list_samples(folder, name, **(options or {}))
-    return RawDataset(
-        name=name,
-        layout=layout,
-        root=folder,
-        splits=assign_splits(samples, name, test, validation),
-        shards=shards,
-        classes=module.CLASSES,
-        meaning=module.MEANING,
-        observer_meaning=getattr(module, "OBSERVER_MEANING", None),
-        tile=getattr(module, "TILE", None),
-        drawn=(folder / MARKER).exists(),
-        mask_kind=mask_kind,
-    )
+    return importlib.import_module(LAYOUTS[layout])
+
+
+def _list(list_samples: Callable[[], list[Sample]]) -> tuple[Sequence[Sample], list[Problem]]:
+    """Return what a layout lists, and what it complains about."""
+    try:
+        return list_samples(), []
+    except ListingError as error:
+        return error.samples, list(error.problems)
+    except RawDataError as error:
+        return (), list(error.problems)
+
+
+def _nothing_left(splits: Mapping[str, list[Sample]], excluded: Sequence[Excluded], name: str) -> list[Problem]:
+    if splits[TRAIN] or not any(item.split == TRAIN for item in excluded):
+        return []
+    return [
+        Problem(
+            f"data set {name!r}, `exclude`",
+            "every training sample",
+            "at least one labelled sample to train on",
+            "exclude fewer samples",
+            kind="exclude",
+        )
+    ]
 
 
 def same_size(
@@ -186,7 +337,8 @@ def same_size(
         str(what),
         f"{plane.shape[1]}x{plane.shape[0]} pixels, while {sample.image} has {size[1]}x{size[0]}",
         "mask and picture of the same size (width x height)",
-        "export the mask again at the size of its picture, or leave the sample out",
+        "export the mask again at the size of its picture, or leave the sample out (`exclude`)",
+        kind="size",
     )
 
 

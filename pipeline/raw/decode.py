@@ -5,22 +5,31 @@ content, and a file that ends too early is refused.
 """
 
 import io
-import logging
 from pathlib import Path
 from typing import Any
 
 import cv2
 import imagecodecs
-import imageio.v3 as iio
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from pipeline.errors import Problem, RawDataError
+from pipeline.raw import tiff
+from pipeline.raw.containers import (
+    AGAIN,
+    UnusableError,
+    check_bmp,
+    check_gif,
+    check_jpeg,
+    check_png,
+    check_webp,
+    require_size,
+    several,
+)
 
 cv2.setNumThreads(1)  # parallel over shards, not inside a resize
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it logs is raised here instead
-logging.getLogger("tifffile").propagate = False
+Image.MAX_IMAGE_PIXELS = None  # pipeline.raw.containers refuses what is too large, and does not warn of what is not
 
 Pixels = NDArray[Any]
 
@@ -28,15 +37,18 @@ _GIT_LFS = b"version https://git-lfs"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _GIF = (b"GIF87a", b"GIF89a")
-_TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-_AGAIN = "fetch the file again, or leave it out of the folder"
-
-
-class _UnusableError(Exception):
-    """Why one file cannot be used: what was found, what was expected, what to do."""
-
-    def __init__(self, found: str, expected: str, remedy: str = _AGAIN) -> None:
-        super().__init__(found, expected, remedy)
+_BMP = b"BM"
+_ORIENTATION = 0x0112  # the EXIF tag
+_OTHERS = {  # what people have and what is not read, by the bytes at the start
+    b"\x00\x00\x00\x0cjP  ": "a JPEG 2000 image",
+    b"\xff\x4f\xff\x51": "a JPEG 2000 codestream",
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "a gzip file",
+    b"%PDF": "a PDF file",
+    b"\x89HDF": "an HDF5 file",
+    b"8BPS": "a Photoshop file",
+    b"<": "a web page or XML file",
+}
 
 
 def read_bytes(path: Path | str) -> bytes:
@@ -54,23 +66,31 @@ def read_bytes(path: Path | str) -> bytes:
             Problem(str(path), error.strerror or str(error), "a file that can be read", "check name and rights")
         ) from error
     if not data:
-        raise RawDataError(Problem(str(path), "an empty file", "an image", _AGAIN))
+        raise RawDataError(Problem(str(path), "an empty file", "an image", AGAIN))
     if data.startswith(_GIT_LFS):
         raise RawDataError(
-            Problem(str(path), "a Git-LFS pointer", "the image it stands for", "run `git lfs pull` where it lies")
+            Problem(
+                str(path),
+                "a Git-LFS pointer",
+                "the image it stands for",
+                "run `git lfs pull` where it lies",
+                kind="git-lfs",
+            )
         )
     return data
 
 
-def decode(data: bytes, path: Path | str) -> Pixels:
+def decode(data: bytes, path: Path | str, page: int | None = None) -> Pixels:
     """Decode one picture.
 
     Parameters
     ----------
     data : bytes
-        The whole file: TIFF, GIF, PNG or JPEG.
+        The whole file: TIFF, GIF, PNG, JPEG, BMP or WebP.
     path : Path or str
         Its name, for messages only.
+    page : int, optional
+        Which page of a TIFF file, from 1. Without it the file must hold one picture only.
 
     Returns
     -------
@@ -84,93 +104,75 @@ def decode(data: bytes, path: Path | str) -> Pixels:
         If the file is of another kind, damaged, cut off, or holds more than one picture.
     """
     try:
-        pixels = _decode(data)
+        pixels = _decode(data, page)
         pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-        if pixels.dtype == np.float64:
+        if pixels.dtype in (np.float16, np.float64):
             pixels = pixels.astype(np.float32)
         if pixels.dtype not in (np.uint8, np.uint16, np.float32):
-            raise _UnusableError(f"pixels of type {pixels.dtype}", "8-bit, 16-bit or float pixels")
+            raise UnusableError(f"pixels of type {pixels.dtype}", "8-bit, 16-bit or float pixels")
         if pixels.ndim not in (2, 3) or 0 in pixels.shape:
-            raise _UnusableError(f"an array of shape {pixels.shape}", "one picture of height x width (x channels)")
+            raise UnusableError(f"an array of shape {pixels.shape}", "one picture of height x width (x channels)")
         if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
-            raise _UnusableError("float pixels that are not finite (NaN or infinity)", "finite numbers")
-    except _UnusableError as error:
-        raise RawDataError(Problem(str(path), *error.args)) from error
+            raise UnusableError("float pixels that are not finite (NaN or infinity)", "finite numbers")
+    except UnusableError as error:
+        where = str(path) if page is None else f"{path}, page {page}"
+        raise RawDataError(Problem(where, *error.args)) from error
     return pixels
 
 
-def _decode(data: bytes) -> Pixels:
+def _decode(data: bytes, page: int | None) -> Pixels:
     try:
+        if data.startswith(tiff.STARTS):
+            return tiff.decode_tiff(data, page)
+        if page not in (None, 1):
+            raise UnusableError("one picture", f"a TIFF file with a page {page}")
         if data.startswith(_PNG):
-            return np.asarray(imagecodecs.png_decode(data))
-        if data.startswith(_TIFF):
-            return _decode_tiff(data)
-        if data.startswith(_GIF):
-            return _decode_gif(data)
+            exif = check_png(data)
+            return _turned(np.asarray(imagecodecs.png_decode(data)), exif)
         if data.startswith(_JPEG):
-            return np.asarray(iio.imread(data, extension=".jpg", plugin="pillow", rotate=True))
-    except _UnusableError:
+            check_jpeg(data)
+            return _decode_by_pillow(data, "JPEG")
+        if data.startswith(_GIF):
+            check_gif(data)
+            return _decode_by_pillow(data, "GIF")
+        if data.startswith(_BMP):
+            check_bmp(data)
+            return _decode_by_pillow(data, "BMP")
+        if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+            check_webp(data)
+            return _decode_by_pillow(data, "WEBP")
+    except UnusableError:
         raise
     except Exception as error:  # decoders raise whatever they like; all of it means the file is damaged
         reason = " ".join(str(error).split())[:200]
-        raise _UnusableError(
-            f"a damaged or cut-off file ({type(error).__name__}: {reason})", "a whole image"
-        ) from error
-    raise _UnusableError(
-        f"a file that starts with {data[:8]!r}", "a TIFF, GIF, PNG or JPEG image", "convert it to one of these"
+        raise UnusableError(f"a damaged or cut-off file ({type(error).__name__}: {reason})", "a whole image") from error
+    found = next((name for start, name in _OTHERS.items() if data.startswith(start)), "a file")
+    raise UnusableError(
+        f"{found} that starts with {data[:8]!r}", "a TIFF, GIF, PNG, JPEG, BMP or WebP image", "convert it to PNG"
     )
 
 
-def _decode_gif(data: bytes) -> Pixels:
-    frames = np.asarray(iio.imread(data, extension=".gif", plugin="pillow"))
-    if len(frames) != 1:
-        raise _UnusableError(f"a GIF of {len(frames)} frames", "one picture in one file", "export a single frame")
-    return np.asarray(frames[0])
+def _turned(pixels: Pixels, exif: bytes) -> Pixels:
+    if not exif:
+        return pixels
+    tags = Image.Exif()
+    tags.load(exif if exif.startswith(b"Exif\0\0") else b"Exif\0\0" + exif)
+    return tiff.turn(pixels, tags.get(_ORIENTATION, 1))
 
 
-def _decode_tiff(data: bytes) -> Pixels:
-    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        if len(tiff.pages) == 0:
-            raise _UnusableError("a TIFF without a single page (cut off, most likely)", "a whole image")
-        if len(tiff.pages) > 1:
-            raise _UnusableError(
-                f"a TIFF of {len(tiff.pages)} pages", "one picture in one file", "save each page as a file of its own"
-            )
-        page = tiff.pages.first
-        # tifffile fills strips that lie beyond the end of the file with zeros: look before it reads
-        segments = zip(page.dataoffsets, page.databytecounts, strict=True)
-        end = max((offset + count for offset, count in segments), default=0)
-        if end == 0 or end > len(data) or 0 in page.databytecounts:
-            raise _UnusableError(f"a TIFF cut off at {len(data)} of at least {end} bytes", "a whole image")
-        if _is_plain(page):
-            return np.asarray(imagecodecs.tiff_decode(data))  # libtiff: three times as fast for LZW
-        if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
-            return _look_up(page.asarray(), page.colormap)
-        pixels = page.asarray()
-        if page.bitspersample == 1:
-            pixels = pixels.astype(np.uint8) * np.uint8(255)
-        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            pixels = full_range(pixels) - pixels
-        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:
-            pixels = np.moveaxis(pixels, 0, -1)
-        return np.asarray(pixels)
-
-
-def _is_plain(page: Any) -> bool:  # noqa: ANN401 - a page of tifffile, which has no types
-    """Tell whether a TIFF page holds whole pixels as they are: grey or RGB, 8 or 16 bits or float, no planes."""
-    return (
-        page.photometric in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
-        and page.planarconfig == tifffile.PLANARCONFIG.CONTIG
-        and page.dtype in (np.uint8, np.uint16, np.float32)
-        and page.bitspersample == 8 * page.dtype.itemsize
-        and page.compression in (tifffile.COMPRESSION.LZW, tifffile.COMPRESSION.ADOBE_DEFLATE)
-    )
-
-
-def _look_up(indices: Pixels, colormap: Pixels) -> Pixels:
-    """Look palette indices up in a TIFF colour map (3, 2**bits) of 16-bit values; give 8-bit colours."""
-    colours = np.asarray(colormap).T >> 8
-    return np.asarray(colours.astype(np.uint8)[indices])
+def _decode_by_pillow(data: bytes, kind: str) -> Pixels:
+    with Image.open(io.BytesIO(data), formats=[kind]) as picture:
+        require_size(*picture.size)
+        if (count := getattr(picture, "n_frames", 1)) != 1:
+            raise several(count, kind, "frames")
+        upright = ImageOps.exif_transpose(picture) if kind in ("JPEG", "WEBP") else picture
+        if upright.mode == "P":
+            upright = upright.convert("RGBA" if "transparency" in upright.info else "RGB")
+        elif upright.mode == "1":
+            upright = upright.convert("L")
+        if upright.mode not in ("L", "LA", "RGB", "RGBA"):
+            raise UnusableError(f"pixels of kind {upright.mode}", "grey or RGB", "convert it to RGB")
+        return np.array(upright)
 
 
 def full_range(pixels: Pixels) -> int:
@@ -228,32 +230,45 @@ def _to_grey(pixels: Pixels) -> Pixels:
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY))
 
 
-def read_image(path: Path | str, channels: str, data: bytes | None = None) -> Pixels:
+def read_image(path: Path | str, channels: str, data: bytes | None = None, page: int | None = None) -> Pixels:
     """Read a picture as (H, W, 3) for ``'rgb'`` or (H, W, 1) for ``'grey'``; see `decode` and `as_channels`."""
     data = read_bytes(path) if data is None else data
-    return as_channels(decode(data, path), channels, path)
+    return as_channels(decode(data, path, page), channels, path)
 
 
-def read_grey(path: Path | str, data: bytes | None = None) -> Pixels:
-    """Read a picture as one (H, W) plane of uint8.
+def read_grey(path: Path | str, data: bytes | None = None, page: int | None = None) -> Pixels:
+    """Read a picture as one (H, W) plane of uint8; see `to_8_bit`."""
+    data = read_bytes(path) if data is None else data
+    return to_8_bit(as_channels(decode(data, path, page), "grey", path)[:, :, 0], path)
 
-    16-bit values are brought to 0..255 where that is exact (multiples of 257).
+
+def to_8_bit(pixels: Pixels, path: Path | str, *, small: bool = False) -> NDArray[np.uint8]:
+    """Bring mask pixels to 8 bits where that is exact.
+
+    Parameters
+    ----------
+    pixels : array of uint8, uint16 or float32
+        16-bit values are brought to 0..255 where all of them are multiples of 257.
+    path : Path or str
+        For messages only.
+    small : bool
+        Whether 16-bit values that are all below 256 are taken as they are.
 
     Raises
     ------
     RawDataError
-        If the file cannot be decoded, or holds values that 8 bits cannot say.
+        If there are values that 8 bits cannot say.
     """
-    data = read_bytes(path) if data is None else data
-    plane = as_channels(decode(data, path), "grey", path)[:, :, 0]
-    if plane.dtype == np.uint8:
-        return plane
-    if plane.dtype == np.uint16 and not (plane % 257).any():
-        return (plane // 257).astype(np.uint8)
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype == np.uint16 and small and pixels.max() < 256:
+        return pixels.astype(np.uint8)
+    if pixels.dtype == np.uint16 and not (pixels % 257).any():
+        return (pixels // 257).astype(np.uint8)
     raise RawDataError(
         Problem(
             str(path),
-            f"{plane.dtype} values from {plane.min()} to {plane.max()} that have no equal among 0..255",
+            f"{pixels.dtype} values from {pixels.min()} to {pixels.max()} that have no equal among 0..255",
             "a mask of 8 bits, or of 16 bits that uses the full range (0 and 65535)",
             "save the mask as 8-bit PNG",
         )

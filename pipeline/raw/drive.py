@@ -13,21 +13,25 @@ half (no ``1st_manual``): its pictures are then unlabelled samples. ``train`` is
 
 import os
 import re
-from collections.abc import Mapping
 from operator import attrgetter
 from pathlib import Path
 
-from pipeline.errors import Problem, RawDataError
-from pipeline.raw.samples import Sample, repeated_ids, repeated_keys, require_root
+from pipeline.errors import Problem
+from pipeline.raw.labels import BLACK_AND_WHITE, LabelMap, Labels
+from pipeline.raw.palette import class_colours
+from pipeline.raw.samples import ListingError, Sample, image_files, repeated_ids, repeated_keys, require_root
 
 CLASSES = ("background", "vessel")
-MEANING: Mapping[int, int] = {0: 0, 255: 1}
-OBSERVER_MEANING: Mapping[int, int] = {0: 0, 3: 0, 253: 1, 255: 1}
+OBSERVER_MEANING = LabelMap({0: 0, 3: 0, 253: 1, 255: 1})
 """The second observer's GIFs carry a palette whose two colours are grey 3 and 253."""
 
 _HALVES = (("training", ("training", "train")), ("test", ("test",)))
-_IMAGES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".gif")
 _NUMBER = re.compile(r"\d+")
+
+
+def describe() -> Labels:
+    """Say what the masks mean."""
+    return Labels(CLASSES, class_colours(CLASSES), BLACK_AND_WHITE, observer_meaning=OBSERVER_MEANING)
 
 
 def list_samples(root: Path, dataset: str) -> list[Sample]:
@@ -68,7 +72,7 @@ def list_samples(root: Path, dataset: str) -> list[Sample]:
         samples += _list_half(folder, half, problems)
     problems += repeated_ids(samples)
     if problems:
-        raise RawDataError(problems)
+        raise ListingError(problems, samples)
     return sorted(samples, key=attrgetter("id"))
 
 
@@ -105,9 +109,7 @@ def _by_number(folder: Path, problems: list[Problem]) -> dict[str, str]:
     if not folder.is_dir():
         return {}
     keyed: list[tuple[str, str]] = []
-    for name in sorted(os.listdir(folder)):
-        if not name.lower().endswith(_IMAGES) or name.startswith("."):
-            continue
+    for name in image_files(folder):
         match = _NUMBER.match(name)
         if match is None:
             problems.append(
@@ -128,6 +130,8 @@ def _unpaired(folder: Path, role: str, images: dict[str, str], files: dict[str, 
             f"no file that starts with {number} in {folder / role}",
             f"one file in {role}/ for every picture",
             "add the missing file, or remove the picture",
+            kind="unpaired",
+            sample=number,
         )
         for number in sorted(images.keys() - files.keys())
     ]
@@ -137,6 +141,8 @@ def _unpaired(folder: Path, role: str, images: dict[str, str], files: dict[str, 
             f"no picture that starts with {number} in {folder / 'images'}",
             f"one picture for every file in {role}/",
             "add the missing picture, or remove this file",
+            kind="unpaired",
+            sample=number,
         )
         for number in sorted(files.keys() - images.keys())
     ]

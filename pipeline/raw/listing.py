@@ -12,7 +12,9 @@ from pipeline.raw.splits import SPLITS
 
 
 def write_splits(*, dataset: str, output: Path, source: Mapping[str, Any]) -> None:
-    """Write one row for each sample: id, split, shard, image, mask.
+    """Write one row for each sample: id, split, shard, image, mask, reason.
+
+    Samples that are left out have the split ``excluded``, no shard, and the reason.
 
     Parameters
     ----------
@@ -35,5 +37,16 @@ def write_splits(*, dataset: str, output: Path, source: Mapping[str, Any]) -> No
         for shard, members in raw.shard_members(split).items()
         for sample in members
     ]
-    table = pd.DataFrame(rows, columns=["id", "split", "shard", "image", "mask"])
+    rows += [
+        {
+            "id": item.id,
+            "split": "excluded",
+            "image": item.sample.image if item.sample else "",
+            "mask": (item.sample.mask or item.sample.codes_file or "") if item.sample else "",
+            "reason": item.reason,
+        }
+        for item in raw.excluded
+    ]
+    table = pd.DataFrame(rows, columns=["id", "split", "shard", "image", "mask", "reason"])
+    table["shard"] = table["shard"].astype("Int64")
     write_table(output, table.sort_values("id", kind="stable"))

@@ -1,67 +1,15 @@
-"""What mask values mean: a declared map from grey values to classes, and run-length codes."""
+"""Masks of class indices, and masks as run-length codes."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.counts import VOID
 from pipeline.errors import Problem, RawDataError
-from pipeline.raw.decode import read_grey
 
 ClassMask = NDArray[np.uint8]
-
-_UNDECLARED = 255  # no class has this index
-
-BLACK_AND_WHITE: Mapping[int, int] = {0: 0, 255: 1}
-"""Black is background, white is foreground; anything else is refused."""
-
-
-def classify(plane: NDArray[np.uint8], meaning: Mapping[int, int], path: Path | str) -> ClassMask:
-    """Replace grey values by the classes they were declared to mean.
-
-    Parameters
-    ----------
-    plane : (H, W) array of uint8
-    meaning : mapping of int to int
-        Grey value 0..255 to class index (0..254). Values that do not stand here are refused, never rounded.
-    path : Path or str
-        For messages only.
-
-    Returns
-    -------
-    (H, W) array of uint8
-
-    Raises
-    ------
-    RawDataError
-        Listing the values that were not declared, with their pixel counts.
-    """
-    table = np.full(256, _UNDECLARED, dtype=np.uint8)
-    for value, label in meaning.items():
-        table[value] = label
-    classes: ClassMask = np.asarray(cv2.LUT(plane, table))
-    if classes.max() == _UNDECLARED:
-        counts = np.bincount(plane.ravel(), minlength=256)
-        unknown = [value for value in np.flatnonzero(counts).tolist() if value not in meaning]
-        listed = ", ".join(f"{value} ({counts[value]} pixels)" for value in unknown[:8])
-        more = f" and {len(unknown) - 8} more values" if len(unknown) > 8 else ""
-        raise RawDataError(
-            Problem(
-                str(path),
-                f"mask values {listed}{more}",
-                "only " + ", ".join(f"{value} (class {label})" for value, label in sorted(meaning.items())),
-                "save the mask as two-valued 8-bit PNG or GIF: black background, white foreground, no smoothing",
-            )
-        )
-    return classes
-
-
-def read_mask(path: Path | str, meaning: Mapping[int, int], data: bytes | None = None) -> ClassMask:
-    """Read a mask file as (H, W) class indices; see `classify`."""
-    return classify(read_grey(path, data), meaning, path)
 
 
 def decode_runs(codes: str, height: int, width: int, where: str) -> ClassMask:
@@ -115,6 +63,41 @@ def decode_runs(codes: str, height: int, width: int, where: str) -> ClassMask:
     steps[ends] -= 1
     flat = np.cumsum(steps[:-1], dtype=np.int8).astype(np.uint8)
     return flat.reshape((height, width), order="F")
+
+
+def merge(masks: Sequence[ClassMask], paths: Sequence[str]) -> ClassMask:
+    """Join masks of single objects; those that touch become one.
+
+    Parameters
+    ----------
+    masks : sequence of (H, W) arrays of {0, 1, VOID}
+        Foreground wins over void, void over background.
+    paths : sequence of str
+        Their files, for messages.
+
+    Raises
+    ------
+    RawDataError
+        Listing every mask that differs in size from the first.
+    """
+    size = masks[0].shape
+    problems = [
+        Problem(
+            path,
+            f"{mask.shape[1]}x{mask.shape[0]} pixels, while {paths[0]} has {size[1]}x{size[0]}",
+            "masks of one size to merge",
+            "export it again, or remove it",
+        )
+        for mask, path in zip(masks, paths, strict=True)
+        if mask.shape != size
+    ]
+    if problems:
+        raise RawDataError(problems)
+    merged = masks[0].copy()
+    for mask in masks[1:]:
+        merged[(mask == VOID) & (merged == 0)] = VOID
+        merged[mask == 1] = 1
+    return merged
 
 
 def encode_runs(mask: NDArray[Any]) -> str:

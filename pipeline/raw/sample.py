@@ -6,6 +6,8 @@ from pipeline.errors import OutputError, Problem
 from pipeline.files import atomic_folder
 from pipeline.progress import say
 from pipeline.raw.sample_drive import draw_drive
+from pipeline.raw.sample_duts import draw_duts
+from pipeline.raw.sample_shapes import draw_shapes
 from pipeline.raw.sample_tgs import draw_tgs
 from pipeline.raw.samples import MARKER
 
@@ -15,7 +17,7 @@ data set and look like it from afar; a score on them says nothing about the real
 
 
 def draw_sample(folder: Path) -> None:
-    """Draw the sample data sets ``DRIVE`` and ``TGS`` into `folder`.
+    """Draw the sample data sets ``DRIVE``, ``TGS``, ``Shapes`` and ``DUTS`` into `folder`.
 
     The same files come out every time. A sample that was drawn before is replaced.
 
@@ -28,7 +30,7 @@ def draw_sample(folder: Path) -> None:
     OutputError
         If something stands there that this function did not draw, or the folder cannot be written.
     """
-    targets = {"DRIVE": draw_drive, "TGS": draw_tgs}
+    targets = {"DRIVE": draw_drive, "TGS": draw_tgs, "Shapes": draw_shapes, "DUTS": draw_duts}
     foreign = [
         folder / name
         for name in targets

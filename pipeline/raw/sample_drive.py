@@ -9,6 +9,8 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.raw.sample_drawing import Plane, smooth_noise
+
 HEIGHT, WIDTH = 584, 565
 _RADIUS = 268
 _CENTRE = (282.0, 292.0)  # x, y of the field of view
@@ -26,7 +28,6 @@ _ARCADES = (  # angle to the line from optic disc to macula, width in pixels
     (-2.4, 4.0),
 )
 
-Plane = NDArray[np.uint8]
 Segment = tuple[tuple[float, float], tuple[float, float], float]  # from, to, width in pixels
 
 
@@ -125,10 +126,11 @@ def _photograph(rng: np.random.Generator, fov: Plane, segments: list[Segment]) -
     away = np.sign(_CENTRE[0] - root[0])
     centre = (_CENTRE[0] + rng.uniform(-60, 60), _CENTRE[1] + rng.uniform(-60, 60))
     distance = np.hypot(x - centre[0], y - centre[1])
-    light = 1.05 - 0.22 * (distance / _RADIUS) ** 2 + 0.05 * _smooth_noise(rng, 60)
+    size = (HEIGHT, WIDTH)
+    light = 1.05 - 0.22 * (distance / _RADIUS) ** 2 + 0.05 * smooth_noise(rng, size, 60)
     optic = np.exp(-((np.hypot((x - root[0]) / 32, (y - root[1]) / 37)) ** 6))
     macula = np.exp(-(((x - root[0] - away * 190) ** 2 + (y - root[1] - 10) ** 2) / (2 * 30.0**2)))
-    texture = 1.0 + 0.02 * _smooth_noise(rng, 3) + 0.022 * _smooth_noise(rng, 9)
+    texture = 1.0 + 0.02 * smooth_noise(rng, size, 3) + 0.022 * smooth_noise(rng, size, 9)
     darkness = np.zeros((HEIGHT, WIDTH), dtype=np.float32)
     for low, high, depth in ((0.0, 2.2, 0.16), (2.2, 4.0, 0.26), (4.0, 99.0, 0.36)):
         some = [segment for segment in segments if low <= segment[2] < high]
@@ -142,11 +144,6 @@ def _photograph(rng: np.random.Generator, fov: Plane, segments: list[Segment]) -
     inside = cv2.GaussianBlur(fov, (0, 0), 1.5)[:, :, None] / 255.0
     dark_rim = rng.normal(3.0, 1.0, pixels.shape)
     return np.asarray(np.clip(pixels * inside + dark_rim * (1 - inside), 0, 255), dtype=np.uint8)
-
-
-def _smooth_noise(rng: np.random.Generator, sigma: float) -> NDArray[np.float32]:
-    noise = cv2.GaussianBlur(rng.normal(0, 1, (HEIGHT, WIDTH)).astype(np.float32), (0, 0), sigma)
-    return np.asarray(noise / noise.std(), dtype=np.float32)
 
 
 def _write_grey_gif(path: Path, plane: Plane) -> None:

@@ -5,17 +5,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.png import write_png
 from pipeline.raw.masks import encode_runs
+from pipeline.raw.sample_drawing import Field, Plane, smooth_noise
 
 SIDE = 101
 _LABELLED = 160
 _UNLABELLED = 12
 _BLACK = 3  # tiles without any signal, as the real set has some
-
-Plane = NDArray[np.uint8]
 
 
 def draw_tgs(root: Path) -> None:
@@ -64,7 +62,7 @@ def _tile(rng: np.random.Generator, with_salt: bool) -> tuple[Plane, Plane]:
     return np.clip(values, 0, 255).astype(np.uint8), mask
 
 
-def _salt_body(rng: np.random.Generator, x: NDArray[np.float32], y: NDArray[np.float32]) -> Plane:
+def _salt_body(rng: np.random.Generator, x: Field, y: Field) -> Plane:
     """Draw a body that enters through an edge of the tile, or a whole dome."""
     kind = rng.random()
     if kind < 0.5:  # everything on one side of a wavy line
@@ -77,9 +75,9 @@ def _salt_body(rng: np.random.Generator, x: NDArray[np.float32], y: NDArray[np.f
     return np.asarray(ellipse < 1, dtype=np.uint8)
 
 
-def _noise(rng: np.random.Generator, sigma: float) -> NDArray[np.float32]:
-    noise = cv2.GaussianBlur(rng.normal(0, 1, (SIDE, SIDE)).astype(np.float32), (0, 0), sigma)
-    return np.asarray((noise - noise.mean()) / noise.std(), dtype=np.float32)
+def _noise(rng: np.random.Generator, sigma: float) -> Field:
+    noise = smooth_noise(rng, (SIDE, SIDE), sigma)
+    return np.asarray(noise - noise.mean(), dtype=np.float32)
 
 
 def _write_csv(path: Path, header: tuple[str, str], rows: list[tuple[str, int]] | list[tuple[str, str]]) -> None:

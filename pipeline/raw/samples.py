@@ -1,15 +1,24 @@
 """What a layout finds in a raw folder: samples, by identifier, before anything is decoded."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+import os
+import shlex
+import unicodedata
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 from pipeline.errors import Problem, RawDataError
+from pipeline.raw.archives import is_archive
 
 MARKER = "DRAWN-SAMPLE.txt"
 """A file of this name in a raw root says that the data set was drawn, not measured."""
+
+IMAGE_ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
+"""Endings of pictures and masks, in small letters; names may have them in any case."""
+
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,10 @@ class Sample:
         The picture.
     mask : str, optional
         The mask. None where the sample is unlabelled or its mask is run-length coded.
+    more_masks : tuple of str
+        Further masks, one for each object: what is foreground in any of them is foreground.
+    page : int, optional
+        Which page of picture, mask and field of view is meant, from 1, where the files are stacks.
     mask_codes : str, optional
         The mask as run-length codes (column-major, 1-based starts; an empty text is an empty mask).
     codes_file : str, optional
@@ -33,7 +46,7 @@ class Sample:
     observer : str, optional
         A second person's mask of the same picture.
     official_split : str, optional
-        ``"training"`` or ``"test"`` where the data set says so.
+        ``"training"``, ``"validation"`` or ``"test"`` where the data set says so.
     metadata : mapping of str to float
         Numbers that the data set brings along.
     """
@@ -41,6 +54,8 @@ class Sample:
     id: str
     image: str
     mask: str | None = None
+    more_masks: tuple[str, ...] = ()
+    page: int | None = None
     mask_codes: str | None = None
     codes_file: str | None = None
     fov: str | None = None
@@ -56,7 +71,7 @@ class Sample:
     @property
     def truth_files(self) -> tuple[str, ...]:
         """The files that scoring reads: mask and field of view."""
-        return tuple(path for path in (self.mask, self.codes_file, self.fov) if path is not None)
+        return tuple(path for path in (self.mask, *self.more_masks, self.codes_file, self.fov) if path is not None)
 
     @property
     def observer_files(self) -> tuple[str, ...]:
@@ -65,15 +80,31 @@ class Sample:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The sample's own files: picture, mask, field of view. Tables that many samples share are not among them."""
-        return tuple(path for path in (self.image, self.mask, self.fov) if path is not None)
+        """The sample's own files: picture, masks, field of view. Tables that many samples share are not among them."""
+        return tuple(path for path in (self.image, self.mask, *self.more_masks, self.fov) if path is not None)
 
     @property
     def shared_data(self) -> str:
-        """What the sample has from tables that it shares with others, run-length codes and metadata, as one text."""
-        if self.mask_codes is None and not self.metadata:
+        """What the sample has from what it shares with others: run-length codes, metadata, its page; as one text."""
+        if self.mask_codes is None and not self.metadata and self.page is None:
             return ""
-        return repr((self.id, self.mask_codes, sorted(self.metadata.items())))
+        page = () if self.page is None else (self.page,)
+        return repr((self.id, self.mask_codes, sorted(self.metadata.items()), *page))
+
+
+class ListingError(RawDataError):
+    """What does not pair in a raw folder, beside what could be listed all the same.
+
+    Parameters
+    ----------
+    problems : iterable of Problem
+    samples : iterable of Sample
+        As far as they could be made out; those that `problems` are about may lack files.
+    """
+
+    def __init__(self, problems: Iterable[Problem], samples: Iterable["Sample"]) -> None:
+        super().__init__(problems)
+        self.samples = tuple(samples)
 
 
 def require_root(root: Path, dataset: str, layout: str) -> None:
@@ -85,10 +116,17 @@ def require_root(root: Path, dataset: str, layout: str) -> None:
         With the command that draws the embedded sample and the place for the real files.
     """
     remedy = (
-        f"put the {layout} files there (the README lists the folders), or draw the embedded sample with "
+        f"put the files of layout {layout!r} there (the README lists the folders), or draw the embedded sample with "
         f"`python -m pipeline sample` and set `root` of data set {dataset!r} to where it was drawn"
     )
-    if root.is_file():
+    if is_archive(root):
+        found = "an archive"
+        folder = root.with_name(root.name.partition(".")[0] or "unpacked")
+        remedy = (
+            f"unpack it with `python -m pipeline unpack {shlex.quote(str(root))} {shlex.quote(str(folder))}`, "
+            f"which says what to write as `root` of data set {dataset!r}"
+        )
+    elif root.is_file():
         found = "a file"
     elif not root.exists():
         found = "nothing"
@@ -110,23 +148,95 @@ def repeated_ids(samples: Iterable[Sample]) -> list[Problem]:
             f"{len(group)} pictures with the identifier {name!r}",
             "one picture for each identifier",
             "rename or remove all but one",
+            kind="repeated",
+            sample=name,
         )
         for name, group in sorted(by_id.items())
         if len(group) > 1
     ]
 
 
+def image_files(folder: Path | str, endings: tuple[str, ...] = IMAGE_ENDINGS) -> list[str]:
+    """List the names of a folder that end as images do, sorted; an absent folder is empty, dot-files are left out."""
+    if not Path(folder).is_dir():
+        return []
+    return sorted(name for name in os.listdir(folder) if name.lower().endswith(endings) and not name.startswith("."))
+
+
+def as_identifier(name: str) -> str:
+    """Write a name in one way (Unicode form NFC): macOS takes an accent apart from its letter, others do not."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def by_stem(folder: Path, problems: list[Problem], endings: tuple[str, ...] = IMAGE_ENDINGS) -> dict[str, str]:
+    """Map the names of image files without their endings to their paths; names that repeat join `problems`."""
+    keyed = [(as_identifier(name[: name.rindex(".")]), name) for name in image_files(folder, endings)]
+    problems += repeated_keys(folder, keyed)
+    return {key: os.path.join(folder, name) for key, name in keyed}
+
+
+def unpaired(
+    images: Mapping[_Key, str],
+    files: Mapping[_Key, str],
+    where: str,
+    image_where: str,
+    what: str = "mask",
+    name: Callable[[_Key], str] = str,
+) -> list[Problem]:
+    """List every picture without its file, and every file without its picture.
+
+    Parameters
+    ----------
+    images, files : mapping of key to path
+        They belong together where their keys are equal.
+    where, image_where : str
+        Folders of the files and of the pictures, for messages.
+    what : str
+        What the files are.
+    name : callable
+        Gives the identifier of the sample that a key stands for.
+    """
+    missing = [
+        Problem(
+            images[key],
+            f"no {what} of that name in {where}",
+            f"one {what} for every picture",
+            f"add the {what}, or remove the picture",
+            kind="unpaired",
+            sample=name(key),
+        )
+        for key in images
+        if key not in files
+    ]
+    extra = [
+        Problem(
+            files[key],
+            f"no picture of that name in {image_where}",
+            f"one picture for every {what}",
+            "add the missing picture, or remove this file",
+            kind="unpaired",
+            sample=name(key),
+        )
+        for key in files
+        if key not in images
+    ]
+    return missing + extra
+
+
 def repeated_keys(folder: Path, keyed: Iterable[tuple[str, str]]) -> list[Problem]:
     """List every identifier that more than one file of `folder` carries."""
-    keyed = list(keyed)
-    counts = Counter(key for key, _ in keyed)
+    names: dict[str, list[str]] = {}
+    for key, name in keyed:
+        names.setdefault(key, []).append(name)
     return [
         Problem(
             str(folder),
-            f"{', '.join(sorted(name for k, name in keyed if k == key))} all have the identifier {key!r}",
+            f"{', '.join(sorted(group))} all have the identifier {key!r}",
             "one file for each identifier",
             "remove or rename all but one",
+            kind="repeated",
+            sample=key,
         )
-        for key, count in sorted(counts.items())
-        if count > 1
+        for key, group in sorted(names.items())
+        if len(group) > 1
     ]

@@ -1,50 +1,31 @@
 """Which sample belongs to which split and to which shard: stable under added, removed and renamed files."""
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipeline.errors import Problem, RawDataError
+from pipeline.raw.draws import (
+    stable_hash,
+    take_fold,
+    take_fold_of_groups,
+    take_fold_of_strata,
+    take_fraction,
+    take_fraction_of_groups,
+    take_fraction_of_strata,
+    take_permutation,
+)
+from pipeline.raw.groups import find_groups
+from pipeline.raw.lists import take_listed
 from pipeline.raw.samples import Sample
+from pipeline.raw.shares import stratum_of
 
 TRAIN, VALIDATION, TEST, UNLABELLED = "train", "validation", "test", "unlabelled"
 SPLITS = (TRAIN, VALIDATION, TEST, UNLABELLED)
 
 
-def stable_hash(*parts: object) -> int:
-    """Hash text to 64 bits, the same on every machine and in every run (SHA-256, first 8 bytes)."""
-    text = "/".join(str(part) for part in parts)
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:8], "big")
-
-
-def take_fraction(ids: Iterable[str], fraction: float, seed: int) -> set[str]:
-    """Take round(fraction * n) of the identifiers, those whose seeded hash ranks first.
-
-    Adding one identifier moves at most one other across the line, because the order of the rest stays.
-
-    Parameters
-    ----------
-    ids : iterable of str
-    fraction : float
-        0 to 1.
-    seed : int
-        Another seed ranks the identifiers in another order.
-    """
-    ranked = sorted(ids, key=lambda name: (stable_hash(seed, name), name))
-    return set(ranked[: round(fraction * len(ranked))])
-
-
-def take_permutation(ids: Iterable[str], fraction: float, seed: int) -> set[str]:
-    """Take the first round(fraction * n) of a seeded permutation of the sorted identifiers.
-
-    This is scikit-learn's ``train_test_split`` order: ``RandomState(seed).permutation(n)``, test first. One added
-    file reshuffles everything; it is here to reproduce a published split.
-    """
-    ordered = sorted(ids)
-    order = np.random.RandomState(seed).permutation(len(ordered))
-    return {ordered[index] for index in order[: round(fraction * len(ordered))]}
+Shares = Callable[[Sequence[Sample]], Mapping[str, float]]
+"""Gives the foreground share of labelled samples, 0 to 1, by identifier."""
 
 
 def assign_splits(
@@ -52,6 +33,9 @@ def assign_splits(
     dataset: str,
     test: Mapping[str, Any] | None = None,
     validation: Mapping[str, Any] | None = None,
+    *,
+    root: Path | str = ".",
+    shares: Shares | None = None,
 ) -> dict[str, list[Sample]]:
     """Assign each sample to one of train, validation, test, unlabelled.
 
@@ -61,10 +45,25 @@ def assign_splits(
     dataset : str
         Name of the data set, for messages.
     test : mapping, optional
-        ``{"method": "official"}``, or ``{"method": "fraction" | "permutation", "fraction": f, "seed": s}`` over
-        all labelled samples. None leaves the test split empty.
+        How test samples are taken from all labelled ones. None leaves the test split empty.
+
+        - ``{"method": "official"}``: those that the data set names so
+        - ``{"method": "fraction", "fraction": f, "seed": s}``: see `take_fraction`
+        - ``{"method": "permutation", "fraction": f, "seed": s}``: see `take_permutation`
+        - ``{"method": "list", "file": path}``: see `take_listed`; `path` is absolute or below `root`
+        - ``{"method": "k-fold", "folds": k, "fold": i, "seed": s}``: see `take_fold`
+
+        ``fraction`` and ``k-fold`` with ``"stratify": "foreground"`` draw from strata of foreground shares, see
+        `take_fraction_of_strata` and `take_fold_of_strata`; with ``"group": g`` they keep samples of a group on one
+        side, see `find_groups`, `take_fraction_of_groups` and `take_fold_of_groups`.
     validation : mapping, optional
-        ``{"fraction": f, "seed": s}``, taken by `take_fraction` from what is left. None leaves it empty.
+        How validation samples are taken from what is left: the same, without ``permutation``; a mapping without
+        ``method`` is a fraction. None leaves it empty. Unless it is official, official validation samples count as
+        training samples.
+    root : Path
+        The raw folder.
+    shares : callable, optional
+        Measures foreground shares; called once, and only where strata are asked for.
 
     Returns
     -------
@@ -74,41 +73,149 @@ def assign_splits(
     Raises
     ------
     RawDataError
-        If no labelled sample is left to train on.
+        If there are labelled samples and none is left to train on, if a fold is empty, if every group is too large,
+        if the official validation samples are asked for and there are none, for a list or table of groups that cannot
+        be used, or for masks that cannot be read where strata are asked for.
     """
     labelled = {sample.id: sample for sample in samples if sample.labelled}
-    test_ids = _take_test(labelled, test)
-    rest = labelled.keys() - test_ids
-    validation_ids: set[str] = set()
-    if validation is not None:
-        validation_ids = take_fraction(rest, validation["fraction"], validation["seed"])
+    strata: Mapping[str, int] = {}
+    if labelled and any(said and said.get("stratify") for said in (test, validation)):
+        if shares is None:
+            raise ValueError("strata need foreground shares")
+        strata = {name: stratum_of(share) for name, share in shares(list(labelled.values())).items()}
+    test_ids = _take(labelled, TEST, test, dataset, root, strata)
+    listed_twice: Mapping[str, Sample] = {}
+    if validation is not None and validation.get("method") == "list":
+        listed_twice = {name: labelled[name] for name in test_ids}
+    rest = {name: sample for name, sample in labelled.items() if name not in test_ids}
+    validation_ids = _take({**rest, **listed_twice}, VALIDATION, validation, dataset, root, strata)
+    if both := sorted(validation_ids & test_ids):
+        raise RawDataError(_in_both(both, dataset))
+    unlabelled = {sample.id for sample in samples if not sample.labelled}
     members = {
-        TRAIN: rest - validation_ids,
+        TRAIN: rest.keys() - validation_ids,
         VALIDATION: validation_ids,
         TEST: test_ids,
-        UNLABELLED: {sample.id for sample in samples if not sample.labelled},
+        UNLABELLED: unlabelled,
     }
-    if not members[TRAIN]:
+    if not members[TRAIN] and (labelled or not unlabelled):
         raise RawDataError(
             Problem(
                 f"data set {dataset!r}",
                 f"{len(labelled)} labelled samples, {len(test_ids)} of them test and {len(validation_ids)} validation",
                 "at least one labelled sample to train on",
-                "add labelled pictures, or lower the fractions of `test` and `validation`",
+                "add labelled pictures, or give fewer of them to `test` and `validation`",
             )
         )
     by_id = {sample.id: sample for sample in samples}
     return {split: [by_id[name] for name in sorted(members[split])] for split in SPLITS}
 
 
-def _take_test(labelled: Mapping[str, Sample], test: Mapping[str, Any] | None) -> set[str]:
-    if test is None:
+def _take(
+    samples: Mapping[str, Sample],
+    split: str,
+    said: Mapping[str, Any] | None,
+    dataset: str,
+    root: Path | str,
+    strata: Mapping[str, int],
+) -> set[str]:
+    """Take the members of one split from labelled samples, by the method that was asked for."""
+    if said is None or not samples:
         return set()
-    if test["method"] == "official":
-        return {name for name, sample in labelled.items() if sample.official_split == "test"}
-    if test["method"] == "permutation":
-        return take_permutation(labelled, test["fraction"], test["seed"])
-    return take_fraction(labelled, test["fraction"], test["seed"])
+    method = said.get("method", "fraction")
+    if method == "official":
+        return _take_official(samples, split, dataset)
+    if method == "list":
+        return take_listed(Path(root) / said["file"], samples.values(), split)
+    if method == "permutation":
+        return take_permutation(samples, said["fraction"], said["seed"])
+    if method == "fraction":
+        return _draw_fraction(samples, split, said, dataset, root, strata)
+    return _draw_fold(samples, split, said, dataset, root, strata)
+
+
+def _draw_fraction(
+    samples: Mapping[str, Sample],
+    split: str,
+    said: Mapping[str, Any],
+    dataset: str,
+    root: Path | str,
+    strata: Mapping[str, int],
+) -> set[str]:
+    fraction, seed = said["fraction"], said["seed"]
+    if said.get("stratify"):
+        return take_fraction_of_strata({name: strata[name] for name in samples}, fraction, seed)
+    if not said.get("group"):
+        return take_fraction(samples, fraction, seed)
+    groups = find_groups(samples, said["group"], Path(root))
+    taken = take_fraction_of_groups(groups, fraction, seed)
+    if fraction and not taken:
+        raise RawDataError(
+            Problem(
+                f"data set {dataset!r}, `{split}`",
+                f"{len(set(groups.values()))} groups of {len(samples)} labelled samples, each of which is more than "
+                f"twice the wanted {fraction * len(samples):g}",
+                "at least one group that fits",
+                "raise `fraction`, or choose smaller groups",
+            )
+        )
+    return taken
+
+
+def _draw_fold(
+    samples: Mapping[str, Sample],
+    split: str,
+    said: Mapping[str, Any],
+    dataset: str,
+    root: Path | str,
+    strata: Mapping[str, int],
+) -> set[str]:
+    folds, fold, seed = said["folds"], said["fold"], said["seed"]
+    what = f"{len(samples)} labelled samples"
+    if said.get("stratify"):
+        taken = take_fold_of_strata({name: strata[name] for name in samples}, folds, fold, seed)
+    elif said.get("group"):
+        groups = find_groups(samples, said["group"], Path(root))
+        what += f" in {len(set(groups.values()))} groups"
+        taken = take_fold_of_groups(groups, folds, fold, seed)
+    else:
+        taken = take_fold(samples, folds, fold, seed)
+    if not taken:
+        raise RawDataError(
+            Problem(
+                f"data set {dataset!r}, `{split}`",
+                f"{folds} folds of {what}: fold {fold} is empty",
+                "at least one sample in every fold",
+                "lower `folds`, or add labelled pictures",
+            )
+        )
+    return taken
+
+
+def _take_official(samples: Mapping[str, Sample], split: str, dataset: str) -> set[str]:
+    taken = {name for name, sample in samples.items() if sample.official_split == split}
+    if split == VALIDATION and not taken:  # test samples may be published without masks: those may be none
+        raise RawDataError(
+            Problem(
+                f"data set {dataset!r}, `validation: official`",
+                f"{len(samples)} labelled samples, none of which the data set calls a validation sample",
+                "at least one",
+                "set `validation: {fraction: 0.2}`, or add the validation samples of the data set",
+            )
+        )
+    return taken
+
+
+def _in_both(names: Sequence[str], dataset: str) -> list[Problem]:
+    return [
+        Problem(
+            f"data set {dataset!r}, sample {name!r}",
+            "a test sample that the list of `validation` names too",
+            "validation samples that are no test samples",
+            "remove it from the list, or change `test`",
+        )
+        for name in names
+    ]
 
 
 def shard_of(name: str, shards: int) -> int:

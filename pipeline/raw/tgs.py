@@ -9,21 +9,28 @@ Masks come from the PNG files (8-bit and 16-bit in one folder) or from the run-l
 The depth of a tile becomes the metadata column ``depth`` (feet, as distributed; NaN where unknown).
 """
 
-import csv
 import math
-import os
 from collections.abc import Collection, Mapping
 from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 
-from pipeline.errors import Problem, RawDataError
-from pipeline.raw.samples import Sample, repeated_ids, repeated_keys, require_root
+from pipeline.errors import Problem
+from pipeline.raw.labels import BLACK_AND_WHITE, Labels
+from pipeline.raw.palette import class_colours
+from pipeline.raw.samples import ListingError, Sample, by_stem, repeated_ids, require_root
+from pipeline.raw.tables import read_columns
 
 CLASSES = ("background", "salt")
-MEANING: Mapping[int, int] = {0: 0, 255: 1}
 TILE = (101, 101)
 """Height and width of every tile: run-length codes do not carry their size."""
+
+_PNG = (".png",)
+
+
+def describe() -> Labels:
+    """Say what the masks mean."""
+    return Labels(CLASSES, class_colours(CLASSES), BLACK_AND_WHITE, tile=TILE)
 
 
 def list_samples(root: Path, dataset: str, masks: str = "png") -> list[Sample]:
@@ -50,7 +57,7 @@ def list_samples(root: Path, dataset: str, masks: str = "png") -> list[Sample]:
     """
     require_root(root, dataset, "tgs")
     problems: list[Problem] = []
-    images = _by_stem(root / "train" / "images", problems)
+    images = by_stem(root / "train" / "images", problems, _PNG)
     if not images:
         problems.append(
             Problem(
@@ -67,29 +74,20 @@ def list_samples(root: Path, dataset: str, masks: str = "png") -> list[Sample]:
         labelled = _with_codes(root, images, depths, problems)
     unlabelled = [
         Sample(id=name, image=path, official_split="test", metadata=_depth(depths, name))
-        for name, path in _by_stem(root / "test" / "images", problems).items()
+        for name, path in by_stem(root / "test" / "images", problems, _PNG).items()
     ]
     samples = labelled + unlabelled
     problems += repeated_ids(samples)
     if problems:
-        raise RawDataError(problems)
+        raise ListingError(problems, samples)
     return sorted(samples, key=attrgetter("id"))
-
-
-def _by_stem(folder: Path, problems: list[Problem]) -> dict[str, str]:
-    if not folder.is_dir():
-        return {}
-    names = sorted(name for name in os.listdir(folder) if name.lower().endswith(".png") and not name.startswith("."))
-    keyed = [(name[: -len(".png")], name) for name in names]
-    problems += repeated_keys(folder, keyed)
-    return {key: os.path.join(folder, name) for key, name in keyed}
 
 
 def _with_png_masks(
     root: Path, images: dict[str, str], depths: dict[str, float] | None, problems: list[Problem]
 ) -> list[Sample]:
     folder = root / "train" / "masks"
-    files = _by_stem(folder, problems)
+    files = by_stem(folder, problems, _PNG)
     problems += _unpaired(images, files.keys(), str(folder), "<id>.png", "use `masks: csv` if you have train.csv")
     return [
         Sample(id=name, image=path, mask=files.get(name), official_split="training", metadata=_depth(depths, name))
@@ -101,7 +99,7 @@ def _with_codes(
     root: Path, images: dict[str, str], depths: dict[str, float] | None, problems: list[Problem]
 ) -> list[Sample]:
     table = root / "train.csv"
-    codes = _read_columns(table, "id", "rle_mask", problems)
+    codes = read_columns(table, "id", "rle_mask", problems)
     problems += _unpaired(images, codes.keys(), str(table), "a row", "use `masks: png` if you have train/masks")
     return [
         Sample(
@@ -123,6 +121,8 @@ def _unpaired(images: dict[str, str], masks: Collection[str], where: str, what: 
             f"no mask of that name in {where}",
             f"{what} for every picture",
             f"add the mask, remove the picture, or {hint}",
+            kind="unpaired",
+            sample=name,
         )
         for name in sorted(images.keys() - set(masks))
     ]
@@ -132,6 +132,8 @@ def _unpaired(images: dict[str, str], masks: Collection[str], where: str, what: 
             "a mask without a picture in train/images",
             "one picture for every mask",
             "add the missing picture, or remove the mask",
+            kind="unpaired",
+            sample=name,
         )
         for name in sorted(set(masks) - images.keys())
     ]
@@ -142,7 +144,7 @@ def _read_depths(path: Path, problems: list[Problem]) -> dict[str, float] | None
     if not path.exists():
         return None
     depths: dict[str, float] = {}
-    for name, text in _read_columns(path, "id", "z", problems).items():
+    for name, text in read_columns(path, "id", "z", problems).items():
         try:
             depths[name] = float(text)
         except ValueError:
@@ -156,35 +158,3 @@ def _depth(depths: dict[str, float] | None, name: str) -> Mapping[str, float]:
     if depths is None:
         return MappingProxyType({})
     return MappingProxyType({"depth": depths.get(name, math.nan)})
-
-
-def _read_columns(path: Path, key: str, value: str, problems: list[Problem]) -> dict[str, str]:
-    """Read two columns of a CSV file as a mapping; what is wrong with it joins `problems`."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.reader(handle)
-            header = next(reader, [])
-            if key not in header or value not in header:
-                expected = f"the columns {key!r} and {value!r}"
-                problems.append(Problem(str(path), f"the columns {list(header)}", expected, "fetch the table again"))
-                return {}
-            rows: dict[str, str] = {}
-            key_at, value_at = header.index(key), header.index(value)
-            for cells in reader:
-                if not cells:
-                    continue
-                name, text = cells[key_at], cells[value_at] if value_at < len(cells) else ""
-                if name in rows:
-                    problems.append(
-                        Problem(
-                            f"{path}, line {reader.line_num}",
-                            f"the id {name!r} for the second time",
-                            "one row for each id",
-                            "remove one of the rows",
-                        )
-                    )
-                rows[name] = text
-    except (OSError, UnicodeDecodeError, IndexError, csv.Error) as error:
-        problems.append(Problem(str(path), str(error), "a readable CSV table", "fetch the table again"))
-        return {}
-    return rows

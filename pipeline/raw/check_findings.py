@@ -1,0 +1,176 @@
+"""What the check of a data set complains about: errors file by file, warnings grouped by kind."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pipeline.errors import Problem
+from pipeline.raw.check_measure import Measured
+from pipeline.raw.splits import SPLITS, TEST, TRAIN, VALIDATION
+
+ERROR, WARNING = "error", "warning"
+
+_APART = (TRAIN, VALIDATION, TEST)  # a picture in two of these is a leak
+_NAMED = 3  # files that a grouped warning names
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to mend, or to know.
+
+    Parameters
+    ----------
+    severity : {'error', 'warning'}
+    kind : str
+        ``unpaired``, ``repeated``, ``listing``, ``exclude``, ``unreadable``, ``git-lfs``, ``mask-values``, ``size``,
+        ``leak`` (errors); ``blank``, ``duplicate``, ``absent-class``, ``orientation`` (warnings).
+    problem : Problem
+    count : int
+        How many pictures or files it is about.
+    """
+
+    severity: str
+    kind: str
+    problem: Problem
+    count: int = 1
+
+
+def find(listing: Iterable[Problem], measured: Sequence[Measured], classes: Sequence[str]) -> list[Finding]:
+    """List everything, errors first.
+
+    Parameters
+    ----------
+    listing : iterable of Problem
+        What kept files from being listed.
+    measured : sequence of Measured
+    classes : sequence of str
+        Class names, background first.
+    """
+    errors = [Finding(ERROR, problem.kind or "listing", problem) for problem in listing]
+    errors += [Finding(ERROR, problem.kind or "unreadable", problem) for item in measured for problem in item.problems]
+    read = [item for item in measured if not item.problems]
+    same: dict[str, list[Measured]] = {}
+    for item in read:
+        if not item.blank:
+            same.setdefault(item.content, []).append(item)
+    groups = [group for group in same.values() if len(group) > 1]
+    leaks = [group for group in groups if _crosses(group)]
+    errors += [_leak(group) for group in leaks]
+    warnings = [
+        *_blank([item for item in read if item.blank]),
+        *_duplicates([group for group in groups if not _crosses(group)]),
+        *_absent(read, classes),
+        *_turned([item for item in read if item.picture and item.picture.orientation != 1 and not item.picture.turned]),
+    ]
+    return [*errors, *warnings]
+
+
+def _crosses(group: Sequence[Measured]) -> bool:
+    return len({item.split for item in group} & set(_APART)) > 1
+
+
+def _splits(group: Sequence[Measured]) -> str:
+    counts = {split: sum(item.split == split for item in group) for split in (*SPLITS, None)}
+    return ", ".join(f"{split or 'no split'} {count}" for split, count in counts.items() if count)
+
+
+def _first(group: Sequence[Measured]) -> str:
+    more = f" and {len(group) - _NAMED} more" if len(group) > _NAMED else ""
+    return ", ".join(item.sample.id for item in group[:_NAMED]) + more
+
+
+def _leak(group: Sequence[Measured]) -> Finding:
+    members = ", ".join(f"{item.sample.id} in {item.split}" for item in group)
+    return Finding(
+        ERROR,
+        "leak",
+        Problem(
+            group[0].sample.image,
+            f"the same picture under {len(group)} identifiers, in more than one split: {members}",
+            "no picture that a network learns from among those it is scored on",
+            "keep one of them: remove the others, or name them under `exclude`",
+        ),
+        len(group),
+    )
+
+
+def _blank(group: Sequence[Measured]) -> list[Finding]:
+    if not group:
+        return []
+    kinds = len({item.content for item in group})
+    labelled = sum(item.sample.labelled for item in group)
+    others = f", {len(group) - labelled} of them without a mask" if labelled < len(group) else ""
+    pictures = f"{len(group)} blank picture{'s' if len(group) > 1 else ''} (every pixel has the same colour)"
+    alike = "" if len(group) == 1 else ", all identical" if kinds == 1 else f", {kinds} different ones"
+    return [
+        Finding(
+            WARNING,
+            "blank",
+            Problem(
+                group[0].sample.image,
+                f"{pictures}{others}{alike}; {_splits(group)}; first: {_first(group)}",
+                "pictures that show something: a network learns nothing from blank ones",
+                "nothing, if the data set is known for it; else fetch the files again, or name them under `exclude`",
+            ),
+            len(group),
+        )
+    ]
+
+
+def _duplicates(groups: Sequence[Sequence[Measured]]) -> list[Finding]:
+    if not groups:
+        return []
+    count = sum(map(len, groups))
+    first = "; ".join(" = ".join(item.sample.id for item in group[:_NAMED]) for group in groups[:_NAMED])
+    more = f" and {len(groups) - _NAMED} more groups" if len(groups) > _NAMED else ""
+    return [
+        Finding(
+            WARNING,
+            "duplicate",
+            Problem(
+                groups[0][0].sample.image,
+                f"{count} pictures that are {len(groups)}, each several times in one split; first: {first}{more}",
+                "each picture once: copies count more than the others",
+                "remove the copies, or name them under `exclude`",
+            ),
+            count,
+        )
+    ]
+
+
+def _absent(read: Sequence[Measured], classes: Sequence[str]) -> list[Finding]:
+    counted = [item for item in read if item.pixels is not None]
+    absent = [name for index, name in enumerate(classes) if not any((item.pixels or ())[index] for item in counted)]
+    if not counted or not absent:
+        return []
+    return [
+        Finding(
+            WARNING,
+            "absent-class",
+            Problem(
+                counted[0].sample.mask or counted[0].sample.image,
+                f"{len(counted)} masks, none of which has a pixel of {', '.join(absent)}",
+                "every class in some mask",
+                "look at the contact sheet, and check what the values of the masks mean (`labels`)",
+            ),
+            len(absent),
+        )
+    ]
+
+
+def _turned(group: Sequence[Measured]) -> list[Finding]:
+    if not group:
+        return []
+    return [
+        Finding(
+            WARNING,
+            "orientation",
+            Problem(
+                group[0].sample.image,
+                f"{len(group)} pictures whose file says that they lie on their side or are mirrored, which is "
+                f"followed only in JPEG; first: {_first(group)}",
+                "upright pictures",
+                "look at the contact sheet: save them upright if they do not fit their masks",
+            ),
+            len(group),
+        )
+    ]

@@ -1,0 +1,64 @@
+"""The report of a check as one HTML file that needs nothing else."""
+
+import base64
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from pipeline.raw.check_text import fact_lines, verdict
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 90rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; }
+th, td { text-align: left; vertical-align: top; padding: .25rem .75rem; border-bottom: 1px solid #8886; }
+td { overflow-wrap: anywhere; }
+.error { border-left: 4px solid #d33; } .warning { border-left: 4px solid #e69f00; }
+.finding { padding: .25rem 1rem; margin: 1rem 0; } .finding p { margin: .25rem 0; }
+img { max-width: 100%; }
+"""
+
+
+def page(report: Mapping[str, Any], sheet: bytes) -> str:
+    """Write a report as HTML; every text in it is shown as text, whatever files are called.
+
+    Parameters
+    ----------
+    report : mapping
+        See `pipeline.raw.check`.
+    sheet : bytes
+        The contact sheet, PNG.
+    """
+    title = f"Check of {report['dataset']}: {verdict(report)}"
+    about = f"Layout {report['layout']}, {report['root']}, {report['origin']}"
+    rows = "\n".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in fact_lines(report))
+    findings = "\n".join(map(_finding, report["findings"])) or "<p>Nothing to complain about.</p>"
+    picture = base64.b64encode(sheet).decode("ascii")
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>{_STYLE}</style>
+<h1>{escape(title)}</h1>
+<p>{escape(about)}</p>
+<h2>What is wrong or worth knowing</h2>
+{findings}
+<h2>What is there</h2>
+<table>
+{rows}
+</table>
+<h2>Samples with the outlines of their masks</h2>
+<p>Outlines that miss what they should surround, or surround everything else, mean swapped or inverted masks.</p>
+<img alt="contact sheet" src="data:image/png;base64,{picture}">
+</html>
+"""
+
+
+def _finding(row: Mapping[str, Any]) -> str:
+    severity = escape(row["severity"])
+    lines = "\n".join(f"<p>{key}: {escape(row[key])}</p>" for key in ("found", "expected", "remedy"))
+    return (
+        f'<div class="finding {severity}"><p><b>{severity}: {escape(row["kind"])}</b> {escape(row["where"])}</p>\n'
+        f"{lines}</div>"
+    )

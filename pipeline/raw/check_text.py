@@ -1,0 +1,74 @@
+"""The report of a check as text for a terminal or a log."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def printable(value: Any) -> Any:  # noqa: ANN401 - walks plain data
+    """Escape controls and bytes that are no UTF-8 in all texts of plain data: terminals and files cannot hold them."""
+    if isinstance(value, str):
+        return "".join(
+            letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in value
+        )
+    if isinstance(value, Mapping):
+        return {printable(key): printable(inner) for key, inner in value.items()}
+    return [printable(inner) for inner in value] if isinstance(value, list) else value
+
+
+def counts(numbers: Mapping[str, int], most: int = 6) -> str:
+    """Write counts, the most frequent first, such as ``101x101 (4000)``."""
+    ranked = sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
+    more = f" and {len(ranked) - most} more" if len(ranked) > most else ""
+    return ", ".join(f"{name} ({count})" for name, count in ranked[:most]) + more
+
+
+def fact_lines(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Say what is there: pairs of a heading and a text."""
+    facts = report["facts"]
+    masks = f"{facts['empty_masks']} empty, {facts['full_masks']} without background"
+    special = {"turned as EXIF says": "turned", "with ICC profile": "icc_profiles", "with alpha": "alpha"}
+    notes = ", ".join(f"{facts[key]} {words}" for words, key in special.items() if facts[key])
+    lines = [
+        ("pairs", f"{report['pairs']} of picture and mask"),
+        ("splits", ", ".join(f"{split} {count}" for split, count in report["splits"].items() if count) or "none"),
+        ("sizes", counts(facts["sizes"])),
+        ("pictures", "; ".join(filter(None, (counts(facts["picture_types"]), notes)))),
+        ("masks", "; ".join(filter(None, (counts(facts["mask_types"]), masks if report["balance"] else "")))),
+    ]
+    lines += [
+        ("class", f"{row['class']}: {row['pixels']:.2%} of the pixels, in {row['masks']:.1%} of the masks")
+        for row in report["balance"]
+    ]
+    lines += [("excluded", f"{name}: {reason}") for name, reason in report["excluded"].items()]
+    lines += [
+        ("ignored", f"{row['count']} {row['reason']}: {', '.join(row['first'])}{', ...' if _more(row) else ''}")
+        for row in report["ignored"]
+    ]
+    return [(heading, text) for heading, text in lines if text]
+
+
+def _more(row: Mapping[str, Any]) -> bool:
+    return bool(row["count"] > len(row["first"]))
+
+
+def verdict(report: Mapping[str, Any]) -> str:
+    """Count errors and warnings in words."""
+    errors, warnings = report["errors"], report["warnings"]
+    return f"{errors} error{'s' if errors != 1 else ''}, {warnings} warning{'s' if warnings != 1 else ''}"
+
+
+def as_text(reports: Sequence[Mapping[str, Any]]) -> str:
+    """Write the reports of several data sets as one text."""
+    parts = []
+    for report in reports:
+        lines = [f"{report['dataset']}: {verdict(report)}  ({report['layout']}, {report['root']}, {report['origin']})"]
+        lines += [f"  {heading + ':':<10}{text}" for heading, text in fact_lines(report)]
+        for row in report["findings"]:
+            lines += [
+                f"  {row['severity'].upper()} {row['kind']}: {row['where']}",
+                f"      found:    {row['found']}",
+                f"      expected: {row['expected']}",
+                f"      remedy:   {row['remedy']}",
+            ]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)

@@ -1,0 +1,83 @@
+"""Read one sample and say everything that is wrong with it: conversion and check both stand on it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
+
+from pipeline.errors import PipelineError, Problem, RawDataError
+from pipeline.raw.dataset import RawDataset, same_size
+from pipeline.raw.decode import read_bytes, read_image
+from pipeline.raw.masks import ClassMask
+from pipeline.raw.samples import Sample
+
+_Read = TypeVar("_Read")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A sample at its native size.
+
+    Parameters
+    ----------
+    pixels : (H, W, C) array of uint8, uint16 or float32
+    mask : (H, W) array of uint8, optional
+        See `RawDataset.read_truth`.
+    fov : (H, W) array of uint8, optional
+        1 inside the field of view, 0 outside.
+    contents : mapping of str to bytes
+        The sample's own files, by path.
+    """
+
+    pixels: NDArray[Any]
+    mask: ClassMask | None
+    fov: ClassMask | None
+    contents: Mapping[str, bytes]
+
+
+def read_sample(dataset: RawDataset, sample: Sample, channels: str) -> Decoded:
+    """Read picture, mask and field of view of one sample, and compare their sizes.
+
+    Parameters
+    ----------
+    dataset : RawDataset
+        Says what mask values mean.
+    sample : Sample
+    channels : {'rgb', 'grey'}
+
+    Raises
+    ------
+    RawDataError
+        Listing everything that is wrong with the sample's files, not only with the first of them.
+    """
+    problems: list[Problem] = []
+
+    def attempt(read: Callable[[], _Read]) -> _Read | None:
+        try:
+            return read()
+        except PipelineError as error:
+            problems.extend(error.problems)
+            return None
+
+    contents: dict[str, bytes] = {}
+    for path in sample.files:
+        data = attempt(partial(read_bytes, path))
+        if data is not None:
+            contents[path] = data
+    pixels = mask = fov = None
+    if sample.image in contents:
+        pixels = attempt(lambda: read_image(sample.image, channels, contents[sample.image], sample.page))
+    if sample.labelled and all(path in contents for path in (sample.mask, *sample.more_masks) if path is not None):
+        mask = attempt(lambda: dataset.read_truth(sample, contents))
+    if sample.fov is not None and sample.fov in contents:
+        fov = attempt(lambda: dataset.read_fov(sample, contents[str(sample.fov)]))
+    if pixels is None:
+        raise RawDataError(problems)
+    planes = ((sample.mask or sample.codes_file or sample.image, mask), (sample.fov or "", fov))
+    size = (int(pixels.shape[0]), int(pixels.shape[1]))
+    problems += [problem for what, plane in planes if (problem := same_size(sample, what, plane, size)) is not None]
+    if problems:
+        raise RawDataError(problems)
+    return Decoded(pixels, mask, fov, contents)
