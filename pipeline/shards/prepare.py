@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import Problem, RawDataError
-from pipeline.raw.dataset import RawDataset, same_size
-from pipeline.raw.decode import full_range, read_bytes, read_image
+from pipeline.raw.dataset import RawDataset
+from pipeline.raw.decode import full_range
+from pipeline.raw.inspect import read_sample
 from pipeline.raw.samples import Sample
 
 
@@ -26,7 +27,10 @@ class Prepared:
         ``image = stored * scale + offset``.
     scale, offset : (C,) array of float32
         1 and 0 where the normalized image itself is stored.
-    mask, fov : (H, W) array of uint8, optional
+    mask : (H, W) array of uint8, optional
+        Class indices, `VOID` where pixels do not count; or soft: 255 is probability 1.
+    fov : (H, W) array of uint8, optional
+        1 inside the field of view, 0 outside.
     original_size : (int, int)
         Height and width of the raw picture.
     digest : str
@@ -186,37 +190,19 @@ def prepare(
     interpolation, normalize
         See `resize_image` and `normalization`.
     storage : {'float16', 'float32', 'uint8'}
-        ``'uint8'`` refuses pictures of other types, because it would not be exact.
+        Pictures of 16 bits and floats need ``'float32'``: the others would merge levels, and are refused.
 
     Raises
     ------
     RawDataError
         Listing everything that is wrong with this sample's files.
     """
-    contents = {path: read_bytes(path) for path in sample.files}
-    pixels = read_image(sample.image, channels, contents[sample.image])
+    decoded = read_sample(dataset, sample, channels)
+    pixels, mask, fov = decoded.pixels, decoded.mask, decoded.fov
     native = (int(pixels.shape[0]), int(pixels.shape[1]))
-    mask = fov = None
-    if sample.labelled:
-        mask = dataset.read_truth(sample, contents.get(sample.mask) if sample.mask else None)
-    if sample.fov is not None:
-        fov = dataset.read_fov(sample, contents[sample.fov])
-    problems = [
-        problem
-        for what, plane in ((sample.mask or sample.codes_file or sample.image, mask), (sample.fov or "", fov))
-        if (problem := same_size(sample, what, plane, native)) is not None
-    ]
-    if storage == "uint8" and pixels.dtype != np.uint8:
-        problems.append(
-            Problem(
-                str(sample.image),
-                f"{pixels.dtype} pixels",
-                "8-bit pixels, because `storage: uint8` keeps the raw values",
-                "set `storage: float16` (or float32)",
-            )
-        )
-    if problems:
-        raise RawDataError(problems)
+    problem = _check_storage(sample, pixels, storage)
+    if problem is not None:
+        raise RawDataError(problem)
     height, width = size or native
     resized = resize_image(pixels, height, width, interpolation)
     try:
@@ -227,16 +213,30 @@ def prepare(
             Problem(str(sample.image), str(error), "a normalization that fits the picture", "change `normalize`")
         ) from error
     exact = storage == "uint8"
+    if mask is not None and dataset.mask_kind == "soft":  # probabilities are averaged as pictures are
+        mask = resize_image(mask, height, width, interpolation)
+    elif mask is not None:
+        mask = resize_mask(mask, height, width)
     return Prepared(
         sample=sample,
         stored=stored,
         scale=scale if exact else np.ones_like(scale),
         offset=offset if exact else np.zeros_like(offset),
-        mask=None if mask is None else resize_mask(mask, height, width),
+        mask=mask,
         fov=None if fov is None else resize_mask(fov, height, width),
         original_size=native,
-        digest=_digest(sample, contents),
+        digest=_digest(sample, decoded.contents),
     )
+
+
+def _check_storage(sample: Sample, pixels: NDArray[Any], storage: str) -> Problem | None:
+    """Refuse a storage with fewer bits than the picture: float16 has 11, float32 has 24."""
+    if pixels.dtype == np.uint8 or storage == "float32":
+        return None
+    kept = "8-bit pixels, because `storage: uint8` keeps the raw values"
+    if storage == "float16":
+        kept = "8-bit pixels, because `storage: float16` keeps 11 bits of a number and merges finer levels"
+    return Problem(sample.image, f"{pixels.dtype} pixels", kept, "set `storage: float32`")
 
 
 def _digest(sample: Sample, contents: Mapping[Any, bytes]) -> str:

@@ -16,7 +16,17 @@ from pipeline.shards.write import SCHEMA_VERSION
 
 _REBUILD = "delete the file and run snakemake again: only this shard is rebuilt, then what depends on it"
 _ONE_SIZE = "where `size: native` meets pictures of several sizes, give the data set a `size: [height, width]`"
-_SAME = ("dataset", "size", "channels", "normalization", "class_names", "mask_kind", "origin")
+_SAME = (
+    "dataset",
+    "size",
+    "channels",
+    "normalization",
+    "class_names",
+    "mask_kind",
+    "origin",
+    "interpolation_image",
+    "native",
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,10 @@ class ShardInfo:
     class_names : tuple of str
     mask_kind : {'index', 'soft'}
     normalization : dict
+    interpolation : {'area', 'linear'}
+        How pictures were resized.
+    native : bool
+        Whether pictures kept their native size.
     """
 
     dataset: str
@@ -43,6 +57,8 @@ class ShardInfo:
     class_names: tuple[str, ...]
     mask_kind: str
     normalization: dict[str, Any]
+    interpolation: str
+    native: bool
 
 
 class ShardReader:
@@ -90,6 +106,8 @@ class ShardReader:
             class_names=tuple(json.loads(first.attrs["class_names"])),
             mask_kind=str(first.attrs["mask_kind"]),
             normalization=json.loads(first.attrs["normalization"]),
+            interpolation=str(first.attrs["interpolation_image"]),
+            native=bool(first.attrs["native"]),
         )
         self.has_masks = all("masks" in self._open(path) for path in self.paths)
         self.has_fov = all("fov" in self._open(path) for path in self.paths)

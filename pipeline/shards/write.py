@@ -3,10 +3,7 @@
 import hashlib
 import io
 import json
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +11,16 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.counts import VOID
 from pipeline.errors import PipelineError, Problem, RawDataError
 from pipeline.files import atomic_file
+from pipeline.parallel import in_order
 from pipeline.progress import say, track
 from pipeline.raw.dataset import RawDataset, open_dataset
 from pipeline.raw.samples import Sample
 from pipeline.shards.prepare import Prepared, prepare
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BLOCK_BYTES = 2 * 2**20
 """Samples are written in blocks of about this many bytes: a call into HDF5 costs as much as a small picture."""
 
@@ -178,7 +177,7 @@ def _stream(
 def _prepare_all(
     raw: RawDataset, members: Sequence[Sample], threads: int, options: Mapping[str, Any]
 ) -> Iterator[Prepared | PipelineError]:
-    """Yield each sample prepared, or what is wrong with it, in order; two for each thread are under way at most."""
+    """Yield each sample prepared, or what is wrong with it, in order."""
 
     def attempt(sample: Sample) -> Prepared | PipelineError:
         try:
@@ -186,15 +185,7 @@ def _prepare_all(
         except PipelineError as error:
             return error
 
-    if threads == 1:
-        yield from map(attempt, members)
-        return
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        waiting = iter(members)
-        under_way = deque(pool.submit(attempt, sample) for sample in islice(waiting, 2 * threads))
-        while under_way:
-            yield under_way.popleft().result()
-            under_way.extend(pool.submit(attempt, sample) for sample in islice(waiting, 1))
+    return in_order(attempt, members, threads)
 
 
 def _unequal_sizes(sizes: Mapping[tuple[int, ...], Sequence[str]]) -> list[Problem]:
@@ -270,13 +261,16 @@ def _describe(
         "shard": shard,
         "size": file["images"].shape[2:],
         "channels": settings["channels"],
+        "native": settings["size"] is None,
         "interpolation_image": settings["interpolation"],
-        "interpolation_mask": "nearest",
+        "interpolation_mask": settings["interpolation"] if raw.mask_kind == "soft" else "nearest",
         "normalization": json.dumps(settings["normalize"], sort_keys=True),
         "reading_rule": "image = images * scale + offset, scale and offset for each sample and channel",
         "class_names": json.dumps(raw.classes),
         "mask_kind": raw.mask_kind,
         "sources_sha256": hashlib.sha256("".join(digests).encode()).hexdigest(),
     }
+    if raw.mask_kind == "index":
+        attributes["ignore_value"] = VOID
     for key, value in attributes.items():
         file.attrs[key] = value
