@@ -33,7 +33,8 @@ def build_model(name: str, *, in_channels: int, out_channels: int, options: Mapp
     Returns
     -------
     nn.Module
-        Maps (N, in_channels, H, W) float32 to (N, out_channels, H, W) logits, for any H and W from 32 up.
+        Maps (N, in_channels, H, W) float32 to (N, out_channels, H, W) logits, for any H and W from 32 up. Its
+        attribute ``multiple`` is the step of its deepest pooling in pixels: moved by it, a picture pools alike.
 
     Raises
     ------

@@ -50,7 +50,12 @@ def mirror_pad(x: torch.Tensor, rows: tuple[int, int], columns: tuple[int, int])
     """
     for axis, (before, behind) in ((-2, rows), (-1, columns)):
         size = x.shape[axis]
-        period = max(1, 2 * (size - 1))
-        places = torch.arange(-before, size + behind, device=x.device) % period
-        x = x.index_select(axis, torch.where(places < size, places, period - places))
+        x = x.index_select(axis, mirror_places(size, -before, size + behind).to(x.device))
     return x
+
+
+def mirror_places(size: int, start: int, stop: int) -> torch.Tensor:
+    """Return the place inside an axis of `size` that each place from `start` to `stop` mirrors, as (N,) int64."""
+    period = max(1, 2 * (size - 1))
+    places = torch.arange(start, stop) % period
+    return torch.where(places < size, places, period - places)

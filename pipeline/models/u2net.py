@@ -117,6 +117,7 @@ class U2Net(nn.Module):
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
+        self.multiple = 2 ** (len(encoder) - 1)
         inputs = [in_channels, *(stage.out for stage in encoder[:-1])]
         self.encoder = nn.ModuleList(
             ResidualU(before, stage.middle, stage.out, stage.height)

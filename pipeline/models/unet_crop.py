@@ -41,6 +41,7 @@ class UNetCrop(nn.Module):
         self.up = nn.ModuleList(ConvPair(2 * here, here) for _, here in pairs)
         self.head = nn.Conv2d(widths[0], out_channels, 1)
         self.smallest = _smallest(len(widths))
+        self.multiple = 2 ** (len(widths) - 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map a picture to logits.

@@ -25,6 +25,9 @@ class PlainUNet(nn.Module):
 
     Notes
     -----
+    Weights start as Glorot and Bengio (AISTATS 2010), eq. 16, have it, biases at 0: Keras' defaults, which the
+    published recipe of the small network relies on.
+
     `forward` gives logits as large as the input, whatever the kind: padded networks fill sizes up to a multiple of
     ``2 ** (levels - 1)``; valid ones see the picture mirrored at its borders. `valid_forward` is the paper's own
     mapping, such as 572 x 572 to 388 x 388.
@@ -60,6 +63,11 @@ class PlainUNet(nn.Module):
         self.head = nn.Conv2d(decoder[-1], out_channels, 1)
         self.pool = nn.MaxPool2d(2)
         self.grow = nn.Upsample(scale_factor=2, mode="nearest")
+        for module in self.modules():  # without normalization much hangs on where it starts
+            if isinstance(module, nn.Conv2d):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        self.multiple = 2 ** len(self.up)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (N, in_channels, H, W) float32, H and W from 32 up, to logits (N, out_channels, H, W).
@@ -72,7 +80,7 @@ class PlainUNet(nn.Module):
         check_input(x, self.in_channels)
         height, width = x.shape[-2:]
         if self.padded:
-            return crop_to(self.valid_forward(pad_to_multiple(x, 2 ** len(self.up))), height, width)
+            return crop_to(self.valid_forward(pad_to_multiple(x, self.multiple)), height, width)
         margins = [self.margins(side) for side in (height, width)]
         return crop_to(self.valid_forward(mirror_pad(x, *margins)), height, width)
 
