@@ -1,6 +1,7 @@
 """Batches from shards: held in memory where they fit, else read from the files; the same batches either way."""
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 import torch
+from numpy.typing import NDArray
 
-from pipeline.progress import say
+from pipeline.counts import VOID
+from pipeline.progress import say, track
+from pipeline.raw.dataset import SOFT_CUT
 from pipeline.shards.read import ShardReader
 
 
@@ -21,9 +25,10 @@ class Batch:
     ----------
     image : (N, C, H, W) float32
         Normalized, in channels_last memory format.
-    target : (N, 1, H, W) float32 in [0, 1]
-    weight : (N, 1, H, W) float32 of {0, 1}, or None
-        1 inside the field of view.
+    target : (N, 1, H, W) float32 in [0, 1], or int64
+        The foreground's share, or class indices where there are more than two classes.
+    weight : (N, 1, H, W) float32, or None
+        How much a pixel counts: 0 outside the field of view and where the mask is void.
     """
 
     image: torch.Tensor
@@ -57,10 +62,12 @@ class SampleStore:
         self._names = ["images", "masks", *(["fov"] if use_fov and self.reader.has_fov else [])]
         self._scale = torch.from_numpy(self.reader.column("scale"))[:, :, None, None].to(device)
         self._offset = torch.from_numpy(self.reader.column("offset"))[:, :, None, None].to(device)
-        self._full = 255.0 if self.info.mask_kind == "soft" else 1.0
+        self.soft = self.info.mask_kind == "soft"
+        self._budget = psutil.virtual_memory().available // 2 if budget is None else budget
         self._held: dict[str, torch.Tensor] | None = None
+        self._weights: torch.Tensor | None = None
         size = self.reader.nbytes()
-        if size <= (psutil.virtual_memory().available // 2 if budget is None else budget):
+        if size <= self._budget:
             self._held = {name: torch.from_numpy(self.reader.whole(name)) for name in self._names}
             where = "main memory"
             if device.type == "cuda" and size <= torch.cuda.mem_get_info(device)[0] // 2:
@@ -72,6 +79,39 @@ class SampleStore:
 
     def __len__(self) -> int:
         return len(self.reader)
+
+    def count_classes(self) -> NDArray[np.int64]:
+        """Count the pixels of each class, void ones left out; soft masks count as foreground from 1/2 up."""
+        counts = np.zeros(256, dtype=np.int64)
+        for row in range(len(self)):
+            counts += np.bincount(self._mask(row).ravel(), minlength=256)
+        return counts[: len(self.info.class_names)]
+
+    def weigh(self, weigh: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> None:
+        """Let every pixel weigh what `weigh` says of its mask, from now on.
+
+        Parameters
+        ----------
+        weigh : callable
+            Maps a (H, W) mask of class indices to (H, W) float32. It is called once for each sample; the maps lie in
+            memory beside the samples, or in a temporary file where these do not.
+        """
+        shape = (len(self), 1, *self.info.size)
+        maps: NDArray[np.float32]
+        if self._held is None:
+            with tempfile.TemporaryFile() as file:  # the mapping keeps the unnamed file
+                maps = np.memmap(file, dtype=np.float32, mode="w+", shape=shape)
+        else:
+            maps = np.empty(shape, dtype=np.float32)
+        for row in track(range(len(self)), "weights of the pixels", len(self)):
+            maps[row, 0] = weigh(self._mask(row))
+        self._weights = torch.from_numpy(maps)
+        if self._held is not None:
+            self._held["weights"] = self._weights.to(self._held["images"].device)
+
+    def _mask(self, row: int) -> NDArray[np.uint8]:
+        mask = self.reader.plane("masks", row)[0] if self._held is None else self._held["masks"][row, 0].cpu().numpy()
+        return (mask > SOFT_CUT).astype(np.uint8) if self.soft else mask
 
     def batches(self, order: torch.Tensor, size: int) -> Iterator[Batch]:
         """Yield batches of `size` rows in the given order; the last one may be smaller.
@@ -100,17 +140,26 @@ class SampleStore:
         return {name: tensor[rows.to(tensor.device)] for name, tensor in self._held.items()}
 
     def _read_rows(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {
+        stored = {
             name: torch.from_numpy(np.stack([self.reader.plane(name, int(row)) for row in rows]))
             for name in self._names
         }
+        return stored if self._weights is None else {**stored, "weights": self._weights[rows]}
 
     def _finish(self, rows: torch.Tensor, stored: dict[str, torch.Tensor]) -> Batch:
         on_device = {name: tensor.to(self.device, non_blocking=True) for name, tensor in stored.items()}
         rows = rows.to(self.device)
         image = on_device["images"].float() * self._scale[rows] + self._offset[rows]
-        return Batch(
-            image=image.contiguous(memory_format=torch.channels_last),
-            target=on_device["masks"].float() / self._full,
-            weight=on_device["fov"].float() if "fov" in on_device else None,
-        )
+        mask = on_device["masks"]
+        weight = on_device["fov"].float() if "fov" in on_device else None
+        if "weights" in on_device:
+            weight = on_device["weights"] if weight is None else weight * on_device["weights"]
+        if self.soft:
+            target = mask.float() / 255.0
+        else:
+            void = mask == VOID
+            if void.any():
+                weight = torch.where(void, 0.0, torch.ones_like(image[:, :1]) if weight is None else weight)
+                mask = torch.where(void, 0, mask)
+            target = mask.long() if len(self.info.class_names) > 2 else mask.float()
+        return Batch(image=image.contiguous(memory_format=torch.channels_last), target=target, weight=weight)

@@ -4,6 +4,7 @@ import ctypes
 import platform
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -57,8 +58,10 @@ def bf16_is_native(device: torch.device) -> bool:
     return False
 
 
-def require_precision(precision: str, device: torch.device) -> None:
-    """Refuse bf16 where it would be emulated: slower than fp32, and less exact.
+def choose_precision(precision: str, device: torch.device) -> str:
+    """Return ``'fp32'`` or ``'bf16'``; ``'auto'`` is bf16 where the hardware has it.
+
+    Bf16 is refused where it would be emulated: slower than fp32, and less exact.
 
     Raises
     ------
@@ -70,13 +73,24 @@ def require_precision(precision: str, device: torch.device) -> None:
                 f"precision on {describe_device(device)}",
                 "bf16, which this hardware would emulate",
                 "a GPU of compute capability 8.0 or a CPU with AVX512-BF16 or AMX",
-                "set `precision: fp32`",
+                "set `precision: fp32` (or auto)",
             )
         )
+    if precision == "auto":
+        return "bf16" if bf16_is_native(device) else "fp32"
+    return precision
 
 
-def run_network(network: nn.Module, image: torch.Tensor, precision: str) -> torch.Tensor:
-    """Run a network in the chosen precision; give its output as float32.
+@runtime_checkable
+class SideOutputs(Protocol):
+    """A network with side outputs: `logits` gives all of them, the fused ones first, in training and evaluation."""
+
+    def logits(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Map (N, in_channels, H, W) to logits (N, out_channels, H, W)."""
+
+
+def run_logits(network: nn.Module, image: torch.Tensor, precision: str) -> list[torch.Tensor]:
+    """Run a network in the chosen precision; give all its logits as float32, those of side outputs last.
 
     Raises
     ------
@@ -85,7 +99,7 @@ def run_network(network: nn.Module, image: torch.Tensor, precision: str) -> torc
     """
     try:
         with autocast(precision, image.device):
-            output: torch.Tensor = network(image)
+            outputs = network.logits(image) if isinstance(network, SideOutputs) else [network(image)]
     except ValueError as error:
         raise TrainingError(
             Problem(
@@ -95,7 +109,12 @@ def run_network(network: nn.Module, image: torch.Tensor, precision: str) -> torc
                 "give the data set a larger `size`, the network less `depth`, or the experiment a larger `batch_size`",
             )
         ) from error
-    return output.float()
+    return [output.float() for output in outputs]
+
+
+def run_network(network: nn.Module, image: torch.Tensor, precision: str) -> torch.Tensor:
+    """Run a network in the chosen precision; give its (fused) logits (N, C, H, W) as float32; see `run_logits`."""
+    return run_logits(network, image, precision)[0]
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:

@@ -1,12 +1,12 @@
 """Optimizers and learning-rate schedules by name."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": torch.optim.SGD,
@@ -15,7 +15,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 }
 
 
-def build_optimizer(parameters: Iterable[torch.nn.Parameter], name: str, options: Mapping[str, Any]) -> Optimizer:
+def build_optimizer(parameters: Iterable[torch.nn.Parameter], name: str, **options: Any) -> Optimizer:  # noqa: ANN401
     """Build an optimizer by name; `options` are PyTorch's own keyword arguments (lr, momentum, weight_decay)."""
     return OPTIMIZERS[name](parameters, **options)
 
@@ -44,7 +44,57 @@ def rate_factor(name: str, steps: int, warmup_steps: int) -> Callable[[int], flo
     return factor
 
 
-def build_schedule(optimizer: Optimizer, *, name: str, warmup: float, epochs: int, steps_per_epoch: int) -> LambdaLR:
-    """Build a schedule that moves once a step; `warmup` is in epochs."""
-    factor = rate_factor(name, epochs * steps_per_epoch, round(warmup * steps_per_epoch))
-    return LambdaLR(optimizer, factor)
+class Schedule:
+    """Moves the learning rate: once a step, and on a plateau once a validation.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    name : {'constant', 'cosine', 'plateau'}
+        ``'plateau'`` multiplies the rate by `factor` after `patience` validations without an improvement.
+    warmup : float
+        Epochs of linear rise before a cosine.
+    epochs, steps_per_epoch : int
+    factor : float
+    patience : int
+    smallest_gain : float
+        What counts as an improvement on a plateau (Keras' ``min_delta``).
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        *,
+        name: str,
+        epochs: int,
+        steps_per_epoch: int,
+        warmup: float = 0.0,
+        factor: float = 0.5,
+        patience: int = 3,
+        smallest_gain: float = 1e-4,
+    ) -> None:
+        self._optimizer = optimizer
+        self._by_step = self._plateau = None
+        if name == "plateau":
+            # PyTorch acts on the first bad validation beyond its patience, Keras (and this) on the last one within
+            self._plateau = ReduceLROnPlateau(
+                optimizer, factor=factor, patience=patience - 1, threshold=smallest_gain, threshold_mode="abs"
+            )
+        else:
+            run = rate_factor(name, epochs * steps_per_epoch, round(warmup * steps_per_epoch))
+            self._by_step = LambdaLR(optimizer, run)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the coming step."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    def step(self) -> None:
+        """Go on by one step of the optimizer."""
+        if self._by_step is not None:
+            self._by_step.step()
+
+    def validated(self, cost: float) -> None:
+        """Take note of a validation's cost, of which less is better."""
+        if self._plateau is not None:
+            self._plateau.step(cost)

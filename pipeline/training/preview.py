@@ -1,0 +1,98 @@
+"""A picture of training samples as the network gets to see them, to look at before training."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.files import atomic_file
+from pipeline.png import write_png
+from pipeline.raw.palette import Colour, class_colours
+from pipeline.training.augment import Augmentation
+from pipeline.training.data import Batch, SampleStore
+from pipeline.training.run import derive_seed
+
+Picture = NDArray[np.uint8]
+
+_SAMPLES = 6  # rows of the picture
+_CHANGED = 4  # columns of changed samples beside the unchanged one
+_HEIGHT = 192  # of one sample; its outlines are drawn at this size
+_GAP = 6
+_STRIP = 26  # height of the caption
+
+
+def preview(
+    *,
+    experiment: str,
+    train_shards: Sequence[Path],
+    output: Path,
+    seed: int,
+    crop: Sequence[int] | None = None,
+    augment: Mapping[str, Any] | None = None,
+    note: str = "",
+) -> None:
+    """Draw some training samples, each unchanged and changed four times, with the outlines of their masks.
+
+    Parameters
+    ----------
+    experiment : str
+    train_shards : sequence of Path
+    output : Path
+        PNG file.
+    seed : int
+        Of the training; the changes are of the same kind as there, and not the same ones.
+    crop, augment
+        See `Augmentation`.
+    note : str
+        What else the caption says, such as ``"drawn sample data"``.
+
+    Raises
+    ------
+    ShardError, OutputError
+    """
+    data = SampleStore(list(train_shards), torch.device("cpu"), budget=0)
+    change = Augmentation(crop=crop, **(augment or {}))
+    chance = torch.Generator().manual_seed(derive_seed(seed, "preview"))
+    order = torch.randperm(len(data), generator=chance)[:_SAMPLES]
+    colours = class_colours(data.info.class_names)
+    rows = []
+    for batch in data.batches(order, 1):
+        several = Batch(
+            image=batch.image.expand(_CHANGED, -1, -1, -1),
+            target=batch.target.expand(_CHANGED, -1, -1, -1),
+            weight=None if batch.weight is None else batch.weight.expand(_CHANGED, -1, -1, -1),
+        )
+        changed = change(several, chance, data.soft)
+        tiles = [_tile(batch, 0, colours), *(_tile(changed, n, colours) for n in range(_CHANGED))]
+        gap = np.full((_HEIGHT, _GAP, 3), 255, dtype=np.uint8)
+        rows.append(np.hstack([part for tile in tiles for part in (tile, gap)][:-1]))
+    width = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, _GAP), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    caption = np.full((_STRIP, width, 3), 255, dtype=np.uint8)
+    text = f"{experiment}: training samples, unchanged (left) and as trained on" + f" ({note})" * bool(note)
+    cv2.putText(caption, text, (4, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (30, 30, 30), 1, cv2.LINE_AA)
+    with atomic_file(output) as temporary:
+        write_png(temporary, np.vstack([caption, *padded]))
+
+
+def _tile(batch: Batch, row: int, colours: Sequence[Colour]) -> Picture:
+    """Draw one sample: grey values from its darkest to its brightest, outlines of each class, void pixels dimmed."""
+    image = batch.image[row].numpy()
+    low, high = float(image.min()), float(image.max())
+    pixels = np.rint((image - low) / max(high - low, 1e-12) * 255).astype(np.uint8).transpose(1, 2, 0)
+    pixels = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else np.ascontiguousarray(pixels)
+    if batch.weight is not None:
+        pixels[batch.weight[row, 0].numpy() == 0] //= 2
+    width = max(1, round(pixels.shape[1] * _HEIGHT / pixels.shape[0]))
+    tile = cv2.resize(pixels, (width, _HEIGHT), interpolation=cv2.INTER_AREA)
+    target = batch.target[row, 0].numpy()
+    classes = (target > 0.5).astype(np.uint8) if target.dtype.kind == "f" else target.astype(np.uint8)
+    for label in range(1, int(classes.max()) + 1):
+        plane = cv2.resize((classes == label).astype(np.uint8), (width, _HEIGHT), interpolation=cv2.INTER_NEAREST_EXACT)
+        outlines, _ = cv2.findContours(plane, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(tile, outlines, -1, colours[label], 1)
+    return np.asarray(tile)

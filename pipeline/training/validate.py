@@ -1,0 +1,82 @@
+"""How well a network does on samples that it does not train on, at the working size."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.counts import LEVELS, Confusion, absolute_error, confusion, cut_level, dice, max_f
+from pipeline.training.data import Batch, SampleStore
+from pipeline.training.device import run_logits
+from pipeline.training.losses import Loss, activate, supervise
+
+
+class Validation(NamedTuple):
+    """Scores of one validation; NaN where there is none.
+
+    Parameters
+    ----------
+    val_loss : float
+        Mean over samples.
+    val_dice : float
+        Dice at 0.5 over all pixels that count; with several classes the mean over the foreground classes.
+    val_mae, val_max_f : float
+        Mean absolute error, mean over samples, and `max_f`; NaN with several classes.
+    """
+
+    val_loss: float = math.nan
+    val_dice: float = math.nan
+    val_mae: float = math.nan
+    val_max_f: float = math.nan
+
+
+def validate(network: nn.Module, loss: Loss, data: SampleStore, batch_size: int, precision: str) -> Validation:
+    """Run a network over all samples of a store, in evaluation mode and without gradients."""
+    network.eval()
+    classes = len(data.info.class_names)
+    total = 0.0
+    counts: list[np.ndarray] = []
+    with torch.no_grad():
+        for batch in data.batches(torch.arange(len(data)), batch_size):
+            outputs = run_logits(network, batch.image, precision)
+            total += float(supervise(loss.function, outputs, batch.target, batch.weight)) * len(batch.image)
+            probability = activate(outputs[0], loss.activation)
+            counts.append(_confusions(probability, batch) if classes > 2 else _histograms(probability, batch))
+    joined = np.concatenate(counts)
+    mean_loss = total / len(data)
+    if classes > 2:
+        pooled = joined.sum(axis=0)
+        hits = pooled.diagonal()
+        missed, false = pooled.sum(axis=1) - hits, pooled.sum(axis=0) - hits
+        scores = dice(Confusion(tp=hits, fp=false, fn=missed, tn=pooled.sum() - hits - missed - false))
+        return Validation(mean_loss, float(scores[1:].mean()))
+    return Validation(
+        mean_loss,
+        float(dice(confusion(joined.sum(axis=0), cut_level(0.5)))),
+        float(np.nanmean(absolute_error(joined))) if joined.any() else math.nan,
+        max_f(joined),
+    )
+
+
+def _histograms(probability: torch.Tensor, batch: Batch) -> np.ndarray:
+    """Return the joint histograms (N, 2, 256) of a batch; see `pipeline.counts.joint_histogram`."""
+    level = (probability.nan_to_num() * (LEVELS - 1)).round().long()  # the loss tells of what is no number
+    return _count(level + LEVELS * (batch.target > 0.5), 2 * LEVELS, batch.weight).reshape(-1, 2, LEVELS)
+
+
+def _confusions(probability: torch.Tensor, batch: Batch) -> np.ndarray:
+    """Return the confusion matrices (N, K, K) of a batch: rows are true classes, columns predicted ones."""
+    classes = probability.shape[1]
+    joint = batch.target * classes + probability.argmax(dim=1, keepdim=True)
+    return _count(joint, classes**2, batch.weight).reshape(-1, classes, classes)
+
+
+def _count(values: torch.Tensor, limit: int, weight: torch.Tensor | None) -> np.ndarray:
+    """Count the values 0 to limit - 1 of each sample over the pixels that count."""
+    rows = []
+    for n, plane in enumerate(values):
+        chosen = plane.flatten() if weight is None else plane[weight[n] > 0]
+        rows.append(torch.bincount(chosen, minlength=limit).cpu().numpy())
+    return np.stack(rows)
