@@ -1,30 +1,41 @@
-"""From a checkpoint and shards to one probability picture for each sample, at its native size."""
+"""From a checkpoint and shards to pictures of every sample at its native size: probabilities, or class indices."""
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pipeline.counts import to_levels
-from pipeline.errors import CheckpointError, Problem
+from pipeline.errors import CheckpointError, ConfigError, Problem
 from pipeline.files import atomic_folder
-from pipeline.models.registry import build_model
 from pipeline.png import write_png
+from pipeline.prediction.network import Predictor, load_predictor
+from pipeline.prediction.tiles import PIXELS_AT_ONCE
 from pipeline.progress import say, track
 from pipeline.shards.prepare import resize_image, resize_mask
 from pipeline.shards.read import ShardReader
-from pipeline.training.checkpoint import load_checkpoint
-from pipeline.training.device import choose_device, describe_device, prepare_cpu, require_precision, run_network
-from pipeline.training.losses import activate
+from pipeline.training.device import describe_device
 
-PIXELS_AT_ONCE = 2**20
-"""A batch holds about this many input pixels (at least one sample): it changes the speed, not the results."""
+KINDS = ("probability", "mask")
+_UNDER_WAY = 8  # pictures being written at a time; more would fill the memory where the disk is slow
 
 
 def predict(
-    *, experiment: str, checkpoint: Path, shards: Sequence[Path], output: Path, precision: str, threads: int
+    *,
+    experiment: str,
+    checkpoint: Path,
+    shards: Sequence[Path],
+    output: Path,
+    precision: str,
+    threads: int,
+    kind: str | None = None,
+    tiles: Mapping[str, Any] | None = None,
+    test_time: str = "none",
 ) -> None:
     """Predict every sample of some shards.
 
@@ -37,62 +48,99 @@ def predict(
     shards : sequence of Path
         One split.
     output : Path
-        Folder of ``<id>.png``: 8-bit grey, probability = level / 255, as large as the raw picture. It appears only
-        when all pictures are there. Where the loss counted only the inside of the field of view it is 0 outside of
-        it, as the shard has it.
-    precision : {'fp32', 'bf16'}
+        Folder of ``<id>.png``: 8-bit grey, as large as the raw picture. It appears only when all pictures are there.
+        Where the loss of two classes counted only the inside of the field of view they are 0 outside of it, as the
+        shard has it.
+    precision : {'fp32', 'bf16', 'auto'}
     threads : int
+    kind : {'probability', 'mask'}, optional
+        ``'probability'``: of the foreground, level / 255; of more than two classes, a folder for each, named after
+        it. ``'mask'``, only of more than two classes: the index of the likeliest class, after every class has been
+        resized to the native size. Without it, masks where there are more than two classes.
+    tiles, test_time
+        See `load_predictor`.
 
     Raises
     ------
-    CheckpointError, ShardError, TrainingError, OutputError
+    CheckpointError, ConfigError, PredictionError, ShardError, TrainingError, OutputError
     """
-    device = choose_device()
-    require_precision(precision, device)
-    prepare_cpu(threads)
-    contents = load_checkpoint(checkpoint)
+    network = load_predictor(checkpoint, precision=precision, threads=threads, tiles=tiles, test_time=test_time)
     reader = ShardReader(shards)
-    if reader.info.channels != contents["in_channels"]:
-        raise CheckpointError(
-            Problem(
-                str(checkpoint),
-                f"a network for {contents['in_channels']} channels, while {shards[0]} has {reader.info.channels}",
-                "checkpoint and shards of one data set",
-                "train again, or name the shards that the checkpoint was trained on",
-            )
-        )
-    network = build_model(
-        contents["model"]["name"],
-        in_channels=contents["in_channels"],
-        out_channels=contents["out_channels"],
-        options=contents["model"]["options"],
-    )
-    network.load_state_dict(contents["state"])
-    network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    say(f"{experiment}: {len(reader)} samples on {describe_device(device)}, {precision}, {threads} threads")
+    _require_channels(network, reader, checkpoint, shards[0])
+    kind = kind or ("mask" if network.multiclass else "probability")
+    _require_kind(kind, network, checkpoint)
+    say(f"{experiment}: {len(reader)} samples on {describe_device(network.device)}, {precision}, {threads} threads")
 
     ids = [str(name) for name in reader.column("ids")]
     sizes = reader.column("original_size")
     scale, offset = (reader.column(name)[:, :, None, None] for name in ("scale", "offset"))
     height, width = reader.info.size
     # a network that was trained inside the field of view has learnt nothing about what lies outside
-    inside_only = contents["settings"]["loss"]["region"] == "fov" and reader.has_fov
+    inside_only = network.inside_only and reader.has_fov and not network.multiclass
     batch = max(1, PIXELS_AT_ONCE // (height * width))
     starts = range(0, len(reader), batch)
     with atomic_folder(output) as folder, ThreadPoolExecutor(max_workers=2) as pool:
-        written = []
+        writing: deque[Future[None]] = deque()
         for start in track(starts, f"{experiment}: batches of {batch}", len(starts)):
             rows = range(start, min(start + batch, len(reader)))
             stored = np.stack([reader.plane("images", row) for row in rows]).astype(np.float32)
             image = torch.from_numpy(stored * scale[rows.start : rows.stop] + offset[rows.start : rows.stop])
-            with torch.no_grad():
-                output_ = run_network(network, image.to(device, memory_format=torch.channels_last), precision)
-            probability = activate(output_, contents["activation"]).cpu().numpy()[:, 0]
-            for row, plane in zip(rows, probability, strict=True):
+            for row, planes in zip(rows, network(image).numpy(), strict=True):
                 size = int(sizes[row][0]), int(sizes[row][1])
-                native = resize_image(plane, *size)
+                native = resize_planes(planes, *size)
                 if inside_only:
                     native = native * resize_mask(reader.plane("fov", row)[0], *size)
-                written.append(pool.submit(write_png, folder / f"{ids[row]}.png", to_levels(native)))
-        for future in written:
+                if kind == "mask":
+                    writing.append(pool.submit(write_png, folder / f"{ids[row]}.png", class_indices(native)))
+                else:
+                    writing.append(pool.submit(write_probability, folder, ids[row], native, network.classes))
+                while len(writing) > _UNDER_WAY:
+                    writing.popleft().result()
+        for future in writing:
             future.result()
+
+
+def resize_planes(planes: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Resize (K, H, W) probabilities to (K, height, width), as `resize_image` does with pictures."""
+    return np.stack([resize_image(plane, height, width) for plane in planes])
+
+
+def class_indices(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return the index of the likeliest of (K, H, W) classes as (H, W) of uint8; of equals, the first."""
+    return np.asarray(probability.argmax(axis=0).astype(np.uint8))
+
+
+def write_probability(folder: Path, name: str, probability: NDArray[np.float32], classes: Sequence[str]) -> None:
+    """Write (1, H, W) as ``<name>.png`` of levels, or (K, H, W) as ``<class>/<name>.png`` of each class."""
+    if len(probability) == 1:
+        write_png(folder / f"{name}.png", to_levels(probability[0]))
+        return
+    for title, plane in zip(classes, probability, strict=True):
+        part = folder / title.replace("/", "-")
+        part.mkdir(exist_ok=True)
+        write_png(part / f"{name}.png", to_levels(plane))
+
+
+def _require_channels(network: Predictor, reader: ShardReader, checkpoint: Path, shard: Path) -> None:
+    channels = network.checkpoint["in_channels"]
+    if reader.info.channels != channels:
+        raise CheckpointError(
+            Problem(
+                str(checkpoint),
+                f"a network for {channels} channels, while {shard} has {reader.info.channels}",
+                "checkpoint and shards of one data set",
+                "train again, or name the shards that the checkpoint was trained on",
+            )
+        )
+
+
+def _require_kind(kind: str, network: Predictor, checkpoint: Path) -> None:
+    if kind not in KINDS or (kind == "mask" and not network.multiclass):
+        raise ConfigError(
+            Problem(
+                "kind",
+                f"{kind!r}, while {checkpoint} knows the classes {', '.join(network.classes)}",
+                "'probability', or 'mask' where there are more than two classes",
+                "predict the probability; a threshold makes a mask of it",
+            )
+        )

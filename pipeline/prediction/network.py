@@ -1,0 +1,189 @@
+"""A trained network, loaded: normalized pictures in, probabilities out."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipeline.errors import CheckpointError, PredictionError, Problem
+from pipeline.models.registry import build_model
+from pipeline.models.unet_plain import PlainUNet
+from pipeline.prediction.symmetries import averaged
+from pipeline.prediction.tiles import Axis, Forward, blended_axis, predict_tiles, valid_axis
+from pipeline.training.checkpoint import load_checkpoint
+from pipeline.training.device import choose_device, choose_precision, prepare_cpu, run_network
+from pipeline.training.losses import activate
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Probabilities of normalized pictures.
+
+    Parameters
+    ----------
+    checkpoint : mapping
+        What `load_checkpoint` gave.
+    device : torch.device
+    forward : callable
+        Maps (N, C, H, W) float32 to (N, K, H, W) float32.
+    """
+
+    checkpoint: Mapping[str, Any]
+    device: torch.device
+    forward: Forward
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        """Predict.
+
+        Parameters
+        ----------
+        image : (N, C, H, W) float32 tensor on the CPU
+            Normalized.
+
+        Returns
+        -------
+        (N, 1, H, W) float32 tensor on the CPU
+            Probability of the foreground; (N, K, H, W) of all classes where there are more than two.
+
+        Raises
+        ------
+        TrainingError
+            If the network cannot take pictures of this shape.
+        PredictionError
+            If the memory does not suffice.
+        """
+        try:
+            with torch.no_grad():
+                return self.forward(image).cpu()
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
+            raise PredictionError(
+                Problem(
+                    f"a batch of shape {tuple(image.shape)}",
+                    f"more than the memory of the device ({self.device.type}) holds",
+                    "pictures that fit into the memory",
+                    "predict tiles: `tiles: {size: [512, 512]}` in the experiment, or `--tiles 512 512`",
+                )
+            ) from error
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, background first; numbers where the checkpoint names none."""
+        count = max(2, int(self.checkpoint["out_channels"]))
+        names = self.checkpoint.get("class_names") or [str(number) for number in range(count)]
+        return tuple(str(name) for name in names)
+
+    @property
+    def multiclass(self) -> bool:
+        """Whether there is more than one foreground class."""
+        return len(self.classes) > 2
+
+    @property
+    def inside_only(self) -> bool:
+        """Whether only the inside of the field of view counted in training, where there was one."""
+        return bool(self.checkpoint["settings"]["loss"]["region"] == "fov")
+
+
+def load_predictor(
+    checkpoint: Path,
+    *,
+    precision: str,
+    threads: int,
+    tiles: Mapping[str, Any] | None = None,
+    test_time: str = "none",
+) -> Predictor:
+    """Load a checkpoint onto the best device there is.
+
+    Parameters
+    ----------
+    checkpoint : Path
+        What `pipeline.training.run.train` wrote.
+    precision : {'fp32', 'bf16', 'auto'}
+    threads : int
+    tiles : mapping, optional
+        ``size`` (height and width), ``overlap`` and ``margin``: see `blended_axis`. A network of valid convolutions
+        takes the size alone: see `valid_axis`. Without it, every picture is predicted whole.
+    test_time : {'none', 'flips', 'turns'}
+        See `pipeline.prediction.symmetries`.
+
+    Raises
+    ------
+    CheckpointError, TrainingError
+    ConfigError
+        If tiles do not fit the network.
+    """
+    device = choose_device()
+    precision = choose_precision(precision, device)
+    prepare_cpu(threads)
+    contents = load_checkpoint(checkpoint)
+    network = build_model(
+        contents["model"]["name"],
+        in_channels=contents["in_channels"],
+        out_channels=contents["out_channels"],
+        options=contents["model"]["options"],
+    )
+    try:
+        network.load_state_dict(contents["state"])
+    except RuntimeError as error:
+        raise CheckpointError(
+            Problem(
+                str(checkpoint),
+                "weights of another network than the one it names",
+                f"weights of {contents['model']['name']} with {contents['model']['options']}",
+                "train again with this version of the pipeline",
+            )
+        ) from error
+    network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    valid = tiles is not None and isinstance(network, PlainUNet) and not network.padded
+    body = _Valid(network) if valid else network
+
+    def run(image: torch.Tensor) -> torch.Tensor:
+        image = image.contiguous(memory_format=torch.channels_last)
+        return activate(run_network(body, image, precision), contents["activation"])
+
+    many = averaged(run, test_time)
+
+    def forward(image: torch.Tensor) -> torch.Tensor:
+        return many(image.to(device))
+
+    if tiles is None:
+        return Predictor(contents, device, forward)
+    lay: Callable[[int, int], Axis]
+    if valid:
+        lay = partial(valid_axis, margins=network.margins, multiple=network.multiple)
+    else:
+        how = {"overlap": tiles.get("overlap", 0.5), "margin": tiles.get("margin", 0)}
+        lay = partial(blended_axis, multiple=network.multiple, **how)
+    sides = tuple(tiles["size"])
+    for side in sides:
+        lay(side, side)  # what does not fit is said before the first picture
+
+    def tiled(image: torch.Tensor) -> torch.Tensor:
+        rows, columns = (lay(length, side) for length, side in zip(image.shape[-2:], sides, strict=True))
+        return predict_tiles(forward, image, rows, columns)
+
+    return Predictor(contents, device, tiled)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all it was given, so that a clock tells the truth."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+class _Valid(nn.Module):
+    """A network of valid convolutions, giving only the pixels that saw no border."""
+
+    def __init__(self, network: PlainUNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network.valid_forward(x)

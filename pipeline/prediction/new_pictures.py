@@ -1,0 +1,274 @@
+"""From a checkpoint and any folder of pictures to probabilities, masks, overlays and cut-outs at native size."""
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from pipeline.colours import legend, overlay_classes, paint
+from pipeline.counts import cut_level, to_levels
+from pipeline.errors import ConfigError, OutputError, Problem, RawDataError
+from pipeline.files import atomic_folder, write_table
+from pipeline.models.shapes import SMALLEST
+from pipeline.pictures import for_display, overlay
+from pipeline.png import write_png
+from pipeline.prediction.listing import Picture, list_pictures
+from pipeline.prediction.network import Predictor, load_predictor, synchronize
+from pipeline.prediction.predict import class_indices, resize_planes, write_probability
+from pipeline.progress import say, track
+from pipeline.raw.decode import Pixels, as_channels, decode, read_bytes
+from pipeline.raw.palette import class_colours
+from pipeline.shards.prepare import normalization, resize_image, store
+from pipeline.training.device import describe_device
+
+_FOLDERS = ("probability", "mask", "overlay", "cutout", "colour")
+_TIMING = "timing.csv"
+_LEGEND = "legend.png"
+_UNDER_WAY = 4  # pictures being drawn at a time; they may be large
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How pictures become network input: as the shards did that the network was trained on.
+
+    Parameters
+    ----------
+    channels : {'rgb', 'grey'}
+    size : (int, int) or None
+        Height and width; None keeps the native size.
+    interpolation, normalize
+        See `resize_image` and `normalization`.
+    """
+
+    channels: str
+    size: tuple[int, int] | None
+    interpolation: str
+    normalize: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, checkpoint: Mapping[str, Any]) -> "Preparation":
+        """Read it off a checkpoint."""
+        height, width = checkpoint["size"]
+        return cls(
+            channels="grey" if checkpoint["in_channels"] == 1 else "rgb",
+            size=None if checkpoint.get("native", False) else (int(height), int(width)),
+            interpolation=checkpoint.get("interpolation", "area"),
+            normalize=checkpoint["normalization"],
+        )
+
+    def image(self, pixels: Pixels, path: Path) -> torch.Tensor:
+        """Turn a decoded picture into (1, C, H, W) float32.
+
+        Raises
+        ------
+        RawDataError
+            If its channels, its type or its size do not suit.
+        """
+        pixels = as_channels(pixels, self.channels, path)
+        height, width = self.size or pixels.shape[:2]
+        if min(height, width) < SMALLEST:
+            raise RawDataError(
+                Problem(
+                    str(path),
+                    f"{width}x{height} pixels (width x height)",
+                    f"{SMALLEST} pixels or more on each side",
+                    "enlarge the picture, or leave it out",
+                )
+            )
+        resized = resize_image(pixels, height, width, self.interpolation)
+        try:
+            stored = store(resized, *normalization(resized, self.normalize), "float32")
+        except ValueError as error:
+            expected = "a picture of the kind that the network was trained on"
+            raise RawDataError(Problem(str(path), str(error), expected, "convert the picture")) from error
+        return torch.from_numpy(stored)[None]
+
+
+def predict_pictures(
+    *,
+    checkpoint: Path,
+    pictures: Path,
+    output: Path,
+    precision: str,
+    threads: int,
+    threshold: float | None = None,
+    tiles: Mapping[str, Any] | None = None,
+    test_time: str = "none",
+    skip_unreadable: bool = False,
+) -> None:
+    """Predict pictures that belong to no data set, of whatever size.
+
+    Parameters
+    ----------
+    checkpoint : Path
+        What `pipeline.training.run.train` wrote.
+    pictures : Path
+        A picture, or a folder that is searched with all folders below it; hidden ones are passed over.
+    output : Path
+        Folder for ``probability/`` (see `write_probability`), ``mask/`` (0 and 255; class indices where there are
+        more than two), ``colour/`` and ``legend.png`` (only then), ``overlay/``, ``cutout/`` (the picture with its
+        background transparent) and ``timing.csv``, all at native size. It appears only when all is there, and
+        replaces only what an earlier prediction of pictures wrote.
+    precision : {'fp32', 'bf16', 'auto'}
+    threads : int
+    threshold : float, optional
+        Of two classes; a pixel is foreground where its probability is above. Without it 0.5.
+    tiles, test_time
+        See `load_predictor`.
+    skip_unreadable : bool
+        Leave out files that cannot be used, and say which, instead of refusing to begin.
+
+    Raises
+    ------
+    RawDataError
+        Listing every file that cannot be used, before anything is predicted.
+    CheckpointError, ConfigError, PredictionError, TrainingError, OutputError
+    """
+    found = list_pictures(pictures, output)
+    _require_own_folder(output, pictures)
+    network = load_predictor(checkpoint, precision=precision, threads=threads, tiles=tiles, test_time=test_time)
+    if threshold is not None and network.multiclass:
+        raise ConfigError(
+            Problem(
+                "threshold",
+                f"{threshold:g}, while {checkpoint} knows the classes {', '.join(network.classes)}",
+                "a threshold only where there are two classes",
+                "leave it out: every pixel goes to its likeliest class",
+            )
+        )
+    preparation = Preparation.of(network.checkpoint)
+    found = _usable(found, preparation, skip_unreadable)
+    say(f"{len(found)} pictures on {describe_device(network.device)}, {precision}, {threads} threads")
+    if network.inside_only:
+        say(
+            "the network was trained inside the field of view, where its data set has one: "
+            "outside of any field of view its probabilities mean little"
+        )
+    painter = _Painter(network, cut_level(0.5 if threshold is None else threshold))
+    rows: list[dict[str, Any]] = []
+    with atomic_folder(output) as folder, ThreadPoolExecutor(max_workers=2) as pool:
+        painter.make_folders(folder)
+        drawing: deque[Future[dict[str, Any]]] = deque()
+        network(_crop(_load(found[0], preparation)[1], tiles))  # what happens only once is not timed
+        for picture in track(found, "pictures", len(found)):
+            started = time.perf_counter()
+            pixels, image = _load(picture, preparation)
+            synchronize(network.device)
+            before = time.perf_counter()
+            probability = network(image)[0].numpy()
+            synchronize(network.device)
+            seconds = time.perf_counter() - before
+            drawing.append(pool.submit(painter.draw, folder, picture, pixels, probability, seconds, started))
+            while len(drawing) > _UNDER_WAY:
+                rows.append(drawing.popleft().result())
+        rows += [future.result() for future in drawing]
+        write_table(folder / _TIMING, pd.DataFrame(rows))
+    say(f"{output}: {len(rows)} pictures, {sum(row['network_seconds'] for row in rows):.2f} s in the network")
+
+
+class _Painter:
+    """Draw everything that is made from one prediction."""
+
+    def __init__(self, network: Predictor, cut: int) -> None:
+        self.classes, self.multiclass, self.cut = network.classes, network.multiclass, cut
+        self.colours = class_colours(self.classes)
+
+    def make_folders(self, folder: Path) -> None:
+        for name in _FOLDERS if self.multiclass else _FOLDERS[:-1]:
+            (folder / name).mkdir()
+        if self.multiclass:
+            write_png(folder / _LEGEND, legend(self.classes, self.colours))
+
+    def draw(
+        self,
+        folder: Path,
+        picture: Picture,
+        pixels: Pixels,
+        probability: NDArray[np.float32],
+        seconds: float,
+        started: float,
+    ) -> dict[str, Any]:
+        """Write the pictures; return the row of the table of times."""
+        image = for_display(as_channels(pixels, "rgb", picture.path))
+        height, width = image.shape[:2]
+        native = resize_planes(probability, height, width)
+        name = f"{picture.id}.png"
+        if self.multiclass:
+            mask = class_indices(native)
+            foreground = mask > 0
+            write_png(folder / "colour" / name, paint(mask, self.colours))
+            painted = overlay_classes(image, mask, None, self.colours)
+        else:
+            foreground = to_levels(native[0]) > self.cut
+            mask = foreground.astype(np.uint8) * np.uint8(255)
+            painted = overlay(image, foreground, None)
+        write_probability(folder / "probability", picture.id, native, self.classes)
+        write_png(folder / "mask" / name, mask)
+        write_png(folder / "overlay" / name, painted)
+        write_png(folder / "cutout" / name, np.dstack([image, foreground.astype(np.uint8) * np.uint8(255)]))
+        total = time.perf_counter() - started
+        return {
+            "id": picture.id,
+            "height": height,
+            "width": width,
+            "network_seconds": seconds,
+            "total_seconds": total,
+        }
+
+
+def _usable(found: Sequence[Picture], preparation: Preparation, skip: bool) -> list[Picture]:
+    """Decode every file once before the network sees any; return those that can be used."""
+
+    def attempt(picture: Picture) -> tuple[Problem, ...]:
+        try:
+            _load(picture, preparation)
+        except RawDataError as error:
+            return error.problems
+        return ()
+
+    usable: list[Picture] = []
+    problems: list[Problem] = []
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        looked = pool.map(attempt, found)
+        for picture, wrong in zip(found, track(looked, "reading pictures", len(found)), strict=True):
+            problems += wrong
+            if not wrong:
+                usable.append(picture)
+    if problems and (not skip or not usable):
+        raise RawDataError(problems)
+    for problem in problems:
+        say(f"left out: {problem}")
+    return usable
+
+
+def _load(picture: Picture, preparation: Preparation) -> tuple[Pixels, torch.Tensor]:
+    pixels = decode(read_bytes(picture.path), picture.path)
+    return pixels, preparation.image(pixels, picture.path)
+
+
+def _crop(image: torch.Tensor, tiles: Mapping[str, Any] | None) -> torch.Tensor:
+    """Cut a picture to one tile, which is enough to warm up on."""
+    return image if tiles is None else image[..., : tiles["size"][0], : tiles["size"][1]]
+
+
+def _require_own_folder(output: Path, source: Path) -> None:
+    """Refuse an output folder that holds anything else: it would be replaced as a whole."""
+    if not output.exists():
+        return
+    there = {path.name for path in output.iterdir()} if output.is_dir() else {output.name}
+    if output.resolve() in (source.resolve(), *source.resolve().parents):
+        found = "the folder that the pictures lie in"
+    elif there and not (_TIMING in there and there <= {*_FOLDERS, _TIMING, _LEGEND}):
+        found = f"{', '.join(sorted(there)[:5])}, which this verb did not write together"
+    else:
+        return
+    expected = "a new or empty folder, or one that this verb wrote: it is replaced as a whole"
+    raise OutputError(Problem(str(output), found, expected, "name another --output"))

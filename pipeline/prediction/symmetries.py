@@ -1,0 +1,41 @@
+"""Test-time augmentation: the mean over a picture's mirror images and turns."""
+
+import torch
+
+from pipeline.prediction.tiles import Forward
+
+_MIRRORS = tuple((turns, mirrored) for turns in (0, 2) for mirrored in (False, True))
+_SQUARE = tuple((turns, mirrored) for turns in range(4) for mirrored in (False, True))
+SYMMETRIES: dict[str, tuple[tuple[int, bool], ...]] = {"none": ((0, False),), "flips": _MIRRORS, "turns": _SQUARE}
+"""Name to quarter turns and whether the picture is mirrored first: itself; both mirrors and both together; all eight
+symmetries of the square."""
+
+
+def averaged(forward: Forward, name: str) -> Forward:
+    """Run a network on several views of a picture and average what it says, turned back.
+
+    Parameters
+    ----------
+    forward : callable
+        Maps (N, C, H, W) to (N, K, h, w), for H and W swapped too where `name` is ``'turns'``.
+    name : str
+        A key of `SYMMETRIES`.
+
+    Returns
+    -------
+    callable
+        Of the same shapes.
+    """
+    views = SYMMETRIES[name]
+    if len(views) == 1:
+        return forward
+
+    def mean(image: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros(())
+        for turns, mirrored in views:
+            view = torch.rot90(image.flip(-1) if mirrored else image, turns, (-2, -1))
+            answer = torch.rot90(forward(view), -turns, (-2, -1))
+            total = total.to(answer.device) + (answer.flip(-1) if mirrored else answer)
+        return total / len(views)
+
+    return mean
