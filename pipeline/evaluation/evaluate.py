@@ -1,4 +1,4 @@
-"""Score an experiment, or anybody's predictions, against the native masks: two CSV files."""
+"""Score two-class predictions, an experiment's or anybody's, against the native masks: two CSV files."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.counts import Confusion, Histogram, absolute_error, confusion, cut_level
-from pipeline.evaluation.histograms import SplitHistograms, split_histograms
-from pipeline.evaluation.metrics import EMPTY_VALUES, METRICS
+from pipeline.counts import LEVELS, Confusion, Histogram, absolute_error, confusion, cut_level, max_f
+from pipeline.evaluation.histograms import split_histograms
+from pipeline.evaluation.metrics import EMPTY_VALUES, METRICS, roc_auc
+from pipeline.evaluation.regions import SplitCounts, count_splits
 from pipeline.evaluation.thresholds import Threshold, read_threshold
 from pipeline.files import write_table
 from pipeline.progress import say
@@ -26,7 +27,7 @@ def evaluate(
     source: Mapping[str, Any],
     empty_masks: str,
 ) -> None:
-    """Write ``per_image.csv`` and ``summary.csv``.
+    """Write ``per_image.csv`` and ``summary.csv``; their column ``class`` names the foreground class.
 
     Parameters
     ----------
@@ -48,12 +49,17 @@ def evaluate(
     """
     raw = open_dataset(dataset, **source)
     chosen = read_threshold(threshold) if isinstance(threshold, Path) else Threshold(threshold, "fixed")
+    counted = count_splits(
+        predictions,
+        lambda split, folder: split_histograms(
+            raw, require_samples(raw, split), folder, f"{experiment}: {split} samples"
+        ),
+    )
     pictures: list[pd.DataFrame] = []
     summaries: list[dict[str, Any]] = []
-    for split, folder in sorted(predictions.items()):
-        compared = split_histograms(raw, require_samples(raw, split), folder, f"{experiment}: {split} samples")
+    for split, compared in counted:
         for region, histograms in compared.regions.items():
-            said = _conditions(experiment, raw, split, region, chosen, empty_masks)
+            said = conditions(experiment, raw, split, region, chosen, empty_masks)
             pictures.append(_per_image(said, compared, histograms, chosen, empty_masks))
             summaries += _summaries(said, histograms, pictures[-1], chosen, empty_masks)
     write_table(output / "per_image.csv", pd.concat(pictures, ignore_index=True))
@@ -63,21 +69,27 @@ def evaluate(
         say(f"{experiment}, {row.split}, {row.region}, {row.averaging}: F1 {row.f1:.4f}, IoU {row.iou:.4f}")
 
 
-def _conditions(
+def conditions(
     experiment: str, raw: RawDataset, split: str, region: str, threshold: Threshold, empty_masks: str
 ) -> dict[str, Any]:
-    """Say what a number depends on, in columns beside it."""
+    """Say what a number depends on, in columns beside it.
+
+    ``class`` is the foreground class; where there are several, the rows overwrite it. What only a threshold needs is
+    empty where there is none.
+    """
     return {
         "experiment": experiment,
         "dataset": raw.name,
         "origin": raw.origin,
+        "excluded": len(raw.excluded),
         "split": split,
         "region": region,
+        "class": raw.classes[1],
         "scale": "native",
         "threshold": threshold.value,
         "threshold_source": threshold.source,
-        "mask_binarization": raw.binarization,
-        "probability_levels": 256,
+        "mask_binarization": None if raw.multiclass else raw.binarization,
+        "probability_levels": None if raw.multiclass else LEVELS,
         "empty_masks": empty_masks,
     }
 
@@ -87,7 +99,7 @@ def _scores(counts: Confusion, empty_masks: str) -> dict[str, Any]:
 
 
 def _per_image(
-    said: Mapping[str, Any], compared: SplitHistograms, histograms: Histogram, threshold: Threshold, empty_masks: str
+    said: Mapping[str, Any], compared: SplitCounts, histograms: Histogram, threshold: Threshold, empty_masks: str
 ) -> pd.DataFrame:
     counts = confusion(histograms, cut_level(threshold.value))
     columns = {
@@ -95,6 +107,7 @@ def _per_image(
         "pixels": histograms.sum(axis=(1, 2)),
         **counts._asdict(),
         "mae": absolute_error(histograms),
+        "roc_auc": roc_auc(histograms),
         **_scores(counts, empty_masks),
     }
     return pd.DataFrame({**{key: [value] * len(compared.ids) for key, value in said.items()}, **columns})
@@ -104,11 +117,14 @@ def _summaries(
     said: Mapping[str, Any], histograms: Histogram, pictures: pd.DataFrame, threshold: Threshold, empty_masks: str
 ) -> Sequence[dict[str, Any]]:
     """Average over pictures (macro) and over all pixels together (micro)."""
-    names = ["mae", *METRICS]
+    names = ["mae", "roc_auc", *METRICS]
     macro = {name: float(np.nanmean(column)) if (column := pictures[name]).notna().any() else np.nan for name in names}
+    macro["max_f"] = max_f(histograms)
     pooled = histograms.sum(axis=0)
     micro = {
+        "max_f": max_f(pooled[None]),
         "mae": float(absolute_error(pooled)),
+        "roc_auc": float(roc_auc(pooled)),
         **{
             key: float(value)
             for key, value in _scores(confusion(pooled, cut_level(threshold.value)), empty_masks).items()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.counts import Confusion, dice
+from pipeline.counts import Confusion, Histogram, dice
 
 Scores = NDArray[np.float64]
 
@@ -56,6 +56,27 @@ def specificity(counts: Confusion, empty: float = 1.0) -> Scores:
 def accuracy(counts: Confusion, empty: float = 1.0) -> Scores:
     """(TP + TN) / all pixels; NaN where there is none."""
     return _ratio(counts.tp + counts.tn, counts.tp + counts.fp + counts.fn + counts.tn, np.nan)
+
+
+def roc_auc(histogram: Histogram) -> Scores:
+    """Area under the ROC curve: the chance that a foreground pixel has a higher level than a background pixel.
+
+    Hanley, McNeil (Radiology 1982): the Mann-Whitney statistic, equal levels counting half; the trapezoidal area over
+    all 256 levels.
+
+    Parameters
+    ----------
+    histogram : (..., 2, 256) array
+
+    Returns
+    -------
+    (...) array of float64
+        NaN where there is no foreground or no background.
+    """
+    background, foreground = histogram[..., 0, :], histogram[..., 1, :]
+    below = np.cumsum(background, axis=-1) - 0.5 * background
+    pairs = background.sum(axis=-1) * foreground.sum(axis=-1)
+    return _ratio((foreground * below).sum(axis=-1), pairs, np.nan)
 
 
 METRICS: dict[str, Callable[[Confusion, float], Scores]] = {

@@ -43,7 +43,7 @@ def write_observer(*, dataset: str, split: str, output: Path, source: Mapping[st
     with atomic_folder(output) as folder:
         for sample in track(samples, f"{dataset}: second observer", len(samples)):
             try:
-                write_png(folder / f"{sample.id}.png", raw.read_observer(sample) * np.uint8(255))
+                write_png(folder / f"{sample.id}.png", (raw.read_observer(sample) == 1) * np.uint8(255))
             except PipelineError as error:
                 problems += error.problems
         if problems:

@@ -10,17 +10,18 @@ from pipeline.files import atomic_file
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
 
 def plot_curves(*, experiment: str, history: Path, output: Path, note: str = "") -> None:
-    """Draw training and validation loss, and validation Dice, from a ``history.csv``.
+    """Draw losses, validation scores and the learning rate over the epochs of a ``history.csv``.
 
     Parameters
     ----------
     experiment : str
         For the title.
     history : Path
-        Columns ``epoch, train_loss, val_loss, lr, val_dice``.
+        Columns ``epoch, train_loss, lr, val_loss, val_dice, val_mae, val_max_f``; empty where nothing was measured.
     output : Path
         PNG file.
     note : str
@@ -36,19 +37,34 @@ def plot_curves(*, experiment: str, history: Path, output: Path, note: str = "")
         raise TrainingError(
             Problem(str(history), str(error), "the history of a training", "run `snakemake models`")
         ) from error
-    marker = "o" if len(table) == 1 else None
-    figure, (losses, scores) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    losses.plot(table["epoch"], table["train_loss"], color="#0072B2", marker=marker, label="training")
-    losses.plot(table["epoch"], table["val_loss"], color="#D55E00", marker=marker, ls="--", label="validation")
-    scores.plot(table["epoch"], table["val_dice"], color="#D55E00", marker=marker, ls="--", label="validation")
+    figure, (losses, scores, rate) = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    _line(losses, table, "train_loss", "training", "#0072B2", "-")
+    _line(losses, table, "val_loss", "validation", "#D55E00", "--")
+    _line(scores, table, "val_dice", "Dice at 0.5", "#D55E00", "-")
+    _line(scores, table, "val_max_f", "maxF (beta² 0.3)", "#009E73", "--")
+    _line(scores, table, "val_mae", "MAE", "#555555", ":")
+    _line(rate, table, "lr", "", "#0072B2", "-")
     scores.set_ylim(0, 1)
-    for axes, label in ((losses, "loss"), (scores, "Dice at 0.5, working size")):
+    for axes, label in (
+        (losses, "loss"),
+        (scores, "validation scores, working size"),
+        (rate, "learning rate, mean of the epoch"),
+    ):
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
-        axes.legend()
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend()
     figure.suptitle(f"{experiment} ({note})" if note else experiment)
     with atomic_file(output) as temporary:
         figure.savefig(temporary, dpi=110, metadata={"Software": None})
     plt.close(figure)
+
+
+def _line(axes: Axes, table: pd.DataFrame, column: str, label: str, colour: str, style: str) -> None:
+    """Draw one column over the epochs in which it was measured."""
+    measured = table[["epoch", column]].dropna()
+    if len(measured):
+        marker = "o" if len(measured) == 1 else None
+        axes.plot(measured["epoch"], measured[column], color=colour, ls=style, marker=marker, label=label or None)

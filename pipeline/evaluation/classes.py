@@ -1,0 +1,139 @@
+"""Several classes: one joint confusion matrix for each picture and region, and the scores that follow from it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.counts import Confusion
+from pipeline.errors import PredictionError, Problem
+from pipeline.evaluation.regions import SplitCounts, count_split
+from pipeline.png import read_levels
+from pipeline.raw.dataset import RawDataset
+from pipeline.raw.samples import Sample
+
+Joint = NDArray[np.int64]
+
+
+def joint_confusion(
+    predicted: NDArray[np.uint8], truth: NDArray[np.uint8], classes: int, region: NDArray[np.bool_] | None = None
+) -> Joint:
+    """Count pixels by true and predicted class.
+
+    Parameters
+    ----------
+    predicted, truth : (H, W) array of uint8
+        Class indices below `classes`, at least where pixels count.
+    classes : int
+        K, at most 255.
+    region : (H, W) array of bool, optional
+        Pixels that count; all of them without it.
+
+    Returns
+    -------
+    (K, K) array of int64
+        ``[t, p]`` is the number of pixels of true class t that were called p.
+    """
+    if region is not None:
+        predicted, truth = predicted[region], truth[region]
+    joint = truth.astype(np.uint16).ravel() * np.uint16(classes) + predicted.ravel()
+    return np.bincount(joint, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
+
+
+def one_against_rest(joint: Joint) -> Confusion:
+    """Return, for each class, the counts of that class against all others.
+
+    Parameters
+    ----------
+    joint : (..., K, K) array
+
+    Returns
+    -------
+    Confusion of (..., K) arrays
+    """
+    hits = np.diagonal(joint, axis1=-2, axis2=-1)
+    true, predicted = joint.sum(axis=-1), joint.sum(axis=-2)
+    total = joint.sum(axis=(-2, -1))[..., None]
+    return Confusion(tp=hits, fp=predicted - hits, fn=true - hits, tn=total - true - predicted + hits)
+
+
+def pixel_accuracy(joint: Joint) -> NDArray[np.float64]:
+    """Return the share of pixels that got their true class, over a (..., K, K) matrix; NaN where there is no pixel."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.trace(joint, axis1=-2, axis2=-1) / joint.sum(axis=(-2, -1)))
+
+
+def read_classes(path: Path, height: int, width: int, classes: Sequence[str]) -> NDArray[np.uint8]:
+    """Read a picture of predicted classes.
+
+    Parameters
+    ----------
+    path : Path
+        8-bit grey PNG of class indices.
+    height, width : int
+        The size that the raw picture has.
+    classes : sequence of str
+        Their names.
+
+    Returns
+    -------
+    (height, width) array of uint8
+
+    Raises
+    ------
+    PredictionError
+        If it is missing, damaged, of another type or size, or holds an index that no class has.
+    """
+    indices = read_levels(path, height, width)
+    counts = np.bincount(indices.ravel(), minlength=256)
+    unknown = [index for index in np.flatnonzero(counts).tolist() if index >= len(classes)]
+    if unknown:
+        listed = ", ".join(f"{index} ({counts[index]} pixels)" for index in unknown[:8])
+        more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
+        raise PredictionError(
+            Problem(
+                str(path),
+                f"class indices {listed}{more}",
+                f"only 0 to {len(classes) - 1}: {', '.join(classes)}",
+                "write class indices (argmax), neither colours nor 255; or predict with a network of this data set",
+            )
+        )
+    return indices
+
+
+def split_confusions(dataset: RawDataset, samples: Sequence[Sample], predictions: Path, what: str) -> SplitCounts:
+    """Compare predicted classes with native masks, at native size.
+
+    Parameters
+    ----------
+    dataset : RawDataset
+    samples : sequence of Sample
+        Labelled ones.
+    predictions : Path
+        Folder of ``<id>.png``.
+    what : str
+        What is being done, for the progress display.
+
+    Returns
+    -------
+    SplitCounts
+        Joint confusion matrices, (N, K, K) for each region.
+
+    Raises
+    ------
+    PredictionError
+        Listing every mask and prediction that cannot be used.
+    """
+
+    def read(sample: Sample, height: int, width: int) -> NDArray[np.uint8]:
+        return read_classes(predictions / f"{sample.id}.png", height, width, dataset.classes)
+
+    return count_split(
+        dataset,
+        samples,
+        what,
+        read_truth=dataset.read_truth,
+        read_prediction=read,
+        count=lambda predicted, truth, region: joint_confusion(predicted, truth, len(dataset.classes), region),
+    )

@@ -1,0 +1,125 @@
+"""Predictions of the unlabelled samples, in the format that the challenge of a data set takes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.counts import cut_level
+from pipeline.errors import ConfigError, PipelineError, PredictionError, Problem, RawDataError
+from pipeline.evaluation.thresholds import read_threshold
+from pipeline.files import atomic_folder, write_table
+from pipeline.png import read_levels, write_png
+from pipeline.progress import track
+from pipeline.raw.dataset import open_dataset, require_samples
+from pipeline.raw.decode import read_image
+from pipeline.raw.masks import encode_runs
+from pipeline.raw.samples import Sample
+
+LAYOUTS = ("drive", "tgs")
+"""Layouts whose data set has a challenge with a format of its own."""
+
+
+def write_submission(
+    *,
+    experiment: str,
+    dataset: str,
+    predictions: Path,
+    threshold: Path,
+    output: Path,
+    source: Mapping[str, Any],
+    file_name: str = "{number}.png",
+) -> None:
+    """Write what can be handed in to the challenge of a data set.
+
+    Layout ``drive``: a PNG of each picture, 8 bit, 0 and 255, as large as the picture. Layout ``tgs``:
+    ``submission.csv`` with the columns ``id`` and ``rle_mask`` (pairs of start and length, column-major, starts from
+    1; an empty mask is an empty text), one row for each picture, sorted by ``id``.
+
+    Parameters
+    ----------
+    experiment, dataset : str
+    predictions : Path
+        Folder of the unlabelled samples' probability PNGs.
+    threshold : Path
+        The file that `pipeline.evaluation.thresholds.choose_threshold` wrote.
+    output : Path
+        The folder to write. It appears only when all of it is there.
+    source : mapping
+        Keyword arguments of `open_dataset`.
+    file_name : str
+        What the PNGs of layout ``drive`` are called: ``{number}`` stands for the number of the picture without
+        leading zeros (``1.png`` to ``20.png``), ``{id}`` for the number as the raw file has it.
+
+    Raises
+    ------
+    ConfigError
+        If the layout has no such format.
+    RawDataError
+        If there is no unlabelled sample, or several would get one file name.
+    PredictionError
+        Listing every prediction that is missing, damaged or of another size.
+    OutputError
+    """
+    raw = open_dataset(dataset, **source)
+    if raw.layout not in LAYOUTS:
+        raise ConfigError(
+            Problem(
+                f"data set {dataset!r}",
+                f"the layout {raw.layout!r}, for which no challenge format is known",
+                f"one of {', '.join(LAYOUTS)}",
+                f"use the pictures in {predictions.parent / 'mask'}",
+            )
+        )
+    samples = require_samples(raw, "unlabelled")
+    names = {} if raw.layout == "tgs" else _file_names(samples, file_name)
+    cut = cut_level(read_threshold(threshold).value)
+    codes: dict[str, str] = {}
+    problems: list[Problem] = []
+    with atomic_folder(output) as folder:
+        for sample in track(samples, f"{experiment}: submission", len(samples)):
+            try:
+                mask = _predicted(sample, predictions, cut)
+            except PipelineError as error:
+                problems += error.problems
+                continue
+            if raw.layout == "tgs":
+                codes[sample.id] = encode_runs(mask)
+            else:
+                write_png(folder / names[sample.id], mask * np.uint8(255))
+        if problems:
+            raise PredictionError(problems)
+        if raw.layout == "tgs":
+            write_table(folder / "submission.csv", pd.DataFrame(sorted(codes.items()), columns=["id", "rle_mask"]))
+
+
+def _predicted(sample: Sample, predictions: Path, cut: int) -> NDArray[np.uint8]:
+    height, width = read_image(sample.image, "grey").shape[:2]
+    levels = read_levels(predictions / f"{sample.id}.png", int(height), int(width))
+    return (levels > cut).astype(np.uint8)
+
+
+def _file_names(samples: Sequence[Sample], template: str) -> dict[str, str]:
+    """Name the file of each sample; two that would be one are refused."""
+    names = {
+        sample.id: template.replace("{number}", str(int(sample.id))).replace("{id}", sample.id) for sample in samples
+    }
+    by_name: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_name.setdefault(names[sample.id], []).append(sample)
+    problems = [
+        Problem(
+            ", ".join(sample.image for sample in some),
+            f"{len(some)} pictures that would be handed in as {name}",
+            "one file for each picture",
+            "rename or remove all but one, or set `submission_name` to '{id}.png'",
+        )
+        for name, some in by_name.items()
+        if len(some) > 1
+    ]
+    if problems:
+        raise RawDataError(problems)
+    return names
