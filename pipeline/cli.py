@@ -9,16 +9,18 @@ and prediction load torch.
 import argparse
 import inspect
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline import paths
 from pipeline.errors import ConfigError, PipelineError, Problem
 from pipeline.raw.splits import SPLITS, UNLABELLED
 
 Arguments = argparse.Namespace
+_Result = TypeVar("_Result")
 
 SCORED = tuple(split for split in SPLITS if split != UNLABELLED)
 
@@ -30,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     try:
-        arguments.run(arguments)
+        return int(arguments.run(arguments) or 0)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
@@ -40,7 +42,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing half-written was left under a final name", file=sys.stderr)
         return 130
-    return 0
 
 
 # -- where arguments come from -------------------------------------------------------------------------------------
@@ -68,6 +69,29 @@ def _dataset_of(settings: dict[str, Any]) -> str:
     return str(settings.pop("dataset"))
 
 
+def _several_classes(settings: dict[str, Any]) -> bool:
+    """Tell by its data set whether a stage works on class indices; `_call` says what is missing in the settings."""
+    source = settings.get("source")
+    if "dataset" not in settings or not isinstance(source, dict) or "layout" not in source:
+        return False
+    from pipeline.raw.dataset import describe
+
+    return len(describe(str(settings["dataset"]), source["layout"], source.get("labels")).classes) > 2
+
+
+def _refuse_threshold(arguments: Arguments) -> None:
+    """Say that several classes have no threshold, where one was named."""
+    if arguments.threshold is not None:
+        raise ConfigError(
+            Problem(
+                "--threshold",
+                f"{arguments.threshold}, while the data set of {arguments.experiment!r} has several classes",
+                "no threshold: a pixel gets its most probable class",
+                "leave out --threshold, and name folders of class indices (mask/) with --predictions",
+            )
+        )
+
+
 def _config(arguments: Arguments) -> Any:  # noqa: ANN401 - pipeline.config is imported by those who need it
     from pipeline import config
 
@@ -84,7 +108,7 @@ def _config(arguments: Arguments) -> Any:  # noqa: ANN401 - pipeline.config is i
     return parsed
 
 
-def _call(function: Callable[..., None], **arguments: Any) -> None:  # noqa: ANN401 - any keyword arguments
+def _call(function: Callable[..., _Result], **arguments: Any) -> _Result:  # noqa: ANN401 - any keyword arguments
     """Call a stage; settings it does not know, or lacks, are a mistake in --settings."""
     parameters = inspect.signature(function).parameters
     unknown = sorted(arguments.keys() - parameters.keys())
@@ -98,7 +122,7 @@ def _call(function: Callable[..., None], **arguments: Any) -> None:  # noqa: ANN
         raise ConfigError(
             Problem("--settings", found, f"the keys {', '.join(parameters)}", "use --config FILE instead")
         )
-    function(**arguments)
+    return function(**arguments)
 
 
 def _shards(arguments: Arguments, given: Sequence[Path] | None, dataset: str, split: str) -> list[Path]:
@@ -122,12 +146,44 @@ def _sample(arguments: Arguments) -> None:
     draw_sample(arguments.output)
 
 
+def _unpack(arguments: Arguments) -> None:
+    from pipeline.raw.unpack import unpack
+
+    unpack(arguments.archive, arguments.folder, max_bytes=arguments.max_bytes)
+
+
 def _splits(arguments: Arguments) -> None:
     from pipeline.raw.listing import write_splits
 
     settings = _settings(arguments, lambda config: config.splits_settings(arguments.dataset))
     output = arguments.output or paths.splits(arguments.dataset)
     _call(write_splits, dataset=arguments.dataset, output=output, **settings)
+
+
+def _check_settings(arguments: Arguments, name: str) -> dict[str, Any]:
+    return _settings(arguments, lambda config: config.check_settings(name))
+
+
+def _check(arguments: Arguments) -> int:
+    from pipeline.raw.check import check_dataset, read_reports
+    from pipeline.raw.check_text import as_text
+
+    if arguments.reports is not None:
+        reports = read_reports(arguments.reports)
+    else:
+        output = arguments.output or paths.checks()
+        threads = arguments.threads or os.cpu_count() or 1
+        if arguments.settings is not None and arguments.dataset is None:
+            raise ConfigError(
+                Problem("--settings", "no --dataset", "the name of the data set beside it", "add --dataset NAME")
+            )
+        names = [arguments.dataset] if arguments.dataset is not None else list(_config(arguments).datasets)
+        reports = []
+        for name in names:
+            settings = _check_settings(arguments, name)
+            reports.append(_call(check_dataset, dataset=name, output=output, threads=threads, **settings))
+    print(as_text(reports), flush=True)
+    return 0 if arguments.report_only else int(any(report["errors"] for report in reports))
 
 
 def _shard(arguments: Arguments) -> None:
@@ -154,6 +210,16 @@ def _train(arguments: Arguments) -> None:
     _call(train, experiment=arguments.experiment, output=output, memory=memory, **shards, **settings)
 
 
+def _augmented(arguments: Arguments) -> None:
+    settings = _settings(arguments, lambda config: config.augmented_settings(arguments.experiment))
+    shards = _shards(arguments, arguments.train_shards, _dataset_of(settings), "train")
+    from pipeline.training.preview import preview
+
+    name = arguments.experiment
+    output = arguments.output or paths.model(name) / "augmented.png"
+    _call(preview, experiment=name, train_shards=shards, output=output, note=arguments.note, **settings)
+
+
 def _curves(arguments: Arguments) -> None:
     from pipeline.report.curves import plot_curves
 
@@ -167,9 +233,16 @@ def _curves(arguments: Arguments) -> None:
 
 
 def _predict(arguments: Arguments) -> None:
+    _require_either(arguments)
+    if arguments.input is not None:
+        _predict_pictures(arguments)
+        return
     name, split = arguments.experiment, arguments.split
     settings = _settings(arguments, lambda config: config.predict_settings(name))
     shards = _shards(arguments, arguments.shards, _dataset_of(settings), split)
+    kind = arguments.kind
+    if kind is None and arguments.output is None:
+        kind = "mask" if _config(arguments).multiclass(name) else "probability"
     from pipeline.prediction.predict import predict
 
     _call(
@@ -177,9 +250,49 @@ def _predict(arguments: Arguments) -> None:
         experiment=name,
         checkpoint=arguments.checkpoint or paths.model(name) / "best.pt",
         shards=shards,
-        output=arguments.output or paths.prediction(name, split) / "probability",
+        output=arguments.output or paths.prediction(name, split) / kind,
+        kind=kind,
         **settings,
     )
+
+
+def _predict_pictures(arguments: Arguments) -> None:
+    threshold = arguments.threshold
+    if isinstance(threshold, Path):
+        from pipeline.evaluation.thresholds import read_threshold
+
+        threshold = read_threshold(threshold).value
+    from pipeline.prediction.new_pictures import predict_pictures
+
+    predict_pictures(
+        checkpoint=arguments.checkpoint,
+        pictures=arguments.input,
+        output=arguments.output,
+        threshold=threshold,
+        tiles=None if arguments.tiles is None else {"size": arguments.tiles},
+        test_time=arguments.test_time or "none",
+        precision=arguments.precision or "fp32",
+        threads=arguments.threads or os.cpu_count() or 1,
+        skip_unreadable=arguments.skip_unreadable,
+    )
+
+
+def _require_either(arguments: Arguments) -> None:
+    """Ask for the options of one of the two ways to predict, and refuse those of the other."""
+    samples = ("experiment", "split", "shards", "kind", "config", "settings")
+    pictures = ("threshold", "tiles", "test_time", "precision", "threads", "skip_unreadable")
+    new = arguments.input is not None
+    needed = ("checkpoint", "output") if new else ("experiment", "split")
+    missing = [name for name in needed if getattr(arguments, name) is None]
+    foreign = [name for name in (samples if new else pictures) if getattr(arguments, name) not in (None, False)]
+    if missing or foreign:
+        found = "; ".join(
+            f"{word} {', '.join('--' + name.replace('_', '-') for name in names)}"
+            for word, names in (("missing:", missing), ("of the other way to predict:", foreign))
+            if names
+        )
+        expected = "--experiment and --split for a data set, or --input, --checkpoint and --output for other pictures"
+        raise ConfigError(Problem("predict", found, expected, "see `python -m pipeline predict --help`"))
 
 
 def _observer(arguments: Arguments) -> None:
@@ -200,52 +313,96 @@ def _threshold(arguments: Arguments) -> None:
 
     name = arguments.experiment
     settings = _settings(arguments, lambda config: config.threshold_settings(name))
+    if _several_classes(settings):
+        raise ConfigError(
+            Problem(
+                f"experiment {name!r}",
+                "a data set of several classes",
+                "two classes: of several, a pixel gets the most probable one",
+                "leave this step out; `render` and `evaluate` need no threshold",
+            )
+        )
     predictions = arguments.predictions or paths.prediction(name, "validation") / "probability"
     output = arguments.output or paths.threshold(name)
     _call(choose_threshold, experiment=name, predictions=predictions, output=output, **settings)
 
 
 def _render(arguments: Arguments) -> None:
-    from pipeline.evaluation.pictures import render
-
     name, split = arguments.experiment, arguments.split
     settings = _settings(arguments, lambda config: config.render_settings(name, split))
     folder = paths.prediction(name, split)
+    given: dict[str, Any] = {"experiment": name, "split": split, "output": arguments.output or folder}
+    if _several_classes(settings):
+        from pipeline.evaluation.pictures_of_classes import render_classes
+
+        _refuse_threshold(arguments)
+        _call(render_classes, predictions=arguments.predictions or folder / "mask", **given, **settings)
+        return
+    from pipeline.evaluation.pictures import render
+
     _call(
         render,
-        experiment=name,
-        split=split,
         predictions=arguments.predictions or folder / "probability",
         threshold=arguments.threshold or paths.threshold(name),
-        output=arguments.output or folder,
+        **given,
         **settings,
     )
 
 
-def _evaluate(arguments: Arguments) -> None:
-    from pipeline.evaluation.evaluate import evaluate
+def _submission(arguments: Arguments) -> None:
+    from pipeline.evaluation.submission import write_submission
 
     name = arguments.experiment
-    settings = _settings(arguments, lambda config: config.evaluate_settings(name))
-    predictions = dict(arguments.predictions or ())
-    if not predictions:
-        folders = {split: paths.prediction(name, split) / "probability" for split in ("validation", "test")}
-        predictions = {split: folder for split, folder in folders.items() if folder.is_dir()}
-    if not predictions:
+    settings = _settings(arguments, lambda config: config.submission_settings(name))
+    _call(
+        write_submission,
+        experiment=name,
+        predictions=arguments.predictions or paths.prediction(name, UNLABELLED) / "probability",
+        threshold=arguments.threshold or paths.threshold(name),
+        output=arguments.output or paths.submission(name),
+        **settings,
+    )
+
+
+def _predictions(arguments: Arguments, kind: str) -> dict[str, Path]:
+    """Return the folders named on the command line, or those of the workflow that are there."""
+    if arguments.predictions:
+        return dict(arguments.predictions)
+    folders = {split: paths.prediction(arguments.experiment, split) / kind for split in ("validation", "test")}
+    found = {split: folder for split, folder in folders.items() if folder.is_dir()}
+    if not found:
+        name = arguments.experiment
         raise ConfigError(
             Problem(
                 str(paths.RESULTS / "predictions" / name),
                 "no predictions",
-                "a folder of probability pictures for at least one split",
-                f"run `python -m pipeline predict --experiment {name} --split test`, or name --predictions test=FOLDER",
+                f"a folder `{kind}` of pictures for at least one split",
+                f"run `python -m pipeline predict --experiment {name} --split test --kind {kind}`, "
+                "or name --predictions test=FOLDER",
             )
         )
+    return found
+
+
+def _evaluate(arguments: Arguments) -> None:
+    name = arguments.experiment
+    settings = _settings(arguments, lambda config: config.evaluate_settings(name))
+    output = arguments.output or paths.metrics(name)
+    if _several_classes(settings):
+        from pipeline.evaluation.evaluate_classes import evaluate_classes
+
+        _refuse_threshold(arguments)
+        folders = _predictions(arguments, "mask")
+        _call(evaluate_classes, experiment=name, predictions=folders, output=output, **settings)
+        return
+    from pipeline.evaluation.evaluate import evaluate
+
     _call(
         evaluate,
         experiment=name,
-        predictions=predictions,
+        predictions=_predictions(arguments, "probability"),
         threshold=arguments.threshold if arguments.threshold is not None else paths.threshold(name),
-        output=arguments.output or paths.metrics(name),
+        output=output,
         **settings,
     )
 
@@ -261,7 +418,10 @@ def _report(arguments: Arguments) -> None:
         observers = [paths.metrics(name + OBSERVER_SUFFIX) / "summary.csv" for name in config.datasets]
         summaries = [paths.metrics(name) / "summary.csv" for name in config.experiments]
         summaries += [path for path in observers if path.exists()]
-    build_leaderboard(summaries=summaries, output=arguments.output or paths.leaderboard())
+    checks = arguments.checks
+    if checks is None:
+        checks = [] if arguments.summaries is not None else sorted(paths.checks().glob("*.json"))
+    build_leaderboard(summaries=summaries, checks=checks, output=arguments.output or paths.leaderboard())
 
 
 def _models(arguments: Arguments) -> None:
@@ -304,7 +464,7 @@ class _Verbs:
         self._group = parser.add_subparsers(metavar="VERB", required=True)
 
     def add(
-        self, name: str, run: Callable[[Arguments], None], text: str, *names: str, configured: bool = True
+        self, name: str, run: Callable[[Arguments], int | None], text: str, *names: str, configured: bool = True
     ) -> argparse.ArgumentParser:
         """Add one verb; `names` are what has to be named: dataset, experiment, split, shard."""
         formatter = argparse.RawDescriptionHelpFormatter
@@ -332,12 +492,46 @@ def _parser() -> argparse.ArgumentParser:
     many: dict[str, Any] = {"type": Path, "nargs": "*", "metavar": "FILE"}
 
     verb = verbs.add(
-        "sample", _sample, "Draw the embedded sample data sets in the formats of DRIVE and TGS.", configured=False
+        "sample",
+        _sample,
+        "Draw the embedded sample data sets in the formats of DRIVE, TGS, Shapes and DUTS.",
+        configured=False,
     )
     verb.add_argument("--output", **out, default=Path("data/sample"), help="folder to draw into (data/sample)")
 
+    verb = verbs.add(
+        "unpack",
+        _unpack,
+        "Unpack an archive of raw data (zip, tar, tar.gz, tar.bz2, tar.xz), also the archives inside it, safely.\n\n"
+        "  python -m pipeline unpack DRIVE.zip data/raw/DRIVE",
+        configured=False,
+    )
+    verb.add_argument("archive", type=Path, metavar="ARCHIVE", help="file to unpack")
+    verb.add_argument("folder", type=Path, metavar="FOLDER", help="new or empty folder to unpack into")
+    verb.add_argument(
+        "--max-bytes",
+        type=int,
+        metavar="N",
+        help="most bytes to write (20 times the size of the archive, and 1 GB)",
+    )
+
     verb = verbs.add("splits", _splits, "List which sample stands in which split and shard.", "dataset")
     verb.add_argument("--output", **out, help="CSV file (results/splits/DATASET.csv)")
+
+    verb = verbs.add(
+        "check",
+        _check,
+        "Read every raw file once and report what is there, what is wrong and what is worth knowing.\n\n"
+        "Writes DATASET.json, DATASET.html and DATASET.png (a contact sheet) for each data set. The exit status is 1\n"
+        "where there are errors; warnings do not count.",
+    )
+    verb.add_argument("--dataset", help="name of the data set (all that are configured)")
+    verb.add_argument("--output", **out, help="folder (results/check)")
+    verb.add_argument(
+        "--threads", type=int, choices=range(1, 257), metavar="N", help="pictures decoded at a time (all cores)"
+    )
+    verb.add_argument("--report-only", action="store_true", help="exit with status 0 whatever is found")
+    verb.add_argument("--reports", **many, help="print these DATASET.json again, in place of reading raw files")
 
     verb = verbs.add(
         "shard",
@@ -360,6 +554,16 @@ def _parser() -> argparse.ArgumentParser:
         "--memory-mb", type=int, metavar="MB", help="main memory that samples may fill (half of what is free)"
     )
 
+    verb = verbs.add(
+        "augmented",
+        _augmented,
+        "Draw training samples as the network gets to see them, to look at first.",
+        "experiment",
+    )
+    verb.add_argument("--train-shards", **many, help="shards of the training samples")
+    verb.add_argument("--output", **out, help="PNG file (results/models/EXPERIMENT/augmented.png)")
+    verb.add_argument("--note", default="", help="what else the caption says")
+
     verb = verbs.add("curves", _curves, "Draw loss and score over the epochs.", "experiment", configured=False)
     verb.add_argument("--history", **out, help="history.csv of the training")
     verb.add_argument("--output", **out, help="PNG file (results/models/EXPERIMENT/curves.png)")
@@ -368,13 +572,37 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add(
         "predict",
         _predict,
-        "Write a probability picture, at native size, for every sample of a split.",
-        "experiment",
-        "split",
+        "Predict every sample of a split, or any other pictures, at native size.\n\n"
+        "A folder of pictures that belong to no data set, or a single one, needs no configuration; the results are\n"
+        "probability/, mask/, overlay/, cutout/ (the background transparent) and timing.csv:\n\n"
+        "  python -m pipeline predict --checkpoint best.pt --input my-pictures --output my-results",
     )
+    verb.add_argument("--experiment", help="name of the experiment")
+    verb.add_argument("--split", choices=SPLITS, help="which samples")
     verb.add_argument("--checkpoint", **out, help="checkpoint (results/models/EXPERIMENT/best.pt)")
     verb.add_argument("--shards", **many, help="shards of the split")
-    verb.add_argument("--output", **out, help="folder (results/predictions/EXPERIMENT/SPLIT/probability)")
+    verb.add_argument("--output", **out, help="folder (results/predictions/EXPERIMENT/SPLIT/KIND)")
+    verb.add_argument(
+        "--kind",
+        choices=("probability", "mask"),
+        help="probabilities, or class indices (probability for two classes, mask for more)",
+    )
+    verb.add_argument("--input", **out, help="a picture or a folder of them, in place of --experiment and --split")
+    of_input = verb.add_argument_group("with --input")
+    of_input.add_argument(
+        "--threshold", type=_number_or_file, metavar="FILE|NUMBER", help="threshold file, or a number (0.5)"
+    )
+    of_input.add_argument(
+        "--tiles", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="predict large pictures in overlapping tiles"
+    )
+    of_input.add_argument(
+        "--test-time", choices=("none", "flips", "turns"), help="average over 4 mirror images or 8 turns (none)"
+    )
+    of_input.add_argument("--precision", choices=("fp32", "bf16", "auto"), help="number format of the network (fp32)")
+    of_input.add_argument(
+        "--threads", type=int, choices=range(1, 257), metavar="N", help="threads of the network (all cores)"
+    )
+    of_input.add_argument("--skip-unreadable", action="store_true", help="leave out files that cannot be used")
 
     verb = verbs.add(
         "observer",
@@ -392,29 +620,52 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--output", **out, help="JSON file (results/predictions/EXPERIMENT/threshold.json)")
 
     verb = verbs.add(
-        "render", _render, "Draw the pictures of a split: mask, overlay, panel, sheet.", "experiment", "split"
+        "render",
+        _render,
+        "Draw the pictures of a split: mask, overlay, panel, sheet; of several classes colour, overlay, panel, sheet "
+        "and legend.",
+        "experiment",
+        "split",
     )
-    verb.add_argument("--predictions", **out, help="probabilities of the split")
-    verb.add_argument("--threshold", **out, help="file that the verb `threshold` wrote")
+    verb.add_argument("--predictions", **out, help="probabilities of the split; of several classes class indices")
+    verb.add_argument("--threshold", **out, help="file that the verb `threshold` wrote; not for several classes")
     verb.add_argument("--output", **out, help="folder (results/predictions/EXPERIMENT/SPLIT)")
 
     verb = verbs.add(
         "evaluate",
         _evaluate,
-        "Score predictions against the native masks: per_image.csv and summary.csv.\n\n"
+        "Score predictions against the native masks: per_image.csv and summary.csv; of several classes confusion.csv\n"
+        "and confusion.png as well.\n\n"
         "Anybody's predictions can be scored: a folder of 8-bit grey <id>.png as large as the raw pictures,\n"
         "the name of an experiment that says the data set, and a threshold:\n\n"
-        "  python -m pipeline evaluate --experiment drive-unet --predictions test=mine --threshold 0.5 --output scores",
+        "  python -m pipeline evaluate --experiment drive-unet --predictions test=mine --threshold 0.5 --output scores"
+        "\n\nOf several classes the pictures hold class indices, and there is no threshold.",
         "experiment",
     )
     verb.add_argument(
-        "--predictions", type=_split_folder, nargs="*", metavar="SPLIT=FOLDER", help="probabilities of each split"
+        "--predictions", type=_split_folder, nargs="*", metavar="SPLIT=FOLDER", help="predictions of each split"
     )
-    verb.add_argument("--threshold", type=_number_or_file, metavar="FILE|NUMBER", help="threshold file, or a number")
+    verb.add_argument(
+        "--threshold",
+        type=_number_or_file,
+        metavar="FILE|NUMBER",
+        help="threshold file, or a number; not for several classes",
+    )
     verb.add_argument("--output", **out, help="folder (results/metrics/EXPERIMENT)")
+
+    verb = verbs.add(
+        "submission",
+        _submission,
+        "Write the predictions of the unlabelled samples as the challenge of DRIVE or TGS takes them.",
+        "experiment",
+    )
+    verb.add_argument("--predictions", **out, help="probabilities of the unlabelled samples")
+    verb.add_argument("--threshold", **out, help="file that the verb `threshold` wrote")
+    verb.add_argument("--output", **out, help="folder (results/predictions/EXPERIMENT/unlabelled/submission)")
 
     verb = verbs.add("report", _report, "Join the summaries of all experiments into leaderboard.csv.")
     verb.add_argument("--summaries", **many, help="summary.csv files")
+    verb.add_argument("--checks", **many, help="results/check/DATASET.json files, for the column `leak`")
     verb.add_argument("--output", **out, help="CSV file (results/leaderboard.csv)")
 
     verbs.add(

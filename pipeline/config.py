@@ -4,254 +4,57 @@
 plain keyword arguments. Classes and functions elsewhere never see the configuration.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import CoreSchema, core_schema
+from pydantic import Field, ValidationError
 
+from pipeline import paths
+from pipeline.config_datasets import DriveDataset, DutsDataset, ShapesDataset, TgsDataset
+from pipeline.config_experiments import SOFTMAX_LOSSES, Cosine, Experiment
+from pipeline.config_folder import FolderDataset
 from pipeline.config_problems import explain
+from pipeline.config_types import NAME, Strict
 from pipeline.errors import ConfigError, Problem
 from pipeline.raw.splits import SPLITS
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-"""What data sets and experiments may be called: the names become paths, file names and rule names."""
 
 OBSERVER_SUFFIX = ".second-observer"
 """`<data set>.second-observer` is scored like an experiment; the dot keeps it apart from all of them."""
 
-
-def _no_bool(value: Any) -> Any:  # noqa: ANN401 - runs before the type is known
-    if isinstance(value, bool):
-        raise ValueError("a number is expected, not yes/no")
-    return value
-
-
-_NUMBER = BeforeValidator(_no_bool)  # stands last: limits that come after it would not reach the schema
-
-Positive = Annotated[int, Field(ge=1), _NUMBER]
-Seed = Annotated[int, Field(ge=0, lt=2**32), _NUMBER]
-Real = Annotated[float, Field(allow_inf_nan=False), _NUMBER]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), _NUMBER]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False), _NUMBER]
-Fraction = Annotated[float, Field(gt=0, lt=1), _NUMBER]
-Share = Annotated[float, Field(ge=0, lt=1), _NUMBER]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class OfficialTest(_Strict):
-    """Test samples are those that the data set itself names so."""
-
-    method: Literal["official"] = "official"
-
-
-class DrawnTest(_Strict):
-    """Test samples are a share of all labelled ones, by seeded hash or by seeded permutation."""
-
-    method: Literal["fraction", "permutation"]
-    fraction: Fraction
-    seed: Seed = 0
-
-
-class Validation(_Strict):
-    """Validation samples are a share of the training samples, by seeded hash; 0 means none."""
-
-    fraction: Share = 0.2
-    seed: Seed = 0
-
-
-class Normalize(_Strict):
-    """How stored values become network input."""
-
-    method: Literal["minmax", "unit", "symmetric", "standard"]
-    mean: tuple[Real, ...] | None = None
-    std: tuple[Rate, ...] | None = None
-
-    @model_validator(mode="after")
-    def _needs_numbers(self) -> "Normalize":
-        given = [self.mean is not None, self.std is not None]
-        if given != [self.method == "standard"] * 2:
-            raise ValueError("`standard` needs `mean` and `std`, one number for each channel; no other method has them")
-        return self
-
-
-class _ByName:
-    """Let a bare word stand for a mapping that says nothing but that word, in the file and in its schema."""
-
-    def __init__(self, key: str, *words: str) -> None:
-        self.key, self.words = key, words
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401
-        """Wrap a bare word before the mapping is looked at."""
-
-        def wrap(value: Any) -> Any:  # noqa: ANN401 - runs before the type is known
-            return {self.key: value} if isinstance(value, str) else value
-
-        return core_schema.no_info_before_validator_function(wrap, handler(source))
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Offer the words beside the mapping."""
-        return {"anyOf": [{"type": "string", "enum": list(self.words)}, handler(core)]}
-
-
-Test = Annotated[
-    Annotated[OfficialTest | DrawnTest, Field(discriminator="method")],
-    _ByName("method", "official"),
-]
-Side = Annotated[int, Field(ge=32, le=16384), _NUMBER]
-
-
-class _Dataset(_Strict):
-    root: Annotated[str, Field(min_length=1, description="Folder with the raw files, relative to where snakemake runs")]
-    size: Literal["native"] | tuple[Side, Side] = Field(description="[height, width] in pixels, or native")
-    channels: Literal["rgb", "grey"] = "rgb"
-    interpolation: Literal["area", "linear"] = "area"
-    storage: Literal["float16", "float32", "uint8"] = "float16"
-    mask_kind: Literal["index", "soft"] = "index"
-    shards: Annotated[
-        int, Field(ge=1, le=4096, description="Files a split is spread over; about 512 samples each"), _NUMBER
-    ] = 1
-    validation: Validation = Validation()
-
-
-class DriveDataset(_Dataset):
-    """DRIVE retina vessels, or a folder of the same layout."""
-
-    layout: Literal["drive"]
-    normalize: Annotated[Normalize, _ByName("method", "minmax", "unit", "symmetric")] = Normalize(method="minmax")
-    test: Test = OfficialTest()
-
-    def options(self) -> dict[str, Any]:
-        """Keyword arguments of the layout."""
-        return {}
-
-
-class TgsDataset(_Dataset):
-    """TGS salt, or a folder of the same layout."""
-
-    layout: Literal["tgs"]
-    masks: Literal["png", "csv"] = "png"
-    normalize: Annotated[Normalize, _ByName("method", "minmax", "unit", "symmetric")] = Normalize(method="unit")
-    test: Test = DrawnTest(method="permutation", fraction=0.15, seed=42)
-
-    def options(self) -> dict[str, Any]:
-        """Keyword arguments of the layout."""
-        return {"masks": self.masks}
-
-
-Dataset = Annotated[DriveDataset | TgsDataset, Field(discriminator="layout")]
-
-
-class UNetModel(_Strict):
-    """Batch-normalised U-Net with padded convolutions."""
-
-    name: Literal["unet"]
-    width: Annotated[
-        int, Field(ge=1, le=512, description="Channels of the first block; doubled at each level"), _NUMBER
-    ] = 64
-    depth: Annotated[int, Field(ge=2, le=7, description="Levels, the deepest included"), _NUMBER] = 5
-    bias: bool = True
-    head_kernel: Literal[1, 3] = 3
-
-
-class UNetCropModel(_Strict):
-    """U-Net with unpadded convolutions, centre-cropped skips and an interpolated output."""
-
-    name: Literal["unet-crop"]
-    widths: Annotated[tuple[Positive, ...], Field(min_length=2, max_length=6)] = (16, 32, 64)
-
-
-Model = Annotated[
-    Annotated[UNetModel | UNetCropModel, Field(discriminator="name")], _ByName("name", "unet", "unet-crop")
+Dataset = Annotated[
+    DriveDataset | TgsDataset | ShapesDataset | DutsDataset | FolderDataset, Field(discriminator="layout")
 ]
 
 
-class Loss(_Strict):
-    """What training makes small."""
-
-    name: Literal["mse", "bce", "dice", "bce-dice", "cross-entropy"]
-    region: Literal["fov", "full"] = Field(
-        "fov", description="fov: only pixels in the field of view, where there is one"
-    )
-
-
-class Sgd(_Strict):
-    """Stochastic gradient descent."""
-
-    name: Literal["sgd"]
-    lr: Rate
-    momentum: Share = 0.0
-    weight_decay: NotNegative = 0.0
-
-
-class Adam(_Strict):
-    """Adam, or AdamW with decoupled weight decay."""
-
-    name: Literal["adam", "adamw"]
-    lr: Rate
-    weight_decay: NotNegative = 0.0
-
-
-class Schedule(_Strict):
-    """How the learning rate runs over the epochs; cosine goes down to 0, after `warmup` epochs of linear rise."""
-
-    name: Literal["constant", "cosine"] = "constant"
-    warmup: NotNegative = 0.0
-
-
-class Experiment(_Strict):
-    """One training with everything that decides its result."""
-
-    dataset: str
-    model: Model
-    loss: Annotated[Loss, _ByName("name", "mse", "bce", "dice", "bce-dice", "cross-entropy")]
-    optimizer: Annotated[Sgd | Adam, Field(discriminator="name")]
-    schedule: Annotated[Schedule, _ByName("name", "constant", "cosine")] = Schedule()
-    batch_size: Positive
-    epochs: Positive
-    seed: Seed = 0
-    monitor: Literal["val_loss", "val_dice"] = "val_loss"
-    precision: Literal["fp32", "bf16"] = "fp32"
-    threads: Annotated[int, Field(ge=1, le=256), _NUMBER] = 2
-    threshold: Literal["validation"] | Share = "validation"
-    empty_masks: Literal["one", "skip"] = Field(
-        "one", description="Score of a picture whose mask and prediction both are empty: 1, or left out of the mean"
-    )
-
-
-class Config(_Strict):
+class Config(Strict):
     """All that config.yaml may say."""
 
     datasets: dict[str, Dataset]
-    experiments: dict[str, Experiment] = {}
+    experiments: dict[str, Experiment] = Field(default_factory=dict)
 
     # -- slices: what each stage uses, and nothing else ------------------------------------------------------------
 
-    def source(self, dataset: str, *splits: str) -> dict[str, Any]:
-        """Return the keyword arguments of `open_dataset` that decide the members of `splits`."""
+    def source(self, dataset: str, *splits: str, colours: bool = False) -> dict[str, Any]:
+        """Return the keyword arguments of `open_dataset` that decide the members of `splits` and their masks.
+
+        `colours` asks for the colours that classes are shown in: only what draws pictures depends on them.
+        """
         data = self.datasets[dataset]
         plain: dict[str, Any] = {"layout": data.layout, "root": data.root, "options": data.options()}
+        if labels := data.labels_options(colours):
+            plain["labels"] = labels
         if data.mask_kind != "index":
             plain["mask_kind"] = data.mask_kind
+        if data.exclude:
+            plain["exclude"] = dict(data.exclude)
         if set(splits) != {"unlabelled"}:
-            plain["test"] = data.test.model_dump(mode="json")
-        if {"train", "validation"} & set(splits) and data.validation.fraction > 0:
-            plain["validation"] = data.validation.model_dump(mode="json")
+            plain["test"] = data.test.model_dump(mode="json", exclude_none=True)
+        if {"train", "validation"} & set(splits) and data.validated:
+            plain["validation"] = data.validation.model_dump(mode="json", exclude_none=True)
+        if any("stratify" in plain.get(split, {}) for split in ("test", "validation")):
+            plain["cache"] = str(paths.shares(dataset))
         return plain
 
     def shard_settings(self, dataset: str, split: str) -> dict[str, Any]:
@@ -268,14 +71,31 @@ class Config(_Strict):
         """Return what the table of assignments is made by."""
         return {"source": {**self.source(dataset, *SPLITS), "shards": self.datasets[dataset].shards}}
 
+    def check_settings(self, dataset: str) -> dict[str, Any]:
+        """Return what the check of a data set is made by."""
+        return {
+            "channels": self.datasets[dataset].channels,
+            "source": self.source(dataset, *SPLITS, colours=True),
+        }
+
     def train_settings(self, experiment: str) -> dict[str, Any]:
         """Return what a training is made by, the shards apart."""
-        not_here = {"threshold", "empty_masks"}
+        not_here = {"threshold", "empty_masks", "keep_probability", "tiles", "test_time"}
         return self.experiments[experiment].model_dump(mode="json", exclude=not_here)
 
+    def augmented_settings(self, experiment: str) -> dict[str, Any]:
+        """Return what the picture of augmented training samples is made by."""
+        return self.experiments[experiment].model_dump(mode="json", include={"dataset", "crop", "augment", "seed"})
+
     def predict_settings(self, experiment: str) -> dict[str, Any]:
-        """Return what a prediction is made by, checkpoint and shards apart."""
-        return self.experiments[experiment].model_dump(mode="json", include={"dataset", "precision", "threads"})
+        """Return what a prediction is made by, checkpoint and shards apart; tiles and views only where chosen."""
+        chosen = self.experiments[experiment]
+        plain = chosen.model_dump(mode="json", include={"dataset", "precision", "threads"})
+        if chosen.tiles is not None:
+            plain["tiles"] = chosen.tiles.model_dump(mode="json")
+        if chosen.test_time != "none":
+            plain["test_time"] = chosen.test_time
+        return plain
 
     def threshold_settings(self, experiment: str) -> dict[str, Any]:
         """Return what a threshold is chosen by; a second observer's masks are two-valued and need none."""
@@ -288,7 +108,16 @@ class Config(_Strict):
     def render_settings(self, experiment: str, split: str) -> dict[str, Any]:
         """Return what the pictures of a split are made by."""
         dataset = self.dataset_of(experiment)
-        return {"dataset": dataset, "source": self.source(dataset, split)}
+        return {"dataset": dataset, "source": self.source(dataset, split, colours=True)}
+
+    def submission_settings(self, experiment: str) -> dict[str, Any]:
+        """Return what a submission to a challenge is made by."""
+        dataset = self.dataset_of(experiment)
+        plain: dict[str, Any] = {"dataset": dataset, "source": self.source(dataset, "unlabelled")}
+        data = self.datasets[dataset]
+        if isinstance(data, DriveDataset):
+            plain["file_name"] = data.submission_name
+        return plain
 
     def evaluate_settings(self, experiment: str) -> dict[str, Any]:
         """Return what scores are made by; `experiment` may be a second observer."""
@@ -299,6 +128,10 @@ class Config(_Strict):
     def observer_settings(self, dataset: str, split: str) -> dict[str, Any]:
         """Return what the second observer's pictures are made by."""
         return {"source": self.source(dataset, split)}
+
+    def multiclass(self, experiment: str) -> bool:
+        """Tell whether masks and predictions are class indices: more than one foreground class."""
+        return len(self.datasets[self.dataset_of(experiment)].class_names()) > 2
 
     def dataset_of(self, experiment: str) -> str:
         """Return the data set of an experiment or of a second observer."""
@@ -429,13 +262,59 @@ def _unknown_datasets(data: Mapping[str, Any]) -> list[Problem]:
     ]
 
 
+def _unfit_for_classes(name: str, experiment: Experiment, classes: Sequence[str]) -> list[Problem]:
+    """List what an experiment says that does not fit the number of its classes."""
+    said = f"its data set has {len(classes)} classes ({', '.join(classes)})"
+    given = experiment.model_fields_set
+    problems = []
+    if len(classes) > 2 and experiment.loss.name not in SOFTMAX_LOSSES:
+        problems.append(
+            Problem(
+                f"experiments.{name}.loss",
+                f"{experiment.loss.name!r}, while {said}",
+                f"a loss with a channel for each class: {', '.join(sorted(SOFTMAX_LOSSES))}",
+                "set `loss: cross-entropy`",
+            )
+        )
+    if len(classes) > 2 and "threshold" in given:
+        problems.append(
+            Problem(
+                f"experiments.{name}.threshold",
+                f"{experiment.threshold!r}, while {said}",
+                "no threshold: a pixel gets its most probable class",
+                "remove `threshold`",
+            )
+        )
+    if len(classes) == 2 and "keep_probability" in given and not experiment.keep_probability:
+        problems.append(
+            Problem(
+                f"experiments.{name}.keep_probability",
+                f"false, while {said}",
+                "probabilities of two classes, from which threshold, scores and pictures are made",
+                "remove `keep_probability`",
+            )
+        )
+    return problems
+
+
 def _dangling(config: Config) -> list[Problem]:
     """List what is right in itself and wrong together."""
     problems = []
     for name, experiment in config.experiments.items():
         if experiment.dataset not in config.datasets:
             continue
-        if experiment.threshold == "validation" and config.datasets[experiment.dataset].validation.fraction == 0:
+        problems += _unfit_for_classes(name, experiment, config.datasets[experiment.dataset].class_names())
+        if not config.datasets[experiment.dataset].labelled:
+            problems.append(
+                Problem(
+                    f"experiments.{name}.dataset",
+                    f"{experiment.dataset!r}, a data set without masks",
+                    "a data set to train on",
+                    f"set datasets.{experiment.dataset}.masks to the folder of masks, or name another data set",
+                )
+            )
+        chosen = experiment.threshold == "validation" and not config.multiclass(name)
+        if chosen and not config.datasets[experiment.dataset].validated:
             problems.append(
                 Problem(
                     f"experiments.{name}.threshold",
@@ -444,36 +323,41 @@ def _dangling(config: Config) -> list[Problem]:
                     f"set `threshold: 0.5`, or datasets.{experiment.dataset}.validation.fraction above 0",
                 )
             )
-        if experiment.monitor == "val_dice" and config.datasets[experiment.dataset].validation.fraction == 0:
-            problems.append(
+        needing = {
+            "monitor": experiment.monitor != "val_loss",
+            "schedule": experiment.schedule.name == "plateau",
+            "early_stopping": experiment.early_stopping is not None,
+        }
+        if not config.datasets[experiment.dataset].validated:
+            problems += [
                 Problem(
-                    f"experiments.{name}.monitor",
-                    "'val_dice', while its data set has no validation samples",
+                    f"experiments.{name}.{key}",
+                    "what only validation samples can tell, while its data set has none",
                     "validation samples",
-                    f"remove `monitor`, or set datasets.{experiment.dataset}.validation.fraction above 0",
+                    f"remove `{key}`, or give datasets.{experiment.dataset} validation samples",
                 )
-            )
-        if experiment.schedule.warmup and (
-            experiment.schedule.name == "constant" or experiment.schedule.warmup >= experiment.epochs
-        ):
+                for key, needs in needing.items()
+                if needs
+            ]
+        if isinstance(experiment.schedule, Cosine) and experiment.schedule.warmup >= experiment.epochs:
             problems.append(
                 Problem(
                     f"experiments.{name}.schedule.warmup",
-                    f"{experiment.schedule.warmup:g} of {experiment.epochs} epochs, '{experiment.schedule.name}'",
-                    "a warm-up only with `name: cosine`, and shorter than the training",
-                    "remove `warmup`, or shorten it and choose `cosine`",
+                    f"{experiment.schedule.warmup:g} of {experiment.epochs} epochs",
+                    "a warm-up that is shorter than the training",
+                    "shorten it",
+                )
+            )
+        size = config.datasets[experiment.dataset].size
+        if experiment.crop and size != "native" and (experiment.crop[0] > size[0] or experiment.crop[1] > size[1]):
+            problems.append(
+                Problem(
+                    f"experiments.{name}.crop",
+                    f"{list(experiment.crop)}, while the data set has the size {list(size)}",
+                    "a crop that fits into the samples (height, width)",
+                    f"make it smaller, or datasets.{experiment.dataset}.size larger",
                 )
             )
     for name, dataset in config.datasets.items():
-        channels = 3 if dataset.channels == "rgb" else 1
-        said = dataset.normalize
-        if said.mean is not None and said.std is not None and {len(said.mean), len(said.std)} != {channels}:
-            problems.append(
-                Problem(
-                    f"datasets.{name}.normalize",
-                    f"{len(said.mean)} means and {len(said.std)} standard deviations",
-                    f"{channels} of each, because of `channels: {dataset.channels}`",
-                    "give one number for each channel",
-                )
-            )
+        problems += dataset.problems(f"datasets.{name}")
     return problems

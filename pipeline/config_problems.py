@@ -49,16 +49,7 @@ def _merge_alternatives(problems: list[Problem]) -> list[Problem]:
 
 def _explain(detail: ErrorDetails, data: Mapping[str, Any], keys: Collection[str]) -> Problem:
     """Say one pydantic error in this project's form."""
-    # pydantic inserts the tag of a union into the path: keep only what stands in the file
-    place: list[str] = []
-    node: Any = data
-    for step in detail["loc"]:
-        inside = isinstance(node, Mapping) and step in node
-        if inside or (isinstance(node, list | tuple) and isinstance(step, int) and step < len(node)):
-            node = node[step]
-            place.append(str(step))
-        elif step == detail["loc"][-1] and detail["type"] == "missing":
-            place.append(str(step))
+    place = _place(detail, data)
     where = ".".join(place) or "config"
     context = detail.get("ctx", {})
     found = f"{detail['input']!r}"[:120]
@@ -78,6 +69,29 @@ def _explain(detail: ErrorDetails, data: Mapping[str, Any], keys: Collection[str
         return Problem(where, found, "a mapping, such as {name: ..., ...}", "write its keys; the schema lists them")
     expected = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return Problem(where, found, expected, "correct the value")
+
+
+def _place(detail: ErrorDetails, data: Mapping[str, Any]) -> list[str]:
+    """Return the keys that lead to an error, as they stand in the file; pydantic puts tags in between."""
+    place: list[str] = []
+    node: Any = data
+    steps = detail["loc"]
+    for index, step in enumerate(steps):
+        following = steps[index + 1] if index + 1 < len(steps) else None
+        # {method: fraction, fraction: 0.2, sed: 1} gives (fraction, sed), where the first is a tag and no key
+        tag = isinstance(node, Mapping) and following in node and not _inside(node.get(step), following)
+        if _inside(node, step) and not tag:
+            node = node[step]
+            place.append(str(step))
+        elif following is None and detail["type"] == "missing":
+            place.append(str(step))
+    return place
+
+
+def _inside(node: Any, step: Any) -> bool:  # noqa: ANN401 - walks plain data
+    if isinstance(node, Mapping):
+        return step in node
+    return isinstance(node, list | tuple) and isinstance(step, int) and step < len(node)
 
 
 def _all_keys(schema: Mapping[str, Any]) -> set[str]:
