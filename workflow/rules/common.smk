@@ -12,7 +12,7 @@ from snakemake.logging import logger
 from pipeline import config as configuration
 from pipeline import paths
 from pipeline.errors import PipelineError, RawDataError
-from pipeline.raw.dataset import open_dataset
+from pipeline.raw.dataset import open_leniently
 from pipeline.raw.splits import SPLITS
 
 # in a job, `pipeline` is this package under the interpreter that runs Snakemake, wherever --directory leads
@@ -23,9 +23,13 @@ try:
 except PipelineError as error:
     raise WorkflowError(str(error)) from None
 
-OBSERVERS = [f"{name}{configuration.OBSERVER_SUFFIX}" for name in CONFIG.datasets]
+_observers = [f"{name}{configuration.OBSERVER_SUFFIX}" for name in CONFIG.datasets]
+OBSERVERS = [name for name in _observers if not CONFIG.multiclass(name)]
+# experiments of two classes have probabilities and a threshold, those of several classes have class indices
+SEVERAL_CLASSES = [name for name in CONFIG.experiments if CONFIG.multiclass(name)]
+TWO_CLASSES = [name for name in CONFIG.experiments if name not in SEVERAL_CLASSES]
 
-
+MASK = str(paths.prediction("{experiment}", "{split}") / "mask")
 PROBABILITY = str(paths.prediction("{experiment}", "{split}") / "probability")
 OBSERVED = str(paths.prediction(f"{{dataset}}{configuration.OBSERVER_SUFFIX}", "{split}") / "probability")
 
@@ -47,8 +51,14 @@ def canonical(settings):
 
 
 @functools.cache
+def opened(name):
+    return open_leniently(name, **CONFIG.splits_settings(name)["source"])
+
+
 def raw_dataset(name):
-    return open_dataset(name, **CONFIG.splits_settings(name)["source"])
+    if opened(name).problems:
+        raise RawDataError(opened(name).problems)
+    return opened(name).dataset
 
 
 def raw_datasets():
@@ -105,6 +115,28 @@ def entrants():
     return [name for name in (*CONFIG.experiments, *OBSERVERS) if predicted_splits(name)]
 
 
+def pictured_files(wildcards):
+    # what pictures of a split are drawn from, predictions apart
+    dataset = CONFIG.dataset_of(wildcards.experiment)
+    return unique(raw_files(dataset, wildcards.split) + raw_files(dataset, wildcards.split, files="truth_files"))
+
+
+def scored_masks(wildcards):
+    splits = scored_splits(wildcards.experiment)
+    return unique(raw_files(CONFIG.dataset_of(wildcards.experiment), *splits, files="truth_files"))
+
+
+def scored(kind):
+    # folders of predictions ...
+    return lambda wc: expand(kind, experiment=wc.experiment, split=scored_splits(wc.experiment))
+
+
+def scored_words(kind):
+    # ... and how the command line names them
+    named = f"{{split}}={kind}"
+    return lambda wc: expand(named, experiment=wc.experiment, split=scored_splits(wc.experiment))
+
+
 def folder_of(wildcards, output):
     return os.path.dirname(output[0])
 
@@ -121,6 +153,28 @@ def shard_members(wildcards):
     if not members:
         raise WorkflowError(f"{wildcards.dataset} has no sample in shard {wildcards.shard} of split {wildcards.split}")
     return unique(path for sample in members for path in sample.files)
+
+
+def shard_settings(wildcards):
+    settings = CONFIG.shard_settings(wildcards.dataset, wildcards.split)
+    exclude = listed(wildcards.dataset).exclusions(wildcards.split, int(wildcards.shard))
+    source = {key: value for key, value in settings["source"].items() if key != "exclude"}
+    return {**settings, "source": {**source, "exclude": exclude} if exclude else source}
+
+
+def checked_files(wildcards):
+    # what can be listed, so that files that do not pair are reported and stop nothing else
+    found = opened(wildcards.dataset)
+    samples = [*itertools.chain.from_iterable(found.dataset.splits.values()), *found.unplaced]
+    files = [path for sample in samples for path in (*sample.files, *sample.truth_files, *sample.observer_files)]
+    return [path for path in unique(files) if os.path.exists(path)]
+
+
+def listing_state(wildcards):
+    # which samples stand where, and what does not pair
+    found = opened(wildcards.dataset)
+    members = {split: found.dataset.digest(split) for split in SPLITS}
+    return canonical({"members": members, "problems": sorted(map(str, found.problems))})
 
 
 def validation_evidence(wildcards):
@@ -147,20 +201,28 @@ def shards_of(experiment):
 
 def models_of(experiment):
     folder = paths.model(experiment)
-    return [str(folder / name) for name in ("best.pt", "last.pt", "history.csv", "curves.png")]
+    return [str(folder / name) for name in ("best.pt", "last.pt", "history.csv", "curves.png", "augmented.png")]
 
 
 def predictions_of(experiment):
-    pictures = ("probability", "mask", "overlay", "panel", "sheet.png")
+    if experiment in SEVERAL_CLASSES:
+        kept = ["probability"] if CONFIG.experiments[experiment].keep_probability else []
+        pictures = [*kept, "mask", "colour", "overlay", "panel", "legend.png", "sheet.png"]
+    else:
+        pictures = ["probability", "mask", "overlay", "panel", "sheet.png"]
+    splits = predicted_splits(experiment)
+    submitted = "unlabelled" in splits and CONFIG.datasets[CONFIG.dataset_of(experiment)].submitted
     return [
-        str(paths.prediction(experiment, split) / name) for split in predicted_splits(experiment) for name in pictures
+        *(str(paths.prediction(experiment, split) / name) for split in splits for name in pictures),
+        *([str(paths.submission(experiment))] if submitted else []),
     ]
 
 
 def metrics_of(experiment):
     if not scored_splits(experiment):
         return []
-    return [str(paths.metrics(experiment) / name) for name in ("per_image.csv", "summary.csv")]
+    confusion = ["confusion.csv", "confusion.png"] if experiment in SEVERAL_CLASSES else []
+    return [str(paths.metrics(experiment) / name) for name in ("per_image.csv", "summary.csv", *confusion)]
 
 
 def report_of(experiment):
@@ -187,6 +249,11 @@ def all_shards(wildcards):
     names = raw_datasets()
     shards = [path for name in names for split in SPLITS for path in shard_files(name, split)]
     return [*shards, *(str(paths.splits(name)) for name in names)]
+
+
+def scored_checks(wildcards):
+    # reports on the raw files of what is scored: the leaderboard marks the rows that they throw a doubt on
+    return unique(str(paths.check(CONFIG.dataset_of(name))) for name in entrants() if metrics_of(name))
 
 
 def all_models(wildcards):

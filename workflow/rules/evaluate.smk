@@ -7,6 +7,8 @@ rule threshold:
         "results/logs/threshold/{experiment}.log",
     benchmark:
         "results/benchmarks/threshold/{experiment}.tsv"
+    wildcard_constraints:
+        experiment=any_of([*TWO_CLASSES, *OBSERVERS]),
     params:
         settings=lambda wc: canonical(CONFIG.threshold_settings(wc.experiment)),
         predictions=lambda wc: PROBABILITY.format(experiment=wc.experiment, split="validation"),
@@ -19,10 +21,7 @@ rule render:
     input:
         probability=PROBABILITY,
         threshold=rules.threshold.output,
-        raw=lambda wc: unique(
-            raw_files(CONFIG.dataset_of(wc.experiment), wc.split)
-            + raw_files(CONFIG.dataset_of(wc.experiment), wc.split, files="truth_files")
-        ),
+        raw=pictured_files,
     output:
         mask=directory(str(paths.prediction("{experiment}", "{split}") / "mask")),
         overlay=directory(str(paths.prediction("{experiment}", "{split}") / "overlay")),
@@ -37,6 +36,8 @@ rule render:
         "results/logs/render/{experiment}/{split}.log",
     benchmark:
         "results/benchmarks/render/{experiment}/{split}.tsv"
+    wildcard_constraints:
+        experiment=any_of([*TWO_CLASSES, *OBSERVERS]),
     params:
         settings=lambda wc: canonical(CONFIG.render_settings(wc.experiment, wc.split)),
         folder=folder_of,
@@ -46,13 +47,63 @@ rule render:
         " --output {params.folder:q} > {log:q} 2>&1"
 
 
+rule render_classes:
+    input:
+        classes=MASK,
+        raw=pictured_files,
+    output:
+        colour=directory(str(paths.prediction("{experiment}", "{split}") / "colour")),
+        overlay=directory(str(paths.prediction("{experiment}", "{split}") / "overlay")),
+        panel=directory(str(paths.prediction("{experiment}", "{split}") / "panel")),
+        legend=str(paths.prediction("{experiment}", "{split}") / "legend.png"),
+        sheet=report(
+            str(paths.prediction("{experiment}", "{split}") / "sheet.png"),
+            caption="../report/sheet.rst",
+            category="Predictions",
+            labels={"experiment": "{experiment}", "split": "{split}"},
+        ),
+    log:
+        "results/logs/render_classes/{experiment}/{split}.log",
+    benchmark:
+        "results/benchmarks/render_classes/{experiment}/{split}.tsv"
+    wildcard_constraints:
+        experiment=any_of(SEVERAL_CLASSES),
+    params:
+        settings=lambda wc: canonical(CONFIG.render_settings(wc.experiment, wc.split)),
+        folder=folder_of,
+    shell:
+        "pipeline render --experiment {wildcards.experiment:q} --split {wildcards.split}"
+        " --settings {params.settings:q} --predictions {input.classes:q}"
+        " --output {params.folder:q} > {log:q} 2>&1"
+
+
+# Unlabelled samples, as the challenge of the data set takes them.
+rule submission:
+    input:
+        probability=str(paths.prediction("{experiment}", "unlabelled") / "probability"),
+        threshold=rules.threshold.output,
+        raw=lambda wc: raw_files(CONFIG.dataset_of(wc.experiment), "unlabelled"),
+    output:
+        directory(str(paths.submission("{experiment}"))),
+    log:
+        "results/logs/submission/{experiment}.log",
+    benchmark:
+        "results/benchmarks/submission/{experiment}.tsv"
+    wildcard_constraints:
+        experiment=any_of(TWO_CLASSES),
+    params:
+        settings=lambda wc: canonical(CONFIG.submission_settings(wc.experiment)),
+    shell:
+        "pipeline submission --experiment {wildcards.experiment:q} --settings {params.settings:q}"
+        " --predictions {input.probability:q} --threshold {input.threshold:q}"
+        " --output {output:q} > {log:q} 2>&1"
+
+
 rule evaluate:
     input:
-        probability=lambda wc: expand(PROBABILITY, experiment=wc.experiment, split=scored_splits(wc.experiment)),
+        probability=scored(PROBABILITY),
         threshold=rules.threshold.output,
-        raw=lambda wc: unique(
-            raw_files(CONFIG.dataset_of(wc.experiment), *scored_splits(wc.experiment), files="truth_files")
-        ),
+        raw=scored_masks,
     output:
         per_image=str(paths.metrics("{experiment}") / "per_image.csv"),
         summary=report(
@@ -65,14 +116,47 @@ rule evaluate:
         "results/logs/evaluate/{experiment}.log",
     benchmark:
         "results/benchmarks/evaluate/{experiment}.tsv"
+    wildcard_constraints:
+        experiment=any_of([*TWO_CLASSES, *OBSERVERS]),
     params:
         settings=lambda wc: canonical(CONFIG.evaluate_settings(wc.experiment)),
-        predictions=lambda wc: [
-            f"{split}={PROBABILITY.format(experiment=wc.experiment, split=split)}"
-            for split in scored_splits(wc.experiment)
-        ],
+        predictions=scored_words(PROBABILITY),
         folder=folder_of,
     shell:
         "pipeline evaluate --experiment {wildcards.experiment:q} --settings {params.settings:q}"
         " --predictions {params.predictions:q} --threshold {input.threshold:q}"
         " --output {params.folder:q} > {log:q} 2>&1"
+
+
+rule evaluate_classes:
+    input:
+        classes=scored(MASK),
+        raw=scored_masks,
+    output:
+        per_image=str(paths.metrics("{experiment}") / "per_image.csv"),
+        summary=report(
+            str(paths.metrics("{experiment}") / "summary.csv"),
+            caption="../report/summary_classes.rst",
+            category="Scores",
+            labels={"experiment": "{experiment}"},
+        ),
+        confusion=str(paths.metrics("{experiment}") / "confusion.csv"),
+        picture=report(
+            str(paths.metrics("{experiment}") / "confusion.png"),
+            caption="../report/confusion.rst",
+            category="Scores",
+            labels={"experiment": "{experiment}"},
+        ),
+    log:
+        "results/logs/evaluate_classes/{experiment}.log",
+    benchmark:
+        "results/benchmarks/evaluate_classes/{experiment}.tsv"
+    wildcard_constraints:
+        experiment=any_of(SEVERAL_CLASSES),
+    params:
+        settings=lambda wc: canonical(CONFIG.evaluate_settings(wc.experiment)),
+        predictions=scored_words(MASK),
+        folder=folder_of,
+    shell:
+        "pipeline evaluate --experiment {wildcards.experiment:q} --settings {params.settings:q}"
+        " --predictions {params.predictions:q} --output {params.folder:q} > {log:q} 2>&1"

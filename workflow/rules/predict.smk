@@ -9,7 +9,7 @@ rule predict:
     benchmark:
         "results/benchmarks/predict/{experiment}/{split}.tsv"
     wildcard_constraints:
-        experiment=any_of(CONFIG.experiments),
+        experiment=any_of(TWO_CLASSES),
     threads: lambda wc: CONFIG.experiments[wc.experiment].threads
     resources:
         gpu=1,
@@ -17,6 +17,53 @@ rule predict:
         settings=lambda wc: canonical(CONFIG.predict_settings(wc.experiment)),
     shell:
         "pipeline predict --experiment {wildcards.experiment:q} --split {wildcards.split}"
+        " --settings {params.settings:q} --checkpoint {input.checkpoint:q} --shards {input.shards:q}"
+        " --output {output:q} > {log:q} 2>&1"
+
+
+rule predict_classes:
+    input:
+        checkpoint=rules.train.output.best,
+        shards=lambda wc: shard_files(CONFIG.dataset_of(wc.experiment), wc.split),
+    output:
+        directory(MASK),
+    log:
+        "results/logs/predict_classes/{experiment}/{split}.log",
+    benchmark:
+        "results/benchmarks/predict_classes/{experiment}/{split}.tsv"
+    wildcard_constraints:
+        experiment=any_of(SEVERAL_CLASSES),
+    threads: lambda wc: CONFIG.experiments[wc.experiment].threads
+    resources:
+        gpu=1,
+    params:
+        settings=lambda wc: canonical(CONFIG.predict_settings(wc.experiment)),
+    shell:
+        "pipeline predict --experiment {wildcards.experiment:q} --split {wildcards.split} --kind mask"
+        " --settings {params.settings:q} --checkpoint {input.checkpoint:q} --shards {input.shards:q}"
+        " --output {output:q} > {log:q} 2>&1"
+
+
+# A folder for each class: many times as large as the classes themselves, so only for experiments that ask for it.
+rule predict_probabilities:
+    input:
+        checkpoint=rules.train.output.best,
+        shards=lambda wc: shard_files(CONFIG.dataset_of(wc.experiment), wc.split),
+    output:
+        directory(PROBABILITY),
+    log:
+        "results/logs/predict_probabilities/{experiment}/{split}.log",
+    benchmark:
+        "results/benchmarks/predict_probabilities/{experiment}/{split}.tsv"
+    wildcard_constraints:
+        experiment=any_of(name for name in SEVERAL_CLASSES if CONFIG.experiments[name].keep_probability),
+    threads: lambda wc: CONFIG.experiments[wc.experiment].threads
+    resources:
+        gpu=1,
+    params:
+        settings=lambda wc: canonical(CONFIG.predict_settings(wc.experiment)),
+    shell:
+        "pipeline predict --experiment {wildcards.experiment:q} --split {wildcards.split} --kind probability"
         " --settings {params.settings:q} --checkpoint {input.checkpoint:q} --shards {input.shards:q}"
         " --output {output:q} > {log:q} 2>&1"
 

@@ -1,6 +1,7 @@
 rule report:
     input:
-        lambda wc: [path for path in all_metrics(wc) if path.endswith("summary.csv")],
+        summaries=lambda wc: [path for path in all_metrics(wc) if path.endswith("summary.csv")],
+        checks=scored_checks,
     output:
         report(str(paths.leaderboard()), caption="../report/leaderboard.rst", category="Scores"),
     log:
@@ -8,4 +9,4 @@ rule report:
     benchmark:
         "results/benchmarks/report.tsv"
     shell:
-        "pipeline report --summaries {input:q} --output {output:q} > {log:q} 2>&1"
+        "pipeline report --summaries {input.summaries:q} --checks {input.checks:q} --output {output:q} > {log:q} 2>&1"

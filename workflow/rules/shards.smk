@@ -24,7 +24,7 @@ rule shard:
     # many shards fill the cores by themselves; a single one decodes several pictures at a time
     threads: lambda wc: 4 if CONFIG.datasets[wc.dataset].shards == 1 else 1
     params:
-        settings=lambda wc: canonical(CONFIG.shard_settings(wc.dataset, wc.split)),
+        settings=lambda wc: canonical(shard_settings(wc)),
         # rows of train.csv and depths.csv: the tables themselves as inputs would rebuild every shard for each new row
         shared_data=lambda wc: listed(wc.dataset).shared_data_digest(wc.split, int(wc.shard)),
     shell:

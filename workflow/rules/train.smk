@@ -21,6 +21,29 @@ rule train:
         " --output {params.folder:q} > {log:q} 2>&1"
 
 
+# To look at before training: it needs nothing but the shards.
+rule augmented:
+    input:
+        lambda wc: shard_files(CONFIG.dataset_of(wc.experiment), "train"),
+    output:
+        report(
+            str(paths.model("{experiment}") / "augmented.png"),
+            caption="../report/augmented.rst",
+            category="Training",
+            labels={"experiment": "{experiment}"},
+        ),
+    log:
+        "results/logs/augmented/{experiment}.log",
+    benchmark:
+        "results/benchmarks/augmented/{experiment}.tsv"
+    params:
+        settings=lambda wc: canonical(CONFIG.augmented_settings(wc.experiment)),
+        note=lambda wc: origin_note(CONFIG.dataset_of(wc.experiment)),
+    shell:
+        "pipeline augmented --experiment {wildcards.experiment:q} --settings {params.settings:q}"
+        " --train-shards {input:q} --note={params.note:q} --output {output:q} > {log:q} 2>&1"
+
+
 rule curves:
     input:
         rules.train.output.history,
