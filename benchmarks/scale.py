@@ -1,0 +1,130 @@
+"""Measure how long it takes to list many samples, to plan a run on them, and how much memory a shard job needs.
+
+    python benchmarks/scale.py [--pairs 100000] [--layouts tgs folder duts] [--folder FOLDER]
+
+Draws a few tiny pictures and links them as often as asked for, in a temporary folder. Then, for each layout:
+
+listing: seconds of `open_dataset` in a new process, splits and shards assigned.
+dry run: seconds of `snakemake -n`, on nothing built, with one shard for every 512 pairs and one experiment; and the
+processor seconds of it, which a busy machine leaves as they are.
+memory: the largest resident set of `python -m pipeline shard` on a shard of about 512 samples of the set, and of a
+tenth of the set. The two should be nearly the same: the list of samples is all that grows.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+OPTIONS = {"tgs": {}, "folder": {"images": "images", "masks": "masks"}, "duts": {}}
+LISTING = """
+import json, sys, time
+from pipeline.raw.dataset import open_dataset
+started = time.perf_counter()
+raw = open_dataset("x", **json.loads(sys.argv[1]))
+shards = {split: len(raw.shard_members(split)) for split in raw.splits}
+print(time.perf_counter() - started, sum(map(len, raw.splits.values())))
+"""
+# the peak of a waited-for child, as the system counts it
+PEAK = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
+PEAK += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+
+
+def generate(root, layout, pairs):
+    """Link `pairs` tiny pictures and masks in the folders of a layout."""
+    rng = np.random.default_rng(0)
+    images, masks = {
+        "tgs": ("train/images", "train/masks"),
+        "folder": ("images", "masks"),
+        "duts": ("DUTS-TR/DUTS-TR-Image", "DUTS-TR/DUTS-TR-Mask"),
+    }[layout]
+    for folder, pixels in ((images, rng.integers(0, 255, (24, 24))), (masks, rng.integers(0, 2, (24, 24)) * 255)):
+        (root / folder).mkdir(parents=True)
+        data = cv2.imencode(".png", pixels.astype(np.uint8))[1].tobytes()
+        first = root / folder / "p0000000.png"
+        for number in range(pairs):
+            path = os.path.join(root, folder, f"p{number:07d}.png")
+            if number % 20_000 == 0:  # file systems limit the links of one file
+                first = Path(path)
+                first.write_bytes(data)
+            else:
+                os.link(first, path)
+
+
+def run(*command, folder):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stdout[-2000:] + done.stderr[-4000:])
+    return done.stdout
+
+
+def processor():
+    """Return the processor seconds that ended child processes took."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def source(root, layout, pairs):
+    plain = {"layout": layout, "root": str(root), "options": OPTIONS[layout], "shards": max(1, pairs // 512)}
+    if layout == "folder":
+        plain["labels"] = {"classes": ["background", "thing"], "labels": {"0": "background", "255": "thing"}}
+    test = {"method": "fraction", "fraction": 0.1, "seed": 0}
+    return {**plain, "test": test, "validation": {"method": "fraction", "fraction": 0.1, "seed": 0}}
+
+
+def peak(folder, layout, pairs):
+    """Return MB of the largest resident set of a shard job."""
+    settings = {"size": [24, 24], "channels": "rgb", "interpolation": "area", "storage": "float16"}
+    settings |= {"normalize": {"method": "unit"}, "source": source(folder / "raw", layout, pairs)}
+    words = ["-m", "pipeline", "shard", "--dataset", "x", "--split", "train", "--shard", "0", "--output", "0.h5"]
+    text = run("-c", PEAK, sys.executable, *words, "--settings", json.dumps(settings), folder=folder)
+    return int(text.split()[-1]) / 1024
+
+
+def main():
+    """Print one line for each layout."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=100_000)
+    parser.add_argument("--layouts", nargs="+", choices=OPTIONS, default=list(OPTIONS))
+    parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
+    given = parser.parse_args()
+    print(f"{given.pairs} pairs, {os.cpu_count()} cores")
+    for layout in given.layouts:
+        peaks = []
+        for pairs in (given.pairs // 10, given.pairs):
+            with tempfile.TemporaryDirectory(dir=given.folder) as name:
+                folder = Path(name)
+                generate(folder / "raw", layout, pairs)
+                peaks.append(peak(folder, layout, pairs))
+                if pairs < given.pairs:
+                    continue
+                listing = run("-c", LISTING, json.dumps(source(folder / "raw", layout, pairs)), folder=folder).split()
+                test = {"method": "fraction", "fraction": 0.1}
+                data = {"layout": layout, "root": "raw", "size": [32, 32], "shards": max(1, pairs // 512), "test": test}
+                experiment = {"dataset": "x", "model": "unet-crop" if layout == "tgs" else "unet", "loss": "bce",
+                              "optimizer": {"name": "adam", "lr": 1e-3}, "batch_size": 1, "epochs": 1}  # fmt: skip
+                config = {"datasets": {"x": data}, "experiments": {"e": experiment}}
+                (folder / "config.yaml").write_text(json.dumps(config))
+                started, spent = time.perf_counter(), processor()
+                run("-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-n", "-q", "--cores", "2", folder=folder)
+                planned, busy = time.perf_counter() - started, processor() - spent
+        print(
+            f"{layout}: listing {float(listing[0]):.1f} s of {listing[1]} samples, "
+            f"dry run {planned:.1f} s ({busy:.1f}), "
+            f"memory of a shard job {peaks[0]:.0f} MB of {given.pairs // 10} pairs, {peaks[1]:.0f} MB of {given.pairs}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
