@@ -27,7 +27,7 @@ def tgs(tmp_path):
 
 @pytest.fixture(scope="session")
 def real_data():
-    """The folder with the real DRIVE and TGS; without it the test is skipped."""
+    """The folder with the real DRIVE, TGS and DUTS; without it the test is skipped."""
     folder = os.environ.get("PIPELINE_REAL_DATA")
     if not folder:
         pytest.skip("PIPELINE_REAL_DATA names no folder with the real data sets")

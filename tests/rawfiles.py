@@ -86,3 +86,24 @@ def make_tgs(root: Path, labelled: int = 12, unlabelled: int = 2, side: int = 10
     (root / "train.csv").write_text("\n".join(codes) + "\n")
     (root / "depths.csv").write_text("\n".join(depths) + "\n")
     return root
+
+
+def make_shapes(root: Path, training: int = 6, validation: int = 2, test: int = 2, test_masks: bool = True) -> Path:
+    """Squares (class 3) and discs (class 1) on noise; triangles (class 2) never occur."""
+    from pipeline.png import write_png
+
+    ids = [*range(training), *range(800, 800 + validation), *range(900, 900 + test)]
+    for folder in ("train_imgs", "train_mask", "test_imgs", *(["test_mask"] if test_masks else [])):
+        (root / folder).mkdir(parents=True)
+    for number in ids:
+        rng = np.random.default_rng(number)
+        mask = np.zeros((48, 48), dtype=np.uint8)
+        x, y = (int(value) for value in rng.integers(10, 38, 2))
+        cv2.circle(mask, (x, y), 8, 1, -1)
+        cv2.rectangle(mask, (2, 2), (14, 14), 3, -1)
+        picture = np.array([40, 220, 0, 130])[mask][:, :, None] + rng.normal(0, 10, (48, 48, 3))
+        half = "test" if number >= 900 else "train"
+        cv2.imwrite(str(root / f"{half}_imgs/{number}.jpg"), np.clip(picture, 0, 255).astype(np.uint8))
+        if half == "train" or test_masks:
+            write_png(root / f"{half}_mask/{number}.png", mask)
+    return root

@@ -1,4 +1,4 @@
-"""The real DRIVE and TGS, through the real workflow. Slow; skipped without PIPELINE_REAL_DATA."""
+"""The real DRIVE, TGS and DUTS, most through the real workflow. Slow; skipped without PIPELINE_REAL_DATA."""
 
 import json
 
@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 from projects import Project
 
+from pipeline import config
 from pipeline.raw.dataset import open_dataset
+from pipeline.shards.write import build_shard
 
 pytestmark = pytest.mark.slow
 
@@ -56,6 +58,20 @@ def test_every_sample_becomes_part_of_a_shard_and_nothing_is_complained_about(bu
         assert "arning" not in log.read_text(), log
 
 
+def test_the_check_finds_the_known_oddities_and_no_error(built):
+    built.snakemake("check")
+    drive, tgs = (json.loads((built.folder / f"results/check/{name}.json").read_text()) for name in ("drive", "tgs"))
+    assert (drive["pairs"], drive["errors"], drive["warnings"]) == (40, 0, 0)
+    assert (tgs["pairs"], tgs["errors"], tgs["warnings"]) == (4000, 0, 1)
+    assert tgs["facts"]["empty_masks"] == 1562
+    assert tgs["facts"]["blank_pictures"] == 80
+    assert tgs["facts"]["mask_types"] == {"PNG 16-bit": 2438, "PNG 8-bit": 1562}
+    assert tgs["leak"] == 0
+    (warning,) = tgs["findings"]
+    assert warning["kind"] == "blank"
+    assert "all identical" in warning["found"]
+
+
 def test_the_second_observer_has_the_published_scores(built):
     summary = pd.read_csv(built.folder / "results/metrics/drive.second-observer/summary.csv")
     macro = summary[summary["averaging"] == "macro"].set_index("region").round(4)
@@ -94,3 +110,60 @@ def test_the_tutorials_split_is_the_first_600_of_the_permutation(built, real_dat
     names = sorted(path.stem for path in (real_data / "TGS/train/images").iterdir())
     order = np.random.RandomState(42).permutation(4000)
     assert set(table[table["split"] == "test"]["id"]) == {names[index] for index in order[:600]}
+
+
+def test_the_four_real_pairs_of_duts_are_listed_decoded_and_sharded(real_data, tmp_path):
+    parsed = config.parse(
+        {"datasets": {"duts": {"layout": "duts", "root": str(real_data / "DUTS"), "size": [320, 320]}}}
+    )
+    raw = open_dataset("duts", **parsed.splits_settings("duts")["source"])
+    samples = raw.splits["train"]
+    assert [sample.id for sample in samples] == [
+        "ILSVRC2012_test_00004908",
+        "ILSVRC2013_test_00008420",
+        "n03188531_21621",
+        "n04371430_146",
+    ]
+    masks = [raw.read_truth(sample) for sample in samples]
+    assert sum(len(np.unique(mask)) > 200 for mask in masks) == 3  # the others are soft-edged
+    path = tmp_path / "train-0.h5"
+    build_shard(dataset="duts", split="train", shard=0, output=path, **parsed.shard_settings("duts", "train"))
+    with h5py.File(path) as file:
+        assert file["images"].shape == (4, 3, 320, 320)
+        assert np.isfinite(file["images"][:]).all()
+        for stored, mask in zip(file["masks"][:, 0], masks, strict=True):
+            assert stored.mean() == pytest.approx(mask.mean(), abs=1)
+        assert file.attrs["mask_kind"] == "soft"
+
+
+def test_the_four_real_pairs_of_duts_go_through_u2net_lite_and_say_how_their_masks_became_two_valued(
+    real_data, tmp_path
+):
+    project = Project(tmp_path)
+    project.config.write_text(
+        f"""
+datasets:
+  duts:
+    layout: duts
+    root: {json.dumps(str(real_data / "DUTS"))}
+    size: [96, 96]
+    test: {{method: fraction, fraction: 0.25}}
+    validation: {{fraction: 0.34}}
+experiments:
+  lite:
+    {{dataset: duts, model: u2net-lite, loss: bce, optimizer: {{name: adamw, lr: 1e-3}}, crop: [64, 64],
+     augment: {{flip: horizontal}}, batch_size: 2, repeats: 4, epochs: 6, monitor: val_max_f, threshold: 0.5}}
+"""
+    )
+    project.snakemake()
+    summary = pd.read_csv(tmp_path / "results/metrics/lite/summary.csv")
+    assert set(summary["mask_binarization"]) == {"soft mask > 127"}
+    assert set(summary["images"]) == {1}
+    assert summary["max_f"].between(0.05, 1).all()
+    history = pd.read_csv(tmp_path / "results/models/lite/history.csv")
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
+    test = summary[summary["split"] == "test"].iloc[0]
+    table = pd.read_csv(tmp_path / "results/splits/duts.csv")
+    (name,) = table[table["split"] == "test"]["id"]
+    assert (tmp_path / f"results/predictions/lite/test/overlay/{name}.png").is_file()
+    assert test["scale"] == "native"

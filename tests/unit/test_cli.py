@@ -8,8 +8,8 @@ from rawfiles import write_tif
 
 from pipeline import cli
 
-VERBS = ["sample", "splits", "shard", "train", "curves", "predict", "observer", "threshold", "render", "evaluate",
-         "report", "models", "schema"]  # fmt: skip
+VERBS = ["sample", "unpack", "splits", "check", "shard", "train", "curves", "predict", "observer", "threshold",
+         "render", "evaluate", "submission", "report", "models", "schema"]  # fmt: skip
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_every_verb_explains_itself(verb, capsys):
     with pytest.raises(SystemExit, match="0"):
         cli.main([verb, "--help"])
     text = capsys.readouterr().out
-    assert "--output" in text or verb == "models"
+    assert "--output" in text or verb in ("models", "unpack")
     assert len(text) > 100
 
 
@@ -174,6 +174,7 @@ def test_a_disk_that_is_full_ends_in_one_message_and_leaves_nothing(project, lin
 
 
 LIGHT = [
+    "check",
     "splits --dataset d",
     "shard --dataset d --split test --shard 0",
     "observer --dataset d --split test",

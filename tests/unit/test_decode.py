@@ -108,7 +108,7 @@ def test_a_file_that_ends_too_early_is_refused(name, share):
     [
         (b"", "an empty file"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n", "a Git-LFS pointer"),
-        (b"PK\x03\x04 something", "a file that starts with"),
+        (b"PK\x03\x04 something", "a zip archive that starts with"),
         (tiff(np.zeros((3, 8, 8), np.uint8), photometric="minisblack"), "a TIFF of 3 pages"),
         (tiff(np.full((8, 8), np.nan, np.float32)), "not finite"),
         (tiff(np.zeros((8, 8), np.int32)), "pixels of type int32"),

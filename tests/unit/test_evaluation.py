@@ -8,8 +8,9 @@ import pytest
 from pipeline.errors import PipelineError, PredictionError, RawDataError
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.observer import write_observer
-from pipeline.evaluation.pictures import FALSE_ALARM, HIT, MISS, overlay, render
+from pipeline.evaluation.pictures import render
 from pipeline.evaluation.thresholds import choose_threshold
+from pipeline.pictures import FALSE_ALARM, HIT, MISS, overlay
 from pipeline.png import read_levels, write_png
 from pipeline.raw.dataset import open_dataset
 from pipeline.report.curves import plot_curves
@@ -174,7 +175,9 @@ def test_pictures_of_a_split(tmp_path, tgs, split):
 
 def test_curves_and_leaderboard(tmp_path):
     history = tmp_path / "history.csv"
-    history.write_text("epoch,train_loss,val_loss,lr,val_dice\n1,0.5,0.6,0.1,0.2\n2,0.4,,0.1,\n")
+    history.write_text(
+        "epoch,train_loss,lr,val_loss,val_dice,val_mae,val_max_f\n1,0.5,0.1,0.6,0.2,,\n2,0.4,0.1,,,,\n3,0.3,0.1,0.5,0.4,,\n"
+    )
     plot_curves(experiment="e", history=history, output=tmp_path / "c.png", note="drawn sample data")
     assert (tmp_path / "c.png").read_bytes()[:4] == b"\x89PNG"
     again = tmp_path / "again.png"
@@ -199,3 +202,48 @@ def test_curves_and_leaderboard(tmp_path):
     assert len(pd.read_csv(tmp_path / "l.csv")) == 0
     with pytest.raises(PipelineError, match=r"gone\.csv"):
         build_leaderboard(summaries=[tmp_path / "gone.csv"], output=tmp_path / "l.csv")
+
+
+def test_the_leaderboard_marks_data_sets_with_leaks(tmp_path):
+    rows = {"experiment": ["e", "f"], "dataset": ["d", "unchecked"], "excluded": [2, 0], "split": "test"}
+    rows |= {"region": "full", "averaging": "macro", "class": "a", "f1": 0.5}
+    pd.DataFrame(rows).to_csv(tmp_path / "s.csv", index=False)
+    (tmp_path / "d.json").write_text('{"dataset": "d", "errors": 1, "findings": [], "leak": 6}')
+    out = tmp_path / "l.csv"
+    build_leaderboard(summaries=[tmp_path / "s.csv"], checks=[tmp_path / "d.json"], output=out)
+    board = pd.read_csv(out, dtype=str, keep_default_na=False).set_index("experiment")
+    assert board["leak"].to_dict() == {"e": "6", "f": ""}
+    assert board["excluded"].to_dict() == {"e": "2", "f": "0"}
+    with pytest.raises(RawDataError, match="report of a check"):
+        build_leaderboard(summaries=[tmp_path / "s.csv"], checks=[tmp_path / "s.csv"], output=out)
+
+
+def test_the_leaderboard_ranks_the_means_of_several_classes_before_each_class(tmp_path):
+    def summary(experiment, dataset, scores, **columns):
+        rows = [
+            {"experiment": experiment, "dataset": dataset, "split": "test", "region": "full", "class": name,
+             "averaging": averaging, "f1": score, **columns}
+            for averaging in ("macro", "micro")
+            for name, score in scores.items()
+        ]  # fmt: skip
+        path = tmp_path / f"{experiment}.csv"
+        pd.DataFrame(rows).to_csv(path, index=False, float_format="%.6f")
+        return path
+
+    summaries = [
+        summary("low", "shapes", {"zebra": 0.9, "apple": 0.2, "mean": 0.3}),
+        summary("007", "shapes", {"zebra": 0.8, "apple": 0.5, "mean": 0.6}),
+        summary("one", "NA", {"vessel": 0.7}, mae=0.1, probability_levels=256),
+        summary("blank", "shapes", {"zebra": 0.8, "apple": np.nan, "mean": np.nan}),
+    ]
+    build_leaderboard(summaries=summaries, output=tmp_path / "l.csv")
+    board = pd.read_csv(tmp_path / "l.csv", dtype=str, keep_default_na=False)
+    macro = board[board["averaging"] == "macro"]
+    assert macro[["dataset", "class", "experiment"]].to_numpy().tolist() == [
+        ["NA", "vessel", "one"],
+        *(["shapes", "mean", name] for name in ("007", "low", "blank")),
+        *(["shapes", "zebra", name] for name in ("low", "007", "blank")),
+        *(["shapes", "apple", name] for name in ("007", "low", "blank")),
+    ]
+    assert board.loc[0, ["mae", "probability_levels"]].tolist() == ["0.100000", "256"]
+    assert set(board.loc[board["dataset"] == "shapes", "mae"]) == {""}

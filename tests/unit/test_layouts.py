@@ -6,6 +6,9 @@ from rawfiles import make_drive
 
 from pipeline.errors import RawDataError
 from pipeline.raw import drive as drive_layout
+from pipeline.raw import duts as duts_layout
+from pipeline.raw import folder as folder_layout
+from pipeline.raw import shapes as shapes_layout
 from pipeline.raw import tgs as tgs_layout
 from pipeline.raw.dataset import open_dataset
 
@@ -67,7 +70,7 @@ def test_drive_accepts_train_for_training_and_ignores_dot_files(tmp_path):
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.write_text("x")])
-@pytest.mark.parametrize("layout", [drive_layout, tgs_layout])
+@pytest.mark.parametrize("layout", [drive_layout, tgs_layout, shapes_layout, duts_layout, folder_layout])
 def test_a_root_that_is_missing_empty_or_a_file_names_the_command(tmp_path, make, layout):
     root = tmp_path / "RAW"
     make(root)
@@ -130,3 +133,68 @@ def test_the_second_observers_palette_is_looked_up(drive):
     raw = open_dataset("drive", layout="drive", root=str(drive), test={"method": "official"})
     sample = raw.splits["test"][0]
     np.testing.assert_array_equal(raw.read_observer(sample), np.roll(raw.read_truth(sample), 1, axis=0))
+
+
+def put(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+
+
+def make_shapes(root, numbers=(0, 7, 10, 799, 800, 899, 900), test=(950,)):
+    put(root, *(f"train_imgs/{n}.jpg" for n in numbers), *(f"train_mask/{n}.png" for n in numbers))
+    put(root, *(f"test_imgs/{n}.jpg" for n in test))
+    return root
+
+
+def test_shapes_has_official_splits_by_number(tmp_path):
+    root = make_shapes(tmp_path)
+    official = {"method": "official"}
+    raw = open_dataset("s", layout="shapes", root=str(root), test=official, validation=official)
+    ids = {split: [sample.id for sample in samples] for split, samples in raw.splits.items()}
+    assert ids == {
+        "train": ["0", "10", "7", "799"],
+        "validation": ["800", "899"],
+        "test": ["900"],
+        "unlabelled": ["950"],
+    }
+    assert raw.multiclass
+    assert raw.classes == ("background", "circle", "triangle", "square")
+    assert raw.colours == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (0, 0, 128))
+    put(root, "test_mask/950.png")
+    raw = open_dataset("s", layout="shapes", root=str(root), test=official, validation=official)
+    assert [sample.id for sample in raw.splits["test"]] == ["900", "950"]
+
+
+def test_shapes_lists_everything_that_does_not_pair(tmp_path):
+    root = make_shapes(tmp_path, test=(950, 951, 7))
+    (root / "train_mask/10.png").unlink()
+    put(root, "train_mask/11.png", "test_mask/950.png", "train_imgs/cat.jpg")
+    error = problems(shapes_layout.list_samples, root, "s")
+    text = str(error)
+    for part in ("train_imgs/10.jpg", "train_mask/11.png", "test_imgs/951.jpg", "cat.jpg", "the identifier '7'"):
+        assert part in text
+    assert "test_imgs/950.jpg" not in text
+
+
+def test_duts_has_two_halves_of_which_one_may_be_absent(tmp_path):
+    put(tmp_path, "DUTS-TR/DUTS-TR-Image/n1.jpg", "DUTS-TR/DUTS-TR-Mask/n1.png")
+    official = {"method": "official"}
+    raw = open_dataset("d", layout="duts", root=str(tmp_path), test=official, mask_kind="soft")
+    assert [sample.id for sample in raw.splits["train"]] == ["n1"]
+    put(tmp_path, "DUTS-TE/DUTS-TE-Image/sun_a.jpg", "DUTS-TE/DUTS-TE-Mask/sun_a.png")
+    raw = open_dataset("d", layout="duts", root=str(tmp_path), test=official, mask_kind="soft")
+    assert [sample.id for sample in raw.splits["test"]] == ["sun_a"]
+    (tmp_path / "DUTS-TE/DUTS-TE-Mask/sun_a.png").unlink()
+    raw = open_dataset("d", layout="duts", root=str(tmp_path), test=official, mask_kind="soft")
+    assert [sample.id for sample in raw.splits["unlabelled"]] == ["sun_a"]
+
+
+def test_duts_lists_everything_that_does_not_pair(tmp_path):
+    put(tmp_path, "DUTS-TR/DUTS-TR-Image/a.jpg", "DUTS-TR/DUTS-TR-Mask/b.png", "DUTS-TE/DUTS-TE-Mask/c.png")
+    text = str(problems(duts_layout.list_samples, tmp_path, "d"))
+    for part in ("a.jpg", "b.png", "DUTS-TE-Image\n", "c.png"):
+        assert part in text
+    (tmp_path / "DUTS-TR").rename(tmp_path / "TR")
+    (tmp_path / "DUTS-TE").rename(tmp_path / "TE")
+    assert "neither DUTS-TR nor DUTS-TE" in str(problems(duts_layout.list_samples, tmp_path, "d"))

@@ -1,14 +1,11 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from PIL import Image
 
 from pipeline.errors import RawDataError
-from pipeline.raw.masks import BLACK_AND_WHITE, classify, decode_runs, encode_runs, read_mask
+from pipeline.raw.masks import decode_runs, encode_runs
 
 
 def test_codes_run_down_the_columns_and_count_from_one():
@@ -37,32 +34,3 @@ def test_codes_that_cannot_be(codes, found):
     with pytest.raises(RawDataError, match=found) as caught:
         decode_runs(codes, height=3, width=3, where="train.csv, id x")
     assert "train.csv, id x" in str(caught.value)
-
-
-def test_values_nobody_declared_are_listed_with_their_counts():
-    plane = np.array([[0, 255, 1], [1, 7, 0]], dtype=np.uint8)
-    with pytest.raises(RawDataError, match=r"1 \(2 pixels\), 7 \(1 pixels\)"):
-        classify(plane, BLACK_AND_WHITE, Path("mask.png"))
-
-
-def test_a_mask_of_0_and_1_is_refused_rather_than_read_as_empty(tmp_path):
-    path = tmp_path / "mask.png"
-    Image.fromarray(np.eye(8, dtype=np.uint8)).save(path)
-    with pytest.raises(RawDataError, match=r"1 \(8 pixels\)"):
-        read_mask(path, BLACK_AND_WHITE)
-
-
-@pytest.mark.parametrize("kind", ["1-bit", "8-bit", "16-bit", "palette"])
-def test_black_and_white_in_every_depth(tmp_path, kind):
-    truth = np.eye(8, dtype=np.uint8)
-    path = tmp_path / "mask.png"
-    picture = {
-        "1-bit": Image.fromarray(truth * 255).convert("1"),
-        "8-bit": Image.fromarray(truth * 255),
-        "16-bit": Image.fromarray(truth.astype(np.uint16) * np.uint16(65535)),
-        "palette": Image.fromarray(truth).convert("P"),
-    }[kind]
-    if kind == "palette":
-        picture.putpalette((0, 0, 0, 255, 255, 255))
-    picture.save(path)
-    np.testing.assert_array_equal(read_mask(path, BLACK_AND_WHITE), truth)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.counts import Confusion, absolute_error, confusion, cut_level, dice, joint_histogram, to_levels
-from pipeline.evaluation.metrics import METRICS, f1, iou, precision, recall, specificity
+from pipeline.evaluation.metrics import METRICS, f1, iou, precision, recall, roc_auc, specificity
 from pipeline.evaluation.thresholds import best_threshold
 
 RNG = np.random.default_rng(3)
@@ -88,3 +88,31 @@ def test_a_perfect_prediction_gets_a_threshold_in_the_middle():
     threshold, score = best_threshold(joint_histogram(mask * np.uint8(255), mask)[None])
     assert score == 1.0
     assert 0.45 < threshold < 0.55
+
+
+def test_max_f_by_hand():
+    from pipeline.counts import LEVELS, max_f
+
+    # two pictures of four pixels; levels 255, 255, 0, 0 each; masks 1, 1, 0, 0 and 1, 0, 1, 0
+    levels = np.array([[255, 255], [0, 0]], dtype=np.uint8)
+    masks = [np.array([[1, 1], [0, 0]], dtype=np.uint8), np.array([[1, 0], [1, 0]], dtype=np.uint8)]
+    histograms = np.stack([joint_histogram(levels, mask) for mask in masks])
+    precision, recall = (1 + 0.5) / 2, (1 + 0.5) / 2
+    assert max_f(histograms) == pytest.approx(1.3 * precision * recall / (0.3 * precision + recall))
+    empty = joint_histogram(levels, np.zeros_like(levels))
+    assert max_f(np.stack([*histograms, empty])) == pytest.approx(max_f(histograms))
+    assert np.isnan(max_f(empty[None]))
+    assert empty.shape == (2, LEVELS)
+
+
+def test_the_area_under_the_roc_curve_is_the_share_of_pairs_in_order():
+    rng = np.random.default_rng(5)
+    levels = rng.integers(0, 256, (20, 15)).astype(np.uint8)
+    mask = (rng.random((20, 15)) < levels / 400).astype(np.uint8)
+    foreground, background = levels[mask == 1].astype(int), levels[mask == 0].astype(int)
+    order = np.sign(foreground[:, None] - background[None, :])
+    expected = ((order + 1) / 2).mean()
+    histogram = joint_histogram(levels, mask)
+    assert float(roc_auc(histogram)) == pytest.approx(expected)
+    assert float(roc_auc(np.stack([histogram] * 3))[1]) == pytest.approx(expected)
+    assert np.isnan(roc_auc(joint_histogram(levels, np.zeros_like(mask))))

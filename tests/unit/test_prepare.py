@@ -124,11 +124,65 @@ def test_mask_and_field_of_view_of_another_size_are_both_named(drive):
     assert "60x69 pixels" in str(caught.value)
 
 
-def test_uint8_storage_refuses_what_it_cannot_hold(drive):
+@pytest.mark.parametrize("storage", ["uint8", "float16"])
+def test_storage_that_would_merge_levels_of_16_bits_is_refused(drive, storage):
     from rawfiles import write_tif
 
-    write_tif(drive / "training/images/21_training.tif", RNG.integers(0, 4096, (70, 60, 3), dtype=np.uint16))
+    pixels = RNG.integers(0, 4096, (70, 60, 3), dtype=np.uint16)
+    write_tif(drive / "training/images/21_training.tif", pixels)
     raw = open_dataset("drive", layout="drive", root=str(drive), test={"method": "official"})
-    with pytest.raises(RawDataError, match="uint16 pixels"):
-        prepare(raw, raw.splits["train"][0], **{**OPTIONS, "storage": "uint8"})
-    assert prepare(raw, raw.splits["train"][0], **OPTIONS).stored.dtype == np.float16
+    sample = raw.splits["train"][0]
+    with pytest.raises(RawDataError, match="uint16 pixels") as caught:
+        prepare(raw, sample, **{**OPTIONS, "storage": storage})
+    assert "storage: float32" in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["minmax", "unit", "symmetric"])
+def test_12_bits_in_16_keep_every_level_in_float32(drive, method):
+    from rawfiles import write_tif
+
+    pixels = np.arange(70 * 60 * 3, dtype=np.uint16).reshape(70, 60, 3) % 4096
+    write_tif(drive / "training/images/21_training.tif", pixels)
+    raw = open_dataset("drive", layout="drive", root=str(drive), test={"method": "official"})
+    options = {**OPTIONS, "size": None, "storage": "float32", "normalize": {"method": method}}
+    assert len(np.unique(prepare(raw, raw.splits["train"][0], **options).stored)) == 4096
+
+
+def write_pair(root, picture, mask):
+    for folder, pixels in (("images", picture), ("masks", mask)):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(root / folder / "a.png"), pixels)
+
+
+SOFT = {"labels": {"classes": ["background", "a"], "labels": {}}, "mask_kind": "soft"}
+
+
+@pytest.mark.parametrize("interpolation", ["area", "linear"])
+def test_soft_masks_are_averaged_as_pictures_are(tmp_path, interpolation):
+    mask = np.zeros((64, 96), np.uint8)
+    mask[:, 1::3] = 240  # every third column: nearest pixels would be all or nothing
+    write_pair(tmp_path, mask, mask)
+    raw = open_dataset("d", layout="folder", root=str(tmp_path), **SOFT)
+    item = prepare(raw, raw.splits["train"][0], **{**OPTIONS, "size": (32, 32), "interpolation": interpolation})
+    np.testing.assert_array_equal(item.mask, resize_image(mask, 32, 32, interpolation))
+    if interpolation == "area":
+        assert (item.mask == 80).all()
+
+
+def test_pixels_that_do_not_count_survive_resizing(tmp_path):
+    mask = np.zeros((64, 64), np.uint8)
+    mask[10:40] = 1
+    mask[40:] = 9
+    write_pair(tmp_path, mask, mask)
+    labels = {"classes": ["background", "a"], "labels": {"0": "background", "1": "a"}, "ignore": ["9"]}
+    raw = open_dataset("d", layout="folder", root=str(tmp_path), labels=labels)
+    item = prepare(raw, raw.splits["train"][0], **{**OPTIONS, "size": (32, 48)})
+    assert np.unique(item.mask).tolist() == [0, 1, 255]
+    assert (item.mask[20:] == 255).all()
+
+
+def test_a_mask_one_pixel_off_is_refused_where_sizes_vary(tmp_path):
+    write_pair(tmp_path, np.zeros((64, 64), np.uint8), np.zeros((64, 65), np.uint8))
+    raw = open_dataset("d", layout="folder", root=str(tmp_path), **SOFT)
+    with pytest.raises(RawDataError, match="65x64 pixels"):
+        prepare(raw, raw.splits["train"][0], **OPTIONS)

@@ -47,12 +47,15 @@ def test_a_shard_speaks_for_itself(tmp_path, drive):
         image = file["images"][:] * file["scale"][:][:, :, None, None]
         assert image.min() >= 0
         assert image.max() <= 1
-    assert said["schema_version"] == 1
+    assert said["schema_version"] == 2
+    assert not said["native"]
     assert (said["dataset"], said["split"], said["layout"]) == ("d", "train", "drive")
     assert said["size"].tolist() == [48, 40]
     assert json.loads(said["normalization"]) == {"method": "minmax"}
     assert json.loads(said["class_names"]) == ["background", "vessel"]
     assert said["mask_kind"] == "index"
+    assert said["ignore_value"] == 255
+    assert said["interpolation_mask"] == "nearest"
     assert said["origin"] == "raw files"
     assert len(said["sources_sha256"]) == 64
 
@@ -83,6 +86,8 @@ def test_soft_masks_are_stored_as_they_are(tmp_path, tgs):
     path = build(tmp_path / "a.h5", tgs, layout="tgs", source={"mask_kind": "soft"})
     with h5py.File(path) as file:
         assert file.attrs["mask_kind"] == "soft"
+        assert file.attrs["interpolation_mask"] == "area"
+        assert "ignore_value" not in file.attrs
         assert file["masks"][1].min() == file["masks"][1].max() == 77
         assert file["masks"][2].max() == 255
     with pytest.raises(RawDataError, match="77"):

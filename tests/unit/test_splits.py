@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import RawDataError
+from pipeline.raw.draws import take_fold, take_fraction, take_permutation
 from pipeline.raw.samples import Sample
-from pipeline.raw.splits import assign_shards, assign_splits, shard_of, take_fraction, take_permutation
+from pipeline.raw.splits import assign_shards, assign_splits, shard_of
 
 IDS = st.sets(st.text("abcdef0123", min_size=1, max_size=6), min_size=1, max_size=60)
 FRACTIONS = st.floats(0, 1)
@@ -57,8 +58,70 @@ def test_the_four_splits():
 
 
 def test_a_split_that_leaves_nothing_to_train_on():
+    everything = {"method": "fraction", "fraction": 0.99, "seed": 0}
     with pytest.raises(RawDataError, match="at least one labelled sample"):
-        assign_splits(samples("ab", labelled=False), "d")
+        assign_splits(samples("ab"), "d", test=everything)
+    with pytest.raises(RawDataError, match="at least one labelled sample"):
+        assign_splits([], "d")
+
+
+def test_a_data_set_without_any_mask_is_there_to_be_predicted():
+    splits = assign_splits(samples("ab", labelled=False), "d", test={"method": "fraction", "fraction": 0.5, "seed": 0})
+    assert [sample.id for sample in splits["unlabelled"]] == ["a", "b"]
+    assert splits["train"] == splits["test"] == []
+
+
+OFFICIAL = [
+    Sample(f"{split[:2]}{index}", "i", mask="m", official_split=split)
+    for split in ("training", "validation", "test")
+    for index in range(5)
+]
+
+
+def ids(splits):
+    return {split: {sample.id for sample in members} for split, members in splits.items()}
+
+
+def test_official_samples_never_train():
+    official = {"method": "official"}
+    splits = ids(assign_splits(OFFICIAL, "d", test=official, validation=official))
+    assert splits["train"] == {f"tr{i}" for i in range(5)}
+    assert splits["validation"] == {f"va{i}" for i in range(5)}
+    assert splits["test"] == {f"te{i}" for i in range(5)}
+
+
+def test_official_validation_samples_train_when_others_validate():
+    splits = ids(assign_splits(OFFICIAL, "d", test={"method": "official"}, validation={"fraction": 0.2, "seed": 0}))
+    assert len(splits["validation"]) == 2
+    assert splits["train"] | splits["validation"] == {f"{half}{i}" for half in ("tr", "va") for i in range(5)}
+
+
+def test_official_validation_of_a_data_set_that_names_none():
+    with pytest.raises(RawDataError, match="none of which the data set calls a validation sample"):
+        assign_splits(samples("abc"), "d", validation={"method": "official"})
+
+
+@given(IDS, st.integers(2, 9), st.integers(0, 9))
+def test_folds_are_parts_of_equal_size(ids, folds, seed):
+    parts = [take_fold(ids, folds, fold, seed) for fold in range(folds)]
+    assert sorted(name for part in parts for name in part) == sorted(ids)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@given(IDS, st.integers(2, 9), st.integers(0, 9))
+def test_one_more_file_moves_at_most_one_other_across_each_border_of_folds(ids, folds, seed):
+    def fold_of(names):
+        return {name: fold for fold in range(folds) for name in take_fold(names, folds, fold, seed)}
+
+    before, after = fold_of(ids), fold_of(ids | {"new"})
+    moved = [(before[name], after[name]) for name in ids if before[name] != after[name]]
+    for border in range(1, folds):
+        assert sum(min(pair) < border <= max(pair) for pair in moved) <= 1
+
+
+def test_a_fold_that_is_empty_is_refused():
+    with pytest.raises(RawDataError, match="fold 0 is empty"):
+        assign_splits(samples("ab"), "d", test={"method": "k-fold", "folds": 3, "fold": 0, "seed": 0})
 
 
 @given(IDS, st.integers(1, 7))

@@ -16,7 +16,7 @@ from pipeline.training import device as devices
 from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.training.data import SampleStore
 from pipeline.training.optim import rate_factor
-from pipeline.training.run import _better, train
+from pipeline.training.run import _is_best, train
 
 SHARD = {
     "size": [48, 48],
@@ -29,7 +29,7 @@ RECIPE = {
     "model": {"name": "unet", "width": 4, "depth": 2},
     "loss": {"name": "bce", "region": "fov"},
     "optimizer": {"name": "adam", "lr": 0.02},
-    "schedule": {"name": "constant", "warmup": 0.0},
+    "schedule": {"name": "constant"},
     "batch_size": 3,
     "epochs": 3,
     "seed": 0,
@@ -76,7 +76,7 @@ def run(shards, output, layout="tgs", validation=True, **changes):
 @pytest.mark.usefixtures("one_thread")
 def test_training_learns_and_says_what_it_did(shards, tmp_path):
     history = run(shards, tmp_path / "m", epochs=12)
-    assert history.columns.tolist() == ["epoch", "train_loss", "val_loss", "lr", "val_dice"]
+    assert history.columns.tolist() == ["epoch", "train_loss", "lr", "val_loss", "val_dice", "val_mae", "val_max_f"]
     assert history["epoch"].tolist() == list(range(1, 13))
     assert history["train_loss"].iloc[-1] < 0.6 * history["train_loss"].iloc[0]
     assert history["val_dice"].max() > 0.8
@@ -143,6 +143,197 @@ def test_the_best_epoch_follows_the_monitor(shards, tmp_path):
 
 
 @pytest.mark.usefixtures("one_thread")
+def test_validation_and_the_best_epoch_come_as_often_as_asked(shards, tmp_path):
+    history = run(shards, tmp_path / "m", epochs=7, validate_every=3)
+    assert history["epoch"][history["val_loss"].notna()].tolist() == [1, 3, 6, 7]
+    history = run(shards, tmp_path / "n", epochs=7, checkpoint_every=3)
+    assert history["val_loss"].notna().all()
+    allowed = history[history["epoch"].isin([3, 6, 7])]
+    assert load_checkpoint(tmp_path / "n/best.pt")["epoch"] == allowed.loc[allowed["val_loss"].idxmin(), "epoch"]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_training_stops_when_validation_gets_no_better(shards, tmp_path, capfd):
+    still = {"name": "sgd", "lr": 1e-12}
+    history = run(shards, tmp_path / "m", epochs=20, early_stopping=3, optimizer=still, monitor="val_max_f")
+    assert len(history) == history["val_max_f"].idxmax() + 1 + 3 < 20
+    assert "val_max_f did not improve in 3 validations" in capfd.readouterr().err
+    assert load_checkpoint(tmp_path / "m/last.pt")["epoch"] == len(history)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_plateau_halves_the_rate_after_so_many_epochs(shards, tmp_path):
+    plateau = {"name": "plateau", "factor": 0.5, "patience": 3, "smallest_gain": 10.0}
+    history = run(shards, tmp_path / "m", epochs=8, schedule=plateau, optimizer={"name": "adam", "lr": 0.01})
+    assert history["lr"].tolist() == [0.01] * 4 + [0.005] * 3 + [0.0025]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_warm_up_of_one_epoch_has_half_the_rate_on_average(shards, tmp_path):
+    history = run(shards, tmp_path / "m", epochs=4, schedule={"name": "cosine", "warmup": 1}, batch_size=1)
+    assert history["lr"].iloc[0] == pytest.approx(0.01)
+    assert history["lr"].iloc[-1] < history["lr"].iloc[2] < history["lr"].iloc[1] < 0.02
+
+
+WILD = {"flip": "both", "turns": True, "rotate": 10.0, "elastic": {"grid": 3, "sigma": 3.0}, "brightness": 0.1}
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_augmented_training_is_the_same_every_time_and_wherever_samples_lie(shards, tmp_path):
+    for name, more in (("a", {}), ("b", {"memory": 0})):
+        history = run(shards, tmp_path / name, crop=[32, 32], augment=WILD, repeats=3, **more)
+    assert (tmp_path / "a/last.pt").read_bytes() == (tmp_path / "b/last.pt").read_bytes()
+    run(shards, tmp_path / "plain", repeats=3)
+    assert pd.read_csv(tmp_path / "plain/history.csv")["train_loss"].tolist() != history["train_loss"].tolist()
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_repeats_lengthen_an_epoch(shards, tmp_path, capfd):
+    run(shards, tmp_path / "m", epochs=1, repeats=5, batch_size=4)
+    said = capfd.readouterr().err
+    samples = int(said.split(" samples of d")[0].split()[-1])
+    assert f"epoch 1 of 1: {math.ceil(5 * samples / 4)} in" in said
+    assert load_checkpoint(tmp_path / "m/best.pt")["settings"]["repeats"] == 5
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_crop_larger_than_the_samples_is_refused_before_training(shards, tmp_path):
+    with pytest.raises(TrainingError, match="64x32 from samples of 48x48"):
+        run(shards, tmp_path / "m", crop=[64, 32])
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_pixel_weights_change_the_training_and_are_the_same_when_streamed(shards, tmp_path):
+    loss = {"name": "bce", "region": "fov", "border": {"w0": 10, "sigma": 5}, "class_balance": True}
+    for name, more in (("held", {}), ("streamed", {"memory": 0})):
+        run(shards, tmp_path / name, loss=loss, augment=WILD, epochs=2, **more)
+    run(shards, tmp_path / "plain", augment=WILD, epochs=2)
+    held, streamed, plain = ((tmp_path / name / "last.pt").read_bytes() for name in ("held", "streamed", "plain"))
+    assert held == streamed
+    assert held != plain
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_side_outputs_of_u2net_are_supervised_and_the_fused_one_predicts(shards, tmp_path):
+    model = {"name": "u2net-lite", "width": 16}
+    history = run(shards, tmp_path / "m", model=model, epochs=6, optimizer={"name": "adam", "lr": 0.01})
+    assert history["train_loss"].iloc[0] > 3, "seven outputs cost about seven times ln 2"
+    assert history["val_dice"].max() > 0.6
+    assert load_checkpoint(tmp_path / "m/best.pt")["activation"] == "sigmoid"
+    where = {"checkpoint": tmp_path / "m/best.pt", "shards": [shards / "tgs-validation.h5"], "output": tmp_path / "p"}
+    predict(experiment="e", precision="fp32", threads=1, **where)
+    from pipeline.models.registry import build_model
+
+    contents = load_checkpoint(tmp_path / "m/best.pt")
+    network = build_model("u2net-lite", in_channels=3, out_channels=1, options={"width": 16}).eval()
+    network.load_state_dict(contents["state"])
+    store = SampleStore([shards / "tgs-validation.h5"], torch.device("cpu"))
+    with torch.no_grad():
+        probability = network(next(store.batches(torch.tensor([0]), 1)).image)[0, 0].numpy()
+    import cv2
+
+    name = store.reader.column("ids")[0]
+    expected = to_levels(cv2.resize(probability, (101, 101), interpolation=cv2.INTER_LINEAR))
+    levels = read_levels(tmp_path / f"p/{name}.png", 101, 101)
+    assert np.abs(levels.astype(int) - expected).max() <= 1
+
+
+def write_classes(path, classes=4, void=True):
+    """Turn a two-class shard into one of several classes, with a void corner."""
+    import json
+
+    import h5py
+
+    with h5py.File(path, "r+") as file:
+        masks = file["masks"][:]
+        left = np.arange(masks.shape[-1]) < masks.shape[-1] // 2
+        masks = np.where((masks == 1) & left, 2, masks).astype(np.uint8)
+        if void:
+            masks[..., :6, :6] = 255
+        file["masks"][:] = masks
+        file.attrs["class_names"] = json.dumps(["background", "right", "left", "never"][:classes])
+    return path
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("memory", [None, 0])
+def test_several_classes_train_and_void_pixels_do_not_count(shards, tmp_path, memory):
+    import shutil
+
+    paths = [
+        write_classes(shutil.copy(shards / f"tgs-{split}.h5", tmp_path / f"{split}.h5"))
+        for split in ("train", "validation")
+    ]
+    store = SampleStore(paths[:1], torch.device("cpu"), memory)
+    batch = next(store.batches(torch.tensor([0, 1]), 2))
+    assert batch.target.dtype == torch.int64
+    assert batch.target.max() <= 2
+    assert float(batch.weight[:, :, :6, :6].sum()) == 0
+    assert float(batch.weight[:, :, 6:].min()) == 1
+    assert store.count_classes().sum() == len(store) * (48 * 48 - 36)
+    train(
+        experiment="e",
+        train_shards=paths[:1],
+        validation_shards=paths[1:],
+        output=tmp_path / "m",
+        memory=memory,
+        **{**RECIPE, "loss": {"name": "cross-entropy", "region": "fov", "class_balance": True}, "epochs": 10},
+    )
+    history = pd.read_csv(tmp_path / "m/history.csv")
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
+    assert history["val_mae"].isna().all()
+    contents = load_checkpoint(tmp_path / "m/best.pt")
+    assert contents["out_channels"] == 4
+    assert contents["class_names"] == ["background", "right", "left", "never"]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_loss_for_two_classes_is_refused_where_there_are_more(shards, tmp_path):
+    import shutil
+
+    path = write_classes(shutil.copy(shards / "tgs-train.h5", tmp_path / "t.h5"))
+    with pytest.raises(TrainingError, match="'bce' for 4 classes"):
+        train(experiment="e", train_shards=[path], validation_shards=[], output=tmp_path / "m", **RECIPE)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_validation_scores_agree_with_the_counts_of_each_picture(shards, tmp_path):
+    from pipeline.counts import absolute_error, confusion, dice, joint_histogram, max_f
+    from pipeline.models.registry import build_model
+    from pipeline.training.losses import LOSSES
+    from pipeline.training.validate import validate
+
+    torch.manual_seed(0)
+    network = build_model("unet", in_channels=3, out_channels=1, options={"width": 4, "depth": 2})
+    store = SampleStore([shards / "drive-validation.h5"], torch.device("cpu"))
+    scores = validate(network, LOSSES["bce"], store, 2, "fp32")
+    histograms = []
+    with torch.no_grad():
+        for batch in store.batches(torch.arange(len(store)), 1):
+            levels = to_levels(torch.sigmoid(network(batch.image))[0, 0].numpy())
+            mask = batch.target[0, 0].numpy().astype(np.uint8)
+            histograms.append(joint_histogram(levels, mask, batch.weight[0, 0].numpy() > 0))
+    histograms = np.stack(histograms)
+    assert scores.val_dice == pytest.approx(float(dice(confusion(histograms.sum(axis=0), 127))), abs=1e-3)
+    assert scores.val_mae == pytest.approx(float(absolute_error(histograms).mean()), abs=1e-4)
+    assert scores.val_max_f == pytest.approx(max_f(histograms), abs=1e-3)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_picture_of_augmented_samples_shows_something(shards, tmp_path):
+    import cv2
+
+    from pipeline.training.preview import preview
+
+    for layout, crop in (("tgs", None), ("drive", [32, 40])):
+        path = tmp_path / f"{layout}.png"
+        preview(
+            experiment="e", train_shards=[shards / f"{layout}-train.h5"], output=path, seed=0, crop=crop, augment=WILD
+        )
+        assert cv2.imread(str(path)).std() > 20
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_a_loss_that_is_no_number_stops_the_training(shards, tmp_path):
     with pytest.raises(TrainingError, match="lower the learning rate"):
         run(
@@ -158,8 +349,8 @@ def test_a_loss_that_is_no_number_stops_the_training(shards, tmp_path):
 def test_an_epoch_whose_validation_is_no_number_is_never_the_best():
     nan, good = {"val_loss": math.nan, "val_dice": 0.0}, {"val_loss": 0.1, "val_dice": 0.9}
     for monitor in ("val_loss", "val_dice"):
-        assert not _better(nan, good, monitor)
-        assert _better(nan, nan, monitor)
+        assert not _is_best(nan, good, monitor)
+        assert _is_best(nan, nan, monitor)
 
 
 @pytest.mark.usefixtures("one_thread")

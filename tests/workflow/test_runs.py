@@ -1,3 +1,4 @@
+import h5py
 import pandas as pd
 import pytest
 import yaml
@@ -37,7 +38,11 @@ def test_a_second_run_does_nothing(project):
         ("# two data sets", "#   other words", set()),
         ("{fraction: 0.34}", "{seed: 0, fraction: 0.340}", set()),
         ("optimizer: {name: adam, lr: 0.02}", "optimizer: {lr: 2e-2, name: adam}", set()),
-        ("threads: 1, threshold: 0.5", "threads: 1, threshold: 0.4", {"threshold", "render", "evaluate", "report"}),
+        (
+            "threads: 1, threshold: 0.5",
+            "threads: 1, threshold: 0.4",
+            {"threshold", "render", "submission", "evaluate", "report"},
+        ),
         ("threads: 1, threshold: 0.5", "threads: 1, threshold: 0.5, empty_masks: skip", {"evaluate", "report"}),
         (
             "lr: 0.02",
@@ -165,3 +170,24 @@ def test_snakemakes_own_report_shows_scores_and_curves(project):
     page = (project.folder / "report.html").read_text()
     for word in ("curves.png", "summary.csv", "leaderboard.csv", "sheet.png", "Training", "Scores"):
         assert word in page
+
+
+def test_an_edited_list_of_samples_builds_the_shards_of_moved_samples_again_and_no_others(project):
+    entries = project.folder / "raw/DRIVE/validation.txt"
+    entries.write_text("21_training.tif\n22_training.tif\n")
+    project.edit("{fraction: 0.34}", "{method: list, file: validation.txt}")
+    project.snakemake("shards")
+    entries.write_text("# the same two\n22\n21\n")
+    assert project.planned("shards") == {}
+    entries.write_text("21\n23\n")  # 22 goes to train, 23 comes from there
+    planned = project.planned("shards")
+    assert planned["splits"] == 1
+    assert 2 <= planned["shard"] <= 4  # never those of the test split
+    assert "test-" not in "".join(line for line in project.said.splitlines() if "output: results/shards" in line)
+    project.snakemake("shards")
+    table = pd.read_csv(project.folder / "results/splits/d.csv", dtype=str).set_index("id")
+    assert table.loc[["21", "22", "23"], "split"].tolist() == ["validation", "train", "validation"]
+    for number, row in table.iterrows():
+        with h5py.File(project.folder / f"results/shards/d/{row['split']}-{row['shard']}.h5") as file:
+            assert number in file["ids"].asstr()[:]
+    assert project.planned("shards") == {}

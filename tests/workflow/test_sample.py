@@ -1,7 +1,9 @@
 """The embedded sample: its formats, and the whole default run on it."""
 
+import re
 import shutil
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,9 +11,12 @@ import tifffile
 from PIL import Image
 from projects import ROOT, Project
 
+from pipeline.errors import OutputError
 from pipeline.raw.dataset import open_dataset
 from pipeline.raw.sample import draw_sample
 from pipeline.raw.samples import MARKER
+
+DATASETS = ("DRIVE", "TGS", "Shapes", "DUTS")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +47,7 @@ def test_the_sample_has_the_formats_of_the_real_sets(sample):
     for root, layout in ((drive, "drive"), (tgs, "tgs")):
         raw = open_dataset(layout, layout=layout, root=str(root), test={"method": "official"})
         assert raw.origin == "drawn sample"
-        assert (root / MARKER).is_file()
+    assert all((sample / name / MARKER).is_file() for name in DATASETS)
 
 
 def test_sample_masks_look_like_the_real_ones(sample):
@@ -57,9 +62,129 @@ def test_sample_masks_look_like_the_real_ones(sample):
         np.testing.assert_array_equal(raw.read_truth(a), codes.read_truth(b))
 
 
-def test_the_sample_is_the_same_every_time_and_replaces_itself(sample, tmp_path):
-    for _ in range(2):
+def read_pairs(images, masks):
+    """Yield picture and mask as (name, (H, W, 3), (H, W)); the two folders must hold the same names."""
+    names = sorted(path.stem for path in images.iterdir())
+    assert names == sorted(path.stem for path in masks.iterdir())
+    for name in names:
+        with Image.open(images / f"{name}.jpg") as picture, Image.open(masks / f"{name}.png") as mask:
+            assert (picture.format, picture.mode) == ("JPEG", "RGB")
+            assert (mask.format, mask.mode) == ("PNG", "L")
+            assert picture.size == mask.size
+            yield name, np.asarray(picture), np.asarray(mask)
+
+
+@pytest.fixture(scope="module")
+def shapes(sample):
+    folder = sample / "Shapes"
+    return {
+        half: {int(n): (p, m) for n, p, m in read_pairs(folder / f"{half}_imgs", folder / f"{half}_mask")}
+        for half in ("train", "test")
+    }
+
+
+@pytest.fixture(scope="module")
+def duts(sample):
+    folder = sample / "DUTS"
+    return {
+        half: list(read_pairs(folder / half / f"{half}-Image", folder / half / f"{half}-Mask"))
+        for half in ("DUTS-TR", "DUTS-TE")
+    }
+
+
+def test_shapes_have_the_ids_sizes_and_class_indices_of_the_real_set(sample, shapes):
+    assert shapes["train"].keys() == {*range(360), *range(800, 860)}
+    assert shapes["test"].keys() == set(range(900, 960))
+    assert (sample / "Shapes/train_imgs/7.jpg").is_file()
+    for picture, mask in [*shapes["train"].values(), *shapes["test"].values()]:
+        assert picture.shape == (128, 128, 3)
+        assert {0} < set(np.unique(mask)) <= {0, 1, 2, 3}
+
+
+def test_the_three_shapes_are_equally_common_and_the_ground_prevails(shapes):
+    for half in shapes.values():
+        masks = np.stack([mask for _, mask in half.values()])
+        shares = np.bincount(masks.ravel()) / masks.size
+        assert 0.75 < shares[0] < 0.92
+        assert max(shares[1:]) < 1.4 * min(shares[1:])
+
+
+def test_the_outline_tells_which_shape_it_is(shapes):
+    # how much of the smallest box around it, however turned, a shape fills that stands alone
+    fills = {kind: [] for kind in (1, 2, 3)}
+    for _, mask in [*shapes["train"].values(), *shapes["test"].values()]:
+        (kind, *others) = set(np.unique(mask)) - {0}
+        count, labels, stats, _ = cv2.connectedComponentsWithStats((mask > 0).astype(np.uint8))
+        if others or count != 2 or stats[1][:2].min() == 0 or (stats[1][:2] + stats[1][2:4]).max() == 128:
+            continue
+        corners, _ = cv2.findContours((labels == 1).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        width, height = cv2.minAreaRect(corners[0])[1]
+        if max(width, height) < 1.25 * min(width, height):  # two that overlap make a longer box
+            fills[int(kind)].append(stats[1][cv2.CC_STAT_AREA] / ((width + 1) * (height + 1)))
+    for kind, expected in ((1, np.pi / 4), (2, 0.5), (3, 1.0)):
+        assert len(fills[kind]) > 2
+        assert np.median(fills[kind]) == pytest.approx(expected, abs=0.08)
+
+
+def test_colour_alone_does_not_tell_the_shapes_apart(shapes):
+    def pixels(half):
+        pictures, masks = (np.stack(arrays) for arrays in zip(*half.values(), strict=True))
+        return pictures[masks > 0].astype(np.float32), masks[masks > 0]
+
+    colours, kinds = pixels(shapes["train"])
+    means = np.stack([colours[kinds == kind].mean(axis=0) for kind in (1, 2, 3)])
+    colours, kinds = pixels(shapes["test"])
+    nearest = 1 + np.linalg.norm(colours[:, None] - means, axis=2).argmin(axis=1)
+    assert np.mean(nearest == kinds) < 0.45
+
+
+def test_duts_has_the_names_sizes_and_mask_values_of_the_real_set(sample, duts):
+    assert (len(duts["DUTS-TR"]), len(duts["DUTS-TE"])) == (96, 24)
+    scenes = [scene for half in duts.values() for scene in half]
+    styles = [r"ILSVRC201[23]_test_\d{8}", r"n\d{8}_\d+", r"sun_[a-z]{16}"]
+    assert all(sum(bool(re.fullmatch(style, name)) for style in styles) == 1 for name, _, _ in scenes)
+    assert all(any(re.fullmatch(style, name) for name, _, _ in duts["DUTS-TR"]) for style in styles)
+    assert len({name for name, _, _ in scenes}) == len(scenes)
+    sizes = [mask.shape for _, _, mask in scenes]
+    assert len(set(sizes)) > 5
+    assert 0.2 < np.mean([height > width for height, width in sizes]) < 0.6
+    assert all(max(size) in (375, 400) and min(size) >= 225 for size in sizes)
+    values = [len(np.unique(mask)) for _, _, mask in scenes]
+    assert all(set(np.unique(mask)) == {0, 255} for (_, _, mask), n in zip(scenes, values, strict=True) if n < 200)
+    assert 0.65 < np.mean([n >= 200 for n in values]) < 0.85
+    assert sum(path.stat().st_size for path in (sample / "DUTS").rglob("*.*")) < 4e6
+
+
+def test_what_duts_marks_is_of_a_sane_size_and_differs_from_its_surroundings(duts):
+    scenes = [scene for half in duts.values() for scene in half]
+    shares = [np.mean(mask > 127) for _, _, mask in scenes]
+    assert min(shares) > 0.03
+    assert max(shares) < 0.6
+    assert 0.12 < np.mean(shares) < 0.3
+    contrasts = []
+    for _, picture, mask in scenes:
+        around = (cv2.dilate(mask, np.ones((31, 31))) > 0) & (mask == 0)
+        contrasts.append(np.linalg.norm(picture[mask > 127].mean(axis=0) - picture[around].mean(axis=0)))
+    assert np.median(contrasts) > 60
+    assert np.mean(np.array(contrasts) < 30) < 0.05
+
+
+def test_folders_that_were_not_drawn_are_all_named_and_nothing_is_drawn(tmp_path):
+    for name in ("Shapes", "DUTS"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError) as refusal:
         draw_sample(tmp_path)
+    assert [problem.where for problem in refusal.value.problems] == [str(tmp_path / "Shapes"), str(tmp_path / "DUTS")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["DUTS", "Shapes"]
+
+
+def test_the_sample_is_the_same_every_time_and_replaces_one_drawn_before(sample, tmp_path):
+    for name in DATASETS:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / MARKER).write_text("drawn before")
+        (tmp_path / name / "left-over.png").write_text("drawn before")
+    draw_sample(tmp_path)
     files = sorted(path.relative_to(sample) for path in sample.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
     for path in files:

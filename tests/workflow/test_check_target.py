@@ -1,0 +1,54 @@
+"""The targets of the check, and samples that are left out, through the real workflow."""
+
+import shutil
+
+import pandas as pd
+
+TABLE = "results/splits/d.csv"
+
+
+def test_the_leaderboard_has_the_check_beside_it_and_marks_its_rows(project):
+    assert {f"results/check/{name}.{end}" for name in "dt" for end in ("json", "html", "png")} <= project.files()
+    board = pd.read_csv(project.folder / "results/leaderboard.csv")
+    assert (board["leak"] == 0).all()
+    assert (board["excluded"] == 0).all()
+    project.snakemake("check")
+    assert "d: 0 errors, 0 warnings" in project.said
+
+
+def test_a_leak_fails_the_target_and_keeps_the_reports(project):
+    raw = project.folder / "raw/DRIVE"
+    shutil.copyfile(raw / "training/images/21_training.tif", raw / "test/images/01_test.tif")
+    assert project.snakemake("check_d", check=False) != 0
+    assert "ERROR leak" in project.said
+    assert "results/check/d.html" in project.files()
+    assert project.snakemake("check_t") == 0
+    assert "inspect" not in project.planned("shards")
+
+
+def test_files_that_do_not_pair_are_reported_by_the_check(fresh):
+    (fresh.folder / "raw/DRIVE/training/1st_manual/22_manual1.gif").unlink()
+    assert fresh.snakemake("check", check=False) != 0
+    assert "ERROR unpaired" in fresh.said
+    assert {"results/check/d.json", "results/check/t.json"} <= fresh.files()
+    assert "shard" not in fresh.said
+
+
+def test_an_excluded_sample_rebuilds_its_own_shard_only(project):
+    table = pd.read_csv(project.folder / TABLE, dtype=str)
+    name = table[table["split"] == "train"]["id"].iloc[0]
+    project.edit("shards: 3, ", f'shards: 3, exclude: {{"{name}": blurred}}, ')
+    planned = project.planned("shards")
+    assert planned.get("shard", 0) <= 1  # none where the sample was alone in its shard
+    project.snakemake("shards", "metrics_a")
+    row = pd.read_csv(project.folder / TABLE, dtype=str).set_index("id").loc[name]
+    assert (row["split"], row["reason"]) == ("excluded", "blurred")
+    summary = pd.read_csv(project.folder / "results/metrics/a/summary.csv")
+    assert (summary["excluded"] == 1).all()
+
+
+def test_excluding_what_does_not_pair_lets_the_rest_go_on(fresh):
+    (fresh.folder / "raw/DRIVE/training/1st_manual/22_manual1.gif").unlink()
+    fresh.edit("shards: 3, ", 'shards: 3, exclude: {"22": the mask is lost}, ')
+    fresh.snakemake("shards", "check")
+    assert "22: the mask is lost" in fresh.said

@@ -1,0 +1,55 @@
+"""The systems of the five tutorials, quickly, on drawn data: each learns."""
+
+import shutil
+
+import pandas as pd
+import pytest
+from projects import ROOT, Project
+
+from pipeline.raw.sample import draw_sample
+
+pytestmark = pytest.mark.slow
+
+FLOORS = {
+    "a-drive": ("f1", 0.75),
+    "b-shapes": ("dice", 0.90),
+    "b-shapes-as-published": ("dice", 0.90),
+    "b-shapes-original": ("dice", 0.90),
+    "c-grey": ("f1", 0.70),
+    "d-u2net-lite": ("max_f", 0.80),
+    "d-u2net": ("max_f", 0.80),
+    "e-tgs": ("f1", 0.70),
+}
+"""Experiment to what validation and test samples have to reach: F1 and Dice over all pixels; maxF has beta² 0.3."""
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    project = Project(tmp_path_factory.mktemp("tutorials"))
+    draw_sample(project.folder / "data/sample")
+    shutil.copy(ROOT / "config/tutorials-quick.yaml", project.config)
+    project.snakemake()
+    return project
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", FLOORS)
+def test_each_system_learns(done, name):
+    history = pd.read_csv(done.folder / f"results/models/{name}/history.csv")
+    assert history["train_loss"].iloc[-1] < 0.7 * history["train_loss"].iloc[0]
+    score, floor = FLOORS[name]
+    board = pd.read_csv(done.folder / "results/leaderboard.csv")
+    rows = board[(board["experiment"] == name) & (board["averaging"] == "micro")]
+    region = "fov" if "fov" in set(rows["region"]) else "full"
+    rows = rows[rows["region"] == region]
+    if name.startswith("b-"):
+        rows = rows[rows["class"] == "mean"]
+    for split in ("validation", "test"):
+        assert rows.loc[rows["split"] == split, score].item() >= floor, split
+
+
+def test_both_networks_of_the_same_kind_were_scored_and_nothing_is_left_to_do(done):
+    board = pd.read_csv(done.folder / "results/leaderboard.csv")
+    assert set(FLOORS) <= set(board["experiment"])
+    assert (board["origin"] == "drawn sample").all()
+    assert done.planned() == {}
