@@ -9,6 +9,7 @@ configfile: "config.yaml"
 container: "docker://segmentation-pipeline:0.1.0"
 
 
+include: "workflow/rules/scheduler.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/check.smk"
 include: "workflow/rules/shards.smk"
