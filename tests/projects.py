@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 CONFIG = """
@@ -34,15 +36,23 @@ class Project:
         self.folder = folder
         self.config = folder / "config.yaml"
 
-    def snakemake(self, *words, check=True):
+    def snakemake(self, *words, check=True, timeout=500):
         command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", self.folder]
         environment = {**os.environ, "COLUMNS": "400", "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            [*map(str, command), "--cores", "2", *words], capture_output=True, text=True, env=environment, check=False
-        )
+        command = [*map(str, command), "--cores", "2", *words]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, env=environment, check=False, timeout=timeout
+            )
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"not done after {timeout} s; its logs end with\n{self.ends_of_logs()}")
         self.said = done.stdout + done.stderr
         assert not check or done.returncode == 0, self.said
         return done.returncode
+
+    def ends_of_logs(self):
+        logs = sorted((self.folder / "results/logs").rglob("*.log"), key=lambda path: path.stat().st_mtime)
+        return "\n".join(f"{path.relative_to(self.folder)}: {path.read_text().splitlines()[-1:]}" for path in logs[-8:])
 
     def planned(self, *words):
         """Return how often each rule would run."""

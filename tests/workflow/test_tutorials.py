@@ -28,7 +28,7 @@ def done(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("tutorials"))
     draw_sample(project.folder / "data/sample")
     shutil.copy(ROOT / "config/tutorials-quick.yaml", project.config)
-    project.snakemake()
+    project.snakemake(timeout=1700)
     return project
 
 
