@@ -28,7 +28,7 @@ class Decoded:
     fov : (H, W) array of uint8, optional
         1 inside the field of view, 0 outside.
     contents : mapping of str to bytes
-        The sample's own files, by path.
+        The sample's own files, by path; its page alone where they are stacks.
     """
 
     pixels: NDArray[Any]
@@ -63,7 +63,7 @@ def read_sample(dataset: RawDataset, sample: Sample, channels: str) -> Decoded:
 
     contents: dict[str, bytes] = {}
     for path in sample.files:
-        data = attempt(partial(read_bytes, path))
+        data = attempt(partial(read_bytes, path, sample.page))
         if data is not None:
             contents[path] = data
     pixels = mask = fov = None

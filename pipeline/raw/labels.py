@@ -67,7 +67,7 @@ class LabelMap:
         RawDataError
             If the file cannot be decoded, or listing the values that were not declared, with their pixel counts.
         """
-        pixels = decode(read_bytes(path) if data is None else data, path, page)
+        pixels = decode(read_bytes(path, page) if data is None else data, path, page)
         return self.classify(pixels, path)
 
     def read_soft(self, path: Path | str, data: bytes | None = None, page: int | None = None) -> NDArray[np.uint8]:

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from pipeline.errors import Problem
+from pipeline.raw.pages import count_pages
 from pipeline.raw.samples import Sample
-from pipeline.raw.tiff import count_pages
 
 
 def by_page(samples: Iterable[Sample], problems: list[Problem]) -> list[Sample]:

@@ -34,7 +34,8 @@ class Prepared:
     original_size : (int, int)
         Height and width of the raw picture.
     digest : str
-        SHA-256 over the bytes of the sample's own files and over what it has from shared tables.
+        SHA-256 over the bytes of the sample's own files (of its page, where they are stacks) and over what it has from
+        shared tables.
     """
 
     sample: Sample
