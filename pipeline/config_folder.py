@@ -233,12 +233,14 @@ class FolderDataset(BaseDataset):
                 "a folder of masks for each picture",
                 'say for instance `images: "*/images"` and `masks: "*/masks"`',
             )
-        if self.mask_kind == "soft" or len(self.class_names()) > 2:
+        several = len(self.class_names()) > 2
+        if self.mask_kind == "soft" or several:
+            one_class = "give all foreground values one class under `labels`" if several else "set `mask_kind: index`"
             yield Problem(
                 f"{where}.merge_masks",
-                "true, for soft masks or several classes",
-                "index masks of two classes",
-                "remove it",
+                f"true, for {f'{len(self.class_names())} classes' if several else 'soft masks'}",
+                "masks of single objects, of one foreground class: where others overlap, nothing says which one counts",
+                f"{one_class}, or join the masks of each picture into one file and remove `merge_masks`",
             )
 
     def _class_problems(self, where: str) -> Iterator[Problem]:

@@ -19,7 +19,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from pipeline.parallel import in_order
 from pipeline.png import write_png
 from pipeline.progress import track
 from pipeline.raw.check_findings import ERROR, Finding, find
-from pipeline.raw.check_ignored import ignored_files
+from pipeline.raw.check_ignored import unused_files
 from pipeline.raw.check_measure import Measured, measure
 from pipeline.raw.check_page import page
 from pipeline.raw.check_sheet import contact_sheet, spread
@@ -165,15 +165,7 @@ def _plain(finding: Finding) -> dict[str, Any]:
 
 
 def _ignored(opened: Opened) -> list[dict[str, Any]]:
-    raw = opened.dataset
-
-    def files(samples: Iterable[Sample]) -> set[str]:
-        return {path for sample in samples for path in (*sample.files, *sample.truth_files, *sample.observer_files)}
-
-    used = files([*(sample for split in SPLITS for sample in raw.splits[split]), *opened.unplaced])
-    used |= {problem.where for problem in opened.problems}
-    left_out = files(item.sample for item in raw.excluded if item.sample is not None)
-    found = ignored_files(raw.root, used, left_out)
+    found = unused_files(opened)
     return [{"reason": why, "count": len(paths), "first": paths[:_FIRST]} for why, paths in found.items()]
 
 

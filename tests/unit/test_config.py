@@ -422,13 +422,31 @@ def test_experiments_of_every_kind():
     [
         ({}, "without a wildcard in every pattern"),
         ({"images": "*/images"}, "without a wildcard in every pattern"),
-        ({"images": "*/i", "masks": "*/m", "mask_kind": "soft"}, "for soft masks or several classes"),
-        ({"images": "*/i", "masks": "*/m", "labels": THREE}, "for soft masks or several classes"),
     ],
 )
-def test_masks_to_merge_need_folders_and_two_classes(keys, found):
+def test_masks_to_merge_need_folders(keys, found):
     with pytest.raises(ConfigError, match=found):
         with_dataset(layout="folder", merge_masks=True, **keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "found", "remedy"),
+    [
+        ({"mask_kind": "soft"}, "true, for soft masks", "set `mask_kind: index`"),
+        ({"labels": THREE}, "true, for 3 classes", "one class under `labels`"),
+    ],
+)
+def test_masks_to_merge_of_several_classes_and_soft_ones_are_refused_with_the_way_out(keys, found, remedy):
+    folders = {"layout": "folder", "merge_masks": True, "images": "*/i", "masks": "*/m"}
+    with pytest.raises(ConfigError) as caught:
+        with_dataset(**folders, **keys)
+    (problem,) = caught.value.problems
+    assert problem.where.endswith(".merge_masks")
+    assert problem.found == found
+    assert remedy in problem.remedy
+    first, *others = THREE
+    joined = {first: THREE[first], **dict.fromkeys(others, "object")}
+    assert with_dataset(**folders, **({"labels": joined} if "labels" in keys else {"mask_kind": "index"}))
 
 
 def test_strata_and_groups_of_splits():

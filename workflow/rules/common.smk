@@ -12,6 +12,7 @@ from snakemake.logging import logger
 from pipeline import config as configuration
 from pipeline import paths
 from pipeline.errors import PipelineError, RawDataError
+from pipeline.raw.check_ignored import unused_digest
 from pipeline.raw.dataset import open_leniently
 from pipeline.raw.splits import SPLITS
 
@@ -171,10 +172,11 @@ def checked_files(wildcards):
 
 
 def listing_state(wildcards):
-    # which samples stand where, and what does not pair
+    # which samples stand where, what does not pair, and what nothing uses
     found = opened(wildcards.dataset)
     members = {split: found.dataset.digest(split) for split in SPLITS}
-    return canonical({"members": members, "problems": sorted(map(str, found.problems))})
+    problems = sorted(map(str, found.problems))
+    return canonical({"members": members, "problems": problems, "unused": unused_digest(found)})
 
 
 def validation_evidence(wildcards):
