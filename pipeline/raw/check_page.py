@@ -9,13 +9,16 @@ from pipeline.raw.check_text import fact_lines, verdict
 
 _STYLE = """
 :root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 90rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+body { max-width: 90rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: 1rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .75rem; border-bottom: 1px solid #8886; }
-td { overflow-wrap: anywhere; }
+th { white-space: nowrap; }
 .error { border-left: 4px solid #d33; } .warning { border-left: 4px solid #e69f00; }
 .finding { padding: .25rem 1rem; margin: 1rem 0; } .finding p { margin: .25rem 0; }
-img { max-width: 100%; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .75rem; margin: .25rem 0; }
+dt { opacity: .65; } dd { margin: 0; }
+.sheet { overflow-x: auto; } .sheet img { width: 100%; min-width: 48rem; max-width: max-content; }
 """
 
 
@@ -50,15 +53,15 @@ def page(report: Mapping[str, Any], sheet: bytes) -> str:
 </table>
 <h2>Samples with the outlines of their masks</h2>
 <p>Outlines that miss what they should surround, or surround everything else, mean swapped or inverted masks.</p>
-<img alt="contact sheet" src="data:image/png;base64,{picture}">
+<div class="sheet"><img alt="contact sheet" src="data:image/png;base64,{picture}"></div>
 </html>
 """
 
 
 def _finding(row: Mapping[str, Any]) -> str:
     severity = escape(row["severity"])
-    lines = "\n".join(f"<p>{key}: {escape(row[key])}</p>" for key in ("found", "expected", "remedy"))
+    lines = "\n".join(f"<dt>{key}</dt><dd>{escape(row[key])}</dd>" for key in ("found", "expected", "remedy"))
     return (
         f'<div class="finding {severity}"><p><b>{severity}: {escape(row["kind"])}</b> {escape(row["where"])}</p>\n'
-        f"{lines}</div>"
+        f"<dl>{lines}</dl></div>"
     )
