@@ -3,7 +3,7 @@
 `check_dataset` gives plain data, which is also what ``<dataset>.json`` holds, with these keys:
 
 - ``dataset``, ``layout``, ``root``, ``origin``, ``mask_kind``, ``classes``
-- ``pairs``: labelled samples in splits; ``splits``: samples of each split
+- ``pairs``: labelled samples; ``splits``: samples of each split
 - ``excluded``: identifier to reason
 - ``ignored``: list of ``reason``, ``count``, ``first`` (paths below the root): files that no sample uses
 - ``errors``, ``warnings``: how many of each stand in ``findings``, a list of ``severity``, ``kind`` (see `Finding`),
@@ -137,7 +137,7 @@ def _describe(opened: Opened, measured: Sequence[Measured]) -> Report:
         "origin": raw.origin,
         "mask_kind": raw.mask_kind,
         "classes": list(raw.classes),
-        "pairs": sum(sample.labelled for split in SPLITS for sample in raw.splits[split]),
+        "pairs": sum(item.sample.labelled for item in measured),
         "splits": {split: len(raw.splits[split]) for split in SPLITS},
         "excluded": {item.id: item.reason for item in raw.excluded},
         "ignored": _ignored(opened),

@@ -21,6 +21,8 @@ from pipeline.raw.samples import Sample
 THUMBNAIL = 220
 """Height and width that a picture of the contact sheet fits into."""
 
+_TINT = 0.3  # of a class's colour over the picture
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -118,7 +120,7 @@ def _count(classes: ClassMask, count: int) -> tuple[int, ...]:
 
 
 def _thumbnail(decoded: Decoded, classes: ClassMask | None, colours: tuple[Colour, ...]) -> Picture:
-    """Shrink or enlarge a picture to fit, and draw the outlines of its classes on it."""
+    """Shrink or enlarge a picture to fit, tint its classes, and draw their outlines on it."""
     height, width = decoded.pixels.shape[:2]
     factor = THUMBNAIL / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
@@ -130,6 +132,9 @@ def _thumbnail(decoded: Decoded, classes: ClassMask | None, colours: tuple[Colou
     small = cv2.resize(classes, size, interpolation=cv2.INTER_NEAREST_EXACT)
     for index, colour in enumerate(colours):
         if index:
-            outlines, _ = cv2.findContours((small == index).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+            # an outline alone looks the same from both sides: the tint says which side is meant
+            inside = small == index
+            picture[inside] = np.rint((1 - _TINT) * picture[inside] + _TINT * np.array(colour)).astype(np.uint8)
+            outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(picture, outlines, -1, colour, 1)
     return np.asarray(picture)

@@ -57,18 +57,38 @@ def verdict(report: Mapping[str, Any]) -> str:
     return f"{errors} error{'s' if errors != 1 else ''}, {warnings} warning{'s' if warnings != 1 else ''}"
 
 
+def grouped(findings: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Put findings together that one remedy mends: same severity, kind, expectation and remedy."""
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in findings:
+        groups.setdefault(tuple(row[key] for key in ("severity", "kind", "expected", "remedy")), []).append(row)
+    return list(groups.values())
+
+
+def places(group: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Write where the findings of a group are, each with what was found there unless that is the same everywhere."""
+    alike = len({row["found"] for row in group}) == 1
+    return [row["where"] if alike else f"{row['where']}: {row['found']}" for row in group]
+
+
+def found(group: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return what was found in all places of a group, or None where it differs."""
+    texts = {row["found"] for row in group}
+    return texts.pop() if len(texts) == 1 else None
+
+
 def as_text(reports: Sequence[Mapping[str, Any]]) -> str:
     """Write the reports of several data sets as one text."""
     parts = []
     for report in reports:
         lines = [f"{report['dataset']}: {verdict(report)}  ({report['layout']}, {report['root']}, {report['origin']})"]
         lines += [f"  {heading + ':':<10}{text}" for heading, text in fact_lines(report)]
-        for row in report["findings"]:
-            lines += [
-                f"  {row['severity'].upper()} {row['kind']}: {row['where']}",
-                f"      found:    {row['found']}",
-                f"      expected: {row['expected']}",
-                f"      remedy:   {row['remedy']}",
-            ]
+        for group in grouped(report["findings"]):
+            row, where, common = group[0], places(group), found(group)
+            title = f"  {row['severity'].upper()} {row['kind']}:"
+            lines += [f"{title} {where[0]}"] if len(group) == 1 else [f"{title} {len(group)} times"]
+            lines += [f"      {place}" for place in where if len(group) > 1]
+            lines += [] if common is None else [f"      found:    {common}"]
+            lines += [f"      expected: {row['expected']}", f"      remedy:   {row['remedy']}"]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
