@@ -22,6 +22,7 @@ MAX_CLASSES = 254
 """Class indices end before the marker of undeclared values and before `VOID`."""
 
 _LISTED = 8  # undeclared values that a message names
+_FEW = 3  # the same where there are very many
 _PICTURE = 64  # values; a mask of classes has fewer, a picture more
 _NO_CLASSES = (
     "so many values make a picture, or a mask that was smoothed or saved as JPEG: see that `images` and `masks` are "
@@ -135,9 +136,10 @@ class LabelMap:
             _unpack(number) if self._coloured else number: count
             for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
         }
-        most = sorted(found, key=lambda key: -found[key])[:_LISTED] if self._coloured else list(found)[:_LISTED]
+        shown = _LISTED if len(found) <= _PICTURE else _FEW
+        most = sorted(found, key=lambda key: -found[key])[:shown] if self._coloured else list(found)[:shown]
         listed = ", ".join(f"{show_key(key)} ({found[key]} pixels)" for key in most)
-        more = f" and {len(found) - _LISTED} more values" if len(found) > _LISTED else ""
+        more = f" and {len(found) - shown} more values" if len(found) > shown else ""
         said = [
             f"{show_key(key)} ({'ignored' if label == VOID else f'class {label}'})"
             for key, label in sorted(self.meaning.items(), key=lambda item: as_colour(item[0]))

@@ -227,7 +227,7 @@ def unpaired(
             images[key],
             f"no {what} of that name in {where}",
             f"one {what} for every picture",
-            f"add the {what}, or remove the picture",
+            f"add the {what}, remove the picture, or leave the sample out (`exclude`)",
             kind="unpaired",
             sample=name(key),
         )
@@ -239,7 +239,7 @@ def unpaired(
             files[key],
             f"no picture of that name in {image_where}",
             f"one picture for every {what}",
-            "add the missing picture, or remove this file",
+            "add the missing picture, remove this file, or leave the sample out (`exclude`)",
             kind="unpaired",
             sample=name(key),
         )
