@@ -12,8 +12,9 @@ from pipeline.counts import VOID
 from pipeline.errors import PipelineError, Problem
 from pipeline.pictures import Picture, for_display
 from pipeline.raw.dataset import SOFT_CUT, RawDataset, same_size
+from pipeline.raw.decode import full_range
 from pipeline.raw.headers import Header, read_header
-from pipeline.raw.inspect import Decoded, read_sample
+from pipeline.raw.inspect import Decoded, read_sample, refusal
 from pipeline.raw.masks import ClassMask
 from pipeline.raw.palette import Colour
 from pipeline.raw.samples import Sample
@@ -35,6 +36,10 @@ class Measured:
         None where the sample could not be assigned to one.
     problems : tuple of Problem
         Where there are any, nothing below is known.
+    unfit : Problem, optional
+        Why the picture, which can be read, cannot be stored as configured.
+    highest : float, optional
+        The brightest value of a picture of 16 bits, as a share of the range of its type.
     content : str
         SHA-256 over shape, type and pixels of the decoded picture.
     blank : bool
@@ -50,6 +55,8 @@ class Measured:
     sample: Sample
     split: str | None
     problems: tuple[Problem, ...] = ()
+    unfit: Problem | None = None
+    highest: float | None = None
     content: str = ""
     blank: bool = False
     size: tuple[int, int] = (0, 0)
@@ -59,7 +66,15 @@ class Measured:
     thumbnail: Picture | None = None
 
 
-def measure(dataset: RawDataset, sample: Sample, split: str | None, channels: str, pictured: bool) -> Measured:
+def measure(
+    dataset: RawDataset,
+    sample: Sample,
+    split: str | None,
+    channels: str,
+    pictured: bool,
+    storage: str = "float32",
+    normalize: str = "minmax",
+) -> Measured:
     """Read one sample, the second observer's mask included.
 
     Parameters
@@ -70,6 +85,8 @@ def measure(dataset: RawDataset, sample: Sample, split: str | None, channels: st
     channels : {'rgb', 'grey'}
     pictured : bool
         Whether a thumbnail is wanted.
+    storage, normalize : str
+        What the picture has to fit; see `refusal`.
     """
     try:
         decoded = read_sample(dataset, sample, channels)
@@ -82,6 +99,8 @@ def measure(dataset: RawDataset, sample: Sample, split: str | None, channels: st
     return Measured(
         sample,
         split,
+        unfit=refusal(sample, pixels, storage, normalize),
+        highest=float(pixels.max()) / full_range(pixels) if pixels.dtype == np.uint16 else None,
         content=_digest(pixels),
         blank=bool((pixels == pixels[:1, :1]).all()),
         size=(int(pixels.shape[0]), int(pixels.shape[1])),
