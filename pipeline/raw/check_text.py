@@ -22,6 +22,15 @@ def counts(numbers: Mapping[str, int], most: int = 6) -> str:
     return ", ".join(f"{name} ({count})" for name, count in ranked[:most]) + more
 
 
+def sizes(numbers: Mapping[str, int], most: int = 6) -> str:
+    """Write sizes as `counts` does, or, where there are many, from which to which they go."""
+    if len(numbers) <= most:
+        return counts(numbers)
+    wide, high = zip(*(map(int, size.split("x")) for size in numbers), strict=True)
+    ranges = f"{min(wide)} to {max(wide)} wide, {min(high)} to {max(high)} high"
+    return f"{len(numbers)} different, {ranges}; most often {counts(numbers, 1).partition(' and ')[0]}"
+
+
 def fact_lines(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Say what is there: pairs of a heading and a text."""
     facts = report["facts"]
@@ -31,7 +40,7 @@ def fact_lines(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     lines = [
         ("pairs", f"{report['pairs']} of picture and mask"),
         ("splits", ", ".join(f"{split} {count}" for split, count in report["splits"].items() if count) or "none"),
-        ("sizes", counts(facts["sizes"])),
+        ("sizes", sizes(facts["sizes"])),
         ("pictures", "; ".join(filter(None, (counts(facts["picture_types"]), notes)))),
         ("masks", "; ".join(filter(None, (counts(facts["mask_types"]), masks if report["balance"] else "")))),
     ]

@@ -16,7 +16,7 @@ from pipeline.raw import folder
 from pipeline.raw.check import check_dataset
 from pipeline.raw.check_measure import measure
 from pipeline.raw.check_page import page
-from pipeline.raw.check_text import as_text
+from pipeline.raw.check_text import as_text, sizes
 from pipeline.raw.dataset import open_dataset
 from pipeline.shards.prepare import prepare
 
@@ -198,6 +198,12 @@ def test_a_missing_folder_of_pictures_is_one_problem(stacks):
     (finding,) = report["findings"]
     assert finding["where"].endswith("raw/pictures")
     assert "there is images, masks, patients.csv" in finding["found"]
+
+
+def test_many_sizes_are_told_by_their_range():
+    assert sizes({"10x20": 2, "30x5": 1}) == "10x20 (2), 30x5 (1)"
+    many = {f"{10 + index}x{30 - index}": 1 + (index == 4) for index in range(8)}
+    assert sizes(many) == "8 different, 10 to 17 wide, 23 to 30 high; most often 14x26 (2)"
 
 
 def test_excluded_files_stay_excluded_where_the_splits_fail(tmp_path):
