@@ -73,8 +73,10 @@ class Config(Strict):
 
     def check_settings(self, dataset: str) -> dict[str, Any]:
         """Return what the check of a data set is made by."""
+        data = self.datasets[dataset]
         return {
-            "channels": self.datasets[dataset].channels,
+            **data.model_dump(mode="json", include={"channels", "storage"}),
+            "normalize": data.normalize.method,
             "source": self.source(dataset, *SPLITS, colours=True),
         }
 

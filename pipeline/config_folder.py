@@ -35,7 +35,12 @@ def _check_pattern(pattern: str | None) -> str | None:
     if pattern.count(SPLIT) > 1 or set(pattern.replace(SPLIT, "")) & {"{", "}"}:
         raise ValueError(f"{SPLIT} once at most, and no other braces")
     if steps[-1].lower().endswith(IMAGE_ENDINGS):
-        raise ValueError("folders, not files: what files are called is said by `image_name` and `mask_name`")
+        folder, stem = "/".join(steps[:-1]) or ".", steps[-1][: steps[-1].rindex(".")].replace("*", ID)
+        named = f', and "{stem}" as `image_name` or `mask_name`' if stem != ID and stem.count(ID) == 1 else ""
+        raise ValueError(
+            "folders, not files (`.` is `root` itself; what files are called is said by `image_name` and `mask_name`): "
+            f'here "{folder}"{named}'
+        )
     return pattern
 
 

@@ -10,6 +10,7 @@ from pipeline.raw.splits import SPLITS, TEST, TRAIN, VALIDATION
 ERROR, WARNING = "error", "warning"
 
 _APART = (TRAIN, VALIDATION, TEST)  # a picture in two of these is a leak
+_DARK = 0.25  # of the range of the type: 14 bits in a container of 16
 _NAMED = 3  # files that a grouped warning names
 
 
@@ -22,7 +23,8 @@ class Finding:
     severity : {'error', 'warning'}
     kind : str
         ``unpaired``, ``repeated``, ``listing``, ``exclude``, ``unreadable``, ``git-lfs``, ``mask-values``, ``size``,
-        ``leak`` (errors); ``blank``, ``duplicate``, ``absent-class``, ``orientation`` (warnings).
+        ``storage``, ``leak`` (errors); ``blank``, ``duplicate``, ``absent-class``, ``dark``, ``orientation``
+        (warnings).
     problem : Problem
     count : int
         How many pictures or files it is about.
@@ -34,7 +36,9 @@ class Finding:
     count: int = 1
 
 
-def find(listing: Iterable[Problem], measured: Sequence[Measured], classes: Sequence[str]) -> list[Finding]:
+def find(
+    listing: Iterable[Problem], measured: Sequence[Measured], classes: Sequence[str], normalize: str = "minmax"
+) -> list[Finding]:
     """List everything, errors first.
 
     Parameters
@@ -44,9 +48,13 @@ def find(listing: Iterable[Problem], measured: Sequence[Measured], classes: Sequ
     measured : sequence of Measured
     classes : sequence of str
         Class names, background first.
+    normalize : str
+        Method of normalization.
     """
     errors = [Finding(ERROR, problem.kind or "listing", problem) for problem in listing]
-    errors += [Finding(ERROR, problem.kind or "unreadable", problem) for item in measured for problem in item.problems]
+    # the pages of a stack may complain in the same words
+    of_files = dict.fromkeys(problem for item in measured for problem in (*item.problems, item.unfit) if problem)
+    errors += [Finding(ERROR, problem.kind or "unreadable", problem) for problem in of_files]
     read = [item for item in measured if not item.problems]
     same: dict[str, list[Measured]] = {}
     for item in read:
@@ -59,6 +67,7 @@ def find(listing: Iterable[Problem], measured: Sequence[Measured], classes: Sequ
         *_blank([item for item in read if item.blank]),
         *_duplicates([group for group in groups if not _crosses(group)]),
         *_absent(read, classes),
+        *_dark([item for item in read if item.highest is not None], normalize),
         *_turned([item for item in read if item.picture and item.picture.orientation != 1 and not item.picture.turned]),
     ]
     return [*errors, *warnings]
@@ -153,6 +162,26 @@ def _absent(read: Sequence[Measured], classes: Sequence[str]) -> list[Finding]:
                 "look at the contact sheet, and check what the values of the masks mean (`labels`)",
             ),
             len(absent),
+        )
+    ]
+
+
+def _dark(deep: Sequence[Measured], normalize: str) -> list[Finding]:
+    highest = max((item.highest or 0.0 for item in deep), default=1.0)
+    if highest > _DARK or normalize not in ("unit", "symmetric"):
+        return []
+    return [
+        Finding(
+            WARNING,
+            "dark",
+            Problem(
+                deep[0].sample.image,
+                f"{len(deep)} pictures of 16 bits, none of which is brighter than {highest:.1%} of the full range",
+                f"values over most of the range, which `normalize: {normalize}` starts from: a network would see them "
+                "nearly black",
+                "set `normalize: minmax`, or `standard` with the mean and standard deviation of your data",
+            ),
+            len(deep),
         )
     ]
 
