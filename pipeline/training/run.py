@@ -32,6 +32,9 @@ Row = dict[str, float]
 LESS_IS_BETTER = {"val_loss": True, "val_dice": False, "val_mae": True, "val_max_f": False}
 """What can be monitored."""
 
+TWO_CLASS_MONITORS = ("val_mae", "val_max_f")
+"""What is measured only where there are two classes."""
+
 
 def train(
     *,
@@ -102,7 +105,7 @@ def train(
     validation = SampleStore(list(validation_shards), device, memory, use_fov) if validation_shards else None
     _weigh_pixels(loss, data, validation)
     criterion = LOSSES[loss["name"]]
-    _require_fit(experiment, loss["name"], criterion, data, crop)
+    _require_fit(experiment, loss["name"], criterion, data, crop, monitor)
     change = Augmentation(crop=crop, **(augment or {})) if crop or augment else None
 
     torch.manual_seed(derive_seed(seed, "weights"))
@@ -146,7 +149,7 @@ def train(
         if due and validation is not None:
             scores = validate(network, criterion, validation, batch_size, precision)
         row: Row = {"epoch": epoch, "train_loss": total / len(rows), "lr": rate, **scores._asdict()}
-        _require_finite(row, experiment, "train_loss", *(["val_loss"] if due else []))
+        _require_finite(row, experiment, "train_loss", *(dict.fromkeys(["val_loss", monitor]) if due else []))
         history.append(row)
         if due:
             cost = row[monitor] if LESS_IS_BETTER[monitor] else -row[monitor]
@@ -235,8 +238,10 @@ def _weigh_pixels(loss: Mapping[str, Any], data: SampleStore, validation: Sample
             store.weigh(lambda mask: weight_map(mask, by_class=by_class, **(border or {})))
 
 
-def _require_fit(experiment: str, name: str, loss: Loss, data: SampleStore, crop: Sequence[int] | None) -> None:
-    """Refuse a loss or a crop that the samples do not fit."""
+def _require_fit(
+    experiment: str, name: str, loss: Loss, data: SampleStore, crop: Sequence[int] | None, monitor: str
+) -> None:
+    """Refuse a loss, a monitor or a crop that the samples do not fit."""
     problems = []
     classes = len(data.info.class_names)
     if classes > 2 and loss.activation != "softmax":
@@ -246,6 +251,15 @@ def _require_fit(experiment: str, name: str, loss: Loss, data: SampleStore, crop
                 f"experiment {experiment!r}, loss",
                 f"{name!r} for {classes} classes",
                 f"a loss for several classes: {', '.join(softmax)}",
+                "choose one of them",
+            )
+        )
+    if classes > 2 and monitor in TWO_CLASS_MONITORS:
+        problems.append(
+            Problem(
+                f"experiment {experiment!r}, monitor",
+                f"{monitor!r} for {classes} classes",
+                "a score of several classes: val_loss or val_dice",
                 "choose one of them",
             )
         )
@@ -264,11 +278,11 @@ def _require_fit(experiment: str, name: str, loss: Loss, data: SampleStore, crop
 
 
 def _is_best(row: Row, best: Row | None, monitor: str) -> bool:
-    """Tell whether a row beats the best one so far; without validation the newest always does."""
-    if best is None:
+    """Tell whether a row beats the best one so far; any validated one beats all that are not, of these the newest."""
+    if best is None or math.isnan(best[monitor]):
         return True
-    if math.isnan(row["val_loss"]):
-        return math.isnan(best["val_loss"])
+    if math.isnan(row[monitor]):
+        return False
     if LESS_IS_BETTER[monitor]:
         return row[monitor] < best[monitor]
     return row[monitor] > best[monitor]
@@ -281,7 +295,7 @@ def _require_finite(row: Row, experiment: str, *losses: str) -> None:
                 f"experiment {experiment!r}, epoch {row['epoch']}",
                 ", ".join(f"{name} {row[name]}" for name in losses),
                 "finite numbers",
-                "lower the learning rate, or check `normalize` of the data set",
+                "lower the learning rate, or check `normalize` of the data set; maxF needs a mask that is not empty",
             )
         )
 

@@ -1,6 +1,7 @@
 import io
 import math
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -242,8 +243,6 @@ def write_classes(path, classes=4, void=True):
     """Turn a two-class shard into one of several classes, with a void corner."""
     import json
 
-    import h5py
-
     with h5py.File(path, "r+") as file:
         masks = file["masks"][:]
         left = np.arange(masks.shape[-1]) < masks.shape[-1] // 2
@@ -349,8 +348,40 @@ def test_a_loss_that_is_no_number_stops_the_training(shards, tmp_path):
 def test_an_epoch_whose_validation_is_no_number_is_never_the_best():
     nan, good = {"val_loss": math.nan, "val_dice": 0.0}, {"val_loss": 0.1, "val_dice": 0.9}
     for monitor in ("val_loss", "val_dice"):
-        assert not _is_best(nan, good, monitor)
-        assert _is_best(nan, nan, monitor)
+        assert not _is_best(nan | {monitor: math.nan}, good, monitor)
+        assert _is_best(nan | {monitor: math.nan}, nan | {monitor: math.nan}, monitor)
+        assert _is_best(good, nan | {monitor: math.nan}, monitor)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_validated_epoch_beats_those_that_are_not(shards, tmp_path):
+    history = run(shards, tmp_path / "m", epochs=7, validate_every=2, checkpoint_every=3)
+    assert history["epoch"][history["val_loss"].notna()].tolist() == [1, 2, 4, 6, 7]
+    allowed = history[history["epoch"].isin([6, 7])]  # epoch 3 may be the best, and nobody knows how good it is
+    assert load_checkpoint(tmp_path / "m/best.pt")["epoch"] == allowed.loc[allowed["val_loss"].idxmin(), "epoch"]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_monitor_that_cannot_be_measured_stops_the_training(shards, tmp_path):
+    import shutil
+
+    with h5py.File(shutil.copy(shards / "tgs-validation.h5", tmp_path / "empty.h5"), "r+") as file:
+        file["masks"][:] = 0
+    settings = {**RECIPE, "monitor": "val_max_f"}
+    where = {"train_shards": [shards / "tgs-train.h5"], "validation_shards": [tmp_path / "empty.h5"]}
+    with pytest.raises(TrainingError, match=r"val_max_f nan[\s\S]*a mask that is not empty"):
+        train(experiment="e", output=tmp_path / "m", **where, **settings)
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("monitor", ["val_mae", "val_max_f"])
+def test_a_monitor_of_two_classes_is_refused_where_there_are_more(shards, tmp_path, monitor):
+    import shutil
+
+    path = write_classes(shutil.copy(shards / "tgs-train.h5", tmp_path / "t.h5"))
+    settings = {**RECIPE, "loss": {"name": "cross-entropy", "region": "fov"}, "monitor": monitor}
+    with pytest.raises(TrainingError, match="val_loss or val_dice"):
+        train(experiment="e", train_shards=[path], validation_shards=[path], output=tmp_path / "m", **settings)
 
 
 @pytest.mark.usefixtures("one_thread")
