@@ -81,10 +81,15 @@ class SampleStore:
         return len(self.reader)
 
     def count_classes(self) -> NDArray[np.int64]:
-        """Count the pixels of each class, void ones left out; soft masks count as foreground from 1/2 up."""
+        """Count the pixels of each class; soft masks count as foreground from 1/2 up.
+
+        Void pixels are left out, and where batches carry the field of view those outside of it.
+        """
         counts = np.zeros(256, dtype=np.int64)
         for row in range(len(self)):
-            counts += np.bincount(self._mask(row).ravel(), minlength=256)
+            mask = self._mask(row)
+            inside = mask[self._plane("fov", row) > 0] if "fov" in self._names else mask.ravel()
+            counts += np.bincount(inside, minlength=256)
         return counts[: len(self.info.class_names)]
 
     def weigh(self, weigh: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> None:
@@ -110,8 +115,11 @@ class SampleStore:
             self._held["weights"] = self._weights.to(self._held["images"].device)
 
     def _mask(self, row: int) -> NDArray[np.uint8]:
-        mask = self.reader.plane("masks", row)[0] if self._held is None else self._held["masks"][row, 0].cpu().numpy()
+        mask = self._plane("masks", row)
         return (mask > SOFT_CUT).astype(np.uint8) if self.soft else mask
+
+    def _plane(self, name: str, row: int) -> NDArray[np.uint8]:
+        return self.reader.plane(name, row)[0] if self._held is None else self._held[name][row, 0].cpu().numpy()
 
     def batches(self, order: torch.Tensor, size: int) -> Iterator[Batch]:
         """Yield batches of `size` rows in the given order; the last one may be smaller.

@@ -18,6 +18,7 @@ from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.training.data import SampleStore
 from pipeline.training.optim import rate_factor
 from pipeline.training.run import _is_best, train
+from pipeline.training.weights import class_weights, weight_map
 
 SHARD = {
     "size": [48, 48],
@@ -127,6 +128,17 @@ def test_batches_are_normalized_and_carry_the_field_of_view(shards):
     torch.testing.assert_close(alone.image, batches[0].image[:1])
     full = SampleStore([shards / "drive-train.h5"], torch.device("cpu"), use_fov=False)
     assert next(full.batches(torch.tensor([0]), 1)).weight is None
+
+
+@pytest.mark.parametrize("memory", [None, 0])
+def test_classes_weigh_the_same_inside_the_field_of_view(shards, memory):
+    store = SampleStore([shards / "drive-train.h5"], torch.device("cpu"), memory)
+    by_class = class_weights(store.count_classes())
+    store.weigh(lambda mask: weight_map(mask, by_class=by_class))
+    batch = next(store.batches(torch.arange(len(store)), len(store)))
+    assert (batch.weight == 0).any()
+    background, vessels = (float(batch.weight[batch.target == label].sum()) for label in (0, 1))
+    assert background == pytest.approx(vessels, rel=1e-4)
 
 
 @pytest.mark.usefixtures("one_thread")
