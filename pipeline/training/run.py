@@ -23,6 +23,7 @@ from pipeline.training.checkpoint import save_checkpoint
 from pipeline.training.data import SampleStore
 from pipeline.training.device import choose_device, choose_precision, describe_device, prepare_cpu, run_logits
 from pipeline.training.losses import LOSSES, Loss, supervise
+from pipeline.training.measurable import require_measurable
 from pipeline.training.optim import Schedule, build_optimizer
 from pipeline.training.validate import Validation, validate
 from pipeline.training.weights import class_weights, weight_map
@@ -31,9 +32,6 @@ Row = dict[str, float]
 
 LESS_IS_BETTER = {"val_loss": True, "val_dice": False, "val_mae": True, "val_max_f": False}
 """What can be monitored."""
-
-TWO_CLASS_MONITORS = ("val_mae", "val_max_f")
-"""What is measured only where there are two classes."""
 
 
 def train(
@@ -103,9 +101,11 @@ def train(
     use_fov = loss["region"] == "fov"
     data = SampleStore(list(train_shards), device, memory, use_fov)
     validation = SampleStore(list(validation_shards), device, memory, use_fov) if validation_shards else None
+    if validation is not None:
+        require_measurable(experiment, data.info, validation.info, monitor)
     _weigh_pixels(loss, data, validation)
     criterion = LOSSES[loss["name"]]
-    _require_fit(experiment, loss["name"], criterion, data, crop, monitor)
+    _require_fit(experiment, loss["name"], criterion, data, crop)
     change = Augmentation(crop=crop, **(augment or {})) if crop or augment else None
 
     torch.manual_seed(derive_seed(seed, "weights"))
@@ -238,10 +238,8 @@ def _weigh_pixels(loss: Mapping[str, Any], data: SampleStore, validation: Sample
             store.weigh(lambda mask: weight_map(mask, by_class=by_class, **(border or {})))
 
 
-def _require_fit(
-    experiment: str, name: str, loss: Loss, data: SampleStore, crop: Sequence[int] | None, monitor: str
-) -> None:
-    """Refuse a loss, a monitor or a crop that the samples do not fit."""
+def _require_fit(experiment: str, name: str, loss: Loss, data: SampleStore, crop: Sequence[int] | None) -> None:
+    """Refuse a loss or a crop that the samples do not fit."""
     problems = []
     classes = len(data.info.class_names)
     if classes > 2 and loss.activation != "softmax":
@@ -251,15 +249,6 @@ def _require_fit(
                 f"experiment {experiment!r}, loss",
                 f"{name!r} for {classes} classes",
                 f"a loss for several classes: {', '.join(softmax)}",
-                "choose one of them",
-            )
-        )
-    if classes > 2 and monitor in TWO_CLASS_MONITORS:
-        problems.append(
-            Problem(
-                f"experiment {experiment!r}, monitor",
-                f"{monitor!r} for {classes} classes",
-                "a score of several classes: val_loss or val_dice",
                 "choose one of them",
             )
         )

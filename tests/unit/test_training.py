@@ -397,6 +397,18 @@ def test_a_monitor_of_two_classes_is_refused_where_there_are_more(shards, tmp_pa
 
 
 @pytest.mark.usefixtures("one_thread")
+def test_validation_samples_prepared_otherwise_are_refused(shards, tmp_path):
+    source = {"layout": "tgs", "root": str(make_tgs(tmp_path / "raw")), "shards": 1}
+    source["validation"] = {"fraction": 0.3, "seed": 0}
+    other = {**SHARD, "channels": "grey", "normalize": {"method": "minmax"}}
+    build_shard(dataset="d", split="validation", shard=0, output=tmp_path / "v.h5", source=source, **other)
+    where = {"train_shards": [shards / "tgs-train.h5"], "validation_shards": [tmp_path / "v.h5"]}
+    with pytest.raises(TrainingError, match=r"channels\n[\s\S]*normalization\n") as caught:
+        train(experiment="e", output=tmp_path / "m", **where, **RECIPE)
+    assert len(caught.value.problems) == 2
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_a_network_that_cannot_take_the_batch_says_so(shards, tmp_path):
     with pytest.raises(TrainingError, match="less `depth`"):
         run(shards, tmp_path / "m", model={"name": "unet", "width": 2, "depth": 7}, batch_size=1)
