@@ -66,7 +66,7 @@ def predict(
     """
     network = load_predictor(checkpoint, precision=precision, threads=threads, tiles=tiles, test_time=test_time)
     reader = ShardReader(shards)
-    _require_channels(network, reader, checkpoint, shards[0])
+    _require_fit(network, reader, checkpoint, shards[0])
     kind = kind or ("mask" if network.multiclass else "probability")
     _require_kind(kind, network, checkpoint)
     say(f"{experiment}: {len(reader)} samples on {describe_device(network.device)}, {precision}, {threads} threads")
@@ -121,17 +121,17 @@ def write_probability(folder: Path, name: str, probability: NDArray[np.float32],
         write_png(part / f"{name}.png", to_levels(plane))
 
 
-def _require_channels(network: Predictor, reader: ShardReader, checkpoint: Path, shard: Path) -> None:
-    channels = network.checkpoint["in_channels"]
+def _require_fit(network: Predictor, reader: ShardReader, checkpoint: Path, shard: Path) -> None:
+    """Refuse shards whose channels or normalization the network has not learnt: its answers would mean nothing."""
+    channels, normalization = network.checkpoint["in_channels"], network.checkpoint.get("normalization")
     if reader.info.channels != channels:
-        raise CheckpointError(
-            Problem(
-                str(checkpoint),
-                f"a network for {channels} channels, while {shard} has {reader.info.channels}",
-                "checkpoint and shards of one data set",
-                "train again, or name the shards that the checkpoint was trained on",
-            )
-        )
+        found = f"a network for {channels} channels, while {shard} has {reader.info.channels}"
+    elif normalization is not None and reader.info.normalization != normalization:
+        found = f"a network for the normalization {normalization}, while {shard} has {reader.info.normalization}"
+    else:
+        return
+    remedy = "train again, or name the shards that the checkpoint was trained on"
+    raise CheckpointError(Problem(str(checkpoint), found, "checkpoint and shards of one data set", remedy))
 
 
 def _require_kind(kind: str, network: Predictor, checkpoint: Path) -> None:

@@ -101,6 +101,40 @@ def test_weights_of_another_network_are_refused(tmp_path):
         load(path)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"model": {"name": "unet", "options": {"width": 4, "depth": 3, "wings": 2}}}, "unexpected keyword"),
+        ({"model": "unet"}, "a description of no network"),
+        ({"in_channels": -3}, "a description of no network"),
+        ({"out_channels": "one"}, "a description of no network"),
+        ({"settings": {}}, "a description of no network"),
+        ({"state": [1.0]}, "weights of another network"),
+        ({"activation": "tanh"}, "one of clip, sigmoid, softmax"),
+        ({"class_names": ["background", ".."]}, "names that can be folders"),
+        ({"class_names": ["background", "one", "two"]}, "2 names that can be folders"),
+    ],
+)
+def test_checkpoints_that_describe_no_network_are_refused(tmp_path, wrong, message):
+    with pytest.raises(CheckpointError, match=message):
+        load(checkpoint(tmp_path / "c.pt", **wrong))
+
+
+def test_answers_that_are_no_numbers_become_no_picture(tmp_path, shard):
+    path = checkpoint(tmp_path / "c.pt")
+    state = torch.load(path, weights_only=True)["state"]
+    state["head.bias"].fill_(float("nan"))
+    with pytest.raises(PredictionError, match="no numbers"):
+        predict_shard(checkpoint(path, state=state), shard, tmp_path / "p")
+    assert not (tmp_path / "p").exists()
+
+
+def test_shards_of_another_normalization_are_refused(tmp_path, shard):
+    path = checkpoint(tmp_path / "c.pt", normalization={"method": "unit"})
+    with pytest.raises(CheckpointError, match=r"normalization .*unit.* while .*minmax"):
+        predict_shard(path, shard, tmp_path / "p")
+
+
 def test_tiles_that_do_not_fit_the_network_are_refused_on_loading(tmp_path):
     with pytest.raises(ConfigError, match="larger tiles"):
         load(checkpoint(tmp_path / "c.pt"), tiles={"size": [64, 64], "overlap": 0.5, "margin": 32})
