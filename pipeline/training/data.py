@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.counts import VOID
+from pipeline.errors import Problem, ShardError
 from pipeline.progress import say, track
 from pipeline.raw.dataset import SOFT_CUT
 from pipeline.shards.read import ShardReader
@@ -51,6 +52,11 @@ class SampleStore:
         step before it computes. Where samples lie changes the speed and nothing else.
     use_fov : bool
         Whether batches carry the field of view as weight.
+
+    Raises
+    ------
+    ShardError
+        If a shard cannot be used, or has no masks.
     """
 
     def __init__(
@@ -58,6 +64,15 @@ class SampleStore:
     ) -> None:
         self.reader = ShardReader(paths)
         self.info = self.reader.info
+        if not self.reader.has_masks or not len(self.reader):
+            raise ShardError(
+                Problem(
+                    ", ".join(map(str, paths)),
+                    "samples without masks" if len(self.reader) else "no samples",
+                    "labelled samples",
+                    "name the shards of the splits train and validation",
+                )
+            )
         self.device = device
         self._names = ["images", "masks", *(["fov"] if use_fov and self.reader.has_fov else [])]
         self._scale = torch.from_numpy(self.reader.column("scale"))[:, :, None, None].to(device)

@@ -9,7 +9,7 @@ import torch
 from rawfiles import make_tgs
 
 from pipeline.counts import to_levels
-from pipeline.errors import CheckpointError, OutputError, TrainingError
+from pipeline.errors import CheckpointError, OutputError, ShardError, TrainingError
 from pipeline.png import read_levels
 from pipeline.prediction.predict import predict
 from pipeline.shards.write import build_shard
@@ -128,6 +128,16 @@ def test_batches_are_normalized_and_carry_the_field_of_view(shards):
     torch.testing.assert_close(alone.image, batches[0].image[:1])
     full = SampleStore([shards / "drive-train.h5"], torch.device("cpu"), use_fov=False)
     assert next(full.batches(torch.tensor([0]), 1)).weight is None
+
+
+def test_unlabelled_samples_are_not_trained_on(shards, tmp_path):
+    unlabelled = [shards / "tgs-unlabelled.h5"]
+    for where in (
+        {"train_shards": unlabelled, "validation_shards": []},
+        {"train_shards": [shards / "tgs-train.h5"], "validation_shards": unlabelled},
+    ):
+        with pytest.raises(ShardError, match=r"unlabelled\.h5[\s\S]*samples without masks"):
+            train(experiment="e", output=tmp_path / "m", **where, **RECIPE)
 
 
 @pytest.mark.parametrize("memory", [None, 0])
