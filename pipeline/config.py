@@ -287,6 +287,15 @@ def _unfit_for_classes(name: str, experiment: Experiment, classes: Sequence[str]
                 "remove `threshold`",
             )
         )
+    if len(classes) > 2 and experiment.monitor in ("val_mae", "val_max_f"):
+        problems.append(
+            Problem(
+                f"experiments.{name}.monitor",
+                f"{experiment.monitor!r}, while {said}",
+                "a score of several classes: val_loss or val_dice",
+                "set `monitor: val_dice`",
+            )
+        )
     if len(classes) == 2 and "keep_probability" in given and not experiment.keep_probability:
         problems.append(
             Problem(

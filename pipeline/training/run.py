@@ -23,6 +23,7 @@ from pipeline.training.checkpoint import save_checkpoint
 from pipeline.training.data import SampleStore
 from pipeline.training.device import choose_device, choose_precision, describe_device, prepare_cpu, run_logits
 from pipeline.training.losses import LOSSES, Loss, supervise
+from pipeline.training.measurable import require_measurable
 from pipeline.training.optim import Schedule, build_optimizer
 from pipeline.training.validate import Validation, validate
 from pipeline.training.weights import class_weights, weight_map
@@ -100,6 +101,8 @@ def train(
     use_fov = loss["region"] == "fov"
     data = SampleStore(list(train_shards), device, memory, use_fov)
     validation = SampleStore(list(validation_shards), device, memory, use_fov) if validation_shards else None
+    if validation is not None:
+        require_measurable(experiment, data.info, validation.info, monitor)
     _weigh_pixels(loss, data, validation)
     criterion = LOSSES[loss["name"]]
     _require_fit(experiment, loss["name"], criterion, data, crop)
@@ -146,7 +149,7 @@ def train(
         if due and validation is not None:
             scores = validate(network, criterion, validation, batch_size, precision)
         row: Row = {"epoch": epoch, "train_loss": total / len(rows), "lr": rate, **scores._asdict()}
-        _require_finite(row, experiment, "train_loss", *(["val_loss"] if due else []))
+        _require_finite(row, experiment, "train_loss", *(dict.fromkeys(["val_loss", monitor]) if due else []))
         history.append(row)
         if due:
             cost = row[monitor] if LESS_IS_BETTER[monitor] else -row[monitor]
@@ -264,11 +267,11 @@ def _require_fit(experiment: str, name: str, loss: Loss, data: SampleStore, crop
 
 
 def _is_best(row: Row, best: Row | None, monitor: str) -> bool:
-    """Tell whether a row beats the best one so far; without validation the newest always does."""
-    if best is None:
+    """Tell whether a row beats the best one so far; any validated one beats all that are not, of these the newest."""
+    if best is None or math.isnan(best[monitor]):
         return True
-    if math.isnan(row["val_loss"]):
-        return math.isnan(best["val_loss"])
+    if math.isnan(row[monitor]):
+        return False
     if LESS_IS_BETTER[monitor]:
         return row[monitor] < best[monitor]
     return row[monitor] > best[monitor]
@@ -281,7 +284,7 @@ def _require_finite(row: Row, experiment: str, *losses: str) -> None:
                 f"experiment {experiment!r}, epoch {row['epoch']}",
                 ", ".join(f"{name} {row[name]}" for name in losses),
                 "finite numbers",
-                "lower the learning rate, or check `normalize` of the data set",
+                "lower the learning rate, or check `normalize` of the data set; maxF needs a mask that is not empty",
             )
         )
 

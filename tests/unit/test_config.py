@@ -137,6 +137,9 @@ def test_what_does_not_fit_several_classes(monkeypatch):
     for threshold in (0.5, "validation"):
         said = str(complaints(**loss("cross-entropy"), **{"experiments/drive__unet/threshold": threshold}))
         assert "remove `threshold`" in said
+    for monitor in ("val_mae", "val_max_f"):
+        said = str(complaints(**loss("cross-entropy"), **{"experiments/drive__unet/monitor": monitor}))
+        assert f"{monitor!r}, while its data set has 3 classes" in said
     without = {"datasets/drive/validation": {"fraction": 0}, "experiments/drive__unet/keep_probability": True}
     parsed = changed(**loss("cross-entropy"), **without)
     assert parsed.multiclass("drive-unet")
