@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.counts import VOID
 from pipeline.errors import PipelineError, Problem
 from pipeline.pictures import Picture, for_display
+from pipeline.raw.check_alike import Tiny, tiny
 from pipeline.raw.dataset import SOFT_CUT, RawDataset, same_size
 from pipeline.raw.headers import Header, read_header
 from pipeline.raw.inspect import Decoded, read_sample
@@ -35,6 +36,8 @@ class Measured:
         Where there are any, nothing below is known.
     content : str
         SHA-256 over shape, type and pixels of the decoded picture.
+    tiny : (16, 16) array of float16, optional
+        The picture in small and grey; see `pipeline.raw.check_alike`.
     blank : bool
         Whether all pixels of the picture are equal.
     size : (int, int)
@@ -49,6 +52,7 @@ class Measured:
     split: str | None
     problems: tuple[Problem, ...] = ()
     content: str = ""
+    tiny: Tiny | None = None
     blank: bool = False
     size: tuple[int, int] = (0, 0)
     picture: Header | None = None
@@ -81,6 +85,7 @@ def measure(dataset: RawDataset, sample: Sample, split: str | None, channels: st
         sample,
         split,
         content=_digest(pixels),
+        tiny=tiny(for_display(pixels)),
         blank=bool((pixels == pixels[:1, :1]).all()),
         size=(int(pixels.shape[0]), int(pixels.shape[1])),
         picture=read_header(decoded.contents[sample.image]),
