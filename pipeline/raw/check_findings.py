@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import Problem
+from pipeline.raw.check_alike import look_alikes
 from pipeline.raw.check_measure import Measured
 from pipeline.raw.splits import SPLITS, TEST, TRAIN, VALIDATION
 
@@ -23,8 +24,8 @@ class Finding:
     severity : {'error', 'warning'}
     kind : str
         ``unpaired``, ``repeated``, ``listing``, ``exclude``, ``unreadable``, ``git-lfs``, ``mask-values``, ``size``,
-        ``storage``, ``leak`` (errors); ``blank``, ``duplicate``, ``absent-class``, ``dark``, ``orientation``
-        (warnings).
+        ``storage``, ``leak`` (errors); ``blank``, ``duplicate``, ``alike``, ``absent-class``, ``dark``,
+        ``orientation`` (warnings).
     problem : Problem
     count : int
         How many pictures or files it is about.
@@ -66,6 +67,7 @@ def find(
     warnings = [
         *_blank([item for item in read if item.blank]),
         *_duplicates([group for group in groups if not _crosses(group)]),
+        *_alike([item for item in read if item.split in _APART and not item.blank]),
         *_absent(read, classes),
         *_dark([item for item in read if item.highest is not None], normalize),
         *_turned([item for item in read if item.picture and item.picture.orientation != 1 and not item.picture.turned]),
@@ -142,6 +144,36 @@ def _duplicates(groups: Sequence[Sequence[Measured]]) -> list[Finding]:
                 "remove the copies, or name them under `exclude`",
             ),
             count,
+        )
+    ]
+
+
+def _alike(items: Sequence[Measured]) -> list[Finding]:
+    known = [(item, item.tiny) for item in items if item.tiny is not None]
+    found = look_alikes([thumbnail for _, thumbnail in known], [_APART.index(item.split or "") for item, _ in known])
+    pairs = [(known[one][0], known[other][0]) for one, other in found.items()]
+    pairs = [(one, other) for one, other in pairs if one.content != other.content]  # those are leaks
+    if not pairs:
+        return []
+    distinct: dict[frozenset[str], tuple[Measured, Measured]] = {}
+    for one, other in pairs:
+        distinct.setdefault(frozenset((one.sample.id, other.sample.id)), (one, other))
+    first = "; ".join(
+        f"{one.sample.id} in {one.split} ~ {other.sample.id} in {other.split}"
+        for one, other in list(distinct.values())[:_NAMED]
+    )
+    more = f" and {len(distinct) - _NAMED} more pairs" if len(distinct) > _NAMED else ""
+    return [
+        Finding(
+            WARNING,
+            "alike",
+            Problem(
+                pairs[0][0].sample.image,
+                f"{len(pairs)} pictures that look like one in another split; first: {first}{more}",
+                "different pictures in train, validation and test: copies saved anew, and pictures in series, leak",
+                "look at them; remove copies or name them under `exclude`, and keep series together (`group`)",
+            ),
+            len(pairs),
         )
     ]
 

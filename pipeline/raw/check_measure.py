@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.counts import VOID
 from pipeline.errors import PipelineError, Problem
 from pipeline.pictures import Picture, for_display
+from pipeline.raw.check_alike import Tiny, tiny
 from pipeline.raw.dataset import SOFT_CUT, RawDataset, same_size
 from pipeline.raw.decode import full_range
 from pipeline.raw.headers import Header, read_header
@@ -42,6 +43,8 @@ class Measured:
         The brightest value of a picture of 16 bits, as a share of the range of its type.
     content : str
         SHA-256 over shape, type and pixels of the decoded picture.
+    tiny : (16, 16) array of float16, optional
+        The picture in small and grey; see `pipeline.raw.check_alike`.
     blank : bool
         Whether all pixels of the picture are equal.
     size : (int, int)
@@ -58,6 +61,7 @@ class Measured:
     unfit: Problem | None = None
     highest: float | None = None
     content: str = ""
+    tiny: Tiny | None = None
     blank: bool = False
     size: tuple[int, int] = (0, 0)
     picture: Header | None = None
@@ -102,6 +106,7 @@ def measure(
         unfit=refusal(sample, pixels, storage, normalize),
         highest=float(pixels.max()) / full_range(pixels) if pixels.dtype == np.uint16 else None,
         content=_digest(pixels),
+        tiny=tiny(for_display(pixels)),
         blank=bool((pixels == pixels[:1, :1]).all()),
         size=(int(pixels.shape[0]), int(pixels.shape[1])),
         picture=read_header(decoded.contents[sample.image]),
