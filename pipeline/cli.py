@@ -99,12 +99,16 @@ def _config(arguments: Arguments) -> Any:  # noqa: ANN401 - pipeline.config is i
     for section in ("dataset", "experiment"):
         name = getattr(arguments, section, None)
         known = {*getattr(parsed, f"{section}s")}
+        if section == "experiment" and arguments.run is _average:
+            known = {*parsed.seeded()}
         if section == "experiment" and arguments.run in (_threshold, _render, _evaluate):
             known |= {name + config.OBSERVER_SUFFIX for name in parsed.datasets}
         if name is not None and name not in known:
-            raise ConfigError(
-                Problem(f"--{section}", repr(name), f"one of {', '.join(sorted(known)) or 'none'}", "correct the name")
-            )
+            runs = parsed.seeded().get(name, []) if section == "experiment" else []
+            several = f", an experiment of several seeds: {', '.join(runs)}" if runs else ""
+            remedy = "name one of its runs" if runs else "correct the name"
+            expected = f"one of {', '.join(sorted(known)) or 'none'}"
+            raise ConfigError(Problem(f"--{section}", f"{name!r}{several}", expected, remedy))
     return parsed
 
 
@@ -407,6 +411,18 @@ def _evaluate(arguments: Arguments) -> None:
     )
 
 
+def _average(arguments: Arguments) -> None:
+    from pipeline.report.average import average_runs
+
+    name = arguments.experiment
+    settings = _settings(arguments, lambda config: config.average_settings(name))
+    summaries = arguments.summaries
+    if summaries is None:
+        summaries = [paths.metrics(run) / "summary.csv" for run in settings.get("runs", ())]
+    output = arguments.output or paths.metrics(name) / "summary.csv"
+    _call(average_runs, experiment=name, summaries=summaries, output=output, **settings)
+
+
 def _report(arguments: Arguments) -> None:
     from pipeline.report.leaderboard import build_leaderboard
 
@@ -416,7 +432,7 @@ def _report(arguments: Arguments) -> None:
 
         config = _config(arguments)
         observers = [paths.metrics(name + OBSERVER_SUFFIX) / "summary.csv" for name in config.datasets]
-        summaries = [paths.metrics(name) / "summary.csv" for name in config.experiments]
+        summaries = [paths.metrics(name) / "summary.csv" for name in (*config.experiments, *config.seeded())]
         summaries += [path for path in observers if path.exists()]
     checks = arguments.checks
     if checks is None:
@@ -662,6 +678,15 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--predictions", **out, help="probabilities of the unlabelled samples")
     verb.add_argument("--threshold", **out, help="file that the verb `threshold` wrote")
     verb.add_argument("--output", **out, help="folder (results/predictions/EXPERIMENT/unlabelled/submission)")
+
+    verb = verbs.add(
+        "average",
+        _average,
+        "Average the scores of an experiment over its seeds: mean and sample standard deviation.",
+        "experiment",
+    )
+    verb.add_argument("--summaries", **many, help="summary.csv of each run, in the order of the runs")
+    verb.add_argument("--output", **out, help="CSV file (results/metrics/EXPERIMENT/summary.csv)")
 
     verb = verbs.add("report", _report, "Join the summaries of all experiments into leaderboard.csv.")
     verb.add_argument("--summaries", **many, help="summary.csv files")
