@@ -440,6 +440,12 @@ def _report(arguments: Arguments) -> None:
     build_leaderboard(summaries=summaries, checks=checks, output=arguments.output or paths.leaderboard())
 
 
+def _clean(arguments: Arguments) -> None:
+    from pipeline.cli_upkeep import clean
+
+    clean(_config(arguments), yes=arguments.yes)
+
+
 def _models(arguments: Arguments) -> None:
     from pipeline.models.published import print_models
 
@@ -692,6 +698,20 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--summaries", **many, help="summary.csv files")
     verb.add_argument("--checks", **many, help="results/check/DATASET.json files, for the column `leak`")
     verb.add_argument("--output", **out, help="CSV file (results/leaderboard.csv)")
+
+    verb = verbs.add(
+        "clean",
+        _clean,
+        "List what under results/ no configured data set or experiment needs, with its size, and remove it.\n\n"
+        "Old experiments, data sets that are gone, shards that no sample stands in, remains of killed jobs. On a\n"
+        "terminal it asks first; elsewhere it removes nothing without --yes. Links are never followed. Name with\n"
+        "--config every file whose results are to stay.",
+        configured=False,
+    )
+    verb.add_argument(
+        "--config", type=Path, nargs="+", metavar="FILE", help="configuration, later files over earlier ones"
+    )
+    verb.add_argument("--yes", action="store_true", help="remove without asking")
 
     verbs.add(
         "models",
