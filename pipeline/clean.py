@@ -52,7 +52,6 @@ def survey(
     members: Mapping[str, Mapping[str, Collection[int]] | None],
     experiments: Mapping[str, str],
     averaged: Collection[str] = (),
-    states: Mapping[str, Collection[str]] | None = None,
 ) -> Survey:
     """List what no configured data set or experiment needs; nothing is changed.
 
@@ -67,9 +66,6 @@ def survey(
         Each configured experiment, run and second observer, with its data set.
     averaged : collection of str
         Experiments of several seeds, which have scores and nothing else.
-    states : mapping, optional
-        For each experiment, the names under ``state/<experiment>/`` that its training would go on from; without it
-        the states of configured experiments stay.
 
     Returns
     -------
@@ -95,10 +91,10 @@ def survey(
             for path in _entries(found, results / "predictions" / experiment):
                 if path.is_dir() and path.name in SPLITS and path.name not in splits:
                     found.mark(path, f"{dataset} has no {path.name} samples")
-        if states is not None:
-            for path in _entries(found, results / "state" / experiment):
-                if path.name not in states.get(experiment, ()):
-                    found.mark(path, "a training of other settings, data or code")
+        trained = results / "models" / experiment / "best.pt"
+        for path in _entries(found, results / "state" / experiment) if trained.exists() else ():
+            if path.is_dir() and _newest(path) < trained.lstat().st_mtime_ns:
+                found.mark(path, "a training that was given up before the last one ended")
     for room, ending in _BY_RULE.items():
         for rule in _entries(found, results / room):
             for path in _entries(found, rule) if rule.is_dir() else ():
@@ -156,6 +152,11 @@ def size_of(path: Path) -> int:
     for folder, _, files in os.walk(path, followlinks=False) if not path.is_symlink() else ():
         total += sum((Path(folder) / name).lstat().st_size for name in files)
     return total
+
+
+def _newest(folder: Path) -> int:
+    """Return when a folder or anything in it was last written, in nanoseconds."""
+    return max(path.lstat().st_mtime_ns for path in (folder, *folder.rglob("*")))
 
 
 def remove(results: Path, unneeded: Collection[Unneeded]) -> None:

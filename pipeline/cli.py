@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: done. 1: something a person can mend, said on standard error. 2: a mistake in the command or configuration.
     """
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = _parser().parse_args(words)
+    arguments.command = ["python", "-m", "pipeline", *words]
     try:
         return int(arguments.run(arguments) or 0)
     except ConfigError as error:
@@ -207,11 +210,30 @@ def _train(arguments: Arguments) -> None:
         "train_shards": _shards(arguments, arguments.train_shards, dataset, "train"),
         "validation_shards": _shards(arguments, arguments.validation_shards, dataset, "validation"),
     }
+    from pipeline import provenance
+    from pipeline.shards.read import ShardReader
+    from pipeline.training.checkpoint import load_checkpoint
+    from pipeline.training.device import describe_accelerators
     from pipeline.training.run import train
 
+    run = provenance.describe_run(arguments.command)
+    inputs: dict[str, str] = {}
+    for files in filter(None, shards.values()):
+        with closing(ShardReader(files)) as reader:
+            inputs |= reader.source_digests()
     memory = None if arguments.memory_mb is None else arguments.memory_mb * 2**20
     output = arguments.output or paths.model(arguments.experiment)
     _call(train, experiment=arguments.experiment, output=output, memory=memory, **shards, **settings)
+    provenance.write_provenance(
+        output / paths.provenance(arguments.experiment).name,
+        run,
+        experiment=arguments.experiment,
+        fingerprints={},
+        inputs=inputs,
+        seeds={"seed": settings["seed"], **load_checkpoint(output / "last.pt").get("seeds", {})},
+        threads=settings["threads"],
+        accelerators=describe_accelerators(),
+    )
 
 
 def _augmented(arguments: Arguments) -> None:

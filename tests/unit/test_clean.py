@@ -1,5 +1,7 @@
 """What goes and what stays when results are cleaned."""
 
+import os
+
 import pytest
 import yaml
 
@@ -62,11 +64,12 @@ def results(tmp_path):
         path = tmp_path / "results" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"1234567")
+    os.utime(tmp_path / "results/models/e/best.pt", (1, 1))
     return tmp_path / "results"
 
 
-def surveyed(results, members=MEMBERS, **more):
-    return clean.survey(results, members=members, experiments=EXPERIMENTS, averaged=["a"], **more)
+def surveyed(results, members=MEMBERS):
+    return clean.survey(results, members=members, experiments=EXPERIMENTS, averaged=["a"])
 
 
 def files(folder):
@@ -91,12 +94,24 @@ def test_of_a_data_set_that_cannot_be_listed_nothing_is_superseded(results):
     assert set(UNNEEDED) - gone == {"shards/d/train-1.h5", "shards/d/validation-0.h5", "predictions/e/validation"}
 
 
-def test_states_that_no_training_would_go_on_from(results):
-    def states(**known):
-        return {str(one.path.relative_to(results)) for one in surveyed(results, states=known).unneeded} - set(UNNEEDED)
+def test_a_state_older_than_the_finished_training_goes(results):
+    def states():
+        return [one.path for one in surveyed(results).unneeded if one.path.is_relative_to(results / "state/e")]
 
-    assert states(e=["abc"]) == set()
-    assert states(e=["other"]) == states() == {"state/e/abc"}
+    def written(path, second):
+        os.utime(path, (second, second))
+
+    (results / "state/e/newer").mkdir()
+    for path in (results / "state/e").rglob("*"):
+        written(path, 100)
+    written(results / "models/e/best.pt", 50)
+    assert states() == []
+    written(results / "models/e/best.pt", 150)
+    assert states() == [results / "state/e/abc", results / "state/e/newer"]
+    written(results / "state/e/newer", 200)
+    assert states() == [results / "state/e/abc"]
+    (results / "models/e/best.pt").unlink()  # in training, or it failed: what it would go on from is not known
+    assert states() == []
 
 
 def test_links_are_never_followed(results, tmp_path):

@@ -205,7 +205,10 @@ def shards_of(experiment):
 
 def models_of(experiment):
     folder = paths.model(experiment)
-    return [str(folder / name) for name in ("best.pt", "last.pt", "history.csv", "curves.png", "augmented.png")]
+    return [
+        str(folder / name)
+        for name in ("best.pt", "last.pt", "history.csv", "curves.png", "augmented.png", "provenance.json")
+    ]
 
 
 def predictions_of(experiment):
