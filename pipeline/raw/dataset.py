@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 from pipeline.errors import Problem, RawDataError
 from pipeline.raw.exclude import Excluded, concerning, leave_out, unknown_ids
 from pipeline.raw.labels import BLACK_AND_WHITE, LabelMap, Labels
+from pipeline.raw.layouts import LAYOUTS
 from pipeline.raw.masks import ClassMask, decode_runs, merge
 from pipeline.raw.palette import Colour
 from pipeline.raw.samples import MARKER, ListingError, Sample
 from pipeline.raw.shares import foreground_shares
 from pipeline.raw.splits import SPLITS, TRAIN, assign_shards, assign_splits
-
-LAYOUTS = {name: f"pipeline.raw.{name}" for name in ("drive", "tgs", "shapes", "duts", "folder")}
-"""Layout name to its module: `list_samples` gives the samples, `describe` says what the masks mean."""
 
 SOFT_CUT = 127
 """A soft mask counts as foreground above this value."""
@@ -207,7 +205,7 @@ def open_leniently(
     name : str
         Name of the data set, for messages and file names.
     layout : str
-        A key of `LAYOUTS`.
+        A key of `pipeline.raw.layouts.LAYOUTS`.
     root : str
         The raw folder.
     options : mapping, optional

@@ -1,7 +1,7 @@
 """Read shards: many files as one sequence of samples, opened lazily in each process."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import Problem, ShardError
+from pipeline.fingerprint import Fingerprint, mismatch
 from pipeline.shards.write import SCHEMA_VERSION
 
 _REBUILD = "delete the file and run snakemake again: only this shard is rebuilt, then what depends on it"
@@ -191,6 +192,31 @@ class ShardReader:
         if path not in self._files:
             self._files[path] = h5py.File(path, "r")
         return self._files[path]
+
+
+def require_shards(asked: Iterable[tuple[Path, Fingerprint]]) -> None:
+    """Refuse shards that other settings or other code made; what cannot be opened `ShardReader` complains about.
+
+    Parameters
+    ----------
+    asked : iterable of (Path, Fingerprint)
+        Each file, and what it has to be made by.
+
+    Raises
+    ------
+    ShardError
+        Listing every shard with a fingerprint that differs, or without one.
+    """
+    problems = []
+    for path, fingerprint in asked:
+        try:
+            with h5py.File(path, "r") as file:
+                stored = file.attrs.get("fingerprint")
+        except OSError:
+            continue
+        problems.append(mismatch(path, stored if isinstance(stored, str) else None, fingerprint))
+    if found := [problem for problem in problems if problem is not None]:
+        raise ShardError(found)
 
 
 @contextmanager

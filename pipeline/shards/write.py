@@ -38,6 +38,7 @@ def build_shard(
     normalize: Mapping[str, Any],
     storage: str,
     threads: int = 1,
+    fingerprint: str | None = None,
 ) -> None:
     """Build one shard of a data set from its raw files.
 
@@ -58,6 +59,8 @@ def build_shard(
         See `pipeline.shards.prepare.prepare`.
     threads : int
         Pictures decoded at a time; it changes the speed, not the file.
+    fingerprint : str, optional
+        What the shard is made by (`pipeline.fingerprint.Fingerprint.to_json`), to store in it.
 
     Raises
     ------
@@ -90,6 +93,8 @@ def build_shard(
         with h5py.File(target, "w", libver="latest") as file:
             digests = _stream(file, raw, members, f"{dataset} {split}-{shard}", threads, options, target)
             _describe(file, raw, split, shard, settings, digests)
+            if fingerprint is not None:
+                file.attrs["fingerprint"] = fingerprint
         target.check()
     say(f"{output}: {len(members)} samples, {output.stat().st_size / 1e6:.1f} MB")
 

@@ -56,6 +56,7 @@ def train(
     checkpoint_every: int = 1,
     early_stopping: int | None = None,
     memory: int | None = None,
+    fingerprint: str | None = None,
 ) -> None:
     """Train a network and write ``best.pt``, ``last.pt``, ``history.csv`` and ``timing.csv``.
 
@@ -88,6 +89,8 @@ def train(
         Stop after so many validations without an improvement.
     memory : int, optional
         Bytes that samples may take in main memory; see `SampleStore`.
+    fingerprint : str, optional
+        What the training is made by (`pipeline.fingerprint.Fingerprint.to_json`), to store in the checkpoints.
 
     Raises
     ------
@@ -200,6 +203,7 @@ def train(
         "class_names": list(data.info.class_names),
         "experiment": experiment,
         "settings": settings,
+        "fingerprint": fingerprint,
         "made_with": {
             "device": describe_device(device),
             "python": platform.python_version(),
