@@ -468,6 +468,12 @@ def _clean(arguments: Arguments) -> None:
     clean(_config(arguments), yes=arguments.yes)
 
 
+def _explain(arguments: Arguments) -> None:
+    from pipeline.cli_explain import explain
+
+    explain(_config(arguments), arguments.path)
+
+
 def _models(arguments: Arguments) -> None:
     from pipeline.models.published import print_models
 
@@ -734,6 +740,20 @@ def _parser() -> argparse.ArgumentParser:
         "--config", type=Path, nargs="+", metavar="FILE", help="configuration, later files over earlier ones"
     )
     verb.add_argument("--yes", action="store_true", help="remove without asking")
+
+    verb = verbs.add(
+        "explain",
+        _explain,
+        "Tell where a result comes from, and whether it is what today's configuration and code would make.\n\n"
+        "Shards, networks, predictions and single pictures of them, thresholds, scores, the leaderboard: what it is,\n"
+        "which stage made it by which settings, code and libraries, from what, and what differs by now.\n\n"
+        "  python -m pipeline explain results/predictions/drive-unet/test/mask/01.png",
+        configured=False,
+    )
+    verb.add_argument("path", type=Path, metavar="PATH", help="file or folder under results/")
+    verb.add_argument(
+        "--config", type=Path, nargs="+", metavar="FILE", help="configuration, later files over earlier ones"
+    )
 
     verbs.add(
         "models",

@@ -11,6 +11,7 @@ from pipeline.raw.layouts import LAYOUTS
 
 STAGES = {
     "augmented": ("pipeline.training.preview",),
+    "average": ("pipeline.report.average",),
     "check": ("pipeline.raw.check",),
     "curves": ("pipeline.report.curves",),
     "evaluate": ("pipeline.evaluation.evaluate",),

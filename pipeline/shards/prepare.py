@@ -225,7 +225,7 @@ def prepare(
         mask=mask,
         fov=None if fov is None else resize_mask(fov, height, width),
         original_size=native,
-        digest=_digest(sample, decoded.contents),
+        digest=source_digest(sample, decoded.contents),
     )
 
 
@@ -239,7 +239,8 @@ def _check_storage(sample: Sample, pixels: NDArray[Any], storage: str) -> Proble
     return Problem(sample.image, f"{pixels.dtype} pixels", kept, "set `storage: float32`")
 
 
-def _digest(sample: Sample, contents: Mapping[Any, bytes]) -> str:
+def source_digest(sample: Sample, contents: Mapping[str, bytes]) -> str:
+    """Digest the bytes of a sample's own files, and what it has from shared tables (SHA-256, hexadecimal)."""
     whole = hashlib.sha256()
     for path in sample.files:
         whole.update(hashlib.sha256(contents[path]).digest())
