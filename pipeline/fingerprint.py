@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pipeline.errors import Problem
+from pipeline.files import write_text
 
 FILE = "fingerprint.json"
 """In a folder that one stage makes, the fingerprint of all that is in it."""
@@ -180,6 +181,13 @@ def mismatch(where: Path, stored: str | None, asked: Fingerprint) -> Problem | N
     if not said:
         return None
     return Problem(str(where), "; ".join(said), "a result of the settings and the code that are here", remedy)
+
+
+def sign(fingerprint: str | None, *folders: Path) -> None:
+    """Write into folders what all in them is made by, where that is known."""
+    for folder in folders:
+        if fingerprint is not None:
+            write_text(folder / FILE, fingerprint + "\n")
 
 
 def read_fingerprint(folder: Path) -> str | None:

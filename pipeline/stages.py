@@ -58,10 +58,10 @@ def stage_code(
     return {**code, **chosen}, library_versions(code)
 
 
-def code_digest(stage: str, *, layout: str | None = None, model: str | None = None) -> str:
-    """Return one short digest of what `stage_code` gives: a job whose digest changes has to run again."""
-    code, libraries = stage_code(stage, layout, model)
-    return Fingerprint(stage, {}, dict(code), dict(libraries)).digest[:16]
+def code_digest(plan: Mapping[str, Any]) -> str:
+    """Return one short digest of what `stage_code` gives for a plan: a job whose digest changes has to run again."""
+    code, libraries = stage_code(plan["stage"], *_chosen(plan))
+    return Fingerprint(plan["stage"], {}, dict(code), dict(libraries)).digest[:16]
 
 
 def fingerprint(plan: Mapping[str, Any]) -> Fingerprint:
@@ -73,15 +73,22 @@ def fingerprint(plan: Mapping[str, Any]) -> Fingerprint:
         ``stage``; ``settings``; and ``made_from``, from each part to its plan, where there is any.
     """
     settings = json.loads(canonical(plan["settings"]))
-    if plan["stage"] == "shard":
-        source = settings.get("source") or {}
-        settings["source"] = {key: value for key, value in source.items() if key not in _MEMBERS}
-    made_from = plan.get("made_from", {})
-    code, libraries = stage_code(
-        plan["stage"],
-        (settings.get("source") or {}).get("layout"),
-        # a prediction builds the network that its checkpoint names
-        (settings.get("model") or made_from.get("checkpoint", {}).get("settings", {}).get("model") or {}).get("name"),
-    )
-    parts = {part: fingerprint(made).brief() for part, made in made_from.items()}
+    if plan["stage"] == "shard" and isinstance(settings.get("source"), dict):
+        settings["source"] = {key: value for key, value in settings["source"].items() if key not in _MEMBERS}
+    code, libraries = stage_code(plan["stage"], *_chosen(plan))
+    parts = {part: fingerprint(made).brief() for part, made in plan.get("made_from", {}).items()}
     return Fingerprint(plan["stage"], settings, dict(code), dict(libraries), parts)
+
+
+def _chosen(plan: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the layout and the network that the settings name; a prediction builds that of its checkpoint."""
+    settings = plan["settings"]
+    trained = plan.get("made_from", {}).get("checkpoint", {}).get("settings", {})
+    return _name(settings, "source", "layout"), _name(settings, "model", "name") or _name(trained, "model", "name")
+
+
+def _name(settings: Mapping[str, Any], section: str, key: str) -> str | None:
+    """Look a name up in settings that nobody has checked yet."""
+    inner = settings.get(section)
+    name = inner.get(key) if isinstance(inner, Mapping) else None
+    return name if isinstance(name, str) else None

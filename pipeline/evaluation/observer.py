@@ -8,13 +8,15 @@ import numpy as np
 
 from pipeline.errors import PipelineError, Problem, RawDataError
 from pipeline.files import atomic_folder
-from pipeline.fingerprint import FILE
+from pipeline.fingerprint import sign
 from pipeline.png import write_png
 from pipeline.progress import track
 from pipeline.raw.dataset import open_dataset, require_samples
 
 
-def write_observer(*, dataset: str, split: str, output: Path, source: Mapping[str, Any], fingerprint: str | None = None) -> None:
+def write_observer(
+    *, dataset: str, split: str, output: Path, source: Mapping[str, Any], fingerprint: str | None = None
+) -> None:
     """Write the second observer's masks of one split as probability pictures of 0 and 255.
 
     Parameters
@@ -51,5 +53,4 @@ def write_observer(*, dataset: str, split: str, output: Path, source: Mapping[st
                 problems += error.problems
         if problems:
             raise RawDataError(problems)
-        if fingerprint is not None:
-            (folder / FILE).write_text(fingerprint, encoding="utf-8")
+        sign(fingerprint, folder)

@@ -16,7 +16,6 @@ from pipeline.fingerprint import Fingerprint, canonical, mismatch, read_fingerpr
 from pipeline.progress import say
 from pipeline.raw.dataset import open_dataset, require_samples
 
-
 _FINGERPRINT = "fingerprint"
 
 

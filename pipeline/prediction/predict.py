@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.counts import to_levels
 from pipeline.errors import CheckpointError, ConfigError, Problem
 from pipeline.files import atomic_folder
-from pipeline.fingerprint import FILE, Fingerprint, mismatch
+from pipeline.fingerprint import Fingerprint, mismatch, sign
 from pipeline.png import write_png
 from pipeline.prediction.network import Predictor, load_predictor
 from pipeline.prediction.tiles import PIXELS_AT_ONCE
@@ -108,8 +108,7 @@ def predict(
                     writing.popleft().result()
         for future in writing:
             future.result()
-        if fingerprint is not None:
-            (folder / FILE).write_text(fingerprint, encoding="utf-8")
+        sign(fingerprint, folder)
 
 
 def resize_planes(planes: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

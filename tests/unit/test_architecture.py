@@ -7,7 +7,18 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "pipeline"
 ROOMS = ["raw", "shards", "models", "training", "prediction", "evaluation", "report"]
-SHARED = {"errors", "fingerprint", "config_problems", "files", "parallel", "progress", "counts", "png", "pictures", "colours"}
+SHARED = {
+    "errors",
+    "fingerprint",
+    "config_problems",
+    "files",
+    "parallel",
+    "progress",
+    "counts",
+    "png",
+    "pictures",
+    "colours",
+}
 WITH_TORCH = {"models", "training", "prediction"}
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 

@@ -10,10 +10,12 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from pipeline import config as configuration
+from pipeline import config_plans as plans
 from pipeline import paths
 from pipeline.errors import PipelineError, RawDataError
 from pipeline.raw.dataset import open_leniently
 from pipeline.raw.splits import SPLITS
+from pipeline.stages import code_digest
 
 # in a job, `pipeline` is this package under the interpreter that runs Snakemake, wherever --directory leads
 shell.prefix('set -euo pipefail; pipeline() {{ {sys.executable:q} -m pipeline "$@"; }}; ')
@@ -52,6 +54,11 @@ wildcard_constraints:
 def canonical(settings):
     # one spelling for one meaning: key order must not rerun anything
     return json.dumps(settings, sort_keys=True)
+
+
+def code_of(stage, settings):
+    # Snakemake does not see an edited module: this changes with the code that a job runs
+    return code_digest({"stage": stage, "settings": settings})
 
 
 @functools.cache
@@ -139,6 +146,25 @@ def scored_words(kind):
     # ... and how the command line names them
     named = f"{{split}}={kind}"
     return lambda wc: expand(named, experiment=wc.experiment, split=scored_splits(wc.experiment))
+
+
+def scoring_parts(wildcards):
+    # what scores are made from, for the job to refuse anything else
+    return canonical(plans.scoring_parts(CONFIG, wildcards.experiment, scored_splits(wildcards.experiment)))
+
+
+def split_parts(wildcards):
+    # ... and pictures of one split
+    return canonical(plans.scoring_parts(CONFIG, wildcards.experiment, [wildcards.split]))
+
+
+def predicted_code(kind):
+    return lambda wc: code_digest(plans.prediction(CONFIG, wc.experiment, wc.split, kind))
+
+
+def predicted_parts(wildcards):
+    # ... and predictions
+    return canonical(plans.prediction_parts(CONFIG, wildcards.experiment, wildcards.split))
 
 
 def folder_of(wildcards, output):

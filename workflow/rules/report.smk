@@ -15,6 +15,7 @@ rule average:
         "results/benchmarks/average/{seeded}.tsv"
     params:
         settings=lambda wc: canonical(CONFIG.average_settings(wc.seeded)),
+        code=code_of("average", {}),
     shell:
         "pipeline average --experiment {wildcards.seeded:q} --settings {params.settings:q}"
         " --summaries {input:q} --output {output:q} > {log:q} 2>&1"
@@ -30,5 +31,7 @@ rule report:
         "results/logs/report.log",
     benchmark:
         "results/benchmarks/report.tsv"
+    params:
+        code=code_of("report", {}),
     shell:
         "pipeline report --summaries {input.summaries:q} --checks {input.checks:q} --output {output:q} > {log:q} 2>&1"

@@ -8,6 +8,7 @@ rule splits:
         "results/benchmarks/splits/{dataset}.tsv"
     params:
         settings=lambda wc: canonical(CONFIG.splits_settings(wc.dataset)),
+        code=lambda wc: code_of("splits", CONFIG.splits_settings(wc.dataset)),
         members=lambda wc: canonical({split: listed(wc.dataset).digest(split) for split in SPLITS}),
     shell:
         "pipeline splits --dataset {wildcards.dataset:q} --settings {params.settings:q}"
@@ -25,6 +26,7 @@ rule shard:
     threads: lambda wc: 4 if CONFIG.datasets[wc.dataset].shards == 1 else 1
     params:
         settings=lambda wc: canonical(shard_settings(wc)),
+        code=lambda wc: code_digest(plans.shards(CONFIG, wc.dataset, wc.split)),
         # rows of train.csv and depths.csv: the tables themselves as inputs would rebuild every shard for each new row
         shared_data=lambda wc: listed(wc.dataset).shared_data_digest(wc.split, int(wc.shard)),
     shell:
