@@ -217,7 +217,7 @@ def _shard(arguments: Arguments) -> None:
     name, split, number = arguments.dataset, arguments.split, arguments.shard
     settings = _settings(arguments, lambda config: config.shard_settings(name, split))
     output = arguments.output or paths.shard(name, split, number)
-    given = {"output": output, "threads": arguments.threads}
+    given = {"output": output, "timing": arguments.timing, "threads": arguments.threads}
     fingerprint = made_by("shard", settings, {}, dataset=name, split=split)
     _call(build_shard, dataset=name, split=split, shard=number, fingerprint=fingerprint, **given, **settings)
 
@@ -648,6 +648,7 @@ def _parser() -> argparse.ArgumentParser:
         "shard",
     )
     verb.add_argument("--output", **out, help="HDF5 file (results/shards/DATASET/SPLIT-SHARD.h5)")
+    verb.add_argument("--timing", **out, help="table to write seconds and peak memory to (none)")
     verb.add_argument(
         "--threads", type=int, default=1, choices=range(1, 257), metavar="N", help="pictures decoded at a time (1)"
     )

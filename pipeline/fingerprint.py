@@ -146,13 +146,18 @@ def differences(found: Fingerprint, asked: Fingerprint) -> list[str]:
         more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
         said.append(f"code of {', '.join(changed[:_NAMED])}{more} differs")
     said += _values("", found.libraries, asked.libraries)
+    parts: dict[str, list[str]] = {}  # several parts often differ in the same way
     for part in sorted(found.made_from.keys() | asked.made_from.keys()):
         here, there = found.made_from.get(part), asked.made_from.get(part)
-        if here is None or there is None:
-            said.append(f"{part}: {'unknown' if here is None else 'used'} here, {'not ' * (there is None)}asked for")
+        if here is None:
+            texts = ["not known what made it"]
+        elif there is None:
+            texts = ["used here, not asked for"]
         else:
-            said += [f"{part}: {text}" for text in differences(here, there)]
-    return said
+            texts = differences(here, there)
+        for text in texts:
+            parts.setdefault(text, []).append(part)
+    return [*said, *(f"{' and '.join(names)}: {text}" for text, names in parts.items())]
 
 
 def mismatch(where: Path, stored: str | None, asked: Fingerprint) -> Problem | None:

@@ -96,9 +96,10 @@ class RawDataset:
         """Return what one shard has to know of `excluded`: what else is excluded must not build it again."""
         return concerning(self.excluded, split, shard, self.shards)
 
-    def digest(self, split: str) -> str:
-        """Return a short text that changes when the members of a split do."""
-        names = "\n".join(text for sample in self.splits[split] for text in (sample.id, *sample.files))
+    def digest(self, split: str, shard: int | None = None) -> str:
+        """Return a short text that changes when the members of a split, or of one of its shards, do."""
+        samples = self.splits[split] if shard is None else self.shard_members(split).get(shard, [])
+        names = "\n".join(text for sample in samples for text in (sample.id, *sample.files))
         return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     def read_truth(self, sample: Sample, contents: Mapping[str, bytes] | None = None) -> ClassMask:

@@ -214,8 +214,8 @@ def train(
     for name, state, row in (("best.pt", best_weights, best), ("last.pt", last_weights, history[-1])):
         save_checkpoint(output / name, {**made_by, "state": state, "epoch": int(row["epoch"]), "scores": dict(row)})
     write_table(output / "history.csv", pd.DataFrame(history))
-    write_table(output / "timing.csv", pd.DataFrame(timing))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    write_table(output / "timing.csv", pd.DataFrame(timing).assign(max_rss=peak))
     say(f"{experiment}: best epoch {best['epoch']}, peak memory {peak:.0f} MB")
 
 

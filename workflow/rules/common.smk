@@ -185,6 +185,12 @@ def shard_members(wildcards):
     return unique(path for sample in members for path in sample.files)
 
 
+def shard_names(wildcards):
+    # the cache between workflows asks for params and contents of raw files, and sees neither their names nor wildcards
+    dataset, members = listed(wildcards.dataset), (wildcards.split, int(wildcards.shard))
+    return canonical([wildcards.dataset, *members, dataset.origin, dataset.digest(*members)])
+
+
 def shard_settings(wildcards):
     settings = CONFIG.shard_settings(wildcards.dataset, wildcards.split)
     exclude = listed(wildcards.dataset).exclusions(wildcards.split, int(wildcards.shard))

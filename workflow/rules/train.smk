@@ -10,6 +10,7 @@ rule train:
         provenance=str(paths.provenance("{experiment}")),
     log:
         "results/logs/train/{experiment}.log",
+    cache: True
     threads: lambda wc: CONFIG.experiments[wc.experiment].threads
     resources:
         gpu=1,
@@ -17,6 +18,8 @@ rule train:
         settings=lambda wc: canonical(CONFIG.train_settings(wc.experiment)),
         code=lambda wc: code_digest(plans.checkpoint(CONFIG, wc.experiment)),
         expect=lambda wc: canonical(plans.training_parts(CONFIG, wc.experiment)),
+        # stands in the checkpoint, and the cache between workflows does not ask for wildcards
+        name="{experiment}",
         folder=folder_of,
     shell:
         "pipeline train --experiment {wildcards.experiment:q} --settings {params.settings:q}"
