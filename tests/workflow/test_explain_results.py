@@ -66,7 +66,8 @@ def test_of_a_finished_workflow_all_is_current(explain, finished):
     ):
         assert words in said, words
     assert "pipeline.models.unet_crop" not in said
-    assert "raw files of" in explain("shards/d/test-0.h5")
+    shard = next((finished.folder / "results/shards/d").glob("test-*.h5")).name
+    assert "samples under raw/DRIVE current yes" in explain(f"shards/d/{shard}")
 
 
 def test_a_setting_is_named_wherever_it_counts(explain, project):
@@ -74,7 +75,7 @@ def test_a_setting_is_named_wherever_it_counts(explain, project):
     assert "current no: - optimizer.lr 0.02 here, 0.01 asked for" in explain("models/a/best.pt")
     assert "checkpoint: optimizer.lr 0.02 here, 0.01 asked for" in explain("predictions/a/test/probability/02.png")
     said = explain("metrics/a")
-    assert "test predictions: checkpoint: optimizer.lr 0.02 here" in said
+    assert "checkpoint: optimizer.lr 0.02 here, 0.01 asked for" in said
     assert "results/predictions/a/threshold.json (not current)" in said
     assert "not current itself: results/models/a/history.csv" in explain("models/a/curves.png")
     assert "not current itself: results/metrics/a/summary.csv" in explain("leaderboard.csv")
