@@ -54,6 +54,8 @@ def explain(config: Config, given: Path) -> None:
     _say("made from", *(f"{path} ({judge.state(path)})" for path in inputs), *judge.raw_inputs(place))
     if reasons:
         _say("current", "no:", *(f"- {reason}" for reason in reasons))
+    elif text is None and not inputs:
+        _say("current", "not known: this stage keeps no fingerprint, and it is made from raw files alone")
     elif text is None:
         _say("current", "yes, as far as what it is made from tells: this stage keeps no fingerprint of its own")
     else:
