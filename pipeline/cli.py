@@ -12,15 +12,20 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline import paths
+from pipeline.cli_origin import Plan, asked, asked_of, made_by, parse_plans
 from pipeline.errors import ConfigError, PipelineError, Problem
 from pipeline.raw.splits import SPLITS, UNLABELLED
 
 Arguments = argparse.Namespace
 _Result = TypeVar("_Result")
+
+_FROM_RESULTS = frozenset({"train", "augmented", "predict", "threshold", "render", "evaluate", "submission"})
+"""Verbs whose inputs are results themselves, and say what they were made by."""
 
 SCORED = tuple(split for split in SPLITS if split != UNLABELLED)
 
@@ -30,7 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: done. 1: something a person can mend, said on standard error. 2: a mistake in the command or configuration.
     """
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = _parser().parse_args(words)
+    arguments.command = ["python", "-m", "pipeline", *words]
     try:
         return int(arguments.run(arguments) or 0)
     except ConfigError as error:
@@ -99,13 +106,31 @@ def _config(arguments: Arguments) -> Any:  # noqa: ANN401 - pipeline.config is i
     for section in ("dataset", "experiment"):
         name = getattr(arguments, section, None)
         known = {*getattr(parsed, f"{section}s")}
+        if section == "experiment" and arguments.run is _average:
+            known = {*parsed.seeded()}
         if section == "experiment" and arguments.run in (_threshold, _render, _evaluate):
             known |= {name + config.OBSERVER_SUFFIX for name in parsed.datasets}
         if name is not None and name not in known:
-            raise ConfigError(
-                Problem(f"--{section}", repr(name), f"one of {', '.join(sorted(known)) or 'none'}", "correct the name")
-            )
+            runs = parsed.seeded().get(name, []) if section == "experiment" else []
+            several = f", an experiment of several seeds: {', '.join(runs)}" if runs else ""
+            remedy = "name one of its runs" if runs else "correct the name"
+            expected = f"one of {', '.join(sorted(known)) or 'none'}"
+            raise ConfigError(Problem(f"--{section}", f"{name!r}{several}", expected, remedy))
     return parsed
+
+
+def _expected(arguments: Arguments, cut: Callable[[Any, Any], dict[str, Plan]], *named: Any) -> dict[str, Plan]:  # noqa: ANN401
+    """Return what the inputs have to be made by: from --expect, or from the configuration where it leads to them.
+
+    Whoever names an input means that file, whatever made it: nothing is asked of it.
+    """
+    if arguments.expect is not None:
+        return parse_plans(arguments.expect)
+    if arguments.settings is not None or any(path is not None for path in named):
+        return {}
+    from pipeline import config_plans
+
+    return cut(config_plans, _config(arguments))
 
 
 def _call(function: Callable[..., _Result], **arguments: Any) -> _Result:  # noqa: ANN401 - any keyword arguments
@@ -192,30 +217,59 @@ def _shard(arguments: Arguments) -> None:
     name, split, number = arguments.dataset, arguments.split, arguments.shard
     settings = _settings(arguments, lambda config: config.shard_settings(name, split))
     output = arguments.output or paths.shard(name, split, number)
-    threads = arguments.threads
-    _call(build_shard, dataset=name, split=split, shard=number, output=output, threads=threads, **settings)
+    given = {"output": output, "timing": arguments.timing, "threads": arguments.threads}
+    fingerprint = made_by("shard", settings, {}, dataset=name, split=split)
+    _call(build_shard, dataset=name, split=split, shard=number, fingerprint=fingerprint, **given, **settings)
 
 
 def _train(arguments: Arguments) -> None:
-    settings = _settings(arguments, lambda config: config.train_settings(arguments.experiment))
+    name = arguments.experiment
+    settings = _settings(arguments, lambda config: config.train_settings(name))
+    named = arguments.train_shards, arguments.validation_shards
+    parts = _expected(arguments, lambda plans, config: plans.training_parts(config, name), *named)
+    fingerprint = made_by("train", settings, parts)
     dataset = _dataset_of(settings)
     shards = {
         "train_shards": _shards(arguments, arguments.train_shards, dataset, "train"),
         "validation_shards": _shards(arguments, arguments.validation_shards, dataset, "validation"),
     }
+    from pipeline import provenance
+    from pipeline.shards.read import ShardReader, require_shards
+    from pipeline.training.checkpoint import load_checkpoint
+    from pipeline.training.device import describe_accelerators
     from pipeline.training.run import train
 
+    run = provenance.describe_run(arguments.command)
+    files = {"train shards": shards["train_shards"], "validation shards": shards["validation_shards"]}
+    require_shards(asked_of(parts, files))
+    inputs: dict[str, str] = {}
+    for one_split in filter(None, shards.values()):
+        with closing(ShardReader(one_split)) as reader:
+            inputs |= reader.source_digests()
     memory = None if arguments.memory_mb is None else arguments.memory_mb * 2**20
-    output = arguments.output or paths.model(arguments.experiment)
-    _call(train, experiment=arguments.experiment, output=output, memory=memory, **shards, **settings)
+    output = arguments.output or paths.model(name)
+    _call(train, experiment=name, output=output, memory=memory, fingerprint=fingerprint, **shards, **settings)
+    provenance.write_provenance(
+        output / paths.provenance(name).name,
+        run,
+        experiment=name,
+        fingerprints={"train": json.loads(fingerprint)},
+        inputs=inputs,
+        seeds={"seed": settings["seed"], **load_checkpoint(output / "last.pt").get("seeds", {})},
+        threads=settings["threads"],
+        accelerators=describe_accelerators(),
+    )
 
 
 def _augmented(arguments: Arguments) -> None:
-    settings = _settings(arguments, lambda config: config.augmented_settings(arguments.experiment))
+    name = arguments.experiment
+    settings = _settings(arguments, lambda config: config.augmented_settings(name))
+    parts = _expected(arguments, lambda plans, config: plans.augmented_parts(config, name), arguments.train_shards)
     shards = _shards(arguments, arguments.train_shards, _dataset_of(settings), "train")
+    from pipeline.shards.read import require_shards
     from pipeline.training.preview import preview
 
-    name = arguments.experiment
+    require_shards(asked_of(parts, {"train shards": shards}))
     output = arguments.output or paths.model(name) / "augmented.png"
     _call(preview, experiment=name, train_shards=shards, output=output, note=arguments.note, **settings)
 
@@ -239,10 +293,13 @@ def _predict(arguments: Arguments) -> None:
         return
     name, split = arguments.experiment, arguments.split
     settings = _settings(arguments, lambda config: config.predict_settings(name))
-    shards = _shards(arguments, arguments.shards, _dataset_of(settings), split)
     kind = arguments.kind
-    if kind is None and arguments.output is None:
+    if kind is None and (arguments.output is None or arguments.settings is None):
         kind = "mask" if _config(arguments).multiclass(name) else "probability"
+    named = arguments.checkpoint, arguments.shards
+    parts = _expected(arguments, lambda plans, config: plans.prediction_parts(config, name, split), *named)
+    fingerprint = made_by("predict", settings, parts, split=split, kind=kind)
+    shards = _shards(arguments, arguments.shards, _dataset_of(settings), split)
     from pipeline.prediction.predict import predict
 
     _call(
@@ -252,6 +309,8 @@ def _predict(arguments: Arguments) -> None:
         shards=shards,
         output=arguments.output or paths.prediction(name, split) / kind,
         kind=kind,
+        fingerprint=fingerprint,
+        asked=asked(parts),
         **settings,
     )
 
@@ -279,7 +338,7 @@ def _predict_pictures(arguments: Arguments) -> None:
 
 def _require_either(arguments: Arguments) -> None:
     """Ask for the options of one of the two ways to predict, and refuse those of the other."""
-    samples = ("experiment", "split", "shards", "kind", "config", "settings")
+    samples = ("experiment", "split", "shards", "kind", "config", "settings", "expect")
     pictures = ("threshold", "tiles", "test_time", "precision", "threads", "skip_unreadable")
     new = arguments.input is not None
     needed = ("checkpoint", "output") if new else ("experiment", "split")
@@ -305,11 +364,12 @@ def _observer(arguments: Arguments) -> None:
         from pipeline.config import OBSERVER_SUFFIX
 
         output = paths.prediction(name + OBSERVER_SUFFIX, split) / "probability"
-    _call(write_observer, dataset=name, split=split, output=output, **settings)
+    fingerprint = made_by("observer", settings, {}, dataset=name, split=split)
+    _call(write_observer, dataset=name, split=split, output=output, fingerprint=fingerprint, **settings)
 
 
 def _threshold(arguments: Arguments) -> None:
-    from pipeline.evaluation.thresholds import choose_threshold
+    from pipeline.evaluation.thresholds import choose_threshold, require_origin
 
     name = arguments.experiment
     settings = _settings(arguments, lambda config: config.threshold_settings(name))
@@ -322,9 +382,12 @@ def _threshold(arguments: Arguments) -> None:
                 "leave this step out; `render` and `evaluate` need no threshold",
             )
         )
+    parts = _expected(arguments, lambda plans, config: plans.threshold_parts(config, name), arguments.predictions)
+    fingerprint = made_by("threshold", settings, parts)
     predictions = arguments.predictions or paths.prediction(name, "validation") / "probability"
-    output = arguments.output or paths.threshold(name)
-    _call(choose_threshold, experiment=name, predictions=predictions, output=output, **settings)
+    require_origin(dict(asked_of(parts, {"validation predictions": [predictions]})))
+    given = {"predictions": predictions, "output": arguments.output or paths.threshold(name)}
+    _call(choose_threshold, experiment=name, fingerprint=fingerprint, **given, **settings)
 
 
 def _render(arguments: Arguments) -> None:
@@ -332,21 +395,36 @@ def _render(arguments: Arguments) -> None:
     settings = _settings(arguments, lambda config: config.render_settings(name, split))
     folder = paths.prediction(name, split)
     given: dict[str, Any] = {"experiment": name, "split": split, "output": arguments.output or folder}
-    if _several_classes(settings):
+    several = _several_classes(settings)
+    if several:
+        _refuse_threshold(arguments)
+    predictions = arguments.predictions or folder / ("mask" if several else "probability")
+    threshold = arguments.threshold or paths.threshold(name)
+    parts = _scoring_parts(arguments, {split: predictions}, threshold)
+    given["fingerprint"] = made_by("render_classes" if several else "render", settings, parts, split=split)
+    if several:
         from pipeline.evaluation.pictures_of_classes import render_classes
 
-        _refuse_threshold(arguments)
-        _call(render_classes, predictions=arguments.predictions or folder / "mask", **given, **settings)
+        _call(render_classes, predictions=predictions, **given, **settings)
         return
     from pipeline.evaluation.pictures import render
 
-    _call(
-        render,
-        predictions=arguments.predictions or folder / "probability",
-        threshold=arguments.threshold or paths.threshold(name),
-        **given,
-        **settings,
-    )
+    _call(render, predictions=predictions, threshold=threshold, **given, **settings)
+
+
+def _scoring_parts(arguments: Arguments, predictions: dict[str, Path], threshold: Path | float) -> dict[str, Plan]:
+    """Return what predictions and threshold have to be made by, and refuse what was made by something else."""
+    from pipeline.evaluation.thresholds import require_origin
+
+    def cut(plans: Any, config: Any) -> dict[str, Plan]:  # noqa: ANN401 - modules that only some verbs import
+        known: dict[str, Plan] = plans.scoring_parts(config, arguments.experiment, predictions)
+        return known
+
+    parts = _expected(arguments, cut, arguments.predictions or None, arguments.threshold)
+    files = {f"{split} predictions": [folder] for split, folder in predictions.items()}
+    files["threshold"] = [threshold] if isinstance(threshold, Path) else []
+    require_origin(dict(asked_of(parts, files)))
+    return parts
 
 
 def _submission(arguments: Arguments) -> None:
@@ -354,11 +432,14 @@ def _submission(arguments: Arguments) -> None:
 
     name = arguments.experiment
     settings = _settings(arguments, lambda config: config.submission_settings(name))
+    predictions = arguments.predictions or paths.prediction(name, UNLABELLED) / "probability"
+    threshold = arguments.threshold or paths.threshold(name)
+    _scoring_parts(arguments, {UNLABELLED: predictions}, threshold)
     _call(
         write_submission,
         experiment=name,
-        predictions=arguments.predictions or paths.prediction(name, UNLABELLED) / "probability",
-        threshold=arguments.threshold or paths.threshold(name),
+        predictions=predictions,
+        threshold=threshold,
         output=arguments.output or paths.submission(name),
         **settings,
     )
@@ -393,18 +474,29 @@ def _evaluate(arguments: Arguments) -> None:
 
         _refuse_threshold(arguments)
         folders = _predictions(arguments, "mask")
-        _call(evaluate_classes, experiment=name, predictions=folders, output=output, **settings)
+        fingerprint = made_by("evaluate_classes", settings, _scoring_parts(arguments, folders, paths.threshold(name)))
+        given: dict[str, Any] = {"experiment": name, "output": output, "fingerprint": fingerprint}
+        _call(evaluate_classes, predictions=folders, **given, **settings)
         return
     from pipeline.evaluation.evaluate import evaluate
 
-    _call(
-        evaluate,
-        experiment=name,
-        predictions=_predictions(arguments, "probability"),
-        threshold=arguments.threshold if arguments.threshold is not None else paths.threshold(name),
-        output=output,
-        **settings,
-    )
+    folders = _predictions(arguments, "probability")
+    threshold = arguments.threshold if arguments.threshold is not None else paths.threshold(name)
+    fingerprint = made_by("evaluate", settings, _scoring_parts(arguments, folders, threshold))
+    given = {"experiment": name, "output": output, "fingerprint": fingerprint}
+    _call(evaluate, predictions=folders, threshold=threshold, **given, **settings)
+
+
+def _average(arguments: Arguments) -> None:
+    from pipeline.report.average import average_runs
+
+    name = arguments.experiment
+    settings = _settings(arguments, lambda config: config.average_settings(name))
+    summaries = arguments.summaries
+    if summaries is None:
+        summaries = [paths.metrics(run) / "summary.csv" for run in settings.get("runs", ())]
+    output = arguments.output or paths.metrics(name) / "summary.csv"
+    _call(average_runs, experiment=name, summaries=summaries, output=output, **settings)
 
 
 def _report(arguments: Arguments) -> None:
@@ -416,12 +508,24 @@ def _report(arguments: Arguments) -> None:
 
         config = _config(arguments)
         observers = [paths.metrics(name + OBSERVER_SUFFIX) / "summary.csv" for name in config.datasets]
-        summaries = [paths.metrics(name) / "summary.csv" for name in config.experiments]
+        summaries = [paths.metrics(name) / "summary.csv" for name in (*config.experiments, *config.seeded())]
         summaries += [path for path in observers if path.exists()]
     checks = arguments.checks
     if checks is None:
         checks = [] if arguments.summaries is not None else sorted(paths.checks().glob("*.json"))
     build_leaderboard(summaries=summaries, checks=checks, output=arguments.output or paths.leaderboard())
+
+
+def _clean(arguments: Arguments) -> None:
+    from pipeline.cli_upkeep import clean
+
+    clean(_config(arguments), yes=arguments.yes)
+
+
+def _explain(arguments: Arguments) -> None:
+    from pipeline.cli_explain import explain
+
+    explain(_config(arguments), arguments.path)
 
 
 def _models(arguments: Arguments) -> None:
@@ -475,6 +579,8 @@ class _Verbs:
                 "--config", type=Path, nargs="+", metavar="FILE", help="configuration, later files over earlier ones"
             )
             verb.add_argument("--settings", metavar="JSON", help="the stage's settings, in place of --config")
+        if name in _FROM_RESULTS:
+            verb.add_argument("--expect", metavar="JSON", help="what the inputs have to be made by, beside --settings")
         for required in names:
             kind: dict[str, Any] = {"help": f"name of the {required}"}
             if required == "split":
@@ -542,6 +648,7 @@ def _parser() -> argparse.ArgumentParser:
         "shard",
     )
     verb.add_argument("--output", **out, help="HDF5 file (results/shards/DATASET/SPLIT-SHARD.h5)")
+    verb.add_argument("--timing", **out, help="table to write seconds and peak memory to (none)")
     verb.add_argument(
         "--threads", type=int, default=1, choices=range(1, 257), metavar="N", help="pictures decoded at a time (1)"
     )
@@ -663,10 +770,47 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--threshold", **out, help="file that the verb `threshold` wrote")
     verb.add_argument("--output", **out, help="folder (results/predictions/EXPERIMENT/unlabelled/submission)")
 
+    verb = verbs.add(
+        "average",
+        _average,
+        "Average the scores of an experiment over its seeds: mean and sample standard deviation.",
+        "experiment",
+    )
+    verb.add_argument("--summaries", **many, help="summary.csv of each run, in the order of the runs")
+    verb.add_argument("--output", **out, help="CSV file (results/metrics/EXPERIMENT/summary.csv)")
+
     verb = verbs.add("report", _report, "Join the summaries of all experiments into leaderboard.csv.")
     verb.add_argument("--summaries", **many, help="summary.csv files")
     verb.add_argument("--checks", **many, help="results/check/DATASET.json files, for the column `leak`")
     verb.add_argument("--output", **out, help="CSV file (results/leaderboard.csv)")
+
+    verb = verbs.add(
+        "clean",
+        _clean,
+        "List what under results/ no configured data set or experiment needs, with its size, and remove it.\n\n"
+        "Old experiments, data sets that are gone, shards that no sample stands in, remains of killed jobs. On a\n"
+        "terminal it asks first; elsewhere it removes nothing without --yes. Links are never followed. Name with\n"
+        "--config every file whose results are to stay.",
+        configured=False,
+    )
+    verb.add_argument(
+        "--config", type=Path, nargs="+", metavar="FILE", help="configuration, later files over earlier ones"
+    )
+    verb.add_argument("--yes", action="store_true", help="remove without asking")
+
+    verb = verbs.add(
+        "explain",
+        _explain,
+        "Tell where a result comes from, and whether it is what today's configuration and code would make.\n\n"
+        "Shards, networks, predictions and single pictures of them, thresholds, scores, the leaderboard: what it is,\n"
+        "which stage made it by which settings, code and libraries, from what, and what differs by now.\n\n"
+        "  python -m pipeline explain results/predictions/drive-unet/test/mask/01.png",
+        configured=False,
+    )
+    verb.add_argument("path", type=Path, metavar="PATH", help="file or folder under results/")
+    verb.add_argument(
+        "--config", type=Path, nargs="+", metavar="FILE", help="configuration, later files over earlier ones"
+    )
 
     verbs.add(
         "models",

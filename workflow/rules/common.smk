@@ -10,11 +10,13 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from pipeline import config as configuration
+from pipeline import config_plans as plans
 from pipeline import paths
 from pipeline.errors import PipelineError, RawDataError
 from pipeline.raw.check_ignored import unused_digest
 from pipeline.raw.dataset import open_leniently
 from pipeline.raw.splits import SPLITS
+from pipeline.stages import code_digest
 
 # in a job, `pipeline` is this package under the interpreter that runs Snakemake, wherever --directory leads
 shell.prefix('set -euo pipefail; pipeline() {{ {sys.executable:q} -m pipeline "$@"; }}; ')
@@ -30,6 +32,9 @@ OBSERVERS = [name for name in _observers if not CONFIG.multiclass(name)]
 SEVERAL_CLASSES = [name for name in CONFIG.experiments if CONFIG.multiclass(name)]
 TWO_CLASSES = [name for name in CONFIG.experiments if name not in SEVERAL_CLASSES]
 
+# experiments of several seeds, each with its runs; a run is an experiment like any other
+SEEDED = CONFIG.seeded()
+
 MASK = str(paths.prediction("{experiment}", "{split}") / "mask")
 PROBABILITY = str(paths.prediction("{experiment}", "{split}") / "probability")
 OBSERVED = str(paths.prediction(f"{{dataset}}{configuration.OBSERVER_SUFFIX}", "{split}") / "probability")
@@ -42,6 +47,7 @@ def any_of(names):
 wildcard_constraints:
     dataset=any_of(CONFIG.datasets),
     experiment=any_of([*CONFIG.experiments, *OBSERVERS]),
+    seeded=any_of(SEEDED),
     split=any_of(SPLITS),
     shard=r"\d+",
 
@@ -49,6 +55,11 @@ wildcard_constraints:
 def canonical(settings):
     # one spelling for one meaning: key order must not rerun anything
     return json.dumps(settings, sort_keys=True)
+
+
+def code_of(stage, settings):
+    # Snakemake does not see an edited module: this changes with the code that a job runs
+    return code_digest({"stage": stage, "settings": settings})
 
 
 @functools.cache
@@ -138,6 +149,25 @@ def scored_words(kind):
     return lambda wc: expand(named, experiment=wc.experiment, split=scored_splits(wc.experiment))
 
 
+def scoring_parts(wildcards):
+    # what scores are made from, for the job to refuse anything else
+    return canonical(plans.scoring_parts(CONFIG, wildcards.experiment, scored_splits(wildcards.experiment)))
+
+
+def split_parts(wildcards):
+    # ... and pictures of one split
+    return canonical(plans.scoring_parts(CONFIG, wildcards.experiment, [wildcards.split]))
+
+
+def predicted_code(kind):
+    return lambda wc: code_digest(plans.prediction(CONFIG, wc.experiment, wc.split, kind))
+
+
+def predicted_parts(wildcards):
+    # ... and predictions
+    return canonical(plans.prediction_parts(CONFIG, wildcards.experiment, wildcards.split))
+
+
 def folder_of(wildcards, output):
     return os.path.dirname(output[0])
 
@@ -154,6 +184,12 @@ def shard_members(wildcards):
     if not members:
         raise WorkflowError(f"{wildcards.dataset} has no sample in shard {wildcards.shard} of split {wildcards.split}")
     return unique(path for sample in members for path in sample.files)
+
+
+def shard_names(wildcards):
+    # the cache between workflows asks for params and contents of raw files, and sees neither their names nor wildcards
+    dataset, members = listed(wildcards.dataset), (wildcards.split, int(wildcards.shard))
+    return canonical([wildcards.dataset, *members, dataset.origin, dataset.digest(*members)])
 
 
 def shard_settings(wildcards):
@@ -203,7 +239,10 @@ def shards_of(experiment):
 
 def models_of(experiment):
     folder = paths.model(experiment)
-    return [str(folder / name) for name in ("best.pt", "last.pt", "history.csv", "curves.png", "augmented.png")]
+    return [
+        str(folder / name)
+        for name in ("best.pt", "last.pt", "history.csv", "curves.png", "augmented.png", "provenance.json")
+    ]
 
 
 def predictions_of(experiment):
@@ -227,12 +266,18 @@ def metrics_of(experiment):
     return [str(paths.metrics(experiment) / name) for name in ("per_image.csv", "summary.csv", *confusion)]
 
 
+def averages_of(experiment):
+    # the runs share a data set, so either all are scored or none is
+    runs = SEEDED.get(experiment, [])
+    return [str(paths.metrics(experiment) / "summary.csv")] if any(map(metrics_of, runs)) else []
+
+
 def report_of(experiment):
     return [*models_of(experiment), *predictions_of(experiment), *metrics_of(experiment)]
 
 
-def only(experiment, files):
-    return lambda wildcards: files(experiment)
+def only(target, name):
+    return lambda wildcards: targeted(target, name)
 
 
 TARGETS = {
@@ -242,6 +287,13 @@ TARGETS = {
     "metrics": metrics_of,
     "report": report_of,
 }
+
+
+def targeted(target, name):
+    # what a target consists of, for an experiment, an observer or all seeds of an experiment
+    runs = SEEDED.get(name, [name])
+    averaged = averages_of(name) if target in ("metrics", "report") else []
+    return unique([path for run in runs for path in TARGETS[target](run)] + averaged)
 
 
 # -- and for all of them ----------------------------------------------------------------------------------------------
@@ -267,4 +319,5 @@ def all_predictions(wildcards):
 
 
 def all_metrics(wildcards):
-    return [path for name in entrants() for path in metrics_of(name)]
+    scores = [path for name in entrants() for path in metrics_of(name)]
+    return [*scores, *(path for name in SEEDED for path in averages_of(name))]
