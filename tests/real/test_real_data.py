@@ -159,7 +159,7 @@ experiments:
     summary = pd.read_csv(tmp_path / "results/metrics/lite/summary.csv")
     assert set(summary["mask_binarization"]) == {"soft mask > 127"}
     assert set(summary["images"]) == {1}
-    assert summary["max_f"].between(0.05, 1).all()
+    assert summary["max_f03_of_mean_pr"].between(0.05, 1).all()
     history = pd.read_csv(tmp_path / "results/models/lite/history.csv")
     assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
     test = summary[summary["split"] == "test"].iloc[0]
