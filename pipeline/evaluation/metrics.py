@@ -72,7 +72,7 @@ def mcc(counts: Confusion, empty: float = 1.0) -> Scores:
     tp, fp, fn, tn = (np.asarray(count, dtype=np.float64) for count in counts)
     # roots before the product: four counts of a large data set multiplied would lose digits
     below = np.sqrt(tp + fp) * np.sqrt(tp + fn) * np.sqrt(tn + fp) * np.sqrt(tn + fn)
-    perfect = np.where(tp == 0, empty, 1.0)
+    perfect = np.where(tp == 0, _some(counts, empty), 1.0)
     return _ratio(tp * tn - fp * fn, below, np.where(fp + fn == 0, perfect, 0.0))
 
 
