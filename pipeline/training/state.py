@@ -97,7 +97,6 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     for name in GENERATIONS:
         path = folder / name
         try:
-            # the buffer is shared with no one: bytes of a file that is being replaced cannot change under the tensors
             contents = path.read_bytes()
             body = memoryview(contents)[:-_DIGEST_SIZE]
             if hashlib.sha256(body).digest() != contents[-_DIGEST_SIZE:]:
