@@ -23,7 +23,7 @@ _DIGEST_SIZE = 32
 _UNREADABLE = (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError)
 
 
-def state_key(settings: Mapping[str, Any], shards: Sequence[Path]) -> str:
+def state_key(settings: Mapping[str, Any], shards: Sequence[Path], fingerprint: str | None = None) -> str:
     """Name the folder of a training's state, so that another training never finds it.
 
     Parameters
@@ -33,6 +33,8 @@ def state_key(settings: Mapping[str, Any], shards: Sequence[Path]) -> str:
     shards : sequence of Path
         Of training and validation, in order; their contents count. One that cannot be read counts as that: whoever
         reads it for training says what is wrong.
+    fingerprint : str, optional
+        What else the training is made by, such as its code.
 
     Returns
     -------
@@ -46,6 +48,7 @@ def state_key(settings: Mapping[str, Any], shards: Sequence[Path]) -> str:
     """
     said = {
         "settings": dict(settings),
+        "fingerprint": fingerprint,
         "shards": [_digest(path) for path in shards],
         "precision": choose_precision(str(settings.get("precision", "fp32")), choose_device()),
         "torch": str(torch.__version__),

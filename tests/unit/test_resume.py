@@ -360,10 +360,11 @@ def test_states_are_told_apart_by_settings_and_by_what_is_in_the_shards(shards, 
         state_key(RECIPE, [copy, paths[1]]),
         state_key(RECIPE, paths[:1]),
         state_key(RECIPE, [paths[0], tmp_path / "missing.h5"]),
+        state_key(RECIPE, paths, fingerprint="other code"),
         state_key({**RECIPE, "seed": 1}, paths),
         state_key({**RECIPE, "optimizer": {"name": "adam", "lr": 0.01}}, paths),
     ]
-    assert len({key, *others}) == 6
+    assert len({key, *others}) == 1 + len(others)
 
 
 def words(shards, output, state, **changes):
@@ -505,3 +506,18 @@ def test_a_process_that_is_killed_again_and_again_ends_with_the_same_bits(shards
     assert "goes on from epoch" in done.stderr
     assert_same(tmp_path / "whole", tmp_path / "m")
     assert not state.exists()
+
+
+@pytest.mark.slow
+def test_two_processes_with_one_state_do_not_disturb_each_other(shards, tmp_path):
+    recipe = {**WILD, "epochs": 30}
+    command = [sys.executable, "-m", "pipeline"]
+    subprocess.run(
+        [*command, *words(shards, tmp_path / "whole", tmp_path / "none", **recipe)], check=True, capture_output=True
+    )
+    command += words(shards, tmp_path / "m", tmp_path / "state", **recipe)
+    pair = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate()[1] for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], said
+    assert_same(tmp_path / "whole", tmp_path / "m")
+    assert not any("Traceback" in one for one in said)

@@ -90,6 +90,7 @@ def test_after_kill_9_of_everything_the_training_goes_on(begun, whole):
     assert_goes_on(project, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_after_a_signal_to_everything_the_training_goes_on(begun, whole, number):
     project, begin = begun

@@ -12,7 +12,7 @@ rule train:
     threads: lambda wc: CONFIG.experiments[wc.experiment].threads
     resources:
         gpu=1,
-        save_every=60, # seconds between two saves of the state; a resource, so that a profile may change it freely
+        save_every=60,
     params:
         settings=lambda wc: canonical(CONFIG.train_settings(wc.experiment)),
         folder=folder_of,
