@@ -67,9 +67,9 @@ def train(
     checkpoint_every: int = 1,
     early_stopping: int | None = None,
     deterministic: bool = True,
-    memory: int | None = None,
     state: Path | None = None,
     save_every: float = 60.0,
+    memory: int | None = None,
 ) -> None:
     """Train a network and write ``best.pt``, ``last.pt``, ``history.csv`` and ``timing.csv``.
 
@@ -102,13 +102,13 @@ def train(
         Stop after so many validations without an improvement.
     deterministic : bool
         See `prepare_determinism`.
-    memory : int, optional
-        Bytes that samples may take in main memory; see `SampleStore`.
     state : Path, optional
         Folder of the training's state, which must be of this very training (see `state_key`): what lies there is gone
         on from, to the same files bit for bit, and it is removed at the end. Without it nothing is saved.
     save_every : float
         Seconds between two saves of the state.
+    memory : int, optional
+        Bytes that samples may take in main memory; see `SampleStore`.
 
     Raises
     ------
@@ -186,8 +186,8 @@ def train(
         "native": data.info.native,
         "class_names": list(data.info.class_names),
         "experiment": experiment,
-        "settings": settings,
         "seeds": seeds,
+        "settings": settings,
         "made_with": {
             "device": ", then ".join(at.devices),
             "python": platform.python_version(),
