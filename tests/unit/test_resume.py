@@ -450,7 +450,9 @@ def test_the_seeds_are_recorded_and_independent(shards, tmp_path):
     recorded = []
     for seed in (0, 1):
         run(shards, tmp_path / f"{seed}", seed=seed, epochs=1)
-        recorded.append(load_checkpoint(tmp_path / f"{seed}/last.pt")["seeds"])
+        contents = load_checkpoint(tmp_path / f"{seed}/last.pt")
+        assert contents["settings"]["deterministic"] is True
+        recorded.append(contents["seeds"])
     assert set(recorded[0]) == {"weights", "order", "augmentation"}
     assert len({*recorded[0].values(), *recorded[1].values()}) == 6
 

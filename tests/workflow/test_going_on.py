@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 from projects import ROOT, Project
 from rawfiles import make_tgs
@@ -23,7 +24,7 @@ experiments:
     crop: [32, 40]
     augment: {flip: both, rotate: 10}
     batch_size: 2
-    epochs: 150
+    epochs: 80
     threads: 1
 """
 SAVE_OFTEN = ["--set-resources", "train:save_every=0"]
@@ -47,9 +48,9 @@ def begun(tmp_path):
     project.config.write_text(CONFIG)
     processes = []
 
-    def begin():
+    def begin(*words):
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-        command += ["--directory", str(project.folder), "--cores", "2", "results/models/a/best.pt", *SAVE_OFTEN]
+        command += ["--directory", str(project.folder), "--cores", "2", "results/models/a/best.pt", *SAVE_OFTEN, *words]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         with (tmp_path / "said").open("a") as said:
             process = subprocess.Popen(
@@ -71,6 +72,10 @@ def begun(tmp_path):
 def assert_goes_on(project, whole):
     assert not (project.folder / "results/models/a/best.pt").exists()
     project.snakemake("results/models/a/best.pt")
+    assert_went_on(project, whole)
+
+
+def assert_went_on(project, whole):
     log = (project.folder / "results/logs/train/a.log").read_text()
     assert "a: goes on from epoch " in log
     assert "a: goes on from epoch 1, step 0" not in log
@@ -102,3 +107,17 @@ def test_after_a_signal_to_everything_the_training_goes_on(begun, whole, number)
     assert "it goes on from here" in log
     assert "Traceback" not in log
     assert_goes_on(project, whole)
+
+
+@pytest.mark.slow
+def test_a_training_that_alone_is_killed_goes_on_with_a_retry(begun, whole):
+    project, begin = begun
+    process = begin("--retries", "1")
+    (training,) = [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if child.cmdline()[1:4] == ["-m", "pipeline", "train"]
+    ]
+    training.kill()
+    assert process.wait(timeout=300) == 0
+    assert_went_on(project, whole)
