@@ -71,6 +71,7 @@ def train(
     state: Path | None = None,
     save_every: float = 60.0,
     memory: int | None = None,
+    fingerprint: str | None = None,
 ) -> None:
     """Train a network and write ``best.pt``, ``last.pt``, ``history.csv`` and ``timing.csv``.
 
@@ -110,6 +111,8 @@ def train(
         Seconds between two saves of the state.
     memory : int, optional
         Bytes that samples may take in main memory; see `SampleStore`.
+    fingerprint : str, optional
+        What the training is made by (`pipeline.fingerprint.Fingerprint.to_json`), to store in the checkpoints.
 
     Raises
     ------
@@ -191,6 +194,7 @@ def train(
         "experiment": experiment,
         "seeds": seeds,
         "settings": settings,
+        "fingerprint": fingerprint,
         "made_with": {
             "device": ", then ".join(at.devices),
             "python": platform.python_version(),
@@ -248,9 +252,9 @@ def train(
             scored = {"state": weights, "epoch": int(row["epoch"]), "scores": dict(row)}
             save_checkpoint(output / name, {**made_by, **scored})
         write_table(output / "history.csv", pd.DataFrame(at.history))
-        write_table(output / "timing.csv", pd.DataFrame(at.timing))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        write_table(output / "timing.csv", pd.DataFrame(at.timing).assign(max_rss=peak))
         keeper.remove()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     say(f"{experiment}: best epoch {best['epoch']}, peak memory {peak:.0f} MB")
 
 
