@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done. 1: something a person can mend, said on standard error. 2: a mistake in the command or configuration.
     128 and more: a signal.
     """
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = _parser().parse_args(words)
+    arguments.command = ["python", "-m", "pipeline", *words]
     try:
         return int(arguments.run(arguments) or 0)
     except ConfigError as error:
@@ -107,12 +110,16 @@ def _config(arguments: Arguments) -> Any:  # noqa: ANN401 - pipeline.config is i
     for section in ("dataset", "experiment"):
         name = getattr(arguments, section, None)
         known = {*getattr(parsed, f"{section}s")}
+        if section == "experiment" and arguments.run is _average:
+            known = {*parsed.seeded()}
         if section == "experiment" and arguments.run in (_threshold, _render, _evaluate):
             known |= {name + config.OBSERVER_SUFFIX for name in parsed.datasets}
         if name is not None and name not in known:
-            raise ConfigError(
-                Problem(f"--{section}", repr(name), f"one of {', '.join(sorted(known)) or 'none'}", "correct the name")
-            )
+            runs = parsed.seeded().get(name, []) if section == "experiment" else []
+            several = f", an experiment of several seeds: {', '.join(runs)}" if runs else ""
+            remedy = "name one of its runs" if runs else "correct the name"
+            expected = f"one of {', '.join(sorted(known)) or 'none'}"
+            raise ConfigError(Problem(f"--{section}", f"{name!r}{several}", expected, remedy))
     return parsed
 
 
@@ -230,21 +237,40 @@ def _train(arguments: Arguments) -> None:
         "train_shards": _shards(arguments, arguments.train_shards, dataset, "train"),
         "validation_shards": _shards(arguments, arguments.validation_shards, dataset, "validation"),
     }
-    from pipeline.shards.read import require_shards
+    from pipeline import provenance
+    from pipeline.shards.read import ShardReader, require_shards
+    from pipeline.training.checkpoint import load_checkpoint
+    from pipeline.training.device import describe_accelerators
     from pipeline.training.run import train
     from pipeline.training.state import state_key
 
+    run = provenance.describe_run(arguments.command)
     files = {"train shards": shards["train_shards"], "validation shards": shards["validation_shards"]}
     require_shards(asked_of(parts, files))
+    inputs: dict[str, str] = {}
+    for one_split in filter(None, shards.values()):
+        with closing(ShardReader(one_split)) as reader:
+            inputs |= reader.source_digests()
+    output = arguments.output or paths.model(name)
     key = state_key(settings, [path for part in shards.values() for path in part], fingerprint)
     given = {
-        "output": arguments.output or paths.model(name),
+        "output": output,
         "memory": None if arguments.memory_mb is None else arguments.memory_mb * 2**20,
         "state": (arguments.state or paths.state(name)) / key,
         "save_every": arguments.save_every,
         "fingerprint": fingerprint,
     }
     _call(train, experiment=name, **given, **shards, **settings)
+    provenance.write_provenance(
+        output / paths.provenance(name).name,
+        run,
+        experiment=name,
+        fingerprints={"train": json.loads(fingerprint)},
+        inputs=inputs,
+        seeds={"seed": settings["seed"], **load_checkpoint(output / "last.pt").get("seeds", {})},
+        threads=settings["threads"],
+        accelerators=describe_accelerators(),
+    )
 
 
 def _augmented(arguments: Arguments) -> None:
@@ -473,6 +499,18 @@ def _evaluate(arguments: Arguments) -> None:
     _call(evaluate, predictions=folders, threshold=threshold, **given, **settings)
 
 
+def _average(arguments: Arguments) -> None:
+    from pipeline.report.average import average_runs
+
+    name = arguments.experiment
+    settings = _settings(arguments, lambda config: config.average_settings(name))
+    summaries = arguments.summaries
+    if summaries is None:
+        summaries = [paths.metrics(run) / "summary.csv" for run in settings.get("runs", ())]
+    output = arguments.output or paths.metrics(name) / "summary.csv"
+    _call(average_runs, experiment=name, summaries=summaries, output=output, **settings)
+
+
 def _report(arguments: Arguments) -> None:
     from pipeline.report.leaderboard import build_leaderboard
 
@@ -482,12 +520,24 @@ def _report(arguments: Arguments) -> None:
 
         config = _config(arguments)
         observers = [paths.metrics(name + OBSERVER_SUFFIX) / "summary.csv" for name in config.datasets]
-        summaries = [paths.metrics(name) / "summary.csv" for name in config.experiments]
+        summaries = [paths.metrics(name) / "summary.csv" for name in (*config.experiments, *config.seeded())]
         summaries += [path for path in observers if path.exists()]
     checks = arguments.checks
     if checks is None:
         checks = [] if arguments.summaries is not None else sorted(paths.checks().glob("*.json"))
     build_leaderboard(summaries=summaries, checks=checks, output=arguments.output or paths.leaderboard())
+
+
+def _clean(arguments: Arguments) -> None:
+    from pipeline.cli_upkeep import clean
+
+    clean(_config(arguments), yes=arguments.yes)
+
+
+def _explain(arguments: Arguments) -> None:
+    from pipeline.cli_explain import explain
+
+    explain(_config(arguments), arguments.path)
 
 
 def _models(arguments: Arguments) -> None:
@@ -743,10 +793,47 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--threshold", **out, help="file that the verb `threshold` wrote")
     verb.add_argument("--output", **out, help="folder (results/predictions/EXPERIMENT/unlabelled/submission)")
 
+    verb = verbs.add(
+        "average",
+        _average,
+        "Average the scores of an experiment over its seeds: mean and sample standard deviation.",
+        "experiment",
+    )
+    verb.add_argument("--summaries", **many, help="summary.csv of each run, in the order of the runs")
+    verb.add_argument("--output", **out, help="CSV file (results/metrics/EXPERIMENT/summary.csv)")
+
     verb = verbs.add("report", _report, "Join the summaries of all experiments into leaderboard.csv.")
     verb.add_argument("--summaries", **many, help="summary.csv files")
     verb.add_argument("--checks", **many, help="results/check/DATASET.json files, for the column `leak`")
     verb.add_argument("--output", **out, help="CSV file (results/leaderboard.csv)")
+
+    verb = verbs.add(
+        "clean",
+        _clean,
+        "List what under results/ no configured data set or experiment needs, with its size, and remove it.\n\n"
+        "Old experiments, data sets that are gone, shards that no sample stands in, remains of killed jobs. On a\n"
+        "terminal it asks first; elsewhere it removes nothing without --yes. Links are never followed. Name with\n"
+        "--config every file whose results are to stay.",
+        configured=False,
+    )
+    verb.add_argument(
+        "--config", type=Path, nargs="+", metavar="FILE", help="configuration, later files over earlier ones"
+    )
+    verb.add_argument("--yes", action="store_true", help="remove without asking")
+
+    verb = verbs.add(
+        "explain",
+        _explain,
+        "Tell where a result comes from, and whether it is what today's configuration and code would make.\n\n"
+        "Shards, networks, predictions and single pictures of them, thresholds, scores, the leaderboard: what it is,\n"
+        "which stage made it by which settings, code and libraries, from what, and what differs by now.\n\n"
+        "  python -m pipeline explain results/predictions/drive-unet/test/mask/01.png",
+        configured=False,
+    )
+    verb.add_argument("path", type=Path, metavar="PATH", help="file or folder under results/")
+    verb.add_argument(
+        "--config", type=Path, nargs="+", metavar="FILE", help="configuration, later files over earlier ones"
+    )
 
     verbs.add(
         "models",

@@ -16,6 +16,7 @@ from pipeline.config_datasets import DriveDataset, DutsDataset, ShapesDataset, T
 from pipeline.config_experiments import SOFTMAX_LOSSES, Cosine, Experiment
 from pipeline.config_folder import FolderDataset
 from pipeline.config_problems import explain
+from pipeline.config_seeds import clashing_runs, expand_seeds, runs_of_seeds
 from pipeline.config_types import NAME, Strict
 from pipeline.errors import ConfigError, Problem
 from pipeline.raw.splits import SPLITS
@@ -29,10 +30,18 @@ Dataset = Annotated[
 
 
 class Config(Strict):
-    """All that config.yaml may say."""
+    """All that config.yaml may say.
+
+    `parse` puts runs in the place of an experiment with `seeds`: one experiment for each seed, which trains, predicts
+    and is scored like any other. `seeded` tells which they are.
+    """
 
     datasets: dict[str, Dataset]
     experiments: dict[str, Experiment] = Field(default_factory=dict)
+
+    def seeded(self) -> dict[str, list[str]]:
+        """Return the experiments of several seeds, each with the names of its runs."""
+        return runs_of_seeds(self.experiments)
 
     # -- slices: what each stage uses, and nothing else ------------------------------------------------------------
 
@@ -82,7 +91,7 @@ class Config(Strict):
 
     def train_settings(self, experiment: str) -> dict[str, Any]:
         """Return what a training is made by, the shards apart."""
-        not_here = {"threshold", "empty_masks", "keep_probability", "tiles", "test_time"}
+        not_here = {"seeds", "threshold", "empty_masks", "keep_probability", "tiles", "test_time"}
         return self.experiments[experiment].model_dump(mode="json", exclude=not_here)
 
     def augmented_settings(self, experiment: str) -> dict[str, Any]:
@@ -126,6 +135,10 @@ class Config(Strict):
         dataset = self.dataset_of(experiment)
         empty = self.experiments[experiment].empty_masks if experiment in self.experiments else "one"
         return {"dataset": dataset, "source": self.source(dataset, "validation", "test"), "empty_masks": empty}
+
+    def average_settings(self, experiment: str) -> dict[str, Any]:
+        """Return what the mean and the spread of an experiment of several seeds are made by."""
+        return {"runs": self.seeded()[experiment]}
 
     def observer_settings(self, dataset: str, split: str) -> dict[str, Any]:
         """Return what the second observer's pictures are made by."""
@@ -171,10 +184,10 @@ def parse(data: Mapping[str, Any]) -> Config:
     except ValidationError as error:
         problems += explain(error, plain, schema())
         raise ConfigError(problems) from error
-    problems += _dangling(config)
+    problems += [*_dangling(config), *clashing_runs(config.experiments)]
     if problems:
         raise ConfigError(problems)
-    return config
+    return config.model_copy(update={"experiments": expand_seeds(config.experiments)})
 
 
 def load(paths: list[Path]) -> Config:

@@ -219,6 +219,9 @@ class Experiment(Strict):
     crop: tuple[Side, Side] | None = Field(None, description="[height, width] cut out of training samples at random")
     augment: Augment | None = None
     seed: Seed = 0
+    seeds: tuple[Seed, ...] | None = Field(
+        None, min_length=1, description="Train one network for each of these, and give mean and spread of their scores"
+    )
     monitor: Literal["val_loss", "val_dice", "val_mae", "val_max_f"] = Field(
         "val_loss", description="What the best epoch, a plateau and early stopping are told by"
     )
@@ -246,3 +249,12 @@ class Experiment(Strict):
     keep_probability: bool = Field(
         False, description="Keep a probability picture for each of several classes; of two classes it is always kept"
     )
+
+    @model_validator(mode="after")
+    def _one_way_to_say_seeds(self) -> "Experiment":
+        if self.seeds is not None:
+            if "seed" in self.model_fields_set:
+                raise ValueError("either `seed` or `seeds`, not both")
+            if len(set(self.seeds)) < len(self.seeds):
+                raise ValueError("`seeds` that all differ: the same seed twice is the same network twice")
+        return self

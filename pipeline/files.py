@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -34,12 +35,18 @@ def output_problem(path: Path, error: OSError) -> OutputError:
     return OutputError(Problem(str(path), found, "a place that can be written", remedy))
 
 
-def _temporary(path: Path) -> Path:
-    """Name a hidden neighbour of `path` (same file system) that no other writer uses.
+PARTIAL = re.compile(r"\.[0-9a-f]{12}\.partial-")
+"""How the name of what is not finished, or half removed, begins."""
 
-    The ending is kept, because image encoders choose the format by it.
-    """
-    return path.with_name(f".{uuid.uuid4().hex[:12]}.partial-{path.name}")
+
+def partial_name(name: str) -> str:
+    """Return a hidden name that nobody else uses; the ending stays, because image encoders choose the format by it."""
+    return f".{uuid.uuid4().hex[:12]}.partial-{name}"
+
+
+def _temporary(path: Path) -> Path:
+    """Name a hidden neighbour of `path` (same file system) that no other writer uses."""
+    return path.with_name(partial_name(path.name))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -40,6 +40,11 @@ def state(experiment: str) -> Path:
     return RESULTS / "state" / experiment
 
 
+def provenance(experiment: str) -> Path:
+    """Return the file that says how an experiment's weights came to be; beside them, so that they are cached as one."""
+    return model(experiment) / "provenance.json"
+
+
 def prediction(experiment: str, split: str) -> Path:
     """Return the folder of a split's pictures: probability, mask, overlay, panel."""
     return RESULTS / "predictions" / experiment / split

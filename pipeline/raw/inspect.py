@@ -38,6 +38,16 @@ class Decoded:
     contents: Mapping[str, bytes]
 
 
+def read_file(sample: Sample, path: str) -> bytes:
+    """Read what a sample has in one of its own files: all of it, or the page of a stack.
+
+    Raises
+    ------
+    RawDataError
+    """
+    return read_bytes(path, sample.page)
+
+
 def read_sample(dataset: RawDataset, sample: Sample, channels: str) -> Decoded:
     """Read picture, mask and field of view of one sample, and compare their sizes.
 
@@ -64,7 +74,7 @@ def read_sample(dataset: RawDataset, sample: Sample, channels: str) -> Decoded:
 
     contents: dict[str, bytes] = {}
     for path in sample.files:
-        data = attempt(partial(read_bytes, path, sample.page))
+        data = attempt(partial(read_file, sample, path))
         if data is not None:
             contents[path] = data
     pixels = mask = fov = None

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.errors import PredictionError, Problem
 from pipeline.files import write_table
 from pipeline.raw.check import read_reports
+from pipeline.report.average import STATISTICS
+from pipeline.report.tables import read_tables
 
 _MEAN = "mean"
 _SPLITS = ("test", "validation")
@@ -20,14 +21,15 @@ def build_leaderboard(*, summaries: Sequence[Path], output: Path, checks: Sequen
     Parameters
     ----------
     summaries : sequence of Path
-        ``summary.csv`` files; none gives a table without rows.
+        ``summary.csv`` files, those that `average_runs` wrote included; none gives a table without rows.
     checks : sequence of Path
         Reports of `pipeline.raw.check`: column ``leak`` says how many pictures of the data set also stand in another
         of its splits; it is empty where the data set was not checked.
     output : Path
         CSV file: by data set, test before validation, field of view before full picture, macro before micro, of
-        several classes the mean before each class, then by falling F1. A column that only some experiments have, such
-        as MAE, is empty for the others.
+        several classes the mean before each class, then by falling F1, ``std`` below its ``mean``. Column
+        ``statistic`` is ``run`` for the scores of one network, ``mean`` or ``std`` for those of ``runs`` networks. A
+        column that only some experiments have, such as MAE, is empty for the others.
 
     Raises
     ------
@@ -35,23 +37,23 @@ def build_leaderboard(*, summaries: Sequence[Path], output: Path, checks: Sequen
         If a summary is missing or is no table, or a report is none.
     """
     leaks = {report["dataset"]: str(report["leak"]) for report in read_reports(checks)}
-    tables, problems = [], []
-    for path in summaries:
-        try:
-            # as text: an experiment named 007 or NA keeps its name, and numbers keep their digits
-            tables.append(pd.read_csv(path, dtype=str, keep_default_na=False))
-        except (OSError, ValueError) as error:
-            problems.append(Problem(str(path), str(error), "a summary table", "delete it and run snakemake again"))
-    if problems:
-        raise PredictionError(problems)
+    tables = read_tables(summaries)
     if not tables:
-        write_table(output, pd.DataFrame(columns=["experiment", "dataset", "split", "class", "f1"]))
+        columns = ["experiment", "statistic", "runs", "dataset", "split", "class", "f1"]
+        write_table(output, pd.DataFrame(columns=columns))
         return
-    joined = pd.concat(tables, ignore_index=True).fillna("")
+    joined = pd.concat(tables, ignore_index=True)
+    for place, (name, of_one_network) in enumerate((("statistic", "run"), ("runs", "1")), start=1):
+        said = joined.pop(name) if name in joined else pd.Series(index=joined.index, dtype=object)
+        joined.insert(place, name, said.fillna(of_one_network))
+    joined = joined.fillna("")
     after = list(joined.columns).index("excluded") + 1 if "excluded" in joined else len(joined.columns)
     joined.insert(after, "leak", [leaks.get(name, "") for name in joined["dataset"]])
     if "class" not in joined:
         joined["class"] = ""
+    f1 = pd.to_numeric(joined["f1"])
+    of_one_table = [joined[name] for name in ("experiment", "dataset", "split", "region", "averaging", "class")]
+    f1 = f1.where(joined["statistic"] != "std").groupby(of_one_table, sort=False).transform("first")
     keys = pd.DataFrame(
         {
             "dataset": joined["dataset"],
@@ -60,8 +62,9 @@ def build_leaderboard(*, summaries: Sequence[Path], output: Path, checks: Sequen
             "averaging": joined["averaging"],
             "mean": joined["class"] != _MEAN,
             "class": joined.groupby(["dataset", "class"], sort=False).ngroup(),  # summaries list classes in their order
-            "f1": -pd.to_numeric(joined["f1"]),
+            "f1": -f1,
             "experiment": joined["experiment"],
+            "statistic": joined["statistic"].map(STATISTICS.index),
         }
     )
     write_table(output, joined.loc[keys.sort_values(list(keys.columns), kind="stable").index])

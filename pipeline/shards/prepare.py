@@ -226,11 +226,12 @@ def prepare(
         mask=mask,
         fov=None if fov is None else resize_mask(fov, height, width),
         original_size=native,
-        digest=_digest(sample, decoded.contents),
+        digest=source_digest(sample, decoded.contents),
     )
 
 
-def _digest(sample: Sample, contents: Mapping[Any, bytes]) -> str:
+def source_digest(sample: Sample, contents: Mapping[Any, bytes]) -> str:
+    """Digest the bytes of a sample's own files, and what it has from shared tables (SHA-256, hexadecimal)."""
     whole = hashlib.sha256()
     for path in sample.files:
         whole.update(hashlib.sha256(contents[path]).digest())

@@ -180,6 +180,14 @@ class ShardReader:
             total += sum(file[name].nbytes for name in ("images", "masks", "fov") if name in file)
         return total
 
+    def source_digests(self) -> dict[str, str]:
+        """Return for each shard the SHA-256 over the raw files that it was made from."""
+        digests = {}
+        for path in self.paths:
+            with _checked(path):
+                digests[str(path)] = str(self._open(path).attrs["sources_sha256"])
+        return digests
+
     def _open(self, path: Path) -> h5py.File:
         if path not in self._files:
             self._files[path] = h5py.File(path, "r")

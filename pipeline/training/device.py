@@ -30,6 +30,16 @@ def describe_device(device: torch.device) -> str:
     return f"{device.type} ({platform.processor() or platform.machine()})"
 
 
+def describe_accelerators() -> dict[str, object]:
+    """Return the GPUs that this process sees (name, memory in bytes), and the versions of CUDA and cuDNN."""
+    seen = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    return {
+        "gpus": [{"name": one.name, "memory_bytes": one.total_memory} for one in seen],
+        "cuda": torch.version.cuda if seen else None,
+        "cudnn": torch.backends.cudnn.version() if seen else None,  # type: ignore[no-untyped-call]
+    }
+
+
 def prepare_cpu(threads: int) -> None:
     """Set the number of threads, and keep freed memory inside the process.
 

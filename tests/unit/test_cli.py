@@ -9,7 +9,7 @@ from rawfiles import write_tif
 from pipeline import cli
 
 VERBS = ["sample", "unpack", "splits", "check", "shard", "train", "curves", "predict", "observer", "threshold",
-         "render", "evaluate", "submission", "report", "models", "schema"]  # fmt: skip
+         "render", "evaluate", "submission", "report", "average", "clean", "explain", "models", "schema"]  # fmt: skip
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_every_verb_explains_itself(verb, capsys):
     with pytest.raises(SystemExit, match="0"):
         cli.main([verb, "--help"])
     text = capsys.readouterr().out
-    assert "--output" in text or verb in ("models", "unpack")
+    assert "--output" in text or verb in ("models", "unpack", "clean", "explain")
     assert len(text) > 100
 
 

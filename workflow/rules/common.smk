@@ -32,6 +32,9 @@ OBSERVERS = [name for name in _observers if not CONFIG.multiclass(name)]
 SEVERAL_CLASSES = [name for name in CONFIG.experiments if CONFIG.multiclass(name)]
 TWO_CLASSES = [name for name in CONFIG.experiments if name not in SEVERAL_CLASSES]
 
+# experiments of several seeds, each with its runs; a run is an experiment like any other
+SEEDED = CONFIG.seeded()
+
 MASK = str(paths.prediction("{experiment}", "{split}") / "mask")
 PROBABILITY = str(paths.prediction("{experiment}", "{split}") / "probability")
 OBSERVED = str(paths.prediction(f"{{dataset}}{configuration.OBSERVER_SUFFIX}", "{split}") / "probability")
@@ -44,6 +47,7 @@ def any_of(names):
 wildcard_constraints:
     dataset=any_of(CONFIG.datasets),
     experiment=any_of([*CONFIG.experiments, *OBSERVERS]),
+    seeded=any_of(SEEDED),
     split=any_of(SPLITS),
     shard=r"\d+",
 
@@ -183,7 +187,7 @@ def shard_members(wildcards):
 
 
 def shard_names(wildcards):
-    # the cache between workflows asks for params and contents of raw files, and sees neither their names nor wildcards
+    # the cache between workflows asks for params and raw files, and sees no wildcards
     dataset, members = listed(wildcards.dataset), (wildcards.split, int(wildcards.shard))
     return canonical([wildcards.dataset, *members, dataset.origin, dataset.digest(*members)])
 
@@ -235,7 +239,10 @@ def shards_of(experiment):
 
 def models_of(experiment):
     folder = paths.model(experiment)
-    return [str(folder / name) for name in ("best.pt", "last.pt", "history.csv", "curves.png", "augmented.png")]
+    return [
+        str(folder / name)
+        for name in ("best.pt", "last.pt", "history.csv", "curves.png", "augmented.png", "provenance.json")
+    ]
 
 
 def predictions_of(experiment):
@@ -259,12 +266,18 @@ def metrics_of(experiment):
     return [str(paths.metrics(experiment) / name) for name in ("per_image.csv", "summary.csv", *confusion)]
 
 
+def averages_of(experiment):
+    # the runs share a data set, so either all are scored or none is
+    runs = SEEDED.get(experiment, [])
+    return [str(paths.metrics(experiment) / "summary.csv")] if any(map(metrics_of, runs)) else []
+
+
 def report_of(experiment):
     return [*models_of(experiment), *predictions_of(experiment), *metrics_of(experiment)]
 
 
-def only(experiment, files):
-    return lambda wildcards: files(experiment)
+def only(target, name):
+    return lambda wildcards: targeted(target, name)
 
 
 TARGETS = {
@@ -274,6 +287,13 @@ TARGETS = {
     "metrics": metrics_of,
     "report": report_of,
 }
+
+
+def targeted(target, name):
+    # what a target consists of, for an experiment, an observer or all seeds of an experiment
+    runs = SEEDED.get(name, [name])
+    averaged = averages_of(name) if target in ("metrics", "report") else []
+    return unique([path for run in runs for path in TARGETS[target](run)] + averaged)
 
 
 # -- and for all of them ----------------------------------------------------------------------------------------------
@@ -299,4 +319,5 @@ def all_predictions(wildcards):
 
 
 def all_metrics(wildcards):
-    return [path for name in entrants() for path in metrics_of(name)]
+    scores = [path for name in entrants() for path in metrics_of(name)]
+    return [*scores, *(path for name in SEEDED for path in averages_of(name))]

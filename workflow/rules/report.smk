@@ -1,3 +1,26 @@
+# One seed is not a result: mean and spread of an experiment that was trained from several.
+rule average:
+    input:
+        lambda wc: [str(paths.metrics(run) / "summary.csv") for run in SEEDED[wc.seeded]],
+    output:
+        report(
+            str(paths.metrics("{seeded}") / "summary.csv"),
+            caption="../report/average.rst",
+            category="Scores",
+            labels={"experiment": "{seeded}"},
+        ),
+    log:
+        "results/logs/average/{seeded}.log",
+    benchmark:
+        "results/benchmarks/average/{seeded}.tsv"
+    params:
+        settings=lambda wc: canonical(CONFIG.average_settings(wc.seeded)),
+        code=code_of("average", {}),
+    shell:
+        "pipeline average --experiment {wildcards.seeded:q} --settings {params.settings:q}"
+        " --summaries {input:q} --output {output:q} > {log:q} 2>&1"
+
+
 rule report:
     input:
         summaries=lambda wc: [path for path in all_metrics(wc) if path.endswith("summary.csv")],

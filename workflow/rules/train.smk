@@ -7,6 +7,7 @@ rule train:
         last=str(paths.model("{experiment}") / "last.pt"),
         history=str(paths.model("{experiment}") / "history.csv"),
         timing=str(paths.model("{experiment}") / "timing.csv"),
+        provenance=str(paths.provenance("{experiment}")),
     log:
         "results/logs/train/{experiment}.log",
     cache: True
