@@ -424,6 +424,14 @@ def _report(arguments: Arguments) -> None:
     build_leaderboard(summaries=summaries, checks=checks, output=arguments.output or paths.leaderboard())
 
 
+def _verify_run(arguments: Arguments) -> int:
+    from pipeline.verify import as_text, compare_runs
+
+    result = compare_runs(arguments.first, arguments.second)
+    print(as_text(result, arguments.first, arguments.second), flush=True)
+    return int(bool(result.differences))
+
+
 def _models(arguments: Arguments) -> None:
     from pipeline.models.published import print_models
 
@@ -667,6 +675,18 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--summaries", **many, help="summary.csv files")
     verb.add_argument("--checks", **many, help="results/check/DATASET.json files, for the column `leak`")
     verb.add_argument("--output", **out, help="CSV file (results/leaderboard.csv)")
+
+    verb = verbs.add(
+        "verify-run",
+        _verify_run,
+        "Compare the results of two runs byte for byte: shards, checkpoints, predictions, scores.\n\n"
+        "Says what was left out (times, logs, the report), the first difference and how many files differ. The exit\n"
+        "status is 0 where nothing differs.\n\n"
+        "  python -m pipeline verify-run results ../other-clone/results",
+        configured=False,
+    )
+    verb.add_argument("first", type=Path, metavar="A", help="folder of results")
+    verb.add_argument("second", type=Path, metavar="B", help="another one")
 
     verbs.add(
         "models",
