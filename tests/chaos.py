@@ -165,7 +165,7 @@ def judge(chaos, reference, say=print):
     leftovers = [path for path in results[1].rglob("*") if PARTIAL.match(path.name)]
     say(as_text(comparison, *results))
     say(
-        f"{chaos.kills} kills {min(chaos.moments, default=0):.1f} to {max(chaos.moments, default=0):.1f} s after a start;"
+        f"{chaos.kills} kills {min(chaos.moments, default=0):.1f} to {max(chaos.moments, default=0):.1f} s from a start;"
         f" {chaos.starts} starts, {chaos.unlocks} times `snakemake --unlock`"
     )
     say(
