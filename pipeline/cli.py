@@ -16,11 +16,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline import paths
+from pipeline.cli_origin import Plan, asked, asked_of, made_by, parse_plans
 from pipeline.errors import ConfigError, PipelineError, Problem
 from pipeline.raw.splits import SPLITS, UNLABELLED
 
 Arguments = argparse.Namespace
 _Result = TypeVar("_Result")
+
+_FROM_RESULTS = frozenset({"train", "augmented", "predict", "threshold", "render", "evaluate", "submission"})
+"""Verbs whose inputs are results themselves, and say what they were made by."""
 
 SCORED = tuple(split for split in SPLITS if split != UNLABELLED)
 
@@ -108,6 +112,20 @@ def _config(arguments: Arguments) -> Any:  # noqa: ANN401 - pipeline.config is i
     return parsed
 
 
+def _expected(arguments: Arguments, cut: Callable[[Any, Any], dict[str, Plan]], *named: Any) -> dict[str, Plan]:  # noqa: ANN401
+    """Return what the inputs have to be made by: from --expect, or from the configuration where it leads to them.
+
+    Whoever names an input means that file, whatever made it: nothing is asked of it.
+    """
+    if arguments.expect is not None:
+        return parse_plans(arguments.expect)
+    if arguments.settings is not None or any(path is not None for path in named):
+        return {}
+    from pipeline import config_plans
+
+    return cut(config_plans, _config(arguments))
+
+
 def _call(function: Callable[..., _Result], **arguments: Any) -> _Result:  # noqa: ANN401 - any keyword arguments
     """Call a stage; settings it does not know, or lacks, are a mistake in --settings."""
     parameters = inspect.signature(function).parameters
@@ -192,30 +210,41 @@ def _shard(arguments: Arguments) -> None:
     name, split, number = arguments.dataset, arguments.split, arguments.shard
     settings = _settings(arguments, lambda config: config.shard_settings(name, split))
     output = arguments.output or paths.shard(name, split, number)
-    threads = arguments.threads
-    _call(build_shard, dataset=name, split=split, shard=number, output=output, threads=threads, **settings)
+    given = {"output": output, "timing": arguments.timing, "threads": arguments.threads}
+    fingerprint = made_by("shard", settings, {}, dataset=name, split=split)
+    _call(build_shard, dataset=name, split=split, shard=number, fingerprint=fingerprint, **given, **settings)
 
 
 def _train(arguments: Arguments) -> None:
-    settings = _settings(arguments, lambda config: config.train_settings(arguments.experiment))
+    name = arguments.experiment
+    settings = _settings(arguments, lambda config: config.train_settings(name))
+    named = arguments.train_shards, arguments.validation_shards
+    parts = _expected(arguments, lambda plans, config: plans.training_parts(config, name), *named)
+    fingerprint = made_by("train", settings, parts)
     dataset = _dataset_of(settings)
     shards = {
         "train_shards": _shards(arguments, arguments.train_shards, dataset, "train"),
         "validation_shards": _shards(arguments, arguments.validation_shards, dataset, "validation"),
     }
+    from pipeline.shards.read import require_shards
     from pipeline.training.run import train
 
+    files = {"train shards": shards["train_shards"], "validation shards": shards["validation_shards"]}
+    require_shards(asked_of(parts, files))
     memory = None if arguments.memory_mb is None else arguments.memory_mb * 2**20
-    output = arguments.output or paths.model(arguments.experiment)
-    _call(train, experiment=arguments.experiment, output=output, memory=memory, **shards, **settings)
+    output = arguments.output or paths.model(name)
+    _call(train, experiment=name, output=output, memory=memory, fingerprint=fingerprint, **shards, **settings)
 
 
 def _augmented(arguments: Arguments) -> None:
-    settings = _settings(arguments, lambda config: config.augmented_settings(arguments.experiment))
+    name = arguments.experiment
+    settings = _settings(arguments, lambda config: config.augmented_settings(name))
+    parts = _expected(arguments, lambda plans, config: plans.augmented_parts(config, name), arguments.train_shards)
     shards = _shards(arguments, arguments.train_shards, _dataset_of(settings), "train")
+    from pipeline.shards.read import require_shards
     from pipeline.training.preview import preview
 
-    name = arguments.experiment
+    require_shards(asked_of(parts, {"train shards": shards}))
     output = arguments.output or paths.model(name) / "augmented.png"
     _call(preview, experiment=name, train_shards=shards, output=output, note=arguments.note, **settings)
 
@@ -239,10 +268,13 @@ def _predict(arguments: Arguments) -> None:
         return
     name, split = arguments.experiment, arguments.split
     settings = _settings(arguments, lambda config: config.predict_settings(name))
-    shards = _shards(arguments, arguments.shards, _dataset_of(settings), split)
     kind = arguments.kind
-    if kind is None and arguments.output is None:
+    if kind is None and (arguments.output is None or arguments.settings is None):
         kind = "mask" if _config(arguments).multiclass(name) else "probability"
+    named = arguments.checkpoint, arguments.shards
+    parts = _expected(arguments, lambda plans, config: plans.prediction_parts(config, name, split), *named)
+    fingerprint = made_by("predict", settings, parts, split=split, kind=kind)
+    shards = _shards(arguments, arguments.shards, _dataset_of(settings), split)
     from pipeline.prediction.predict import predict
 
     _call(
@@ -252,6 +284,8 @@ def _predict(arguments: Arguments) -> None:
         shards=shards,
         output=arguments.output or paths.prediction(name, split) / kind,
         kind=kind,
+        fingerprint=fingerprint,
+        asked=asked(parts),
         **settings,
     )
 
@@ -279,7 +313,7 @@ def _predict_pictures(arguments: Arguments) -> None:
 
 def _require_either(arguments: Arguments) -> None:
     """Ask for the options of one of the two ways to predict, and refuse those of the other."""
-    samples = ("experiment", "split", "shards", "kind", "config", "settings")
+    samples = ("experiment", "split", "shards", "kind", "config", "settings", "expect")
     pictures = ("threshold", "tiles", "test_time", "precision", "threads", "skip_unreadable")
     new = arguments.input is not None
     needed = ("checkpoint", "output") if new else ("experiment", "split")
@@ -305,11 +339,12 @@ def _observer(arguments: Arguments) -> None:
         from pipeline.config import OBSERVER_SUFFIX
 
         output = paths.prediction(name + OBSERVER_SUFFIX, split) / "probability"
-    _call(write_observer, dataset=name, split=split, output=output, **settings)
+    fingerprint = made_by("observer", settings, {}, dataset=name, split=split)
+    _call(write_observer, dataset=name, split=split, output=output, fingerprint=fingerprint, **settings)
 
 
 def _threshold(arguments: Arguments) -> None:
-    from pipeline.evaluation.thresholds import choose_threshold
+    from pipeline.evaluation.thresholds import choose_threshold, require_origin
 
     name = arguments.experiment
     settings = _settings(arguments, lambda config: config.threshold_settings(name))
@@ -322,9 +357,12 @@ def _threshold(arguments: Arguments) -> None:
                 "leave this step out; `render` and `evaluate` need no threshold",
             )
         )
+    parts = _expected(arguments, lambda plans, config: plans.threshold_parts(config, name), arguments.predictions)
+    fingerprint = made_by("threshold", settings, parts)
     predictions = arguments.predictions or paths.prediction(name, "validation") / "probability"
-    output = arguments.output or paths.threshold(name)
-    _call(choose_threshold, experiment=name, predictions=predictions, output=output, **settings)
+    require_origin(dict(asked_of(parts, {"validation predictions": [predictions]})))
+    given = {"predictions": predictions, "output": arguments.output or paths.threshold(name)}
+    _call(choose_threshold, experiment=name, fingerprint=fingerprint, **given, **settings)
 
 
 def _render(arguments: Arguments) -> None:
@@ -332,21 +370,36 @@ def _render(arguments: Arguments) -> None:
     settings = _settings(arguments, lambda config: config.render_settings(name, split))
     folder = paths.prediction(name, split)
     given: dict[str, Any] = {"experiment": name, "split": split, "output": arguments.output or folder}
-    if _several_classes(settings):
+    several = _several_classes(settings)
+    if several:
+        _refuse_threshold(arguments)
+    predictions = arguments.predictions or folder / ("mask" if several else "probability")
+    threshold = arguments.threshold or paths.threshold(name)
+    parts = _scoring_parts(arguments, {split: predictions}, threshold)
+    given["fingerprint"] = made_by("render_classes" if several else "render", settings, parts, split=split)
+    if several:
         from pipeline.evaluation.pictures_of_classes import render_classes
 
-        _refuse_threshold(arguments)
-        _call(render_classes, predictions=arguments.predictions or folder / "mask", **given, **settings)
+        _call(render_classes, predictions=predictions, **given, **settings)
         return
     from pipeline.evaluation.pictures import render
 
-    _call(
-        render,
-        predictions=arguments.predictions or folder / "probability",
-        threshold=arguments.threshold or paths.threshold(name),
-        **given,
-        **settings,
-    )
+    _call(render, predictions=predictions, threshold=threshold, **given, **settings)
+
+
+def _scoring_parts(arguments: Arguments, predictions: dict[str, Path], threshold: Path | float) -> dict[str, Plan]:
+    """Return what predictions and threshold have to be made by, and refuse what was made by something else."""
+    from pipeline.evaluation.thresholds import require_origin
+
+    def cut(plans: Any, config: Any) -> dict[str, Plan]:  # noqa: ANN401 - modules that only some verbs import
+        known: dict[str, Plan] = plans.scoring_parts(config, arguments.experiment, predictions)
+        return known
+
+    parts = _expected(arguments, cut, arguments.predictions or None, arguments.threshold)
+    files = {f"{split} predictions": [folder] for split, folder in predictions.items()}
+    files["threshold"] = [threshold] if isinstance(threshold, Path) else []
+    require_origin(dict(asked_of(parts, files)))
+    return parts
 
 
 def _submission(arguments: Arguments) -> None:
@@ -354,11 +407,14 @@ def _submission(arguments: Arguments) -> None:
 
     name = arguments.experiment
     settings = _settings(arguments, lambda config: config.submission_settings(name))
+    predictions = arguments.predictions or paths.prediction(name, UNLABELLED) / "probability"
+    threshold = arguments.threshold or paths.threshold(name)
+    _scoring_parts(arguments, {UNLABELLED: predictions}, threshold)
     _call(
         write_submission,
         experiment=name,
-        predictions=arguments.predictions or paths.prediction(name, UNLABELLED) / "probability",
-        threshold=arguments.threshold or paths.threshold(name),
+        predictions=predictions,
+        threshold=threshold,
         output=arguments.output or paths.submission(name),
         **settings,
     )
@@ -393,18 +449,17 @@ def _evaluate(arguments: Arguments) -> None:
 
         _refuse_threshold(arguments)
         folders = _predictions(arguments, "mask")
-        _call(evaluate_classes, experiment=name, predictions=folders, output=output, **settings)
+        fingerprint = made_by("evaluate_classes", settings, _scoring_parts(arguments, folders, paths.threshold(name)))
+        given: dict[str, Any] = {"experiment": name, "output": output, "fingerprint": fingerprint}
+        _call(evaluate_classes, predictions=folders, **given, **settings)
         return
     from pipeline.evaluation.evaluate import evaluate
 
-    _call(
-        evaluate,
-        experiment=name,
-        predictions=_predictions(arguments, "probability"),
-        threshold=arguments.threshold if arguments.threshold is not None else paths.threshold(name),
-        output=output,
-        **settings,
-    )
+    folders = _predictions(arguments, "probability")
+    threshold = arguments.threshold if arguments.threshold is not None else paths.threshold(name)
+    fingerprint = made_by("evaluate", settings, _scoring_parts(arguments, folders, threshold))
+    given = {"experiment": name, "output": output, "fingerprint": fingerprint}
+    _call(evaluate, predictions=folders, threshold=threshold, **given, **settings)
 
 
 def _report(arguments: Arguments) -> None:
@@ -483,6 +538,8 @@ class _Verbs:
                 "--config", type=Path, nargs="+", metavar="FILE", help="configuration, later files over earlier ones"
             )
             verb.add_argument("--settings", metavar="JSON", help="the stage's settings, in place of --config")
+        if name in _FROM_RESULTS:
+            verb.add_argument("--expect", metavar="JSON", help="what the inputs have to be made by, beside --settings")
         for required in names:
             kind: dict[str, Any] = {"help": f"name of the {required}"}
             if required == "split":
@@ -550,6 +607,7 @@ def _parser() -> argparse.ArgumentParser:
         "shard",
     )
     verb.add_argument("--output", **out, help="HDF5 file (results/shards/DATASET/SPLIT-SHARD.h5)")
+    verb.add_argument("--timing", **out, help="table to write seconds and peak memory to (none)")
     verb.add_argument(
         "--threads", type=int, default=1, choices=range(1, 257), metavar="N", help="pictures decoded at a time (1)"
     )

@@ -13,6 +13,7 @@ from pipeline.evaluation.metrics import EMPTY_VALUES, METRICS, roc_auc
 from pipeline.evaluation.regions import SplitCounts, count_splits
 from pipeline.evaluation.thresholds import Threshold, read_threshold
 from pipeline.files import write_table
+from pipeline.fingerprint import sign
 from pipeline.progress import say
 from pipeline.raw.dataset import RawDataset, open_dataset, require_samples
 
@@ -26,6 +27,7 @@ def evaluate(
     output: Path,
     source: Mapping[str, Any],
     empty_masks: str,
+    fingerprint: str | None = None,
 ) -> None:
     """Write ``per_image.csv`` and ``summary.csv``; their column ``class`` names the foreground class.
 
@@ -42,6 +44,8 @@ def evaluate(
         Keyword arguments of `open_dataset`.
     empty_masks : {'one', 'skip'}
         Score of a picture whose mask and prediction both are empty: 1, or left out of the mean.
+    fingerprint : str, optional
+        What the scores are made by (`pipeline.fingerprint.Fingerprint.to_json`), to store in a file beside them.
 
     Raises
     ------
@@ -65,6 +69,7 @@ def evaluate(
     write_table(output / "per_image.csv", pd.concat(pictures, ignore_index=True))
     summary = pd.DataFrame(summaries)
     write_table(output / "summary.csv", summary)
+    sign(fingerprint, output)
     for row in summary.itertuples():
         say(f"{experiment}, {row.split}, {row.region}, {row.averaging}: F1 {row.f1:.4f}, IoU {row.iou:.4f}")
 

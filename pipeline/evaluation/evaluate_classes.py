@@ -23,6 +23,7 @@ from pipeline.evaluation.metrics import EMPTY_VALUES, METRICS, Scores
 from pipeline.evaluation.regions import count_splits
 from pipeline.evaluation.thresholds import Threshold
 from pipeline.files import write_table
+from pipeline.fingerprint import sign
 from pipeline.progress import say
 from pipeline.raw.dataset import RawDataset, open_dataset, require_samples
 
@@ -44,6 +45,7 @@ def evaluate_classes(
     output: Path,
     source: Mapping[str, Any],
     empty_masks: str,
+    fingerprint: str | None = None,
 ) -> None:
     """Write ``per_image.csv``, ``summary.csv``, ``confusion.csv`` and ``confusion.png``.
 
@@ -58,6 +60,8 @@ def evaluate_classes(
         Keyword arguments of `open_dataset`.
     empty_masks : {'one', 'skip'}
         Score of a class that neither mask nor prediction of a picture has: 1, or left out of the mean.
+    fingerprint : str, optional
+        What the scores are made by (`pipeline.fingerprint.Fingerprint.to_json`), to store in a file beside them.
 
     Raises
     ------
@@ -85,6 +89,7 @@ def evaluate_classes(
         _say_absent(experiment, split, raw, pooled[split, compared.main_region])
     write_table(output / "per_image.csv", pd.concat(pictures, ignore_index=True))
     write_table(output / "summary.csv", pd.DataFrame(summaries))
+    sign(fingerprint, output)
     write_table(output / "confusion.csv", pd.concat(matrices, ignore_index=True))
     title = f"{experiment} (drawn sample data)" if raw.drawn else experiment
     plot_confusions(pooled, classes=raw.classes, title=title, output=output / "confusion.png")

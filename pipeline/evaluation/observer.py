@@ -8,12 +8,15 @@ import numpy as np
 
 from pipeline.errors import PipelineError, Problem, RawDataError
 from pipeline.files import atomic_folder
+from pipeline.fingerprint import sign
 from pipeline.png import write_png
 from pipeline.progress import track
 from pipeline.raw.dataset import open_dataset, require_samples
 
 
-def write_observer(*, dataset: str, split: str, output: Path, source: Mapping[str, Any]) -> None:
+def write_observer(
+    *, dataset: str, split: str, output: Path, source: Mapping[str, Any], fingerprint: str | None = None
+) -> None:
     """Write the second observer's masks of one split as probability pictures of 0 and 255.
 
     Parameters
@@ -25,6 +28,8 @@ def write_observer(*, dataset: str, split: str, output: Path, source: Mapping[st
         Folder of ``<id>.png``.
     source : mapping
         Keyword arguments of `open_dataset`.
+    fingerprint : str, optional
+        What the pictures are made by (`pipeline.fingerprint.Fingerprint.to_json`), to store beside them.
 
     Raises
     ------
@@ -48,3 +53,4 @@ def write_observer(*, dataset: str, split: str, output: Path, source: Mapping[st
                 problems += error.problems
         if problems:
             raise RawDataError(problems)
+        sign(fingerprint, folder)

@@ -12,6 +12,7 @@ from pipeline.counts import VOID, cut_level
 from pipeline.errors import PipelineError, PredictionError, Problem, RawDataError
 from pipeline.evaluation.thresholds import read_threshold
 from pipeline.files import atomic_file, atomic_folder
+from pipeline.fingerprint import sign
 from pipeline.pictures import VOID_GREY, Picture, for_display, overlay, panel
 from pipeline.png import read_levels, write_png
 from pipeline.progress import track
@@ -31,6 +32,7 @@ def render(
     threshold: Path,
     output: Path,
     source: Mapping[str, Any],
+    fingerprint: str | None = None,
 ) -> None:
     """Write the folders ``mask``, ``overlay`` and ``panel`` and the file ``sheet.png`` of one split.
 
@@ -45,6 +47,8 @@ def render(
         Folder for the four.
     source : mapping
         Keyword arguments of `open_dataset`.
+    fingerprint : str, optional
+        What the pictures are made by (`pipeline.fingerprint.Fingerprint.to_json`), to store in each of the folders.
 
     Raises
     ------
@@ -74,6 +78,7 @@ def render(
                 sheet[sample.id] = whole
 
         draw_all(draw, samples, f"{experiment}: {split} pictures")
+        sign(fingerprint, masks, overlays, panels)
     with atomic_file(output / "sheet.png") as temporary:
         write_png(temporary, stack([sheet[name] for name in sorted(sheet)]))
 

@@ -11,6 +11,7 @@ from pipeline.counts import VOID
 from pipeline.evaluation.classes import read_classes
 from pipeline.evaluation.pictures import draw_all, load_image, on_sheet, stack
 from pipeline.files import atomic_file, atomic_folder
+from pipeline.fingerprint import sign
 from pipeline.pictures import Picture, panel
 from pipeline.png import write_png
 from pipeline.raw.dataset import open_dataset, require_samples
@@ -18,7 +19,14 @@ from pipeline.raw.samples import Sample
 
 
 def render_classes(
-    *, experiment: str, dataset: str, split: str, predictions: Path, output: Path, source: Mapping[str, Any]
+    *,
+    experiment: str,
+    dataset: str,
+    split: str,
+    predictions: Path,
+    output: Path,
+    source: Mapping[str, Any],
+    fingerprint: str | None = None,
 ) -> None:
     """Write the folders ``colour``, ``overlay`` and ``panel``, and ``legend.png`` and ``sheet.png``, of one split.
 
@@ -31,6 +39,8 @@ def render_classes(
         Folder for the five.
     source : mapping
         Keyword arguments of `open_dataset`.
+    fingerprint : str, optional
+        What the pictures are made by (`pipeline.fingerprint.Fingerprint.to_json`), to store in each of the folders.
 
     Raises
     ------
@@ -66,6 +76,7 @@ def render_classes(
                 sheet[sample.id] = three
 
         draw_all(draw, samples, f"{experiment}: {split} pictures")
+        sign(fingerprint, colours, overlays, panels)
     rows = [sheet[name] for name in sorted(sheet)]
     widest = max(row.shape[1] for row in rows)
     below = legend(raw.classes, raw.colours, width=widest, void=bool(with_void & shown))

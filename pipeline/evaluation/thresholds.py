@@ -12,8 +12,11 @@ from pipeline.counts import LEVELS, Histogram, confusion, dice
 from pipeline.errors import PredictionError, Problem
 from pipeline.evaluation.histograms import split_histograms
 from pipeline.files import write_json
+from pipeline.fingerprint import Fingerprint, canonical, mismatch, read_fingerprint
 from pipeline.progress import say
 from pipeline.raw.dataset import open_dataset, require_samples
+
+_FINGERPRINT = "fingerprint"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ def choose_threshold(
     predictions: Path | None,
     fixed: float | None,
     source: Mapping[str, Any] | None,
+    fingerprint: str | None = None,
 ) -> None:
     """Write the threshold of an experiment.
 
@@ -74,6 +78,8 @@ def choose_threshold(
         The threshold itself, where it is not to be chosen.
     source : mapping, optional
         Keyword arguments of `open_dataset`, for the validation masks.
+    fingerprint : str, optional
+        What the threshold is made by (`pipeline.fingerprint.Fingerprint.to_json`), to store with it.
 
     Raises
     ------
@@ -91,7 +97,8 @@ def choose_threshold(
         value, score = best_threshold(compared.regions[region])
         chosen_by = f"micro F1 {score:.4f}, region {region}, native size, {len(samples)} validation samples"
         threshold = Threshold(round(value, 6), "validation", chosen_by)
-    write_json(output, asdict(threshold))
+    made_by = {} if fingerprint is None else {_FINGERPRINT: json.loads(fingerprint)}
+    write_json(output, {**asdict(threshold), **made_by})
     say(f"{experiment}: threshold {threshold.value:.4f} ({threshold.source}) {threshold.chosen_by}")
 
 
@@ -104,8 +111,37 @@ def read_threshold(path: Path) -> Threshold:
         If the file is missing or says something else.
     """
     try:
-        return Threshold(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        return Threshold(**{key: value for key, value in said.items() if key != _FINGERPRINT})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise PredictionError(
             Problem(str(path), str(error), "a threshold file of this pipeline", "delete it and run snakemake again")
         ) from error
+
+
+def require_origin(asked: Mapping[Path, Fingerprint]) -> None:
+    """Refuse predictions and thresholds that other settings or other code made.
+
+    Parameters
+    ----------
+    asked : mapping of Path to Fingerprint
+        Each folder of predictions, or file of a threshold, and what it has to be made by. What is not there the stage
+        itself complains about.
+
+    Raises
+    ------
+    PredictionError
+        Listing every one with a fingerprint that differs, or without one.
+    """
+    stored = {path: read_fingerprint(path) if path.is_dir() else _stored(path) for path in asked if path.exists()}
+    compared = [mismatch(path, text, asked[path]) for path, text in stored.items()]
+    if problems := [problem for problem in compared if problem is not None]:
+        raise PredictionError(problems)
+
+
+def _stored(path: Path) -> str | None:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))[_FINGERPRINT]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return canonical(said)

@@ -1,4 +1,4 @@
-"""Names of networks, and how to build them without importing the others."""
+"""Build a network by name, without importing the others."""
 
 import importlib
 from collections.abc import Mapping
@@ -7,16 +7,7 @@ from typing import Any
 from torch import nn
 
 from pipeline.errors import CheckpointError, Problem
-
-MODELS = {
-    "unet": ("pipeline.models.unet", "UNet"),
-    "unet-crop": ("pipeline.models.unet_crop", "UNetCrop"),
-    "unet-original": ("pipeline.models.unet_plain", "unet_original"),
-    "unet-small": ("pipeline.models.unet_plain", "unet_small"),
-    "u2net": ("pipeline.models.u2net", "u2net"),
-    "u2net-lite": ("pipeline.models.u2net", "u2net_lite"),
-}
-"""Name to module and class (or function) that takes ``in_channels, out_channels`` and its own keyword arguments."""
+from pipeline.models.names import MODELS
 
 
 def build_model(name: str, *, in_channels: int, out_channels: int, options: Mapping[str, Any]) -> nn.Module:
@@ -25,7 +16,7 @@ def build_model(name: str, *, in_channels: int, out_channels: int, options: Mapp
     Parameters
     ----------
     name : str
-        A key of `MODELS`.
+        A key of `pipeline.models.names.MODELS`.
     in_channels, out_channels : int
     options : mapping
         Keyword arguments of the class.

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from pipeline.counts import to_levels
 from pipeline.errors import CheckpointError, ConfigError, Problem
 from pipeline.files import atomic_folder
+from pipeline.fingerprint import Fingerprint, mismatch, sign
 from pipeline.png import write_png
 from pipeline.prediction.network import Predictor, load_predictor
 from pipeline.prediction.tiles import PIXELS_AT_ONCE
 from pipeline.progress import say, track
 from pipeline.shards.prepare import resize_image, resize_mask
-from pipeline.shards.read import ShardReader
+from pipeline.shards.read import ShardReader, require_shards
 from pipeline.training.device import describe_device
 
 KINDS = ("probability", "mask")
@@ -36,6 +37,8 @@ def predict(
     kind: str | None = None,
     tiles: Mapping[str, Any] | None = None,
     test_time: str = "none",
+    fingerprint: str | None = None,
+    asked: Mapping[str, Fingerprint] | None = None,
 ) -> None:
     """Predict every sample of some shards.
 
@@ -59,12 +62,19 @@ def predict(
         resized to the native size. Without it, masks where there are more than two classes.
     tiles, test_time
         See `load_predictor`.
+    fingerprint : str, optional
+        What the predictions are made by (`pipeline.fingerprint.Fingerprint.to_json`), to store beside them.
+    asked : mapping of str to Fingerprint, optional
+        What ``checkpoint`` and ``shards`` have to be made by, where that matters.
 
     Raises
     ------
     CheckpointError, ConfigError, PredictionError, ShardError, TrainingError, OutputError
     """
     network = load_predictor(checkpoint, precision=precision, threads=threads, tiles=tiles, test_time=test_time)
+    _require_origin(network, checkpoint, (asked or {}).get("checkpoint"))
+    if asked and "shards" in asked:
+        require_shards((path, asked["shards"]) for path in shards)
     reader = ShardReader(shards)
     _require_channels(network, reader, checkpoint, shards[0])
     kind = kind or ("mask" if network.multiclass else "probability")
@@ -98,6 +108,7 @@ def predict(
                     writing.popleft().result()
         for future in writing:
             future.result()
+        sign(fingerprint, folder)
 
 
 def resize_planes(planes: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
@@ -119,6 +130,13 @@ def write_probability(folder: Path, name: str, probability: NDArray[np.float32],
         part = folder / title.replace("/", "-")
         part.mkdir(exist_ok=True)
         write_png(part / f"{name}.png", to_levels(plane))
+
+
+def _require_origin(network: Predictor, checkpoint: Path, asked: Fingerprint | None) -> None:
+    """Refuse a checkpoint that other settings or other code made."""
+    problem = None if asked is None else mismatch(checkpoint, network.checkpoint.get("fingerprint"), asked)
+    if problem is not None:
+        raise CheckpointError(problem)
 
 
 def _require_channels(network: Predictor, reader: ShardReader, checkpoint: Path, shard: Path) -> None:

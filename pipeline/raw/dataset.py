@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 from pipeline.errors import Problem, RawDataError
 from pipeline.raw.exclude import Excluded, concerning, leave_out, unknown_ids
 from pipeline.raw.labels import BLACK_AND_WHITE, LabelMap, Labels
+from pipeline.raw.layouts import LAYOUTS
 from pipeline.raw.masks import ClassMask, decode_runs, merge
 from pipeline.raw.palette import Colour
 from pipeline.raw.samples import MARKER, ListingError, Sample
 from pipeline.raw.shares import foreground_shares
 from pipeline.raw.splits import SPLITS, TRAIN, assign_shards, assign_splits
-
-LAYOUTS = {name: f"pipeline.raw.{name}" for name in ("drive", "tgs", "shapes", "duts", "folder")}
-"""Layout name to its module: `list_samples` gives the samples, `describe` says what the masks mean."""
 
 SOFT_CUT = 127
 """A soft mask counts as foreground above this value."""
@@ -98,9 +96,10 @@ class RawDataset:
         """Return what one shard has to know of `excluded`: what else is excluded must not build it again."""
         return concerning(self.excluded, split, shard, self.shards)
 
-    def digest(self, split: str) -> str:
-        """Return a short text that changes when the members of a split do."""
-        names = "\n".join(text for sample in self.splits[split] for text in (sample.id, *sample.files))
+    def digest(self, split: str, shard: int | None = None) -> str:
+        """Return a short text that changes when the members of a split, or of one of its shards, do."""
+        samples = self.splits[split] if shard is None else self.shard_members(split).get(shard, [])
+        names = "\n".join(text for sample in samples for text in (sample.id, *sample.files))
         return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     def read_truth(self, sample: Sample, contents: Mapping[str, bytes] | None = None) -> ClassMask:
@@ -207,7 +206,7 @@ def open_leniently(
     name : str
         Name of the data set, for messages and file names.
     layout : str
-        A key of `LAYOUTS`.
+        A key of `pipeline.raw.layouts.LAYOUTS`.
     root : str
         The raw folder.
     options : mapping, optional

@@ -1,7 +1,7 @@
 """Read shards: many files as one sequence of samples, opened lazily in each process."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import Problem, ShardError
+from pipeline.fingerprint import Fingerprint, mismatch
 from pipeline.shards.write import SCHEMA_VERSION
 
-_REBUILD = "delete the file and run snakemake again: only this shard is rebuilt, then what depends on it"
+_REBUILT = "run snakemake again: only this shard is rebuilt, then what depends on it"
 _ONE_SIZE = "where `size: native` meets pictures of several sizes, give the data set a `size: [height, width]`"
 _SAME = (
     "dataset",
@@ -91,7 +92,7 @@ class ShardReader:
                 problems.append(Problem(str(path), "no such file", "a shard", "run `snakemake shards`"))
             except (OSError, KeyError) as error:
                 found = f"not a whole shard ({' '.join(str(error).split())[:120]})"
-                problems.append(Problem(str(path), found, "an HDF5 shard of this pipeline", _REBUILD))
+                problems.append(Problem(str(path), found, "an HDF5 shard of this pipeline", _rebuild(path)))
         problems += _disagreements(described)
         if problems or not self.paths:
             self.close()
@@ -185,6 +186,31 @@ class ShardReader:
         return self._files[path]
 
 
+def require_shards(asked: Iterable[tuple[Path, Fingerprint]]) -> None:
+    """Refuse shards that other settings or other code made; what cannot be opened `ShardReader` complains about.
+
+    Parameters
+    ----------
+    asked : iterable of (Path, Fingerprint)
+        Each file, and what it has to be made by.
+
+    Raises
+    ------
+    ShardError
+        Listing every shard with a fingerprint that differs, or without one.
+    """
+    problems = []
+    for path, fingerprint in asked:
+        try:
+            with h5py.File(path, "r") as file:
+                stored = file.attrs.get("fingerprint")
+        except OSError:
+            continue
+        problems.append(mismatch(path, stored if isinstance(stored, str) else None, fingerprint))
+    if found := [problem for problem in problems if problem is not None]:
+        raise ShardError(found)
+
+
 @contextmanager
 def _checked(path: Path) -> Iterator[None]:
     """Turn a failed checksum or read inside the block into an error that names the shard."""
@@ -192,7 +218,14 @@ def _checked(path: Path) -> Iterator[None]:
         yield
     except (OSError, KeyError) as error:
         found = f"damaged contents ({' '.join(str(error).split())[:120]})"
-        raise ShardError(Problem(str(path), found, "contents that match their checksum", _REBUILD)) from error
+        raise ShardError(Problem(str(path), found, "contents that match their checksum", _rebuild(path))) from error
+
+
+def _rebuild(path: Path) -> str:
+    """Say how to get the shard again; one that came out of a cache would come out of it again."""
+    if path.is_symlink():
+        return f"delete the file and what it links to, {path.resolve()}, and {_REBUILT}"
+    return f"delete the file and {_REBUILT}"
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever an attribute holds
@@ -201,7 +234,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever an attribute holds
 
 def _disagreements(described: dict[Path, dict[str, Any]]) -> list[Problem]:
     problems = [
-        Problem(str(path), f"schema version {said['schema_version']}", f"version {SCHEMA_VERSION}", _REBUILD)
+        Problem(str(path), f"schema version {said['schema_version']}", f"version {SCHEMA_VERSION}", _rebuild(path))
         for path, said in described.items()
         if said["schema_version"] != SCHEMA_VERSION
     ]
@@ -214,7 +247,7 @@ def _disagreements(described: dict[Path, dict[str, Any]]) -> list[Problem]:
                     str(path),
                     f"{key} {value}",
                     f"{key} {reference}, as the first shard has it",
-                    _ONE_SIZE if key == "size" else _REBUILD,
+                    _ONE_SIZE if key == "size" else _rebuild(path),
                 )
                 for path, value in values.items()
                 if value != reference

@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import resource
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.counts import VOID
 from pipeline.errors import PipelineError, Problem, RawDataError
-from pipeline.files import atomic_file
+from pipeline.files import atomic_file, write_text
 from pipeline.parallel import in_order
 from pipeline.progress import say, track
 from pipeline.raw.dataset import RawDataset, open_dataset
@@ -38,6 +40,8 @@ def build_shard(
     normalize: Mapping[str, Any],
     storage: str,
     threads: int = 1,
+    fingerprint: str | None = None,
+    timing: Path | None = None,
 ) -> None:
     """Build one shard of a data set from its raw files.
 
@@ -58,6 +62,10 @@ def build_shard(
         See `pipeline.shards.prepare.prepare`.
     threads : int
         Pictures decoded at a time; it changes the speed, not the file.
+    fingerprint : str, optional
+        What the shard is made by (`pipeline.fingerprint.Fingerprint.to_json`), to store in it.
+    timing : Path, optional
+        Table to write, with tabs: ``s`` (seconds) and ``max_rss`` (most memory of the process, in MB).
 
     Raises
     ------
@@ -66,6 +74,7 @@ def build_shard(
     OutputError
         If the file cannot be written.
     """
+    started = time.perf_counter()
     raw = open_dataset(dataset, **source)
     members = raw.shard_members(split).get(shard)
     if not members:
@@ -90,7 +99,12 @@ def build_shard(
         with h5py.File(target, "w", libver="latest") as file:
             digests = _stream(file, raw, members, f"{dataset} {split}-{shard}", threads, options, target)
             _describe(file, raw, split, shard, settings, digests)
+            if fingerprint is not None:
+                file.attrs["fingerprint"] = fingerprint
         target.check()
+    if timing is not None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        write_text(timing, f"s\tmax_rss\n{time.perf_counter() - started:.4f}\t{peak:.2f}\n")
     say(f"{output}: {len(members)} samples, {output.stat().st_size / 1e6:.1f} MB")
 
 

@@ -56,6 +56,7 @@ def train(
     checkpoint_every: int = 1,
     early_stopping: int | None = None,
     memory: int | None = None,
+    fingerprint: str | None = None,
 ) -> None:
     """Train a network and write ``best.pt``, ``last.pt``, ``history.csv`` and ``timing.csv``.
 
@@ -88,6 +89,8 @@ def train(
         Stop after so many validations without an improvement.
     memory : int, optional
         Bytes that samples may take in main memory; see `SampleStore`.
+    fingerprint : str, optional
+        What the training is made by (`pipeline.fingerprint.Fingerprint.to_json`), to store in the checkpoints.
 
     Raises
     ------
@@ -200,6 +203,7 @@ def train(
         "class_names": list(data.info.class_names),
         "experiment": experiment,
         "settings": settings,
+        "fingerprint": fingerprint,
         "made_with": {
             "device": describe_device(device),
             "python": platform.python_version(),
@@ -210,8 +214,8 @@ def train(
     for name, state, row in (("best.pt", best_weights, best), ("last.pt", last_weights, history[-1])):
         save_checkpoint(output / name, {**made_by, "state": state, "epoch": int(row["epoch"]), "scores": dict(row)})
     write_table(output / "history.csv", pd.DataFrame(history))
-    write_table(output / "timing.csv", pd.DataFrame(timing))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    write_table(output / "timing.csv", pd.DataFrame(timing).assign(max_rss=peak))
     say(f"{experiment}: best epoch {best['epoch']}, peak memory {peak:.0f} MB")
 
 

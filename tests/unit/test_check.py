@@ -14,8 +14,9 @@ from pipeline.errors import RawDataError
 from pipeline.raw import check_ignored
 from pipeline.raw.check import check_dataset, read_reports
 from pipeline.raw.check_text import as_text
-from pipeline.raw.dataset import LAYOUTS, open_dataset
+from pipeline.raw.dataset import open_dataset
 from pipeline.raw.headers import read_header
+from pipeline.raw.layouts import LAYOUTS
 from pipeline.shards.prepare import prepare
 
 OFFICIAL = {"method": "official"}

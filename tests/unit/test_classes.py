@@ -21,8 +21,9 @@ from pipeline.evaluation.pictures import render
 from pipeline.evaluation.pictures_of_classes import render_classes
 from pipeline.evaluation.thresholds import choose_threshold
 from pipeline.png import write_png
-from pipeline.raw.dataset import LAYOUTS, RawDataset
+from pipeline.raw.dataset import RawDataset
 from pipeline.raw.decode import read_grey, read_image
+from pipeline.raw.layouts import LAYOUTS
 
 COLOURS = toy_layout.COLOURS
 

@@ -3,8 +3,9 @@ import torch
 from torch import nn
 
 from pipeline.errors import CheckpointError
+from pipeline.models.names import MODELS
 from pipeline.models.published import PUBLISHED, describe, print_models
-from pipeline.models.registry import MODELS, build_model, count_parameters
+from pipeline.models.registry import build_model, count_parameters
 from pipeline.models.shapes import centre_crop, mirror_pad
 from pipeline.models.unet_plain import unet_original
 

@@ -18,6 +18,7 @@ rule inspect:
     threads: 4
     params:
         settings=lambda wc: canonical(CONFIG.check_settings(wc.dataset)),
+        code=lambda wc: code_of("check", CONFIG.check_settings(wc.dataset)),
         listing=listing_state,
         folder=lambda wc, output: os.path.dirname(output.json),
     # errors are for the target `check` to fail on: a job that fails loses its outputs, and they are what one has to see

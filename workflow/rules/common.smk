@@ -10,10 +10,12 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from pipeline import config as configuration
+from pipeline import config_plans as plans
 from pipeline import paths
 from pipeline.errors import PipelineError, RawDataError
 from pipeline.raw.dataset import open_leniently
 from pipeline.raw.splits import SPLITS
+from pipeline.stages import code_digest
 
 # in a job, `pipeline` is this package under the interpreter that runs Snakemake, wherever --directory leads
 shell.prefix('set -euo pipefail; pipeline() {{ {sys.executable:q} -m pipeline "$@"; }}; ')
@@ -48,6 +50,11 @@ wildcard_constraints:
 def canonical(settings):
     # one spelling for one meaning: key order must not rerun anything
     return json.dumps(settings, sort_keys=True)
+
+
+def code_of(stage, settings):
+    # Snakemake does not see an edited module: this changes with the code that a job runs
+    return code_digest({"stage": stage, "settings": settings})
 
 
 @functools.cache
@@ -137,6 +144,25 @@ def scored_words(kind):
     return lambda wc: expand(named, experiment=wc.experiment, split=scored_splits(wc.experiment))
 
 
+def scoring_parts(wildcards):
+    # what scores are made from, for the job to refuse anything else
+    return canonical(plans.scoring_parts(CONFIG, wildcards.experiment, scored_splits(wildcards.experiment)))
+
+
+def split_parts(wildcards):
+    # ... and pictures of one split
+    return canonical(plans.scoring_parts(CONFIG, wildcards.experiment, [wildcards.split]))
+
+
+def predicted_code(kind):
+    return lambda wc: code_digest(plans.prediction(CONFIG, wc.experiment, wc.split, kind))
+
+
+def predicted_parts(wildcards):
+    # ... and predictions
+    return canonical(plans.prediction_parts(CONFIG, wildcards.experiment, wildcards.split))
+
+
 def folder_of(wildcards, output):
     return os.path.dirname(output[0])
 
@@ -153,6 +179,12 @@ def shard_members(wildcards):
     if not members:
         raise WorkflowError(f"{wildcards.dataset} has no sample in shard {wildcards.shard} of split {wildcards.split}")
     return unique(path for sample in members for path in sample.files)
+
+
+def shard_names(wildcards):
+    # the cache between workflows asks for params and contents of raw files, and sees neither their names nor wildcards
+    dataset, members = listed(wildcards.dataset), (wildcards.split, int(wildcards.shard))
+    return canonical([wildcards.dataset, *members, dataset.origin, dataset.digest(*members)])
 
 
 def shard_settings(wildcards):

@@ -11,9 +11,11 @@ rule threshold:
         experiment=any_of([*TWO_CLASSES, *OBSERVERS]),
     params:
         settings=lambda wc: canonical(CONFIG.threshold_settings(wc.experiment)),
+        code=lambda wc: code_of("threshold", CONFIG.threshold_settings(wc.experiment)),
+        expect=lambda wc: canonical(plans.threshold_parts(CONFIG, wc.experiment)),
         predictions=lambda wc: PROBABILITY.format(experiment=wc.experiment, split="validation"),
     shell:
-        "pipeline threshold --experiment {wildcards.experiment:q} --settings {params.settings:q}"
+        "pipeline threshold --experiment {wildcards.experiment:q} --settings {params.settings:q} --expect {params.expect:q}"
         " --predictions {params.predictions:q} --output {output:q} > {log:q} 2>&1"
 
 
@@ -40,10 +42,12 @@ rule render:
         experiment=any_of([*TWO_CLASSES, *OBSERVERS]),
     params:
         settings=lambda wc: canonical(CONFIG.render_settings(wc.experiment, wc.split)),
+        code=lambda wc: code_of("render", CONFIG.render_settings(wc.experiment, wc.split)),
+        expect=split_parts,
         folder=folder_of,
     shell:
         "pipeline render --experiment {wildcards.experiment:q} --split {wildcards.split}"
-        " --settings {params.settings:q} --predictions {input.probability:q} --threshold {input.threshold:q}"
+        " --settings {params.settings:q} --expect {params.expect:q} --predictions {input.probability:q} --threshold {input.threshold:q}"
         " --output {params.folder:q} > {log:q} 2>&1"
 
 
@@ -70,10 +74,12 @@ rule render_classes:
         experiment=any_of(SEVERAL_CLASSES),
     params:
         settings=lambda wc: canonical(CONFIG.render_settings(wc.experiment, wc.split)),
+        code=lambda wc: code_of("render_classes", CONFIG.render_settings(wc.experiment, wc.split)),
+        expect=split_parts,
         folder=folder_of,
     shell:
         "pipeline render --experiment {wildcards.experiment:q} --split {wildcards.split}"
-        " --settings {params.settings:q} --predictions {input.classes:q}"
+        " --settings {params.settings:q} --expect {params.expect:q} --predictions {input.classes:q}"
         " --output {params.folder:q} > {log:q} 2>&1"
 
 
@@ -93,8 +99,10 @@ rule submission:
         experiment=any_of(TWO_CLASSES),
     params:
         settings=lambda wc: canonical(CONFIG.submission_settings(wc.experiment)),
+        code=lambda wc: code_of("submission", CONFIG.submission_settings(wc.experiment)),
+        expect=lambda wc: canonical(plans.scoring_parts(CONFIG, wc.experiment, ["unlabelled"])),
     shell:
-        "pipeline submission --experiment {wildcards.experiment:q} --settings {params.settings:q}"
+        "pipeline submission --experiment {wildcards.experiment:q} --settings {params.settings:q} --expect {params.expect:q}"
         " --predictions {input.probability:q} --threshold {input.threshold:q}"
         " --output {output:q} > {log:q} 2>&1"
 
@@ -112,6 +120,7 @@ rule evaluate:
             category="Scores",
             labels={"experiment": "{experiment}"},
         ),
+        fingerprint=str(paths.metrics("{experiment}") / "fingerprint.json"),
     log:
         "results/logs/evaluate/{experiment}.log",
     benchmark:
@@ -120,10 +129,12 @@ rule evaluate:
         experiment=any_of([*TWO_CLASSES, *OBSERVERS]),
     params:
         settings=lambda wc: canonical(CONFIG.evaluate_settings(wc.experiment)),
+        code=lambda wc: code_of("evaluate", CONFIG.evaluate_settings(wc.experiment)),
+        expect=scoring_parts,
         predictions=scored_words(PROBABILITY),
         folder=folder_of,
     shell:
-        "pipeline evaluate --experiment {wildcards.experiment:q} --settings {params.settings:q}"
+        "pipeline evaluate --experiment {wildcards.experiment:q} --settings {params.settings:q} --expect {params.expect:q}"
         " --predictions {params.predictions:q} --threshold {input.threshold:q}"
         " --output {params.folder:q} > {log:q} 2>&1"
 
@@ -147,6 +158,7 @@ rule evaluate_classes:
             category="Scores",
             labels={"experiment": "{experiment}"},
         ),
+        fingerprint=str(paths.metrics("{experiment}") / "fingerprint.json"),
     log:
         "results/logs/evaluate_classes/{experiment}.log",
     benchmark:
@@ -155,8 +167,10 @@ rule evaluate_classes:
         experiment=any_of(SEVERAL_CLASSES),
     params:
         settings=lambda wc: canonical(CONFIG.evaluate_settings(wc.experiment)),
+        code=lambda wc: code_of("evaluate_classes", CONFIG.evaluate_settings(wc.experiment)),
+        expect=scoring_parts,
         predictions=scored_words(MASK),
         folder=folder_of,
     shell:
-        "pipeline evaluate --experiment {wildcards.experiment:q} --settings {params.settings:q}"
+        "pipeline evaluate --experiment {wildcards.experiment:q} --settings {params.settings:q} --expect {params.expect:q}"
         " --predictions {params.predictions:q} --output {params.folder:q} > {log:q} 2>&1"

@@ -15,9 +15,11 @@ rule predict:
         gpu=1,
     params:
         settings=lambda wc: canonical(CONFIG.predict_settings(wc.experiment)),
+        code=predicted_code("probability"),
+        expect=predicted_parts,
     shell:
-        "pipeline predict --experiment {wildcards.experiment:q} --split {wildcards.split}"
-        " --settings {params.settings:q} --checkpoint {input.checkpoint:q} --shards {input.shards:q}"
+        "pipeline predict --experiment {wildcards.experiment:q} --split {wildcards.split} --kind probability"
+        " --settings {params.settings:q} --expect {params.expect:q} --checkpoint {input.checkpoint:q} --shards {input.shards:q}"
         " --output {output:q} > {log:q} 2>&1"
 
 
@@ -38,9 +40,11 @@ rule predict_classes:
         gpu=1,
     params:
         settings=lambda wc: canonical(CONFIG.predict_settings(wc.experiment)),
+        code=predicted_code("mask"),
+        expect=predicted_parts,
     shell:
         "pipeline predict --experiment {wildcards.experiment:q} --split {wildcards.split} --kind mask"
-        " --settings {params.settings:q} --checkpoint {input.checkpoint:q} --shards {input.shards:q}"
+        " --settings {params.settings:q} --expect {params.expect:q} --checkpoint {input.checkpoint:q} --shards {input.shards:q}"
         " --output {output:q} > {log:q} 2>&1"
 
 
@@ -62,9 +66,11 @@ rule predict_probabilities:
         gpu=1,
     params:
         settings=lambda wc: canonical(CONFIG.predict_settings(wc.experiment)),
+        code=predicted_code("probability"),
+        expect=predicted_parts,
     shell:
         "pipeline predict --experiment {wildcards.experiment:q} --split {wildcards.split} --kind probability"
-        " --settings {params.settings:q} --checkpoint {input.checkpoint:q} --shards {input.shards:q}"
+        " --settings {params.settings:q} --expect {params.expect:q} --checkpoint {input.checkpoint:q} --shards {input.shards:q}"
         " --output {output:q} > {log:q} 2>&1"
 
 
@@ -80,6 +86,7 @@ rule observer:
         "results/benchmarks/observer/{dataset}/{split}.tsv"
     params:
         settings=lambda wc: canonical(CONFIG.observer_settings(wc.dataset, wc.split)),
+        code=lambda wc: code_of("observer", CONFIG.observer_settings(wc.dataset, wc.split)),
     shell:
         "pipeline observer --dataset {wildcards.dataset:q} --split {wildcards.split}"
         " --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"

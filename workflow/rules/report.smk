@@ -8,5 +8,7 @@ rule report:
         "results/logs/report.log",
     benchmark:
         "results/benchmarks/report.tsv"
+    params:
+        code=code_of("report", {}),
     shell:
         "pipeline report --summaries {input.summaries:q} --checks {input.checks:q} --output {output:q} > {log:q} 2>&1"

@@ -8,6 +8,7 @@ rule splits:
         "results/benchmarks/splits/{dataset}.tsv"
     params:
         settings=lambda wc: canonical(CONFIG.splits_settings(wc.dataset)),
+        code=lambda wc: code_of("splits", CONFIG.splits_settings(wc.dataset)),
         members=lambda wc: canonical({split: listed(wc.dataset).digest(split) for split in SPLITS}),
     shell:
         "pipeline splits --dataset {wildcards.dataset:q} --settings {params.settings:q}"
@@ -18,15 +19,21 @@ rule shard:
     input:
         shard_members,
     output:
-        str(paths.shard("{dataset}", "{split}", "{shard}")),
+        shard=str(paths.shard("{dataset}", "{split}", "{shard}")),
+        # Snakemake measures no job whose output may come from its cache: this one does so itself
+        timing="results/benchmarks/shard/{dataset}/{split}-{shard}.tsv",
     log:
         "results/logs/shard/{dataset}/{split}-{shard}.log",
+    cache: True
     # many shards fill the cores by themselves; a single one decodes several pictures at a time
     threads: lambda wc: 4 if CONFIG.datasets[wc.dataset].shards == 1 else 1
     params:
         settings=lambda wc: canonical(shard_settings(wc)),
+        names=shard_names,
+        code=lambda wc: code_digest(plans.shards(CONFIG, wc.dataset, wc.split)),
         # rows of train.csv and depths.csv: the tables themselves as inputs would rebuild every shard for each new row
         shared_data=lambda wc: listed(wc.dataset).shared_data_digest(wc.split, int(wc.shard)),
     shell:
         "pipeline shard --dataset {wildcards.dataset:q} --split {wildcards.split} --shard {wildcards.shard}"
-        " --threads {threads} --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"
+        " --threads {threads} --settings {params.settings:q} --output {output.shard:q} --timing {output.timing:q}"
+        " > {log:q} 2>&1"

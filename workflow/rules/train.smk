@@ -9,15 +9,20 @@ rule train:
         timing=str(paths.model("{experiment}") / "timing.csv"),
     log:
         "results/logs/train/{experiment}.log",
+    cache: True
     threads: lambda wc: CONFIG.experiments[wc.experiment].threads
     resources:
         gpu=1,
     params:
         settings=lambda wc: canonical(CONFIG.train_settings(wc.experiment)),
+        code=lambda wc: code_digest(plans.checkpoint(CONFIG, wc.experiment)),
+        expect=lambda wc: canonical(plans.training_parts(CONFIG, wc.experiment)),
+        # stands in the checkpoint, and the cache between workflows does not ask for wildcards
+        name="{experiment}",
         folder=folder_of,
     shell:
         "pipeline train --experiment {wildcards.experiment:q} --settings {params.settings:q}"
-        " --train-shards {input.train:q} --validation-shards {input.validation:q}"
+        " --expect {params.expect:q} --train-shards {input.train:q} --validation-shards {input.validation:q}"
         " --output {params.folder:q} > {log:q} 2>&1"
 
 
@@ -38,10 +43,12 @@ rule augmented:
         "results/benchmarks/augmented/{experiment}.tsv"
     params:
         settings=lambda wc: canonical(CONFIG.augmented_settings(wc.experiment)),
+        code=lambda wc: code_of("augmented", CONFIG.augmented_settings(wc.experiment)),
+        expect=lambda wc: canonical(plans.augmented_parts(CONFIG, wc.experiment)),
         note=lambda wc: origin_note(CONFIG.dataset_of(wc.experiment)),
     shell:
         "pipeline augmented --experiment {wildcards.experiment:q} --settings {params.settings:q}"
-        " --train-shards {input:q} --note={params.note:q} --output {output:q} > {log:q} 2>&1"
+        " --expect {params.expect:q} --train-shards {input:q} --note={params.note:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule curves:
@@ -59,6 +66,7 @@ rule curves:
     benchmark:
         "results/benchmarks/curves/{experiment}.tsv"
     params:
+        code=code_of("curves", {}),
         note=lambda wc: origin_note(CONFIG.dataset_of(wc.experiment)),
     shell:
         "pipeline curves --experiment {wildcards.experiment:q} --history {input:q} --note={params.note:q}"

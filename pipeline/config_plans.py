@@ -1,0 +1,74 @@
+"""What each result is to be made by, all the way down: from the configuration to plans for `pipeline.stages`.
+
+A plan is plain JSON: ``stage``, ``settings`` and, for each part that the result is made from, that part's own plan.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pipeline.config import Config
+
+Plan = dict[str, Any]
+
+
+def shards(config: Config, dataset: str, split: str) -> Plan:
+    """Plan the shards of a split; raw files and exclusions are each shard's own and no part of it."""
+    return {
+        "stage": "shard",
+        "settings": {"dataset": dataset, "split": split, **config.shard_settings(dataset, split)},
+    }
+
+
+def checkpoint(config: Config, experiment: str) -> Plan:
+    """Plan a training."""
+    parts = training_parts(config, experiment)
+    return {"stage": "train", "settings": config.train_settings(experiment), "made_from": parts}
+
+
+def training_parts(config: Config, experiment: str) -> dict[str, Plan]:
+    """Plan what a training is made from."""
+    dataset = config.dataset_of(experiment)
+    return {f"{split} shards": shards(config, dataset, split) for split in ("train", "validation")}
+
+
+def augmented_parts(config: Config, experiment: str) -> dict[str, Plan]:
+    """Plan what the picture of augmented samples is made from."""
+    return {"train shards": shards(config, config.dataset_of(experiment), "train")}
+
+
+def prediction(config: Config, experiment: str, split: str, kind: str) -> Plan:
+    """Plan the predictions of a split, an experiment's or a second observer's."""
+    if experiment not in config.experiments:
+        dataset = config.dataset_of(experiment)
+        settings = {"dataset": dataset, "split": split, **config.observer_settings(dataset, split)}
+        return {"stage": "observer", "settings": settings}
+    settings = {"split": split, "kind": kind, **config.predict_settings(experiment)}
+    return {"stage": "predict", "settings": settings, "made_from": prediction_parts(config, experiment, split)}
+
+
+def prediction_parts(config: Config, experiment: str, split: str) -> dict[str, Plan]:
+    """Plan what predictions are made from."""
+    return {
+        "checkpoint": checkpoint(config, experiment),
+        "shards": shards(config, config.dataset_of(experiment), split),
+    }
+
+
+def threshold(config: Config, experiment: str) -> Plan:
+    """Plan a threshold."""
+    parts = threshold_parts(config, experiment)
+    return {"stage": "threshold", "settings": config.threshold_settings(experiment), "made_from": parts}
+
+
+def threshold_parts(config: Config, experiment: str) -> dict[str, Plan]:
+    """Plan what a threshold is chosen on: nothing where it is fixed."""
+    if config.threshold_settings(experiment)["fixed"] is not None:
+        return {}
+    return {"validation predictions": prediction(config, experiment, "validation", "probability")}
+
+
+def scoring_parts(config: Config, experiment: str, splits: Iterable[str]) -> dict[str, Plan]:
+    """Plan what scores, pictures and submissions are made from: predictions, and of two classes a threshold."""
+    kind = "mask" if config.multiclass(experiment) else "probability"
+    parts = {f"{split} predictions": prediction(config, experiment, split, kind) for split in splits}
+    return parts if config.multiclass(experiment) else {**parts, "threshold": threshold(config, experiment)}

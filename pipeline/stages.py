@@ -1,0 +1,93 @@
+"""The stages of the pipeline and the modules that each of them starts from."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from pipeline.fingerprint import Fingerprint, canonical, code_digests, library_versions
+from pipeline.models.names import MODELS
+from pipeline.raw.layouts import LAYOUTS
+
+STAGES = {
+    "augmented": ("pipeline.training.preview",),
+    "check": ("pipeline.raw.check",),
+    "curves": ("pipeline.report.curves",),
+    "evaluate": ("pipeline.evaluation.evaluate",),
+    "evaluate_classes": ("pipeline.evaluation.evaluate_classes",),
+    "observer": ("pipeline.evaluation.observer",),
+    "predict": ("pipeline.prediction.predict",),
+    "render": ("pipeline.evaluation.pictures",),
+    "render_classes": ("pipeline.evaluation.pictures_of_classes",),
+    "report": ("pipeline.report.leaderboard",),
+    "shard": ("pipeline.shards.write",),
+    "splits": ("pipeline.raw.listing",),
+    "submission": ("pipeline.evaluation.submission",),
+    "threshold": ("pipeline.evaluation.thresholds",),
+    "train": ("pipeline.training.run",),
+}
+"""Stage to its root modules; the layout and the network that the settings name are added to them."""
+
+_MEMBERS = ("exclude", "cache")
+"""Keys of a shard's `source` that decide which samples are in it, or only how soon it is known: like the raw files,
+they are seen to for each shard, and one sample more or less must not make the others outdated."""
+
+
+@cache
+def stage_code(
+    stage: str, layout: str | None = None, model: str | None = None
+) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Return digests of the code that a stage runs, and versions of the libraries below it.
+
+    Parameters
+    ----------
+    stage : str
+        A key of `STAGES`.
+    layout, model : str, optional
+        Which layout and network it works with.
+    """
+    roots, chosen = [*STAGES[stage]], {}
+    if layout in LAYOUTS:  # the stage itself complains about a name that nobody knows
+        roots.append(LAYOUTS[layout])
+    if model in MODELS:
+        module, name = MODELS[model]
+        roots.append(module)
+        chosen[f"network {model}"] = f"{module}.{name}"
+    code = code_digests(roots)
+    return {**code, **chosen}, library_versions(code)
+
+
+def code_digest(plan: Mapping[str, Any]) -> str:
+    """Return one short digest of what `stage_code` gives for a plan: a job whose digest changes has to run again."""
+    code, libraries = stage_code(plan["stage"], *_chosen(plan))
+    return Fingerprint(plan["stage"], {}, dict(code), dict(libraries)).digest[:16]
+
+
+def fingerprint(plan: Mapping[str, Any]) -> Fingerprint:
+    """Return the fingerprint that a result has when it is made by the code that is here.
+
+    Parameters
+    ----------
+    plan : mapping
+        ``stage``; ``settings``; and ``made_from``, from each part to its plan, where there is any.
+    """
+    settings = json.loads(canonical(plan["settings"]))
+    if plan["stage"] == "shard" and isinstance(settings.get("source"), dict):
+        settings["source"] = {key: value for key, value in settings["source"].items() if key not in _MEMBERS}
+    code, libraries = stage_code(plan["stage"], *_chosen(plan))
+    parts = {part: fingerprint(made).brief() for part, made in plan.get("made_from", {}).items()}
+    return Fingerprint(plan["stage"], settings, dict(code), dict(libraries), parts)
+
+
+def _chosen(plan: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the layout and the network that the settings name; a prediction builds that of its checkpoint."""
+    settings = plan["settings"]
+    trained = plan.get("made_from", {}).get("checkpoint", {}).get("settings", {})
+    return _name(settings, "source", "layout"), _name(settings, "model", "name") or _name(trained, "model", "name")
+
+
+def _name(settings: Mapping[str, Any], section: str, key: str) -> str | None:
+    """Look a name up in settings that nobody has checked yet."""
+    inner = settings.get(section)
+    name = inner.get(key) if isinstance(inner, Mapping) else None
+    return name if isinstance(name, str) else None
