@@ -27,7 +27,23 @@ from rawfiles import make_drive, make_tgs
 from pipeline.files import PARTIAL
 from pipeline.verify import as_text, compare_runs
 
+MORE = """
+  c: {dataset: d, model: {name: unet, width: 4, depth: 2}, loss: dice, optimizer: {name: sgd, lr: 0.1, momentum: 0.9},
+    batch_size: 2, epochs: 6, threads: 1, augment: {flip: both, rotate: 20}}
+  e: {dataset: t, model: {name: unet-small, widths: [4, 8]}, loss: bce, optimizer: {name: adamw, lr: 0.01},
+    batch_size: 4, epochs: 4, threads: 1, schedule: {name: cosine}}
+"""
 PATIENCE = 1800  # seconds for one undisturbed run on a machine that may be busy
+
+
+def _session(leader):
+    """Return the living processes of a session."""
+    found = []
+    for pid in psutil.pids():
+        with suppress(ProcessLookupError, PermissionError, psutil.NoSuchProcess):
+            if os.getsid(pid) == leader and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                found.append(psutil.Process(pid))
+    return found
 
 
 class Chaos:
@@ -38,7 +54,7 @@ class Chaos:
         self.log = folder / "said.txt"
         make_drive(folder / "raw" / "DRIVE", training=9)
         make_tgs(folder / "raw" / "TGS")
-        (folder / "config.yaml").write_text(CONFIG.replace("epochs: 2", f"epochs: {epochs}"))
+        (folder / "config.yaml").write_text(CONFIG.replace("epochs: 2", f"epochs: {epochs}") + MORE)
         self.cores = str(cores)
         self.starts = self.unlocks = self.kills = self.survivors = self.rewritten = 0
         self.moments = []
@@ -70,11 +86,11 @@ class Chaos:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        for other in psutil.pids():
-            with suppress(ProcessLookupError, PermissionError):
-                if os.getsid(other) == process.pid:
-                    os.kill(other, signal.SIGKILL)
-                    self.survivors += 1
+        _, alive = psutil.wait_procs(_session(process.pid), timeout=10)
+        self.survivors += len(alive)
+        for other in alive:
+            with suppress(psutil.NoSuchProcess):
+                other.kill()
 
     def run_until(self, moment):
         """Start, and kill after `moment` seconds; return whether the workflow was done before."""
@@ -164,9 +180,10 @@ def judge(chaos, reference, say=print):
     comparison = compare_runs(*results)
     leftovers = [path for path in results[1].rglob("*") if PARTIAL.match(path.name)]
     say(as_text(comparison, *results))
+    first, last = min(chaos.moments, default=0), max(chaos.moments, default=0)
     say(
-        f"{chaos.kills} kills {min(chaos.moments, default=0):.1f} to {max(chaos.moments, default=0):.1f} s from a start;"
-        f" {chaos.starts} starts, {chaos.unlocks} times `snakemake --unlock`"
+        f"{chaos.kills} kills, {first:.1f} to {last:.1f} s after a start; {chaos.starts} starts, "
+        f"{chaos.unlocks} times `snakemake --unlock`"
     )
     say(
         f"{len(comparison.differences)} files differ or are missing, {chaos.rewritten} finished outputs written again, "
