@@ -12,7 +12,28 @@ import sys
 import pytest
 from projects import ROOT, Project
 from rawfiles import add_drive, make_drive, make_shapes
-from reruns import NOTHING, ROWS, STAGES, as_page, matching
+from reruns import (
+    NOTHING,
+    ROWS,
+    STAGES,
+    as_page,
+    caption,
+    check_out,
+    code,
+    comments,
+    configure,
+    configure_all,
+    corrupt,
+    delete,
+    deleted_shard,
+    docstrings,
+    matching,
+    moving,
+    remove,
+    resources,
+    touch_raw,
+    with_shard,
+)
 
 from pipeline.verify import compare_runs
 
@@ -158,6 +179,10 @@ class Clone(Project):
         assert result.equal_contents == []
 
 
+def differing(first, second):
+    return [name for name, _ in compare_runs(first.folder / "results", second.folder / "results").differences]
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     """A finished project, and all its jobs."""
@@ -187,6 +212,71 @@ def test_what_runs_again(base, clone, row):
         assert found[stage] - allowed == set(), f"{stage}: more than {cell.words or 'nothing'}"
         assert wanted - found[stage] == set(), f"{stage}: less than {cell.words}"
         assert all(matching([pattern], found[stage]) for pattern in patterns), f"{stage}: {patterns} {found[stage]}"
+
+
+def run_to_the_end(clone):
+    clone.snakemake()
+    clone.snakemake("--dry-run")
+    assert "Nothing to be done" in clone.said
+
+
+@pytest.mark.slow
+def test_what_was_deleted_comes_back_the_same(base, clone):
+    with_shard(deleted_shard, "test")(clone)
+    remove("predictions/a/validation/probability")(clone)
+    remove("metrics/m/summary.csv")(clone)
+    run_to_the_end(clone)
+    clone.equals(base)
+
+
+@pytest.mark.slow
+def test_a_corrupted_shard_is_refused_and_rebuilt_by_the_command_that_is_said(base, clone):
+    (shard,) = with_shard(corrupt, "train")(clone)["@its"]
+    path = "results/shards/{}/{}-{}.h5".format(*shard.split())
+    assert clone.snakemake("--keep-going", check=False) != 0
+    assert path in clone.said
+    assert "delete the file and run snakemake again: only this shard is rebuilt" in clone.said
+    (clone.folder / path).unlink()
+    run_to_the_end(clone)
+    clone.equals(base)
+
+
+@pytest.mark.slow
+def test_there_and_back_again_ends_in_the_same_bytes(base, clone):
+    configure("lr: 0.02", "lr: 0.01")(clone)
+    run_to_the_end(clone)
+    assert "models/a/best.pt" in differing(base, clone)
+    configure("lr: 0.01", "lr: 0.02")(clone)
+    run_to_the_end(clone)
+    clone.equals(base)
+
+
+@pytest.mark.slow
+def test_a_picture_that_came_and_went_leaves_nothing(base, clone):
+    moving(lambda root: add_drive(root, "test", 9), at_most=1)(clone)
+    run_to_the_end(clone)
+    assert "predictions/a/test/mask/09.png" in differing(base, clone)
+    moving(delete("test", 9), at_most=1)(clone)
+    run_to_the_end(clone)
+    clone.equals(base)
+
+
+@pytest.mark.slow
+def test_an_edited_network_leaves_the_results_of_the_others_alone(base, clone):
+    code("models/u2net")(clone)
+    run_to_the_end(clone)
+    changed = differing(base, clone)
+    assert "models/u/best.pt" in changed  # it says by what code it was made
+    assert {name.split("/")[1] for name in changed} == {"u"}
+
+
+@pytest.mark.slow
+def test_edits_that_change_nothing_run_nothing(base, clone):
+    for edit in (touch_raw, check_out, docstrings, comments, resources, caption, configure_all):
+        edit(clone)
+    clone.snakemake()
+    assert "Nothing to be done" in clone.said
+    clone.equals(base)
 
 
 def test_the_table_in_the_docs_is_the_matrix():
