@@ -17,13 +17,13 @@ from pipeline.errors import Problem, TrainingError
 from pipeline.files import write_table
 from pipeline.models.registry import build_model, count_parameters
 from pipeline.progress import say, track
-from pipeline.raw.draws import stable_hash
 from pipeline.training.augment import Augmentation
 from pipeline.training.checkpoint import save_checkpoint
 from pipeline.training.data import SampleStore
 from pipeline.training.device import choose_device, choose_precision, describe_device, prepare_cpu, run_logits
 from pipeline.training.losses import LOSSES, Loss, supervise
 from pipeline.training.optim import Schedule, build_optimizer
+from pipeline.training.seeds import derive_seed
 from pipeline.training.validate import Validation, validate
 from pipeline.training.weights import class_weights, weight_map
 
@@ -217,11 +217,6 @@ def train(
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     write_table(output / "timing.csv", pd.DataFrame(timing).assign(max_rss=peak))
     say(f"{experiment}: best epoch {best['epoch']}, peak memory {peak:.0f} MB")
-
-
-def derive_seed(seed: int, purpose: str) -> int:
-    """Make independent seeds for independent purposes."""
-    return stable_hash(seed, purpose) >> 1
 
 
 def _weights(network: nn.Module) -> dict[str, torch.Tensor]:
