@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from pipeline import paths
 from pipeline.cli_origin import Plan, asked, asked_of, made_by, parse_plans
-from pipeline.errors import ConfigError, PipelineError, Problem
+from pipeline.errors import ConfigError, InterruptionError, PipelineError, Problem
 from pipeline.raw.splits import SPLITS, UNLABELLED
 
 Arguments = argparse.Namespace
@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status.
 
     0: done. 1: something a person can mend, said on standard error. 2: a mistake in the command or configuration.
+    128 and more: a signal.
     """
     arguments = _parser().parse_args(argv)
     try:
@@ -40,6 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
+    except InterruptionError as error:
+        print(error, file=sys.stderr)
+        return error.status
     except PipelineError as error:
         print(error, file=sys.stderr)
         return 1
@@ -228,12 +232,19 @@ def _train(arguments: Arguments) -> None:
     }
     from pipeline.shards.read import require_shards
     from pipeline.training.run import train
+    from pipeline.training.state import state_key
 
     files = {"train shards": shards["train_shards"], "validation shards": shards["validation_shards"]}
     require_shards(asked_of(parts, files))
-    memory = None if arguments.memory_mb is None else arguments.memory_mb * 2**20
-    output = arguments.output or paths.model(name)
-    _call(train, experiment=name, output=output, memory=memory, fingerprint=fingerprint, **shards, **settings)
+    key = state_key(settings, [path for part in shards.values() for path in part], fingerprint)
+    given = {
+        "output": arguments.output or paths.model(name),
+        "memory": None if arguments.memory_mb is None else arguments.memory_mb * 2**20,
+        "state": (arguments.state or paths.state(name)) / key,
+        "save_every": arguments.save_every,
+        "fingerprint": fingerprint,
+    }
+    _call(train, experiment=name, **given, **shards, **settings)
 
 
 def _augmented(arguments: Arguments) -> None:
@@ -618,6 +629,17 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--output", **out, help="folder (results/models/EXPERIMENT)")
     verb.add_argument(
         "--memory-mb", type=int, metavar="MB", help="main memory that samples may fill (half of what is free)"
+    )
+    verb.add_argument(
+        "--state", **out, help="folder for the state to go on from after a kill (results/state/EXPERIMENT)"
+    )
+    verb.add_argument(
+        "--save-every",
+        type=int,
+        default=60,
+        choices=range(86401),
+        metavar="SECONDS",
+        help="how often the state is saved (60)",
     )
 
     verb = verbs.add(

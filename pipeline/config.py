@@ -73,8 +73,10 @@ class Config(Strict):
 
     def check_settings(self, dataset: str) -> dict[str, Any]:
         """Return what the check of a data set is made by."""
+        data = self.datasets[dataset]
         return {
-            "channels": self.datasets[dataset].channels,
+            **data.model_dump(mode="json", include={"channels", "storage"}),
+            "normalize": data.normalize.method,
             "source": self.source(dataset, *SPLITS, colours=True),
         }
 
@@ -283,6 +285,15 @@ def _unfit_for_classes(name: str, experiment: Experiment, classes: Sequence[str]
                 f"{experiment.threshold!r}, while {said}",
                 "no threshold: a pixel gets its most probable class",
                 "remove `threshold`",
+            )
+        )
+    if len(classes) > 2 and experiment.monitor in ("val_mae", "val_max_f"):
+        problems.append(
+            Problem(
+                f"experiments.{name}.monitor",
+                f"{experiment.monitor!r}, while {said}",
+                "a score of several classes: val_loss or val_dice",
+                "set `monitor: val_dice`",
             )
         )
     if len(classes) == 2 and "keep_probability" in given and not experiment.keep_probability:

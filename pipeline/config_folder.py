@@ -35,7 +35,12 @@ def _check_pattern(pattern: str | None) -> str | None:
     if pattern.count(SPLIT) > 1 or set(pattern.replace(SPLIT, "")) & {"{", "}"}:
         raise ValueError(f"{SPLIT} once at most, and no other braces")
     if steps[-1].lower().endswith(IMAGE_ENDINGS):
-        raise ValueError("folders, not files: what files are called is said by `image_name` and `mask_name`")
+        folder, stem = "/".join(steps[:-1]) or ".", steps[-1][: steps[-1].rindex(".")].replace("*", ID)
+        named = f', and "{stem}" as `image_name` or `mask_name`' if stem != ID and stem.count(ID) == 1 else ""
+        raise ValueError(
+            "folders, not files (`.` is `root` itself; what files are called is said by `image_name` and `mask_name`): "
+            f'here "{folder}"{named}'
+        )
     return pattern
 
 
@@ -233,12 +238,14 @@ class FolderDataset(BaseDataset):
                 "a folder of masks for each picture",
                 'say for instance `images: "*/images"` and `masks: "*/masks"`',
             )
-        if self.mask_kind == "soft" or len(self.class_names()) > 2:
+        several = len(self.class_names()) > 2
+        if self.mask_kind == "soft" or several:
+            one_class = "give all foreground values one class under `labels`" if several else "set `mask_kind: index`"
             yield Problem(
                 f"{where}.merge_masks",
-                "true, for soft masks or several classes",
-                "index masks of two classes",
-                "remove it",
+                f"true, for {f'{len(self.class_names())} classes' if several else 'soft masks'}",
+                "masks of single objects, of one foreground class: where others overlap, nothing says which one counts",
+                f"{one_class}, or join the masks of each picture into one file and remove `merge_masks`",
             )
 
     def _class_problems(self, where: str) -> Iterator[Problem]:

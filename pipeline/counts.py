@@ -95,10 +95,14 @@ def absolute_error(histogram: Histogram) -> NDArray[np.float64]:
 
 
 def dice(counts: Confusion, empty: float = 1.0) -> NDArray[np.float64]:
-    """Return Dice = 2 TP / (2 TP + FP + FN) (Dice, 1945); `empty` where mask and prediction both are."""
+    """Return Dice = 2 TP / (2 TP + FP + FN) (Dice, 1945).
+
+    `empty` where mask and prediction both are, NaN where there is no pixel.
+    """
     denominator = 2 * counts.tp + counts.fp + counts.fn
     safe = np.where(denominator == 0, 1, denominator)
-    return np.where(denominator == 0, empty, 2 * counts.tp / safe)
+    nothing = np.where(denominator + counts.tn == 0, np.nan, empty)
+    return np.where(denominator == 0, nothing, 2 * counts.tp / safe)
 
 
 def max_f(histograms: Histogram, beta2: float = 0.3) -> float:

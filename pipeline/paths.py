@@ -35,6 +35,11 @@ def model(experiment: str) -> Path:
     return RESULTS / "models" / experiment
 
 
+def state(experiment: str) -> Path:
+    """Return the folder of the states of an experiment's unfinished trainings, one folder for each."""
+    return RESULTS / "state" / experiment
+
+
 def prediction(experiment: str, split: str) -> Path:
     """Return the folder of a split's pictures: probability, mask, overlay, panel."""
     return RESULTS / "predictions" / experiment / split

@@ -15,6 +15,7 @@ MISS = (230, 159, 0)  # orange
 FALSE_ALARM = (86, 180, 233)  # sky blue
 VOID_GREY = 128  # a pixel of the mask that does not count
 _STRENGTH = 0.75  # of a colour over the grey picture
+_CLIPPED = 0.1  # percent of the values at either end that may be clipped for display
 _PANEL_HEIGHT = 256  # smaller pictures are enlarged to this
 _STRIP = 26  # height of a caption
 
@@ -74,10 +75,15 @@ def _write(strip: Picture, text: str, left: int) -> None:
 
 
 def for_display(pixels: NDArray[Any]) -> Picture:
-    """Bring 16-bit and float pictures to 0..255: the full range of the type, or from lowest to highest."""
+    """Bring 16-bit and float pictures to 0..255, from dark to bright; the thousandth at either end may be clipped.
+
+    12 bits in a container of 16 would be black over the range of the type, and so would a picture with one hot pixel
+    from its lowest to its highest value.
+    """
     if pixels.dtype == np.uint8:
         return pixels
-    if pixels.dtype == np.uint16:
-        return np.rint(pixels / np.iinfo(np.uint16).max * 255).astype(np.uint8)
-    low, high = float(pixels.min()), float(pixels.max())
-    return np.rint((pixels - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
+    low, high = map(float, np.percentile(pixels, (_CLIPPED, 100 - _CLIPPED)))
+    if high <= low:
+        low, high = float(pixels.min()), float(pixels.max())
+    scaled = (pixels.astype(np.float32) - low) / max(high - low, 1e-12) * 255
+    return np.asarray(np.rint(np.clip(scaled, 0, 255)), dtype=np.uint8)

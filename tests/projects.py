@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,20 +30,45 @@ experiments:
 """
 
 
-class Project:
-    """A folder in which Snakemake runs this workflow."""
+def copy_code(folder):
+    """Copy all that a run needs of this workflow, to edit it; return the copy."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in ("workflow", "profiles", "pipeline"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    shutil.copy2(ROOT / "Snakefile", folder)
+    shutil.copy2(ROOT / "config.yaml", folder)
+    return folder
 
-    def __init__(self, folder):
+
+class Project:
+    """A folder in which Snakemake runs this workflow; or a copy of it, which can be edited."""
+
+    def __init__(self, folder, code=ROOT):
         self.folder = folder
+        self.code = code
         self.config = folder / "config.yaml"
 
-    def snakemake(self, *words, check=True, timeout=500):
-        command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", self.folder]
-        environment = {**os.environ, "COLUMNS": "400", "OMP_NUM_THREADS": "1"}
-        command = [*map(str, command), "--cores", "2", *words]
+    def snakemake(self, *words, check=True, timeout=500, **more):
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            self.code / "Snakefile",
+            "--directory",
+            self.folder,
+        ]
+        environment = {**os.environ, "COLUMNS": "400", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(self.code), **more}
+        command = [*map(str, command), "--directory", str(self.folder), "--cores", "2", *words]
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, env=environment, check=False, timeout=timeout
+                command,
+                cwd=self.folder,  # Python looks there first, and must not find another package than PYTHONPATH says
+                capture_output=True,
+                text=True,
+                env=environment,
+                check=False,
+                timeout=timeout,
             )
         except subprocess.TimeoutExpired:
             pytest.fail(f"not done after {timeout} s; its logs end with\n{self.ends_of_logs()}")
@@ -68,6 +94,14 @@ class Project:
         text = self.config.read_text()
         assert old in text
         self.config.write_text(text.replace(old, new))
+
+    def edit_code(self, name, old, new):
+        """Edit a file of the copy that this project runs."""
+        assert self.code != ROOT
+        path = self.code / name
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
 
     def files(self):
         return {str(path.relative_to(self.folder)) for path in (self.folder / "results").rglob("*") if path.is_file()}

@@ -2,7 +2,7 @@
 
 All of them take confusion counts (numbers, or arrays over pictures) of foreground against background and give
 float64. A picture whose mask and prediction both are empty has no precision, recall, F1, Dice or IoU of its own;
-it gets the value `empty` (1, or NaN to leave it out of a mean).
+it gets the value `empty` (1, or NaN to leave it out of a mean). Where no pixel counts at all, every score is NaN.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,12 @@ def _ratio(numerator: NDArray[Any], denominator: NDArray[Any], otherwise: NDArra
 
 def _both_empty(counts: Confusion, empty: float) -> Scores:
     """Give `empty` where mask and prediction are empty, 0 elsewhere: the value of 0 / 0."""
-    return np.where(counts.tp + counts.fp + counts.fn == 0, empty, 0.0)
+    return np.where(counts.tp + counts.fp + counts.fn == 0, _some(counts, empty), 0.0)
+
+
+def _some(counts: Confusion, value: float) -> Scores:
+    """Give `value` where any pixel counts, NaN where none does: nothing was seen, so nothing was right."""
+    return np.where(sum(counts) == 0, np.nan, value)
 
 
 def precision(counts: Confusion, empty: float = 1.0) -> Scores:
@@ -45,12 +50,12 @@ def f1(counts: Confusion, empty: float = 1.0) -> Scores:
 
 def iou(counts: Confusion, empty: float = 1.0) -> Scores:
     """Intersection over union, TP / (TP + FP + FN) (Jaccard, 1901)."""
-    return _ratio(counts.tp, counts.tp + counts.fp + counts.fn, empty)
+    return _ratio(counts.tp, counts.tp + counts.fp + counts.fn, _some(counts, empty))
 
 
 def specificity(counts: Confusion, empty: float = 1.0) -> Scores:
     """TN / (TN + FP); 1 where there is no background that could be called wrongly."""
-    return _ratio(counts.tn, counts.tn + counts.fp, 1.0)
+    return _ratio(counts.tn, counts.tn + counts.fp, _some(counts, 1.0))
 
 
 def accuracy(counts: Confusion, empty: float = 1.0) -> Scores:
@@ -75,7 +80,8 @@ def roc_auc(histogram: Histogram) -> Scores:
     """
     background, foreground = histogram[..., 0, :], histogram[..., 1, :]
     below = np.cumsum(background, axis=-1) - 0.5 * background
-    pairs = background.sum(axis=-1) * foreground.sum(axis=-1)
+    # as float: the product of the pixels of a large data set is beyond 64-bit integers
+    pairs = background.sum(axis=-1, dtype=np.float64) * foreground.sum(axis=-1)
     return _ratio((foreground * below).sum(axis=-1), pairs, np.nan)
 
 

@@ -94,6 +94,15 @@ def choose_threshold(
         samples = require_samples(raw, "validation")
         compared = split_histograms(raw, samples, predictions, f"{experiment}: validation samples")
         region = compared.main_region
+        if not compared.regions[region].any():
+            raise PredictionError(
+                Problem(
+                    f"data set {dataset!r}, validation samples, region {region}",
+                    "no pixel that counts",
+                    "masks that are not void everywhere",
+                    "give the experiment a number as `threshold`, or correct the masks",
+                )
+            )
         value, score = best_threshold(compared.regions[region])
         chosen_by = f"micro F1 {score:.4f}, region {region}, native size, {len(samples)} validation samples"
         threshold = Threshold(round(value, 6), "validation", chosen_by)
@@ -112,10 +121,15 @@ def read_threshold(path: Path) -> Threshold:
     """
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
-        return Threshold(**{key: value for key, value in said.items() if key != _FINGERPRINT})
+        threshold = Threshold(**{key: value for key, value in said.items() if key != _FINGERPRINT})
+        if not 0 <= threshold.value <= 1:
+            raise ValueError(f"the threshold {threshold.value}")
+        return threshold
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise PredictionError(
-            Problem(str(path), str(error), "a threshold file of this pipeline", "delete it and run snakemake again")
+            Problem(
+                str(path), str(error), "a threshold from 0 to 1 and its source", "delete it and run snakemake again"
+            )
         ) from error
 
 

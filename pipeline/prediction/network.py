@@ -16,7 +16,7 @@ from pipeline.prediction.symmetries import averaged
 from pipeline.prediction.tiles import Axis, Forward, blended_axis, predict_tiles, valid_axis
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.device import choose_device, choose_precision, prepare_cpu, run_network
-from pipeline.training.losses import activate
+from pipeline.training.losses import ACTIVATIONS, activate
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class Predictor:
         TrainingError
             If the network cannot take pictures of this shape.
         PredictionError
-            If the memory does not suffice.
+            If the memory does not suffice, or the network answers with what is no number.
         """
         try:
             with torch.no_grad():
-                return self.forward(image).cpu()
+                probability = self.forward(image).cpu()
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
@@ -70,6 +70,16 @@ class Predictor:
                     "predict tiles: `tiles: {size: [512, 512]}` in the experiment, or `--tiles 512 512`",
                 )
             ) from error
+        if probability.isnan().any():  # as a picture it would look like sure background
+            raise PredictionError(
+                Problem(
+                    f"a batch of shape {tuple(image.shape)}",
+                    "probabilities that are no numbers",
+                    "numbers from 0 to 1",
+                    "train again with a lower learning rate; with `precision: bf16`, try fp32",
+                )
+            )
+        return probability
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -121,23 +131,7 @@ def load_predictor(
     precision = choose_precision(precision, device)
     prepare_cpu(threads)
     contents = load_checkpoint(checkpoint)
-    network = build_model(
-        contents["model"]["name"],
-        in_channels=contents["in_channels"],
-        out_channels=contents["out_channels"],
-        options=contents["model"]["options"],
-    )
-    try:
-        network.load_state_dict(contents["state"])
-    except RuntimeError as error:
-        raise CheckpointError(
-            Problem(
-                str(checkpoint),
-                "weights of another network than the one it names",
-                f"weights of {contents['model']['name']} with {contents['model']['options']}",
-                "train again with this version of the pipeline",
-            )
-        ) from error
+    network = _rebuild(contents, checkpoint)
     network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     valid = tiles is not None and isinstance(network, PlainUNet) and not network.padded
     body = _Valid(network) if valid else network
@@ -168,6 +162,44 @@ def load_predictor(
         return predict_tiles(forward, image, rows, columns)
 
     return Predictor(contents, device, tiled)
+
+
+def _rebuild(contents: Mapping[str, Any], checkpoint: Path) -> nn.Module:
+    """Build the network that a checkpoint names, with its weights.
+
+    Raises
+    ------
+    CheckpointError
+        If what the checkpoint says fits no network, or its weights fit another one.
+    """
+    remedy = "train again with this version of the pipeline"
+    try:
+        model = contents["model"]
+        network = build_model(
+            model["name"],
+            in_channels=contents["in_channels"],
+            out_channels=contents["out_channels"],
+            options=model["options"],
+        )
+        contents["settings"]["loss"]["region"]  # what `Predictor.inside_only` asks for
+    except (TypeError, ValueError, KeyError, RuntimeError) as error:
+        found = f"a description of no network ({' '.join(str(error).split())[:160]})"
+        expected = "name, options and channels of a network of this version, and the settings of its training"
+        raise CheckpointError(Problem(str(checkpoint), found, expected, remedy)) from error
+    if contents["activation"] not in ACTIVATIONS:
+        found, expected = f"the activation {contents['activation']!r}", f"one of {', '.join(ACTIVATIONS)}"
+        raise CheckpointError(Problem(str(checkpoint), found, expected, remedy))
+    names, count = contents.get("class_names"), max(2, contents["out_channels"])
+    if names and (len(names) != count or not all(isinstance(name, str) and name.strip(".") for name in names)):
+        found, expected = f"the class names {names!r}", f"{count} names that can be folders, for probabilities"
+        raise CheckpointError(Problem(str(checkpoint), found, expected, remedy))
+    try:
+        network.load_state_dict(contents["state"])
+    except (RuntimeError, TypeError) as error:
+        found = "weights of another network than the one it names"
+        expected = f"weights of {model['name']} with {model['options']}"
+        raise CheckpointError(Problem(str(checkpoint), found, expected, remedy)) from error
+    return network
 
 
 def synchronize(device: torch.device) -> None:

@@ -27,7 +27,7 @@ from pipeline.progress import say, track
 from pipeline.raw.decode import Pixels, as_channels, decode, read_bytes
 from pipeline.raw.palette import class_colours
 from pipeline.shards.prepare import normalization, resize_image, store
-from pipeline.training.device import describe_device
+from pipeline.training.device import choose_precision, describe_device
 
 _FOLDERS = ("probability", "mask", "overlay", "cutout", "colour")
 _TIMING = "timing.csv"
@@ -146,6 +146,7 @@ def predict_pictures(
         )
     preparation = Preparation.of(network.checkpoint)
     found = _usable(found, preparation, skip_unreadable)
+    precision = choose_precision(precision, network.device)
     say(f"{len(found)} pictures on {describe_device(network.device)}, {precision}, {threads} threads")
     if network.inside_only:
         say(

@@ -1,6 +1,6 @@
 """From a checkpoint and shards to pictures of every sample at its native size: probabilities, or class indices."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.counts import to_levels
-from pipeline.errors import CheckpointError, ConfigError, Problem
+from pipeline.errors import CheckpointError, ConfigError, Problem, ShardError
 from pipeline.files import atomic_folder
 from pipeline.fingerprint import Fingerprint, mismatch, sign
 from pipeline.png import write_png
@@ -20,7 +20,7 @@ from pipeline.prediction.tiles import PIXELS_AT_ONCE
 from pipeline.progress import say, track
 from pipeline.shards.prepare import resize_image, resize_mask
 from pipeline.shards.read import ShardReader, require_shards
-from pipeline.training.device import describe_device
+from pipeline.training.device import choose_precision, describe_device
 
 KINDS = ("probability", "mask")
 _UNDER_WAY = 8  # pictures being written at a time; more would fill the memory where the disk is slow
@@ -76,12 +76,13 @@ def predict(
     if asked and "shards" in asked:
         require_shards((path, asked["shards"]) for path in shards)
     reader = ShardReader(shards)
-    _require_channels(network, reader, checkpoint, shards[0])
+    _require_fit(network, reader, checkpoint, shards[0])
     kind = kind or ("mask" if network.multiclass else "probability")
     _require_kind(kind, network, checkpoint)
+    precision = choose_precision(precision, network.device)
     say(f"{experiment}: {len(reader)} samples on {describe_device(network.device)}, {precision}, {threads} threads")
 
-    ids = [str(name) for name in reader.column("ids")]
+    ids = _file_names(reader, shards)
     sizes = reader.column("original_size")
     scale, offset = (reader.column(name)[:, :, None, None] for name in ("scale", "offset"))
     height, width = reader.info.size
@@ -139,17 +140,34 @@ def _require_origin(network: Predictor, checkpoint: Path, asked: Fingerprint | N
         raise CheckpointError(problem)
 
 
-def _require_channels(network: Predictor, reader: ShardReader, checkpoint: Path, shard: Path) -> None:
-    channels = network.checkpoint["in_channels"]
+def _require_fit(network: Predictor, reader: ShardReader, checkpoint: Path, shard: Path) -> None:
+    """Refuse shards whose channels or normalization the network has not learnt: its answers would mean nothing."""
+    channels, normalization = network.checkpoint["in_channels"], network.checkpoint.get("normalization")
     if reader.info.channels != channels:
-        raise CheckpointError(
+        found = f"a network for {channels} channels, while {shard} has {reader.info.channels}"
+    elif normalization is not None and reader.info.normalization != normalization:
+        found = f"a network for the normalization {normalization}, while {shard} has {reader.info.normalization}"
+    else:
+        return
+    remedy = "train again, or name the shards that the checkpoint was trained on"
+    raise CheckpointError(Problem(str(checkpoint), found, "checkpoint and shards of one data set", remedy))
+
+
+def _file_names(reader: ShardReader, shards: Sequence[Path]) -> list[str]:
+    """Return the identifiers of the samples; refuse those that would lead out of the folder, or stand twice."""
+    ids = [str(name) for name in reader.column("ids")]
+    wrong = [name for name in ids if "/" in name or "\0" in name]
+    wrong += [name for name, times in Counter(ids).items() if times > 1]
+    if wrong:
+        raise ShardError(
             Problem(
-                str(checkpoint),
-                f"a network for {channels} channels, while {shard} has {reader.info.channels}",
-                "checkpoint and shards of one data set",
-                "train again, or name the shards that the checkpoint was trained on",
+                ", ".join(map(str, shards)),
+                f"the identifiers {', '.join(map(repr, wrong[:8]))}",
+                "one name of a file for each sample",
+                "name each shard once; delete shards of unknown origin and run snakemake again",
             )
         )
+    return ids
 
 
 def _require_kind(kind: str, network: Predictor, checkpoint: Path) -> None:

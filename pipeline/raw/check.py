@@ -3,7 +3,7 @@
 `check_dataset` gives plain data, which is also what ``<dataset>.json`` holds, with these keys:
 
 - ``dataset``, ``layout``, ``root``, ``origin``, ``mask_kind``, ``classes``
-- ``pairs``: labelled samples in splits; ``splits``: samples of each split
+- ``pairs``: labelled samples; ``splits``: samples of each split
 - ``excluded``: identifier to reason
 - ``ignored``: list of ``reason``, ``count``, ``first`` (paths below the root): files that no sample uses
 - ``errors``, ``warnings``: how many of each stand in ``findings``, a list of ``severity``, ``kind`` (see `Finding`),
@@ -19,7 +19,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from pipeline.parallel import in_order
 from pipeline.png import write_png
 from pipeline.progress import track
 from pipeline.raw.check_findings import ERROR, Finding, find
-from pipeline.raw.check_ignored import ignored_files
+from pipeline.raw.check_ignored import unused_files
 from pipeline.raw.check_measure import Measured, measure
 from pipeline.raw.check_page import page
 from pipeline.raw.check_sheet import contact_sheet, spread
@@ -46,11 +46,18 @@ Report = dict[str, Any]
 
 
 def check_dataset(
-    *, dataset: str, output: Path, source: Mapping[str, Any], channels: str = "rgb", threads: int = 1
+    *,
+    dataset: str,
+    output: Path,
+    source: Mapping[str, Any],
+    channels: str = "rgb",
+    storage: str = "float32",
+    normalize: str = "minmax",
+    threads: int = 1,
 ) -> Report:
     """Read every file of a data set once; write ``<dataset>.json``, ``<dataset>.html`` and ``<dataset>.png``.
 
-    The PNG is a contact sheet of samples spread evenly over the data set, with the outlines of their masks. The files
+    The PNG is a contact sheet of samples spread evenly over the data set, with their masks drawn on. The files
     are written whatever is found.
 
     Parameters
@@ -62,6 +69,8 @@ def check_dataset(
         Keyword arguments of `open_dataset`.
     channels : {'rgb', 'grey'}
         What pictures are compared as.
+    storage, normalize : str
+        Storage and method of normalization of the shards, which pictures have to fit.
     threads : int
         Files decoded at a time; it changes the speed, not the report.
 
@@ -77,8 +86,9 @@ def check_dataset(
     opened = open_leniently(dataset, **source)
     placed = [(sample, split) for split in SPLITS for sample in opened.dataset.splits[split]]
     placed += [(sample, "") for sample in opened.unplaced]
-    measured = list(_measure_all(opened.dataset, placed, channels, threads))
-    report = _describe(opened, measured)
+    fit = {"storage": storage, "normalize": normalize}
+    measured = list(_measure_all(opened.dataset, placed, channels, fit, threads))
+    report = _describe(opened, measured, normalize)
     sheet = contact_sheet(measured)
     with atomic_file(output / f"{dataset}.png") as temporary:
         write_png(temporary, sheet)
@@ -111,11 +121,11 @@ def read_reports(paths: Sequence[Path]) -> list[Report]:
 
 
 def _measure_all(
-    raw: RawDataset, placed: Sequence[tuple[Sample, str]], channels: str, threads: int
+    raw: RawDataset, placed: Sequence[tuple[Sample, str]], channels: str, fit: Mapping[str, str], threads: int
 ) -> Iterator[Measured]:
     pictured = spread(len(placed))
     jobs = [
-        partial(measure, raw, sample, split or None, channels, index in pictured)
+        partial(measure, raw, sample, split or None, channels, index in pictured, **fit)
         for index, (sample, split) in enumerate(placed)
     ]
     return track(in_order(_run, jobs, threads), f"{raw.name}: samples checked", len(jobs))
@@ -125,9 +135,9 @@ def _run(job: "partial[Measured]") -> Measured:
     return job()
 
 
-def _describe(opened: Opened, measured: Sequence[Measured]) -> Report:
+def _describe(opened: Opened, measured: Sequence[Measured], normalize: str) -> Report:
     raw = opened.dataset
-    findings = find(opened.problems, measured, raw.classes)
+    findings = find(opened.problems, measured, raw.classes, normalize)
     read = [item for item in measured if not item.problems]
     errors = sum(finding.severity == ERROR for finding in findings)
     told = {
@@ -137,7 +147,7 @@ def _describe(opened: Opened, measured: Sequence[Measured]) -> Report:
         "origin": raw.origin,
         "mask_kind": raw.mask_kind,
         "classes": list(raw.classes),
-        "pairs": sum(sample.labelled for split in SPLITS for sample in raw.splits[split]),
+        "pairs": sum(item.sample.labelled for item in measured),
         "splits": {split: len(raw.splits[split]) for split in SPLITS},
         "excluded": {item.id: item.reason for item in raw.excluded},
         "ignored": _ignored(opened),
@@ -165,15 +175,7 @@ def _plain(finding: Finding) -> dict[str, Any]:
 
 
 def _ignored(opened: Opened) -> list[dict[str, Any]]:
-    raw = opened.dataset
-
-    def files(samples: Iterable[Sample]) -> set[str]:
-        return {path for sample in samples for path in (*sample.files, *sample.truth_files, *sample.observer_files)}
-
-    used = files([*(sample for split in SPLITS for sample in raw.splits[split]), *opened.unplaced])
-    used |= {problem.where for problem in opened.problems}
-    left_out = files(item.sample for item in raw.excluded if item.sample is not None)
-    found = ignored_files(raw.root, used, left_out)
+    found = unused_files(opened)
     return [{"reason": why, "count": len(paths), "first": paths[:_FIRST]} for why, paths in found.items()]
 
 

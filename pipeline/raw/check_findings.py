@@ -4,12 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import Problem
+from pipeline.raw.check_alike import look_alikes
 from pipeline.raw.check_measure import Measured
 from pipeline.raw.splits import SPLITS, TEST, TRAIN, VALIDATION
 
 ERROR, WARNING = "error", "warning"
 
 _APART = (TRAIN, VALIDATION, TEST)  # a picture in two of these is a leak
+_DARK = 0.25  # of the range of the type: 14 bits in a container of 16
 _NAMED = 3  # files that a grouped warning names
 
 
@@ -22,7 +24,8 @@ class Finding:
     severity : {'error', 'warning'}
     kind : str
         ``unpaired``, ``repeated``, ``listing``, ``exclude``, ``unreadable``, ``git-lfs``, ``mask-values``, ``size``,
-        ``leak`` (errors); ``blank``, ``duplicate``, ``absent-class``, ``orientation`` (warnings).
+        ``storage``, ``leak`` (errors); ``blank``, ``duplicate``, ``alike``, ``absent-class``, ``dark``,
+        ``orientation`` (warnings).
     problem : Problem
     count : int
         How many pictures or files it is about.
@@ -34,7 +37,9 @@ class Finding:
     count: int = 1
 
 
-def find(listing: Iterable[Problem], measured: Sequence[Measured], classes: Sequence[str]) -> list[Finding]:
+def find(
+    listing: Iterable[Problem], measured: Sequence[Measured], classes: Sequence[str], normalize: str = "minmax"
+) -> list[Finding]:
     """List everything, errors first.
 
     Parameters
@@ -44,9 +49,13 @@ def find(listing: Iterable[Problem], measured: Sequence[Measured], classes: Sequ
     measured : sequence of Measured
     classes : sequence of str
         Class names, background first.
+    normalize : str
+        Method of normalization.
     """
     errors = [Finding(ERROR, problem.kind or "listing", problem) for problem in listing]
-    errors += [Finding(ERROR, problem.kind or "unreadable", problem) for item in measured for problem in item.problems]
+    # the pages of a stack may complain in the same words
+    of_files = dict.fromkeys(problem for item in measured for problem in (*item.problems, item.unfit) if problem)
+    errors += [Finding(ERROR, problem.kind or "unreadable", problem) for problem in of_files]
     read = [item for item in measured if not item.problems]
     same: dict[str, list[Measured]] = {}
     for item in read:
@@ -58,7 +67,9 @@ def find(listing: Iterable[Problem], measured: Sequence[Measured], classes: Sequ
     warnings = [
         *_blank([item for item in read if item.blank]),
         *_duplicates([group for group in groups if not _crosses(group)]),
+        *_alike([item for item in read if item.split in _APART and not item.blank]),
         *_absent(read, classes),
+        *_dark([item for item in read if item.highest is not None], normalize),
         *_turned([item for item in read if item.picture and item.picture.orientation != 1 and not item.picture.turned]),
     ]
     return [*errors, *warnings]
@@ -137,6 +148,36 @@ def _duplicates(groups: Sequence[Sequence[Measured]]) -> list[Finding]:
     ]
 
 
+def _alike(items: Sequence[Measured]) -> list[Finding]:
+    known = [(item, item.tiny) for item in items if item.tiny is not None]
+    found = look_alikes([thumbnail for _, thumbnail in known], [_APART.index(item.split or "") for item, _ in known])
+    pairs = [(known[one][0], known[other][0]) for one, other in found.items()]
+    pairs = [(one, other) for one, other in pairs if one.content != other.content]  # those are leaks
+    if not pairs:
+        return []
+    distinct: dict[frozenset[str], tuple[Measured, Measured]] = {}
+    for one, other in pairs:
+        distinct.setdefault(frozenset((one.sample.id, other.sample.id)), (one, other))
+    first = "; ".join(
+        f"{one.sample.id} in {one.split} ~ {other.sample.id} in {other.split}"
+        for one, other in list(distinct.values())[:_NAMED]
+    )
+    more = f" and {len(distinct) - _NAMED} more pairs" if len(distinct) > _NAMED else ""
+    return [
+        Finding(
+            WARNING,
+            "alike",
+            Problem(
+                pairs[0][0].sample.image,
+                f"{len(pairs)} pictures that look like one in another split; first: {first}{more}",
+                "different pictures in train, validation and test: copies saved anew, and pictures in series, leak",
+                "look at them; remove copies or name them under `exclude`, and keep series together (`group`)",
+            ),
+            len(pairs),
+        )
+    ]
+
+
 def _absent(read: Sequence[Measured], classes: Sequence[str]) -> list[Finding]:
     counted = [item for item in read if item.pixels is not None]
     absent = [name for index, name in enumerate(classes) if not any((item.pixels or ())[index] for item in counted)]
@@ -153,6 +194,26 @@ def _absent(read: Sequence[Measured], classes: Sequence[str]) -> list[Finding]:
                 "look at the contact sheet, and check what the values of the masks mean (`labels`)",
             ),
             len(absent),
+        )
+    ]
+
+
+def _dark(deep: Sequence[Measured], normalize: str) -> list[Finding]:
+    highest = max((item.highest or 0.0 for item in deep), default=1.0)
+    if highest > _DARK or normalize not in ("unit", "symmetric"):
+        return []
+    return [
+        Finding(
+            WARNING,
+            "dark",
+            Problem(
+                deep[0].sample.image,
+                f"{len(deep)} pictures of 16 bits, none of which is brighter than {highest:.1%} of the full range",
+                f"values over most of the range, which `normalize: {normalize}` starts from: a network would see them "
+                "nearly black",
+                "set `normalize: minmax`, or `standard` with the mean and standard deviation of your data",
+            ),
+            len(deep),
         )
     ]
 

@@ -11,15 +11,19 @@ from numpy.typing import NDArray
 from pipeline.counts import VOID
 from pipeline.errors import PipelineError, Problem
 from pipeline.pictures import Picture, for_display
+from pipeline.raw.check_alike import Tiny, tiny
 from pipeline.raw.dataset import SOFT_CUT, RawDataset, same_size
+from pipeline.raw.decode import full_range
 from pipeline.raw.headers import Header, read_header
-from pipeline.raw.inspect import Decoded, read_sample
+from pipeline.raw.inspect import Decoded, read_sample, refusal
 from pipeline.raw.masks import ClassMask
 from pipeline.raw.palette import Colour
 from pipeline.raw.samples import Sample
 
 THUMBNAIL = 220
 """Height and width that a picture of the contact sheet fits into."""
+
+_TINT = 0.3  # of a class's colour over the picture
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,14 @@ class Measured:
         None where the sample could not be assigned to one.
     problems : tuple of Problem
         Where there are any, nothing below is known.
+    unfit : Problem, optional
+        Why the picture, which can be read, cannot be stored as configured.
+    highest : float, optional
+        The brightest value of a picture of 16 bits, as a share of the range of its type.
     content : str
         SHA-256 over shape, type and pixels of the decoded picture.
+    tiny : (16, 16) array of float16, optional
+        The picture in small and grey; see `pipeline.raw.check_alike`.
     blank : bool
         Whether all pixels of the picture are equal.
     size : (int, int)
@@ -48,7 +58,10 @@ class Measured:
     sample: Sample
     split: str | None
     problems: tuple[Problem, ...] = ()
+    unfit: Problem | None = None
+    highest: float | None = None
     content: str = ""
+    tiny: Tiny | None = None
     blank: bool = False
     size: tuple[int, int] = (0, 0)
     picture: Header | None = None
@@ -57,7 +70,15 @@ class Measured:
     thumbnail: Picture | None = None
 
 
-def measure(dataset: RawDataset, sample: Sample, split: str | None, channels: str, pictured: bool) -> Measured:
+def measure(
+    dataset: RawDataset,
+    sample: Sample,
+    split: str | None,
+    channels: str,
+    pictured: bool,
+    storage: str = "float32",
+    normalize: str = "minmax",
+) -> Measured:
     """Read one sample, the second observer's mask included.
 
     Parameters
@@ -68,6 +89,8 @@ def measure(dataset: RawDataset, sample: Sample, split: str | None, channels: st
     channels : {'rgb', 'grey'}
     pictured : bool
         Whether a thumbnail is wanted.
+    storage, normalize : str
+        What the picture has to fit; see `refusal`.
     """
     try:
         decoded = read_sample(dataset, sample, channels)
@@ -80,7 +103,10 @@ def measure(dataset: RawDataset, sample: Sample, split: str | None, channels: st
     return Measured(
         sample,
         split,
+        unfit=refusal(sample, pixels, storage, normalize),
+        highest=float(pixels.max()) / full_range(pixels) if pixels.dtype == np.uint16 else None,
         content=_digest(pixels),
+        tiny=tiny(for_display(pixels)),
         blank=bool((pixels == pixels[:1, :1]).all()),
         size=(int(pixels.shape[0]), int(pixels.shape[1])),
         picture=read_header(decoded.contents[sample.image]),
@@ -118,7 +144,7 @@ def _count(classes: ClassMask, count: int) -> tuple[int, ...]:
 
 
 def _thumbnail(decoded: Decoded, classes: ClassMask | None, colours: tuple[Colour, ...]) -> Picture:
-    """Shrink or enlarge a picture to fit, and draw the outlines of its classes on it."""
+    """Shrink or enlarge a picture to fit, tint its classes, and draw their outlines on it."""
     height, width = decoded.pixels.shape[:2]
     factor = THUMBNAIL / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
@@ -130,6 +156,9 @@ def _thumbnail(decoded: Decoded, classes: ClassMask | None, colours: tuple[Colou
     small = cv2.resize(classes, size, interpolation=cv2.INTER_NEAREST_EXACT)
     for index, colour in enumerate(colours):
         if index:
-            outlines, _ = cv2.findContours((small == index).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+            # an outline alone looks the same from both sides: the tint says which side is meant
+            inside = small == index
+            picture[inside] = np.rint((1 - _TINT) * picture[inside] + _TINT * np.array(colour)).astype(np.uint8)
+            outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(picture, outlines, -1, colour, 1)
     return np.asarray(picture)

@@ -1,21 +1,24 @@
 """The report of a check as one HTML file that needs nothing else."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from pipeline.raw.check_text import fact_lines, verdict
+from pipeline.raw.check_text import fact_lines, found, grouped, places, verdict
 
 _STYLE = """
 :root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 90rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+body { max-width: 90rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: 1rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .75rem; border-bottom: 1px solid #8886; }
-td { overflow-wrap: anywhere; }
+th { white-space: nowrap; }
 .error { border-left: 4px solid #d33; } .warning { border-left: 4px solid #e69f00; }
 .finding { padding: .25rem 1rem; margin: 1rem 0; } .finding p { margin: .25rem 0; }
-img { max-width: 100%; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .75rem; margin: .25rem 0; }
+dt { opacity: .65; } dd { margin: 0; }
+.sheet { overflow-x: auto; } .sheet img { width: 100%; min-width: 48rem; max-width: max-content; }
 """
 
 
@@ -32,7 +35,7 @@ def page(report: Mapping[str, Any], sheet: bytes) -> str:
     title = f"Check of {report['dataset']}: {verdict(report)}"
     about = f"Layout {report['layout']}, {report['root']}, {report['origin']}"
     rows = "\n".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in fact_lines(report))
-    findings = "\n".join(map(_finding, report["findings"])) or "<p>Nothing to complain about.</p>"
+    findings = "\n".join(map(_finding, grouped(report["findings"]))) or "<p>Nothing to complain about.</p>"
     picture = base64.b64encode(sheet).decode("ascii")
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -48,17 +51,22 @@ def page(report: Mapping[str, Any], sheet: bytes) -> str:
 <table>
 {rows}
 </table>
-<h2>Samples with the outlines of their masks</h2>
-<p>Outlines that miss what they should surround, or surround everything else, mean swapped or inverted masks.</p>
-<img alt="contact sheet" src="data:image/png;base64,{picture}">
+<h2>Samples with their masks</h2>
+<p>Each class but the first is tinted and outlined. A tint that misses what it should cover means swapped masks, one on
+everything else inverted masks. Pictures of more than 8 bits are shown from their darkest to their brightest pixels.</p>
+<div class="sheet"><img alt="contact sheet" src="data:image/png;base64,{picture}"></div>
 </html>
 """
 
 
-def _finding(row: Mapping[str, Any]) -> str:
+def _finding(group: Sequence[Mapping[str, Any]]) -> str:
+    row, where = group[0], [escape(place) for place in places(group)]
     severity = escape(row["severity"])
-    lines = "\n".join(f"<p>{key}: {escape(row[key])}</p>" for key in ("found", "expected", "remedy"))
+    told = {"found": found(group), "expected": row["expected"], "remedy": row["remedy"]}
+    lines = "\n".join(f"<dt>{key}</dt><dd>{escape(text)}</dd>" for key, text in told.items() if text is not None)
+    first = where[0] if len(where) == 1 else f"{len(where)} times"
+    listed = "".join(f"<li>{place}</li>" for place in where) if len(where) > 1 else ""
     return (
-        f'<div class="finding {severity}"><p><b>{severity}: {escape(row["kind"])}</b> {escape(row["where"])}</p>\n'
-        f"{lines}</div>"
+        f'<div class="finding {severity}"><p><b>{severity}: {escape(row["kind"])}</b> {first}</p>\n'
+        f"{f'<ul>{listed}</ul>' if listed else ''}<dl>{lines}</dl></div>"
     )

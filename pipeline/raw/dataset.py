@@ -235,7 +235,8 @@ def open_leniently(
     samples, problems = _list(lambda: module.list_samples(folder, name, **(options or {})))
     unpaired = {problem.sample for problem in problems if problem.sample is not None}
     problems = [problem for problem in problems if problem.sample not in left_out]
-    problems += unknown_ids(left_out, unpaired | {sample.id for sample in samples}, name)
+    if samples or unpaired:  # else no identifier could be known
+        problems += unknown_ids(left_out, unpaired | {sample.id for sample in samples}, name)
     placed = [sample for sample in samples if sample.id not in unpaired]
     unplaced = [sample for sample in samples if sample.id in unpaired and sample.id not in left_out]
     known = describe(name, layout, labels)
@@ -274,6 +275,9 @@ def open_leniently(
     except RawDataError as error:  # where the listing fails, this may be no more than what follows from it
         problems += [] if problems else error.problems
         unplaced += [sample for sample in placed if sample.id not in left_out]
+        by_id = {sample.id: sample for sample in placed}
+        left = tuple(Excluded(key, reason, by_id.get(key)) for key, reason in sorted(left_out.items()))
+        dataset = replace(dataset, excluded=left)
     return Opened(dataset, tuple(problems), tuple(unplaced))
 
 

@@ -27,6 +27,7 @@ from pipeline.raw.containers import (
     require_size,
     several,
 )
+from pipeline.raw.pages import STARTS, read_page
 
 cv2.setNumThreads(1)  # parallel over shards, not inside a resize
 Image.MAX_IMAGE_PIXELS = None  # pipeline.raw.containers refuses what is too large, and does not warn of what is not
@@ -51,8 +52,15 @@ _OTHERS = {  # what people have and what is not read, by the bytes at the start
 }
 
 
-def read_bytes(path: Path | str) -> bytes:
-    """Read a whole file.
+def read_bytes(path: Path | str, page: int | None = None) -> bytes:
+    """Read a whole file, or one page of a stack.
+
+    Parameters
+    ----------
+    path : Path or str
+    page : int, optional
+        Which page, from 1: no more of a TIFF file is read than this page and the list of pages, where that is enough
+        to decode it (see `pipeline.raw.pages.read_page`).
 
     Raises
     ------
@@ -60,7 +68,7 @@ def read_bytes(path: Path | str) -> bytes:
         If it cannot be read, is empty, or is a Git-LFS pointer in place of the file itself.
     """
     try:
-        data = Path(path).read_bytes()
+        data = (None if page is None else read_page(path, page)) or Path(path).read_bytes()
     except OSError as error:
         raise RawDataError(
             Problem(str(path), error.strerror or str(error), "a file that can be read", "check name and rights")
@@ -86,7 +94,7 @@ def decode(data: bytes, path: Path | str, page: int | None = None) -> Pixels:
     Parameters
     ----------
     data : bytes
-        The whole file: TIFF, GIF, PNG, JPEG, BMP or WebP.
+        The whole file: TIFF, GIF, PNG, JPEG, BMP or WebP; or a page of a TIFF as `read_bytes` gives it.
     path : Path or str
         Its name, for messages only.
     page : int, optional
@@ -122,7 +130,7 @@ def decode(data: bytes, path: Path | str, page: int | None = None) -> Pixels:
 
 def _decode(data: bytes, page: int | None) -> Pixels:
     try:
-        if data.startswith(tiff.STARTS):
+        if data.startswith(STARTS):
             return tiff.decode_tiff(data, page)
         if page not in (None, 1):
             raise UnusableError("one picture", f"a TIFF file with a page {page}")
@@ -232,13 +240,13 @@ def _to_grey(pixels: Pixels) -> Pixels:
 
 def read_image(path: Path | str, channels: str, data: bytes | None = None, page: int | None = None) -> Pixels:
     """Read a picture as (H, W, 3) for ``'rgb'`` or (H, W, 1) for ``'grey'``; see `decode` and `as_channels`."""
-    data = read_bytes(path) if data is None else data
+    data = read_bytes(path, page) if data is None else data
     return as_channels(decode(data, path, page), channels, path)
 
 
 def read_grey(path: Path | str, data: bytes | None = None, page: int | None = None) -> Pixels:
     """Read a picture as one (H, W) plane of uint8; see `to_8_bit`."""
-    data = read_bytes(path) if data is None else data
+    data = read_bytes(path, page) if data is None else data
     return to_8_bit(as_channels(decode(data, path, page), "grey", path)[:, :, 0], path)
 
 

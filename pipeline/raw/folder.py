@@ -164,8 +164,8 @@ def list_samples(
         found[role.what] = _list_role(root, role, splits, others, problems, named, merge_masks, merged)
         taken |= set() if role.name.plain else set(found[role.what].values())
     pictures = found["picture"]
-    if not pictures:
-        problems.append(_nothing(root, asked["picture"], splits))
+    if not pictures:  # that no mask has its picture then follows from it
+        raise ListingError([*problems, _nothing(root, asked["picture"], splits)], ())
     partners = {
         what: _pair(pictures, found[what], asked[what], asked["picture"], root, missing_masks, problems, named)
         for what in ("mask", "fov")
@@ -375,10 +375,11 @@ def _nothing(root: Path, role: _Role, splits: Mapping[str, str]) -> Problem:
         seen = sorted(name for folder in standing[:1] for name in os.listdir(folder))[:5]
         found = f"no pictures named {role.name.template}; there is {', '.join(seen) or 'nothing'}"
     else:
-        found = f"no such folder; in {root} there is {', '.join(sorted(os.listdir(root))[:8])}"
+        there = sorted(name for name in os.listdir(root) if not name.startswith("."))
+        found = f"no such folder; in {root} there is {', '.join(there[:8])}{', ...' if len(there) > 8 else ''}"
     return Problem(
         str(root / role.pattern),
         found + known,
-        f"files that end in {', '.join(IMAGE_ENDINGS)}",
-        "correct `images` and `image_name`",
+        f"pictures: files that end in {', '.join(IMAGE_ENDINGS)}",
+        "correct `images` (a folder below `root`; `.` is `root` itself) or `image_name`",
     )

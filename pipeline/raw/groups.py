@@ -1,25 +1,28 @@
 """Which samples belong together, such as tiles of one section: told by a table or by their identifiers."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import Problem, RawDataError
+from pipeline.raw.samples import Sample
 from pipeline.raw.tables import read_columns
 
 _SHOWN = 20
+_OFFERED = 3  # identifiers of the table that a message shows
 
 
-def find_groups(ids: Collection[str], group: Mapping[str, Any], root: Path) -> dict[str, str]:
+def find_groups(samples: Iterable[Sample], group: Mapping[str, Any], root: Path) -> dict[str, str]:
     """Find the group of each sample.
 
     Parameters
     ----------
-    ids : collection of str
+    samples : iterable of Sample
     group : mapping
         - ``{"column": c, "file": f, "id": i}``: the cell of column `c` in the row of the CSV table `f` (absolute or
-          below `root`) whose column `i` is the identifier. Rows of other identifiers are passed over.
+          below `root`) whose column `i` is the identifier, or for a page of a stack the identifier of the stack. Rows
+          of other identifiers are passed over.
         - ``{"pattern": p}``: what the one group of the regular expression `p` stands for, where it is first found in
           the identifier.
     root : Path
@@ -28,6 +31,7 @@ def find_groups(ids: Collection[str], group: Mapping[str, Any], root: Path) -> d
     Returns
     -------
     dict of str to str
+        Identifier to group.
 
     Raises
     ------
@@ -35,25 +39,30 @@ def find_groups(ids: Collection[str], group: Mapping[str, Any], root: Path) -> d
         If the table cannot be used, or for all identifiers without a row, an entry or a fitting part together.
     """
     if "pattern" in group:
-        return _by_pattern(ids, group["pattern"])
-    return _by_column(ids, root / group["file"], group["id"], group["column"])
+        return _by_pattern([sample.id for sample in samples], group["pattern"])
+    return _by_column(
+        {sample.id: sample.stack for sample in samples}, root / group["file"], group["id"], group["column"]
+    )
 
 
-def _by_column(ids: Collection[str], table: Path, key: str, column: str) -> dict[str, str]:
+def _by_column(stacks: Mapping[str, str], table: Path, key: str, column: str) -> dict[str, str]:
     problems: list[Problem] = []
     rows = read_columns(table, key, column, problems, "correct `file`, `id` or `column` of `group`, or the table")
     if problems:
         raise RawDataError(problems)
-    if missing := sorted(name for name in ids if not rows.get(name, "").strip()):
+    groups = {name: rows.get(name if name in rows else stack, "").strip() for name, stack in stacks.items()}
+    if missing := sorted(name for name, told in groups.items() if not told):
+        known = ", ".join(map(repr, list(rows)[:_OFFERED])) or "no row"
         raise RawDataError(
             Problem(
                 str(table),
-                f"no {column!r} for {len(missing)} of {len(ids)} samples: {', '.join(missing)}",
+                f"no {column!r} for {len(missing)} of {len(groups)} samples: {', '.join(missing)}",
                 f"a row with {key!r} and {column!r} for every labelled sample",
-                "add the rows, or take the samples out of the raw folder",
+                f"write identifiers as they are here into {key!r} (the table begins with {known}), add the rows, or "
+                "take the samples out of the raw folder",
             )
         )
-    return {name: rows[name].strip() for name in ids}
+    return groups
 
 
 def _by_pattern(ids: Collection[str], pattern: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError, Problem, RawDataError
@@ -28,7 +29,7 @@ class Decoded:
     fov : (H, W) array of uint8, optional
         1 inside the field of view, 0 outside.
     contents : mapping of str to bytes
-        The sample's own files, by path.
+        The sample's own files, by path; its page alone where they are stacks.
     """
 
     pixels: NDArray[Any]
@@ -63,7 +64,7 @@ def read_sample(dataset: RawDataset, sample: Sample, channels: str) -> Decoded:
 
     contents: dict[str, bytes] = {}
     for path in sample.files:
-        data = attempt(partial(read_bytes, path))
+        data = attempt(partial(read_bytes, path, sample.page))
         if data is not None:
             contents[path] = data
     pixels = mask = fov = None
@@ -81,3 +82,31 @@ def read_sample(dataset: RawDataset, sample: Sample, channels: str) -> Decoded:
     if problems:
         raise RawDataError(problems)
     return Decoded(pixels, mask, fov, contents)
+
+
+def refusal(sample: Sample, pixels: NDArray[Any], storage: str, normalize: str) -> Problem | None:
+    """Say why a picture that was read cannot be stored as the configuration asks, or return None.
+
+    Parameters
+    ----------
+    sample : Sample
+    pixels : (H, W, C) array of uint8, uint16 or float32
+    storage : {'float16', 'float32', 'uint8'}
+        Must keep all bits of the picture: float16 has 11, float32 has 24.
+    normalize : str
+        Method. All but ``minmax`` start from the full range of the type, which floats do not have.
+    """
+    if pixels.dtype != np.uint8 and storage != "float32":
+        kept = "8-bit pixels, because `storage: uint8` keeps the raw values"
+        if storage == "float16":
+            kept = "8-bit pixels, because `storage: float16` keeps 11 bits of a number and merges finer levels"
+        return Problem(sample.image, f"{pixels.dtype} pixels", kept, "set `storage: float32`", kind="storage")
+    if pixels.dtype == np.float32 and normalize != "minmax":
+        return Problem(
+            sample.image,
+            f"float pixels have no full range, which `normalize: {normalize}` needs",
+            "a normalization that fits the picture",
+            "set `normalize: minmax`",
+            kind="storage",
+        )
+    return None

@@ -22,6 +22,13 @@ MAX_CLASSES = 254
 """Class indices end before the marker of undeclared values and before `VOID`."""
 
 _LISTED = 8  # undeclared values that a message names
+_FEW = 3  # the same where there are very many
+_PICTURE = 64  # values; a mask of classes has fewer, a picture more
+_NO_CLASSES = (
+    "so many values make a picture, or a mask that was smoothed or saved as JPEG: see that `images` and `masks` are "
+    "not swapped, and save masks as PNG without smoothing"
+)
+_SOFT = ", or set `mask_kind: soft` if the mask holds probabilities"
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ class LabelMap:
         RawDataError
             If the file cannot be decoded, or listing the values that were not declared, with their pixel counts.
         """
-        pixels = decode(read_bytes(path) if data is None else data, path, page)
+        pixels = decode(read_bytes(path, page) if data is None else data, path, page)
         return self.classify(pixels, path)
 
     def read_soft(self, path: Path | str, data: bytes | None = None, page: int | None = None) -> NDArray[np.uint8]:
@@ -129,9 +136,10 @@ class LabelMap:
             _unpack(number) if self._coloured else number: count
             for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
         }
-        most = sorted(found, key=lambda key: -found[key])[:_LISTED] if self._coloured else list(found)[:_LISTED]
+        shown = _LISTED if len(found) <= _PICTURE else _FEW
+        most = sorted(found, key=lambda key: -found[key])[:shown] if self._coloured else list(found)[:shown]
         listed = ", ".join(f"{show_key(key)} ({found[key]} pixels)" for key in most)
-        more = f" and {len(found) - _LISTED} more values" if len(found) > _LISTED else ""
+        more = f" and {len(found) - shown} more values" if len(found) > shown else ""
         said = [
             f"{show_key(key)} ({'ignored' if label == VOID else f'class {label}'})"
             for key, label in sorted(self.meaning.items(), key=lambda item: as_colour(item[0]))
@@ -151,17 +159,27 @@ class LabelMap:
             return "save the mask with the class index as its value: no smoothing, no JPEG"
         if not self.editable:
             return "save the mask as two-valued 8-bit PNG or GIF: black background, white foreground, no smoothing"
+        many = len(unknown) > _PICTURE
         if not self._coloured and _has_colours(pixels):
-            colours = np.unique(_pack(pixels[:, :, :3].astype(np.uint8)))[:3].tolist()
-            named = ", ".join(f'"{show_key(_unpack(number))}"' for number in colours)
+            colours = np.unique(_pack(pixels[:, :, :3].astype(np.uint8))).tolist()
+            if len(colours) > _PICTURE:
+                return _NO_CLASSES
+            named = ", ".join(f'"{show_key(_unpack(number))}"' for number in colours[:3])
             return f"the mask is coloured: declare its colours under `labels`, such as {named}"
         farthest = max(min(distance(key, known) for known in self.meaning) for key in unknown)
         # two grey values near black may be a whole mask of {0, 1}; colours near declared ones are what smoothing leaves
         if farthest <= 32 and (self._coloured or len(unknown) > 2) and not overlaps(self.meaning, farthest):
             return f"these are near what is declared: set `tolerance: {farthest}`, or save the mask without smoothing"
-        soft = ", or set `mask_kind: soft` if the mask holds probabilities"
-        many = len(unknown) > _LISTED and set(self.meaning.values()) <= {0, 1} and not self._coloured
-        return f"declare what they mean under `labels`, or put them under `ignore`{soft if many else ''}"
+        two = set(self.meaning.values()) <= {0, 1} and not self._coloured
+        if many:
+            return f"{_NO_CLASSES}{_SOFT if two else ''}"
+        if self._coloured and not _has_colours(pixels):
+            return (
+                "the mask is grey, while `labels` has colours: save it with its colours, leave the sample out "
+                "(`exclude`), or declare its values under `labels` or `ignore`"
+            )
+        soft = _SOFT if two and len(unknown) > _LISTED else ""
+        return f"declare what they mean under `labels`, or put them under `ignore`{soft}"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from pipeline.errors import Problem, RawDataError
-from pipeline.raw.samples import IMAGE_ENDINGS, Sample
+from pipeline.raw.samples import IMAGE_ENDINGS, Sample, as_identifier
 
 _CELLS = re.compile(r"[,;\t]")
 
@@ -87,12 +87,13 @@ class _Index:
         self._by_name: dict[str, set[str]] = {}
         for sample in self._samples.values():
             for path in {sample.image, sample.mask or sample.image}:
-                file = path.rpartition(os.sep)[2]
+                file = as_identifier(path.rpartition(os.sep)[2])
                 for name in {file, _stem(file)}:
                     self._by_name.setdefault(name, set()).add(sample.id)
 
     def find(self, text: str) -> set[str]:
         """Return the identifiers that an entry may mean."""
+        text = as_identifier(text)
         if text in self._samples:
             return {text}
         parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]

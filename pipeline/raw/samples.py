@@ -1,5 +1,6 @@
 """What a layout finds in a raw folder: samples, by identifier, before anything is decoded."""
 
+import difflib
 import os
 import shlex
 import unicodedata
@@ -17,6 +18,8 @@ MARKER = "DRAWN-SAMPLE.txt"
 
 IMAGE_ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 """Endings of pictures and masks, in small letters; names may have them in any case."""
+
+_SHOWN = 5  # names that a message offers in place of a missing folder
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -69,6 +72,11 @@ class Sample:
         return self.mask is not None or self.mask_codes is not None
 
     @property
+    def stack(self) -> str:
+        """What the whole file is called: the identifier without its page."""
+        return self.id if self.page is None else self.id.removesuffix(page_suffix(self.page))
+
+    @property
     def truth_files(self) -> tuple[str, ...]:
         """The files that scoring reads: mask and field of view."""
         return tuple(path for path in (self.mask, *self.more_masks, self.codes_file, self.fov) if path is not None)
@@ -90,6 +98,11 @@ class Sample:
             return ""
         page = () if self.page is None else (self.page,)
         return repr((self.id, self.mask_codes, sorted(self.metadata.items()), *page))
+
+
+def page_suffix(page: int) -> str:
+    """Return what a page of a stack, from 1, adds to the identifier of the stack."""
+    return f"-p{page:03d}"
 
 
 class ListingError(RawDataError):
@@ -115,10 +128,12 @@ def require_root(root: Path, dataset: str, layout: str) -> None:
     RawDataError
         With the command that draws the embedded sample and the place for the real files.
     """
-    remedy = (
-        f"put the files of layout {layout!r} there (the README lists the folders), or draw the embedded sample with "
-        f"`python -m pipeline sample` and set `root` of data set {dataset!r} to where it was drawn"
-    )
+    remedy = f"correct `root` of data set {dataset!r}, or put the files there"
+    if layout != "folder":
+        remedy = (
+            f"put the files of layout {layout!r} there (the README lists the folders), or draw the embedded sample "
+            f"with `python -m pipeline sample` and set `root` of data set {dataset!r} to where it was drawn"
+        )
     if is_archive(root):
         found = "an archive"
         folder = root.with_name(root.name.partition(".")[0] or "unpacked")
@@ -129,12 +144,23 @@ def require_root(root: Path, dataset: str, layout: str) -> None:
     elif root.is_file():
         found = "a file"
     elif not root.exists():
-        found = "nothing"
+        found = f"nothing{_beside(root)}"
     elif not any(root.iterdir()):
         found = "an empty folder"
     else:
         return
     raise RawDataError(Problem(str(root), found, f"a folder with the raw files of layout {layout!r}", remedy))
+
+
+def _beside(root: Path) -> str:
+    """Say what is there in place of a missing folder, those of similar names first."""
+    if not root.parent.is_dir():
+        return f", and no folder {root.parent} (where `root` is relative, it starts in {Path.cwd()})"
+    names = sorted(entry.name for entry in root.parent.iterdir() if not entry.name.startswith("."))
+    close = difflib.get_close_matches(root.name, names, n=_SHOWN)
+    shown = [*close, *(name for name in names if name not in close)]
+    more = ", ..." if len(shown) > _SHOWN else ""
+    return f"; in {root.parent} there is {', '.join(shown[:_SHOWN])}{more}" if shown else f"; {root.parent} is empty"
 
 
 def repeated_ids(samples: Iterable[Sample]) -> list[Problem]:
@@ -201,7 +227,7 @@ def unpaired(
             images[key],
             f"no {what} of that name in {where}",
             f"one {what} for every picture",
-            f"add the {what}, or remove the picture",
+            f"add the {what}, remove the picture, or leave the sample out (`exclude`)",
             kind="unpaired",
             sample=name(key),
         )
@@ -213,7 +239,7 @@ def unpaired(
             files[key],
             f"no picture of that name in {image_where}",
             f"one picture for every {what}",
-            "add the missing picture, or remove this file",
+            "add the missing picture, remove this file, or leave the sample out (`exclude`)",
             kind="unpaired",
             sample=name(key),
         )

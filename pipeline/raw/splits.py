@@ -147,7 +147,7 @@ def _draw_fraction(
         return take_fraction_of_strata({name: strata[name] for name in samples}, fraction, seed)
     if not said.get("group"):
         return take_fraction(samples, fraction, seed)
-    groups = find_groups(samples, said["group"], Path(root))
+    groups = find_groups(samples.values(), said["group"], Path(root))
     taken = take_fraction_of_groups(groups, fraction, seed)
     if fraction and not taken:
         raise RawDataError(
@@ -175,7 +175,7 @@ def _draw_fold(
     if said.get("stratify"):
         taken = take_fold_of_strata({name: strata[name] for name in samples}, folds, fold, seed)
     elif said.get("group"):
-        groups = find_groups(samples, said["group"], Path(root))
+        groups = find_groups(samples.values(), said["group"], Path(root))
         what += f" in {len(set(groups.values()))} groups"
         taken = take_fold_of_groups(groups, folds, fold, seed)
     else:

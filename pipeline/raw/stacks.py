@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from pipeline.errors import Problem
-from pipeline.raw.samples import Sample
-from pipeline.raw.tiff import count_pages
+from pipeline.raw.pages import count_pages
+from pipeline.raw.samples import Sample, page_suffix
 
 
 def by_page(samples: Iterable[Sample], problems: list[Problem]) -> list[Sample]:
@@ -37,5 +37,5 @@ def by_page(samples: Iterable[Sample], problems: list[Problem]) -> list[Sample]:
             for path in sample.files[1:]
             if (other := count_pages(path)) != count
         ]
-        pages += [replace(sample, id=f"{sample.id}-p{page:03d}", page=page) for page in range(1, count + 1)]
+        pages += [replace(sample, id=sample.id + page_suffix(page), page=page) for page in range(1, count + 1)]
     return pages

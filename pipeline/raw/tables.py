@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 from pipeline.errors import Problem
+from pipeline.raw.samples import as_identifier
 
 
 def read_columns(
@@ -25,7 +26,7 @@ def read_columns(
     Returns
     -------
     dict of str to str
-        A cell that a short row lacks is empty.
+        A cell that a short row lacks is empty. Keys are in Unicode form NFC, as identifiers are.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
@@ -40,7 +41,7 @@ def read_columns(
             for cells in reader:
                 if not cells:
                     continue
-                name, text = cells[key_at], cells[value_at] if value_at < len(cells) else ""
+                name, text = as_identifier(cells[key_at]), cells[value_at] if value_at < len(cells) else ""
                 if name in rows:
                     problems.append(
                         Problem(

@@ -3,9 +3,6 @@
 import io
 import logging
 import math
-import mmap
-import struct
-from pathlib import Path
 from typing import Any
 
 import imagecodecs
@@ -13,42 +10,18 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from pipeline.errors import Problem, RawDataError
 from pipeline.raw.containers import AGAIN, UnusableError, cut_off, require_size
+from pipeline.raw.pages import PageBytes, in_memory, picture_pages
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it logs is raised here instead
 logging.getLogger("tifffile").propagate = False
 
 Pixels = NDArray[Any]
 
-STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-
-_ORIENTATION, _SUBFILE = 274, 254  # tags
-_SHORT, _REDUCED, _MASK = 3, 1, 4
+_ORIENTATION = 274  # the tag
 _COLOUR = tifffile.PHOTOMETRIC
 _KNOWN = (_COLOUR.MINISBLACK, _COLOUR.MINISWHITE, _COLOUR.RGB, _COLOUR.PALETTE)
 _JPEG = (tifffile.COMPRESSION.JPEG, tifffile.COMPRESSION.OJPEG)
-
-
-def count_pages(path: Path | str) -> int:
-    """Count the pictures of a file: the pages of a TIFF without overviews and masks; any other file has one.
-
-    Raises
-    ------
-    RawDataError
-        If the file cannot be read or its list of pages is damaged.
-    """
-    try:
-        with Path(path).open("rb") as handle:
-            if not handle.read(4).startswith(STARTS):
-                return 1
-            with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return len(_pictures(data))
-    except OSError as error:
-        found, remedy = error.strerror or str(error), "check name and rights"
-    except UnusableError as error:
-        found, _, remedy = error.args
-    raise RawDataError(Problem(str(path), found, "a TIFF file whose pages can be counted", remedy))
 
 
 def decode_tiff(data: bytes, number: int | None = None) -> Pixels:
@@ -57,9 +30,9 @@ def decode_tiff(data: bytes, number: int | None = None) -> Pixels:
     Parameters
     ----------
     data : bytes
-        The whole file.
+        The whole file, or a page cut out of it.
     number : int, optional
-        Which page, from 1. Without it there must be one only.
+        Which page of a whole file, from 1. Without it there must be one only.
 
     Returns
     -------
@@ -71,7 +44,9 @@ def decode_tiff(data: bytes, number: int | None = None) -> Pixels:
     UnusableError
         If the page is missing, cut off, too large or of a kind that is not read.
     """
-    pages = _pictures(data)
+    pages = picture_pages(in_memory(data), len(data))
+    if isinstance(data, PageBytes):
+        number = None
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
         if number is None and len(pages) > 1:
             raise UnusableError(
@@ -89,42 +64,6 @@ def decode_tiff(data: bytes, number: int | None = None) -> Pixels:
         pixels = np.asarray(imagecodecs.tiff_decode(data)) if plain else _read(page)
         orientation = page.tags.get(_ORIENTATION)
         return turn(pixels, 1 if orientation is None else orientation.value)
-
-
-def _pictures(data: bytes | mmap.mmap) -> list[tuple[int, int]]:
-    """Return number and offset of the pages that are pictures: overviews and masks (GeoTIFF) are pages too.
-
-    The list of pages is followed here, because damaged ones may lead tifffile around in circles.
-    """
-    order = "<" if data[:1] == b"I" else ">"
-    big = b"+" in data[2:4]
-    place, count, entry = ("Q", "Q", "HHQI") if big else ("I", "H", "HHII")
-    sizes = struct.calcsize(f"={place}"), struct.calcsize(f"={count}"), 20 if big else 12
-    pictures: list[tuple[int, int]] = []
-    index = used = 0
-    try:
-        (offset,) = struct.unpack_from(order + place, data, 8 if big else 4)
-        while offset:
-            (entries,) = struct.unpack_from(order + count, data, offset)
-            end = offset + sizes[1] + entries * sizes[2]
-            used += end - offset
-            if used > len(data):
-                raise cut_off("a TIFF whose list of pages has no end")
-            kind = 0
-            for at in range(offset + sizes[1], end, sizes[2]):
-                code, number_type, _, value = struct.unpack_from(order + entry, data, at)
-                if code == _SUBFILE:
-                    kind = value >> 16 if number_type == _SHORT and order == ">" else value
-                    break
-            if not kind & (_REDUCED | _MASK):
-                pictures.append((index, offset))
-            (offset,) = struct.unpack_from(order + place, data, end)
-            index += 1
-    except (struct.error, OverflowError) as error:
-        raise cut_off("a TIFF whose list of pages leads out of the file") from error
-    if not pictures:
-        raise cut_off("a TIFF without a single page")
-    return pictures
 
 
 def _check(page: Any, length: int) -> None:  # noqa: ANN401

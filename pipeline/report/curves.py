@@ -12,6 +12,8 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+_COLUMNS = ("epoch", "train_loss", "lr", "val_loss", "val_dice", "val_mae", "val_max_f")
+
 
 def plot_curves(*, experiment: str, history: Path, output: Path, note: str = "") -> None:
     """Draw losses, validation scores and the learning rate over the epochs of a ``history.csv``.
@@ -33,6 +35,8 @@ def plot_curves(*, experiment: str, history: Path, output: Path, note: str = "")
     """
     try:
         table = pd.read_csv(history)
+        if lacking := [name for name in _COLUMNS if name not in table]:
+            raise ValueError(f"a table without {', '.join(lacking)}")
     except (OSError, ValueError) as error:
         raise TrainingError(
             Problem(str(history), str(error), "the history of a training", "run `snakemake models`")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.errors import Problem, RawDataError
 from pipeline.raw.dataset import RawDataset
 from pipeline.raw.decode import full_range
-from pipeline.raw.inspect import read_sample
+from pipeline.raw.inspect import read_sample, refusal
 from pipeline.raw.samples import Sample
 
 
@@ -34,7 +34,8 @@ class Prepared:
     original_size : (int, int)
         Height and width of the raw picture.
     digest : str
-        SHA-256 over the bytes of the sample's own files and over what it has from shared tables.
+        SHA-256 over the bytes of the sample's own files (of its page, where they are stacks) and over what it has from
+        shared tables.
     """
 
     sample: Sample
@@ -200,7 +201,7 @@ def prepare(
     decoded = read_sample(dataset, sample, channels)
     pixels, mask, fov = decoded.pixels, decoded.mask, decoded.fov
     native = (int(pixels.shape[0]), int(pixels.shape[1]))
-    problem = _check_storage(sample, pixels, storage)
+    problem = refusal(sample, pixels, storage, normalize["method"])
     if problem is not None:
         raise RawDataError(problem)
     height, width = size or native
@@ -227,16 +228,6 @@ def prepare(
         original_size=native,
         digest=_digest(sample, decoded.contents),
     )
-
-
-def _check_storage(sample: Sample, pixels: NDArray[Any], storage: str) -> Problem | None:
-    """Refuse a storage with fewer bits than the picture: float16 has 11, float32 has 24."""
-    if pixels.dtype == np.uint8 or storage == "float32":
-        return None
-    kept = "8-bit pixels, because `storage: uint8` keeps the raw values"
-    if storage == "float16":
-        kept = "8-bit pixels, because `storage: float16` keeps 11 bits of a number and merges finer levels"
-    return Problem(sample.image, f"{pixels.dtype} pixels", kept, "set `storage: float32`")
 
 
 def _digest(sample: Sample, contents: Mapping[Any, bytes]) -> str:

@@ -181,7 +181,7 @@ def _stream(
             block.clear()
     problems += _unequal_sizes(sizes)
     if problems:
-        raise RawDataError(problems)
+        raise RawDataError(dict.fromkeys(problems))  # the pages of a stack complain in the same words
     for name, values in small.items():
         _column(file, name, np.array(values, dtype=np.int32 if name == "original_size" else np.float32))
     _write_metadata(file, members)

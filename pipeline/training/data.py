@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.counts import VOID
+from pipeline.errors import Problem, ShardError
 from pipeline.progress import say, track
 from pipeline.raw.dataset import SOFT_CUT
 from pipeline.shards.read import ShardReader
@@ -51,6 +52,11 @@ class SampleStore:
         step before it computes. Where samples lie changes the speed and nothing else.
     use_fov : bool
         Whether batches carry the field of view as weight.
+
+    Raises
+    ------
+    ShardError
+        If a shard cannot be used, or has no masks.
     """
 
     def __init__(
@@ -58,6 +64,15 @@ class SampleStore:
     ) -> None:
         self.reader = ShardReader(paths)
         self.info = self.reader.info
+        if not self.reader.has_masks or not len(self.reader):
+            raise ShardError(
+                Problem(
+                    ", ".join(map(str, paths)),
+                    "samples without masks" if len(self.reader) else "no samples",
+                    "labelled samples",
+                    "name the shards of the splits train and validation",
+                )
+            )
         self.device = device
         self._names = ["images", "masks", *(["fov"] if use_fov and self.reader.has_fov else [])]
         self._scale = torch.from_numpy(self.reader.column("scale"))[:, :, None, None].to(device)
@@ -81,10 +96,15 @@ class SampleStore:
         return len(self.reader)
 
     def count_classes(self) -> NDArray[np.int64]:
-        """Count the pixels of each class, void ones left out; soft masks count as foreground from 1/2 up."""
+        """Count the pixels of each class; soft masks count as foreground from 1/2 up.
+
+        Void pixels are left out, and where batches carry the field of view those outside of it.
+        """
         counts = np.zeros(256, dtype=np.int64)
         for row in range(len(self)):
-            counts += np.bincount(self._mask(row).ravel(), minlength=256)
+            mask = self._mask(row)
+            inside = mask[self._plane("fov", row) > 0] if "fov" in self._names else mask.ravel()
+            counts += np.bincount(inside, minlength=256)
         return counts[: len(self.info.class_names)]
 
     def weigh(self, weigh: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> None:
@@ -110,8 +130,11 @@ class SampleStore:
             self._held["weights"] = self._weights.to(self._held["images"].device)
 
     def _mask(self, row: int) -> NDArray[np.uint8]:
-        mask = self.reader.plane("masks", row)[0] if self._held is None else self._held["masks"][row, 0].cpu().numpy()
+        mask = self._plane("masks", row)
         return (mask > SOFT_CUT).astype(np.uint8) if self.soft else mask
+
+    def _plane(self, name: str, row: int) -> NDArray[np.uint8]:
+        return self.reader.plane(name, row)[0] if self._held is None else self._held[name][row, 0].cpu().numpy()
 
     def batches(self, order: torch.Tensor, size: int) -> Iterator[Batch]:
         """Yield batches of `size` rows in the given order; the last one may be smaller.
@@ -122,8 +145,8 @@ class SampleStore:
             Rows of the samples.
         size : int
         """
-        parts = list(torch.split(order, size))
-        if self._held is not None:
+        parts = list(torch.split(order, size)) if len(order) else []
+        if self._held is not None or not parts:
             for rows in parts:
                 yield self._finish(rows, self._held_rows(rows))
             return

@@ -123,6 +123,10 @@ LOSSES: dict[str, Loss] = {
 }
 
 
+ACTIVATIONS = tuple(dict.fromkeys(loss.activation for loss in LOSSES.values()))
+"""What `activate` knows."""
+
+
 def supervise(
     function: Function, outputs: Sequence[torch.Tensor], target: torch.Tensor, weight: torch.Tensor | None
 ) -> torch.Tensor:

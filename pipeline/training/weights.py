@@ -17,17 +17,17 @@ def class_weights(counts: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float
     Parameters
     ----------
     counts : (K,) whole numbers
-        Pixels of each class in the training masks.
+        Pixels of each class in the training masks that count in the loss.
 
     Returns
     -------
     (K,) array of float32
-        ``total / (K * counts)``; 0 for a class without pixels.
+        ``total / (K * counts)``; 1 for a class without pixels: where validation masks have it, it counts.
     """
     numbers = np.asarray(counts, dtype=np.float64)
     with np.errstate(divide="ignore"):
         weights = numbers.sum() / (len(numbers) * numbers)
-    return np.where(numbers > 0, weights, 0.0).astype(np.float32)
+    return np.where(numbers > 0, weights, 1.0).astype(np.float32)
 
 
 def border_term(mask: NDArray[np.uint8], w0: float, sigma: float) -> NDArray[np.float32]:

@@ -191,6 +191,18 @@ def test_hostile_file_names_are_shown_as_text(tmp_path, monkeypatch):
     assert "été 1 (2)" in page
 
 
+def test_long_names_do_not_widen_the_page(tmp_path, monkeypatch):
+    monkeypatch.setitem(LAYOUTS, "toy", "toy_layout")
+    root, name = tmp_path / "toy", "a" * 200
+    add(root, name, *draw(1))
+    (root / "masks" / f"{name}.png").write_bytes((root / "images" / f"{name}.png").read_bytes()[:-60])
+    assert check(root)["errors"] == 1
+    page = (tmp_path / "out/x.html").read_text()
+    assert name in page
+    assert re.search(r"\nbody \{[^}]*overflow-wrap: anywhere", page)
+    assert re.search(r"\n\.sheet \{[^}]*overflow-x: auto", page)
+
+
 def test_a_name_that_is_no_utf8_ends_in_a_report(tmp_path, monkeypatch):
     monkeypatch.setitem(LAYOUTS, "toy", "toy_layout")
     add(tmp_path / "toy", "a", *draw(1))

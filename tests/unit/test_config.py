@@ -137,6 +137,9 @@ def test_what_does_not_fit_several_classes(monkeypatch):
     for threshold in (0.5, "validation"):
         said = str(complaints(**loss("cross-entropy"), **{"experiments/drive__unet/threshold": threshold}))
         assert "remove `threshold`" in said
+    for monitor in ("val_mae", "val_max_f"):
+        said = str(complaints(**loss("cross-entropy"), **{"experiments/drive__unet/monitor": monitor}))
+        assert f"{monitor!r}, while its data set has 3 classes" in said
     without = {"datasets/drive/validation": {"fraction": 0}, "experiments/drive__unet/keep_probability": True}
     parsed = changed(**loss("cross-entropy"), **without)
     assert parsed.multiclass("drive-unet")
@@ -422,13 +425,31 @@ def test_experiments_of_every_kind():
     [
         ({}, "without a wildcard in every pattern"),
         ({"images": "*/images"}, "without a wildcard in every pattern"),
-        ({"images": "*/i", "masks": "*/m", "mask_kind": "soft"}, "for soft masks or several classes"),
-        ({"images": "*/i", "masks": "*/m", "labels": THREE}, "for soft masks or several classes"),
     ],
 )
-def test_masks_to_merge_need_folders_and_two_classes(keys, found):
+def test_masks_to_merge_need_folders(keys, found):
     with pytest.raises(ConfigError, match=found):
         with_dataset(layout="folder", merge_masks=True, **keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "found", "remedy"),
+    [
+        ({"mask_kind": "soft"}, "true, for soft masks", "set `mask_kind: index`"),
+        ({"labels": THREE}, "true, for 3 classes", "one class under `labels`"),
+    ],
+)
+def test_masks_to_merge_of_several_classes_and_soft_ones_are_refused_with_the_way_out(keys, found, remedy):
+    folders = {"layout": "folder", "merge_masks": True, "images": "*/i", "masks": "*/m"}
+    with pytest.raises(ConfigError) as caught:
+        with_dataset(**folders, **keys)
+    (problem,) = caught.value.problems
+    assert problem.where.endswith(".merge_masks")
+    assert problem.found == found
+    assert remedy in problem.remedy
+    first, *others = THREE
+    joined = {first: THREE[first], **dict.fromkeys(others, "object")}
+    assert with_dataset(**folders, **({"labels": joined} if "labels" in keys else {"mask_kind": "index"}))
 
 
 def test_strata_and_groups_of_splits():

@@ -1,15 +1,17 @@
 import json
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import pandas as pd
 import pytest
+from rawfiles import write_gif
 
-from pipeline.errors import PipelineError, PredictionError, RawDataError
+from pipeline.errors import PipelineError, PredictionError, RawDataError, TrainingError
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.observer import write_observer
 from pipeline.evaluation.pictures import render
-from pipeline.evaluation.thresholds import choose_threshold
+from pipeline.evaluation.thresholds import choose_threshold, read_threshold
 from pipeline.pictures import FALSE_ALARM, HIT, MISS, overlay
 from pipeline.png import read_levels, write_png
 from pipeline.raw.dataset import open_dataset
@@ -54,6 +56,9 @@ def test_a_perfect_prediction_scores_one_everywhere(tmp_path, drive):
     }
     assert (summary["scale"] == "native").all()
     assert (summary["threshold_source"] == "fixed").all()
+    said = summary.set_index(["region", "averaging"])["max_f_of"]
+    assert said["fov", "macro"].startswith("mean precision and mean recall; beta2 0.3")
+    assert said["fov", "micro"].startswith("all pixels together; beta2 0.3")
 
 
 def test_summaries_follow_from_the_pictures(tmp_path, drive):
@@ -117,6 +122,23 @@ def test_the_threshold_comes_from_validation_samples_only(tmp_path, drive):
     assert "2 validation samples" in said["chosen_by"]
     choose_threshold(output=tmp_path / "t.json", fixed=0.3, source=None, **arguments)
     assert json.loads((tmp_path / "t.json").read_text()) == {"chosen_by": "", "source": "fixed", "value": 0.3}
+
+
+@pytest.mark.parametrize("value", ['"high"', "NaN", "null", "7", "-0.5"])
+def test_a_threshold_file_without_a_threshold_is_refused(tmp_path, value):
+    (tmp_path / "t.json").write_text(f'{{"value": {value}, "source": "fixed"}}')
+    with pytest.raises(PredictionError, match=r"t\.json"):
+        read_threshold(tmp_path / "t.json")
+
+
+def test_a_threshold_is_not_chosen_where_no_pixel_counts(tmp_path, drive):
+    raw = predict_truth(drive, tmp_path / "v", "validation")
+    for sample in raw.splits["validation"]:
+        write_gif(Path(sample.fov), np.zeros_like(raw.read_fov(sample)))
+    where = {"predictions": tmp_path / "v", "output": tmp_path / "t.json"}
+    with pytest.raises(PredictionError, match="no pixel that counts"):
+        choose_threshold(experiment="e", dataset="d", fixed=None, source=source(drive), **where)
+    assert not (tmp_path / "t.json").exists()
 
 
 def test_the_second_observer_is_scored_like_a_network(tmp_path, drive):
@@ -183,6 +205,10 @@ def test_curves_and_leaderboard(tmp_path):
     again = tmp_path / "again.png"
     plot_curves(experiment="e", history=history, output=again, note="drawn sample data")
     assert again.read_bytes() == (tmp_path / "c.png").read_bytes()
+
+    history.write_text("epoch,lr\n1,0.5\n")
+    with pytest.raises(TrainingError, match=r"history\.csv[\s\S]*without train_loss, val_loss"):
+        plot_curves(experiment="e", history=history, output=tmp_path / "c.png")
 
     rows = [
         (name, "d", split, region, "macro", value)

@@ -91,3 +91,9 @@ def test_a_sample_without_mask_cannot_be_listed(tmp_path):
     (tmp_path / "list.txt").write_text("u\n")
     with pytest.raises(RawDataError, match="fits no sample"):
         assign_splits([*SAMPLES, Sample("u", "u.png")], "d", test={"method": "list", "file": "list.txt"}, root=tmp_path)
+
+
+def test_an_entry_and_a_file_may_write_accents_in_two_ways(tmp_path):
+    samples = [Sample("caf\u00e9", "/d/images/cafe\u0301.png", mask="/d/masks/caf\u00e9_m.png")]
+    for line in ("cafe\u0301", "caf\u00e9", "x/caf\u00e9.png", "cafe\u0301.png", "cafe\u0301_m.png"):
+        assert take(tmp_path, line, samples) == {"caf\u00e9"}

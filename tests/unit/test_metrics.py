@@ -66,6 +66,11 @@ def test_empty_masks_and_predictions():
     assert specificity(Confusion(*map(np.array, (4, 0, 0, 0)))) == 1.0
 
 
+def test_a_picture_without_a_pixel_that_counts_has_no_score():
+    for metric in METRICS.values():
+        assert np.isnan(metric(Confusion(*map(np.array, (0, 0, 0, 0))), 1.0))
+
+
 def test_scores_of_many_pictures_at_once():
     histograms = np.stack([joint_histogram(to_levels(p), m) for m, p, _ in map(picture, range(5))])
     together = confusion(histograms, 100)
@@ -116,3 +121,10 @@ def test_the_area_under_the_roc_curve_is_the_share_of_pairs_in_order():
     assert float(roc_auc(histogram)) == pytest.approx(expected)
     assert float(roc_auc(np.stack([histogram] * 3))[1]) == pytest.approx(expected)
     assert np.isnan(roc_auc(joint_histogram(levels, np.zeros_like(mask))))
+
+
+def test_the_area_under_the_roc_curve_of_ten_thousand_million_pixels():
+    histogram = np.zeros((2, 256), dtype=np.int64)
+    histogram[0, [0, 255]] = 4_000_000_000, 1_000_000_000
+    histogram[1, 255] = 5_000_000_000
+    assert float(roc_auc(histogram)) == pytest.approx(0.9)

@@ -1,3 +1,7 @@
+import shutil
+from pathlib import Path
+
+import h5py
 import imagecodecs
 import numpy as np
 import pandas as pd
@@ -9,7 +13,7 @@ from rawfiles import blobs, make_tgs, write_gif, write_tif
 from pipeline import cli
 from pipeline.colours import overlay_classes, paint
 from pipeline.counts import to_levels
-from pipeline.errors import CheckpointError, ConfigError, OutputError, PredictionError, RawDataError
+from pipeline.errors import CheckpointError, ConfigError, OutputError, PredictionError, RawDataError, ShardError
 from pipeline.models.registry import build_model
 from pipeline.png import read_levels, write_png
 from pipeline.prediction import network as networks
@@ -21,6 +25,7 @@ from pipeline.prediction.predict import class_indices, predict, resize_planes
 from pipeline.raw.palette import COLOURS
 from pipeline.shards.write import build_shard
 from pipeline.training.checkpoint import save_checkpoint
+from pipeline.training.device import choose_device, choose_precision
 
 CLASSES = ["background", "circle", "square"]
 
@@ -99,6 +104,68 @@ def test_weights_of_another_network_are_refused(tmp_path):
     path = checkpoint(tmp_path / "c.pt", state=other.state_dict())
     with pytest.raises(CheckpointError, match="weights of another network"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"model": {"name": "unet", "options": {"width": 4, "depth": 3, "wings": 2}}}, "unexpected keyword"),
+        ({"model": "unet"}, "a description of no network"),
+        ({"in_channels": -3}, "a description of no network"),
+        ({"out_channels": "one"}, "a description of no network"),
+        ({"settings": {}}, "a description of no network"),
+        ({"state": [1.0]}, "weights of another network"),
+        ({"activation": "tanh"}, "one of clip, sigmoid, softmax"),
+        ({"class_names": ["background", ".."]}, "names that can be folders"),
+        ({"class_names": ["background", "one", "two"]}, "2 names that can be folders"),
+    ],
+)
+def test_checkpoints_that_describe_no_network_are_refused(tmp_path, wrong, message):
+    with pytest.raises(CheckpointError, match=message):
+        load(checkpoint(tmp_path / "c.pt", **wrong))
+
+
+def test_answers_that_are_no_numbers_become_no_picture(tmp_path, shard):
+    path = checkpoint(tmp_path / "c.pt")
+    state = torch.load(path, weights_only=True)["state"]
+    state["head.bias"].fill_(float("nan"))
+    with pytest.raises(PredictionError, match="no numbers"):
+        predict_shard(checkpoint(path, state=state), shard, tmp_path / "p")
+    assert not (tmp_path / "p").exists()
+
+
+def test_identifiers_that_are_no_file_names_are_refused(tmp_path, shard):
+    path, named = checkpoint(tmp_path / "c.pt"), Path(shutil.copy(shard, tmp_path / "u.h5"))
+    with h5py.File(named, "r+") as file:
+        del file["ids"]
+        names = [b"../outside", *(b"tile%d" % number for number in range(len(file["images"]) - 1))]
+        file.create_dataset("ids", data=np.array(names, dtype=h5py.string_dtype("utf-8", 16)))
+    with pytest.raises(ShardError, match=r"u\.h5[\s\S]*'\.\./outside'"):
+        predict_shard(path, named, tmp_path / "p")
+    where = {"checkpoint": path, "shards": [shard, shard], "output": tmp_path / "p"}
+    with pytest.raises(ShardError, match="one name of a file for each sample"):
+        predict(experiment="e", precision="fp32", threads=1, **where)
+    assert not (tmp_path / "p").exists()
+
+
+def test_the_precision_that_is_said_is_the_one_that_is_used(tmp_path, shard, capfd):
+    predict(
+        experiment="e",
+        checkpoint=checkpoint(tmp_path / "c.pt"),
+        shards=[shard],
+        output=tmp_path / "p",
+        precision="auto",
+        threads=1,
+    )
+    said = capfd.readouterr().err
+    assert choose_precision("auto", choose_device()) in said
+    assert "auto" not in said
+
+
+def test_shards_of_another_normalization_are_refused(tmp_path, shard):
+    path = checkpoint(tmp_path / "c.pt", normalization={"method": "unit"})
+    with pytest.raises(CheckpointError, match=r"normalization .*unit.* while .*minmax"):
+        predict_shard(path, shard, tmp_path / "p")
 
 
 def test_tiles_that_do_not_fit_the_network_are_refused_on_loading(tmp_path):

@@ -1,6 +1,7 @@
 import io
 import math
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,15 +9,17 @@ import torch
 from rawfiles import make_tgs
 
 from pipeline.counts import to_levels
-from pipeline.errors import CheckpointError, OutputError, TrainingError
+from pipeline.errors import CheckpointError, OutputError, ShardError, TrainingError
 from pipeline.png import read_levels
 from pipeline.prediction.predict import predict
 from pipeline.shards.write import build_shard
 from pipeline.training import device as devices
 from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.training.data import SampleStore
+from pipeline.training.history import is_best
 from pipeline.training.optim import rate_factor
-from pipeline.training.run import _is_best, train
+from pipeline.training.run import train
+from pipeline.training.weights import class_weights, weight_map
 
 SHARD = {
     "size": [48, 48],
@@ -126,6 +129,27 @@ def test_batches_are_normalized_and_carry_the_field_of_view(shards):
     torch.testing.assert_close(alone.image, batches[0].image[:1])
     full = SampleStore([shards / "drive-train.h5"], torch.device("cpu"), use_fov=False)
     assert next(full.batches(torch.tensor([0]), 1)).weight is None
+
+
+def test_unlabelled_samples_are_not_trained_on(shards, tmp_path):
+    unlabelled = [shards / "tgs-unlabelled.h5"]
+    for where in (
+        {"train_shards": unlabelled, "validation_shards": []},
+        {"train_shards": [shards / "tgs-train.h5"], "validation_shards": unlabelled},
+    ):
+        with pytest.raises(ShardError, match=r"unlabelled\.h5[\s\S]*samples without masks"):
+            train(experiment="e", output=tmp_path / "m", **where, **RECIPE)
+
+
+@pytest.mark.parametrize("memory", [None, 0])
+def test_classes_weigh_the_same_inside_the_field_of_view(shards, memory):
+    store = SampleStore([shards / "drive-train.h5"], torch.device("cpu"), memory)
+    by_class = class_weights(store.count_classes())
+    store.weigh(lambda mask: weight_map(mask, by_class=by_class))
+    batch = next(store.batches(torch.arange(len(store)), len(store)))
+    assert (batch.weight == 0).any()
+    background, vessels = (float(batch.weight[batch.target == label].sum()) for label in (0, 1))
+    assert background == pytest.approx(vessels, rel=1e-4)
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -242,8 +266,6 @@ def write_classes(path, classes=4, void=True):
     """Turn a two-class shard into one of several classes, with a void corner."""
     import json
 
-    import h5py
-
     with h5py.File(path, "r+") as file:
         masks = file["masks"][:]
         left = np.arange(masks.shape[-1]) < masks.shape[-1] // 2
@@ -349,8 +371,52 @@ def test_a_loss_that_is_no_number_stops_the_training(shards, tmp_path):
 def test_an_epoch_whose_validation_is_no_number_is_never_the_best():
     nan, good = {"val_loss": math.nan, "val_dice": 0.0}, {"val_loss": 0.1, "val_dice": 0.9}
     for monitor in ("val_loss", "val_dice"):
-        assert not _is_best(nan, good, monitor)
-        assert _is_best(nan, nan, monitor)
+        assert not is_best(nan | {monitor: math.nan}, good, monitor)
+        assert is_best(nan | {monitor: math.nan}, nan | {monitor: math.nan}, monitor)
+        assert is_best(good, nan | {monitor: math.nan}, monitor)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_validated_epoch_beats_those_that_are_not(shards, tmp_path):
+    history = run(shards, tmp_path / "m", epochs=7, validate_every=2, checkpoint_every=3)
+    assert history["epoch"][history["val_loss"].notna()].tolist() == [1, 2, 4, 6, 7]
+    allowed = history[history["epoch"].isin([6, 7])]  # epoch 3 may be the best, and nobody knows how good it is
+    assert load_checkpoint(tmp_path / "m/best.pt")["epoch"] == allowed.loc[allowed["val_loss"].idxmin(), "epoch"]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_monitor_that_cannot_be_measured_stops_the_training(shards, tmp_path):
+    import shutil
+
+    with h5py.File(shutil.copy(shards / "tgs-validation.h5", tmp_path / "empty.h5"), "r+") as file:
+        file["masks"][:] = 0
+    settings = {**RECIPE, "monitor": "val_max_f"}
+    where = {"train_shards": [shards / "tgs-train.h5"], "validation_shards": [tmp_path / "empty.h5"]}
+    with pytest.raises(TrainingError, match=r"val_max_f nan[\s\S]*a mask that is not empty"):
+        train(experiment="e", output=tmp_path / "m", **where, **settings)
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("monitor", ["val_mae", "val_max_f"])
+def test_a_monitor_of_two_classes_is_refused_where_there_are_more(shards, tmp_path, monitor):
+    import shutil
+
+    path = write_classes(shutil.copy(shards / "tgs-train.h5", tmp_path / "t.h5"))
+    settings = {**RECIPE, "loss": {"name": "cross-entropy", "region": "fov"}, "monitor": monitor}
+    with pytest.raises(TrainingError, match="val_loss or val_dice"):
+        train(experiment="e", train_shards=[path], validation_shards=[path], output=tmp_path / "m", **settings)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_validation_samples_prepared_otherwise_are_refused(shards, tmp_path):
+    source = {"layout": "tgs", "root": str(make_tgs(tmp_path / "raw")), "shards": 1}
+    source["validation"] = {"fraction": 0.3, "seed": 0}
+    other = {**SHARD, "channels": "grey", "normalize": {"method": "minmax"}}
+    build_shard(dataset="d", split="validation", shard=0, output=tmp_path / "v.h5", source=source, **other)
+    where = {"train_shards": [shards / "tgs-train.h5"], "validation_shards": [tmp_path / "v.h5"]}
+    with pytest.raises(TrainingError, match=r"channels\n[\s\S]*normalization\n") as caught:
+        train(experiment="e", output=tmp_path / "m", **where, **RECIPE)
+    assert len(caught.value.problems) == 2
 
 
 @pytest.mark.usefixtures("one_thread")

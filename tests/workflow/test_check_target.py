@@ -52,3 +52,22 @@ def test_excluding_what_does_not_pair_lets_the_rest_go_on(fresh):
     fresh.edit("shards: 3, ", 'shards: 3, exclude: {"22": the mask is lost}, ')
     fresh.snakemake("shards", "check")
     assert "22: the mask is lost" in fresh.said
+
+
+def test_a_file_that_nothing_uses_is_told_by_the_next_check_and_rebuilds_nothing(project):
+    raw = project.folder / "raw/DRIVE"
+    for name in ("training/images/Thumbs.db", ".DS_Store"):  # these come and go by themselves
+        (raw / name).write_bytes(b"x")
+    assert project.planned() == {}
+    (raw / "training/images/notes.txt").write_text("a note")
+    (raw / "21_training.tif").write_bytes(b"in the wrong folder")
+    assert project.planned("shards", "models", "metrics") == {}
+    planned = project.planned()
+    assert planned.pop("inspect") == 1
+    assert planned == {"report": 1}
+    project.snakemake("check")
+    assert "21_training.tif" in project.said
+    assert "training/images/notes.txt" in project.said
+    assert "training/images/Thumbs.db" in project.said
+    (raw / "21_training.tif").unlink()
+    assert project.planned("check_d")["inspect"] == 1

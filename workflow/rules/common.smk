@@ -13,6 +13,7 @@ from pipeline import config as configuration
 from pipeline import config_plans as plans
 from pipeline import paths
 from pipeline.errors import PipelineError, RawDataError
+from pipeline.raw.check_ignored import unused_digest
 from pipeline.raw.dataset import open_leniently
 from pipeline.raw.splits import SPLITS
 from pipeline.stages import code_digest
@@ -203,10 +204,11 @@ def checked_files(wildcards):
 
 
 def listing_state(wildcards):
-    # which samples stand where, and what does not pair
+    # which samples stand where, what does not pair, and what nothing uses
     found = opened(wildcards.dataset)
     members = {split: found.dataset.digest(split) for split in SPLITS}
-    return canonical({"members": members, "problems": sorted(map(str, found.problems))})
+    problems = sorted(map(str, found.problems))
+    return canonical({"members": members, "problems": problems, "unused": unused_digest(found)})
 
 
 def validation_evidence(wildcards):

@@ -1,0 +1,71 @@
+"""An edit of the package runs again what uses the edited code, and nothing else."""
+
+import shutil
+
+import pytest
+from projects import Project, copy_code
+
+ADDED = ("\nimport ", "\nADDED = 1\nimport ")
+
+
+@pytest.fixture
+def editable(finished, tmp_path):
+    """A copy of the finished project, run by a copy of the workflow and the package."""
+    folder = shutil.copytree(finished.folder, tmp_path / "project", copy_function=shutil.copy2)
+    return Project(folder, copy_code(tmp_path / "code"))
+
+
+def test_another_checkout_of_the_same_code_runs_nothing(editable):
+    assert editable.planned() == {}
+
+
+def test_words_run_nothing(editable):
+    editable.edit_code("pipeline/models/unet.py", '"""', '"""Other words. ')
+    editable.edit_code("pipeline/shards/write.py", "import h5py\n", "import h5py  # the format\n\n\n")
+    editable.edit_code("pipeline/errors.py", "The shards cannot be used", "These shards cannot be used")
+    editable.edit_code("pipeline/cli.py", *ADDED)
+    editable.edit_code("workflow/rules/train.smk", "gpu=1,", "gpu=1,\n        mem_mb=1000,")
+    assert editable.planned() == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "runs"),
+    [
+        ("evaluation/metrics.py", {"evaluate": 3, "report": 1}),
+        ("report/leaderboard.py", {"report": 1}),
+        ("report/curves.py", {"curves": 2}),
+        ("training/preview.py", {"augmented": 2}),
+        ("evaluation/submission.py", {"submission": 1}),
+        ("raw/check_sheet.py", {"inspect": 2, "report": 1}),
+    ],
+)
+def test_an_edited_module_runs_what_uses_it_and_what_depends_on_that(editable, file, runs):
+    editable.edit_code(f"pipeline/{file}", *ADDED)
+    assert editable.planned() == runs
+
+
+def test_an_edited_network_trains_only_the_experiments_that_use_it(editable):
+    editable.edit_code("pipeline/models/unet_crop.py", *ADDED)
+    planned = editable.planned()
+    assert planned == {
+        **{"train": 1, "curves": 1, "predict": 3, "render": 3, "submission": 1, "evaluate": 1, "report": 1}
+    }
+
+
+def test_an_edited_layout_builds_only_the_shards_of_its_data_sets(editable):
+    editable.edit_code("pipeline/raw/tgs.py", "\nfrom ", "\nADDED = 1\nfrom ")
+    planned = editable.planned()
+    assert planned["train"] == 1
+    assert planned["inspect"] == 1
+    assert planned["shard"] == len(list((editable.folder / "results/shards/t").iterdir()))
+
+
+def test_what_edited_code_made_is_not_mixed_with_what_the_old_code_made(editable):
+    editable.edit_code("pipeline/models/unet.py", *ADDED)
+    forced = ("--forcerun", "predict", "--rerun-triggers", "mtime", "--", "predictions_a")
+    assert editable.snakemake(*forced, check=False) == 1
+    logs = [path.read_text() for path in (editable.folder / "results/logs/predict/a").glob("*.log")]
+    assert any("network unet differs" in text or "code of pipeline.models.unet differs" in text for text in logs)
+    assert any("rm -r results/models/a/best.pt && snakemake" in text for text in logs)
+    editable.snakemake()
+    assert editable.planned() == {}
