@@ -540,6 +540,14 @@ def _explain(arguments: Arguments) -> None:
     explain(_config(arguments), arguments.path)
 
 
+def _verify_run(arguments: Arguments) -> int:
+    from pipeline.verify import as_text, compare_runs
+
+    result = compare_runs(arguments.first, arguments.second)
+    print(as_text(result, arguments.first, arguments.second), flush=True)
+    return int(bool(result.differences))
+
+
 def _models(arguments: Arguments) -> None:
     from pipeline.models.published import print_models
 
@@ -834,6 +842,18 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument(
         "--config", type=Path, nargs="+", metavar="FILE", help="configuration, later files over earlier ones"
     )
+
+    verb = verbs.add(
+        "verify-run",
+        _verify_run,
+        "Compare the results of two runs byte for byte: shards, checkpoints, predictions, scores.\n\n"
+        "Says what was left out (times, logs, the report), the first difference and how many files differ. The exit\n"
+        "status is 0 where nothing differs.\n\n"
+        "  python -m pipeline verify-run results ../other-clone/results",
+        configured=False,
+    )
+    verb.add_argument("first", type=Path, metavar="A", help="folder of results")
+    verb.add_argument("second", type=Path, metavar="B", help="another one")
 
     verbs.add(
         "models",

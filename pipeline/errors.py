@@ -108,3 +108,9 @@ class OutputError(PipelineError):
     """A file or folder cannot be written."""
 
     title = "The output cannot be written"
+
+
+class ComparisonError(PipelineError):
+    """Folders that are to be compared hold no results, or cannot be read."""
+
+    title = "The runs cannot be compared"

@@ -16,7 +16,6 @@ from pipeline.errors import Problem, TrainingError
 from pipeline.files import write_table
 from pipeline.models.registry import build_model, count_parameters
 from pipeline.progress import say, track
-from pipeline.raw.draws import stable_hash
 from pipeline.training.augment import Augmentation
 from pipeline.training.checkpoint import save_checkpoint
 from pipeline.training.data import SampleStore
@@ -41,6 +40,7 @@ from pipeline.training.keeper import Keeper
 from pipeline.training.losses import LOSSES, Loss, supervise
 from pipeline.training.measurable import require_measurable
 from pipeline.training.optim import Schedule, build_optimizer
+from pipeline.training.seeds import derive_seed
 from pipeline.training.validate import Validation, validate
 from pipeline.training.weights import class_weights, weight_map
 
@@ -256,11 +256,6 @@ def train(
         write_table(output / "timing.csv", pd.DataFrame(at.timing).assign(max_rss=peak))
         keeper.remove()
     say(f"{experiment}: best epoch {best['epoch']}, peak memory {peak:.0f} MB")
-
-
-def derive_seed(seed: int, purpose: str) -> int:
-    """Make independent seeds for independent purposes."""
-    return stable_hash(seed, purpose) >> 1
 
 
 def _weigh_pixels(loss: Mapping[str, Any], data: SampleStore, validation: SampleStore | None) -> None:
