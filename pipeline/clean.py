@@ -63,7 +63,7 @@ def survey(
         Each configured data set, with the numbers of its shards by split, or None where its raw files cannot be
         listed: nothing of it then counts as superseded.
     experiments : mapping of str to str
-        Each configured experiment, run and second observer, with its data set.
+        Each configured experiment, run and baseline, with its data set.
     averaged : collection of str
         Experiments of several seeds, which have scores and nothing else.
 

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from pipeline import paths
 from pipeline.cli_origin import Plan, asked, asked_of, made_by, parse_plans
 from pipeline.errors import ConfigError, InterruptionError, PipelineError, Problem
+from pipeline.evaluation.entrants import BASELINES, baseline_name
 from pipeline.raw.splits import SPLITS, UNLABELLED
 
 Arguments = argparse.Namespace
@@ -113,7 +114,7 @@ def _config(arguments: Arguments) -> Any:  # noqa: ANN401 - pipeline.config is i
         if section == "experiment" and arguments.run is _average:
             known = {*parsed.seeded()}
         if section == "experiment" and arguments.run in (_threshold, _render, _evaluate):
-            known |= {name + config.OBSERVER_SUFFIX for name in parsed.datasets}
+            known |= {*parsed.baselines()}
         if name is not None and name not in known:
             runs = parsed.seeded().get(name, []) if section == "experiment" else []
             several = f", an experiment of several seeds: {', '.join(runs)}" if runs else ""
@@ -366,18 +367,15 @@ def _require_either(arguments: Arguments) -> None:
         raise ConfigError(Problem("predict", found, expected, "see `python -m pipeline predict --help`"))
 
 
-def _observer(arguments: Arguments) -> None:
-    from pipeline.evaluation.observer import write_observer
+def _baseline(arguments: Arguments) -> None:
+    from pipeline.evaluation.baselines import write_baseline
 
-    name, split = arguments.dataset, arguments.split
-    settings = _settings(arguments, lambda config: config.observer_settings(name, split))
-    output = arguments.output
-    if output is None:
-        from pipeline.config import OBSERVER_SUFFIX
-
-        output = paths.prediction(name + OBSERVER_SUFFIX, split) / "probability"
-    fingerprint = made_by("observer", settings, {}, dataset=name, split=split)
-    _call(write_observer, dataset=name, split=split, output=output, fingerprint=fingerprint, **settings)
+    name, split, kind = arguments.dataset, arguments.split, arguments.kind
+    settings = _settings(arguments, lambda config: config.baseline_settings(name, kind, split))
+    output = arguments.output or paths.prediction(baseline_name(name, kind), split) / "probability"
+    given = {"dataset": name, "split": split, "kind": kind}
+    fingerprint = made_by("baseline", settings, {}, **given)
+    _call(write_baseline, output=output, fingerprint=fingerprint, **given, **settings)
 
 
 def _threshold(arguments: Arguments) -> None:
@@ -516,12 +514,10 @@ def _report(arguments: Arguments) -> None:
 
     summaries = arguments.summaries
     if summaries is None:
-        from pipeline.config import OBSERVER_SUFFIX
-
         config = _config(arguments)
-        observers = [paths.metrics(name + OBSERVER_SUFFIX) / "summary.csv" for name in config.datasets]
+        baselines = [paths.metrics(name) / "summary.csv" for name in config.baselines()]
         summaries = [paths.metrics(name) / "summary.csv" for name in (*config.experiments, *config.seeded())]
-        summaries += [path for path in observers if path.exists()]
+        summaries += [path for path in baselines if path.exists()]
     checks = arguments.checks
     if checks is None:
         checks = [] if arguments.summaries is not None else sorted(paths.checks().glob("*.json"))
@@ -743,13 +739,15 @@ def _parser() -> argparse.ArgumentParser:
     of_input.add_argument("--skip-unreadable", action="store_true", help="leave out files that cannot be used")
 
     verb = verbs.add(
-        "observer",
-        _observer,
-        "Write the second human observer's masks as if they were predictions.",
+        "baseline",
+        _baseline,
+        "Write a baseline that needs no training as if it were predictions: the second human observer's masks,\n"
+        "zeros, or the masks resized to the working size of the data set and back.",
         "dataset",
         "split",
     )
-    verb.add_argument("--output", **out, help="folder (results/predictions/DATASET.second-observer/SPLIT/probability)")
+    verb.add_argument("--kind", choices=BASELINES, required=True, help="which of them")
+    verb.add_argument("--output", **out, help="folder (results/predictions/DATASET.KIND/SPLIT/probability)")
 
     verb = verbs.add(
         "threshold", _threshold, "Choose the threshold of an experiment on its validation samples.", "experiment"

@@ -8,8 +8,9 @@ from typing import Any
 
 from pipeline import config_plans as plans
 from pipeline import paths, provenance
-from pipeline.config import OBSERVER_SUFFIX, Config
+from pipeline.config import Config
 from pipeline.errors import PipelineError, Problem
+from pipeline.evaluation.entrants import OBSERVER, split_name
 from pipeline.explain import UNSIGNED, Place, changed_sources, flat, identify, shard_attribute, some, stored
 from pipeline.fingerprint import LIBRARIES, Fingerprint, differences
 from pipeline.raw.dataset import RawDataset, open_dataset
@@ -79,14 +80,14 @@ class _Judge:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.averaged = config.seeded()
-        observers = [name + OBSERVER_SUFFIX for name in config.datasets]
-        self.experiments = {*config.experiments, *observers}
+        self._baselines = config.baselines()
+        self.experiments = {*config.experiments, *self._baselines}
         self._several = [name for name in config.experiments if config.multiclass(name)]
         self._raw: dict[str, RawDataset | None] = {}
         self._reasons: dict[Path, list[str]] = {}
 
     def place(self, path: Path) -> Place:
-        return identify(path, several_classes=self._several, averaged=self.averaged, observer=OBSERVER_SUFFIX)
+        return identify(path, several_classes=self._several, averaged=self.averaged, baselines=self._baselines)
 
     def state(self, path: Path) -> str:
         if not path.exists():
@@ -147,7 +148,7 @@ class _Judge:
                 return plans.shards(config, str(place.dataset), split)
             case "train":
                 return plans.checkpoint(config, name)
-            case "predict" | "observer":
+            case "predict" | "baseline":
                 return plans.prediction(config, name, split, str(place.kind))
             case "threshold":
                 return plans.threshold(config, name)
@@ -168,7 +169,8 @@ class _Judge:
         splits = {split: raw.splits[split] if raw else [] for split in SPLITS}
         if experiment in self.config.experiments:
             return [split for split in ("validation", "test") if splits[split]]
-        return ["test"] if splits["test"] and all(sample.observer for sample in splits["test"]) else []
+        seen = split_name(experiment)[1] != OBSERVER or all(sample.observer for sample in splits["test"])
+        return ["test"] if splits["test"] and seen else []
 
     def inputs(self, place: Place) -> list[Path]:
         """Return the results that a result is made from; raw files are not among them."""

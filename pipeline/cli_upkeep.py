@@ -8,7 +8,7 @@ from rich.filesize import decimal
 
 from pipeline import paths
 from pipeline.clean import Survey, remove, survey
-from pipeline.config import OBSERVER_SUFFIX, Config
+from pipeline.config import Config
 from pipeline.errors import OutputError, PipelineError, Problem
 from pipeline.raw.dataset import open_dataset
 from pipeline.raw.splits import SPLITS
@@ -33,10 +33,7 @@ def clean(config: Config, *, yes: bool) -> None:
     found = survey(
         paths.RESULTS,
         members={name: _members(config, name) for name in config.datasets},
-        experiments={
-            name: config.dataset_of(name)
-            for name in (*config.experiments, *(name + OBSERVER_SUFFIX for name in config.datasets))
-        },
+        experiments={name: config.dataset_of(name) for name in (*config.experiments, *config.baselines())},
         averaged=config.seeded(),
     )
     _print(found)

@@ -19,10 +19,8 @@ from pipeline.config_problems import explain
 from pipeline.config_seeds import clashing_runs, expand_seeds, runs_of_seeds
 from pipeline.config_types import NAME, Strict
 from pipeline.errors import ConfigError, Problem
+from pipeline.evaluation.entrants import BASELINES, CEILING, baseline_name, split_name
 from pipeline.raw.splits import SPLITS
-
-OBSERVER_SUFFIX = ".second-observer"
-"""`<data set>.second-observer` is scored like an experiment; the dot keeps it apart from all of them."""
 
 Dataset = Annotated[
     DriveDataset | TgsDataset | ShapesDataset | DutsDataset | FolderDataset, Field(discriminator="layout")
@@ -109,7 +107,7 @@ class Config(Strict):
         return plain
 
     def threshold_settings(self, experiment: str) -> dict[str, Any]:
-        """Return what a threshold is chosen by; a second observer's masks are two-valued and need none."""
+        """Return what a threshold is chosen by; a baseline needs none."""
         dataset = self.dataset_of(experiment)
         said = self.experiments[experiment].threshold if experiment in self.experiments else 0.5
         if said == "validation":
@@ -131,7 +129,7 @@ class Config(Strict):
         return plain
 
     def evaluate_settings(self, experiment: str) -> dict[str, Any]:
-        """Return what scores are made by; `experiment` may be a second observer."""
+        """Return what scores are made by; `experiment` may be a baseline."""
         dataset = self.dataset_of(experiment)
         empty = self.experiments[experiment].empty_masks if experiment in self.experiments else "one"
         return {"dataset": dataset, "source": self.source(dataset, "validation", "test"), "empty_masks": empty}
@@ -140,19 +138,34 @@ class Config(Strict):
         """Return what the mean and the spread of an experiment of several seeds are made by."""
         return {"runs": self.seeded()[experiment]}
 
-    def observer_settings(self, dataset: str, split: str) -> dict[str, Any]:
-        """Return what the second observer's pictures are made by."""
-        return {"source": self.source(dataset, split)}
+    def baselines(self) -> list[str]:
+        """Return what is scored beside the experiments, as far as the configuration tells; see `entrants`.
+
+        Data sets of several classes have none, and at the native size nothing is lost by resizing.
+        """
+        return [
+            baseline_name(dataset, kind)
+            for dataset, data in self.datasets.items()
+            for kind in BASELINES
+            if len(data.class_names()) == 2 and not (kind == CEILING and data.size == "native")
+        ]
+
+    def baseline_settings(self, dataset: str, kind: str, split: str) -> dict[str, Any]:
+        """Return what the pictures of a baseline are made by."""
+        plain: dict[str, Any] = {"source": self.source(dataset, split)}
+        if kind == CEILING:
+            plain |= self.datasets[dataset].model_dump(mode="json", include={"size", "interpolation"})
+        return plain
 
     def multiclass(self, experiment: str) -> bool:
         """Tell whether masks and predictions are class indices: more than one foreground class."""
         return len(self.datasets[self.dataset_of(experiment)].class_names()) > 2
 
     def dataset_of(self, experiment: str) -> str:
-        """Return the data set of an experiment or of a second observer."""
+        """Return the data set of an experiment or of a baseline."""
         if experiment in self.experiments:
             return self.experiments[experiment].dataset
-        return experiment.removesuffix(OBSERVER_SUFFIX)
+        return split_name(experiment)[0]
 
 
 def parse(data: Mapping[str, Any]) -> Config:

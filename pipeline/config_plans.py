@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pipeline.config import Config
+from pipeline.evaluation.entrants import split_name
 from pipeline.stages import without_members
 
 Plan = dict[str, Any]
@@ -36,11 +37,11 @@ def augmented_parts(config: Config, experiment: str) -> dict[str, Plan]:
 
 
 def prediction(config: Config, experiment: str, split: str, kind: str) -> Plan:
-    """Plan the predictions of a split, an experiment's or a second observer's."""
+    """Plan the predictions of a split, an experiment's or a baseline's."""
     if experiment not in config.experiments:
-        dataset = config.dataset_of(experiment)
-        settings = {"dataset": dataset, "split": split, **config.observer_settings(dataset, split)}
-        return {"stage": "observer", "settings": settings}
+        dataset, name = split_name(experiment)
+        settings = config.baseline_settings(dataset, name, split)
+        return {"stage": "baseline", "settings": {"dataset": dataset, "split": split, "kind": name, **settings}}
     settings = {"split": split, "kind": kind, **config.predict_settings(experiment)}
     return {"stage": "predict", "settings": settings, "made_from": prediction_parts(config, experiment, split)}
 

@@ -70,7 +70,9 @@ class Place:
     number: int | None = None
 
 
-def identify(path: Path, *, several_classes: Collection[str], averaged: Collection[str], observer: str) -> Place:
+def identify(
+    path: Path, *, several_classes: Collection[str], averaged: Collection[str], baselines: Collection[str]
+) -> Place:
     """Tell from its path what stands there.
 
     Parameters
@@ -81,8 +83,8 @@ def identify(path: Path, *, several_classes: Collection[str], averaged: Collecti
         Experiments whose predictions are class indices.
     averaged : collection of str
         Experiments of several seeds.
-    observer : str
-        What the names of second observers end in.
+    baselines : collection of str
+        What is scored beside the experiments.
 
     Raises
     ------
@@ -116,7 +118,7 @@ def identify(path: Path, *, several_classes: Collection[str], averaged: Collecti
         case ("predictions", name, "threshold.json"):
             return Place(path, "threshold", f"threshold of experiment {name}", str(path), path, experiment=name)
         case ("predictions", name, split, kind, *rest) if split in SPLITS and (
-            stage := _picture_stage(kind, name in several_classes, name.endswith(observer))
+            stage := _picture_stage(kind, name in several_classes, name in baselines)
         ):
             what = f"{kind} of the {split} samples of experiment {name}"
             what = f"{'/'.join(rest)} in the folder {what}" if rest else what
@@ -140,10 +142,10 @@ def identify(path: Path, *, several_classes: Collection[str], averaged: Collecti
     )
 
 
-def _picture_stage(kind: str, several_classes: bool, observer: bool) -> str:
+def _picture_stage(kind: str, several_classes: bool, baseline: bool) -> str:
     """Return the stage that makes a kind of pictures, empty where none does."""
     if kind == "probability" or (kind == "mask" and several_classes):
-        return "observer" if observer else "predict"
+        return "baseline" if baseline else "predict"
     if kind == "submission":
         return kind
     return ("render_classes" if several_classes else "render") if kind in _DRAWN else ""

@@ -11,12 +11,12 @@ from pipeline.raw.layouts import LAYOUTS
 
 STAGES = {
     "augmented": ("pipeline.training.preview",),
+    "baseline": ("pipeline.evaluation.baselines",),
     "average": ("pipeline.report.average",),
     "check": ("pipeline.raw.check",),
     "curves": ("pipeline.report.curves",),
     "evaluate": ("pipeline.evaluation.evaluate",),
     "evaluate_classes": ("pipeline.evaluation.evaluate_classes",),
-    "observer": ("pipeline.evaluation.observer",),
     "predict": ("pipeline.prediction.predict",),
     "render": ("pipeline.evaluation.pictures",),
     "render_classes": ("pipeline.evaluation.pictures_of_classes",),

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.counts import Confusion
 from pipeline.errors import PredictionError, Problem
+from pipeline.evaluation.contours import contour_scores
 from pipeline.evaluation.regions import SplitCounts, count_split
 from pipeline.png import read_levels
 from pipeline.raw.dataset import RawDataset
@@ -118,13 +119,14 @@ def split_confusions(dataset: RawDataset, samples: Sequence[Sample], predictions
     Returns
     -------
     SplitCounts
-        Joint confusion matrices, (N, K, K) for each region.
+        Joint confusion matrices, (N, K, K) for each region; of contours (N, K, 2), see `contour_scores`.
 
     Raises
     ------
     PredictionError
         Listing every mask and prediction that cannot be used.
     """
+    numbers = range(len(dataset.classes))
 
     def read(sample: Sample, height: int, width: int) -> NDArray[np.uint8]:
         return read_classes(predictions / f"{sample.id}.png", height, width, dataset.classes)
@@ -136,4 +138,7 @@ def split_confusions(dataset: RawDataset, samples: Sequence[Sample], predictions
         read_truth=dataset.read_truth,
         read_prediction=read,
         count=lambda predicted, truth, region: joint_confusion(predicted, truth, len(dataset.classes), region),
+        measure=lambda predicted, truth, region: np.stack(
+            [contour_scores(predicted == number, truth == number, region) for number in numbers]
+        ),
     )

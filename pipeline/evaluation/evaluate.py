@@ -1,27 +1,42 @@
-"""Score two-class predictions, an experiment's or anybody's, against the native masks: two CSV files."""
+"""Score two-class predictions, an experiment's or anybody's, against the native masks: three CSV files.
 
+``docs/metrics.md`` explains them column by column.
+"""
+
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from pipeline.counts import LEVELS, Confusion, Histogram, absolute_error, confusion, cut_level, max_f
+from pipeline.counts import LEVELS, Confusion, Histogram, absolute_error, confusion, cut_level, dice
+from pipeline.evaluation.contours import CONTOUR_SCORES
+from pipeline.evaluation.curves import average_precision, curve_table, max_f_columns, oracle_columns
 from pipeline.evaluation.histograms import split_histograms
 from pipeline.evaluation.metrics import EMPTY_VALUES, METRICS, roc_auc
 from pipeline.evaluation.regions import SplitCounts, count_splits
+from pipeline.evaluation.tgs_score import tgs_score
 from pipeline.evaluation.thresholds import Threshold, read_threshold
 from pipeline.files import write_table
 from pipeline.fingerprint import sign
 from pipeline.progress import say
 from pipeline.raw.dataset import RawDataset, open_dataset, require_samples
 
-_MAX_F_OF = {
-    "macro": "mean precision and mean recall; beta2 0.3; levels as predicted; pictures with empty masks left out",
-    "micro": "all pixels together; beta2 0.3; levels as predicted",
-}
-"""Works on salient objects define maxF in several ways: the table says which one this is."""
+CURVE_OF = (
+    "experiment",
+    "dataset",
+    "origin",
+    "split",
+    "region",
+    "class",
+    "scale",
+    "mask_binarization",
+    "probability_levels",
+)
+"""What the numbers of a curve depend on: no threshold, and no policy for empty masks, which have no curve."""
 
 
 def evaluate(
@@ -35,7 +50,7 @@ def evaluate(
     empty_masks: str,
     fingerprint: str | None = None,
 ) -> None:
-    """Write ``per_image.csv`` and ``summary.csv``; their column ``class`` names the foreground class.
+    """Write ``per_image.csv``, ``summary.csv`` and ``curve.csv``; their column ``class`` names the foreground class.
 
     Parameters
     ----------
@@ -45,7 +60,7 @@ def evaluate(
     threshold : Path or float
         The file that `choose_threshold` wrote, or a number.
     output : Path
-        Folder for the two files.
+        Folder for the three files.
     source : mapping
         Keyword arguments of `open_dataset`.
     empty_masks : {'one', 'skip'}
@@ -59,22 +74,26 @@ def evaluate(
     """
     raw = open_dataset(dataset, **source)
     chosen = read_threshold(threshold) if isinstance(threshold, Path) else Threshold(threshold, "fixed")
+    cut = cut_level(chosen.value)
     counted = count_splits(
         predictions,
         lambda split, folder: split_histograms(
-            raw, require_samples(raw, split), folder, f"{experiment}: {split} samples"
+            raw, require_samples(raw, split), folder, f"{experiment}: {split} samples", cut
         ),
     )
     pictures: list[pd.DataFrame] = []
     summaries: list[dict[str, Any]] = []
+    curves: list[pd.DataFrame] = []
     for split, compared in counted:
         for region, histograms in compared.regions.items():
             said = conditions(experiment, raw, split, region, chosen, empty_masks)
-            pictures.append(_per_image(said, compared, histograms, chosen, empty_masks))
-            summaries += _summaries(said, histograms, pictures[-1], chosen, empty_masks)
+            pictures.append(_per_image(said, compared, region, cut))
+            summaries += _summaries(said, histograms, pictures[-1], cut)
+            curves.append(curve_table({key: value for key, value in said.items() if key in CURVE_OF}, histograms))
     write_table(output / "per_image.csv", pd.concat(pictures, ignore_index=True))
     summary = pd.DataFrame(summaries)
     write_table(output / "summary.csv", summary)
+    write_table(output / "curve.csv", pd.concat(curves, ignore_index=True))
     sign(fingerprint, output)
     for row in summary.itertuples():
         say(f"{experiment}, {row.split}, {row.region}, {row.averaging}: F1 {row.f1:.4f}, IoU {row.iou:.4f}")
@@ -91,6 +110,7 @@ def conditions(
     return {
         "experiment": experiment,
         "dataset": raw.name,
+        "layout": raw.layout,
         "origin": raw.origin,
         "excluded": len(raw.excluded),
         "split": split,
@@ -109,39 +129,73 @@ def _scores(counts: Confusion, empty_masks: str) -> dict[str, Any]:
     return {name: metric(counts, EMPTY_VALUES[empty_masks]) for name, metric in METRICS.items()}
 
 
-def _per_image(
-    said: Mapping[str, Any], compared: SplitCounts, histograms: Histogram, threshold: Threshold, empty_masks: str
-) -> pd.DataFrame:
-    counts = confusion(histograms, cut_level(threshold.value))
+def _per_image(said: Mapping[str, Any], compared: SplitCounts, region: str, cut: int) -> pd.DataFrame:
+    histograms = compared.regions[region]
+    counts = confusion(histograms, cut)
     columns = {
         "id": compared.ids,
         "pixels": histograms.sum(axis=(1, 2)),
         **counts._asdict(),
         "mae": absolute_error(histograms),
         "roc_auc": roc_auc(histograms),
-        **_scores(counts, empty_masks),
+        "pr_auc": average_precision(histograms),
+        **_scores(counts, said["empty_masks"]),
+        "tgs_score": tgs_score(counts),
+        **contour_columns(compared.measured[region], counts, said["empty_masks"]),
     }
     return pd.DataFrame({**{key: [value] * len(compared.ids) for key, value in said.items()}, **columns})
 
 
+def contour_columns(
+    measured: NDArray[np.float64], counts: Confusion, empty_masks: str
+) -> dict[str, NDArray[np.float64]]:
+    """Name the scores of contours, and give boundary Dice the value of the policy where both masks are empty.
+
+    Parameters
+    ----------
+    measured : (..., 2) array
+        See `pipeline.evaluation.contours.contour_scores`.
+    counts : Confusion of (...) arrays
+    empty_masks : {'one', 'skip'}
+    """
+    boundary, distance = np.moveaxis(measured, -1, 0)
+    empty = counts.tp + counts.fp + counts.fn == 0
+    boundary = np.where(empty, dice(counts, EMPTY_VALUES[empty_masks]), boundary)
+    return dict(zip(CONTOUR_SCORES, (boundary, distance), strict=True))
+
+
+def mean_of(values: NDArray[np.float64]) -> float:
+    """Average what is there; NaN where nothing is."""
+    there = values[~np.isnan(values)]
+    return float(there.mean()) if there.size else math.nan
+
+
 def _summaries(
-    said: Mapping[str, Any], histograms: Histogram, pictures: pd.DataFrame, threshold: Threshold, empty_masks: str
+    said: Mapping[str, Any], histograms: Histogram, pictures: pd.DataFrame, cut: int
 ) -> Sequence[dict[str, Any]]:
     """Average over pictures (macro) and over all pixels together (micro)."""
-    names = ["mae", "roc_auc", *METRICS]
-    macro = {name: float(np.nanmean(column)) if (column := pictures[name]).notna().any() else np.nan for name in names}
-    macro["max_f"] = max_f(histograms)
+    empty_masks = said["empty_masks"]
+    names = ["mae", "roc_auc", "pr_auc", *METRICS, "tgs_score", *CONTOUR_SCORES]
+    macro = {name: mean_of(pictures[name].to_numpy()) for name in names}
+    distances = f"{CONTOUR_SCORES[1]}_images"
+    macro |= {distances: int(pictures[CONTOUR_SCORES[1]].notna().sum()), "f1_sd": float(pictures["f1"].std(ddof=1))}
     pooled = histograms.sum(axis=0)
     micro = {
-        "max_f": max_f(pooled[None]),
         "mae": float(absolute_error(pooled)),
         "roc_auc": float(roc_auc(pooled)),
-        **{
-            key: float(value)
-            for key, value in _scores(confusion(pooled, cut_level(threshold.value)), empty_masks).items()
-        },
+        "pr_auc": float(average_precision(pooled)),
+        **{key: float(value) for key, value in _scores(confusion(pooled, cut), empty_masks).items()},
+        # these belong to single pictures
+        **dict.fromkeys(["tgs_score", *CONTOUR_SCORES, distances, "f1_sd"], math.nan),
     }
     return [
-        {**said, "max_f_of": _MAX_F_OF[averaging], "averaging": averaging, "images": len(pictures), **scores}
-        for averaging, scores in (("macro", macro), ("micro", micro))
+        {
+            **said,
+            "averaging": averaging,
+            "images": len(pictures),
+            **scores,
+            **max_f_columns(some),
+            **oracle_columns(some, empty_masks),
+        }
+        for averaging, scores, some in (("macro", macro, histograms), ("micro", micro, pooled[None]))
     ]

@@ -18,7 +18,8 @@ import pandas as pd
 
 from pipeline.evaluation.classes import Joint, one_against_rest, pixel_accuracy, split_confusions
 from pipeline.evaluation.confusion import confusion_table, plot_confusions
-from pipeline.evaluation.evaluate import conditions
+from pipeline.evaluation.contours import CONTOUR_SCORES
+from pipeline.evaluation.evaluate import conditions, contour_columns, mean_of
 from pipeline.evaluation.metrics import EMPTY_VALUES, METRICS, Scores
 from pipeline.evaluation.regions import count_splits
 from pipeline.evaluation.thresholds import Threshold
@@ -82,6 +83,7 @@ def evaluate_classes(
         for region, joint in compared.regions.items():
             said = conditions(experiment, raw, split, region, ARGMAX, empty_masks)
             scores = _scores(joint, empty_masks)
+            scores |= contour_columns(compared.measured[region], one_against_rest(joint), empty_masks)
             pictures.append(_per_image(said, compared.ids, raw, joint, scores))
             summaries += _summaries(said, raw, joint, scores, empty_masks)
             pooled[split, region] = joint.sum(axis=0)
@@ -122,29 +124,24 @@ def _per_image(
     )
 
 
-def _mean(values: Scores) -> float:
-    """Average what is there; NaN where nothing is."""
-    there = values[~np.isnan(values)]
-    return float(there.mean()) if there.size else math.nan
-
-
 def _summaries(
     said: Mapping[str, Any], raw: RawDataset, joint: Joint, scores: Mapping[str, Scores], empty_masks: str
 ) -> list[dict[str, Any]]:
     """Average over pictures (macro) and over all pixels together (micro), then over the foreground classes."""
     pooled = joint.sum(axis=0)
     averages = {
-        "macro": {name: np.array([_mean(column) for column in values.T]) for name, values in scores.items()},
-        "micro": _scores(pooled, empty_masks),
+        "macro": {name: np.array([mean_of(column) for column in values.T]) for name, values in scores.items()},
+        # contours belong to single pictures
+        "micro": _scores(pooled, empty_masks) | dict.fromkeys(CONTOUR_SCORES, np.full(len(raw.classes), math.nan)),
     }
-    accuracies = {"macro": _mean(pixel_accuracy(joint)), "micro": float(pixel_accuracy(pooled))}
+    accuracies = {"macro": mean_of(pixel_accuracy(joint)), "micro": float(pixel_accuracy(pooled))}
     rows: list[dict[str, Any]] = []
     for averaging, values in averages.items():
         by_class = {
             name: {metric: float(column[index]) for metric, column in values.items()} | {"accuracy": math.nan}
             for index, name in enumerate(raw.classes)
         }
-        mean = {metric: _mean(column[1:]) for metric, column in values.items()} | {"accuracy": accuracies[averaging]}
+        mean = {metric: mean_of(column[1:]) for metric, column in values.items()} | {"accuracy": accuracies[averaging]}
         rows += [
             {**said, "class": name, "averaging": averaging, "images": len(joint), **scored}
             for name, scored in (*by_class.items(), (MEAN, mean))

@@ -63,6 +63,19 @@ def accuracy(counts: Confusion, empty: float = 1.0) -> Scores:
     return _ratio(counts.tp + counts.tn, counts.tp + counts.fp + counts.fn + counts.tn, np.nan)
 
 
+def mcc(counts: Confusion, empty: float = 1.0) -> Scores:
+    """Return Matthews' correlation coefficient, in [-1, 1] (Matthews, Biochim Biophys Acta 405 (1975) 442).
+
+    Where a row or a column of the table is empty the quotient is 0 / 0: `empty` where mask and prediction both are
+    empty, 1 where both are all foreground, 0 otherwise (Chicco, Jurman, BMC Genomics 21 (2020) 6).
+    """
+    tp, fp, fn, tn = (np.asarray(count, dtype=np.float64) for count in counts)
+    # roots before the product: four counts of a large data set multiplied would lose digits
+    below = np.sqrt(tp + fp) * np.sqrt(tp + fn) * np.sqrt(tn + fp) * np.sqrt(tn + fn)
+    perfect = np.where(tp == 0, _some(counts, empty), 1.0)
+    return _ratio(tp * tn - fp * fn, below, np.where(fp + fn == 0, perfect, 0.0))
+
+
 def roc_auc(histogram: Histogram) -> Scores:
     """Area under the ROC curve: the chance that a foreground pixel has a higher level than a background pixel.
 
@@ -93,6 +106,7 @@ METRICS: dict[str, Callable[[Confusion, float], Scores]] = {
     "recall": recall,
     "specificity": specificity,
     "accuracy": accuracy,
+    "mcc": mcc,
 }
 """Column name to function, in the order of the reports. F1 and Dice are one number for two-valued masks."""
 

@@ -1,7 +1,7 @@
 """Counts of every picture of a split, by region: what all scores and thresholds are made of."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,9 @@ Plane = NDArray[np.uint8]
 Count = Callable[[Plane, Plane, NDArray[np.bool_] | None], NDArray[np.int64]]
 """Prediction (H, W), truth (H, W) and the pixels that count (H, W; None: all of them) to counts of any shape."""
 
+Measure = Callable[[Plane, Plane, NDArray[np.bool_] | None], NDArray[np.float64]]
+"""As `Count`, to numbers that no counts tell."""
+
 
 @dataclass(frozen=True)
 class SplitCounts:
@@ -30,10 +33,13 @@ class SplitCounts:
     ids : list of str
     regions : dict of str to (N, ...) array of int64
         ``full`` always, ``fov`` where all samples have a field of view.
+    measured : dict of str to (N, ...) array of float64
+        What was measured on the pictures themselves, by the same regions; empty where nothing was.
     """
 
     ids: list[str]
     regions: dict[str, NDArray[np.int64]]
+    measured: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def main_region(self) -> str:
@@ -49,6 +55,7 @@ def count_split(
     read_truth: Callable[[Sample], Plane],
     read_prediction: Callable[[Sample, int, int], Plane],
     count: Count,
+    measure: Measure | None = None,
 ) -> SplitCounts:
     """Compare predictions with native masks, at native size.
 
@@ -65,6 +72,8 @@ def count_split(
         Gives a sample's prediction, for the height and width that its mask has.
     count : callable
         See `Count`.
+    measure : callable, optional
+        See `Measure`.
 
     Raises
     ------
@@ -73,7 +82,9 @@ def count_split(
     """
     problems: list[Problem] = []
     with_fov = all(sample.fov is not None for sample in samples)
-    regions: dict[str, list[NDArray[np.int64]]] = {FULL: [], **({FOV: []} if with_fov else {})}
+    names = (FULL, FOV) if with_fov else (FULL,)
+    regions: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
+    measured: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
     for sample in track(samples, what, len(samples)):
         try:
             truth = read_truth(sample)
@@ -87,13 +98,17 @@ def count_split(
             problems += error.problems
             continue
         known = truth != VOID
-        regions[FULL].append(count(predicted, truth, None if known.all() else known))
-        if fov is not None:
-            regions[FOV].append(count(predicted, truth, known & (fov == 1)))
+        counting = {FULL: None if known.all() else known, **({} if fov is None else {FOV: known & (fov == 1)})}
+        for name, region in counting.items():
+            regions[name].append(count(predicted, truth, region))
+            if measure is not None:
+                measured[name].append(measure(predicted, truth, region))
     if problems:
         raise PredictionError(problems)
     return SplitCounts(
-        ids=[sample.id for sample in samples], regions={name: np.stack(counts) for name, counts in regions.items()}
+        ids=[sample.id for sample in samples],
+        regions={name: np.stack(counts) for name, counts in regions.items()},
+        measured={name: np.stack(numbers) for name, numbers in measured.items() if numbers},
     )
 
 

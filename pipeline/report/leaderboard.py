@@ -8,6 +8,7 @@ import pandas as pd
 from pipeline.files import write_table
 from pipeline.raw.check import read_reports
 from pipeline.report.average import STATISTICS
+from pipeline.report.suspicion import suspicions
 from pipeline.report.tables import read_tables
 
 _MEAN = "mean"
@@ -24,7 +25,8 @@ def build_leaderboard(*, summaries: Sequence[Path], output: Path, checks: Sequen
         ``summary.csv`` files, those that `average_runs` wrote included; none gives a table without rows.
     checks : sequence of Path
         Reports of `pipeline.raw.check`: column ``leak`` says how many pictures of the data set also stand in another
-        of its splits; it is empty where the data set was not checked.
+        of its splits; it is empty where the data set was not checked. Column ``suspicious`` says why a row is to be
+        doubted, see `suspicions`.
     output : Path
         CSV file: by data set, test before validation, field of view before full picture, macro before micro, of
         several classes the mean before each class, then by falling F1, ``std`` below its ``mean``. Column
@@ -49,6 +51,8 @@ def build_leaderboard(*, summaries: Sequence[Path], output: Path, checks: Sequen
     joined = joined.fillna("")
     after = list(joined.columns).index("excluded") + 1 if "excluded" in joined else len(joined.columns)
     joined.insert(after, "leak", [leaks.get(name, "") for name in joined["dataset"]])
+    doubts = [suspicions(row, row["leak"]) for row in joined.to_dict("records")]
+    joined.insert(after + 1, "suspicious", doubts)
     if "class" not in joined:
         joined["class"] = ""
     f1 = pd.to_numeric(joined["f1"])

@@ -8,7 +8,7 @@ from rawfiles import write_tif
 
 from pipeline import cli
 
-VERBS = ["sample", "unpack", "splits", "check", "shard", "train", "curves", "predict", "observer", "threshold",
+VERBS = ["sample", "unpack", "splits", "check", "shard", "train", "curves", "predict", "baseline", "threshold",
          "render", "evaluate", "submission", "report", "average", "clean", "explain", "models", "schema"]  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def test_a_person_can_go_the_whole_way_by_hand(project):
         "threshold --experiment e",
         "render --experiment e --split test",
         "evaluate --experiment e",
-        "observer --dataset d --split test",
+        "baseline --dataset d --kind second-observer --split test",
         "report",
     ):
         assert cli.main(line.split()) == 0, line
@@ -155,7 +155,7 @@ def test_a_sample_does_not_replace_what_it_did_not_draw(project, capsys):
     [
         ("shard --dataset d --split train --shard 0 --output out/x.h5", 20_000),
         ("shard --dataset d --split train --shard 0 --output out/x.h5", 1_000),
-        ("observer --dataset d --split test --output out/pictures", 50),
+        ("baseline --dataset d --kind second-observer --split test --output out/pictures", 50),
         ("sample --output out", 300_000),
     ],
 )
@@ -177,7 +177,7 @@ LIGHT = [
     "check",
     "splits --dataset d",
     "shard --dataset d --split test --shard 0",
-    "observer --dataset d --split test",
+    "baseline --dataset d --kind second-observer --split test",
     "evaluate --experiment d.second-observer --threshold 0.5",
 ]
 

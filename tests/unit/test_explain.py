@@ -14,7 +14,7 @@ from pipeline.shards.write import build_shard
 
 def place(path):
     return explain.identify(
-        Path("results") / path, several_classes=["many"], averaged=["mean"], observer=".second-observer"
+        Path("results") / path, several_classes=["many"], averaged=["mean"], baselines=["d.second-observer"]
     )
 
 
@@ -34,7 +34,7 @@ def place(path):
         ("predictions/many/test/legend.png", "render_classes", "predictions/many/test/overlay"),
         (
             "predictions/d.second-observer/test/probability",
-            "observer",
+            "baseline",
             "predictions/d.second-observer/test/probability",
         ),
         ("metrics/many/confusion.csv", "evaluate_classes", "metrics/many"),

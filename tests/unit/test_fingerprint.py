@@ -121,7 +121,7 @@ def test_two_networks_of_one_module_differ():
 
 
 def test_stages_end_where_they_should():
-    for stage in ("threshold", "evaluate", "evaluate_classes", "render", "submission", "observer", "splits", "check"):
+    for stage in ("threshold", "evaluate", "evaluate_classes", "render", "submission", "baseline", "splits", "check"):
         code, libraries = stage_code(stage)
         assert "torch" not in libraries
         assert not any(name.startswith(("pipeline.training", "pipeline.models")) for name in code), stage
@@ -328,13 +328,13 @@ def test_a_job_loads_no_module_that_its_digest_misses(tmp_path, drive, monkeypat
         ("render", "render --experiment e --split validation", config.render_settings("e", "validation")),
         ("evaluate", f"evaluate --experiment e --predictions validation={results}/validation/probability",
          config.evaluate_settings("e")),
-        ("observer", "observer --dataset d --split test --output observed", config.observer_settings("d", "test")),
+        ("baseline", "baseline --dataset d --kind resolution-ceiling --split test --output ceiling",
+         config.baseline_settings("d", "resolution-ceiling", "test")),
         ("splits", "splits --dataset d", config.splits_settings("d")),
     ):  # fmt: skip
         layout = "drive" if "source" in settings else None
         known = stage_code(stage, layout, "unet" if stage in ("train", "predict") else None)[0]
         left = loaded(line, settings, tmp_path) - known.keys() - module.OVERLOOKED.keys() - NOT_THE_STAGE
         # what the command line itself looks names up in
-        assert left <= {"pipeline.raw.splits", "pipeline.raw.draws", "pipeline.raw.samples", "pipeline.raw.tables"}, (
-            stage
-        )
+        looked_up = {"evaluation.entrants", "raw.splits", "raw.draws", "raw.samples", "raw.tables"}
+        assert left <= {f"pipeline.{name}" for name in looked_up}, stage

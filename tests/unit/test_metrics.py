@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.counts import Confusion, absolute_error, confusion, cut_level, dice, joint_histogram, to_levels
-from pipeline.evaluation.metrics import METRICS, f1, iou, precision, recall, roc_auc, specificity
+from pipeline.evaluation.metrics import METRICS, f1, iou, mcc, precision, recall, roc_auc, specificity
 from pipeline.evaluation.thresholds import best_threshold
 
 RNG = np.random.default_rng(3)
@@ -50,6 +50,7 @@ def test_every_score_by_hand():
         "iou": 30 / 60,
         "specificity": 140 / 150,
         "accuracy": 170 / 200,
+        "mcc": (30 * 140 - 10 * 20) / (40 * 50 * 150 * 160) ** 0.5,
     }
     assert {name: float(metric(counts, 1.0)) for name, metric in METRICS.items()} == pytest.approx(expected)
 
@@ -64,6 +65,9 @@ def test_empty_masks_and_predictions():
         assert metric(only_mask, 1.0) == 0.0
         assert metric(only_prediction, 1.0) == 0.0
     assert specificity(Confusion(*map(np.array, (4, 0, 0, 0)))) == 1.0
+    assert mcc(both, 1.0) == mcc(Confusion(*map(np.array, (4, 0, 0, 0))), np.nan) == 1.0
+    assert np.isnan(mcc(both, np.nan))
+    assert mcc(only_mask, 1.0) == mcc(only_prediction, np.nan) == 0.0
 
 
 def test_a_picture_without_a_pixel_that_counts_has_no_score():

@@ -30,7 +30,7 @@ RESULTS = [
     ("predictions/a/test/overlay/01.png", "render", True),
     ("predictions/a/test/sheet.png", "render", True),
     ("predictions/b-2/unlabelled/submission", "submission", False),
-    ("predictions/d.second-observer/test/probability/01.png", "observer", True),
+    ("predictions/d.second-observer/test/probability/01.png", "baseline", True),
     ("metrics/a", "evaluate", True),
     ("metrics/a/summary.csv", "evaluate", True),
     ("metrics/d.second-observer/summary.csv", "evaluate", True),

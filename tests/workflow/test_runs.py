@@ -15,12 +15,18 @@ def test_everything_the_readme_promises_is_there(finished):
             assert f"results/predictions/a/test/{kind}/{name}.png" in files
         for name in ("tile012", "tile013"):
             assert f"results/predictions/b-2/unlabelled/{kind}/{name}.png" in files
-    for name in ("a", "b-2", "d.second-observer"):
-        assert f"results/metrics/{name}/summary.csv" in files
-        assert f"results/metrics/{name}/per_image.csv" in files
+    scored = {"a", "b-2", "d.second-observer"}
+    scored |= {f"{dataset}.{kind}" for dataset in "dt" for kind in ("all-background", "resolution-ceiling")}
+    for name in scored:
+        for table in ("summary", "per_image", "curve"):
+            assert f"results/metrics/{name}/{table}.csv" in files
     assert {"results/splits/d.csv", "results/splits/t.csv", "results/shards/t/unlabelled-0.h5"} <= files
     board = pd.read_csv(finished.folder / "results/leaderboard.csv")
-    assert set(board["experiment"]) == {"a", "b-2", "d.second-observer"}
+    assert set(board["experiment"]) == scored
+    test = board[(board["split"] == "test") & (board["averaging"] == "macro")].set_index(["experiment", "region"])
+    assert (test.loc[["d.all-background"], ["f1", "recall"]] == 0).all(axis=None)
+    assert test.loc["d.all-background", "specificity"].tolist() == [1, 1]
+    assert 0.6 < test.loc[("d.resolution-ceiling", "fov"), "f1"] < 0.999
     assert set(board["split"]) == {"test", "validation"}
     scored = pd.read_csv(finished.folder / "results/metrics/b-2/per_image.csv")
     assert set(scored["split"]) == {"test", "validation"}

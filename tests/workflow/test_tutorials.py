@@ -16,8 +16,8 @@ FLOORS = {
     "b-shapes-as-published": ("dice", 0.90),
     "b-shapes-original": ("dice", 0.90),
     "c-grey": ("f1", 0.70),
-    "d-u2net-lite": ("max_f", 0.80),
-    "d-u2net": ("max_f", 0.80),
+    "d-u2net-lite": ("max_f03_of_mean_pr", 0.80),
+    "d-u2net": ("max_f03_of_mean_pr", 0.80),
     "e-tgs": ("f1", 0.70),
 }
 """Experiment to what validation and test samples have to reach: F1 and Dice over all pixels; maxF has beta² 0.3."""

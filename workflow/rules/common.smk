@@ -13,6 +13,7 @@ from pipeline import config as configuration
 from pipeline import config_plans as plans
 from pipeline import paths
 from pipeline.errors import PipelineError, RawDataError
+from pipeline.evaluation import entrants
 from pipeline.raw.check_ignored import unused_digest
 from pipeline.raw.dataset import open_leniently
 from pipeline.raw.splits import SPLITS
@@ -26,8 +27,7 @@ try:
 except PipelineError as error:
     raise WorkflowError(str(error)) from None
 
-_observers = [f"{name}{configuration.OBSERVER_SUFFIX}" for name in CONFIG.datasets]
-OBSERVERS = [name for name in _observers if not CONFIG.multiclass(name)]
+BASELINES = CONFIG.baselines()
 # experiments of two classes have probabilities and a threshold, those of several classes have class indices
 SEVERAL_CLASSES = [name for name in CONFIG.experiments if CONFIG.multiclass(name)]
 TWO_CLASSES = [name for name in CONFIG.experiments if name not in SEVERAL_CLASSES]
@@ -37,7 +37,7 @@ SEEDED = CONFIG.seeded()
 
 MASK = str(paths.prediction("{experiment}", "{split}") / "mask")
 PROBABILITY = str(paths.prediction("{experiment}", "{split}") / "probability")
-OBSERVED = str(paths.prediction(f"{{dataset}}{configuration.OBSERVER_SUFFIX}", "{split}") / "probability")
+BASELINE = str(paths.prediction(entrants.baseline_name("{dataset}", "{kind}"), "{split}") / "probability")
 
 
 def any_of(names):
@@ -46,9 +46,10 @@ def any_of(names):
 
 wildcard_constraints:
     dataset=any_of(CONFIG.datasets),
-    experiment=any_of([*CONFIG.experiments, *OBSERVERS]),
+    experiment=any_of([*CONFIG.experiments, *BASELINES]),
     seeded=any_of(SEEDED),
     split=any_of(SPLITS),
+    kind=any_of(entrants.BASELINES),
     shard=r"\d+",
 
 
@@ -105,26 +106,36 @@ def unique(files):
     return list(dict.fromkeys(files))
 
 
+def observed(experiment):
+    return entrants.split_name(experiment)[1] == entrants.OBSERVER
+
+
 def scored_splits(experiment):
     splits = listed(CONFIG.dataset_of(experiment)).splits
-    if experiment in OBSERVERS:
-        return [split for split in ("test",) if splits[split] and all(sample.observer for sample in splits[split])]
+    if experiment in BASELINES:
+        seen = not observed(experiment) or all(sample.observer for sample in splits["test"])
+        return ["test"] if splits["test"] and seen else []
     return [split for split in ("validation", "test") if splits[split]]
 
 
 def predicted_splits(experiment):
-    unlabelled = experiment not in OBSERVERS and listed(CONFIG.dataset_of(experiment)).splits["unlabelled"]
+    unlabelled = experiment not in BASELINES and listed(CONFIG.dataset_of(experiment)).splits["unlabelled"]
     return [*scored_splits(experiment), *(["unlabelled"] if unlabelled else [])]
 
 
 @functools.cache
-def entrants():
-    # everything that is scored: experiments, and second observers where there are any
+def scored_names():
+    # everything that is scored: experiments, and baselines where there is something to compare
     raw_datasets()
     for name in CONFIG.experiments:
         if not scored_splits(name):
             logger.warning(f"{name} has neither validation nor test samples: it is trained and not scored.")
-    return [name for name in (*CONFIG.experiments, *OBSERVERS) if predicted_splits(name)]
+    return [name for name in (*CONFIG.experiments, *BASELINES) if predicted_splits(name)]
+
+
+def baseline_files(wildcards):
+    files = "observer_files" if wildcards.kind == entrants.OBSERVER else "truth_files"
+    return unique(raw_files(wildcards.dataset, wildcards.split, files=files))
 
 
 def pictured_files(wildcards):
@@ -229,7 +240,7 @@ def validation_evidence(wildcards):
     return [predictions, *unique(raw_files(dataset, "validation", files="truth_files"))]
 
 
-# -- what each target consists of, for one experiment or observer -----------------------------------------------------
+# -- what each target consists of, for one experiment or baseline ----------------------------------------------------
 
 
 def shards_of(experiment):
@@ -246,6 +257,8 @@ def models_of(experiment):
 
 
 def predictions_of(experiment):
+    if experiment in BASELINES and not observed(experiment):
+        return []  # nobody has to look at nothing, or at masks that were resized
     if experiment in SEVERAL_CLASSES:
         kept = ["probability"] if CONFIG.experiments[experiment].keep_probability else []
         pictures = [*kept, "mask", "colour", "overlay", "panel", "legend.png", "sheet.png"]
@@ -262,8 +275,8 @@ def predictions_of(experiment):
 def metrics_of(experiment):
     if not scored_splits(experiment):
         return []
-    confusion = ["confusion.csv", "confusion.png"] if experiment in SEVERAL_CLASSES else []
-    return [str(paths.metrics(experiment) / name) for name in ("per_image.csv", "summary.csv", *confusion)]
+    more = ["confusion.csv", "confusion.png"] if experiment in SEVERAL_CLASSES else ["curve.csv"]
+    return [str(paths.metrics(experiment) / name) for name in ("per_image.csv", "summary.csv", *more)]
 
 
 def averages_of(experiment):
@@ -307,7 +320,7 @@ def all_shards(wildcards):
 
 def scored_checks(wildcards):
     # reports on the raw files of what is scored: the leaderboard marks the rows that they throw a doubt on
-    return unique(str(paths.check(CONFIG.dataset_of(name))) for name in entrants() if metrics_of(name))
+    return unique(str(paths.check(CONFIG.dataset_of(name))) for name in scored_names() if metrics_of(name))
 
 
 def all_models(wildcards):
@@ -315,9 +328,9 @@ def all_models(wildcards):
 
 
 def all_predictions(wildcards):
-    return [path for name in entrants() for path in predictions_of(name)]
+    return [path for name in scored_names() for path in predictions_of(name)]
 
 
 def all_metrics(wildcards):
-    scores = [path for name in entrants() for path in metrics_of(name)]
+    scores = [path for name in scored_names() for path in metrics_of(name)]
     return [*scores, *(path for name in SEEDED for path in averages_of(name))]

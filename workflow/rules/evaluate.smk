@@ -8,7 +8,7 @@ rule threshold:
     benchmark:
         "results/benchmarks/threshold/{experiment}.tsv"
     wildcard_constraints:
-        experiment=any_of([*TWO_CLASSES, *OBSERVERS]),
+        experiment=any_of([*TWO_CLASSES, *BASELINES]),
     params:
         settings=lambda wc: canonical(CONFIG.threshold_settings(wc.experiment)),
         code=lambda wc: code_of("threshold", CONFIG.threshold_settings(wc.experiment)),
@@ -39,7 +39,7 @@ rule render:
     benchmark:
         "results/benchmarks/render/{experiment}/{split}.tsv"
     wildcard_constraints:
-        experiment=any_of([*TWO_CLASSES, *OBSERVERS]),
+        experiment=any_of([*TWO_CLASSES, *BASELINES]),
     params:
         settings=lambda wc: canonical(CONFIG.render_settings(wc.experiment, wc.split)),
         code=lambda wc: code_of("render", CONFIG.render_settings(wc.experiment, wc.split)),
@@ -120,13 +120,14 @@ rule evaluate:
             category="Scores",
             labels={"experiment": "{experiment}"},
         ),
+        curve=str(paths.metrics("{experiment}") / "curve.csv"),
         fingerprint=str(paths.metrics("{experiment}") / "fingerprint.json"),
     log:
         "results/logs/evaluate/{experiment}.log",
     benchmark:
         "results/benchmarks/evaluate/{experiment}.tsv"
     wildcard_constraints:
-        experiment=any_of([*TWO_CLASSES, *OBSERVERS]),
+        experiment=any_of([*TWO_CLASSES, *BASELINES]),
     params:
         settings=lambda wc: canonical(CONFIG.evaluate_settings(wc.experiment)),
         code=lambda wc: code_of("evaluate", CONFIG.evaluate_settings(wc.experiment)),

@@ -74,19 +74,19 @@ rule predict_probabilities:
         " --output {output:q} > {log:q} 2>&1"
 
 
-# What a second person drew, scored like a network.
-rule observer:
+# What a second person drew, nothing at all, and the masks at the working size: scored like a network.
+rule baseline:
     input:
-        lambda wc: raw_files(wc.dataset, wc.split, files="observer_files"),
+        baseline_files,
     output:
-        directory(OBSERVED),
+        directory(BASELINE),
     log:
-        "results/logs/observer/{dataset}/{split}.log",
+        "results/logs/baseline/{dataset}.{kind}/{split}.log",
     benchmark:
-        "results/benchmarks/observer/{dataset}/{split}.tsv"
+        "results/benchmarks/baseline/{dataset}.{kind}/{split}.tsv"
     params:
-        settings=lambda wc: canonical(CONFIG.observer_settings(wc.dataset, wc.split)),
-        code=lambda wc: code_of("observer", CONFIG.observer_settings(wc.dataset, wc.split)),
+        settings=lambda wc: canonical(CONFIG.baseline_settings(wc.dataset, wc.kind, wc.split)),
+        code=lambda wc: code_of("baseline", CONFIG.baseline_settings(wc.dataset, wc.kind, wc.split)),
     shell:
-        "pipeline observer --dataset {wildcards.dataset:q} --split {wildcards.split}"
+        "pipeline baseline --dataset {wildcards.dataset:q} --kind {wildcards.kind} --split {wildcards.split}"
         " --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"

@@ -1,0 +1,97 @@
+"""Our scores against those of other libraries, to 1e-6: shared by the tests on drawn and on real pictures."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from sklearn import metrics as sklearn
+
+from pipeline.counts import absolute_error, confusion, joint_histogram
+from pipeline.evaluation.contours import PERCENTILE, TOLERANCE, contour_scores
+from pipeline.evaluation.curves import average_precision, curves, max_f_columns, thresholds
+from pipeline.evaluation.metrics import METRICS, roc_auc
+
+
+def close(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def inside(region, *planes):
+    return [plane.ravel() if region is None else plane[region] for plane in planes]
+
+
+def compare_counts(levels, mask, region, cut):
+    """Compare scores at one threshold with scikit-learn's, of a mask and a guess that both have both values."""
+    counts = confusion(joint_histogram(levels, mask, region), cut)
+    predicted, true = inside(region, levels > cut, mask == 1)
+    ((tn, fp), (fn, tp)) = sklearn.confusion_matrix(true, predicted)
+    assert counts == (tp, fp, fn, tn)
+    expected = {
+        "f1": sklearn.f1_score(true, predicted),
+        "dice": sklearn.f1_score(true, predicted),
+        "iou": sklearn.jaccard_score(true, predicted),
+        "precision": sklearn.precision_score(true, predicted),
+        "recall": sklearn.recall_score(true, predicted),
+        "specificity": sklearn.recall_score(~true, ~predicted),
+        "accuracy": sklearn.accuracy_score(true, predicted),
+        "mcc": sklearn.matthews_corrcoef(true, predicted),
+    }
+    assert expected.keys() == METRICS.keys()
+    for name, metric in METRICS.items():
+        close(metric(counts, 1.0), expected[name])
+
+
+def compare_areas(levels, mask, region):
+    """Compare the areas under both curves, and the mean absolute error, with scikit-learn's."""
+    histogram = joint_histogram(levels, mask, region)
+    probability, true = inside(region, levels / 255, mask)
+    close(roc_auc(histogram), sklearn.roc_auc_score(true, probability))
+    close(average_precision(histogram), sklearn.average_precision_score(true, probability))
+    close(absolute_error(histogram), sklearn.mean_absolute_error(true, probability))
+
+
+def compare_curve(levels, mask, region):
+    """Compare every point of the curves with scikit-learn's, which lists only the levels that occur."""
+    points = curves(joint_histogram(levels, mask, region))
+    values, true = inside(region, levels.astype(int), mask)
+    precision, recall, occurring = sklearn.precision_recall_curve(true, values)
+    close(points.precision[occurring], precision[:-1])
+    close(points.recall[occurring], recall[:-1])
+    fpr, tpr, occurring = sklearn.roc_curve(true, values, drop_intermediate=False)
+    occurring = np.minimum(occurring, 256).astype(int)  # infinity stands for: nothing is foreground
+    close(points.fpr[occurring], fpr)
+    close(points.recall[occurring], tpr)
+    f1 = [sklearn.f1_score(true, values / 255 > threshold) for threshold in thresholds()[[1, 60, 128, 200, 255]]]
+    histogram = joint_histogram(levels, mask, region)[None]
+    assert max(f1) <= max_f_columns(histogram)["max_f1_of_mean_curve"] + 1e-12
+
+
+def compare_contours(predicted, true, region):
+    """Compare boundary Dice and the 95 % Hausdorff distance with what SciPy's morphology and distances give."""
+    planes = [plane if region is None else plane & region for plane in (predicted, true)]
+    lines = [plane & ~ndimage.binary_erosion(plane) for plane in planes]
+    there, back = (
+        ndimage.distance_transform_edt(~other)[line] for line, other in ((lines[0], lines[1]), (lines[1], lines[0]))
+    )
+    dice = ((there <= TOLERANCE).sum() + (back <= TOLERANCE).sum()) / (there.size + back.size)
+    farthest = max(np.percentile(there, PERCENTILE), np.percentile(back, PERCENTILE))
+    close(contour_scores(predicted, true, region), [dice, farthest])
+
+
+def compare_saliency(pairs):
+    """Compare MAE and all maxima of F with PySODMetrics', which stretches each map to 0..255: ours must use both."""
+    saliency = pytest.importorskip("py_sod_metrics", reason="`make install` adds PySODMetrics")
+    histograms = np.stack([joint_histogram(levels, mask) for levels, mask in pairs])
+    found = max_f_columns(histograms)
+    error = saliency.MAE()
+    for beta2, name in ((0.3, "max_f03"), (1.0, "max_f1")):
+        of_curves = saliency.FmeasureV2({"f": saliency.FmeasureHandler(True, False, beta=beta2)})
+        of_means = saliency.Fmeasure(beta=beta2)
+        for levels, mask in pairs:
+            assert (levels.min(), levels.max()) == (0, 255)
+            for one in (of_curves, of_means, error):
+                one.step(levels, mask * 255)
+        close(found[f"{name}_of_mean_curve"], of_curves.get_results()["f"]["dynamic"].max())
+        points = of_means.get_results()["pr"]
+        f = (1 + beta2) * points["p"] * points["r"] / np.maximum(beta2 * points["p"] + points["r"], 1e-12)
+        close(found[f"{name}_of_mean_pr"], f.max())
+    close(absolute_error(histograms).mean(), error.get_results()["mae"])
