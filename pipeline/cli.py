@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from pipeline import paths
 from pipeline.cli_origin import Plan, asked, asked_of, made_by, parse_plans
-from pipeline.errors import ConfigError, PipelineError, Problem
+from pipeline.errors import ConfigError, InterruptionError, PipelineError, Problem
 from pipeline.evaluation.entrants import BASELINES, baseline_name
 from pipeline.raw.splits import SPLITS, UNLABELLED
 
@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status.
 
     0: done. 1: something a person can mend, said on standard error. 2: a mistake in the command or configuration.
+    128 and more: a signal.
     """
     words = sys.argv[1:] if argv is None else argv
     arguments = _parser().parse_args(words)
@@ -44,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
+    except InterruptionError as error:
+        print(error, file=sys.stderr)
+        return error.status
     except PipelineError as error:
         print(error, file=sys.stderr)
         return 1
@@ -239,6 +243,7 @@ def _train(arguments: Arguments) -> None:
     from pipeline.training.checkpoint import load_checkpoint
     from pipeline.training.device import describe_accelerators
     from pipeline.training.run import train
+    from pipeline.training.state import state_key
 
     run = provenance.describe_run(arguments.command)
     files = {"train shards": shards["train_shards"], "validation shards": shards["validation_shards"]}
@@ -247,9 +252,16 @@ def _train(arguments: Arguments) -> None:
     for one_split in filter(None, shards.values()):
         with closing(ShardReader(one_split)) as reader:
             inputs |= reader.source_digests()
-    memory = None if arguments.memory_mb is None else arguments.memory_mb * 2**20
     output = arguments.output or paths.model(name)
-    _call(train, experiment=name, output=output, memory=memory, fingerprint=fingerprint, **shards, **settings)
+    key = state_key(settings, [path for part in shards.values() for path in part], fingerprint)
+    given = {
+        "output": output,
+        "memory": None if arguments.memory_mb is None else arguments.memory_mb * 2**20,
+        "state": (arguments.state or paths.state(name)) / key,
+        "save_every": arguments.save_every,
+        "fingerprint": fingerprint,
+    }
+    _call(train, experiment=name, **given, **shards, **settings)
     provenance.write_provenance(
         output / paths.provenance(name).name,
         run,
@@ -524,6 +536,14 @@ def _explain(arguments: Arguments) -> None:
     explain(_config(arguments), arguments.path)
 
 
+def _verify_run(arguments: Arguments) -> int:
+    from pipeline.verify import as_text, compare_runs
+
+    result = compare_runs(arguments.first, arguments.second)
+    print(as_text(result, arguments.first, arguments.second), flush=True)
+    return int(bool(result.differences))
+
+
 def _models(arguments: Arguments) -> None:
     from pipeline.models.published import print_models
 
@@ -655,6 +675,17 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--output", **out, help="folder (results/models/EXPERIMENT)")
     verb.add_argument(
         "--memory-mb", type=int, metavar="MB", help="main memory that samples may fill (half of what is free)"
+    )
+    verb.add_argument(
+        "--state", **out, help="folder for the state to go on from after a kill (results/state/EXPERIMENT)"
+    )
+    verb.add_argument(
+        "--save-every",
+        type=int,
+        default=60,
+        choices=range(86401),
+        metavar="SECONDS",
+        help="how often the state is saved (60)",
     )
 
     verb = verbs.add(
@@ -809,6 +840,18 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument(
         "--config", type=Path, nargs="+", metavar="FILE", help="configuration, later files over earlier ones"
     )
+
+    verb = verbs.add(
+        "verify-run",
+        _verify_run,
+        "Compare the results of two runs byte for byte: shards, checkpoints, predictions, scores.\n\n"
+        "Says what was left out (times, logs, the report), the first difference and how many files differ. The exit\n"
+        "status is 0 where nothing differs.\n\n"
+        "  python -m pipeline verify-run results ../other-clone/results",
+        configured=False,
+    )
+    verb.add_argument("first", type=Path, metavar="A", help="folder of results")
+    verb.add_argument("second", type=Path, metavar="B", help="another one")
 
     verbs.add(
         "models",

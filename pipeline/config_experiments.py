@@ -233,6 +233,9 @@ class Experiment(Strict):
     precision: Literal["fp32", "bf16", "auto"] = Field(
         "fp32", description="auto: bf16 where the hardware computes in it, else fp32"
     )
+    deterministic: bool = Field(
+        True, description="Repeatable operations; false: on a GPU faster ones, which differ in the last digits"
+    )
     threads: Annotated[int, Field(ge=1, le=256), NUMBER] = 2
     threshold: Literal["validation"] | Share = "validation"
     tiles: Tiles | None = Field(None, description="Predict in tiles of this size; without it every picture as a whole")

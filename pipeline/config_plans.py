@@ -8,16 +8,15 @@ from typing import Any
 
 from pipeline.config import Config
 from pipeline.evaluation.entrants import split_name
+from pipeline.stages import without_members
 
 Plan = dict[str, Any]
 
 
 def shards(config: Config, dataset: str, split: str) -> Plan:
     """Plan the shards of a split; raw files and exclusions are each shard's own and no part of it."""
-    return {
-        "stage": "shard",
-        "settings": {"dataset": dataset, "split": split, **config.shard_settings(dataset, split)},
-    }
+    settings = without_members(config.shard_settings(dataset, split))
+    return {"stage": "shard", "settings": {"dataset": dataset, "split": split, **settings}}
 
 
 def checkpoint(config: Config, experiment: str) -> Plan:

@@ -81,6 +81,23 @@ class TrainingError(PipelineError):
     title = "Training stopped"
 
 
+class InterruptionError(PipelineError):
+    """A signal ended a training; what it did is saved.
+
+    Parameters
+    ----------
+    problems : Problem or iterable of Problem
+    status : int
+        Exit status of the process: 128 and the number of the signal, as shells count.
+    """
+
+    title = "Training was interrupted"
+
+    def __init__(self, problems: Problem | Iterable[Problem], status: int) -> None:
+        super().__init__(problems)
+        self.status = status
+
+
 class PredictionError(PipelineError):
     """Predictions are missing or do not belong to the samples."""
 
@@ -91,3 +108,9 @@ class OutputError(PipelineError):
     """A file or folder cannot be written."""
 
     title = "The output cannot be written"
+
+
+class ComparisonError(PipelineError):
+    """Folders that are to be compared hold no results, or cannot be read."""
+
+    title = "The runs cannot be compared"

@@ -1,13 +1,19 @@
-"""Write files and folders so that nothing half-written ever stands under a final name."""
+"""Write files and folders so that nothing half-written ever stands under a final name.
+
+What is being written has a hidden name beside the final one, and its writer holds a lock on it. The system takes the
+lock back when the writer ends, however it ends: so the next writer of the same name can tell what a killed one left,
+and removes it, and a living writer's work stays. Where a file system has no locks, nothing is removed.
+"""
 
 import errno
+import fcntl
 import json
 import os
 import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +55,67 @@ def _temporary(path: Path) -> Path:
     return path.with_name(partial_name(path.name))
 
 
+def _remove(path: Path) -> None:
+    """Remove a file, a link or a folder, if it is there and as far as it can be removed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file or folder until it is closed; False if another process holds it, or there are no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed writers of `path` left beside it.
+
+    Whoever can lock a temporary name knows that its writer is dead. A writer that has made its file and not yet locked
+    it looks dead for a moment; it sees that it lost the file, and begins again (`_begin`).
+    """
+    with suppress(OSError):
+        for name in os.listdir(path.parent):
+            found = PARTIAL.match(name)
+            if found is None or name[found.end() :] != path.name:
+                continue
+            leftover = path.with_name(name)
+            if leftover.is_symlink():
+                _remove(leftover)
+                continue
+            with suppress(OSError):
+                handle = os.open(leftover, os.O_RDONLY | os.O_NOFOLLOW)
+                try:
+                    if _lock(handle):
+                        _remove(leftover)
+                finally:
+                    os.close(handle)
+
+
+def _begin(path: Path, folder: bool) -> tuple[Path, int]:
+    """Make an empty file or folder beside `path`, locked as long as the handle that comes with it is open."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
+    while True:
+        temporary = _temporary(path)
+        if folder:
+            temporary.mkdir()
+        else:
+            temporary.touch(exist_ok=False)
+            os.utime(temporary, (0, 0))  # a file that is still so old at the end was never written to
+        with suppress(FileNotFoundError):
+            handle = os.open(temporary, os.O_RDONLY)
+            _lock(handle)
+            if os.fstat(handle).st_nlink and temporary.exists():
+                return temporary, handle
+            os.close(handle)
+
+
 def _sync_folder(folder: Path) -> None:
     """Make a rename inside `folder` survive a power loss; file systems without folder sync are passed over."""
     handle = os.open(folder, os.O_RDONLY)
@@ -80,19 +147,23 @@ def atomic_file(path: Path) -> Iterator[Path]:
     OutputError
         If the folder cannot be made, or the file cannot be written, synced or renamed.
     """
-    temporary = _temporary(path)
+    temporary, handle = None, None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary, handle = _begin(path, folder=False)
         yield temporary
-        with temporary.open("rb+") as handle:
-            os.fsync(handle.fileno())
+        with temporary.open("rb+") as written:
+            if os.fstat(written.fileno()).st_mtime_ns == 0:
+                raise FileNotFoundError(errno.ENOENT, "nothing was written", str(path))
+            os.fsync(written.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
         raise output_problem(path, error) from error
     finally:
-        if path.parent.is_dir():
-            temporary.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
+        if temporary is not None:
+            _remove(temporary)
 
 
 @contextmanager
@@ -114,20 +185,40 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     OutputError
         If the folder cannot be made, filled or renamed.
     """
-    temporary = _temporary(path)
-    old = _temporary(path)
+    temporary, handle = None, None
     try:
-        temporary.mkdir(parents=True)
+        temporary, handle = _begin(path, folder=True)
         yield temporary
-        if path.exists():
-            path.replace(old)
-        temporary.replace(path)
+        os.sync()  # once for thousands of pictures: syncing each of them takes minutes
+        _put_in_place(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
         raise output_problem(path, error) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+        if temporary is not None:
+            _remove(temporary)
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    """Give a complete folder its final name; what stood there, also from a writer that was faster, goes."""
+    for _ in range(100):
+        old = _temporary(path)
+        with suppress(FileNotFoundError):
+            path.replace(old)
+        try:
+            temporary.replace(path)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                continue  # another writer of the same folder came in between
+            with suppress(OSError):
+                old.replace(path)
+            raise
+        finally:
+            _remove(old)
+        return
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
 
 
 def write_text(path: Path, text: str) -> None:

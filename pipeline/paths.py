@@ -35,6 +35,11 @@ def model(experiment: str) -> Path:
     return RESULTS / "models" / experiment
 
 
+def state(experiment: str) -> Path:
+    """Return the folder of the states of an experiment's unfinished trainings, one folder for each."""
+    return RESULTS / "state" / experiment
+
+
 def provenance(experiment: str) -> Path:
     """Return the file that says how an experiment's weights came to be; beside them, so that they are cached as one."""
     return model(experiment) / "provenance.json"

@@ -73,11 +73,19 @@ def fingerprint(plan: Mapping[str, Any]) -> Fingerprint:
         ``stage``; ``settings``; and ``made_from``, from each part to its plan, where there is any.
     """
     settings = json.loads(canonical(plan["settings"]))
-    if plan["stage"] == "shard" and isinstance(settings.get("source"), dict):
-        settings["source"] = {key: value for key, value in settings["source"].items() if key not in _MEMBERS}
+    if plan["stage"] == "shard":
+        settings = without_members(settings)
     code, libraries = stage_code(plan["stage"], *_chosen(plan))
     parts = {part: fingerprint(made).brief() for part, made in plan.get("made_from", {}).items()}
     return Fingerprint(plan["stage"], settings, dict(code), dict(libraries), parts)
+
+
+def without_members(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a shard's settings less what concerns single samples: that alone can be longer than a command may be."""
+    source = settings.get("source")
+    if not isinstance(source, Mapping):
+        return dict(settings)
+    return {**settings, "source": {key: value for key, value in source.items() if key not in _MEMBERS}}
 
 
 def _chosen(plan: Mapping[str, Any]) -> tuple[str | None, str | None]:

@@ -49,15 +49,7 @@ class Project:
         self.config = folder / "config.yaml"
 
     def snakemake(self, *words, check=True, timeout=500, **more):
-        command = [
-            sys.executable,
-            "-m",
-            "snakemake",
-            "--snakefile",
-            self.code / "Snakefile",
-            "--directory",
-            self.folder,
-        ]
+        command = [sys.executable, "-m", "snakemake", "--snakefile", self.code / "Snakefile"]
         environment = {**os.environ, "COLUMNS": "400", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(self.code), **more}
         command = [*map(str, command), "--directory", str(self.folder), "--cores", "2", *words]
         try:

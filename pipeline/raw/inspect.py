@@ -39,7 +39,7 @@ class Decoded:
 
 
 def read_file(sample: Sample, path: str) -> bytes:
-    """Read what a sample has in one of its own files.
+    """Read what a sample has in one of its own files: all of it, or the page of a stack.
 
     Raises
     ------

@@ -230,7 +230,7 @@ def prepare(
     )
 
 
-def source_digest(sample: Sample, contents: Mapping[str, bytes]) -> str:
+def source_digest(sample: Sample, contents: Mapping[Any, bytes]) -> str:
     """Digest the bytes of a sample's own files, and what it has from shared tables (SHA-256, hexadecimal)."""
     whole = hashlib.sha256()
     for path in sample.files:

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,9 +40,20 @@ def save_checkpoint(path: Path, contents: Mapping[str, Any]) -> None:
     # through memory: torch writes the name of a path into the file, which would make equal weights differ, and it
     # does not say why a write failed
     buffer = io.BytesIO()
-    torch.save({"format": FORMAT, **contents}, buffer)
+    torch.save(_canonical({"format": FORMAT, **contents}), buffer)
     with atomic_file(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
+
+
+def _canonical(value: Any) -> Any:  # noqa: ANN401 - plain data of any kind
+    """Copy plain data so that equal data gives equal bytes: pickle tells one string from two equal ones."""
+    if isinstance(value, str):
+        return sys.intern(str(value))
+    if isinstance(value, dict):
+        return {_canonical(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    return value
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

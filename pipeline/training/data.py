@@ -145,8 +145,8 @@ class SampleStore:
             Rows of the samples.
         size : int
         """
-        parts = list(torch.split(order, size))
-        if self._held is not None:
+        parts = list(torch.split(order, size)) if len(order) else []
+        if self._held is not None or not parts:
             for rows in parts:
                 yield self._finish(rows, self._held_rows(rows))
             return

@@ -1,6 +1,7 @@
 """Where and how precisely to compute: device, threads, memory allocation, number format."""
 
 import ctypes
+import os
 import platform
 import sys
 from contextlib import AbstractContextManager, nullcontext
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from pipeline.errors import Problem, TrainingError
+from pipeline.progress import say
 
 
 def choose_device() -> torch.device:
@@ -57,6 +59,34 @@ def prepare_cpu(threads: int) -> None:
         libc.mallopt(mmap_max, 0)
         libc.mallopt(trim_threshold, 2**31 - 1)
         libc.mallopt(top_pad, 2**28)
+
+
+def prepare_determinism(deterministic: bool, device: torch.device) -> None:
+    """Choose between repeatable operations and faster ones, and say what that means on this device.
+
+    Parameters
+    ----------
+    deterministic : bool
+        True: two trainings on one kind of CPU with as many threads end with the same bits. On a GPU, operations that
+        have no repeatable form there stay as they are, and PyTorch warns of each.
+    device : torch.device
+        Where the training runs.
+    """
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cudnn.benchmark = not deterministic
+    if deterministic and device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS when it starts
+    if device.type == "cpu":
+        return
+    if deterministic:
+        say(
+            "deterministic: repeatable operations are chosen, also where others are faster (`deterministic: false` "
+            "takes those); operations that have none on this device are warned of, and may differ in the last digits "
+            "from run to run; another kind of device differs in them anyway"
+        )
+    else:
+        say("not deterministic: the fastest operations are chosen; results differ in the last digits from run to run")
 
 
 def bf16_is_native(device: torch.device) -> bool:

@@ -75,14 +75,15 @@ class Schedule:
     ) -> None:
         self._optimizer = optimizer
         self._by_step = self._plateau = None
+        self._moved_by: LambdaLR | ReduceLROnPlateau
         if name == "plateau":
             # PyTorch acts on the first bad validation beyond its patience, Keras (and this) on the last one within
-            self._plateau = ReduceLROnPlateau(
+            self._moved_by = self._plateau = ReduceLROnPlateau(
                 optimizer, factor=factor, patience=patience - 1, threshold=smallest_gain, threshold_mode="abs"
             )
         else:
             run = rate_factor(name, epochs * steps_per_epoch, round(warmup * steps_per_epoch))
-            self._by_step = LambdaLR(optimizer, run)
+            self._moved_by = self._by_step = LambdaLR(optimizer, run)
 
     @property
     def rate(self) -> float:
@@ -98,3 +99,11 @@ class Schedule:
         """Take note of a validation's cost, of which less is better."""
         if self._plateau is not None:
             self._plateau.step(cost)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return how far the schedule is, as plain data."""
+        return self._moved_by.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self._moved_by.load_state_dict(state)

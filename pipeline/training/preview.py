@@ -14,7 +14,7 @@ from pipeline.png import write_png
 from pipeline.raw.palette import Colour, class_colours
 from pipeline.training.augment import Augmentation
 from pipeline.training.data import Batch, SampleStore
-from pipeline.training.run import derive_seed
+from pipeline.training.seeds import derive_seed
 
 Picture = NDArray[np.uint8]
 

@@ -11,27 +11,38 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
 from pipeline.errors import Problem, TrainingError
 from pipeline.files import write_table
 from pipeline.models.registry import build_model, count_parameters
 from pipeline.progress import say, track
-from pipeline.raw.draws import stable_hash
 from pipeline.training.augment import Augmentation
 from pipeline.training.checkpoint import save_checkpoint
 from pipeline.training.data import SampleStore
-from pipeline.training.device import choose_device, choose_precision, describe_device, prepare_cpu, run_logits
+from pipeline.training.device import (
+    choose_device,
+    choose_precision,
+    describe_device,
+    prepare_cpu,
+    prepare_determinism,
+    run_logits,
+)
+from pipeline.training.history import (
+    LESS_IS_BETTER,
+    Progress,
+    Row,
+    copy_weights,
+    describe_epoch,
+    is_best,
+    require_finite,
+)
+from pipeline.training.keeper import Keeper
 from pipeline.training.losses import LOSSES, Loss, supervise
 from pipeline.training.measurable import require_measurable
 from pipeline.training.optim import Schedule, build_optimizer
+from pipeline.training.seeds import derive_seed
 from pipeline.training.validate import Validation, validate
 from pipeline.training.weights import class_weights, weight_map
-
-Row = dict[str, float]
-
-LESS_IS_BETTER = {"val_loss": True, "val_dice": False, "val_mae": True, "val_max_f": False}
-"""What can be monitored."""
 
 
 def train(
@@ -56,6 +67,9 @@ def train(
     validate_every: int = 1,
     checkpoint_every: int = 1,
     early_stopping: int | None = None,
+    deterministic: bool = True,
+    state: Path | None = None,
+    save_every: float = 60.0,
     memory: int | None = None,
     fingerprint: str | None = None,
 ) -> None:
@@ -88,6 +102,13 @@ def train(
         Only after every so many epochs, and after the last, an epoch may become the best.
     early_stopping : int, optional
         Stop after so many validations without an improvement.
+    deterministic : bool
+        See `prepare_determinism`.
+    state : Path, optional
+        Folder of the training's state, which must be of this very training (see `state_key`): what lies there is gone
+        on from, to the same files bit for bit, and it is removed at the end. Without it nothing is saved.
+    save_every : float
+        Seconds between two saves of the state.
     memory : int, optional
         Bytes that samples may take in main memory; see `SampleStore`.
     fingerprint : str, optional
@@ -96,11 +117,13 @@ def train(
     Raises
     ------
     ShardError, TrainingError, OutputError
+    InterruptionError
+        After a signal; the state is saved.
     """
     device = choose_device()
     precision = choose_precision(precision, device)
     prepare_cpu(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    prepare_determinism(deterministic, device)
     use_fov = loss["region"] == "fov"
     data = SampleStore(list(train_shards), device, memory, use_fov)
     validation = SampleStore(list(validation_shards), device, memory, use_fov) if validation_shards else None
@@ -111,7 +134,8 @@ def train(
     _require_fit(experiment, loss["name"], criterion, data, crop)
     change = Augmentation(crop=crop, **(augment or {})) if crop or augment else None
 
-    torch.manual_seed(derive_seed(seed, "weights"))
+    seeds = {purpose: derive_seed(seed, purpose) for purpose in ("weights", "order", "augmentation")}
+    torch.manual_seed(seeds["weights"])
     options = {key: value for key, value in model.items() if key != "name"}
     out_channels = criterion.channels(len(data.info.class_names))
     network = build_model(model["name"], in_channels=data.info.channels, out_channels=out_channels, options=options)
@@ -119,62 +143,24 @@ def train(
     updater = build_optimizer(network.parameters(), **optimizer)
     steps_per_epoch = math.ceil(len(data) * repeats / batch_size)
     rates = Schedule(updater, epochs=epochs, steps_per_epoch=steps_per_epoch, **schedule)
-    order, chance = (torch.Generator().manual_seed(derive_seed(seed, purpose)) for purpose in ("order", "augmentation"))
+    order, chance = (torch.Generator().manual_seed(seeds[purpose]) for purpose in ("order", "augmentation"))
     say(
         f"{experiment}: {model['name']} with {count_parameters(network):,} parameters on {describe_device(device)}, "
         f"{precision}, {threads} threads, {len(data)} training and {len(validation or ())} validation samples"
     )
 
-    history: list[Row] = []
-    timing: list[Row] = []
-    best: Row | None = None
-    best_weights = _weights(network)
-    since_best, lowest = 0, math.inf
-    for epoch in range(1, epochs + 1):
-        started = time.perf_counter()
-        network.train()
-        total, rate = 0.0, 0.0
-        rows = torch.cat([torch.randperm(len(data), generator=order) for _ in range(repeats)])
-        for batch in track(data.batches(rows, batch_size), f"epoch {epoch} of {epochs}", steps_per_epoch):
-            if change is not None:
-                batch = change(batch, chance, data.soft)
-            updater.zero_grad(set_to_none=True)
-            outputs = run_logits(network, batch.image, precision)
-            value = supervise(criterion.function, outputs, batch.target, batch.weight)
-            value.backward()  # type: ignore[no-untyped-call]
-            updater.step()
-            rate += rates.rate / steps_per_epoch
-            rates.step()
-            total += float(value.detach()) * len(batch.image)
-        trained = time.perf_counter() - started
-        due = validation is not None and (epoch in (1, epochs) or epoch % validate_every == 0)
-        scores = Validation()
-        if due and validation is not None:
-            scores = validate(network, criterion, validation, batch_size, precision)
-        row: Row = {"epoch": epoch, "train_loss": total / len(rows), "lr": rate, **scores._asdict()}
-        _require_finite(row, experiment, "train_loss", *(dict.fromkeys(["val_loss", monitor]) if due else []))
-        history.append(row)
-        if due:
-            cost = row[monitor] if LESS_IS_BETTER[monitor] else -row[monitor]
-            rates.validated(cost)
-            since_best, lowest = (0, cost) if cost < lowest else (since_best + 1, lowest)
-        stop = early_stopping is not None and since_best >= early_stopping
-        if _is_best(row, best, monitor) and (epoch % checkpoint_every == 0 or epoch == epochs):
-            best, best_weights = row, _weights(network)
-        timing.append(
-            {
-                "epoch": epoch,
-                "seconds": time.perf_counter() - started,
-                "train_samples_per_second": len(rows) / trained,
-            }
-        )
-        say(_line(row, epochs, timing[-1]["seconds"]))
-        if stop:
-            say(f"{experiment}: stopped, {monitor} did not improve in {early_stopping} validations")
-            break
-    last_weights = _weights(network)
-    if best is None:
-        best, best_weights = history[-1], last_weights
+    at = Progress()
+    keeper = Keeper(
+        experiment,
+        state,
+        save_every,
+        at,
+        {"network": network, "optimizer": updater, "schedule": rates},
+        {"order": order, "augmentation": chance},
+    )
+    keeper.resume()
+    at.runs_on(describe_device(device))
+
     settings = {
         "loss": dict(loss),
         "optimizer": dict(optimizer),
@@ -191,6 +177,7 @@ def train(
         "validate_every": validate_every,
         "checkpoint_every": checkpoint_every,
         "early_stopping": early_stopping,
+        "deterministic": deterministic,
     }
     made_by = {
         "model": {"name": model["name"], "options": options},
@@ -205,30 +192,70 @@ def train(
         "native": data.info.native,
         "class_names": list(data.info.class_names),
         "experiment": experiment,
+        "seeds": seeds,
         "settings": settings,
         "fingerprint": fingerprint,
         "made_with": {
-            "device": describe_device(device),
+            "device": ", then ".join(at.devices),
             "python": platform.python_version(),
             "torch": str(torch.__version__),
             "numpy": np.__version__,
         },
     }
-    for name, state, row in (("best.pt", best_weights, best), ("last.pt", last_weights, history[-1])):
-        save_checkpoint(output / name, {**made_by, "state": state, "epoch": int(row["epoch"]), "scores": dict(row)})
-    write_table(output / "history.csv", pd.DataFrame(history))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    write_table(output / "timing.csv", pd.DataFrame(timing).assign(max_rss=peak))
+    with keeper:
+        while at.epoch <= epochs:
+            started = time.perf_counter() - at.seconds
+            network.train()
+            if at.rows is None:
+                at.rows = torch.cat([torch.randperm(len(data), generator=order) for _ in range(repeats)])
+            left = data.batches(at.rows[at.step * batch_size :], batch_size)
+            for batch in track(left, f"epoch {at.epoch} of {epochs}", steps_per_epoch - at.step):
+                if change is not None:
+                    batch = change(batch, chance, data.soft)
+                updater.zero_grad(set_to_none=True)
+                outputs = run_logits(network, batch.image, precision)
+                value = supervise(criterion.function, outputs, batch.target, batch.weight)
+                value.backward()  # type: ignore[no-untyped-call]
+                updater.step()
+                at.rate += rates.rate / steps_per_epoch
+                rates.step()
+                at.loss += float(value.detach()) * len(batch.image)
+                at.step += 1
+                at.seconds = time.perf_counter() - started
+                keeper.check()
+            due = validation is not None and (at.epoch in (1, epochs) or at.epoch % validate_every == 0)
+            scores = Validation()
+            if due and validation is not None:
+                scores = validate(network, criterion, validation, batch_size, precision, keeper.check)
+            row: Row = {"epoch": at.epoch, "train_loss": at.loss / len(at.rows), "lr": at.rate, **scores._asdict()}
+            require_finite(row, experiment, "train_loss", *(dict.fromkeys(["val_loss", monitor]) if due else []))
+            at.history.append(row)
+            if due:
+                cost = row[monitor] if LESS_IS_BETTER[monitor] else -row[monitor]
+                rates.validated(cost)
+                at.validated(cost)
+            if is_best(row, at.best, monitor) and (at.epoch % checkpoint_every == 0 or at.epoch == epochs):
+                at.best, at.best_weights = row, copy_weights(network)
+            speed = len(at.rows) / at.seconds
+            seconds = time.perf_counter() - started
+            at.timing.append({"epoch": at.epoch, "seconds": seconds, "train_samples_per_second": speed})
+            say(describe_epoch(row, epochs, seconds))
+            if early_stopping is not None and at.since_best >= early_stopping:
+                say(f"{experiment}: stopped, {monitor} did not improve in {early_stopping} validations")
+                break
+            at.next_epoch()
+            if at.epoch <= epochs:
+                keeper.check()
+        last, last_weights = at.history[-1], copy_weights(network)
+        best, best_weights = (last, last_weights) if at.best is None else (at.best, at.best_weights)
+        for name, weights, row in (("best.pt", best_weights, best), ("last.pt", last_weights, last)):
+            scored = {"state": weights, "epoch": int(row["epoch"]), "scores": dict(row)}
+            save_checkpoint(output / name, {**made_by, **scored})
+        write_table(output / "history.csv", pd.DataFrame(at.history))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        write_table(output / "timing.csv", pd.DataFrame(at.timing).assign(max_rss=peak))
+        keeper.remove()
     say(f"{experiment}: best epoch {best['epoch']}, peak memory {peak:.0f} MB")
-
-
-def derive_seed(seed: int, purpose: str) -> int:
-    """Make independent seeds for independent purposes."""
-    return stable_hash(seed, purpose) >> 1
-
-
-def _weights(network: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in network.state_dict().items()}
 
 
 def _weigh_pixels(loss: Mapping[str, Any], data: SampleStore, validation: SampleStore | None) -> None:
@@ -268,40 +295,3 @@ def _require_fit(experiment: str, name: str, loss: Loss, data: SampleStore, crop
         )
     if problems:
         raise TrainingError(problems)
-
-
-def _is_best(row: Row, best: Row | None, monitor: str) -> bool:
-    """Tell whether a row beats the best one so far; any validated one beats all that are not, of these the newest."""
-    if best is None or math.isnan(best[monitor]):
-        return True
-    if math.isnan(row[monitor]):
-        return False
-    if LESS_IS_BETTER[monitor]:
-        return row[monitor] < best[monitor]
-    return row[monitor] > best[monitor]
-
-
-def _require_finite(row: Row, experiment: str, *losses: str) -> None:
-    if not all(math.isfinite(row[name]) for name in losses):
-        raise TrainingError(
-            Problem(
-                f"experiment {experiment!r}, epoch {row['epoch']}",
-                ", ".join(f"{name} {row[name]}" for name in losses),
-                "finite numbers",
-                "lower the learning rate, or check `normalize` of the data set; maxF needs a mask that is not empty",
-            )
-        )
-
-
-def _line(row: Row, epochs: int, seconds: float) -> str:
-    """Say one epoch in one line; what was not measured is left out."""
-    words = {
-        "train_loss": "train loss {:.5f}",
-        "lr": "lr {:.6f}",
-        "val_loss": "validation loss {:.5f}",
-        "val_dice": "Dice {:.4f}",
-        "val_mae": "MAE {:.4f}",
-        "val_max_f": "maxF {:.4f}",
-    }
-    said = [text.format(row[name]) for name, text in words.items() if not math.isnan(row[name])]
-    return f"epoch {row['epoch']}/{epochs}: {', '.join(said)}, {seconds:.1f} s"

@@ -1,6 +1,7 @@
 """How well a network does on samples that it does not train on, at the working size."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +33,14 @@ class Validation(NamedTuple):
     val_max_f: float = math.nan
 
 
-def validate(network: nn.Module, loss: Loss, data: SampleStore, batch_size: int, precision: str) -> Validation:
+def validate(
+    network: nn.Module,
+    loss: Loss,
+    data: SampleStore,
+    batch_size: int,
+    precision: str,
+    after_batch: Callable[[], None] = lambda: None,
+) -> Validation:
     """Run a network over all samples of a store, in evaluation mode and without gradients."""
     network.eval()
     classes = len(data.info.class_names)
@@ -44,6 +52,7 @@ def validate(network: nn.Module, loss: Loss, data: SampleStore, batch_size: int,
             total += float(supervise(loss.function, outputs, batch.target, batch.weight)) * len(batch.image)
             probability = activate(outputs[0], loss.activation)
             counts.append(_confusions(probability, batch) if classes > 2 else _histograms(probability, batch))
+            after_batch()
     joined = np.concatenate(counts)
     mean_loss = total / len(data)
     if classes > 2:

@@ -166,6 +166,19 @@ def test_libraries_count_to_the_minor_version(monkeypatch):
         module._version.cache_clear()
 
 
+def test_every_rule_that_makes_something_says_which_code_makes_it():
+    rules = {}
+    for path in (PACKAGE.parent / "workflow/rules").glob("*.smk"):
+        for block in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]:
+            rules[block.partition(":")[0]] = block
+    making = {name for name, block in rules.items() if re.search(r"^    output:", block, re.MULTILINE)}
+    assert {"shard", "train", "predict", "evaluate", "report"} <= making
+    assert [name for name in sorted(making) if not re.search(r"^        code=", rules[name], re.MULTILINE)] == []
+    cached = {name for name, block in rules.items() if "    cache: True" in block}
+    assert cached == {"shard", "train"}
+    assert not any("benchmark:" in rules[name] for name in cached)  # Snakemake refuses the pair
+
+
 # -- fingerprints ----------------------------------------------------------------------------------------------------
 
 

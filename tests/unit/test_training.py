@@ -16,8 +16,9 @@ from pipeline.shards.write import build_shard
 from pipeline.training import device as devices
 from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.training.data import SampleStore
+from pipeline.training.history import is_best
 from pipeline.training.optim import rate_factor
-from pipeline.training.run import _is_best, train
+from pipeline.training.run import train
 from pipeline.training.weights import class_weights, weight_map
 
 SHARD = {
@@ -370,9 +371,9 @@ def test_a_loss_that_is_no_number_stops_the_training(shards, tmp_path):
 def test_an_epoch_whose_validation_is_no_number_is_never_the_best():
     nan, good = {"val_loss": math.nan, "val_dice": 0.0}, {"val_loss": 0.1, "val_dice": 0.9}
     for monitor in ("val_loss", "val_dice"):
-        assert not _is_best(nan | {monitor: math.nan}, good, monitor)
-        assert _is_best(nan | {monitor: math.nan}, nan | {monitor: math.nan}, monitor)
-        assert _is_best(good, nan | {monitor: math.nan}, monitor)
+        assert not is_best(nan | {monitor: math.nan}, good, monitor)
+        assert is_best(nan | {monitor: math.nan}, nan | {monitor: math.nan}, monitor)
+        assert is_best(good, nan | {monitor: math.nan}, monitor)
 
 
 @pytest.mark.usefixtures("one_thread")

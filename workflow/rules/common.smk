@@ -198,7 +198,7 @@ def shard_members(wildcards):
 
 
 def shard_names(wildcards):
-    # the cache between workflows asks for params and contents of raw files, and sees neither their names nor wildcards
+    # the cache between workflows asks for params and raw files, and sees no wildcards
     dataset, members = listed(wildcards.dataset), (wildcards.split, int(wildcards.shard))
     return canonical([wildcards.dataset, *members, dataset.origin, dataset.digest(*members)])
 

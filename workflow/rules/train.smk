@@ -14,6 +14,7 @@ rule train:
     threads: lambda wc: CONFIG.experiments[wc.experiment].threads
     resources:
         gpu=1,
+        save_every=60,
     params:
         settings=lambda wc: canonical(CONFIG.train_settings(wc.experiment)),
         code=lambda wc: code_digest(plans.checkpoint(CONFIG, wc.experiment)),
@@ -21,10 +22,13 @@ rule train:
         # stands in the checkpoint, and the cache between workflows does not ask for wildcards
         name="{experiment}",
         folder=folder_of,
+        # no output: those Snakemake deletes when a job fails, and this is what the next one goes on from
+        state=lambda wc: str(paths.state(wc.experiment)),
     shell:
         "pipeline train --experiment {wildcards.experiment:q} --settings {params.settings:q}"
         " --expect {params.expect:q} --train-shards {input.train:q} --validation-shards {input.validation:q}"
-        " --output {params.folder:q} > {log:q} 2>&1"
+        " --output {params.folder:q} --state {params.state:q} --save-every {resources.save_every}"
+        " > {log:q} 2>&1"
 
 
 # To look at before training: it needs nothing but the shards.

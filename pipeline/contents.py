@@ -1,0 +1,202 @@
+"""Open two files of one kind and say where their contents first differ, in the words of that kind."""
+
+import csv
+import json
+import pickle
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Difference = tuple[str, str]
+"""Where, and what stands there in either file."""
+
+
+def first_difference(first: Path, second: Path) -> str | None:
+    """Say where two files differ, or None where they differ in nothing that can be read from them.
+
+    Parameters
+    ----------
+    first, second : Path
+        Files whose bytes differ. By their ending they are compared as shards (data sets, attributes), checkpoints
+        (tensors to the bit, plain data), tables (row and column), JSON (keys), pictures (pixels), or else by bytes; by
+        bytes also where one of them is damaged.
+
+    Returns
+    -------
+    str or None
+        The first place and both values, and how many more places differ.
+    """
+    compare = _KINDS.get(first.suffix)
+    if compare is None:
+        return _bytes(first, second)
+    try:
+        found = list(compare(first, second))
+    except _DAMAGED as error:
+        reason = " ".join(str(error).split())[:120]
+        return f"{_bytes(first, second)} (and one of the two cannot be opened: {reason})"
+    if not found:
+        # a table or picture of other bytes is another file; only containers may hold the same things differently
+        return None if first.suffix in _CONTAINERS else _bytes(first, second)
+    where, words = found[0]
+    others = len(found) - 1
+    more = f", and {others} more place{'s' if others > 1 else ''}" if others else ""
+    return f"{where}: {words}{more}"
+
+
+def _values(one: object, other: object) -> str:
+    return f"{_short(one)} in the first, {_short(other)} in the second"
+
+
+def _short(value: object) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _bytes(first: Path, second: Path) -> str:
+    one, other = first.read_bytes(), second.read_bytes()
+    shorter = min(len(one), len(other))
+    unequal = np.frombuffer(one[:shorter], np.uint8) != np.frombuffer(other[:shorter], np.uint8)
+    if not unequal.any():
+        return f"{_values(f'{len(one)} bytes', f'{len(other)} bytes')}, the same as far as the shorter one goes"
+    place = int(unequal.argmax())
+    return f"byte {place}: {_values(one[place], other[place])}"
+
+
+def _arrays(where: str, one: NDArray[Any], other: NDArray[Any]) -> Iterator[Difference]:
+    """Compare to the bit: NaN equals NaN, and 0.0 is not -0.0."""
+    for name in ("dtype", "shape"):
+        if getattr(one, name) != getattr(other, name):
+            yield f"{where}, {name}", _values(getattr(one, name), getattr(other, name))
+            return
+    if one.dtype.hasobject:
+        unequal = one != other
+    else:
+        width = max(one.dtype.itemsize, 1)
+        raw = [np.ascontiguousarray(array).view(np.uint8).reshape(-1, width) for array in (one, other)]
+        unequal = (raw[0] != raw[1]).any(axis=1).reshape(one.shape)
+    if unequal.any():
+        place = tuple(int(index) for index in np.argwhere(unequal)[0])
+        count = f", {np.count_nonzero(unequal)} of {unequal.size} values" if unequal.size > 1 else ""
+        yield f"{where}{list(place) if place else ''}", _values(repr(one[place]), repr(other[place])) + count
+
+
+def _plain(where: str, one: Any, other: Any) -> Iterator[Difference]:  # noqa: ANN401 - any plain data
+    """Compare nested plain data; arrays in it to the bit."""
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        yield from _arrays(where, one, other)
+    elif isinstance(one, Mapping) and isinstance(other, Mapping):
+        if list(one) != list(other) and set(one) == set(other):
+            yield f"{where}, order of keys", _values(", ".join(map(str, one)), ", ".join(map(str, other)))
+        for key in sorted({*one, *other}, key=str):
+            place = f"{where}.{key}" if where else str(key)
+            if key not in one or key not in other:
+                yield place, _values(*("there" if key in side else "missing" for side in (one, other)))
+            else:
+                yield from _plain(place, one[key], other[key])
+    elif _is_list(one) and _is_list(other):
+        if len(one) != len(other):
+            yield f"{where}, length", _values(len(one), len(other))
+        for index, (left, right) in enumerate(zip(one, other, strict=False)):
+            yield from _plain(f"{where}[{index}]", left, right)
+    elif type(one) is not type(other) or repr(one) != repr(other):
+        yield where, _values(repr(one), repr(other))
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _json(first: Path, second: Path) -> Iterator[Difference]:
+    yield from _plain("", *(json.loads(path.read_text(encoding="utf-8")) for path in (first, second)))
+
+
+def _table(first: Path, second: Path) -> Iterator[Difference]:
+    """Compare cell by cell, as text; a row is named by its number below the header and by its first cell."""
+    tables = []
+    for path in (first, second):
+        with path.open(encoding="utf-8", newline="") as file:
+            tables.append(list(csv.reader(file)))
+    one, other = tables
+    header = one[0] if one else []
+    if header != (other[0] if other else []):
+        yield "header", _values(", ".join(header), ", ".join(other[0] if other else []))
+        return
+    for number, (left, right) in enumerate(zip(one[1:], other[1:], strict=False), 1):
+        name = f" ({left[0]})" if left and left[:1] == right[:1] else ""
+        if len(left) != len(right):
+            yield f"row {number}{name}", _values(f"{len(left)} cells", f"{len(right)} cells")
+        for column, here, there in zip(header, left, right, strict=False):
+            if here != there:
+                yield f"row {number}{name}, column {column}", _values(here or "empty", there or "empty")
+    if len(one) != len(other):
+        yield "number of rows", _values(len(one) - 1, len(other) - 1)
+
+
+def _checkpoint(first: Path, second: Path) -> Iterator[Difference]:
+    import torch
+
+    def as_arrays(value: Any) -> Any:  # noqa: ANN401 - tensors and plain data
+        if isinstance(value, torch.Tensor):
+            # numpy has no bfloat16; its bits are what counts
+            return (value.view(torch.int16) if value.dtype == torch.bfloat16 else value).numpy()
+        if isinstance(value, Mapping):
+            return {key: as_arrays(item) for key, item in value.items()}
+        return [as_arrays(item) for item in value] if isinstance(value, list | tuple) else value
+
+    yield from _plain(
+        "", *(as_arrays(torch.load(path, map_location="cpu", weights_only=True)) for path in (first, second))
+    )
+
+
+def _shard(first: Path, second: Path) -> Iterator[Difference]:
+    import h5py
+
+    with h5py.File(first, "r") as one, h5py.File(second, "r") as other:
+        names: list[set[str]] = [{"/"}, {"/"}]
+        for found, file in zip(names, (one, other), strict=True):
+            file.visit(found.add)
+        for name in sorted(names[0] | names[1]):
+            if name not in names[0] or name not in names[1]:
+                yield f"data set {name}", _values(*("there" if name in found else "missing" for found in names))
+                continue
+            for key in sorted({*one[name].attrs, *other[name].attrs}):
+                place = f"attribute {key}" if name == "/" else f"attribute {name}.{key}"
+                values = [dict(file[name].attrs).get(key, "missing") for file in (one, other)]
+                yield from _plain(place, *(np.asarray(v) if isinstance(v, np.generic) else v for v in values))
+            if isinstance(one[name], h5py.Dataset) and isinstance(other[name], h5py.Dataset):
+                yield from _arrays(f"data set {name}", one[name][()], other[name][()])
+
+
+def _picture(first: Path, second: Path) -> Iterator[Difference]:
+    from PIL import Image
+
+    arrays = []
+    for path in (first, second):
+        with Image.open(path) as picture:
+            arrays.append(np.asarray(picture))
+    yield from _arrays("pixel (row, column, channel) ", *arrays)
+
+
+_KINDS: dict[str, Callable[[Path, Path], Iterator[Difference]]] = {
+    ".csv": _table,
+    ".json": _json,
+    ".h5": _shard,
+    ".pt": _checkpoint,
+    ".png": _picture,
+}
+_CONTAINERS = {".pt"}
+_DAMAGED = (
+    OSError,
+    KeyError,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    SyntaxError,
+    csv.Error,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)

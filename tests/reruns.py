@@ -1,0 +1,389 @@
+"""The rerun matrix: edits, and which jobs may run after each of them.
+
+A job is named by its wildcards, such as ``d train 0`` for a shard. A cell says in words what the table in the docs
+shows, and in patterns which jobs have to run; whatever matches none of them must not run.
+"""
+
+import fnmatch
+import shutil
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rawfiles import add_drive, blobs, make_tgs, write_tif
+
+STAGES = ("check", "shards", "training", "prediction", "threshold", "pictures", "scores", "leaderboard")
+DATASETS = {"a": "d", "u": "d", "m": "c"}
+OBSERVER = "d.second-observer"
+
+
+class Cell(NamedTuple):
+    words: str
+    must: tuple[str, ...] = ()
+
+
+class Row(NamedTuple):
+    edit: str
+    do: Callable
+    cells: dict[str, Cell]
+
+
+NOTHING = Cell("")
+ALL = Cell("all", ("*",))
+LEADERBOARD = Cell("yes", ("leaderboard",))
+
+
+def named(*names, words=None):
+    return Cell(words or ", ".join(names), names)
+
+
+def scored_anew(*experiments, splits="*", **other):
+    """From predictions to the leaderboard; a threshold, where one is chosen, depends on validation pictures only."""
+    chosen = [name for name in experiments if name == "a" and splits != "test"]
+    of_splits = tuple(f"{name} {splits}" for name in experiments)
+    words = ", ".join(experiments) + (f" ({splits})" if splits != "*" else "")
+    return {
+        "prediction": Cell(words, of_splits),
+        "threshold": named(*chosen) if chosen else NOTHING,
+        "pictures": Cell(words, (*of_splits, *(f"{name} *" for name in chosen))),
+        "scores": named(*experiments),
+        "leaderboard": LEADERBOARD,
+        **other,
+    }
+
+
+def trained_anew(*experiments, looked_at=False, **other):
+    """Training and all that follows; `looked_at`: the picture of augmented samples as well."""
+    jobs = [job for name in experiments for job in (name, f"curves {name}")]
+    jobs += [f"augmented {name}" for name in experiments if looked_at]
+    return {"training": Cell(", ".join(experiments), tuple(jobs)), **scored_anew(*experiments), **other}
+
+
+def checked(dataset, listed=True):
+    return Cell(dataset, (f"check {dataset}", *([f"splits {dataset}"] if listed else [])))
+
+
+# -- edits ------------------------------------------------------------------------------------------------------------
+
+
+def nothing(project):
+    pass
+
+
+def touch_raw(project):
+    for path in (project.folder / "raw").rglob("*.*"):
+        path.touch()
+
+
+def change(half, number):
+    def edit(project):
+        path = project.folder / f"raw/DRIVE/{half}/images/{number:02d}_{half}.tif"
+        write_tif(path, blobs(99)[1], photometric="rgb")
+        return {"@its": [project.shard_of(f"{number:02d}")]}
+
+    return edit
+
+
+def moving(edit, at_most):
+    """Let an edit of raw files say which shards have other samples than before."""
+
+    def observed(project):
+        before = project.members()
+        edit(project.folder / "raw/DRIVE")
+        after = project.members()
+        moved = [name for name, members in after.items() if before.get(name) != members]
+        assert 1 <= len(moved) <= at_most
+        return {"@moved": moved}
+
+    return observed
+
+
+def of_sample(root, half, number):
+    return [path for path in (root / half).rglob("*.*") if path.name.startswith(f"{number:02d}_")]
+
+
+def delete(half, number):
+    def edit(root):
+        for path in of_sample(root, half, number):
+            path.unlink()
+
+    return edit
+
+
+def rename(half, old, new):
+    def edit(root):
+        for path in of_sample(root, half, old):
+            path.rename(path.with_name(path.name.replace(f"{old:02d}_", f"{new:02d}_", 1)))
+
+    return edit
+
+
+def configure(old, new):
+    """Replace the first occurrence, which is that of `a`."""
+
+    def edit(project):
+        project.replace("config.yaml", old, new)
+
+    return edit
+
+
+def leave_out(project):
+    its = project.shard_of("02")
+    project.edit("{fraction: 0.34}", '{fraction: 0.34}, exclude: {"02": "blurred"}')
+    return {"@its": [its]}
+
+
+def configure_all(project):
+    project.config.write_text("# other words\n\n" + project.config.read_text().replace("lr: 0.02", "lr:   2.0e-2"))
+
+
+def remove_experiment(project):
+    text = project.config.read_text()
+    project.config.write_text(text[: text.index("  m:\n")])
+
+
+def add_data_set(project):
+    make_tgs(project.folder / "raw/TGS")
+    project.edit("datasets:", "datasets:\n  t: {layout: tgs, root: raw/TGS, size: [32, 32]}")
+
+
+def code(*modules, text="\n\n_EDITED = 1\n"):
+    def edit(project):
+        for name in modules:
+            project.append(f"pipeline/{name}.py", text)
+
+    return edit
+
+
+def docstrings(project):
+    project.replace("pipeline/models/unet.py", '"""', '"""Said in other words. ')
+    project.replace("pipeline/shards/prepare.py", '"""', '"""Said in other words. ')
+
+
+def overlooked(project):
+    code("errors", "cli")(project)
+
+
+def comments(project):
+    for path in (project.folder / "pipeline").rglob("*.py"):
+        if text := path.read_text():
+            path.write_text(f"# a comment\n\n{text}\n# and another\n")
+
+
+def check_out(project):
+    for name in ("Snakefile", "workflow", "pipeline", "profiles", "config.yaml"):
+        path = project.folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    project.git("checkout", "--", ".")
+
+
+def caption(project):
+    project.append("workflow/report/leaderboard.rst", "\nOther words.\n")
+
+
+def resources(project):
+    name = "workflow/rules/train.smk"
+    project.replace(name, "        gpu=1,", "        gpu=1,\n        mem_mb=2000,\n        runtime=90,")
+    project.replace(name, "    log:", '    message: "training"\n    priority: 3\n    log:')
+
+
+def remove(name):
+    def edit(project):
+        path = project.folder / "results" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return edit
+
+
+def corrupt(name):
+    def edit(project):
+        path = project.folder / "results/shards" / name
+        data = bytearray(path.read_bytes())
+        start = len(data) // 2
+        data[start : start + 400] = bytes(byte ^ 0xFF for byte in data[start : start + 400])
+        path.write_bytes(bytes(data))
+
+    return edit
+
+
+def first_shard(split):
+    def shard(project):
+        return min(name for name in project.members() if name.startswith(f"d {split} "))
+
+    return shard
+
+
+def with_shard(edit, split):
+    """Do something to the first shard of a split of d."""
+
+    def observed(project):
+        name = first_shard(split)(project)
+        _, _, number = name.split()
+        edit(f"d/{split}-{number}.h5")(project)
+        return {"@its": [name]}
+
+    return observed
+
+
+def deleted_shard(name):
+    return remove(f"shards/{name}")
+
+
+# -- the matrix -------------------------------------------------------------------------------------------------------
+
+ITS = named("@its", words="its own")
+MOVED = named("@moved", words="whose samples changed")
+TESTED = (OBSERVER, "a", "u")
+
+
+def tested_anew(**other):
+    """What follows from a test sample of d; its threshold is chosen on validation samples."""
+    cells = scored_anew("a", "u", splits="test")
+    of_test = tuple(f"{name} test" for name in TESTED)
+    words = f"a, u, {OBSERVER} (test)"
+    return {**cells, "pictures": Cell(words, of_test), **other}
+
+
+SECOND = named("a", "u", OBSERVER)
+WITH_OBSERVER = Cell(f"a, u, {OBSERVER} (test)", tuple(f"{name} test" for name in TESTED))
+
+ROWS = [
+    Row("nothing", nothing, {}),
+    Row("touch all raw files", touch_raw, {}),
+    Row(
+        "change a training picture",
+        change("training", 22),
+        trained_anew("a", "u", looked_at=True, check=checked("d", listed=False), shards=ITS),
+    ),
+    Row("change a test picture", change("test", 2), tested_anew(check=checked("d", listed=False), shards=ITS)),
+    Row(
+        "add a training picture",
+        moving(lambda root: add_drive(root, "training", 40), at_most=3),
+        trained_anew("a", "u", looked_at=True, check=checked("d"), shards=MOVED),
+    ),
+    Row(
+        "add a test picture",
+        moving(lambda root: add_drive(root, "test", 9), at_most=1),
+        tested_anew(check=checked("d"), shards=MOVED, prediction=WITH_OBSERVER, scores=SECOND),
+    ),
+    Row(
+        "delete a test picture",
+        moving(delete("test", 1), at_most=1),
+        tested_anew(check=checked("d"), shards=MOVED, prediction=WITH_OBSERVER, scores=SECOND),
+    ),
+    Row(
+        "rename a test picture",
+        moving(rename("test", 1, 17), at_most=2),
+        tested_anew(
+            check=checked("d"),
+            shards=named("@moved", words="at most its old and its new one"),
+            prediction=WITH_OBSERVER,
+            scores=SECOND,
+        ),
+    ),
+    Row(
+        "rename a training picture",
+        moving(rename("training", 23, 37), at_most=4),
+        trained_anew("a", "u", looked_at=True, check=checked("d"), shards=MOVED),
+    ),
+    Row(
+        "leave out a test sample (`exclude`)",
+        leave_out,
+        tested_anew(check=checked("d"), shards=ITS, prediction=WITH_OBSERVER, scores=SECOND),
+    ),
+    Row("whitespace, comments, `0.02` as `2.0e-2`", configure_all, {}),
+    Row("order of keys", configure("{name: adam, lr: 0.02}", "{lr: 0.02, name: adam}"), {}),
+    Row("learning rate of `a`", configure("lr: 0.02", "lr: 0.01"), trained_anew("a")),
+    Row("batch size of `a`", configure("batch_size: 2", "batch_size: 3"), trained_anew("a")),
+    Row("seed of `a`", configure("epochs: 1\n", "epochs: 1\n    seed: 5\n"), trained_anew("a", looked_at=True)),
+    Row(
+        "threshold of `a`",
+        configure("threads: 1", "threads: 1\n    threshold: 0.4"),
+        scored_anew("a", prediction=NOTHING),
+    ),
+    Row(
+        "policy for empty masks of `a`",
+        configure("threads: 1", "threads: 1\n    empty_masks: skip"),
+        {"scores": named("a"), "leaderboard": LEADERBOARD},
+    ),
+    Row(
+        "colours of the pictures of `c`",
+        configure("#ff8000", "#0080ff"),
+        {"check": checked("c", listed=False), "pictures": named("m *", words="m"), "leaderboard": LEADERBOARD},
+    ),
+    Row(
+        "image size of `d`",
+        configure("size: [32, 32], shards: 3", "size: [48, 32], shards: 3"),
+        trained_anew("a", "u", looked_at=True, shards=named("d *", words="d")),
+    ),
+    Row(
+        "add an experiment",
+        configure(
+            "experiments:",
+            "experiments:\n  n: {dataset: c, model: {name: unet-crop, widths: [4, 8]}, "
+            "loss: cross-entropy, optimizer: {name: sgd, lr: 0.1}, batch_size: 2, epochs: 1, threads: 1}",
+        ),
+        trained_anew("n", looked_at=True),
+    ),
+    Row("remove an experiment", remove_experiment, {"leaderboard": LEADERBOARD}),
+    Row("add a data set", add_data_set, {"check": named("splits t", words="t"), "shards": named("t *", words="t")}),
+    Row("edit `models/unet.py`", code("models/unet"), trained_anew("a")),
+    Row("edit `models/u2net.py`", code("models/u2net"), trained_anew("u")),
+    Row(
+        "edit `raw/folder.py`",
+        code("raw/folder"),
+        trained_anew("m", looked_at=True, check=checked("c"), shards=named("c *", words="c")),
+    ),
+    Row("edit `shards/prepare.py`", code("shards/prepare"), trained_anew("a", "u", "m", looked_at=True, shards=ALL)),
+    Row("edit `training/losses.py`", code("training/losses"), trained_anew("a", "u", "m")),
+    Row("edit `training/augment.py`", code("training/augment"), trained_anew("a", "u", "m", looked_at=True)),
+    Row("edit `prediction/tiles.py`", code("prediction/tiles"), scored_anew("a", "u", "m")),
+    Row("edit `evaluation/metrics.py`", code("evaluation/metrics"), {"scores": ALL, "leaderboard": LEADERBOARD}),
+    Row("edit `evaluation/pictures.py`", code("evaluation/pictures"), {"pictures": ALL}),
+    Row("edit `report/curves.py`", code("report/curves"), {"training": named("curves *", words="curves")}),
+    Row("edit `report/leaderboard.py`", code("report/leaderboard"), {"leaderboard": LEADERBOARD}),
+    Row("edit docstrings", docstrings, {}),
+    Row("comments and blank lines in the whole package", comments, {}),
+    Row("edit `errors.py` and `cli.py`", overlooked, {}),
+    Row("check out the same commit again", check_out, {}),
+    Row("edit a caption of the report", caption, {}),
+    Row("edit the resources, the message and the priority of a rule", resources, {}),
+    Row(
+        "delete the predictions of `a` on validation samples",
+        remove("predictions/a/validation/probability"),
+        scored_anew("a", prediction=named("a validation", words="a (validation)")),
+    ),
+    Row("delete a checkpoint of `u`", remove("models/u/best.pt"), trained_anew("u")),
+    Row("delete a test shard", with_shard(deleted_shard, "test"), scored_anew("a", "u", splits="test", shards=ITS)),
+    Row("delete the leaderboard", remove("leaderboard.csv"), {"leaderboard": LEADERBOARD}),
+    Row("corrupt a training shard by hand", with_shard(corrupt, "train"), trained_anew("a", "u", looked_at=True)),
+]
+
+
+def matching(patterns, jobs):
+    return {job for job in jobs if any(fnmatch.fnmatchcase(job, pattern) for pattern in patterns)}
+
+
+def as_page():
+    """Write the matrix as the page of the docs."""
+    lines = [
+        "# What runs again, and what does not",
+        "",
+        "Each row is an edit of a finished project; the cells name what runs again after it. Where a cell is empty,",
+        "nothing of that stage runs. The project has the data sets `d` (the layout of DRIVE, with a second observer)",
+        "and `c` (a folder of pictures, four classes), and the experiments `a` (U-Net on `d`, threshold chosen on",
+        "validation samples), `u` (U2-Net on `d`, threshold 0.5) and `m` (a U-Net without padding on `c`).",
+        "",
+        "`tests/workflow/test_rerun_matrix.py` tries every row with real Snakemake and writes this table. Check stands",
+        "for the report on raw files and the table of splits; training has its curves and its picture of augmented",
+        "samples with it.",
+        "",
+        "| edit | " + " | ".join(STAGES) + " |",
+        "|---" * (len(STAGES) + 1) + "|",
+        *(f"| {' | '.join([row.edit, *(row.cells.get(stage, NOTHING).words for stage in STAGES)])} |" for row in ROWS),
+        "",
+        "A stage that runs makes everything below it run, even where it ends in the same bytes.",
+        "",
+        "A shard that was corrupted by hand is not built again by itself: the training that reads it refuses it by its",
+        "checksum, and says the command. After that, the results are the same as before, byte for byte.",
+    ]
+    return "\n".join(lines) + "\n"

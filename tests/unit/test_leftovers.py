@@ -1,0 +1,166 @@
+"""What killed writers leave behind, and what living ones do to each other."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from pipeline import files
+from pipeline.errors import OutputError
+from pipeline.files import PARTIAL, atomic_file, atomic_folder, write_text
+
+WRITER = """
+import sys
+from pathlib import Path
+from pipeline import files
+
+with getattr(files, sys.argv[1])(Path(sys.argv[2])) as temporary:
+    place = temporary / "inside" if sys.argv[1] == "atomic_folder" else temporary
+    place.write_text("half")
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+WRITERS = pytest.mark.parametrize("writer", ["atomic_file", "atomic_folder"])
+
+
+class Writer:
+    """Another process that is in the middle of writing."""
+
+    def __init__(self, writer, path):
+        command = [sys.executable, "-c", WRITER, writer, str(path)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline() == "writing\n"
+
+    def end(self):
+        self.process.communicate("", timeout=60)
+        assert self.process.returncode == 0
+
+    def kill(self):
+        self.process.kill()
+        self.process.communicate()
+
+
+def leftovers(folder):
+    return [path for path in folder.iterdir() if PARTIAL.match(path.name)]
+
+
+def write(writer, path, text="whole"):
+    with getattr(files, writer)(path) as temporary:
+        (temporary / "inside" if writer == "atomic_folder" else temporary).write_text(text)
+
+
+def read(writer, path):
+    return (path / "inside" if writer == "atomic_folder" else path).read_text()
+
+
+@WRITERS
+def test_the_next_writer_removes_what_a_killed_one_left(tmp_path, writer):
+    for name in ("a.csv", "a.csv", "b.csv"):
+        Writer(writer, tmp_path / name).kill()
+    assert len(leftovers(tmp_path)) == 2  # the second writer of a.csv removed what the first one left
+    write(writer, tmp_path / "a.csv")
+    assert [PARTIAL.sub("", path.name) for path in leftovers(tmp_path)] == ["b.csv"]
+    assert read(writer, tmp_path / "a.csv") == "whole"
+
+
+@WRITERS
+def test_a_living_writer_is_not_disturbed(tmp_path, writer):
+    path = tmp_path / "a"
+    slow = Writer(writer, path)
+    write(writer, path)
+    assert read(writer, path) == "whole"
+    assert len(leftovers(tmp_path)) == 1
+    slow.end()
+    assert read(writer, path) == "half"
+    assert leftovers(tmp_path) == []
+
+
+def test_what_only_looks_like_a_leftover_of_this_name_stays(tmp_path):
+    others = [".0123456789ab.partial-other.csv", ".partial-a.csv", ".0123456789ab.partial-xa.csv", "a.csv.partial"]
+    for name in others:
+        (tmp_path / name).write_text("mine")
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (tmp_path / ".0123456789ab.partial-a.csv").symlink_to(precious)
+    write_text(tmp_path / "a.csv", "text")
+    assert {path.name for path in tmp_path.iterdir()} == {*others, "precious", "a.csv"}
+    assert precious.read_text() == "precious"
+
+
+@WRITERS
+def test_a_writer_that_lost_its_file_before_it_was_locked_begins_again(tmp_path, monkeypatch, writer):
+    path, lost, lock = tmp_path / "a", [], files._lock
+
+    def slow_lock(handle):
+        if not lost:  # somebody removes what is not locked yet
+            lost.extend(leftovers(tmp_path))
+            files._remove(lost[0])
+        return lock(handle)
+
+    monkeypatch.setattr(files, "_lock", slow_lock)
+    write(writer, path)
+    assert len(lost) == 1
+    assert read(writer, path) == "whole"
+    assert leftovers(tmp_path) == []
+
+
+@WRITERS
+def test_without_locks_everything_is_written_and_nothing_removed(tmp_path, monkeypatch, writer):
+    def unsupported(handle, operation):
+        raise OSError(38, os.strerror(38))
+
+    monkeypatch.setattr(files.fcntl, "flock", unsupported)
+    (tmp_path / ".0123456789ab.partial-a").write_text("from another machine")
+    write(writer, tmp_path / "a")
+    assert read(writer, tmp_path / "a") == "whole"
+    assert len(leftovers(tmp_path)) == 1
+
+
+def test_two_writers_of_one_folder_do_not_mix(tmp_path):
+    path = tmp_path / "pictures"
+    failures = []
+
+    def write_often(name):
+        try:
+            for _ in range(40):
+                with atomic_folder(path) as folder:
+                    for index in range(3):
+                        (folder / f"{name}{index}").write_text(name)
+        except OutputError as error:
+            failures.append(error)
+
+    writers = [threading.Thread(target=write_often, args=(name,)) for name in "abc"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert failures == []
+    names = sorted(file.name for file in path.iterdir())
+    assert names in ([f"{name}{index}" for index in range(3)] for name in "abc")
+    assert leftovers(tmp_path) == []
+
+
+def test_a_file_that_nobody_wrote_is_no_output(tmp_path):
+    with pytest.raises(OutputError, match="No such file"), atomic_file(tmp_path / "a.png"):
+        pass  # as a library that fails and does not say so
+    write_text(tmp_path / "empty.txt", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.txt"]
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "pictures"
+    write("atomic_folder", path, "old")
+    replace = files.Path.replace
+
+    def full(self, target):
+        if (self / "inside").exists() and (self / "inside").read_text() == "new":
+            raise OSError(28, os.strerror(28))
+        return replace(self, target)
+
+    monkeypatch.setattr(files.Path, "replace", full)
+    with pytest.raises(OutputError, match="free some disk space"):
+        write("atomic_folder", path, "new")
+    assert read("atomic_folder", path) == "old"
+    assert leftovers(tmp_path) == []

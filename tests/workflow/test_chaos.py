@@ -1,0 +1,23 @@
+import pytest
+from chaos import Chaos, judge, main
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_five_kills_lose_nothing(capsys):
+    assert main(["--kills", "5", "--seed", "1", "--epochs", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "5 kills, 0 losses" in said
+    assert "no difference" in said
+
+
+def test_losses_are_seen(tmp_path):
+    runs = [Chaos(tmp_path / name) for name in ("undisturbed", "killed")]
+    for run in runs:
+        (run.folder / "results/shards/d").mkdir(parents=True)
+        (run.folder / "results/shards/d/train-0.h5").write_bytes(b"same")
+    assert judge(*reversed(runs), say=lambda words: None) == 0
+    (runs[1].folder / "results/shards/d/.0123456789ab.partial-train-1.h5").write_bytes(b"half")
+    (runs[1].folder / "results/shards/d/train-0.h5").write_bytes(b"other")
+    runs[1].rewritten = 3
+    assert judge(*reversed(runs), say=lambda words: None) == 5

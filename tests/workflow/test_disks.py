@@ -1,0 +1,92 @@
+"""Disks that are full or read-only, and raw files that vanish while the workflow runs."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from projects import ROOT
+
+from pipeline.files import PARTIAL
+
+
+@pytest.fixture
+def disk(fresh):
+    """Mount a file system of its own as the folder of results; skip where that needs more rights."""
+    results = fresh.folder / "results"
+    results.mkdir()
+
+    def mount(options):
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", results], capture_output=True, text=True)
+        if done.returncode != 0:
+            pytest.skip(f"cannot mount: {done.stderr}")
+
+    try:
+        yield mount
+    finally:
+        subprocess.run(["umount", "--lazy", results], capture_output=True, check=False)
+
+
+def leftovers(project):
+    return [path for path in project.folder.rglob("*") if PARTIAL.match(path.name)]
+
+
+def test_a_full_disk_ends_in_one_clear_message_and_the_next_run_completes(fresh, disk):
+    disk("size=120k")
+    assert fresh.snakemake("shards", "--keep-going", check=False) != 0
+    assert "found:    No space left on device" in fresh.said
+    assert "remedy:   free some disk space, then run the same command again" in fresh.said
+    assert "Traceback" not in fresh.said
+    assert leftovers(fresh) == []
+    built = {name for name in fresh.files() if name.endswith(".h5")}
+    disk("remount,size=64m")
+    fresh.snakemake("shards")
+    assert built < {name for name in fresh.files() if name.endswith(".h5")}
+    assert fresh.planned("shards") == {}
+
+
+def test_a_read_only_disk_ends_in_one_clear_message_and_the_next_run_completes(fresh, disk):
+    disk("size=64m")
+    fresh.snakemake("results/shards/t/test-0.h5")
+    disk("remount,ro,size=64m")
+    assert fresh.snakemake("shards", check=False) != 0
+    print(fresh.said)
+    assert "Read-only file system" in fresh.said
+    disk("remount,rw,size=64m")
+    fresh.snakemake("shards")
+    assert leftovers(fresh) == []
+    assert fresh.planned("shards") == {}
+
+
+def test_a_raw_file_that_vanishes_while_the_workflow_runs(fresh):
+    shards = fresh.folder / "results/shards"
+    said = fresh.folder / "said.txt"
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", fresh.folder]
+    command += ["--cores", "1", "--keep-going", "shards"]
+    with said.open("w") as log:
+        process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=subprocess.STDOUT)
+    try:
+        while not list(shards.rglob("*.h5")):
+            assert process.poll() is None, said.read_text()
+            time.sleep(0.05)
+        # no job starts while Snakemake stands still, and what runs comes to its end
+        process.send_signal(signal.SIGSTOP)
+        psutil.wait_procs(psutil.Process(process.pid).children(recursive=True), timeout=120)
+        missing = next(number for number in range(21, 27) if not list(shards.glob("d/*.h5")))
+        picture = fresh.folder / f"raw/DRIVE/training/images/{missing}_training.tif"
+        kept = picture.read_bytes()
+        picture.unlink()
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(400) != 0
+    finally:
+        process.kill()
+    text = said.read_text()
+    assert f"{missing}_training.tif" in text or f"{missing}_manual1.gif" in text
+    assert "remedy:" in text
+    assert "Traceback" not in text
+    assert leftovers(fresh) == []
+    picture.write_bytes(kept)
+    fresh.snakemake("shards")
+    assert fresh.planned("shards") == {}

@@ -1,0 +1,290 @@
+"""What runs again after which edit: each row is tried on a copy of a finished project with real Snakemake.
+
+``WRITE_RERUNS=1 pytest tests/workflow/test_rerun_matrix.py -k table`` writes the table into docs/reruns.md.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from projects import ROOT, Project
+from rawfiles import add_drive, make_drive, make_shapes
+from reruns import (
+    NOTHING,
+    ROWS,
+    STAGES,
+    as_page,
+    caption,
+    check_out,
+    code,
+    comments,
+    configure,
+    configure_all,
+    corrupt,
+    delete,
+    deleted_shard,
+    docstrings,
+    matching,
+    moving,
+    remove,
+    resources,
+    touch_raw,
+    with_shard,
+)
+
+from pipeline.verify import compare_runs
+
+CONFIG = """
+datasets:
+  d: {layout: drive, root: raw/DRIVE, size: [32, 32], shards: 3, validation: {fraction: 0.34}}
+  c:
+    layout: folder
+    root: raw/shapes
+    images: "{split}_imgs"
+    masks: "{split}_mask"
+    labels: {0: background, 1: disc, 2: triangle, 3: square}
+    colours: {disc: "#ff8000"}
+    size: [32, 32]
+    validation: {fraction: 0.25}
+experiments:
+  a:
+    dataset: d
+    model: {name: unet, width: 4, depth: 2}
+    loss: bce
+    optimizer: {name: adam, lr: 0.02}
+    batch_size: 2
+    epochs: 1
+    threads: 1
+  u:
+    dataset: d
+    model: {name: u2net-lite, width: 4}
+    loss: bce
+    optimizer: {name: adam, lr: 0.02}
+    batch_size: 2
+    epochs: 1
+    threads: 1
+    threshold: 0.5
+  m:
+    dataset: c
+    model: {name: unet-crop, widths: [4, 8]}
+    loss: cross-entropy
+    optimizer: {name: sgd, lr: 0.01}
+    batch_size: 2
+    epochs: 1
+    threads: 1
+"""
+
+RULES = {
+    "inspect": ("check", "check {dataset}"),
+    "splits": ("check", "splits {dataset}"),
+    "shard": ("shards", "{dataset} {split} {shard}"),
+    "augmented": ("training", "augmented {experiment}"),
+    "train": ("training", "{experiment}"),
+    "curves": ("training", "curves {experiment}"),
+    "predict": ("prediction", "{experiment} {split}"),
+    "predict_classes": ("prediction", "{experiment} {split}"),
+    "observer": ("prediction", "{dataset}.second-observer {split}"),
+    "threshold": ("threshold", "{experiment}"),
+    "render": ("pictures", "{experiment} {split}"),
+    "render_classes": ("pictures", "{experiment} {split}"),
+    "evaluate": ("scores", "{experiment}"),
+    "evaluate_classes": ("scores", "{experiment}"),
+    "report": ("leaderboard", "leaderboard"),
+}
+_JOB = re.compile(r"^(?:local)?rule (\w+):\n((?:    .*\n)+)", re.MULTILINE)
+_WILDCARDS = re.compile(r"^    wildcards: (.*)$", re.MULTILINE)
+
+
+class Clone(Project):
+    """A project that is also a checkout: workflow and package stand in it, and are what runs."""
+
+    def make(self):
+        shutil.copy2(ROOT / "Snakefile", self.folder)
+        for name in ("workflow", "pipeline", "profiles"):
+            shutil.copytree(ROOT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        profile = self.folder / "profiles/default/config.yaml"
+        text = profile.read_text()
+        assert "logger: rich" in text
+        profile.write_text(re.sub("^logger: rich.*\n", "", text, flags=re.MULTILINE))  # it does not list single jobs
+        make_drive(self.folder / "raw/DRIVE", training=6, test=2)
+        # larger than what Snakemake compares by content if the profile does not say so
+        add_drive(self.folder / "raw/DRIVE", "test", 3, height=800, width=700)
+        make_shapes(self.folder / "raw/shapes")
+        self.config.write_text(CONFIG)
+        self.git("init", "--quiet")
+        self.git("add", "Snakefile", "workflow", "pipeline", "profiles", "config.yaml")
+        self.git("-c", "user.name=n", "-c", "user.email=e@example.org", "commit", "--quiet", "--message", "all")
+        self.snakemake()
+
+    def snakemake(self, *words, check=True, timeout=500):
+        self.run(sys.executable, "-m", "snakemake", "--cores", "2", *words, check=check, timeout=timeout)
+        return self.status
+
+    def run(self, *command, check=True, timeout=500):
+        environment = {**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=timeout
+        )
+        self.said, self.status = done.stdout + done.stderr, done.returncode
+        assert not check or self.status == 0, self.said
+
+    def git(self, *words):
+        self.run("git", *words)
+
+    def jobs(self, *words):
+        """Return the jobs that would run, by stage."""
+        self.snakemake("--dry-run", *words)
+        found = {stage: set() for stage in STAGES}
+        for rule, lines in _JOB.findall(self.said):
+            if rule != "all":
+                said = _WILDCARDS.search(lines)
+                values = dict(one.split("=", 1) for one in said[1].split(", ")) if said else {}
+                stage, name = RULES[rule]
+                found[stage].add(name.format(**values))
+        assert "Nothing to be done" in self.said or any(found.values()), self.said
+        return found
+
+    def members(self):
+        """Return which samples stand in which shard of d, as the raw files and the configuration say now."""
+        self.run(sys.executable, "-m", "pipeline", "splits", "--dataset", "d", "--output", "members.csv")
+        table = (self.folder / "members.csv").read_text().splitlines()
+        columns = table[0].split(",")
+        shards = {}
+        for line in table[1:]:
+            row = dict(zip(columns, line.split(","), strict=False))
+            if row["shard"]:
+                shards.setdefault(f"d {row['split']} {row['shard']}", set()).add(row["id"])
+        return shards
+
+    def shard_of(self, sample):
+        return next(name for name, members in self.members().items() if sample in members)
+
+    def replace(self, name, old, new):
+        path = self.folder / name
+        text = path.read_text()
+        assert text.count(old) >= 1, f"{old!r} is not in {name}"
+        path.write_text(text.replace(old, new, 1))
+
+    def append(self, name, text):
+        with (self.folder / name).open("a") as file:
+            file.write(text)
+
+    def equals(self, other):
+        """Assert that the results of both are the same, byte for byte."""
+        result = compare_runs(self.folder / "results", other.folder / "results")
+        assert result.differences == []
+        assert result.equal_contents == []
+
+
+def differing(first, second):
+    return [name for name, _ in compare_runs(first.folder / "results", second.folder / "results").differences]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A finished project, and all its jobs."""
+    project = Clone(tmp_path_factory.mktemp("matrix"))
+    project.make()
+    project.all_jobs = project.jobs("--forceall")
+    assert all(project.all_jobs.values())
+    return project
+
+
+@pytest.fixture
+def clone(base, tmp_path):
+    """A copy of it, to change."""
+    return Clone(shutil.copytree(base.folder, tmp_path / "clone", symlinks=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.edit)
+def test_what_runs_again(base, clone, row):
+    named = row.do(clone) or {}
+    found = clone.jobs()
+    for stage in STAGES:
+        cell = row.cells.get(stage, NOTHING)
+        patterns = [pattern for said in cell.must for pattern in named.get(said, [said])]
+        wanted = matching(patterns, base.all_jobs[stage])
+        allowed = matching(patterns, found[stage])
+        assert found[stage] - allowed == set(), f"{stage}: more than {cell.words or 'nothing'}"
+        assert wanted - found[stage] == set(), f"{stage}: less than {cell.words}"
+        assert all(matching([pattern], found[stage]) for pattern in patterns), f"{stage}: {patterns} {found[stage]}"
+
+
+def run_to_the_end(clone):
+    clone.snakemake()
+    clone.snakemake("--dry-run")
+    assert "Nothing to be done" in clone.said
+
+
+@pytest.mark.slow
+def test_what_was_deleted_comes_back_the_same(base, clone):
+    with_shard(deleted_shard, "test")(clone)
+    remove("predictions/a/validation/probability")(clone)
+    remove("metrics/m/summary.csv")(clone)
+    run_to_the_end(clone)
+    clone.equals(base)
+
+
+@pytest.mark.slow
+def test_a_corrupted_shard_is_refused_and_rebuilt_by_the_command_that_is_said(base, clone):
+    (shard,) = with_shard(corrupt, "train")(clone)["@its"]
+    path = "results/shards/{}/{}-{}.h5".format(*shard.split())
+    assert clone.snakemake("--keep-going", check=False) != 0
+    assert path in clone.said
+    assert "delete the file and run snakemake again: only this shard is rebuilt" in clone.said
+    (clone.folder / path).unlink()
+    run_to_the_end(clone)
+    clone.equals(base)
+
+
+@pytest.mark.slow
+def test_there_and_back_again_ends_in_the_same_bytes(base, clone):
+    configure("lr: 0.02", "lr: 0.01")(clone)
+    run_to_the_end(clone)
+    assert "models/a/best.pt" in differing(base, clone)
+    configure("lr: 0.01", "lr: 0.02")(clone)
+    run_to_the_end(clone)
+    clone.equals(base)
+
+
+@pytest.mark.slow
+def test_a_picture_that_came_and_went_leaves_nothing(base, clone):
+    moving(lambda root: add_drive(root, "test", 9), at_most=1)(clone)
+    run_to_the_end(clone)
+    assert "predictions/a/test/mask/09.png" in differing(base, clone)
+    moving(delete("test", 9), at_most=1)(clone)
+    run_to_the_end(clone)
+    clone.equals(base)
+
+
+@pytest.mark.slow
+def test_an_edited_network_leaves_the_results_of_the_others_alone(base, clone):
+    code("models/u2net")(clone)
+    run_to_the_end(clone)
+    changed = differing(base, clone)
+    assert "models/u/best.pt" in changed  # it says by what code it was made
+    assert {name.split("/")[1] for name in changed} == {"u"}
+
+
+@pytest.mark.slow
+def test_edits_that_change_nothing_run_nothing(base, clone):
+    for edit in (touch_raw, check_out, docstrings, comments, resources, caption, configure_all):
+        edit(clone)
+    clone.snakemake()
+    assert "Nothing to be done" in clone.said
+    clone.equals(base)
+
+
+def test_the_table_in_the_docs_is_the_matrix():
+    page = ROOT / "docs/reruns.md"
+    if os.environ.get("WRITE_RERUNS"):
+        page.write_text(as_page())
+    assert page.read_text() == as_page(), (
+        "write it anew: WRITE_RERUNS=1 pytest tests/workflow/test_rerun_matrix.py -k table"
+    )
+    assert len(ROWS) >= 20
+    assert len({row.edit for row in ROWS}) == len(ROWS)

@@ -1,0 +1,45 @@
+"""Runs in other folders, with other numbers of jobs at a time, end in the same bytes."""
+
+import pandas as pd
+import pytest
+from projects import CONFIG, Project
+from rawfiles import make_drive, make_tgs
+
+from pipeline import cli
+
+
+@pytest.fixture(scope="module")
+def again(tmp_path_factory):
+    """The same project as `finished`, run anew elsewhere, one job at a time."""
+    folder = tmp_path_factory.mktemp("elsewhere") / "another place"
+    make_drive(folder / "raw" / "DRIVE", training=9)
+    make_tgs(folder / "raw" / "TGS")
+    project = Project(folder)
+    project.config.write_text(CONFIG)
+    project.snakemake("--cores", "1")
+    return project
+
+
+def verify(first, second, capsys):
+    status = cli.main(["verify-run", str(first.folder / "results"), str(second.folder / "results")])
+    return status, capsys.readouterr().out
+
+
+def test_two_fresh_runs_are_equal_one_job_or_two_at_a_time(finished, again, capsys):
+    status, said = verify(finished, again, capsys)
+    assert status == 0, said
+    assert "no difference" in said
+    assert "equal contents" not in said  # checkpoints, too, byte for byte
+    for words in ("logs/ (", "benchmarks/ (", "timing.csv (2)"):
+        assert words in said
+
+
+def test_one_changed_number_is_found(project, again, capsys):
+    path = project.folder / "results/metrics/a/summary.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.loc[1, "dice"] = "0.123456"
+    table.to_csv(path, index=False, lineterminator="\n")
+    status, said = verify(project, again, capsys)
+    assert status == 1
+    assert "the first difference is in metrics/a/summary.csv: row 2 (" in said
+    assert "column dice: 0.123456 in the first" in said
