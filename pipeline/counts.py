@@ -11,6 +11,9 @@ LEVELS = 256
 VOID = 255
 """Class index of a pixel that does not count: the ignore value of every mask inside the pipeline."""
 
+SOFT_CUT = 127
+"""A soft mask (0..255) counts as foreground above this value."""
+
 Histogram = NDArray[np.int64]
 
 

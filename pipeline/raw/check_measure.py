@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.counts import VOID
+from pipeline.counts import SOFT_CUT, VOID
 from pipeline.errors import PipelineError, Problem
 from pipeline.pictures import Picture, for_display
 from pipeline.raw.check_alike import Tiny, tiny
-from pipeline.raw.dataset import SOFT_CUT, RawDataset, same_size
+from pipeline.raw.dataset import RawDataset, same_size
 from pipeline.raw.decode import full_range
 from pipeline.raw.headers import Header, read_header
 from pipeline.raw.inspect import Decoded, read_sample, refusal

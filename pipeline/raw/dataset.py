@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.counts import SOFT_CUT
 from pipeline.errors import Problem, RawDataError
 from pipeline.raw.exclude import Excluded, concerning, leave_out, unknown_ids
 from pipeline.raw.labels import BLACK_AND_WHITE, LabelMap, Labels
@@ -21,9 +22,6 @@ from pipeline.raw.palette import Colour
 from pipeline.raw.samples import MARKER, ListingError, Sample
 from pipeline.raw.shares import foreground_shares
 from pipeline.raw.splits import SPLITS, TRAIN, assign_shards, assign_splits
-
-SOFT_CUT = 127
-"""A soft mask counts as foreground above this value."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import Problem, ShardError
 from pipeline.fingerprint import Fingerprint, mismatch
-from pipeline.shards.write import SCHEMA_VERSION
+from pipeline.shards.schema import SCHEMA_VERSION
 
 _REBUILT = "run snakemake again: only this shard is rebuilt, then what depends on it"
 _ONE_SIZE = "where `size: native` meets pictures of several sizes, give the data set a `size: [height, width]`"

@@ -21,8 +21,8 @@ from pipeline.progress import say, track
 from pipeline.raw.dataset import RawDataset, open_dataset
 from pipeline.raw.samples import Sample
 from pipeline.shards.prepare import Prepared, prepare
+from pipeline.shards.schema import SCHEMA_VERSION
 
-SCHEMA_VERSION = 2
 BLOCK_BYTES = 2 * 2**20
 """Samples are written in blocks of about this many bytes: a call into HDF5 costs as much as a small picture."""
 

@@ -11,10 +11,9 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
-from pipeline.counts import VOID
+from pipeline.counts import SOFT_CUT, VOID
 from pipeline.errors import Problem, ShardError
 from pipeline.progress import say, track
-from pipeline.raw.dataset import SOFT_CUT
 from pipeline.shards.read import ShardReader
 
 

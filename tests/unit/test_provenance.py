@@ -66,6 +66,9 @@ def test_a_training_writes_what_it_was_made_by_and_times_stand_nowhere_else(tmp_
     assert said["command"] == ["python", "-m", "pipeline", *command]
     assert said["experiment"] == "e"
     assert said["seeds"]["seed"] == 7
+    assert len({said["seeds"][purpose] for purpose in ("weights", "order", "augmentation")}) == 3
+    assert said["fingerprints"]["train"]["settings"]["seed"] == 7
+    assert said["fingerprints"]["train"]["made_from"]["train shards"]["stage"] == "shard"
     assert said["packages"]["torch"] == metadata.version("torch")
     assert said["packages"]["h5py"] == metadata.version("h5py")
     assert said["hardware"]["threads"] == 1

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.errors import RawDataError
-from pipeline.evaluation import observer
+from pipeline.evaluation import baselines
 from pipeline.raw.dataset import open_dataset
 from pipeline.shards import write
 
@@ -53,11 +53,11 @@ def test_files_that_vanish_while_a_shard_is_built(tmp_path, drive, monkeypatch):
 def test_files_that_vanish_while_the_second_observer_is_read(tmp_path, drive, monkeypatch):
     path = drive / "test/2nd_manual/02_manual2.gif"
     output = tmp_path / "out" / "probability"
-    vanishing(monkeypatch, observer, path)
-    source = {**SOURCE, "root": str(drive)}
+    vanishing(monkeypatch, baselines, path)
+    settings = {"kind": "second-observer", "source": {**SOURCE, "root": str(drive)}}
     with pytest.raises(RawDataError, match=r"02_manual2\.gif"):
-        observer.write_observer(dataset="d", split="test", output=output, source=source)
+        baselines.write_baseline(dataset="d", split="test", output=output, **settings)
     assert list(output.parent.iterdir()) == []
     come_back(monkeypatch, path)
-    observer.write_observer(dataset="d", split="test", output=output, source=source)
+    baselines.write_baseline(dataset="d", split="test", output=output, **settings)
     assert (output / "02.png").exists()
