@@ -56,7 +56,7 @@ class Chaos:
         make_tgs(folder / "raw" / "TGS")
         (folder / "config.yaml").write_text(CONFIG.replace("epochs: 2", f"epochs: {epochs}") + MORE)
         self.cores = str(cores)
-        self.starts = self.unlocks = self.kills = self.survivors = self.rewritten = 0
+        self.starts = self.unlocks = self.kills = self.survivors = self.rewritten = self.went_on = 0
         self.moments = []
         self.done = {}
 
@@ -64,6 +64,7 @@ class Chaos:
         """Type `snakemake --cores N`, in a session of its own."""
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
         command += ["--directory", str(self.folder), "--cores", self.cores, *words]
+        command += ["--set-resources", "train:save_every=1"]  # these trainings take seconds, not hours
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
         with self.log.open("w") as log:
             return subprocess.Popen(
@@ -96,6 +97,7 @@ class Chaos:
         """Start, and kill after `moment` seconds; return whether the workflow was done before."""
         while True:
             self.starts += 1
+            started = time.time()
             process = self.start()
             try:
                 status = process.wait(moment)
@@ -103,10 +105,10 @@ class Chaos:
                 self.kill(process)
                 self.kills += 1
                 self.moments.append(moment)
-                self.count_rewritten()
+                self.count_rewritten(started)
                 return False
             if status == 0:
-                self.count_rewritten()
+                self.count_rewritten(started)
                 return True
             said = self.log.read_text()
             if "--unlock" not in said:
@@ -125,8 +127,10 @@ class Chaos:
                     outputs[name] = (self.folder / name).lstat().st_mtime_ns
         return outputs
 
-    def count_rewritten(self):
-        """Count what had been finished and was written once more."""
+    def count_rewritten(self, started):
+        """Count what had been finished and was written once more, and the trainings that went on since `started`."""
+        logs = (self.folder / "results/logs/train").glob("*.log")
+        self.went_on += sum(log.stat().st_mtime > started and "goes on from" in log.read_text() for log in logs)
         now = self.finished()
         self.rewritten += sum(now.get(name) != then for name, then in self.done.items())
         self.done = now
@@ -183,7 +187,7 @@ def judge(chaos, reference, say=print):
     first, last = min(chaos.moments, default=0), max(chaos.moments, default=0)
     say(
         f"{chaos.kills} kills, {first:.1f} to {last:.1f} s after a start; {chaos.starts} starts, "
-        f"{chaos.unlocks} times `snakemake --unlock`"
+        f"{chaos.unlocks} times `snakemake --unlock`, {chaos.went_on} times a training went on where it was"
     )
     say(
         f"{len(comparison.differences)} files differ or are missing, {chaos.rewritten} finished outputs written again, "

@@ -14,6 +14,7 @@ from rawfiles import add_drive, blobs, make_tgs, write_tif
 STAGES = ("check", "shards", "training", "prediction", "threshold", "pictures", "scores", "leaderboard")
 DATASETS = {"a": "d", "u": "d", "m": "c"}
 OBSERVER = "d.second-observer"
+BASELINES = (OBSERVER, "d.all-background", "d.resolution-ceiling")
 
 
 class Cell(NamedTuple):
@@ -232,19 +233,21 @@ def deleted_shard(name):
 
 ITS = named("@its", words="its own")
 MOVED = named("@moved", words="whose samples changed")
-TESTED = (OBSERVER, "a", "u")
 
 
 def tested_anew(**other):
     """What follows from a test sample of d; its threshold is chosen on validation samples."""
-    cells = scored_anew("a", "u", splits="test")
-    of_test = tuple(f"{name} test" for name in TESTED)
     words = f"a, u, {OBSERVER} (test)"
-    return {**cells, "pictures": Cell(words, of_test), **other}
+    pictures = Cell(words, tuple(f"{name} test" for name in ("a", "u", OBSERVER)))
+    return {**scored_anew("a", "u", splits="test"), "pictures": pictures, **other}
 
 
-SECOND = named("a", "u", OBSERVER)
-WITH_OBSERVER = Cell(f"a, u, {OBSERVER} (test)", tuple(f"{name} test" for name in TESTED))
+def test_changed(**other):
+    """What follows where the test split of d has other samples: its baselines are other ones, too."""
+    predictions = Cell("a, u, baselines (test)", tuple(f"{name} test" for name in ("a", "u", *BASELINES)))
+    scores = named("a", "u", *BASELINES, words="a, u, baselines")
+    return tested_anew(check=checked("d"), prediction=predictions, scores=scores, **other)
+
 
 ROWS = [
     Row("nothing", nothing, {}),
@@ -263,22 +266,17 @@ ROWS = [
     Row(
         "add a test picture",
         moving(lambda root: add_drive(root, "test", 9), at_most=1),
-        tested_anew(check=checked("d"), shards=MOVED, prediction=WITH_OBSERVER, scores=SECOND),
+        test_changed(shards=MOVED),
     ),
     Row(
         "delete a test picture",
         moving(delete("test", 1), at_most=1),
-        tested_anew(check=checked("d"), shards=MOVED, prediction=WITH_OBSERVER, scores=SECOND),
+        test_changed(shards=MOVED),
     ),
     Row(
         "rename a test picture",
         moving(rename("test", 1, 17), at_most=2),
-        tested_anew(
-            check=checked("d"),
-            shards=named("@moved", words="at most its old and its new one"),
-            prediction=WITH_OBSERVER,
-            scores=SECOND,
-        ),
+        test_changed(shards=named("@moved", words="at most its old and its new one")),
     ),
     Row(
         "rename a training picture",
@@ -288,7 +286,11 @@ ROWS = [
     Row(
         "leave out a test sample (`exclude`)",
         leave_out,
-        tested_anew(check=checked("d"), shards=ITS, prediction=WITH_OBSERVER, scores=SECOND),
+        test_changed(
+            shards=ITS,
+            threshold=named("a"),
+            pictures=Cell(f"a, u, {OBSERVER}", ("a *", "u *", f"{OBSERVER} *")),
+        ),
     ),
     Row("whitespace, comments, `0.02` as `2.0e-2`", configure_all, {}),
     Row("order of keys", configure("{name: adam, lr: 0.02}", "{lr: 0.02, name: adam}"), {}),
@@ -313,7 +315,14 @@ ROWS = [
     Row(
         "image size of `d`",
         configure("size: [32, 32], shards: 3", "size: [48, 32], shards: 3"),
-        trained_anew("a", "u", looked_at=True, shards=named("d *", words="d")),
+        trained_anew(
+            "a",
+            "u",
+            looked_at=True,
+            shards=named("d *", words="d"),
+            prediction=Cell("a, u, d.resolution-ceiling", ("a *", "u *", "d.resolution-ceiling test")),
+            scores=named("a", "u", "d.resolution-ceiling"),
+        ),
     ),
     Row(
         "add an experiment",
@@ -325,7 +334,18 @@ ROWS = [
         trained_anew("n", looked_at=True),
     ),
     Row("remove an experiment", remove_experiment, {"leaderboard": LEADERBOARD}),
-    Row("add a data set", add_data_set, {"check": named("splits t", words="t"), "shards": named("t *", words="t")}),
+    Row(
+        "add a data set",
+        add_data_set,
+        {
+            "check": checked("t"),
+            "shards": named("t *", words="t"),
+            "prediction": named("t.* test", words="baselines of t"),
+            "threshold": named("t.*", words="baselines of t"),
+            "scores": named("t.*", words="baselines of t"),
+            "leaderboard": LEADERBOARD,
+        },
+    ),
     Row("edit `models/unet.py`", code("models/unet"), trained_anew("a")),
     Row("edit `models/u2net.py`", code("models/u2net"), trained_anew("u")),
     Row(
@@ -333,7 +353,11 @@ ROWS = [
         code("raw/folder"),
         trained_anew("m", looked_at=True, check=checked("c"), shards=named("c *", words="c")),
     ),
-    Row("edit `shards/prepare.py`", code("shards/prepare"), trained_anew("a", "u", "m", looked_at=True, shards=ALL)),
+    Row(
+        "edit `shards/prepare.py`",
+        code("shards/prepare"),
+        trained_anew("a", "u", "m", looked_at=True, shards=ALL, prediction=ALL, pictures=ALL, scores=ALL),
+    ),
     Row("edit `training/losses.py`", code("training/losses"), trained_anew("a", "u", "m")),
     Row("edit `training/augment.py`", code("training/augment"), trained_anew("a", "u", "m", looked_at=True)),
     Row("edit `prediction/tiles.py`", code("prediction/tiles"), scored_anew("a", "u", "m")),
@@ -369,9 +393,10 @@ def as_page():
         "# What runs again, and what does not",
         "",
         "Each row is an edit of a finished project; the cells name what runs again after it. Where a cell is empty,",
-        "nothing of that stage runs. The project has the data sets `d` (the layout of DRIVE, with a second observer)",
-        "and `c` (a folder of pictures, four classes), and the experiments `a` (U-Net on `d`, threshold chosen on",
-        "validation samples), `u` (U2-Net on `d`, threshold 0.5) and `m` (a U-Net without padding on `c`).",
+        "nothing of that stage runs. The project has the data sets `d` (the layout of DRIVE; its baselines are a",
+        "second observer, a background without objects, and the masks at the working size) and `c` (a folder of",
+        "pictures, four classes), and the experiments `a` (U-Net on `d`, threshold chosen on validation samples), `u`",
+        "(U2-Net on `d`, threshold 0.5) and `m` (a U-Net without padding on `c`).",
         "",
         "`tests/workflow/test_rerun_matrix.py` tries every row with real Snakemake and writes this table. Check stands",
         "for the report on raw files and the table of splits; training has its curves and its picture of augmented",

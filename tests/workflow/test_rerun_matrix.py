@@ -86,7 +86,7 @@ RULES = {
     "curves": ("training", "curves {experiment}"),
     "predict": ("prediction", "{experiment} {split}"),
     "predict_classes": ("prediction", "{experiment} {split}"),
-    "observer": ("prediction", "{dataset}.second-observer {split}"),
+    "baseline": ("prediction", "{dataset}.{kind} {split}"),
     "threshold": ("threshold", "{experiment}"),
     "render": ("pictures", "{experiment} {split}"),
     "render_classes": ("pictures", "{experiment} {split}"),
