@@ -289,7 +289,9 @@ experiments:
   e: {dataset: d, model: {name: unet, width: 4, depth: 2}, loss: bce, optimizer: {name: adam, lr: 0.02},
     batch_size: 2, epochs: 1, threads: 1, augment: {flip: both}}
 """
-NOT_THE_STAGE = {"pipeline.cli_origin", "pipeline.paths", "pipeline.stages"}
+NOT_THE_STAGE = {
+    f"pipeline.{name}" for name in ("cli_arguments", "cli_make", "cli_origin", "cli_score", "paths", "stages")
+}
 SHARD = "shard --dataset d --shard 0 --split"
 
 
