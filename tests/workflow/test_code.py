@@ -31,7 +31,7 @@ def test_words_run_nothing(editable):
 @pytest.mark.parametrize(
     ("file", "runs"),
     [
-        ("evaluation/metrics.py", {"evaluate": 3, "report": 1}),
+        ("evaluation/metrics.py", {"evaluate": 7, "report": 1}),
         ("report/leaderboard.py", {"report": 1}),
         ("report/curves.py", {"curves": 2}),
         ("training/preview.py", {"augmented": 2}),
