@@ -11,6 +11,8 @@ from projects import ROOT
 
 from pipeline.files import PARTIAL
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def disk(fresh):

@@ -141,14 +141,16 @@ def test_configurations_in_layers(fresh):
     alone = fresh.folder / "alone.yaml"
     alone.write_text("datasets: {t: {layout: tgs, root: raw/TGS, size: [32, 32]}}\nexperiments: {}")
     planned = fresh.planned("--configfile", str(alone), "--replace-workflow-config")
-    assert set(planned) == {"shard", "splits", "report"}
+    baselines = {"baseline", "threshold", "evaluate", "inspect"}
+    assert set(planned) == {"shard", "splits", "report", *baselines}
     assert fresh.planned("models", "--config", 'experiments={"a": {"epochs": 5}}')["train"] == 2
 
 
-def test_no_experiments_still_makes_shards_and_an_empty_leaderboard(fresh):
+def test_no_experiments_still_makes_shards_and_scores_baselines(fresh):
     fresh.config.write_text("datasets: {t: {layout: tgs, root: raw/TGS, size: [32, 32]}}\nexperiments: {}")
     fresh.snakemake()
-    assert "results/leaderboard.csv" in fresh.files()
+    board = pd.read_csv(fresh.folder / "results/leaderboard.csv")
+    assert set(board["experiment"]) == {"t.all-background", "t.resolution-ceiling"}
 
 
 def test_ids_with_blanks_quotes_and_umlauts_go_the_whole_way(tmp_path):

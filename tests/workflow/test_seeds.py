@@ -7,6 +7,8 @@ import yaml
 from projects import CONFIG, Project
 from rawfiles import make_drive
 
+pytestmark = pytest.mark.slow
+
 DATA = yaml.safe_load(CONFIG)
 ONE = {**DATA["experiments"]["a"], "epochs": 1}
 

@@ -7,6 +7,8 @@ from rawfiles import make_drive, make_tgs
 
 from pipeline import cli
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def again(tmp_path_factory):
