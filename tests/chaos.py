@@ -49,7 +49,7 @@ def _session(leader):
 class Chaos:
     """One workflow in a folder of its own, and what was done to it."""
 
-    def __init__(self, folder, cores=2, epochs=8):
+    def __init__(self, folder, cores=2, epochs=60):
         self.folder = folder
         self.log = folder / "said.txt"
         make_drive(folder / "raw" / "DRIVE", training=9)
@@ -64,7 +64,7 @@ class Chaos:
         """Type `snakemake --cores N`, in a session of its own."""
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
         command += ["--directory", str(self.folder), "--cores", self.cores, *words]
-        command += ["--set-resources", "train:save_every=1"]  # these trainings take seconds, not hours
+        command += ["--set-resources", "train:save_every=0"]  # after every step: these trainings take seconds
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
         with self.log.open("w") as log:
             return subprocess.Popen(
@@ -140,7 +140,7 @@ class Chaos:
         return len(self.finished()) / len(reference.finished())
 
 
-def torment(kills, seed, folder, cores=2, epochs=8, say=print):
+def torment(kills, seed, folder, cores=2, epochs=60, say=print):
     """Kill one workflow after another until there were enough kills.
 
     Returns
@@ -201,7 +201,7 @@ def main(argv=None) -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--folder", type=Path, help="new folder to work in, and to keep (a temporary one, removed)")
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as temporary:
