@@ -7,6 +7,8 @@ and prediction load torch.
 """
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PipelineError as error:
         print(error, file=sys.stderr)
         return 1
+    except BrokenPipeError:  # `... | head`: whoever read has gone, and the interpreter must not try to say more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         print("interrupted; nothing half-written was left under a final name", file=sys.stderr)
         return 130

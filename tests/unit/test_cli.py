@@ -190,3 +190,12 @@ def test_conversion_and_evaluation_never_import_torch(project):
     for line in LIGHT:
         done = subprocess.run([sys.executable, "-c", code, *line.split()], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_that_has_gone_is_no_traceback(project):
+    command = [sys.executable, "-u", "-m", "pipeline", "check"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode == 128 + 13
+    assert "BrokenPipe" not in said
