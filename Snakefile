@@ -11,6 +11,7 @@ container: "docker://segmentation-pipeline:0.1.0"
 
 include: "workflow/rules/scheduler.smk"
 include: "workflow/rules/common.smk"
+include: "workflow/rules/results.smk"
 include: "workflow/rules/cache.smk"
 include: "workflow/rules/check.smk"
 include: "workflow/rules/shards.smk"

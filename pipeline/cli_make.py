@@ -96,9 +96,9 @@ def do_train(arguments: Arguments) -> None:
     }
     from pipeline import provenance
     from pipeline.shards.read import ShardReader, require_shards
-    from pipeline.training.checkpoint import load_checkpoint
     from pipeline.training.device import describe_accelerators
     from pipeline.training.run import train
+    from pipeline.training.seeds import derived_seeds
     from pipeline.training.state import state_key
 
     run = provenance.describe_run(arguments.command)
@@ -124,7 +124,7 @@ def do_train(arguments: Arguments) -> None:
         experiment=name,
         fingerprints={"train": json.loads(fingerprint)},
         inputs=inputs,
-        seeds={"seed": settings["seed"], **load_checkpoint(output / "last.pt").get("seeds", {})},
+        seeds={"seed": settings["seed"], **derived_seeds(settings["seed"])},
         threads=settings["threads"],
         accelerators=describe_accelerators(),
     )

@@ -40,7 +40,7 @@ from pipeline.training.keeper import Keeper
 from pipeline.training.losses import LOSSES, Loss, supervise
 from pipeline.training.measurable import require_measurable
 from pipeline.training.optim import Schedule, build_optimizer
-from pipeline.training.seeds import derive_seed
+from pipeline.training.seeds import derived_seeds
 from pipeline.training.validate import Validation, validate
 from pipeline.training.weights import class_weights, weight_map
 
@@ -134,7 +134,7 @@ def train(
     _require_fit(experiment, loss["name"], criterion, data, crop)
     change = Augmentation(crop=crop, **(augment or {})) if crop or augment else None
 
-    seeds = {purpose: derive_seed(seed, purpose) for purpose in ("weights", "order", "augmentation")}
+    seeds = derived_seeds(seed)
     torch.manual_seed(seeds["weights"])
     options = {key: value for key, value in model.items() if key != "name"}
     out_channels = criterion.channels(len(data.info.class_names))

@@ -54,7 +54,6 @@ def test_a_read_only_disk_ends_in_one_clear_message_and_the_next_run_completes(f
     fresh.snakemake("results/shards/t/test-0.h5")
     disk("remount,ro,size=64m")
     assert fresh.snakemake("shards", check=False) != 0
-    print(fresh.said)
     assert "Read-only file system" in fresh.said
     disk("remount,rw,size=64m")
     fresh.snakemake("shards")
