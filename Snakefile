@@ -18,6 +18,7 @@ include: "workflow/rules/shards.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/predict.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/compare.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -28,6 +29,7 @@ rule all:
         all_models,
         all_predictions,
         all_metrics,
+        str(paths.comparisons()),
         str(paths.leaderboard()),
 
 
@@ -49,6 +51,7 @@ rule predictions:
 rule metrics:
     input:
         all_metrics,
+        str(paths.comparisons()),
 
 
 include: "workflow/rules/targets.smk"

@@ -26,7 +26,16 @@ from pipeline.cli_make import (
     do_train,
     do_unpack,
 )
-from pipeline.cli_score import do_average, do_baseline, do_evaluate, do_render, do_report, do_submission, do_threshold
+from pipeline.cli_score import (
+    do_average,
+    do_baseline,
+    do_comparisons,
+    do_evaluate,
+    do_render,
+    do_report,
+    do_submission,
+    do_threshold,
+)
 from pipeline.errors import ConfigError, InterruptionError, PipelineError
 from pipeline.evaluation.entrants import BASELINES
 from pipeline.raw.splits import SPLITS, UNLABELLED
@@ -314,8 +323,8 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add(
         "evaluate",
         do_evaluate,
-        "Score predictions against the native masks: per_image.csv and summary.csv; of several classes confusion.csv\n"
-        "and confusion.png as well.\n\n"
+        "Score predictions against the native masks: per_image.csv, summary.csv and intervals.csv; of two classes\n"
+        "curve.csv, of several classes confusion.csv and confusion.png as well.\n\n"
         "Anybody's predictions can be scored: a folder of 8-bit grey <id>.png as large as the raw pictures,\n"
         "the name of an experiment that says the data set, and a threshold:\n\n"
         "  python -m pipeline evaluate --experiment drive-unet --predictions test=mine --threshold 0.5 --output scores"
@@ -351,6 +360,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     verb.add_argument("--summaries", **many, help="summary.csv of each run, in the order of the runs")
     verb.add_argument("--output", **out, help="CSV file (results/metrics/EXPERIMENT/summary.csv)")
+
+    verb = verbs.add(
+        "comparisons",
+        do_comparisons,
+        "Compare all experiments and baselines, pair by pair, on the test pictures that they share: mean difference,\n"
+        "its bootstrap interval, and the p-value of a sign-flip test, corrected for the number of comparisons.",
+    )
+    verb.add_argument("--per-image", **many, help="per_image.csv of each (all that are there)")
+    verb.add_argument("--output", **out, help="CSV file (results/comparisons.csv)")
 
     verb = verbs.add("report", do_report, "Join the summaries of all experiments into leaderboard.csv.")
     verb.add_argument("--summaries", **many, help="summary.csv files")

@@ -175,11 +175,13 @@ class _Judge:
     def inputs(self, place: Place) -> list[Path]:
         """Return the results that a result is made from; raw files are not among them."""
         name, split = str(place.experiment), str(place.split)
-        if place.stage == "report":
+        if place.stage in ("report", "comparisons"):
             scored = [
                 *self.config.experiments,
                 *(run for run in sorted(self.experiments) if run not in self.config.experiments),
             ]
+            if place.stage == "comparisons":
+                return [paths.metrics(run) / "per_image.csv" for run in scored if self._has_scores(run)]
             return [paths.metrics(run) / "summary.csv" for run in (*scored, *self.averaged) if self._has_scores(run)]
         if place.stage == "average":
             return [paths.metrics(run) / "summary.csv" for run in self.averaged[name]]

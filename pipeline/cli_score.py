@@ -167,6 +167,19 @@ def do_average(arguments: Arguments) -> None:
     call(average_runs, experiment=name, summaries=summaries, output=output, **settings)
 
 
+def do_comparisons(arguments: Arguments) -> None:
+    """Compare all entrants pair by pair."""
+    from pipeline.report.comparisons import compare_entrants
+
+    per_image = arguments.per_image
+    if per_image is None:
+        config = configuration(arguments)
+        named = [*config.experiments, *config.baselines()]
+        # what has no masks, or was not evaluated by hand, has no scores
+        per_image = [path for name in named if (path := paths.metrics(name) / "per_image.csv").exists()]
+    compare_entrants(per_image=per_image, output=arguments.output or paths.comparisons())
+
+
 def do_report(arguments: Arguments) -> None:
     """Join all scores into the leaderboard."""
     from pipeline.report.leaderboard import build_leaderboard

@@ -25,11 +25,12 @@ KNOWN = (
     "predictions/<experiment>/threshold.json",
     "predictions/<experiment>/<split>/<kind>[/<file>]",
     "metrics/<experiment>[/<file>]",
+    "comparisons.csv",
     "leaderboard.csv",
 )
 """What can be explained."""
 
-UNSIGNED = frozenset({"augmented", "average", "check", "curves", "report", "splits", "submission"})
+UNSIGNED = frozenset({"augmented", "average", "check", "comparisons", "curves", "report", "splits", "submission"})
 """Stages that keep no fingerprint of their own: they are as current as what they are made from."""
 
 _SHARD = re.compile(rf"({'|'.join(SPLITS)})-(0|[1-9]\d*)\.h5")
@@ -94,6 +95,8 @@ def identify(
     match path.relative_to(paths.RESULTS).parts:
         case ("leaderboard.csv",):
             return Place(path, "report", "table of the scores of all experiments", "report", path)
+        case ("comparisons.csv",):
+            return Place(path, "comparisons", "table of all entrants against each other", str(path), path)
         case ("shards", dataset, name) if shard := _SHARD.fullmatch(name):
             what = f"shard {shard[2]} of the {shard[1]} samples of data set {dataset}"
             number = int(shard[2])

@@ -42,6 +42,7 @@ LIBRARIES = {
     "h5py": ("h5py",),
     "imagecodecs": ("imagecodecs",),
     "numpy": ("numpy",),
+    "scipy": ("scipy",),
     "tifffile": ("tifffile",),
     "torch": ("torch",),
 }

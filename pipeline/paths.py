@@ -65,6 +65,11 @@ def metrics(experiment: str) -> Path:
     return RESULTS / "metrics" / experiment
 
 
+def comparisons() -> Path:
+    """Return the table of all entrants against each other."""
+    return RESULTS / "comparisons.csv"
+
+
 def leaderboard() -> Path:
     """Return the table of all experiments."""
     return RESULTS / "leaderboard.csv"

@@ -14,6 +14,7 @@ STAGES = {
     "baseline": ("pipeline.evaluation.baselines",),
     "average": ("pipeline.report.average",),
     "check": ("pipeline.raw.check",),
+    "comparisons": ("pipeline.report.comparisons",),
     "curves": ("pipeline.report.curves",),
     "evaluate": ("pipeline.evaluation.evaluate",),
     "evaluate_classes": ("pipeline.evaluation.evaluate_classes",),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from rawfiles import add_drive, blobs, make_tgs, write_tif
 
-STAGES = ("check", "shards", "training", "prediction", "threshold", "pictures", "scores", "leaderboard")
+STAGES = ("check", "shards", "training", "prediction", "threshold", "pictures", "scores", "comparisons", "leaderboard")
 DATASETS = {"a": "d", "u": "d", "m": "c"}
 OBSERVER = "d.second-observer"
 BASELINES = (OBSERVER, "d.all-background", "d.resolution-ceiling")
@@ -31,6 +31,7 @@ class Row(NamedTuple):
 NOTHING = Cell("")
 ALL = Cell("all", ("*",))
 LEADERBOARD = Cell("yes", ("leaderboard",))
+TABLES = {"comparisons": Cell("yes", ("comparisons",)), "leaderboard": LEADERBOARD}
 
 
 def named(*names, words=None):
@@ -47,7 +48,7 @@ def scored_anew(*experiments, splits="*", **other):
         "threshold": named(*chosen) if chosen else NOTHING,
         "pictures": Cell(words, (*of_splits, *(f"{name} *" for name in chosen))),
         "scores": named(*experiments),
-        "leaderboard": LEADERBOARD,
+        **TABLES,
         **other,
     }
 
@@ -305,7 +306,7 @@ ROWS = [
     Row(
         "policy for empty masks of `a`",
         configure("threads: 1", "threads: 1\n    empty_masks: skip"),
-        {"scores": named("a"), "leaderboard": LEADERBOARD},
+        {"scores": named("a"), **TABLES},
     ),
     Row(
         "colours of the pictures of `c`",
@@ -333,7 +334,7 @@ ROWS = [
         ),
         trained_anew("n", looked_at=True),
     ),
-    Row("remove an experiment", remove_experiment, {"leaderboard": LEADERBOARD}),
+    Row("remove an experiment", remove_experiment, TABLES),
     Row(
         "add a data set",
         add_data_set,
@@ -343,7 +344,7 @@ ROWS = [
             "prediction": named("t.* test", words="baselines of t"),
             "threshold": named("t.*", words="baselines of t"),
             "scores": named("t.*", words="baselines of t"),
-            "leaderboard": LEADERBOARD,
+            **TABLES,
         },
     ),
     Row("edit `models/unet.py`", code("models/unet"), trained_anew("a")),
@@ -361,7 +362,9 @@ ROWS = [
     Row("edit `training/losses.py`", code("training/losses"), trained_anew("a", "u", "m")),
     Row("edit `training/augment.py`", code("training/augment"), trained_anew("a", "u", "m", looked_at=True)),
     Row("edit `prediction/tiles.py`", code("prediction/tiles"), scored_anew("a", "u", "m")),
-    Row("edit `evaluation/metrics.py`", code("evaluation/metrics"), {"scores": ALL, "leaderboard": LEADERBOARD}),
+    Row("edit `evaluation/metrics.py`", code("evaluation/metrics"), {"scores": ALL, **TABLES}),
+    Row("edit `evaluation/bootstrap.py`", code("evaluation/bootstrap"), {"scores": ALL, **TABLES}),
+    Row("edit `evaluation/paired.py`", code("evaluation/paired"), {"comparisons": TABLES["comparisons"]}),
     Row("edit `evaluation/pictures.py`", code("evaluation/pictures"), {"pictures": ALL}),
     Row("edit `report/curves.py`", code("report/curves"), {"training": named("curves *", words="curves")}),
     Row("edit `report/leaderboard.py`", code("report/leaderboard"), {"leaderboard": LEADERBOARD}),

@@ -1,4 +1,4 @@
-"""Score two-class predictions, an experiment's or anybody's, against the native masks: three CSV files.
+"""Score two-class predictions, an experiment's or anybody's, against the native masks: four CSV files.
 
 ``docs/metrics.md`` explains them column by column.
 """
@@ -13,9 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.counts import LEVELS, Confusion, Histogram, absolute_error, confusion, cut_level, dice
+from pipeline.evaluation.bootstrap import resampling_weights
 from pipeline.evaluation.contours import CONTOUR_SCORES
 from pipeline.evaluation.curves import average_precision, curve_table, max_f_columns, oracle_columns
 from pipeline.evaluation.histograms import split_histograms
+from pipeline.evaluation.intervals import COLUMNS, Found, f1_bounds, interval_rows, two_class_intervals
 from pipeline.evaluation.metrics import EMPTY_VALUES, METRICS, roc_auc
 from pipeline.evaluation.regions import SplitCounts, count_splits
 from pipeline.evaluation.tgs_score import tgs_score
@@ -38,6 +40,9 @@ CURVE_OF = (
 )
 """What the numbers of a curve depend on: no threshold, and no policy for empty masks, which have no curve."""
 
+MACRO = ("mae", "roc_auc", "pr_auc", *METRICS, "tgs_score", *CONTOUR_SCORES)
+"""Scores that each picture has, for a mean over pictures."""
+
 
 def evaluate(
     *,
@@ -50,7 +55,9 @@ def evaluate(
     empty_masks: str,
     fingerprint: str | None = None,
 ) -> None:
-    """Write ``per_image.csv``, ``summary.csv`` and ``curve.csv``; their column ``class`` names the foreground class.
+    """Write ``per_image.csv``, ``summary.csv``, ``intervals.csv`` and ``curve.csv``.
+
+    Their column ``class`` names the foreground class.
 
     Parameters
     ----------
@@ -60,7 +67,7 @@ def evaluate(
     threshold : Path or float
         The file that `choose_threshold` wrote, or a number.
     output : Path
-        Folder for the three files.
+        Folder for the four files.
     source : mapping
         Keyword arguments of `open_dataset`.
     empty_masks : {'one', 'skip'}
@@ -83,16 +90,23 @@ def evaluate(
     )
     pictures: list[pd.DataFrame] = []
     summaries: list[dict[str, Any]] = []
+    intervals: list[dict[str, Any]] = []
     curves: list[pd.DataFrame] = []
     for split, compared in counted:
+        weights = resampling_weights(len(compared.ids))
         for region, histograms in compared.regions.items():
             said = conditions(experiment, raw, split, region, chosen, empty_masks)
             pictures.append(_per_image(said, compared, region, cut))
-            summaries += _summaries(said, histograms, pictures[-1], cut)
+            scores = {name: pictures[-1][name].to_numpy(np.float64) for name in MACRO}
+            found = two_class_intervals(weights, histograms, scores, cut, empty_masks)
+            rows = _summaries(said, histograms, pictures[-1], cut, found)
+            summaries += rows
+            intervals += [cell for row in rows for cell in interval_rows(row, found[row["averaging"]])]
             curves.append(curve_table({key: value for key, value in said.items() if key in CURVE_OF}, histograms))
     write_table(output / "per_image.csv", pd.concat(pictures, ignore_index=True))
     summary = pd.DataFrame(summaries)
     write_table(output / "summary.csv", summary)
+    write_table(output / "intervals.csv", pd.DataFrame(intervals, columns=list(COLUMNS)))
     write_table(output / "curve.csv", pd.concat(curves, ignore_index=True))
     sign(fingerprint, output)
     for row in summary.itertuples():
@@ -171,12 +185,15 @@ def mean_of(values: NDArray[np.float64]) -> float:
 
 
 def _summaries(
-    said: Mapping[str, Any], histograms: Histogram, pictures: pd.DataFrame, cut: int
+    said: Mapping[str, Any],
+    histograms: Histogram,
+    pictures: pd.DataFrame,
+    cut: int,
+    found: Mapping[str, Found],
 ) -> Sequence[dict[str, Any]]:
     """Average over pictures (macro) and over all pixels together (micro)."""
     empty_masks = said["empty_masks"]
-    names = ["mae", "roc_auc", "pr_auc", *METRICS, "tgs_score", *CONTOUR_SCORES]
-    macro = {name: mean_of(pictures[name].to_numpy()) for name in names}
+    macro = {name: mean_of(pictures[name].to_numpy()) for name in MACRO}
     distances = f"{CONTOUR_SCORES[1]}_images"
     macro |= {distances: int(pictures[CONTOUR_SCORES[1]].notna().sum()), "f1_sd": float(pictures["f1"].std(ddof=1))}
     pooled = histograms.sum(axis=0)
@@ -194,6 +211,7 @@ def _summaries(
             "averaging": averaging,
             "images": len(pictures),
             **scores,
+            **f1_bounds(found[averaging]),
             **max_f_columns(some),
             **oracle_columns(some, empty_masks),
         }

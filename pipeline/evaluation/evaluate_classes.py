@@ -1,4 +1,4 @@
-"""Score predictions of several classes against the native masks: three CSV files and a picture.
+"""Score predictions of several classes against the native masks: four CSV files and a picture.
 
 ``per_image.csv`` has a row for each picture, region and class, the class against all others. ``summary.csv`` has, for
 each split, region and averaging, a row for each class and the row `MEAN`, the mean over the foreground classes (class 0
@@ -9,17 +9,19 @@ and their share of the true class's pixels; ``confusion.png`` shows those shares
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pipeline.evaluation.bootstrap import resampling_weights
 from pipeline.evaluation.classes import Joint, one_against_rest, pixel_accuracy, split_confusions
 from pipeline.evaluation.confusion import confusion_table, plot_confusions
 from pipeline.evaluation.contours import CONTOUR_SCORES
 from pipeline.evaluation.evaluate import conditions, contour_columns, mean_of
+from pipeline.evaluation.intervals import COLUMNS, Found, class_intervals, f1_bounds, interval_rows
 from pipeline.evaluation.metrics import EMPTY_VALUES, METRICS, Scores
 from pipeline.evaluation.regions import count_splits
 from pipeline.evaluation.thresholds import Threshold
@@ -48,7 +50,7 @@ def evaluate_classes(
     empty_masks: str,
     fingerprint: str | None = None,
 ) -> None:
-    """Write ``per_image.csv``, ``summary.csv``, ``confusion.csv`` and ``confusion.png``.
+    """Write ``per_image.csv``, ``summary.csv``, ``intervals.csv``, ``confusion.csv`` and ``confusion.png``.
 
     Parameters
     ----------
@@ -56,7 +58,7 @@ def evaluate_classes(
     predictions : mapping of str to Path
         Split (``validation``, ``test``) to its folder of class-index PNGs.
     output : Path
-        Folder for the four files.
+        Folder for the five files.
     source : mapping
         Keyword arguments of `open_dataset`.
     empty_masks : {'one', 'skip'}
@@ -77,20 +79,27 @@ def evaluate_classes(
     )
     pictures: list[pd.DataFrame] = []
     summaries: list[dict[str, Any]] = []
+    intervals: list[dict[str, Any]] = []
     matrices: list[pd.DataFrame] = []
     pooled: dict[tuple[str, str], Joint] = {}
     for split, compared in counted:
+        weights = resampling_weights(len(compared.ids))
         for region, joint in compared.regions.items():
             said = conditions(experiment, raw, split, region, ARGMAX, empty_masks)
             scores = _scores(joint, empty_masks)
             scores |= contour_columns(compared.measured[region], one_against_rest(joint), empty_masks)
             pictures.append(_per_image(said, compared.ids, raw, joint, scores))
-            summaries += _summaries(said, raw, joint, scores, empty_masks)
+            found = class_intervals(weights, joint, scores, CLASS_METRICS, empty_masks)
+            rows = _summaries(said, raw, joint, scores, empty_masks, found)
+            summaries += rows
+            for number, row in enumerate(rows):
+                intervals += interval_rows(row, found[row["averaging"]][number % (len(raw.classes) + 1)])
             pooled[split, region] = joint.sum(axis=0)
             matrices.append(confusion_table(said, pooled[split, region], raw.classes))
         _say_absent(experiment, split, raw, pooled[split, compared.main_region])
     write_table(output / "per_image.csv", pd.concat(pictures, ignore_index=True))
     write_table(output / "summary.csv", pd.DataFrame(summaries))
+    write_table(output / "intervals.csv", pd.DataFrame(intervals, columns=list(COLUMNS)))
     sign(fingerprint, output)
     write_table(output / "confusion.csv", pd.concat(matrices, ignore_index=True))
     title = f"{experiment} (drawn sample data)" if raw.drawn else experiment
@@ -125,7 +134,12 @@ def _per_image(
 
 
 def _summaries(
-    said: Mapping[str, Any], raw: RawDataset, joint: Joint, scores: Mapping[str, Scores], empty_masks: str
+    said: Mapping[str, Any],
+    raw: RawDataset,
+    joint: Joint,
+    scores: Mapping[str, Scores],
+    empty_masks: str,
+    found: Mapping[str, Sequence[Found]],
 ) -> list[dict[str, Any]]:
     """Average over pictures (macro) and over all pixels together (micro), then over the foreground classes."""
     pooled = joint.sum(axis=0)
@@ -143,8 +157,15 @@ def _summaries(
         }
         mean = {metric: mean_of(column[1:]) for metric, column in values.items()} | {"accuracy": accuracies[averaging]}
         rows += [
-            {**said, "class": name, "averaging": averaging, "images": len(joint), **scored}
-            for name, scored in (*by_class.items(), (MEAN, mean))
+            {
+                **said,
+                "class": name,
+                "averaging": averaging,
+                "images": len(joint),
+                **scored,
+                **f1_bounds(bounds),
+            }
+            for (name, scored), bounds in zip((*by_class.items(), (MEAN, mean)), found[averaging], strict=True)
         ]
     return rows
 

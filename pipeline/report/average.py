@@ -1,5 +1,6 @@
 """Mean and spread of an experiment that was trained from several seeds."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ STATISTICS = ("run", "mean", "std")
 
 _ROW = ("dataset", "split", "region", "class", "averaging")
 _LAST_CONDITION = "images"  # of a summary: what stands behind it are scores
+_ENDS = ("f1_low", "f1_high")  # of the interval of one network's score
 
 
 def average_runs(*, experiment: str, runs: Sequence[str], summaries: Sequence[Path], output: Path) -> None:
@@ -33,6 +35,8 @@ def average_runs(*, experiment: str, runs: Sequence[str], summaries: Sequence[Pa
         ``runs``, the number of networks n. ``std`` is the sample standard deviation, sqrt(sum((x - mean)^2) / (n - 1)),
         of the scores as they stand in the summaries (6 decimals); a single run has none. A score that any of the runs
         lacks is empty, and so is a condition in which they differ, such as a threshold chosen for each of them.
+        The ends of intervals are empty: they say how far one network's score may be off because other pictures could
+        have been taken, which is not what the spread over networks tells.
 
     Raises
     ------
@@ -61,7 +65,8 @@ def average_runs(*, experiment: str, runs: Sequence[str], summaries: Sequence[Pa
         numbers = same[scores].apply(pd.to_numeric)
         for statistic, values in (("mean", numbers.mean(skipna=False)), ("std", numbers.std(ddof=1, skipna=False))):
             head = {"experiment": experiment, "statistic": statistic, "runs": len(runs)}
-            rows.append({**head, **said, **values.to_dict()})
+            ends = {name: math.nan for name in _ENDS if name in values}
+            rows.append({**head, **said, **values.to_dict(), **ends})
         mean, spread = rows[-2]["f1"], rows[-1]["f1"]
         where = ", ".join(same[name].iloc[0] for name in _ROW[1:])
         say(f"{experiment}, {where}: F1 {mean:.4f}, standard deviation {spread:.4f} over {len(runs)} runs")

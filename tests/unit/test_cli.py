@@ -9,7 +9,8 @@ from rawfiles import write_tif
 from pipeline import cli
 
 VERBS = ["sample", "unpack", "splits", "check", "shard", "train", "curves", "predict", "baseline", "threshold",
-         "render", "evaluate", "submission", "report", "average", "clean", "explain", "models", "schema"]  # fmt: skip
+         "render", "evaluate", "submission", "comparisons", "compare", "report", "average",
+         "clean", "explain", "models", "schema"]  # fmt: skip
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def test_every_verb_explains_itself(verb, capsys):
     with pytest.raises(SystemExit, match="0"):
         cli.main([verb, "--help"])
     text = capsys.readouterr().out
-    assert "--output" in text or verb in ("models", "unpack", "clean", "explain")
+    assert "--output" in text or verb in ("models", "unpack", "clean", "explain", "compare")
     assert len(text) > 100
 
 
@@ -55,6 +56,7 @@ def test_a_person_can_go_the_whole_way_by_hand(project):
         "render --experiment e --split test",
         "evaluate --experiment e",
         "baseline --dataset d --kind second-observer --split test",
+        "comparisons",
         "report",
     ):
         assert cli.main(line.split()) == 0, line
@@ -66,6 +68,8 @@ def test_a_person_can_go_the_whole_way_by_hand(project):
         "predictions/e/test/overlay/01.png",
         "metrics/e/summary.csv",
         "predictions/d.second-observer/test/probability/01.png",
+        "metrics/e/intervals.csv",
+        "comparisons.csv",
         "leaderboard.csv",
     ):
         assert (project / "results" / path).is_file(), path

@@ -31,7 +31,8 @@ def test_words_run_nothing(editable):
 @pytest.mark.parametrize(
     ("file", "runs"),
     [
-        ("evaluation/metrics.py", {"evaluate": 7, "report": 1}),
+        ("evaluation/metrics.py", {"evaluate": 7, "comparisons": 1, "report": 1}),
+        ("evaluation/paired.py", {"comparisons": 1}),
         ("report/leaderboard.py", {"report": 1}),
         ("report/curves.py", {"curves": 2}),
         ("training/preview.py", {"augmented": 2}),
@@ -48,7 +49,8 @@ def test_an_edited_network_trains_only_the_experiments_that_use_it(editable):
     editable.edit_code("pipeline/models/unet_crop.py", *ADDED)
     planned = editable.planned()
     assert planned == {
-        **{"train": 1, "curves": 1, "predict": 3, "render": 3, "submission": 1, "evaluate": 1, "report": 1}
+        **{"train": 1, "curves": 1, "predict": 3, "render": 3, "submission": 1, "evaluate": 1, "comparisons": 1},
+        "report": 1,
     }
 
 

@@ -34,6 +34,8 @@ RESULTS = [
     ("metrics/a", "evaluate", True),
     ("metrics/a/summary.csv", "evaluate", True),
     ("metrics/d.second-observer/summary.csv", "evaluate", True),
+    ("metrics/a/intervals.csv", "evaluate", True),
+    ("comparisons.csv", "comparisons", False),
     ("leaderboard.csv", "report", False),
 ]
 

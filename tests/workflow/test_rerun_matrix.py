@@ -92,6 +92,7 @@ RULES = {
     "render_classes": ("pictures", "{experiment} {split}"),
     "evaluate": ("scores", "{experiment}"),
     "evaluate_classes": ("scores", "{experiment}"),
+    "comparisons": ("comparisons", "comparisons"),
     "report": ("leaderboard", "leaderboard"),
 }
 _JOB = re.compile(r"^(?:local)?rule (\w+):\n((?:    .*\n)+)", re.MULTILINE)

@@ -77,7 +77,7 @@ def test_mean_and_spread_and_a_third_seed_that_trains_alone(seeded):
     check_board(seeded, (1, 2, 3))
 
     write_config(seeded, a={**ONE, "seeds": [3, 1, 2]})  # the same networks
-    assert set(seeded.planned()) <= {"average", "report"}
+    assert set(seeded.planned()) <= {"average", "comparisons", "report"}
 
 
 def test_seeds_that_clash_stop_the_workflow_before_anything_runs(tmp_path):

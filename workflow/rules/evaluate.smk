@@ -120,6 +120,7 @@ rule evaluate:
             category="Scores",
             labels={"experiment": "{experiment}"},
         ),
+        intervals=str(paths.metrics("{experiment}") / "intervals.csv"),
         curve=str(paths.metrics("{experiment}") / "curve.csv"),
         fingerprint=str(paths.metrics("{experiment}") / "fingerprint.json"),
     log:
@@ -152,6 +153,7 @@ rule evaluate_classes:
             category="Scores",
             labels={"experiment": "{experiment}"},
         ),
+        intervals=str(paths.metrics("{experiment}") / "intervals.csv"),
         confusion=str(paths.metrics("{experiment}") / "confusion.csv"),
         picture=report(
             str(paths.metrics("{experiment}") / "confusion.png"),

@@ -34,7 +34,7 @@ def metrics_of(experiment):
     if not scored_splits(experiment):
         return []
     more = ["confusion.csv", "confusion.png"] if experiment in SEVERAL_CLASSES else ["curve.csv"]
-    return [str(paths.metrics(experiment) / name) for name in ("per_image.csv", "summary.csv", *more)]
+    return [str(paths.metrics(experiment) / name) for name in ("per_image.csv", "summary.csv", "intervals.csv", *more)]
 
 
 def averages_of(experiment):

@@ -1,0 +1,216 @@
+"""Intervals of the scores of a summary, as rows of ``intervals.csv``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.counts import LEVELS, Confusion, Histogram, absolute_error, confusion
+from pipeline.evaluation.bootstrap import (
+    LEVEL,
+    Interval,
+    Resampled,
+    Samples,
+    Weights,
+    blocks,
+    interval,
+    resampled_means,
+    weighted_sums,
+)
+from pipeline.evaluation.classes import Joint, one_against_rest, pixel_accuracy
+from pipeline.evaluation.curves import CUTS, MAX_F, average_precision, curves, f_beta, max_f_of_mean_pr
+from pipeline.evaluation.metrics import EMPTY_VALUES, METRICS, Scores, roc_auc
+
+COLUMNS = (
+    "experiment",
+    "dataset",
+    "split",
+    "region",
+    "class",
+    "averaging",
+    "metric",
+    "estimate",
+    "low",
+    "high",
+    "level",
+    "resamples",
+    "images",
+)
+"""Columns of ``intervals.csv``."""
+
+Found = Mapping[str, Interval]
+"""Column of the summary to its interval."""
+
+_NO_INTERVAL = Interval(np.nan, np.nan, 0, 0)
+
+
+def interval_rows(row: Mapping[str, Any], found: Found) -> list[dict[str, Any]]:
+    """Return a row for each interval of a summary's row, in the order of the summary's columns."""
+    said = {name: row[name] for name in ("experiment", "dataset", "split", "region", "class", "averaging")}
+    return [
+        {
+            **said,
+            "metric": name,
+            "estimate": value,
+            "low": found[name].low,
+            "high": found[name].high,
+            "level": LEVEL,
+            "resamples": found[name].resamples,
+            "images": found[name].images,
+        }
+        for name, value in row.items()
+        if name in found
+    ]
+
+
+def f1_bounds(found: Found) -> dict[str, float]:
+    """Return the columns of a summary that tell the interval of F1."""
+    ends = found.get("f1", _NO_INTERVAL)
+    return {"f1_low": ends.low, "f1_high": ends.high}
+
+
+def two_class_intervals(
+    weights: Weights, histograms: Histogram, scores: Mapping[str, Scores], cut: int, empty_masks: str
+) -> dict[str, dict[str, Interval]]:
+    """Return the intervals of all scores of two classes.
+
+    Parameters
+    ----------
+    weights : (B, N) array
+        See `pipeline.evaluation.bootstrap.resampling_weights`.
+    histograms : (N, 2, 256) array
+    scores : mapping of str to (N,) array
+        Scores of the pictures, NaN where a picture has none.
+    cut : int
+        Levels above it are foreground.
+    empty_masks : {'one', 'skip'}
+
+    Returns
+    -------
+    dict
+        ``macro`` and ``micro`` to the intervals by column of the summary.
+    """
+    pooled, means = _pooled(weights, histograms)
+    macro = _macro(weights, np.stack([*scores.values()], axis=1))
+    macro_samples = dict(zip(scores, macro, strict=True))
+    shown = int(np.count_nonzero(histograms[:, 1].sum(axis=-1)))
+    for name, (definition, beta2) in MAX_F.items():
+        if definition is max_f_of_mean_pr:
+            values = f_beta(means["precision"], means["recall"], beta2).max(axis=-1)
+        else:
+            values = means[name].max(axis=-1)
+        macro_samples[name] = Resampled(values, shown)
+    images = len(histograms)
+    points = curves(pooled)
+    # of one histogram both definitions of a maximum are one number
+    best = {beta2: f_beta(points.precision, points.recall, beta2).max(axis=-1) for _, beta2 in MAX_F.values()}
+    micro = {
+        "mae": absolute_error(pooled),
+        "roc_auc": roc_auc(pooled),
+        "pr_auc": average_precision(pooled),
+        **_scores(confusion(pooled, cut), METRICS, empty_masks),
+        **{name: best[beta2] for name, (_, beta2) in MAX_F.items()},
+    }
+    return {
+        "macro": {name: interval(one) for name, one in macro_samples.items()},
+        "micro": {name: interval(Resampled(values, images)) for name, values in micro.items()},
+    }
+
+
+def _pooled(weights: Weights, histograms: Histogram) -> tuple[Histogram, dict[str, Samples]]:
+    """Return the histograms (B, 2, 256) of all pixels of each resample, and the means (B, 257) of the pictures' curves.
+
+    Curves are made for some pictures at a time: those of all of them need many times the memory of the histograms.
+    """
+    beta2 = {name: value for name, (definition, value) in MAX_F.items() if definition is not max_f_of_mean_pr}
+    names = ("precision", "recall", *beta2)
+    width = 2 * LEVELS
+    total = np.zeros((len(weights), width + CUTS * len(names) + 1))
+    for some in blocks(len(histograms)):
+        its = histograms[some]
+        shown = its[:, 1].sum(axis=-1) > 0
+        points = curves(its)
+        lines = [points.precision, points.recall, *(f_beta(*points[:2], value) for value in beta2.values())]
+        columns = np.concatenate([its.reshape(len(its), width), *(np.where(shown[:, None], x, 0) for x in lines)], 1)
+        total += weighted_sums(weights[:, some], np.concatenate([columns, shown[:, None]], axis=1))
+    pooled: Histogram = np.rint(total[:, :width]).astype(np.int64).reshape(-1, 2, LEVELS)
+    pictures = total[:, -1:]
+    sums = np.split(total[:, width:-1], len(names), axis=1)
+    return pooled, {
+        name: np.where(pictures > 0, values / np.maximum(pictures, 1), np.nan)
+        for name, values in zip(names, sums, strict=True)
+    }
+
+
+def _macro(weights: Weights, values: NDArray[np.float64]) -> list[Resampled]:
+    """Return the mean of each column of (N, C) values over the pictures of each resample."""
+    images = np.count_nonzero(~np.isnan(values), axis=0)
+    means = resampled_means(weights, values)
+    return [Resampled(column, int(count)) for column, count in zip(means.T, images, strict=True)]
+
+
+def _scores(counts: Confusion, metrics: Mapping[str, Any], empty_masks: str) -> dict[str, Scores]:
+    return {name: metric(counts, EMPTY_VALUES[empty_masks]) for name, metric in metrics.items()}
+
+
+def class_intervals(
+    weights: Weights,
+    joint: Joint,
+    scores: Mapping[str, Scores],
+    metrics: Mapping[str, Any],
+    empty_masks: str,
+) -> dict[str, list[dict[str, Interval]]]:
+    """Return the intervals of all scores of several classes.
+
+    Parameters
+    ----------
+    weights : (B, N) array
+    joint : (N, K, K) array
+    scores : mapping of str to (N, K) array
+        Scores of the pictures, NaN where a picture has none of a class.
+    metrics : mapping of str to function
+        Those of `scores` that follow from counts.
+    empty_masks : {'one', 'skip'}
+
+    Returns
+    -------
+    dict
+        ``macro`` and ``micro`` to the intervals of each class by column of the summary, and last those of the mean over
+        the foreground classes.
+    """
+    images, classes = joint.shape[:2]
+    macro: dict[str, list[Resampled]] = {}
+    for name, values in scores.items():
+        by_class = _macro(weights, values)
+        foreground = int(np.count_nonzero(~np.isnan(values[:, 1:]).all(axis=1)))
+        macro[name] = [*by_class, _mean_of_classes(by_class, foreground)]
+    counts = np.stack(one_against_rest(joint), axis=1).reshape(images, -1)
+    right = np.stack([np.trace(joint, axis1=1, axis2=2), joint.sum(axis=(1, 2))], axis=1)
+    sums = weighted_sums(weights, np.concatenate([counts, right], axis=1))
+    pooled = Confusion(*np.rint(sums[:, :-2]).astype(np.int64).reshape(-1, 4, classes).swapaxes(0, 1))
+    micro: dict[str, list[Resampled]] = {}
+    for name, values in _scores(pooled, metrics, empty_masks).items():
+        by_class = [Resampled(column, images) for column in values.T]
+        micro[name] = [*by_class, _mean_of_classes(by_class, images)]
+    found = {
+        averaging: [
+            {name: interval(resampled[index]) for name, resampled in by_name.items()} for index in range(classes + 1)
+        ]
+        for averaging, by_name in (("macro", macro), ("micro", micro))
+    }
+    (mean_accuracy,) = _macro(weights, pixel_accuracy(joint)[:, None])
+    with np.errstate(invalid="ignore"):
+        pooled_accuracy = Resampled(sums[:, -2] / sums[:, -1], images)
+    found["macro"][-1]["accuracy"] = interval(mean_accuracy)
+    found["micro"][-1]["accuracy"] = interval(pooled_accuracy)
+    return found
+
+
+def _mean_of_classes(by_class: Sequence[Resampled], images: int) -> Resampled:
+    """Average over the foreground classes that have a score."""
+    values = np.stack([one.values for one in by_class[1:]], axis=1)
+    there = ~np.isnan(values)
+    counts = there.sum(axis=1)
+    means = np.where(there, values, 0.0).sum(axis=1) / np.maximum(counts, 1)
+    return Resampled(np.where(counts > 0, means, np.nan), images)
