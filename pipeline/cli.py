@@ -29,6 +29,7 @@ from pipeline.cli_make import (
 from pipeline.cli_score import (
     do_average,
     do_baseline,
+    do_compare,
     do_comparisons,
     do_evaluate,
     do_render,
@@ -369,6 +370,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     verb.add_argument("--per-image", **many, help="per_image.csv of each (all that are there)")
     verb.add_argument("--output", **out, help="CSV file (results/comparisons.csv)")
+
+    verb = verbs.add(
+        "compare",
+        do_compare,
+        "Print the scores of experiments side by side, best first, with intervals, and the difference of each to the\n"
+        "best one with its p-value, corrected for the number of comparisons.\n\n"
+        "Reads results/leaderboard.csv, comparisons.csv and metrics/*/intervals.csv.\n\n"
+        "  python -m pipeline compare drive-unet drive-crops --metric iou",
+        configured=False,
+    )
+    verb.add_argument("names", nargs="*", metavar="EXPERIMENT", help="which of them (all)")
+    verb.add_argument("--metric", default="f1", help="column of summary.csv to rank by (f1)")
+    verb.add_argument("--dataset", metavar="NAME", help="data set (all of them)")
+    verb.add_argument("--split", choices=("validation", "test"), default="test", help="which samples (test)")
+    verb.add_argument("--region", choices=("fov", "full"), help="region (the field of view where there is one)")
+    verb.add_argument(
+        "--averaging", choices=("macro", "micro"), default="macro", help="over pictures or pixels (macro)"
+    )
+    verb.add_argument("--class", dest="class_name", metavar="NAME", help="class (the mean over foreground classes)")
+    verb.add_argument("--format", choices=("text", "csv", "json"), default="text", help="form of the table (text)")
 
     verb = verbs.add("report", do_report, "Join the summaries of all experiments into leaderboard.csv.")
     verb.add_argument("--summaries", **many, help="summary.csv files")

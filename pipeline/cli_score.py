@@ -167,6 +167,26 @@ def do_average(arguments: Arguments) -> None:
     call(average_runs, experiment=name, summaries=summaries, output=output, **settings)
 
 
+def do_compare(arguments: Arguments) -> None:
+    """Print experiments side by side."""
+    from pipeline.report.compare import rank
+    from pipeline.report.compare_text import write_rankings
+
+    rankings = rank(
+        leaderboard=paths.leaderboard(),
+        comparisons=paths.comparisons(),
+        metrics=paths.RESULTS / "metrics",
+        experiments=arguments.names,
+        dataset=arguments.dataset,
+        split=arguments.split,
+        region=arguments.region,
+        averaging=arguments.averaging,
+        class_name=arguments.class_name,
+        metric=arguments.metric,
+    )
+    write_rankings(rankings, arguments.format)
+
+
 def do_comparisons(arguments: Arguments) -> None:
     """Compare all entrants pair by pair."""
     from pipeline.report.comparisons import compare_entrants

@@ -88,6 +88,22 @@ def test_the_second_observer_has_the_published_scores(built):
     assert macro.loc["fov", "f1_sd"] == pytest.approx(0.0206, abs=0.0006)
 
 
+def test_the_second_observers_scores_have_intervals_and_beat_an_empty_prediction(built):
+    intervals = pd.read_csv(built.folder / "results/metrics/drive.second-observer/intervals.csv")
+    of_fov = intervals.query("region == 'fov' and averaging == 'macro'").set_index("metric")
+    assert set(of_fov["images"]) == {20}
+    f1 = of_fov.loc["f1"]
+    # by t: 0.7881 -+ 2.093 * 0.0206 / sqrt(20)
+    assert (f1["low"], f1["high"]) == pytest.approx((0.7785, 0.7977), abs=0.0015)
+    assert f1["estimate"] == pytest.approx(0.7881, abs=5e-5)
+    pairs = pd.read_csv(built.folder / "results/comparisons.csv")
+    drive = pairs.query("dataset == 'drive' and region == 'fov' and metric == 'f1'").set_index(["a", "b"])
+    row = drive.loc[("drive.all-background", "drive.second-observer")]
+    assert (row["images"], row["p"], row["comparisons"]) == (20, 2e-6, 3)  # worse on every one of 20 pictures
+    assert -row["high"] == pytest.approx(f1["low"], abs=2e-6)
+    assert set(pairs.query("dataset == 'tgs'")["images"]) == {600}
+
+
 @pytest.mark.parametrize(("size", "ceiling"), [(256, 0.832), (512, 0.952), (592, 0.980)])
 def test_what_resizing_alone_costs_on_drive(real_data, tmp_path, size, ceiling):
     source = {"layout": "drive", "root": str(real_data / "DRIVE"), "test": {"method": "official"}}

@@ -18,7 +18,7 @@ def test_everything_the_readme_promises_is_there(finished):
     scored = {"a", "b-2", "d.second-observer"}
     scored |= {f"{dataset}.{kind}" for dataset in "dt" for kind in ("all-background", "resolution-ceiling")}
     for name in scored:
-        for table in ("summary", "per_image", "curve"):
+        for table in ("summary", "per_image", "intervals", "curve"):
             assert f"results/metrics/{name}/{table}.csv" in files
     assert {"results/splits/d.csv", "results/splits/t.csv", "results/shards/t/unlabelled-0.h5"} <= files
     board = pd.read_csv(finished.folder / "results/leaderboard.csv")
@@ -27,6 +27,11 @@ def test_everything_the_readme_promises_is_there(finished):
     assert (test.loc[["d.all-background"], ["f1", "recall"]] == 0).all(axis=None)
     assert test.loc["d.all-background", "specificity"].tolist() == [1, 1]
     assert 0.6 < test.loc[("d.resolution-ceiling", "fov"), "f1"] < 0.999
+    assert (test["f1_low"] <= test["f1_high"]).all()
+    pairs = pd.read_csv(finished.folder / "results/comparisons.csv").query("region == 'full' and metric == 'f1'")
+    of_d = pairs[pairs["dataset"] == "d"]
+    assert {*of_d["a"], *of_d["b"]} == {name for name in scored if name[0] in "ad"}
+    assert (len(of_d), set(of_d["comparisons"])) == (6, {6})
     assert set(board["split"]) == {"test", "validation"}
     scored = pd.read_csv(finished.folder / "results/metrics/b-2/per_image.csv")
     assert set(scored["split"]) == {"test", "validation"}

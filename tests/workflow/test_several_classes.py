@@ -48,7 +48,7 @@ def test_everything_the_readme_promises_for_several_classes_is_there(done):
         assert {f"{folder}/legend.png", f"{folder}/sheet.png"} <= files
         assert not [path for path in files if path.startswith(f"{folder}/probability")]
         assert f"results/predictions/kept/{split}/probability/triangle/{name}.png" in files
-    for name in ("per_image.csv", "summary.csv", "confusion.csv", "confusion.png"):
+    for name in ("per_image.csv", "summary.csv", "intervals.csv", "confusion.csv", "confusion.png"):
         assert f"results/metrics/few/{name}" in files
     assert "results/models/few/augmented.png" in files
     assert not [path for path in files if "threshold" in path and path.endswith(".json")]

@@ -1,0 +1,231 @@
+"""The scores of experiments side by side, best first: read from the results, for a person or a program to read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.errors import ConfigError, PredictionError, Problem
+from pipeline.evaluation.entrants import BASELINES, split_name
+from pipeline.report.comparisons import MEAN
+from pipeline.report.comparisons import METRICS as COMPARED
+from pipeline.report.tables import read_tables
+
+LOWER = ("mae", "hd95_px")
+"""Scores of which less is better."""
+
+_NO_SCORE = ("f1_low", "f1_high", "f1_sd", "hd95_px_images", "oracle_f1", "oracle_threshold")
+_ROW = ("dataset", "split", "region", "class", "averaging")
+_NEEDED = ("experiment", "statistic", "runs", *_ROW, "images", "f1")
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The scores of one data set, best first.
+
+    Parameters
+    ----------
+    said : dict of str to str
+        What all of them have in common: data set, split, region, class, averaging.
+    metric : str
+        What they are ranked by.
+    reference : str or None
+        The best experiment, which the others are compared with; a baseline only where there is nothing else. None
+        where no comparison is known: they are of single pictures' scores, and of some metrics.
+    rows : list of dict
+        For each experiment ``experiment``, ``statistic``, ``runs``, ``baseline``, ``images``, ``threshold``,
+        ``threshold_source``, ``origin``, ``suspicious``; the scores; ``low`` and ``high``, the interval of `metric`,
+        or ``std``, its spread over runs; ``reference``, and the ``difference`` to it with ``difference_low``,
+        ``difference_high``, ``p``, ``p_holm`` and ``comparisons``. None is what does not exist.
+    scores : list of str
+        Which columns are scores.
+    """
+
+    said: dict[str, str]
+    metric: str
+    reference: str | None
+    rows: list[Record]
+    scores: list[str]
+
+
+def rank(
+    *,
+    leaderboard: Path,
+    comparisons: Path,
+    metrics: Path,
+    experiments: Sequence[str] = (),
+    dataset: str | None = None,
+    split: str = "test",
+    region: str | None = None,
+    averaging: str = "macro",
+    class_name: str | None = None,
+    metric: str = "f1",
+) -> list[Ranking]:
+    """Read the scores of some experiments from the results of the workflow.
+
+    Parameters
+    ----------
+    leaderboard, comparisons : Path
+        CSV files of the workflow.
+    metrics : Path
+        Folder of a folder with ``intervals.csv`` for each experiment.
+    experiments : sequence of str
+        Which of them; none means all.
+    dataset, class_name : str, optional
+        All data sets; the mean over the foreground classes, or the only one.
+    region : {'fov', 'full'}, optional
+        The field of view where a data set has one.
+    split, averaging, metric : str
+
+    Returns
+    -------
+    list of Ranking
+        One for each data set that has such rows.
+
+    Raises
+    ------
+    PredictionError
+        If there are no results, or a table is damaged.
+    ConfigError
+        If an experiment is unknown, or nothing has such rows; it says what there is.
+    """
+    board = _leaderboard(leaderboard)
+    scores = [name for name in list(board.columns)[list(board.columns).index("images") + 1 :] if name not in _NO_SCORE]
+    problems = [_unknown(name, "experiment", board["experiment"]) for name in dict.fromkeys(experiments)]
+    problems += [_unknown(metric, "--metric", scores), _unknown(dataset, "--dataset", board["dataset"])]
+    if found := [problem for problem in problems if problem is not None]:
+        raise ConfigError(found)
+    named = board[board["experiment"].isin(experiments)] if experiments else board
+    paired = _comparisons(comparisons)
+    rankings = []
+    for name, of_dataset in named.groupby("dataset", sort=False):
+        regions = set(of_dataset["region"])
+        classes = set(of_dataset["class"])
+        said = {
+            "dataset": str(name),
+            "split": split,
+            "region": region or ("fov" if "fov" in regions else "full"),
+            "class": class_name or (MEAN if MEAN in classes else min(classes)),
+            "averaging": averaging,
+        }
+        rows = of_dataset[(of_dataset[list(said)] == pd.Series(said)).all(axis=1)]
+        if dataset in (None, name) and len(rows):
+            rankings.append(_ranking(said, rows, scores, metric, paired, metrics))
+    if not rankings:
+        asked = {"dataset": dataset, "split": split, "region": region, "class": class_name, "averaging": averaging}
+        there = [f"{key} {', '.join(dict.fromkeys(named[key]))}" for key in asked]
+        words = ", ".join(f"{key} {value}" for key, value in asked.items() if value is not None)
+        raise ConfigError(Problem(str(leaderboard), f"no row of {words}", "; ".join(there), "ask for one of these"))
+    return rankings
+
+
+def _leaderboard(path: Path) -> pd.DataFrame:
+    remedy = "run `snakemake --cores all`"
+    if not path.exists():
+        raise PredictionError(Problem(str(path), "no such file", "the scores of all experiments", remedy))
+    (board,) = read_tables([path])
+    if lacking := [name for name in _NEEDED if name not in board] if len(board) else []:
+        found, expected = f"a table without {', '.join(lacking)}", "the scores of all experiments"
+        raise PredictionError(Problem(str(path), found, expected, f"delete it and {remedy}"))
+    if not len(board):
+        expected = "a data set with masks, to score on"
+        raise PredictionError(Problem(str(path), "no rows", expected, f"add one to the configuration and {remedy}"))
+    return board
+
+
+def _unknown(name: str | None, where: str, known: Sequence[str] | pd.Series) -> Problem | None:
+    names = list(dict.fromkeys(known))
+    if name is None or name in names:
+        return None
+    return Problem(where, repr(name), f"one of {', '.join(names)}", "correct the name, or run `snakemake --cores all`")
+
+
+def _comparisons(path: Path) -> dict[tuple[str, ...], dict[str, str]]:
+    """Read the table of pairs, by what was compared and both names; empty where there is none."""
+    if not path.exists():
+        return {}
+    (table,) = read_tables([path])
+    keys = ("dataset", "split", "region", "class", "metric", "a", "b")
+    rows = [{str(key): str(value) for key, value in row.items()} for row in table.to_dict("records")]
+    return {tuple(row[key] for key in keys): row for row in rows}
+
+
+def _number(text: str | float | None) -> float | None:
+    value = pd.to_numeric(text, errors="coerce") if text not in ("", None) else None
+    return None if value is None or pd.isna(value) else float(value)
+
+
+def _ranking(
+    said: dict[str, str],
+    rows: pd.DataFrame,
+    scores: Sequence[str],
+    metric: str,
+    paired: dict[tuple[str, ...], dict[str, str]],
+    metrics: Path,
+) -> Ranking:
+    spreads = {row["experiment"]: row for row in rows[rows["statistic"] == "std"].to_dict("records")}
+    shown = [name for name in scores if (rows[name] != "").any()]
+    records: list[Record] = []
+    for row in rows[rows["statistic"] != "std"].to_dict("records"):
+        name = row["experiment"]
+        several = row["statistic"] == "mean"
+        low, high = (None, None) if several else _interval(metrics / name / "intervals.csv", said, metric)
+        records.append(
+            {
+                "experiment": name,
+                "statistic": row["statistic"],
+                "runs": int(row["runs"]),
+                "baseline": split_name(name)[1] in BASELINES,
+                "images": int(row["images"]),
+                "threshold": _number(row.get("threshold")),
+                **{key: row.get(key, "") for key in ("threshold_source", "scale", "origin", "suspicious")},
+                **{key: _number(row[key]) for key in shown},
+                "low": low,
+                "high": high,
+                "std": _number(spreads[name][metric]) if several and name in spreads else None,
+            }
+        )
+    sign = 1 if metric in LOWER else -1
+    records.sort(key=lambda one: (one.get(metric) is None, sign * (one.get(metric) or 0), one["experiment"]))
+    runs = [one for one in records if one["statistic"] == "run" and one.get(metric) is not None]
+    best = next((one for one in runs if not one["baseline"]), next(iter(runs), None))
+    known = best is not None and metric in COMPARED and said["averaging"] == "macro"
+    reference = str(best["experiment"]) if best is not None and known else None
+    for one in records:
+        found = {"reference": reference, **_difference(said, metric, one["experiment"], reference, paired)}
+        scored = {key: one.pop(key) for key in shown}
+        one |= {**found, **scored}
+    return Ranking(said, metric, reference, records, shown)
+
+
+def _interval(path: Path, said: dict[str, str], metric: str) -> tuple[float | None, float | None]:
+    """Look the interval of a score up; nothing where there is none."""
+    if not path.exists():
+        return None, None
+    (table,) = read_tables([path])
+    for row in table[table["metric"] == metric].to_dict("records"):
+        if all(row[key] == value for key, value in said.items()):
+            return _number(row["low"]), _number(row["high"])
+    return None, None
+
+
+def _difference(
+    said: dict[str, str], metric: str, name: str, reference: str | None, paired: dict[tuple[str, ...], dict[str, str]]
+) -> Record:
+    """Return the difference to the reference, as comparisons know it in one direction or the other."""
+    what = (*(said[key] for key in ("dataset", "split", "region", "class")), metric)
+    names = ("difference", "difference_low", "difference_high", "p", "p_holm", "comparisons")
+    for pair, sign in (((name, reference), 1), ((reference, name), -1)):
+        row = paired.get((*what, *map(str, pair)))
+        if row is not None:
+            low, high = (_number(row[key]) for key in ("low", "high")[::sign])
+            # 0.0: no minus before a zero
+            ends = [None if end is None else sign * end + 0.0 for end in (low, high)]
+            difference = sign * (_number(row["difference"]) or 0.0) + 0.0
+            values = (difference, *ends, _number(row["p"]), _number(row["p_holm"]), int(row["comparisons"]))
+            return dict(zip(names, values, strict=True))
+    return dict.fromkeys(names)

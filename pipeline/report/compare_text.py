@@ -1,0 +1,154 @@
+"""Rankings of experiments as text for a terminal, as CSV or as JSON."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.report.compare import LOWER, Ranking, Record
+
+FORMATS = ("text", "csv", "json")
+
+_BESIDE = ("f1", "iou", "precision", "recall", "accuracy", "mae", "roc_auc")
+_WIDE = 100_000  # columns of what is no terminal: nothing is ever cut
+
+
+def write_rankings(rankings: Sequence[Ranking], form: str) -> None:
+    """Print rankings on standard output.
+
+    Parameters
+    ----------
+    rankings : sequence of Ranking
+    form : {'text', 'csv', 'json'}
+        Text has the most common scores, a table that is wider than the terminal becomes a list; the others have all.
+    """
+    if form == "text":
+        _print_text(rankings)
+        return
+    records = [
+        {**ranking.said, "metric": ranking.metric, "rank": number, **row}
+        for ranking in rankings
+        for number, row in enumerate(ranking.rows, start=1)
+    ]
+    if form == "json":
+        sys.stdout.write(json.dumps(records, indent=2, ensure_ascii=False) + "\n")
+        return
+    table = pd.DataFrame(records).astype({"comparisons": "Int64"})  # a whole number, or none
+    sys.stdout.write(table.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
+
+
+def _print_text(rankings: Sequence[Ranking]) -> None:
+    console = Console(highlight=False, emoji=False, markup=False)
+    terminal = console.is_terminal
+    if not terminal:
+        console = Console(highlight=False, emoji=False, markup=False, width=_WIDE, no_color=True)
+    for number, ranking in enumerate(rankings):
+        if number:
+            console.print()
+        console.print(Text(_heading(ranking), style="bold"))
+        lines = [_cells(ranking, row) for row in ranking.rows]
+        # a column in which nothing stands is left out
+        names = [name for name in lines[0] if any(line[name] for line in lines)]
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for name in names:
+            words = name in ("experiment", "threshold")
+            table.add_column(Text(name), justify="left" if words else "right", no_wrap=True)
+        for line, row in zip(lines, ranking.rows, strict=True):
+            table.add_row(*(Text(line[name]) for name in names), style=_style(ranking, row))
+        needed = console.measure(table, options=console.options.update(max_width=_WIDE)).maximum
+        if needed <= console.width:
+            console.print(table)
+        else:
+            _print_list(console, lines, names, [_style(ranking, row) for row in ranking.rows])
+        for note in _notes(ranking):
+            console.print(Text(note))
+
+
+def _print_list(console: Console, lines: Sequence[dict[str, str]], names: Sequence[str], styles: Sequence[str]) -> None:
+    """Print what is too wide for a table: a line for each number."""
+    width = max(map(len, names))
+    for line, style in zip(lines, styles, strict=True):
+        console.print()
+        console.print(Text(line["experiment"], style=style), soft_wrap=True)
+        for name in names:
+            if name != "experiment" and line[name]:
+                console.print(Text(f"  {name:{width}}  {line[name]}"), soft_wrap=True)
+    console.print()
+
+
+def _style(ranking: Ranking, row: Record) -> str:
+    return "bold" if row["experiment"] == ranking.reference else "dim" if row["baseline"] else ""
+
+
+def _heading(ranking: Ranking) -> str:
+    said, pictures = ranking.said, sorted({row["images"] for row in ranking.rows})
+    scale = "/".join(sorted({row["scale"] for row in ranking.rows} - {""}))
+    counts = "/".join(map(str, pictures))
+    parts = [
+        said["dataset"],
+        f"{counts} {said['split']} picture{'s' if pictures != [1] else ''}",
+        f"region {said['region']}",
+        f"class {said['class']}",
+        said["averaging"],
+        *([f"{scale} size"] if scale else []),
+    ]
+    return ", ".join(parts)
+
+
+def _cells(ranking: Ranking, row: Record) -> dict[str, str]:
+    metric = ranking.metric
+    name = row["experiment"] + ("*" if row["suspicious"] else "")
+    value = _short(row.get(metric))
+    if row["low"] is not None:
+        value += f" [{_short(row['low'])}, {_short(row['high'])}]"
+    if row["statistic"] == "mean":
+        spread = "" if row["std"] is None else f"sd {_short(row['std'])}, "
+        value += f" ({spread}{row['runs']} run{'s' if row['runs'] > 1 else ''})"
+    threshold = f"{row['threshold_source']} {_short(row['threshold'])}".strip()
+    cells = {"experiment": name, metric: value}
+    cells |= {key: _short(row.get(key)) for key in _BESIDE if key != metric and key in ranking.scores}
+    cells["threshold"] = threshold
+    if any(one["difference"] is not None for one in ranking.rows):
+        difference = ""
+        if row["experiment"] == ranking.reference:
+            difference = "reference"
+        elif row["difference"] is not None:
+            difference = f"{row['difference']:+.4f}"
+            if row["difference_low"] is not None:
+                difference += f" [{row['difference_low']:+.4f}, {row['difference_high']:+.4f}]"
+        cells |= {"difference": difference, "p_holm": _probability(row["p_holm"])}
+    return cells
+
+
+def _short(value: Any) -> str:  # noqa: ANN401 - a number or None
+    return "" if value is None else f"{value:.4f}"
+
+
+def _probability(value: float | None) -> str:
+    return "" if value is None else "<0.0001" if value < 0.0001 else f"{value:.4f}"
+
+
+def _notes(ranking: Ranking) -> list[str]:
+    rows = ranking.rows
+    notes = [f"* {row['experiment']}: {row['suspicious']}" for row in rows if row["suspicious"]]
+    if ranking.metric in LOWER:
+        notes.append(f"Of {ranking.metric} less is better.")
+    if any(row["low"] is not None for row in rows):
+        notes.append("[low, high]: 95 % bootstrap interval over pictures; it says nothing about other training seeds.")
+    compared = {row["comparisons"] for row in rows if row["comparisons"] is not None}
+    if compared:
+        notes.append(
+            f"difference: to {ranking.reference}, on the same pictures; p_holm: sign-flip test, corrected for "
+            f"{'/'.join(map(str, sorted(compared)))} comparisons. See docs/uncertainty.md."
+        )
+    elif ranking.reference is None:
+        notes.append("Differences are compared by macro f1, iou and mae only.")
+    if any(row["origin"] == "drawn sample" for row in rows):
+        notes.append("Made from drawn sample data.")
+    return notes
