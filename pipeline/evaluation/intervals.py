@@ -91,7 +91,7 @@ def two_class_intervals(
     dict
         ``macro`` and ``micro`` to the intervals by column of the summary.
     """
-    pooled, means = _pooled(weights, histograms)
+    pooled, means = resampled_histograms(weights, histograms)
     macro = _macro(weights, np.stack([*scores.values()], axis=1))
     macro_samples = dict(zip(scores, macro, strict=True))
     shown = int(np.count_nonzero(histograms[:, 1].sum(axis=-1)))
@@ -118,7 +118,7 @@ def two_class_intervals(
     }
 
 
-def _pooled(weights: Weights, histograms: Histogram) -> tuple[Histogram, dict[str, Samples]]:
+def resampled_histograms(weights: Weights, histograms: Histogram) -> tuple[Histogram, dict[str, Samples]]:
     """Return the histograms (B, 2, 256) of all pixels of each resample, and the means (B, 257) of the pictures' curves.
 
     Curves are made for some pictures at a time: those of all of them need many times the memory of the histograms.
