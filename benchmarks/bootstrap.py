@@ -2,10 +2,10 @@
 
     python benchmarks/bootstrap.py [--images 20 600 5000] [--loop 20]
 
-Both get the same histograms and scores of drawn pictures, and give the 2,000 resampled values of macro F1, micro F1, micro
-ROC area and maxF (beta^2 0.3, of mean precision and mean recall). The loop puts `--loop` resamples together and scores
-each with the functions that score a split; its time is scaled to 2,000. That both agree on them is checked first. One
-thread; processor time. The last column is the time for all intervals of a summary's two rows.
+Both get the same histograms and scores of drawn pictures, and give the 2,000 resampled values of macro F1, micro F1,
+micro ROC area and maxF (beta^2 0.3, of mean precision and mean recall). The loop puts `--loop` resamples together and
+scores each with the functions that score a split; its time is scaled to 2,000. That both agree on them is checked
+first. One thread; processor time. The last column is the time for all intervals of a summary's two rows.
 """
 
 import argparse

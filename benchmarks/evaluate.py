@@ -13,8 +13,8 @@ from its sums.
 tutorial: written afresh after the evaluation that the U2-Net tutorial reports: float tensors, the error as a mean of
 differences, two histograms with torch (all predicted pixels, and the right ones among them), cumulative sums.
 
-loop: written afresh after what evaluation code for salient objects commonly does: for each of 256 thresholds a binary map
-as a float tensor, its product with the mask, and three sums.
+loop: written afresh after what evaluation code for salient objects commonly does: for each of 256 thresholds a binary
+map as a float tensor, its product with the mask, and three sums.
 
 tight loop: the fastest loop over thresholds that we know: Boolean NumPy arrays, `np.count_nonzero`, nothing computed
 twice. Nobody has to write it, and it says how much of the gain is the histogram's.
@@ -129,9 +129,8 @@ def main():
             started = time.process_time()
             way(pairs)
             seconds[name].append((time.process_time() - started) / len(pairs))
-    print(
-        f"{arguments.size}x{arguments.size}, {arguments.rounds} rounds, milliseconds of processor time for each picture"
-    )
+    size, rounds = arguments.size, arguments.rounds
+    print(f"{size}x{size}, {rounds} rounds, milliseconds of processor time for each picture")
     print(f"{'':12}{'median':>10}{'ratio':>9}{'least':>10}{'ratio':>9}")
     for name, times in seconds.items():
         cells = [

@@ -119,10 +119,22 @@ def two_class_intervals(
 
 
 def resampled_histograms(weights: Weights, histograms: Histogram) -> tuple[Histogram, dict[str, Samples]]:
-    """Return the histograms (B, 2, 256) of all pixels of each resample, and the means (B, 257) of the pictures' curves.
+    """Return what all pixels of a resample are, and the mean curves of its pictures.
 
-    Curves are made for some pictures at a time: those of all of them need many times the memory of the histograms.
+    Parameters
+    ----------
+    weights : (B, N) array
+    histograms : (N, 2, 256) array
+
+    Returns
+    -------
+    (B, 2, 256) array of int64
+        Summed histograms.
+    dict of str to (B, 257) array
+        ``precision``, ``recall``, and under the names that `MAX_F` has for maxima of mean curves, F: means over the
+        pictures whose masks are not empty, NaN in a resample without any.
     """
+    # curves of some pictures at a time: those of all of them need many times the memory of the histograms
     beta2 = {name: value for name, (definition, value) in MAX_F.items() if definition is not max_f_of_mean_pr}
     names = ("precision", "recall", *beta2)
     width = 2 * LEVELS
