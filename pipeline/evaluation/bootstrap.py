@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
 RESAMPLES = 2000
-"""Resamples of an interval: its ends then move by a few hundredths of its width from seed to seed."""
+"""Resamples of an interval: its ends then move by one or two hundredths of its width from seed to seed."""
 
 LEVEL = 0.95
 """How much of the distribution lies between the ends of an interval."""
@@ -140,7 +140,7 @@ def tail(images: int, level: float = LEVEL) -> float:
     """Return the share of the resamples below the lower end of an interval, and above the upper one.
 
     The normal tail at sqrt(n / (n - 1)) t, with t the quantile of Student's t with n - 1 degrees of freedom
-    (Hesterberg 2015, equation 6): for many pictures (1 - level) / 2, for few of them less, because n pictures spread
+    (Hesterberg 2015): for many pictures (1 - level) / 2, for few of them less, because n pictures spread
     less than what they were drawn from, and their spread is itself an estimate.
     """
     outer = np.sqrt(images / (images - 1)) * stdtrit(images - 1, (1 - level) / 2)
