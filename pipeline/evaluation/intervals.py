@@ -42,6 +42,7 @@ COLUMNS = (
 Found = Mapping[str, Interval]
 """Column of the summary to its interval."""
 
+_FEW = 5  # pictures with at most 126 different resamples
 _NO_INTERVAL = Interval(np.nan, np.nan, 0, 0)
 
 
@@ -91,6 +92,10 @@ def two_class_intervals(
     dict
         ``macro`` and ``micro`` to the intervals by column of the summary.
     """
+    # few pictures have few resamples that differ: each of them is scored once
+    places: NDArray[np.int64] | slice = slice(None)
+    if len(histograms) <= _FEW:
+        weights, places = np.unique(weights, axis=0, return_inverse=True)
     pooled, means = resampled_histograms(weights, histograms)
     macro = _macro(weights, np.stack([*scores.values()], axis=1))
     macro_samples = dict(zip(scores, macro, strict=True))
@@ -113,8 +118,8 @@ def two_class_intervals(
         **{name: best[beta2] for name, (_, beta2) in MAX_F.items()},
     }
     return {
-        "macro": {name: interval(one) for name, one in macro_samples.items()},
-        "micro": {name: interval(Resampled(values, images)) for name, values in micro.items()},
+        "macro": {name: interval(Resampled(one.values[places], one.images)) for name, one in macro_samples.items()},
+        "micro": {name: interval(Resampled(values[places], images)) for name, values in micro.items()},
     }
 
 

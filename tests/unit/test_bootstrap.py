@@ -7,7 +7,7 @@ import scipy.stats
 from rawfiles import make_shapes
 
 from pipeline.counts import confusion
-from pipeline.evaluation import bootstrap
+from pipeline.evaluation import bootstrap, intervals
 from pipeline.evaluation.baselines import write_baseline
 from pipeline.evaluation.bootstrap import Resampled, interval, resampled_means, resampling_weights, weighted_sums
 from pipeline.evaluation.classes import one_against_rest
@@ -127,6 +127,18 @@ def test_scores_of_two_classes_are_those_of_resamples_put_together(policy):
         close(found["micro"][name], expected, name)
     expected = one_by_one(weights, lambda drawn: float(average_precision(histograms[drawn].sum(axis=0))))
     close(found["micro"]["pr_auc"], expected, "pr_auc")
+
+
+def test_few_pictures_are_scored_as_many_are(monkeypatch):
+    histograms = np.random.default_rng(4).poisson(3, (4, 2, 256))
+    scores = {"roc_auc": roc_auc(histograms)}
+    given = (resampling_weights(4), histograms, scores, 128, "one")
+    found = two_class_intervals(*given)
+    monkeypatch.setattr(intervals, "_FEW", 0)
+    expected = two_class_intervals(*given)
+    for averaging, by_name in expected.items():
+        for name, one in by_name.items():
+            assert found[averaging][name] == pytest.approx(one, abs=1e-12)
 
 
 def test_scores_of_several_classes_are_those_of_resamples_put_together():
