@@ -25,7 +25,8 @@ import numpy as np
 import torch
 
 from pipeline.counts import absolute_error, joint_histogram
-from pipeline.evaluation.curves import BETA2_SALIENT, f_beta, max_f_of_mean_pr
+from pipeline.evaluation.curves import max_f_of_mean_pr
+from pipeline.evaluation.scores import BETA2_SALIENT, f_beta
 
 LEVELS = 256
 

@@ -24,7 +24,7 @@ STAGES = {
     "shard": ("pipeline.shards.write",),
     "splits": ("pipeline.raw.listing",),
     "submission": ("pipeline.evaluation.submission",),
-    "threshold": ("pipeline.evaluation.thresholds",),
+    "threshold": ("pipeline.evaluation.choice",),
     "train": ("pipeline.training.run",),
 }
 """Stage to its root modules; the layout and the network that the settings name are added to them."""

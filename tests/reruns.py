@@ -303,6 +303,11 @@ ROWS = [
         scored_anew("a", prediction=NOTHING),
     ),
     Row(
+        "metric that the threshold of `a` is chosen by",
+        configure("threads: 1", "threads: 1\n    threshold: {metric: iou, averaging: macro}"),
+        scored_anew("a", prediction=NOTHING),
+    ),
+    Row(
         "policy for empty masks of `a`",
         configure("threads: 1", "threads: 1\n    empty_masks: skip"),
         {"scores": named("a"), "leaderboard": LEADERBOARD},
@@ -362,6 +367,16 @@ ROWS = [
     Row("edit `training/augment.py`", code("training/augment"), trained_anew("a", "u", "m", looked_at=True)),
     Row("edit `prediction/tiles.py`", code("prediction/tiles"), scored_anew("a", "u", "m")),
     Row("edit `evaluation/metrics.py`", code("evaluation/metrics"), {"scores": ALL, "leaderboard": LEADERBOARD}),
+    Row(
+        "edit `evaluation/criteria.py`",
+        code("evaluation/criteria"),
+        {
+            "threshold": named("a", "u", *BASELINES, words="a, u, baselines"),
+            "pictures": named("a *", "u *", f"{OBSERVER} *", words=f"a, u, {OBSERVER}"),
+            "scores": named("a", "u", *BASELINES, words="a, u, baselines"),
+            "leaderboard": LEADERBOARD,
+        },
+    ),
     Row("edit `evaluation/pictures.py`", code("evaluation/pictures"), {"pictures": ALL}),
     Row("edit `report/curves.py`", code("report/curves"), {"training": named("curves *", words="curves")}),
     Row("edit `report/leaderboard.py`", code("report/leaderboard"), {"leaderboard": LEADERBOARD}),

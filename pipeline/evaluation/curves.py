@@ -12,13 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.counts import LEVELS, Confusion, Histogram
-from pipeline.evaluation.metrics import EMPTY_VALUES, Scores, f1
+from pipeline.evaluation.scores import BETA2_SALIENT, EMPTY_VALUES, Scores, f1, f_beta
 
 CUTS = LEVELS + 1
 """Points of a curve."""
-
-BETA2_SALIENT = 0.3
-"""Weight of recall that works on salient objects use (Achanta, Hemami, Estrada, Süsstrunk, CVPR 2009)."""
 
 
 class Curves(NamedTuple):
@@ -71,12 +68,6 @@ def curves(histogram: Histogram) -> Curves:
             recall=counts.tp / positives,
             fpr=counts.fp / negatives,
         )
-
-
-def f_beta(precision: Scores, recall: Scores, beta2: float) -> Scores:
-    """Return ``(1 + beta2) P R / (beta2 P + R)``, 0 where P and R are 0 (van Rijsbergen, 1979)."""
-    below = beta2 * precision + recall
-    return np.asarray((1.0 + beta2) * precision * recall / np.where(below == 0, 1.0, below))
 
 
 def average_precision(histogram: Histogram) -> Scores:
