@@ -51,4 +51,9 @@ rule metrics:
         all_metrics,
 
 
+rule tensorboard:
+    input:
+        all_events,
+
+
 include: "workflow/rules/targets.smk"

@@ -192,7 +192,7 @@ class _Judge:
                 return [*self._shards(name, "train"), *self._shards(name, "validation")]
             case "augmented":
                 return self._shards(name, "train")
-            case "curves":
+            case "curves" | "tensorboard":
                 return [paths.model(name) / "history.csv"]
             case "predict":
                 return [paths.model(name) / "best.pt", *self._shards(name, split)]
@@ -218,7 +218,13 @@ class _Judge:
         dataset = place.dataset
         if place.experiment in self.experiments:
             dataset = self.config.dataset_of(place.experiment)
-        if dataset not in self.config.datasets or place.stage in ("train", "augmented", "curves", "predict"):
+        if dataset not in self.config.datasets or place.stage in (
+            "train",
+            "augmented",
+            "curves",
+            "tensorboard",
+            "predict",
+        ):
             return []
         raw = self.raw(dataset)
         if raw is None:

@@ -65,6 +65,11 @@ def metrics(experiment: str) -> Path:
     return RESULTS / "metrics" / experiment
 
 
+def events(experiment: str) -> Path:
+    """Return the file of a training's history for TensorBoard, which reads files with ``tfevents`` in their name."""
+    return RESULTS / "tensorboard" / experiment / "events.out.tfevents.0.history"
+
+
 def leaderboard() -> Path:
     """Return the table of all experiments."""
     return RESULTS / "leaderboard.csv"

@@ -24,6 +24,7 @@ STAGES = {
     "shard": ("pipeline.shards.write",),
     "splits": ("pipeline.raw.listing",),
     "submission": ("pipeline.evaluation.submission",),
+    "tensorboard": ("pipeline.report.tensorboard",),
     "threshold": ("pipeline.evaluation.choice",),
     "train": ("pipeline.training.run",),
 }

@@ -76,3 +76,19 @@ rule curves:
     shell:
         "pipeline curves --experiment {wildcards.experiment:q} --history {input:q} --note={params.note:q}"
         " --output {output:q} > {log:q} 2>&1"
+
+
+# For those who compare their runs in TensorBoard: only made when asked for.
+rule events:
+    input:
+        rules.train.output.history,
+    output:
+        str(paths.events("{experiment}")),
+    log:
+        "results/logs/events/{experiment}.log",
+    benchmark:
+        "results/benchmarks/events/{experiment}.tsv"
+    params:
+        code=code_of("tensorboard", {}),
+    shell:
+        "pipeline tensorboard --experiment {wildcards.experiment:q} --history {input:q} --output {output:q} > {log:q} 2>&1"
