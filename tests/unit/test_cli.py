@@ -9,7 +9,8 @@ from rawfiles import write_tif
 from pipeline import cli
 
 VERBS = ["sample", "unpack", "splits", "check", "shard", "train", "curves", "tensorboard", "predict", "baseline",
-         "threshold", "render", "evaluate", "submission", "report", "average", "clean", "explain", "models", "schema"]  # fmt: skip
+         "threshold", "render", "evaluate", "submission", "report", "average", "clean", "explain", "models",
+         "schema"]  # fmt: skip
 
 
 @pytest.fixture
