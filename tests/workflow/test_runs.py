@@ -173,11 +173,23 @@ def test_ids_with_blanks_quotes_and_umlauts_go_the_whole_way(tmp_path):
             assert f"results/predictions/b/{split}/overlay/{name}.png" in project.files()
 
 
-def test_snakemakes_own_report_shows_scores_and_curves(project):
-    project.snakemake("--report", "report.html")
-    page = (project.folder / "report.html").read_text()
-    for word in ("curves.png", "summary.csv", "leaderboard.csv", "sheet.png", "Training", "Scores"):
-        assert word in page
+def test_snakemakes_own_report_shows_and_explains_every_figure(project):
+    shown = project.reported()
+    for kind, category, count in (
+        ("check/*.html", "Raw data", 2),
+        ("check/*.png", "Raw data", 2),
+        ("models/*/augmented.png", "Training", 2),
+        ("models/*/curves.png", "Training", 2),
+        ("predictions/*/*/sheet.png", "Predictions", 6),
+        ("metrics/*/summary.csv", "Scores", 7),
+        ("leaderboard.csv", "Scores", 1),
+    ):
+        found = {str(path.relative_to(project.folder)) for path in (project.folder / "results").glob(kind)}
+        assert len(found) == count, (kind, found)
+        assert {shown[name]["category"] for name in found} == {category}
+        for name in found:
+            shown.pop(name)
+    assert not shown
 
 
 def test_an_edited_list_of_samples_builds_the_shards_of_moved_samples_again_and_no_others(project):

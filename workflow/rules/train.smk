@@ -40,7 +40,7 @@ rule augmented:
             str(paths.model("{experiment}") / "augmented.png"),
             caption="../report/augmented.rst",
             category="Training",
-            labels={"experiment": "{experiment}"},
+            labels=labelled("augmented samples"),
         ),
     log:
         "results/logs/augmented/{experiment}.log",
@@ -64,7 +64,7 @@ rule curves:
             str(paths.model("{experiment}") / "curves.png"),
             caption="../report/curves.rst",
             category="Training",
-            labels={"experiment": "{experiment}"},
+            labels=labelled("learning curves"),
         ),
     log:
         "results/logs/curves/{experiment}.log",
