@@ -255,7 +255,8 @@ class Experiment(Strict):
         "fp32", description="auto: bf16 where the hardware computes in it, else fp32"
     )
     deterministic: bool = Field(
-        True, description="Repeatable operations; false: on a GPU faster ones, which differ in the last digits"
+        True,
+        description="Repeatable operations and exact fp32; false: on a GPU faster operations, and TF32",
     )
     threads: Annotated[int, Field(ge=1, le=256), NUMBER] = 2
     threshold: Literal["validation"] | Share | ChosenThreshold = Field(

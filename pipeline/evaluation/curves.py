@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.counts import LEVELS, Confusion, Histogram
+from pipeline.counts import LEVELS, Confusion, Histogram, max_f
 from pipeline.evaluation.scores import BETA2_SALIENT, EMPTY_VALUES, Scores, f1, f_beta
 
 CUTS = LEVELS + 1
@@ -104,10 +104,7 @@ def max_f_of_mean_pr(histograms: Histogram, beta2: float) -> float:
     float
         NaN where all masks are empty.
     """
-    points = curves(with_foreground(histograms))
-    if not len(points.recall):
-        return float("nan")
-    return float(f_beta(points.precision.mean(axis=0), points.recall.mean(axis=0), beta2).max())
+    return max_f(histograms, beta2)
 
 
 def max_f_of_mean_curve(histograms: Histogram, beta2: float) -> float:
