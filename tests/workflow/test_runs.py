@@ -4,6 +4,7 @@ import pytest
 import yaml
 from projects import CONFIG, Project
 from rawfiles import add_drive, blobs, make_tgs, write_tif
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 
 def test_everything_the_readme_promises_is_there(finished):
@@ -190,6 +191,18 @@ def test_snakemakes_own_report_shows_and_explains_every_figure(project):
         for name in found:
             shown.pop(name)
     assert not shown
+
+
+def test_histories_go_to_tensorboard_when_asked_for_and_once(project):
+    assert "events" not in project.planned("--forceall")
+    project.snakemake("tensorboard_a")
+    names = {str(path.relative_to(project.folder)) for path in (project.folder / "results/tensorboard").rglob("*.*")}
+    assert names == {"results/tensorboard/a/events.out.tfevents.0.history"}
+    assert project.planned("tensorboard") == {"events": 1, "tensorboard": 1}
+    log = EventAccumulator(str(project.folder / "results/tensorboard/a"))
+    log.Reload()
+    history = pd.read_csv(project.folder / "results/models/a/history.csv")
+    assert [event.step for event in log.Scalars("loss/train")] == history["epoch"].tolist() == [1, 2]
 
 
 def test_an_edited_list_of_samples_builds_the_shards_of_moved_samples_again_and_no_others(project):
