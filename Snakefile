@@ -4,6 +4,10 @@
 configfile: "config.yaml"
 
 
+# what stands above the figures of `snakemake --report`
+report: "workflow/report/workflow.rst"
+
+
 # Used only with `--software-deployment-method apptainer`, and then an image of this name has to be built first; without,
 # jobs run in the environment that runs Snakemake.
 container: "docker://segmentation-pipeline:0.1.0"
@@ -52,6 +56,11 @@ rule metrics:
     input:
         all_metrics,
         str(paths.comparisons()),
+
+
+rule tensorboard:
+    input:
+        all_events,
 
 
 include: "workflow/rules/targets.smk"

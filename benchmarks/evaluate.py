@@ -29,8 +29,9 @@ import numpy as np
 import torch
 
 from pipeline.counts import absolute_error
-from pipeline.evaluation.curves import BETA2_SALIENT, f_beta, max_f_of_mean_pr
+from pipeline.evaluation.curves import max_f_of_mean_pr
 from pipeline.evaluation.histograms import fast_histogram
+from pipeline.evaluation.scores import BETA2_SALIENT, f_beta
 
 LEVELS = 256
 

@@ -17,7 +17,7 @@ from pipeline.raw.splits import SPLITS
 
 _SHARD = re.compile(rf"({'|'.join(SPLITS)})-(0|[1-9]\d*)\..+")
 _NAMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_BY_EXPERIMENT = ("models", "predictions", "metrics", "state")
+_BY_EXPERIMENT = ("models", "predictions", "metrics", "state", "tensorboard")
 _BY_DATASET = {"splits": (".csv",), "check": (".json", ".html", ".png"), "cache": (".json",)}
 _BY_RULE = {"logs": ".log", "benchmarks": ".tsv"}
 

@@ -23,6 +23,7 @@ from pipeline.cli_make import (
     do_sample,
     do_shard,
     do_splits,
+    do_tensorboard,
     do_train,
     do_unpack,
 )
@@ -256,6 +257,28 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--history", **out, help="history.csv of the training")
     verb.add_argument("--output", **out, help="PNG file (results/models/EXPERIMENT/curves.png)")
     verb.add_argument("--note", default="", help="what else the title says")
+
+    verb = verbs.add(
+        "tensorboard",
+        do_tensorboard,
+        "Write the history of a training for TensorBoard, which the extra [tensorboard] installs.\n\n"
+        "With --follow also of one that is running, epoch by epoch, until it has ended:\n\n"
+        "  python -m pipeline tensorboard --experiment drive-unet --follow &\n"
+        "  tensorboard --logdir results/tensorboard",
+        "experiment",
+        configured=False,
+    )
+    verb.add_argument("--history", **out, help="history.csv of the training")
+    verb.add_argument("--output", **out, help="file of events (results/tensorboard/EXPERIMENT/events.out...)")
+    verb.add_argument("--follow", action="store_true", help="write on while the training runs")
+    verb.add_argument(
+        "--every",
+        type=int,
+        default=10,
+        choices=range(1, 3601),
+        metavar="SECONDS",
+        help="with --follow, seconds between two looks (10)",
+    )
 
     verb = verbs.add(
         "predict",

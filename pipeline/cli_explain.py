@@ -18,6 +18,8 @@ from pipeline.raw.splits import SPLITS
 from pipeline.stages import STAGES, fingerprint
 
 _WIDTH = 116
+_MADE_OF_RESULTS = ("train", "augmented", "curves", "tensorboard", "predict")
+"""Stages that read no raw files."""
 
 
 def explain(config: Config, given: Path) -> None:
@@ -194,7 +196,7 @@ class _Judge:
                 return [*self._shards(name, "train"), *self._shards(name, "validation")]
             case "augmented":
                 return self._shards(name, "train")
-            case "curves":
+            case "curves" | "tensorboard":
                 return [paths.model(name) / "history.csv"]
             case "predict":
                 return [paths.model(name) / "best.pt", *self._shards(name, split)]
@@ -220,7 +222,7 @@ class _Judge:
         dataset = place.dataset
         if place.experiment in self.experiments:
             dataset = self.config.dataset_of(place.experiment)
-        if dataset not in self.config.datasets or place.stage in ("train", "augmented", "curves", "predict"):
+        if dataset not in self.config.datasets or place.stage in _MADE_OF_RESULTS:
             return []
         raw = self.raw(dataset)
         if raw is None:

@@ -157,6 +157,21 @@ def do_curves(arguments: Arguments) -> None:
     )
 
 
+def do_tensorboard(arguments: Arguments) -> None:
+    """Write the history of a training for TensorBoard, once or while it runs."""
+    name = arguments.experiment
+    history = arguments.history or paths.model(name) / "history.csv"
+    output = arguments.output or paths.events(name)
+    if arguments.follow:
+        from pipeline.report.follow import follow
+
+        follow(experiment=name, states=paths.state(name), history=history, output=output, every=arguments.every)
+        return
+    from pipeline.report.tensorboard import write_events
+
+    write_events(history=history, output=output)
+
+
 def do_predict(arguments: Arguments) -> None:
     """Predict a split of a data set, or pictures of none."""
     _require_either(arguments)

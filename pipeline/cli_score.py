@@ -33,7 +33,8 @@ def do_baseline(arguments: Arguments) -> None:
 
 def do_threshold(arguments: Arguments) -> None:
     """Choose the threshold of an experiment."""
-    from pipeline.evaluation.thresholds import choose_threshold, require_origin
+    from pipeline.evaluation.choice import choose_threshold
+    from pipeline.evaluation.thresholds import require_origin
 
     name = arguments.experiment
     settings = stage_settings(arguments, lambda config: config.threshold_settings(name))

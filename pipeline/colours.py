@@ -1,14 +1,13 @@
 """Classes in their colours: painted masks, overlays in which errors stand out, and legends."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
-import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from pipeline.captions import DARK, font
 from pipeline.counts import VOID
 from pipeline.pictures import VOID_GREY, Picture
 
@@ -23,6 +22,7 @@ _DIM = 0.7  # of the grey picture
 _HATCH = 6  # pixels from one line of the hatching to the next, at a line of one pixel
 _LINE_PER = 512  # pixels of the shorter side for each pixel of a line's width
 _ROW, _SWATCH, _GAP = 22, 14, 6  # pixels
+_SIZE = 12  # of the font
 
 
 def paint(classes: NDArray[np.uint8], colours: Sequence[Colour]) -> Picture:
@@ -104,9 +104,7 @@ def legend(
     """
     entries = [*zip(classes, colours, strict=True), *([("does not count", VOID_COLOUR)] if void else [])]
     names = [name for name, _ in entries] + ([WRONG] if wrong else [])
-    # cv2 draws ASCII only; this font comes with matplotlib
-    font = ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", 12)
-    widths = [_SWATCH + 3 * _GAP + round(font.getlength(name)) for name in names]
+    widths = [_SWATCH + 3 * _GAP + round(font(_SIZE).getlength(name)) for name in names]
     places: list[tuple[int, int]] = []
     left = top = 0
     for wide in widths:
@@ -125,5 +123,5 @@ def legend(
             swatch[_hatched(np.ones((_SWATCH, _SWATCH), dtype=bool))] = 255
         whole.paste(Image.fromarray(swatch), corner)
         pen.rectangle((corner[0] - 1, corner[1] - 1, corner[0] + _SWATCH, corner[1] + _SWATCH), outline=(90, 90, 90))
-        pen.text((corner[0] + _SWATCH + _GAP, y + _ROW // 2), name, font=font, fill=(30, 30, 30), anchor="lm")
+        pen.text((corner[0] + _SWATCH + _GAP, y + _ROW // 2), name, font=font(_SIZE), fill=DARK, anchor="lm")
     return np.asarray(whole)

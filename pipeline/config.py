@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from pipeline import paths
 from pipeline.config_datasets import DriveDataset, DutsDataset, ShapesDataset, TgsDataset
-from pipeline.config_experiments import SOFTMAX_LOSSES, Cosine, Experiment
+from pipeline.config_experiments import EMPTY_DEPENDENT, SOFTMAX_LOSSES, ChosenThreshold, Cosine, Experiment
 from pipeline.config_folder import FolderDataset
 from pipeline.config_problems import explain
 from pipeline.config_seeds import clashing_runs, expand_seeds, runs_of_seeds
@@ -110,9 +110,13 @@ class Config(Strict):
         """Return what a threshold is chosen by; a baseline needs none."""
         dataset = self.dataset_of(experiment)
         said = self.experiments[experiment].threshold if experiment in self.experiments else 0.5
-        if said == "validation":
-            return {"dataset": dataset, "fixed": None, "source": self.source(dataset, "validation")}
-        return {"dataset": dataset, "fixed": said, "source": None}
+        if isinstance(said, float):
+            return {"dataset": dataset, "fixed": said, "source": None}
+        chosen = ChosenThreshold() if said == "validation" else said
+        plain = {"dataset": dataset, "fixed": None, "source": self.source(dataset, "validation")}
+        if chosen.averaging == "macro" and chosen.metric in EMPTY_DEPENDENT:
+            plain["empty_masks"] = self.experiments[experiment].empty_masks
+        return {**plain, **chosen.model_dump(mode="json")}
 
     def render_settings(self, experiment: str, split: str) -> dict[str, Any]:
         """Return what the pictures of a split are made by."""
@@ -350,12 +354,12 @@ def _dangling(config: Config) -> list[Problem]:
                     f"set datasets.{experiment.dataset}.masks to the folder of masks, or name another data set",
                 )
             )
-        chosen = experiment.threshold == "validation" and not config.multiclass(name)
+        chosen = not isinstance(experiment.threshold, float) and not config.multiclass(name)
         if chosen and not config.datasets[experiment.dataset].validated:
             problems.append(
                 Problem(
                     f"experiments.{name}.threshold",
-                    "'validation', while its data set has no validation samples",
+                    "one chosen on validation samples, while its data set has none",
                     "a number such as 0.5, or validation samples",
                     f"set `threshold: 0.5`, or datasets.{experiment.dataset}.validation.fraction above 0",
                 )

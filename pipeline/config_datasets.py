@@ -5,11 +5,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from pipeline.config_types import NUMBER, ByName, Fraction, Rate, Real, Seed, Share, Side, Strict
 from pipeline.errors import Problem
 from pipeline.raw import drive, duts, shapes, tgs
+from pipeline.raw.samples import as_identifier
 
 
 class Group(Strict):
@@ -131,7 +139,7 @@ Validation = Annotated[
     Annotated[OfficialSplit | DrawnValidation | ListedSplit | FoldSplit, Field(discriminator="method")],
     ByName("method", "official", default="fraction"),
 ]
-SampleId = Annotated[str, BeforeValidator(_quoted), Field(min_length=1)]
+SampleId = Annotated[str, BeforeValidator(_quoted), AfterValidator(as_identifier), Field(min_length=1)]
 Reason = Annotated[str, Field(pattern=r"\S")]
 Normalization = Annotated[Normalize, ByName("method", "minmax", "unit", "symmetric")]
 

@@ -205,6 +205,27 @@ class Tiles(Strict):
         return self
 
 
+EMPTY_DEPENDENT = frozenset({"f1", "iou", "f03", "mcc"})
+"""Scores of single pictures that `empty_masks` decides where mask and prediction both are empty."""
+
+
+class ChosenThreshold(Strict):
+    """The threshold that makes a score of the validation samples highest."""
+
+    metric: Literal["f1", "iou", "f03", "mcc", "accuracy", "youden", "tgs_score"] = Field(
+        "f1", description="What is made highest; f03: F with beta² 0.3, youden: true - false positive rate"
+    )
+    averaging: Literal["micro", "macro"] = Field(
+        "micro", description="micro: of all pixels together, macro: mean over the pictures"
+    )
+
+    @model_validator(mode="after")
+    def _has_that_average(self) -> "ChosenThreshold":
+        if self.metric == "tgs_score" and self.averaging == "micro":
+            raise ValueError("`averaging: macro`: the TGS score belongs to single pictures")
+        return self
+
+
 class Experiment(Strict):
     """One training with everything that decides its result."""
 
@@ -234,10 +255,14 @@ class Experiment(Strict):
         "fp32", description="auto: bf16 where the hardware computes in it, else fp32"
     )
     deterministic: bool = Field(
-        True, description="Repeatable operations; false: on a GPU faster ones, which differ in the last digits"
+        True,
+        description="Repeatable operations and exact fp32; false: on a GPU faster operations, and TF32",
     )
     threads: Annotated[int, Field(ge=1, le=256), NUMBER] = 2
-    threshold: Literal["validation"] | Share = "validation"
+    threshold: Literal["validation"] | Share | ChosenThreshold = Field(
+        "validation",
+        description="validation: highest micro F1 on the validation samples; another {metric, averaging}; or a number",
+    )
     tiles: Tiles | None = Field(None, description="Predict in tiles of this size; without it every picture as a whole")
     test_time: Literal["none", "flips", "turns"] = Field(
         "none",

@@ -40,6 +40,9 @@ def _merge_alternatives(problems: list[Problem]) -> list[Problem]:
         before = merged.get(parent)
         if before is None:
             merged[problem.where] = problem
+        elif parent != problem.where and isinstance(before.found, str) and before.found.startswith("{"):
+            del merged[parent]  # whoever wrote a mapping meant the alternative that is one
+            merged[problem.where] = problem
         elif parent == problem.where or (isinstance(before.found, str) and before.found.startswith(("[", "("))):
             merged[parent] = replace(before, expected=f"{before.expected}, or {problem.expected}")
         else:

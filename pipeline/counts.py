@@ -109,11 +109,11 @@ def dice(counts: Confusion, empty: float = 1.0) -> NDArray[np.float64]:
 
 
 def max_f(histograms: Histogram, beta2: float = 0.3) -> float:
-    """Return the highest F over all thresholds, of the mean precision and the mean recall of several pictures.
+    """Return the highest F over all levels, of the mean precision and the mean recall of several pictures.
 
     Achanta, Hemami, Estrada, Süsstrunk (CVPR 2009), eq. 6: ``(1 + beta2) P R / (beta2 P + R)`` with beta2 = 0.3, as
     works on salient objects report it. A picture in which nothing is predicted has precision 0; pictures with empty
-    masks are left out.
+    masks are left out. The level at which everything is foreground is among them.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def max_f(histograms: Histogram, beta2: float = 0.3) -> float:
     shown = histograms[histograms[:, 1].sum(axis=-1) > 0]
     if not len(shown):
         return float("nan")
-    counts = confusion(shown)
+    counts = confusion(np.pad(shown, ((0, 0), (0, 0), (1, 0))))  # at the first of 257 cuts all is foreground
     precision = (counts.tp / np.maximum(counts.tp + counts.fp, 1)).mean(axis=0)
     recall = (counts.tp / (counts.tp + counts.fn)).mean(axis=0)
     return float(((1.0 + beta2) * precision * recall / np.maximum(beta2 * precision + recall, 1e-12)).max())

@@ -26,11 +26,14 @@ KNOWN = (
     "predictions/<experiment>/<split>/<kind>[/<file>]",
     "metrics/<experiment>[/<file>]",
     "comparisons.csv",
+    "tensorboard/<experiment>/<file>",
     "leaderboard.csv",
 )
 """What can be explained."""
 
-UNSIGNED = frozenset({"augmented", "average", "check", "comparisons", "curves", "report", "splits", "submission"})
+UNSIGNED = frozenset(
+    {"augmented", "average", "check", "comparisons", "curves", "report", "splits", "submission", "tensorboard"}
+)
 """Stages that keep no fingerprint of their own: they are as current as what they are made from."""
 
 _SHARD = re.compile(rf"({'|'.join(SPLITS)})-(0|[1-9]\d*)\.h5")
@@ -128,6 +131,9 @@ def identify(
             folder = paths.prediction(name, split)
             signed = folder / ("overlay" if kind.endswith(".png") else kind)
             return Place(path, stage, what, f"predictions_{name}", signed, None, name, split, kind)
+        case ("tensorboard", name, file) if file == paths.events(name).name:
+            what = f"history of the training of experiment {name}, for TensorBoard"
+            return Place(path, "tensorboard", what, str(path), path, experiment=name)
         case ("metrics", name, *rest) if len(rest) < 2:
             if name in averaged:
                 what = f"mean and spread of the scores of experiment {name} over its seeds"

@@ -70,6 +70,11 @@ def comparisons() -> Path:
     return RESULTS / "comparisons.csv"
 
 
+def events(experiment: str) -> Path:
+    """Return the file of a training's history for TensorBoard, which reads files with ``tfevents`` in their name."""
+    return RESULTS / "tensorboard" / experiment / "events.out.tfevents.0.history"
+
+
 def leaderboard() -> Path:
     """Return the table of all experiments."""
     return RESULTS / "leaderboard.csv"

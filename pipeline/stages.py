@@ -25,7 +25,8 @@ STAGES = {
     "shard": ("pipeline.shards.write",),
     "splits": ("pipeline.raw.listing",),
     "submission": ("pipeline.evaluation.submission",),
-    "threshold": ("pipeline.evaluation.thresholds",),
+    "tensorboard": ("pipeline.report.tensorboard",),
+    "threshold": ("pipeline.evaluation.choice",),
     "train": ("pipeline.training.run",),
 }
 """Stage to its root modules; the layout and the network that the settings name are added to them."""

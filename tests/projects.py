@@ -1,5 +1,6 @@
 """Folders in which Snakemake runs this workflow for real."""
 
+import json
 import os
 import re
 import shutil
@@ -67,6 +68,35 @@ class Project:
         self.said = done.stdout + done.stderr
         assert not check or done.returncode == 0, self.said
         return done.returncode
+
+    def reported(self):
+        """Make Snakemake's own report; return its figures, each of which has to be told apart and explained."""
+        self.snakemake("--report", "report.html")
+        assert "ERROR" not in self.said  # what is wrong in the markup of a caption
+        page = (self.folder / "report.html").read_text()
+        figures, categories = (
+            json.JSONDecoder().raw_decode(page, re.search(rf"\bvar {name} = (?={{)", page).end())[0]
+            for name in ("results", "categories")
+        )
+        where = {
+            path: (category, subcategory)
+            for category, inner in categories.items()
+            for subcategory, paths in inner.items()
+            for path in paths
+        }
+        assert set(where) == set(figures)
+        told_apart = set()
+        for path, figure in figures.items():
+            figure["category"], subcategory = where[path]
+            assert len(figure["caption"]) > 150, path
+            assert "system-message" not in figure["caption"], path
+            assert {"data set", "figure"} <= figure["labels"].keys(), path
+            told_apart.add((figure["category"], subcategory, *figure["labels"].items()))
+        assert len(told_apart) == len(figures)
+        columns = {(where[path], *figure["labels"]) for path, figure in figures.items()}
+        assert len(columns) == len(set(where.values()))  # the same labels for all in one list
+        (self.folder / "report.html").unlink()
+        return figures
 
     def ends_of_logs(self):
         logs = sorted((self.folder / "results/logs").rglob("*.log"), key=lambda path: path.stat().st_mtime)

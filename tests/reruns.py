@@ -304,6 +304,11 @@ ROWS = [
         scored_anew("a", prediction=NOTHING),
     ),
     Row(
+        "metric that the threshold of `a` is chosen by",
+        configure("threads: 1", "threads: 1\n    threshold: {metric: iou, averaging: macro}"),
+        scored_anew("a", prediction=NOTHING),
+    ),
+    Row(
         "policy for empty masks of `a`",
         configure("threads: 1", "threads: 1\n    empty_masks: skip"),
         {"scores": named("a"), **TABLES},
@@ -365,6 +370,16 @@ ROWS = [
     Row("edit `evaluation/metrics.py`", code("evaluation/metrics"), {"scores": ALL, **TABLES}),
     Row("edit `evaluation/bootstrap.py`", code("evaluation/bootstrap"), {"scores": ALL, **TABLES}),
     Row("edit `evaluation/paired.py`", code("evaluation/paired"), {"comparisons": TABLES["comparisons"]}),
+    Row(
+        "edit `evaluation/criteria.py`",
+        code("evaluation/criteria"),
+        {
+            "threshold": named("a", "u", *BASELINES, words="a, u, baselines"),
+            "pictures": named("a *", "u *", f"{OBSERVER} *", words=f"a, u, {OBSERVER}"),
+            "scores": named("a", "u", *BASELINES, words="a, u, baselines"),
+            **TABLES,
+        },
+    ),
     Row("edit `evaluation/pictures.py`", code("evaluation/pictures"), {"pictures": ALL}),
     Row("edit `report/curves.py`", code("report/curves"), {"training": named("curves *", words="curves")}),
     Row("edit `report/leaderboard.py`", code("report/leaderboard"), {"leaderboard": LEADERBOARD}),

@@ -11,14 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.counts import LEVELS, Confusion, Histogram
-from pipeline.evaluation.metrics import EMPTY_VALUES, Scores, f1
+from pipeline.counts import LEVELS, Confusion, Histogram, max_f
+from pipeline.evaluation.scores import BETA2_SALIENT, EMPTY_VALUES, Scores, f1, f_beta
 
 CUTS = LEVELS + 1
 """Points of a curve."""
-
-BETA2_SALIENT = 0.3
-"""Weight of recall that works on salient objects use (Achanta, Hemami, Estrada, Süsstrunk, CVPR 2009)."""
 
 
 class Curves(NamedTuple):
@@ -73,12 +70,6 @@ def curves(histogram: Histogram) -> Curves:
         )
 
 
-def f_beta(precision: Scores, recall: Scores, beta2: float) -> Scores:
-    """Return ``(1 + beta2) P R / (beta2 P + R)``, 0 where P and R are 0 (van Rijsbergen, 1979)."""
-    below = beta2 * precision + recall
-    return np.asarray((1.0 + beta2) * precision * recall / np.where(below == 0, 1.0, below))
-
-
 def average_precision(histogram: Histogram) -> Scores:
     """Area under the precision-recall curve as average precision: sum of (R_k - R_{k+1}) P_k over the levels.
 
@@ -113,10 +104,7 @@ def max_f_of_mean_pr(histograms: Histogram, beta2: float) -> float:
     float
         NaN where all masks are empty.
     """
-    points = curves(with_foreground(histograms))
-    if not len(points.recall):
-        return float("nan")
-    return float(f_beta(points.precision.mean(axis=0), points.recall.mean(axis=0), beta2).max())
+    return max_f(histograms, beta2)
 
 
 def max_f_of_mean_curve(histograms: Histogram, beta2: float) -> float:

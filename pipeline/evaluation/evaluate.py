@@ -133,6 +133,7 @@ def conditions(
         "scale": "native",
         "threshold": threshold.value,
         "threshold_source": threshold.source,
+        "threshold_metric": threshold.metric or None,
         "mask_binarization": None if raw.multiclass else raw.binarization,
         "probability_levels": None if raw.multiclass else LEVELS,
         "empty_masks": empty_masks,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.captions import below
 from pipeline.counts import VOID, cut_level
 from pipeline.errors import PipelineError, PredictionError, Problem, RawDataError
 from pipeline.evaluation.thresholds import read_threshold
@@ -16,11 +17,13 @@ from pipeline.fingerprint import sign
 from pipeline.pictures import VOID_GREY, Picture, for_display, overlay, panel
 from pipeline.png import read_levels, write_png
 from pipeline.progress import track
+from pipeline.raw.check_text import printable
 from pipeline.raw.dataset import RawDataset, open_dataset, require_samples, same_size
 from pipeline.raw.decode import read_image
 from pipeline.raw.samples import Sample
 
 _SHEET_ROWS = 4  # panels on the sheet, evenly spaced over the samples
+_SHEET_GAP = 10  # pixels below a name, so that it belongs to the panel above it
 
 
 def render(
@@ -80,7 +83,14 @@ def render(
         draw_all(draw, samples, f"{experiment}: {split} pictures")
         sign(fingerprint, masks, overlays, panels)
     with atomic_file(output / "sheet.png") as temporary:
-        write_png(temporary, stack([sheet[name] for name in sorted(sheet)]))
+        write_png(temporary, stack(named_rows(sheet)))
+
+
+def named_rows(panels: Mapping[str, Picture]) -> list[Picture]:
+    """Write the identifier of each sample under its panel, in their order."""
+    gap = ((0, _SHEET_GAP), (0, 0), (0, 0))
+    named = [below(panels[name], str(printable(name))) for name in sorted(panels)]
+    return [np.pad(row, gap, constant_values=255) for row in named[:-1]] + named[-1:]
 
 
 def on_sheet(samples: Sequence[Sample]) -> set[str]:

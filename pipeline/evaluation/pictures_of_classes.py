@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.colours import legend, overlay_classes, paint
 from pipeline.counts import VOID
 from pipeline.evaluation.classes import read_classes
-from pipeline.evaluation.pictures import draw_all, load_image, on_sheet, stack
+from pipeline.evaluation.pictures import draw_all, load_image, named_rows, on_sheet, stack
 from pipeline.files import atomic_file, atomic_folder
 from pipeline.fingerprint import sign
 from pipeline.pictures import Picture, panel
@@ -77,11 +77,11 @@ def render_classes(
 
         draw_all(draw, samples, f"{experiment}: {split} pictures")
         sign(fingerprint, colours, overlays, panels)
-    rows = [sheet[name] for name in sorted(sheet)]
+    rows = named_rows(sheet)
     widest = max(row.shape[1] for row in rows)
-    below = legend(raw.classes, raw.colours, width=widest, void=bool(with_void & shown))
+    key = legend(raw.classes, raw.colours, width=widest, void=bool(with_void & shown))
     with atomic_file(output / "sheet.png") as temporary:
-        write_png(temporary, stack([*rows, below]))
+        write_png(temporary, stack([*rows, key]))
     labelled = any(sample.labelled for sample in samples)
     with atomic_file(output / "legend.png") as temporary:
         write_png(temporary, legend(raw.classes, raw.colours, void=bool(with_void), wrong=labelled))

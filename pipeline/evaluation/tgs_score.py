@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.counts import Confusion, dice
-from pipeline.evaluation.metrics import Scores
+from pipeline.evaluation.scores import Scores
 
 IOU_PERCENT = tuple(range(50, 100, 5))
 """IoU thresholds, in per cent: 0.50 to 0.95 in steps of 0.05."""

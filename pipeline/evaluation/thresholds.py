@@ -1,22 +1,15 @@
-"""The threshold that makes a mask of a probability: chosen on validation samples, or fixed. Never on test."""
+"""The threshold that makes a mask of a probability, as a file; `pipeline.evaluation.choice` chooses it."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from pipeline.counts import LEVELS, Histogram, confusion, dice
 from pipeline.errors import PredictionError, Problem
-from pipeline.evaluation.histograms import split_histograms
-from pipeline.files import write_json
 from pipeline.fingerprint import Fingerprint, canonical, mismatch, read_fingerprint
-from pipeline.progress import say
-from pipeline.raw.dataset import open_dataset, require_samples
 
-_FINGERPRINT = "fingerprint"
+FINGERPRINT = "fingerprint"
+"""The key of a threshold file under which stands what made it."""
 
 
 @dataclass(frozen=True)
@@ -30,85 +23,14 @@ class Threshold:
     source : {'validation', 'fixed'}
     chosen_by : str
         What was made large, in which region, over how many pictures; empty where fixed.
+    metric : str
+        The averaging and the score that was made large, such as ``"micro f1"``; empty where fixed.
     """
 
     value: float
     source: str
     chosen_by: str = ""
-
-
-def best_threshold(histograms: Histogram) -> tuple[float, float]:
-    """Find the threshold with the highest F1 over all pixels together (micro average).
-
-    Parameters
-    ----------
-    histograms : (N, 2, 256) array of int64
-
-    Returns
-    -------
-    threshold, f1 : float
-        The threshold lies midway between two levels. Of equally good ones it is the middle one.
-    """
-    scores = dice(confusion(histograms.sum(axis=0)))[: LEVELS - 1]  # above level 255 there is nothing
-    winners = np.flatnonzero(scores == scores.max())
-    cut = int(winners[len(winners) // 2])
-    return (cut + 0.5) / (LEVELS - 1), float(scores[cut])
-
-
-def choose_threshold(
-    *,
-    experiment: str,
-    dataset: str,
-    output: Path,
-    predictions: Path | None,
-    fixed: float | None,
-    source: Mapping[str, Any] | None,
-    fingerprint: str | None = None,
-) -> None:
-    """Write the threshold of an experiment.
-
-    Parameters
-    ----------
-    experiment, dataset : str
-    output : Path
-        JSON file; see `Threshold`.
-    predictions : Path, optional
-        Folder of the validation samples' probabilities; not needed for a fixed threshold.
-    fixed : float, optional
-        The threshold itself, where it is not to be chosen.
-    source : mapping, optional
-        Keyword arguments of `open_dataset`, for the validation masks.
-    fingerprint : str, optional
-        What the threshold is made by (`pipeline.fingerprint.Fingerprint.to_json`), to store with it.
-
-    Raises
-    ------
-    RawDataError, PredictionError, OutputError
-    """
-    if fixed is not None:
-        threshold = Threshold(fixed, "fixed")
-    else:
-        if predictions is None or source is None:
-            raise ValueError("a threshold from validation needs predictions and the source of the masks")
-        raw = open_dataset(dataset, **source)
-        samples = require_samples(raw, "validation")
-        compared = split_histograms(raw, samples, predictions, f"{experiment}: validation samples")
-        region = compared.main_region
-        if not compared.regions[region].any():
-            raise PredictionError(
-                Problem(
-                    f"data set {dataset!r}, validation samples, region {region}",
-                    "no pixel that counts",
-                    "masks that are not void everywhere",
-                    "give the experiment a number as `threshold`, or correct the masks",
-                )
-            )
-        value, score = best_threshold(compared.regions[region])
-        chosen_by = f"micro F1 {score:.4f}, region {region}, native size, {len(samples)} validation samples"
-        threshold = Threshold(round(value, 6), "validation", chosen_by)
-    made_by = {} if fingerprint is None else {_FINGERPRINT: json.loads(fingerprint)}
-    write_json(output, {**asdict(threshold), **made_by})
-    say(f"{experiment}: threshold {threshold.value:.4f} ({threshold.source}) {threshold.chosen_by}")
+    metric: str = ""
 
 
 def read_threshold(path: Path) -> Threshold:
@@ -121,7 +43,7 @@ def read_threshold(path: Path) -> Threshold:
     """
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
-        threshold = Threshold(**{key: value for key, value in said.items() if key != _FINGERPRINT})
+        threshold = Threshold(**{key: value for key, value in said.items() if key != FINGERPRINT})
         if not 0 <= threshold.value <= 1:
             raise ValueError(f"the threshold {threshold.value}")
         return threshold
@@ -155,7 +77,7 @@ def require_origin(asked: Mapping[Path, Fingerprint]) -> None:
 
 def _stored(path: Path) -> str | None:
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))[_FINGERPRINT]
+        said = json.loads(path.read_text(encoding="utf-8"))[FINGERPRINT]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return canonical(said)

@@ -4,19 +4,35 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
 from pipeline.errors import CheckpointError, PredictionError, Problem
 from pipeline.models.registry import build_model
-from pipeline.models.unet_plain import PlainUNet
 from pipeline.prediction.symmetries import averaged
 from pipeline.prediction.tiles import Axis, Forward, blended_axis, predict_tiles, valid_axis
 from pipeline.training.checkpoint import load_checkpoint
-from pipeline.training.device import choose_device, choose_precision, prepare_cpu, run_network
+from pipeline.training.device import choose_device, choose_precision, prepare_cpu, prepare_fp32, run_network
 from pipeline.training.losses import ACTIVATIONS, activate
+
+
+@runtime_checkable
+class Unpadded(Protocol):
+    """A network that may have valid convolutions.
+
+    It is known by what it can do: importing its class would make the predictions of all networks depend on that code.
+    """
+
+    padded: bool
+    multiple: int
+
+    def valid_forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (N, C, H, W) to the logits of the pixels that saw no border."""
+
+    def margins(self, side: int) -> tuple[int, int]:
+        """Return how much smaller than a side the output is, before and behind."""
 
 
 @dataclass(frozen=True)
@@ -130,11 +146,12 @@ def load_predictor(
     device = choose_device()
     precision = choose_precision(precision, device)
     prepare_cpu(threads)
+    prepare_fp32(exact=True)
     contents = load_checkpoint(checkpoint)
     network = _rebuild(contents, checkpoint)
     network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    valid = tiles is not None and isinstance(network, PlainUNet) and not network.padded
-    body = _Valid(network) if valid else network
+    unpadded = network if tiles is not None and isinstance(network, Unpadded) and not network.padded else None
+    body = network if unpadded is None else _Valid(unpadded)
 
     def run(image: torch.Tensor) -> torch.Tensor:
         image = image.contiguous(memory_format=torch.channels_last)
@@ -148,8 +165,8 @@ def load_predictor(
     if tiles is None:
         return Predictor(contents, device, forward)
     lay: Callable[[int, int], Axis]
-    if valid:
-        lay = partial(valid_axis, margins=network.margins, multiple=network.multiple)
+    if unpadded is not None:
+        lay = partial(valid_axis, margins=unpadded.margins, multiple=unpadded.multiple)
     else:
         how = {"overlap": tiles.get("overlap", 0.5), "margin": tiles.get("margin", 0)}
         lay = partial(blended_axis, multiple=network.multiple, **how)
@@ -213,7 +230,7 @@ def synchronize(device: torch.device) -> None:
 class _Valid(nn.Module):
     """A network of valid convolutions, giving only the pixels that saw no border."""
 
-    def __init__(self, network: PlainUNet) -> None:
+    def __init__(self, network: Unpadded) -> None:
         super().__init__()
         self.network = network
 

@@ -3,7 +3,7 @@
 `check_dataset` gives plain data, which is also what ``<dataset>.json`` holds, with these keys:
 
 - ``dataset``, ``layout``, ``root``, ``origin``, ``mask_kind``, ``classes``
-- ``pairs``: labelled samples; ``splits``: samples of each split
+- ``pairs``: labelled samples all of whose files pair; ``splits``: samples of each split
 - ``excluded``: identifier to reason
 - ``ignored``: list of ``reason``, ``count``, ``first`` (paths below the root): files that no sample uses
 - ``errors``, ``warnings``: how many of each stand in ``findings``, a list of ``severity``, ``kind`` (see `Finding`),
@@ -139,6 +139,7 @@ def _describe(opened: Opened, measured: Sequence[Measured], normalize: str) -> R
     raw = opened.dataset
     findings = find(opened.problems, measured, raw.classes, normalize)
     read = [item for item in measured if not item.problems]
+    unpaired = {problem.sample for problem in opened.problems if problem.sample is not None}
     errors = sum(finding.severity == ERROR for finding in findings)
     told = {
         "dataset": raw.name,
@@ -147,7 +148,7 @@ def _describe(opened: Opened, measured: Sequence[Measured], normalize: str) -> R
         "origin": raw.origin,
         "mask_kind": raw.mask_kind,
         "classes": list(raw.classes),
-        "pairs": sum(item.sample.labelled for item in measured),
+        "pairs": sum(item.sample.labelled and item.sample.id not in unpaired for item in measured),
         "splits": {split: len(raw.splits[split]) for split in SPLITS},
         "excluded": {item.id: item.reason for item in raw.excluded},
         "ignored": _ignored(opened),

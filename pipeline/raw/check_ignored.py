@@ -28,7 +28,7 @@ def unused_files(opened: Opened) -> dict[str, list[str]]:
         return {path for sample in samples for path in (*sample.files, *sample.truth_files, *sample.observer_files)}
 
     used = files([*(sample for split in SPLITS for sample in raw.splits[split]), *opened.unplaced])
-    used |= {problem.where for problem in opened.problems}
+    used |= {problem.where for problem in opened.problems} | set(raw.tables)
     left_out = files(item.sample for item in raw.excluded if item.sample is not None)
     return ignored_files(raw.root, used, left_out)
 

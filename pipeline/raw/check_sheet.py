@@ -1,12 +1,11 @@
 """The contact sheet of a data set: samples spread evenly over it, with their masks drawn on."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from pipeline.captions import DARK, font, shortened
 from pipeline.pictures import Picture
 from pipeline.raw.check_measure import THUMBNAIL, Measured
 from pipeline.raw.check_text import printable
@@ -14,7 +13,8 @@ from pipeline.raw.check_text import printable
 SHOWN = 24
 _COLUMNS = 6
 _GAP, _STRIP = 6, 20  # pixels
-_DARK, _RED, _GREY = (30, 30, 30), (180, 0, 0), (225, 225, 225)
+_SIZE = 11  # of the font
+_RED, _GREY = (180, 0, 0), (225, 225, 225)
 
 
 def spread(count: int) -> set[int]:
@@ -39,28 +39,17 @@ def contact_sheet(measured: Sequence[Measured]) -> Picture:
     wide, high = THUMBNAIL + _GAP, THUMBNAIL + _STRIP + _GAP
     whole = Image.new("RGB", (_COLUMNS * wide + _GAP, rows * high + _GAP), "white")
     pen = ImageDraw.Draw(whole)
-    # cv2 draws ASCII only; this font comes with matplotlib
-    font = ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", 11)
     if not shown:
-        pen.text((_GAP, _GAP), "no samples", font=font, fill=_RED)
+        pen.text((_GAP, _GAP), "no samples", font=font(_SIZE), fill=_RED)
     for index, item in enumerate(shown):
         left, top = _GAP + index % _COLUMNS * wide, _GAP + index // _COLUMNS * high
         if item.thumbnail is None:
             pen.rectangle((left, top, left + THUMBNAIL - 1, top + THUMBNAIL - 1), fill=_GREY)
-            pen.text((left + _GAP, top + _GAP), "cannot be used", font=font, fill=_RED)
+            pen.text((left + _GAP, top + _GAP), "cannot be used", font=font(_SIZE), fill=_RED)
         else:
             height, width = item.thumbnail.shape[:2]
             place = (left + (THUMBNAIL - width) // 2, top + (THUMBNAIL - height) // 2)
             whole.paste(Image.fromarray(item.thumbnail), place)
-        name = _shortened(str(printable(item.sample.id)), f" · {item.split or 'no split'}", font)
-        pen.text((left, top + THUMBNAIL + 3), name, font=font, fill=_RED if item.problems else _DARK)
+        name = shortened(str(printable(item.sample.id)), f" · {item.split or 'no split'}", THUMBNAIL, _SIZE)
+        pen.text((left, top + THUMBNAIL + 3), name, font=font(_SIZE), fill=_RED if item.problems else DARK)
     return np.asarray(whole)
-
-
-def _shortened(name: str, note: str, font: ImageFont.FreeTypeFont) -> str:
-    """Cut the middle out of a name that is too wide: its ends tell samples apart."""
-    kept, text = len(name), name + note
-    while font.getlength(text) > THUMBNAIL and kept > 2:
-        kept -= 1
-        text = f"{name[: kept // 2]}…{name[len(name) - (kept - kept // 2) :]}{note}"
-    return text

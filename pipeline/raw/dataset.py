@@ -19,9 +19,9 @@ from pipeline.raw.labels import BLACK_AND_WHITE, LabelMap, Labels
 from pipeline.raw.layouts import LAYOUTS
 from pipeline.raw.masks import ClassMask, decode_runs, merge
 from pipeline.raw.palette import Colour
-from pipeline.raw.samples import MARKER, ListingError, Sample
+from pipeline.raw.samples import MARKER, ListingError, Sample, as_identifier
 from pipeline.raw.shares import foreground_shares
-from pipeline.raw.splits import SPLITS, TRAIN, assign_shards, assign_splits
+from pipeline.raw.splits import SPLITS, TRAIN, assign_shards, assign_splits, files_read
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class RawDataset:
         Whether mask pixels are class indices, or probabilities (uint8, 255 = 1).
     excluded : tuple of Excluded
         Samples that are left out of all splits, with their reasons.
+    tables : tuple of str
+        Files that belong to no single sample and are read all the same: tables of groups and of metadata, lists.
     """
 
     name: str
@@ -65,6 +67,7 @@ class RawDataset:
     drawn: bool
     mask_kind: str = "index"
     excluded: tuple[Excluded, ...] = ()
+    tables: tuple[str, ...] = ()
 
     @property
     def multiclass(self) -> bool:
@@ -229,7 +232,7 @@ def open_leniently(
     """
     module = _module(name, layout)
     folder = Path(root)
-    left_out = exclude or {}
+    left_out = {as_identifier(key): reason for key, reason in (exclude or {}).items()}
     samples, problems = _list(lambda: module.list_samples(folder, name, **(options or {})))
     unpaired = {problem.sample for problem in problems if problem.sample is not None}
     problems = [problem for problem in problems if problem.sample not in left_out]
@@ -251,6 +254,7 @@ def open_leniently(
         tile=known.tile,
         drawn=(folder / MARKER).exists(),
         mask_kind=mask_kind,
+        tables=tuple(str(folder / name) for name in (*files_read(test, validation), *getattr(module, "TABLES", ()))),
     )
 
     def shares(labelled: Sequence[Sample]) -> Mapping[str, float]:

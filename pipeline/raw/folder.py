@@ -203,6 +203,7 @@ class _Name:
         self.plain = template == ID
         self._whole = template.lower().endswith(IMAGE_ENDINGS)
         before, _, after = template.partition(ID)
+        before, after = as_identifier(before), as_identifier(after)
         self._pattern = re.compile(f"{re.escape(before)}(.+){re.escape(after)}", re.DOTALL)
 
     def find(self, file: str) -> str | None:
@@ -210,7 +211,7 @@ class _Name:
         text = file if self._whole else file[: file.rindex(".")]
         if self.plain:
             return text
-        match = self._pattern.fullmatch(text)
+        match = self._pattern.fullmatch(as_identifier(text))
         return match.group(1) if match else None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import Problem, RawDataError
-from pipeline.raw.samples import Sample
+from pipeline.raw.samples import Sample, as_identifier
 from pipeline.raw.tables import read_columns
 
 _SHOWN = 20
@@ -66,7 +66,7 @@ def _by_column(stacks: Mapping[str, str], table: Path, key: str, column: str) ->
 
 
 def _by_pattern(ids: Collection[str], pattern: str) -> dict[str, str]:
-    compiled = re.compile(pattern)
+    compiled = re.compile(as_identifier(pattern))
     found = {name: match.group(1) for name in ids if (match := compiled.search(name)) and match.group(1)}
     if missing := sorted(set(ids) - found.keys()):
         more = ", ..." if len(missing) > _SHOWN else ""

@@ -111,6 +111,13 @@ def assign_splits(
     return {split: [by_id[name] for name in sorted(members[split])] for split in SPLITS}
 
 
+def files_read(*said: Mapping[str, Any] | None) -> list[str]:
+    """Return the files that methods of `assign_splits` read, lists and tables of groups, absolute or below the root."""
+    methods = [one for one in said if one is not None]
+    told = [one if one.get("method") == "list" else one.get("group") or {} for one in methods]
+    return list(dict.fromkeys(one["file"] for one in told if "file" in one))
+
+
 def _take(
     samples: Mapping[str, Sample],
     split: str,

@@ -26,12 +26,14 @@ def read_columns(
     Returns
     -------
     dict of str to str
-        A cell that a short row lacks is empty. Keys are in Unicode form NFC, as identifiers are.
+        A cell that a short row lacks is empty. Keys are in Unicode form NFC, as identifiers are; so are the names of
+        columns when they are compared.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             reader = csv.reader(handle)
-            header = next(reader, [])
+            header = [as_identifier(name) for name in next(reader, [])]
+            key, value = as_identifier(key), as_identifier(value)
             if key not in header or value not in header:
                 expected = f"the columns {key!r} and {value!r}"
                 problems.append(Problem(str(path), f"the columns {list(header)}", expected, remedy))

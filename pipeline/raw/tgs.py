@@ -33,6 +33,10 @@ def describe() -> Labels:
     return Labels(CLASSES, class_colours(CLASSES), BLACK_AND_WHITE, tile=TILE)
 
 
+TABLES = ("depths.csv",)
+"""Read where it is there; `train.csv` belongs to the samples where it holds their masks."""
+
+
 def list_samples(root: Path, dataset: str, masks: str = "png") -> list[Sample]:
     """List the samples below `root` without decoding any.
 

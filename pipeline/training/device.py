@@ -61,6 +61,19 @@ def prepare_cpu(threads: int) -> None:
         libc.mallopt(top_pad, 2**28)
 
 
+def prepare_fp32(*, exact: bool) -> None:
+    """Choose what fp32 means on a GPU.
+
+    Parameters
+    ----------
+    exact : bool
+        True: 24 bits of mantissa everywhere. False: convolutions and products of matrices may use TF32, which has 11
+        and is faster; of itself PyTorch takes it for convolutions. Other devices have no TF32.
+    """
+    torch.backends.cudnn.allow_tf32 = not exact
+    torch.backends.cuda.matmul.allow_tf32 = not exact
+
+
 def prepare_determinism(deterministic: bool, device: torch.device) -> None:
     """Choose between repeatable operations and faster ones, and say what that means on this device.
 
@@ -68,13 +81,14 @@ def prepare_determinism(deterministic: bool, device: torch.device) -> None:
     ----------
     deterministic : bool
         True: two trainings on one kind of CPU with as many threads end with the same bits. On a GPU, operations that
-        have no repeatable form there stay as they are, and PyTorch warns of each.
+        have no repeatable form there stay as they are, and PyTorch warns of each; fp32 is exact (`prepare_fp32`).
     device : torch.device
         Where the training runs.
     """
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = not deterministic
+    prepare_fp32(exact=deterministic)
     if deterministic and device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS when it starts
     if device.type == "cpu":

@@ -17,6 +17,7 @@ SHARED = {
     "counts",
     "png",
     "pictures",
+    "captions",
     "colours",
 }
 WITH_TORCH = {"models", "training", "prediction"}

@@ -62,6 +62,30 @@ def test_unpaired_files_are_reported_and_the_rest_is_read(drive):
     assert "02_manual1.gif" in as_text([report])
 
 
+def test_a_pair_is_whole_or_is_none(drive):
+    (drive / "training/mask/22_training_mask.gif").unlink()
+    report = check(drive, "drive")
+    assert kinds(report) == [("error", "unpaired", 1)]
+    assert report["pairs"] == 8
+    assert report["facts"]["pictures_read"] == 9
+
+
+def test_tables_that_are_read_are_not_ignored(tmp_path, toys, tgs):
+    (toys / "tables").mkdir()
+    (toys / "tables/patients.csv").write_text("id,patient\n" + "".join(f"{name},{name}\n" for name in "abcd"))
+    (toys / "test.txt").write_text("t1\nt2\n")
+    (toys / "notes.csv").write_text("x")
+    group = {"file": "tables/patients.csv", "id": "id", "column": "patient"}
+    validation = {"method": "fraction", "fraction": 0.25, "seed": 0, "group": group}
+    report = check(toys, test={"method": "list", "file": "test.txt"}, validation=validation)
+    assert report["ignored"] == [{"reason": check_ignored.NOTES, "count": 1, "first": ["notes.csv"]}]
+    absolute = {**validation, "group": {**group, "file": str(toys / "tables/patients.csv")}}
+    assert check(toys, validation=absolute)["ignored"][0]["first"] == ["notes.csv", "test.txt"]
+    drawn = {"test": {"method": "fraction", "fraction": 0.3, "seed": 0}}
+    assert check(tgs, "tgs", **drawn)["ignored"][0]["first"] == ["train.csv"]
+    assert check(tgs, "tgs", options={"masks": "csv"}, **drawn)["ignored"][0]["reason"] == check_ignored.UNUSED
+
+
 @pytest.mark.parametrize("place", ["nowhere", "empty"])
 def test_a_root_that_is_missing_or_empty_is_a_report_as_well(tmp_path, place):
     (tmp_path / "empty").mkdir()

@@ -13,13 +13,13 @@ from pipeline import cli
 from pipeline.colours import VOID_COLOUR, legend, overlay_classes, paint
 from pipeline.counts import VOID
 from pipeline.errors import PredictionError
+from pipeline.evaluation.choice import choose_threshold
 from pipeline.evaluation.classes import joint_confusion, one_against_rest, pixel_accuracy
 from pipeline.evaluation.confusion import plot_confusions, shares
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.evaluate_classes import CLASS_METRICS, evaluate_classes
 from pipeline.evaluation.pictures import render
 from pipeline.evaluation.pictures_of_classes import render_classes
-from pipeline.evaluation.thresholds import choose_threshold
 from pipeline.png import write_png
 from pipeline.raw.dataset import RawDataset
 from pipeline.raw.decode import read_grey, read_image

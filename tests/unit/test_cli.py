@@ -8,9 +8,9 @@ from rawfiles import write_tif
 
 from pipeline import cli
 
-VERBS = ["sample", "unpack", "splits", "check", "shard", "train", "curves", "predict", "baseline", "threshold",
-         "render", "evaluate", "submission", "comparisons", "compare", "report", "average",
-         "clean", "explain", "models", "schema"]  # fmt: skip
+VERBS = ["sample", "unpack", "splits", "check", "shard", "train", "curves", "tensorboard", "predict", "baseline",
+         "threshold", "render", "evaluate", "submission", "comparisons", "compare", "report", "average", "clean",
+         "explain", "models", "schema"]  # fmt: skip
 
 
 @pytest.fixture
@@ -50,6 +50,7 @@ def test_a_person_can_go_the_whole_way_by_hand(project):
         "shard --dataset d --split test --shard 0",
         "train --experiment e",
         "curves --experiment e",
+        "tensorboard --experiment e",
         "predict --experiment e --split validation",
         "predict --experiment e --split test",
         "threshold --experiment e",
@@ -64,6 +65,7 @@ def test_a_person_can_go_the_whole_way_by_hand(project):
         "splits/d.csv",
         "models/e/best.pt",
         "models/e/curves.png",
+        "tensorboard/e/events.out.tfevents.0.history",
         "predictions/e/threshold.json",
         "predictions/e/test/overlay/01.png",
         "metrics/e/summary.csv",

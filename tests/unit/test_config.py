@@ -1,13 +1,17 @@
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import jsonschema
+import numpy as np
 import pytest
 import yaml
 
 from pipeline import config
+from pipeline.config_experiments import ChosenThreshold
 from pipeline.errors import ConfigError
+from pipeline.evaluation.criteria import CRITERIA, MACRO_ONLY, score_at_cuts
 
 ROOT = Path(__file__).parents[2]
 
@@ -146,6 +150,38 @@ def test_what_does_not_fit_several_classes(monkeypatch):
     assert "keep_probability" not in parsed.train_settings("drive-unet")
 
 
+def test_what_a_threshold_may_be_chosen_by_is_what_can_be_computed():
+    annotation = ChosenThreshold.model_fields["metric"].annotation
+    assert set(get_args(annotation)) == CRITERIA.keys()
+    for metric in CRITERIA:
+        for averaging in ("micro", "macro"):
+            said = {"experiments/drive__unet/threshold": {"metric": metric, "averaging": averaging}}
+            if averaging == "micro" and metric in MACRO_ONLY:
+                assert "averaging: macro" in str(complaints(**said))
+                continue
+            settings = changed(**said).threshold_settings("drive-unet")
+            assert (settings["metric"], settings["averaging"], settings["fixed"]) == (metric, averaging, None)
+    for wrong in ("f1", {"metric": "dice"}, {"metric": "f1", "by": "mean"}, {"averaging": "median"}, 1, [0.5]):
+        error = complaints(**{"experiments/drive__unet/threshold": wrong})
+        assert len(error.problems) == 1, str(error)
+        assert error.problems[0].where.startswith("experiments.drive-unet.threshold"), str(error)
+
+
+def test_only_a_mean_over_pictures_depends_on_the_policy_for_empty_masks():
+    rng = np.random.default_rng(0)
+    nothing = np.zeros((3, 2, 256), np.int64)
+    nothing[:, 0] = rng.integers(0, 3, (3, 256))
+    nothing[2, 1] = rng.integers(0, 3, 256)  # one picture with foreground, two that are empty at the highest cuts
+    nothing[:, 0, 200:] = 0
+    for metric in CRITERIA:
+        for averaging in ("micro", "macro"):
+            one, skip = (score_at_cuts(nothing, metric, averaging, policy) for policy in ("one", "skip"))
+            said = {"experiments/drive__unet/threshold": {"metric": metric, "averaging": averaging}}
+            if averaging == "macro" or metric not in MACRO_ONLY:
+                depends = "empty_masks" in changed(**said).threshold_settings("drive-unet")
+                assert depends == (not np.array_equal(one, skip, equal_nan=True)), (metric, averaging)
+
+
 def test_probabilities_of_two_classes_are_always_kept():
     changed(**{"experiments/drive__unet/keep_probability": True})
     error = complaints(**{"experiments/drive__unet/keep_probability": False})
@@ -205,6 +241,9 @@ def test_a_slice_holds_only_what_its_stage_uses():
 
     assert moved(**{"experiments/drive__unet/optimizer": {"name": "sgd", "lr": 0.02, "momentum": 0.9}}) == {"train"}
     assert moved(**{"experiments/drive__unet/threshold": 0.4}) == {"threshold"}
+    by_iou = {"experiments/drive__unet/threshold": {"metric": "iou", "averaging": "macro"}}
+    assert moved(**by_iou) == {"threshold"}
+    assert moved(**{"experiments/drive__unet/threshold": {"averaging": "micro"}}) == set()  # as `validation` says
     assert moved(**{"experiments/drive__unet/empty_masks": "skip"}) == {"evaluate"}
     assert moved(**{"datasets/drive/storage": "uint8"}) == {"shard", "test shard"}
     assert moved(**{"datasets/drive/size": [256, 256]}) == {"shard", "test shard"}

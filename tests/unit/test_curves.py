@@ -4,17 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.counts import LEVELS, confusion, cut_level, joint_histogram
+from pipeline.counts import LEVELS, confusion, cut_level, joint_histogram, max_f
 from pipeline.evaluation.curves import (
     CUTS,
     average_precision,
     counts_at_levels,
     curve_table,
+    curves,
     max_f_columns,
     oracle_columns,
     thresholds,
 )
 from pipeline.evaluation.metrics import EMPTY_VALUES, METRICS, f1
+from pipeline.evaluation.scores import f_beta
 from pipeline.evaluation.tgs_score import tgs_score
 
 EMPTY = joint_histogram(np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8))
@@ -53,9 +55,19 @@ def test_both_maxima_of_f_by_hand():
     assert found["max_f1_of_mean_pr"] == pytest.approx(0.75)
     assert found["max_f1_of_mean_curve"] == pytest.approx(2 / 3)
     assert found["max_f03_of_mean_pr"] == pytest.approx(0.75)
-    curves = [1.3 * p * r / (0.3 * p + r) for p, r in ((1, 0.5), (0.5, 1))]
-    assert found["max_f03_of_mean_curve"] == pytest.approx(np.mean(curves))
+    each = [1.3 * p * r / (0.3 * p + r) for p, r in ((1, 0.5), (0.5, 1))]
+    assert found["max_f03_of_mean_curve"] == pytest.approx(np.mean(each))
     assert all(np.isnan(value) for value in max_f_columns(EMPTY[None]).values())
+
+
+def test_max_f_is_the_highest_point_of_mean_precision_and_recall_where_everything_is_foreground_included():
+    some = histograms(pictures=3)
+    upside_down = some[:, :, ::-1]  # the best that can be done with it is to call everything foreground
+    for case in (some, upside_down):
+        points = curves(case)
+        by_level = f_beta(points.precision.mean(axis=0), points.recall.mean(axis=0), 0.3)
+        assert max_f(case) == max_f_columns(case)["max_f03_of_mean_pr"] == pytest.approx(by_level.max(), abs=1e-12)
+    assert by_level.argmax() == 0
 
 
 @pytest.mark.parametrize("policy", ["one", "skip"])

@@ -9,9 +9,10 @@ from rawfiles import write_gif
 
 from pipeline.errors import PipelineError, PredictionError, RawDataError, TrainingError
 from pipeline.evaluation.baselines import write_baseline
+from pipeline.evaluation.choice import choose_threshold
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.pictures import render
-from pipeline.evaluation.thresholds import choose_threshold, read_threshold
+from pipeline.evaluation.thresholds import read_threshold
 from pipeline.pictures import FALSE_ALARM, HIT, MISS, overlay
 from pipeline.png import read_levels, write_png
 from pipeline.raw.dataset import open_dataset
@@ -118,7 +119,8 @@ def test_the_threshold_comes_from_validation_samples_only(tmp_path, drive):
     assert "region fov" in said["chosen_by"]
     assert "2 validation samples" in said["chosen_by"]
     choose_threshold(output=tmp_path / "t.json", fixed=0.3, source=None, **arguments)
-    assert json.loads((tmp_path / "t.json").read_text()) == {"chosen_by": "", "source": "fixed", "value": 0.3}
+    fixed = {"chosen_by": "", "metric": "", "source": "fixed", "value": 0.3}
+    assert json.loads((tmp_path / "t.json").read_text()) == fixed
 
 
 @pytest.mark.parametrize("value", ['"high"', "NaN", "null", "7", "-0.5"])

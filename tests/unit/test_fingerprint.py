@@ -115,6 +115,16 @@ def test_only_the_chosen_network_and_layout_count(package):
     assert {name for name in LAYOUTS if shard(name) != shards[name]} == {"tgs"}
 
 
+def test_predictions_depend_on_the_network_of_their_checkpoint_and_on_no_other(package):
+    def predict(name):
+        checkpoint = {"stage": "train", "settings": {"model": {"name": name}}}
+        return code_digest({"stage": "predict", "settings": {}, "made_from": {"checkpoint": checkpoint}})
+
+    before = {name: predict(name) for name in MODELS}
+    package("models/unet_plain.py", "import torch\n", "import torch\nADDED = 1\n")
+    assert {name for name in MODELS if predict(name) != before[name]} == {"unet-original", "unet-small"}
+
+
 def test_two_networks_of_one_module_differ():
     assert MODELS["u2net"][0] == MODELS["u2net-lite"][0]
     assert train("u2net") != train("u2net-lite")

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.counts import Confusion, absolute_error, confusion, cut_level, dice, joint_histogram, to_levels
+from pipeline.evaluation.choice import best_threshold
 from pipeline.evaluation.metrics import METRICS, f1, iou, mcc, precision, recall, roc_auc, specificity
-from pipeline.evaluation.thresholds import best_threshold
 
 RNG = np.random.default_rng(3)
 

@@ -1,6 +1,7 @@
 """What a newcomer runs into with data of an own shape: messages, the contact sheet, groups of stacks, the guide."""
 
 import re
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -217,6 +218,46 @@ def test_excluded_files_stay_excluded_where_the_splits_fail(tmp_path):
     assert report["pairs"] == 2
     assert next(row["reason"] for row in report["ignored"]) == "files of excluded samples"
     assert not any("no place for" in row["reason"] for row in report["ignored"])
+
+
+@pytest.mark.parametrize(("on_disk", "typed"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_what_a_person_types_fits_names_whose_accents_are_spelt_otherwise(tmp_path, on_disk, typed):
+    """macOS takes accents apart from their letters; editors do not."""
+
+    def disk(text):
+        return unicodedata.normalize(on_disk, text)
+
+    def hand(text):
+        return unicodedata.normalize(typed, text)
+
+    names = [f"{place}-{index}" for place in ("Köln", "Évry", "Århus") for index in range(2)]
+    for name in names:
+        picture = np.random.default_rng(len(name)).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+        put(tmp_path / "raw" / disk(f"images/{name}.png"), picture)
+        put(tmp_path / "raw" / disk(f"masks/{name}_gefäß.png"), np.zeros((20, 20), np.uint8))
+    (tmp_path / "raw/t.csv").write_text(hand("id,Größe\n" + "".join(f"{name},{name[:-2]}\n" for name in names)))
+    (tmp_path / "raw/test.txt").write_text(hand("Évry-0\nÉvry-1\n"))
+    options = {"mask_name": hand("{id}_gefäß")}
+    common = {"layout": "folder", "root": str(tmp_path / "raw"), "options": options, "labels": TWO}
+    by_table = {"column": disk("Größe"), "file": "t.csv", "id": "id"}
+    for group in (by_table, {"pattern": hand("^([A-ZÅÉ][a-zö]+)-")}):
+        validation = {"method": "fraction", "fraction": 0.5, "seed": 0, "group": group}
+        test = {"method": "list", "file": "test.txt"}
+        raw = open_dataset("d", **common, test=test, validation=validation, exclude={hand("Köln-1"): "blurred"})
+        assert [sample.id for sample in raw.splits["test"]] == ["Évry-0", "Évry-1"]
+        assert [item.id for item in raw.excluded] == ["Köln-1"]
+        assert raw.excluded[0].sample is not None
+        assert len({sample.id[:-2] for sample in raw.splits["validation"]}) == 1
+        assert sum(map(len, raw.splits.values())) == 5
+
+
+def test_identifiers_in_the_configuration_have_one_spelling():
+    def said(form):
+        exclude = {unicodedata.normalize(form, "Köln-1"): "blurred"}
+        data = {"layout": "folder", "root": "raw", "labels": {0: "a", 1: "b"}, "size": [32, 32], "exclude": exclude}
+        return config.parse({"datasets": {"d": data}}).evaluate_settings("d.all-background")
+
+    assert said("NFC") == said("NFD")
 
 
 def meaning(**labels):

@@ -4,6 +4,7 @@ import pytest
 import yaml
 from projects import CONFIG, Project
 from rawfiles import add_drive, blobs, make_tgs, write_tif
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 
 def test_everything_the_readme_promises_is_there(finished):
@@ -182,11 +183,35 @@ def test_ids_with_blanks_quotes_and_umlauts_go_the_whole_way(tmp_path):
             assert f"results/predictions/b/{split}/overlay/{name}.png" in project.files()
 
 
-def test_snakemakes_own_report_shows_scores_and_curves(project):
-    project.snakemake("--report", "report.html")
-    page = (project.folder / "report.html").read_text()
-    for word in ("curves.png", "summary.csv", "leaderboard.csv", "sheet.png", "Training", "Scores"):
-        assert word in page
+def test_snakemakes_own_report_shows_and_explains_every_figure(project):
+    shown = project.reported()
+    for kind, category, count in (
+        ("check/*.html", "Raw data", 2),
+        ("check/*.png", "Raw data", 2),
+        ("models/*/augmented.png", "Training", 2),
+        ("models/*/curves.png", "Training", 2),
+        ("predictions/*/*/sheet.png", "Predictions", 6),
+        ("metrics/*/summary.csv", "Scores", 7),
+        ("leaderboard.csv", "Scores", 1),
+    ):
+        found = {str(path.relative_to(project.folder)) for path in (project.folder / "results").glob(kind)}
+        assert len(found) == count, (kind, found)
+        assert {shown[name]["category"] for name in found} == {category}
+        for name in found:
+            shown.pop(name)
+    assert not shown
+
+
+def test_histories_go_to_tensorboard_when_asked_for_and_once(project):
+    assert "events" not in project.planned("--forceall")
+    project.snakemake("tensorboard_a")
+    names = {str(path.relative_to(project.folder)) for path in (project.folder / "results/tensorboard").rglob("*.*")}
+    assert names == {"results/tensorboard/a/events.out.tfevents.0.history"}
+    assert project.planned("tensorboard") == {"events": 1, "tensorboard": 1}
+    log = EventAccumulator(str(project.folder / "results/tensorboard/a"))
+    log.Reload()
+    history = pd.read_csv(project.folder / "results/models/a/history.csv")
+    assert [event.step for event in log.Scalars("loss/train")] == history["epoch"].tolist() == [1, 2]
 
 
 def test_an_edited_list_of_samples_builds_the_shards_of_moved_samples_again_and_no_others(project):

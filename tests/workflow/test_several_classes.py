@@ -72,6 +72,14 @@ def test_what_was_learnt_and_how_it_is_reported(done):
     assert set(board["class"]) >= {"mean", "circle", "triangle", "square"}
 
 
+def test_the_confusion_matrix_stands_in_snakemakes_report_beside_the_scores(done):
+    shown = done.reported()
+    kinds = {figure["labels"]["figure"] for figure in shown.values() if figure["category"] == "Scores"}
+    assert kinds == {"scores", "confusion matrix", "leaderboard"}
+    sheet = next(figure for name, figure in shown.items() if name.endswith("/test/sheet.png"))
+    assert "legend below" in sheet["caption"]
+
+
 def test_other_views_in_prediction_train_nothing_again(done, tmp_path):
     import shutil
 

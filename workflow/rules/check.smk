@@ -8,9 +8,14 @@ rule inspect:
             str(paths.checks() / "{dataset}.html"),
             caption="../report/check.rst",
             category="Raw data",
-            labels={"dataset": "{dataset}"},
+            labels=labelled("report of the check"),
         ),
-        sheet=str(paths.checks() / "{dataset}.png"),
+        sheet=report(
+            str(paths.checks() / "{dataset}.png"),
+            caption="../report/contact_sheet.rst",
+            category="Raw data",
+            labels=labelled("contact sheet"),
+        ),
     log:
         "results/logs/inspect/{dataset}.log",
     benchmark:

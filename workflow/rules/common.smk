@@ -183,6 +183,17 @@ def folder_of(wildcards, output):
     return os.path.dirname(output[0])
 
 
+def labelled(figure):
+    # labels in Snakemake's report: the same columns for all figures of a kind, and no two figures with the same labels
+    def labels(wildcards):
+        name = wildcards.get("experiment") or wildcards.get("seeded")
+        dataset = wildcards.get("dataset") or CONFIG.dataset_of(SEEDED.get(name, [name])[0])
+        told = {"data set": dataset, "experiment": name, "split": wildcards.get("split"), "figure": figure}
+        return {key: word for key, word in told.items() if word is not None}
+
+    return labels
+
+
 def origin_note(dataset):
     return "drawn sample data" if listed(dataset).drawn else ""
 

@@ -7,7 +7,8 @@ rule average:
             str(paths.metrics("{seeded}") / "summary.csv"),
             caption="../report/average.rst",
             category="Scores",
-            labels={"experiment": "{seeded}"},
+            subcategory="Single experiments and baselines",
+            labels=labelled("mean and spread over seeds"),
         ),
     log:
         "results/logs/average/{seeded}.log",
@@ -26,7 +27,13 @@ rule report:
         summaries=lambda wc: [path for path in all_metrics(wc) if path.endswith("summary.csv")],
         checks=scored_checks,
     output:
-        report(str(paths.leaderboard()), caption="../report/leaderboard.rst", category="Scores"),
+        report(
+            str(paths.leaderboard()),
+            caption="../report/leaderboard.rst",
+            category="Scores",
+            subcategory="All together",
+            labels={"data set": "all", "experiment": "all", "figure": "leaderboard"},
+        ),
     log:
         "results/logs/report.log",
     benchmark:

@@ -47,6 +47,10 @@ def report_of(experiment):
     return [*models_of(experiment), *predictions_of(experiment), *metrics_of(experiment)]
 
 
+def events_of(experiment):
+    return [str(paths.events(experiment))]
+
+
 def only(target, name):
     return lambda wildcards: targeted(target, name)
 
@@ -57,6 +61,7 @@ TARGETS = {
     "predictions": predictions_of,
     "metrics": metrics_of,
     "report": report_of,
+    "tensorboard": events_of,
 }
 
 
@@ -89,3 +94,7 @@ def all_predictions(wildcards):
 def all_metrics(wildcards):
     scores = [path for name in scored_names() for path in metrics_of(name)]
     return [*scores, *(path for name in SEEDED for path in averages_of(name))]
+
+
+def all_events(wildcards):
+    return [path for name in CONFIG.experiments for path in events_of(name)]

@@ -40,7 +40,7 @@ rule augmented:
             str(paths.model("{experiment}") / "augmented.png"),
             caption="../report/augmented.rst",
             category="Training",
-            labels={"experiment": "{experiment}"},
+            labels=labelled("augmented samples"),
         ),
     log:
         "results/logs/augmented/{experiment}.log",
@@ -64,7 +64,7 @@ rule curves:
             str(paths.model("{experiment}") / "curves.png"),
             caption="../report/curves.rst",
             category="Training",
-            labels={"experiment": "{experiment}"},
+            labels=labelled("learning curves"),
         ),
     log:
         "results/logs/curves/{experiment}.log",
@@ -76,3 +76,19 @@ rule curves:
     shell:
         "pipeline curves --experiment {wildcards.experiment:q} --history {input:q} --note={params.note:q}"
         " --output {output:q} > {log:q} 2>&1"
+
+
+# For those who compare their runs in TensorBoard: only made when asked for.
+rule events:
+    input:
+        rules.train.output.history,
+    output:
+        str(paths.events("{experiment}")),
+    log:
+        "results/logs/events/{experiment}.log",
+    benchmark:
+        "results/benchmarks/events/{experiment}.tsv"
+    params:
+        code=code_of("tensorboard", {}),
+    shell:
+        "pipeline tensorboard --experiment {wildcards.experiment:q} --history {input:q} --output {output:q} > {log:q} 2>&1"

@@ -1,0 +1,75 @@
+"""Write the events of a training for TensorBoard while it runs."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.files import atomic_file, output_problem
+from pipeline.progress import say
+from pipeline.report.tensorboard import as_events, write_events
+from pipeline.training.peek import peek_history
+
+
+def follow(
+    *,
+    experiment: str,
+    states: Path,
+    history: Path,
+    output: Path,
+    every: float,
+    wait: Callable[[float], None] = time.sleep,
+) -> None:
+    """Add epochs to a file of events as the state of a training gets to hold them, until the training has ended.
+
+    The training knows nothing of it. What is written at the end is what `write_events` writes.
+
+    Parameters
+    ----------
+    experiment : str
+        For messages.
+    states : Path
+        See `pipeline.training.peek.peek_history`.
+    history : Path
+        The ``history.csv`` that a training writes when it ends: where it is there, and no state, it has ended.
+    output : Path
+        File of events; replaced at the first look and at the end, and where a training began anew.
+    every : float
+        Seconds between two looks.
+    wait : callable
+        Waits for so many seconds.
+
+    Raises
+    ------
+    TrainingError, OutputError
+    PipelineError
+        If TensorBoard is not installed.
+    """
+    written, epochs = b"", 0
+    say(f"{experiment}: epochs appear when the training saves its state; Ctrl-C ends this and not the training")
+    while True:
+        rows = peek_history(states)
+        if rows is None and history.exists():
+            write_events(history=history, output=output)
+            say(f"{experiment}: the training has ended; {output} holds all of it")
+            return
+        if rows:
+            events = as_events(rows, first=True)
+            if written and events.startswith(written):
+                _append(output, events[len(written) :])
+            else:
+                with atomic_file(output) as temporary:
+                    temporary.write_bytes(events)
+            if len(rows) != epochs:
+                say(f"{experiment}: {len(rows)} epochs")
+            written, epochs = events, len(rows)
+        wait(every)
+
+
+def _append(path: Path, data: bytes) -> None:
+    if not data:
+        return
+    try:
+        with path.open("ab") as file:
+            file.write(data)
+    except OSError as error:
+        raise output_problem(path, error) from error

@@ -1,0 +1,102 @@
+"""The history of a training as a log for TensorBoard, for those who compare their runs there."""
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.errors import PipelineError, Problem, TrainingError
+from pipeline.files import atomic_file
+
+TAGS = {
+    "train_loss": "loss/train",
+    "val_loss": "loss/validation",
+    "val_dice": "validation/dice",
+    "val_mae": "validation/mae",
+    "val_max_f": "validation/max_f",
+    "lr": "learning_rate",
+}
+"""Column of a history to what TensorBoard calls it: it groups by what stands before the slash."""
+
+
+def write_events(*, history: Path, output: Path) -> None:
+    """Write a training's ``history.csv`` as one file of events, in the place of what was there.
+
+    The same history gives the same bytes: the wall time of an epoch is its number in seconds.
+
+    Parameters
+    ----------
+    history : Path
+        A row for each epoch; a cell is empty where nothing was measured.
+    output : Path
+        File of events; its name has to contain ``tfevents``.
+
+    Raises
+    ------
+    TrainingError
+        If the history cannot be read.
+    PipelineError
+        If TensorBoard is not installed.
+    OutputError
+    """
+    with atomic_file(output) as temporary:
+        temporary.write_bytes(as_events(read_history(history), first=True))
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Read a ``history.csv``: a row for each epoch, NaN where nothing was measured.
+
+    Raises
+    ------
+    TrainingError
+    """
+    try:
+        table = pd.read_csv(path)
+        if "epoch" not in table:
+            raise ValueError("a table without epoch")
+        table = table.astype(float)
+    except (OSError, ValueError) as error:
+        remedy = "train the experiment first: `snakemake models`"
+        raise TrainingError(Problem(str(path), str(error), "the history of a training", remedy)) from error
+    return [{str(name): float(value) for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def as_events(rows: Sequence[Mapping[str, float]], *, first: bool) -> bytes:
+    """Spell epochs as records of an event file.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Of each epoch ``epoch``, which becomes the step, and numbers. Those of `TAGS` get the name there, others keep
+        theirs; what is NaN is left out. Values are stored as float32.
+    first : bool
+        Whether the file begins with them.
+
+    Raises
+    ------
+    PipelineError
+        If TensorBoard is not installed.
+    """
+    try:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
+    except ModuleNotFoundError as error:
+        found, expected = f"no package {error.name}", "the package tensorboard, which only this needs"
+        remedy = "install it: `python -m pip install -c constraints.txt -e '.[tensorboard]'`"
+        raise PipelineError(Problem("tensorboard", found, expected, remedy)) from error
+    stream = BytesIO()
+    records = RecordWriter(stream)
+    if first:
+        records.write(Event(wall_time=0.0, file_version="brain.Event:2").SerializeToString(deterministic=True))
+    for row in rows:
+        epoch = int(row["epoch"])
+        values = [
+            Summary.Value(tag=TAGS.get(name, name), simple_value=value)
+            for name, value in row.items()
+            if name != "epoch" and value == value  # NaN does not equal itself
+        ]
+        event = Event(wall_time=float(epoch), step=epoch, summary=Summary(value=values))
+        records.write(event.SerializeToString(deterministic=True))
+    return stream.getvalue()

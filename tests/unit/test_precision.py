@@ -1,0 +1,45 @@
+"""What fp32 means: checked by the switches that PyTorch reads, since few machines that run tests have a GPU."""
+
+import pytest
+import torch
+
+from pipeline.prediction.network import load_predictor
+from pipeline.training.device import prepare_determinism, prepare_fp32
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    deterministic = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    yield
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+    torch.use_deterministic_algorithms(deterministic[0], warn_only=True)
+    torch.backends.cudnn.benchmark = deterministic[1]
+
+
+def tf32():
+    return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_deterministic_trainings_compute_fp32_in_full(deterministic):
+    prepare_fp32(exact=not deterministic)
+    prepare_determinism(deterministic, torch.device("cpu"))
+    assert tf32() == (not deterministic,) * 2
+
+
+def test_predictions_do_so_always(tmp_path):
+    prepare_fp32(exact=False)
+    with pytest.raises(Exception, match=r"best\.pt"):
+        load_predictor(tmp_path / "best.pt", precision="fp32", threads=1)
+    assert tf32() == (False, False)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_a_convolution_is_as_exact_as_on_a_cpu():
+    torch.manual_seed(0)
+    image, weight = torch.randn(1, 64, 64, 64), torch.randn(64, 64, 3, 3)
+    exact = torch.nn.functional.conv2d(image.double(), weight.double())
+    prepare_fp32(exact=True)
+    found = torch.nn.functional.conv2d(image.cuda(), weight.cuda()).cpu()
+    assert (found - exact).abs().max() < 2e-5 * exact.abs().max()
