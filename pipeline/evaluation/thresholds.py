@@ -15,6 +15,7 @@ from pipeline.files import write_json
 from pipeline.fingerprint import Fingerprint, canonical, mismatch, read_fingerprint
 from pipeline.progress import say
 from pipeline.raw.dataset import open_dataset, require_samples
+from pipeline.raw.splits import VALIDATION
 
 _FINGERPRINT = "fingerprint"
 
@@ -27,7 +28,7 @@ class Threshold:
     ----------
     value : float
         In [0, 1]; a pixel is foreground where its probability is above.
-    source : {'validation', 'fixed'}
+    source : {'validation', 'out-of-fold', 'fixed'}
     chosen_by : str
         What was made large, in which region, over how many pictures; empty where fixed.
     """
@@ -63,6 +64,7 @@ def choose_threshold(
     predictions: Path | None,
     fixed: float | None,
     source: Mapping[str, Any] | None,
+    split: str = VALIDATION,
     fingerprint: str | None = None,
 ) -> None:
     """Write the threshold of an experiment.
@@ -78,6 +80,8 @@ def choose_threshold(
         The threshold itself, where it is not to be chosen.
     source : mapping, optional
         Keyword arguments of `open_dataset`, for the validation masks.
+    split : {'validation', 'out-of-fold'}
+        What it is chosen on. Of `OUT_OF_FOLD` samples each is predicted by networks that have not seen it.
     fingerprint : str, optional
         What the threshold is made by (`pipeline.fingerprint.Fingerprint.to_json`), to store with it.
 
@@ -91,21 +95,21 @@ def choose_threshold(
         if predictions is None or source is None:
             raise ValueError("a threshold from validation needs predictions and the source of the masks")
         raw = open_dataset(dataset, **source)
-        samples = require_samples(raw, "validation")
-        compared = split_histograms(raw, samples, predictions, f"{experiment}: validation samples")
+        samples = require_samples(raw, split)
+        compared = split_histograms(raw, samples, predictions, f"{experiment}: {split} samples")
         region = compared.main_region
         if not compared.regions[region].any():
             raise PredictionError(
                 Problem(
-                    f"data set {dataset!r}, validation samples, region {region}",
+                    f"data set {dataset!r}, {split} samples, region {region}",
                     "no pixel that counts",
                     "masks that are not void everywhere",
                     "give the experiment a number as `threshold`, or correct the masks",
                 )
             )
         value, score = best_threshold(compared.regions[region])
-        chosen_by = f"micro F1 {score:.4f}, region {region}, native size, {len(samples)} validation samples"
-        threshold = Threshold(round(value, 6), "validation", chosen_by)
+        chosen_by = f"micro F1 {score:.4f}, region {region}, native size, {len(samples)} {split} samples"
+        threshold = Threshold(round(value, 6), split, chosen_by)
     made_by = {} if fingerprint is None else {_FINGERPRINT: json.loads(fingerprint)}
     write_json(output, {**asdict(threshold), **made_by})
     say(f"{experiment}: threshold {threshold.value:.4f} ({threshold.source}) {threshold.chosen_by}")
