@@ -11,7 +11,6 @@ from pipeline import paths
 from pipeline.cli_origin import Plan, parse_plans
 from pipeline.errors import ConfigError, Problem
 from pipeline.evaluation.entrants import split_name
-from pipeline.raw.fold_table import read_fold_table
 from pipeline.stages import fingerprint
 
 Arguments = argparse.Namespace
@@ -115,6 +114,8 @@ def fold_arguments(
     if not isinstance(fold, Mapping) or not {"folds", "fold"} <= fold.keys():
         found = f"the fold {json.dumps(fold)}"
         raise ConfigError(Problem("--settings", found, '{"folds": K, "fold": I}', "use --config FILE instead"))
+    from pipeline.raw.fold_table import read_fold_table
+
     table = arguments.folds or paths.folds(dataset, fold["folds"])
     read_fold_table(table, fold["folds"], fingerprint(parts["folds"]) if "folds" in parts else None)
     return {"fold_table": table}

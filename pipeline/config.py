@@ -74,10 +74,14 @@ class Config(Strict):
             return None
         return {"folds": run.folds, "fold": run.fold}
 
+    def folds_of(self, experiment: str) -> int | None:
+        """Return how many folds a run or an ensemble has to do with; None without folds."""
+        recipe = self.recipe(experiment)
+        return None if recipe is None else recipe.folds
+
     def validated_on(self, experiment: str) -> str:
         """Return the split that a threshold is chosen on: of an ensemble of folds `OUT_OF_FOLD`, else validation."""
-        recipe = self.recipe(experiment)
-        folded = recipe is not None and recipe.folds is not None
+        folded = self.folds_of(experiment) is not None
         return OUT_OF_FOLD if folded and experiment not in self.experiments else VALIDATION
 
     # -- slices: what each stage uses, and nothing else ------------------------------------------------------------
@@ -162,8 +166,11 @@ class Config(Strict):
         fold = self.fold_of(experiment)
         return plain if fold is None else {**plain, "fold": fold}
 
-    def predict_settings(self, experiment: str, split: str) -> dict[str, Any]:
-        """Return what a prediction is made by, checkpoint and shards apart; tiles and views only where chosen."""
+    def predict_settings(self, experiment: str, split: str | None = None) -> dict[str, Any]:
+        """Return what a prediction is made by, checkpoint and shards apart; tiles and views only where chosen.
+
+        The fold of a run stands in those of the validation samples only: what else it predicts is of no fold.
+        """
         chosen = self.experiments[experiment]
         plain = chosen.model_dump(mode="json", include={"dataset", "precision", "threads"})
         if chosen.tiles is not None:

@@ -73,7 +73,7 @@ def read_grey(path: Path) -> NDArray[np.uint8]:
         levels = np.asarray(imagecodecs.png_decode(path.read_bytes()))
     except FileNotFoundError as error:
         raise PredictionError(Problem(str(path), "no such file", "a prediction for every sample", _REMEDY)) from error
-    except (OSError, imagecodecs.PngError) as error:
+    except (OSError, ValueError, imagecodecs.PngError) as error:  # what is no PNG at all is a ValueError
         raise PredictionError(Problem(str(path), f"a damaged file ({error})", "8-bit grey PNG", _REMEDY)) from error
     if levels.dtype != np.uint8 or levels.ndim != 2:
         found = f"{levels.dtype} pixels of shape {levels.shape}"

@@ -72,7 +72,7 @@ def test_a_command_for_an_experiment_of_several_seeds_asks_for_one_of_its_runs(t
     file = tmp_path / "c.yaml"
     file.write_text(yaml.safe_dump({"datasets": DATASETS, "experiments": {"a": {**PLAIN, "seeds": [1, 2]}}}))
     assert cli.main(["train", "--experiment", "a", "--config", str(file)]) == 2
-    assert "several seeds: a-seed1, a-seed2" in capsys.readouterr().err
+    assert "several runs: a-seed1, a-seed2" in capsys.readouterr().err
     assert cli.main(["average", "--experiment", "a-seed1", "--config", str(file)]) == 2
     assert "one of a" in capsys.readouterr().err
 
