@@ -248,7 +248,8 @@ def test_the_verb_names_what_has_an_ensemble(tmp_path, monkeypatch, capsys):
     (tmp_path / "config.yaml").write_text(
         "datasets: {d: {layout: drive, root: raw, size: [64, 64]}}\n"
         "experiments:\n"
-        "  a: {dataset: d, model: unet, loss: bce, optimizer: {name: sgd, lr: 0.1}, batch_size: 1, epochs: 1,\n     folds: 2}\n"
+        "  a: {dataset: d, model: unet, loss: bce, optimizer: {name: sgd, lr: 0.1}, batch_size: 1, epochs: 1,\n"
+        "     folds: 2}\n"
         "  b: {dataset: d, model: unet, loss: bce, optimizer: {name: sgd, lr: 0.1}, batch_size: 1, epochs: 1}\n"
     )
     assert main(["ensemble", "--experiment", "b", "--split", "test"]) == 2
