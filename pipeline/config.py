@@ -46,19 +46,21 @@ class Config(Strict):
 
         Of several classes only where `keep_probability` is set: class indices have no mean.
         """
+        without = self.without_ensemble()
         return {
             ensemble_name(name): runs
             for name, runs in self.seeded().items()
-            if name not in self.without_ensemble() and len(runs) > 1 and self.experiments[runs[0]].ensemble
+            if len(runs) > 1 and self.experiments[runs[0]].ensemble and name not in without
         }
 
     def without_ensemble(self) -> list[str]:
         """Return the experiments that would have an ensemble, had they kept the probabilities of their classes."""
-        recipes = {name: self.experiments[runs[0]] for name, runs in self.seeded().items() if len(runs) > 1}
+        first = {name: runs[0] for name, runs in self.seeded().items() if len(runs) > 1}
+        recipes = {name: self.experiments[run] for name, run in first.items()}
         return [
             name
             for name, recipe in recipes.items()
-            if recipe.ensemble and not recipe.keep_probability and self.multiclass(self.seeded()[name][0])
+            if recipe.ensemble and not recipe.keep_probability and self.multiclass(first[name])
         ]
 
     def recipe(self, name: str) -> Experiment | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pipeline.config import Config
-from pipeline.evaluation.entrants import split_name
+from pipeline.evaluation.entrants import ENSEMBLE, split_name
 from pipeline.raw.splits import OUT_OF_FOLD, VALIDATION
 from pipeline.stages import without_members
 
@@ -56,7 +56,7 @@ def augmented_parts(config: Config, experiment: str) -> dict[str, Plan]:
 
 def prediction(config: Config, experiment: str, split: str, kind: str) -> Plan:
     """Plan the predictions of a split, an experiment's, an ensemble's or a baseline's."""
-    if experiment in config.ensembles():
+    if split_name(experiment)[1] == ENSEMBLE:
         settings = {"kind": kind, **config.ensemble_settings(experiment, split)}
         return {"stage": "ensemble", "settings": settings, "made_from": ensemble_parts(config, experiment, split)}
     if experiment not in config.experiments:
