@@ -11,6 +11,7 @@ import h5py
 
 from pipeline import paths
 from pipeline.errors import PipelineError, Problem, ShardError
+from pipeline.evaluation.entrants import split_name
 from pipeline.fingerprint import canonical, read_fingerprint
 from pipeline.raw.inspect import read_file
 from pipeline.raw.samples import Sample
@@ -136,14 +137,16 @@ def identify(
             what = f"{'/'.join(rest)} in the folder {what}" if rest else what
             folder = paths.prediction(name, split)
             signed = folder / ("overlay" if kind.endswith(".png") else kind)
-            return Place(path, stage, what, f"predictions_{name}", signed, None, name, split, kind)
+            target = f"predictions_{split_name(name)[0] if name in ensembles else name}"
+            return Place(path, stage, what, target, signed, None, name, split, kind)
         case ("metrics", name, *rest) if len(rest) < 2:
             if name in averaged:
                 what = f"mean and spread of the scores of experiment {name} over its runs"
                 return Place(path, "average", what, f"metrics_{name}", paths.metrics(name), experiment=name)
             stage = "evaluate_classes" if name in several_classes else "evaluate"
             what = f"scores of experiment {name}"
-            return Place(path, stage, what, f"metrics_{name}", paths.metrics(name), experiment=name)
+            target = f"metrics_{split_name(name)[0] if name in ensembles else name}"
+            return Place(path, stage, what, target, paths.metrics(name), experiment=name)
     raise PipelineError(
         Problem(
             str(path),
