@@ -77,7 +77,8 @@ def test_an_ensemble_is_made_by_the_targets_of_its_experiment(path, target):
     "path",
     ["shards/d", "shards/d/train-01.h5", "shards/d/all-0.h5", "logs/train/a.log", "models", "models/a/b/c",
      "cache/x.json",
-     "folds/d", "folds/d/03.json", "predictions/a/out-of-fold/x", "predictions/a/test", "predictions/a/tset/mask", "predictions/a/test/colours",
+     "folds/d", "folds/d/03.json", "predictions/a/out-of-fold/x",
+     "predictions/a/test", "predictions/a/tset/mask", "predictions/a/test/colours",
      "notes.txt", "models/a/notes.txt"],
 )  # fmt: skip
 def test_names_that_the_pipeline_does_not_give(path):
