@@ -13,9 +13,10 @@ from pathlib import Path
 
 from pipeline.errors import OutputError, Problem
 from pipeline.files import PARTIAL, output_problem, partial_name
-from pipeline.raw.splits import SPLITS
+from pipeline.raw.splits import OUT_OF_FOLD, SPLITS, VALIDATION
 
 _SHARD = re.compile(rf"({'|'.join(SPLITS)})-(0|[1-9]\d*)\..+")
+_FOLDS = re.compile(r"[1-9]\d*\.json")
 _NAMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _BY_EXPERIMENT = ("models", "predictions", "metrics", "state", "tensorboard")
 _BY_DATASET = {"splits": (".csv",), "check": (".json", ".html", ".png"), "cache": (".json",)}
@@ -52,6 +53,8 @@ def survey(
     members: Mapping[str, Mapping[str, Collection[int]] | None],
     experiments: Mapping[str, str],
     averaged: Collection[str] = (),
+    folds: Mapping[str, Collection[int]] | None = None,
+    validated: Mapping[str, str] | None = None,
 ) -> Survey:
     """List what no configured data set or experiment needs; nothing is changed.
 
@@ -63,9 +66,13 @@ def survey(
         Each configured data set, with the numbers of its shards by split, or None where its raw files cannot be
         listed: nothing of it then counts as superseded.
     experiments : mapping of str to str
-        Each configured experiment, run and baseline, with its data set.
+        Each configured experiment, run, ensemble and baseline, with its data set.
     averaged : collection of str
-        Experiments of several seeds, which have scores and nothing else.
+        Experiments of several seeds or folds, which have scores and nothing else.
+    folds : mapping of str to collection of int, optional
+        Data set to the numbers of folds that experiments ask for.
+    validated : mapping of str to str, optional
+        Runs and ensembles of folds, each with the split that stands in the place of its data set's validation samples.
 
     Returns
     -------
@@ -75,6 +82,7 @@ def survey(
     found = Survey()
     named = {*members, *experiments, *averaged}
     _shards(found, results, members)
+    _folds(found, results, members, folds or {})
     for room, endings in _BY_DATASET.items():
         for path in _entries(found, results / room):
             name = path.stem.removeprefix("foreground-") if room == "cache" else path.stem
@@ -88,9 +96,11 @@ def survey(
     for experiment, dataset in experiments.items():
         splits = members.get(dataset)
         if splits is not None:
+            own = (validated or {}).get(experiment)
+            predicted = {*splits} if own is None else {*splits, own} - ({VALIDATION} - {own})
             for path in _entries(found, results / "predictions" / experiment):
-                if path.is_dir() and path.name in SPLITS and path.name not in splits:
-                    found.mark(path, f"{dataset} has no {path.name} samples")
+                if path.is_dir() and path.name in (*SPLITS, OUT_OF_FOLD) and path.name not in predicted:
+                    found.mark(path, f"{dataset if own is None else experiment} has no {path.name} samples")
         trained = results / "models" / experiment / "best.pt"
         for path in _entries(found, results / "state" / experiment) if trained.exists() else ():
             if path.is_dir() and _newest(path) < trained.lstat().st_mtime_ns:
@@ -124,6 +134,19 @@ def _shards(found: Survey, results: Path, members: Mapping[str, Mapping[str, Col
             shard = _SHARD.fullmatch(path.name)
             if shard and int(shard[2]) not in splits.get(shard[1], ()):
                 found.mark(path, "no sample stands in it")
+
+
+def _folds(found: Survey, results: Path, members: Mapping[str, object], folds: Mapping[str, Collection[int]]) -> None:
+    """Mark tables of folds of data sets that are gone, and of numbers of folds that no experiment has."""
+    for folder in _entries(found, results / "folds"):
+        if not folder.is_dir() or not _NAMED.fullmatch(folder.name):
+            continue
+        if folder.name not in members:
+            found.mark(folder, f"no data set {folder.name!r}")
+            continue
+        for path in _entries(found, folder):
+            if _FOLDS.fullmatch(path.name) and int(path.stem) not in folds.get(folder.name, ()):
+                found.mark(path, f"no experiment on {folder.name} has {path.stem} folds")
 
 
 def _entries(found: Survey, folder: Path) -> list[Path]:

@@ -19,6 +19,8 @@ from pipeline.cli_make import (
     do_augmented,
     do_check,
     do_curves,
+    do_ensemble,
+    do_folds,
     do_predict,
     do_sample,
     do_shard,
@@ -40,12 +42,18 @@ from pipeline.cli_score import (
 )
 from pipeline.errors import ConfigError, InterruptionError, PipelineError
 from pipeline.evaluation.entrants import BASELINES
-from pipeline.raw.splits import SPLITS, UNLABELLED
+from pipeline.raw.splits import OUT_OF_FOLD, SPLITS, UNLABELLED
 
-_FROM_RESULTS = frozenset({"train", "augmented", "predict", "threshold", "render", "evaluate", "submission"})
+_FROM_RESULTS = frozenset(
+    {"train", "augmented", "predict", "ensemble", "threshold", "render", "evaluate", "submission"}
+)
 """Verbs whose inputs are results themselves, and say what they were made by."""
 
-SCORED = tuple(split for split in SPLITS if split != UNLABELLED)
+_OF_ENSEMBLES = frozenset({"ensemble", "render"})
+"""Verbs that work on out-of-fold predictions as on those of a split."""
+
+PREDICTED = (*SPLITS, OUT_OF_FOLD)
+SCORED = tuple(split for split in PREDICTED if split != UNLABELLED)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -155,7 +163,7 @@ class _Verbs:
         for required in names:
             kind: dict[str, Any] = {"help": f"name of the {required}"}
             if required == "split":
-                kind = {"choices": SPLITS, "help": "which samples"}
+                kind = {"choices": PREDICTED if name in _OF_ENSEMBLES else SPLITS, "help": "which samples"}
             elif required == "shard":
                 kind = {"type": int, "help": "number of the shard, from 0"}
             verb.add_argument(f"--{required}", required=True, **kind)
@@ -167,6 +175,13 @@ def _parser() -> argparse.ArgumentParser:
     verbs = _Verbs(parser)
     out: dict[str, Any] = {"type": Path, "metavar": "PATH"}
     many: dict[str, Any] = {"type": Path, "nargs": "*", "metavar": "FILE"}
+    # rules name none where the experiment has no folds
+    table: dict[str, Any] = {
+        "type": Path,
+        "nargs": "?",
+        "metavar": "FILE",
+        "help": "table of folds (results/folds/DATASET/K.json)",
+    }
 
     verb = verbs.add(
         "sample",
@@ -194,6 +209,15 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = verbs.add("splits", do_splits, "List which sample stands in which split and shard.", "dataset")
     verb.add_argument("--output", **out, help="CSV file (results/splits/DATASET.csv)")
+
+    verb = verbs.add(
+        "folds",
+        do_folds,
+        "List which training or validation sample belongs to which fold, for experiments with `folds`.",
+        "dataset",
+    )
+    verb.add_argument("--folds", type=int, required=True, metavar="K", help="how many")
+    verb.add_argument("--output", **out, help="JSON file (results/folds/DATASET/K.json)")
 
     verb = verbs.add(
         "check",
@@ -227,6 +251,7 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add("train", do_train, "Train the network of an experiment on its shards.", "experiment")
     verb.add_argument("--train-shards", **many, help="shards to train on")
     verb.add_argument("--validation-shards", **many, help="shards to choose the best epoch on")
+    verb.add_argument("--folds", **table)
     verb.add_argument("--output", **out, help="folder (results/models/EXPERIMENT)")
     verb.add_argument(
         "--memory-mb", type=int, metavar="MB", help="main memory that samples may fill (half of what is free)"
@@ -250,6 +275,8 @@ def _parser() -> argparse.ArgumentParser:
         "experiment",
     )
     verb.add_argument("--train-shards", **many, help="shards of the training samples")
+    verb.add_argument("--validation-shards", **many, help="of a fold, the shards that the rest of them lie in")
+    verb.add_argument("--folds", **table)
     verb.add_argument("--output", **out, help="PNG file (results/models/EXPERIMENT/augmented.png)")
     verb.add_argument("--note", default="", help="what else the caption says")
 
@@ -292,6 +319,8 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--split", choices=SPLITS, help="which samples")
     verb.add_argument("--checkpoint", **out, help="checkpoint (results/models/EXPERIMENT/best.pt)")
     verb.add_argument("--shards", **many, help="shards of the split")
+    verb.add_argument("--train-shards", **many, help="of a fold, the shards that the rest of it lies in")
+    verb.add_argument("--folds", **table)
     verb.add_argument("--output", **out, help="folder (results/predictions/EXPERIMENT/SPLIT/KIND)")
     verb.add_argument(
         "--kind",
@@ -314,6 +343,26 @@ def _parser() -> argparse.ArgumentParser:
         "--threads", type=int, choices=range(1, 257), metavar="N", help="threads of the network (all cores)"
     )
     of_input.add_argument("--skip-unreadable", action="store_true", help="leave out files that cannot be used")
+
+    verb = verbs.add(
+        "ensemble",
+        do_ensemble,
+        "Average what all runs of an experiment with `seeds` or `folds` predict; no network is run.\n\n"
+        "Out-of-fold: each sample that is no test sample, by the runs whose fold it belongs to: they have not seen it.",
+        "experiment",
+        "split",
+    )
+    verb.add_argument("--predictions", **many, help="probabilities of each run, in the order of the names of the runs")
+    verb.add_argument("--folds", **table)
+    verb.add_argument("--output", **out, help="folder (results/predictions/EXPERIMENT.ensemble/SPLIT/KIND)")
+    verb.add_argument(
+        "--kind",
+        choices=("probability", "mask"),
+        help="probabilities, or class indices (probability for two classes, mask for more)",
+    )
+    verb.add_argument(
+        "--threads", type=int, default=1, choices=range(1, 257), metavar="N", help="pictures averaged at a time (1)"
+    )
 
     verb = verbs.add(
         "baseline",
@@ -379,7 +428,7 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add(
         "average",
         do_average,
-        "Average the scores of an experiment over its seeds: mean and sample standard deviation.",
+        "Average the scores of an experiment over its seeds and folds: mean and sample standard deviation.",
         "experiment",
     )
     verb.add_argument("--summaries", **many, help="summary.csv of each run, in the order of the runs")

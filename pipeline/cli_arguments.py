@@ -3,13 +3,15 @@
 import argparse
 import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline import paths
 from pipeline.cli_origin import Plan, parse_plans
 from pipeline.errors import ConfigError, Problem
+from pipeline.evaluation.entrants import split_name
+from pipeline.stages import fingerprint
 
 Arguments = argparse.Namespace
 _Result = TypeVar("_Result")
@@ -70,11 +72,15 @@ def configuration(arguments: Arguments) -> Any:  # noqa: ANN401 - pipeline.confi
         known = {*getattr(parsed, f"{section}s")}
         if section == "experiment" and arguments.verb == "average":
             known = {*parsed.seeded()}
+        if section == "experiment" and arguments.verb == "ensemble":
+            known = {split_name(ensemble)[0] for ensemble in parsed.ensembles()}
         if section == "experiment" and arguments.verb in ("threshold", "render", "evaluate"):
             known |= {*parsed.baselines()}
+        if section == "experiment" and arguments.verb in ("threshold", "render", "evaluate", "submission"):
+            known |= {*parsed.ensembles()}
         if name is not None and name not in known:
             runs = parsed.seeded().get(name, []) if section == "experiment" else []
-            several = f", an experiment of several seeds: {', '.join(runs)}" if runs else ""
+            several = f", an experiment of several runs: {', '.join(runs)}" if runs else ""
             remedy = "name one of its runs" if runs else "correct the name"
             expected = f"one of {', '.join(sorted(known)) or 'none'}"
             raise ConfigError(Problem(f"--{section}", f"{name!r}{several}", expected, remedy))
@@ -93,6 +99,26 @@ def expected_plans(arguments: Arguments, cut: Callable[[Any, Any], dict[str, Pla
     from pipeline import config_plans
 
     return cut(config_plans, configuration(arguments))
+
+
+def fold_arguments(
+    arguments: Arguments, settings: Mapping[str, Any], dataset: str, parts: Mapping[str, Plan]
+) -> dict[str, Any]:
+    """Return the table of folds for a stage whose settings name a fold, as a keyword argument; else nothing.
+
+    A table that something else made than was asked for is refused.
+    """
+    fold = settings.get("fold")
+    if fold is None:
+        return {}
+    if not isinstance(fold, Mapping) or not {"folds", "fold"} <= fold.keys():
+        found = f"the fold {json.dumps(fold)}"
+        raise ConfigError(Problem("--settings", found, '{"folds": K, "fold": I}', "use --config FILE instead"))
+    from pipeline.raw.fold_table import read_fold_table
+
+    table = arguments.folds or paths.folds(dataset, fold["folds"])
+    read_fold_table(table, fold["folds"], fingerprint(parts["folds"]) if "folds" in parts else None)
+    return {"fold_table": table}
 
 
 def call(function: Callable[..., _Result], **arguments: Any) -> _Result:  # noqa: ANN401 - any keyword arguments

@@ -14,11 +14,13 @@ from pipeline.evaluation.entrants import OBSERVER, split_name
 from pipeline.explain import UNSIGNED, Place, changed_sources, flat, identify, shard_attribute, some, stored
 from pipeline.fingerprint import LIBRARIES, Fingerprint, differences
 from pipeline.raw.dataset import RawDataset, open_dataset
-from pipeline.raw.splits import SPLITS
+from pipeline.raw.fold_table import read_fold_table
+from pipeline.raw.folds import assign_folds
+from pipeline.raw.splits import OUT_OF_FOLD, SPLITS, VALIDATION
 from pipeline.stages import STAGES, fingerprint
 
 _WIDTH = 116
-_MADE_OF_RESULTS = ("train", "augmented", "curves", "tensorboard", "predict")
+_MADE_OF_RESULTS = ("train", "augmented", "curves", "tensorboard", "predict", "ensemble")
 """Stages that read no raw files."""
 
 
@@ -83,13 +85,20 @@ class _Judge:
         self.config = config
         self.averaged = config.seeded()
         self._baselines = config.baselines()
-        self.experiments = {*config.experiments, *self._baselines}
-        self._several = [name for name in config.experiments if config.multiclass(name)]
+        self._ensembles = config.ensembles()
+        self.experiments = {*config.experiments, *self._ensembles, *self._baselines}
+        self._several = [name for name in (*config.experiments, *self._ensembles) if config.multiclass(name)]
         self._raw: dict[str, RawDataset | None] = {}
         self._reasons: dict[Path, list[str]] = {}
 
     def place(self, path: Path) -> Place:
-        return identify(path, several_classes=self._several, averaged=self.averaged, baselines=self._baselines)
+        return identify(
+            path,
+            several_classes=self._several,
+            averaged=self.averaged,
+            baselines=self._baselines,
+            ensembles=self._ensembles,
+        )
 
     def state(self, path: Path) -> str:
         if not path.exists():
@@ -128,6 +137,8 @@ class _Judge:
                 said.append("it does not say what made it" if text is None else "its fingerprint is damaged")
         if place.stage == "shard" and thorough:
             said += self._sources(place)
+        if place.stage == "folds" and thorough:
+            said += self._moved(place)
         if place.stage == "train":
             said += _other_shards(str(place.experiment))
         inputs = self.inputs(place)
@@ -150,7 +161,9 @@ class _Judge:
                 return plans.shards(config, str(place.dataset), split)
             case "train":
                 return plans.checkpoint(config, name)
-            case "predict" | "baseline":
+            case "folds":
+                return plans.folds(config, str(place.dataset), int(place.number or 0))
+            case "predict" | "ensemble" | "baseline":
                 return plans.prediction(config, name, split, str(place.kind))
             case "threshold":
                 return plans.threshold(config, name)
@@ -169,8 +182,11 @@ class _Judge:
         """Return the splits that are scored."""
         raw = self.raw(self.config.dataset_of(experiment))
         splits = {split: raw.splits[split] if raw else [] for split in SPLITS}
-        if experiment in self.config.experiments:
-            return [split for split in ("validation", "test") if splits[split]]
+        validated = self.config.validated_on(experiment)
+        if self.config.folds_of(experiment) is not None:
+            splits[validated] = raw.pool if raw else []
+        if experiment not in self._baselines:
+            return [split for split in (validated, "test") if splits[split]]
         seen = split_name(experiment)[1] != OBSERVER or all(sample.observer for sample in splits["test"])
         return ["test"] if splits["test"] and seen else []
 
@@ -193,16 +209,23 @@ class _Judge:
         threshold = [] if name in self._several else [paths.threshold(name)]
         match place.stage:
             case "train":
-                return [*self._shards(name, "train"), *self._shards(name, "validation")]
+                return [*self._shards(name, "train"), *self._shards(name, "validation"), *self._folds(name)]
             case "augmented":
-                return self._shards(name, "train")
+                others = self._shards(name, "validation") if self._folds(name) else []
+                return [*self._shards(name, "train"), *others, *self._folds(name)]
             case "curves" | "tensorboard":
                 return [paths.model(name) / "history.csv"]
             case "predict":
-                return [paths.model(name) / "best.pt", *self._shards(name, split)]
+                others = [*self._shards(name, "train"), *self._folds(name)] if split == VALIDATION else []
+                shards = [*self._shards(name, split), *(others if self._folds(name) else [])]
+                return [paths.model(name) / "best.pt", *shards]
+            case "ensemble":
+                averaged = VALIDATION if split == OUT_OF_FOLD else split
+                folders = [paths.prediction(run, averaged) / "probability" for run in sorted(self._ensembles[name])]
+                return [*folders, *(self._folds(min(self._ensembles[name])) if split == OUT_OF_FOLD else [])]
             case "threshold":
                 chosen = self.config.threshold_settings(name)["fixed"] is None
-                return [paths.prediction(name, "validation") / kind] if chosen else []
+                return [paths.prediction(name, self.config.validated_on(name)) / kind] if chosen else []
             case "render" | "render_classes" | "submission":
                 return [paths.prediction(name, split) / kind, *threshold]
             case "evaluate" | "evaluate_classes":
@@ -216,6 +239,10 @@ class _Judge:
         dataset = self.config.dataset_of(experiment)
         raw = self.raw(dataset)
         return [] if raw is None else [paths.shard(dataset, split, number) for number in raw.shard_members(split)]
+
+    def _folds(self, run: str) -> list[Path]:
+        fold = self.config.fold_of(run)
+        return [] if fold is None else [paths.folds(self.config.dataset_of(run), fold["folds"])]
 
     def raw_inputs(self, place: Place) -> list[str]:
         """Say which raw files a result is made from."""
@@ -239,6 +266,19 @@ class _Judge:
             return ["whether its raw files changed is not known: they cannot be listed"]
         members = raw.shard_members(str(place.split)).get(int(place.number or 0), [])
         return changed_sources(place.signed, members) if members else ["no sample stands in it any more"]
+
+    def _moved(self, place: Place) -> list[str]:
+        """Compare a table of folds with the raw files of today."""
+        raw, folds = self.raw(str(place.dataset)), int(place.number or 0)
+        if raw is None:
+            return ["whether its samples changed is not known: the raw files cannot be listed"]
+        settings = self.config.fold_settings(raw.name, folds)
+        source = settings.pop("source")
+        now = assign_folds(raw, **settings, cache=source.get("cache"))
+        parts = enumerate(read_fold_table(place.signed, folds))
+        then = {name: fold for fold, names in parts for name in names}
+        moved = {name for name in now.keys() | then.keys() if now.get(name) != then.get(name)}
+        return [f"samples that came, went or changed their fold: {some(moved)}"] if moved else []
 
 
 def _other_shards(experiment: str) -> list[str]:

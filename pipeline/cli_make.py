@@ -12,12 +12,15 @@ from pipeline.cli_arguments import (
     call,
     configuration,
     expected_plans,
+    fold_arguments,
     named_shards,
     stage_settings,
     take_dataset,
 )
-from pipeline.cli_origin import asked, asked_of, made_by
+from pipeline.cli_origin import asked, asked_of, asked_of_runs, made_by
 from pipeline.errors import ConfigError, Problem
+from pipeline.evaluation.entrants import ensemble_name
+from pipeline.raw.splits import OUT_OF_FOLD, VALIDATION
 
 
 def do_sample(arguments: Arguments) -> None:
@@ -41,6 +44,17 @@ def do_splits(arguments: Arguments) -> None:
     settings = stage_settings(arguments, lambda config: config.splits_settings(arguments.dataset))
     output = arguments.output or paths.splits(arguments.dataset)
     call(write_splits, dataset=arguments.dataset, output=output, **settings)
+
+
+def do_folds(arguments: Arguments) -> None:
+    """Write the table of folds of a data set."""
+    from pipeline.raw.folds import write_folds
+
+    name, folds = arguments.dataset, arguments.folds
+    settings = stage_settings(arguments, lambda config: config.fold_settings(name, folds))
+    output = arguments.output or paths.folds(name, folds)
+    fingerprint = made_by("folds", settings, {}, dataset=name)
+    call(write_folds, dataset=name, output=output, fingerprint=fingerprint, **settings)
 
 
 def _check_settings(arguments: Arguments, name: str) -> dict[str, Any]:
@@ -90,6 +104,7 @@ def do_train(arguments: Arguments) -> None:
     parts = expected_plans(arguments, lambda plans, config: plans.training_parts(config, name), *named)
     fingerprint = made_by("train", settings, parts)
     dataset = take_dataset(settings)
+    folds = fold_arguments(arguments, settings, dataset, parts)
     shards = {
         "train_shards": named_shards(arguments, arguments.train_shards, dataset, "train"),
         "validation_shards": named_shards(arguments, arguments.validation_shards, dataset, "validation"),
@@ -109,7 +124,7 @@ def do_train(arguments: Arguments) -> None:
         with closing(ShardReader(one_split)) as reader:
             inputs |= reader.source_digests()
     output = arguments.output or paths.model(name)
-    key = state_key(settings, [path for part in shards.values() for path in part], fingerprint)
+    key = state_key(settings, [*(path for part in shards.values() for path in part), *folds.values()], fingerprint)
     given = {
         "output": output,
         "memory": None if arguments.memory_mb is None else arguments.memory_mb * 2**20,
@@ -117,7 +132,7 @@ def do_train(arguments: Arguments) -> None:
         "save_every": arguments.save_every,
         "fingerprint": fingerprint,
     }
-    call(train, experiment=name, **given, **shards, **settings)
+    call(train, experiment=name, **given, **shards, **folds, **settings)
     provenance.write_provenance(
         output / paths.provenance(name).name,
         run,
@@ -135,13 +150,18 @@ def do_augmented(arguments: Arguments) -> None:
     name = arguments.experiment
     settings = stage_settings(arguments, lambda config: config.augmented_settings(name))
     parts = expected_plans(arguments, lambda plans, config: plans.augmented_parts(config, name), arguments.train_shards)
-    shards = named_shards(arguments, arguments.train_shards, take_dataset(settings), "train")
+    dataset = take_dataset(settings)
+    shards = named_shards(arguments, arguments.train_shards, dataset, "train")
+    folds = fold_arguments(arguments, settings, dataset, parts)
+    if folds:  # what is validated on elsewhere is trained on in this fold
+        folds["validation_shards"] = named_shards(arguments, arguments.validation_shards, dataset, "validation")
     from pipeline.shards.read import require_shards
     from pipeline.training.preview import preview
 
-    require_shards(asked_of(parts, {"train shards": shards}))
+    files = {"train shards": shards, "validation shards": folds.get("validation_shards", [])}
+    require_shards(asked_of(parts, files))
     output = arguments.output or paths.model(name) / "augmented.png"
-    call(preview, experiment=name, train_shards=shards, output=output, note=arguments.note, **settings)
+    call(preview, experiment=name, train_shards=shards, output=output, note=arguments.note, **folds, **settings)
 
 
 def do_curves(arguments: Arguments) -> None:
@@ -179,14 +199,22 @@ def do_predict(arguments: Arguments) -> None:
         _predict_pictures(arguments)
         return
     name, split = arguments.experiment, arguments.split
-    settings = stage_settings(arguments, lambda config: config.predict_settings(name))
+    settings = stage_settings(arguments, lambda config: config.predict_settings(name, split))
     kind = arguments.kind
     if kind is None and (arguments.output is None or arguments.settings is None):
         kind = "mask" if configuration(arguments).multiclass(name) else "probability"
     named = arguments.checkpoint, arguments.shards
     parts = expected_plans(arguments, lambda plans, config: plans.prediction_parts(config, name, split), *named)
     fingerprint = made_by("predict", settings, parts, split=split, kind=kind)
-    shards = named_shards(arguments, arguments.shards, take_dataset(settings), split)
+    dataset = take_dataset(settings)
+    shards = named_shards(arguments, arguments.shards, dataset, split)
+    folds = fold_arguments(arguments, settings, dataset, parts)
+    if folds:
+        folds["train_shards"] = named_shards(arguments, arguments.train_shards, dataset, "train")
+        from pipeline.shards.read import require_shards
+
+        files = {"train shards": folds["train_shards"], "validation shards": shards}
+        require_shards(asked_of(parts, files))
     from pipeline.prediction.predict import predict
 
     call(
@@ -198,6 +226,44 @@ def do_predict(arguments: Arguments) -> None:
         kind=kind,
         fingerprint=fingerprint,
         asked=asked(parts),
+        **folds,
+        **settings,
+    )
+
+
+def do_ensemble(arguments: Arguments) -> None:
+    """Average what the runs of an experiment predict."""
+    from pipeline.evaluation.thresholds import require_origin
+    from pipeline.prediction.ensemble import average_predictions
+
+    name, split = ensemble_name(arguments.experiment), arguments.split
+    settings = stage_settings(arguments, lambda config: config.ensemble_settings(name, split))
+    kind = arguments.kind or ("mask" if settings.get("classes") else "probability")
+    runs = dict(settings.get("runs", {}))
+    folders = arguments.predictions
+    named = folders, arguments.folds
+    if folders is None:
+        predicted = VALIDATION if split == OUT_OF_FOLD else split
+        folders = [paths.prediction(run, predicted) / "probability" for run in sorted(runs)]
+    if len(folders) != len(runs) or not runs:
+        found, expected = f"{len(folders)} folders for {len(runs)} runs", "a folder for each run, in the order of names"
+        raise ConfigError(Problem("--predictions", found, expected, "use --config FILE alone"))
+    predictions = dict(zip(sorted(runs), folders, strict=True))
+    parts = expected_plans(arguments, lambda plans, config: plans.ensemble_parts(config, name, split), *named)
+    fingerprint = made_by("ensemble", settings, parts, kind=kind)
+    folded = {"fold": runs[min(runs)]} if split == OUT_OF_FOLD else {}
+    folds = fold_arguments(arguments, folded, take_dataset(settings), parts)
+    if "predictions" in parts:
+        require_origin(dict(asked_of_runs(parts["predictions"], runs, predictions)))
+    call(
+        average_predictions,
+        ensemble=name,
+        kind=kind,
+        predictions=predictions,
+        output=arguments.output or paths.prediction(name, split) / kind,
+        threads=arguments.threads,
+        fingerprint=fingerprint,
+        **folds,
         **settings,
     )
 
@@ -225,7 +291,7 @@ def _predict_pictures(arguments: Arguments) -> None:
 
 def _require_either(arguments: Arguments) -> None:
     """Ask for the options of one of the two ways to predict, and refuse those of the other."""
-    samples = ("experiment", "split", "shards", "kind", "config", "settings", "expect")
+    samples = ("experiment", "split", "shards", "train_shards", "folds", "kind", "config", "settings", "expect")
     pictures = ("threshold", "tiles", "test_time", "precision", "threads", "skip_unreadable")
     new = arguments.input is not None
     needed = ("checkpoint", "output") if new else ("experiment", "split")

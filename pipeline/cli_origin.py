@@ -40,6 +40,27 @@ def made_by(stage: str, settings: Mapping[str, Any], parts: Mapping[str, Plan], 
     return fingerprint({"stage": stage, "settings": {**names, **settings}, "made_from": parts}).to_json()
 
 
+def of_run(plan: Plan, seed: int, fold: int | None = None, **_: int) -> Plan:
+    """Turn the plan of one run's predictions into that of another, which differs in seed and fold alone.
+
+    Parameters
+    ----------
+    plan : plan
+        Of the predictions of any run.
+    seed, fold : int
+        Of the other one.
+    """
+    network = plan["made_from"]["checkpoint"]
+    trained = {**_in_fold(network["settings"], fold), "seed": seed}
+    made_from = {**plan["made_from"], "checkpoint": {**network, "settings": trained}}
+    return {**plan, "settings": _in_fold(plan["settings"], fold), "made_from": made_from}
+
+
+def _in_fold(settings: Mapping[str, Any], fold: int | None) -> dict[str, Any]:
+    known = settings.get("fold")
+    return dict(settings) if known is None else {**settings, "fold": {**known, "fold": fold}}
+
+
 def asked(parts: Mapping[str, Plan]) -> dict[str, Fingerprint]:
     """Return what each part has to be made by."""
     try:
@@ -53,6 +74,17 @@ def asked_of(parts: Mapping[str, Plan], files: Mapping[str, Sequence[Path]]) -> 
     for part, one in asked(parts).items():
         for path in files.get(part, ()):
             yield path, one
+
+
+def asked_of_runs(
+    plan: Plan, runs: Mapping[str, Mapping[str, int]], folders: Mapping[str, Path]
+) -> Iterator[tuple[Path, Fingerprint]]:
+    """Yield the predictions of each run of an ensemble, and what they have to be made by; see `of_run`."""
+    try:
+        plans = {run: of_run(plan, **said) for run, said in runs.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _no_plans(f"what cannot be followed ({error!r})") from error
+    return asked_of(plans, {run: [folder] for run, folder in folders.items()})
 
 
 def _no_plans(found: str) -> ConfigError:

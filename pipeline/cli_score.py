@@ -16,7 +16,7 @@ from pipeline.cli_arguments import (
 from pipeline.cli_origin import Plan, asked_of, made_by
 from pipeline.errors import ConfigError, Problem
 from pipeline.evaluation.entrants import baseline_name
-from pipeline.raw.splits import UNLABELLED
+from pipeline.raw.splits import OUT_OF_FOLD, TEST, UNLABELLED, VALIDATION
 
 
 def do_baseline(arguments: Arguments) -> None:
@@ -49,8 +49,9 @@ def do_threshold(arguments: Arguments) -> None:
         )
     parts = expected_plans(arguments, lambda plans, config: plans.threshold_parts(config, name), arguments.predictions)
     fingerprint = made_by("threshold", settings, parts)
-    predictions = arguments.predictions or paths.prediction(name, "validation") / "probability"
-    require_origin(dict(asked_of(parts, {"validation predictions": [predictions]})))
+    split = settings.get("split", VALIDATION)
+    predictions = arguments.predictions or paths.prediction(name, split) / "probability"
+    require_origin(dict(asked_of(parts, {f"{split} predictions": [predictions]})))
     given = {"predictions": predictions, "output": arguments.output or paths.threshold(name)}
     call(choose_threshold, experiment=name, fingerprint=fingerprint, **given, **settings)
 
@@ -116,7 +117,7 @@ def _predictions(arguments: Arguments, kind: str) -> dict[str, Path]:
     """Return the folders named on the command line, or those of the workflow that are there."""
     if arguments.predictions:
         return dict(arguments.predictions)
-    folders = {split: paths.prediction(arguments.experiment, split) / kind for split in ("validation", "test")}
+    folders = {split: paths.prediction(arguments.experiment, split) / kind for split in (VALIDATION, OUT_OF_FOLD, TEST)}
     found = {split: folder for split, folder in folders.items() if folder.is_dir()}
     if not found:
         name = arguments.experiment
@@ -156,7 +157,7 @@ def do_evaluate(arguments: Arguments) -> None:
 
 
 def do_average(arguments: Arguments) -> None:
-    """Average the scores of several seeds."""
+    """Average the scores of the runs of an experiment."""
     from pipeline.report.average import average_runs
 
     name = arguments.experiment
@@ -209,7 +210,8 @@ def do_report(arguments: Arguments) -> None:
     if summaries is None:
         config = configuration(arguments)
         baselines = [paths.metrics(name) / "summary.csv" for name in config.baselines()]
-        summaries = [paths.metrics(name) / "summary.csv" for name in (*config.experiments, *config.seeded())]
+        scored = (*config.experiments, *config.ensembles(), *config.seeded())
+        summaries = [paths.metrics(name) / "summary.csv" for name in scored]
         summaries += [path for path in baselines if path.exists()]
     checks = arguments.checks
     if checks is None:

@@ -30,11 +30,14 @@ def clean(config: Config, *, yes: bool) -> None:
     OutputError
         If a workflow runs in this folder, or something cannot be removed.
     """
+    scored = (*config.experiments, *config.ensembles(), *config.baselines())
     found = survey(
         paths.RESULTS,
         members={name: _members(config, name) for name in config.datasets},
-        experiments={name: config.dataset_of(name) for name in (*config.experiments, *config.baselines())},
+        experiments={name: config.dataset_of(name) for name in scored},
         averaged=config.seeded(),
+        folds=_folds(config),
+        validated={name: config.validated_on(name) for name in scored if config.folds_of(name) is not None},
     )
     _print(found)
     if not found.unneeded:
@@ -53,6 +56,15 @@ def clean(config: Config, *, yes: bool) -> None:
         )
     remove(paths.RESULTS, found.unneeded)
     print(f"Removed {decimal(sum(one.bytes for one in found.unneeded))}.")
+
+
+def _folds(config: Config) -> Mapping[str, Collection[int]]:
+    """Return the numbers of folds that experiments ask for, by data set."""
+    folds: dict[str, set[int]] = {}
+    for name, experiment in config.experiments.items():
+        if (number := config.folds_of(name)) is not None:
+            folds.setdefault(experiment.dataset, set()).add(number)
+    return folds
 
 
 def _members(config: Config, name: str) -> Mapping[str, Collection[int]] | None:

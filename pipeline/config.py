@@ -12,15 +12,15 @@ import yaml
 from pydantic import Field, ValidationError
 
 from pipeline import paths
-from pipeline.config_datasets import DriveDataset, DutsDataset, ShapesDataset, TgsDataset
-from pipeline.config_experiments import EMPTY_DEPENDENT, SOFTMAX_LOSSES, ChosenThreshold, Cosine, Experiment
+from pipeline.config_datasets import Drawn, DriveDataset, DutsDataset, OfficialSplit, ShapesDataset, TgsDataset
+from pipeline.config_experiments import EMPTY_DEPENDENT, SOFTMAX_LOSSES, ChosenThreshold, Cosine, Experiment, Run
 from pipeline.config_folder import FolderDataset
 from pipeline.config_problems import explain
-from pipeline.config_seeds import clashing_runs, expand_seeds, runs_of_seeds
+from pipeline.config_runs import clashing_runs, expand_runs, runs_of
 from pipeline.config_types import NAME, Strict
 from pipeline.errors import ConfigError, Problem
-from pipeline.evaluation.entrants import BASELINES, CEILING, baseline_name, split_name
-from pipeline.raw.splits import SPLITS
+from pipeline.evaluation.entrants import BASELINES, CEILING, ENSEMBLE, baseline_name, ensemble_name, split_name
+from pipeline.raw.splits import OUT_OF_FOLD, SPLITS, VALIDATION
 
 Dataset = Annotated[
     DriveDataset | TgsDataset | ShapesDataset | DutsDataset | FolderDataset, Field(discriminator="layout")
@@ -30,23 +30,71 @@ Dataset = Annotated[
 class Config(Strict):
     """All that config.yaml may say.
 
-    `parse` puts runs in the place of an experiment with `seeds`: one experiment for each seed, which trains, predicts
-    and is scored like any other. `seeded` tells which they are.
+    `parse` puts runs in the place of an experiment with `seeds` or `folds`: one experiment for each network, which
+    trains, predicts and is scored like any other. `seeded` tells which they are.
     """
 
     datasets: dict[str, Dataset]
     experiments: dict[str, Experiment] = Field(default_factory=dict)
 
     def seeded(self) -> dict[str, list[str]]:
-        """Return the experiments of several seeds, each with the names of its runs."""
-        return runs_of_seeds(self.experiments)
+        """Return the experiments of several seeds or folds, each with the names of its runs."""
+        return runs_of(self.experiments)
+
+    def ensembles(self) -> dict[str, list[str]]:
+        """Return the ensembles that are scored, each with the names of its runs.
+
+        Of several classes only where `keep_probability` is set: class indices have no mean.
+        """
+        without = self.without_ensemble()
+        return {
+            ensemble_name(name): runs
+            for name, runs in self.seeded().items()
+            if len(runs) > 1 and self.experiments[runs[0]].ensemble and name not in without
+        }
+
+    def without_ensemble(self) -> list[str]:
+        """Return the experiments that would have an ensemble, had they kept the probabilities of their classes."""
+        first = {name: runs[0] for name, runs in self.seeded().items() if len(runs) > 1}
+        recipes = {name: self.experiments[run] for name, run in first.items()}
+        return [
+            name
+            for name, recipe in recipes.items()
+            if recipe.ensemble and not recipe.keep_probability and self.multiclass(first[name])
+        ]
+
+    def recipe(self, name: str) -> Experiment | None:
+        """Return what an experiment says; of an ensemble what its first run says, of a baseline nothing."""
+        owner, kind = split_name(name)
+        runs = self.seeded().get(owner, []) if kind == ENSEMBLE else [name]
+        return self.experiments.get(runs[0]) if runs else None
+
+    def fold_of(self, experiment: str) -> dict[str, int] | None:
+        """Return ``folds`` and ``fold`` of a run that is validated on one of several folds."""
+        run = self.experiments.get(experiment)
+        if not isinstance(run, Run) or run.folds is None or run.fold is None:
+            return None
+        return {"folds": run.folds, "fold": run.fold}
+
+    def folds_of(self, experiment: str) -> int | None:
+        """Return how many folds a run or an ensemble has to do with; None without folds."""
+        recipe = self.recipe(experiment)
+        return None if recipe is None else recipe.folds
+
+    def validated_on(self, experiment: str) -> str:
+        """Return the split that a threshold is chosen on: of an ensemble of folds `OUT_OF_FOLD`, else validation."""
+        folded = self.folds_of(experiment) is not None
+        return OUT_OF_FOLD if folded and experiment not in self.experiments else VALIDATION
 
     # -- slices: what each stage uses, and nothing else ------------------------------------------------------------
 
-    def source(self, dataset: str, *splits: str, colours: bool = False) -> dict[str, Any]:
+    def source(
+        self, dataset: str, *splits: str, colours: bool = False, fold: Mapping[str, int] | None = None
+    ) -> dict[str, Any]:
         """Return the keyword arguments of `open_dataset` that decide the members of `splits` and their masks.
 
-        `colours` asks for the colours that classes are shown in: only what draws pictures depends on them.
+        `colours` asks for the colours that classes are shown in: only what draws pictures depends on them. With `fold`
+        (see `fold_of`) the data set is split as for that run, whatever it says of validation samples.
         """
         data = self.datasets[dataset]
         plain: dict[str, Any] = {"layout": data.layout, "root": data.root, "options": data.options()}
@@ -58,11 +106,29 @@ class Config(Strict):
             plain["exclude"] = dict(data.exclude)
         if set(splits) != {"unlabelled"}:
             plain["test"] = data.test.model_dump(mode="json", exclude_none=True)
-        if {"train", "validation"} & set(splits) and data.validated:
+        if {"train", "validation"} & set(splits) and fold is not None:
+            plain["validation"] = {"method": "k-fold", **self.drawing(dataset), **fold}
+        elif {"train", "validation"} & set(splits) and data.validated:
             plain["validation"] = data.validation.model_dump(mode="json", exclude_none=True)
         if any("stratify" in plain.get(split, {}) for split in ("test", "validation")):
             plain["cache"] = str(paths.shares(dataset))
         return plain
+
+    def drawing(self, dataset: str) -> dict[str, Any]:
+        """Return how folds of a data set are drawn: by seed, strata or groups, as its validation samples are."""
+        said = self.datasets[dataset].validation
+        drawn = said if isinstance(said, Drawn) else Drawn()
+        return drawn.model_dump(mode="json", include={"seed", "stratify", "group"}, exclude_none=True)
+
+    def source_of(self, experiment: str, *splits: str, colours: bool = False) -> dict[str, Any]:
+        """Return `source` as an experiment, run, ensemble or baseline sees its data set."""
+        return self.source(self.dataset_of(experiment), *splits, colours=colours, fold=self.fold_of(experiment))
+
+    def fold_settings(self, dataset: str, folds: int) -> dict[str, Any]:
+        """Return what the table of folds of a data set is made by."""
+        drawing = self.drawing(dataset)
+        cache = {"cache": str(paths.shares(dataset))} if "stratify" in drawing else {}
+        return {"folds": folds, **drawing, "source": {**self.source(dataset, "test"), **cache}}
 
     def shard_settings(self, dataset: str, split: str) -> dict[str, Any]:
         """Return what a shard is made by."""
@@ -89,39 +155,64 @@ class Config(Strict):
 
     def train_settings(self, experiment: str) -> dict[str, Any]:
         """Return what a training is made by, the shards apart."""
-        not_here = {"seeds", "threshold", "empty_masks", "keep_probability", "tiles", "test_time"}
-        return self.experiments[experiment].model_dump(mode="json", exclude=not_here)
+        not_here = {"seeds", "folds", "ensemble", "threshold", "empty_masks", "keep_probability", "tiles", "test_time"}
+        plain = self.experiments[experiment].model_dump(mode="json", exclude={*not_here, "of", "fold"})
+        return self._with_fold(plain, experiment)
 
     def augmented_settings(self, experiment: str) -> dict[str, Any]:
         """Return what the picture of augmented training samples is made by."""
-        return self.experiments[experiment].model_dump(mode="json", include={"dataset", "crop", "augment", "seed"})
+        seen = {"dataset", "crop", "augment", "seed"}
+        return self._with_fold(self.experiments[experiment].model_dump(mode="json", include=seen), experiment)
 
-    def predict_settings(self, experiment: str) -> dict[str, Any]:
-        """Return what a prediction is made by, checkpoint and shards apart; tiles and views only where chosen."""
+    def _with_fold(self, plain: dict[str, Any], experiment: str) -> dict[str, Any]:
+        fold = self.fold_of(experiment)
+        return plain if fold is None else {**plain, "fold": fold}
+
+    def predict_settings(self, experiment: str, split: str | None = None) -> dict[str, Any]:
+        """Return what a prediction is made by, checkpoint and shards apart; tiles and views only where chosen.
+
+        The fold of a run stands in those of the validation samples only: what else it predicts is of no fold.
+        """
         chosen = self.experiments[experiment]
         plain = chosen.model_dump(mode="json", include={"dataset", "precision", "threads"})
         if chosen.tiles is not None:
             plain["tiles"] = chosen.tiles.model_dump(mode="json")
         if chosen.test_time != "none":
             plain["test_time"] = chosen.test_time
-        return plain
+        return self._with_fold(plain, experiment) if split == VALIDATION else plain
+
+    def ensemble_settings(self, ensemble: str, split: str) -> dict[str, Any]:
+        """Return what an ensemble is made by, predictions apart: seed, and fold where there are folds, of each run.
+
+        The order of seeds in the file does not count.
+        """
+        runs = {
+            name: {"seed": self.experiments[name].seed, **(self.fold_of(name) or {})}
+            for name in self.ensembles()[ensemble]
+        }
+        classes = list(self.datasets[self.dataset_of(ensemble)].class_names())
+        said = {"dataset": self.dataset_of(ensemble), "split": split, "runs": runs}
+        return {**said, "classes": classes} if len(classes) > 2 else said
 
     def threshold_settings(self, experiment: str) -> dict[str, Any]:
         """Return what a threshold is chosen by; a baseline needs none."""
-        dataset = self.dataset_of(experiment)
-        said = self.experiments[experiment].threshold if experiment in self.experiments else 0.5
-        if isinstance(said, float):
+        dataset, recipe = self.dataset_of(experiment), self.recipe(experiment)
+        said = 0.5 if recipe is None else recipe.threshold
+        if recipe is None or isinstance(said, float):
             return {"dataset": dataset, "fixed": said, "source": None}
         chosen = ChosenThreshold() if said == "validation" else said
-        plain = {"dataset": dataset, "fixed": None, "source": self.source(dataset, "validation")}
+        split = self.validated_on(experiment)
+        plain = {"dataset": dataset, "fixed": None, "source": self.source_of(experiment, split)}
+        if split != VALIDATION:
+            plain["split"] = split
         if chosen.averaging == "macro" and chosen.metric in EMPTY_DEPENDENT:
-            plain["empty_masks"] = self.experiments[experiment].empty_masks
+            plain["empty_masks"] = recipe.empty_masks
         return {**plain, **chosen.model_dump(mode="json")}
 
     def render_settings(self, experiment: str, split: str) -> dict[str, Any]:
         """Return what the pictures of a split are made by."""
         dataset = self.dataset_of(experiment)
-        return {"dataset": dataset, "source": self.source(dataset, split, colours=True)}
+        return {"dataset": dataset, "source": self.source_of(experiment, split, colours=True)}
 
     def submission_settings(self, experiment: str) -> dict[str, Any]:
         """Return what a submission to a challenge is made by."""
@@ -133,13 +224,13 @@ class Config(Strict):
         return plain
 
     def evaluate_settings(self, experiment: str) -> dict[str, Any]:
-        """Return what scores are made by; `experiment` may be a baseline."""
-        dataset = self.dataset_of(experiment)
-        empty = self.experiments[experiment].empty_masks if experiment in self.experiments else "one"
-        return {"dataset": dataset, "source": self.source(dataset, "validation", "test"), "empty_masks": empty}
+        """Return what scores are made by; `experiment` may be a baseline or an ensemble."""
+        dataset, recipe = self.dataset_of(experiment), self.recipe(experiment)
+        source = self.source_of(experiment, self.validated_on(experiment), "test")
+        return {"dataset": dataset, "source": source, "empty_masks": "one" if recipe is None else recipe.empty_masks}
 
     def average_settings(self, experiment: str) -> dict[str, Any]:
-        """Return what the mean and the spread of an experiment of several seeds are made by."""
+        """Return what the mean and the spread over the runs of an experiment are made by."""
         return {"runs": self.seeded()[experiment]}
 
     def baselines(self) -> list[str]:
@@ -166,10 +257,9 @@ class Config(Strict):
         return len(self.datasets[self.dataset_of(experiment)].class_names()) > 2
 
     def dataset_of(self, experiment: str) -> str:
-        """Return the data set of an experiment or of a baseline."""
-        if experiment in self.experiments:
-            return self.experiments[experiment].dataset
-        return split_name(experiment)[0]
+        """Return the data set of an experiment, an ensemble or a baseline."""
+        recipe = self.recipe(experiment)
+        return split_name(experiment)[0] if recipe is None else recipe.dataset
 
 
 def parse(data: Mapping[str, Any]) -> Config:
@@ -204,7 +294,7 @@ def parse(data: Mapping[str, Any]) -> Config:
     problems += [*_dangling(config), *clashing_runs(config.experiments)]
     if problems:
         raise ConfigError(problems)
-    return config.model_copy(update={"experiments": expand_seeds(config.experiments)})
+    return config.model_copy(update={"experiments": expand_runs(config.experiments)})
 
 
 def load(paths: list[Path]) -> Config:
@@ -326,6 +416,15 @@ def _unfit_for_classes(name: str, experiment: Experiment, classes: Sequence[str]
                 "set `monitor: val_dice`",
             )
         )
+    if len(classes) > 2 and "ensemble" in given and experiment.ensemble and not experiment.keep_probability:
+        problems.append(
+            Problem(
+                f"experiments.{name}.ensemble",
+                f"true without the probabilities of the classes, while {said}",
+                "`keep_probability: true`: an ensemble is the mean of probabilities, and class indices have none",
+                "set `keep_probability: true`, or remove `ensemble`",
+            )
+        )
     if len(classes) == 2 and "keep_probability" in given and not experiment.keep_probability:
         problems.append(
             Problem(
@@ -355,7 +454,17 @@ def _dangling(config: Config) -> list[Problem]:
                 )
             )
         chosen = not isinstance(experiment.threshold, float) and not config.multiclass(name)
-        if chosen and not config.datasets[experiment.dataset].validated:
+        validated = config.datasets[experiment.dataset].validated or experiment.folds is not None
+        if experiment.folds is not None and isinstance(config.datasets[experiment.dataset].validation, OfficialSplit):
+            problems.append(
+                Problem(
+                    f"experiments.{name}.folds",
+                    f"{experiment.folds}, while {experiment.dataset!r} has official validation samples",
+                    "validation samples that are drawn: folds put them among the training samples",
+                    f"set datasets.{experiment.dataset}.validation to {{fraction: 0.2}}, or remove `folds`",
+                )
+            )
+        if chosen and not validated:
             problems.append(
                 Problem(
                     f"experiments.{name}.threshold",
@@ -369,7 +478,7 @@ def _dangling(config: Config) -> list[Problem]:
             "schedule": experiment.schedule.name == "plateau",
             "early_stopping": experiment.early_stopping is not None,
         }
-        if not config.datasets[experiment.dataset].validated:
+        if not validated:
             problems += [
                 Problem(
                     f"experiments.{name}.{key}",

@@ -243,6 +243,13 @@ class Experiment(Strict):
     seeds: tuple[Seed, ...] | None = Field(
         None, min_length=1, description="Train one network for each of these, and give mean and spread of their scores"
     )
+    folds: Annotated[int, Field(ge=2, le=1000), NUMBER] | None = Field(
+        None,
+        description="Cross-validation: so many networks, each validated on another part of all but the test samples",
+    )
+    ensemble: bool = Field(
+        True, description="Score the mean of the probabilities of all networks of `seeds` and `folds` as well"
+    )
     monitor: Literal["val_loss", "val_dice", "val_mae", "val_max_f"] = Field(
         "val_loss", description="What the best epoch, a plateau and early stopping are told by"
     )
@@ -283,3 +290,25 @@ class Experiment(Strict):
             if len(set(self.seeds)) < len(self.seeds):
                 raise ValueError("`seeds` that all differ: the same seed twice is the same network twice")
         return self
+
+    @model_validator(mode="after")
+    def _ensemble_of_several(self) -> "Experiment":
+        several = self.folds is not None or len(self.seeds or ()) > 1
+        if self.ensemble and "ensemble" in self.model_fields_set and not several:
+            raise ValueError("`ensemble: true` only with `folds` or at least two `seeds`: one network is no ensemble")
+        return self
+
+
+class Run(Experiment):
+    """One network of an experiment with `seeds` or `folds`: config.yaml never says this.
+
+    Parameters
+    ----------
+    of : str
+        The experiment.
+    fold : int, optional
+        The part, from 0, that it is validated on; it is trained on the other parts. None where there are no folds.
+    """
+
+    of: str
+    fold: int | None = None

@@ -11,15 +11,17 @@ import h5py
 
 from pipeline import paths
 from pipeline.errors import PipelineError, Problem, ShardError
+from pipeline.evaluation.entrants import split_name
 from pipeline.fingerprint import canonical, read_fingerprint
 from pipeline.raw.inspect import read_file
 from pipeline.raw.samples import Sample
-from pipeline.raw.splits import SPLITS
+from pipeline.raw.splits import OUT_OF_FOLD, SPLITS
 from pipeline.shards.prepare import source_digest
 
 KNOWN = (
     "shards/<data set>/<split>-<k>.h5",
     "splits/<data set>.csv",
+    "folds/<data set>/<k>.json",
     "check/<data set>.json",
     "models/<experiment>[/<file>]",
     "predictions/<experiment>/threshold.json",
@@ -37,6 +39,7 @@ UNSIGNED = frozenset(
 """Stages that keep no fingerprint of their own: they are as current as what they are made from."""
 
 _SHARD = re.compile(rf"({'|'.join(SPLITS)})-(0|[1-9]\d*)\.h5")
+_FOLDS = re.compile(r"([1-9]\d*)\.json")
 _TRAINED = ("best.pt", "last.pt", "history.csv", "timing.csv", "provenance.json")
 _DRAWN = ("mask", "colour", "overlay", "panel", "sheet.png", "legend.png")
 
@@ -59,7 +62,7 @@ class Place:
         The file or folder that was made as one, and holds the fingerprint where there is one.
     dataset, experiment, split, kind : str, optional
     number : int, optional
-        Of a shard.
+        Of a shard; how many folds there are.
     """
 
     path: Path
@@ -75,7 +78,12 @@ class Place:
 
 
 def identify(
-    path: Path, *, several_classes: Collection[str], averaged: Collection[str], baselines: Collection[str]
+    path: Path,
+    *,
+    several_classes: Collection[str],
+    averaged: Collection[str],
+    baselines: Collection[str],
+    ensembles: Collection[str] = (),
 ) -> Place:
     """Tell from its path what stands there.
 
@@ -86,8 +94,8 @@ def identify(
     several_classes : collection of str
         Experiments whose predictions are class indices.
     averaged : collection of str
-        Experiments of several seeds.
-    baselines : collection of str
+        Experiments of several seeds or folds.
+    baselines, ensembles : collection of str
         What is scored beside the experiments.
 
     Raises
@@ -108,6 +116,9 @@ def identify(
             dataset = name.removesuffix(".csv")
             what = f"table of which sample of data set {dataset} stands where"
             return Place(path, "splits", what, str(path), path, dataset)
+        case ("folds", dataset, name) if folds := _FOLDS.fullmatch(name):
+            what = f"table of which sample of data set {dataset} belongs to which of {folds[1]} folds"
+            return Place(path, "folds", what, str(path), path, dataset, number=int(folds[1]))
         case ("check", name) if Path(name).suffix in (".json", ".html", ".png"):
             dataset = Path(name).stem
             return Place(path, "check", f"report on the raw files of {dataset}", f"check_{dataset}", path, dataset)
@@ -123,24 +134,28 @@ def identify(
             return Place(path, stage, what, f"models_{name}", path, experiment=name)
         case ("predictions", name, "threshold.json"):
             return Place(path, "threshold", f"threshold of experiment {name}", str(path), path, experiment=name)
-        case ("predictions", name, split, kind, *rest) if split in SPLITS and (
-            stage := _picture_stage(kind, name in several_classes, name in baselines)
+        case ("predictions", name, split, kind, *rest) if split in (*SPLITS, OUT_OF_FOLD) and (
+            stage := _picture_stage(
+                kind, name in several_classes, "baseline" * (name in baselines) or "ensemble" * (name in ensembles)
+            )
         ):
             what = f"{kind} of the {split} samples of experiment {name}"
             what = f"{'/'.join(rest)} in the folder {what}" if rest else what
             folder = paths.prediction(name, split)
             signed = folder / ("overlay" if kind.endswith(".png") else kind)
-            return Place(path, stage, what, f"predictions_{name}", signed, None, name, split, kind)
+            target = f"predictions_{split_name(name)[0] if name in ensembles else name}"
+            return Place(path, stage, what, target, signed, None, name, split, kind)
         case ("tensorboard", name, file) if file == paths.events(name).name:
             what = f"history of the training of experiment {name}, for TensorBoard"
             return Place(path, "tensorboard", what, str(path), path, experiment=name)
         case ("metrics", name, *rest) if len(rest) < 2:
             if name in averaged:
-                what = f"mean and spread of the scores of experiment {name} over its seeds"
+                what = f"mean and spread of the scores of experiment {name} over its runs"
                 return Place(path, "average", what, f"metrics_{name}", paths.metrics(name), experiment=name)
             stage = "evaluate_classes" if name in several_classes else "evaluate"
             what = f"scores of experiment {name}"
-            return Place(path, stage, what, f"metrics_{name}", paths.metrics(name), experiment=name)
+            target = f"metrics_{split_name(name)[0] if name in ensembles else name}"
+            return Place(path, stage, what, target, paths.metrics(name), experiment=name)
     raise PipelineError(
         Problem(
             str(path),
@@ -151,10 +166,10 @@ def identify(
     )
 
 
-def _picture_stage(kind: str, several_classes: bool, baseline: bool) -> str:
+def _picture_stage(kind: str, several_classes: bool, without_network: str) -> str:
     """Return the stage that makes a kind of pictures, empty where none does."""
     if kind == "probability" or (kind == "mask" and several_classes):
-        return "baseline" if baseline else "predict"
+        return without_network or "predict"
     if kind == "submission":
         return kind
     return ("render_classes" if several_classes else "render") if kind in _DRAWN else ""
@@ -175,7 +190,7 @@ def stored(place: Place) -> str | None:
 
         said = load_checkpoint(place.signed).get("fingerprint")
         return said if isinstance(said, str) else None
-    if place.stage == "threshold":
+    if place.stage in ("threshold", "folds"):
         try:
             return canonical(json.loads(place.signed.read_text(encoding="utf-8"))["fingerprint"])
         except (OSError, ValueError, KeyError, TypeError):

@@ -20,6 +20,11 @@ def shares(dataset: str) -> Path:
     return RESULTS / "cache" / f"foreground-{dataset}.json"
 
 
+def folds(dataset: str, folds: int | str) -> Path:
+    """Return the table of a data set's folds, of which there are `folds`."""
+    return RESULTS / "folds" / dataset / f"{folds}.json"
+
+
 def checks() -> Path:
     """Return the folder of the reports on raw data."""
     return RESULTS / "check"

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import PredictionError, Problem
 
+_REMEDY = "delete the folder and run snakemake again"
+
 
 def write_png(path: Path, pixels: NDArray[Any]) -> None:
     """Write (H, W) grey (uint8 or uint16) or (H, W, 3) RGB or (H, W, 4) RGBA (uint8) pixels as PNG.
@@ -28,7 +30,7 @@ def write_png(path: Path, pixels: NDArray[Any]) -> None:
 
 
 def read_levels(path: Path, height: int, width: int) -> NDArray[np.uint8]:
-    """Read a probability picture.
+    """Read a probability picture whose size is known.
 
     Parameters
     ----------
@@ -46,20 +48,34 @@ def read_levels(path: Path, height: int, width: int) -> NDArray[np.uint8]:
     PredictionError
         If it is missing, damaged, of another type or of another size.
     """
-    remedy = "delete the folder and run snakemake again"
-    try:
-        levels = np.asarray(imagecodecs.png_decode(path.read_bytes()))
-    except FileNotFoundError as error:
-        raise PredictionError(Problem(str(path), "no such file", "a prediction for every sample", remedy)) from error
-    except (OSError, imagecodecs.PngError) as error:
-        raise PredictionError(Problem(str(path), f"a damaged file ({error})", "8-bit grey PNG", remedy)) from error
-    if levels.dtype != np.uint8 or levels.shape != (height, width):
+    levels = read_grey(path)
+    if levels.shape != (height, width):
         raise PredictionError(
             Problem(
                 str(path),
                 f"{levels.dtype} pixels of shape {levels.shape}",
                 f"8-bit grey of shape {(height, width)}, as its mask has",
-                remedy,
+                _REMEDY,
             )
         )
+    return levels
+
+
+def read_grey(path: Path) -> NDArray[np.uint8]:
+    """Read an 8-bit grey PNG of any size as (H, W) of uint8.
+
+    Raises
+    ------
+    PredictionError
+        If it is missing, damaged or of another type.
+    """
+    try:
+        levels = np.asarray(imagecodecs.png_decode(path.read_bytes()))
+    except FileNotFoundError as error:
+        raise PredictionError(Problem(str(path), "no such file", "a prediction for every sample", _REMEDY)) from error
+    except (OSError, ValueError, imagecodecs.PngError) as error:  # what is no PNG at all is a ValueError
+        raise PredictionError(Problem(str(path), f"a damaged file ({error})", "8-bit grey PNG", _REMEDY)) from error
+    if levels.dtype != np.uint8 or levels.ndim != 2:
+        found = f"{levels.dtype} pixels of shape {levels.shape}"
+        raise PredictionError(Problem(str(path), found, "8-bit grey, height x width", _REMEDY))
     return levels

@@ -18,6 +18,8 @@ STAGES = {
     "curves": ("pipeline.report.curves",),
     "evaluate": ("pipeline.evaluation.evaluate",),
     "evaluate_classes": ("pipeline.evaluation.evaluate_classes",),
+    "ensemble": ("pipeline.prediction.ensemble",),
+    "folds": ("pipeline.raw.folds",),
     "predict": ("pipeline.prediction.predict",),
     "render": ("pipeline.evaluation.pictures",),
     "render_classes": ("pipeline.evaluation.pictures_of_classes",),
@@ -32,8 +34,8 @@ STAGES = {
 """Stage to its root modules; the layout and the network that the settings name are added to them."""
 
 _MEMBERS = ("exclude", "cache")
-"""Keys of a shard's `source` that decide which samples are in it, or only how soon it is known: like the raw files,
-they are seen to for each shard, and one sample more or less must not make the others outdated."""
+"""Keys of the `source` of shards or tables of folds that decide which samples are in them, or how soon that is known:
+like the raw files, they are seen to for each file, and one sample more or less must not make the others outdated."""
 
 
 @cache
@@ -75,7 +77,7 @@ def fingerprint(plan: Mapping[str, Any]) -> Fingerprint:
         ``stage``; ``settings``; and ``made_from``, from each part to its plan, where there is any.
     """
     settings = json.loads(canonical(plan["settings"]))
-    if plan["stage"] == "shard":
+    if plan["stage"] in ("shard", "folds"):
         settings = without_members(settings)
     code, libraries = stage_code(plan["stage"], *_chosen(plan))
     parts = {part: fingerprint(made).brief() for part, made in plan.get("made_from", {}).items()}
@@ -83,7 +85,7 @@ def fingerprint(plan: Mapping[str, Any]) -> Fingerprint:
 
 
 def without_members(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a shard's settings less what concerns single samples: that alone can be longer than a command may be."""
+    """Return settings of a shard or a table of folds less what concerns single samples, which can fill a command."""
     source = settings.get("source")
     if not isinstance(source, Mapping):
         return dict(settings)

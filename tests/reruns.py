@@ -250,6 +250,8 @@ def test_changed(**other):
     return tested_anew(check=checked("d"), prediction=predictions, scores=scores, **other)
 
 
+ENSEMBLE = ("a.ensemble test", "a.ensemble out-of-fold")
+
 ROWS = [
     Row("nothing", nothing, {}),
     Row("touch all raw files", touch_raw, {}),
@@ -298,6 +300,18 @@ ROWS = [
     Row("learning rate of `a`", configure("lr: 0.02", "lr: 0.01"), trained_anew("a")),
     Row("batch size of `a`", configure("batch_size: 2", "batch_size: 3"), trained_anew("a")),
     Row("seed of `a`", configure("epochs: 1\n", "epochs: 1\n    seed: 5\n"), trained_anew("a", looked_at=True)),
+    Row(
+        "`folds: 2` for `a`",
+        configure("epochs: 1\n", "epochs: 1\n    folds: 2\n"),
+        {
+            "training": Cell("each fold", ("folds d", "a-fold*", "curves a-fold*", "augmented a-fold*")),
+            "prediction": Cell("each fold, a.ensemble", ("a-fold? test", "a-fold? validation", *ENSEMBLE)),
+            "threshold": Cell("each fold, a.ensemble", ("a-fold?", "a.ensemble")),
+            "pictures": Cell("each fold, a.ensemble", ("a-fold? test", "a-fold? validation", *ENSEMBLE)),
+            "scores": Cell("each fold, a.ensemble, their mean", ("a-fold?", "a.ensemble", "a")),
+            "leaderboard": LEADERBOARD,
+        },
+    ),
     Row(
         "threshold of `a`",
         configure("threads: 1", "threads: 1\n    threshold: 0.4"),

@@ -17,6 +17,7 @@ from pipeline.evaluation.thresholds import FINGERPRINT, Threshold
 from pipeline.files import write_json
 from pipeline.progress import say
 from pipeline.raw.dataset import open_dataset, require_samples
+from pipeline.raw.splits import VALIDATION
 
 
 def best_threshold(
@@ -56,6 +57,7 @@ def choose_threshold(
     metric: str = "f1",
     averaging: str = "micro",
     empty_masks: str = "one",
+    split: str = VALIDATION,
     fingerprint: str | None = None,
 ) -> None:
     """Write the threshold of an experiment.
@@ -73,6 +75,8 @@ def choose_threshold(
         Keyword arguments of `open_dataset`, for the validation masks.
     metric, averaging, empty_masks : str
         What is made large; see `pipeline.evaluation.criteria.score_at_cuts`.
+    split : {'validation', 'out-of-fold'}
+        What it is chosen on. Of `OUT_OF_FOLD` samples each is predicted by networks that have not seen it.
     fingerprint : str, optional
         What the threshold is made by (`pipeline.fingerprint.Fingerprint.to_json`), to store with it.
 
@@ -86,13 +90,13 @@ def choose_threshold(
         if predictions is None or source is None:
             raise ValueError("a threshold from validation needs predictions and the source of the masks")
         raw = open_dataset(dataset, **source)
-        samples = require_samples(raw, "validation")
-        compared = split_histograms(raw, samples, predictions, f"{experiment}: validation samples")
+        samples = require_samples(raw, split)
+        compared = split_histograms(raw, samples, predictions, f"{experiment}: {split} samples")
         region = compared.main_region
         if not compared.regions[region].any():
             raise PredictionError(
                 Problem(
-                    f"data set {dataset!r}, validation samples, region {region}",
+                    f"data set {dataset!r}, {split} samples, region {region}",
                     "no pixel that counts",
                     "masks that are not void everywhere",
                     "give the experiment a number as `threshold`, or correct the masks",
@@ -103,15 +107,15 @@ def choose_threshold(
         if math.isnan(value):
             raise PredictionError(
                 Problem(
-                    f"data set {dataset!r}, validation samples, region {region}",
+                    f"data set {dataset!r}, {split} samples, region {region}",
                     f"masks of which none has a {by} at every threshold",
                     "foreground in some mask of the validation samples; for youden, foreground and background in one",
                     "add such samples, choose another `metric` (micro f1 is always there), or give the experiment a "
                     "number as `threshold`",
                 )
             )
-        chosen_by = f"{by} {score:.4f}, region {region}, native size, {len(samples)} validation samples"
-        threshold = Threshold(round(value, 6), "validation", chosen_by, by)
+        chosen_by = f"{by} {score:.4f}, region {region}, native size, {len(samples)} {split} samples"
+        threshold = Threshold(round(value, 6), split, chosen_by, by)
     made_by = {} if fingerprint is None else {FINGERPRINT: json.loads(fingerprint)}
     write_json(output, {**asdict(threshold), **made_by})
     say(f"{experiment}: threshold {threshold.value:.4f} ({threshold.source}) {threshold.chosen_by}")

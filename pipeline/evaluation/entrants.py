@@ -1,4 +1,4 @@
-"""Names of what is scored beside the experiments, and needs no training."""
+"""Names of what is scored beside the networks: baselines, which need no training, and ensembles."""
 
 OBSERVER = "second-observer"
 """The masks that a second person drew."""
@@ -11,13 +11,26 @@ CEILING = "resolution-ceiling"
 
 BASELINES = (OBSERVER, BACKGROUND, CEILING)
 
+ENSEMBLE = "ensemble"
+"""The mean of the probabilities of all networks of an experiment."""
+
 
 def baseline_name(dataset: str, kind: str) -> str:
     """Name a baseline of a data set; the dot keeps it apart from all experiments."""
     return f"{dataset}.{kind}"
 
 
+def ensemble_name(experiment: str) -> str:
+    """Name the ensemble of an experiment."""
+    return f"{experiment}.{ENSEMBLE}"
+
+
 def split_name(name: str) -> tuple[str, str]:
-    """Take the name of a baseline apart: data set and kind; the kind of an experiment is empty."""
-    dataset, _, kind = name.partition(".")
-    return dataset, kind
+    """Take a name apart: data set and kind of a baseline, experiment and `ENSEMBLE`; a network has no kind."""
+    owner, _, kind = name.partition(".")
+    return owner, kind
+
+
+def is_baseline(name: str) -> bool:
+    """Tell whether a name is that of a baseline, which has learnt nothing."""
+    return split_name(name)[1] in BASELINES

@@ -19,8 +19,9 @@ from pipeline.evaluation.bootstrap import (
     weighted_sums,
 )
 from pipeline.evaluation.classes import Joint, one_against_rest, pixel_accuracy
-from pipeline.evaluation.curves import CUTS, MAX_F, average_precision, curves, f_beta, max_f_of_mean_pr
+from pipeline.evaluation.curves import CUTS, MAX_F, average_precision, curves, max_f_of_mean_pr
 from pipeline.evaluation.metrics import EMPTY_VALUES, METRICS, Scores, roc_auc
+from pipeline.evaluation.scores import f_beta
 
 COLUMNS = (
     "experiment",

@@ -20,7 +20,7 @@ class Threshold:
     ----------
     value : float
         In [0, 1]; a pixel is foreground where its probability is above.
-    source : {'validation', 'fixed'}
+    source : {'validation', 'out-of-fold', 'fixed'}
     chosen_by : str
         What was made large, in which region, over how many pictures; empty where fixed.
     metric : str

@@ -21,6 +21,7 @@ from pipeline.progress import say, track
 from pipeline.shards.prepare import resize_image, resize_mask
 from pipeline.shards.read import ShardReader, require_shards
 from pipeline.training.device import choose_precision, describe_device
+from pipeline.training.fold import Samples, choose_samples
 
 KINDS = ("probability", "mask")
 _UNDER_WAY = 8  # pictures being written at a time; more would fill the memory where the disk is slow
@@ -37,6 +38,9 @@ def predict(
     kind: str | None = None,
     tiles: Mapping[str, Any] | None = None,
     test_time: str = "none",
+    train_shards: Sequence[Path] = (),
+    fold: Mapping[str, int] | None = None,
+    fold_table: Path | None = None,
     fingerprint: str | None = None,
     asked: Mapping[str, Fingerprint] | None = None,
 ) -> None:
@@ -49,7 +53,7 @@ def predict(
     checkpoint : Path
         What `pipeline.training.run.train` wrote.
     shards : sequence of Path
-        One split.
+        One split, all of it; with `fold` those of the validation samples.
     output : Path
         Folder of ``<id>.png``: 8-bit grey, as large as the raw picture. It appears only when all pictures are there.
         Where the loss of two classes counted only the inside of the field of view they are 0 outside of it, as the
@@ -62,6 +66,8 @@ def predict(
         resized to the native size. Without it, masks where there are more than two classes.
     tiles, test_time
         See `load_predictor`.
+    train_shards, fold, fold_table
+        Predict the samples of a fold, whose samples lie in these shards as well: see `choose_samples`.
     fingerprint : str, optional
         What the predictions are made by (`pipeline.fingerprint.Fingerprint.to_json`), to store beside them.
     asked : mapping of str to Fingerprint, optional
@@ -69,20 +75,23 @@ def predict(
 
     Raises
     ------
-    CheckpointError, ConfigError, PredictionError, ShardError, TrainingError, OutputError
+    CheckpointError, ConfigError, PredictionError, RawDataError, ShardError, TrainingError, OutputError
     """
     network = load_predictor(checkpoint, precision=precision, threads=threads, tiles=tiles, test_time=test_time)
     _require_origin(network, checkpoint, (asked or {}).get("checkpoint"))
     if asked and "shards" in asked:
         require_shards((path, asked["shards"]) for path in shards)
-    reader = ShardReader(shards)
-    _require_fit(network, reader, checkpoint, shards[0])
+    wanted = Samples(list(shards))
+    if fold is not None:
+        _, wanted = choose_samples(train_shards, shards, fold, fold_table)
+    reader = ShardReader(*wanted)
+    _require_fit(network, reader, checkpoint, wanted.shards[0])
     kind = kind or ("mask" if network.multiclass else "probability")
     _require_kind(kind, network, checkpoint)
     precision = choose_precision(precision, network.device)
     say(f"{experiment}: {len(reader)} samples on {describe_device(network.device)}, {precision}, {threads} threads")
 
-    ids = _file_names(reader, shards)
+    ids = _file_names(reader, wanted.shards)
     sizes = reader.column("original_size")
     scale, offset = (reader.column(name)[:, :, None, None] for name in ("scale", "offset"))
     height, width = reader.info.size

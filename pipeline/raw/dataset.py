@@ -2,9 +2,9 @@
 
 import hashlib
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from pipeline.raw.masks import ClassMask, decode_runs, merge
 from pipeline.raw.palette import Colour
 from pipeline.raw.samples import MARKER, ListingError, Sample, as_identifier
 from pipeline.raw.shares import foreground_shares
-from pipeline.raw.splits import SPLITS, TRAIN, assign_shards, assign_splits, files_read
+from pipeline.raw.splits import OUT_OF_FOLD, SPLITS, TRAIN, VALIDATION, assign_shards, assign_splits, files_read
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,11 @@ class RawDataset:
     def origin(self) -> str:
         """What every result made from this data set says about it: ``"drawn sample"`` or ``"raw files"``."""
         return "drawn sample" if self.drawn else "raw files"
+
+    @property
+    def pool(self) -> list[Sample]:
+        """Training and validation samples together, sorted by identifier: what folds are parts of."""
+        return sorted([*self.splits[TRAIN], *self.splits[VALIDATION]], key=lambda sample: sample.id)
 
     def shard_members(self, split: str) -> dict[int, list[Sample]]:
         """Return the non-empty shards of a split, by number."""
@@ -257,19 +262,8 @@ def open_leniently(
         tables=tuple(str(folder / name) for name in (*files_read(test, validation), *getattr(module, "TABLES", ()))),
     )
 
-    def shares(labelled: Sequence[Sample]) -> Mapping[str, float]:
-        kept = [sample for sample in labelled if sample.id not in left_out]  # the masks of the others may be damaged
-        measured = foreground_shares(
-            kept,
-            dataset.read_truth,
-            meaning=repr((dataset.meaning, mask_kind)),
-            soft=mask_kind == "soft",
-            cache=None if cache is None else Path(cache),
-            what=name,
-        )
-        return {**dict.fromkeys((sample.id for sample in labelled), 0.0), **measured}
-
     try:
+        shares = partial(measure_shares, dataset, left_out=left_out, cache=cache)
         assigned = assign_splits(placed, name, test, validation, root=folder, shares=shares)
         splits, excluded = leave_out(assigned, left_out)
         problems += _nothing_left(splits, excluded, name)
@@ -281,6 +275,36 @@ def open_leniently(
         left = tuple(Excluded(key, reason, by_id.get(key)) for key, reason in sorted(left_out.items()))
         dataset = replace(dataset, excluded=left)
     return Opened(dataset, tuple(problems), tuple(unplaced))
+
+
+def measure_shares(
+    dataset: RawDataset, labelled: Sequence[Sample], *, left_out: Collection[str], cache: str | None
+) -> Mapping[str, float]:
+    """Measure the foreground share, 0 to 1, of labelled samples; of those that are left out it is 0.
+
+    Parameters
+    ----------
+    dataset : RawDataset
+    labelled : sequence of Sample
+    left_out : collection of str
+        Identifiers of samples whose masks may be damaged.
+    cache : str, optional
+        See `pipeline.raw.shares.foreground_shares`.
+
+    Raises
+    ------
+    RawDataError
+        Listing every mask that cannot be read.
+    """
+    measured = foreground_shares(
+        [sample for sample in labelled if sample.id not in left_out],
+        dataset.read_truth,
+        meaning=repr((dataset.meaning, dataset.mask_kind)),
+        soft=dataset.mask_kind == "soft",
+        cache=None if cache is None else Path(cache),
+        what=dataset.name,
+    )
+    return {**dict.fromkeys((sample.id for sample in labelled), 0.0), **measured}
 
 
 def describe(name: str, layout: str, labels: Mapping[str, Any] | None = None) -> Labels:
@@ -348,8 +372,8 @@ def same_size(
 
 
 def require_samples(dataset: RawDataset, split: str) -> list[Sample]:
-    """Return the samples of a split, which must not be empty."""
-    samples = dataset.splits[split]
+    """Return the samples of a split, or of `OUT_OF_FOLD`, which must not be empty."""
+    samples = dataset.pool if split == OUT_OF_FOLD else dataset.splits[split]
     if not samples:
         raise RawDataError(
             Problem(

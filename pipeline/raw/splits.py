@@ -23,6 +23,10 @@ from pipeline.raw.shares import stratum_of
 TRAIN, VALIDATION, TEST, UNLABELLED = "train", "validation", "test", "unlabelled"
 SPLITS = (TRAIN, VALIDATION, TEST, UNLABELLED)
 
+OUT_OF_FOLD = "out-of-fold"
+"""Training and validation samples together, where each is predicted by networks that have not seen it. It has no shards
+of its own."""
+
 
 Shares = Callable[[Sequence[Sample]], Mapping[str, float]]
 """Gives the foreground share of labelled samples, 0 to 1, by identifier."""
@@ -138,7 +142,7 @@ def _take(
         return take_permutation(samples, said["fraction"], said["seed"])
     if method == "fraction":
         return _draw_fraction(samples, split, said, dataset, root, strata)
-    return _draw_fold(samples, split, said, dataset, root, strata)
+    return draw_fold(samples, split, said, dataset, root, strata)
 
 
 def _draw_fraction(
@@ -169,7 +173,7 @@ def _draw_fraction(
     return taken
 
 
-def _draw_fold(
+def draw_fold(
     samples: Mapping[str, Sample],
     split: str,
     said: Mapping[str, Any],
@@ -177,6 +181,31 @@ def _draw_fold(
     root: Path | str,
     strata: Mapping[str, int],
 ) -> set[str]:
+    """Take one of several folds of labelled samples.
+
+    Parameters
+    ----------
+    samples : mapping of str to Sample
+        By identifier.
+    split, dataset : str
+        What the fold is for, for messages.
+    said : mapping
+        ``folds``, ``fold``, ``seed``, and ``stratify`` or ``group`` where asked for; see `assign_splits`.
+    root : Path
+        The raw folder.
+    strata : mapping of str to int
+        Identifier to stratum, where strata are asked for.
+
+    Returns
+    -------
+    set of str
+        Identifiers.
+
+    Raises
+    ------
+    RawDataError
+        If the fold is empty, or groups cannot be told.
+    """
     folds, fold, seed = said["folds"], said["fold"], said["seed"]
     what = f"{len(samples)} labelled samples"
     if said.get("stratify"):

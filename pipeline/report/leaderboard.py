@@ -12,7 +12,7 @@ from pipeline.report.suspicion import suspicions
 from pipeline.report.tables import read_tables
 
 _MEAN = "mean"
-_SPLITS = ("test", "validation")
+_SPLITS = ("test", "out-of-fold", "validation")
 _REGIONS = ("fov", "full")
 
 

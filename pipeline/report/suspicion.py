@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.evaluation.entrants import split_name
+from pipeline.evaluation.entrants import is_baseline
 
 BEST_KNOWN = {"drive": {"f1": 0.84, "accuracy": 0.9582}}
 """What nobody has surpassed by fair means, by layout: inside the field of view, at native size, on the test pictures.
@@ -30,12 +30,12 @@ def suspicions(row: Mapping[Any, str], leak: str = "") -> str:
         pictures are easier than real ones: they are never doubted for a high score.
     """
     reasons = []
-    _, kind = split_name(row["experiment"])
-    if leak not in ("", "0") and not kind:
+    learnt = not is_baseline(row["experiment"])
+    if leak not in ("", "0") and learnt:
         reasons.append(f"likely leak: {leak} pictures also stand in another split")
     known = BEST_KNOWN.get(row.get("layout", ""), {})
     compared = (row.get("split"), row.get("region"), row.get("origin")) == ("test", "fov", "raw files")
-    if compared and not kind and row.get("statistic", "run") != "std":
+    if compared and learnt and row.get("statistic", "run") != "std":
         reasons += [
             f"likely leak: {name} {float(row[name]):.4f} is above {limit:g}, the best that is known inside the field "
             "of view"

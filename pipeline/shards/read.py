@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.errors import Problem, ShardError
 from pipeline.fingerprint import Fingerprint, mismatch
 from pipeline.shards.schema import SCHEMA_VERSION
+from pipeline.shards.select import Selection, select_rows
 
 _REBUILT = "run snakemake again: only this shard is rebuilt, then what depends on it"
 _ONE_SIZE = "where `size: native` meets pictures of several sizes, give the data set a `size: [height, width]`"
@@ -70,14 +71,17 @@ class ShardReader:
     Parameters
     ----------
     paths : sequence of Path
+    selection : Selection, optional
+        Read only these samples, in the order that `select_rows` gives them; they may lie in shards of several splits.
 
     Raises
     ------
     ShardError
-        Listing every shard that is missing, damaged, of another schema, or different from the others.
+        Listing every shard that is missing, damaged, of another schema, or different from the others; or if they do
+        not hold the samples that a selection is to be made from.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], selection: Selection | None = None) -> None:
         self.paths = [Path(path) for path in paths]
         self._files: dict[Path, h5py.File] = {}
         problems: list[Problem] = []
@@ -112,9 +116,18 @@ class ShardReader:
         )
         self.has_masks = all("masks" in self._open(path) for path in self.paths)
         self.has_fov = all("fov" in self._open(path) for path in self.paths)
+        self._rows: NDArray[np.int64] | None = None
+        if selection is not None:
+            numbers = [int(_plain(self._open(path).attrs["shard"])) for path in self.paths]
+            shards = np.repeat(numbers, self._counts).tolist()
+            try:
+                self._rows = select_rows(self.column("ids").tolist(), shards, selection, self.paths)
+            except ShardError:
+                self.close()
+                raise
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return int(self._starts[-1]) if self._rows is None else len(self._rows)
 
     def __enter__(self) -> Self:
         return self
@@ -138,7 +151,8 @@ class ShardReader:
             with _checked(path):
                 part = self._open(path)[name]
                 parts.append(part.asstr()[:] if name == "ids" else part[:])
-        return np.concatenate(parts)
+        whole = np.concatenate(parts)
+        return whole if self._rows is None else whole[self._rows]
 
     def plane(self, name: str, row: int) -> NDArray[Any]:
         """Read one sample as stored.
@@ -158,6 +172,8 @@ class ShardReader:
         ShardError
             If its checksum does not match.
         """
+        if self._rows is not None:
+            row = int(self._rows[row])
         shard = int(np.searchsorted(self._starts, row, side="right")) - 1
         path = self.paths[shard]
         with _checked(path):
@@ -167,6 +183,10 @@ class ShardReader:
         """Read ``images``, ``masks`` or ``fov`` of all samples into one (N, C, H, W) array."""
         shapes = [self._open(path)[name].shape for path in self.paths]
         out = np.empty((len(self), *shapes[0][1:]), dtype=self._open(self.paths[0])[name].dtype)
+        if self._rows is not None:
+            for position in range(len(self)):
+                out[position] = self.plane(name, position)
+            return out
         for path, start, count in zip(self.paths, self._starts, self._counts, strict=False):
             with _checked(path):
                 self._open(path)[name].read_direct(out, dest_sel=np.s_[start : start + count])
@@ -178,7 +198,8 @@ class ShardReader:
         for path in self.paths:
             file = self._open(path)
             total += sum(file[name].nbytes for name in ("images", "masks", "fov") if name in file)
-        return total
+        everything = int(self._starts[-1])  # samples are of one size
+        return total if self._rows is None else total * len(self) // everything
 
     def source_digests(self) -> dict[str, str]:
         """Return for each shard the SHA-256 over the raw files that it was made from."""

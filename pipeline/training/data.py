@@ -15,6 +15,7 @@ from pipeline.counts import SOFT_CUT, VOID
 from pipeline.errors import Problem, ShardError
 from pipeline.progress import say, track
 from pipeline.shards.read import ShardReader
+from pipeline.shards.select import Selection
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class SampleStore:
         step before it computes. Where samples lie changes the speed and nothing else.
     use_fov : bool
         Whether batches carry the field of view as weight.
+    selection : Selection, optional
+        Take only these samples of the shards.
 
     Raises
     ------
@@ -59,9 +62,14 @@ class SampleStore:
     """
 
     def __init__(
-        self, paths: list[Path], device: torch.device, budget: int | None = None, use_fov: bool = True
+        self,
+        paths: list[Path],
+        device: torch.device,
+        budget: int | None = None,
+        use_fov: bool = True,
+        selection: Selection | None = None,
     ) -> None:
-        self.reader = ShardReader(paths)
+        self.reader = ShardReader(paths, selection)
         self.info = self.reader.info
         if not self.reader.has_masks or not len(self.reader):
             raise ShardError(

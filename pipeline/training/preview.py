@@ -14,6 +14,7 @@ from pipeline.png import write_png
 from pipeline.raw.palette import Colour, class_colours
 from pipeline.training.augment import Augmentation
 from pipeline.training.data import Batch, SampleStore
+from pipeline.training.fold import choose_samples
 from pipeline.training.seeds import derive_seed
 
 Picture = NDArray[np.uint8]
@@ -33,6 +34,9 @@ def preview(
     seed: int,
     crop: Sequence[int] | None = None,
     augment: Mapping[str, Any] | None = None,
+    validation_shards: Sequence[Path] = (),
+    fold: Mapping[str, int] | None = None,
+    fold_table: Path | None = None,
     note: str = "",
 ) -> None:
     """Draw some training samples, each unchanged and changed four times, with the outlines of their masks.
@@ -47,14 +51,17 @@ def preview(
         Of the training; the changes are of the same kind as there, and not the same ones.
     crop, augment
         See `Augmentation`.
+    validation_shards, fold, fold_table
+        Needed for a fold, whose training samples lie in them as well; see `choose_samples`.
     note : str
         What else the caption says, such as ``"drawn sample data"``.
 
     Raises
     ------
-    ShardError, OutputError
+    ShardError, RawDataError, OutputError
     """
-    data = SampleStore(list(train_shards), torch.device("cpu"), budget=0)
+    training, _ = choose_samples(train_shards, validation_shards, fold, fold_table)
+    data = SampleStore(training.shards, torch.device("cpu"), budget=0, selection=training.selection)
     change = Augmentation(crop=crop, **(augment or {}))
     chance = torch.Generator().manual_seed(derive_seed(seed, "preview"))
     order = torch.randperm(len(data), generator=chance)[:_SAMPLES]

@@ -27,6 +27,7 @@ from pipeline.training.device import (
     prepare_determinism,
     run_logits,
 )
+from pipeline.training.fold import choose_samples
 from pipeline.training.history import (
     LESS_IS_BETTER,
     Progress,
@@ -68,6 +69,8 @@ def train(
     checkpoint_every: int = 1,
     early_stopping: int | None = None,
     deterministic: bool = True,
+    fold: Mapping[str, int] | None = None,
+    fold_table: Path | None = None,
     state: Path | None = None,
     save_every: float = 60.0,
     memory: int | None = None,
@@ -104,6 +107,8 @@ def train(
         Stop after so many validations without an improvement.
     deterministic : bool
         See `prepare_determinism`.
+    fold, fold_table
+        Train on all samples of both kinds of shards but those of one fold, and validate on these: see `choose_samples`.
     state : Path, optional
         Folder of the training's state, which must be of this very training (see `state_key`): what lies there is gone
         on from, to the same files bit for bit, and it is removed at the end. Without it nothing is saved.
@@ -116,7 +121,7 @@ def train(
 
     Raises
     ------
-    ShardError, TrainingError, OutputError
+    ShardError, RawDataError, TrainingError, OutputError
     InterruptionError
         After a signal; the state is saved.
     """
@@ -125,8 +130,9 @@ def train(
     prepare_cpu(threads)
     prepare_determinism(deterministic, device)
     use_fov = loss["region"] == "fov"
-    data = SampleStore(list(train_shards), device, memory, use_fov)
-    validation = SampleStore(list(validation_shards), device, memory, use_fov) if validation_shards else None
+    chosen, unseen = choose_samples(train_shards, validation_shards, fold, fold_table)
+    data = SampleStore(chosen.shards, device, memory, use_fov, chosen.selection)
+    validation = SampleStore(unseen.shards, device, memory, use_fov, unseen.selection) if unseen.shards else None
     if validation is not None:
         require_measurable(experiment, data.info, validation.info, monitor)
     _weigh_pixels(loss, data, validation)
@@ -178,6 +184,7 @@ def train(
         "checkpoint_every": checkpoint_every,
         "early_stopping": early_stopping,
         "deterministic": deterministic,
+        "fold": None if fold is None else dict(fold),
     }
     made_by = {
         "model": {"name": model["name"], "options": options},

@@ -72,7 +72,7 @@ def test_a_command_for_an_experiment_of_several_seeds_asks_for_one_of_its_runs(t
     file = tmp_path / "c.yaml"
     file.write_text(yaml.safe_dump({"datasets": DATASETS, "experiments": {"a": {**PLAIN, "seeds": [1, 2]}}}))
     assert cli.main(["train", "--experiment", "a", "--config", str(file)]) == 2
-    assert "several seeds: a-seed1, a-seed2" in capsys.readouterr().err
+    assert "several runs: a-seed1, a-seed2" in capsys.readouterr().err
     assert cli.main(["average", "--experiment", "a-seed1", "--config", str(file)]) == 2
     assert "one of a" in capsys.readouterr().err
 
@@ -164,4 +164,18 @@ def test_the_leaderboard_marks_means_and_puts_the_spread_below_its_mean(tmp_path
         ["a", "std", "2", "0.282843"],
         ["b", "run", "1", "0.400000"],
         ["a-seed1", "run", "1", "0.300000"],
+    ]
+
+
+def test_out_of_fold_predictions_stand_between_test_and_validation(tmp_path):
+    ensemble = summary(tmp_path, "a.ensemble", 0.9, 0.5)
+    ensemble.write_text(ensemble.read_text().replace("validation", "out-of-fold"))
+    build_leaderboard(summaries=[summary(tmp_path, "a-fold0", 0.3, 0.5), ensemble], output=tmp_path / "board.csv")
+    board = read(tmp_path / "board.csv")
+    macro = board[board["averaging"] == "macro"]
+    assert macro[["split", "experiment", "statistic", "runs"]].to_numpy().tolist() == [
+        ["test", "a.ensemble", "run", "1"],
+        ["test", "a-fold0", "run", "1"],
+        ["out-of-fold", "a.ensemble", "run", "1"],
+        ["validation", "a-fold0", "run", "1"],
     ]

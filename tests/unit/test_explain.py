@@ -14,7 +14,11 @@ from pipeline.shards.write import build_shard
 
 def place(path):
     return explain.identify(
-        Path("results") / path, several_classes=["many"], averaged=["mean"], baselines=["d.second-observer"]
+        Path("results") / path,
+        several_classes=["many", "many.ensemble"],
+        averaged=["mean"],
+        baselines=["d.second-observer"],
+        ensembles=["mean.ensemble", "many.ensemble"],
     )
 
 
@@ -37,6 +41,15 @@ def place(path):
             "baseline",
             "predictions/d.second-observer/test/probability",
         ),
+        ("folds/d/12.json", "folds", "folds/d/12.json"),
+        ("predictions/mean.ensemble/test/mask", "render", "predictions/mean.ensemble/test/mask"),
+        (
+            "predictions/mean.ensemble/out-of-fold/probability/01.png",
+            "ensemble",
+            "predictions/mean.ensemble/out-of-fold/probability",
+        ),
+        ("predictions/many.ensemble/test/mask", "ensemble", "predictions/many.ensemble/test/mask"),
+        ("metrics/mean.ensemble/summary.csv", "evaluate", "metrics/mean.ensemble"),
         ("metrics/many/confusion.csv", "evaluate_classes", "metrics/many"),
         ("metrics/mean/summary.csv", "average", "metrics/mean"),
     ],
@@ -49,9 +62,23 @@ def test_names_say_what_stands_there(path, stage, signed):
 
 
 @pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("predictions/mean.ensemble/test/probability", "predictions_mean"),
+        ("metrics/mean.ensemble", "metrics_mean"),
+        ("metrics/a", "metrics_a"),
+    ],
+)
+def test_an_ensemble_is_made_by_the_targets_of_its_experiment(path, target):
+    assert place(path).target == target
+
+
+@pytest.mark.parametrize(
     "path",
     ["shards/d", "shards/d/train-01.h5", "shards/d/all-0.h5", "logs/train/a.log", "models", "models/a/b/c",
-     "cache/x.json", "predictions/a/test", "predictions/a/tset/mask", "predictions/a/test/colours",
+     "cache/x.json",
+     "folds/d", "folds/d/03.json", "predictions/a/out-of-fold/x",
+     "predictions/a/test", "predictions/a/tset/mask", "predictions/a/test/colours",
      "notes.txt", "models/a/notes.txt"],
 )  # fmt: skip
 def test_names_that_the_pipeline_does_not_give(path):

@@ -16,7 +16,8 @@ from pipeline.errors import PipelineError, RawDataError
 from pipeline.evaluation import entrants
 from pipeline.raw.check_ignored import unused_digest
 from pipeline.raw.dataset import open_leniently
-from pipeline.raw.splits import SPLITS
+from pipeline.raw.folds import assign_folds, digest_folds, split_by_fold
+from pipeline.raw.splits import OUT_OF_FOLD, SPLITS
 from pipeline.stages import code_digest
 
 # in a job, `pipeline` is this package under the interpreter that runs Snakemake, wherever --directory leads
@@ -28,15 +29,21 @@ except PipelineError as error:
     raise WorkflowError(str(error)) from None
 
 BASELINES = CONFIG.baselines()
-# experiments of two classes have probabilities and a threshold, those of several classes have class indices
-SEVERAL_CLASSES = [name for name in CONFIG.experiments if CONFIG.multiclass(name)]
-TWO_CLASSES = [name for name in CONFIG.experiments if name not in SEVERAL_CLASSES]
 
-# experiments of several seeds, each with its runs; a run is an experiment like any other
+# experiments of several seeds or folds, each with its runs; a run is an experiment like any other
 SEEDED = CONFIG.seeded()
+# the mean of the runs, scored beside them
+ENSEMBLES = CONFIG.ensembles()
+
+# experiments and ensembles of two classes have probabilities and a threshold, those of several classes have class indices
+SEVERAL_CLASSES = [name for name in (*CONFIG.experiments, *ENSEMBLES) if CONFIG.multiclass(name)]
+TWO_CLASSES = [name for name in (*CONFIG.experiments, *ENSEMBLES) if name not in SEVERAL_CLASSES]
 
 MASK = str(paths.prediction("{experiment}", "{split}") / "mask")
 PROBABILITY = str(paths.prediction("{experiment}", "{split}") / "probability")
+# of an ensemble; one of two classes has no mask here, but from `render`
+_OF_ENSEMBLE = paths.prediction(entrants.ensemble_name("{seeded}"), "{split}")
+ENSEMBLE_PROBABILITY, ENSEMBLE_MASK = str(_OF_ENSEMBLE / "probability"), str(_OF_ENSEMBLE / "mask")
 BASELINE = str(paths.prediction(entrants.baseline_name("{dataset}", "{kind}"), "{split}") / "probability")
 
 
@@ -44,11 +51,17 @@ def any_of(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
+def networks(names):
+    # without ensembles, which no network predicts
+    return any_of(name for name in names if name in CONFIG.experiments)
+
+
 wildcard_constraints:
     dataset=any_of(CONFIG.datasets),
-    experiment=any_of([*CONFIG.experiments, *BASELINES]),
+    experiment=any_of([*CONFIG.experiments, *ENSEMBLES, *BASELINES]),
     seeded=any_of(SEEDED),
-    split=any_of(SPLITS),
+    split=any_of([*SPLITS, OUT_OF_FOLD]),
+    folds=r"\d+",
     kind=any_of(entrants.BASELINES),
     shard=r"\d+",
 
@@ -94,12 +107,31 @@ def listed(name):
         raise WorkflowError(str(error)) from None
 
 
+@functools.cache
+def fold_members(dataset, folds):
+    settings = CONFIG.fold_settings(dataset, folds)
+    drawing = {key: value for key, value in settings.items() if key != "source"}
+    try:
+        return assign_folds(listed(dataset), **drawing, cache=settings["source"].get("cache"))
+    except PipelineError as error:
+        raise WorkflowError(str(error)) from None
+
+
+@functools.cache
+def splits_of(experiment):
+    # samples by split as an experiment sees them: a fold has other training and validation samples than its data set
+    name, fold = CONFIG.dataset_of(experiment), CONFIG.fold_of(experiment)
+    if fold is not None:
+        return split_by_fold(listed(name), fold_members(name, fold["folds"]), fold["fold"])
+    return {**listed(name).splits, OUT_OF_FOLD: listed(name).pool}
+
+
 def shard_files(dataset, split):
     return [str(paths.shard(dataset, split, k)) for k in listed(dataset).shard_members(split)]
 
 
-def raw_files(dataset, *splits, files="files"):
-    return [path for split in splits for sample in listed(dataset).splits[split] for path in getattr(sample, files)]
+def raw_files(experiment, *splits, files="files"):
+    return [path for split in splits for sample in splits_of(experiment)[split] for path in getattr(sample, files)]
 
 
 def unique(files):
@@ -111,42 +143,47 @@ def observed(experiment):
 
 
 def scored_splits(experiment):
-    splits = listed(CONFIG.dataset_of(experiment)).splits
+    splits = splits_of(experiment)
     if experiment in BASELINES:
         seen = not observed(experiment) or all(sample.observer for sample in splits["test"])
         return ["test"] if splits["test"] and seen else []
-    return [split for split in ("validation", "test") if splits[split]]
+    return [split for split in (CONFIG.validated_on(experiment), "test") if splits[split]]
 
 
 def predicted_splits(experiment):
-    unlabelled = experiment not in BASELINES and listed(CONFIG.dataset_of(experiment)).splits["unlabelled"]
+    unlabelled = experiment not in BASELINES and splits_of(experiment)["unlabelled"]
     return [*scored_splits(experiment), *(["unlabelled"] if unlabelled else [])]
 
 
 @functools.cache
 def scored_names():
-    # everything that is scored: experiments, and baselines where there is something to compare
+    # everything that is scored: experiments, ensembles, and baselines where there is something to compare
     raw_datasets()
     for name in CONFIG.experiments:
         if not scored_splits(name):
             logger.warning(f"{name} has neither validation nor test samples: it is trained and not scored.")
-    return [name for name in (*CONFIG.experiments, *BASELINES) if predicted_splits(name)]
+    for name in CONFIG.without_ensemble():
+        logger.warning(
+            f"{name} has no ensemble: class indices have no mean. Set `keep_probability` or `ensemble: false`."
+        )
+    return [name for name in (*CONFIG.experiments, *ENSEMBLES, *BASELINES) if predicted_splits(name)]
 
 
 def baseline_files(wildcards):
     files = "observer_files" if wildcards.kind == entrants.OBSERVER else "truth_files"
-    return unique(raw_files(wildcards.dataset, wildcards.split, files=files))
+    baseline = entrants.baseline_name(wildcards.dataset, wildcards.kind)
+    return unique(raw_files(baseline, wildcards.split, files=files))
 
 
 def pictured_files(wildcards):
     # what pictures of a split are drawn from, predictions apart
-    dataset = CONFIG.dataset_of(wildcards.experiment)
-    return unique(raw_files(dataset, wildcards.split) + raw_files(dataset, wildcards.split, files="truth_files"))
+    experiment, split = wildcards.experiment, wildcards.split
+    return unique(raw_files(experiment, split) + raw_files(experiment, split, files="truth_files"))
 
 
 def scored_masks(wildcards):
     splits = scored_splits(wildcards.experiment)
-    return unique(raw_files(CONFIG.dataset_of(wildcards.experiment), *splits, files="truth_files"))
+    return unique(raw_files(wildcards.experiment, *splits, files="truth_files"))
 
 
 def scored(kind):
@@ -241,11 +278,50 @@ def validation_evidence(wildcards):
     # what a threshold is chosen on: predictions and masks of the validation samples, or nothing where it is fixed
     if CONFIG.threshold_settings(wildcards.experiment)["fixed"] is not None:
         return []
-    dataset = CONFIG.dataset_of(wildcards.experiment)
-    if not listed(dataset).splits["validation"]:
+    split = CONFIG.validated_on(wildcards.experiment)
+    if not splits_of(wildcards.experiment)[split]:
+        dataset = CONFIG.dataset_of(wildcards.experiment)
         raise WorkflowError(
             f"The threshold of {wildcards.experiment} is to be chosen on validation samples, and {dataset} has none: "
             "add labelled pictures, raise its `validation` fraction, or give the experiment a number as `threshold`."
         )
-    predictions = PROBABILITY.format(experiment=wildcards.experiment, split="validation")
-    return [predictions, *unique(raw_files(dataset, "validation", files="truth_files"))]
+    predictions = PROBABILITY.format(experiment=wildcards.experiment, split=split)
+    return [predictions, *unique(raw_files(wildcards.experiment, split, files="truth_files"))]
+
+
+def fold_table(experiment):
+    # nothing where there are no folds
+    fold = CONFIG.fold_of(experiment)
+    return [] if fold is None else [str(paths.folds(CONFIG.dataset_of(experiment), fold["folds"]))]
+
+
+def predicted_fold(wildcards):
+    return fold_table(wildcards.experiment) if wildcards.split == "validation" else []
+
+
+def rest_of_fold(wildcards):
+    # samples of a fold lie in shards of both splits
+    return shard_files(CONFIG.dataset_of(wildcards.experiment), "train") if predicted_fold(wildcards) else []
+
+
+def ensemble_of(wildcards):
+    return entrants.ensemble_name(wildcards.seeded)
+
+
+def averaged_predictions(wildcards):
+    split = "validation" if wildcards.split == OUT_OF_FOLD else wildcards.split
+    runs = sorted(ENSEMBLES[ensemble_of(wildcards)])
+    return [PROBABILITY.format(experiment=run, split=split) for run in runs]
+
+
+def averaged_fold(wildcards):
+    return fold_table(SEEDED[wildcards.seeded][0]) if wildcards.split == OUT_OF_FOLD else []
+
+
+def ensemble_settings(wildcards):
+    return CONFIG.ensemble_settings(ensemble_of(wildcards), wildcards.split)
+
+
+def ensemble_parts(wildcards):
+    # ... and what an ensemble is made from
+    return canonical(plans.ensemble_parts(CONFIG, ensemble_of(wildcards), wildcards.split))

@@ -13,7 +13,7 @@ rule threshold:
         settings=lambda wc: canonical(CONFIG.threshold_settings(wc.experiment)),
         code=lambda wc: code_of("threshold", CONFIG.threshold_settings(wc.experiment)),
         expect=lambda wc: canonical(plans.threshold_parts(CONFIG, wc.experiment)),
-        predictions=lambda wc: PROBABILITY.format(experiment=wc.experiment, split="validation"),
+        predictions=lambda wc: PROBABILITY.format(experiment=wc.experiment, split=CONFIG.validated_on(wc.experiment)),
     shell:
         "pipeline threshold --experiment {wildcards.experiment:q} --settings {params.settings:q} --expect {params.expect:q}"
         " --predictions {params.predictions:q} --output {output:q} > {log:q} 2>&1"
@@ -88,7 +88,7 @@ rule submission:
     input:
         probability=str(paths.prediction("{experiment}", "unlabelled") / "probability"),
         threshold=rules.threshold.output,
-        raw=lambda wc: raw_files(CONFIG.dataset_of(wc.experiment), "unlabelled"),
+        raw=lambda wc: raw_files(wc.experiment, "unlabelled"),
     output:
         directory(str(paths.submission("{experiment}"))),
     log:

@@ -2,6 +2,8 @@ rule predict:
     input:
         checkpoint=rules.train.output.best,
         shards=lambda wc: shard_files(CONFIG.dataset_of(wc.experiment), wc.split),
+        train_shards=rest_of_fold,
+        folds=predicted_fold,
     output:
         directory(PROBABILITY),
     log:
@@ -9,17 +11,18 @@ rule predict:
     benchmark:
         "results/benchmarks/predict/{experiment}/{split}.tsv"
     wildcard_constraints:
-        experiment=any_of(TWO_CLASSES),
+        experiment=networks(TWO_CLASSES),
     threads: lambda wc: CONFIG.experiments[wc.experiment].threads
     resources:
         gpu=1,
     params:
-        settings=lambda wc: canonical(CONFIG.predict_settings(wc.experiment)),
+        settings=lambda wc: canonical(CONFIG.predict_settings(wc.experiment, wc.split)),
         code=predicted_code("probability"),
         expect=predicted_parts,
     shell:
         "pipeline predict --experiment {wildcards.experiment:q} --split {wildcards.split} --kind probability"
         " --settings {params.settings:q} --expect {params.expect:q} --checkpoint {input.checkpoint:q} --shards {input.shards:q}"
+        " --train-shards {input.train_shards:q} --folds {input.folds:q}"
         " --output {output:q} > {log:q} 2>&1"
 
 
@@ -27,6 +30,8 @@ rule predict_classes:
     input:
         checkpoint=rules.train.output.best,
         shards=lambda wc: shard_files(CONFIG.dataset_of(wc.experiment), wc.split),
+        train_shards=rest_of_fold,
+        folds=predicted_fold,
     output:
         directory(MASK),
     log:
@@ -34,17 +39,18 @@ rule predict_classes:
     benchmark:
         "results/benchmarks/predict_classes/{experiment}/{split}.tsv"
     wildcard_constraints:
-        experiment=any_of(SEVERAL_CLASSES),
+        experiment=networks(SEVERAL_CLASSES),
     threads: lambda wc: CONFIG.experiments[wc.experiment].threads
     resources:
         gpu=1,
     params:
-        settings=lambda wc: canonical(CONFIG.predict_settings(wc.experiment)),
+        settings=lambda wc: canonical(CONFIG.predict_settings(wc.experiment, wc.split)),
         code=predicted_code("mask"),
         expect=predicted_parts,
     shell:
         "pipeline predict --experiment {wildcards.experiment:q} --split {wildcards.split} --kind mask"
         " --settings {params.settings:q} --expect {params.expect:q} --checkpoint {input.checkpoint:q} --shards {input.shards:q}"
+        " --train-shards {input.train_shards:q} --folds {input.folds:q}"
         " --output {output:q} > {log:q} 2>&1"
 
 
@@ -53,6 +59,8 @@ rule predict_probabilities:
     input:
         checkpoint=rules.train.output.best,
         shards=lambda wc: shard_files(CONFIG.dataset_of(wc.experiment), wc.split),
+        train_shards=rest_of_fold,
+        folds=predicted_fold,
     output:
         directory(PROBABILITY),
     log:
@@ -60,18 +68,64 @@ rule predict_probabilities:
     benchmark:
         "results/benchmarks/predict_probabilities/{experiment}/{split}.tsv"
     wildcard_constraints:
-        experiment=any_of(name for name in SEVERAL_CLASSES if CONFIG.experiments[name].keep_probability),
+        experiment=networks(name for name in SEVERAL_CLASSES if CONFIG.recipe(name).keep_probability),
     threads: lambda wc: CONFIG.experiments[wc.experiment].threads
     resources:
         gpu=1,
     params:
-        settings=lambda wc: canonical(CONFIG.predict_settings(wc.experiment)),
+        settings=lambda wc: canonical(CONFIG.predict_settings(wc.experiment, wc.split)),
         code=predicted_code("probability"),
         expect=predicted_parts,
     shell:
         "pipeline predict --experiment {wildcards.experiment:q} --split {wildcards.split} --kind probability"
         " --settings {params.settings:q} --expect {params.expect:q} --checkpoint {input.checkpoint:q} --shards {input.shards:q}"
+        " --train-shards {input.train_shards:q} --folds {input.folds:q}"
         " --output {output:q} > {log:q} 2>&1"
+
+
+# The mean of what all runs of an experiment predict; of samples that are in a fold, by those that have not seen them.
+rule ensemble:
+    input:
+        predictions=averaged_predictions,
+        folds=averaged_fold,
+    output:
+        directory(ENSEMBLE_PROBABILITY),
+    log:
+        "results/logs/ensemble/{seeded}.ensemble/{split}.log",
+    benchmark:
+        "results/benchmarks/ensemble/{seeded}.ensemble/{split}.tsv"
+    threads: 2
+    params:
+        settings=lambda wc: canonical(ensemble_settings(wc)),
+        code=code_of("ensemble", {}),
+        expect=ensemble_parts,
+    shell:
+        "pipeline ensemble --experiment {wildcards.seeded:q} --split {wildcards.split} --kind probability"
+        " --settings {params.settings:q} --expect {params.expect:q} --predictions {input.predictions:q} --folds {input.folds:q}"
+        " --threads {threads} --output {output:q} > {log:q} 2>&1"
+
+
+rule ensemble_classes:
+    input:
+        predictions=averaged_predictions,
+        folds=averaged_fold,
+    output:
+        directory(ENSEMBLE_MASK),
+    log:
+        "results/logs/ensemble_classes/{seeded}.ensemble/{split}.log",
+    benchmark:
+        "results/benchmarks/ensemble_classes/{seeded}.ensemble/{split}.tsv"
+    wildcard_constraints:
+        seeded=any_of(name for name in SEEDED if entrants.ensemble_name(name) in SEVERAL_CLASSES),
+    threads: 2
+    params:
+        settings=lambda wc: canonical(ensemble_settings(wc)),
+        code=code_of("ensemble", {}),
+        expect=ensemble_parts,
+    shell:
+        "pipeline ensemble --experiment {wildcards.seeded:q} --split {wildcards.split} --kind mask"
+        " --settings {params.settings:q} --expect {params.expect:q} --predictions {input.predictions:q} --folds {input.folds:q}"
+        " --threads {threads} --output {output:q} > {log:q} 2>&1"
 
 
 # What a second person drew, nothing at all, and the masks at the working size: scored like a network.

@@ -7,6 +7,8 @@ def shards_of(experiment):
 
 
 def models_of(experiment):
+    if experiment in ENSEMBLES:
+        return []
     folder = paths.model(experiment)
     return [
         str(folder / name)
@@ -18,7 +20,7 @@ def predictions_of(experiment):
     if experiment in BASELINES and not observed(experiment):
         return []  # nobody has to look at nothing, or at masks that were resized
     if experiment in SEVERAL_CLASSES:
-        kept = ["probability"] if CONFIG.experiments[experiment].keep_probability else []
+        kept = ["probability"] if CONFIG.recipe(experiment).keep_probability else []
         pictures = [*kept, "mask", "colour", "overlay", "panel", "legend.png", "sheet.png"]
     else:
         pictures = ["probability", "mask", "overlay", "panel", "sheet.png"]
@@ -66,10 +68,11 @@ TARGETS = {
 
 
 def targeted(target, name):
-    # what a target consists of, for an experiment or all seeds of an experiment
-    runs = SEEDED.get(name, [name])
+    # what a target consists of, for an experiment, or for all runs of an experiment and their ensemble
+    ensemble = entrants.ensemble_name(name)
+    entries = [*SEEDED.get(name, [name]), *([ensemble] if ensemble in ENSEMBLES else [])]
     averaged = averages_of(name) if target in ("metrics", "report") else []
-    return unique([path for run in runs for path in TARGETS[target](run)] + averaged)
+    return unique([path for entry in entries for path in TARGETS[target](entry)] + averaged)
 
 
 def all_shards(wildcards):

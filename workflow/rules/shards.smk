@@ -15,6 +15,24 @@ rule splits:
         " --output {output:q} > {log:q} 2>&1"
 
 
+# What trainings with folds read beside the shards, which they share with all others. A sample more is in every fold or
+# out of it, so that each of them has to run again anyway.
+rule folds:
+    output:
+        str(paths.folds("{dataset}", "{folds}")),
+    log:
+        "results/logs/folds/{dataset}/{folds}.log",
+    benchmark:
+        "results/benchmarks/folds/{dataset}/{folds}.tsv"
+    params:
+        settings=lambda wc: canonical(CONFIG.fold_settings(wc.dataset, int(wc.folds))),
+        code=lambda wc: code_of("folds", CONFIG.fold_settings(wc.dataset, int(wc.folds))),
+        members=lambda wc: digest_folds(fold_members(wc.dataset, int(wc.folds))),
+    shell:
+        "pipeline folds --dataset {wildcards.dataset:q} --folds {wildcards.folds} --settings {params.settings:q}"
+        " --output {output:q} > {log:q} 2>&1"
+
+
 rule shard:
     input:
         shard_members,

@@ -2,6 +2,7 @@ rule train:
     input:
         train=lambda wc: shard_files(CONFIG.dataset_of(wc.experiment), "train"),
         validation=lambda wc: shard_files(CONFIG.dataset_of(wc.experiment), "validation"),
+        folds=lambda wc: fold_table(wc.experiment),
     output:
         best=str(paths.model("{experiment}") / "best.pt"),
         last=str(paths.model("{experiment}") / "last.pt"),
@@ -27,14 +28,18 @@ rule train:
     shell:
         "pipeline train --experiment {wildcards.experiment:q} --settings {params.settings:q}"
         " --expect {params.expect:q} --train-shards {input.train:q} --validation-shards {input.validation:q}"
-        " --output {params.folder:q} --state {params.state:q} --save-every {resources.save_every}"
+        " --folds {input.folds:q} --output {params.folder:q} --state {params.state:q} --save-every {resources.save_every}"
         " > {log:q} 2>&1"
 
 
 # To look at before training: it needs nothing but the shards.
 rule augmented:
     input:
-        lambda wc: shard_files(CONFIG.dataset_of(wc.experiment), "train"),
+        train=lambda wc: shard_files(CONFIG.dataset_of(wc.experiment), "train"),
+        validation=lambda wc: (
+            shard_files(CONFIG.dataset_of(wc.experiment), "validation") if fold_table(wc.experiment) else []
+        ),
+        folds=lambda wc: fold_table(wc.experiment),
     output:
         report(
             str(paths.model("{experiment}") / "augmented.png"),
@@ -53,7 +58,8 @@ rule augmented:
         note=lambda wc: origin_note(CONFIG.dataset_of(wc.experiment)),
     shell:
         "pipeline augmented --experiment {wildcards.experiment:q} --settings {params.settings:q}"
-        " --expect {params.expect:q} --train-shards {input:q} --note={params.note:q} --output {output:q} > {log:q} 2>&1"
+        " --expect {params.expect:q} --train-shards {input.train:q} --validation-shards {input.validation:q}"
+        " --folds {input.folds:q} --note={params.note:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule curves:

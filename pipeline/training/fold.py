@@ -1,0 +1,53 @@
+"""Which samples a network trains on and is validated on: two splits, or all folds but one and that one."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.raw.fold_table import read_fold
+from pipeline.shards.select import Selection
+
+
+class Samples(NamedTuple):
+    """Samples of some shards.
+
+    Parameters
+    ----------
+    shards : list of Path
+        Empty where there are no samples.
+    selection : Selection, optional
+        The samples that are meant; without it all.
+    """
+
+    shards: list[Path]
+    selection: Selection | None = None
+
+
+def choose_samples(
+    train_shards: Sequence[Path],
+    validation_shards: Sequence[Path],
+    fold: Mapping[str, int] | None = None,
+    fold_table: Path | None = None,
+) -> tuple[Samples, Samples]:
+    """Return the samples to train on, and those to validate on.
+
+    Parameters
+    ----------
+    train_shards, validation_shards : sequence of Path
+        Of the data set. With a fold, both hold samples of both kinds.
+    fold : mapping, optional
+        ``folds``, how many there are, and ``fold``, the one to validate on.
+    fold_table : Path, optional
+        What `pipeline.raw.fold_table` wrote; needed with `fold`.
+
+    Raises
+    ------
+    RawDataError
+        If the table cannot be used.
+    """
+    if fold is None or fold_table is None:
+        return Samples(list(train_shards)), Samples(list(validation_shards))
+    known = read_fold(fold_table, folds=fold["folds"], fold=fold["fold"])
+    shards = [*train_shards, *validation_shards]
+    training, validation = (Selection(ids, known.pool) for ids in (known.training, known.validation))
+    return Samples(shards, training), Samples(shards, validation)
