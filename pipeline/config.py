@@ -88,8 +88,10 @@ class Config(Strict):
         }
 
     def train_settings(self, experiment: str) -> dict[str, Any]:
-        """Return what a training is made by, the shards apart."""
+        """Return what a training is made by, the shards apart; several GPUs only where chosen."""
         not_here = {"seeds", "threshold", "empty_masks", "keep_probability", "tiles", "test_time"}
+        if self.experiments[experiment].gpus == 1:
+            not_here |= {"gpus", "sync_batch_norm"}
         return self.experiments[experiment].model_dump(mode="json", exclude=not_here)
 
     def augmented_settings(self, experiment: str) -> dict[str, Any]:
