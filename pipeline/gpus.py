@@ -75,6 +75,11 @@ def visible_gpus(said: str | None, installed: Sequence[str]) -> list[str]:
     return chosen
 
 
+def usable_gpus() -> list[str]:
+    """Return the GPUs of this machine that jobs may use: all that ``CUDA_VISIBLE_DEVICES`` does not hide."""
+    return visible_gpus(os.environ.get(VISIBLE), installed_gpus())
+
+
 @contextmanager
 def hold_gpus(
     count: int = 1,
