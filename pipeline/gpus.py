@@ -118,7 +118,7 @@ def hold_gpus(
     """
     before = environment.get(VISIBLE)
     visible = visible_gpus(before, installed())
-    if not visible or ("SLURM_JOB_ID" in environment and len(visible) == count):
+    if not visible or (environment.get("SLURM_JOB_ID") and len(visible) == count):
         yield visible
         return
     if count > len(visible):
