@@ -45,6 +45,9 @@ def require_ranks(experiment: str, gpus: int, batch_size: int, sync_batch_norm: 
     if gpus < 1 or batch_size % gpus:
         found, remedy = f"{batch_size} for {gpus} GPUs", f"make `batch_size` a multiple of {gpus}, or change `gpus`"
         problems.append(Problem(f"{where}, batch_size", found, "as many samples for each of them", remedy))
+    if gpus > 1 and device.type not in ("cuda", "cpu"):
+        found = f"{gpus} with {device.type}, which is one"
+        problems.append(Problem(f"{where}, gpus", found, "GPUs of CUDA, or none", "set `gpus: 1`"))
     if sync_batch_norm and device.type != "cuda":
         expected = "CUDA: PyTorch synchronizes batch normalization nowhere else"
         remedy = "set `sync_batch_norm: false`, or run it on GPUs"

@@ -220,6 +220,13 @@ def test_a_training_that_cannot_be_shared_out_is_refused(shards, tmp_path, chang
     assert not (tmp_path / "m").exists()
 
 
+def test_a_gpu_of_another_kind_trains_alone(as_rank):
+    as_rank(0, 2)
+    with pytest.raises(TrainingError, match="found:    2 with mps, which is one"):
+        ranks.require_ranks("e", 2, 4, False, torch.device("mps"))
+    ranks.require_ranks("e", 2, 4, True, torch.device("cuda"))
+
+
 # -- how processes end -------------------------------------------------------------------------------------------------
 
 
