@@ -1,6 +1,7 @@
 """Measure how long it takes to list many samples, to plan a run on them, and how much memory a shard job needs.
 
     python benchmarks/scale.py [--pairs 100000] [--layouts tgs folder duts] [--folder FOLDER]
+    python benchmarks/scale.py --experiments 10 100 1000 [--pairs 2000] [--folder FOLDER]
 
 Draws a few tiny pictures and links them as often as asked for, in a temporary folder. Then, for each layout:
 
@@ -9,11 +10,15 @@ dry run: seconds of `snakemake -n`, on nothing built, with one shard for every 5
 processor seconds of it, which a busy machine leaves as they are.
 memory: the largest resident set of `python -m pipeline shard` on a shard of about 512 samples of the set, and of a
 tenth of the set. The two should be nearly the same: the list of samples is all that grows.
+
+With `--experiments`, for each of these numbers of experiments on one data set: jobs, seconds, processor seconds and
+largest resident set of `snakemake -n`, on nothing built.
 """
 
 import argparse
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -35,7 +40,7 @@ shards = {split: len(raw.shard_members(split)) for split in raw.splits}
 print(time.perf_counter() - started, sum(map(len, raw.splits.values())))
 """
 # the peak of a waited-for child, as the system counts it
-PEAK = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
+PEAK = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stderr=1); "
 PEAK += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
 
 
@@ -91,13 +96,43 @@ def peak(folder, layout, pairs):
     return int(text.split()[-1]) / 1024
 
 
+def plan(folder, config):
+    """Return jobs, seconds, processor seconds and MB of a dry run."""
+    (folder / "config.yaml").write_text(json.dumps(config))
+    started, spent = time.perf_counter(), processor()
+    words = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-n", "--quiet", "rules", "--cores", "2"]
+    said = run("-c", PEAK, *words, folder=folder)
+    seconds, busy = time.perf_counter() - started, processor() - spent
+    (jobs,) = re.findall(r"^ *total +(\d+)", said, re.MULTILINE)
+    return int(jobs), seconds, busy, int(said.split()[-1]) / 1024
+
+
+def experiments(pairs, numbers, folder):
+    """Print one line for each number of experiments."""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        folder = Path(name)
+        generate(folder / "raw", "tgs", pairs)
+        data = {"layout": "tgs", "root": "raw", "size": [32, 32], "shards": max(1, pairs // 512)}
+        recipe = {"dataset": "x", "model": "unet", "loss": "bce", "optimizer": {"name": "adam", "lr": 1e-3}}
+        for number in numbers:
+            each = {f"e{seed}": {**recipe, "batch_size": 1, "epochs": 1, "seed": seed} for seed in range(number)}
+            jobs, seconds, busy, memory = plan(folder, {"datasets": {"x": data}, "experiments": each})
+            took = f"dry run {seconds:.0f} s ({busy:.0f}), {memory:.0f} MB"
+            print(f"{number} experiments on {pairs} pairs: {jobs} jobs, {took}", flush=True)
+
+
 def main():
-    """Print one line for each layout."""
+    """Print one line for each layout, or for each number of experiments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=100_000)
+    parser.add_argument("--pairs", type=int, help="100000, or 2000 with --experiments")
     parser.add_argument("--layouts", nargs="+", choices=OPTIONS, default=list(OPTIONS))
+    parser.add_argument("--experiments", type=int, nargs="+", metavar="N")
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
     given = parser.parse_args()
+    given.pairs = given.pairs or (2000 if given.experiments else 100_000)
+    if given.experiments:
+        experiments(given.pairs, given.experiments, given.folder)
+        return
     print(f"{given.pairs} pairs, {os.cpu_count()} cores")
     for layout in given.layouts:
         peaks = []
@@ -114,10 +149,7 @@ def main():
                 experiment = {"dataset": "x", "model": "unet-crop" if layout == "tgs" else "unet", "loss": "bce",
                               "optimizer": {"name": "adam", "lr": 1e-3}, "batch_size": 1, "epochs": 1}  # fmt: skip
                 config = {"datasets": {"x": data}, "experiments": {"e": experiment}}
-                (folder / "config.yaml").write_text(json.dumps(config))
-                started, spent = time.perf_counter(), processor()
-                run("-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-n", "-q", "--cores", "2", folder=folder)
-                planned, busy = time.perf_counter() - started, processor() - spent
+                _, planned, busy, _ = plan(folder, config)
         print(
             f"{layout}: listing {float(listing[0]):.1f} s of {listing[1]} samples, "
             f"dry run {planned:.1f} s ({busy:.1f}), "

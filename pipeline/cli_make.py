@@ -110,6 +110,7 @@ def do_train(arguments: Arguments) -> None:
         "validation_shards": named_shards(arguments, arguments.validation_shards, dataset, "validation"),
     }
     from pipeline import provenance
+    from pipeline.gpus import hold_gpus
     from pipeline.shards.read import ShardReader, require_shards
     from pipeline.training.device import describe_accelerators
     from pipeline.training.run import train
@@ -124,15 +125,22 @@ def do_train(arguments: Arguments) -> None:
         with closing(ShardReader(one_split)) as reader:
             inputs |= reader.source_digests()
     output = arguments.output or paths.model(name)
-    key = state_key(settings, [*(path for part in shards.values() for path in part), *folds.values()], fingerprint)
-    given = {
-        "output": output,
-        "memory": None if arguments.memory_mb is None else arguments.memory_mb * 2**20,
-        "state": (arguments.state or paths.state(name)) / key,
-        "save_every": arguments.save_every,
-        "fingerprint": fingerprint,
-    }
-    call(train, experiment=name, **given, **shards, **folds, **settings)
+    together = settings.get("gpus", 1)
+    with hold_gpus(together):  # before PyTorch looks which GPUs there are
+        key = state_key(settings, [*(path for part in shards.values() for path in part), *folds.values()], fingerprint)
+        given = {
+            "output": output,
+            "memory": _memory_for_each(arguments.memory_mb, together),
+            "state": (arguments.state or paths.state(name)) / key,
+            "save_every": arguments.save_every,
+            "fingerprint": fingerprint,
+        }
+        if together > 1:
+            from pipeline.training.launch import on_ranks
+
+            train = on_ranks(train, together)
+        call(train, experiment=name, **given, **shards, **folds, **settings)
+        accelerators = describe_accelerators()
     provenance.write_provenance(
         output / paths.provenance(name).name,
         run,
@@ -141,8 +149,17 @@ def do_train(arguments: Arguments) -> None:
         inputs=inputs,
         seeds={"seed": settings["seed"], **derived_seeds(settings["seed"])},
         threads=settings["threads"],
-        accelerators=describe_accelerators(),
+        accelerators=accelerators,
     )
+
+
+def _memory_for_each(memory_mb: int | None, together: int) -> int | None:
+    """Divide the memory for samples between the processes of a training; each of them holds all samples."""
+    if together == 1:
+        return None if memory_mb is None else memory_mb * 2**20
+    import psutil
+
+    return (psutil.virtual_memory().available // 2 if memory_mb is None else memory_mb * 2**20) // together
 
 
 def do_augmented(arguments: Arguments) -> None:
@@ -215,20 +232,22 @@ def do_predict(arguments: Arguments) -> None:
 
         files = {"train shards": folds["train_shards"], "validation shards": shards}
         require_shards(asked_of(parts, files))
+    from pipeline.gpus import hold_gpus
     from pipeline.prediction.predict import predict
 
-    call(
-        predict,
-        experiment=name,
-        checkpoint=arguments.checkpoint or paths.model(name) / "best.pt",
-        shards=shards,
-        output=arguments.output or paths.prediction(name, split) / kind,
-        kind=kind,
-        fingerprint=fingerprint,
-        asked=asked(parts),
-        **folds,
-        **settings,
-    )
+    with hold_gpus():
+        call(
+            predict,
+            experiment=name,
+            checkpoint=arguments.checkpoint or paths.model(name) / "best.pt",
+            shards=shards,
+            output=arguments.output or paths.prediction(name, split) / kind,
+            kind=kind,
+            fingerprint=fingerprint,
+            asked=asked(parts),
+            **folds,
+            **settings,
+        )
 
 
 def do_ensemble(arguments: Arguments) -> None:
@@ -274,19 +293,21 @@ def _predict_pictures(arguments: Arguments) -> None:
         from pipeline.evaluation.thresholds import read_threshold
 
         threshold = read_threshold(threshold).value
+    from pipeline.gpus import hold_gpus
     from pipeline.prediction.new_pictures import predict_pictures
 
-    predict_pictures(
-        checkpoint=arguments.checkpoint,
-        pictures=arguments.input,
-        output=arguments.output,
-        threshold=threshold,
-        tiles=None if arguments.tiles is None else {"size": arguments.tiles},
-        test_time=arguments.test_time or "none",
-        precision=arguments.precision or "fp32",
-        threads=arguments.threads or os.cpu_count() or 1,
-        skip_unreadable=arguments.skip_unreadable,
-    )
+    with hold_gpus():
+        predict_pictures(
+            checkpoint=arguments.checkpoint,
+            pictures=arguments.input,
+            output=arguments.output,
+            threshold=threshold,
+            tiles=None if arguments.tiles is None else {"size": arguments.tiles},
+            test_time=arguments.test_time or "none",
+            precision=arguments.precision or "fp32",
+            threads=arguments.threads or os.cpu_count() or 1,
+            skip_unreadable=arguments.skip_unreadable,
+        )
 
 
 def _require_either(arguments: Arguments) -> None:

@@ -154,8 +154,10 @@ class Config(Strict):
         }
 
     def train_settings(self, experiment: str) -> dict[str, Any]:
-        """Return what a training is made by, the shards apart."""
+        """Return what a training is made by, the shards apart; several GPUs only where chosen."""
         not_here = {"seeds", "folds", "ensemble", "threshold", "empty_masks", "keep_probability", "tiles", "test_time"}
+        if self.experiments[experiment].gpus == 1:
+            not_here |= {"gpus", "sync_batch_norm"}
         plain = self.experiments[experiment].model_dump(mode="json", exclude={*not_here, "of", "fold"})
         return self._with_fold(plain, experiment)
 

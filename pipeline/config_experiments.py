@@ -266,6 +266,12 @@ class Experiment(Strict):
         description="Repeatable operations and exact fp32; false: on a GPU faster operations, and TF32",
     )
     threads: Annotated[int, Field(ge=1, le=256), NUMBER] = 2
+    gpus: Annotated[
+        int, Field(ge=1, le=64, description="GPUs of one machine that train together; they share each batch"), NUMBER
+    ] = 1
+    sync_batch_norm: bool = Field(
+        False, description="With several GPUs: batch normalization over the whole batch, not over each GPU's share"
+    )
     threshold: Literal["validation"] | Share | ChosenThreshold = Field(
         "validation",
         description="validation: highest micro F1 on the validation samples; another {metric, averaging}; or a number",
@@ -281,6 +287,14 @@ class Experiment(Strict):
     keep_probability: bool = Field(
         False, description="Keep a probability picture for each of several classes; of two classes it is always kept"
     )
+
+    @model_validator(mode="after")
+    def _divides_among_gpus(self) -> "Experiment":
+        if self.batch_size % self.gpus:
+            raise ValueError(f"a `batch_size` that `gpus` divides: {self.batch_size} samples for {self.gpus} GPUs")
+        if self.sync_batch_norm and self.gpus == 1:
+            raise ValueError("`sync_batch_norm` with `gpus` above 1: there is nothing to synchronize")
+        return self
 
     @model_validator(mode="after")
     def _one_way_to_say_seeds(self) -> "Experiment":

@@ -107,11 +107,12 @@ def _begin(path: Path, folder: bool) -> tuple[Path, int]:
             temporary.mkdir()
         else:
             temporary.touch(exist_ok=False)
-            os.utime(temporary, (0, 0))  # a file that is still so old at the end was never written to
         with suppress(FileNotFoundError):
             handle = os.open(temporary, os.O_RDONLY)
             _lock(handle)
             if os.fstat(handle).st_nlink and temporary.exists():
+                if not folder:
+                    os.utime(temporary, (0, 0))  # a file that is still so old at the end was never written to
                 return temporary, handle
             os.close(handle)
 

@@ -9,10 +9,19 @@ Item = TypeVar("Item")
 
 LOG_INTERVAL = 10.0  # seconds between two lines in a log file
 
+_muted = False
+
+
+def mute() -> None:
+    """Say nothing from now on: this is one of several processes that do the same, and another one speaks."""
+    global _muted
+    _muted = True
+
 
 def say(text: str) -> None:
     """Print one line to standard error, at once."""
-    print(text, file=sys.stderr, flush=True)
+    if not _muted:
+        print(text, file=sys.stderr, flush=True)
 
 
 def track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
@@ -32,7 +41,7 @@ def track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
     object
         Each item, unchanged.
     """
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not _muted:
         from rich.console import Console
         from rich.progress import track as rich_track
 

@@ -184,7 +184,7 @@ def caption(project):
 
 def resources(project):
     name = "workflow/rules/train.smk"
-    project.replace(name, "        gpu=1,", "        gpu=1,\n        mem_mb=2000,\n        runtime=90,")
+    project.replace(name, "        save_every=60,", "        save_every=60,\n        mem_mb=2000,\n        runtime=90,")
     project.replace(name, "    log:", '    message: "training"\n    priority: 3\n    log:')
 
 

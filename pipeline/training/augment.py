@@ -1,12 +1,13 @@
 """Change training samples at random, picture, mask and weights together, on the device that trains.
 
-All random numbers come from one generator on the CPU, so that the same seed gives the same samples on every device.
+All random numbers come from one generator on the CPU, so that the same seed gives the same samples on every device; and
+they are drawn for a whole batch, so that a sample is changed in the same way whichever process works on it.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
@@ -62,7 +63,9 @@ class Augmentation:
     contrast: float = 0.0
     gamma: Range = (1.0, 1.0)
 
-    def __call__(self, batch: Batch, random: torch.Generator, soft: bool = False) -> Batch:
+    def __call__(
+        self, batch: Batch, random: torch.Generator, soft: bool = False, rows: slice | None = None, whole: int = 0
+    ) -> Batch:
         """Return a changed batch.
 
         Parameters
@@ -72,26 +75,31 @@ class Augmentation:
             On the CPU.
         soft : bool
             Whether targets between 0 and 1 are meant, and may be interpolated.
+        rows : slice, optional
+            Which rows of a larger batch these are, where they are a part of one.
+        whole : int
+            Number of rows of that larger batch.
 
         Raises
         ------
         ValueError
             If the crop is larger than the samples.
         """
+        draws = _Draws(random, whole if rows else len(batch.image), rows or slice(None))
         planes = {"image": batch.image, "target": batch.target}
         if batch.weight is not None:
             planes["weight"] = batch.weight
         height, width = batch.image.shape[-2:]
-        rows, columns = self.crop or (height, width)
-        if rows > height or columns > width:
-            raise ValueError(f"a crop of {rows}x{columns} from samples of {height}x{width} (height x width)")
+        crop = (self.crop[0], self.crop[1]) if self.crop else (height, width)
+        if crop[0] > height or crop[1] > width:
+            raise ValueError(f"a crop of {crop[0]}x{crop[1]} from samples of {height}x{width} (height x width)")
         if self._warps:
-            grid = self._grid(len(batch.image), (height, width), (rows, columns), random).to(batch.image.device)
+            grid = self._grid((height, width), crop, draws).to(batch.image.device)
             planes = {name: _sample(plane, grid, name == "image" or soft) for name, plane in planes.items()}
-        elif (rows, columns) != (height, width):
-            planes = _cut(planes, rows, columns, random)
-        planes = self._mirror(planes, random)
-        planes["image"] = self._tint(planes["image"], random).contiguous(memory_format=torch.channels_last)
+        elif crop != (height, width):
+            planes = _cut(planes, *crop, draws)
+        planes = self._mirror(planes, draws)
+        planes["image"] = self._tint(planes["image"], draws).contiguous(memory_format=torch.channels_last)
         return Batch(image=planes["image"], target=planes["target"], weight=planes.get("weight"))
 
     @property
@@ -99,37 +107,37 @@ class Augmentation:
         still = self.rotate == self.shear == self.shift == 0 and tuple(self.scale) == (1.0, 1.0)
         return not still or self.elastic is not None
 
-    def _grid(self, count: int, size: tuple[int, int], crop: tuple[int, int], random: torch.Generator) -> torch.Tensor:
+    def _grid(self, size: tuple[int, int], crop: tuple[int, int], draws: "_Draws") -> torch.Tensor:
         """Return (N, h, w, 2) places (x, y) to sample at, for `grid_sample`: -1 and 1 are the outer edges."""
-        angle = torch.deg2rad(_symmetric(count, self.rotate, random))
-        slant = torch.tan(torch.deg2rad(_symmetric(count, self.shear, random)))
-        shrink = 1.0 / _log_uniform(count, self.scale, random)
+        angle = torch.deg2rad(draws.symmetric(self.rotate))
+        slant = torch.tan(torch.deg2rad(draws.symmetric(self.shear)))
+        shrink = 1.0 / draws.log_uniform(self.scale)
         cos, sin = torch.cos(angle) * shrink, torch.sin(angle) * shrink
-        matrix = torch.stack([cos, slant * cos - sin, sin, slant * sin + cos], dim=1).view(count, 2, 2)
+        matrix = torch.stack([cos, slant * cos - sin, sin, slant * sin + cos], dim=1).view(len(angle), 2, 2)
         y = torch.arange(crop[0], dtype=torch.float32) - (crop[0] - 1) / 2
         x = torch.arange(crop[1], dtype=torch.float32) - (crop[1] - 1) / 2
         grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
         from_centre = torch.stack([grid_x, grid_y], dim=-1).view(1, -1, 2)
-        places = (from_centre @ matrix.transpose(1, 2)).view(count, *crop, 2)
+        places = (from_centre @ matrix.transpose(1, 2)).view(len(angle), *crop, 2)
         if self.elastic is not None:
-            nodes = torch.randn(count, 2, self.elastic["grid"], self.elastic["grid"], generator=random)
+            nodes = draws.normal(2, self.elastic["grid"], self.elastic["grid"])
             field = functional.interpolate(nodes * self.elastic["sigma"], crop, mode="bicubic", align_corners=True)
             places = places + field.permute(0, 2, 3, 1)
         centres = [
-            (full - 1) / 2 + _symmetric(count, 0.5 * (full - part) + self.shift * full, random)
+            (full - 1) / 2 + draws.symmetric(0.5 * (full - part) + self.shift * full)
             for full, part in zip(size[::-1], crop[::-1], strict=True)
         ]
         places = places + torch.stack(centres, dim=1)[:, None, None]
         return (2.0 * places + 1.0) / torch.tensor([size[1], size[0]], dtype=torch.float32) - 1.0
 
-    def _mirror(self, planes: dict[str, torch.Tensor], random: torch.Generator) -> dict[str, torch.Tensor]:
-        count, _, rows, columns = planes["image"].shape
+    def _mirror(self, planes: dict[str, torch.Tensor], draws: "_Draws") -> dict[str, torch.Tensor]:
+        rows, columns = planes["image"].shape[-2:]
         for name, axis in (("horizontal", -1), ("vertical", -2)):
             if self.flip in (name, "both"):
-                chosen = torch.rand(count, generator=random) < 0.5
+                chosen = draws.uniform() < 0.5
                 planes = {key: _where(chosen, plane.flip(axis), plane) for key, plane in planes.items()}
         if self.turns:
-            quarters = torch.randint(4, (count,), generator=random)
+            quarters = draws.below(4)
             if rows != columns:
                 quarters = quarters // 2 * 2
             for number in (1, 2, 3):
@@ -140,14 +148,13 @@ class Augmentation:
                     }
         return planes
 
-    def _tint(self, image: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+    def _tint(self, image: torch.Tensor, draws: "_Draws") -> torch.Tensor:
         """Change brightness, contrast and gamma within each picture's own range of values."""
         if self.brightness == self.contrast == 0 and tuple(self.gamma) == (1.0, 1.0):
             return image
-        count = len(image)
-        gamma = _log_uniform(count, self.gamma, random)
-        contrast = 1.0 + _symmetric(count, self.contrast, random)
-        brightness = _symmetric(count, self.brightness, random)
+        gamma = draws.log_uniform(self.gamma)
+        contrast = 1.0 + draws.symmetric(self.contrast)
+        brightness = draws.symmetric(self.brightness)
         gamma, contrast, brightness = (
             value.to(image.device)[:, None, None, None] for value in (gamma, contrast, brightness)
         )
@@ -160,28 +167,53 @@ class Augmentation:
         return ((tinted - mean) * contrast + mean + brightness) * span + low
 
 
-def _symmetric(count: int, limit: float, random: torch.Generator) -> torch.Tensor:
-    return (2.0 * torch.rand(count, generator=random) - 1.0) * limit
+class _Draws(NamedTuple):
+    """Random numbers for some rows of a batch, drawn for all of it.
+
+    Parameters
+    ----------
+    random : torch.Generator
+    whole : int
+        Rows of the batch.
+    rows : slice
+        Those that the numbers are for, n of them.
+    """
+
+    random: torch.Generator
+    whole: int
+    rows: slice
+
+    def uniform(self) -> torch.Tensor:
+        """Return (n,) numbers from 0 to 1."""
+        return torch.rand(self.whole, generator=self.random)[self.rows]
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """Return (n, *shape) normal numbers."""
+        return torch.randn(self.whole, *shape, generator=self.random)[self.rows]
+
+    def below(self, limit: int) -> torch.Tensor:
+        """Return (n,) whole numbers from 0 to below `limit`."""
+        return torch.randint(limit, (self.whole,), generator=self.random)[self.rows]
+
+    def symmetric(self, limit: float) -> torch.Tensor:
+        """Return (n,) numbers from -limit to limit."""
+        return (2.0 * self.uniform() - 1.0) * limit
+
+    def log_uniform(self, limits: Range) -> torch.Tensor:
+        """Return (n,) numbers between the limits, uniform in their logarithms."""
+        low, high = math.log(limits[0]), math.log(limits[1])
+        return torch.exp(low + (high - low) * self.uniform())
 
 
-def _log_uniform(count: int, limits: Range, random: torch.Generator) -> torch.Tensor:
-    low, high = math.log(limits[0]), math.log(limits[1])
-    return torch.exp(low + (high - low) * torch.rand(count, generator=random))
-
-
-def _cut(planes: dict[str, torch.Tensor], rows: int, columns: int, random: torch.Generator) -> dict[str, torch.Tensor]:
-    count, _, height, width = planes["image"].shape
-    tops = torch.randint(height - rows + 1, (count,), generator=random).tolist()
-    lefts = torch.randint(width - columns + 1, (count,), generator=random).tolist()
-    return {
-        name: torch.stack(
-            [
-                plane[n, :, top : top + rows, left : left + columns]
-                for n, (top, left) in enumerate(zip(tops, lefts, strict=True))
-            ]
-        )
-        for name, plane in planes.items()
-    }
+def _cut(planes: dict[str, torch.Tensor], rows: int, columns: int, draws: _Draws) -> dict[str, torch.Tensor]:
+    height, width = planes["image"].shape[-2:]
+    tops, lefts = draws.below(height - rows + 1).tolist(), draws.below(width - columns + 1).tolist()
+    cut = {}
+    for name, plane in planes.items():
+        cut[name] = plane.new_empty((len(plane), plane.shape[1], rows, columns))
+        for n, (top, left) in enumerate(zip(tops, lefts, strict=True)):
+            cut[name][n] = plane[n, :, top : top + rows, left : left + columns]
+    return cut
 
 
 def _sample(plane: torch.Tensor, grid: torch.Tensor, smooth: bool) -> torch.Tensor:

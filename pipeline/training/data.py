@@ -16,6 +16,7 @@ from pipeline.errors import Problem, ShardError
 from pipeline.progress import say, track
 from pipeline.shards.read import ShardReader
 from pipeline.shards.select import Selection
+from pipeline.training import ranks
 
 
 @dataclass(frozen=True)
@@ -146,13 +147,15 @@ class SampleStore:
     def batches(self, order: torch.Tensor, size: int) -> Iterator[Batch]:
         """Yield batches of `size` rows in the given order; the last one may be smaller.
 
+        Where several processes train together, each gets its rows of every batch, in the last one perhaps none.
+
         Parameters
         ----------
         order : (N,) int64
             Rows of the samples.
         size : int
         """
-        parts = list(torch.split(order, size)) if len(order) else []
+        parts = [rows[ranks.share(len(rows))] for rows in torch.split(order, size)] if len(order) else []
         if self._held is not None or not parts:
             for rows in parts:
                 yield self._finish(rows, self._held_rows(rows))
@@ -171,7 +174,9 @@ class SampleStore:
 
     def _read_rows(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
         stored = {
-            name: torch.from_numpy(np.stack([self.reader.plane(name, int(row)) for row in rows]))
+            name: torch.from_numpy(np.stack([self.reader.plane(name, row) for row in rows.tolist() or [0]]))[
+                : len(rows)
+            ]
             for name in self._names
         }
         return stored if self._weights is None else {**stored, "weights": self._weights[rows]}

@@ -12,6 +12,7 @@ import torch
 
 from pipeline.errors import InterruptionError, OutputError, Problem, TrainingError
 from pipeline.progress import say
+from pipeline.training import ranks
 from pipeline.training.history import Progress
 from pipeline.training.state import load_state, remove_state, save_state
 
@@ -33,7 +34,8 @@ class Keeper:
     """Saves all that moves in a training, and brings it back.
 
     As a context it turns `SIGNALS` into `InterruptionError`, after the step that is under way; a second signal does not
-    disturb the saving.
+    disturb the saving. Where several processes train together, rank 0 reads and saves the state, and all of them stop
+    after the same step, whichever got the signal.
 
     Parameters
     ----------
@@ -78,7 +80,8 @@ class Keeper:
         TrainingError
             If the state belongs to another network or optimizer.
         """
-        state = None if self._folder is None else load_state(self._folder)
+        state = load_state(self._folder) if self._folder is not None and ranks.rank() == 0 else None
+        state = ranks.from_first(state)
         if state is None:
             return
         try:
@@ -122,25 +125,27 @@ class Keeper:
         """
         if self._folder is None:
             return
-        if self._signal is None and time.monotonic() < self._due:
+        number = ranks.largest(self._signal or 0)
+        if not number and time.monotonic() < self._due:
             return
-        saved = self._save(self._folder)
+        saved = ranks.rank() > 0 or self._save(self._folder)
         self._due = time.monotonic() + self._every
-        if self._signal is not None:
+        if number:
+            saved = ranks.from_first(saved)  # nobody ends before it is saved
             raise InterruptionError(
                 Problem(
                     f"experiment {self._experiment!r}, epoch {self._progress.epoch}, step {self._progress.step}",
-                    self._signal.name,
+                    signal.Signals(number).name,
                     "time to train on",
                     "run the same command again: it goes on "
                     + ("from here" if saved else "from what was saved before, or starts anew"),
                 ),
-                status=128 + self._signal,
+                status=128 + number,
             )
 
     def remove(self) -> None:
         """Remove the state of a training that has ended."""
-        if self._folder is not None:
+        if self._folder is not None and ranks.rank() == 0:
             remove_state(self._folder)
 
     def _save(self, folder: Path) -> bool:

@@ -3,6 +3,8 @@
 All take ``output`` (N, C, H, W) as the network gives it, ``target`` (N, 1, H, W) and ``weight`` (N, 1, H, W) or None,
 and give one number. ``target`` is the foreground's share in [0, 1] as float32, or class indices as int64 where there
 are more than two classes. ``weight`` is not negative, and 0 where a pixel does not count.
+
+Where several processes train together, each gives its rows of a batch, and all get the loss of the whole batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
+from pipeline.training import ranks
+
 Function = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
 
 _EPSILON = 1e-7  # Keras keeps probabilities this far from 0 and 1 inside a cross-entropy
@@ -18,9 +22,11 @@ _EPSILON = 1e-7  # Keras keeps probabilities this far from 0 and 1 inside a cros
 
 def _mean(values: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
     """Average (N, C, H, W) values over the pixels, by their weights; 0 where no pixel counts."""
-    if weight is None:
+    if weight is None and ranks.count() == 1:
         return values.mean()
-    return (values * weight).sum() / (weight.sum() * values.shape[1]).clamp(min=_EPSILON)
+    if weight is None:  # as if all were 1: other processes may have pixels that do not count
+        weight = torch.ones_like(values[:, :1])
+    return ranks.total((values * weight).sum()) / (ranks.total(weight.sum()) * values.shape[1]).clamp(min=_EPSILON)
 
 
 def _shares(target: torch.Tensor, classes: int) -> torch.Tensor:
@@ -46,8 +52,8 @@ def _dice(probability: torch.Tensor, target: torch.Tensor, weight: torch.Tensor 
     if weight is not None:
         counted = (weight > 0).float()
         probability, target = probability * counted, target * counted
-    overlap = (probability * target).sum(dim=(0, 2, 3))
-    sizes = probability.sum(dim=(0, 2, 3)) + target.sum(dim=(0, 2, 3))
+    overlap = ranks.total((probability * target).sum(dim=(0, 2, 3)))
+    sizes = ranks.total(probability.sum(dim=(0, 2, 3)) + target.sum(dim=(0, 2, 3)))
     return (1.0 - (2.0 * overlap + 1.0) / (sizes + 1.0)).mean()
 
 

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from pipeline.errors import Problem, TrainingError
 from pipeline.files import write_table
 from pipeline.models.registry import build_model, count_parameters
 from pipeline.progress import say, track
+from pipeline.training import ranks
 from pipeline.training.augment import Augmentation
 from pipeline.training.checkpoint import save_checkpoint
 from pipeline.training.data import SampleStore
@@ -71,6 +73,8 @@ def train(
     deterministic: bool = True,
     fold: Mapping[str, int] | None = None,
     fold_table: Path | None = None,
+    gpus: int = 1,
+    sync_batch_norm: bool = False,
     state: Path | None = None,
     save_every: float = 60.0,
     memory: int | None = None,
@@ -92,6 +96,7 @@ def train(
         ``name`` (a key of `LOSSES`), ``region`` (``fov`` or ``full``), and optionally ``class_balance`` (bool) and
         ``border`` (``w0`` and ``sigma``); see `pipeline.training.weights`.
     batch_size, epochs, seed, threads : int
+        `batch_size` counts the samples of one step, over all GPUs.
     monitor : {'val_loss', 'val_dice', 'val_mae', 'val_max_f'}
         What the best epoch, a plateau and early stopping are told by.
     precision : {'fp32', 'bf16', 'auto'}
@@ -109,6 +114,11 @@ def train(
         See `prepare_determinism`.
     fold, fold_table
         Train on all samples of both kinds of shards but those of one fold, and validate on these: see `choose_samples`.
+    gpus : int
+        Processes that train together, as `pipeline.training.launch.on_ranks` starts them, each on a GPU of its own
+        where there are any. Each computes its share of every batch.
+    sync_batch_norm : bool
+        Whether batch normalization takes its statistics from the whole batch, and not from each GPU's share.
     state : Path, optional
         Folder of the training's state, which must be of this very training (see `state_key`): what lies there is gone
         on from, to the same files bit for bit, and it is removed at the end. Without it nothing is saved.
@@ -129,6 +139,7 @@ def train(
     precision = choose_precision(precision, device)
     prepare_cpu(threads)
     prepare_determinism(deterministic, device)
+    ranks.require_ranks(experiment, gpus, batch_size, sync_batch_norm, device)
     use_fov = loss["region"] == "fov"
     chosen, unseen = choose_samples(train_shards, validation_shards, fold, fold_table)
     data = SampleStore(chosen.shards, device, memory, use_fov, chosen.selection)
@@ -145,13 +156,16 @@ def train(
     options = {key: value for key, value in model.items() if key != "name"}
     out_channels = criterion.channels(len(data.info.class_names))
     network = build_model(model["name"], in_channels=data.info.channels, out_channels=out_channels, options=options)
+    if sync_batch_norm:
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     updater = build_optimizer(network.parameters(), **optimizer)
     steps_per_epoch = math.ceil(len(data) * repeats / batch_size)
     rates = Schedule(updater, epochs=epochs, steps_per_epoch=steps_per_epoch, **schedule)
     order, chance = (torch.Generator().manual_seed(seeds[purpose]) for purpose in ("order", "augmentation"))
+    hardware = describe_device(device) + f", {gpus} processes" * (gpus > 1)
     say(
-        f"{experiment}: {model['name']} with {count_parameters(network):,} parameters on {describe_device(device)}, "
+        f"{experiment}: {model['name']} with {count_parameters(network):,} parameters on {hardware}, "
         f"{precision}, {threads} threads, {len(data)} training and {len(validation or ())} validation samples"
     )
 
@@ -165,7 +179,7 @@ def train(
         {"order": order, "augmentation": chance},
     )
     keeper.resume()
-    at.runs_on(describe_device(device))
+    at.runs_on(hardware)
 
     settings = {
         "loss": dict(loss),
@@ -185,6 +199,7 @@ def train(
         "early_stopping": early_stopping,
         "deterministic": deterministic,
         "fold": None if fold is None else dict(fold),
+        **({"gpus": gpus, "sync_batch_norm": sync_batch_norm} if gpus > 1 else {}),
     }
     made_by = {
         "model": {"name": model["name"], "options": options},
@@ -217,16 +232,18 @@ def train(
                 at.rows = torch.cat([torch.randperm(len(data), generator=order) for _ in range(repeats)])
             left = data.batches(at.rows[at.step * batch_size :], batch_size)
             for batch in track(left, f"epoch {at.epoch} of {epochs}", steps_per_epoch - at.step):
+                whole = min(batch_size, len(at.rows) - at.step * batch_size)
                 if change is not None:
-                    batch = change(batch, chance, data.soft)
+                    batch = change(batch, chance, data.soft, ranks.share(whole), whole)
                 updater.zero_grad(set_to_none=True)
                 outputs = run_logits(network, batch.image, precision)
                 value = supervise(criterion.function, outputs, batch.target, batch.weight)
                 value.backward()  # type: ignore[no-untyped-call]
+                ranks.sum_gradients(network)
                 updater.step()
                 at.rate += rates.rate / steps_per_epoch
                 rates.step()
-                at.loss += float(value.detach()) * len(batch.image)
+                at.loss += float(value.detach()) * whole
                 at.step += 1
                 at.seconds = time.perf_counter() - started
                 keeper.check()
@@ -235,6 +252,7 @@ def train(
             if due and validation is not None:
                 scores = validate(network, criterion, validation, batch_size, precision, keeper.check)
             row: Row = {"epoch": at.epoch, "train_loss": at.loss / len(at.rows), "lr": at.rate, **scores._asdict()}
+            row = ranks.from_first(row)  # so that all of them decide alike
             require_finite(row, experiment, "train_loss", *(dict.fromkeys(["val_loss", monitor]) if due else []))
             at.history.append(row)
             if due:
@@ -255,12 +273,13 @@ def train(
                 keeper.check()
         last, last_weights = at.history[-1], copy_weights(network)
         best, best_weights = (last, last_weights) if at.best is None else (at.best, at.best_weights)
-        for name, weights, row in (("best.pt", best_weights, best), ("last.pt", last_weights, last)):
-            scored = {"state": weights, "epoch": int(row["epoch"]), "scores": dict(row)}
-            save_checkpoint(output / name, {**made_by, **scored})
-        write_table(output / "history.csv", pd.DataFrame(at.history))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        write_table(output / "timing.csv", pd.DataFrame(at.timing).assign(max_rss=peak))
+        if ranks.rank() == 0:
+            for name, weights, row in (("best.pt", best_weights, best), ("last.pt", last_weights, last)):
+                scored = {"state": weights, "epoch": int(row["epoch"]), "scores": dict(row)}
+                save_checkpoint(output / name, {**made_by, **scored})
+            write_table(output / "history.csv", pd.DataFrame(at.history))
+            write_table(output / "timing.csv", pd.DataFrame(at.timing).assign(max_rss=peak))
         keeper.remove()
     say(f"{experiment}: best epoch {best['epoch']}, peak memory {peak:.0f} MB")
 

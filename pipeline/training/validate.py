@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from pipeline.counts import LEVELS, Confusion, absolute_error, confusion, cut_level, dice, max_f
+from pipeline.training import ranks
 from pipeline.training.data import Batch, SampleStore
 from pipeline.training.device import run_logits
 from pipeline.training.losses import Loss, activate, supervise
@@ -41,19 +42,27 @@ def validate(
     precision: str,
     after_batch: Callable[[], None] = lambda: None,
 ) -> Validation:
-    """Run a network over all samples of a store, in evaluation mode and without gradients."""
+    """Run a network over all samples of a store, in evaluation mode and without gradients.
+
+    Processes that train together share the samples, and all get the scores of all samples.
+    """
+    ranks.take_buffers(network)
     network.eval()
     classes = len(data.info.class_names)
     total = 0.0
     counts: list[np.ndarray] = []
+    places: list[slice] = []
     with torch.no_grad():
         for batch in data.batches(torch.arange(len(data)), batch_size):
+            first = len(counts) * batch_size
+            whole, mine = min(batch_size, len(data) - first), ranks.share(min(batch_size, len(data) - first))
             outputs = run_logits(network, batch.image, precision)
-            total += float(supervise(loss.function, outputs, batch.target, batch.weight)) * len(batch.image)
+            total += float(supervise(loss.function, outputs, batch.target, batch.weight)) * whole
             probability = activate(outputs[0], loss.activation)
             counts.append(_confusions(probability, batch) if classes > 2 else _histograms(probability, batch))
+            places.append(slice(first + mine.start, first + mine.stop))
             after_batch()
-    joined = np.concatenate(counts)
+    joined = ranks.collect(counts, places, len(data))
     mean_loss = total / len(data)
     if classes > 2:
         pooled = joined.sum(axis=0)
@@ -84,8 +93,8 @@ def _confusions(probability: torch.Tensor, batch: Batch) -> np.ndarray:
 
 def _count(values: torch.Tensor, limit: int, weight: torch.Tensor | None) -> np.ndarray:
     """Count the values 0 to limit - 1 of each sample over the pixels that count."""
-    rows = []
+    rows = np.zeros((len(values), limit), dtype=np.int64)
     for n, plane in enumerate(values):
         chosen = plane.flatten() if weight is None else plane[weight[n] > 0]
-        rows.append(torch.bincount(chosen, minlength=limit).cpu().numpy())
-    return np.stack(rows)
+        rows[n] = torch.bincount(chosen, minlength=limit).cpu().numpy()
+    return rows

@@ -300,7 +300,7 @@ experiments:
     batch_size: 2, epochs: 1, threads: 1, augment: {flip: both}}
 """
 NOT_THE_STAGE = {
-    f"pipeline.{name}" for name in ("cli_arguments", "cli_make", "cli_origin", "cli_score", "paths", "stages")
+    f"pipeline.{name}" for name in ("cli_arguments", "cli_make", "cli_origin", "cli_score", "gpus", "paths", "stages")
 }
 SHARD = "shard --dataset d --shard 0 --split"
 

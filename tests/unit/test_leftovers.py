@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -164,3 +165,20 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monke
         write("atomic_folder", path, "new")
     assert read("atomic_folder", path) == "old"
     assert leftovers(tmp_path) == []
+
+
+def test_a_file_that_is_taken_for_a_leftover_at_birth_is_made_again(tmp_path, monkeypatch):
+    made = []
+    touch = Path.touch
+
+    def taken_at_once(path, **options):
+        touch(path, **options)
+        made.append(path)
+        if len(made) == 1:
+            path.unlink()
+
+    monkeypatch.setattr(Path, "touch", taken_at_once)
+    write_text(tmp_path / "a", "whole")
+    assert len(made) == 2
+    assert (tmp_path / "a").read_text() == "whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

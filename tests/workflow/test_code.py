@@ -24,7 +24,7 @@ def test_words_run_nothing(editable):
     editable.edit_code("pipeline/shards/write.py", "import h5py\n", "import h5py  # the format\n\n\n")
     editable.edit_code("pipeline/errors.py", "The shards cannot be used", "These shards cannot be used")
     editable.edit_code("pipeline/cli.py", *ADDED)
-    editable.edit_code("workflow/rules/train.smk", "gpu=1,", "gpu=1,\n        mem_mb=1000,")
+    editable.edit_code("workflow/rules/train.smk", "save_every=60,", "save_every=60,\n        mem_mb=1000,")
     assert editable.planned() == {}
 
 

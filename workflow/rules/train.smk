@@ -12,9 +12,9 @@ rule train:
     log:
         "results/logs/train/{experiment}.log",
     cache: True
-    threads: lambda wc: CONFIG.experiments[wc.experiment].threads
+    threads: lambda wc: CONFIG.experiments[wc.experiment].threads * CONFIG.experiments[wc.experiment].gpus
     resources:
-        gpu=1,
+        gpu=lambda wc: CONFIG.experiments[wc.experiment].gpus,
         save_every=60,
     params:
         settings=lambda wc: canonical(CONFIG.train_settings(wc.experiment)),
