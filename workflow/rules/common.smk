@@ -19,8 +19,10 @@ from pipeline.raw.dataset import open_leniently
 from pipeline.raw.splits import SPLITS
 from pipeline.stages import code_digest
 
-# in a job, `pipeline` is this package under the interpreter that runs Snakemake, wherever --directory leads
-shell.prefix('set -euo pipefail; pipeline() {{ {sys.executable:q} -m pipeline "$@"; }}; ')
+# In a job, `pipeline` is this package under the interpreter that runs Snakemake, wherever --directory leads. A shell with a
+# trap outlives SIGTERM until its command has ended: else a cluster that stops a job takes the job for ended, and kills the
+# training while it saves its state.
+shell.prefix('set -euo pipefail; trap : TERM; pipeline() {{ {sys.executable:q} -m pipeline "$@"; }}; ')
 
 try:
     CONFIG = configuration.parse(config)
