@@ -4,9 +4,9 @@
     python tests/slurm/cluster.py stop /tmp/cluster
 
 Everything it writes lies in that folder: configuration, key, sockets, logs. Starting a cluster that runs does nothing.
-Two nodes, `n1` and `n2`, stand in both partitions, `cpu` (the default) and `gpu`; each has 8 cores (that the machine need
-not have) and a stand-in for a GPU, which is `/dev/null`. Jobs that take more memory than they asked for are killed, as on a
-real cluster.
+Two nodes, `n1` and `n2`, stand in both partitions, `cpu` (the default) and `gpu`. Each has 8 cores, which the machine
+need not have, and a stand-in for a GPU, which is `/dev/null`. Jobs that take more memory than they asked for are
+killed, as on a real cluster.
 """
 
 import argparse
@@ -34,7 +34,8 @@ SlurmctldPort={controller}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+# a job that is sent again starts when its first credential has expired
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -65,7 +66,7 @@ SlurmdTimeout=60
 PartitionName=cpu Nodes=ALL Default=YES DefMemPerCPU=500 MaxTime=UNLIMITED State=UP
 PartitionName=gpu Nodes=ALL DefMemPerCPU=500 MaxTime=UNLIMITED State=UP
 """
-NODE = "NodeName={name} NodeAddr=127.0.0.1 NodeHostname={host} Port={port} CPUs=8 RealMemory=32000 Gres=gpu:1 State=UNKNOWN"
+NODE = "NodeName={name} NodeAddr=127.0.0.1 NodeHostname={host} Port={port} CPUs=8 RealMemory=32000 Gres=gpu:1"
 START = 60  # seconds until both nodes are idle, on a machine that may be busy
 
 
