@@ -112,7 +112,7 @@ def do_train(arguments: Arguments) -> None:
     key = state_key(settings, [path for part in shards.values() for path in part], fingerprint)
     given = {
         "output": output,
-        "memory": None if arguments.memory_mb is None else arguments.memory_mb * 2**20,
+        "memory": _sample_memory(arguments.memory_mb),
         "state": (arguments.state or paths.state(name)) / key,
         "save_every": arguments.save_every,
         "fingerprint": fingerprint,
@@ -128,6 +128,19 @@ def do_train(arguments: Arguments) -> None:
         threads=settings["threads"],
         accelerators=describe_accelerators(),
     )
+
+
+def _sample_memory(megabytes: int | None) -> int | None:
+    """Return how many bytes training samples may fill, and validation samples as well; None for half of what is free.
+
+    What is free on the machine is not free to a job with a limit of its own: of that, each may fill a third.
+    """
+    from pipeline.memory import limited_memory
+
+    if megabytes is not None:
+        return megabytes * 2**20
+    limited = limited_memory()
+    return None if limited is None else limited // 3
 
 
 def do_augmented(arguments: Arguments) -> None:

@@ -184,12 +184,17 @@ class Cluster:
         lines = self.run("scontrol", "--oneliner", "show", "jobs").splitlines()
         return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines if "JobId=" in line]
 
+    def set_node(self, name: str, state: str) -> bool:
+        """Set the state of a node: drain, down or resume."""
+        self.run("scontrol", "update", f"NodeName={name}", f"State={state}", "Reason=test")
+        return True
+
     def wait_until_idle(self) -> None:
         """Wait until both nodes take jobs."""
         self.wait_for(lambda: self.run("sinfo", "--noheader", "-N", "-o", "%T").split().count("idle") == 4, START)
 
     @staticmethod
-    def wait_for(condition, seconds: float) -> None:
+    def wait_for(condition, seconds: float = 60) -> None:
         """Wait until a condition holds; Slurm's programs may fail meanwhile."""
         end = time.monotonic() + seconds
         said = "not so"

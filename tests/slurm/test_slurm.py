@@ -8,8 +8,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from cluster import NODES, Cluster, missing_programs
@@ -20,6 +22,7 @@ from pipeline.verify import as_text, compare_runs
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(1200),  # dozens of jobs, each of which starts Python four times
     pytest.mark.skipif(
         bool(missing_programs()),
         reason=f"{', '.join(missing_programs())} not installed: see `make debian-packages`",
@@ -39,7 +42,7 @@ experiments:
     crop: [32, 40]
     augment: {flip: both, rotate: 10}
     batch_size: 2
-    epochs: 2500
+    epochs: 300
     threads: 1
 """
 # what the shipped profile says for clusters of people, and this one need not wait for
@@ -86,7 +89,7 @@ class Remote:
         make_tgs(self.folder / "raw" / "TGS")
         self.project.config.write_text(CONFIG)
         profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text()) | HASTE
-        profile["set-resources"]["train"] |= {"save_every": 1, **train}
+        profile["set-resources"]["train"] |= {"save_every": 0, **train}
         self.profile = folder / "profile"
         self.profile.mkdir()
         (self.profile / "config.yaml").write_text(yaml.safe_dump(profile))
@@ -136,10 +139,31 @@ class Remote:
 
         return self.wait_for(reached)
 
-    def saved_since(self, moment):
-        """Wait until the training has saved a state after a moment, and say whether it went on from one before."""
-        self.wait_for(lambda: any(f.stat().st_mtime > moment for f in self.folder.glob("results/state/a/*/current.pt")))
+    @contextmanager
+    def frozen(self):
+        """Stop the training once it has saved a state, so that it does not end before it is disturbed; yield it."""
+
+        def saved():
+            states = [path.stat().st_mtime for path in self.folder.glob("results/state/a/*/current.pt")]
+            running = [process for process in psutil.process_iter() if self.is_training(process)]
+            return [one for one in running if max(states, default=0) > one.create_time()]
+
+        (process,) = self.wait_for(saved)
+        process.suspend()
+        try:
+            yield process
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+    def went_on(self):
+        """Tell whether the training, or the one that ran last, went on from a state."""
         return "a: goes on from epoch " in (self.folder / "results/logs/train/a.log").read_text()
+
+    def is_training(self, process):
+        with suppress(psutil.Error):
+            return process.cmdline()[1:4] == ["-m", "pipeline", "train"] and process.cwd() == str(self.folder)
+        return False
 
 
 @pytest.fixture
@@ -155,6 +179,13 @@ def remote(tmp_path, cluster):
         project.stop()
 
 
+def asked_to_end(process):
+    """Tell whether SIGTERM waits for a process that is stopped."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    (pending,) = re.findall(r"^ShdPnd:\s+(\w+)$", status, re.MULTILINE)
+    return int(pending, 16) >> (signal.SIGTERM - 1) & 1
+
+
 def megabytes(job):
     number, unit = re.search(r"mem=([\d.]+)([MG])", job["TRES"]).groups()
     return float(number) * {"M": 1, "G": 1000}[unit]
@@ -167,64 +198,59 @@ def test_a_run_that_loses_jobs_nodes_and_the_controller_ends_in_the_same_bytes(c
     first = run.training(1, "OUT_OF_MEMORY", "FAILED", "CANCELLED")
     assert first["JobName"].startswith("segmentation_")
     assert first["Partition"] == "gpu"
-    assert "gres/gpu=1" in first["TRES"]
+    assert first["TresPerJob"] == "gres:gpu:1"
     assert first["TimeLimit"] == "08:00:00"
 
     # the time limit
     second = run.training(2, "RUNNING")
     assert megabytes(second) > megabytes(first)
     assert second["TimeLimit"] == "16:00:00"
-    run.saved_since(0)
-    cluster.run("scontrol", "update", f"JobId={second['JobId']}", "EndTime=now+1")
+    with run.frozen() as training:
+        cluster.run("scontrol", "update", f"JobId={second['JobId']}", "EndTime=now+1")
+        run.wait_for(lambda: asked_to_end(training))
     run.training(2, "FAILED", "TIMEOUT")
 
     # `scancel`
     third = run.training(3, "RUNNING")
-    assert run.saved_since(time.time()), "the third attempt starts anew"
-    cluster.run("scancel", third["JobId"])
+    with run.frozen():
+        assert run.went_on()
+        cluster.run("scancel", third["JobId"])
     run.training(3, "CANCELLED")
 
-    # the controller starts anew; a node takes no more jobs, then dies
-    fourth = run.training(4, "RUNNING")
-    assert run.saved_since(time.time()), "the fourth attempt starts anew"
-    cluster.stop_controller()
-    cluster.start_controller()
-    lost = fourth["NodeList"]
-    cluster.wait_for(
-        lambda: cluster.run("scontrol", "update", f"NodeName={lost}", "State=drain", "Reason=test") == "", 30
-    )
-    moment = time.time()
-    run.saved_since(moment)
-    assert run.training(4, "RUNNING")["NodeList"] == lost, "a node that drains is to finish its jobs"
-    cluster.run("scontrol", "update", f"NodeName={lost}", "State=down", "Reason=test")
+    # the controller starts anew; a node takes no more jobs, and then dies
+    lost = run.training(4, "RUNNING")["NodeList"]
+    with run.frozen():
+        assert run.went_on()
+        cluster.stop_controller()
+        cluster.start_controller()
+        cluster.wait_for(lambda: cluster.set_node(lost, "drain"))
+        assert run.training(4, "RUNNING")["NodeList"] == lost, "a node that drains lets its jobs run"
+        cluster.set_node(lost, "down")
     run.wait_for(lambda: run.trainings()[3]["Restarts"] == "1")
     (other,) = set(NODES) - {lost}
     assert run.training(4, "RUNNING", "COMPLETED")["NodeList"] == other
     assert run.process.wait(300) == 0, run.said.read_text()[-6000:]
     assert len(run.trainings()) == 4
-    assert "a: goes on from epoch " in (run.folder / "results/logs/train/a.log").read_text()
+    assert run.went_on()
 
     results = [whole.folder / "results", run.folder / "results"]
     comparison = compare_runs(*results)
     assert not comparison.differences, as_text(comparison, *results)
-    cluster.run("scontrol", "update", f"NodeName={lost}", "State=resume")
+    cluster.set_node(lost, "resume")
 
 
-def test_orphans_of_a_killed_snakemake_are_found_and_cancelled(cluster, remote, whole):
+def test_orphans_of_a_killed_snakemake_are_found_and_cancelled(cluster, remote, whole, tmp_path):
     run = remote()
     run.start("results/models/a/best.pt")
-    run.training(1, "RUNNING")
-    run.saved_since(0)
-    run.stop()
-    assert run.trainings()[0]["JobState"] == "RUNNING"
-
-    # a job of a run elsewhere, which is none of its business
-    elsewhere = run.said.parent
-    words = ["sbatch", "--parsable", "--job-name=segmentation_other", f"--chdir={elsewhere}", "--output=/dev/null"]
-    other = cluster.run(*words, "--mem=100", "--wrap=sleep 600").strip()
-    (command,) = re.findall(r"^ +(squeue .*scancel)$", (ROOT / "docs" / "cluster.md").read_text(), re.MULTILINE)
-    subprocess.run(command, shell=True, cwd=run.folder, env=run.environment, check=True)
-    cluster.wait_for(lambda: run.trainings()[0]["JobState"] == "CANCELLED", 60)
+    with run.frozen():
+        run.stop()
+        assert run.trainings()[0]["JobState"] == "RUNNING"
+        # a job of a run elsewhere, which is none of its business
+        words = ["--job-name=segmentation_other", f"--chdir={tmp_path}", "--output=/dev/null", "--mem=100"]
+        other = cluster.run("sbatch", "--parsable", *words, "--wrap=sleep 600").strip()
+        (command,) = re.findall(r"^ +(squeue .*scancel)$", (ROOT / "docs/cluster.md").read_text(), re.MULTILINE)
+        subprocess.run(command, shell=True, cwd=run.folder, env=run.environment, check=True)
+    cluster.wait_for(lambda: run.trainings()[0]["JobState"] == "CANCELLED")
     (spared,) = [job for job in cluster.jobs() if job["JobId"] == other]
     assert spared["JobState"] in ("PENDING", "RUNNING")
     cluster.run("scancel", other)
@@ -232,8 +258,7 @@ def test_orphans_of_a_killed_snakemake_are_found_and_cancelled(cluster, remote, 
     # what the cluster began ends here
     run.project.snakemake("--unlock")
     run.project.snakemake("results/models/a/best.pt")
-    assert "a: goes on from epoch " in (run.folder / "results/logs/train/a.log").read_text()
+    assert run.went_on()
     for name in ("best.pt", "last.pt", "history.csv"):
-        assert (run.folder / "results/models/a" / name).read_bytes() == (
-            whole.folder / "results/models/a" / name
-        ).read_bytes()
+        there, here = (one.folder / "results/models/a" / name for one in (whole, run))
+        assert here.read_bytes() == there.read_bytes()
