@@ -165,9 +165,9 @@ class Cluster:
     def stop(self) -> None:
         """Cancel all jobs and stop all daemons."""
         if self._pid("slurmctld.pid") is not None:
-            with suppress(subprocess.SubprocessError):
-                self.run("scancel", "--state=RUNNING,PENDING,SUSPENDED", "--user", str(os.getuid()))
-                self.wait_for(lambda: not self.run("squeue", "--noheader", "--states=all_active"), 0)
+            with suppress(subprocess.SubprocessError, TimeoutError):
+                self.run("scancel", "--user", str(os.getuid()))
+                self.wait_for(lambda: not self.run("squeue", "--noheader"))
         for file in ("slurmctld.pid", *(f"slurmd-{name}.pid" for name in NODES), "munge.pid"):
             self._end(file)
 
@@ -226,12 +226,11 @@ class Cluster:
         pid = self._pid(file)
         if pid is None:
             return
-        process = psutil.Process(pid)
-        process.send_signal(signal.SIGTERM)
+        os.kill(pid, signal.SIGTERM)
         try:
-            process.wait(15)
-        except psutil.TimeoutExpired:
-            process.kill()
+            self.wait_for(lambda: self._pid(file) is None, 15)
+        except TimeoutError:
+            os.kill(pid, signal.SIGKILL)
 
 
 def main(argv=None) -> int:
