@@ -113,7 +113,7 @@ class Remote:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
-    def wait_for(self, condition, seconds=180):
+    def wait_for(self, condition, seconds=300):
         """Wait until a condition gives something, while Snakemake runs; return it."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
