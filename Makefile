@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
+DEBIAN := $(shell sed 's/\#.*//' tests/debian-packages.txt)
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: run install test test-slow lint format schema clean
+.PHONY: run install debian-packages test test-slow lint format schema clean
 
 run: install
 	$(BIN)/python -m pipeline sample
@@ -21,6 +23,14 @@ $(STAMP): pyproject.toml constraints.txt
 	# tests compare with PySODMetrics, which asks for an old NumPy and works with the one that is there
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps pysodmetrics
 	touch $(STAMP)
+
+# Programs that some tests need and pip cannot install; does nothing where all of them are there.
+debian-packages:
+	@missing=$$(for name in $(DEBIAN); do \
+		dpkg-query --show --showformat '$${db:Status-Status}' "$$name" 2> /dev/null | grep --quiet '^installed$$' || echo "$$name"; \
+	done); \
+	test -z "$$missing" || { $(SUDO) apt-get update --quiet; \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends $$missing; }
 
 # Minutes: style, types, workflow checks, unit tests, real runs of the workflow on the sample.
 test: install lint

@@ -8,8 +8,8 @@ configfile: "config.yaml"
 report: "workflow/report/workflow.rst"
 
 
-# Used only with `--software-deployment-method apptainer`, and then an image of this name has to be built first; without,
-# jobs run in the environment that runs Snakemake.
+# Used only with `--software-deployment-method apptainer`, and then an image of this name has to be built from the Dockerfile
+# and pushed first (docs/cluster.md); without, jobs run in the environment that runs Snakemake.
 container: "docker://segmentation-pipeline:0.1.0"
 
 

@@ -254,7 +254,10 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--folds", **table)
     verb.add_argument("--output", **out, help="folder (results/models/EXPERIMENT)")
     verb.add_argument(
-        "--memory-mb", type=int, metavar="MB", help="main memory that samples may fill (half of what is free)"
+        "--memory-mb",
+        type=int,
+        metavar="MB",
+        help="main memory that samples may fill (half of what is free, or a third of what a cluster leaves to the job)",
     )
     verb.add_argument(
         "--state", **out, help="folder for the state to go on from after a kill (results/state/EXPERIMENT)"

@@ -130,7 +130,7 @@ def do_train(arguments: Arguments) -> None:
         key = state_key(settings, [*(path for part in shards.values() for path in part), *folds.values()], fingerprint)
         given = {
             "output": output,
-            "memory": _memory_for_each(arguments.memory_mb, together),
+            "memory": _sample_memory(arguments.memory_mb, together),
             "state": (arguments.state or paths.state(name)) / key,
             "save_every": arguments.save_every,
             "fingerprint": fingerprint,
@@ -153,13 +153,24 @@ def do_train(arguments: Arguments) -> None:
     )
 
 
-def _memory_for_each(memory_mb: int | None, together: int) -> int | None:
-    """Divide the memory for samples between the processes of a training; each of them holds all samples."""
+def _sample_memory(megabytes: int | None, together: int) -> int | None:
+    """Return how many bytes training samples may fill, and validation samples as well; None for half of what is free.
+
+    What is free on the machine is not free to a job with a limit of its own: of that, each may fill a third. Of the
+    processes of a training each holds all samples.
+    """
+    from pipeline.memory import limited_memory
+
+    if megabytes is not None:
+        return megabytes * 2**20 // together
+    limited = limited_memory()
+    if limited is not None:
+        return limited // 3 // together
     if together == 1:
-        return None if memory_mb is None else memory_mb * 2**20
+        return None
     import psutil
 
-    return (psutil.virtual_memory().available // 2 if memory_mb is None else memory_mb * 2**20) // together
+    return psutil.virtual_memory().available // 2 // together
 
 
 def do_augmented(arguments: Arguments) -> None:

@@ -32,11 +32,13 @@ rule inspect:
         " --output {params.folder:q} --report-only > {log:q} 2>&1"
 
 
+# Says on the terminal what was found: so it runs where Snakemake runs, also where other jobs go to a cluster.
 rule check:
     input:
         [str(paths.check(name)) for name in CONFIG.datasets],
     log:
         "results/logs/check.log",
+    localrule: True
     shell:
         "pipeline check --reports {input:q} > {log:q} 2>&1 && cat {log:q}"
 
@@ -51,5 +53,6 @@ for _dataset in CONFIG.datasets:
             str(paths.check(_dataset)),
         log:
             f"results/logs/check-{_dataset}.log",
+        localrule: True
         shell:
             "pipeline check --reports {input:q} > {log:q} 2>&1 && cat {log:q}"

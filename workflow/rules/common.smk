@@ -8,6 +8,7 @@ import sys
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 from pipeline import config as configuration
 from pipeline import config_plans as plans
@@ -20,8 +21,12 @@ from pipeline.raw.folds import assign_folds, digest_folds, split_by_fold
 from pipeline.raw.splits import OUT_OF_FOLD, SPLITS
 from pipeline.stages import code_digest
 
-# in a job, `pipeline` is this package under the interpreter that runs Snakemake, wherever --directory leads
-shell.prefix('set -euo pipefail; pipeline() {{ {sys.executable:q} -m pipeline "$@"; }}; ')
+# In a job, `pipeline` is this package under the interpreter that runs Snakemake, wherever --directory leads; in a container,
+# under the interpreter of the image. A shell with a trap outlives SIGTERM until its command has ended: else a cluster that
+# stops a job takes the job for ended, and kills the training while it saves its state.
+_in_container = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
+PYTHON = "python" if _in_container else sys.executable
+shell.prefix('set -euo pipefail; trap : TERM; pipeline() {{ {PYTHON:q} -m pipeline "$@"; }}; ')
 
 try:
     CONFIG = configuration.parse(config)

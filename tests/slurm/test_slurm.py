@@ -1,0 +1,264 @@
+"""The workflow on a real Slurm of two nodes, where jobs and nodes and Snakemake itself are lost on the way."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from cluster import NODES, Cluster, missing_programs
+from projects import ROOT, Project
+from rawfiles import make_tgs
+
+from pipeline.verify import as_text, compare_runs
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),  # dozens of jobs, each of which starts Python four times
+    pytest.mark.skipif(
+        bool(missing_programs()),
+        reason=f"{', '.join(missing_programs())} not installed: see `make debian-packages`",
+    ),
+]
+
+CONFIG = """
+datasets:
+  t: {layout: tgs, root: raw/TGS, size: [48, 48], validation: {fraction: 0.3}, test: {method: fraction, fraction: 0.2}}
+experiments:
+  a:
+    dataset: t
+    model: {name: unet, width: 4, depth: 2}
+    loss: bce
+    optimizer: {name: adamw, lr: 0.01}
+    schedule: {name: cosine, warmup: 1}
+    crop: [32, 40]
+    augment: {flip: both, rotate: 10}
+    batch_size: 2
+    epochs: 300
+    threads: 1
+"""
+# what the shipped profile says for clusters of people, and this one need not wait for
+HASTE = {
+    "slurm-status-command": "squeue",  # there is no accounting
+    "slurm-init-seconds-before-status-checks": 2,
+    "seconds-between-status-checks": 2,
+    "latency-wait": 20,
+}
+TRAIN = "rule_train_wildcards_a"
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))  # pytest's own folders have names too long for a socket
+    started = Cluster(folder)
+    try:
+        started.start()
+        yield started
+    finally:
+        started.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A project that ran on this machine, from raw files to the end, and that nothing disturbed."""
+    project = Project(tmp_path_factory.mktemp("whole"))
+    make_tgs(project.folder / "raw" / "TGS")
+    project.config.write_text(CONFIG)
+    project.snakemake()
+    return project
+
+
+class Remote:
+    """A project whose jobs go to the cluster by the shipped profile."""
+
+    def __init__(self, folder, cluster, **train):
+        self.project = Project(folder / "project")
+        self.folder = self.project.folder
+        self.cluster = cluster
+        self.said = folder / "said"
+        self.process = None
+        make_tgs(self.folder / "raw" / "TGS")
+        self.project.config.write_text(CONFIG)
+        profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text()) | HASTE
+        profile["set-resources"]["train"] |= {"save_every": 0, **train}
+        self.profile = folder / "profile"
+        self.profile.mkdir()
+        (self.profile / "config.yaml").write_text(yaml.safe_dump(profile))
+        self.environment = {**os.environ, **cluster.environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+    def start(self, *words):
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+        command += ["--workflow-profile", str(self.profile), *words]
+        with self.said.open("a") as said:
+            self.process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                env=self.environment,
+                start_new_session=True,
+            )
+
+    def stop(self):
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def wait_for(self, condition, seconds=300):
+        """Wait until a condition gives something, while Snakemake runs; return it."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if (found := condition()) or self.process.poll() is not None:
+                break
+            time.sleep(0.1)
+        assert found, self.said.read_text()[-6000:]
+        return found
+
+    def trainings(self):
+        """Return what Slurm knows of the jobs of the training, in the order of their submission."""
+        jobs = [
+            job for job in self.cluster.jobs() if job.get("Comment") == TRAIN and job["WorkDir"] == str(self.folder)
+        ]
+        return sorted(jobs, key=lambda job: int(job["JobId"]))
+
+    def training(self, attempt, *states):
+        """Wait for a job of the training to be in one of the states, and return it."""
+
+        def reached():
+            jobs = self.trainings()[attempt - 1 :]
+            return jobs[0] if jobs and jobs[0]["JobState"] in states else None
+
+        return self.wait_for(reached)
+
+    @contextmanager
+    def frozen(self):
+        """Stop the training once it has saved a state, so that it does not end before it is disturbed; yield it."""
+
+        def saved():
+            states = [path.stat().st_mtime for path in self.folder.glob("results/state/a/*/current.pt")]
+            running = [process for process in psutil.process_iter() if self.is_training(process)]
+            return [one for one in running if max(states, default=0) > one.create_time()]
+
+        (process,) = self.wait_for(saved)
+        process.suspend()
+        try:
+            yield process
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+    def went_on(self):
+        """Tell whether the training, or the one that ran last, went on from a state."""
+        return "a: goes on from epoch " in (self.folder / "results/logs/train/a.log").read_text()
+
+    def is_training(self, process):
+        with suppress(psutil.Error):
+            return process.cmdline()[1:4] == ["-m", "pipeline", "train"] and process.cwd() == str(self.folder)
+        return False
+
+
+@pytest.fixture
+def remote(tmp_path, cluster):
+    projects = []
+
+    def make(**train):
+        projects.append(Remote(tmp_path, cluster, **train))
+        return projects[-1]
+
+    yield make
+    for project in projects:
+        project.stop()
+
+
+def asked_to_end(process):
+    """Tell whether SIGTERM waits for a process that is stopped."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    (pending,) = re.findall(r"^ShdPnd:\s+(\w+)$", status, re.MULTILINE)
+    return int(pending, 16) >> (signal.SIGTERM - 1) & 1
+
+
+def megabytes(job):
+    number, unit = re.search(r"mem=([\d.]+)([MG])", job["TRES"]).groups()
+    return float(number) * {"M": 1, "G": 1000}[unit]
+
+
+def test_a_run_that_loses_jobs_nodes_and_the_controller_ends_in_the_same_bytes(cluster, remote, whole):
+    # too little memory for PyTorch in the first attempt
+    run = remote(mem_mb="[250, 3000][min(attempt, 2) - 1] * attempt")
+    run.start()
+    first = run.training(1, "OUT_OF_MEMORY", "FAILED", "CANCELLED")
+    assert first["JobName"].startswith("segmentation_")
+    assert first["Partition"] == "gpu"
+    assert first["TresPerJob"] == "gres:gpu:1"
+    assert first["TimeLimit"] == "08:00:00"
+
+    # the time limit
+    second = run.training(2, "RUNNING")
+    assert megabytes(second) > megabytes(first)
+    assert second["TimeLimit"] == "16:00:00"
+    with run.frozen() as training:
+        cluster.run("scontrol", "update", f"JobId={second['JobId']}", "EndTime=now+1")
+        run.wait_for(lambda: asked_to_end(training))
+    run.training(2, "FAILED", "TIMEOUT")
+
+    # `scancel`
+    third = run.training(3, "RUNNING")
+    with run.frozen():
+        assert run.went_on()
+        cluster.run("scancel", third["JobId"])
+    run.training(3, "CANCELLED")
+
+    # the controller starts anew; a node takes no more jobs, and then dies
+    lost = run.training(4, "RUNNING")["NodeList"]
+    with run.frozen():
+        assert run.went_on()
+        cluster.stop_controller()
+        cluster.start_controller()
+        cluster.wait_for(lambda: cluster.set_node(lost, "drain"))
+        assert run.training(4, "RUNNING")["NodeList"] == lost, "a node that drains lets its jobs run"
+        cluster.set_node(lost, "down")
+    run.wait_for(lambda: run.trainings()[3]["Restarts"] == "1")
+    (other,) = set(NODES) - {lost}
+    assert run.training(4, "RUNNING", "COMPLETED")["NodeList"] == other
+    assert run.process.wait(300) == 0, run.said.read_text()[-6000:]
+    assert len(run.trainings()) == 4
+    assert run.went_on()
+
+    results = [whole.folder / "results", run.folder / "results"]
+    comparison = compare_runs(*results)
+    assert not comparison.differences, as_text(comparison, *results)
+    cluster.set_node(lost, "resume")
+
+
+def test_orphans_of_a_killed_snakemake_are_found_and_cancelled(cluster, remote, whole, tmp_path):
+    run = remote()
+    run.start("results/models/a/best.pt")
+    with run.frozen():
+        run.stop()
+        assert run.trainings()[0]["JobState"] == "RUNNING"
+        # a job of a run elsewhere, which is none of its business
+        words = ["--job-name=segmentation_other", f"--chdir={tmp_path}", "--output=/dev/null", "--mem=100"]
+        other = cluster.run("sbatch", "--parsable", *words, "--wrap=sleep 600").strip()
+        (command,) = re.findall(r"^ +(squeue .*scancel)$", (ROOT / "docs/cluster.md").read_text(), re.MULTILINE)
+        subprocess.run(command, shell=True, cwd=run.folder, env=run.environment, check=True)
+    cluster.wait_for(lambda: run.trainings()[0]["JobState"] == "CANCELLED")
+    (spared,) = [job for job in cluster.jobs() if job["JobId"] == other]
+    assert spared["JobState"] in ("PENDING", "RUNNING")
+    cluster.run("scancel", other)
+
+    # what the cluster began ends here
+    run.project.snakemake("--unlock")
+    run.project.snakemake("results/models/a/best.pt")
+    assert run.went_on()
+    for name in ("best.pt", "last.pt", "history.csv"):
+        there, here = (one.folder / "results/models/a" / name for one in (whole, run))
+        assert here.read_bytes() == there.read_bytes()

@@ -1,0 +1,53 @@
+import pytest
+
+from pipeline.memory import limited_memory
+
+
+def write(root, files):
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "folder", "limit", "taken"),
+    [
+        ("0::/slurm/job_7/step_0", "sys/fs/cgroup/slurm", "memory.max", "memory.current"),
+        (
+            "4:memory:/slurm/job_7/step_0",
+            "sys/fs/cgroup/memory/slurm",
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+        ),
+    ],
+)
+def test_the_tightest_group_above_a_process_counts(tmp_path, line, folder, limit, taken):
+    write(
+        tmp_path,
+        {
+            "proc/self/cgroup": line,
+            f"{folder}/job_7/step_0/{limit}": "max",
+            f"{folder}/job_7/step_0/{taken}": 1000,
+            f"{folder}/job_7/{limit}": 50_000_000,
+            f"{folder}/job_7/{taken}": 20_000_000,
+            f"{folder}/{limit}": 90_000_000,
+            f"{folder}/{taken}": 30_000_000,
+        },
+    )
+    assert limited_memory(tmp_path) == 30_000_000
+
+
+@pytest.mark.parametrize("limit", ["max", str(2**63 - 4096)])
+def test_no_limit_is_none(tmp_path, limit):
+    write(tmp_path, {"proc/self/cgroup": "0::/", "sys/fs/cgroup/memory.max": limit, "sys/fs/cgroup/memory.current": 5})
+    assert limited_memory(tmp_path) is None
+
+
+def test_a_group_that_is_full_leaves_nothing(tmp_path):
+    write(tmp_path, {"proc/self/cgroup": "0::/a", "sys/fs/cgroup/a/memory.max": 5, "sys/fs/cgroup/a/memory.current": 9})
+    assert limited_memory(tmp_path) == 0
+
+
+def test_where_there_are_no_groups(tmp_path):
+    assert limited_memory(tmp_path) is None
