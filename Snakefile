@@ -29,6 +29,7 @@ rule all:
         all_predictions,
         all_metrics,
         str(paths.leaderboard()),
+        str(paths.report()),
 
 
 rule shards:

@@ -176,6 +176,8 @@ class _Judge:
         """Return the results that a result is made from; raw files are not among them."""
         name, split = str(place.experiment), str(place.split)
         if place.stage == "report":
+            return [paths.leaderboard(), *self._pictures()]
+        if place.stage == "leaderboard":
             scored = [
                 *self.config.experiments,
                 *(run for run in sorted(self.experiments) if run not in self.config.experiments),
@@ -204,6 +206,11 @@ class _Judge:
             case "evaluate" | "evaluate_classes":
                 return [*(paths.prediction(name, one) / kind for one in self._scored(name)), *threshold]
         return []
+
+    def _pictures(self) -> list[Path]:
+        """Return the folders of test pictures that a page shows."""
+        folders = [paths.prediction(name, "test") / "mask" for name in sorted(self.experiments)]
+        return [folder for folder in folders if folder.exists()]
 
     def _has_scores(self, name: str) -> bool:
         return any(map(self._scored, self.averaged.get(name, [name])))

@@ -134,6 +134,13 @@ class Config(Strict):
         empty = self.experiments[experiment].empty_masks if experiment in self.experiments else "one"
         return {"dataset": dataset, "source": self.source(dataset, "validation", "test"), "empty_masks": empty}
 
+    def report_settings(self) -> dict[str, Any]:
+        """Return what the page asks for: where each data set's test samples are, and whose experiments there are."""
+        return {
+            "datasets": {name: self.source(name, "test", colours=True) for name in self.datasets},
+            "experiments": {name: self.dataset_of(name) for name in self.experiments},
+        }
+
     def average_settings(self, experiment: str) -> dict[str, Any]:
         """Return what the mean and the spread of an experiment of several seeds are made by."""
         return {"runs": self.seeded()[experiment]}

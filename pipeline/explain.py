@@ -26,10 +26,11 @@ KNOWN = (
     "predictions/<experiment>/<split>/<kind>[/<file>]",
     "metrics/<experiment>[/<file>]",
     "leaderboard.csv",
+    "report.html",
 )
 """What can be explained."""
 
-UNSIGNED = frozenset({"augmented", "average", "check", "curves", "report", "splits", "submission"})
+UNSIGNED = frozenset({"augmented", "average", "check", "curves", "leaderboard", "report", "splits", "submission"})
 """Stages that keep no fingerprint of their own: they are as current as what they are made from."""
 
 _SHARD = re.compile(rf"({'|'.join(SPLITS)})-(0|[1-9]\d*)\.h5")
@@ -93,7 +94,9 @@ def identify(
     """
     match path.relative_to(paths.RESULTS).parts:
         case ("leaderboard.csv",):
-            return Place(path, "report", "table of the scores of all experiments", "report", path)
+            return Place(path, "leaderboard", "table of the scores of all experiments", "leaderboard", path)
+        case ("report.html",):
+            return Place(path, "report", "page about all data sets, experiments and scores", "report", path)
         case ("shards", dataset, name) if shard := _SHARD.fullmatch(name):
             what = f"shard {shard[2]} of the {shard[1]} samples of data set {dataset}"
             number = int(shard[2])

@@ -9,7 +9,7 @@ from rawfiles import write_tif
 from pipeline import cli
 
 VERBS = ["sample", "unpack", "splits", "check", "shard", "train", "curves", "predict", "baseline", "threshold",
-         "render", "evaluate", "submission", "report", "average", "clean", "explain", "models", "schema"]  # fmt: skip
+         "render", "evaluate", "submission", "leaderboard", "report", "average", "clean", "explain", "models", "schema"]  # fmt: skip
 
 
 @pytest.fixture
@@ -55,6 +55,7 @@ def test_a_person_can_go_the_whole_way_by_hand(project):
         "render --experiment e --split test",
         "evaluate --experiment e",
         "baseline --dataset d --kind second-observer --split test",
+        "leaderboard",
         "report",
     ):
         assert cli.main(line.split()) == 0, line
@@ -67,11 +68,12 @@ def test_a_person_can_go_the_whole_way_by_hand(project):
         "metrics/e/summary.csv",
         "predictions/d.second-observer/test/probability/01.png",
         "leaderboard.csv",
+        "report.html",
     ):
         assert (project / "results" / path).is_file(), path
     line = "evaluate --experiment d.second-observer --threshold 0.5"
     assert cli.main(line.split()) == 0
-    assert cli.main(["report"]) == 0
+    assert cli.main(["leaderboard"]) == 0
     assert "d.second-observer" in (project / "results/leaderboard.csv").read_text()
 
 
@@ -130,7 +132,7 @@ def test_mistakes_end_in_one_message_and_a_status(project, capsys, line, status,
 
 def test_a_mistake_in_the_configuration_is_reported_by_every_verb(project, capsys):
     (project / "config.yaml").write_text("datasets: {d: {layout: drve, root: x}}")
-    for line in ("splits --dataset d", "report"):
+    for line in ("splits --dataset d", "leaderboard", "report"):
         assert cli.main(line.split()) == 2
         assert "did you mean 'drive'" in capsys.readouterr().err
 

@@ -31,12 +31,13 @@ def test_words_run_nothing(editable):
 @pytest.mark.parametrize(
     ("file", "runs"),
     [
-        ("evaluation/metrics.py", {"evaluate": 7, "report": 1}),
-        ("report/leaderboard.py", {"report": 1}),
+        ("evaluation/metrics.py", {"evaluate": 7, "leaderboard": 1, "report": 1}),
+        ("report/leaderboard.py", {"leaderboard": 1, "report": 1}),
+        ("report/gallery.py", {"report": 1}),
         ("report/curves.py", {"curves": 2}),
         ("training/preview.py", {"augmented": 2}),
         ("evaluation/submission.py", {"submission": 1}),
-        ("raw/check_sheet.py", {"inspect": 2, "report": 1}),
+        ("raw/check_sheet.py", {"inspect": 2, "leaderboard": 1, "report": 1}),
     ],
 )
 def test_an_edited_module_runs_what_uses_it_and_what_depends_on_that(editable, file, runs):
@@ -48,7 +49,7 @@ def test_an_edited_network_trains_only_the_experiments_that_use_it(editable):
     editable.edit_code("pipeline/models/unet_crop.py", *ADDED)
     planned = editable.planned()
     assert planned == {
-        **{"train": 1, "curves": 1, "predict": 3, "render": 3, "submission": 1, "evaluate": 1, "report": 1}
+        **{"train": 1, "curves": 1, "predict": 3, "render": 3, "submission": 1, "evaluate": 1, "leaderboard": 1, "report": 1}
     }
 
 

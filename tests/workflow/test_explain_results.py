@@ -34,7 +34,8 @@ RESULTS = [
     ("metrics/a", "evaluate", True),
     ("metrics/a/summary.csv", "evaluate", True),
     ("metrics/d.second-observer/summary.csv", "evaluate", True),
-    ("leaderboard.csv", "report", False),
+    ("leaderboard.csv", "leaderboard", False),
+    ("report.html", "report", False),
 ]
 
 

@@ -47,13 +47,13 @@ def test_a_second_run_does_nothing(project):
         (
             "threads: 1, threshold: 0.5",
             "threads: 1, threshold: 0.4",
-            {"threshold", "render", "submission", "evaluate", "report"},
+            {"threshold", "render", "submission", "evaluate", "leaderboard", "report"},
         ),
-        ("threads: 1, threshold: 0.5", "threads: 1, threshold: 0.5, empty_masks: skip", {"evaluate", "report"}),
+        ("threads: 1, threshold: 0.5", "threads: 1, threshold: 0.5, empty_masks: skip", {"evaluate", "leaderboard", "report"}),
         (
             "lr: 0.02",
             "lr: 0.01",
-            {"train", "curves", "predict", "threshold", "render", "evaluate", "report"},
+            {"train", "curves", "predict", "threshold", "render", "evaluate", "leaderboard", "report"},
         ),
     ],
 )
@@ -142,7 +142,7 @@ def test_configurations_in_layers(fresh):
     alone.write_text("datasets: {t: {layout: tgs, root: raw/TGS, size: [32, 32]}}\nexperiments: {}")
     planned = fresh.planned("--configfile", str(alone), "--replace-workflow-config")
     baselines = {"baseline", "threshold", "evaluate", "inspect"}
-    assert set(planned) == {"shard", "splits", "report", *baselines}
+    assert set(planned) == {"shard", "splits", "leaderboard", "report", *baselines}
     assert fresh.planned("models", "--config", 'experiments={"a": {"epochs": 5}}')["train"] == 2
 
 

@@ -21,17 +21,39 @@ rule average:
         " --summaries {input:q} --output {output:q} > {log:q} 2>&1"
 
 
-rule report:
+rule leaderboard:
     input:
         summaries=lambda wc: [path for path in all_metrics(wc) if path.endswith("summary.csv")],
         checks=scored_checks,
     output:
         report(str(paths.leaderboard()), caption="../report/leaderboard.rst", category="Scores"),
     log:
+        "results/logs/leaderboard.log",
+    benchmark:
+        "results/benchmarks/leaderboard.tsv"
+    params:
+        code=code_of("leaderboard", {}),
+    shell:
+        "pipeline leaderboard --summaries {input.summaries:q} --checks {input.checks:q} --output {output:q} > {log:q} 2>&1"
+
+
+# One page about all of it. Raw files are not listed: whatever changes them makes pictures and scores anew.
+rule report:
+    input:
+        checks=reported_checks,
+        scores=all_metrics,
+        trainings=reported_trainings,
+        pictures=reported_pictures,
+        leaderboard=rules.leaderboard.output,
+    output:
+        report(str(paths.report()), caption="../report/report.rst", category="Report"),
+    log:
         "results/logs/report.log",
     benchmark:
         "results/benchmarks/report.tsv"
     params:
+        settings=lambda wc: canonical(CONFIG.report_settings()),
         code=code_of("report", {}),
     shell:
-        "pipeline report --summaries {input.summaries:q} --checks {input.checks:q} --output {output:q} > {log:q} 2>&1"
+        "pipeline report --settings {params.settings:q} --leaderboard {input.leaderboard:q} --output {output:q}"
+        " > {log:q} 2>&1"
