@@ -191,7 +191,7 @@ def compared(table: pd.DataFrame | None) -> list[dict[str, Any]]:
         shown = {name: _short(row[name], str(row["metric"])) for name in ("difference", "low", "high")}
         tested = {name: f"{float(row[name]):.4f}" if row[name] else "" for name in ("p", "p_holm")}
         said = {str(key): value for key, value in row.items()}
-        rows.append({**said, **shown, **tested, "clear": bool(row["p_holm"]) and float(row["p_holm"]) < 0.05})
+        rows.append({**said, **shown, **tested, "significant": bool(row["p_holm"]) and float(row["p_holm"]) < 0.05})
     return rows
 
 

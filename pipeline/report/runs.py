@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import paths
+from pipeline.errors import PipelineError
 from pipeline.evaluation.entrants import split_name
 from pipeline.fingerprint import LIBRARIES, Fingerprint, canonical, read_fingerprint
-from pipeline.provenance import FORMAT
+from pipeline.provenance import read_provenance
 from pipeline.report.sources import BASELINE, EXPERIMENT, Entrant, Reader
 
 _ORDER = (
@@ -93,8 +94,8 @@ def provenances(reader: Reader, entrants: Sequence[Entrant]) -> list[dict[str, A
     found = []
     for entrant in entrants:
         lines: list[tuple[str, str]] = []
-        said = reader.json(paths.provenance(entrant.name))
-        if said is not None and said.get("format") == FORMAT:
+        said = _provenance(reader, paths.provenance(entrant.name))
+        if said is not None:
             lines += _training_lines(said)
         scored = _fingerprint(paths.metrics(entrant.name))
         if scored is not None:
@@ -107,6 +108,16 @@ def provenances(reader: Reader, entrants: Sequence[Entrant]) -> list[dict[str, A
              "target": target(entrant), "commands": commands(entrant)}
         )  # fmt: skip
     return found
+
+
+def _provenance(reader: Reader, path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        return read_provenance(path)
+    except PipelineError as error:
+        reader.problems += error.problems
+        return None
 
 
 def _fingerprint(folder: Path) -> Fingerprint | None:

@@ -1,6 +1,5 @@
-"""What the page is made from, as far as it is there: tables and JSON of everything that was scored or trained."""
+"""What the page is made from, as far as it is there: tables of everything that was scored or trained."""
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,7 +40,7 @@ class Entrant:
 
 @dataclass
 class Reader:
-    """Reads files of results, and keeps what is wrong with any of them for one message.
+    """Reads tables of results, and keeps what is wrong with any of them for one message.
 
     Parameters
     ----------
@@ -72,19 +71,6 @@ class Reader:
             self._complain(path, error, expected)
             return None
         return table
-
-    def json(self, path: Path) -> dict[str, Any] | None:
-        """Read a JSON object; None where there is no file."""
-        if not path.exists():
-            return None
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(data, dict):
-                raise ValueError("JSON that is no object")
-        except (OSError, ValueError) as error:
-            self._complain(path, error, "a JSON object")
-            return None
-        return data
 
     def _complain(self, path: Path, error: Exception, expected: str) -> None:
         found = " ".join(str(error).split())[:200]

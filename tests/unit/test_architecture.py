@@ -13,6 +13,7 @@ SHARED = {
     "config_problems",
     "files",
     "paths",
+    "provenance",
     "parallel",
     "progress",
     "counts",

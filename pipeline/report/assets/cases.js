@@ -57,7 +57,7 @@ function mountCase(place, entrant, id, region, first = "errors") {
   const choose = (name) => { box.chosen = name; layer(box, name); };
   const name = `layer-${counter}`;
   const radios = LAYERS.map((one) => element("label", {}, element("input", { type: "radio", name, value: one, checked: one === first, onchange: () => choose(one) }), ` ${one}`));
-  place.append(box.stage, element("fieldset", { class: "layers" }, element("legend", { class: "hidden" }, `Layer shown of ${id}`), ...radios),
+  place.append(box.stage, element("fieldset", { class: "layer-choice" }, element("legend", { class: "hidden" }, `Layer shown of ${id}`), ...radios),
     element("label", { class: "reveal" }, "Reveal", box.range), facts(entrant, id, region));
   choose(first);
   box.show = (one) => { radios[LAYERS.indexOf(one)].firstChild.checked = true; choose(one); };

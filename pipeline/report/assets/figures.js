@@ -20,12 +20,21 @@ function layout(title, x, y, more = {}) {
     font: { family: "system-ui, sans-serif", size: 12, color: css("--ink") },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     margin: { l: 52, r: 16, t: 40, b: 44 }, hovermode: "closest", showlegend: true,
-    legend: { orientation: "h", y: -0.24, yanchor: "top", font: { size: 11 } },
+    legend: { orientation: "h", x: 0, yanchor: "top", font: { size: 11 } },
     hoverlabel: { bgcolor: css("--raised"), bordercolor: css("--soft"), font: { color: css("--ink") }, namelength: -1 },
     xaxis: { ...axis, title: { text: x, standoff: 6 }, ...(more.xaxis ?? {}) },
     yaxis: { ...axis, title: { text: y, standoff: 6 }, ...(more.yaxis ?? {}) },
     ...Object.fromEntries(Object.entries(more).filter(([name]) => name !== "xaxis" && name !== "yaxis")),
   };
+}
+// Room below a plot for its legend, in rows of as many names as fit.
+const INNER = 260, LEGEND_TOP = 52, LEGEND_ROW = 20;
+function fitted(look, traces, width) {
+  if (look.height || !look.showlegend) return look;
+  const names = traces.filter((one) => one.showlegend !== false).map((one) => one.name.length);
+  const perRow = Math.max(1, Math.floor((width - 70) / (Math.max(...names, 1) * 6.5 + 50)));
+  const bottom = LEGEND_TOP + LEGEND_ROW * Math.ceil(names.length / perRow);
+  return { ...look, height: INNER + bottom + look.margin.t, margin: { ...look.margin, b: bottom }, legend: { ...look.legend, y: -LEGEND_TOP / INNER } };
 }
 const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;"); // Plotly knows some tags
@@ -68,11 +77,12 @@ class Figure {
       this.place.lastChild.remove();
     }
     plots.forEach(({ traces, layout: look, alt }, index) => {
-      const holder = this.place.children[index] ?? this.place.appendChild(element("div", { class: "plot", role: "img" }));
+      const holder = this.place.children[index] ?? this.place.appendChild(element("div", { class: "chart", role: "img" }));
       holder.setAttribute("aria-label", alt);
-      Plotly.react(holder, traces, look, CONFIG);
+      Plotly.react(holder, traces, fitted(look, traces, holder.clientWidth), CONFIG);
       this.after(holder, this.state);
     });
+    this.place.classList.toggle("nothing", !plots.length);
     this.drawn = true;
     byId(`${this.name}-said`).textContent = plots.length ? this.said(this.state) : "Nothing to show.";
     this.fillTable();
