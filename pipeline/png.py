@@ -51,7 +51,7 @@ def read_levels(path: Path, height: int, width: int) -> NDArray[np.uint8]:
         levels = np.asarray(imagecodecs.png_decode(path.read_bytes()))
     except FileNotFoundError as error:
         raise PredictionError(Problem(str(path), "no such file", "a prediction for every sample", remedy)) from error
-    except (OSError, imagecodecs.PngError) as error:
+    except (OSError, ValueError, imagecodecs.PngError) as error:  # ValueError: not even the first bytes of one
         raise PredictionError(Problem(str(path), f"a damaged file ({error})", "8-bit grey PNG", remedy)) from error
     if levels.dtype != np.uint8 or levels.shape != (height, width):
         raise PredictionError(

@@ -9,7 +9,8 @@ from rawfiles import write_tif
 from pipeline import cli
 
 VERBS = ["sample", "unpack", "splits", "check", "shard", "train", "curves", "predict", "baseline", "threshold",
-         "render", "evaluate", "submission", "leaderboard", "report", "average", "clean", "explain", "models", "schema"]  # fmt: skip
+         "render", "evaluate", "submission", "leaderboard", "report", "average", "clean", "explain", "models",
+         "schema"]  # fmt: skip
 
 
 @pytest.fixture

@@ -49,7 +49,16 @@ def test_an_edited_network_trains_only_the_experiments_that_use_it(editable):
     editable.edit_code("pipeline/models/unet_crop.py", *ADDED)
     planned = editable.planned()
     assert planned == {
-        **{"train": 1, "curves": 1, "predict": 3, "render": 3, "submission": 1, "evaluate": 1, "leaderboard": 1, "report": 1}
+        **{
+            "train": 1,
+            "curves": 1,
+            "predict": 3,
+            "render": 3,
+            "submission": 1,
+            "evaluate": 1,
+            "leaderboard": 1,
+            "report": 1,
+        }
     }
 
 

@@ -49,7 +49,11 @@ def test_a_second_run_does_nothing(project):
             "threads: 1, threshold: 0.4",
             {"threshold", "render", "submission", "evaluate", "leaderboard", "report"},
         ),
-        ("threads: 1, threshold: 0.5", "threads: 1, threshold: 0.5, empty_masks: skip", {"evaluate", "leaderboard", "report"}),
+        (
+            "threads: 1, threshold: 0.5",
+            "threads: 1, threshold: 0.5, empty_masks: skip",
+            {"evaluate", "leaderboard", "report"},
+        ),
         (
             "lr: 0.02",
             "lr: 0.01",

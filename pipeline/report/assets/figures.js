@@ -19,8 +19,8 @@ function layout(title, x, y, more = {}) {
     title: { text: title, font: { size: 14 }, x: 0.02, xanchor: "left" },
     font: { family: "system-ui, sans-serif", size: 12, color: css("--ink") },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    margin: { l: 52, r: 16, t: 40, b: 44 }, hovermode: "closest", showlegend: true,
-    legend: { orientation: "h", x: 0, yanchor: "top", font: { size: 11 } },
+    margin: { l: 66, r: 16, t: 40, b: 44 }, hovermode: "closest", showlegend: true,
+    legend: { orientation: "h", x: 0, yanchor: "top", tracegroupgap: 0, font: { size: 11 } },
     hoverlabel: { bgcolor: css("--raised"), bordercolor: css("--soft"), font: { color: css("--ink") }, namelength: -1 },
     xaxis: { ...axis, title: { text: x, standoff: 6 }, ...(more.xaxis ?? {}) },
     yaxis: { ...axis, title: { text: y, standoff: 6 }, ...(more.yaxis ?? {}) },
@@ -28,13 +28,15 @@ function layout(title, x, y, more = {}) {
   };
 }
 // Room below a plot for its legend, in rows of as many names as fit.
-const INNER = 260, LEGEND_TOP = 52, LEGEND_ROW = 20;
-function fitted(look, traces, width) {
+const INNER = 260, LEGEND_TOP = 52, LEGEND_ROW = 22;
+function fitted(look, traces, holder) {
   if (look.height || !look.showlegend) return look;
+  const width = holder.clientWidth;
   const names = traces.filter((one) => one.showlegend !== false).map((one) => one.name.length);
   const perRow = Math.max(1, Math.floor((width - 70) / (Math.max(...names, 1) * 6.5 + 50)));
   const bottom = LEGEND_TOP + LEGEND_ROW * Math.ceil(names.length / perRow);
-  return { ...look, height: INNER + bottom + look.margin.t, margin: { ...look.margin, b: bottom }, legend: { ...look.legend, y: -LEGEND_TOP / INNER } };
+  holder.style.height = `${INNER + bottom + look.margin.t}px`;
+  return { ...look, margin: { ...look.margin, b: bottom, autoexpand: false }, legend: { ...look.legend, y: -LEGEND_TOP / INNER } };
 }
 const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;"); // Plotly knows some tags
@@ -76,10 +78,11 @@ class Figure {
       Plotly.purge(this.place.lastChild);
       this.place.lastChild.remove();
     }
-    plots.forEach(({ traces, layout: look, alt }, index) => {
-      const holder = this.place.children[index] ?? this.place.appendChild(element("div", { class: "chart", role: "img" }));
+    while (this.place.children.length < plots.length) this.place.append(element("div", { class: "chart", role: "img" }));
+    plots.forEach(({ traces, layout: look, alt }, index) => { // all of them are there by now, so each has its width
+      const holder = this.place.children[index];
       holder.setAttribute("aria-label", alt);
-      Plotly.react(holder, traces, fitted(look, traces, holder.clientWidth), CONFIG);
+      Plotly.react(holder, traces, fitted(look, traces, holder), CONFIG);
       this.after(holder, this.state);
     });
     this.place.classList.toggle("nothing", !plots.length);
