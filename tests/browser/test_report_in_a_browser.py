@@ -177,7 +177,7 @@ def test_a_point_opens_its_picture_and_so_does_the_table(visit):
     assert viewer.is_hidden()
     page.locator("details[data-table=pictures] summary").click()
     page.get_by_role("button", name=HOSTILE).click()
-    assert page.locator("#viewer-title").inner_text() == f"{HOSTILE} – good"
+    assert page.locator("#viewer-title").inner_text() == f"{HOSTILE}, good"
     link = viewer.get_by_role("link", name="full panel").evaluate("one => one.href")
     assert page.context.new_page().goto(link).ok
     page.get_by_role("button", name="Close").click()

@@ -91,7 +91,7 @@ for (const gallery of document.querySelectorAll(".gallery")) {
 const viewer = byId("viewer");
 function openPicture(entrant, id, region) {
   const place = element("div", { class: "case" });
-  byId("viewer-title").replaceChildren(element("span", { class: "name" }, id), ` – ${nameOf(entrant)}`);
+  byId("viewer-title").replaceChildren(element("span", { class: "name" }, id), `, ${nameOf(entrant)}`);
   byId("viewer-body").replaceChildren(place);
   mountCase(place, entrant, id, region);
   viewer.showModal();
