@@ -11,7 +11,8 @@ run: install
 	$(BIN)/python -m pipeline sample
 	$(BIN)/snakemake --cores all
 	@echo
-	@echo "Done. Scores: results/leaderboard.csv and results/metrics/. Pictures: results/predictions/*/test/."
+	@echo "Done. Open results/report.html in a browser: scores, curves, pictures, times."
+	@echo "Scores: results/leaderboard.csv and results/metrics/. Pictures: results/predictions/*/test/."
 	@echo "Networks and learning curves: results/models/. All of it was made from drawn sample data."
 
 install: $(STAMP)

@@ -35,6 +35,7 @@ rule all:
         all_metrics,
         str(paths.comparisons()),
         str(paths.leaderboard()),
+        str(paths.report()),
 
 
 rule shards:

@@ -35,6 +35,7 @@ from pipeline.cli_score import (
     do_compare,
     do_comparisons,
     do_evaluate,
+    do_leaderboard,
     do_render,
     do_report,
     do_submission,
@@ -466,10 +467,21 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--class", dest="class_name", metavar="NAME", help="class (the mean over foreground classes)")
     verb.add_argument("--format", choices=("text", "csv", "json"), default="text", help="form of the table (text)")
 
-    verb = verbs.add("report", do_report, "Join the summaries of all experiments into leaderboard.csv.")
+    verb = verbs.add("leaderboard", do_leaderboard, "Join the summaries of all experiments into leaderboard.csv.")
     verb.add_argument("--summaries", **many, help="summary.csv files")
     verb.add_argument("--checks", **many, help="results/check/DATASET.json files, for the column `leak`")
     verb.add_argument("--output", **out, help="CSV file (results/leaderboard.csv)")
+
+    verb = verbs.add(
+        "report",
+        do_report,
+        "Write the page about all data sets, experiments and scores: one HTML file that needs nothing else.\n\n"
+        "It shows what it finds under results/: pictures, learning curves and times that are not there are left out.",
+    )
+    verb.add_argument("--leaderboard", **out, help="table of all scores (results/leaderboard.csv)")
+    verb.add_argument("--intervals", **many, help="intervals.csv files (those under results/metrics/)")
+    verb.add_argument("--comparisons", **out, help="paired comparisons (results/comparisons.csv, where it is there)")
+    verb.add_argument("--output", **out, help="HTML file (results/report.html)")
 
     verb = verbs.add(
         "clean",

@@ -193,7 +193,9 @@ class _Judge:
     def inputs(self, place: Place) -> list[Path]:
         """Return the results that a result is made from; raw files are not among them."""
         name, split = str(place.experiment), str(place.split)
-        if place.stage in ("report", "comparisons"):
+        if place.stage == "report":
+            return [paths.leaderboard(), paths.comparisons(), *self._pictures()]
+        if place.stage in ("leaderboard", "comparisons"):
             scored = [
                 *self.config.experiments,
                 *(run for run in sorted(self.experiments) if run not in self.config.experiments),
@@ -231,6 +233,11 @@ class _Judge:
             case "evaluate" | "evaluate_classes":
                 return [*(paths.prediction(name, one) / kind for one in self._scored(name)), *threshold]
         return []
+
+    def _pictures(self) -> list[Path]:
+        """Return the folders of test pictures that a page shows."""
+        folders = [paths.prediction(name, "test") / "mask" for name in sorted(self.experiments)]
+        return [folder for folder in folders if folder.exists()]
 
     def _has_scores(self, name: str) -> bool:
         return any(map(self._scored, self.averaged.get(name, [name])))

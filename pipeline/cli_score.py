@@ -202,7 +202,7 @@ def do_comparisons(arguments: Arguments) -> None:
     compare_entrants(per_image=per_image, output=arguments.output or paths.comparisons())
 
 
-def do_report(arguments: Arguments) -> None:
+def do_leaderboard(arguments: Arguments) -> None:
     """Join all scores into the leaderboard."""
     from pipeline.report.leaderboard import build_leaderboard
 
@@ -217,3 +217,24 @@ def do_report(arguments: Arguments) -> None:
     if checks is None:
         checks = [] if arguments.summaries is not None else sorted(paths.checks().glob("*.json"))
     build_leaderboard(summaries=summaries, checks=checks, output=arguments.output or paths.leaderboard())
+
+
+def do_report(arguments: Arguments) -> None:
+    """Write the page about all of it."""
+    from pipeline.report.build import build_report
+
+    settings = stage_settings(arguments, lambda config: config.report_settings())
+    by_hand = arguments.settings is None
+    intervals, comparisons = arguments.intervals, arguments.comparisons
+    if intervals is None and by_hand:
+        intervals = sorted(paths.metrics("x").parent.glob("*/intervals.csv"))
+    if comparisons is None and by_hand and paths.comparisons().exists():
+        comparisons = paths.comparisons()
+    call(
+        build_report,
+        leaderboard=arguments.leaderboard or paths.leaderboard(),
+        intervals=intervals or [],
+        comparisons=comparisons,
+        output=arguments.output or paths.report(),
+        **settings,
+    )

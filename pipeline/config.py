@@ -231,6 +231,13 @@ class Config(Strict):
         source = self.source_of(experiment, self.validated_on(experiment), "test")
         return {"dataset": dataset, "source": source, "empty_masks": "one" if recipe is None else recipe.empty_masks}
 
+    def report_settings(self) -> dict[str, Any]:
+        """Return what the page asks for: where each data set's test samples are, and whose experiments there are."""
+        return {
+            "datasets": {name: self.source(name, "test", colours=True) for name in self.datasets},
+            "experiments": {name: self.dataset_of(name) for name in self.experiments},
+        }
+
     def average_settings(self, experiment: str) -> dict[str, Any]:
         """Return what the mean and the spread over the runs of an experiment are made by."""
         return {"runs": self.seeded()[experiment]}

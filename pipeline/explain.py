@@ -30,11 +30,15 @@ KNOWN = (
     "comparisons.csv",
     "tensorboard/<experiment>/<file>",
     "leaderboard.csv",
+    "report.html",
 )
 """What can be explained."""
 
 UNSIGNED = frozenset(
-    {"augmented", "average", "check", "comparisons", "curves", "report", "splits", "submission", "tensorboard"}
+    {
+        *("augmented", "average", "check", "comparisons", "curves", "leaderboard", "report", "splits", "submission"),
+        "tensorboard",
+    }
 )
 """Stages that keep no fingerprint of their own: they are as current as what they are made from."""
 
@@ -105,9 +109,11 @@ def identify(
     """
     match path.relative_to(paths.RESULTS).parts:
         case ("leaderboard.csv",):
-            return Place(path, "report", "table of the scores of all experiments", "report", path)
+            return Place(path, "leaderboard", "table of the scores of all experiments", "leaderboard", path)
         case ("comparisons.csv",):
             return Place(path, "comparisons", "table of all entrants against each other", str(path), path)
+        case ("report.html",):
+            return Place(path, "report", "page about all data sets, experiments and scores", "report", path)
         case ("shards", dataset, name) if shard := _SHARD.fullmatch(name):
             what = f"shard {shard[2]} of the {shard[1]} samples of data set {dataset}"
             number = int(shard[2])

@@ -83,3 +83,13 @@ def events(experiment: str) -> Path:
 def leaderboard() -> Path:
     """Return the table of all experiments."""
     return RESULTS / "leaderboard.csv"
+
+
+def benchmarks() -> Path:
+    """Return the folder in which Snakemake leaves the time and the memory that each job took."""
+    return RESULTS / "benchmarks"
+
+
+def report() -> Path:
+    """Return the page about all of it."""
+    return RESULTS / "report.html"

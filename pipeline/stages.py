@@ -1,8 +1,10 @@
 """The stages of the pipeline and the modules that each of them starts from."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pipeline.fingerprint import Fingerprint, canonical, code_digests, library_versions
@@ -20,10 +22,11 @@ STAGES = {
     "evaluate_classes": ("pipeline.evaluation.evaluate_classes",),
     "ensemble": ("pipeline.prediction.ensemble",),
     "folds": ("pipeline.raw.folds",),
+    "leaderboard": ("pipeline.report.leaderboard",),
     "predict": ("pipeline.prediction.predict",),
     "render": ("pipeline.evaluation.pictures",),
     "render_classes": ("pipeline.evaluation.pictures_of_classes",),
-    "report": ("pipeline.report.leaderboard",),
+    "report": ("pipeline.report.build",),
     "shard": ("pipeline.shards.write",),
     "splits": ("pipeline.raw.listing",),
     "submission": ("pipeline.evaluation.submission",),
@@ -32,6 +35,9 @@ STAGES = {
     "train": ("pipeline.training.run",),
 }
 """Stage to its root modules; the layout and the network that the settings name are added to them."""
+
+ASSETS = {"report": Path(__file__).parent / "report" / "assets"}
+"""Stage to the folder of files that are no modules and decide what it makes: template, style and script of the page."""
 
 _MEMBERS = ("exclude", "cache")
 """Keys of the `source` of shards or tables of folds that decide which samples are in them, or how soon that is known:
@@ -59,7 +65,13 @@ def stage_code(
         roots.append(module)
         chosen[f"network {model}"] = f"{module}.{name}"
     code = code_digests(roots)
+    if stage in ASSETS:
+        chosen |= {f"file {path.name}": _content(path) for path in sorted(ASSETS[stage].iterdir()) if path.is_file()}
     return {**code, **chosen}, library_versions(code)
+
+
+def _content(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def code_digest(plan: Mapping[str, Any]) -> str:

@@ -11,7 +11,10 @@ from typing import NamedTuple
 
 from rawfiles import add_drive, blobs, make_tgs, write_tif
 
-STAGES = ("check", "shards", "training", "prediction", "threshold", "pictures", "scores", "comparisons", "leaderboard")
+STAGES = (
+    *("check", "shards", "training", "prediction", "threshold", "pictures", "scores", "comparisons", "leaderboard"),
+    "page",
+)
 DATASETS = {"a": "d", "u": "d", "m": "c"}
 OBSERVER = "d.second-observer"
 BASELINES = (OBSERVER, "d.all-background", "d.resolution-ceiling")
@@ -27,11 +30,17 @@ class Row(NamedTuple):
     do: Callable
     cells: dict[str, Cell]
 
+    def cell(self, stage):
+        """What is said of a stage; the page follows from whatever it shows: checks, pictures and the leaderboard."""
+        shown = stage == "page" and any(self.cells.get(name) for name in ("check", "pictures", *TABLES))
+        return self.cells.get(stage, PAGE if shown else NOTHING)
+
 
 NOTHING = Cell("")
 ALL = Cell("all", ("*",))
 LEADERBOARD = Cell("yes", ("leaderboard",))
 TABLES = {"comparisons": Cell("yes", ("comparisons",)), "leaderboard": LEADERBOARD}
+PAGE = Cell("yes", ("page",))
 
 
 def named(*names, words=None):
@@ -154,6 +163,10 @@ def code(*modules, text="\n\n_EDITED = 1\n"):
             project.append(f"pipeline/{name}.py", text)
 
     return edit
+
+
+def style(project):
+    project.append("pipeline/report/assets/page.css", "\np { color: red; }\n")
 
 
 def docstrings(project):
@@ -397,6 +410,8 @@ ROWS = [
     Row("edit `evaluation/pictures.py`", code("evaluation/pictures"), {"pictures": ALL}),
     Row("edit `report/curves.py`", code("report/curves"), {"training": named("curves *", words="curves")}),
     Row("edit `report/leaderboard.py`", code("report/leaderboard"), {"leaderboard": LEADERBOARD}),
+    Row("edit `report/gallery.py`", code("report/gallery"), {"page": PAGE}),
+    Row("edit the style sheet of the page", style, {"page": PAGE}),
     Row("edit docstrings", docstrings, {}),
     Row("comments and blank lines in the whole package", comments, {}),
     Row("edit `errors.py` and `cli.py`", overlooked, {}),
@@ -410,6 +425,7 @@ ROWS = [
     ),
     Row("delete a checkpoint of `u`", remove("models/u/best.pt"), trained_anew("u")),
     Row("delete a test shard", with_shard(deleted_shard, "test"), scored_anew("a", "u", splits="test", shards=ITS)),
+    Row("delete the page", remove("report.html"), {"page": PAGE}),
     Row("delete the leaderboard", remove("leaderboard.csv"), {"leaderboard": LEADERBOARD}),
     Row("corrupt a training shard by hand", with_shard(corrupt, "train"), trained_anew("a", "u", looked_at=True)),
 ]
@@ -432,11 +448,11 @@ def as_page():
         "",
         "`tests/workflow/test_rerun_matrix.py` tries every row with real Snakemake and writes this table. Check stands",
         "for the report on raw files and the table of splits; training has its curves and its picture of augmented",
-        "samples with it.",
+        "samples with it; page stands for `report.html`.",
         "",
         "| edit | " + " | ".join(STAGES) + " |",
         "|---" * (len(STAGES) + 1) + "|",
-        *(f"| {' | '.join([row.edit, *(row.cells.get(stage, NOTHING).words for stage in STAGES)])} |" for row in ROWS),
+        *(f"| {' | '.join([row.edit, *(row.cell(stage).words for stage in STAGES)])} |" for row in ROWS),
         "",
         "A stage that runs makes everything below it run, even where it ends in the same bytes.",
         "",

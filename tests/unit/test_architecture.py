@@ -12,6 +12,8 @@ SHARED = {
     "fingerprint",
     "config_problems",
     "files",
+    "paths",
+    "provenance",
     "parallel",
     "progress",
     "counts",

@@ -9,8 +9,8 @@ from rawfiles import write_tif
 from pipeline import cli
 
 VERBS = ["sample", "unpack", "splits", "check", "shard", "train", "curves", "tensorboard", "predict", "baseline",
-         "threshold", "render", "evaluate", "submission", "comparisons", "compare", "report", "average", "clean",
-         "explain", "models", "schema"]  # fmt: skip
+         "threshold", "render", "evaluate", "submission", "comparisons", "compare", "leaderboard", "report", "average",
+         "clean", "explain", "models", "schema"]  # fmt: skip
 
 
 @pytest.fixture
@@ -58,6 +58,7 @@ def test_a_person_can_go_the_whole_way_by_hand(project):
         "evaluate --experiment e",
         "baseline --dataset d --kind second-observer --split test",
         "comparisons",
+        "leaderboard",
         "report",
     ):
         assert cli.main(line.split()) == 0, line
@@ -73,11 +74,12 @@ def test_a_person_can_go_the_whole_way_by_hand(project):
         "metrics/e/intervals.csv",
         "comparisons.csv",
         "leaderboard.csv",
+        "report.html",
     ):
         assert (project / "results" / path).is_file(), path
     line = "evaluate --experiment d.second-observer --threshold 0.5"
     assert cli.main(line.split()) == 0
-    assert cli.main(["report"]) == 0
+    assert cli.main(["leaderboard"]) == 0
     assert "d.second-observer" in (project / "results/leaderboard.csv").read_text()
 
 
@@ -136,7 +138,7 @@ def test_mistakes_end_in_one_message_and_a_status(project, capsys, line, status,
 
 def test_a_mistake_in_the_configuration_is_reported_by_every_verb(project, capsys):
     (project / "config.yaml").write_text("datasets: {d: {layout: drve, root: x}}")
-    for line in ("splits --dataset d", "report"):
+    for line in ("splits --dataset d", "leaderboard", "report"):
         assert cli.main(line.split()) == 2
         assert "did you mean 'drive'" in capsys.readouterr().err
 

@@ -96,7 +96,7 @@ def test_the_command_refuses_what_is_outside_and_what_is_not_there(tmp_path, mon
     assert cli.main(["explain", "results/leaderboard.csv"]) == 1
     said = capsys.readouterr().err
     assert "no such file" in said
-    assert "snakemake report" in said
+    assert "snakemake leaderboard" in said
     assert cli.main(["explain", "results/logs/x.log"]) == 1
     assert "correct the path" in capsys.readouterr().err
     (tmp_path / "results/shards/d").mkdir(parents=True)

@@ -41,7 +41,7 @@ def test_what_went_out_of_the_configuration_goes_and_the_rest_is_not_made_again(
     assert {name.split("/")[2].split(".")[0] for name in gone if name.count("/") == 2} == {"t"}
     assert {"results/models/b-2/best.pt", "results/shards/t/train-0.h5", "results/splits/t.csv"} <= gone
     assert not [name for name in project.files() if "b-2" in name or "/t/" in name]
-    assert project.planned() == planned == {"comparisons": 1, "report": 1}
+    assert project.planned() == planned == {"comparisons": 1, "leaderboard": 1, "report": 1}
     assert raw_files(project) == raw
     project.config.write_text(both)
     assert project.planned()["train"] == 1

@@ -31,13 +31,14 @@ def test_words_run_nothing(editable):
 @pytest.mark.parametrize(
     ("file", "runs"),
     [
-        ("evaluation/metrics.py", {"evaluate": 7, "comparisons": 1, "report": 1}),
-        ("evaluation/paired.py", {"comparisons": 1}),
-        ("report/leaderboard.py", {"report": 1}),
+        ("evaluation/metrics.py", {"evaluate": 7, "comparisons": 1, "leaderboard": 1, "report": 1}),
+        ("evaluation/paired.py", {"comparisons": 1, "report": 1}),
+        ("report/leaderboard.py", {"leaderboard": 1, "report": 1}),
+        ("report/gallery.py", {"report": 1}),
         ("report/curves.py", {"curves": 2}),
         ("training/preview.py", {"augmented": 2}),
         ("evaluation/submission.py", {"submission": 1}),
-        ("raw/check_sheet.py", {"inspect": 2, "report": 1}),
+        ("raw/check_sheet.py", {"inspect": 2, "leaderboard": 1, "report": 1}),
     ],
 )
 def test_an_edited_module_runs_what_uses_it_and_what_depends_on_that(editable, file, runs):
@@ -50,7 +51,7 @@ def test_an_edited_network_trains_only_the_experiments_that_use_it(editable):
     planned = editable.planned()
     assert planned == {
         **{"train": 1, "curves": 1, "predict": 3, "render": 3, "submission": 1, "evaluate": 1, "comparisons": 1},
-        "report": 1,
+        **{"leaderboard": 1, "report": 1},
     }
 
 

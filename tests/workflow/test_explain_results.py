@@ -36,7 +36,8 @@ RESULTS = [
     ("metrics/d.second-observer/summary.csv", "evaluate", True),
     ("metrics/a/intervals.csv", "evaluate", True),
     ("comparisons.csv", "comparisons", False),
-    ("leaderboard.csv", "report", False),
+    ("leaderboard.csv", "leaderboard", False),
+    ("report.html", "report", False),
 ]
 
 

@@ -13,7 +13,6 @@ import pytest
 from projects import ROOT, Project
 from rawfiles import add_drive, make_drive, make_shapes
 from reruns import (
-    NOTHING,
     ROWS,
     STAGES,
     as_page,
@@ -96,7 +95,8 @@ RULES = {
     "evaluate_classes": ("scores", "{experiment}"),
     "comparisons": ("comparisons", "comparisons"),
     "average": ("scores", "{seeded}"),
-    "report": ("leaderboard", "leaderboard"),
+    "leaderboard": ("leaderboard", "leaderboard"),
+    "report": ("page", "page"),
 }
 _JOB = re.compile(r"^(?:local)?rule (\w+):\n((?:    .*\n)+)", re.MULTILINE)
 _WILDCARDS = re.compile(r"^    wildcards: (.*)$", re.MULTILINE)
@@ -209,7 +209,7 @@ def test_what_runs_again(base, clone, row):
     named = row.do(clone) or {}
     found = clone.jobs()
     for stage in STAGES:
-        cell = row.cells.get(stage, NOTHING)
+        cell = row.cell(stage)
         patterns = [pattern for said in cell.must for pattern in named.get(said, [said])]
         wanted = matching(patterns, base.all_jobs[stage])
         allowed = matching(patterns, found[stage])

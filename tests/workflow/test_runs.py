@@ -53,17 +53,17 @@ def test_a_second_run_does_nothing(project):
         (
             "threads: 1, threshold: 0.5",
             "threads: 1, threshold: 0.4",
-            {"threshold", "render", "submission", "evaluate", "comparisons", "report"},
+            {"threshold", "render", "submission", "evaluate", "comparisons", "leaderboard", "report"},
         ),
         (
             "threads: 1, threshold: 0.5",
             "threads: 1, threshold: 0.5, empty_masks: skip",
-            {"evaluate", "comparisons", "report"},
+            {"evaluate", "comparisons", "leaderboard", "report"},
         ),
         (
             "lr: 0.02",
             "lr: 0.01",
-            {"train", "curves", "predict", "threshold", "render", "evaluate", "comparisons", "report"},
+            {"train", "curves", "predict", "threshold", "render", "evaluate", "comparisons", "leaderboard", "report"},
         ),
     ],
 )
@@ -152,7 +152,7 @@ def test_configurations_in_layers(fresh):
     alone.write_text("datasets: {t: {layout: tgs, root: raw/TGS, size: [32, 32]}}\nexperiments: {}")
     planned = fresh.planned("--configfile", str(alone), "--replace-workflow-config")
     baselines = {"baseline", "threshold", "evaluate", "inspect"}
-    assert set(planned) == {"shard", "splits", "comparisons", "report", *baselines}
+    assert set(planned) == {"shard", "splits", "comparisons", "leaderboard", "report", *baselines}
     assert fresh.planned("models", "--config", 'experiments={"a": {"epochs": 5}}')["train"] == 2
 
 

@@ -68,7 +68,7 @@ def test_mean_and_spread_and_a_third_seed_that_trains_alone(seeded):
     assert seeded.planned("models_a")["train"] == 1
     assert seeded.planned("models_a-seed1") == {}
     planned = seeded.planned()
-    assert (planned["train"], planned["evaluate"], planned["average"], planned["report"]) == (1, 1, 1, 1)
+    assert (planned["train"], planned["evaluate"], planned["average"], planned["leaderboard"]) == (1, 1, 1, 1)
     assert "shard" not in planned
     times = {seed: (seeded.folder / f"results/models/a-seed{seed}/best.pt").stat().st_mtime_ns for seed in (1, 2)}
     seeded.snakemake()
@@ -77,7 +77,7 @@ def test_mean_and_spread_and_a_third_seed_that_trains_alone(seeded):
     check_board(seeded, (1, 2, 3))
 
     write_config(seeded, a={**ONE, "seeds": [3, 1, 2]})  # the same networks
-    assert set(seeded.planned()) <= {"average", "comparisons", "report"}
+    assert set(seeded.planned()) <= {"average", "comparisons", "leaderboard", "report"}
 
 
 def test_seeds_that_clash_stop_the_workflow_before_anything_runs(tmp_path):

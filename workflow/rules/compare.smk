@@ -3,7 +3,13 @@ rule comparisons:
     input:
         lambda wc: [path for path in all_metrics(wc) if path.endswith("per_image.csv")],
     output:
-        report(str(paths.comparisons()), caption="../report/comparisons.rst", category="Scores"),
+        report(
+            str(paths.comparisons()),
+            caption="../report/comparisons.rst",
+            category="Scores",
+            subcategory="All together",
+            labels={"data set": "all", "experiment": "all", "figure": "paired comparisons"},
+        ),
     log:
         "results/logs/comparisons.log",
     benchmark:

@@ -22,7 +22,7 @@ rule average:
         " --summaries {input:q} --output {output:q} > {log:q} 2>&1"
 
 
-rule report:
+rule leaderboard:
     input:
         summaries=lambda wc: [path for path in all_metrics(wc) if path.endswith("summary.csv")],
         checks=scored_checks,
@@ -35,10 +35,40 @@ rule report:
             labels={"data set": "all", "experiment": "all", "figure": "leaderboard"},
         ),
     log:
+        "results/logs/leaderboard.log",
+    benchmark:
+        "results/benchmarks/leaderboard.tsv"
+    params:
+        code=code_of("leaderboard", {}),
+    shell:
+        "pipeline leaderboard --summaries {input.summaries:q} --checks {input.checks:q} --output {output:q} > {log:q} 2>&1"
+
+
+# One page about all of it. Raw files are not listed: whatever changes them makes pictures and scores anew.
+rule report:
+    input:
+        checks=reported_checks,
+        scores=all_metrics,
+        trainings=reported_trainings,
+        pictures=reported_pictures,
+        leaderboard=rules.leaderboard.output,
+        comparisons=rules.comparisons.output,
+    output:
+        report(
+            str(paths.report()),
+            caption="../report/report.rst",
+            category="Scores",
+            subcategory="All together",
+            labels={"data set": "all", "experiment": "all", "figure": "the whole page"},
+        ),
+    log:
         "results/logs/report.log",
     benchmark:
         "results/benchmarks/report.tsv"
     params:
+        settings=lambda wc: canonical(CONFIG.report_settings()),
+        intervals=lambda wc, input: [path for path in input.scores if path.endswith("intervals.csv")],
         code=code_of("report", {}),
     shell:
-        "pipeline report --summaries {input.summaries:q} --checks {input.checks:q} --output {output:q} > {log:q} 2>&1"
+        "pipeline report --settings {params.settings:q} --leaderboard {input.leaderboard:q}"
+        " --intervals {params.intervals:q} --comparisons {input.comparisons:q} --output {output:q} > {log:q} 2>&1"

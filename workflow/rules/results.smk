@@ -86,6 +86,22 @@ def scored_checks(wildcards):
     return unique(str(paths.check(CONFIG.dataset_of(name))) for name in scored_names() if metrics_of(name))
 
 
+def reported_checks(wildcards):
+    # what `check` says of each data set, with its contact sheet
+    return [str(paths.check(name).with_suffix(ending)) for name in CONFIG.datasets for ending in (".json", ".png")]
+
+
+def reported_trainings(wildcards):
+    names = ("history.csv", "timing.csv", "provenance.json")
+    return [str(paths.model(experiment) / name) for experiment in CONFIG.experiments for name in names]
+
+
+def reported_pictures(wildcards):
+    # masks of the test pictures, of everything that somebody may want to look at
+    names = [name for name in scored_names() if name not in BASELINES or observed(name)]
+    return [str(paths.prediction(name, "test") / "mask") for name in names if "test" in scored_splits(name)]
+
+
 def all_models(wildcards):
     return [path for name in CONFIG.experiments for path in models_of(name)]
 

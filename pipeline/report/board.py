@@ -1,0 +1,202 @@
+"""The leaderboard as the page shows it: what stands in each cell, and which of comparable rows is best."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from pipeline.evaluation.entrants import BASELINES, split_name
+
+MORE, LESS, NEITHER = "higher is better", "lower is better", ""
+
+
+class Column(NamedTuple):
+    """A column of scores: its heading, which way is better, and whether it is shown at first, and on narrow screens."""
+
+    name: str
+    label: str
+    better: str
+    shown: bool = False
+    narrow: bool = False
+
+    @property
+    def title(self) -> str:
+        """What its heading explains."""
+        return f"{self.name}: {self.better}" if self.better else self.name
+
+
+_COLUMNS = {
+    column.name: column
+    for column in (
+        Column("f1", "F1", MORE, shown=True, narrow=True),
+        Column("iou", "IoU", MORE, shown=True, narrow=True),
+        Column("precision", "Precision", MORE, shown=True),
+        Column("recall", "Recall", MORE, shown=True),
+        Column("specificity", "Specificity", MORE, shown=True),
+        Column("accuracy", "Accuracy", MORE, shown=True),
+        Column("roc_auc", "ROC area", MORE, shown=True),
+        Column("pr_auc", "PR area", MORE, shown=True),
+        Column("mae", "MAE", LESS, shown=True),
+        Column("boundary_dice_2px", "Boundary Dice 2 px", MORE),
+        Column("hd95_px", "HD95 (px)", LESS, shown=True),
+        Column("hd95_px_images", "Pictures with HD95", NEITHER),
+        Column("dice", "Dice", MORE),
+        Column("mcc", "MCC", MORE),
+        Column("tgs_score", "TGS score", MORE),
+        Column("f1_sd", "F1, sd over pictures", NEITHER),
+        Column("max_f03_of_mean_pr", "maxF 0.3 of mean PR", MORE),
+        Column("max_f03_of_mean_curve", "maxF 0.3 of mean curve", MORE),
+        Column("max_f1_of_mean_pr", "maxF 1 of mean PR", MORE),
+        Column("max_f1_of_mean_curve", "maxF 1 of mean curve", MORE),
+        Column("oracle_f1", "Oracle F1 (no result)", NEITHER),
+        Column("oracle_threshold", "Oracle threshold", NEITHER),
+    )
+}
+
+_COMPARABLE = ("dataset", "origin", "split", "region", "class", "averaging", "scale", "empty_masks", "images")
+"""Rows can be compared where all of these are the same."""
+
+_ROW = ("experiment", "dataset", "split", "region", "class", "averaging")
+_CONDITIONS = (
+    *("experiment", "statistic", "runs", "dataset", "layout", "origin", "excluded", "leak", "suspicious", "split"),
+    *("region", "class", "scale", "threshold", "threshold_source", "mask_binarization", "probability_levels"),
+    *("empty_masks", "averaging", "images"),
+)
+_MEAN = "mean"
+
+
+@dataclass
+class Cell:
+    """A score: its number as text, what it is sorted by, and what is said about its uncertainty."""
+
+    text: str = ""
+    value: str = ""
+    spread: str = ""
+    interval: str = ""
+    best: bool = False
+
+
+@dataclass
+class Row:
+    """A row of the leaderboard.
+
+    Parameters
+    ----------
+    said : dict of str to str
+        The conditions, by column.
+    kind : str
+        ``"baseline"``, ``"mean"`` (of several networks) or ``"run"``.
+    overall : bool
+        Whether it is about the only foreground class, or the mean over several.
+    cells : list of Cell
+        One for each column of scores.
+    """
+
+    said: dict[str, str]
+    kind: str
+    overall: bool
+    cells: list[Cell] = field(default_factory=list)
+
+
+@dataclass
+class Board:
+    """All rows, the columns of their scores, and the level of the intervals, such as ``95 %``, where there are any."""
+
+    columns: list[Column]
+    rows: list[Row]
+    level: str = ""
+
+
+def build_board(table: pd.DataFrame, intervals: Mapping[tuple[str, ...], tuple[str, str, str]]) -> Board:
+    """Prepare a leaderboard for the page.
+
+    The standard deviation over several networks stands in the row of their mean. The best of a column is marked among
+    rows that can be compared: of one data set, split, region, class, averaging, scale and policy for empty masks,
+    networks with networks and means with means. Baselines and rows in doubt are never best, nor is any ``oracle``
+    column, nor the only one of its kind.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``leaderboard.csv``, as text.
+    intervals : mapping
+        See `pipeline.report.sources.read_intervals`.
+    """
+    names = [name for name in table.columns if name not in _CONDITIONS]
+    names.sort(key=lambda name: [*_COLUMNS, name].index(name))
+    columns = [_COLUMNS.get(name, Column(name, name.replace("_", " "), NEITHER)) for name in names]
+    records = [{str(key): str(value) for key, value in row.items()} for row in table.to_dict("records")]
+    spreads = {_key(row): row for row in records if row.get("statistic") == "std"}
+    several = {row["dataset"] for row in records if row.get("class") == _MEAN}
+    rows, levels = [], set()
+    for said in records:
+        if said.get("statistic") == "std":
+            continue
+        kind = "baseline" if split_name(said["experiment"])[1] in BASELINES else said.get("statistic") or "run"
+        spread = spreads.get(_key(said), {}) if kind == _MEAN else {}
+        row = Row(said, kind, said.get("class") == _MEAN or said["dataset"] not in several)
+        for name in names:
+            low, high, level = intervals.get((*_key(said), name), ("", "", ""))
+            cell = Cell(_short(said[name], name), said[name])
+            cell.spread = f"± {_short(spread[name], name)}" if spread.get(name) else ""
+            if low and high and cell.text:
+                cell.interval = f"[{_short(low, name)}, {_short(high, name)}]"
+                levels.add(level)
+            row.cells.append(cell)
+        rows.append(row)
+    _mark_best(rows, columns)
+    return Board(columns, rows, ", ".join(f"{float(level):.0%}" for level in sorted(filter(None, levels))))
+
+
+def _key(row: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(row.get(name, "") for name in _ROW)
+
+
+def _short(text: str, name: str) -> str:
+    """Round a number of a table for people: three decimals, two of pixels, none of counts."""
+    if not text:
+        return ""
+    value = float(text)
+    return f"{value:.0f}" if name.endswith("_images") else f"{value:.2f}" if name.endswith("_px") else f"{value:.3f}"
+
+
+def _mark_best(rows: Sequence[Row], columns: Sequence[Column]) -> None:
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        if row.kind != "baseline" and not row.said.get("suspicious"):
+            groups.setdefault((row.kind, *(row.said.get(name, "") for name in _COMPARABLE)), []).append(row)
+    for group in groups.values():
+        for index, column in enumerate(columns):
+            scored = [row.cells[index] for row in group if row.cells[index].value]
+            if column.better == NEITHER or len(scored) < 2:
+                continue
+            choose = max if column.better == MORE else min
+            best = choose(float(cell.value) for cell in scored)
+            for cell in scored:
+                cell.best = float(cell.value) == best
+
+
+def choices(rows: Sequence[Row], name: str) -> list[str]:
+    """Return the different values of a condition, in the order of the rows."""
+    return [value for value in dict.fromkeys(row.said.get(name, "") for row in rows) if value]
+
+
+def compared(table: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Prepare a table of paired comparisons for the page, the same numbers with fewer digits."""
+    if table is None:
+        return []
+    rows = []
+    for row in table.to_dict("records"):
+        shown = {name: _short(row[name], str(row["metric"])) for name in ("difference", "low", "high")}
+        tested = {name: f"{float(row[name]):.4f}" if row[name] else "" for name in ("p", "p_holm")}
+        said = {str(key): value for key, value in row.items()}
+        rows.append({**said, **shown, **tested, "significant": bool(row["p_holm"]) and float(row["p_holm"]) < 0.05})
+    return rows
+
+
+COMPARED = (
+    *("dataset", "split", "region", "class", "metric", "a", "b", "images", "difference", "low", "high", "p", "p_holm"),
+    "comparisons",
+)
+"""Columns of a table of comparisons."""

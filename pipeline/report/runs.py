@@ -1,0 +1,182 @@
+"""What each stage took, and how each result was made: times, machines, commits, commands."""
+
+import csv
+import shlex
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import paths
+from pipeline.errors import PipelineError
+from pipeline.evaluation.entrants import split_name
+from pipeline.fingerprint import LIBRARIES, Fingerprint, canonical, read_fingerprint
+from pipeline.provenance import read_provenance
+from pipeline.report.sources import BASELINE, EXPERIMENT, Entrant, Reader
+
+_ORDER = (
+    *("inspect", "splits", "shard", "augmented", "train", "curves", "predict", "predict_classes"),
+    *("predict_probabilities", "baseline", "threshold", "render", "render_classes", "submission", "evaluate"),
+    *("evaluate_classes", "average", "leaderboard"),
+)
+ALL = "all"
+"""Whom a job belongs to that works on everything."""
+
+
+def stage_times(reader: Reader, named: Collection[str]) -> list[dict[str, Any]]:
+    """Add up what the last run of each job took.
+
+    Parameters
+    ----------
+    reader : Reader
+    named : collection of str
+        Data sets and entrants; what is left from others does not count.
+
+    Returns
+    -------
+    list of dict
+        ``stage``, ``name`` (whose jobs), ``jobs``, ``seconds`` (their sum) and ``megabytes`` (the most that one of them
+        held in memory; None where nothing was measured), in the order of the stages.
+    """
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def add(stage: str, name: str, seconds: float, megabytes: float | None) -> None:
+        row = rows.setdefault(
+            (stage, name), {"stage": stage, "name": name, "jobs": 0, "seconds": 0.0, "megabytes": None}
+        )
+        row["jobs"] += 1
+        row["seconds"] += seconds
+        row["megabytes"] = max(filter(None, (row["megabytes"], megabytes)), default=None)
+
+    top = paths.benchmarks()
+    for path in sorted(top.rglob("*.tsv")):
+        stage, *rest = str(path.relative_to(top)).removesuffix(".tsv").split("/")
+        name = rest[0] if rest else ALL
+        if stage not in _ORDER or (rest and name not in named):
+            continue
+        for seconds, megabytes in _measured(path):
+            add(stage, name, seconds, megabytes)
+    for name in named:
+        table = reader.table(paths.model(name) / "timing.csv", (), ("seconds", "max_rss"))
+        if table is not None:
+            peak = table["max_rss"].max()
+            add("train", name, float(table["seconds"].sum()), None if peak != peak else float(peak))
+    return sorted(rows.values(), key=lambda row: (_ORDER.index(row["stage"]), row["name"]))
+
+
+def _measured(path: Path) -> list[tuple[float, float | None]]:
+    """Read what Snakemake measured; of a file that says nothing, nothing."""
+    found = []
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            seconds, peak = _number(row.get("s")), _number(row.get("max_rss"))
+            if seconds is not None:
+                found.append((seconds, peak or None))
+    return found
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if value == value else None
+
+
+def provenances(reader: Reader, entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
+    """Say of each training how it came to be, and of everything scored by what its scores were made.
+
+    Returns
+    -------
+    list of dict
+        ``name``, ``lines`` (heading and text), ``command`` (of the training, as it was run) and ``commands`` (what a
+        person types to make each of its results again).
+    """
+    found = []
+    for entrant in entrants:
+        lines: list[tuple[str, str]] = []
+        said = _provenance(reader, paths.provenance(entrant.name))
+        if said is not None:
+            lines += _training_lines(said)
+        scored = _fingerprint(paths.metrics(entrant.name))
+        if scored is not None:
+            lines.append(("fingerprint of the scores", scored.digest))
+            versions = ", ".join(f"{name} {version}" for name, version in scored.libraries.items())
+            lines.append(("libraries of the scores", versions))
+        command = shlex.join(said["command"]) if said and said.get("command") else ""
+        found.append(
+            {"name": entrant.name, "kind": entrant.kind, "lines": lines, "command": command,
+             "target": target(entrant), "commands": commands(entrant)}
+        )  # fmt: skip
+    return found
+
+
+def _provenance(reader: Reader, path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        return read_provenance(path)
+    except PipelineError as error:
+        reader.problems += error.problems
+        return None
+
+
+def _fingerprint(folder: Path) -> Fingerprint | None:
+    try:
+        return Fingerprint.from_json(read_fingerprint(folder) or "")
+    except ValueError:
+        return None
+
+
+def _training_lines(said: dict[str, Any]) -> list[tuple[str, str]]:
+    code, machine = said["code"]["pipeline"], said["hardware"]
+    changed = f", {len(code['changed'])} files changed" if code and code["dirty"] else ""
+    gpus = ", ".join(one["name"] for one in machine.get("gpus", ())) or "none"
+    names = {name for distributions in LIBRARIES.values() for name in distributions}
+    versions = ", ".join(f"{name} {version}" for name, version in said["packages"].items() if name in names)
+    own = said["fingerprints"].get("train")
+    return [
+        ("commit", f"{code['commit']}{changed}" if code else "not under git"),
+        ("trained", f"{said['started']} to {said['finished']}"),
+        ("machine", f"{machine['cpu']}, {machine['threads']} of {machine['logical_cores']} cores; GPUs: {gpus}"),
+        ("system", f"{machine['system']}, {said['python']}"),
+        ("packages", versions),
+        ("seeds", ", ".join(f"{purpose} {seed}" for purpose, seed in said["seeds"].items())),
+        *([("fingerprint of the training", Fingerprint.from_json(canonical(own)).digest)] if own else []),
+    ]
+
+
+def target(entrant: Entrant) -> str:
+    """Return the target that makes everything of an entrant: of a baseline, its scores."""
+    return f"snakemake --cores all {_scores_target(entrant)}"
+
+
+def _scores_target(entrant: Entrant) -> str:
+    if entrant.kind == EXPERIMENT:
+        return f"report_{entrant.name}"
+    return shlex.quote(str(paths.metrics(entrant.name) / "summary.csv"))
+
+
+def commands(entrant: Entrant) -> list[str]:
+    """Return the commands of each stage, in order, for the results that are there."""
+    name = entrant.name
+    lines: list[str] = []
+    predicted = paths.prediction(name, "test").parent
+    splits = sorted(path.name for path in predicted.iterdir() if path.is_dir()) if predicted.is_dir() else []
+    if entrant.kind == EXPERIMENT:
+        for shard in sorted(paths.shard(entrant.dataset, "x", 0).parent.glob("*-*.h5")):
+            split, _, number = shard.stem.rpartition("-")
+            lines.append(f"shard --dataset {entrant.dataset} --split {split} --shard {number}")
+        lines.append(f"train --experiment {name}")
+        lines += [f"predict --experiment {name} --split {split}" for split in splits]
+    elif entrant.kind == BASELINE:
+        _, kind = split_name(name)
+        lines += [f"baseline --dataset {entrant.dataset} --kind {kind} --split {split}" for split in splits]
+    else:
+        return []
+    if paths.threshold(name).exists():
+        lines.append(f"threshold --experiment {name}")
+    drawn = [split for split in splits if (paths.prediction(name, split) / "overlay").is_dir()]
+    lines += [f"render --experiment {name} --split {split}" for split in drawn]
+    if paths.metrics(name).is_dir():
+        lines.append(f"evaluate --experiment {name}")
+    return [f"python -m pipeline {line}" for line in lines]

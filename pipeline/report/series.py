@@ -1,0 +1,119 @@
+"""The numbers behind the figures of the page, as plain data: learning curves, ROC and PR curves, single pictures."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline import paths
+from pipeline.counts import cut_level
+from pipeline.report.sources import SHOWN, Entrant, Reader, Scores
+
+_HISTORY = ("epoch", "train_loss", "lr", "val_loss", "val_dice", "val_mae", "val_max_f")
+_POINTS = ("precision", "recall", "f1", "fpr")
+_DIGITS = 4
+
+
+def learning(reader: Reader, entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
+    """Return the history of each training: column to one number for each epoch, None where nothing was measured."""
+    found = []
+    for index, entrant in enumerate(entrants):
+        table = reader.table(paths.model(entrant.name) / "history.csv", (), _HISTORY)
+        if table is not None:
+            columns = {name: _plain(table[name].to_numpy(), 6) for name in _HISTORY}
+            found.append({"entrant": index, "dataset": entrant.dataset, **columns})
+    return found
+
+
+def curves(reader: Reader, entrants: Sequence[Entrant], thresholds: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Return the curves of each entrant, split, region and averaging, over rising levels.
+
+    Parameters
+    ----------
+    reader : Reader
+    entrants : sequence of Entrant
+    thresholds : mapping of str to float
+        The threshold that each entrant's scores were made with.
+
+    Returns
+    -------
+    list of dict
+        With ``threshold``, the columns of `_POINTS`, and ``at``, the place at which the entrant works. Of points that
+        do not move, the first and the last are kept.
+    """
+    found = []
+    keys = ("split", "region", "averaging")
+    for index, entrant in enumerate(entrants):
+        path = paths.metrics(entrant.name) / "curve.csv"
+        table = reader.table(path, keys, ("level", "threshold", *_POINTS))
+        for where, rows in table.groupby(list(keys), sort=False) if table is not None else ():
+            points = rows[list(_POINTS)].round(_DIGITS).to_numpy()
+            working = rows["level"].to_numpy() == cut_level(thresholds.get(entrant.name, 0.5)) + 1
+            kept = _moving(points) | working
+            kept_rows = rows[kept]
+            found.append(
+                {
+                    "entrant": index,
+                    "dataset": entrant.dataset,
+                    **dict(zip(keys, where, strict=True)),
+                    "at": int(np.flatnonzero(working[kept])[0]) if working.any() else None,
+                    "threshold": _plain(kept_rows["threshold"].to_numpy()),
+                    **{name: _plain(kept_rows[name].to_numpy()) for name in _POINTS},
+                }
+            )
+    return found
+
+
+def _moving(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which of some points differ from the one before or the one after; the ends always count."""
+    same = ((points[1:] == points[:-1]) | (np.isnan(points[1:]) & np.isnan(points[:-1]))).all(axis=1)
+    return np.asarray(np.concatenate([[True], ~same]) | np.concatenate([~same, [True]]))
+
+
+def pictures(scored: Sequence[tuple[int, Entrant, Sequence[Scores]]], split: str = "test") -> list[dict[str, Any]]:
+    """Return the scores of the single pictures, for each data set and region.
+
+    Parameters
+    ----------
+    scored : sequence of (int, Entrant, sequence of Scores)
+        The place of each entrant among all, and what it scored.
+    split : str
+
+    Returns
+    -------
+    list of dict
+        ``dataset``, ``region``, ``ids``, ``share`` (foreground), and ``scores``: entrant to score to one number for
+        each identifier.
+    """
+    groups: dict[tuple[str, str], list[tuple[int, pd.DataFrame]]] = {}
+    for index, entrant, several in scored:
+        for one in several:
+            if one.split == split:
+                groups.setdefault((entrant.dataset, one.region), []).append((index, one.table))
+    found = []
+    for (dataset, region), tables in groups.items():
+        shares = pd.concat([table.set_index("id")["share"] for _, table in tables])
+        shares = shares[~shares.index.duplicated()].sort_index()
+        found.append(
+            {
+                "dataset": dataset,
+                "region": region,
+                "ids": list(shares.index),
+                "share": _plain(shares.to_numpy()),
+                "scores": {
+                    str(index): {
+                        name: _plain(table.set_index("id")[name].reindex(shares.index).to_numpy()) for name in SHOWN
+                    }
+                    for index, table in tables
+                },
+            }
+        )
+    return found
+
+
+def _plain(values: NDArray[np.float64], digits: int = _DIGITS) -> list[float | int | None]:
+    """Round numbers for JSON, which knows no NaN; whole numbers lose their point."""
+    rounded = np.round(np.asarray(values, dtype=np.float64), digits).tolist()
+    return [None if value != value else int(value) if value == int(value) else value for value in rounded]

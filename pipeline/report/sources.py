@@ -1,0 +1,222 @@
+"""What the page is made from, as far as it is there: tables of everything that was scored or trained."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline import paths
+from pipeline.errors import PredictionError, Problem
+from pipeline.evaluation.entrants import BASELINES, split_name
+
+EXPERIMENT, BASELINE, DERIVED = "experiment", "baseline", "derived"
+"""Kinds of entrants: trained; needing no training; made from others, such as the mean of several seeds."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """Something that is scored, trained, or both.
+
+    Parameters
+    ----------
+    name, dataset : str
+    kind : {'experiment', 'baseline', 'derived'}
+    """
+
+    name: str
+    dataset: str
+    kind: str
+
+    @property
+    def pictures(self) -> Path:
+        """The folder of its test pictures, which need not be there."""
+        return paths.prediction(self.name, "test")
+
+
+@dataclass
+class Reader:
+    """Reads tables of results, and keeps what is wrong with any of them for one message.
+
+    Parameters
+    ----------
+    problems : list of Problem
+    """
+
+    problems: list[Problem] = field(default_factory=list)
+
+    def table(self, path: Path, columns: Collection[str], numbers: Collection[str] = ()) -> pd.DataFrame | None:
+        """Read those of some columns that a CSV file must have; None where there is no file.
+
+        Parameters
+        ----------
+        path : Path
+        columns : collection of str
+            Columns of text: an identifier 007 or NA stays what it is.
+        numbers : collection of str
+            Columns of numbers; NaN where a cell is empty.
+        """
+        if not path.exists():
+            return None
+        try:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, usecols=[*columns, *numbers])
+            for name in numbers:
+                table[name] = pd.to_numeric(table[name].replace("", None))
+        except (OSError, ValueError) as error:
+            expected = f"a table with the columns {', '.join([*columns, *numbers])}"
+            self._complain(path, error, expected)
+            return None
+        return table
+
+    def _complain(self, path: Path, error: Exception, expected: str) -> None:
+        found = " ".join(str(error).split())[:200]
+        self.problems.append(Problem(str(path), found, expected, "delete it and run `snakemake report`"))
+
+    def check(self) -> None:
+        """Raise PredictionError for all that was wrong so far."""
+        if self.problems:
+            raise PredictionError(self.problems)
+
+
+def find_entrants(board: pd.DataFrame, experiments: Mapping[str, str]) -> list[Entrant]:
+    """List what has scores or is configured, in order of data sets; experiments first, baselines last.
+
+    Parameters
+    ----------
+    board : DataFrame
+        The leaderboard, as text.
+    experiments : mapping of str to str
+        Configured experiments with their data sets.
+
+    Raises
+    ------
+    PredictionError
+        If a name is none that the pipeline gives: names lead to files.
+    """
+    datasets = dict(experiments)
+    for name, dataset in zip(board["experiment"], board["dataset"], strict=True):
+        datasets.setdefault(name, dataset)
+    wrong = sorted({text for pair in datasets.items() for text in pair if not _NAME.fullmatch(text)})
+    if wrong:
+        found = f"the name {wrong[0]!r}"
+        expected = "letters, digits, dots, dashes and underscores"
+        raise PredictionError(
+            Problem(str(paths.leaderboard()), found, expected, "delete it and run `snakemake report`")
+        )
+    kinds = (EXPERIMENT, DERIVED, BASELINE)
+    entrants = [Entrant(name, dataset, _kind(name, experiments)) for name, dataset in datasets.items()]
+    return sorted(entrants, key=lambda one: (one.dataset, kinds.index(one.kind), one.name))
+
+
+def _kind(name: str, experiments: Collection[str]) -> str:
+    if name in experiments:
+        return EXPERIMENT
+    return BASELINE if split_name(name)[1] in BASELINES else DERIVED
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of the single pictures of a split, and of a region of them.
+
+    Parameters
+    ----------
+    split, region : str
+    table : DataFrame
+        A row for each picture: ``id``, ``share`` (of foreground among the pixels that count) and the scores of
+        `SHOWN`; of several classes, their means over the foreground classes, where a picture has one.
+    """
+
+    split: str
+    region: str
+    table: pd.DataFrame
+
+
+SHOWN = ("f1", "iou", "precision", "recall")
+_COUNTS = ("tp", "fp", "fn", "tn")
+
+
+def picture_scores(table: pd.DataFrame, background: str | None) -> list[Scores]:
+    """Bring a ``per_image.csv`` to one row for each picture.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Its columns ``id``, ``split``, ``region``, ``class``, ``pixels``, counts and scores.
+    background : str, optional
+        The class that is left out of means, where there are several.
+    """
+    found = []
+    for (split, region), rows in table.groupby(["split", "region"], sort=False):
+        several = rows["class"].nunique() > 1
+        kept = rows[rows["class"] != background] if several else rows
+        each = kept.groupby("id", sort=False)
+        means = each[list(SHOWN)].mean()
+        means.insert(0, "share", each[["tp", "fn"]].sum().sum(axis=1) / each["pixels"].first().clip(lower=1))
+        found.append(Scores(str(split), str(region), means.reset_index()))
+    return found
+
+
+def read_pictures(reader: Reader, name: str) -> pd.DataFrame | None:
+    """Read the scores of an entrant's single pictures; None where it has none, as a mean over seeds."""
+    return reader.table(
+        paths.metrics(name) / "per_image.csv", ("id", "split", "region", "class"), ("pixels", *_COUNTS, *SHOWN)
+    )
+
+
+def confusions(reader: Reader, name: str, pictures: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Return an entrant's confusion matrices, of all pixels of a split and region together.
+
+    Of two classes they are added up from the counts of the pictures.
+
+    Returns
+    -------
+    list of dict
+        ``split``, ``region``, ``classes`` (K names) and ``pixels``, K rows (mask) of K counts (prediction).
+    """
+    columns = ("split", "region", "truth", "predicted")
+    joint = reader.table(paths.metrics(name) / "confusion.csv", columns, ("pixels",))
+    found: list[dict[str, Any]] = []
+    if joint is not None:
+        for (split, region), rows in joint.groupby(["split", "region"], sort=False):
+            classes = [*dict.fromkeys(rows["truth"])]
+            matrix = rows.pivot_table(index="truth", columns="predicted", values="pixels", sort=False)
+            pixels = matrix.loc[classes, classes].astype(int).to_numpy().tolist()
+            found.append({"split": split, "region": region, "classes": classes, "pixels": pixels})
+    elif pictures is not None and pictures["class"].nunique() == 1:
+        for (split, region), rows in pictures.groupby(["split", "region"], sort=False):
+            tp, fp, fn, tn = (int(rows[count].sum()) for count in _COUNTS)
+            classes = ["background", str(rows["class"].iloc[0])]
+            found.append({"split": split, "region": region, "classes": classes, "pixels": [[tn, fp], [fn, tp]]})
+    return found
+
+
+def read_intervals(reader: Reader, files: Sequence[Path]) -> dict[tuple[str, ...], tuple[str, str, str]]:
+    """Read intervals of scores.
+
+    Parameters
+    ----------
+    reader : Reader
+    files : sequence of Path
+        Tables with the columns ``experiment``, ``dataset``, ``split``, ``region``, ``class``, ``averaging``,
+        ``metric``, ``low``, ``high`` and ``level``.
+
+    Returns
+    -------
+    dict
+        The first seven of them to low, high and level, as text.
+    """
+    key = ("experiment", "dataset", "split", "region", "class", "averaging", "metric")
+    found: dict[tuple[str, ...], tuple[str, str, str]] = {}
+    for path in files:
+        table = reader.table(path, (*key, "low", "high", "level"))
+        if table is None:
+            if not path.exists():
+                reader.problems.append(Problem(str(path), "no such file", "intervals", "run `snakemake metrics`"))
+            continue
+        for row in table.to_dict("records"):
+            found[tuple(row[name] for name in key)] = (row["low"], row["high"], row["level"])
+    return found

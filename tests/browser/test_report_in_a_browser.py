@@ -1,0 +1,285 @@
+"""The page in a real browser: it works, by mouse and by keys, asks for nothing, and shows names as text."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from pages import HOSTILE, make_project
+
+from pipeline import cli
+
+CHECKS = (Path(__file__).parent / "checks.js").read_text()
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: `apt-get install chromium`"),
+]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("browser")
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        make_project(folder)
+        assert cli.main(["report"]) == 0
+    finally:
+        os.chdir(here)
+    return (folder / "results/report.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Open the page; in the end nothing may have been complained about, asked for or run that it does not hold."""
+    contexts, complaints = [], []
+
+    def visited(width=1280, height=900, **more):
+        context = browser.new_context(viewport={"width": width, "height": height}, **more)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda said: complaints.append(f"{said.type}: {said.text}"))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("request", lambda sent: sent.url.startswith(("data:", "blob:")) or complaints.append(sent.url))
+        page.goto(address)
+        return page
+
+    yield visited
+    for context in contexts:
+        context.close()
+    assert [said for said in complaints if said != address] == []
+
+
+def shown_names(page):
+    return page.locator("#board tbody tr:visible th .name").all_inner_texts()
+
+
+def drawn(page, name):
+    page.locator(f"#{name}").scroll_into_view_if_needed()
+    page.wait_for_selector(f"#{name}-plots .chart .plot-container", state="attached")
+    return page.locator(f"#{name}-plots .chart")
+
+
+def test_the_leaderboard_is_sorted_by_mouse_and_by_keys(visit):
+    page = visit()
+    heading = page.locator("#board th", has=page.get_by_role("button", name="F1", exact=True))
+
+    def values():
+        cells = page.locator("#board tbody tr:visible td.c-f1")
+        return [float(value) for value in cells.evaluate_all("cells => cells.map((cell) => cell.dataset.v)")]
+
+    heading.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert values() == sorted(values(), reverse=True)
+    heading.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    assert heading.get_attribute("aria-sort") == "ascending"
+    assert values() == sorted(values())
+    name = page.locator("#board th").first
+    name.get_by_role("button").focus()
+    page.keyboard.press("Space")
+    assert name.get_attribute("aria-sort") == "ascending"
+    assert heading.get_attribute("aria-sort") is None
+    assert shown_names(page) == sorted(shown_names(page))
+    error = page.locator("#board th", has=page.get_by_role("button", name=re.compile("^MAE")))
+    error.get_by_role("button").click()
+    assert error.get_attribute("aria-sort") == "ascending"  # the best first, of what should be low
+
+
+def test_the_leaderboard_is_filtered_and_its_columns_are_chosen(visit):
+    page = visit()
+    assert set(shown_names(page)) == {"eyes", "d.second-observer", "classes", "good", "worse"}
+    page.get_by_label("Data set").first.select_option("t")
+    assert shown_names(page) == ["good", "worse"]
+    page.get_by_label("Name contains").fill("GOO")
+    assert shown_names(page) == ["good"]
+    assert page.locator("#board-count").inner_text().startswith("1 of ")
+    page.get_by_role("button", name="Show all rows").click()
+    assert shown_names(page).count("classes") == 10  # four classes and their mean, macro and micro
+    page.get_by_label("Rows").select_option("-baseline")
+    assert "d.second-observer" not in shown_names(page)
+    assert page.locator("#board td.c-f1:visible").count() > 0
+    page.locator(".chooser summary").click()
+    page.locator("[data-column=f1]").uncheck()
+    assert page.locator("#board td.c-f1:visible").count() == 0
+    page.locator("[data-column=mcc]").check()
+    assert page.locator("#board td.c-mcc:visible").count() > 0
+
+
+def test_the_best_of_comparable_rows_and_intervals_are_shown(visit):
+    page = visit()
+    row = page.locator("#board tbody tr:visible", has=page.locator(".name", has_text="good"))
+    cell = row.locator("td.c-f1")
+    assert cell.get_by_role("img", name="best").count() == 1
+    assert cell.locator(".interval").inner_text() == "[0.801, 0.942]"
+    observer = page.locator("#board tbody tr", has=page.locator(".name", has_text="d.second-observer"))
+    assert observer.locator(".best").count() == 0
+
+
+def test_layers_of_a_case_are_chosen_and_revealed_by_keys(visit):
+    page = visit()
+    case = page.locator(".gallery[open] .case").first
+    case.scroll_into_view_if_needed()
+    over = case.locator(".over")
+    case.get_by_label("errors", exact=True).focus()
+    errors = over.get_attribute("src")
+    page.keyboard.press("ArrowLeft")
+    assert case.get_by_label("prediction").is_checked()
+    assert over.get_attribute("src") != errors
+    assert over.get_attribute("alt").startswith("prediction of ")
+    case.get_by_label("picture", exact=True).check()
+    assert over.is_hidden()
+    assert case.get_by_role("slider").is_disabled()
+    case.get_by_label("mask", exact=True).check()
+    slider = case.get_by_role("slider")
+    slider.focus()
+    assert slider.input_value() == "100"
+    page.keyboard.press("ArrowLeft")
+    assert slider.input_value() == "95"
+    assert over.evaluate("one => one.style.clipPath") == "inset(0px 0px 0px 5%)"
+    page.keyboard.press("Home")
+    assert over.evaluate("one => one.style.clipPath") == "inset(0px 0px 0px 100%)"
+    whole = page.locator(".gallery[open] .for-all")
+    whole.get_by_label("prediction").check()
+    chosen = page.locator(".gallery[open] .case input[value=prediction]")
+    assert all(chosen.evaluate_all("boxes => boxes.map((box) => box.checked)"))
+
+
+def test_a_point_opens_its_picture_and_so_does_the_table(visit):
+    page = visit()
+    page.locator("#pictures-controls select").first.select_option("t")
+    drawn(page, "pictures")
+    dots = page.locator("#pictures-plots .point")
+    assert dots.count() == 6
+    page.wait_for_timeout(200)
+    box = dots.first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_selector("#pictures-plots .hovertext")
+    page.mouse.down()
+    page.mouse.up()
+    viewer = page.locator("#viewer")
+    viewer.wait_for(state="visible")
+    assert viewer.locator(".under").evaluate("one => one.naturalWidth") == 101
+    page.keyboard.press("Escape")
+    assert viewer.is_hidden()
+    page.locator("details[data-table=pictures] summary").click()
+    page.get_by_role("button", name=HOSTILE).click()
+    assert page.locator("#viewer-title").inner_text() == f"{HOSTILE}, good"
+    link = viewer.get_by_role("link", name="full panel").evaluate("one => one.href")
+    assert page.context.new_page().goto(link).ok
+    page.get_by_role("button", name="Close").click()
+    assert viewer.is_hidden()
+
+
+def test_names_are_text_in_figures_and_tables(visit):
+    page = visit()
+    select = page.locator("#confusion-controls select").first
+    select.select_option(label="classes")
+    drawn(page, "confusion")
+    page.locator("details[data-table=confusion] summary").click()
+    table = page.locator("details[data-table=confusion] table")
+    assert '</script><script>alert(2)</script><b onmouseover="alert(3)">&amp;' in table.inner_text()
+    assert "<script>" in page.locator("#confusion-plots .chart").inner_text()
+    assert HOSTILE in page.locator("#cases").inner_text() or page.locator(f'.case[data-id="{HOSTILE}"]').count()
+    assert page.locator("main iframe, main img[src=x], main b[onmouseover]").count() == 0
+    assert page.locator("#data").inner_text().count("<iframe src=//example.org></iframe>") == 1
+
+
+def test_every_figure_is_drawn_and_said_in_words(visit):
+    page = visit()
+    for name, charts in (("learning", 3), ("curves", 3), ("pictures", 1), ("confusion", 1), ("runs", 1)):
+        found = drawn(page, name)
+        assert found.count() == charts, name
+        for index in range(charts):
+            assert len(found.nth(index).get_attribute("aria-label")) > 30
+        assert len(page.locator(f"#{name}-said").inner_text()) > 20
+    for summary in page.locator("details[data-table] summary").all():
+        summary.click()
+    for details in page.locator("details[data-table]").all():
+        assert details.locator("tbody tr").count() > 1
+    learning = page.locator("#learning-controls select")
+    learning.nth(2).select_option("log")
+    assert page.locator("#learning-controls select").nth(2).input_value() == "log"
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_the_page_is_never_wider_than_the_screen(visit, width):
+    page = visit(width=width)
+    for name in ("learning", "curves", "pictures", "confusion", "runs"):
+        drawn(page, name)
+    page.locator("details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
+    page.wait_for_timeout(200)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("#board .where").first.is_visible() == (width == 390)
+
+
+def contrast(page, selector):
+    """Contrast of a text with what lies behind it, as WCAG 2.1 defines it."""
+    return page.locator(selector).first.evaluate(f"node => {{ {CHECKS} return checks.contrast(node); }}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_can_be_read_in_both_schemes_and_the_switch_overrules_the_system(visit, scheme):
+    page = visit(color_scheme=scheme)
+    background = "getComputedStyle(document.body).backgroundColor"
+    first = page.evaluate(background)
+    assert (first == "rgb(255, 255, 255)") == (scheme == "light")
+    for selector in ("body", "main a", "nav a", "small", ".badge", ".badge.drawn, .badge", "td.best", ".best-mark",
+                     ".reveal", "#board-count", ".kind", "dt", "thead th", "legend", ".controls label"):  # fmt: skip
+        if page.locator(selector).count():
+            assert contrast(page, selector) >= 4.5, selector
+    drawn(page, "learning")
+    text = page.locator("#learning-plots .xtick text").first
+    before = text.evaluate("one => getComputedStyle(one).fill")
+    page.get_by_label("Colours").select_option("light" if scheme == "dark" else "dark")
+    assert page.evaluate(background) != first
+    assert text.evaluate("one => getComputedStyle(one).fill") != before
+
+
+def test_print_opens_what_is_folded_and_shows_all_layers(visit):
+    page = visit()
+    page.emulate_media(media="print", color_scheme="dark")
+    page.wait_for_function("document.querySelectorAll('.case .strip').length > 5")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.locator("details:not([open]):not([data-table]):not(.chooser)").count() == 0
+    assert page.locator("nav").is_hidden()
+    assert page.locator(".stage:visible").count() == 0
+    assert page.locator(".case").first.locator(".strip img:visible").count() == 5
+    assert page.locator(".chart:visible").count() == 9
+    page.emulate_media(media="screen")
+    page.wait_for_function(
+        "document.querySelectorAll('.stage').length && !document.querySelector('.strip').offsetParent"
+    )
+
+
+def test_what_assistive_software_needs_is_there(visit):
+    page = visit()
+    for name in ("learning", "curves", "pictures", "confusion", "runs"):
+        drawn(page, name)
+    page.locator("details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
+    page.wait_for_timeout(200)
+    faults = page.evaluate(f"(() => {{ {CHECKS} return checks.faults(); }})()")
+    assert faults == []
+    assert page.locator("html").get_attribute("lang") == "en"
+    assert page.locator("main").count() == page.locator("h1").count() == page.locator("nav").count() == 1
+
+
+def test_the_first_key_leads_past_the_navigation(visit):
+    page = visit()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
