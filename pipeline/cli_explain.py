@@ -176,7 +176,9 @@ class _Judge:
         """Return the results that a result is made from; raw files are not among them."""
         name, split = str(place.experiment), str(place.split)
         if place.stage == "report":
-            return [paths.leaderboard(), *self._pictures()]
+            checks = [paths.check(name) for name in self.config.datasets]
+            trained = [paths.model(name) / "history.csv" for name in self.config.experiments]
+            return [*checks, *trained, *self._pictures(), paths.leaderboard()]
         if place.stage == "leaderboard":
             scored = [
                 *self.config.experiments,
