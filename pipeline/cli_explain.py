@@ -194,7 +194,9 @@ class _Judge:
         """Return the results that a result is made from; raw files are not among them."""
         name, split = str(place.experiment), str(place.split)
         if place.stage == "report":
-            return [paths.leaderboard(), paths.comparisons(), *self._pictures()]
+            checks = [paths.check(name) for name in self.config.datasets]
+            trained = [paths.model(name) / "history.csv" for name in self.config.experiments]
+            return [*checks, *trained, *self._pictures(), paths.comparisons(), paths.leaderboard()]
         if place.stage in ("leaderboard", "comparisons"):
             scored = [
                 *self.config.experiments,

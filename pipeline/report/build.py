@@ -90,7 +90,9 @@ def build_report(
     cases = _cases(entrants, scored, raw)
     inside = {entrants[index].dataset: _region(scores) == "fov" for index, scores in scored.items()}
     gallery = Gallery({entrant.dataset: raw[entrant.dataset] for entrant, _ in cases.values()}, inside)
-    album = gallery.fill([(entrant, [case.id for case in chosen]) for entrant, chosen in cases.values()])
+    album = gallery.fill(
+        [(entrant, [case.id for case in chosen], _tested(scored[index])) for index, (entrant, chosen) in cases.items()]
+    )
     top = output.parent
     data["entrants"] = [_entrant(entrant, raw, top) for entrant in entrants]
     data["album"] = [[album.shown[key] for key in album.shown if key[0] == one.name] for one in entrants]
@@ -153,6 +155,12 @@ def _thresholds(table: pd.DataFrame) -> dict[str, float]:
 def _region(scores: Sequence[Scores]) -> str:
     main = main_region(scores)
     return "" if main is None else main.region
+
+
+def _tested(scores: Sequence[Scores]) -> list[str]:
+    """Return the identifiers of the pictures that an entrant was tested on."""
+    main = main_region(scores)
+    return [] if main is None else [str(name) for name in main.table["id"]]
 
 
 def _cases(

@@ -120,17 +120,20 @@ class Gallery:
     def __init__(self, datasets: Mapping[str, RawDataset], inside: Mapping[str, bool]) -> None:
         self._raw = datasets
         self._inside = inside
+        # of all splits: an entrant may be tested on others than the data set says, such as a fold
         self._samples = {
-            name: {sample.id: sample for sample in dataset.splits["test"]} for name, dataset in datasets.items()
+            name: {sample.id: sample for samples in dataset.splits.values() for sample in samples}
+            for name, dataset in datasets.items()
         }
 
-    def fill(self, cases: Sequence[tuple[Entrant, Sequence[str]]], budget: int = BUDGET) -> Album:
+    def fill(self, cases: Sequence[tuple[Entrant, Sequence[str], Sequence[str]]], budget: int = BUDGET) -> Album:
         """Encode the cases as large as the budget allows, then the rest of small data sets where that fits, too.
 
         Parameters
         ----------
-        cases : sequence of (Entrant, sequence of str)
-            Whose pictures, and which. Where they do not fit at the smallest size, the later ones are left out.
+        cases : sequence of (Entrant, sequence of str, sequence of str)
+            Whose pictures, which of them at least, and all of them. Where the cases do not fit at the smallest size,
+            the later ones are left out.
         budget : int
             Bytes.
 
@@ -139,7 +142,7 @@ class Gallery:
         RawDataError, PredictionError
             Listing every picture that cannot be used.
         """
-        wanted = [(entrant, name) for entrant, names in cases for name in names]
+        wanted = [(entrant, name) for entrant, names, _ in cases for name in names]
         loaded = [*self._load(wanted)]
         album = Album()
         for side in SIDES:
@@ -149,11 +152,10 @@ class Gallery:
         else:
             album, left = _encode(loaded, self._raw, Album(side=SIDES[-1]), budget, stop=True)
             return album
-        for dataset in dict.fromkeys(entrant.dataset for entrant, _ in cases):
-            if len(self._samples[dataset]) > FEW:
+        for dataset in dict.fromkeys(entrant.dataset for entrant, _, _ in cases):
+            more = [(entrant, name) for entrant, _, names in cases if entrant.dataset == dataset for name in names]
+            if len({name for _, name in more}) > FEW:
                 continue
-            mine = [entrant for entrant, _ in cases if entrant.dataset == dataset]
-            more = [(entrant, name) for entrant in mine for name in self._samples[dataset]]
             with_all, after = _encode(self._load(more), self._raw, _copy(album), left)
             if after >= 0:
                 album, left = with_all, after
@@ -176,9 +178,9 @@ class Gallery:
     def _sample(self, dataset: str, name: str) -> Sample:
         sample = self._samples[dataset].get(name)
         if sample is None:
-            expected = "scores of the test samples that are there"
+            expected = "scores of samples that are there"
             remedy = "delete its scores and run `snakemake report`"
-            raise PredictionError(Problem(f"data set {dataset!r}", f"no test sample {name!r}", expected, remedy))
+            raise PredictionError(Problem(f"data set {dataset!r}", f"no sample {name!r}", expected, remedy))
         return sample
 
     def _read(self, raw: RawDataset, sample: Sample, entrants: Sequence[Entrant]) -> "_Loaded":

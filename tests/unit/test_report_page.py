@@ -380,3 +380,26 @@ def test_times_of_what_is_configured_are_added_up(tmp_path, monkeypatch):
         ("evaluate", "d.second-observer", 1, 2.0, None),
         ("leaderboard", "all", 1, 3.0, None),
     ]
+
+
+def test_an_entrant_without_model_and_tested_on_other_pictures_is_shown(project):
+    """Such as an ensemble, or a fold: its test pictures need not be those of the data set."""
+    table = pd.read_csv(project / "results/metrics/good/per_image.csv", dtype=str, keep_default_na=False)
+    table = table[table["id"].isin(["tile002", "tile003"])].replace("tile003", "tile004")
+    folder = project / "results/metrics/good.ensemble"
+    folder.mkdir()
+    table.assign(experiment="good.ensemble").to_csv(folder / "per_image.csv", index=False)
+    masks = project / "results/predictions/good.ensemble/test/mask"
+    masks.mkdir(parents=True)
+    for name in ("tile002", "tile004"):
+        shutil.copy(project / "results/predictions/good/test/mask/tile002.png", masks / f"{name}.png")
+    board = pd.read_csv(project / "results/leaderboard.csv", dtype=str, keep_default_na=False)
+    row = board[(board["experiment"] == "good") & (board["averaging"] == "macro")].assign(experiment="good.ensemble")
+    pd.concat([board, row]).to_csv(project / "results/leaderboard.csv", index=False)
+    assert cli.main(["report"]) == 0
+    page = Page((project / "results/report.html").read_text())
+    data = json.loads(page.blocks["data-figures"])
+    index = [entrant["name"] for entrant in data["entrants"]].index("good.ensemble")
+    assert data["entrants"][index]["kind"] == "derived"
+    assert sorted(data["shown"][index]) == ["tile002", "tile004"]
+    assert "snakemake --cores all results/metrics/good.ensemble/summary.csv" in " ".join(page.texts)
