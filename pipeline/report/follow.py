@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.files import atomic_file, output_problem
 from pipeline.progress import say
 from pipeline.report.tensorboard import as_events, write_events
-from pipeline.training.peek import peek_history
+from pipeline.training.peek import peek_history, written
 
 
 def follow(
@@ -30,7 +30,8 @@ def follow(
     states : Path
         See `pipeline.training.peek.peek_history`.
     history : Path
-        The ``history.csv`` that a training writes when it ends: where it is there, and no state, it has ended.
+        The ``history.csv`` that a training writes when it ends: where it is there, and no state is younger, it has
+        ended. States that are older belong to trainings that were given up.
     output : Path
         File of events; replaced at the first look and at the end, and where a training began anew.
     every : float
@@ -44,24 +45,25 @@ def follow(
     PipelineError
         If TensorBoard is not installed.
     """
-    written, epochs = b"", 0
+    done, epochs = b"", 0
     say(f"{experiment}: epochs appear when the training saves its state; Ctrl-C ends this and not the training")
     while True:
-        rows = peek_history(states)
-        if rows is None and history.exists():
+        ended = written(history)
+        rows = peek_history(states, after=ended)
+        if rows is None and ended:
             write_events(history=history, output=output)
             say(f"{experiment}: the training has ended; {output} holds all of it")
             return
         if rows:
             events = as_events(rows, first=True)
-            if written and events.startswith(written):
-                _append(output, events[len(written) :])
+            if done and events.startswith(done):
+                _append(output, events[len(done) :])
             else:
                 with atomic_file(output) as temporary:
                     temporary.write_bytes(events)
             if len(rows) != epochs:
-                say(f"{experiment}: {len(rows)} epochs")
-            written, epochs = events, len(rows)
+                say(f"{experiment}: up to epoch {len(rows)}")
+            done, epochs = events, len(rows)
         wait(every)
 
 

@@ -12,7 +12,7 @@ from pipeline.training.state import GENERATIONS
 _UNREADABLE = (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, AttributeError, pickle.UnpicklingError)
 
 
-def peek_history(folder: Path) -> list[Row] | None:
+def peek_history(folder: Path, after: int = 0) -> list[Row] | None:
     """Return the epochs that the newest state of an experiment holds.
 
     Weights are mapped and not read, so that looking is cheap. Code inside a file is never run, and a file that cannot
@@ -22,14 +22,16 @@ def peek_history(folder: Path) -> list[Row] | None:
     ----------
     folder : Path
         Folder of the states of an experiment's unfinished trainings, one folder for each.
+    after : int
+        States that were written earlier are passed over: nanoseconds since 1970.
 
     Returns
     -------
     list of Row or None
         A row for each epoch done; None where there is no state, or none that can be read.
     """
-    states = [path for name in GENERATIONS for path in folder.glob(f"*/{name}")]
-    for path in sorted(states, key=_written, reverse=True):
+    states = [path for name in GENERATIONS for path in folder.glob(f"*/{name}") if written(path) > after]
+    for path in sorted(states, key=written, reverse=True):
         try:
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             rows = state["progress"]["history"]
@@ -39,7 +41,8 @@ def peek_history(folder: Path) -> list[Row] | None:
     return None
 
 
-def _written(path: Path) -> int:
+def written(path: Path) -> int:
+    """Return when a file was last written, in nanoseconds since 1970; 0 where there is none."""
     try:
         return path.stat().st_mtime_ns
     except OSError:

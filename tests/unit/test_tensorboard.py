@@ -113,7 +113,7 @@ def test_a_look_at_a_state_changes_nothing_and_a_torn_one_stays(tmp_path):
 
 
 def test_a_training_is_followed_to_its_end(tmp_path, history):
-    """Nothing yet, two epochs, the same again, four epochs, another training, its end."""
+    """Nothing yet, two epochs, the same again, four epochs, given up for another training, whose end."""
     states, log, sizes = tmp_path / "state/e", tmp_path / "log" / NAME, []
     final = history.read_bytes()
     history.unlink()
@@ -122,7 +122,7 @@ def test_a_training_is_followed_to_its_end(tmp_path, history):
         lambda: None,
         lambda: save(states / "one", epochs(4)),
         lambda: save(states / "two", [{**row, "train_loss": 9.0} for row in epochs(1)]),
-        lambda: (history.write_bytes(final), [path.unlink() for path in states.glob("*/*")]),
+        lambda: (history.write_bytes(final), [path.unlink() for path in states.glob("two/*")]),
     ]
 
     def wait(seconds):
@@ -133,6 +133,7 @@ def test_a_training_is_followed_to_its_end(tmp_path, history):
     follow(experiment="e", states=states, history=history, output=log, every=7, wait=wait)
     assert sizes == [0, 2, 2, 4, 1]
     assert not steps
+    assert peek_history(states) is not None  # that of the training that was given up
     followed = log.read_bytes()
     write_events(history=history, output=log)
     assert log.read_bytes() == followed
