@@ -196,7 +196,7 @@ def do_comparisons(arguments: Arguments) -> None:
     per_image = arguments.per_image
     if per_image is None:
         config = configuration(arguments)
-        named = [*config.experiments, *config.baselines()]
+        named = [*config.experiments, *config.ensembles(), *config.baselines()]
         # what has no masks, or was not evaluated by hand, has no scores
         per_image = [path for name in named if (path := paths.metrics(name) / "per_image.csv").exists()]
     compare_entrants(per_image=per_image, output=arguments.output or paths.comparisons())
