@@ -459,7 +459,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("names", nargs="*", metavar="EXPERIMENT", help="which of them (all)")
     verb.add_argument("--metric", default="f1", help="column of summary.csv to rank by (f1)")
     verb.add_argument("--dataset", metavar="NAME", help="data set (all of them)")
-    verb.add_argument("--split", choices=("validation", OUT_OF_FOLD, "test"), default="test", help="which samples (test)")
+    verb.add_argument("--split", choices=SCORED, default="test", help="which samples (test)")
     verb.add_argument("--region", choices=("fov", "full"), help="region (the field of view where there is one)")
     verb.add_argument(
         "--averaging", choices=("macro", "micro"), default="macro", help="over pictures or pixels (macro)"

@@ -60,9 +60,10 @@ _COMPARABLE = ("dataset", "origin", "split", "region", "class", "averaging", "sc
 _ROW = ("experiment", "dataset", "split", "region", "class", "averaging")
 _CONDITIONS = (
     *("experiment", "statistic", "runs", "dataset", "layout", "origin", "excluded", "leak", "suspicious", "split"),
-    *("region", "class", "scale", "threshold", "threshold_source", "mask_binarization", "probability_levels"),
-    *("empty_masks", "averaging", "images"),
+    *("region", "class", "scale", "threshold", "threshold_source", "threshold_metric", "mask_binarization"),
+    *("probability_levels", "empty_masks", "averaging", "images"),
 )
+_BOUNDS = ("f1_low", "f1_high")  # shown below the F1, with all other intervals
 _MEAN = "mean"
 
 
@@ -123,7 +124,7 @@ def build_board(table: pd.DataFrame, intervals: Mapping[tuple[str, ...], tuple[s
     intervals : mapping
         See `pipeline.report.sources.read_intervals`.
     """
-    names = [name for name in table.columns if name not in _CONDITIONS]
+    names = [name for name in table.columns if name not in (*_CONDITIONS, *_BOUNDS)]
     names.sort(key=lambda name: [*_COLUMNS, name].index(name))
     columns = [_COLUMNS.get(name, Column(name, name.replace("_", " "), NEITHER)) for name in names]
     records = [{str(key): str(value) for key, value in row.items()} for row in table.to_dict("records")]
