@@ -121,7 +121,8 @@ def test_two_networks_of_one_module_differ():
 
 
 def test_stages_end_where_they_should():
-    for stage in ("threshold", "evaluate", "evaluate_classes", "render", "submission", "baseline", "splits", "check"):
+    for stage in ("threshold", "evaluate", "evaluate_classes", "render", "submission", "baseline", "splits", "check",
+                  "folds", "ensemble"):  # fmt: skip
         code, libraries = stage_code(stage)
         assert "torch" not in libraries
         assert not any(name.startswith(("pipeline.training", "pipeline.models")) for name in code), stage
