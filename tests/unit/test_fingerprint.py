@@ -131,7 +131,8 @@ def test_two_networks_of_one_module_differ():
 
 
 def test_stages_end_where_they_should():
-    for stage in ("threshold", "evaluate", "evaluate_classes", "render", "submission", "baseline", "splits", "check"):
+    for stage in ("threshold", "evaluate", "evaluate_classes", "render", "submission", "baseline", "splits", "check",
+                  "folds", "ensemble"):  # fmt: skip
         code, libraries = stage_code(stage)
         assert "torch" not in libraries
         assert not any(name.startswith(("pipeline.training", "pipeline.models")) for name in code), stage
@@ -300,7 +301,8 @@ experiments:
     batch_size: 2, epochs: 1, threads: 1, augment: {flip: both}}
 """
 NOT_THE_STAGE = {
-    f"pipeline.{name}" for name in ("cli_arguments", "cli_make", "cli_origin", "cli_score", "gpus", "paths", "stages")
+    f"pipeline.{name}"
+    for name in ("cli_arguments", "cli_make", "cli_origin", "cli_score", "gpus", "memory", "paths", "stages")
 }
 SHARD = "shard --dataset d --shard 0 --split"
 

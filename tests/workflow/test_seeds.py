@@ -68,7 +68,8 @@ def test_mean_and_spread_and_a_third_seed_that_trains_alone(seeded):
     assert seeded.planned("models_a")["train"] == 1
     assert seeded.planned("models_a-seed1") == {}
     planned = seeded.planned()
-    assert (planned["train"], planned["evaluate"], planned["average"], planned["leaderboard"]) == (1, 1, 1, 1)
+    assert (planned["train"], planned["average"], planned["leaderboard"]) == (1, 1, 1)
+    assert (planned["ensemble"], planned["evaluate"]) == (2, 2)  # of both splits; of the run and of the ensemble
     assert "shard" not in planned
     times = {seed: (seeded.folder / f"results/models/a-seed{seed}/best.pt").stat().st_mtime_ns for seed in (1, 2)}
     seeded.snakemake()

@@ -15,8 +15,8 @@ rule splits:
         " --output {output:q} > {log:q} 2>&1"
 
 
-# What trainings with folds read beside the shards, which they share with all others. A sample more is in every fold or
-# out of it, so that each of them has to run again anyway.
+# What runs of folds read beside the shards, which they share with all others. Each of them trains on a new sample or is
+# validated on it, so that all have to run again anyway.
 rule folds:
     output:
         str(paths.folds("{dataset}", "{folds}")),
