@@ -116,9 +116,10 @@ class Remote:
     def wait_for(self, condition, seconds=300):
         """Wait until a condition gives something, while Snakemake runs; return it."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if (found := condition()) or self.process.poll() is not None:
-                break
+        found = None
+        while not found and self.process.poll() is None and time.monotonic() < end:
+            with suppress(subprocess.SubprocessError, FileNotFoundError):  # a busy controller; a state just replaced
+                found = condition()
             time.sleep(0.1)
         assert found, self.said.read_text()[-6000:]
         return found
