@@ -42,7 +42,7 @@ experiments:
     crop: [32, 40]
     augment: {flip: both, rotate: 10}
     batch_size: 2
-    epochs: 300
+    epochs: 100
     threads: 1
 """
 # what the shipped profile says for clusters of people, and this one need not wait for
@@ -116,9 +116,10 @@ class Remote:
     def wait_for(self, condition, seconds=300):
         """Wait until a condition gives something, while Snakemake runs; return it."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if (found := condition()) or self.process.poll() is not None:
-                break
+        found = None
+        while not found and self.process.poll() is None and time.monotonic() < end:
+            with suppress(subprocess.SubprocessError, FileNotFoundError):  # a busy controller; a state just replaced
+                found = condition()
             time.sleep(0.1)
         assert found, self.said.read_text()[-6000:]
         return found
@@ -229,7 +230,7 @@ def test_a_run_that_loses_jobs_nodes_and_the_controller_ends_in_the_same_bytes(c
     run.wait_for(lambda: run.trainings()[3]["Restarts"] == "1")
     (other,) = set(NODES) - {lost}
     assert run.training(4, "RUNNING", "COMPLETED")["NodeList"] == other
-    assert run.process.wait(300) == 0, run.said.read_text()[-6000:]
+    assert run.process.wait(600) == 0, run.said.read_text()[-6000:]
     assert len(run.trainings()) == 4
     assert run.went_on()
 

@@ -1,5 +1,6 @@
 import pytest
 
+from pipeline import cli_make, memory
 from pipeline.memory import limited_memory
 
 
@@ -51,3 +52,12 @@ def test_a_group_that_is_full_leaves_nothing(tmp_path):
 
 def test_where_there_are_no_groups(tmp_path):
     assert limited_memory(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "limited", "budget"),
+    [(None, None, None), (None, 9_000, 3_000), (5, 9_000, 5 * 2**20), (5, None, 5 * 2**20)],
+)
+def test_samples_fill_what_was_said_or_a_third_of_what_a_job_may_take(monkeypatch, given, limited, budget):
+    monkeypatch.setattr(memory, "limited_memory", lambda: limited)
+    assert cli_make._sample_memory(given) == budget
