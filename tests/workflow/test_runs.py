@@ -24,6 +24,9 @@ def test_everything_the_readme_promises_is_there(finished):
     assert {"results/splits/d.csv", "results/splits/t.csv", "results/shards/t/unlabelled-0.h5"} <= files
     board = pd.read_csv(finished.folder / "results/leaderboard.csv")
     assert set(board["experiment"]) == scored
+    page = (finished.folder / "results/report.html").read_text()
+    assert all(f'data-v="{name}"' in page for name in scored)
+    assert "train --experiment a" in page  # how its network was made, from its provenance
     test = board[(board["split"] == "test") & (board["averaging"] == "macro")].set_index(["experiment", "region"])
     assert (test.loc[["d.all-background"], ["f1", "recall"]] == 0).all(axis=None)
     assert test.loc["d.all-background", "specificity"].tolist() == [1, 1]
