@@ -300,9 +300,8 @@ experiments:
   e: {dataset: d, model: {name: unet, width: 4, depth: 2}, loss: bce, optimizer: {name: adam, lr: 0.02},
     batch_size: 2, epochs: 1, threads: 1, augment: {flip: both}}
 """
-NOT_THE_STAGE = {
-    f"pipeline.{name}"
-    for name in ("cli_arguments", "cli_make", "cli_origin", "cli_score", "gpus", "memory", "paths", "stages")
+NOT_THE_STAGE = {"pipeline.gpus", "pipeline.memory", "pipeline.paths", "pipeline.stages"} | {
+    f"pipeline.cli_{name}" for name in ("arguments", "make", "origin", "parser", "score", "verbs_make", "verbs_score")
 }
 SHARD = "shard --dataset d --shard 0 --split"
 
