@@ -17,7 +17,7 @@ from pipeline.raw.dataset import RawDataset, open_dataset
 from pipeline.report import series
 from pipeline.report.board import COMPARED, build_board, choices, compared
 from pipeline.report.cards import read_cards
-from pipeline.report.gallery import FEW, Album, Case, Gallery, choose_cases, chosen_by, main_region, told
+from pipeline.report.gallery import Album, Case, Gallery, choose_cases, chosen_by, main_region, told
 from pipeline.report.page import assemble
 from pipeline.report.runs import provenances, stage_times
 from pipeline.report.sources import (
@@ -74,7 +74,7 @@ def build_report(
     entrants = find_entrants(table, experiments)
     named = {*datasets, *(entrant.name for entrant in entrants)}
     board = build_board(table, read_intervals(reader, intervals))
-    tested = reader.table(comparisons, COMPARED) if comparisons is not None else None
+    tested = reader.required(comparisons, COMPARED) if comparisons is not None else None
     raw = {name: open_dataset(name, **source) for name, source in datasets.items()}
     scored, matrices = _scores(reader, entrants, raw)
     data: dict[str, Any] = {
@@ -104,7 +104,7 @@ def build_report(
         filters={name: choices(board.rows, name) for name in ("dataset", "split", "region", "class", "averaging")},
         comparisons=compared(tested),
         galleries=[_told(index, entrant, chosen, scored, raw) for index, (entrant, chosen) in cases.items()],
-        album=_about(album, raw),
+        album=_about(album, [entrant.dataset for entrant, _ in cases.values()]),
         cards=read_cards([*datasets]),
         times=times,
         provenances=made,
@@ -209,9 +209,9 @@ def _told(
     }
 
 
-def _about(album: Album, raw: Mapping[str, RawDataset]) -> dict[str, Any]:
-    rest = [name for name in raw if name not in album.complete]
-    return {"side": album.side, "complete": sorted(album.complete), "rest": rest, "few": FEW}
+def _about(album: Album, datasets: Sequence[str]) -> dict[str, Any]:
+    rest = sorted({*datasets} - album.complete)
+    return {"side": album.side, "complete": sorted(album.complete), "rest": rest}
 
 
 def _links(leaderboard: Path, comparisons: Path | None, top: Path) -> list[tuple[str, str]]:

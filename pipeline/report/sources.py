@@ -72,6 +72,12 @@ class Reader:
             return None
         return table
 
+    def required(self, path: Path, columns: Collection[str]) -> pd.DataFrame | None:
+        """Read a table that somebody named: without it something is wrong."""
+        if not path.exists():
+            self._complain(path, FileNotFoundError("no such file"), f"a table with the columns {', '.join(columns)}")
+        return self.table(path, columns)
+
     def _complain(self, path: Path, error: Exception, expected: str) -> None:
         found = " ".join(str(error).split())[:200]
         self.problems.append(Problem(str(path), found, expected, "delete it and run `snakemake report`"))
@@ -212,11 +218,7 @@ def read_intervals(reader: Reader, files: Sequence[Path]) -> dict[tuple[str, ...
     key = ("experiment", "dataset", "split", "region", "class", "averaging", "metric")
     found: dict[tuple[str, ...], tuple[str, str, str]] = {}
     for path in files:
-        table = reader.table(path, (*key, "low", "high", "level"))
-        if table is None:
-            if not path.exists():
-                reader.problems.append(Problem(str(path), "no such file", "intervals", "run `snakemake metrics`"))
-            continue
-        for row in table.to_dict("records"):
+        table = reader.required(path, (*key, "low", "high", "level"))
+        for row in table.to_dict("records") if table is not None else ():
             found[tuple(row[name] for name in key)] = (row["low"], row["high"], row["level"])
     return found

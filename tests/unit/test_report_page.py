@@ -181,6 +181,8 @@ def test_all_that_is_damaged_is_said_at_once(project, capsys):
     (project / "results/models/eyes/provenance.json").unlink()
     assert cli.main(["report", "--intervals", "gone.csv"]) == 1
     assert "gone.csv" in capsys.readouterr().err
+    assert cli.main(["report", "--comparisons", "away.csv"]) == 1
+    assert "away.csv" in capsys.readouterr().err
 
 
 def test_missing_and_damaged_pictures_are_said_at_once(project, capsys):

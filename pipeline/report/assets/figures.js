@@ -87,11 +87,12 @@ class Figure {
     });
     this.place.classList.toggle("nothing", !plots.length);
     this.drawn = true;
+    this.filled = plots.length > 0;
     byId(`${this.name}-said`).textContent = plots.length ? this.said(this.state) : "Nothing to show.";
     this.fillTable();
   }
   fillTable() {
-    if (this.details?.open && this.rows) this.details.querySelector(".scroll").replaceChildren(this.rows(this.state));
+    if (this.details?.open && this.rows && this.filled) this.details.querySelector(".scroll").replaceChildren(this.rows(this.state));
   }
 }
 const options = (values) => unique(values).map((value) => [value, value]);
@@ -141,7 +142,6 @@ new Figure("learning", {
 });
 
 // -- ROC, precision and recall, F1 over thresholds ------------------------------------------------------------------------
-const test = (values) => (values.includes("test") ? "test" : values[0]);
 const firstCurve = DATA.curves[0]?.dataset;
 const curvesOf = (state, less = []) => DATA.curves.filter((one) => ["dataset", "split", "region", "averaging"].every((name) => less.includes(name) || one[name] === state[name]));
 function keepPossible(state) {
