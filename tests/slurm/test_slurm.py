@@ -201,6 +201,7 @@ def test_a_run_that_loses_jobs_nodes_and_the_controller_ends_in_the_same_bytes(c
     assert first["Partition"] == "gpu"
     assert first["TresPerJob"] == "gres:gpu:1"
     assert first["TimeLimit"] == "08:00:00"
+    assert "xceeded memory limit" in Path(first["StdOut"]).read_text()
 
     # the time limit
     second = run.training(2, "RUNNING")
