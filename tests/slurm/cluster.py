@@ -170,6 +170,15 @@ class Cluster:
                 self.wait_for(lambda: not self.run("squeue", "--noheader"))
         for file in ("slurmctld.pid", *(f"slurmd-{name}.pid" for name in NODES), "munge.pid"):
             self._end(file)
+        self.end_leftovers()
+
+    def end_leftovers(self) -> None:
+        """Kill what outlived its job: without control groups, Slurm loses sight of processes whose parents ended."""
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                environment = process.environ()
+                if environment.get("SLURM_CONF") == self.environment["SLURM_CONF"] and "SLURM_JOB_ID" in environment:
+                    process.kill()
 
     def run(self, *words: str) -> str:
         """Run one of Slurm's programs, and return what it says."""
