@@ -173,12 +173,9 @@ class SampleStore:
         return {name: tensor[rows.to(tensor.device)] for name, tensor in self._held.items()}
 
     def _read_rows(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
-        stored = {
-            name: torch.from_numpy(np.stack([self.reader.plane(name, row) for row in rows.tolist() or [0]]))[
-                : len(rows)
-            ]
-            for name in self._names
-        }
+        numbers = rows.tolist() or [0]  # where there is none, one for the shape
+        planes = {name: np.stack([self.reader.plane(name, row) for row in numbers]) for name in self._names}
+        stored = {name: torch.from_numpy(plane)[: len(rows)] for name, plane in planes.items()}
         return stored if self._weights is None else {**stored, "weights": self._weights[rows]}
 
     def _finish(self, rows: torch.Tensor, stored: dict[str, torch.Tensor]) -> Batch:

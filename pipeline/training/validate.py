@@ -55,7 +55,8 @@ def validate(
     with torch.no_grad():
         for batch in data.batches(torch.arange(len(data)), batch_size):
             first = len(counts) * batch_size
-            whole, mine = min(batch_size, len(data) - first), ranks.share(min(batch_size, len(data) - first))
+            whole = min(batch_size, len(data) - first)
+            mine = ranks.share(whole)
             outputs = run_logits(network, batch.image, precision)
             total += float(supervise(loss.function, outputs, batch.target, batch.weight)) * whole
             probability = activate(outputs[0], loss.activation)
