@@ -14,9 +14,9 @@ from pipeline.provenance import read_provenance
 from pipeline.report.sources import BASELINE, EXPERIMENT, Entrant, Reader
 
 _ORDER = (
-    *("inspect", "splits", "shard", "augmented", "train", "curves", "predict", "predict_classes"),
-    *("predict_probabilities", "baseline", "threshold", "render", "render_classes", "submission", "evaluate"),
-    *("evaluate_classes", "average", "leaderboard"),
+    *("inspect", "splits", "folds", "shard", "augmented", "train", "curves", "events", "predict", "predict_classes"),
+    *("predict_probabilities", "ensemble", "ensemble_classes", "baseline", "threshold", "render", "render_classes"),
+    *("submission", "evaluate", "evaluate_classes", "average", "comparisons", "leaderboard"),
 )
 ALL = "all"
 """Whom a job belongs to that works on everything."""

@@ -55,9 +55,16 @@ def test_where_there_are_no_groups(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "limited", "budget"),
-    [(None, None, None), (None, 9_000, 3_000), (5, 9_000, 5 * 2**20), (5, None, 5 * 2**20)],
+    ("given", "limited", "processes", "budget"),
+    [
+        (None, None, 1, None),
+        (None, 9_000, 1, 3_000),
+        (5, 9_000, 1, 5 * 2**20),
+        (5, None, 1, 5 * 2**20),
+        (None, 9_000, 3, 1_000),
+        (5, None, 5, 2**20),
+    ],
 )
-def test_samples_fill_what_was_said_or_a_third_of_what_a_job_may_take(monkeypatch, given, limited, budget):
+def test_samples_fill_what_was_said_or_a_third_of_what_a_job_may_take(monkeypatch, given, limited, processes, budget):
     monkeypatch.setattr(memory, "limited_memory", lambda: limited)
-    assert cli_make._sample_memory(given) == budget
+    assert cli_make._sample_memory(given, processes) == budget
