@@ -15,6 +15,7 @@ container: "docker://segmentation-pipeline:0.1.0"
 
 include: "workflow/rules/scheduler.smk"
 include: "workflow/rules/common.smk"
+include: "workflow/rules/inputs.smk"
 include: "workflow/rules/results.smk"
 include: "workflow/rules/cache.smk"
 include: "workflow/rules/check.smk"
