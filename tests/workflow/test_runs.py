@@ -195,6 +195,7 @@ def test_snakemakes_own_report_shows_and_explains_every_figure(project):
         ("models/*/curves.png", "Training", 2),
         ("predictions/*/*/sheet.png", "Predictions", 6),
         ("metrics/*/summary.csv", "Scores", 7),
+        ("comparisons.csv", "Scores", 1),
         ("leaderboard.csv", "Scores", 1),
     ):
         found = {str(path.relative_to(project.folder)) for path in (project.folder / "results").glob(kind)}

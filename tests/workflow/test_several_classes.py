@@ -75,7 +75,7 @@ def test_what_was_learnt_and_how_it_is_reported(done):
 def test_the_confusion_matrix_stands_in_snakemakes_report_beside_the_scores(done):
     shown = done.reported()
     kinds = {figure["labels"]["figure"] for figure in shown.values() if figure["category"] == "Scores"}
-    assert kinds == {"scores", "confusion matrix", "leaderboard"}
+    assert kinds == {"scores", "confusion matrix", "paired comparisons", "leaderboard"}
     sheet = next(figure for name, figure in shown.items() if name.endswith("/test/sheet.png"))
     assert "legend below" in sheet["caption"]
 
