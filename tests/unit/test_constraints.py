@@ -29,8 +29,9 @@ def test_every_package_that_is_installed_has_a_version():
     while waiting:
         requirement = waiting.pop()
         name = canonicalize_name(requirement.name)
-        exact = any(one.operator == "==" for one in requirement.specifier)  # PyTorch names those of CUDA itself
-        if name not in pinned and not exact:
+        if name.startswith(("cuda-", "nvidia-", "triton")):
+            continue  # the PyTorch for CPUs that everything was tested with has none of them
+        if name not in pinned:
             free.add(name)
         if (name, *sorted(requirement.extras)) not in seen:
             seen.add((name, *sorted(requirement.extras)))
