@@ -100,7 +100,7 @@ def do_train(arguments: Arguments) -> None:
     """Train a network, and write down how it came to be."""
     name = arguments.experiment
     settings = stage_settings(arguments, lambda config: config.train_settings(name))
-    named = arguments.train_shards, arguments.validation_shards
+    named = arguments.train_shards, arguments.validation_shards, arguments.folds
     parts = expected_plans(arguments, lambda plans, config: plans.training_parts(config, name), *named)
     fingerprint = made_by("train", settings, parts)
     dataset = take_dataset(settings)
@@ -177,7 +177,8 @@ def do_augmented(arguments: Arguments) -> None:
     """Draw training samples as the network sees them."""
     name = arguments.experiment
     settings = stage_settings(arguments, lambda config: config.augmented_settings(name))
-    parts = expected_plans(arguments, lambda plans, config: plans.augmented_parts(config, name), arguments.train_shards)
+    named = arguments.train_shards, arguments.validation_shards, arguments.folds
+    parts = expected_plans(arguments, lambda plans, config: plans.augmented_parts(config, name), *named)
     dataset = take_dataset(settings)
     shards = named_shards(arguments, arguments.train_shards, dataset, "train")
     folds = fold_arguments(arguments, settings, dataset, parts)
@@ -231,7 +232,7 @@ def do_predict(arguments: Arguments) -> None:
     kind = arguments.kind
     if kind is None and (arguments.output is None or arguments.settings is None):
         kind = "mask" if configuration(arguments).multiclass(name) else "probability"
-    named = arguments.checkpoint, arguments.shards
+    named = arguments.checkpoint, arguments.shards, arguments.train_shards, arguments.folds
     parts = expected_plans(arguments, lambda plans, config: plans.prediction_parts(config, name, split), *named)
     fingerprint = made_by("predict", settings, parts, split=split, kind=kind)
     dataset = take_dataset(settings)

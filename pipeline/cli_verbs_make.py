@@ -55,7 +55,9 @@ def add_making_verbs(verbs: Verbs) -> None:
         "List which training or validation sample belongs to which fold, for experiments with `folds`.",
         "dataset",
     )
-    verb.add_argument("--folds", type=int, required=True, metavar="K", help="how many")
+    verb.add_argument(
+        "--folds", type=int, required=True, choices=range(2, 1001), metavar="K", help="how many, 2 to 1000"
+    )
     verb.add_argument("--output", **OUT, help="JSON file (results/folds/DATASET/K.json)")
 
     verb = verbs.add(

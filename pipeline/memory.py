@@ -4,16 +4,17 @@ from pathlib import Path
 
 import psutil
 
-# where control groups lie, the file with their limit, the file with what is taken of it
-VERSION_1 = ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes")
-VERSION_2 = ("sys/fs/cgroup", "memory.max", "memory.current")
+# where control groups lie, the file with their limit, the file with what is taken of it, and of that what is given back
+# when it is needed, by its name in memory.stat: contents of files that were read once
+VERSION_1 = ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+VERSION_2 = ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file")
 
 
 def limited_memory(root: Path = Path("/")) -> int | None:
     """Return how many bytes the control groups of this process leave to it, or None where they limit nothing.
 
-    A job that takes more is killed, however much the machine has. File caches count as taken, so that this is a careful
-    figure.
+    A job that takes more is killed, however much the machine has. Contents of files that were read once count as free,
+    as the system drops them before it kills: without that, whoever reads its shards would have used up its memory.
 
     Parameters
     ----------
@@ -29,14 +30,23 @@ def limited_memory(root: Path = Path("/")) -> int | None:
         _, controllers, group = line.split(":", 2)
         if controllers and "memory" not in controllers.split(","):
             continue
-        base, limit, taken = VERSION_1 if controllers else VERSION_2
+        base, limit, taken, dropped = VERSION_1 if controllers else VERSION_2
         below = Path(group).relative_to("/")
         for part in (below, *below.parents):
             folder = root / base / part
             allowed, used = _number(folder / limit), _number(folder / taken)
             if allowed is not None and used is not None and allowed < psutil.virtual_memory().total:
-                left.append(max(0, allowed - used))
+                left.append(max(0, allowed - max(0, used - _cached(folder / "memory.stat", dropped))))
     return min(left, default=None)
+
+
+def _cached(path: Path, name: str) -> int:
+    """Read how many bytes of a group a file tells under a name; 0 where it does not."""
+    try:
+        told = dict(line.split() for line in path.read_text(encoding="utf-8").splitlines())
+        return int(told.get(name, 0))
+    except (OSError, ValueError):
+        return 0
 
 
 def _number(path: Path) -> int | None:

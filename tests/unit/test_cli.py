@@ -90,6 +90,8 @@ def test_a_person_can_go_the_whole_way_by_hand(project):
         "evaluate --experiment e --threshold 1.5",
         "shard --dataset d --split test --shard 0 --threads 0",
         "shard --dataset d --split tset --shard 0",
+        "folds --dataset d --folds 0",
+        "folds --dataset d --folds 1",
     ],
 )
 def test_words_that_cannot_be_are_refused_by_the_parser(project, line):

@@ -5,6 +5,7 @@ import json
 import pytest
 from rawfiles import add_drive, make_drive, make_tgs
 
+from pipeline.cli import main
 from pipeline.errors import RawDataError, ShardError
 from pipeline.fingerprint import Fingerprint
 from pipeline.raw.dataset import open_dataset, require_samples
@@ -137,6 +138,31 @@ def test_a_table_without_fingerprint_is_refused_where_one_is_asked_for(tmp_path)
     assert read_fold_table(tmp_path / "2.json", 2) == [{"a"}, {"b"}]
     with pytest.raises(RawDataError, match="no fingerprint"):
         read_fold_table(tmp_path / "2.json", 2, Fingerprint("folds", {}, {}, {}))
+
+
+@pytest.mark.parametrize(
+    ("verb", "missing"),
+    [
+        ("train", "shards/d/"),
+        ("augmented", "shards/d/"),
+        ("predict --split validation", "models/e-fold0/best.pt"),
+    ],
+)
+def test_a_table_that_is_named_is_taken_whatever_made_it(tmp_path, tgs, monkeypatch, capsys, verb, missing):
+    monkeypatch.chdir(tmp_path)
+    drawn = {"method": "fraction", "fraction": 0.2}
+    data = {"layout": "tgs", "root": str(tgs), "size": [32, 32], "test": drawn}
+    recipe = {"dataset": "d", "model": "unet", "loss": "bce", "optimizer": {"name": "sgd", "lr": 0.1}, "epochs": 1}
+    config = {"datasets": {"d": data}, "experiments": {"e": {**recipe, "batch_size": 1, "folds": 2}}}
+    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    write_fold_table(tmp_path / "mine.json", {"t00": 0, "t01": 1}, folds=2)
+    words = [*verb.split(), "--experiment", "e-fold0"]
+    assert main([*words, "--folds", "mine.json"]) == 1
+    said = capsys.readouterr().err
+    assert f"results/{missing}" in said, "it got as far as what nobody has made"
+    assert "mine.json" not in said
+    assert main(words) == 1
+    assert "results/folds/d/2.json" in capsys.readouterr().err
 
 
 def test_rows_come_in_the_order_of_shards_and_identifiers():

@@ -209,3 +209,7 @@ def test_a_folder_of_somebody_else_is_not_used(tmp_path, monkeypatch):
     folder.symlink_to(tmp_path / "aside")
     with pytest.raises(OutputError, match="set TMPDIR"):
         gpus._lock_folder()
+    folder.unlink()
+    folder.touch()
+    with pytest.raises(OutputError, match="set TMPDIR"):
+        gpus._lock_folder()

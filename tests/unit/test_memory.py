@@ -39,6 +39,28 @@ def test_the_tightest_group_above_a_process_counts(tmp_path, line, folder, limit
     assert limited_memory(tmp_path) == 30_000_000
 
 
+@pytest.mark.parametrize(
+    ("line", "folder", "limit", "taken", "dropped"),
+    [
+        ("0::/job", "sys/fs/cgroup/job", "memory.max", "memory.current", "inactive_file"),
+        (
+            "4:memory:/job",
+            "sys/fs/cgroup/memory/job",
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "total_inactive_file",
+        ),
+    ],
+)
+def test_files_that_were_read_take_no_memory(tmp_path, line, folder, limit, taken, dropped):
+    numbers = {f"{folder}/{limit}": 50_000_000, f"{folder}/{taken}": 45_000_000}
+    said = f"anon 5000000\nactive_file 7\n{dropped} 40000000\nunevictable 0"
+    write(tmp_path, {"proc/self/cgroup": line, f"{folder}/memory.stat": said, **numbers})
+    assert limited_memory(tmp_path) == 45_000_000
+    (tmp_path / folder / "memory.stat").write_text("something else altogether\n")
+    assert limited_memory(tmp_path) == 5_000_000
+
+
 @pytest.mark.parametrize("limit", ["max", str(2**63 - 4096)])
 def test_no_limit_is_none(tmp_path, limit):
     write(tmp_path, {"proc/self/cgroup": "0::/", "sys/fs/cgroup/memory.max": limit, "sys/fs/cgroup/memory.current": 5})

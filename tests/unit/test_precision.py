@@ -35,7 +35,7 @@ def test_predictions_do_so_always(tmp_path):
     assert tf32() == (False, False)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, named by CUDA_VISIBLE_DEVICES")
 def test_on_a_gpu_a_convolution_is_as_exact_as_on_a_cpu():
     torch.manual_seed(0)
     image, weight = torch.randn(1, 64, 64, 64), torch.randn(64, 64, 3, 3)

@@ -25,7 +25,7 @@ def test_the_same_configuration_with_and_without_gpus(tmp_path):
     project.config.write_text(CONFIG)
     models, logs = tmp_path / "results/models", tmp_path / "results/logs"
 
-    project.snakemake("results/models/both/best.pt")
+    project.snakemake("results/models/both/best.pt", CUDA_VISIBLE_DEVICES="")
     said = (logs / "train/both.log").read_text()
     assert ", 2 processes, fp32" in said
     assert "on GPU" not in said
@@ -36,7 +36,8 @@ def test_the_same_configuration_with_and_without_gpus(tmp_path):
     program.chmod(0o755)
     path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
     (tmp_path / "tmp").mkdir()
-    machine = {"PATH": path, "TMPDIR": str(tmp_path / "tmp"), "SLURM_JOB_ID": ""}
+    seen = {"CUDA_VISIBLE_DEVICES": "0,1", "SLURM_JOB_ID": ""}
+    machine = {"PATH": path, "TMPDIR": str(tmp_path / "tmp"), **seen}
     project.snakemake("results/models/both/best.pt", "results/predictions/a/test/probability", **machine)
     assert (logs / "train/both.log").read_text() == said, "another machine is no reason to train again"
     for name in ("train/a", "predict/a/test"):
