@@ -39,7 +39,7 @@ def write_rankings(rankings: Sequence[Ranking], form: str) -> None:
     if form == "json":
         sys.stdout.write(json.dumps(records, indent=2, ensure_ascii=False) + "\n")
         return
-    table = pd.DataFrame(records).astype({"comparisons": "Int64"})  # a whole number, or none
+    table = pd.DataFrame(records).astype({"comparisons": "Int64", "images": "Int64"})  # whole numbers, or none
     sys.stdout.write(table.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
 
 
@@ -87,12 +87,12 @@ def _style(ranking: Ranking, row: Record) -> str:
 
 
 def _heading(ranking: Ranking) -> str:
-    said, pictures = ranking.said, sorted({row["images"] for row in ranking.rows})
+    said, pictures = ranking.said, sorted({row["images"] for row in ranking.rows} - {None})
     scale = "/".join(sorted({row["scale"] for row in ranking.rows} - {""}))
-    counts = "/".join(map(str, pictures))
+    counts = [*map(str, pictures)]
     parts = [
         said["dataset"],
-        f"{counts} {said['split']} picture{'s' if pictures != [1] else ''}",
+        " ".join([*(["/".join(counts)] if counts else []), said["split"], "picture" if pictures == [1] else "pictures"]),
         f"region {said['region']}",
         f"class {said['class']}",
         said["averaging"],
