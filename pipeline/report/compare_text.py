@@ -92,7 +92,9 @@ def _heading(ranking: Ranking) -> str:
     counts = [*map(str, pictures)]
     parts = [
         said["dataset"],
-        " ".join([*(["/".join(counts)] if counts else []), said["split"], "picture" if pictures == [1] else "pictures"]),
+        " ".join(
+            [*(["/".join(counts)] if counts else []), said["split"], "picture" if pictures == [1] else "pictures"]
+        ),
         f"region {said['region']}",
         f"class {said['class']}",
         said["averaging"],
