@@ -117,9 +117,9 @@ def build_board(
     """Prepare a leaderboard for the page.
 
     The standard deviation over several networks stands in the row of their mean. The best of a column is marked among
-    rows that can be compared: of one data set, split, region, class, averaging, scale and policy for empty masks, and of
-    the same pictures, networks with networks and means with means. Baselines and rows in doubt are never best, nor is any
-    ``oracle`` column, nor the only one of its kind.
+    rows that can be compared: of the same pictures, region, class, averaging, scale and policy for empty masks,
+    networks with networks and means with means. Baselines and rows in doubt are never best, nor is any ``oracle``
+    column, nor the only one of its kind.
 
     Parameters
     ----------

@@ -89,12 +89,10 @@ def _style(ranking: Ranking, row: Record) -> str:
 def _heading(ranking: Ranking) -> str:
     said, pictures = ranking.said, sorted({row["images"] for row in ranking.rows} - {None})
     scale = "/".join(sorted({row["scale"] for row in ranking.rows} - {""}))
-    counts = [*map(str, pictures)]
+    counts = "/".join(map(str, pictures))
     parts = [
         said["dataset"],
-        " ".join(
-            [*(["/".join(counts)] if counts else []), said["split"], "picture" if pictures == [1] else "pictures"]
-        ),
+        f"{counts} {said['split']} picture{'s' if pictures != [1] else ''}".lstrip(),
         f"region {said['region']}",
         f"class {said['class']}",
         said["averaging"],
