@@ -139,6 +139,8 @@ def _notes(ranking: Ranking) -> list[str]:
     notes = [f"* {row['experiment']}: {row['suspicious']}" for row in rows if row["suspicious"]]
     if ranking.metric in LOWER:
         notes.append(f"Of {ranking.metric} less is better.")
+    if len({row["images"] for row in rows}) > 1:
+        notes.append("Not all of them were scored on the same pictures: folds are validated on different ones.")
     if any(row["low"] is not None for row in rows):
         notes.append("[low, high]: 95 % bootstrap interval over pictures; it says nothing about other training seeds.")
     compared = {row["comparisons"] for row in rows if row["comparisons"] is not None}

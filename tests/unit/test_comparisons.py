@@ -252,6 +252,7 @@ def test_networks_of_folds_of_different_sizes_have_a_mean_without_a_number_of_pi
     pd.DataFrame(rows).to_csv("results/leaderboard.csv", index=False)
     lines = run(capsys, "--split", "validation").splitlines()
     assert lines[0].startswith("k, 7/8 validation pictures, ")
+    assert [line for line in lines if line.startswith("Not all of them were scored on the same pictures")]
     assert any(line.startswith("l, validation pictures, ") for line in lines)
     records = json.loads(run(capsys, "--split", "validation", "--format", "json", "--dataset", "k"))
     assert {one["experiment"]: one["images"] for one in records} == {"k": None, "k-fold0": 7, "k-fold1": 8}
