@@ -55,7 +55,8 @@ def add_making_verbs(verbs: Verbs) -> None:
         "List which training or validation sample belongs to which fold, for experiments with `folds`.",
         "dataset",
     )
-    verb.add_argument("--folds", type=int, required=True, metavar="K", help="how many")
+    many = {"type": int, "choices": range(2, 1001), "metavar": "K"}
+    verb.add_argument("--folds", required=True, **many, help="how many, 2 to 1000")
     verb.add_argument("--output", **OUT, help="JSON file (results/folds/DATASET/K.json)")
 
     verb = verbs.add(
