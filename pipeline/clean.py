@@ -20,6 +20,7 @@ _FOLDS = re.compile(r"[1-9]\d*\.json")
 _NAMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _BY_EXPERIMENT = ("models", "predictions", "metrics", "state", "tensorboard")
 _BY_DATASET = {"splits": (".csv",), "check": (".json", ".html", ".png"), "cache": (".json",)}
+_OF_ONE_NETWORK = ("per_image.csv", "intervals.csv", "curve.csv", "confusion.csv", "confusion.png", "fingerprint.json")
 _BY_RULE = {"logs": ".log", "benchmarks": ".tsv"}
 
 
@@ -68,7 +69,7 @@ def survey(
     experiments : mapping of str to str
         Each configured experiment, run, ensemble and baseline, with its data set.
     averaged : collection of str
-        Experiments of several seeds or folds, which have scores and nothing else.
+        Experiments of several seeds or folds, which have a summary and nothing else.
     folds : mapping of str to collection of int, optional
         Data set to the numbers of folds that experiments ask for.
     validated : mapping of str to str, optional
@@ -93,6 +94,10 @@ def survey(
         for path in _entries(found, results / room):
             if path.is_dir() and _NAMED.fullmatch(path.name) and path.name not in needed:
                 found.mark(path, f"no experiment {path.name!r}")
+    for experiment in averaged:
+        for path in _entries(found, results / "metrics" / experiment):
+            if path.name in _OF_ONE_NETWORK and not path.is_dir():
+                found.mark(path, f"{experiment} is the mean of several networks")
     for experiment, dataset in experiments.items():
         splits = members.get(dataset)
         if splits is not None:

@@ -237,8 +237,9 @@ class _Judge:
         return []
 
     def _pictures(self) -> list[Path]:
-        """Return the folders of test pictures that a page shows."""
-        folders = [paths.prediction(name, "test") / "mask" for name in sorted(self.experiments)]
+        """Return the folders of test pictures that a page shows or leads to."""
+        tested = [paths.prediction(name, "test") for name in sorted(self.experiments)]
+        folders = [folder / kind for folder in tested for kind in ("mask", "panel")]
         return [folder for folder in folders if folder.exists()]
 
     def _has_scores(self, name: str) -> bool:

@@ -202,6 +202,15 @@ def do_comparisons(arguments: Arguments) -> None:
     compare_entrants(per_image=per_image, output=arguments.output or paths.comparisons())
 
 
+def _has_samples(config: Any, name: str) -> bool:  # noqa: ANN401 - a class that only some verbs import
+    """Tell whether there are samples on which an experiment, a run or an ensemble is scored."""
+    from pipeline.raw.dataset import open_dataset
+
+    split = config.validated_on(name)
+    raw = open_dataset(config.dataset_of(name), **config.source_of(name, split, TEST))
+    return bool(raw.splits[TEST] or (raw.pool if split == OUT_OF_FOLD else raw.splits[VALIDATION]))
+
+
 def do_leaderboard(arguments: Arguments) -> None:
     """Join all scores into the leaderboard."""
     from pipeline.report.leaderboard import build_leaderboard
@@ -209,10 +218,13 @@ def do_leaderboard(arguments: Arguments) -> None:
     summaries = arguments.summaries
     if summaries is None:
         config = configuration(arguments)
-        baselines = [paths.metrics(name) / "summary.csv" for name in config.baselines()]
-        scored = (*config.experiments, *config.ensembles(), *config.seeded())
-        summaries = [paths.metrics(name) / "summary.csv" for name in scored]
-        summaries += [path for path in baselines if path.exists()]
+        networks = {name: name for name in (*config.experiments, *config.ensembles())}
+        networks |= {name: runs[0] for name, runs in config.seeded().items()}
+        named = [*networks, *config.baselines()]
+        there = [name for name in named if (paths.metrics(name) / "summary.csv").exists()]
+        # what is missing is an error, but where there is nothing to score on
+        missing = [name for name in networks if name not in there and _has_samples(config, networks[name])]
+        summaries = [paths.metrics(name) / "summary.csv" for name in named if name in (*there, *missing)]
     checks = arguments.checks
     if checks is None:
         checks = [] if arguments.summaries is not None else sorted(paths.checks().glob("*.json"))

@@ -258,6 +258,13 @@ class FolderDataset(BaseDataset):
                 f"2 to {MAX_CLASSES}: background and at least one other",
                 "name the background too, or put values that do not count under `ignore`",
             )
+        if len(names) > 2 and "mean" in lower:
+            yield Problem(
+                f"{where}.classes" if self.classes is not None else f"{where}.labels",
+                f"a class {names[lower.index('mean')]!r}",
+                "another name: tables of scores call the mean over the foreground classes so",
+                "rename it",
+            )
         if len(set(lower)) < len(lower):
             yield Problem(
                 f"{where}.classes" if self.classes is not None else f"{where}.labels",

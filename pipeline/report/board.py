@@ -109,11 +109,15 @@ class Board:
     level: str = ""
 
 
-def build_board(table: pd.DataFrame, intervals: Mapping[tuple[str, ...], tuple[str, str, str]]) -> Board:
+def build_board(
+    table: pd.DataFrame,
+    intervals: Mapping[tuple[str, ...], tuple[str, str, str]],
+    pictures: Mapping[tuple[str, str], str] | None = None,
+) -> Board:
     """Prepare a leaderboard for the page.
 
     The standard deviation over several networks stands in the row of their mean. The best of a column is marked among
-    rows that can be compared: of one data set, split, region, class, averaging, scale and policy for empty masks,
+    rows that can be compared: of the same pictures, region, class, averaging, scale and policy for empty masks,
     networks with networks and means with means. Baselines and rows in doubt are never best, nor is any ``oracle``
     column, nor the only one of its kind.
 
@@ -123,6 +127,9 @@ def build_board(table: pd.DataFrame, intervals: Mapping[tuple[str, ...], tuple[s
         ``leaderboard.csv``, as text.
     intervals : mapping
         See `pipeline.report.sources.read_intervals`.
+    pictures : mapping, optional
+        Experiment and split to a text that is the same for the same pictures. Validation samples of a fold are those of
+        no other fold: where such rows are not in it, as means are not, they are compared with nothing.
     """
     names = [name for name in table.columns if name not in (*_CONDITIONS, *_BOUNDS)]
     names.sort(key=lambda name: [*_COLUMNS, name].index(name))
@@ -141,12 +148,12 @@ def build_board(table: pd.DataFrame, intervals: Mapping[tuple[str, ...], tuple[s
             low, high, level = intervals.get((*_key(said), name), ("", "", ""))
             cell = Cell(_short(said[name], name), said[name])
             cell.spread = f"± {_short(spread[name], name)}" if spread.get(name) else ""
-            if low and high and cell.text:
+            if low and high and cell.text and kind != _MEAN:
                 cell.interval = f"[{_short(low, name)}, {_short(high, name)}]"
                 levels.add(level)
             row.cells.append(cell)
         rows.append(row)
-    _mark_best(rows, columns)
+    _mark_best(rows, columns, pictures or {})
     return Board(columns, rows, ", ".join(f"{float(level):.0%}" for level in sorted(filter(None, levels))))
 
 
@@ -162,11 +169,13 @@ def _short(text: str, name: str) -> str:
     return f"{value:.0f}" if name.endswith("_images") else f"{value:.2f}" if name.endswith("_px") else f"{value:.3f}"
 
 
-def _mark_best(rows: Sequence[Row], columns: Sequence[Column]) -> None:
+def _mark_best(rows: Sequence[Row], columns: Sequence[Column], pictures: Mapping[tuple[str, str], str]) -> None:
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         if row.kind != "baseline" and not row.said.get("suspicious"):
-            groups.setdefault((row.kind, *(row.said.get(name, "") for name in _COMPARABLE)), []).append(row)
+            name, split = row.said["experiment"], row.said.get("split", "")
+            same = pictures.get((name, split), "" if split == "test" else name)
+            groups.setdefault((row.kind, same, *(row.said.get(said, "") for said in _COMPARABLE)), []).append(row)
     for group in groups.values():
         for index, column in enumerate(columns):
             scored = [row.cells[index] for row in group if row.cells[index].value]

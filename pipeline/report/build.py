@@ -21,6 +21,7 @@ from pipeline.report.gallery import Album, Case, Gallery, choose_cases, chosen_b
 from pipeline.report.page import assemble
 from pipeline.report.runs import provenances, stage_times
 from pipeline.report.sources import (
+    DERIVED,
     Entrant,
     Reader,
     Scores,
@@ -73,17 +74,18 @@ def build_report(
     reader = Reader()
     entrants = find_entrants(table, experiments)
     named = {*datasets, *(entrant.name for entrant in entrants)}
-    board = build_board(table, read_intervals(reader, intervals))
+    averaged = [one.name for one in entrants if one.kind == DERIVED and not one.scored]
     tested = reader.required(comparisons, COMPARED) if comparisons is not None else None
     raw = {name: open_dataset(name, **source) for name, source in datasets.items()}
     scored, matrices = _scores(reader, entrants, raw)
+    board = build_board(table, read_intervals(reader, intervals), _pictures(entrants, scored))
     data: dict[str, Any] = {
         "learning": series.learning(reader, entrants),
         "curves": series.curves(reader, entrants, _thresholds(table)),
         "pictures": series.pictures([(index, entrants[index], scores) for index, scores in scored.items()]),
         "confusions": matrices,
     }
-    times = stage_times(reader, named)
+    times = stage_times(reader, named, averaged)
     made = provenances(reader, entrants)
     reader.check()
 
@@ -136,12 +138,23 @@ def _scores(
             problem = Problem(str(paths.metrics(entrant.name)), found, expected, "run `python -m pipeline clean`")
             reader.problems.append(problem)
             continue
+        if not entrant.scored:
+            continue
         table = read_pictures(reader, entrant.name)
         if table is not None:
             scored[index] = picture_scores(table, raw[entrant.dataset].classes[0])
         found_here = confusions(reader, entrant.name, table)
         matrices += [{"entrant": index, "dataset": entrant.dataset, **one} for one in found_here]
     return scored, matrices
+
+
+def _pictures(entrants: Sequence[Entrant], scored: Mapping[int, Sequence[Scores]]) -> dict[tuple[str, str], str]:
+    """Return what tells the pictures of an entrant and split from others."""
+    return {
+        (entrants[index].name, one.split): "\n".join(sorted(map(str, one.table["id"])))
+        for index, scores in scored.items()
+        for one in scores
+    }
 
 
 def _thresholds(table: pd.DataFrame) -> dict[str, float]:

@@ -180,7 +180,8 @@ def _ranking(
                 "statistic": row["statistic"],
                 "runs": int(row["runs"]),
                 "baseline": split_name(name)[1] in BASELINES,
-                "images": int(row["images"]),
+                # of a mean over folds of different sizes nothing: each network has its own pictures
+                "images": int(row["images"]) if row["images"] else None,
                 "threshold": _number(row.get("threshold")),
                 **{key: row.get(key, "") for key in ("threshold_source", "scale", "origin", "suspicious")},
                 **{key: _number(row[key]) for key in shown},

@@ -39,7 +39,7 @@ def write_rankings(rankings: Sequence[Ranking], form: str) -> None:
     if form == "json":
         sys.stdout.write(json.dumps(records, indent=2, ensure_ascii=False) + "\n")
         return
-    table = pd.DataFrame(records).astype({"comparisons": "Int64"})  # a whole number, or none
+    table = pd.DataFrame(records).astype({"comparisons": "Int64", "images": "Int64"})  # whole numbers, or none
     sys.stdout.write(table.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
 
 
@@ -87,12 +87,12 @@ def _style(ranking: Ranking, row: Record) -> str:
 
 
 def _heading(ranking: Ranking) -> str:
-    said, pictures = ranking.said, sorted({row["images"] for row in ranking.rows})
+    said, pictures = ranking.said, sorted({row["images"] for row in ranking.rows} - {None})
     scale = "/".join(sorted({row["scale"] for row in ranking.rows} - {""}))
     counts = "/".join(map(str, pictures))
     parts = [
         said["dataset"],
-        f"{counts} {said['split']} picture{'s' if pictures != [1] else ''}",
+        f"{counts} {said['split']} picture{'s' if pictures != [1] else ''}".lstrip(),
         f"region {said['region']}",
         f"class {said['class']}",
         said["averaging"],
@@ -139,6 +139,8 @@ def _notes(ranking: Ranking) -> list[str]:
     notes = [f"* {row['experiment']}: {row['suspicious']}" for row in rows if row["suspicious"]]
     if ranking.metric in LOWER:
         notes.append(f"Of {ranking.metric} less is better.")
+    if len({row["images"] for row in rows}) > 1:
+        notes.append("Not all of them were scored on the same pictures: folds are validated on different ones.")
     if any(row["low"] is not None for row in rows):
         notes.append("[low, high]: 95 % bootstrap interval over pictures; it says nothing about other training seeds.")
     compared = {row["comparisons"] for row in rows if row["comparisons"] is not None}

@@ -22,7 +22,7 @@ ALL = "all"
 """Whom a job belongs to that works on everything."""
 
 
-def stage_times(reader: Reader, named: Collection[str]) -> list[dict[str, Any]]:
+def stage_times(reader: Reader, named: Collection[str], averaged: Collection[str] = ()) -> list[dict[str, Any]]:
     """Add up what the last run of each job took.
 
     Parameters
@@ -30,6 +30,8 @@ def stage_times(reader: Reader, named: Collection[str]) -> list[dict[str, Any]]:
     reader : Reader
     named : collection of str
         Data sets and entrants; what is left from others does not count.
+    averaged : collection of str
+        Those of them that are means over several networks: nothing but `average` is a job of theirs.
 
     Returns
     -------
@@ -51,11 +53,11 @@ def stage_times(reader: Reader, named: Collection[str]) -> list[dict[str, Any]]:
     for path in sorted(top.rglob("*.tsv")):
         stage, *rest = str(path.relative_to(top)).removesuffix(".tsv").split("/")
         name = rest[0] if rest else ALL
-        if stage not in _ORDER or (rest and name not in named):
+        if stage not in _ORDER or (rest and name not in named) or (name in averaged and stage != "average"):
             continue
         for seconds, megabytes in _measured(path):
             add(stage, name, seconds, megabytes)
-    for name in named:
+    for name in sorted({*named} - {*averaged}):
         table = reader.table(paths.model(name) / "timing.csv", (), ("seconds", "max_rss"))
         if table is not None:
             peak = table["max_rss"].max()
@@ -94,10 +96,10 @@ def provenances(reader: Reader, entrants: Sequence[Entrant]) -> list[dict[str, A
     found = []
     for entrant in entrants:
         lines: list[tuple[str, str]] = []
-        said = _provenance(reader, paths.provenance(entrant.name))
+        said = _provenance(reader, paths.provenance(entrant.name)) if entrant.kind == EXPERIMENT else None
         if said is not None:
             lines += _training_lines(said)
-        scored = _fingerprint(paths.metrics(entrant.name))
+        scored = _fingerprint(paths.metrics(entrant.name)) if entrant.scored else None
         if scored is not None:
             lines.append(("fingerprint of the scores", scored.digest))
             versions = ", ".join(f"{name} {version}" for name, version in scored.libraries.items())

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline import paths
 from pipeline.counts import cut_level
-from pipeline.report.sources import SHOWN, Entrant, Reader, Scores
+from pipeline.report.sources import EXPERIMENT, SHOWN, Entrant, Reader, Scores
 
 _HISTORY = ("epoch", "train_loss", "lr", "val_loss", "val_dice", "val_mae", "val_max_f")
 _POINTS = ("precision", "recall", "f1", "fpr")
@@ -20,6 +20,8 @@ def learning(reader: Reader, entrants: Sequence[Entrant]) -> list[dict[str, Any]
     """Return the history of each training: column to one number for each epoch, None where nothing was measured."""
     found = []
     for index, entrant in enumerate(entrants):
+        if entrant.kind != EXPERIMENT:
+            continue
         table = reader.table(paths.model(entrant.name) / "history.csv", (), _HISTORY)
         if table is not None:
             columns = {name: _plain(table[name].to_numpy(), 6) for name in _HISTORY}
@@ -35,7 +37,7 @@ def curves(reader: Reader, entrants: Sequence[Entrant], thresholds: Mapping[str,
     reader : Reader
     entrants : sequence of Entrant
     thresholds : mapping of str to float
-        The threshold that each entrant's scores were made with.
+        The threshold that each entrant's scores were made with. Who has none, as with several classes, has no curves.
 
     Returns
     -------
@@ -46,11 +48,13 @@ def curves(reader: Reader, entrants: Sequence[Entrant], thresholds: Mapping[str,
     found = []
     keys = ("split", "region", "averaging")
     for index, entrant in enumerate(entrants):
+        if not entrant.scored or entrant.name not in thresholds:
+            continue
         path = paths.metrics(entrant.name) / "curve.csv"
         table = reader.table(path, keys, ("level", "threshold", *_POINTS))
         for where, rows in table.groupby(list(keys), sort=False) if table is not None else ():
             points = rows[list(_POINTS)].round(_DIGITS).to_numpy()
-            working = rows["level"].to_numpy() == cut_level(thresholds.get(entrant.name, 0.5)) + 1
+            working = rows["level"].to_numpy() == cut_level(thresholds[entrant.name]) + 1
             kept = _moving(points) | working
             kept_rows = rows[kept]
             found.append(

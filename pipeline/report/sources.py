@@ -26,11 +26,15 @@ class Entrant:
     ----------
     name, dataset : str
     kind : {'experiment', 'baseline', 'derived'}
+    scored : bool
+        Whether it has scores of single pictures. A mean over several networks has none, and what stands under its name
+        beside its summary is left from a time when it was one network.
     """
 
     name: str
     dataset: str
     kind: str
+    scored: bool = True
 
     @property
     def pictures(self) -> Path:
@@ -114,7 +118,9 @@ def find_entrants(board: pd.DataFrame, experiments: Mapping[str, str]) -> list[E
             Problem(str(paths.leaderboard()), found, expected, "delete it and run `snakemake report`")
         )
     kinds = (EXPERIMENT, DERIVED, BASELINE)
-    entrants = [Entrant(name, dataset, _kind(name, experiments)) for name, dataset in datasets.items()]
+    of_many = board.get("statistic", pd.Series("run", board.index)).isin(("mean", "std"))
+    scored = {*board.loc[~of_many, "experiment"]}
+    entrants = [Entrant(name, dataset, _kind(name, experiments), name in scored) for name, dataset in datasets.items()]
     return sorted(entrants, key=lambda one: (one.dataset, kinds.index(one.kind), one.name))
 
 
@@ -184,15 +190,16 @@ def confusions(reader: Reader, name: str, pictures: pd.DataFrame | None) -> list
         ``split``, ``region``, ``classes`` (K names) and ``pixels``, K rows (mask) of K counts (prediction).
     """
     columns = ("split", "region", "truth", "predicted")
-    joint = reader.table(paths.metrics(name) / "confusion.csv", columns, ("pixels",))
     found: list[dict[str, Any]] = []
+    two_classes = pictures is not None and pictures["class"].nunique() == 1
+    joint = None if two_classes else reader.table(paths.metrics(name) / "confusion.csv", columns, ("pixels",))
     if joint is not None:
         for (split, region), rows in joint.groupby(["split", "region"], sort=False):
             classes = [*dict.fromkeys(rows["truth"])]
             matrix = rows.pivot_table(index="truth", columns="predicted", values="pixels", sort=False)
             pixels = matrix.loc[classes, classes].astype(int).to_numpy().tolist()
             found.append({"split": split, "region": region, "classes": classes, "pixels": pixels})
-    elif pictures is not None and pictures["class"].nunique() == 1:
+    elif pictures is not None and two_classes:
         for (split, region), rows in pictures.groupby(["split", "region"], sort=False):
             tp, fp, fn, tn = (int(rows[count].sum()) for count in _COUNTS)
             classes = ["background", str(rows["class"].iloc[0])]

@@ -138,6 +138,18 @@ def test_mistakes_end_in_one_message_and_a_status(project, capsys, line, status,
     assert not (project / "results").exists()
 
 
+def test_the_leaderboard_wants_no_scores_where_there_is_nothing_to_score_on(project, capsys):
+    config = (project / "config.yaml").read_text()
+    few = "validation: {fraction: 0}, test: {method: fraction, fraction: 0.01}"
+    config = config.replace("{d: {", f"{{n: {{layout: drive, root: DRIVE, size: [48, 48], {few}}}, d: {{")
+    lone = "model: unet, loss: bce, optimizer: {name: adam, lr: 0.02}, batch_size: 2, epochs: 1, threshold: 0.5"
+    (project / "config.yaml").write_text(f"{config}  z: {{dataset: n, seeds: [1, 2], {lone}}}\n")
+    assert cli.main(["leaderboard"]) == 1
+    said = capsys.readouterr().err
+    assert "results/metrics/e/summary.csv" in said
+    assert "metrics/z" not in said
+
+
 def test_a_mistake_in_the_configuration_is_reported_by_every_verb(project, capsys):
     (project / "config.yaml").write_text("datasets: {d: {layout: drve, root: x}}")
     for line in ("splits --dataset d", "leaderboard", "report"):

@@ -1,5 +1,6 @@
 """All entrants against each other: who is compared with whom, over which family; and the tables that people read."""
 
+import io
 import json
 
 import numpy as np
@@ -241,6 +242,23 @@ def test_other_rows_and_what_is_not_compared(results, capsys):
     text = run(capsys, "--metric", "roc_auc", "--dataset", "d")
     assert "Differences are compared by macro f1, iou and mae only." in text
     assert "reference" not in text
+
+
+def test_networks_of_folds_of_different_sizes_have_a_mean_without_a_number_of_pictures(results, capsys):
+    changes = {"split": "validation", "dataset": "k"}
+    rows = [board_row(f"k-fold{fold}", 0.7, **changes, images=fold + 7) for fold in range(2)]
+    rows += [board_row("k", 0.7, **changes, statistic=kind, runs=2, images="") for kind in ("mean", "std")]
+    rows += [board_row("l", 0.7, **{**changes, "dataset": "l"}, statistic="mean", runs=2, images="")]
+    pd.DataFrame(rows).to_csv("results/leaderboard.csv", index=False)
+    lines = run(capsys, "--split", "validation").splitlines()
+    assert lines[0].startswith("k, 7/8 validation pictures, ")
+    assert [line for line in lines if line.startswith("Not all of them were scored on the same pictures")]
+    assert any(line.startswith("l, validation pictures, ") for line in lines)
+    records = json.loads(run(capsys, "--split", "validation", "--format", "json", "--dataset", "k"))
+    assert {one["experiment"]: one["images"] for one in records} == {"k": None, "k-fold0": 7, "k-fold1": 8}
+    text = run(capsys, "--split", "validation", "--format", "csv", "--dataset", "k")
+    table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    assert sorted(table["images"]) == ["", "7", "8"]
 
 
 def test_a_narrow_terminal_gets_a_list(results, capsys, monkeypatch):

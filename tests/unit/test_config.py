@@ -352,6 +352,7 @@ THREE = {0: "background", 1: "a", 2: "b"}
         ({"labels": {0: "a/b", 1: "c"}}, "labels", "match pattern"),
         ({"labels": {0: "background"}}, "labels", "at least one other"),
         ({"labels": {0: "a", 1: "A"}}, "labels", "upper and lower case"),
+        ({"labels": {0: "background", 1: "a", 2: "mean"}}, "labels", "another name"),
         ({"labels": {"#ff0000": "a", "255,0,0": "b"}}, "labels", "stands twice"),
         ({"labels": {0: "a", 4: "b"}, "tolerance": 2}, "tolerance", "0 and 4 overlap"),
         ({"ignore": [250], "tolerance": 3}, "tolerance", "250 and 255 overlap"),

@@ -218,6 +218,8 @@ def test_what_folds_and_ensembles_left_behind_can_go(tmp_path):
         "predictions/a.ensemble/test/mask/1.png",
         "predictions/b.ensemble/test/mask/1.png",
         "metrics/a.ensemble/summary.csv",
+        "metrics/a.ensemble/curve.csv",
+        "metrics/a/summary.csv",
         "folds/d/notes.txt",
     ]
     gone = {
@@ -227,6 +229,8 @@ def test_what_folds_and_ensembles_left_behind_can_go(tmp_path):
         "predictions/b.ensemble/out-of-fold": "predictions/b.ensemble/out-of-fold/mask/1.png",
         "predictions/a-fold7": "predictions/a-fold7/test/mask/1.png",
         "metrics/c.ensemble": "metrics/c.ensemble/summary.csv",
+        "metrics/a/curve.csv": "metrics/a/curve.csv",  # from before it had folds
+        "metrics/a/per_image.csv": "metrics/a/per_image.csv",
     }
     for name in (*kept, *gone.values()):
         path = tmp_path / "results" / name

@@ -205,11 +205,11 @@ def test_names_that_are_no_names_lead_nowhere():
 # -- the leaderboard -------------------------------------------------------------------------------------------------
 
 
-def board(*rows):
+def board(*rows, pictures=None):
     shared = {"statistic": "run", "runs": "1", "dataset": "d", "origin": "raw files", "split": "test", "region": "fov",
               "class": "vessel", "averaging": "macro", "scale": "native", "empty_masks": "one", "images": "20",
               "suspicious": "", "f1": "0.8", "mae": "0.1", "oracle_f1": "0.9"}  # fmt: skip
-    return build_board(pd.DataFrame([{**shared, **row} for row in rows]).astype(str), {})
+    return build_board(pd.DataFrame([{**shared, **row} for row in rows]).astype(str), {}, pictures)
 
 
 def best(made, column):
@@ -232,6 +232,14 @@ def test_best_is_the_highest_or_the_lowest_of_rows_that_can_be_compared():
 def test_rows_of_other_conditions_are_not_compared(other):
     made = board({"experiment": "a", "f1": "0.7"}, {"experiment": "b", "f1": "0.9", **other})
     assert best(made, "f1") == []
+
+
+def test_networks_validated_on_different_folds_are_not_compared():
+    f1 = {"a-fold0": "0.9", "a-fold1": "0.8", "b-fold0": "0.7", "b-fold1": "0.85"}
+    pictures = {(name, "validation"): "21\n22" if "fold0" in name else "23\n24" for name in f1}
+    rows = [{"experiment": name, "f1": score, "split": "validation"} for name, score in f1.items()]
+    means = [{**row, "experiment": row["experiment"][0], "statistic": "mean", "images": ""} for row in rows[1:3]]
+    assert best(board(*rows, *means, pictures=pictures), "f1") == ["a-fold0", "b-fold1"]
 
 
 def test_baselines_and_rows_in_doubt_are_never_best():
@@ -405,3 +413,47 @@ def test_an_entrant_without_model_and_tested_on_other_pictures_is_shown(project)
     assert data["entrants"][index]["kind"] == "derived"
     assert sorted(data["shown"][index]) == ["tile002", "tile004"]
     assert "snakemake --cores all results/metrics/good.ensemble/summary.csv" in " ".join(page.texts)
+
+
+def test_what_one_network_left_is_not_shown_as_that_of_several(project):
+    """An experiment that was trained once, and then got `seeds`: the mean has its name, and nothing but a summary."""
+    config = project / "config.yaml"
+    config.write_text(config.read_text().replace("worse: *two", "worse: {<<: *two, seeds: [1, 2]}"))
+    board = pd.read_csv(project / "results/leaderboard.csv", dtype=str, keep_default_na=False)
+    others, rows = board[board["experiment"] != "worse"], board[board["experiment"] == "worse"]
+    means = [rows.assign(statistic=kind, runs="2") for kind in ("mean", "std")]
+    pd.concat([others, *means]).to_csv(project / "results/leaderboard.csv", index=False)
+    table = (project / "results/metrics/good/intervals.csv").read_text()
+    (project / "results/metrics/worse/intervals.csv").write_text(
+        table.replace("good,", "worse,").replace("0.801", "0.6")
+    )
+    assert cli.main(["report"]) == 0
+    page = Page((project / "results/report.html").read_text())
+    data = json.loads(page.blocks["data-figures"])
+    names = [entrant["name"] for entrant in data["entrants"]]
+    index = names.index("worse")
+    for part in ("learning", "curves", "confusions"):
+        assert index not in {one["entrant"] for one in data[part]}, part
+    assert not [group for group in data["pictures"] if str(index) in group["scores"]]
+    assert data["shown"][index] == []
+    texts = " ".join(page.texts)
+    assert "[0.801, 0.942]" in texts
+    assert "[0.600, 0.942]" not in texts
+    assert [text for text in page.texts if text.strip() == "worse"]
+
+
+def test_what_another_number_of_classes_left_is_not_shown(project):
+    for name, of, file in (("classes", "good", "curve.csv"), ("good", "classes", "confusion.csv")):
+        shutil.copy(project / f"results/metrics/{of}/{file}", project / f"results/metrics/{name}/{file}")
+    before = Page((project / "results/report.html").read_text()).blocks["data-figures"]
+    assert cli.main(["report"]) == 0
+    assert Page((project / "results/report.html").read_text()).blocks["data-figures"] == before
+
+
+def test_a_difference_on_one_picture_has_no_interval(project):
+    path = project / "results/comparisons.csv"
+    path.write_text(path.read_text().replace("worse,6,0.2,0.1,0.3", "worse,1,0.2,,"))
+    assert cli.main(["report"]) == 0
+    texts = " ".join(Page((project / "results/report.html").read_text()).texts)
+    assert "[-0.100, 0.300]" in texts
+    assert "[, ]" not in texts

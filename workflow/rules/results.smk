@@ -50,7 +50,8 @@ def report_of(experiment):
 
 
 def events_of(experiment):
-    return [str(paths.events(experiment))]
+    # an ensemble has no training
+    return [] if experiment in ENSEMBLES else [str(paths.events(experiment))]
 
 
 def only(target, name):
@@ -97,9 +98,10 @@ def reported_trainings(wildcards):
 
 
 def reported_pictures(wildcards):
-    # masks of the test pictures, of everything that somebody may want to look at
+    # masks of the test pictures, and the panels that links lead to, of everything that somebody may want to look at
     names = [name for name in scored_names() if name not in BASELINES or observed(name)]
-    return [str(paths.prediction(name, "test") / "mask") for name in names if "test" in scored_splits(name)]
+    folders = [paths.prediction(name, "test") for name in names if "test" in scored_splits(name)]
+    return [str(folder / kind) for folder in folders for kind in ("mask", "panel")]
 
 
 def all_models(wildcards):
