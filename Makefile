@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
+# two files of tests at a time; threads that wait leave the cores to the other one
+TESTS := env OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 DEBIAN := $(shell sed 's/\#.*//' tests/debian-packages.txt)
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -37,11 +39,11 @@ debian-packages:
 
 # Minutes: style, types, workflow checks, unit tests, real runs of the workflow on the sample.
 test: install lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(TESTS) -m "not slow"
 
 # What takes longer, and what needs the real data sets (PIPELINE_REAL_DATA names their folder).
 test-slow: install
-	$(BIN)/python -m pytest -m slow
+	$(TESTS) -m slow
 
 lint: install
 	$(BIN)/ruff check .

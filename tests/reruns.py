@@ -322,7 +322,7 @@ ROWS = [
             "threshold": Cell("each fold, a.ensemble", ("a-fold?", "a.ensemble")),
             "pictures": Cell("each fold, a.ensemble", ("a-fold? test", "a-fold? validation", *ENSEMBLE)),
             "scores": Cell("each fold, a.ensemble, their mean", ("a-fold?", "a.ensemble", "a")),
-            "leaderboard": LEADERBOARD,
+            **TABLES,
         },
     ),
     Row(

@@ -89,7 +89,7 @@ def test_a_raw_file_that_vanishes_while_the_workflow_runs(fresh):
         process.kill()
     text = said.read_text()
     assert picture.name in text
-    assert "remedy:" in text
+    assert "remedy:" in text or "Missing files" in text  # who notices first: the job, or Snakemake before it starts it
     assert "Traceback" not in text
     assert leftovers(fresh) == []
     picture.write_bytes(kept)
