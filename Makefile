@@ -43,7 +43,8 @@ test: install lint
 
 # What takes longer, and what needs the real data sets (PIPELINE_REAL_DATA names their folder).
 test-slow: install
-	$(TESTS) -m slow
+	$(BIN)/python -m pytest -m alone
+	$(TESTS) -m "slow and not alone"
 
 lint: install
 	$(BIN)/ruff check .

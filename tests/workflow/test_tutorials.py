@@ -8,7 +8,7 @@ from projects import ROOT, Project
 
 from pipeline.raw.sample import draw_sample
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 FLOORS = {
     "a-drive": ("f1", 0.75),
