@@ -65,9 +65,17 @@ def _remove(path: Path) -> None:
 
 
 def _lock(handle: int) -> bool:
-    """Lock an open file or folder until it is closed; False if another process holds it, or there are no locks."""
+    """Lock an open file or folder until it is closed; False where there are no locks.
+
+    Raises
+    ------
+    BlockingIOError
+        If somebody else holds the lock.
+    """
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
     except OSError:
         return False
     return True
@@ -77,7 +85,8 @@ def _remove_leftovers(path: Path) -> None:
     """Remove what killed writers of `path` left beside it.
 
     Whoever can lock a temporary name knows that its writer is dead. A writer that has made its file and not yet locked
-    it looks dead for a moment; it sees that it lost the file, and begins again (`_begin`).
+    it looks dead for a moment; it sees that it lost the file, or that somebody holds it to remove it, and begins again
+    (`_begin`).
     """
     with suppress(OSError):
         for name in os.listdir(path.parent):
@@ -109,11 +118,12 @@ def _begin(path: Path, folder: bool) -> tuple[Path, int]:
             temporary.touch(exist_ok=False)
         with suppress(FileNotFoundError):
             handle = os.open(temporary, os.O_RDONLY)
-            _lock(handle)
-            if os.fstat(handle).st_nlink and temporary.exists():
-                if not folder:
-                    os.utime(temporary, (0, 0))  # a file that is still so old at the end was never written to
-                return temporary, handle
+            with suppress(BlockingIOError):
+                _lock(handle)
+                if os.fstat(handle).st_nlink and temporary.exists():
+                    if not folder:
+                        os.utime(temporary, (0, 0))  # a file that is still so old at the end was never written to
+                    return temporary, handle
             os.close(handle)
 
 

@@ -1,5 +1,6 @@
 """What killed writers leave behind, and what living ones do to each other."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -103,6 +104,27 @@ def test_a_writer_that_lost_its_file_before_it_was_locked_begins_again(tmp_path,
     monkeypatch.setattr(files, "_lock", slow_lock)
     write(writer, path)
     assert len(lost) == 1
+    assert read(writer, path) == "whole"
+    assert leftovers(tmp_path) == []
+
+
+@WRITERS
+def test_a_writer_gives_up_what_somebody_holds_to_remove(tmp_path, monkeypatch, writer):
+    path, doomed, handles, lock = tmp_path / "a", [], [], files._lock
+
+    def slow_lock(handle):
+        if not doomed:  # somebody locks first, and is slow to remove
+            doomed.extend(leftovers(tmp_path))
+            handles.append(os.open(doomed[0], os.O_RDONLY))
+            fcntl.flock(handles[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return lock(handle)
+
+    monkeypatch.setattr(files, "_lock", slow_lock)
+    with getattr(files, writer)(path) as temporary:
+        assert [temporary] != doomed
+        files._remove(doomed[0])
+        (temporary / "inside" if writer == "atomic_folder" else temporary).write_text("whole")
+    os.close(handles[0])
     assert read(writer, path) == "whole"
     assert leftovers(tmp_path) == []
 
