@@ -7,7 +7,10 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from pages import make_project
 from rawfiles import make_drive, make_tgs
+
+from pipeline import cli
 
 # Tests compare bytes, which GPUs do not promise, and the GPUs here may be at work: whoever wants one in tests names it.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -26,6 +29,17 @@ def drive(tmp_path):
 def tgs(tmp_path):
     """A fresh TGS folder of 12 labelled and 2 unlabelled tiles."""
     return make_tgs(tmp_path / "TGS")
+
+
+@pytest.fixture(scope="session")
+def project_with_page(tmp_path_factory):
+    """A finished project with the page about it; not to be changed."""
+    folder = tmp_path_factory.mktemp("page")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        make_project(folder)
+        assert cli.main(["report"]) == 0
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,24 @@ experiments:
     batch_size: 4, epochs: 1, threads: 1, threshold: 0.5}
 """
 
+LASTING = """
+# one training that can be stopped in the middle, and draws of every kind
+datasets:
+  t: {layout: tgs, root: raw/TGS, size: [48, 48], validation: {fraction: 0.3}, test: {method: fraction, fraction: 0.2}}
+experiments:
+  a:
+    dataset: t
+    model: {name: unet, width: 4, depth: 2}
+    loss: bce
+    optimizer: {name: adamw, lr: 0.01}
+    schedule: {name: cosine, warmup: 1}
+    crop: [32, 40]
+    augment: {flip: both, rotate: 10}
+    batch_size: 2
+    epochs: EPOCHS
+    threads: 1
+"""
+
 
 def copy_code(folder):
     """Copy all that a run needs of this workflow, to edit it; return the copy."""

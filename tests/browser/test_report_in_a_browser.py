@@ -1,14 +1,11 @@
 """The page in a real browser: it works, by mouse and by keys, asks for nothing, and shows names as text."""
 
-import os
 import re
 import shutil
 from pathlib import Path
 
 import pytest
-from pages import HOSTILE, make_project
-
-from pipeline import cli
+from pages import HOSTILE
 
 CHECKS = (Path(__file__).parent / "checks.js").read_text()
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -18,17 +15,9 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("browser")
-    here = Path.cwd()
-    os.chdir(folder)
-    try:
-        make_project(folder)
-        assert cli.main(["report"]) == 0
-    finally:
-        os.chdir(here)
-    return (folder / "results/report.html").as_uri()
+@pytest.fixture(scope="session")
+def address(project_with_page):
+    return (project_with_page / "results/report.html").as_uri()
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import yaml
 from cluster import NODES, Cluster, missing_programs
-from projects import ROOT, Project
+from projects import LASTING, ROOT, Project
 from rawfiles import make_tgs
 
 from pipeline.verify import as_text, compare_runs
@@ -29,22 +29,7 @@ pytestmark = [
     ),
 ]
 
-CONFIG = """
-datasets:
-  t: {layout: tgs, root: raw/TGS, size: [48, 48], validation: {fraction: 0.3}, test: {method: fraction, fraction: 0.2}}
-experiments:
-  a:
-    dataset: t
-    model: {name: unet, width: 4, depth: 2}
-    loss: bce
-    optimizer: {name: adamw, lr: 0.01}
-    schedule: {name: cosine, warmup: 1}
-    crop: [32, 40]
-    augment: {flip: both, rotate: 10}
-    batch_size: 2
-    epochs: 100
-    threads: 1
-"""
+CONFIG = LASTING.replace("EPOCHS", "100")
 # what the shipped profile says for clusters of people, and this one need not wait for
 HASTE = {
     "slurm-status-command": "squeue",  # there is no accounting

@@ -1,16 +1,14 @@
 """The page: what it collects, what it marks, what it lets in, and how large it gets."""
 
 import json
-import os
 import re
 import shutil
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from pages import CLASSES, HOSTILE, REASON, make_project
+from pages import CLASSES, HOSTILE, REASON
 
 from pipeline import cli, paths
 from pipeline.errors import PredictionError
@@ -23,23 +21,10 @@ from pipeline.report.sources import Entrant, Reader, find_entrants
 from pipeline.report.thumbnails import errors_of, reduced
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("page")
-    here = Path.cwd()
-    os.chdir(folder)
-    try:
-        make_project(folder)
-        assert cli.main(["report"]) == 0
-    finally:
-        os.chdir(here)
-    return folder
-
-
 @pytest.fixture
-def project(made, tmp_path, monkeypatch):
+def project(project_with_page, tmp_path, monkeypatch):
     """A copy to change."""
-    folder = shutil.copytree(made, tmp_path / "project")
+    folder = shutil.copytree(project_with_page, tmp_path / "project")
     monkeypatch.chdir(folder)
     return folder
 
@@ -67,8 +52,8 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(made):
-    return Page((made / "results/report.html").read_text())
+def page(project_with_page):
+    return Page((project_with_page / "results/report.html").read_text())
 
 
 def test_everything_that_is_scored_or_trained_is_on_the_page(page):
@@ -90,10 +75,10 @@ def test_everything_that_is_scored_or_trained_is_on_the_page(page):
     assert "95%" in text
 
 
-def test_numbers_are_those_of_the_tables(page, made):
+def test_numbers_are_those_of_the_tables(page, project_with_page):
     data = json.loads(page.blocks["data-figures"])
     group = next(one for one in data["pictures"] if one["dataset"] == "t")
-    table = pd.read_csv(made / "results/metrics/good/per_image.csv", dtype={"id": str}).set_index("id")
+    table = pd.read_csv(project_with_page / "results/metrics/good/per_image.csv", dtype={"id": str}).set_index("id")
     for place, name in enumerate(group["ids"]):
         row = table.loc[name]
         assert group["scores"]["3"]["f1"][place] == pytest.approx(row["f1"], abs=6e-5)
@@ -101,16 +86,16 @@ def test_numbers_are_those_of_the_tables(page, made):
     matrix = next(one for one in data["confusions"] if one["entrant"] == 3)
     assert matrix["pixels"] == [[table["tn"].sum(), table["fp"].sum()], [table["fn"].sum(), table["tp"].sum()]]
     curve = next(one for one in data["curves"] if one["entrant"] == 3 and one["averaging"] == "micro")
-    whole = pd.read_csv(made / "results/metrics/good/curve.csv")
+    whole = pd.read_csv(project_with_page / "results/metrics/good/curve.csv")
     micro = whole[whole["averaging"] == "micro"]
     assert len(curve["recall"]) < 10  # two levels only: points that do not move are left out
     assert curve["recall"][curve["at"]] == pytest.approx(micro.loc[micro["level"] == 128, "recall"].item(), abs=6e-5)
 
 
-def test_several_classes_are_means_over_the_foreground_classes(page, made):
+def test_several_classes_are_means_over_the_foreground_classes(page, project_with_page):
     data = json.loads(page.blocks["data-figures"])
     group = next(one for one in data["pictures"] if one["dataset"] == "s")
-    table = pd.read_csv(made / "results/metrics/classes/per_image.csv", dtype={"id": str})
+    table = pd.read_csv(project_with_page / "results/metrics/classes/per_image.csv", dtype={"id": str})
     rows = table[(table["id"] == group["ids"][0]) & (table["class"] != "background")]
     assert group["scores"]["2"]["iou"][0] == pytest.approx(rows["iou"].mean(), abs=6e-5)
 
@@ -128,19 +113,19 @@ def test_hostile_names_are_text_and_nothing_else(page):
     assert "unsafe-inline" not in policy.partition("style-src")[0]
 
 
-def test_nothing_is_asked_of_anywhere(page, made):
+def test_nothing_is_asked_of_anywhere(page, project_with_page):
     """Links lead to files beside the page; nothing else leads anywhere."""
     for tag, attributes in page.tags:
         for name in ("src", "href", "srcset", "action", "data"):
             address = attributes.get(name)
             if address and not address.startswith(("data:", "#")):
                 assert tag == "a", (tag, address)
-                assert (made / "results" / address).exists(), address
-    style = re.search(r"<style>(.*?)</style>", (made / "results/report.html").read_text(), re.DOTALL)[1]
+                assert (project_with_page / "results" / address).exists(), address
+    style = re.search(r"<style>(.*?)</style>", (project_with_page / "results/report.html").read_text(), re.DOTALL)[1]
     assert "url(" not in style
     assert "@import" not in style
     data = json.loads(page.blocks["data-figures"])
-    assert (made / "results" / data["entrants"][3]["panels"] / f"{HOSTILE}.png").exists()
+    assert (project_with_page / "results" / data["entrants"][3]["panels"] / f"{HOSTILE}.png").exists()
 
 
 def test_the_same_results_give_the_same_bytes(project):

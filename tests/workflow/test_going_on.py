@@ -8,25 +8,10 @@ import time
 
 import psutil
 import pytest
-from projects import ROOT, Project
+from projects import LASTING, ROOT, Project
 from rawfiles import make_tgs
 
-CONFIG = """
-datasets:
-  t: {layout: tgs, root: raw/TGS, size: [48, 48], validation: {fraction: 0.3}, test: {method: fraction, fraction: 0.2}}
-experiments:
-  a:
-    dataset: t
-    model: {name: unet, width: 4, depth: 2}
-    loss: bce
-    optimizer: {name: adamw, lr: 0.01}
-    schedule: {name: cosine, warmup: 1}
-    crop: [32, 40]
-    augment: {flip: both, rotate: 10}
-    batch_size: 2
-    epochs: 80
-    threads: 1
-"""
+CONFIG = LASTING.replace("EPOCHS", "80")
 SAVE_OFTEN = ["--set-resources", "train:save_every=0"]
 
 
