@@ -18,7 +18,8 @@ from pipeline.evaluation.bootstrap import RESAMPLES, resampled_means, resampling
 from pipeline.evaluation.curves import BETA2_SALIENT, f_beta, max_f_of_mean_pr
 from pipeline.evaluation.evaluate import MACRO
 from pipeline.evaluation.intervals import resampled_histograms, two_class_intervals
-from pipeline.evaluation.metrics import f1, roc_auc
+from pipeline.evaluation.metrics import roc_auc
+from pipeline.evaluation.scores import f1
 
 CUT = 127
 

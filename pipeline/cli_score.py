@@ -239,7 +239,7 @@ def do_report(arguments: Arguments) -> None:
     by_hand = arguments.settings is None
     intervals, comparisons = arguments.intervals, arguments.comparisons
     if intervals is None and by_hand:
-        intervals = sorted(paths.metrics("x").parent.glob("*/intervals.csv"))
+        intervals = sorted((paths.RESULTS / "metrics").glob("*/intervals.csv"))
     if comparisons is None and by_hand and paths.comparisons().exists():
         comparisons = paths.comparisons()
     call(

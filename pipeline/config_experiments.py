@@ -208,6 +208,9 @@ class Tiles(Strict):
 EMPTY_DEPENDENT = frozenset({"f1", "iou", "f03", "mcc"})
 """Scores of single pictures that `empty_masks` decides where mask and prediction both are empty."""
 
+MACRO_ONLY = frozenset({"tgs_score"})
+"""Scores that only single pictures have."""
+
 
 class ChosenThreshold(Strict):
     """The threshold that makes a score of the validation samples highest."""
@@ -221,8 +224,8 @@ class ChosenThreshold(Strict):
 
     @model_validator(mode="after")
     def _has_that_average(self) -> "ChosenThreshold":
-        if self.metric == "tgs_score" and self.averaging == "micro":
-            raise ValueError("`averaging: macro`: the TGS score belongs to single pictures")
+        if self.metric in MACRO_ONLY and self.averaging == "micro":
+            raise ValueError(f"`averaging: macro`: `{self.metric}` belongs to single pictures")
         return self
 
 

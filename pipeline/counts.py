@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +16,8 @@ SOFT_CUT = 127
 """A soft mask (0..255) counts as foreground above this value."""
 
 Histogram = NDArray[np.int64]
+
+_EXACT = 1 << 24  # OpenCV gives counts as float32, which holds whole numbers up to here
 
 
 class Confusion(NamedTuple):
@@ -60,8 +63,19 @@ def joint_histogram(
     """
     if region is not None:
         levels, mask = levels[region], mask[region]
-    joint = levels.astype(np.uint16).ravel() + np.left_shift(mask.astype(np.uint16).ravel(), 8)
-    return np.bincount(joint, minlength=2 * LEVELS).reshape(2, LEVELS).astype(np.int64)
+    # single bytes are counted several times as fast as wider numbers that say mask and level at once
+    foreground = _count(levels[mask == 1])
+    return np.stack([_count(levels) - foreground, foreground])
+
+
+def _count(levels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Count the pixels of each level."""
+    flat = np.ascontiguousarray(levels).reshape(-1)
+    total = np.zeros(LEVELS, np.int64)
+    for start in range(0, flat.size, _EXACT):
+        counts = cv2.calcHist([flat[start : start + _EXACT]], [0], None, [LEVELS], [0, LEVELS])
+        total += counts.ravel().astype(np.int64)
+    return total
 
 
 def confusion(histogram: Histogram, cut: int | None = None) -> Confusion:

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 from sklearn import metrics as sklearn
 
-from pipeline.counts import absolute_error, confusion, joint_histogram
+from pipeline.counts import LEVELS, absolute_error, confusion, joint_histogram
 from pipeline.evaluation.contours import PERCENTILE, TOLERANCE, contour_scores
 from pipeline.evaluation.curves import average_precision, curves, max_f_columns, thresholds
 from pipeline.evaluation.metrics import METRICS, roc_auc
@@ -17,6 +17,14 @@ def close(found, expected):
 
 def inside(region, *planes):
     return [plane.ravel() if region is None else plane[region] for plane in planes]
+
+
+def histogram_by_definition(levels, mask, region=None):
+    """Count pixels by mask value and level, one at a time."""
+    histogram = np.zeros((2, LEVELS), np.int64)
+    for level, value in zip(*inside(region, levels, mask), strict=True):
+        histogram[value, level] += 1
+    return histogram
 
 
 def compare_counts(levels, mask, region, cut):

@@ -46,9 +46,6 @@ CRITERIA: dict[str, Callable[[Confusion, float], Scores]] = {
 }
 """Name to function, each of them better where it is higher."""
 
-MACRO_ONLY = frozenset({"tgs_score"})
-"""Scores that only single pictures have."""
-
 
 def score_at_cuts(histograms: Histogram, metric: str, averaging: str, empty_masks: str = "one") -> Scores:
     """Compute a score at every cut that a threshold in [0, 1) can ask for.

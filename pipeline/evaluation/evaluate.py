@@ -18,8 +18,9 @@ from pipeline.evaluation.contours import CONTOUR_SCORES
 from pipeline.evaluation.curves import average_precision, curve_table, max_f_columns, oracle_columns
 from pipeline.evaluation.histograms import split_histograms
 from pipeline.evaluation.intervals import COLUMNS, Found, f1_bounds, interval_rows, two_class_intervals
-from pipeline.evaluation.metrics import EMPTY_VALUES, METRICS, roc_auc
+from pipeline.evaluation.metrics import METRICS, roc_auc
 from pipeline.evaluation.regions import SplitCounts, count_splits
+from pipeline.evaluation.scores import EMPTY_VALUES
 from pipeline.evaluation.tgs_score import tgs_score
 from pipeline.evaluation.thresholds import Threshold, read_threshold
 from pipeline.files import write_table

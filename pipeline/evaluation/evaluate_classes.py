@@ -22,8 +22,9 @@ from pipeline.evaluation.confusion import confusion_table, plot_confusions
 from pipeline.evaluation.contours import CONTOUR_SCORES
 from pipeline.evaluation.evaluate import conditions, contour_columns, mean_of
 from pipeline.evaluation.intervals import COLUMNS, Found, class_intervals, f1_bounds, interval_rows
-from pipeline.evaluation.metrics import EMPTY_VALUES, METRICS, Scores
+from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.regions import count_splits
+from pipeline.evaluation.scores import EMPTY_VALUES, Scores
 from pipeline.evaluation.thresholds import Threshold
 from pipeline.files import write_table
 from pipeline.fingerprint import sign

@@ -20,8 +20,8 @@ from pipeline.evaluation.bootstrap import (
 )
 from pipeline.evaluation.classes import Joint, one_against_rest, pixel_accuracy
 from pipeline.evaluation.curves import CUTS, MAX_F, average_precision, curves, max_f_of_mean_pr
-from pipeline.evaluation.metrics import EMPTY_VALUES, METRICS, Scores, roc_auc
-from pipeline.evaluation.scores import f_beta
+from pipeline.evaluation.metrics import METRICS, roc_auc
+from pipeline.evaluation.scores import EMPTY_VALUES, Scores, f_beta
 
 COLUMNS = (
     "experiment",

@@ -6,7 +6,6 @@ import numpy as np
 
 from pipeline.counts import Confusion, Histogram, dice
 from pipeline.evaluation.scores import (
-    EMPTY_VALUES,
     Scores,
     accuracy,
     f1,
@@ -17,20 +16,6 @@ from pipeline.evaluation.scores import (
     recall,
     specificity,
 )
-
-__all__ = [
-    "EMPTY_VALUES",
-    "METRICS",
-    "Scores",
-    "accuracy",
-    "f1",
-    "iou",
-    "mcc",
-    "precision",
-    "recall",
-    "roc_auc",
-    "specificity",
-]
 
 
 def roc_auc(histogram: Histogram) -> Scores:

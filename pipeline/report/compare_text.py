@@ -13,8 +13,6 @@ from rich.text import Text
 
 from pipeline.report.compare import LOWER, Ranking, Record
 
-FORMATS = ("text", "csv", "json")
-
 _BESIDE = ("f1", "iou", "precision", "recall", "accuracy", "mae", "roc_auc")
 _WIDE = 100_000  # columns of what is no terminal: nothing is ever cut
 

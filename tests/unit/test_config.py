@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from pipeline import config
-from pipeline.config_experiments import ChosenThreshold
+from pipeline.config_experiments import MACRO_ONLY, ChosenThreshold
 from pipeline.errors import ConfigError
-from pipeline.evaluation.criteria import CRITERIA, MACRO_ONLY, score_at_cuts
+from pipeline.evaluation.criteria import CRITERIA, score_at_cuts
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, fbeta_score, jaccard_score, matthews_corrcoef, recall_score
 
+from pipeline.config_experiments import MACRO_ONLY
 from pipeline.counts import cut_level, joint_histogram
 from pipeline.errors import PredictionError
 from pipeline.evaluation.choice import best_threshold, choose_threshold
-from pipeline.evaluation.criteria import CRITERIA, MACRO_ONLY, score_at_cuts
+from pipeline.evaluation.criteria import CRITERIA, score_at_cuts
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.thresholds import read_threshold
 from pipeline.png import write_png

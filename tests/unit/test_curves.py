@@ -15,8 +15,8 @@ from pipeline.evaluation.curves import (
     oracle_columns,
     thresholds,
 )
-from pipeline.evaluation.metrics import EMPTY_VALUES, METRICS, f1
-from pipeline.evaluation.scores import f_beta
+from pipeline.evaluation.metrics import METRICS
+from pipeline.evaluation.scores import EMPTY_VALUES, f1, f_beta
 from pipeline.evaluation.tgs_score import tgs_score
 
 EMPTY = joint_histogram(np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8))

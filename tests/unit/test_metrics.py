@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from pipeline.counts import Confusion, absolute_error, confusion, cut_level, dice, joint_histogram, to_levels
 from pipeline.evaluation.choice import best_threshold
-from pipeline.evaluation.metrics import METRICS, f1, iou, mcc, precision, recall, roc_auc, specificity
+from pipeline.evaluation.metrics import METRICS, roc_auc
+from pipeline.evaluation.scores import f1, iou, mcc, precision, recall, specificity
 
 RNG = np.random.default_rng(3)
 
