@@ -111,14 +111,22 @@ def fold_arguments(
     fold = settings.get("fold")
     if fold is None:
         return {}
-    if not isinstance(fold, Mapping) or not {"folds", "fold"} <= fold.keys():
-        found = f"the fold {json.dumps(fold)}"
-        raise ConfigError(Problem("--settings", found, '{"folds": K, "fold": I}', "use --config FILE instead"))
+    if not is_fold(fold):
+        expected = '{"folds": K, "fold": I}, I from 0 to K - 1'
+        raise ConfigError(Problem("--settings", f"the fold {json.dumps(fold)}", expected, "use --config FILE instead"))
     from pipeline.raw.fold_table import read_fold_table
 
     table = arguments.folds or paths.folds(dataset, fold["folds"])
     read_fold_table(table, fold["folds"], fingerprint(parts["folds"]) if "folds" in parts else None)
     return {"fold_table": table}
+
+
+def is_fold(said: Any) -> bool:  # noqa: ANN401 - whatever was said
+    """Return whether settings name one of so many folds."""
+    if not isinstance(said, Mapping) or not {"folds", "fold"} <= said.keys():
+        return False
+    numbers = type(said["folds"]), type(said["fold"])
+    return numbers == (int, int) and 0 <= said["fold"] < said["folds"]
 
 
 def call(function: Callable[..., _Result], **arguments: Any) -> _Result:  # noqa: ANN401 - any keyword arguments

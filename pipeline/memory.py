@@ -1,5 +1,7 @@
-"""How much main memory is left to this process where a cluster or a container limits it."""
+"""How much main memory this process took, and what is left to it where a cluster or a container limits it."""
 
+import resource
+import sys
 from pathlib import Path
 
 import psutil
@@ -8,6 +10,12 @@ import psutil
 # when it is needed, by its name in memory.stat: contents of files that were read once
 VERSION_1 = ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 VERSION_2 = ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file")
+
+
+def peak_memory() -> float:
+    """Return the most main memory that this process has held so far, in MB of 2^20 bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, Linux kilobytes
 
 
 def limited_memory(root: Path = Path("/")) -> int | None:

@@ -47,6 +47,9 @@ def follow(
     """
     done, epochs = b"", 0
     say(f"{experiment}: epochs appear when the training saves its state; Ctrl-C ends this and not the training")
+    if not states.exists() and not written(history):
+        others = sorted(path.name for path in states.parent.glob("*/"))
+        say(f"{experiment}: nothing in {states} yet; states are there of {', '.join(others) or 'no training'}")
     while True:
         ended = written(history)
         rows = peek_history(states, after=ended)

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.counts import VOID
 from pipeline.errors import PipelineError, Problem, RawDataError
 from pipeline.files import atomic_file, write_text
+from pipeline.memory import peak_memory
 from pipeline.parallel import in_order
 from pipeline.progress import say, track
 from pipeline.raw.dataset import RawDataset, open_dataset
@@ -103,7 +103,7 @@ def build_shard(
                 file.attrs["fingerprint"] = fingerprint
         target.check()
     if timing is not None:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak = peak_memory()
         write_text(timing, f"s\tmax_rss\n{time.perf_counter() - started:.4f}\t{peak:.2f}\n")
     say(f"{output}: {len(members)} samples, {output.stat().st_size / 1e6:.1f} MB")
 

@@ -2,7 +2,6 @@
 
 import math
 import platform
-import resource
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import nn
 
 from pipeline.errors import Problem, TrainingError
 from pipeline.files import write_table
+from pipeline.memory import peak_memory
 from pipeline.models.registry import build_model, count_parameters
 from pipeline.progress import say, track
 from pipeline.training import ranks
@@ -273,7 +273,7 @@ def train(
                 keeper.check()
         last, last_weights = at.history[-1], copy_weights(network)
         best, best_weights = (last, last_weights) if at.best is None else (at.best, at.best_weights)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak = peak_memory()
         if ranks.rank() == 0:
             for name, weights, row in (("best.pt", best_weights, best), ("last.pt", last_weights, last)):
                 scored = {"state": weights, "epoch": int(row["epoch"]), "scores": dict(row)}

@@ -264,7 +264,18 @@ def test_the_verb_names_what_has_an_ensemble(tmp_path, monkeypatch, capsys):
     assert "an experiment of several runs: a-fold0, a-fold1" in capsys.readouterr().err
     assert main(["ensemble", "--experiment", "a", "--split", "out-of-fold"]) == 1
     assert "results/folds/d/2.json\n    found:    [Errno 2]" in capsys.readouterr().err
-    settings = '{"dataset": "d", "runs": {"x": {"seed": 1}, "y": {"seed": 2}}}'
-    words = ["ensemble", "--experiment", "a", "--split", "out-of-fold", "--settings", settings]
-    assert main(words) == 2
-    assert '{"folds": K, "fold": I}' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrong", ['"seed": 1', '"folds": 2, "fold": 2', '"folds": 2, "fold": -1', '"folds": 2, "fold": "1"']
+)
+def test_settings_name_one_of_so_many_folds(tmp_path, monkeypatch, capsys, wrong):
+    monkeypatch.chdir(tmp_path)
+    runs = f'{{"dataset": "d", "runs": {{"x": {{"folds": 2, "fold": 0}}, "y": {{{wrong}}}}}}}'
+    ensemble = ["ensemble", "--experiment", "a", "--split", "out-of-fold", "--settings", runs]
+    train = ["train", "--experiment", "a", "--settings", f'{{"dataset": "d", "fold": {{{wrong}}}}}']
+    for words in (ensemble, train):
+        assert main(words) == 2
+        said = capsys.readouterr().err
+        assert f"the fold {{{wrong}}}" in said
+        assert '{"folds": K, "fold": I}, I from 0 to K - 1' in said

@@ -1,7 +1,11 @@
+import types
+
+import numpy as np
+import psutil
 import pytest
 
 from pipeline import cli_make, memory
-from pipeline.memory import limited_memory
+from pipeline.memory import limited_memory, peak_memory
 
 
 def write(root, files):
@@ -90,3 +94,15 @@ def test_where_there_are_no_groups(tmp_path):
 def test_samples_fill_what_was_said_or_a_third_of_what_a_job_may_take(monkeypatch, given, limited, processes, budget):
     monkeypatch.setattr(memory, "limited_memory", lambda: limited)
     assert cli_make._sample_memory(given, processes) == budget
+
+
+def test_the_peak_is_in_megabytes_on_every_system(monkeypatch):
+    held = np.ones(200 * 2**17)  # 200 MB
+    process = psutil.Process().memory_info().rss / 2**20
+    assert 200 <= process <= peak_memory() * 1.02 < 64 * 1024
+    assert held.sum() > 0
+    usage = types.SimpleNamespace(ru_maxrss=3 * 2**20)
+    monkeypatch.setattr(memory.resource, "getrusage", lambda _: usage)
+    for system, peak in (("linux", 3 * 2**10), ("darwin", 3)):
+        monkeypatch.setattr(memory.sys, "platform", system)
+        assert peak_memory() == peak

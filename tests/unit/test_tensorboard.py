@@ -112,6 +112,24 @@ def test_a_look_at_a_state_changes_nothing_and_a_torn_one_stays(tmp_path):
     assert (tmp_path / "e/key/current.pt").read_bytes() == b"torn"
 
 
+def test_a_name_that_nothing_stands_under_is_told_beside_those_that_are_there(tmp_path, history, capsys):
+    final = history.read_bytes()
+    history.unlink()
+    save(tmp_path / "state/known/key", epochs(2))
+
+    def wait(_):
+        history.write_bytes(final)
+
+    for name in ("knwon", "known"):
+        history.unlink(missing_ok=True)
+        states = tmp_path / "state" / name
+        follow(experiment=name, states=states, history=history, output=tmp_path / name, every=1, wait=wait)
+    said = [line for line in capsys.readouterr().err.splitlines() if "states are there" in line]
+    assert len(said) == 1
+    assert said[0].startswith("knwon: nothing in ")
+    assert said[0].endswith("states are there of known")
+
+
 def test_a_training_is_followed_to_its_end(tmp_path, history):
     """Nothing yet, two epochs, the same again, four epochs, given up for another training, whose end."""
     states, log, sizes = tmp_path / "state/e", tmp_path / "log" / NAME, []
