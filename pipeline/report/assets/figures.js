@@ -78,7 +78,7 @@ class Figure {
       Plotly.purge(this.place.lastChild);
       this.place.lastChild.remove();
     }
-    while (this.place.children.length < plots.length) this.place.append(element("div", { class: "chart", role: "img" }));
+    while (this.place.children.length < plots.length) this.place.append(element("div", { class: "chart", role: "figure" }));
     plots.forEach(({ traces, layout: look, alt }, index) => { // all of them are there by now, so each has its width
       const holder = this.place.children[index];
       holder.setAttribute("aria-label", alt);
@@ -188,7 +188,7 @@ new Figure("curves", {
   },
   said: (state) => curvesOf(state).filter((one) => one.at !== null).map((one) =>
     `${nameOf(one.entrant)} at its threshold: precision ${number(one.precision[one.at])}, recall ${number(one.recall[one.at])}, false positive rate ${number(one.fpr[one.at])}, F1 ${number(one.f1[one.at])}.`).join(" "),
-  rows: (state) => table(["Name", "Threshold", "Precision", "Recall", "False positive rate", "F1", ""],
+  rows: (state) => table(["Name", "Threshold", "Precision", "Recall", "False positive rate", "F1", "Note"],
     curvesOf(state).flatMap((one) => one.threshold.map((threshold, i) => [threshold, i]).filter(([, i]) => i === one.at || i % 16 === 0).map(([threshold, i]) =>
       [nameOf(one.entrant), number(threshold), number(one.precision[i]), number(one.recall[i]), number(one.fpr[i]), number(one.f1[i]), i === one.at ? "works here" : ""]))),
 });
