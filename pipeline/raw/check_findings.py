@@ -23,9 +23,9 @@ class Finding:
     ----------
     severity : {'error', 'warning'}
     kind : str
-        ``unpaired``, ``repeated``, ``listing``, ``exclude``, ``unreadable``, ``git-lfs``, ``mask-values``, ``size``,
-        ``storage``, ``leak`` (errors); ``blank``, ``duplicate``, ``alike``, ``absent-class``, ``dark``,
-        ``orientation`` (warnings).
+        ``unpaired``, ``repeated``, ``name``, ``listing``, ``exclude``, ``unreadable``, ``git-lfs``,
+        ``mask-values``, ``size``, ``storage``, ``leak`` (errors); ``blank``, ``duplicate``, ``alike``,
+        ``absent-class``, ``dark``, ``orientation`` (warnings).
     problem : Problem
     count : int
         How many pictures or files it is about.

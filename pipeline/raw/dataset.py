@@ -239,6 +239,7 @@ def open_leniently(
     folder = Path(root)
     left_out = {as_identifier(key): reason for key, reason in (exclude or {}).items()}
     samples, problems = _list(lambda: module.list_samples(folder, name, **(options or {})))
+    problems += _no_texts(samples)
     unpaired = {problem.sample for problem in problems if problem.sample is not None}
     problems = [problem for problem in problems if problem.sample not in left_out]
     if samples or unpaired:  # else no identifier could be known
@@ -340,6 +341,31 @@ def _list(list_samples: Callable[[], list[Sample]]) -> tuple[Sequence[Sample], l
         return error.samples, list(error.problems)
     except RawDataError as error:
         return (), list(error.problems)
+
+
+def _no_texts(samples: Sequence[Sample]) -> list[Problem]:
+    """Complain about names that no table, shard or page can hold: bytes that are no UTF-8, as in old archives."""
+    return [
+        Problem(
+            path.encode("utf-8", "backslashreplace").decode(),
+            "a name of bytes that are no UTF-8 text",
+            "names in UTF-8",
+            "rename the file; `convmv` renames whole folders from another encoding",
+            kind="name",
+            sample=sample.id,
+        )
+        for sample in samples
+        for path in (*sample.files, *sample.observer_files)
+        if not path.isascii() and not _is_text(path)
+    ]
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _nothing_left(splits: Mapping[str, list[Sample]], excluded: Sequence[Excluded], name: str) -> list[Problem]:

@@ -47,6 +47,19 @@ def test_images_and_masks_pair_by_name_in_any_case_of_the_ending(tmp_path):
     assert samples["a"].official_split is None
 
 
+def test_names_that_are_no_utf8_are_refused_all_at_once(tmp_path):
+    put(tmp_path, "images/a.png", "images/b\udcff.png", "images/é.png", "images/c\udce9.png")
+    put(tmp_path, "masks/a.png", "masks/b\udcff.png", "masks/é.png", "masks/c\udce9.png")
+    with pytest.raises(RawDataError) as caught:
+        open_dataset("d", layout="folder", root=str(tmp_path), labels=TWO)
+    refused = [problem.where for problem in caught.value.problems]
+    assert refused == [
+        rf"{tmp_path}/{kind}/{name}.png" for name in (r"b\udcff", r"c\udce9") for kind in ("images", "masks")
+    ]
+    assert "convmv" in str(caught.value)
+    str(caught.value).encode("utf-8")
+
+
 def test_every_gap_is_listed(tmp_path):
     put(tmp_path, "images/a.jpg", "images/b.jpg", "images/c.jpg", "masks/a.png", "masks/d.png", "masks/e.png")
     error = refusal(tmp_path)
