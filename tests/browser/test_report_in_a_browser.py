@@ -3,9 +3,12 @@
 import re
 import shutil
 
+import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from pages import HOSTILE
+
+from pipeline import cli
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -32,9 +35,9 @@ def browser():
 @pytest.fixture
 def visit(browser, address):
     """Open the page; in the end nothing may have been complained about, asked for or run that it does not hold."""
-    contexts, complaints = [], []
+    contexts, complaints, asked = [], [], []
 
-    def visited(width=1280, height=900, **more):
+    def visited(width=1280, height=900, at=address, **more):
         context = browser.new_context(viewport={"width": width, "height": height}, **more)
         contexts.append(context)
         page = context.new_page()
@@ -42,13 +45,14 @@ def visit(browser, address):
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.on("request", lambda sent: sent.url.startswith(("data:", "blob:")) or complaints.append(sent.url))
-        page.goto(address)
+        asked.append(at)
+        page.goto(at)
         return page
 
     yield visited
     for context in contexts:
         context.close()
-    assert [said for said in complaints if said != address] == []
+    assert [said for said in complaints if said not in asked] == []
 
 
 def shown_names(page):
@@ -170,6 +174,46 @@ def test_a_point_opens_its_picture_and_so_does_the_table(visit):
     assert page.context.new_page().goto(link).ok
     page.get_by_role("button", name="Close").click()
     assert viewer.is_hidden()
+
+
+def test_pictures_without_a_score_come_last_and_count_for_nothing(visit, project_with_page, tmp_path, monkeypatch):
+    folder = shutil.copytree(project_with_page, tmp_path / "project")
+    monkeypatch.chdir(folder)
+    path = folder / "results/metrics/good/per_image.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.loc[(table["split"] == "test") & (table["id"] == "tile003"), "f1"] = ""
+    table.to_csv(path, index=False)
+    assert cli.main(["report"]) == 0
+    page = visit(at=(folder / "results/report.html").as_uri())
+    page.locator("#pictures-controls select").first.select_option("t")
+    drawn(page, "pictures")
+    scores = sorted(pd.to_numeric(table.loc[(table["split"] == "test") & (table["f1"] != ""), "f1"]))
+    assert len(scores) == 5
+    assert f"5 of 6 test pictures have this score; lowest {scores[0]:.3f}, median {scores[2]:.3f}" in (
+        page.locator("#pictures-said").inner_text()
+    )
+    details = page.locator("details[data-table=pictures]")
+    details.locator("summary").click()
+    for order in ("worst", "best"):
+        details.get_by_label("Order").select_option(order)
+        assert details.locator("tbody .name").all_inner_texts()[-1] == "tile003"
+
+
+def test_the_median_of_an_even_number_and_nobody_against_itself(visit, project_with_page):
+    page = visit()
+    controls, said = page.locator("#pictures-controls"), page.locator("#pictures-said")
+    controls.locator("select").first.select_option("t")
+    drawn(page, "pictures")
+    for name in ("good", "worse"):
+        table = pd.read_csv(project_with_page / f"results/metrics/{name}/per_image.csv")
+        controls.get_by_label("Upwards").select_option(label=name)
+        assert f"median {table[table['split'] == 'test']['f1'].median():.3f}" in said.inner_text()
+    controls.get_by_label("Upwards").select_option(label="good")
+    controls.get_by_label("Sideways").select_option(label="worse")
+    assert "Better than worse on" in said.inner_text()
+    controls.get_by_label("Upwards").select_option(label="worse")
+    assert "Better than" not in said.inner_text()
+    assert controls.get_by_label("Sideways").input_value() == "share"
 
 
 def test_names_are_text_in_figures_and_tables(visit):

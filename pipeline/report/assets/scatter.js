@@ -17,7 +17,7 @@ function settle(state) {
     state.against = SHARE;
     state.score = scoreOfDataset(state.dataset);
   }
-  if (state.against !== SHARE && !there.includes(Number(state.against))) state.against = SHARE;
+  if (state.against !== SHARE && (Number(state.against) === state.entrant || !there.includes(Number(state.against)))) state.against = SHARE;
 }
 const across = (state, group) => (state.against === SHARE ? group.share : group.scores[state.against][state.score]);
 new Figure("pictures", {
@@ -61,8 +61,8 @@ new Figure("pictures", {
   said: (state) => {
     const group = groupOf(state);
     const values = group.scores[state.entrant][state.score].filter((value) => value !== null).sort((a, b) => a - b);
-    const quantile = (share) => values[Math.min(values.length - 1, Math.floor(share * values.length))];
-    let text = `${nameOf(state.entrant)}: ${values.length} of ${group.ids.length} test pictures have this score; lowest ${number(values[0])}, median ${number(quantile(0.5))}, highest ${number(values.at(-1))}.`;
+    const middle = values.length ? (values[(values.length - 1) >> 1] + values[values.length >> 1]) / 2 : null;
+    let text = `${nameOf(state.entrant)}: ${values.length} of ${group.ids.length} test pictures have this score; lowest ${number(values[0])}, median ${number(middle)}, highest ${number(values.at(-1))}.`;
     if (state.against !== SHARE) {
       const other = across(state, group);
       const better = group.scores[state.entrant][state.score].filter((value, i) => value !== null && other[i] !== null && value > other[i]).length;
@@ -79,9 +79,10 @@ function pictureTable(state) {
   const scores = group.scores[state.entrant];
   const redraw = () => figures.get("pictures").fillTable();
   const found = group.ids.map((id, index) => index).filter((index) => group.ids[index].toLowerCase().includes(state.find.toLowerCase()));
-  const key = (index) => scores[state.score][index] ?? -1;
-  if (state.order === "worst") found.sort((a, b) => key(a) - key(b));
-  if (state.order === "best") found.sort((a, b) => key(b) - key(a));
+  const score = (index) => scores[state.score][index];
+  const sign = { worst: 1, best: -1 }[state.order];
+  // what has no score stands behind all that have one, in both orders
+  if (sign) found.sort((a, b) => (score(a) === null) - (score(b) === null) || sign * (score(a) - score(b)));
   const pages = Math.max(1, Math.ceil(found.length / PAGE));
   state.page = Math.min(state.page, pages - 1);
   const rows = found.slice(state.page * PAGE, (state.page + 1) * PAGE).map((index) => [
