@@ -225,7 +225,13 @@ class Config(Strict):
         """Return what scores are made by; `experiment` may be a baseline or an ensemble."""
         dataset, recipe = self.dataset_of(experiment), self.recipe(experiment)
         source = self.source_of(experiment, self.validated_on(experiment), "test")
-        return {"dataset": dataset, "source": source, "empty_masks": "one" if recipe is None else recipe.empty_masks}
+        policy = self._policy_of_all(dataset) if recipe is None else recipe.empty_masks
+        return {"dataset": dataset, "source": source, "empty_masks": policy}
+
+    def _policy_of_all(self, dataset: str) -> str:
+        """Return how all experiments on a data set count empty masks; where they differ, or there are none, ``one``."""
+        policies = {one.empty_masks for one in self.experiments.values() if one.dataset == dataset}
+        return policies.pop() if len(policies) == 1 else "one"
 
     def report_settings(self) -> dict[str, Any]:
         """Return what the page asks for: where each data set's test samples are, and whose experiments there are."""
@@ -236,7 +242,8 @@ class Config(Strict):
 
     def average_settings(self, experiment: str) -> dict[str, Any]:
         """Return what the mean and the spread over the runs of an experiment are made by."""
-        return {"runs": self.seeded()[experiment]}
+        runs = self.seeded()[experiment]
+        return {"runs": runs, **({"folds": True} if self.fold_of(runs[0]) else {})}
 
     def baselines(self) -> list[str]:
         """Return what is scored beside the experiments, as far as the configuration tells; see `entrants`.

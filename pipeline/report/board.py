@@ -118,8 +118,8 @@ def build_board(
 
     The standard deviation over several networks stands in the row of their mean. The best of a column is marked among
     rows that can be compared: of the same pictures, region, class, averaging, scale and policy for empty masks,
-    networks with networks and means with means. Baselines and rows in doubt are never best, nor is any ``oracle``
-    column, nor the only one of its kind.
+    networks and ensembles with each other, means with means. Baselines and rows in doubt are never best, nor is any
+    ``oracle`` column, nor the only one of its kind.
 
     Parameters
     ----------

@@ -18,6 +18,7 @@ LOWER = ("mae", "hd95_px")
 
 _NO_SCORE = ("f1_low", "f1_high", "f1_sd", "hd95_px_images", "oracle_f1", "oracle_threshold")
 _ROW = ("dataset", "split", "region", "class", "averaging")
+_SAID = ("threshold_source", "empty_masks", "scale", "origin", "suspicious")
 _NEEDED = ("experiment", "statistic", "runs", *_ROW, "images", "f1")
 
 Record = dict[str, Any]
@@ -34,15 +35,17 @@ class Ranking:
     metric : str
         What they are ranked by.
     reference : str or None
-        The best experiment, which the others are compared with; a baseline only where there is nothing else. None
-        where no comparison is known: they are of single pictures' scores, and of some metrics.
+        The best experiment that is not in doubt, which the others are compared with; a baseline only where there is
+        nothing else. None where no comparison is known: they are of single pictures' scores, and of some metrics.
     rows : list of dict
         For each experiment ``experiment``, ``statistic``, ``runs``, ``baseline``, ``images``, ``threshold``,
-        ``threshold_source``, ``origin``, ``suspicious``; the scores; ``low`` and ``high``, the interval of `metric`,
-        or ``std``, its spread over runs; ``reference``, and the ``difference`` to it with ``difference_low``,
-        ``difference_high``, ``p``, ``p_holm`` and ``comparisons``. None is what does not exist.
+        ``threshold_source``, ``empty_masks``, ``scale``, ``origin``, ``suspicious``; the scores; ``low`` and ``high``,
+        the interval of `metric`, or ``std``, its spread over runs; ``reference``, and the ``difference`` to it with
+        ``difference_low``, ``difference_high``, ``p``, ``p_holm`` and ``comparisons``. None is what does not exist.
     scores : list of str
         Which columns are scores.
+    same_pictures : bool
+        Whether all of them were scored on the same pictures; folds are validated on different ones.
     """
 
     said: dict[str, str]
@@ -50,6 +53,7 @@ class Ranking:
     reference: str | None
     rows: list[Record]
     scores: list[str]
+    same_pictures: bool
 
 
 def rank(
@@ -180,10 +184,13 @@ def _ranking(
                 "statistic": row["statistic"],
                 "runs": int(row["runs"]),
                 "baseline": split_name(name)[1] in BASELINES,
-                # of a mean over folds of different sizes nothing: each network has its own pictures
+                # of a mean over folds nothing: each network is validated on its own pictures
                 "images": int(row["images"]) if row["images"] else None,
                 "threshold": _number(row.get("threshold")),
-                **{key: row.get(key, "") for key in ("threshold_source", "scale", "origin", "suspicious")},
+                **{
+                    key: row.get(key, "")
+                    for key in ("threshold_source", "empty_masks", "scale", "origin", "suspicious")
+                },
                 **{key: _number(row[key]) for key in shown},
                 "low": low,
                 "high": high,
@@ -193,14 +200,25 @@ def _ranking(
     sign = 1 if metric in LOWER else -1
     records.sort(key=lambda one: (one.get(metric) is None, sign * (one.get(metric) or 0), one["experiment"]))
     runs = [one for one in records if one["statistic"] == "run" and one.get(metric) is not None]
-    best = next((one for one in runs if not one["baseline"]), next(iter(runs), None))
+    best = min(runs, key=lambda one: (one["baseline"], bool(one["suspicious"])), default=None)  # the first of its kind
     known = best is not None and metric in COMPARED and said["averaging"] == "macro"
     reference = str(best["experiment"]) if best is not None and known else None
     for one in records:
         found = {"reference": reference, **_difference(said, metric, one["experiment"], reference, paired)}
         scored = {key: one.pop(key) for key in shown}
         one |= {**found, **scored}
-    return Ranking(said, metric, reference, records, shown)
+    return Ranking(said, metric, reference, records, shown, _same_pictures(metrics, said, records))
+
+
+def _same_pictures(metrics: Path, said: dict[str, str], records: Sequence[Record]) -> bool:
+    """Tell whether all were scored on the same pictures, where the number of them does not tell otherwise."""
+    if len({one["images"] for one in records}) > 1:
+        return False
+    if said["split"] == "test":  # one for all experiments of a data set
+        return True
+    files = [metrics / one["experiment"] / "per_image.csv" for one in records if one["statistic"] == "run"]
+    tables = read_tables([path for path in files if path.exists()])
+    return len({frozenset(table.loc[table["split"] == said["split"], "id"]) for table in tables}) < 2
 
 
 def _interval(path: Path, said: dict[str, str], metric: str) -> tuple[float | None, float | None]:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.report.compare import LOWER, Ranking, Record
+from pipeline.report.comparisons import METRICS as COMPARED
 
 _BESIDE = ("f1", "iou", "precision", "recall", "accuracy", "mae", "roc_auc")
 _WIDE = 100_000  # columns of what is no terminal: nothing is ever cut
@@ -137,8 +138,12 @@ def _notes(ranking: Ranking) -> list[str]:
     notes = [f"* {row['experiment']}: {row['suspicious']}" for row in rows if row["suspicious"]]
     if ranking.metric in LOWER:
         notes.append(f"Of {ranking.metric} less is better.")
-    if len({row["images"] for row in rows}) > 1:
+    if not ranking.same_pictures:
         notes.append("Not all of them were scored on the same pictures: folds are validated on different ones.")
+    policies = {row["empty_masks"]: row["experiment"] for row in reversed(rows) if row["empty_masks"]}
+    if len(policies) > 1:
+        named = ", ".join(f"{policy} in {name}" for policy, name in sorted(policies.items()))
+        notes.append(f"Scores are not comparable where `empty_masks` differs: {named}.")
     if any(row["low"] is not None for row in rows):
         notes.append("[low, high]: 95 % bootstrap interval over pictures; it says nothing about other training seeds.")
     compared = {row["comparisons"] for row in rows if row["comparisons"] is not None}
@@ -148,7 +153,12 @@ def _notes(ranking: Ranking) -> list[str]:
             f"{'/'.join(map(str, sorted(compared)))} comparisons. See docs/uncertainty.md."
         )
     elif ranking.reference is None:
-        notes.append("Differences are compared by macro f1, iou and mae only.")
+        by_other = ranking.metric not in COMPARED or ranking.said["averaging"] != "macro"
+        notes.append(
+            f"Differences are compared by macro {' and '.join((', '.join(COMPARED[:-1]), COMPARED[-1]))} only."
+            if by_other
+            else "Means over several networks are not compared picture by picture: name their runs, or an ensemble."
+        )
     if any(row["origin"] == "drawn sample" for row in rows):
         notes.append("Made from drawn sample data.")
     return notes

@@ -120,6 +120,15 @@ def test_mean_and_sample_standard_deviation(tmp_path):
     assert test["f1"].tolist() == ["0.500000", "0.500000"]
 
 
+def test_folds_have_no_number_of_validation_pictures(tmp_path):
+    """However many there are: they are others in each fold."""
+    runs = ["a-fold0", "a-fold1"]
+    summaries = [summary(tmp_path, run, f1, 0.5) for run, f1 in zip(runs, (0.2, 0.3), strict=True)]
+    average_runs(experiment="a", runs=runs, summaries=summaries, output=tmp_path / "out.csv", folds=True)
+    images = read(tmp_path / "out.csv").groupby("split")["images"].unique()
+    assert {split: list(said) for split, said in images.items()} == {"validation": [""], "test": ["4"]}
+
+
 def test_one_run_has_a_mean_and_no_spread(tmp_path):
     path = summary(tmp_path, "a-seed1", 0.2, 0.5)
     average_runs(experiment="a", runs=["a-seed1"], summaries=[path], output=tmp_path / "out.csv")

@@ -90,6 +90,23 @@ def test_which_data_sets_have_which_baselines():
     assert parsed.dataset_of("a.all-background") == "a"
 
 
+def test_baselines_count_empty_masks_as_the_experiments_on_their_data_do():
+    plain = {"model": "unet", "loss": "bce", "optimizer": {"name": "sgd", "lr": 0.1}, "batch_size": 1, "epochs": 1}
+    policies = {"a": ("skip", "skip"), "b": ("skip", "one"), "c": ()}
+    parsed = config.parse(
+        {
+            "datasets": {name: {"layout": "drive", "root": "r", "size": [64, 48]} for name in policies},
+            "experiments": {
+                f"{dataset}{number}": {**plain, "dataset": dataset, "empty_masks": policy}
+                for dataset, said in policies.items()
+                for number, policy in enumerate(said)
+            },
+        }
+    )
+    found = {name: parsed.evaluate_settings(f"{name}.all-background")["empty_masks"] for name in policies}
+    assert found == {"a": "skip", "b": "one", "c": "one"}
+
+
 def test_contours_and_their_means_stand_in_the_tables(tmp_path, drive):
     pairs = write(drive, tmp_path / "p", "resolution-ceiling", size=[24, 30])
     write_png(tmp_path / "p/03.png", np.zeros_like(pairs["03"][0]))

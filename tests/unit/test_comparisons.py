@@ -154,8 +154,8 @@ def board_row(name, f1, **changes):
     row = {
         "experiment": name, "statistic": "run", "runs": 1, "dataset": "d", "origin": "raw files", "suspicious": "",
         "split": "test", "region": "fov", "class": "vessel", "scale": "native", "threshold": 0.4,
-        "threshold_source": "validation", "averaging": "macro", "images": PICTURES, "mae": 1 - f1, "f1": f1,
-        "iou": f1 / 2, "f1_low": f1 - 0.1, "f1_high": f1 + 0.1,
+        "threshold_source": "validation", "empty_masks": "one", "averaging": "macro", "images": PICTURES,
+        "mae": 1 - f1, "f1": f1, "iou": f1 / 2, "f1_low": f1 - 0.1, "f1_high": f1 + 0.1,
     }  # fmt: skip
     return {**row, **changes}
 
@@ -242,6 +242,51 @@ def test_other_rows_and_what_is_not_compared(results, capsys):
     text = run(capsys, "--metric", "roc_auc", "--dataset", "d")
     assert "Differences are compared by macro f1, iou and mae only." in text
     assert "reference" not in text
+    means = run(capsys, "z")
+    assert "Means over several networks are not compared picture by picture: name their runs, or an ensemble." in means
+    assert "only" not in means
+
+
+def test_what_is_in_doubt_is_no_reference_unless_all_is(results, capsys):
+    board = pd.read_csv("results/leaderboard.csv", keep_default_na=False, dtype=str)
+    board.loc[board["experiment"] == "z-seed1", "suspicious"] = "likely leak"
+    board.to_csv("results/leaderboard.csv", index=False)
+    records = json.loads(run(capsys, "--format", "json", "--dataset", "d"))
+    assert {one["reference"] for one in records} == {"[a]b"}
+    assert {one["experiment"]: one["difference"] is None for one in records if one["statistic"] == "run"} == {
+        "d.resolution-ceiling": False, "z-seed1": False, "[a]b": True, "z-seed2": False
+    }  # fmt: skip
+    board.loc[board["experiment"].isin(["[a]b", "z-seed2"]), "suspicious"] = "likely leak"
+    board.to_csv("results/leaderboard.csv", index=False)
+    assert {one["reference"] for one in json.loads(run(capsys, "--format", "json", "--dataset", "d"))} == {"z-seed1"}
+
+
+def test_scores_that_count_empty_masks_otherwise_are_told(results, capsys):
+    board = pd.read_csv("results/leaderboard.csv", keep_default_na=False, dtype=str)
+    assert "empty_masks" not in run(capsys)
+    board.loc[board["experiment"] == "[a]b", "empty_masks"] = "skip"
+    board.loc[board["experiment"] == "z", "empty_masks"] = ""  # a mean over runs that differ
+    board.to_csv("results/leaderboard.csv", index=False)
+    said = "Scores are not comparable where `empty_masks` differs: one in d.resolution-ceiling, skip in [a]b."
+    assert said in run(capsys, "--dataset", "d").splitlines()
+    records = json.loads(run(capsys, "--format", "json", "--dataset", "d"))
+    assert {one["empty_masks"] for one in records if one["statistic"] == "run"} == {"one", "skip"}
+
+
+def test_folds_of_equal_size_are_still_other_pictures(results, capsys):
+    rows = [board_row(name, 0.7, split="validation", dataset="k") for name in ("k-fold0", "k-fold1", "other")]
+    pd.DataFrame(rows).to_csv("results/leaderboard.csv", index=False)
+    for number, name in enumerate(("k-fold0", "k-fold1", "other")):
+        table = scores(name, 0.1, dataset="k")
+        table["id"] = [f"{int(one) + PICTURES * (number % 2) * (split == 'validation')}" for one, split in zip(
+            table["id"], table["split"], strict=True
+        )]  # fmt: skip
+        folder = results / "results/metrics" / name
+        folder.mkdir()
+        table.to_csv(folder / "per_image.csv", index=False)
+    said = "Not all of them were scored on the same pictures"
+    assert said in run(capsys, "--split", "validation")
+    assert said not in run(capsys, "--split", "validation", "k-fold0", "other")
 
 
 def test_networks_of_folds_of_different_sizes_have_a_mean_without_a_number_of_pictures(results, capsys):

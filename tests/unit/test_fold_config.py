@@ -266,6 +266,12 @@ def test_the_verb_names_what_has_an_ensemble(tmp_path, monkeypatch, capsys):
     assert "results/folds/d/2.json\n    found:    [Errno 2]" in capsys.readouterr().err
 
 
+def test_means_over_folds_know_that_they_are():
+    config = parsed(a={"folds": 2}, b={"seeds": [1, 2]})
+    assert config.average_settings("a") == {"runs": ["a-fold0", "a-fold1"], "folds": True}
+    assert config.average_settings("b") == {"runs": ["b-seed1", "b-seed2"]}
+
+
 @pytest.mark.parametrize(
     "wrong", ['"seed": 1', '"folds": 2, "fold": 2', '"folds": 2, "fold": -1', '"folds": 2, "fold": "1"']
 )

@@ -47,6 +47,9 @@ def test_the_columns_of_several_classes(tmp_path):
     for name in ("per_image", "summary"):
         written = list(pd.read_csv(tmp_path / f"{name}.csv").columns)
         assert sorted(written) == sorted([*documented("Conditions", "several"), *documented(f"{name}.csv", "several")])
+    *said, _, _, _, _ = written = list(pd.read_csv(tmp_path / "confusion.csv").columns)
+    assert written[-4:] == documented("confusion.csv", "several")
+    assert set(said) < set(documented("Conditions", "several"))
 
 
 def test_the_readme_leads_to_it():
