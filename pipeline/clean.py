@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import OutputError, Problem
-from pipeline.files import PARTIAL, output_problem, partial_name
+from pipeline.files import PARTIAL, is_being_written, output_problem, partial_name
 from pipeline.raw.splits import OUT_OF_FOLD, SPLITS, VALIDATION
 
 _SHARD = re.compile(rf"({'|'.join(SPLITS)})-(0|[1-9]\d*)\..+")
@@ -118,7 +118,7 @@ def survey(
                     found.mark(path, f"neither a data set nor an experiment {name!r}")
     gone = {one.path for one in found.unneeded}
     for path in _partial(results):
-        if not gone & {path, *path.parents}:
+        if not gone & {path, *path.parents} and not is_being_written(path):
             found.mark(path, "left behind by a job that was killed")
     found.unneeded.sort(key=lambda one: one.path)
     return found

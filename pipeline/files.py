@@ -2,18 +2,23 @@
 
 What is being written has a hidden name beside the final one, and its writer holds a lock on it. The system takes the
 lock back when the writer ends, however it ends: so the next writer of the same name can tell what a killed one left,
-and removes it, and a living writer's work stays. Where a file system has no locks, nothing is removed.
+and removes it, and a living writer's work stays. Where a file system has no locks, nothing is removed, and nothing that
+another machine left: locks on folders of a network file system hold on one machine only. `python -m pipeline clean`
+finds what stays.
 """
 
+import ctypes
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import re
 import shutil
+import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +26,8 @@ from pipeline.errors import OutputError, Problem
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_TRIES = 100  # against others who write the same at the same time
 
 _REMEDIES = {
     errno.ENOSPC: "free some disk space, then run the same command again",
@@ -41,13 +48,18 @@ def output_problem(path: Path, error: OSError) -> OutputError:
     return OutputError(Problem(str(path), found, "a place that can be written", remedy))
 
 
-PARTIAL = re.compile(r"\.[0-9a-f]{12}\.partial-")
-"""How the name of what is not finished, or half removed, begins."""
+PARTIAL = re.compile(r"\.([0-9a-f]{4})[0-9a-f]{8}\.partial-")
+"""How the name of what is not finished, or half removed, begins; its first part says on which machine."""
 
 
 def partial_name(name: str) -> str:
     """Return a hidden name that nobody else uses; the ending stays, because image encoders choose the format by it."""
-    return f".{uuid.uuid4().hex[:12]}.partial-{name}"
+    return f".{_machine()}{uuid.uuid4().hex[:8]}.partial-{name}"
+
+
+def _machine() -> str:
+    """Return four hexadecimal digits that differ, mostly, from machine to machine."""
+    return hashlib.sha256(socket.gethostname().encode("utf-8", "surrogateescape")).hexdigest()[:4]
 
 
 def _temporary(path: Path) -> Path:
@@ -81,8 +93,28 @@ def _lock(handle: int) -> bool:
     return True
 
 
+def _open(path: Path) -> int:
+    """Open a file or a folder to lock it; a network file system locks no file that is only read."""
+    return os.open(path, os.O_NOFOLLOW | (os.O_RDONLY if path.is_dir() else os.O_RDWR))
+
+
+def is_being_written(path: Path) -> bool:
+    """Tell whether the writer of a temporary name is alive, as far as locks can tell on this machine."""
+    try:
+        handle = _open(path)
+    except OSError:
+        return False
+    try:
+        _lock(handle)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def _remove_leftovers(path: Path) -> None:
-    """Remove what killed writers of `path` left beside it.
+    """Remove what killed writers of `path` on this machine left beside it.
 
     Whoever can lock a temporary name knows that its writer is dead. A writer that has made its file and not yet locked
     it looks dead for a moment; it sees that it lost the file, or that somebody holds it to remove it, and begins again
@@ -91,14 +123,14 @@ def _remove_leftovers(path: Path) -> None:
     with suppress(OSError):
         for name in os.listdir(path.parent):
             found = PARTIAL.match(name)
-            if found is None or name[found.end() :] != path.name:
+            if found is None or found[1] != _machine() or name[found.end() :] != path.name:
                 continue
             leftover = path.with_name(name)
             if leftover.is_symlink():
                 _remove(leftover)
                 continue
             with suppress(OSError):
-                handle = os.open(leftover, os.O_RDONLY | os.O_NOFOLLOW)
+                handle = _open(leftover)
                 try:
                     if _lock(handle):
                         _remove(leftover)
@@ -110,21 +142,23 @@ def _begin(path: Path, folder: bool) -> tuple[Path, int]:
     """Make an empty file or folder beside `path`, locked as long as the handle that comes with it is open."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path)
-    while True:
+    for _ in range(_TRIES):
         temporary = _temporary(path)
         if folder:
             temporary.mkdir()
         else:
             temporary.touch(exist_ok=False)
-        with suppress(FileNotFoundError):
-            handle = os.open(temporary, os.O_RDONLY)
-            with suppress(BlockingIOError):
-                _lock(handle)
-                if os.fstat(handle).st_nlink and temporary.exists():
-                    if not folder:
-                        os.utime(temporary, (0, 0))  # a file that is still so old at the end was never written to
-                    return temporary, handle
-            os.close(handle)
+        with ExitStack() as undo, suppress(FileNotFoundError, BlockingIOError):
+            undo.callback(_remove, temporary)
+            handle = _open(temporary)
+            undo.callback(os.close, handle)
+            _lock(handle)
+            if os.fstat(handle).st_nlink and temporary.exists():
+                if not folder:
+                    os.utime(temporary, (0, 0))  # a file that is still so old at the end was never written to
+                undo.pop_all()
+                return temporary, handle
+    raise FileNotFoundError(errno.ENOENT, "somebody removes what is being written", str(path))
 
 
 def _sync_folder(folder: Path) -> None:
@@ -137,6 +171,15 @@ def _sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(handle)
+
+
+def _sync_file_system(handle: int) -> None:
+    """Wait until the file system of an open folder holds all that was written; other disks need not be there."""
+    sync = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if sync is None:  # not Linux
+        os.sync()
+    elif sync(handle):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 @contextmanager
@@ -200,7 +243,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         temporary, handle = _begin(path, folder=True)
         yield temporary
-        os.sync()  # once for thousands of pictures: syncing each of them takes minutes
+        _sync_file_system(handle)  # once for thousands of pictures: syncing each of them takes minutes
         _put_in_place(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -214,7 +257,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 def _put_in_place(temporary: Path, path: Path) -> None:
     """Give a complete folder its final name; what stood there, also from a writer that was faster, goes."""
-    for _ in range(100):
+    for _ in range(_TRIES):
         old = _temporary(path)
         with suppress(FileNotFoundError):
             path.replace(old)

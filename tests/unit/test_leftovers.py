@@ -11,7 +11,7 @@ import pytest
 
 from pipeline import files
 from pipeline.errors import OutputError
-from pipeline.files import PARTIAL, atomic_file, atomic_folder, write_text
+from pipeline.files import PARTIAL, atomic_file, atomic_folder, is_being_written, write_text
 
 WRITER = """
 import sys
@@ -85,7 +85,7 @@ def test_what_only_looks_like_a_leftover_of_this_name_stays(tmp_path):
         (tmp_path / name).write_text("mine")
     precious = tmp_path / "precious"
     precious.write_text("precious")
-    (tmp_path / ".0123456789ab.partial-a.csv").symlink_to(precious)
+    (tmp_path / files.partial_name("a.csv")).symlink_to(precious)
     write_text(tmp_path / "a.csv", "text")
     assert {path.name for path in tmp_path.iterdir()} == {*others, "precious", "a.csv"}
     assert precious.read_text() == "precious"
@@ -139,6 +139,47 @@ def test_without_locks_everything_is_written_and_nothing_removed(tmp_path, monke
     write(writer, tmp_path / "a")
     assert read(writer, tmp_path / "a") == "whole"
     assert len(leftovers(tmp_path)) == 1
+
+
+@WRITERS
+def test_what_another_machine_writes_or_left_stays(tmp_path, monkeypatch, writer):
+    """Its lock on a folder of a network file system is not seen here."""
+    path = tmp_path / "a"
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(files.socket, "gethostname", lambda: "another")
+        theirs = tmp_path / files.partial_name("a")
+    theirs.mkdir()
+    write(writer, path)
+    assert leftovers(tmp_path) == [theirs]
+    ours = tmp_path / files.partial_name("a")
+    ours.mkdir()
+    write(writer, path)
+    assert leftovers(tmp_path) == [theirs]
+
+
+@WRITERS
+def test_a_temporary_name_tells_whether_its_writer_is_alive(tmp_path, writer):
+    with getattr(files, writer)(tmp_path / "a") as temporary:
+        assert is_being_written(temporary)
+        (temporary / "inside" if writer == "atomic_folder" else temporary).write_text("whole")
+    assert not is_being_written(temporary)
+    dead = Writer(writer, tmp_path / "b")
+    dead.kill()
+    assert not is_being_written(leftovers(tmp_path)[0])
+
+
+@WRITERS
+def test_nothing_stays_of_what_could_not_be_begun(tmp_path, monkeypatch, writer):
+    def refused(*_):
+        raise PermissionError(1, os.strerror(1))
+
+    handles = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "_lock", refused)
+        with pytest.raises(OutputError, match="not permitted"):
+            write(writer, tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+    assert len(os.listdir("/proc/self/fd")) == handles
 
 
 def test_two_writers_of_one_folder_do_not_mix(tmp_path):
