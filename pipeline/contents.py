@@ -155,7 +155,9 @@ def _checkpoint(first: Path, second: Path) -> Iterator[Difference]:
 def _shard(first: Path, second: Path) -> Iterator[Difference]:
     import h5py
 
-    with h5py.File(first, "r") as one, h5py.File(second, "r") as other:
+    from pipeline.shards.read import open_shard
+
+    with open_shard(first) as one, open_shard(second) as other:
         names: list[set[str]] = [{"/"}, {"/"}]
         for found, file in zip(names, (one, other), strict=True):
             file.visit(found.add)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from pipeline import paths
 from pipeline.errors import PipelineError, Problem, ShardError
 from pipeline.evaluation.entrants import split_name
@@ -17,6 +15,7 @@ from pipeline.raw.inspect import read_file
 from pipeline.raw.samples import Sample
 from pipeline.raw.splits import OUT_OF_FOLD, SPLITS
 from pipeline.shards.prepare import source_digest
+from pipeline.shards.read import open_shard
 
 KNOWN = (
     "shards/<data set>/<split>-<k>.h5",
@@ -212,7 +211,7 @@ def shard_attribute(path: Path, name: str) -> str | None:
     ShardError
     """
     try:
-        with h5py.File(path, "r") as file:
+        with open_shard(path) as file:
             said = file.attrs.get(name)
     except OSError as error:
         found = f"not a whole shard ({' '.join(str(error).split())[:120]})"
@@ -236,7 +235,7 @@ def changed_sources(path: Path, members: Sequence[Sample]) -> list[str]:
     list of str
         In words, one for each kind of difference.
     """
-    with h5py.File(path, "r") as file:
+    with open_shard(path) as file:
         digests = dict(zip(file["ids"].asstr()[:], file["source_sha256"].asstr()[:], strict=True))
     now = {sample.id: sample for sample in members}
     edited = [name for name in now.keys() & digests.keys() if _digest_now(now[name]) != digests[name]]

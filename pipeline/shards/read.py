@@ -211,8 +211,18 @@ class ShardReader:
 
     def _open(self, path: Path) -> h5py.File:
         if path not in self._files:
-            self._files[path] = h5py.File(path, "r")
+            self._files[path] = open_shard(path)
         return self._files[path]
+
+
+def open_shard(path: Path) -> h5py.File:
+    """Open a file to read, without a lock: it is only ever replaced as a whole, and some file systems have no locks.
+
+    Raises
+    ------
+    OSError
+    """
+    return h5py.File(path, "r", locking=False)
 
 
 def require_shards(asked: Iterable[tuple[Path, Fingerprint]]) -> None:
@@ -231,7 +241,7 @@ def require_shards(asked: Iterable[tuple[Path, Fingerprint]]) -> None:
     problems = []
     for path, fingerprint in asked:
         try:
-            with h5py.File(path, "r") as file:
+            with open_shard(path) as file:
                 stored = file.attrs.get("fingerprint")
         except OSError:
             continue
