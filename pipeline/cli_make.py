@@ -116,7 +116,7 @@ def do_train(arguments: Arguments) -> None:
     from pipeline.training.device import describe_accelerators
     from pipeline.training.run import train
     from pipeline.training.seeds import derived_seeds
-    from pipeline.training.state import state_key
+    from pipeline.training.state import remove_state, state_key
 
     run = provenance.describe_run(arguments.command)
     files = {"train shards": shards["train_shards"], "validation shards": shards["validation_shards"]}
@@ -129,10 +129,11 @@ def do_train(arguments: Arguments) -> None:
     together = settings.get("gpus", 1)
     with hold_gpus(together):  # before PyTorch looks which GPUs there are
         key = state_key(settings, [*(path for part in shards.values() for path in part), *folds.values()], fingerprint)
+        state = (arguments.state or paths.state(name)) / key
         given = {
             "output": output,
             "memory": _sample_memory(arguments.memory_mb, together),
-            "state": (arguments.state or paths.state(name)) / key,
+            "state": state,
             "save_every": arguments.save_every,
             "fingerprint": fingerprint,
         }
@@ -152,6 +153,7 @@ def do_train(arguments: Arguments) -> None:
         threads=settings["threads"],
         accelerators=accelerators,
     )
+    remove_state(state)  # not before: a job that ends here would lose all that it has done
 
 
 def _sample_memory(megabytes: int | None, together: int) -> int | None:

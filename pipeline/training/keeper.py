@@ -14,7 +14,7 @@ from pipeline.errors import InterruptionError, OutputError, Problem, TrainingErr
 from pipeline.progress import say
 from pipeline.training import ranks
 from pipeline.training.history import Progress
-from pipeline.training.state import load_state, remove_state, save_state
+from pipeline.training.state import load_state, save_state
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Ctrl-C, what cluster managers send before they kill, and what they can be asked to send earlier."""
@@ -142,11 +142,6 @@ class Keeper:
                 ),
                 status=128 + number,
             )
-
-    def remove(self) -> None:
-        """Remove the state of a training that has ended."""
-        if self._folder is not None and ranks.rank() == 0:
-            remove_state(self._folder)
 
     def _save(self, folder: Path) -> bool:
         """Save; say once where that fails, because a training need not end for want of a safety net."""

@@ -121,7 +121,8 @@ def train(
         Whether batch normalization takes its statistics from the whole batch, and not from each GPU's share.
     state : Path, optional
         Folder of the training's state, which must be of this very training (see `state_key`): what lies there is gone
-        on from, to the same files bit for bit, and it is removed at the end. Without it nothing is saved.
+        on from, to the same files bit for bit. Without it nothing is saved. It stays: whoever has done all that belongs
+        to the training removes it (`pipeline.training.state.remove_state`).
     save_every : float
         Seconds between two saves of the state.
     memory : int, optional
@@ -280,7 +281,6 @@ def train(
                 save_checkpoint(output / name, {**made_by, **scored})
             write_table(output / "history.csv", pd.DataFrame(at.history))
             write_table(output / "timing.csv", pd.DataFrame(at.timing).assign(max_rss=peak))
-        keeper.remove()
     say(f"{experiment}: best epoch {best['epoch']}, peak memory {peak:.0f} MB")
 
 

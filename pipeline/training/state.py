@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 import torch
 
+from pipeline.errors import Problem, TrainingError
 from pipeline.files import atomic_file
 from pipeline.progress import say
 from pipeline.training.device import choose_device, choose_precision
@@ -20,7 +21,7 @@ GENERATIONS = ("current.pt", "previous.pt")
 """The newest first."""
 
 _DIGEST_SIZE = 32
-_UNREADABLE = (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError)
+_LOADING = (OSError, MemoryError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError)
 
 
 def state_key(settings: Mapping[str, Any], shards: Sequence[Path], fingerprint: str | None = None) -> str:
@@ -89,32 +90,47 @@ def save_state(folder: Path, state: Mapping[str, Any]) -> None:
 def load_state(folder: Path) -> dict[str, Any] | None:
     """Read the newest whole state of a folder; code inside a file is never run.
 
-    A torn file is named in the log and removed, so that it can never take the place of a whole one.
+    A torn file is named in the log and removed, so that it can never take the place of a whole one. What only cannot be
+    read now, for want of memory or because a disk does not answer, is worth days of work and stays.
 
     Returns
     -------
     dict or None
         What `save_state` got, tensors on the CPU; None where there is nothing whole.
+
+    Raises
+    ------
+    TrainingError
+        If a file cannot be read, or a whole one cannot be loaded.
     """
     torn = 0
     for name in GENERATIONS:
         path = folder / name
         try:
             contents = path.read_bytes()
-            body = memoryview(contents)[:-_DIGEST_SIZE]
-            if hashlib.sha256(body).digest() != contents[-_DIGEST_SIZE:]:
-                raise ValueError("its checksum does not match")
-            return dict(torch.load(io.BytesIO(body), map_location="cpu", weights_only=True))
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except _UNREADABLE as error:
-            say(f"{path}: no whole state ({' '.join(str(error).split())[:120]}); it is left out")
-            torn += 1
-            with suppress(OSError):
-                path.unlink()
+        except (OSError, MemoryError) as error:
+            raise _not_now(path, error) from error
+        body = memoryview(contents)[:-_DIGEST_SIZE]
+        if hashlib.sha256(body).digest() == contents[-_DIGEST_SIZE:]:
+            try:
+                return dict(torch.load(io.BytesIO(body), map_location="cpu", weights_only=True))
+            except _LOADING as error:
+                raise _not_now(path, error) from error
+        say(f"{path}: no whole state (its checksum does not match); it is left out")
+        torn += 1
+        with suppress(OSError):
+            path.unlink()
     if torn:
         say(f"{folder}: no whole state is left; the training starts anew")
     return None
+
+
+def _not_now(path: Path, error: Exception) -> TrainingError:
+    found = " ".join(str(error).split())[:160] or type(error).__name__
+    remedy = "run the same command again, with more memory where that is short; without this file it starts anew"
+    return TrainingError(Problem(str(path), found, "the state of a training, which can be read", remedy))
 
 
 def remove_state(folder: Path) -> None:

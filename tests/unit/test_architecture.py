@@ -12,6 +12,7 @@ SHARED = {
     "fingerprint",
     "config_problems",
     "files",
+    "memory",
     "paths",
     "provenance",
     "parallel",

@@ -1,21 +1,25 @@
 """A training that was ended from outside goes on, and ends as if nothing had happened."""
 
 import contextlib
+import errno
 import io
 import itertools
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from rawfiles import make_tgs
 
+from pipeline import provenance
 from pipeline.cli import main
 from pipeline.errors import InterruptionError, OutputError, TrainingError
 from pipeline.shards.write import build_shard
@@ -175,7 +179,6 @@ def test_a_training_that_lost_power_ends_with_the_same_bits(
     assert "e: goes on from epoch " in capfd.readouterr().err
     assert 0 < len(begun) < 4 * per_epoch - 4
     assert_same(tmp_path / "whole", tmp_path / "kept")
-    assert not state.exists()
 
 
 def load_epoch_order(shards, tmp_path, recipe):
@@ -336,10 +339,51 @@ class Trap:
         return (pytest.fail, ("code from a state was run",))
 
 
-def test_code_in_a_state_is_never_run(tmp_path, capfd):
+def test_code_in_a_state_is_never_run(tmp_path):
     save_state(tmp_path, {"progress": Trap()})
-    assert load_state(tmp_path) is None
-    assert "no whole state" in capfd.readouterr().err
+    with pytest.raises(TrainingError, match=r"current\.pt"):
+        load_state(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        ("read", OSError(errno.ESTALE, os.strerror(errno.ESTALE))),
+        ("read", MemoryError()),
+        ("load", RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")),
+        ("load", MemoryError()),
+    ],
+    ids=str,
+)
+def test_a_whole_state_that_cannot_be_read_now_stays(tmp_path, monkeypatch, where, error):
+    save_state(tmp_path, {"number": 1})
+    save_state(tmp_path, {"number": 2})
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def fails(*_, **__):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(*((Path, "read_bytes") if where == "read" else (torch, "load")), fails)
+        with pytest.raises(TrainingError, match="run the same command again"):
+            load_state(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert load_state(tmp_path) == {"number": 2}
+
+
+def test_the_state_is_there_until_all_is_written(shards, tmp_path, monkeypatch, capfd):
+    """What fails after the last epoch must not lose what led there: Snakemake removes the files of a failed job."""
+    state = tmp_path / "state"
+    assert main(words(shards, tmp_path / "whole", tmp_path / "other")) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(provenance, "write_provenance", lambda *_, **__: os.kill(os.getpid(), signal.SIGINT))
+        assert main(words(shards, tmp_path / "m", state)) == 130
+    shutil.rmtree(tmp_path / "m")
+    capfd.readouterr()
+    assert main(words(shards, tmp_path / "m", state)) == 0
+    assert "goes on from epoch" in capfd.readouterr().err
+    assert_same(tmp_path / "whole", tmp_path / "m")
+    assert not state.exists()
 
 
 def test_a_state_of_another_network_is_refused(shards, tmp_path, monkeypatch):
