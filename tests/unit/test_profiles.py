@@ -51,6 +51,23 @@ def test_what_does_not_concern_the_cluster_is_as_on_one_machine(name):
     assert {key: settings[key] for key in shared} == {key: default[key] for key in shared}
 
 
+def test_jobs_of_a_group_take_the_core_that_their_memory_is_asked_for():
+    settings = profile("slurm")
+    grouped = {entry.split("=")[0] for entry in settings["groups"]}
+    threaded = {rule for rule in grouped if re.search(r"^    threads:", RULES[rule], re.MULTILINE)}
+    assert settings["set-threads"] == dict.fromkeys(sorted(threaded), 1)
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_no_job_ever_asks_for_more_than_a_day(name):
+    """A partition lets what is above its limit wait for ever."""
+    settings = profile(name)
+    asked = [one["runtime"] for one in settings["set-resources"].values() if "runtime" in one]
+    for said in [*asked, settings["default-resources"]["runtime"]]:
+        minutes = [eval(said, {"min": min, "attempt": attempt}) for attempt in range(1, settings["retries"] + 2)]
+        assert 0 < minutes[0] <= minutes[1] <= max(minutes) <= 1440
+
+
 def test_slurm_asks_for_a_signal_that_a_training_saves_at():
     extra = profile("slurm")["set-resources"]["train"]["slurm_extra"]
     seconds = re.fullmatch(r"'--signal=TERM@(\d+)'", extra)
