@@ -21,8 +21,9 @@ COPY workflow workflow
 COPY pipeline pipeline
 RUN python -m pip install --no-cache-dir --constraint constraints.txt --extra-index-url "$TORCH_INDEX" --editable .
 
-# folders that people work in belong to them: Snakemake and Matplotlib keep their caches where everybody may write
-ENV XDG_CACHE_HOME=/tmp/cache MPLCONFIGDIR=/tmp/matplotlib
+# folders that people work in belong to them: Snakemake and Matplotlib keep their caches where everybody may write, and
+# Snakemake asks for a name, which a number given by --user does not have
+ENV XDG_CACHE_HOME=/tmp/cache MPLCONFIGDIR=/tmp/matplotlib LOGNAME=segmentation
 
 WORKDIR /work
 CMD ["snakemake", "--snakefile", "/opt/segmentation-pipeline/Snakefile", "--cores", "all"]
