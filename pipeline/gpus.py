@@ -114,7 +114,7 @@ def hold_gpus(
     TrainingError
         If there are GPUs, and fewer than that.
     OutputError
-        If the folder of the locks belongs to somebody else.
+        If the folder of the locks belongs to somebody else, or its file system has no locks.
     """
     before = environment.get(VISIBLE)
     visible = visible_gpus(before, installed())
@@ -173,6 +173,10 @@ def _hold(path: Path, locks: ExitStack) -> bool:
         locks.enter_context(lock.acquire(blocking=False))
     except Timeout:
         return False
+    except (OSError, NotImplementedError) as error:
+        found = getattr(error, "strerror", None) or str(error)
+        remedy = "set TMPDIR to a folder on a disk of this machine"
+        raise OutputError(Problem(str(path), found, "a file that can be locked", remedy)) from error
     return True
 
 

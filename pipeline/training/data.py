@@ -1,5 +1,7 @@
 """Batches from shards: held in memory where they fit, else read from the files; the same batches either way."""
 
+import math
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.counts import SOFT_CUT, VOID
 from pipeline.errors import Problem, ShardError
+from pipeline.files import output_problem
 from pipeline.progress import say, track
 from pipeline.shards.read import ShardReader
 from pipeline.shards.select import Selection
@@ -55,6 +58,8 @@ class SampleStore:
         Whether batches carry the field of view as weight.
     selection : Selection, optional
         Take only these samples of the shards.
+    weighted : bool
+        Whether `weigh` will be called: the weights of the pixels then count as a part of the samples.
 
     Raises
     ------
@@ -69,6 +74,7 @@ class SampleStore:
         budget: int | None = None,
         use_fov: bool = True,
         selection: Selection | None = None,
+        weighted: bool = False,
     ) -> None:
         self.reader = ShardReader(paths, selection)
         self.info = self.reader.info
@@ -89,7 +95,7 @@ class SampleStore:
         self._budget = psutil.virtual_memory().available // 2 if budget is None else budget
         self._held: dict[str, torch.Tensor] | None = None
         self._weights: torch.Tensor | None = None
-        size = self.reader.nbytes()
+        size = self.reader.nbytes() + weighted * self._weight_bytes()
         if size <= self._budget:
             self._held = {name: torch.from_numpy(self.reader.whole(name)) for name in self._names}
             where = "main memory"
@@ -123,11 +129,21 @@ class SampleStore:
         weigh : callable
             Maps a (H, W) mask of class indices to (H, W) float32. It is called once for each sample; the maps lie in
             memory beside the samples, or in a temporary file where these do not.
+
+        Raises
+        ------
+        OutputError
+            If the folder for temporary files has no room for them.
         """
         shape = (len(self), 1, *self.info.size)
         maps: NDArray[np.float32]
         if self._held is None:
             with tempfile.TemporaryFile() as file:  # the mapping keeps the unnamed file
+                try:  # a mapping of what the disk turns out not to hold ends the process without a word
+                    if hasattr(os, "posix_fallocate"):  # not on macOS
+                        os.posix_fallocate(file.fileno(), 0, self._weight_bytes())
+                except OSError as error:
+                    raise output_problem(Path(tempfile.gettempdir()), error) from error
                 maps = np.memmap(file, dtype=np.float32, mode="w+", shape=shape)
         else:
             maps = np.empty(shape, dtype=np.float32)
@@ -136,6 +152,9 @@ class SampleStore:
         self._weights = torch.from_numpy(maps)
         if self._held is not None:
             self._held["weights"] = self._weights.to(self._held["images"].device)
+
+    def _weight_bytes(self) -> int:
+        return len(self) * math.prod(self.info.size) * 4
 
     def _mask(self, row: int) -> NDArray[np.uint8]:
         mask = self._plane("masks", row)

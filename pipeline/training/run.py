@@ -143,8 +143,9 @@ def train(
     ranks.require_ranks(experiment, gpus, batch_size, sync_batch_norm, device)
     use_fov = loss["region"] == "fov"
     chosen, unseen = choose_samples(train_shards, validation_shards, fold, fold_table)
-    data = SampleStore(chosen.shards, device, memory, use_fov, chosen.selection)
-    validation = SampleStore(unseen.shards, device, memory, use_fov, unseen.selection) if unseen.shards else None
+    given: dict[str, Any] = {"device": device, "budget": memory, "use_fov": use_fov, "weighted": _weighs_pixels(loss)}
+    data = SampleStore(chosen.shards, selection=chosen.selection, **given)
+    validation = SampleStore(unseen.shards, selection=unseen.selection, **given) if unseen.shards else None
     if validation is not None:
         require_measurable(experiment, data.info, validation.info, monitor)
     _weigh_pixels(loss, data, validation)
@@ -284,11 +285,15 @@ def train(
     say(f"{experiment}: best epoch {best['epoch']}, peak memory {peak:.0f} MB")
 
 
+def _weighs_pixels(loss: Mapping[str, Any]) -> bool:
+    return bool(loss.get("border") or loss.get("class_balance"))
+
+
 def _weigh_pixels(loss: Mapping[str, Any], data: SampleStore, validation: SampleStore | None) -> None:
     """Give training and validation samples the pixel weights that the loss asks for, if any."""
-    border = loss.get("border")
-    if not border and not loss.get("class_balance"):
+    if not _weighs_pixels(loss):
         return
+    border = loss.get("border")
     by_class = class_weights(data.count_classes()) if loss.get("class_balance") else None
     for store in (data, validation):
         if store is not None:

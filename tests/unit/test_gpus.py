@@ -1,5 +1,7 @@
 """Jobs share the GPUs of one machine. The GPUs are names; the processes, their locks and their ends are real."""
 
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -198,6 +200,16 @@ def test_gpus_are_listed_by_what_the_driver_brings(tmp_path, monkeypatch):
     assert installed_gpus() == TWO
     program.write_text("#!/bin/sh\necho NVIDIA-SMI has failed because it could not reach the driver\nexit 9\n")
     assert installed_gpus() == []
+
+
+def test_a_disk_without_locks_is_told(tmp_path, monkeypatch):
+    def refused(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    held = hold_gpus(environment={}, installed=lambda: TWO, folder=tmp_path)
+    with pytest.raises(OutputError, match="set TMPDIR"), held:
+        pass
 
 
 def test_a_folder_of_somebody_else_is_not_used(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 import io
 import math
+import resource
 
 import h5py
 import numpy as np
@@ -307,6 +308,33 @@ def test_several_classes_train_and_void_pixels_do_not_count(shards, tmp_path, me
     contents = load_checkpoint(tmp_path / "m/best.pt")
     assert contents["out_channels"] == 4
     assert contents["class_names"] == ["background", "right", "left", "never"]
+
+
+def test_weights_of_pixels_count_as_part_of_the_samples(shards, capfd):
+    paths, cpu = [shards / "drive-train.h5"], torch.device("cpu")
+    plain = SampleStore(paths, cpu)
+    samples, weights = plain.reader.nbytes(), 4 * len(plain) * math.prod(plain.info.size)
+    for budget, weighted, where in (
+        (samples, False, "in main memory"),
+        (samples + weights - 1, True, "in the shards, read as needed"),
+        (samples + weights, True, "in main memory"),
+    ):
+        capfd.readouterr()
+        SampleStore(paths, cpu, budget, weighted=weighted)
+        said = capfd.readouterr().err
+        assert where in said
+        assert f"{(samples + weighted * weights) / 1e6:.0f} MB" in said
+
+
+def test_weights_that_the_disk_does_not_hold_end_in_a_message(shards):
+    store = SampleStore([shards / "drive-train.h5"], torch.device("cpu"), 0, weighted=True)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OutputError, match="ulimit -f"):
+            store.weigh(lambda mask: np.ones(mask.shape, np.float32))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.usefixtures("one_thread")
