@@ -1,8 +1,10 @@
+import fcntl
 import json
 import pickle
 import shutil
 import time
 import tracemalloc
+from contextlib import closing
 
 import h5py
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from rawfiles import add_drive, make_drive, make_tgs
 
 from pipeline.errors import RawDataError, ShardError
+from pipeline.explain import shard_attribute
 from pipeline.shards.read import ShardReader
 from pipeline.shards.write import build_shard
 
@@ -199,3 +202,12 @@ def test_shards_that_do_not_fit_are_all_named(tmp_path, drive):
     for name in ("other.h5", "torn.h5", "old.h5", "gone.h5"):
         assert name in text
     assert len(caught.value.problems) == 4
+
+
+def test_a_shard_is_read_whoever_holds_its_lock(tmp_path, drive):
+    path = build(tmp_path / "a.h5", drive)
+    with path.open("rb+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with closing(ShardReader([path])) as reader:
+            assert reader.whole("images").shape[0] == len(reader) > 0
+            assert shard_attribute(path, "sources_sha256") == reader.source_digests()[str(path)]
