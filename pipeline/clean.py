@@ -8,11 +8,12 @@ import os
 import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import OutputError, Problem
-from pipeline.files import PARTIAL, is_being_written, output_problem, partial_name
+from pipeline.files import PARTIAL, is_being_written, is_foreign, output_problem, partial_name
 from pipeline.raw.splits import OUT_OF_FOLD, SPLITS, VALIDATION
 
 _SHARD = re.compile(rf"({'|'.join(SPLITS)})-(0|[1-9]\d*)\..+")
@@ -119,7 +120,8 @@ def survey(
     gone = {one.path for one in found.unneeded}
     for path in _partial(results):
         if not gone & {path, *path.parents} and not is_being_written(path):
-            found.mark(path, "left behind by a job that was killed")
+            with suppress(FileNotFoundError):  # it got its final name in between
+                found.mark(path, "left behind by a job that was killed" + " or runs elsewhere" * is_foreign(path))
     found.unneeded.sort(key=lambda one: one.path)
     return found
 

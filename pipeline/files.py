@@ -37,6 +37,7 @@ _REMEDIES = {
     errno.EACCES: "make the folder writable (chmod u+w), or choose another one",
     errno.EPERM: "make the folder writable (chmod u+w), or choose another one",
     errno.ENOTDIR: "a file stands where a folder is needed: move it away",
+    errno.EBUSY: "another job writes the same: wait until it has ended, then run the same command again",
     errno.EEXIST: "a file stands where a folder is needed: move it away",
 }
 
@@ -93,9 +94,18 @@ def _lock(handle: int) -> bool:
     return True
 
 
+def is_foreign(path: Path) -> bool:
+    """Tell whether a temporary name was given on another machine, whose locks may not be seen here."""
+    found = PARTIAL.match(path.name)
+    return found is not None and found[1] != _machine()
+
+
 def _open(path: Path) -> int:
     """Open a file or a folder to lock it; a network file system locks no file that is only read."""
-    return os.open(path, os.O_NOFOLLOW | (os.O_RDONLY if path.is_dir() else os.O_RDWR))
+    if not path.is_dir():
+        with suppress(PermissionError):
+            return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
 
 
 def is_being_written(path: Path) -> bool:
@@ -123,9 +133,11 @@ def _remove_leftovers(path: Path) -> None:
     with suppress(OSError):
         for name in os.listdir(path.parent):
             found = PARTIAL.match(name)
-            if found is None or found[1] != _machine() or name[found.end() :] != path.name:
+            if found is None or name[found.end() :] != path.name:
                 continue
             leftover = path.with_name(name)
+            if is_foreign(leftover):
+                continue
             if leftover.is_symlink():
                 _remove(leftover)
                 continue
@@ -158,7 +170,7 @@ def _begin(path: Path, folder: bool) -> tuple[Path, int]:
                     os.utime(temporary, (0, 0))  # a file that is still so old at the end was never written to
                 undo.pop_all()
                 return temporary, handle
-    raise FileNotFoundError(errno.ENOENT, "somebody removes what is being written", str(path))
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path))
 
 
 def _sync_folder(folder: Path) -> None:
@@ -176,10 +188,12 @@ def _sync_folder(folder: Path) -> None:
 def _sync_file_system(handle: int) -> None:
     """Wait until the file system of an open folder holds all that was written; other disks need not be there."""
     sync = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-    if sync is None:  # not Linux
-        os.sync()
-    elif sync(handle):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    if sync is not None and sync(handle) == 0:
+        return
+    error = ctypes.get_errno()
+    if sync is not None and error != errno.ENOSYS:  # not Linux, or a sandbox
+        raise OSError(error, os.strerror(error))
+    os.sync()
 
 
 @contextmanager

@@ -6,7 +6,9 @@ import pytest
 import yaml
 
 from pipeline import clean, cli, cli_upkeep
+from pipeline import files as written
 from pipeline.errors import OutputError
+from pipeline.files import atomic_file, atomic_folder, partial_name
 
 MEMBERS = {"d": {"train": [0, 2], "test": [0]}}
 EXPERIMENTS = {"e": "d", "a-seed1": "d", "d.second-observer": "d"}
@@ -172,6 +174,36 @@ def test_an_interrupted_removal_leaves_a_remnant_that_the_next_one_finds(results
     assert [one.path.parent for one in remnants] == [results / "metrics"]
     clean.remove(results, surveyed(results).unneeded)
     assert files(results) == set(NEEDED)
+
+
+def test_what_is_being_written_is_no_remnant(results, monkeypatch):
+    def unneeded():
+        found = {one.path.name: one.reason for one in surveyed(results).unneeded}
+        return {name.split(".partial-")[1]: reason for name, reason in found.items() if "partial" in name}
+
+    known = unneeded()
+    with atomic_folder(results / "metrics/e") as folder, atomic_file(results / "models/e/new.pt") as file:
+        file.write_text("new")
+        assert unneeded() == known
+        (folder / "a.csv").write_text("new")
+    monkeypatch.setattr(written.socket, "gethostname", lambda: "another")
+    (results / "models/e" / partial_name("theirs")).write_text("half")
+    monkeypatch.undo()
+    assert unneeded() == {**known, "theirs": "left behind by a job that was killed or runs elsewhere"}
+
+
+def test_what_gets_its_final_name_meanwhile_is_none_either(results, monkeypatch):
+    path = results / "models/e" / partial_name("new.pt")
+    path.write_text("new")
+
+    def ended(one):
+        if one == path:
+            path.rename(path.with_name("new.pt"))
+        return False
+
+    monkeypatch.setattr(clean, "is_being_written", ended)
+    assert path not in [one.path for one in surveyed(results).unneeded]
+    assert (results / "models/e/new.pt").read_text() == "new"
 
 
 @pytest.fixture

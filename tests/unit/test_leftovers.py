@@ -1,5 +1,6 @@
 """What killed writers leave behind, and what living ones do to each other."""
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -80,7 +81,7 @@ def test_a_living_writer_is_not_disturbed(tmp_path, writer):
 
 
 def test_what_only_looks_like_a_leftover_of_this_name_stays(tmp_path):
-    others = [".0123456789ab.partial-other.csv", ".partial-a.csv", ".0123456789ab.partial-xa.csv", "a.csv.partial"]
+    others = [files.partial_name("other.csv"), ".partial-a.csv", files.partial_name("xa.csv"), "a.csv.partial"]
     for name in others:
         (tmp_path / name).write_text("mine")
     precious = tmp_path / "precious"
@@ -135,7 +136,7 @@ def test_without_locks_everything_is_written_and_nothing_removed(tmp_path, monke
         raise OSError(38, os.strerror(38))
 
     monkeypatch.setattr(files.fcntl, "flock", unsupported)
-    (tmp_path / ".0123456789ab.partial-a").write_text("from another machine")
+    (tmp_path / files.partial_name("a")).write_text("perhaps of a living writer")
     write(writer, tmp_path / "a")
     assert read(writer, tmp_path / "a") == "whole"
     assert len(leftovers(tmp_path)) == 1
@@ -166,6 +167,53 @@ def test_a_temporary_name_tells_whether_its_writer_is_alive(tmp_path, writer):
     dead = Writer(writer, tmp_path / "b")
     dead.kill()
     assert not is_being_written(leftovers(tmp_path)[0])
+
+
+def test_a_living_writer_whose_file_may_only_be_read_is_seen(tmp_path, monkeypatch):
+    """As that of another person."""
+    really = os.open
+
+    def only_read(path, flags, *more):
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return really(path, flags, *more)
+
+    with atomic_file(tmp_path / "a") as temporary:
+        with monkeypatch.context() as patched:
+            patched.setattr(files.os, "open", only_read)
+            assert is_being_written(temporary)
+        temporary.write_text("whole")
+
+
+@WRITERS
+def test_where_somebody_removes_again_and_again_that_is_told(tmp_path, monkeypatch, writer):
+    def held(_):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(files, "_lock", held)
+    with pytest.raises(OutputError, match="another job writes the same"):
+        write(writer, tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_where_one_file_system_cannot_be_synced_alone_all_are(tmp_path, monkeypatch, known):
+    synced = []
+
+    class Library:
+        def __init__(self, *_, **__):
+            if known:
+                self.syncfs = lambda handle: -1
+
+    monkeypatch.setattr(files.ctypes, "CDLL", Library)
+    monkeypatch.setattr(files.ctypes, "get_errno", lambda: errno.ENOSYS)
+    monkeypatch.setattr(files.os, "sync", lambda: synced.append(1))
+    write("atomic_folder", tmp_path / "a")
+    assert synced == [1]
+    if known:
+        monkeypatch.setattr(files.ctypes, "get_errno", lambda: errno.ENOSPC)
+        with pytest.raises(OutputError, match="free some disk space"):
+            write("atomic_folder", tmp_path / "a")
 
 
 @WRITERS
