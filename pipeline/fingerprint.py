@@ -30,6 +30,7 @@ OVERLOOKED = {
     "pipeline.config_problems": "words of messages",
     "pipeline.errors": "words of messages",
     "pipeline.fingerprint": "tells what was used and decides nothing",
+    "pipeline.memory": "tells what was used, and what fits: where samples lie changes the speed and nothing else",
     "pipeline.models.names": "the network that a name leads to counts by itself",
     "pipeline.progress": "what is shown while one waits",
     "pipeline.raw.layouts": "the layout that a name leads to counts by itself",
