@@ -456,6 +456,9 @@ def as_page():
         "",
         "A stage that runs makes everything below it run, even where it ends in the same bytes.",
         "",
+        "Baselines count empty masks as all experiments on their data set do: where a change makes these agree or",
+        "differ, their scores are made again too.",
+        "",
         "A shard that was corrupted by hand is not built again by itself: the training that reads it refuses it by its",
         "checksum, and says the command. After that, the results are the same as before, byte for byte.",
     ]

@@ -9,7 +9,6 @@ import pandas as pd
 from pipeline.errors import PredictionError, Problem
 from pipeline.files import write_table
 from pipeline.progress import say
-from pipeline.raw.splits import VALIDATION
 from pipeline.report.tables import read_tables
 
 STATISTICS = ("run", "mean", "std")
@@ -68,7 +67,7 @@ def average_runs(
     rows = []
     for _, same in joined.groupby([joined[name] for name in _ROW], sort=False):
         said = {name: same[name].iloc[0] if same[name].nunique() == 1 else "" for name in conditions}
-        if folds and said["split"] == VALIDATION:
+        if folds and said["split"] == "validation":
             said["images"] = ""
         numbers = same[scores].apply(pd.to_numeric)
         for statistic, values in (("mean", numbers.mean(skipna=False)), ("std", numbers.std(ddof=1, skipna=False))):

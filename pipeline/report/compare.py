@@ -35,8 +35,9 @@ class Ranking:
     metric : str
         What they are ranked by.
     reference : str or None
-        The best experiment that is not in doubt, which the others are compared with; a baseline only where there is
-        nothing else. None where no comparison is known: they are of single pictures' scores, and of some metrics.
+        The best experiment, of those that are not in doubt where there is one, which the others are compared with; a
+        baseline only where there is nothing else. None where no comparison is known: they are of single pictures'
+        scores, and of some metrics.
     rows : list of dict
         For each experiment ``experiment``, ``statistic``, ``runs``, ``baseline``, ``images``, ``threshold``,
         ``threshold_source``, ``empty_masks``, ``scale``, ``origin``, ``suspicious``; the scores; ``low`` and ``high``,
@@ -187,10 +188,7 @@ def _ranking(
                 # of a mean over folds nothing: each network is validated on its own pictures
                 "images": int(row["images"]) if row["images"] else None,
                 "threshold": _number(row.get("threshold")),
-                **{
-                    key: row.get(key, "")
-                    for key in ("threshold_source", "empty_masks", "scale", "origin", "suspicious")
-                },
+                **{key: row.get(key, "") for key in _SAID},
                 **{key: _number(row[key]) for key in shown},
                 "low": low,
                 "high": high,
@@ -217,7 +215,15 @@ def _same_pictures(metrics: Path, said: dict[str, str], records: Sequence[Record
     if said["split"] == "test":  # one for all experiments of a data set
         return True
     files = [metrics / one["experiment"] / "per_image.csv" for one in records if one["statistic"] == "run"]
-    tables = read_tables([path for path in files if path.exists()])
+    files = [path for path in files if path.exists()]
+    tables = read_tables(files)
+    problems = [
+        Problem(str(path), "a table without split or id", "the scores of pictures", "delete it and run snakemake again")
+        for path, table in zip(files, tables, strict=True)
+        if not {"split", "id"} <= set(table)
+    ]
+    if problems:
+        raise PredictionError(problems)
     return len({frozenset(table.loc[table["split"] == said["split"], "id"]) for table in tables}) < 2
 
 

@@ -143,7 +143,7 @@ def _notes(ranking: Ranking) -> list[str]:
     policies = {row["empty_masks"]: row["experiment"] for row in reversed(rows) if row["empty_masks"]}
     if len(policies) > 1:
         named = ", ".join(f"{policy} in {name}" for policy, name in sorted(policies.items()))
-        notes.append(f"Scores are not comparable where `empty_masks` differs: {named}.")
+        notes.append(f"Pictures without foreground in both masks count otherwise where `empty_masks` differs: {named}.")
     if any(row["low"] is not None for row in rows):
         notes.append("[low, high]: 95 % bootstrap interval over pictures; it says nothing about other training seeds.")
     compared = {row["comparisons"] for row in rows if row["comparisons"] is not None}
@@ -152,13 +152,10 @@ def _notes(ranking: Ranking) -> list[str]:
             f"difference: to {ranking.reference}, on the same pictures; p_holm: sign-flip test, corrected for "
             f"{'/'.join(map(str, sorted(compared)))} comparisons. See docs/uncertainty.md."
         )
-    elif ranking.reference is None:
-        by_other = ranking.metric not in COMPARED or ranking.said["averaging"] != "macro"
-        notes.append(
-            f"Differences are compared by macro {' and '.join((', '.join(COMPARED[:-1]), COMPARED[-1]))} only."
-            if by_other
-            else "Means over several networks are not compared picture by picture: name their runs, or an ensemble."
-        )
+    elif ranking.metric not in COMPARED or ranking.said["averaging"] != "macro":
+        notes.append(f"Differences are compared by macro {', '.join(COMPARED[:-1])} and {COMPARED[-1]} only.")
+    elif all(row["statistic"] == "mean" for row in rows):
+        notes.append("Means over networks are not compared picture by picture: name their runs, or an ensemble.")
     if any(row["origin"] == "drawn sample" for row in rows):
         notes.append("Made from drawn sample data.")
     return notes

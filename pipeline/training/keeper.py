@@ -78,7 +78,7 @@ class Keeper:
         Raises
         ------
         TrainingError
-            If the state belongs to another network or optimizer.
+            If the state cannot be read now, or belongs to another network or optimizer.
         """
         state = load_state(self._folder) if self._folder is not None and ranks.rank() == 0 else None
         state = ranks.from_first(state)

@@ -129,7 +129,10 @@ def load_state(folder: Path) -> dict[str, Any] | None:
 
 def _not_now(path: Path, error: Exception) -> TrainingError:
     found = " ".join(str(error).split())[:160] or type(error).__name__
-    remedy = "run the same command again, with more memory where that is short; without this file it starts anew"
+    remedy = (
+        "run the same command again, with more memory where that is short; without this file it goes on from the one "
+        "before, or starts anew"
+    )
     return TrainingError(Problem(str(path), found, "the state of a training, which can be read", remedy))
 
 

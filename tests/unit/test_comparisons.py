@@ -243,8 +243,11 @@ def test_other_rows_and_what_is_not_compared(results, capsys):
     assert "Differences are compared by macro f1, iou and mae only." in text
     assert "reference" not in text
     means = run(capsys, "z")
-    assert "Means over several networks are not compared picture by picture: name their runs, or an ensemble." in means
+    assert "Means over networks are not compared picture by picture: name their runs, or an ensemble." in means
     assert "only" not in means
+    board.assign(mae="").to_csv("results/leaderboard.csv", index=False)
+    text = run(capsys, "--metric", "mae", "z-seed1", "z-seed2")
+    assert "compared" not in text
 
 
 def test_what_is_in_doubt_is_no_reference_unless_all_is(results, capsys):
@@ -267,8 +270,8 @@ def test_scores_that_count_empty_masks_otherwise_are_told(results, capsys):
     board.loc[board["experiment"] == "[a]b", "empty_masks"] = "skip"
     board.loc[board["experiment"] == "z", "empty_masks"] = ""  # a mean over runs that differ
     board.to_csv("results/leaderboard.csv", index=False)
-    said = "Scores are not comparable where `empty_masks` differs: one in d.resolution-ceiling, skip in [a]b."
-    assert said in run(capsys, "--dataset", "d").splitlines()
+    said = "`empty_masks` differs: one in d.resolution-ceiling, skip in [a]b."
+    assert said in run(capsys, "--dataset", "d")
     records = json.loads(run(capsys, "--format", "json", "--dataset", "d"))
     assert {one["empty_masks"] for one in records if one["statistic"] == "run"} == {"one", "skip"}
 
@@ -287,6 +290,8 @@ def test_folds_of_equal_size_are_still_other_pictures(results, capsys):
     said = "Not all of them were scored on the same pictures"
     assert said in run(capsys, "--split", "validation")
     assert said not in run(capsys, "--split", "validation", "k-fold0", "other")
+    (results / "results/metrics/other/per_image.csv").write_text("experiment,id\nother,1\n")
+    assert "a table without split or id" in run(capsys, "--split", "validation", status=1)
 
 
 def test_networks_of_folds_of_different_sizes_have_a_mean_without_a_number_of_pictures(results, capsys):
