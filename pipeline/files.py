@@ -191,9 +191,9 @@ def _sync_file_system(handle: int) -> None:
     if sync is not None and sync(handle) == 0:
         return
     error = ctypes.get_errno()
-    if sync is not None and error != errno.ENOSYS:  # not Linux, or a sandbox
+    if sync is not None and error != errno.ENOSYS:
         raise OSError(error, os.strerror(error))
-    os.sync()
+    os.sync()  # not Linux, or a sandbox
 
 
 @contextmanager
