@@ -285,8 +285,8 @@ def do_ensemble(arguments: Arguments) -> None:
     predictions = dict(zip(sorted(runs), folders, strict=True))
     parts = expected_plans(arguments, lambda plans, config: plans.ensemble_parts(config, name, split), *named)
     fingerprint = made_by("ensemble", settings, parts, kind=kind)
-    no_fold = [run for run in runs.values() if not is_fold(run)]
-    folded = {"fold": [*no_fold, runs[min(runs)]][0]} if split == OUT_OF_FOLD else {}
+    wrong = (run for run in runs.values() if not is_fold(run))
+    folded = {"fold": next(wrong, runs[min(runs)])} if split == OUT_OF_FOLD else {}
     folds = fold_arguments(arguments, folded, take_dataset(settings), parts)
     if "predictions" in parts:
         require_origin(dict(asked_of_runs(parts["predictions"], runs, predictions)))
