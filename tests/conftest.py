@@ -1,4 +1,5 @@
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from pipeline import cli
 
 # Tests compare bytes, which GPUs do not promise, and the GPUs here may be at work: whoever wants one in tests names it.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+# What is started in the background of a shell ignores SIGINT, and so would all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("any machine", deadline=None)  # a busy machine is no failure
 settings.load_profile("any machine")

@@ -15,7 +15,6 @@ import pwd
 import secrets
 import shlex
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -164,7 +163,7 @@ class Cluster:
 
     def stop(self) -> None:
         """Cancel all jobs and stop all daemons."""
-        if self._pid("slurmctld.pid") is not None:
+        if self._process("slurmctld.pid") is not None:
             with suppress(subprocess.SubprocessError, TimeoutError):
                 self.run("scancel", "--user", str(os.getuid()))
                 self.wait_for(lambda: not self.run("squeue", "--noheader"))
@@ -174,11 +173,14 @@ class Cluster:
 
     def end_leftovers(self) -> None:
         """Kill what outlived its job: without control groups, Slurm loses sight of processes whose parents ended."""
+        killed = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 environment = process.environ()
                 if environment.get("SLURM_CONF") == self.environment["SLURM_CONF"] and "SLURM_JOB_ID" in environment:
                     process.kill()
+                    killed.append(process)
+        self.wait_for(lambda: not any(map(lives, killed)))
 
     def run(self, *words: str) -> str:
         """Run one of Slurm's programs, and return what it says."""
@@ -217,29 +219,38 @@ class Cluster:
                 raise TimeoutError(f"not within {seconds} s: {said}")
             time.sleep(0.1)
 
-    def _pid(self, file: str) -> int | None:
+    def _process(self, file: str) -> psutil.Process | None:
         """Return the process that a file names, if it lives."""
         try:
-            pid = int((self.folder / file).read_text())
-            alive = psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+            process = psutil.Process(int((self.folder / file).read_text()))
         except (OSError, ValueError, psutil.NoSuchProcess):
             return None
-        return pid if alive else None
+        return process if lives(process) else None
 
     def _daemon(self, file: str, *words: str) -> None:
-        if self._pid(file) is None:
+        if self._process(file) is None:
             self.run(*words)
-            self.wait_for(lambda: self._pid(file) is not None, START)
+            self.wait_for(lambda: self._process(file) is not None, START)
 
     def _end(self, file: str) -> None:
-        pid = self._pid(file)
-        if pid is None:
+        """End a daemon, and wait for its process: it removes its file first, and saves its state after that."""
+        process = self._process(file)
+        if process is None:
             return
-        os.kill(pid, signal.SIGTERM)
-        try:
-            self.wait_for(lambda: self._pid(file) is None, 15)
-        except TimeoutError:
-            os.kill(pid, signal.SIGKILL)
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+            with suppress(TimeoutError):
+                self.wait_for(lambda: not lives(process), 15)
+            process.kill()
+        self.wait_for(lambda: not lives(process), 15)
+
+
+def lives(process: psutil.Process) -> bool:
+    """Tell whether a process runs; one that has ended and that nobody asks for does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def main(argv=None) -> int:
