@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from pipeline.counts import confusion
+from pipeline.core.counts import confusion
 from pipeline.evaluation.bootstrap import RESAMPLES, resampled_means, resampling_weights
 from pipeline.evaluation.curves import BETA2_SALIENT, f_beta, max_f_of_mean_pr
 from pipeline.evaluation.evaluate import MACRO

@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 import torch
 
-from pipeline.counts import absolute_error, joint_histogram
+from pipeline.core.counts import absolute_error, joint_histogram
 from pipeline.evaluation.curves import max_f_of_mean_pr
 from pipeline.evaluation.scores import BETA2_SALIENT, f_beta
 

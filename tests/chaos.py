@@ -24,8 +24,8 @@ import psutil
 from projects import CONFIG, ROOT
 from rawfiles import make_drive, make_tgs
 
-from pipeline.files import PARTIAL
-from pipeline.verify import as_text, compare_runs
+from pipeline.core.files import PARTIAL
+from pipeline.tools.verify import as_text, compare_runs
 
 MORE = """
   c: {dataset: d, model: {name: unet, width: 4, depth: 2}, loss: dice, optimizer: {name: sgd, lr: 0.1, momentum: 0.9},

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from pages import make_project
 from rawfiles import make_drive, make_tgs
 
-from pipeline import cli
+from pipeline.cli import main as cli
 
 # Tests compare bytes, which GPUs do not promise, and the GPUs here may be at work: whoever wants one in tests names it.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")

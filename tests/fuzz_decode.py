@@ -21,8 +21,8 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from pipeline.errors import RawDataError
-from pipeline.raw.decode import decode
+from pipeline.core.errors import RawDataError
+from pipeline.raw.decode.image import decode
 
 LIMIT = 10.0  # seconds for one input of a few kilobytes, on a machine that may be busy
 MEMORY = 6 * 2**30

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 from sklearn import metrics as sklearn
 
-from pipeline.counts import LEVELS, absolute_error, confusion, joint_histogram
+from pipeline.core.counts import LEVELS, absolute_error, confusion, joint_histogram
 from pipeline.evaluation.contours import PERCENTILE, TOLERANCE, contour_scores
 from pipeline.evaluation.curves import average_precision, curves, max_f_columns, thresholds
 from pipeline.evaluation.metrics import METRICS, roc_auc

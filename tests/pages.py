@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 from rawfiles import make_drive, make_shapes, make_tgs
 
-from pipeline import cli
-from pipeline.config import load
-from pipeline.png import write_png
+from pipeline.cli import main as cli
+from pipeline.config.config import load
+from pipeline.images.png import write_png
 from pipeline.raw.dataset import open_dataset
 
 HOSTILE = "<img src=x onerror=alert(1)>"

@@ -62,8 +62,8 @@ def make_drive(root: Path, training: int = 6, test: int = 3) -> Path:
 
 def make_tgs(root: Path, labelled: int = 12, unlabelled: int = 2, side: int = 101) -> Path:
     """16-bit masks, 8-bit masks where they are empty, one blank picture, codes and depths."""
-    from pipeline.png import write_png
-    from pipeline.raw.masks import encode_runs
+    from pipeline.images.png import write_png
+    from pipeline.raw.decode.masks import encode_runs
 
     for folder in ("train/images", "train/masks", "test/images"):
         (root / folder).mkdir(parents=True)
@@ -90,7 +90,7 @@ def make_tgs(root: Path, labelled: int = 12, unlabelled: int = 2, side: int = 10
 
 def make_shapes(root: Path, training: int = 6, validation: int = 2, test: int = 2, test_masks: bool = True) -> Path:
     """Squares (class 3) and discs (class 1) on noise; triangles (class 2) never occur."""
-    from pipeline.png import write_png
+    from pipeline.images.png import write_png
 
     ids = [*range(training), *range(800, 800 + validation), *range(900, 900 + test)]
     for folder in ("train_imgs", "train_mask", "test_imgs", *(["test_mask"] if test_masks else [])):

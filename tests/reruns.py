@@ -175,7 +175,7 @@ def docstrings(project):
 
 
 def overlooked(project):
-    code("errors", "cli")(project)
+    code("core/errors", "cli/main")(project)
 
 
 def comments(project):
@@ -382,8 +382,8 @@ ROWS = [
     Row("edit `models/unet.py`", code("models/unet"), trained_anew("a")),
     Row("edit `models/u2net.py`", code("models/u2net"), trained_anew("u")),
     Row(
-        "edit `raw/folder.py`",
-        code("raw/folder"),
+        "edit `raw/layouts/folder.py`",
+        code("raw/layouts/folder"),
         trained_anew("m", looked_at=True, check=checked("c"), shards=named("c *", words="c")),
     ),
     Row(

@@ -6,9 +6,9 @@ Mask values are class indices, and 255 is void. Identifiers that start with ``t`
 import cv2
 import numpy as np
 
-from pipeline.counts import VOID
-from pipeline.png import write_png
-from pipeline.raw.labels import LabelMap, Labels
+from pipeline.core.counts import VOID
+from pipeline.images.png import write_png
+from pipeline.raw.decode.labels import LabelMap, Labels
 from pipeline.raw.samples import Sample
 
 CLASSES = ("background", "circle", "triangle", "square")

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.counts import to_levels
-from pipeline.errors import ConfigError, PipelineError, Problem, RawDataError
+from pipeline.core.counts import to_levels
+from pipeline.core.errors import ConfigError, PipelineError, Problem, RawDataError
+from pipeline.core.files import atomic_folder
+from pipeline.core.fingerprint import sign
+from pipeline.core.progress import track
 from pipeline.evaluation.entrants import BACKGROUND, BASELINES, OBSERVER
-from pipeline.files import atomic_folder
-from pipeline.fingerprint import sign
-from pipeline.png import write_png
-from pipeline.progress import track
+from pipeline.images.png import write_png
 from pipeline.raw.dataset import RawDataset, open_dataset, require_samples
 from pipeline.raw.samples import Sample
 from pipeline.shards.prepare import resize_image, resize_mask
@@ -50,7 +50,7 @@ def write_baseline(
     interpolation : {'area', 'linear'}
         How shards resize soft masks.
     fingerprint : str, optional
-        What the pictures are made by (`pipeline.fingerprint.Fingerprint.to_json`), to store beside them.
+        What the pictures are made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store beside them.
 
     Raises
     ------

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.counts import LEVELS, Histogram
-from pipeline.errors import PredictionError, Problem
+from pipeline.core.counts import LEVELS, Histogram
+from pipeline.core.errors import PredictionError, Problem
+from pipeline.core.files import write_json
+from pipeline.core.progress import say
 from pipeline.evaluation.criteria import score_at_cuts
 from pipeline.evaluation.histograms import split_histograms
 from pipeline.evaluation.thresholds import FINGERPRINT, Threshold
-from pipeline.files import write_json
-from pipeline.progress import say
 from pipeline.raw.dataset import open_dataset, require_samples
-from pipeline.raw.splits import VALIDATION
+from pipeline.raw.splits.names import VALIDATION
 
 
 def best_threshold(
@@ -78,7 +78,7 @@ def choose_threshold(
     split : {'validation', 'out-of-fold'}
         What it is chosen on. Of `OUT_OF_FOLD` samples each is predicted by networks that have not seen it.
     fingerprint : str, optional
-        What the threshold is made by (`pipeline.fingerprint.Fingerprint.to_json`), to store with it.
+        What the threshold is made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store with it.
 
     Raises
     ------

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.counts import Confusion
-from pipeline.errors import PredictionError, Problem
+from pipeline.core.counts import Confusion
+from pipeline.core.errors import PredictionError, Problem
 from pipeline.evaluation.contours import contour_scores
 from pipeline.evaluation.regions import SplitCounts, count_split
-from pipeline.png import read_levels
+from pipeline.images.png import read_levels
 from pipeline.raw.dataset import RawDataset
 from pipeline.raw.samples import Sample
 

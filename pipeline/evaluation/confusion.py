@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.core.files import atomic_file
 from pipeline.evaluation.classes import Joint
-from pipeline.files import atomic_file
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

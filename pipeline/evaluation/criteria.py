@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.counts import LEVELS, Confusion, Histogram, confusion, dice
+from pipeline.core.counts import LEVELS, Confusion, Histogram, confusion, dice
 from pipeline.evaluation.scores import (
     BETA2_SALIENT,
     EMPTY_VALUES,

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.counts import LEVELS, Confusion, Histogram, max_f
+from pipeline.core.counts import LEVELS, Confusion, Histogram, max_f
 from pipeline.evaluation.scores import BETA2_SALIENT, EMPTY_VALUES, Scores, f1, f_beta
 
 CUTS = LEVELS + 1

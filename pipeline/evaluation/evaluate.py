@@ -12,7 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.counts import LEVELS, Confusion, Histogram, absolute_error, confusion, cut_level, dice
+from pipeline.core.counts import LEVELS, Confusion, Histogram, absolute_error, confusion, cut_level, dice
+from pipeline.core.files import write_table
+from pipeline.core.fingerprint import sign
+from pipeline.core.progress import say
 from pipeline.evaluation.bootstrap import resampling_weights
 from pipeline.evaluation.contours import CONTOUR_SCORES
 from pipeline.evaluation.curves import average_precision, curve_table, max_f_columns, oracle_columns
@@ -23,9 +26,6 @@ from pipeline.evaluation.regions import SplitCounts, count_splits
 from pipeline.evaluation.scores import EMPTY_VALUES
 from pipeline.evaluation.tgs_score import tgs_score
 from pipeline.evaluation.thresholds import Threshold, read_threshold
-from pipeline.files import write_table
-from pipeline.fingerprint import sign
-from pipeline.progress import say
 from pipeline.raw.dataset import RawDataset, open_dataset, require_samples
 
 CURVE_OF = (
@@ -74,7 +74,7 @@ def evaluate(
     empty_masks : {'one', 'skip'}
         Score of a picture whose mask and prediction both are empty: 1, or left out of the mean.
     fingerprint : str, optional
-        What the scores are made by (`pipeline.fingerprint.Fingerprint.to_json`), to store in a file beside them.
+        What the scores are made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store in a file beside them.
 
     Raises
     ------

@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.core.files import write_table
+from pipeline.core.fingerprint import sign
+from pipeline.core.progress import say
 from pipeline.evaluation.bootstrap import resampling_weights
 from pipeline.evaluation.classes import Joint, one_against_rest, pixel_accuracy, split_confusions
 from pipeline.evaluation.confusion import confusion_table, plot_confusions
@@ -26,9 +29,6 @@ from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.regions import count_splits
 from pipeline.evaluation.scores import EMPTY_VALUES, Scores
 from pipeline.evaluation.thresholds import Threshold
-from pipeline.files import write_table
-from pipeline.fingerprint import sign
-from pipeline.progress import say
 from pipeline.raw.dataset import RawDataset, open_dataset, require_samples
 
 MEAN = "mean"
@@ -65,7 +65,7 @@ def evaluate_classes(
     empty_masks : {'one', 'skip'}
         Score of a class that neither mask nor prediction of a picture has: 1, or left out of the mean.
     fingerprint : str, optional
-        What the scores are made by (`pipeline.fingerprint.Fingerprint.to_json`), to store in a file beside them.
+        What the scores are made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store in a file beside them.
 
     Raises
     ------

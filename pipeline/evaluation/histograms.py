@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.counts import joint_histogram
+from pipeline.core.counts import joint_histogram
 from pipeline.evaluation.contours import contour_scores
 from pipeline.evaluation.regions import SplitCounts, count_split
-from pipeline.png import read_levels
+from pipeline.images.png import read_levels
 from pipeline.raw.dataset import RawDataset
 from pipeline.raw.samples import Sample
 

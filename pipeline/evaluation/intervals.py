@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.counts import LEVELS, Confusion, Histogram, absolute_error, confusion
+from pipeline.core.counts import LEVELS, Confusion, Histogram, absolute_error, confusion
 from pipeline.evaluation.bootstrap import (
     LEVEL,
     Interval,

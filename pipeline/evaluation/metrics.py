@@ -4,18 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.counts import Confusion, Histogram, dice
-from pipeline.evaluation.scores import (
-    Scores,
-    accuracy,
-    f1,
-    iou,
-    mcc,
-    precision,
-    ratio,
-    recall,
-    specificity,
-)
+from pipeline.core.counts import Confusion, Histogram, dice
+from pipeline.evaluation.scores import Scores, accuracy, f1, iou, mcc, precision, ratio, recall, specificity
 
 
 def roc_auc(histogram: Histogram) -> Scores:

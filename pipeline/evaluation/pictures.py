@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.captions import below
-from pipeline.counts import VOID, cut_level
-from pipeline.errors import PipelineError, PredictionError, Problem, RawDataError
+from pipeline.core.counts import VOID, cut_level
+from pipeline.core.errors import PipelineError, PredictionError, Problem, RawDataError
+from pipeline.core.files import atomic_file, atomic_folder
+from pipeline.core.fingerprint import sign
+from pipeline.core.progress import track
 from pipeline.evaluation.thresholds import read_threshold
-from pipeline.files import atomic_file, atomic_folder
-from pipeline.fingerprint import sign
-from pipeline.pictures import VOID_GREY, Picture, for_display, overlay, panel
-from pipeline.png import read_levels, write_png
-from pipeline.progress import track
-from pipeline.raw.check_text import printable
+from pipeline.images.captions import below
+from pipeline.images.figures import VOID_GREY, Picture, for_display, overlay, panel
+from pipeline.images.png import read_levels, write_png
+from pipeline.raw.check.text import printable
 from pipeline.raw.dataset import RawDataset, open_dataset, require_samples, same_size
-from pipeline.raw.decode import read_image
+from pipeline.raw.decode.image import read_image
 from pipeline.raw.samples import Sample
 
 _SHEET_ROWS = 4  # panels on the sheet, evenly spaced over the samples
@@ -51,7 +51,7 @@ def render(
     source : mapping
         Keyword arguments of `open_dataset`.
     fingerprint : str, optional
-        What the pictures are made by (`pipeline.fingerprint.Fingerprint.to_json`), to store in each of the folders.
+        What the pictures are made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store in each folder.
 
     Raises
     ------

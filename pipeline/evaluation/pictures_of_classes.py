@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.colours import legend, overlay_classes, paint
-from pipeline.counts import VOID
+from pipeline.core.counts import VOID
+from pipeline.core.files import atomic_file, atomic_folder
+from pipeline.core.fingerprint import sign
 from pipeline.evaluation.classes import read_classes
 from pipeline.evaluation.pictures import draw_all, load_image, named_rows, on_sheet, stack
-from pipeline.files import atomic_file, atomic_folder
-from pipeline.fingerprint import sign
-from pipeline.pictures import Picture, panel
-from pipeline.png import write_png
+from pipeline.images.colours import legend, overlay_classes, paint
+from pipeline.images.figures import Picture, panel
+from pipeline.images.png import write_png
 from pipeline.raw.dataset import open_dataset, require_samples
 from pipeline.raw.samples import Sample
 
@@ -40,7 +40,7 @@ def render_classes(
     source : mapping
         Keyword arguments of `open_dataset`.
     fingerprint : str, optional
-        What the pictures are made by (`pipeline.fingerprint.Fingerprint.to_json`), to store in each of the folders.
+        What the pictures are made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store in each folder.
 
     Raises
     ------

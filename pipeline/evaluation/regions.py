@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.counts import VOID
-from pipeline.errors import PipelineError, PredictionError, Problem
-from pipeline.progress import track
+from pipeline.core.counts import VOID
+from pipeline.core.errors import PipelineError, PredictionError, Problem
+from pipeline.core.progress import track
 from pipeline.raw.dataset import RawDataset, same_size
 from pipeline.raw.samples import Sample
 

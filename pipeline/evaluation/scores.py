@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.counts import Confusion
+from pipeline.core.counts import Confusion
 
 Scores = NDArray[np.float64]
 

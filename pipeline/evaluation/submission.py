@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.counts import cut_level
-from pipeline.errors import ConfigError, PipelineError, PredictionError, Problem, RawDataError
+from pipeline.core.counts import cut_level
+from pipeline.core.errors import ConfigError, PipelineError, PredictionError, Problem, RawDataError
+from pipeline.core.files import atomic_folder, write_table
+from pipeline.core.progress import track
 from pipeline.evaluation.thresholds import read_threshold
-from pipeline.files import atomic_folder, write_table
-from pipeline.png import read_levels, write_png
-from pipeline.progress import track
+from pipeline.images.png import read_levels, write_png
 from pipeline.raw.dataset import open_dataset, require_samples
-from pipeline.raw.decode import read_image
-from pipeline.raw.masks import encode_runs
+from pipeline.raw.decode.image import read_image
+from pipeline.raw.decode.masks import encode_runs
 from pipeline.raw.samples import Sample
 
 LAYOUTS = ("drive", "tgs")

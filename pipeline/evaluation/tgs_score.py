@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.counts import Confusion, dice
+from pipeline.core.counts import Confusion, dice
 from pipeline.evaluation.scores import Scores
 
 IOU_PERCENT = tuple(range(50, 100, 5))

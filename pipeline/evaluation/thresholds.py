@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import PredictionError, Problem
-from pipeline.fingerprint import Fingerprint, canonical, mismatch, read_fingerprint
+from pipeline.core.errors import PredictionError, Problem
+from pipeline.core.fingerprint import Fingerprint, canonical, mismatch, read_fingerprint
 
 FINGERPRINT = "fingerprint"
 """The key of a threshold file under which stands what made it."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from pipeline.errors import CheckpointError, Problem
+from pipeline.core.errors import CheckpointError, Problem
 from pipeline.models.names import MODELS
 
 

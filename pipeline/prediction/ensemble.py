@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import PipelineError, PredictionError, Problem
-from pipeline.files import atomic_folder
-from pipeline.fingerprint import sign
-from pipeline.parallel import in_order
-from pipeline.png import read_grey, write_png
-from pipeline.progress import say, track
-from pipeline.raw.fold_table import read_fold_table
+from pipeline.core.errors import PipelineError, PredictionError, Problem
+from pipeline.core.files import atomic_folder
+from pipeline.core.fingerprint import sign
+from pipeline.core.parallel import in_order
+from pipeline.core.progress import say, track
+from pipeline.images.png import read_grey, write_png
+from pipeline.raw.splits.fold_table import read_fold_table
 
 _SHOWN = 5  # identifiers that a message names
 
@@ -57,7 +57,7 @@ def average_predictions(
     threads : int
         Pictures at a time.
     fingerprint : str, optional
-        What the ensemble is made by (`pipeline.fingerprint.Fingerprint.to_json`), to store beside it.
+        What the ensemble is made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store beside it.
 
     Raises
     ------

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import Problem, RawDataError
+from pipeline.core.errors import Problem, RawDataError
 
 IMAGE_ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 """Endings, in lower case, of the files that a folder is searched for."""

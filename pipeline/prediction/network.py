@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from pipeline.errors import CheckpointError, PredictionError, Problem
+from pipeline.core.errors import CheckpointError, PredictionError, Problem
 from pipeline.models.registry import build_model
 from pipeline.prediction.symmetries import averaged
 from pipeline.prediction.tiles import Axis, Forward, blended_axis, predict_tiles, valid_axis

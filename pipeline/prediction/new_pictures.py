@@ -13,19 +13,19 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from pipeline.colours import legend, overlay_classes, paint
-from pipeline.counts import cut_level, to_levels
-from pipeline.errors import ConfigError, OutputError, Problem, RawDataError
-from pipeline.files import atomic_folder, write_table
+from pipeline.core.counts import cut_level, to_levels
+from pipeline.core.errors import ConfigError, OutputError, Problem, RawDataError
+from pipeline.core.files import atomic_folder, write_table
+from pipeline.core.progress import say, track
+from pipeline.images.colours import legend, overlay_classes, paint
+from pipeline.images.figures import for_display, overlay
+from pipeline.images.png import write_png
 from pipeline.models.shapes import SMALLEST
-from pipeline.pictures import for_display, overlay
-from pipeline.png import write_png
 from pipeline.prediction.listing import Picture, list_pictures
 from pipeline.prediction.network import Predictor, load_predictor, synchronize
 from pipeline.prediction.predict import class_indices, resize_planes, write_probability
-from pipeline.progress import say, track
-from pipeline.raw.decode import Pixels, as_channels, decode, read_bytes
-from pipeline.raw.palette import class_colours
+from pipeline.raw.decode.image import Pixels, as_channels, decode, read_bytes
+from pipeline.raw.decode.palette import class_colours
 from pipeline.shards.prepare import normalization, resize_image, store
 from pipeline.training.device import choose_precision, describe_device
 

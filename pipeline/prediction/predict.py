@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.counts import to_levels
-from pipeline.errors import CheckpointError, ConfigError, Problem, ShardError
-from pipeline.files import atomic_folder
-from pipeline.fingerprint import Fingerprint, mismatch, sign
-from pipeline.png import write_png
+from pipeline.core.counts import to_levels
+from pipeline.core.errors import CheckpointError, ConfigError, Problem, ShardError
+from pipeline.core.files import atomic_folder
+from pipeline.core.fingerprint import Fingerprint, mismatch, sign
+from pipeline.core.progress import say, track
+from pipeline.images.png import write_png
 from pipeline.prediction.network import Predictor, load_predictor
 from pipeline.prediction.tiles import PIXELS_AT_ONCE
-from pipeline.progress import say, track
 from pipeline.shards.prepare import resize_image, resize_mask
 from pipeline.shards.read import ShardReader, require_shards
 from pipeline.training.device import choose_precision, describe_device
@@ -69,7 +69,7 @@ def predict(
     train_shards, fold, fold_table
         Predict the samples of a fold, whose samples lie in these shards as well: see `choose_samples`.
     fingerprint : str, optional
-        What the predictions are made by (`pipeline.fingerprint.Fingerprint.to_json`), to store beside them.
+        What the predictions are made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store beside them.
     asked : mapping of str to Fingerprint, optional
         What ``checkpoint`` and ``shards`` have to be made by, where that matters.
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from pipeline.errors import ConfigError, Problem
+from pipeline.core.errors import ConfigError, Problem
 from pipeline.models.shapes import SMALLEST, centre_crop, crop_to, mirror_places
 
 Forward = Callable[[torch.Tensor], torch.Tensor]

@@ -12,16 +12,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.counts import SOFT_CUT
-from pipeline.errors import Problem, RawDataError
-from pipeline.raw.exclude import Excluded, concerning, leave_out, unknown_ids
-from pipeline.raw.labels import BLACK_AND_WHITE, LabelMap, Labels
-from pipeline.raw.layouts import LAYOUTS
-from pipeline.raw.masks import ClassMask, decode_runs, merge
-from pipeline.raw.palette import Colour
+from pipeline.core.counts import SOFT_CUT
+from pipeline.core.errors import Problem, RawDataError
+from pipeline.raw.decode.labels import BLACK_AND_WHITE, LabelMap, Labels
+from pipeline.raw.decode.masks import ClassMask, decode_runs, merge
+from pipeline.raw.decode.palette import Colour
+from pipeline.raw.layouts.registry import LAYOUTS
 from pipeline.raw.samples import MARKER, ListingError, Sample, as_identifier
-from pipeline.raw.shares import foreground_shares
-from pipeline.raw.splits import OUT_OF_FOLD, SPLITS, TRAIN, VALIDATION, assign_shards, assign_splits, files_read
+from pipeline.raw.splits.assign import assign_shards, assign_splits, files_read
+from pipeline.raw.splits.exclude import Excluded, concerning, leave_out, unknown_ids
+from pipeline.raw.splits.names import OUT_OF_FOLD, SPLITS, TRAIN, VALIDATION
+from pipeline.raw.splits.shares import foreground_shares
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ def open_leniently(
     name : str
         Name of the data set, for messages and file names.
     layout : str
-        A key of `pipeline.raw.layouts.LAYOUTS`.
+        A key of `pipeline.raw.layouts.registry.LAYOUTS`.
     root : str
         The raw folder.
     options : mapping, optional
@@ -222,13 +223,13 @@ def open_leniently(
     shards, mask_kind
         See `RawDataset`.
     test, validation : mapping, optional
-        See `pipeline.raw.splits.assign_splits`.
+        See `pipeline.raw.splits.assign.assign_splits`.
     exclude : mapping of str to str, optional
         Identifiers of samples to leave out of all splits, each with the reason. What does not pair about them is no
         problem, and the other samples are assigned as if they were there.
     cache : str, optional
         The file in which foreground shares are kept, where a split asks for strata; see
-        `pipeline.raw.shares.foreground_shares`.
+        `pipeline.raw.splits.shares.foreground_shares`.
 
     Raises
     ------
@@ -290,7 +291,7 @@ def measure_shares(
     left_out : collection of str
         Identifiers of samples whose masks may be damaged.
     cache : str, optional
-        See `pipeline.raw.shares.foreground_shares`.
+        See `pipeline.raw.splits.shares.foreground_shares`.
 
     Raises
     ------

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import PipelineError, Problem, RawDataError
+from pipeline.core.errors import PipelineError, Problem, RawDataError
 from pipeline.raw.dataset import RawDataset, same_size
-from pipeline.raw.decode import read_bytes, read_image
-from pipeline.raw.masks import ClassMask
+from pipeline.raw.decode.image import read_bytes, read_image
+from pipeline.raw.decode.masks import ClassMask
 from pipeline.raw.samples import Sample
 
 _Read = TypeVar("_Read")

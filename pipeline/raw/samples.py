@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from pipeline.errors import Problem, RawDataError
+from pipeline.core.errors import Problem, RawDataError
 from pipeline.raw.archives import is_archive
 
 MARKER = "DRAWN-SAMPLE.txt"

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from pipeline.errors import Problem
+from pipeline.core.errors import Problem
 from pipeline.raw.samples import as_identifier
 
 

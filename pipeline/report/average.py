@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.errors import PredictionError, Problem
-from pipeline.files import write_table
-from pipeline.progress import say
+from pipeline.core.errors import PredictionError, Problem
+from pipeline.core.files import write_table
+from pipeline.core.progress import say
 from pipeline.report.tables import read_tables
 
 STATISTICS = ("run", "mean", "std")

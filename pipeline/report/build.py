@@ -8,11 +8,11 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from pipeline import paths
-from pipeline.errors import Problem
-from pipeline.files import write_text
-from pipeline.pictures import FALSE_ALARM, HIT, MISS
-from pipeline.progress import say
+from pipeline.core import paths
+from pipeline.core.errors import Problem
+from pipeline.core.files import write_text
+from pipeline.core.progress import say
+from pipeline.images.figures import FALSE_ALARM, HIT, MISS
 from pipeline.raw.dataset import RawDataset, open_dataset
 from pipeline.report import series
 from pipeline.report.board import COMPARED, build_board, choices, compared
@@ -46,8 +46,8 @@ def build_report(
 ) -> None:
     """Write one HTML file about all data sets, experiments and scores.
 
-    What it shows it finds by `pipeline.paths`, for every entrant of the leaderboard and every experiment; what is not
-    there, such as the learning curve of a baseline, is left out. The same files give the same bytes, but for the
+    What it shows it finds by `pipeline.core.paths`, for every entrant of the leaderboard and every experiment; what is
+    not there, such as the learning curve of a baseline, is left out. The same files give the same bytes, but for the
     sections on times and on how results were made.
 
     Parameters

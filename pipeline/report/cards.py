@@ -7,9 +7,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipeline import paths
-from pipeline.raw.check import read_reports
-from pipeline.raw.check_text import fact_lines, found, grouped, places, verdict
+from pipeline.core import paths
+from pipeline.raw.check.run import read_reports
+from pipeline.raw.check.text import fact_lines, found, grouped, places, verdict
 from pipeline.report.thumbnails import as_uri, photograph, reduced
 
 SHEET = 1000

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.errors import ConfigError, PredictionError, Problem
+from pipeline.core.errors import ConfigError, PredictionError, Problem
 from pipeline.evaluation.entrants import BASELINES, split_name
 from pipeline.report.comparisons import MEAN
 from pipeline.report.comparisons import METRICS as COMPARED

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.errors import PredictionError, Problem
+from pipeline.core.errors import PredictionError, Problem
+from pipeline.core.files import write_table
+from pipeline.core.progress import say
 from pipeline.evaluation.bootstrap import blocks
 from pipeline.evaluation.paired import DRAWS, DRAWS_FOR_EACH, Paired, compare_pairs, holm
-from pipeline.files import write_table
-from pipeline.progress import say
 
 METRICS = ("f1", "iou", "mae")
 """What is compared: overlap in both spellings that works in the field report, and the error that needs no threshold.

@@ -5,8 +5,8 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 
-from pipeline.errors import Problem, TrainingError
-from pipeline.files import atomic_file
+from pipeline.core.errors import Problem, TrainingError
+from pipeline.core.files import atomic_file
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

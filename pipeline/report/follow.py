@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.files import atomic_file, output_problem
-from pipeline.progress import say
+from pipeline.core.files import atomic_file, output_problem
+from pipeline.core.progress import say
 from pipeline.report.tensorboard import as_events, write_events
 from pipeline.training.peek import peek_history, written
 

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.counts import VOID
-from pipeline.errors import PipelineError, PredictionError, Problem
+from pipeline.core.counts import VOID
+from pipeline.core.errors import PipelineError, PredictionError, Problem
 from pipeline.evaluation.pictures import load_image
-from pipeline.pictures import Picture
-from pipeline.png import read_levels
+from pipeline.images.figures import Picture
+from pipeline.images.png import read_levels
 from pipeline.raw.dataset import RawDataset
 from pipeline.raw.samples import Sample
 from pipeline.report.sources import Entrant, Scores

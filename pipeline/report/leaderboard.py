@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.files import write_table
-from pipeline.raw.check import read_reports
+from pipeline.core.files import write_table
+from pipeline.raw.check.run import read_reports
 from pipeline.report.average import STATISTICS
 from pipeline.report.suspicion import suspicions
 from pipeline.report.tables import read_tables
@@ -24,9 +24,9 @@ def build_leaderboard(*, summaries: Sequence[Path], output: Path, checks: Sequen
     summaries : sequence of Path
         ``summary.csv`` files, those that `average_runs` wrote included; none gives a table without rows.
     checks : sequence of Path
-        Reports of `pipeline.raw.check`: column ``leak`` says how many pictures of the data set also stand in another
-        of its splits; it is empty where the data set was not checked. Column ``suspicious`` says why a row is to be
-        doubted, see `suspicions`.
+        Reports of `pipeline.raw.check.run`: column ``leak`` says how many pictures of the data set also stand in
+        another of its splits; it is empty where the data set was not checked. Column ``suspicious`` says why a row
+        is to be doubted, see `suspicions`.
     output : Path
         CSV file: by data set, test before validation, field of view before full picture, macro before micro, of
         several classes the mean before each class, then by falling F1, ``std`` below its ``mean``. Column

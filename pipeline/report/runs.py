@@ -6,12 +6,12 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import paths
-from pipeline.errors import PipelineError
+from pipeline.core import paths
+from pipeline.core.errors import PipelineError
+from pipeline.core.fingerprint import LIBRARIES, Fingerprint, canonical, read_fingerprint
 from pipeline.evaluation.entrants import split_name
-from pipeline.fingerprint import LIBRARIES, Fingerprint, canonical, read_fingerprint
-from pipeline.provenance import read_provenance
 from pipeline.report.sources import BASELINE, EXPERIMENT, Entrant, Reader
+from pipeline.tools.provenance import read_provenance
 
 _ORDER = (
     *("inspect", "splits", "folds", "shard", "augmented", "train", "curves", "events", "predict", "predict_classes"),

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline import paths
-from pipeline.counts import cut_level
+from pipeline.core import paths
+from pipeline.core.counts import cut_level
 from pipeline.report.sources import EXPERIMENT, SHOWN, Entrant, Reader, Scores
 
 _HISTORY = ("epoch", "train_loss", "lr", "val_loss", "val_dice", "val_mae", "val_max_f")

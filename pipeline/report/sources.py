@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline import paths
-from pipeline.errors import PredictionError, Problem
+from pipeline.core import paths
+from pipeline.core.errors import PredictionError, Problem
 from pipeline.evaluation.entrants import BASELINES, split_name
 
 EXPERIMENT, BASELINE, DERIVED = "experiment", "baseline", "derived"

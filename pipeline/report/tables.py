@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.errors import PredictionError, Problem
+from pipeline.core.errors import PredictionError, Problem
 
 
 def read_tables(files: Sequence[Path]) -> list[pd.DataFrame]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.errors import PipelineError, Problem, TrainingError
-from pipeline.files import atomic_file
+from pipeline.core.errors import PipelineError, Problem, TrainingError
+from pipeline.core.files import atomic_file
 
 TAGS = {
     "train_loss": "loss/train",

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.colours import paint
-from pipeline.counts import VOID
-from pipeline.pictures import FALSE_ALARM, HIT, MISS, VOID_GREY, Picture
-from pipeline.raw.palette import Colour
+from pipeline.core.counts import VOID
+from pipeline.images.colours import paint
+from pipeline.images.figures import FALSE_ALARM, HIT, MISS, VOID_GREY, Picture
+from pipeline.raw.decode.palette import Colour
 
 OTHER = (204, 121, 167)  # reddish purple of the same palette: one class taken for another
 _QUALITY = 80

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import Problem, RawDataError
+from pipeline.core.errors import Problem, RawDataError
 from pipeline.raw.dataset import RawDataset
-from pipeline.raw.decode import full_range
+from pipeline.raw.decode.image import full_range
 from pipeline.raw.inspect import read_sample, refusal
 from pipeline.raw.samples import Sample
 

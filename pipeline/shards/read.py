@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import Problem, ShardError
-from pipeline.fingerprint import Fingerprint, mismatch
+from pipeline.core.errors import Problem, ShardError
+from pipeline.core.fingerprint import Fingerprint, mismatch
 from pipeline.shards.schema import SCHEMA_VERSION
 from pipeline.shards.select import Selection, select_rows
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import Problem, ShardError
+from pipeline.core.errors import Problem, ShardError
 
 _SHOWN = 5  # identifiers that a message names
 

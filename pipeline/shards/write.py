@@ -12,12 +12,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.counts import VOID
-from pipeline.errors import PipelineError, Problem, RawDataError
-from pipeline.files import atomic_file, write_text
-from pipeline.memory import peak_memory
-from pipeline.parallel import in_order
-from pipeline.progress import say, track
+from pipeline.core.counts import VOID
+from pipeline.core.errors import PipelineError, Problem, RawDataError
+from pipeline.core.files import atomic_file, write_text
+from pipeline.core.memory import peak_memory
+from pipeline.core.parallel import in_order
+from pipeline.core.progress import say, track
 from pipeline.raw.dataset import RawDataset, open_dataset
 from pipeline.raw.samples import Sample
 from pipeline.shards.prepare import Prepared, prepare
@@ -63,7 +63,7 @@ def build_shard(
     threads : int
         Pictures decoded at a time; it changes the speed, not the file.
     fingerprint : str, optional
-        What the shard is made by (`pipeline.fingerprint.Fingerprint.to_json`), to store in it.
+        What the shard is made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store in it.
     timing : Path, optional
         Table to write, with tabs: ``s`` (seconds) and ``max_rss`` (most memory of the process, in MB).
 

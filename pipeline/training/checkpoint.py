@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from pipeline.errors import CheckpointError, Problem
-from pipeline.files import atomic_file
+from pipeline.core.errors import CheckpointError, Problem
+from pipeline.core.files import atomic_file
 
 FORMAT = 1
 _KEYS = (

@@ -13,10 +13,10 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
-from pipeline.counts import SOFT_CUT, VOID
-from pipeline.errors import Problem, ShardError
-from pipeline.files import output_problem
-from pipeline.progress import say, track
+from pipeline.core.counts import SOFT_CUT, VOID
+from pipeline.core.errors import Problem, ShardError
+from pipeline.core.files import output_problem
+from pipeline.core.progress import say, track
 from pipeline.shards.read import ShardReader
 from pipeline.shards.select import Selection
 from pipeline.training import ranks

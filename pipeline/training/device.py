@@ -10,8 +10,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from pipeline.errors import Problem, TrainingError
-from pipeline.progress import say
+from pipeline.core.errors import Problem, TrainingError
+from pipeline.core.progress import say
 
 
 def choose_device() -> torch.device:

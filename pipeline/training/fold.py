@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.raw.fold_table import read_fold
+from pipeline.raw.splits.fold_table import read_fold
 from pipeline.shards.select import Selection
 
 
@@ -38,7 +38,7 @@ def choose_samples(
     fold : mapping, optional
         ``folds``, how many there are, and ``fold``, the one to validate on.
     fold_table : Path, optional
-        What `pipeline.raw.fold_table` wrote; needed with `fold`.
+        What `pipeline.raw.splits.fold_table` wrote; needed with `fold`.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.errors import Problem, TrainingError
+from pipeline.core.errors import Problem, TrainingError
 
 Row = dict[str, float]
 

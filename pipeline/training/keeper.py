@@ -10,8 +10,8 @@ from typing import Any, Protocol, Self
 
 import torch
 
-from pipeline.errors import InterruptionError, OutputError, Problem, TrainingError
-from pipeline.progress import say
+from pipeline.core.errors import InterruptionError, OutputError, Problem, TrainingError
+from pipeline.core.progress import say
 from pipeline.training import ranks
 from pipeline.training.history import Progress
 from pipeline.training.state import load_state, save_state

@@ -24,8 +24,8 @@ import torch
 from torch import distributed
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from pipeline.errors import InterruptionError, PipelineError, Problem, TrainingError
-from pipeline.progress import mute, say
+from pipeline.core.errors import InterruptionError, PipelineError, Problem, TrainingError
+from pipeline.core.progress import mute, say
 from pipeline.training.keeper import SIGNALS
 
 HOST = "127.0.0.1"

@@ -1,6 +1,6 @@
 """What validation samples have to be like, so that they say how good a network is."""
 
-from pipeline.errors import Problem, TrainingError
+from pipeline.core.errors import Problem, TrainingError
 from pipeline.shards.read import ShardInfo
 
 _ALIKE = ("channels", "class_names", "mask_kind", "normalization")

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.files import atomic_file
-from pipeline.png import write_png
-from pipeline.raw.palette import Colour, class_colours
+from pipeline.core.files import atomic_file
+from pipeline.images.png import write_png
+from pipeline.raw.decode.palette import Colour, class_colours
 from pipeline.training.augment import Augmentation
 from pipeline.training.data import Batch, SampleStore
 from pipeline.training.fold import choose_samples

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import distributed, nn
 
-from pipeline.errors import Problem, TrainingError
+from pipeline.core.errors import Problem, TrainingError
 
 Item = TypeVar("Item")
 

@@ -12,11 +12,11 @@ import pandas as pd
 import torch
 from torch import nn
 
-from pipeline.errors import Problem, TrainingError
-from pipeline.files import write_table
-from pipeline.memory import peak_memory
+from pipeline.core.errors import Problem, TrainingError
+from pipeline.core.files import write_table
+from pipeline.core.memory import peak_memory
+from pipeline.core.progress import say, track
 from pipeline.models.registry import build_model, count_parameters
-from pipeline.progress import say, track
 from pipeline.training import ranks
 from pipeline.training.augment import Augmentation
 from pipeline.training.checkpoint import save_checkpoint
@@ -128,7 +128,7 @@ def train(
     memory : int, optional
         Bytes that samples may take in main memory; see `SampleStore`.
     fingerprint : str, optional
-        What the training is made by (`pipeline.fingerprint.Fingerprint.to_json`), to store in the checkpoints.
+        What the training is made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store in the checkpoints.
 
     Raises
     ------

@@ -12,9 +12,9 @@ from typing import Any, BinaryIO
 
 import torch
 
-from pipeline.errors import Problem, TrainingError
-from pipeline.files import atomic_file
-from pipeline.progress import say
+from pipeline.core.errors import Problem, TrainingError
+from pipeline.core.files import atomic_file
+from pipeline.core.progress import say
 from pipeline.training.device import choose_device, choose_precision
 
 GENERATIONS = ("current.pt", "previous.pt")

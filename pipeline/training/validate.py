@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.counts import LEVELS, Confusion, absolute_error, confusion, cut_level, dice, max_f
+from pipeline.core.counts import LEVELS, Confusion, absolute_error, confusion, cut_level, dice, max_f
 from pipeline.training import ranks
 from pipeline.training.data import Batch, SampleStore
 from pipeline.training.device import run_logits
@@ -80,7 +80,7 @@ def validate(
 
 
 def _histograms(probability: torch.Tensor, batch: Batch) -> np.ndarray:
-    """Return the joint histograms (N, 2, 256) of a batch; see `pipeline.counts.joint_histogram`."""
+    """Return the joint histograms (N, 2, 256) of a batch; see `pipeline.core.counts.joint_histogram`."""
     level = (probability.nan_to_num() * (LEVELS - 1)).round().long()  # the loss tells of what is no number
     return _count(level + LEVELS * (batch.target > 0.5), 2 * LEVELS, batch.weight).reshape(-1, 2, LEVELS)
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.counts import VOID
+from pipeline.core.counts import VOID
 
 _REACH = 6  # sigmas after which the border term is below 2e-8 of w0
 

@@ -12,11 +12,11 @@ from PIL import Image
 from projects import Project
 from sklearn.metrics import f1_score
 
-from pipeline import config
+from pipeline.config import config
 from pipeline.evaluation.baselines import write_baseline
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.raw.dataset import open_dataset
-from pipeline.raw.decode import read_image
+from pipeline.raw.decode.image import read_image
 from pipeline.shards.write import build_shard
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ from cluster import NODES, Cluster, missing_programs
 from projects import LASTING, ROOT, Project
 from rawfiles import make_tgs
 
-from pipeline.verify import as_text, compare_runs
+from pipeline.tools.verify import as_text, compare_runs
 
 pytestmark = [
     pytest.mark.slow,

@@ -22,8 +22,8 @@ def test_another_checkout_of_the_same_code_runs_nothing(editable):
 def test_words_run_nothing(editable):
     editable.edit_code("pipeline/models/unet.py", '"""', '"""Other words. ')
     editable.edit_code("pipeline/shards/write.py", "import h5py\n", "import h5py  # the format\n\n\n")
-    editable.edit_code("pipeline/errors.py", "The shards cannot be used", "These shards cannot be used")
-    editable.edit_code("pipeline/cli.py", *ADDED)
+    editable.edit_code("pipeline/core/errors.py", "The shards cannot be used", "These shards cannot be used")
+    editable.edit_code("pipeline/cli/main.py", *ADDED)
     editable.edit_code("workflow/rules/train.smk", "save_every=60,", "save_every=60,\n        mem_mb=1000,")
     assert editable.planned() == {}
 
@@ -38,7 +38,7 @@ def test_words_run_nothing(editable):
         ("report/curves.py", {"curves": 2}),
         ("training/preview.py", {"augmented": 2}),
         ("evaluation/submission.py", {"submission": 1}),
-        ("raw/check_sheet.py", {"inspect": 2, "leaderboard": 1, "report": 1}),
+        ("raw/check/sheet.py", {"inspect": 2, "leaderboard": 1, "report": 1}),
     ],
 )
 def test_an_edited_module_runs_what_uses_it_and_what_depends_on_that(editable, file, runs):
@@ -56,7 +56,7 @@ def test_an_edited_network_trains_only_the_experiments_that_use_it(editable):
 
 
 def test_an_edited_layout_builds_only_the_shards_of_its_data_sets(editable):
-    editable.edit_code("pipeline/raw/tgs.py", "\nfrom ", "\nADDED = 1\nfrom ")
+    editable.edit_code("pipeline/raw/layouts/tgs.py", "\nfrom ", "\nADDED = 1\nfrom ")
     planned = editable.planned()
     assert planned["train"] == 1
     assert planned["inspect"] == 1

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from projects import ROOT
 
-from pipeline.files import PARTIAL
+from pipeline.core.files import PARTIAL
 
 pytestmark = pytest.mark.slow
 

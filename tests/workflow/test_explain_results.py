@@ -11,7 +11,7 @@ import yaml
 from projects import ROOT
 from rawfiles import add_drive, blobs, write_tif
 
-from pipeline import cli
+from pipeline.cli import main as cli
 
 RESULTS = [
     ("shards/d/train-0.h5", "shard", True),

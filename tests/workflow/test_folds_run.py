@@ -9,8 +9,8 @@ import yaml
 from projects import CONFIG, Project
 from rawfiles import add_drive, make_drive, make_shapes
 
-from pipeline.cli import main
-from pipeline.png import read_grey
+from pipeline.cli.main import main
+from pipeline.images.png import read_grey
 
 pytestmark = pytest.mark.slow
 

@@ -34,7 +34,7 @@ from reruns import (
     with_shard,
 )
 
-from pipeline.verify import compare_runs
+from pipeline.tools.verify import compare_runs
 
 CONFIG = """
 datasets:

@@ -11,10 +11,10 @@ import tifffile
 from PIL import Image
 from projects import ROOT, Project
 
-from pipeline.errors import OutputError
+from pipeline.core.errors import OutputError
 from pipeline.raw.dataset import open_dataset
-from pipeline.raw.sample import draw_sample
 from pipeline.raw.samples import MARKER
+from pipeline.raw.synthetic.sample import draw_sample
 
 DATASETS = ("DRIVE", "TGS", "Shapes", "DUTS")
 

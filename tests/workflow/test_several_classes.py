@@ -7,7 +7,7 @@ import pytest
 from projects import Project
 from rawfiles import make_shapes
 
-from pipeline import cli
+from pipeline.cli import main as cli
 
 CONFIG = """
 datasets:

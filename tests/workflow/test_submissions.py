@@ -7,7 +7,7 @@ import yaml
 from projects import CONFIG, Project
 from rawfiles import make_drive
 
-from pipeline.raw.masks import decode_runs
+from pipeline.raw.decode.masks import decode_runs
 
 
 def test_unlabelled_tiles_of_tgs_become_one_table(finished):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from projects import ROOT, Project
 
-from pipeline.raw.sample import draw_sample
+from pipeline.raw.synthetic.sample import draw_sample
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 

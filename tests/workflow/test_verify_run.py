@@ -5,7 +5,7 @@ import pytest
 from projects import CONFIG, Project
 from rawfiles import make_drive, make_tgs
 
-from pipeline import cli
+from pipeline.cli import main as cli
 
 pytestmark = pytest.mark.slow
 

@@ -10,16 +10,16 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
-from pipeline import config as configuration
-from pipeline import config_plans as plans
-from pipeline import paths
-from pipeline.errors import PipelineError, RawDataError
+from pipeline.config import config as configuration
+from pipeline.graph import plans
+from pipeline.core import paths
+from pipeline.core.errors import PipelineError, RawDataError
 from pipeline.evaluation import entrants
-from pipeline.raw.check_ignored import unused_digest
+from pipeline.raw.check.ignored import unused_digest
 from pipeline.raw.dataset import open_leniently
-from pipeline.raw.folds import assign_folds, digest_folds, split_by_fold
-from pipeline.raw.splits import OUT_OF_FOLD, SPLITS
-from pipeline.stages import code_digest
+from pipeline.raw.splits.folds import assign_folds, digest_folds, split_by_fold
+from pipeline.raw.splits.names import OUT_OF_FOLD, SPLITS
+from pipeline.graph.stages import code_digest
 
 # In a job, `pipeline` is this package under the interpreter that runs Snakemake, wherever --directory leads; in a container,
 # under the interpreter of the image. A shell with a trap outlives SIGTERM until its command has ended: else a cluster that

@@ -1,0 +1,314 @@
+"""What config.yaml may say about a data set of any folders: patterns of files, labels of masks."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from pipeline.config.datasets import BaseDataset, DrawnTest, DrawnValidation, Normalization, Normalize, Test, Validation
+from pipeline.core.errors import Problem
+from pipeline.core.options import NAME, NUMBER, Strict
+from pipeline.raw.decode.labels import MAX_CLASSES
+from pipeline.raw.decode.palette import Key, overlaps, parse_colour, parse_key, show_key
+from pipeline.raw.layouts.folder import ID, SPLIT
+from pipeline.raw.samples import IMAGE_ENDINGS
+
+BACKGROUND = "background"
+
+
+def _check_pattern(pattern: str | None) -> str | None:
+    if pattern is None:
+        return None
+    steps = pattern.split("/")
+    if not pattern or pattern.startswith("/") or ".." in steps or "\\" in pattern or ":" in pattern:
+        raise ValueError("a folder below `root`, written with /")
+    if any("**" in step and step != "**" for step in steps) or steps.count("**") > 1:
+        raise ValueError("`**` once at most, and alone between slashes")
+    if pattern.count(SPLIT) > 1 or set(pattern.replace(SPLIT, "")) & {"{", "}"}:
+        raise ValueError(f"{SPLIT} once at most, and no other braces")
+    if steps[-1].lower().endswith(IMAGE_ENDINGS):
+        folder, stem = "/".join(steps[:-1]) or ".", steps[-1][: steps[-1].rindex(".")].replace("*", ID)
+        named = f', and "{stem}" as `image_name` or `mask_name`' if stem != ID and stem.count(ID) == 1 else ""
+        raise ValueError(
+            "folders, not files (`.` is `root` itself; what files are called is said by `image_name` and `mask_name`): "
+            f'here "{folder}"{named}'
+        )
+    return pattern
+
+
+def _check_name(template: str) -> str:
+    if template.count(ID) != 1 or set(template.replace(ID, "")) & set("{}*/\\"):
+        raise ValueError(f"a file name with {ID} once, such as {ID}_mask; folders belong into the pattern")
+    return template
+
+
+def _normal_keys(labels: object) -> object:
+    """Write every key of `labels` in one way; say all that cannot be one."""
+    if not isinstance(labels, Mapping):
+        return labels
+    wrong, normal = [], {}
+    for key, name in labels.items():
+        try:
+            text = show_key(parse_key(key))
+        except ValueError as error:
+            wrong.append(str(error))
+            continue
+        if text in normal:
+            wrong.append(f"{text} stands twice")
+        normal[text] = name
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return normal
+
+
+Pattern = Annotated[str | None, AfterValidator(_check_pattern)]
+FileName = Annotated[str, AfterValidator(_check_name)]
+FolderName = Annotated[str, Field(pattern=r"^[^/\\*{}]+$")]
+ClassName = Annotated[str, Field(pattern=f"^(?:{NAME.pattern})$")]
+LabelKey = Annotated[int | str, BeforeValidator(lambda said: show_key(parse_key(said)))]
+ColourText = Annotated[str, BeforeValidator(lambda said: show_key(parse_colour(said)))]
+
+
+class SplitFolders(Strict):
+    """Which folder names `{split}` stands for; upper and lower case are the same."""
+
+    train: tuple[FolderName, ...] = ("train", "training")
+    validation: tuple[FolderName, ...] = ("val", "valid", "validation")
+    test: tuple[FolderName, ...] = ("test", "testing")
+
+
+class FolderDataset(BaseDataset):
+    """Any folders of images and masks, told by patterns.
+
+    In the path of a folder, * stands for any text within one name, ** for any folders in between, {split} for the
+    names of split_folders. A sample is called what the wildcards and {id} stood for, joined by '-'.
+    """
+
+    layout: Literal["folder"]
+    images: Annotated[str, AfterValidator(_check_pattern)] = Field(
+        "images", description="Folder of the images below root, or a pattern: *, **, {split}"
+    )
+    masks: Pattern = Field("masks", description="Folder or pattern of the masks; null: there are none, only to predict")
+    fov: Pattern = Field(None, description="Folder or pattern of the fields of view (black outside, white inside)")
+    split_folders: SplitFolders = SplitFolders()
+    image_name: FileName = Field(ID, description="What images are called, without ending, such as {id}_sat")
+    mask_name: FileName = Field(ID, description="What masks are called, without ending, such as {id}_mask")
+    fov_name: FileName = Field(ID, description="What fields of view are called, without ending")
+    prefix_ids: bool = Field(False, description="Put the split before the id, where splits use the same names: test-01")
+    missing_masks: Literal["error", "unlabelled"] = Field(
+        "error", description="An image without mask is an error, or an unlabelled sample that is only predicted"
+    )
+    pages: Literal["error", "samples"] = Field(
+        "error", description="A TIFF file of several pages is an error, or each page is a sample: <id>-p001"
+    )
+    merge_masks: bool = Field(
+        False, description="Masks of a folder are single objects of one picture: images */images, masks */masks"
+    )
+    labels: Annotated[dict[str, ClassName], Field(min_length=1), BeforeValidator(_normal_keys)] | None = Field(
+        None,
+        description='Grey value 0..255 or colour ("#80ff00" or "128,255,0") of mask pixels to class name; '
+        "without it, 0 is background and 255 is foreground",
+    )
+    classes: tuple[ClassName, ...] | None = Field(
+        None, description="Class names in order, the background first; else as they appear in labels"
+    )
+    colours: dict[str, ColourText] = Field({}, description='Class name to the colour it is shown in, such as "#ff8000"')
+    tolerance: Annotated[
+        int, Field(ge=0, le=127, description="How far each channel of a mask pixel may be from its label"), NUMBER
+    ] = 0
+    ignore: tuple[LabelKey, ...] = Field((), description="Grey values and colours of mask pixels that do not count")
+    inverted: bool = Field(False, description="Whether the two classes change places: white is background")
+    normalize: Normalization = Normalize(method="unit")
+    test: Test = Field(
+        DrawnTest(method="fraction", fraction=0.2),
+        description="Default: official where `images` has {split}, else a fifth of the labelled samples",
+    )
+    validation: Validation = Field(
+        DrawnValidation(), description="Default: official where `images` has {split}, else a fifth of what is left"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _official_by_default(cls, data: Any) -> Any:  # noqa: ANN401 - runs before the type is known
+        if isinstance(data, Mapping) and SPLIT in str(data.get("images")):
+            return {"test": "official", "validation": "official", **data}
+        return data
+
+    def class_names(self) -> tuple[str, ...]:
+        """Name the classes, background first: as said, else in the order of `labels`."""
+        if self.classes is not None:
+            return self.classes
+        if self.labels is None:
+            return (BACKGROUND, "foreground")
+        return tuple(sorted(dict.fromkeys(self.labels.values()), key=lambda name: name != BACKGROUND))
+
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of the layout's `list_samples`."""
+        keys = {"images", "masks", "fov", "image_name", "mask_name", "fov_name", "prefix_ids", "missing_masks"}
+        if SPLIT in self.images:
+            keys.add("split_folders")
+        keys |= {name for name in ("pages", "merge_masks") if getattr(self, name) not in ("error", False)}
+        return self.model_dump(mode="json", include=keys)
+
+    def labels_options(self, colours: bool = False) -> dict[str, Any]:
+        """Keyword arguments of the layout's `describe`; `colours` asks for those that only pictures need."""
+        said: dict[str, Any] = {
+            **self.model_dump(mode="json", include={"tolerance", "ignore", "inverted"}),
+            "classes": list(self.class_names()),
+            "labels": {} if self.mask_kind == "soft" else self._labels(),
+        }
+        return {**said, "colours": dict(self.colours)} if colours and self.colours else said
+
+    def _labels(self) -> dict[str, str]:
+        if self.labels is not None:
+            return self.labels
+        return dict(zip(("0", "255"), self.class_names(), strict=False))
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are masks to train on and to score with."""
+        return self.masks is not None
+
+    def official_splits(self) -> tuple[str, ...]:
+        """Name the splits for which the data set itself can name samples."""
+        return ("test", "validation") if SPLIT in self.images else ()
+
+    def problems(self, where: str) -> Iterator[Problem]:
+        """List what is right in itself and wrong together; `where` is the path of the data set in the file."""
+        yield from super().problems(where)
+        yield from self._file_problems(where)
+        yield from self._class_problems(where)
+        yield from self._label_problems(where)
+
+    def _file_problems(self, where: str) -> Iterator[Problem]:
+        roles = {"images": (self.images, self.image_name)}
+        if self.masks is not None:
+            roles["masks"] = (self.masks, self.mask_name)
+        if self.fov is not None:
+            roles["fov"] = (self.fov, self.fov_name)
+        names = list(roles)
+        for index, one in enumerate(names):
+            for other in names[index + 1 :]:
+                if roles[one] == roles[other]:
+                    yield Problem(
+                        f"{where}.{other}",
+                        f"the same files as `{one}`: {roles[other][0]!r}, named {roles[other][1]!r}",
+                        "files of its own",
+                        "say another folder, or what the names end in, such as `mask_name: '{id}_mask'`",
+                    )
+        split = [role for role in names if SPLIT in roles[role][0]]
+        if split and "images" not in split:
+            yield Problem(
+                f"{where}.images", f"no {SPLIT}, while {split[0]} has one", f"{SPLIT} in `images` too", "add it"
+            )
+        if self.prefix_ids and split != names:
+            lacking = ", ".join(f"`{role}`" for role in names if role not in split)
+            yield Problem(
+                f"{where}.prefix_ids", f"true, while {lacking} has no {SPLIT}", f"{SPLIT} in every pattern", "remove it"
+            )
+        if self.merge_masks:
+            yield from self._merge_problems(where)
+        if "split_folders" in self.model_fields_set and not split:
+            yield Problem(
+                f"{where}.split_folders", f"names, while no pattern has {SPLIT}", f"{SPLIT} in `images`", "remove them"
+            )
+        folders = self.split_folders
+        said = [name.lower() for name in (*folders.train, *folders.validation, *folders.test)]
+        if repeated := sorted({name for name in said if said.count(name) > 1}):
+            yield Problem(
+                f"{where}.split_folders",
+                f"{', '.join(repeated)} more than once",
+                "each name once",
+                "remove all but one",
+            )
+
+    def _merge_problems(self, where: str) -> Iterator[Problem]:
+        if self.masks is None or not all("*" in (pattern or "*") for pattern in (self.images, self.masks, self.fov)):
+            yield Problem(
+                f"{where}.merge_masks",
+                "true, without a wildcard in every pattern",
+                "a folder of masks for each picture",
+                'say for instance `images: "*/images"` and `masks: "*/masks"`',
+            )
+        several = len(self.class_names()) > 2
+        if self.mask_kind == "soft" or several:
+            one_class = "give all foreground values one class under `labels`" if several else "set `mask_kind: index`"
+            yield Problem(
+                f"{where}.merge_masks",
+                f"true, for {f'{len(self.class_names())} classes' if several else 'soft masks'}",
+                "masks of single objects, of one foreground class: where others overlap, nothing says which one counts",
+                f"{one_class}, or join the masks of each picture into one file and remove `merge_masks`",
+            )
+
+    def _class_problems(self, where: str) -> Iterator[Problem]:
+        names = self.class_names()
+        lower = [name.lower() for name in names]
+        if not 2 <= len(names) <= MAX_CLASSES:
+            yield Problem(
+                f"{where}.labels" if self.classes is None else f"{where}.classes",
+                f"{len(names)} classes",
+                f"2 to {MAX_CLASSES}: background and at least one other",
+                "name the background too, or put values that do not count under `ignore`",
+            )
+        if len(names) > 2 and "mean" in lower:
+            yield Problem(
+                f"{where}.classes" if self.classes is not None else f"{where}.labels",
+                f"a class {names[lower.index('mean')]!r}",
+                "another name: tables of scores call the mean over the foreground classes so",
+                "rename it",
+            )
+        if len(set(lower)) < len(lower):
+            yield Problem(
+                f"{where}.classes" if self.classes is not None else f"{where}.labels",
+                f"names that repeat among {', '.join(names)}",
+                "names that differ by more than upper and lower case",
+                "rename all but one",
+            )
+        if self.classes is not None and self.labels is not None and {*self.classes} != {*self.labels.values()}:
+            yield Problem(
+                f"{where}.classes",
+                f"{', '.join(self.classes)}, while `labels` has {', '.join(dict.fromkeys(self.labels.values()))}",
+                "the same names in both",
+                "correct one of them",
+            )
+        if self.classes is not None and self.labels is None and self.mask_kind == "index" and len(names) > 2:
+            yield Problem(
+                f"{where}.labels", f"nothing, for {len(names)} classes", "what each class looks like", "add `labels`"
+            )
+        if self.inverted and len(names) != 2:
+            yield Problem(f"{where}.inverted", f"true, for {len(names)} classes", "two classes", "remove it")
+        if unknown := [name for name in self.colours if name not in names]:
+            yield Problem(
+                f"{where}.colours", f"unknown: {', '.join(unknown)}", f"classes: {', '.join(names)}", "correct the name"
+            )
+        if len(set(self.colours.values())) < len(self.colours):
+            yield Problem(f"{where}.colours", "one colour for two classes", "a colour for each", "choose another one")
+
+    def _label_problems(self, where: str) -> Iterator[Problem]:
+        if self.mask_kind == "soft":
+            for said in ("labels", "ignore", "tolerance"):
+                if getattr(self, said):
+                    yield Problem(
+                        f"{where}.{said}",
+                        "what pixels of classes look like, with `mask_kind: soft`",
+                        "only `classes` and `inverted`: pixels of soft masks are probabilities",
+                        "remove it, or set `mask_kind: index`",
+                    )
+            return
+        meaning: dict[Key, str] = {parse_key(text): name for text, name in self._labels().items()}
+        ignored = dict.fromkeys(map(parse_key, self.ignore), "ignore")
+        for key in sorted(ignored.keys() & meaning.keys(), key=show_key):
+            yield Problem(
+                f"{where}.ignore",
+                f"{show_key(key)}, which `labels` calls {meaning[key]}",
+                "values in one of the two",
+                "remove it from one of them",
+            )
+        classes: dict[Key, object] = {key: ("class", name) for key, name in meaning.items()}
+        for one, other in overlaps({**ignored, **classes}, self.tolerance):
+            yield Problem(
+                f"{where}.tolerance",
+                f"{self.tolerance}, with which {show_key(one)} and {show_key(other)} overlap",
+                "labels and ignored values apart by more than twice the tolerance",
+                "lower it",
+            )

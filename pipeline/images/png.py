@@ -1,0 +1,81 @@
+"""Write and read the pictures that the pipeline itself makes: PNG, fast, never half-written."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.errors import PredictionError, Problem
+
+_REMEDY = "delete the folder and run snakemake again"
+
+
+def write_png(path: Path, pixels: NDArray[Any]) -> None:
+    """Write (H, W) grey (uint8 or uint16) or (H, W, 3) RGB or (H, W, 4) RGBA (uint8) pixels as PNG.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; `pipeline.core.files` turns it into words.
+    """
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".png", pixels)
+    if not done:
+        raise ValueError(f"cannot encode an array of shape {pixels.shape} and type {pixels.dtype}")
+    path.write_bytes(data.tobytes())
+
+
+def read_levels(path: Path, height: int, width: int) -> NDArray[np.uint8]:
+    """Read a probability picture whose size is known.
+
+    Parameters
+    ----------
+    path : Path
+        8-bit grey PNG.
+    height, width : int
+        The size that the raw picture has.
+
+    Returns
+    -------
+    (height, width) array of uint8
+
+    Raises
+    ------
+    PredictionError
+        If it is missing, damaged, of another type or of another size.
+    """
+    levels = read_grey(path)
+    if levels.shape != (height, width):
+        raise PredictionError(
+            Problem(
+                str(path),
+                f"{levels.dtype} pixels of shape {levels.shape}",
+                f"8-bit grey of shape {(height, width)}, as its mask has",
+                _REMEDY,
+            )
+        )
+    return levels
+
+
+def read_grey(path: Path) -> NDArray[np.uint8]:
+    """Read an 8-bit grey PNG of any size as (H, W) of uint8.
+
+    Raises
+    ------
+    PredictionError
+        If it is missing, damaged or of another type.
+    """
+    try:
+        levels = np.asarray(imagecodecs.png_decode(path.read_bytes()))
+    except FileNotFoundError as error:
+        raise PredictionError(Problem(str(path), "no such file", "a prediction for every sample", _REMEDY)) from error
+    except (OSError, ValueError, imagecodecs.PngError) as error:  # what is no PNG at all is a ValueError
+        raise PredictionError(Problem(str(path), f"a damaged file ({error})", "8-bit grey PNG", _REMEDY)) from error
+    if levels.dtype != np.uint8 or levels.ndim != 2:
+        found = f"{levels.dtype} pixels of shape {levels.shape}"
+        raise PredictionError(Problem(str(path), found, "8-bit grey, height x width", _REMEDY))
+    return levels

@@ -1,0 +1,237 @@
+"""What the check of a data set complains about: errors file by file, warnings grouped by kind."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pipeline.core.errors import Problem
+from pipeline.raw.check.alike import look_alikes
+from pipeline.raw.check.measure import Measured
+from pipeline.raw.splits.names import SPLITS, TEST, TRAIN, VALIDATION
+
+ERROR, WARNING = "error", "warning"
+
+_APART = (TRAIN, VALIDATION, TEST)  # a picture in two of these is a leak
+_DARK = 0.25  # of the range of the type: 14 bits in a container of 16
+_NAMED = 3  # files that a grouped warning names
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to mend, or to know.
+
+    Parameters
+    ----------
+    severity : {'error', 'warning'}
+    kind : str
+        ``unpaired``, ``repeated``, ``name``, ``listing``, ``exclude``, ``unreadable``, ``git-lfs``,
+        ``mask-values``, ``size``, ``storage``, ``leak`` (errors); ``blank``, ``duplicate``, ``alike``,
+        ``absent-class``, ``dark``, ``orientation`` (warnings).
+    problem : Problem
+    count : int
+        How many pictures or files it is about.
+    """
+
+    severity: str
+    kind: str
+    problem: Problem
+    count: int = 1
+
+
+def find(
+    listing: Iterable[Problem], measured: Sequence[Measured], classes: Sequence[str], normalize: str = "minmax"
+) -> list[Finding]:
+    """List everything, errors first.
+
+    Parameters
+    ----------
+    listing : iterable of Problem
+        What kept files from being listed.
+    measured : sequence of Measured
+    classes : sequence of str
+        Class names, background first.
+    normalize : str
+        Method of normalization.
+    """
+    errors = [Finding(ERROR, problem.kind or "listing", problem) for problem in listing]
+    # the pages of a stack may complain in the same words
+    of_files = dict.fromkeys(problem for item in measured for problem in (*item.problems, item.unfit) if problem)
+    errors += [Finding(ERROR, problem.kind or "unreadable", problem) for problem in of_files]
+    read = [item for item in measured if not item.problems]
+    same: dict[str, list[Measured]] = {}
+    for item in read:
+        if not item.blank:
+            same.setdefault(item.content, []).append(item)
+    groups = [group for group in same.values() if len(group) > 1]
+    leaks = [group for group in groups if _crosses(group)]
+    errors += [_leak(group) for group in leaks]
+    warnings = [
+        *_blank([item for item in read if item.blank]),
+        *_duplicates([group for group in groups if not _crosses(group)]),
+        *_alike([item for item in read if item.split in _APART and not item.blank]),
+        *_absent(read, classes),
+        *_dark([item for item in read if item.highest is not None], normalize),
+        *_turned([item for item in read if item.picture and item.picture.orientation != 1 and not item.picture.turned]),
+    ]
+    return [*errors, *warnings]
+
+
+def _crosses(group: Sequence[Measured]) -> bool:
+    return len({item.split for item in group} & set(_APART)) > 1
+
+
+def _splits(group: Sequence[Measured]) -> str:
+    counts = {split: sum(item.split == split for item in group) for split in (*SPLITS, None)}
+    return ", ".join(f"{split or 'no split'} {count}" for split, count in counts.items() if count)
+
+
+def _first(group: Sequence[Measured]) -> str:
+    more = f" and {len(group) - _NAMED} more" if len(group) > _NAMED else ""
+    return ", ".join(item.sample.id for item in group[:_NAMED]) + more
+
+
+def _leak(group: Sequence[Measured]) -> Finding:
+    members = ", ".join(f"{item.sample.id} in {item.split}" for item in group)
+    return Finding(
+        ERROR,
+        "leak",
+        Problem(
+            group[0].sample.image,
+            f"the same picture under {len(group)} identifiers, in more than one split: {members}",
+            "no picture that a network learns from among those it is scored on",
+            "keep one of them: remove the others, or name them under `exclude`",
+        ),
+        len(group),
+    )
+
+
+def _blank(group: Sequence[Measured]) -> list[Finding]:
+    if not group:
+        return []
+    kinds = len({item.content for item in group})
+    labelled = sum(item.sample.labelled for item in group)
+    others = f", {len(group) - labelled} of them without a mask" if labelled < len(group) else ""
+    pictures = f"{len(group)} blank picture{'s' if len(group) > 1 else ''} (every pixel has the same colour)"
+    alike = "" if len(group) == 1 else ", all identical" if kinds == 1 else f", {kinds} different ones"
+    return [
+        Finding(
+            WARNING,
+            "blank",
+            Problem(
+                group[0].sample.image,
+                f"{pictures}{others}{alike}; {_splits(group)}; first: {_first(group)}",
+                "pictures that show something: a network learns nothing from blank ones",
+                "nothing, if the data set is known for it; else fetch the files again, or name them under `exclude`",
+            ),
+            len(group),
+        )
+    ]
+
+
+def _duplicates(groups: Sequence[Sequence[Measured]]) -> list[Finding]:
+    if not groups:
+        return []
+    count = sum(map(len, groups))
+    first = "; ".join(" = ".join(item.sample.id for item in group[:_NAMED]) for group in groups[:_NAMED])
+    more = f" and {len(groups) - _NAMED} more groups" if len(groups) > _NAMED else ""
+    return [
+        Finding(
+            WARNING,
+            "duplicate",
+            Problem(
+                groups[0][0].sample.image,
+                f"{count} pictures that are {len(groups)}, each several times in one split; first: {first}{more}",
+                "each picture once: copies count more than the others",
+                "remove the copies, or name them under `exclude`",
+            ),
+            count,
+        )
+    ]
+
+
+def _alike(items: Sequence[Measured]) -> list[Finding]:
+    known = [(item, item.tiny) for item in items if item.tiny is not None]
+    found = look_alikes([thumbnail for _, thumbnail in known], [_APART.index(item.split or "") for item, _ in known])
+    pairs = [(known[one][0], known[other][0]) for one, other in found.items()]
+    pairs = [(one, other) for one, other in pairs if one.content != other.content]  # those are leaks
+    if not pairs:
+        return []
+    distinct: dict[frozenset[str], tuple[Measured, Measured]] = {}
+    for one, other in pairs:
+        distinct.setdefault(frozenset((one.sample.id, other.sample.id)), (one, other))
+    first = "; ".join(
+        f"{one.sample.id} in {one.split} ~ {other.sample.id} in {other.split}"
+        for one, other in list(distinct.values())[:_NAMED]
+    )
+    more = f" and {len(distinct) - _NAMED} more pairs" if len(distinct) > _NAMED else ""
+    return [
+        Finding(
+            WARNING,
+            "alike",
+            Problem(
+                pairs[0][0].sample.image,
+                f"{len(pairs)} pictures that look like one in another split; first: {first}{more}",
+                "different pictures in train, validation and test: copies saved anew, and pictures in series, leak",
+                "look at them; remove copies or name them under `exclude`, and keep series together (`group`)",
+            ),
+            len(pairs),
+        )
+    ]
+
+
+def _absent(read: Sequence[Measured], classes: Sequence[str]) -> list[Finding]:
+    counted = [item for item in read if item.pixels is not None]
+    absent = [name for index, name in enumerate(classes) if not any((item.pixels or ())[index] for item in counted)]
+    if not counted or not absent:
+        return []
+    return [
+        Finding(
+            WARNING,
+            "absent-class",
+            Problem(
+                counted[0].sample.mask or counted[0].sample.image,
+                f"{len(counted)} masks, none of which has a pixel of {', '.join(absent)}",
+                "every class in some mask",
+                "look at the contact sheet, and check what the values of the masks mean (`labels`)",
+            ),
+            len(absent),
+        )
+    ]
+
+
+def _dark(deep: Sequence[Measured], normalize: str) -> list[Finding]:
+    highest = max((item.highest or 0.0 for item in deep), default=1.0)
+    if highest > _DARK or normalize not in ("unit", "symmetric"):
+        return []
+    return [
+        Finding(
+            WARNING,
+            "dark",
+            Problem(
+                deep[0].sample.image,
+                f"{len(deep)} pictures of 16 bits, none of which is brighter than {highest:.1%} of the full range",
+                f"values over most of the range, which `normalize: {normalize}` starts from: a network would see them "
+                "nearly black",
+                "set `normalize: minmax`, or `standard` with the mean and standard deviation of your data",
+            ),
+            len(deep),
+        )
+    ]
+
+
+def _turned(group: Sequence[Measured]) -> list[Finding]:
+    if not group:
+        return []
+    return [
+        Finding(
+            WARNING,
+            "orientation",
+            Problem(
+                group[0].sample.image,
+                f"{len(group)} pictures whose file says that they lie on their side or are mirrored, which is "
+                f"followed only in JPEG; first: {_first(group)}",
+                "upright pictures",
+                "look at the contact sheet: save them upright if they do not fit their masks",
+            ),
+            len(group),
+        )
+    ]

@@ -1,0 +1,72 @@
+"""The report of a check as one HTML file that needs nothing else."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from pipeline.raw.check.text import fact_lines, found, grouped, places, verdict
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+body { max-width: 90rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; }
+th, td { text-align: left; vertical-align: top; padding: .25rem .75rem; border-bottom: 1px solid #8886; }
+th { white-space: nowrap; }
+.error { border-left: 4px solid #d33; } .warning { border-left: 4px solid #e69f00; }
+.finding { padding: .25rem 1rem; margin: 1rem 0; } .finding p { margin: .25rem 0; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .75rem; margin: .25rem 0; }
+dt { opacity: .65; } dd { margin: 0; }
+.sheet { overflow-x: auto; } .sheet img { width: 100%; min-width: 48rem; max-width: max-content; }
+"""
+
+
+def page(report: Mapping[str, Any], sheet: bytes) -> str:
+    """Write a report as HTML; every text in it is shown as text, whatever files are called.
+
+    Parameters
+    ----------
+    report : mapping
+        See `pipeline.raw.check.run`.
+    sheet : bytes
+        The contact sheet, PNG.
+    """
+    title = f"Check of {report['dataset']}: {verdict(report)}"
+    about = f"Layout {report['layout']}, {report['root']}, {report['origin']}"
+    rows = "\n".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in fact_lines(report))
+    findings = "\n".join(map(_finding, grouped(report["findings"]))) or "<p>Nothing to complain about.</p>"
+    picture = base64.b64encode(sheet).decode("ascii")
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>{_STYLE}</style>
+<h1>{escape(title)}</h1>
+<p>{escape(about)}</p>
+<h2>What is wrong or worth knowing</h2>
+{findings}
+<h2>What is there</h2>
+<table>
+{rows}
+</table>
+<h2>Samples with their masks</h2>
+<p>Each class but the first is tinted and outlined. A tint that misses what it should cover means swapped masks, one on
+everything else inverted masks. Pictures of more than 8 bits are shown from their darkest to their brightest pixels.</p>
+<div class="sheet"><img alt="contact sheet" src="data:image/png;base64,{picture}"></div>
+</html>
+"""
+
+
+def _finding(group: Sequence[Mapping[str, Any]]) -> str:
+    row, where = group[0], [escape(place) for place in places(group)]
+    severity = escape(row["severity"])
+    told = {"found": found(group), "expected": row["expected"], "remedy": row["remedy"]}
+    lines = "\n".join(f"<dt>{key}</dt><dd>{escape(text)}</dd>" for key, text in told.items() if text is not None)
+    first = where[0] if len(where) == 1 else f"{len(where)} times"
+    listed = "".join(f"<li>{place}</li>" for place in where) if len(where) > 1 else ""
+    return (
+        f'<div class="finding {severity}"><p><b>{severity}: {escape(row["kind"])}</b> {first}</p>\n'
+        f"{f'<ul>{listed}</ul>' if listed else ''}<dl>{lines}</dl></div>"
+    )

@@ -1,0 +1,285 @@
+"""Turn the bytes of an image file into pixels, exactly, or say by name why not.
+
+The format is told by the first bytes, never by the file's ending. Nothing is guessed from the picture's
+content, and a file that ends too early is refused.
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import cv2
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from pipeline.core.errors import Problem, RawDataError
+from pipeline.raw.decode import tiff
+from pipeline.raw.decode.containers import (
+    AGAIN,
+    UnusableError,
+    check_bmp,
+    check_gif,
+    check_jpeg,
+    check_png,
+    check_webp,
+    require_size,
+    several,
+)
+from pipeline.raw.decode.pages import STARTS, read_page
+
+cv2.setNumThreads(1)  # parallel over shards, not inside a resize
+Image.MAX_IMAGE_PIXELS = (
+    None  # pipeline.raw.decode.containers refuses what is too large, and does not warn of what is not
+)
+
+Pixels = NDArray[Any]
+
+_GIT_LFS = b"version https://git-lfs"
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+_GIF = (b"GIF87a", b"GIF89a")
+_BMP = b"BM"
+_ORIENTATION = 0x0112  # the EXIF tag
+_OTHERS = {  # what people have and what is not read, by the bytes at the start
+    b"\x00\x00\x00\x0cjP  ": "a JPEG 2000 image",
+    b"\xff\x4f\xff\x51": "a JPEG 2000 codestream",
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "a gzip file",
+    b"%PDF": "a PDF file",
+    b"\x89HDF": "an HDF5 file",
+    b"8BPS": "a Photoshop file",
+    b"<": "a web page or XML file",
+}
+
+
+def read_bytes(path: Path | str, page: int | None = None) -> bytes:
+    """Read a whole file, or one page of a stack.
+
+    Parameters
+    ----------
+    path : Path or str
+    page : int, optional
+        Which page, from 1: no more of a TIFF file is read than this page and the list of pages, where that is enough
+        to decode it (see `pipeline.raw.decode.pages.read_page`).
+
+    Raises
+    ------
+    RawDataError
+        If it cannot be read, is empty, or is a Git-LFS pointer in place of the file itself.
+    """
+    try:
+        data = (None if page is None else read_page(path, page)) or Path(path).read_bytes()
+    except OSError as error:
+        raise RawDataError(
+            Problem(str(path), error.strerror or str(error), "a file that can be read", "check name and rights")
+        ) from error
+    if not data:
+        raise RawDataError(Problem(str(path), "an empty file", "an image", AGAIN))
+    if data.startswith(_GIT_LFS):
+        raise RawDataError(
+            Problem(
+                str(path),
+                "a Git-LFS pointer",
+                "the image it stands for",
+                "run `git lfs pull` where it lies",
+                kind="git-lfs",
+            )
+        )
+    return data
+
+
+def decode(data: bytes, path: Path | str, page: int | None = None) -> Pixels:
+    """Decode one picture.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file: TIFF, GIF, PNG, JPEG, BMP or WebP; or a page of a TIFF as `read_bytes` gives it.
+    path : Path or str
+        Its name, for messages only.
+    page : int, optional
+        Which page of a TIFF file, from 1. Without it the file must hold one picture only.
+
+    Returns
+    -------
+    (H, W) or (H, W, C) array of uint8, uint16 or float32
+        1-, 2- and 4-bit values are spread over 0..255; palettes are looked up, so that a palette picture comes
+        back in colours; 16-bit and float pictures keep their values; EXIF orientation is applied.
+
+    Raises
+    ------
+    RawDataError
+        If the file is of another kind, damaged, cut off, or holds more than one picture.
+    """
+    try:
+        pixels = _decode(data, page)
+        pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+        if pixels.dtype in (np.float16, np.float64):
+            pixels = pixels.astype(np.float32)
+        if pixels.dtype not in (np.uint8, np.uint16, np.float32):
+            raise UnusableError(f"pixels of type {pixels.dtype}", "8-bit, 16-bit or float pixels")
+        if pixels.ndim not in (2, 3) or 0 in pixels.shape:
+            raise UnusableError(f"an array of shape {pixels.shape}", "one picture of height x width (x channels)")
+        if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
+            raise UnusableError("float pixels that are not finite (NaN or infinity)", "finite numbers")
+    except UnusableError as error:
+        where = str(path) if page is None else f"{path}, page {page}"
+        raise RawDataError(Problem(where, *error.args)) from error
+    return pixels
+
+
+def _decode(data: bytes, page: int | None) -> Pixels:
+    try:
+        if data.startswith(STARTS):
+            return tiff.decode_tiff(data, page)
+        if page not in (None, 1):
+            raise UnusableError("one picture", f"a TIFF file with a page {page}")
+        if data.startswith(_PNG):
+            exif = check_png(data)
+            return _turned(np.asarray(imagecodecs.png_decode(data)), exif)
+        if data.startswith(_JPEG):
+            check_jpeg(data)
+            return _decode_by_pillow(data, "JPEG")
+        if data.startswith(_GIF):
+            check_gif(data)
+            return _decode_by_pillow(data, "GIF")
+        if data.startswith(_BMP):
+            check_bmp(data)
+            return _decode_by_pillow(data, "BMP")
+        if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+            check_webp(data)
+            return _decode_by_pillow(data, "WEBP")
+    except UnusableError:
+        raise
+    except Exception as error:  # decoders raise whatever they like; all of it means the file is damaged
+        reason = " ".join(str(error).split())[:200]
+        raise UnusableError(f"a damaged or cut-off file ({type(error).__name__}: {reason})", "a whole image") from error
+    found = next((name for start, name in _OTHERS.items() if data.startswith(start)), "a file")
+    raise UnusableError(
+        f"{found} that starts with {data[:8]!r}", "a TIFF, GIF, PNG, JPEG, BMP or WebP image", "convert it to PNG"
+    )
+
+
+def _turned(pixels: Pixels, exif: bytes) -> Pixels:
+    if not exif:
+        return pixels
+    tags = Image.Exif()
+    tags.load(exif if exif.startswith(b"Exif\0\0") else b"Exif\0\0" + exif)
+    return tiff.turn(pixels, tags.get(_ORIENTATION, 1))
+
+
+def _decode_by_pillow(data: bytes, kind: str) -> Pixels:
+    with Image.open(io.BytesIO(data), formats=[kind]) as picture:
+        require_size(*picture.size)
+        if (count := getattr(picture, "n_frames", 1)) != 1:
+            raise several(count, kind, "frames")
+        upright = ImageOps.exif_transpose(picture) if kind in ("JPEG", "WEBP") else picture
+        if upright.mode == "P":
+            upright = upright.convert("RGBA" if "transparency" in upright.info else "RGB")
+        elif upright.mode == "1":
+            upright = upright.convert("L")
+        if upright.mode not in ("L", "LA", "RGB", "RGBA"):
+            raise UnusableError(f"pixels of kind {upright.mode}", "grey or RGB", "convert it to RGB")
+        return np.array(upright)
+
+
+def full_range(pixels: Pixels) -> int:
+    """Return the value of white in integer pixels: 255 for uint8, 65535 for uint16."""
+    return int(np.iinfo(pixels.dtype).max)
+
+
+def as_channels(pixels: Pixels, channels: str, path: Path | str) -> Pixels:
+    """Give a picture the channels that the data set asks for.
+
+    Parameters
+    ----------
+    pixels : (H, W) or (H, W, C) array
+        Grey, grey + alpha, RGB or RGB + alpha.
+    channels : {'rgb', 'grey'}
+        Grey is repeated to RGB; RGB becomes its one plane where all three agree, else luma (ITU-R BT.601).
+    path : Path or str
+        For messages only.
+
+    Returns
+    -------
+    (H, W, 3) or (H, W, 1) array of the same type
+
+    Raises
+    ------
+    RawDataError
+        For an alpha channel that varies (it would have to be composed onto something), or other channel counts.
+    """
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    count = pixels.shape[2]
+    if count in (2, 4):
+        alpha = pixels[:, :, -1]
+        if alpha.min() != alpha.max():
+            raise RawDataError(
+                Problem(str(path), "an alpha channel that varies", "an opaque picture", "flatten it onto a background")
+            )
+        pixels = pixels[:, :, :-1]
+        count -= 1
+    if count not in (1, 3):
+        raise RawDataError(
+            Problem(str(path), f"{count} channels", "1 (grey) or 3 (RGB), with or without alpha", "convert the file")
+        )
+    if channels == "rgb":
+        return np.repeat(pixels, 3, axis=2) if count == 1 else np.ascontiguousarray(pixels)
+    if count == 3:
+        return _to_grey(pixels)[:, :, None]
+    return np.ascontiguousarray(pixels)
+
+
+def _to_grey(pixels: Pixels) -> Pixels:
+    first = pixels[:, :, 0]
+    if np.array_equal(first, pixels[:, :, 1]) and np.array_equal(first, pixels[:, :, 2]):
+        return np.ascontiguousarray(first)
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY))
+
+
+def read_image(path: Path | str, channels: str, data: bytes | None = None, page: int | None = None) -> Pixels:
+    """Read a picture as (H, W, 3) for ``'rgb'`` or (H, W, 1) for ``'grey'``; see `decode` and `as_channels`."""
+    data = read_bytes(path, page) if data is None else data
+    return as_channels(decode(data, path, page), channels, path)
+
+
+def read_grey(path: Path | str, data: bytes | None = None, page: int | None = None) -> Pixels:
+    """Read a picture as one (H, W) plane of uint8; see `to_8_bit`."""
+    data = read_bytes(path, page) if data is None else data
+    return to_8_bit(as_channels(decode(data, path, page), "grey", path)[:, :, 0], path)
+
+
+def to_8_bit(pixels: Pixels, path: Path | str, *, small: bool = False) -> NDArray[np.uint8]:
+    """Bring mask pixels to 8 bits where that is exact.
+
+    Parameters
+    ----------
+    pixels : array of uint8, uint16 or float32
+        16-bit values are brought to 0..255 where all of them are multiples of 257.
+    path : Path or str
+        For messages only.
+    small : bool
+        Whether 16-bit values that are all below 256 are taken as they are.
+
+    Raises
+    ------
+    RawDataError
+        If there are values that 8 bits cannot say.
+    """
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype == np.uint16 and small and pixels.max() < 256:
+        return pixels.astype(np.uint8)
+    if pixels.dtype == np.uint16 and not (pixels % 257).any():
+        return (pixels // 257).astype(np.uint8)
+    raise RawDataError(
+        Problem(
+            str(path),
+            f"{pixels.dtype} values from {pixels.min()} to {pixels.max()} that have no equal among 0..255",
+            "a mask of 8 bits, or of 16 bits that uses the full range (0 and 65535)",
+            "save the mask as 8-bit PNG",
+        )
+    )

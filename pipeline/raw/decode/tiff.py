@@ -1,0 +1,143 @@
+"""Decode one page of a TIFF file, of whatever byte order, tiling, planes, compression and bit depth."""
+
+import io
+import logging
+import math
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from pipeline.raw.decode.containers import AGAIN, UnusableError, cut_off, require_size
+from pipeline.raw.decode.pages import PageBytes, in_memory, picture_pages
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it logs is raised here instead
+logging.getLogger("tifffile").propagate = False
+
+Pixels = NDArray[Any]
+
+_ORIENTATION = 274  # the tag
+_COLOUR = tifffile.PHOTOMETRIC
+_KNOWN = (_COLOUR.MINISBLACK, _COLOUR.MINISWHITE, _COLOUR.RGB, _COLOUR.PALETTE)
+_JPEG = (tifffile.COMPRESSION.JPEG, tifffile.COMPRESSION.OJPEG)
+
+
+def decode_tiff(data: bytes, number: int | None = None) -> Pixels:
+    """Decode a page.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file, or a page cut out of it.
+    number : int, optional
+        Which page of a whole file, from 1. Without it there must be one only.
+
+    Returns
+    -------
+    (H, W) or (H, W, C) array
+        1-, 2- and 4-bit values are spread over 0..255; other integers and floats keep their values.
+
+    Raises
+    ------
+    UnusableError
+        If the page is missing, cut off, too large or of a kind that is not read.
+    """
+    pages = picture_pages(in_memory(data), len(data))
+    if isinstance(data, PageBytes):
+        number = None
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        if number is None and len(pages) > 1:
+            raise UnusableError(
+                f"a TIFF of {len(pages)} pages",
+                "one picture in one file",
+                "save each page as a file of its own, or set `pages: samples` (layout folder)",
+            )
+        if number is not None and number > len(pages):
+            raise UnusableError(f"a TIFF of {len(pages)} pages", f"a page {number}", AGAIN)
+        index, offset = pages[0 if number is None else number - 1]
+        tiff.filehandle.seek(offset)
+        page = tifffile.TiffPage(tiff, index=index)
+        _check(page, len(data))
+        plain = index == 0 and _is_plain(page)  # libtiff is three times as fast for LZW
+        pixels = np.asarray(imagecodecs.tiff_decode(data)) if plain else _read(page)
+        orientation = page.tags.get(_ORIENTATION)
+        return turn(pixels, 1 if orientation is None else orientation.value)
+
+
+def _check(page: Any, length: int) -> None:  # noqa: ANN401
+    """Look before tifffile reads: it fills strips and tiles that are missing with zeros."""
+    require_size(page.imagewidth, page.imagelength)
+    chunk = math.prod(page.chunks)
+    if chunk > 16 * 2**28 or math.prod(page.shape) > 16 * 2**28:
+        raise UnusableError(f"a TIFF that claims {page.shape} values", "a picture that fits into memory")
+    ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
+    if len(ends) != math.prod(page.chunked) or 0 in page.databytecounts:
+        raise cut_off(f"a TIFF that has {len(ends)} of {math.prod(page.chunked)} strips or tiles")
+    if max(ends) > length:
+        raise UnusableError(f"a TIFF cut off at {length} of at least {max(ends)} bytes", "a whole image")
+    if page.compression == tifffile.COMPRESSION.NONE:
+        needed = math.prod(page.shape) * page.bitspersample / 8
+        if sum(page.databytecounts) < needed:
+            raise cut_off(f"{sum(page.databytecounts)} of {needed:.0f} bytes of pixels")
+
+
+def _read(page: Any) -> Pixels:  # noqa: ANN401
+    colour, bits = page.photometric, page.bitspersample
+    jpeg = page.compression in _JPEG
+    if colour not in _KNOWN and not (jpeg and colour == _COLOUR.YCBCR):
+        name = getattr(colour, "name", colour)
+        raise UnusableError(f"a TIFF of photometric kind {name}", "grey, RGB or palette", "convert it to RGB")
+    if page.dtype is None or (bits < 8 and bits not in (1, 2, 4)):
+        raise UnusableError(f"a TIFF of {bits} bits", "1, 2, 4, 8 or 16 bits, or float", "convert it to 8 or 16 bits")
+    pixels = np.asarray(page.asarray())
+    if colour == _COLOUR.PALETTE and page.colormap is not None:
+        return _look_up(pixels, page.colormap)
+    if bits < 8:
+        pixels = pixels.astype(np.uint8) * np.uint8(255 // (2**bits - 1))
+    if colour == _COLOUR.MINISWHITE:
+        if pixels.dtype.kind != "u":
+            raise UnusableError(f"{pixels.dtype} pixels where white is the smallest value", "whole numbers")
+        white = 255 if bits < 8 else 2**bits - 1
+        pixels = pixels.dtype.type(white) - pixels
+    if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:
+        pixels = np.moveaxis(pixels, 0, -1)
+    return pixels
+
+
+def _is_plain(page: Any) -> bool:  # noqa: ANN401
+    """Tell whether a TIFF page holds whole pixels as they are: grey or RGB, 8 or 16 bits or float, no planes."""
+    return (
+        page.photometric in (_COLOUR.MINISBLACK, _COLOUR.RGB)
+        and page.planarconfig == tifffile.PLANARCONFIG.CONTIG
+        and page.dtype in (np.uint8, np.uint16, np.float32)
+        and page.bitspersample == 8 * page.dtype.itemsize
+        and page.compression in (tifffile.COMPRESSION.LZW, tifffile.COMPRESSION.ADOBE_DEFLATE)
+    )
+
+
+def _look_up(indices: Pixels, colormap: Pixels) -> Pixels:
+    """Look palette indices up in a TIFF colour map (3, 2**bits) of 16-bit values; give 8-bit colours."""
+    colours = np.asarray(colormap).T
+    if colours.max() > 255:  # some writers put 8-bit values there, as libtiff knows too
+        colours = colours >> 8
+    return np.asarray(colours.astype(np.uint8)[indices])
+
+
+def turn(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn a picture upright as its orientation tag says.
+
+    Parameters
+    ----------
+    pixels : (H, W) or (H, W, C) array
+    orientation : int
+        1 to 8 as in TIFF 6.0 and EXIF; anything else is 1, upright.
+    """
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)

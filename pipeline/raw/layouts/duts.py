@@ -1,0 +1,78 @@
+"""Layout of DUTS: photographs and masks of what stands out in them.
+
+::
+
+    root/DUTS-TR/DUTS-TR-Image/n01440764_10.jpg    root/DUTS-TE/DUTS-TE-Image/<name>.jpg
+    root/DUTS-TR/DUTS-TR-Mask/n01440764_10.png     root/DUTS-TE/DUTS-TE-Mask/<name>.png
+
+Pictures and masks pair on their name. Many masks have soft edges, so they are read as probabilities unless
+``mask_kind: index`` is said. One of the halves may be absent; without ``DUTS-TE-Mask`` its pictures are unlabelled.
+"""
+
+from operator import attrgetter
+from pathlib import Path
+
+from pipeline.core.errors import Problem
+from pipeline.raw.decode.labels import BLACK_AND_WHITE, Labels
+from pipeline.raw.decode.palette import class_colours
+from pipeline.raw.samples import ListingError, Sample, by_stem, repeated_ids, require_root, unpaired
+
+CLASSES = ("background", "salient")
+
+_HALVES = (("DUTS-TR", "training"), ("DUTS-TE", "test"))
+
+
+def describe() -> Labels:
+    """Say what the masks mean."""
+    return Labels(CLASSES, class_colours(CLASSES), BLACK_AND_WHITE)
+
+
+def list_samples(root: Path, dataset: str) -> list[Sample]:
+    """List the samples below `root` without decoding any.
+
+    Parameters
+    ----------
+    root : Path
+        The folder that holds ``DUTS-TR``, ``DUTS-TE``, or both.
+    dataset : str
+        Name of the data set, for messages.
+
+    Returns
+    -------
+    list of Sample
+        Sorted by identifier (the name without its ending).
+
+    Raises
+    ------
+    RawDataError
+        Listing every half without pictures, picture without mask and mask without picture.
+    """
+    require_root(root, dataset, "duts")
+    problems: list[Problem] = []
+    samples: list[Sample] = []
+    halves = [(name, official) for name, official in _HALVES if (root / name).is_dir()]
+    if not halves:
+        problems.append(
+            Problem(
+                str(root),
+                "neither DUTS-TR nor DUTS-TE",
+                "at least one of the two folders",
+                "unpack DUTS so that DUTS-TR/ and DUTS-TE/ stand directly in the root",
+            )
+        )
+    for half, official in halves:
+        image_folder, mask_folder = root / half / f"{half}-Image", root / half / f"{half}-Mask"
+        images, masks = by_stem(image_folder, problems), by_stem(mask_folder, problems)
+        if not images:
+            problems.append(
+                Problem(str(image_folder), "no pictures", "pictures such as <name>.jpg", f"unpack {half} there")
+            )
+        if masks or official != "test":  # a whole role may be absent; a gap in it may not
+            problems += unpaired(images, masks, str(mask_folder), str(image_folder))
+        samples += [
+            Sample(id=name, image=path, mask=masks.get(name), official_split=official) for name, path in images.items()
+        ]
+    problems += repeated_ids(samples)
+    if problems:
+        raise ListingError(problems, samples)
+    return sorted(samples, key=attrgetter("id"))

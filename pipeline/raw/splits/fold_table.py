@@ -1,0 +1,118 @@
+"""The table of folds: which sample belongs to which part, for whoever trains, predicts or averages.
+
+It is small JSON: ``folds``, how many there are; ``members``, from each identifier to its fold, 0 to folds - 1; and the
+fingerprint of what it was made by.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.errors import Problem, RawDataError
+from pipeline.core.files import write_json
+from pipeline.core.fingerprint import Fingerprint, canonical, mismatch
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The samples of one run.
+
+    Parameters
+    ----------
+    training, validation : frozenset of str
+        Identifiers; together they are all samples of the data set that are no test samples.
+    """
+
+    training: frozenset[str]
+    validation: frozenset[str]
+
+    @property
+    def pool(self) -> frozenset[str]:
+        """All of them."""
+        return self.training | self.validation
+
+
+def write_fold_table(path: Path, members: Mapping[str, int], *, folds: int, fingerprint: str | None = None) -> None:
+    """Write a table of folds.
+
+    Parameters
+    ----------
+    path : Path
+    members : mapping of str to int
+        Identifier to fold.
+    folds : int
+    fingerprint : str, optional
+        What the table is made by (`pipeline.core.fingerprint.Fingerprint.to_json`).
+
+    Raises
+    ------
+    OutputError
+    """
+    made_by = {} if fingerprint is None else {"fingerprint": json.loads(fingerprint)}
+    write_json(path, {"folds": folds, "members": dict(members), **made_by})
+
+
+def read_fold_table(path: Path, folds: int, asked: Fingerprint | None = None) -> list[frozenset[str]]:
+    """Read what `write_fold_table` wrote.
+
+    Parameters
+    ----------
+    path : Path
+    folds : int
+        How many it has to have.
+    asked : Fingerprint, optional
+        What the table has to be made by, where that matters.
+
+    Returns
+    -------
+    list of frozenset of str
+        The identifiers of each fold.
+
+    Raises
+    ------
+    RawDataError
+        If the file is missing, has another number of folds or an empty one, or was made by something else.
+    """
+    expected, remedy = f"a table of {folds} folds", f"delete it and run `snakemake {path}`"
+    said: Any = None
+    parts: list[set[str]] = [set() for _ in range(folds)]
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        for name, fold in said["members"].items():
+            parts[fold].add(name)
+        number = said["folds"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        found = " ".join(str(error).split()) or type(error).__name__
+        raise RawDataError(Problem(str(path), found, expected, remedy)) from error
+    if number != folds or not all(parts):
+        found = f"{number} folds; of {folds} samples are in {', '.join(str(len(part)) for part in parts)}"
+        raise RawDataError(Problem(str(path), found, expected, remedy))
+    if asked is not None:
+        stored = canonical(said["fingerprint"]) if "fingerprint" in said else None
+        if (problem := mismatch(path, stored, asked)) is not None:
+            raise RawDataError(problem)
+    return [frozenset(part) for part in parts]
+
+
+def read_fold(path: Path, *, folds: int, fold: int) -> Fold:
+    """Read which samples a run trains on, and which it is validated on.
+
+    Parameters
+    ----------
+    path : Path
+        A table of folds.
+    folds : int
+        How many it has to have.
+    fold : int
+        The one to be validated on.
+
+    Raises
+    ------
+    RawDataError
+        See `read_fold_table`.
+    """
+    parts = read_fold_table(path, folds)
+    training = frozenset().union(*(part for number, part in enumerate(parts) if number != fold))
+    return Fold(training, parts[fold])

@@ -1,0 +1,129 @@
+"""Folds of a data set: parts of its training and validation samples, one of which a network is validated on."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.errors import Problem, RawDataError
+from pipeline.raw.dataset import RawDataset, measure_shares, open_dataset
+from pipeline.raw.samples import Sample
+from pipeline.raw.splits.assign import draw_fold
+from pipeline.raw.splits.fold_table import write_fold_table
+from pipeline.raw.splits.names import TRAIN, VALIDATION
+from pipeline.raw.splits.shares import stratum_of
+
+
+def assign_folds(
+    dataset: RawDataset,
+    *,
+    folds: int,
+    seed: int,
+    stratify: str | None = None,
+    group: Mapping[str, Any] | None = None,
+    cache: str | None = None,
+) -> dict[str, int]:
+    """Assign each sample that is no test sample to a fold.
+
+    Fold i holds the validation samples that the data set has with ``validation: {method: k-fold, fold: i, ...}``,
+    whatever its own validation samples are: these count among the others here.
+
+    Parameters
+    ----------
+    dataset : RawDataset
+    folds, seed, stratify, group
+        See `pipeline.raw.splits.assign.assign_splits`.
+    cache : str, optional
+        See `pipeline.raw.splits.shares.foreground_shares`.
+
+    Returns
+    -------
+    dict of str to int
+        Identifier to fold, 0 to folds - 1, sorted by identifier. Excluded samples are left out after the folds are
+        drawn, so that no other sample changes its fold.
+
+    Raises
+    ------
+    RawDataError
+        If a fold is empty, if groups cannot be told, or for masks that cannot be read where strata are asked for.
+    """
+    kept = {sample.id for sample in dataset.pool}
+    left_out = [item.sample for item in dataset.excluded if item.sample and item.split in (TRAIN, VALIDATION)]
+    samples = {sample.id: sample for sample in (*dataset.pool, *left_out)}
+    strata: Mapping[str, int] = {}
+    if stratify:
+        excluded = [sample.id for sample in left_out]
+        shares = measure_shares(dataset, list(samples.values()), left_out=excluded, cache=cache)
+        strata = {name: stratum_of(share) for name, share in shares.items()}
+    said = {"folds": folds, "seed": seed, "stratify": stratify, "group": group}
+    members: dict[str, int] = {}
+    for fold in range(folds):
+        taken = draw_fold(samples, "folds", {**said, "fold": fold}, dataset.name, dataset.root, strata)
+        if not taken & kept:
+            raise RawDataError(
+                Problem(
+                    f"data set {dataset.name!r}, fold {fold} of {folds}",
+                    f"{len(taken)} samples, all of which are left out (`exclude`)",
+                    "at least one sample in every fold",
+                    "lower `folds`, or exclude fewer samples",
+                )
+            )
+        members |= dict.fromkeys(taken & kept, fold)
+    return dict(sorted(members.items()))
+
+
+def write_folds(
+    *,
+    dataset: str,
+    output: Path,
+    source: Mapping[str, Any],
+    folds: int,
+    seed: int,
+    stratify: str | None = None,
+    group: Mapping[str, Any] | None = None,
+    fingerprint: str | None = None,
+) -> None:
+    """Write the table of folds of a data set; see `pipeline.raw.splits.fold_table`.
+
+    Parameters
+    ----------
+    dataset : str
+    output : Path
+        JSON file.
+    source : mapping
+        Keyword arguments of `open_dataset`.
+    folds, seed, stratify, group
+        See `assign_folds`.
+    fingerprint : str, optional
+        What the table is made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store in it.
+
+    Raises
+    ------
+    RawDataError, OutputError
+    """
+    raw = open_dataset(dataset, **source)
+    members = assign_folds(raw, folds=folds, seed=seed, stratify=stratify, group=group, cache=source.get("cache"))
+    write_fold_table(output, members, folds=folds, fingerprint=fingerprint)
+
+
+def split_by_fold(dataset: RawDataset, members: Mapping[str, int], fold: int) -> dict[str, list[Sample]]:
+    """Return the splits of a data set as a run sees them that is validated on one fold.
+
+    Parameters
+    ----------
+    dataset : RawDataset
+    members : mapping of str to int
+        See `assign_folds`.
+    fold : int
+    """
+    return {
+        **dataset.splits,
+        TRAIN: [sample for sample in dataset.pool if members[sample.id] != fold],
+        VALIDATION: [sample for sample in dataset.pool if members[sample.id] == fold],
+    }
+
+
+def digest_folds(members: Mapping[str, int]) -> str:
+    """Return a short text that changes when a sample is added, removed or moved to another fold."""
+    names = "\n".join(f"{fold} {name}" for name, fold in sorted(members.items()))
+    return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -1,0 +1,81 @@
+"""Which samples belong together, such as tiles of one section: told by a table or by their identifiers."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.errors import Problem, RawDataError
+from pipeline.raw.samples import Sample, as_identifier
+from pipeline.raw.tables import read_columns
+
+_SHOWN = 20
+_OFFERED = 3  # identifiers of the table that a message shows
+
+
+def find_groups(samples: Iterable[Sample], group: Mapping[str, Any], root: Path) -> dict[str, str]:
+    """Find the group of each sample.
+
+    Parameters
+    ----------
+    samples : iterable of Sample
+    group : mapping
+        - ``{"column": c, "file": f, "id": i}``: the cell of column `c` in the row of the CSV table `f` (absolute or
+          below `root`) whose column `i` is the identifier, or for a page of a stack the identifier of the stack. Rows
+          of other identifiers are passed over.
+        - ``{"pattern": p}``: what the one group of the regular expression `p` stands for, where it is first found in
+          the identifier.
+    root : Path
+        The raw folder.
+
+    Returns
+    -------
+    dict of str to str
+        Identifier to group.
+
+    Raises
+    ------
+    RawDataError
+        If the table cannot be used, or for all identifiers without a row, an entry or a fitting part together.
+    """
+    if "pattern" in group:
+        return _by_pattern([sample.id for sample in samples], group["pattern"])
+    return _by_column(
+        {sample.id: sample.stack for sample in samples}, root / group["file"], group["id"], group["column"]
+    )
+
+
+def _by_column(stacks: Mapping[str, str], table: Path, key: str, column: str) -> dict[str, str]:
+    problems: list[Problem] = []
+    rows = read_columns(table, key, column, problems, "correct `file`, `id` or `column` of `group`, or the table")
+    if problems:
+        raise RawDataError(problems)
+    groups = {name: rows.get(name if name in rows else stack, "").strip() for name, stack in stacks.items()}
+    if missing := sorted(name for name, told in groups.items() if not told):
+        known = ", ".join(map(repr, list(rows)[:_OFFERED])) or "no row"
+        raise RawDataError(
+            Problem(
+                str(table),
+                f"no {column!r} for {len(missing)} of {len(groups)} samples: {', '.join(missing)}",
+                f"a row with {key!r} and {column!r} for every labelled sample",
+                f"write identifiers as they are here into {key!r} (the table begins with {known}), add the rows, or "
+                "take the samples out of the raw folder",
+            )
+        )
+    return groups
+
+
+def _by_pattern(ids: Collection[str], pattern: str) -> dict[str, str]:
+    compiled = re.compile(as_identifier(pattern))
+    found = {name: match.group(1) for name in ids if (match := compiled.search(name)) and match.group(1)}
+    if missing := sorted(set(ids) - found.keys()):
+        more = ", ..." if len(missing) > _SHOWN else ""
+        raise RawDataError(
+            Problem(
+                f"the pattern {pattern!r} of `group`",
+                f"{len(missing)} of {len(ids)} samples that it does not fit: {', '.join(missing[:_SHOWN])}{more}",
+                "a pattern whose group stands for at least one character of every identifier",
+                "correct it (`python -m pipeline splits` lists the identifiers of a data set without `group`)",
+            )
+        )
+    return found

@@ -1,0 +1,52 @@
+"""Which sample stands in which split and shard, as a table for people."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.core.files import write_table
+from pipeline.raw.dataset import open_dataset
+from pipeline.raw.splits.names import SPLITS
+
+
+def write_splits(*, dataset: str, output: Path, source: Mapping[str, Any]) -> None:
+    """Write one row for each sample: id, split, shard, image, mask, reason.
+
+    Samples that are left out have the split ``excluded``, no shard, and the reason.
+
+    Parameters
+    ----------
+    dataset : str
+    output : Path
+        CSV file.
+    source : mapping
+        Keyword arguments of `open_dataset`.
+    """
+    raw = open_dataset(dataset, **source)
+    rows = [
+        {
+            "id": sample.id,
+            "split": split,
+            "shard": shard,
+            "image": sample.image,
+            "mask": sample.mask or sample.codes_file or "",
+        }
+        for split in SPLITS
+        for shard, members in raw.shard_members(split).items()
+        for sample in members
+    ]
+    rows += [
+        {
+            "id": item.id,
+            "split": "excluded",
+            "image": item.sample.image if item.sample else "",
+            "mask": (item.sample.mask or item.sample.codes_file or "") if item.sample else "",
+            "reason": item.reason,
+        }
+        for item in raw.excluded
+    ]
+    table = pd.DataFrame(rows, columns=["id", "split", "shard", "image", "mask", "reason"])
+    table["shard"] = table["shard"].astype("Int64")
+    write_table(output, table.sort_values("id", kind="stable"))

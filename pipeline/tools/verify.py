@@ -1,0 +1,194 @@
+"""Compare the results of two runs: equal byte for byte, but for what tells times and machines."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.core.errors import ComparisonError, Problem
+from pipeline.core.files import PARTIAL
+from pipeline.tools.contents import first_difference
+
+_BLOCK = 1 << 20
+
+ROOMS = ("shards", "models", "predictions", "metrics")
+"""Folders of which results have at least one."""
+
+LEFT_OUT = {
+    "logs": "logs tell times",
+    "benchmarks": "times and memory",
+    "report": "the report, a page about the other files",
+    "state": "states of trainings that have not ended",
+    "cache": "may be deleted, and is made again",
+}
+"""Folders of results that are not compared, and why."""
+
+LEFT_OUT_NAMES = {
+    "timing.csv": "times",
+    "provenance.json": "times and machines",
+    "report.html": "the report, a page about the other files",
+    "leaderboard.html": "the report, a page about the other files",
+}
+"""Files that are not compared wherever they stand, and why."""
+
+_UNFINISHED = "not finished, or half removed"
+
+
+@dataclass
+class Comparison:
+    """What two runs have in common and what not; paths are relative to the results.
+
+    Parameters
+    ----------
+    equal : list of str
+        Files with the same bytes.
+    equal_contents : list of str
+        Files whose bytes differ while everything that can be read from them is equal, to the bit.
+    differences : list of (str, str)
+        Each other file, and where it first differs.
+    left_out : dict
+        Reason to the files that were not compared for it.
+    """
+
+    equal: list[str] = field(default_factory=list)
+    equal_contents: list[str] = field(default_factory=list)
+    differences: list[tuple[str, str]] = field(default_factory=list)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+
+
+def compare_runs(first: Path, second: Path) -> Comparison:
+    """Compare two folders of results, file by file.
+
+    Checkpoints, and all else with tensors, tables or pixels, are opened where bytes differ: to say what differs, and
+    to tell files of other bytes and the same contents.
+
+    Parameters
+    ----------
+    first, second : Path
+        Folders ``results``.
+
+    Raises
+    ------
+    ComparisonError
+        If one of them holds no results, or they are the same folder, or a file in one cannot be read.
+    """
+    _require_results(first, second)
+    result = Comparison()
+    files = [dict(_walk(folder)) for folder in (first, second)]
+    for name in sorted({*files[0], *files[1]}):
+        reason = _why_left_out(name)
+        if reason is not None:
+            result.left_out.setdefault(reason, []).append(name)
+        elif name not in files[1]:
+            result.differences.append((name, f"only in {first}"))
+        elif name not in files[0]:
+            result.differences.append((name, f"only in {second}"))
+        else:
+            _compare_files(name, files[0][name], files[1][name], result)
+    return result
+
+
+def as_text(result: Comparison, first: Path, second: Path) -> str:
+    """Say in words what was compared, what was left out, and the first difference."""
+    compared = [*result.equal, *result.equal_contents, *(name for name, _ in result.differences)]
+    rooms = Counter(Path(name).parts[0] for name in compared)
+    lines = [
+        f"compared {len(compared)} files: " + ", ".join(f"{room} {count}" for room, count in sorted(rooms.items()))
+    ]
+    left_out = sum(map(len, result.left_out.values()))
+    lines.append(f"left out {left_out} files:")
+    for reason, names in sorted(result.left_out.items()):
+        places = Counter(_place(name) for name in names)
+        lines.append(f"  {', '.join(f'{place} ({count})' for place, count in sorted(places.items()))}: {reason}")
+    if result.equal_contents:
+        count = len(result.equal_contents)
+        lines.append(f"{count} {'file has' if count == 1 else 'files have'} other bytes and equal contents:")
+        lines += [f"  {name}" for name in result.equal_contents]
+    if not result.differences:
+        lines.append(f"no difference between {first} and {second}")
+        return "\n".join(lines)
+    name, words = result.differences[0]
+    lines.append(f"the first difference is in {name}: {words}")
+    others = [name for name, _ in result.differences[1:]]
+    if others:
+        lines.append(f"{len(others)} more {'file differs' if len(others) == 1 else 'files differ'}:")
+        lines += [f"  {name}" for name in others[:20]]
+        lines += [f"  and {len(others) - 20} more"] * (len(others) > 20)
+    return "\n".join(lines)
+
+
+def _require_results(first: Path, second: Path) -> None:
+    problems = []
+    for folder in (first, second):
+        inside = folder / "results"
+        if not folder.is_dir():
+            found = "a file" if folder.exists() else "no such folder"
+            problems.append(Problem(str(folder), found, "a folder of results", "name the folder `results` of a run"))
+        elif not any((folder / room).is_dir() for room in ROOMS):
+            remedy = f"name {inside}" if inside.is_dir() else "name the folder `results` of a run"
+            expected = f"at least one of the folders {', '.join(ROOMS)}"
+            problems.append(Problem(str(folder), "none of the folders that results have", expected, remedy))
+    if not problems and first.resolve() == second.resolve():
+        problems.append(
+            Problem(f"{first} and {second}", "the same folder twice", "the results of two runs", "name two folders")
+        )
+    if problems:
+        raise ComparisonError(problems)
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield each file below `folder` and its name; links are followed, because cached outputs are links."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=_cannot_read):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        for name in names:
+            path = Path(place, name)
+            yield path.relative_to(folder).as_posix(), path
+
+
+def _why_left_out(name: str) -> str | None:
+    parts = Path(name).parts
+    if any(PARTIAL.match(part) for part in parts):
+        return _UNFINISHED
+    if parts[0] in LEFT_OUT and len(parts) > 1:
+        return LEFT_OUT[parts[0]]
+    return LEFT_OUT_NAMES.get(parts[-1])
+
+
+def _place(name: str) -> str:
+    parts = Path(name).parts
+    if any(PARTIAL.match(part) for part in parts):
+        return ".*.partial-*"
+    return f"{parts[0]}/" if parts[0] in LEFT_OUT and len(parts) > 1 else parts[-1]
+
+
+def _compare_files(name: str, first: Path, second: Path, result: Comparison) -> None:
+    try:
+        with first.open("rb") as one, second.open("rb") as other:
+            while (block := one.read(_BLOCK)) == other.read(_BLOCK):
+                if not block:
+                    result.equal.append(name)
+                    return
+        words = first_difference(first, second)
+    except OSError as error:
+        _cannot_read(error)
+    if words is None:
+        result.equal_contents.append(name)
+    else:
+        result.differences.append((name, words))
+
+
+def _cannot_read(error: OSError) -> None:
+    raise ComparisonError(
+        Problem(
+            str(error.filename or "a file"),
+            error.strerror or str(error),
+            "a file that can be read",
+            "check its rights and the disk; a run that still goes on has to end first",
+        )
+    ) from error

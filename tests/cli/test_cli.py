@@ -1,0 +1,223 @@
+import json
+import resource
+import subprocess
+import sys
+
+import pytest
+from rawfiles import write_tif
+
+from pipeline.cli import main as cli
+
+VERBS = ["sample", "unpack", "splits", "check", "shard", "train", "curves", "tensorboard", "predict", "baseline",
+         "threshold", "render", "evaluate", "submission", "comparisons", "compare", "leaderboard", "report", "average",
+         "clean", "explain", "models", "schema"]  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path, drive, monkeypatch):
+    """A folder with raw files and a configuration, in which the command line is used."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text(
+        "datasets: {d: {layout: drive, root: DRIVE, size: [48, 48], validation: {fraction: 0.34}}}\n"
+        "experiments:\n"
+        "  e: {dataset: d, model: {name: unet, width: 4, depth: 2}, loss: bce, optimizer: {name: adam, lr: 0.02},\n"
+        "      batch_size: 2, epochs: 1, threads: 1}\n"
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([verb, "--help"])
+    text = capsys.readouterr().out
+    assert "--output" in text or verb in ("models", "unpack", "clean", "explain", "compare")
+    assert len(text) > 100
+
+
+def test_the_help_names_every_verb(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--help"])
+    text = capsys.readouterr().out
+    assert all(f"    {verb}" in text for verb in VERBS)
+
+
+def test_a_person_can_go_the_whole_way_by_hand(project):
+    for line in (
+        "splits --dataset d",
+        "shard --dataset d --split train --shard 0",
+        "shard --dataset d --split validation --shard 0",
+        "shard --dataset d --split test --shard 0",
+        "train --experiment e",
+        "curves --experiment e",
+        "tensorboard --experiment e",
+        "predict --experiment e --split validation",
+        "predict --experiment e --split test",
+        "threshold --experiment e",
+        "render --experiment e --split test",
+        "evaluate --experiment e",
+        "baseline --dataset d --kind second-observer --split test",
+        "comparisons",
+        "leaderboard",
+        "report",
+    ):
+        assert cli.main(line.split()) == 0, line
+    for path in (
+        "splits/d.csv",
+        "models/e/best.pt",
+        "models/e/curves.png",
+        "tensorboard/e/events.out.tfevents.0.history",
+        "predictions/e/threshold.json",
+        "predictions/e/test/overlay/01.png",
+        "metrics/e/summary.csv",
+        "predictions/d.second-observer/test/probability/01.png",
+        "metrics/e/intervals.csv",
+        "comparisons.csv",
+        "leaderboard.csv",
+        "report.html",
+    ):
+        assert (project / "results" / path).is_file(), path
+    line = "evaluate --experiment d.second-observer --threshold 0.5"
+    assert cli.main(line.split()) == 0
+    assert cli.main(["leaderboard"]) == 0
+    assert "d.second-observer" in (project / "results/leaderboard.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "evaluate --experiment e --predictions unlabelled=x",
+        "evaluate --experiment e --threshold 1.5",
+        "shard --dataset d --split test --shard 0 --threads 0",
+        "shard --dataset d --split tset --shard 0",
+        "folds --dataset d --folds 0",
+        "folds --dataset d --folds 1",
+    ],
+)
+def test_words_that_cannot_be_are_refused_by_the_parser(project, line):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(line.split())
+
+
+def test_settings_and_configuration_end_in_the_same_shard(project):
+    from pipeline.config.config import load
+
+    assert cli.main(["shard", "--dataset", "d", "--split", "test", "--shard", "0", "--output", "a.h5"]) == 0
+    settings = json.dumps(load([project / "config.yaml"]).shard_settings("d", "test"))
+    words = ["shard", "--dataset", "d", "--split", "test", "--shard", "0", "--output", "b.h5", "--settings"]
+    assert cli.main([*words, settings]) == 0
+    assert (project / "a.h5").read_bytes() == (project / "b.h5").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "message"),
+    [
+        ("shard --dataset nope --split test --shard 0", 2, "one of d"),
+        ("train --experiment nope", 2, "one of e"),
+        ("shard --dataset d --split test --shard 7", 1, "no sample for shard 7"),
+        ("shard --config gone.yaml --dataset d --split test --shard 0", 2, "gone.yaml"),
+        ("shard --dataset d --split test --shard 0 --settings {", 2, "no JSON"),
+        ("shard --dataset d --split test --shard 0 --settings []", 2, "a JSON object"),
+        ('shard --dataset d --split test --shard 0 --settings {"siez":1}', 2, "unknown: siez; missing: channels"),
+        ("train --experiment e", 1, "run `snakemake shards`"),
+        ("evaluate --experiment e", 2, "python -m pipeline predict"),
+        ("threshold --experiment e", 1, "no such file"),
+        ("train --experiment d.second-observer", 2, "one of e"),
+        ("predict --experiment d.second-observer --split test", 2, "one of e"),
+        ("train --experiment e --settings {}", 2, "no key 'dataset'"),
+        ("curves --experiment e", 1, "run `snakemake models`"),
+        ("shard --dataset d --split test --shard 0 --output config.yaml/x.h5", 1, "a file stands where a folder"),
+    ],
+)
+def test_mistakes_end_in_one_message_and_a_status(project, capsys, line, status, message):
+    assert cli.main(line.split(" ")) == status
+    said = capsys.readouterr().err
+    assert message in said
+    assert "remedy:" in said
+    assert "Traceback" not in said
+    assert not (project / "results").exists()
+
+
+def test_the_leaderboard_wants_no_scores_where_there_is_nothing_to_score_on(project, capsys):
+    config = (project / "config.yaml").read_text()
+    few = "validation: {fraction: 0}, test: {method: fraction, fraction: 0.01}"
+    config = config.replace("{d: {", f"{{n: {{layout: drive, root: DRIVE, size: [48, 48], {few}}}, d: {{")
+    lone = "model: unet, loss: bce, optimizer: {name: adam, lr: 0.02}, batch_size: 2, epochs: 1, threshold: 0.5"
+    (project / "config.yaml").write_text(f"{config}  z: {{dataset: n, seeds: [1, 2], {lone}}}\n")
+    assert cli.main(["leaderboard"]) == 1
+    said = capsys.readouterr().err
+    assert "results/metrics/e/summary.csv" in said
+    assert "metrics/z" not in said
+
+
+def test_a_mistake_in_the_configuration_is_reported_by_every_verb(project, capsys):
+    (project / "config.yaml").write_text("datasets: {d: {layout: drve, root: x}}")
+    for line in ("splits --dataset d", "leaderboard", "report"):
+        assert cli.main(line.split()) == 2
+        assert "did you mean 'drive'" in capsys.readouterr().err
+
+
+def test_a_bad_file_is_named_and_nothing_is_left(project, capsys):
+    write_tif(project / "DRIVE/test/images/02_test.tif", __import__("numpy").zeros((5, 60, 3), "uint8"))
+    assert cli.main(["shard", "--dataset", "d", "--split", "test", "--shard", "0"]) == 1
+    assert "02_manual1.gif" in capsys.readouterr().err
+    assert not list((project / "results").rglob("*.h5"))
+
+
+def test_a_sample_does_not_replace_what_it_did_not_draw(project, capsys):
+    (project / "mine" / "DRIVE").mkdir(parents=True)
+    (project / "mine" / "DRIVE" / "thesis.tif").write_bytes(b"precious")
+    assert cli.main(["sample", "--output", "mine"]) == 1
+    assert "not a drawn sample" in capsys.readouterr().err
+    assert (project / "mine" / "DRIVE" / "thesis.tif").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(
+    ("line", "limit"),
+    [
+        ("shard --dataset d --split train --shard 0 --output out/x.h5", 20_000),
+        ("shard --dataset d --split train --shard 0 --output out/x.h5", 1_000),
+        ("baseline --dataset d --kind second-observer --split test --output out/pictures", 50),
+        ("sample --output out", 300_000),
+    ],
+)
+def test_a_disk_that_is_full_ends_in_one_message_and_leaves_nothing(project, line, limit):
+    # a limit on the size of files fails in the same place as a full disk, and needs no rights
+    def no_more_than():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    command = [sys.executable, "-m", "pipeline", *line.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=no_more_than)
+    assert done.returncode == 1, done.stderr
+    assert "File too large" in done.stderr
+    assert "remedy:" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not [path for path in (project / "out").rglob("*") if path.is_file()]
+
+
+LIGHT = [
+    "check",
+    "splits --dataset d",
+    "shard --dataset d --split test --shard 0",
+    "baseline --dataset d --kind second-observer --split test",
+    "evaluate --experiment d.second-observer --threshold 0.5",
+]
+
+
+def test_conversion_and_evaluation_never_import_torch(project):
+    code = (
+        "import sys; from pipeline.cli.main import main; status = main(sys.argv[1:]); "
+        "assert 'torch' not in sys.modules; sys.exit(status)"
+    )
+    for line in LIGHT:
+        done = subprocess.run([sys.executable, "-c", code, *line.split()], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_that_has_gone_is_no_traceback(project):
+    command = [sys.executable, "-u", "-m", "pipeline", "check"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode == 128 + 13
+    assert "BrokenPipe" not in said

@@ -1,0 +1,547 @@
+import json
+import re
+from pathlib import Path
+from typing import get_args
+
+import jsonschema
+import numpy as np
+import pytest
+import yaml
+
+from pipeline.config import config
+from pipeline.config.experiments import MACRO_ONLY, ChosenThreshold
+from pipeline.core.errors import ConfigError
+from pipeline.evaluation.criteria import CRITERIA, score_at_cuts
+
+ROOT = Path(__file__).parents[2]
+
+GOOD = """
+datasets:
+  drive: {layout: drive, root: data/raw/DRIVE, size: [512, 512]}
+experiments:
+  drive-unet: {dataset: drive, model: {name: unet}, loss: mse, optimizer: {name: sgd, lr: 0.01, momentum: 0.9}, \
+batch_size: 1, epochs: 100}
+"""
+
+
+def changed(**changes):
+    """Parse GOOD with dotted keys set to other values."""
+    data = yaml.safe_load(GOOD)
+    for path, value in changes.items():
+        node = data
+        *steps, last = path.replace("__", "-").split("/")
+        for step in steps:
+            node = node.setdefault(step, {})
+        node[last] = value
+    return config.parse(data)
+
+
+def complaints(**changes):
+    with pytest.raises(ConfigError) as caught:
+        changed(**changes)
+    return caught.value
+
+
+def test_the_example_of_the_readme_is_valid_and_frozen():
+    parsed = config.parse(yaml.safe_load(GOOD))
+    assert parsed.experiments["drive-unet"].optimizer.momentum == 0.9
+    with pytest.raises(ValueError, match="frozen"):
+        parsed.experiments["drive-unet"].epochs = 3
+
+
+def test_no_experiments_is_valid():
+    assert changed(experiments={}).experiments == {}
+    assert changed(experiments=None).experiments == {}
+
+
+def test_the_files_of_the_project_are_valid():
+    for path in (ROOT / "config.yaml", *sorted((ROOT / "config").glob("*.yaml"))):
+        assert config.load([path]).experiments
+
+
+def test_the_schema_on_disk_is_the_one_of_the_code():
+    written = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
+    assert written == json.loads(json.dumps(config.schema()))
+
+
+def test_the_schema_accepts_what_the_project_ships_and_refuses_what_it_would():
+    checker = jsonschema.Draft202012Validator(config.schema())
+    for path in (ROOT / "config.yaml", *sorted((ROOT / "config").glob("*.yaml"))):
+        # PyYAML reads 1e-3 as text; editors follow YAML 1.2, where it is a number
+        text = re.sub(r"\b\de-\d\b", lambda found: f"{float(found[0]):.6f}", path.read_text())
+        assert list(checker.iter_errors(yaml.safe_load(text))) == [], path
+    good = yaml.safe_load(GOOD)
+    checker.validate({**good, "experiments": {"drive-unet": None}})
+    for change in ({"loss": "mze"}, {"model": "unt"}, {"epochs": 0}, {"colour": 1}, {"schedule": "cosin"}):
+        bad = {**good, "experiments": {"e": {**good["experiments"]["drive-unet"], **change}}}
+        assert list(checker.iter_errors(bad)), change
+
+
+def test_every_mistake_is_reported_at_once_with_its_path():
+    error = complaints(
+        **{
+            "datasets/drive/size": [512, 51.5],
+            "datasets/drive/colour": "red",
+            "experiments/drive__unet/loss": "mze",
+            "experiments/drive__unet/epochs": 0,
+            "experiments/drive__unet/optimizer": {"name": "sdg", "lr": 1},
+            "experiments/bad name": None,
+            "experiment": {},
+            "experiments/other": {"dataset": "drvie"},
+        }
+    )
+    where = {problem.where: problem for problem in error.problems}
+    assert "datasets.drive.size" in where
+    assert "'mse', 'bce', 'bce-with-logits'" in where["experiments.drive-unet.loss"].expected
+    assert "did you mean 'mse'" in where["experiments.drive-unet.loss"].remedy
+    assert "did you mean 'sgd'" in where["experiments.drive-unet.optimizer"].remedy
+    assert "did you mean `experiments`" in where["experiment"].remedy
+    assert where["experiments.other.dataset"].expected == "one of the data sets: drive"
+    assert where["datasets.drive.colour"].found == "the unknown key 'colour'"
+    assert "greater than or equal to 1" in where["experiments.drive-unet.epochs"].expected
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "-rf", ".hidden", "a b", "ä", "x" * 65, "a.second-observer"])
+def test_names_that_cannot_become_paths(name):
+    error = complaints(**{"datasets": {name: {"layout": "tgs", "root": "x", "size": "native"}}})
+    assert any("cannot become a path" in problem.found for problem in error.problems)
+
+
+def test_names_that_are_one_file_on_some_systems():
+    tgs = {"layout": "tgs", "root": "x", "size": "native"}
+    assert "'a' and 'A'" in str(complaints(datasets={"a": tgs, "A": tgs}))
+
+
+def test_what_does_not_fit_together():
+    assert "one of the data sets: drive" in str(complaints(**{"experiments/drive__unet/dataset": "drvie"}))
+    assert "threshold: 0.5" in str(complaints(**{"datasets/drive/validation": {"fraction": 0}}))
+    for changes, said in (
+        ({"experiments/drive__unet/schedule": {"name": "cosine", "warmup": 100}}, "shorter than the training"),
+        ({"experiments/drive__unet/schedule": {"name": "constant", "warmup": 1}}, "unknown key 'warmup'"),
+        ({"datasets/drive/normalize": {"method": "standard", "mean": [0.5], "std": [0.2]}}, "3 of each"),
+        ({"datasets/drive/normalize": {"method": "unit", "mean": [0.5]}}, "no other method has them"),
+        ({"datasets/drive/normalize": "standard"}, "`standard` needs `mean` and `std`"),
+        ({"experiments/drive__unet/optimizer": "sgd"}, "a mapping, such as"),
+    ):
+        assert said in str(complaints(**changes)), said
+    unwatched = {"datasets/drive/validation": {"fraction": 0}, "experiments/drive__unet/threshold": 0.5}
+    assert "monitor" in str(complaints(**unwatched, **{"experiments/drive__unet/monitor": "val_dice"}))
+    fixed = changed(**{"datasets/drive/validation": {"fraction": 0}, "experiments/drive__unet/threshold": 0.5})
+    assert fixed.threshold_settings("drive-unet")["fixed"] == 0.5
+
+
+def test_what_does_not_fit_several_classes(monkeypatch):
+    def loss(name):
+        return {"experiments/drive__unet/loss": name}
+
+    names = ("background", "circle", "square")
+    monkeypatch.setattr(config.DriveDataset, "class_names", lambda self: names)
+    assert "'mse', while its data set has 3 classes (background, circle, square)" in str(complaints(**loss("mse")))
+    assert "cross-entropy, cross-entropy-dice, softmax-bce, softmax-dice" in str(complaints(**loss("bce-dice")))
+    for threshold in (0.5, "validation"):
+        said = str(complaints(**loss("cross-entropy"), **{"experiments/drive__unet/threshold": threshold}))
+        assert "remove `threshold`" in said
+    for monitor in ("val_mae", "val_max_f"):
+        said = str(complaints(**loss("cross-entropy"), **{"experiments/drive__unet/monitor": monitor}))
+        assert f"{monitor!r}, while its data set has 3 classes" in said
+    without = {"datasets/drive/validation": {"fraction": 0}, "experiments/drive__unet/keep_probability": True}
+    parsed = changed(**loss("cross-entropy"), **without)
+    assert parsed.multiclass("drive-unet")
+    assert "keep_probability" not in parsed.train_settings("drive-unet")
+
+
+def test_what_a_threshold_may_be_chosen_by_is_what_can_be_computed():
+    annotation = ChosenThreshold.model_fields["metric"].annotation
+    assert set(get_args(annotation)) == CRITERIA.keys()
+    for metric in CRITERIA:
+        for averaging in ("micro", "macro"):
+            said = {"experiments/drive__unet/threshold": {"metric": metric, "averaging": averaging}}
+            if averaging == "micro" and metric in MACRO_ONLY:
+                assert "averaging: macro" in str(complaints(**said))
+                continue
+            settings = changed(**said).threshold_settings("drive-unet")
+            assert (settings["metric"], settings["averaging"], settings["fixed"]) == (metric, averaging, None)
+    for wrong in ("f1", {"metric": "dice"}, {"metric": "f1", "by": "mean"}, {"averaging": "median"}, 1, [0.5]):
+        error = complaints(**{"experiments/drive__unet/threshold": wrong})
+        assert len(error.problems) == 1, str(error)
+        assert error.problems[0].where.startswith("experiments.drive-unet.threshold"), str(error)
+
+
+def test_only_a_mean_over_pictures_depends_on_the_policy_for_empty_masks():
+    rng = np.random.default_rng(0)
+    nothing = np.zeros((3, 2, 256), np.int64)
+    nothing[:, 0] = rng.integers(0, 3, (3, 256))
+    nothing[2, 1] = rng.integers(0, 3, 256)  # one picture with foreground, two that are empty at the highest cuts
+    nothing[:, 0, 200:] = 0
+    for metric in CRITERIA:
+        for averaging in ("micro", "macro"):
+            one, skip = (score_at_cuts(nothing, metric, averaging, policy) for policy in ("one", "skip"))
+            said = {"experiments/drive__unet/threshold": {"metric": metric, "averaging": averaging}}
+            if averaging == "macro" or metric not in MACRO_ONLY:
+                depends = "empty_masks" in changed(**said).threshold_settings("drive-unet")
+                assert depends == (not np.array_equal(one, skip, equal_nan=True)), (metric, averaging)
+
+
+def test_probabilities_of_two_classes_are_always_kept():
+    changed(**{"experiments/drive__unet/keep_probability": True})
+    error = complaints(**{"experiments/drive__unet/keep_probability": False})
+    assert [problem.where for problem in error.problems] == ["experiments.drive-unet.keep_probability"]
+
+
+@pytest.mark.parametrize("value", [True, "many", None, -1, float("nan")])
+def test_numbers_are_numbers(value):
+    assert "epochs" in str(complaints(**{"experiments/drive__unet/epochs": value}))
+    if value is not None:
+        assert "datasets.drive.shards" in str(complaints(**{"datasets/drive/shards": value}))
+        assert "model" in str(complaints(**{"experiments/drive__unet/model": {"name": "unet", "depth": value}}))
+
+
+def test_yaml_that_reads_1e_3_as_text_still_gives_a_number():
+    parsed = changed(**{"experiments/drive__unet/optimizer": yaml.safe_load("{name: adam, lr: 1e-3}")})
+    assert parsed.experiments["drive-unet"].optimizer.lr == 0.001
+
+
+def test_later_files_go_over_earlier_ones_and_null_takes_away(tmp_path):
+    (tmp_path / "a.yaml").write_text(GOOD)
+    (tmp_path / "b.yaml").write_text("experiments: {drive-unet: {epochs: 3}}")
+    (tmp_path / "c.yaml").write_text("experiments: {drive-unet: null}")
+    one, two, three = tmp_path / "a.yaml", tmp_path / "b.yaml", tmp_path / "c.yaml"
+    assert config.load([one, two]).experiments["drive-unet"].epochs == 3
+    assert config.load([one, two]).experiments["drive-unet"].batch_size == 1
+    assert config.load([one, two, three]).experiments == {}
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "", "a: !!python/object/apply:os.system ['true']", "\tx: 1"])
+def test_files_that_are_no_configuration(tmp_path, text):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"c\.yaml"):
+        config.load([path])
+    with pytest.raises(ConfigError, match=r"gone\.yaml"):
+        config.load([tmp_path / "gone.yaml"])
+
+
+def test_a_slice_holds_only_what_its_stage_uses():
+    base = changed()
+
+    def slices(parsed):
+        return {
+            "shard": parsed.shard_settings("drive", "train"),
+            "test shard": parsed.shard_settings("drive", "test"),
+            "train": parsed.train_settings("drive-unet"),
+            "predict": parsed.predict_settings("drive-unet"),
+            "threshold": parsed.threshold_settings("drive-unet"),
+            "render": parsed.render_settings("drive-unet", "test"),
+            "evaluate": parsed.evaluate_settings("drive-unet"),
+        }
+
+    def moved(**changes):
+        after = slices(changed(**changes))
+        return {stage for stage, said in slices(base).items() if said != after[stage]}
+
+    assert moved(**{"experiments/drive__unet/optimizer": {"name": "sgd", "lr": 0.02, "momentum": 0.9}}) == {"train"}
+    assert moved(**{"experiments/drive__unet/threshold": 0.4}) == {"threshold"}
+    by_iou = {"experiments/drive__unet/threshold": {"metric": "iou", "averaging": "macro"}}
+    assert moved(**by_iou) == {"threshold"}
+    assert moved(**{"experiments/drive__unet/threshold": {"averaging": "micro"}}) == set()  # as `validation` says
+    assert moved(**{"experiments/drive__unet/empty_masks": "skip"}) == {"evaluate"}
+    assert moved(**{"datasets/drive/storage": "uint8"}) == {"shard", "test shard"}
+    assert moved(**{"datasets/drive/size": [256, 256]}) == {"shard", "test shard"}
+    assert moved(**{"datasets/drive/validation": {"fraction": 0.3}}) == {"shard", "threshold", "evaluate"}
+    assert moved(**{"datasets/drive/shards": 3}) == {"shard", "test shard"}
+
+
+def test_how_a_prediction_is_made_trains_nothing_again_and_says_nothing_at_its_defaults():
+    plain = changed()
+    same = changed(**{"experiments/drive__unet/tiles": None, "experiments/drive__unet/test_time": "none"})
+    assert plain.predict_settings("drive-unet") == {"dataset": "drive", "precision": "fp32", "threads": 2}
+    assert same.predict_settings("drive-unet") == plain.predict_settings("drive-unet")
+    tiled = changed(
+        **{"experiments/drive__unet/tiles": {"size": [256, 320]}, "experiments/drive__unet/test_time": "turns"}
+    )
+    said = tiled.predict_settings("drive-unet")
+    assert said["tiles"] == {"size": [256, 320], "overlap": 0.5, "margin": 0}
+    assert said["test_time"] == "turns"
+    assert tiled.train_settings("drive-unet") == plain.train_settings("drive-unet")
+    assert not {"tiles", "test_time"} & tiled.train_settings("drive-unet").keys()
+
+
+@pytest.mark.parametrize(
+    "tiles", [{"size": [16, 64]}, {"size": 64}, {"size": [64, 64], "overlap": 1}, {"size": [64, 96], "margin": 32}]
+)
+def test_tiles_that_cannot_be(tiles):
+    assert "experiments.drive-unet.tiles" in str(complaints(**{"experiments/drive__unet/tiles": tiles}))
+
+
+def with_dataset(**keys):
+    """Parse one data set that no experiment uses."""
+    return config.parse({"datasets": {"x": {"root": "r", "size": [64, 64], **keys}}})
+
+
+def wrong(**keys):
+    with pytest.raises(ConfigError) as caught:
+        with_dataset(**keys)
+    return {problem.where: f"{problem}" for problem in caught.value.problems}
+
+
+def test_every_layout_has_the_defaults_of_its_data():
+    shapes, duts, folder = (with_dataset(layout=name).datasets["x"] for name in ("shapes", "duts", "folder"))
+    assert (shapes.normalize.method, shapes.test.method, shapes.validation.method) == ("symmetric",) + ("official",) * 2
+    assert shapes.class_names() == ("background", "circle", "triangle", "square")
+    assert (duts.mask_kind, duts.test.method, duts.validation.fraction) == ("soft", "official", 0.1)
+    assert duts.normalize.mean == (0.485, 0.456, 0.406)
+    assert (folder.test.method, folder.validation.fraction) == ("fraction", 0.2)
+    assert folder.class_names() == ("background", "foreground")
+    split = with_dataset(layout="folder", images="{split}/img", masks="{split}/lab").datasets["x"]
+    assert (split.test.method, split.validation.method) == ("official", "official")
+    fixed = with_dataset(layout="folder", images="{split}/img", masks="{split}/lab", validation={"fraction": 0.1})
+    assert fixed.datasets["x"].validation.method == "fraction"
+
+
+def test_methods_of_splits():
+    for said in (
+        "official",
+        {"method": "official"},
+        {"fraction": 0.3},
+        {"method": "fraction", "fraction": 0.3, "seed": 1},
+        {"method": "list", "file": "val.txt"},
+        {"method": "k-fold", "folds": 5, "fold": 4, "seed": 2},
+    ):
+        parsed = with_dataset(layout="shapes", validation=said)
+        dumped = parsed.source("x", "train")["validation"]
+        assert dumped["method"] == (said if isinstance(said, str) else said.get("method", "fraction"))
+        jsonschema.Draft202012Validator(config.schema()).validate(
+            {"datasets": {"x": {"layout": "shapes", "root": "r", "size": "native", "validation": said}}}
+        )
+    assert "validation" not in with_dataset(layout="shapes", validation={"fraction": 0}).source("x", "train")
+    assert "0 to 4" in wrong(layout="shapes", test={"method": "k-fold", "folds": 5, "fold": 5})["datasets.x.test"]
+    assert "datasets.x.test.file" in wrong(layout="shapes", test={"method": "list"})
+    assert "'sed'" in wrong(layout="shapes", validation={"fraction": 0.2, "sed": 1})["datasets.x.validation.sed"]
+    extra = {"method": "fraction", "fraction": 2, "sed": 1}
+    assert {"datasets.x.test.sed", "datasets.x.test.fraction"} == set(wrong(layout="shapes", test=extra))
+    for layout in ("drive", "tgs", "duts", "folder"):
+        assert "names no such samples" in wrong(layout=layout, validation="official")["datasets.x.validation"]
+
+
+def test_labels_decide_classes_and_order():
+    labels = {255: "vessel", "#000": "x"}
+    assert "neither a grey value" in wrong(layout="folder", labels=labels)["datasets.x.labels"]
+    parsed = with_dataset(layout="folder", labels={255: "vessel", "0": "background", "#0A0B0C": "vessel"}, ignore=[7])
+    assert parsed.datasets["x"].class_names() == ("background", "vessel")
+    assert parsed.source("x", "train")["labels"] == {
+        "classes": ["background", "vessel"],
+        "labels": {"255": "vessel", "0": "background", "#0a0b0c": "vessel"},
+        "ignore": ["7"],
+        "tolerance": 0,
+        "inverted": False,
+    }
+    other = with_dataset(layout="folder", labels={0: "b", 1: "c", 2: "a"}, classes=["b", "a", "c"])
+    assert other.datasets["x"].class_names() == ("b", "a", "c")
+    named = with_dataset(layout="folder", classes=["b", "a"]).source("x", "train")["labels"]
+    assert named["labels"] == {"0": "b", "255": "a"}
+    soft = with_dataset(layout="folder", classes=["b", "a"], mask_kind="soft").source("x", "train")
+    assert (soft["labels"]["labels"], soft["mask_kind"]) == ({}, "soft")
+
+
+THREE = {0: "background", 1: "a", 2: "b"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "where", "said"),
+    [
+        ({"labels": {0: "a/b", 1: "c"}}, "labels", "match pattern"),
+        ({"labels": {0: "background"}}, "labels", "at least one other"),
+        ({"labels": {0: "a", 1: "A"}}, "labels", "upper and lower case"),
+        ({"labels": {0: "background", 1: "a", 2: "mean"}}, "labels", "another name"),
+        ({"labels": {"#ff0000": "a", "255,0,0": "b"}}, "labels", "stands twice"),
+        ({"labels": {0: "a", 4: "b"}, "tolerance": 2}, "tolerance", "0 and 4 overlap"),
+        ({"ignore": [250], "tolerance": 3}, "tolerance", "250 and 255 overlap"),
+        ({"ignore": [255]}, "ignore", "which `labels` calls foreground"),
+        ({"ignore": ["white"]}, "ignore.0", "neither a grey value"),
+        ({"tolerance": 128}, "tolerance", "127"),
+        ({"labels": THREE, "classes": ["background", "a"]}, "classes", "the same names in both"),
+        ({"classes": ["background", "a", "b"]}, "labels", "what each class looks like"),
+        ({"labels": THREE, "inverted": True}, "inverted", "two classes"),
+        ({"labels": THREE, "mask_kind": "soft"}, "mask_kind", "only with two classes"),
+        ({"labels": {0: "a", 1: "b"}, "mask_kind": "soft"}, "labels", "pixels of soft masks are probabilities"),
+        ({"tolerance": 1, "mask_kind": "soft"}, "tolerance", "pixels of soft masks are probabilities"),
+        ({"colours": {"a": "#ff0000"}}, "colours", "unknown: a"),
+        ({"colours": {"background": "red"}}, "colours.background", "neither a grey value"),
+        ({"colours": {"background": "#ff0000", "foreground": "255,0,0"}}, "colours", "one colour for two classes"),
+        ({"images": "/data/images"}, "images", "below `root`"),
+        ({"images": "../images"}, "images", "below `root`"),
+        ({"images": "a/**/b/**"}, "images", "once at most"),
+        ({"images": "{splits}/a"}, "images", "no other braces"),
+        ({"images": "images/*.png"}, "images", "folders, not files"),
+        ({"image_name": "a"}, "image_name", "{id} once"),
+        ({"mask_name": "{id}/{id}"}, "mask_name", "{id} once"),
+        ({"masks": "images"}, "masks", "the same files as `images`"),
+        ({"masks": "{split}/m"}, "images", "no {split}, while masks has one"),
+        ({"prefix_ids": True}, "prefix_ids", "`images`, `masks` has no {split}"),
+        ({"split_folders": {"train": ["a"]}}, "split_folders", "no pattern has {split}"),
+        ({"images": "{split}", "split_folders": {"train": ["A"], "test": ["a"]}}, "split_folders", "a more than once"),
+        ({"split_folders": {"trian": ["a"]}}, "split_folders.trian", "did you mean `train`"),
+    ],
+)
+def test_what_a_folder_data_set_must_not_say(keys, where, said):
+    found = wrong(layout="folder", **keys)
+    assert said in found[f"datasets.x.{where}"]
+
+
+def test_several_classes_cannot_be_soft():
+    assert "4 classes" in wrong(layout="shapes", mask_kind="soft")["datasets.x.mask_kind"]
+
+
+def test_a_data_set_without_masks_cannot_be_trained_on():
+    folder = {"layout": "folder", "root": "r", "size": "native", "masks": None}
+    assert config.parse({"datasets": {"x": folder}}).datasets["x"].options()["masks"] is None
+    assert "without masks" in str(complaints(**{"datasets/drive": folder}))
+
+
+def test_another_colour_of_a_class_only_draws_pictures_again():
+    base = {"layout": "folder", "labels": {0: "background", 255: "a"}}
+    one, other = with_dataset(**base), with_dataset(**base, colours={"a": "#ff0000"})
+    assert one.shard_settings("x", "train") == other.shard_settings("x", "train")
+    assert one.source("x", "test", colours=True) != other.source("x", "test", colours=True)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"layout": "folder", "images": "{split}/i/**", "masks": "{split}/m/**", "labels": THREE, "prefix_ids": True},
+        {"layout": "folder", "mask_kind": "soft", "inverted": True, "fov": "fov", "ignore": []},
+        {"layout": "folder", "pages": "samples", "images": "train/i/**", "masks": "train/m/**"},
+        {"layout": "folder", "merge_masks": True, "images": "train/i/*", "masks": "train/m/*"},
+        {"layout": "shapes"},
+        {"layout": "duts"},
+    ],
+)
+def test_settings_open_the_data_set_after_they_went_through_json(tmp_path, keys):
+    from pipeline.raw.dataset import open_dataset
+
+    for name in ("train/i/p/1.png", "train/m/p/1.png", "val/i/1.png", "val/m/1.png", "images/1.png", "masks/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for name in ("fov/1.png", "train_imgs/1.jpg", "train_mask/1.png", "train_imgs/800.jpg", "train_mask/800.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for name in ("DUTS-TR/DUTS-TR-Image/1.jpg", "DUTS-TR/DUTS-TR-Mask/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    parsed = with_dataset(**{**keys, "root": str(tmp_path)})
+    source = json.loads(json.dumps(parsed.splits_settings("x")["source"], sort_keys=True))
+    raw = open_dataset("x", **source)
+    assert raw.classes == parsed.datasets["x"].class_names()
+    assert len(raw.splits["train"]) == 1
+
+
+def test_two_names_of_one_loss_are_one_training():
+    for said in ("bce-with-logits", {"name": "bce-with-logits"}):
+        loss = changed(**{"experiments/drive__unet/loss": said}).train_settings("drive-unet")["loss"]
+        assert loss == changed(**{"experiments/drive__unet/loss": "bce"}).train_settings("drive-unet")["loss"]
+
+
+def test_experiments_of_every_kind():
+    for change in (
+        {"model": "u2net-lite"},
+        {"model": {"name": "unet-small", "widths": [8, 16, 32]}},
+        {"schedule": {"name": "plateau", "patience": 2}, "early_stopping": 4},
+        {"augment": {"flip": "both", "elastic": {}, "scale": [0.5, 2]}, "crop": [64, 64]},
+        {"loss": {"name": "bce", "border": {}, "class_balance": True}},
+    ):
+        assert changed(**{f"experiments/drive__unet/{key}": value for key, value in change.items()})
+    for change, said in (
+        ({"loss": {"name": "dice", "border": {}}}, "does not weigh pixels"),
+        ({"augment": {"scale": [2, 0.5]}}, "the lowest first"),
+        ({"augment": {"flip": "sideways"}}, "'horizontal'"),
+        ({"crop": [4096, 64]}, "a crop that fits into the samples"),
+        ({"model": {"name": "u2net", "depth": 3}}, "unknown key 'depth'"),
+    ):
+        assert said in str(complaints(**{f"experiments/drive__unet/{key}": value for key, value in change.items()}))
+
+
+@pytest.mark.parametrize(
+    ("keys", "found"),
+    [
+        ({}, "without a wildcard in every pattern"),
+        ({"images": "*/images"}, "without a wildcard in every pattern"),
+    ],
+)
+def test_masks_to_merge_need_folders(keys, found):
+    with pytest.raises(ConfigError, match=found):
+        with_dataset(layout="folder", merge_masks=True, **keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "found", "remedy"),
+    [
+        ({"mask_kind": "soft"}, "true, for soft masks", "set `mask_kind: index`"),
+        ({"labels": THREE}, "true, for 3 classes", "one class under `labels`"),
+    ],
+)
+def test_masks_to_merge_of_several_classes_and_soft_ones_are_refused_with_the_way_out(keys, found, remedy):
+    folders = {"layout": "folder", "merge_masks": True, "images": "*/i", "masks": "*/m"}
+    with pytest.raises(ConfigError) as caught:
+        with_dataset(**folders, **keys)
+    (problem,) = caught.value.problems
+    assert problem.where.endswith(".merge_masks")
+    assert problem.found == found
+    assert remedy in problem.remedy
+    first, *others = THREE
+    joined = {first: THREE[first], **dict.fromkeys(others, "object")}
+    assert with_dataset(**folders, **({"labels": joined} if "labels" in keys else {"mask_kind": "index"}))
+
+
+def test_strata_and_groups_of_splits():
+    table = {"column": "z", "file": "depths.csv"}
+    parsed = with_dataset(layout="tgs", test={"method": "fraction", "fraction": 0.2, "group": table},
+                          validation={"stratify": "foreground"})  # fmt: skip
+    source = parsed.source("x", "train")
+    assert source["test"]["group"] == {**table, "id": "id"}
+    assert source["validation"] == {"method": "fraction", "fraction": 0.2, "seed": 0, "stratify": "foreground"}
+    assert source["cache"] == "results/cache/foreground-x.json"
+    assert "cache" not in parsed.source("x", "test")
+    pattern = {"method": "k-fold", "folds": 2, "fold": 0, "group": {"pattern": "(a)(?:b)"}}
+    assert with_dataset(layout="tgs", test=pattern).source("x", "test")["test"]["group"] == {"pattern": "(a)(?:b)"}
+
+
+def test_splits_without_strata_and_groups_are_said_as_before():
+    source = with_dataset(layout="tgs").source("x", "train")
+    assert source["test"] == {"method": "permutation", "fraction": 0.15, "seed": 42}
+    assert source["validation"] == {"method": "fraction", "fraction": 0.2, "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"group": {"pattern": "("}}, "no regular expression"),
+        ({"group": {"pattern": "ab"}}, "one group in parentheses, not 0"),
+        ({"group": {"pattern": "(a)", "id": "x"}}, "`pattern` alone"),
+        ({"group": {"column": "z"}}, "either `column` and `file`"),
+        ({"group": {"pattern": "(a)"}, "stratify": "foreground"}, "not both"),
+        ({"method": "permutation", "stratify": "foreground"}, "only with the methods fraction and k-fold"),
+        ({"stratify": "size"}, "foreground"),
+    ],
+)
+def test_strata_and_groups_that_cannot_be(said, message):
+    found = wrong(layout="tgs", test={"method": "fraction", "fraction": 0.2, **said})
+    assert any(message in text for text in found.values()), found
+
+
+def test_official_and_listed_splits_have_no_groups():
+    for said in ({"method": "official"}, {"method": "list", "file": "a.txt"}):
+        found = wrong(layout="drive", test={**said, "group": {"pattern": "(a)"}})
+        assert set(found) == {"datasets.x.test.group"}
+
+
+def test_names_of_submitted_pictures():
+    experiment = {"dataset": "x", "model": "unet", "loss": "bce", "optimizer": {"name": "adam", "lr": 1e-3}}
+    parsed = config.parse(
+        {
+            "datasets": {"x": {"layout": "drive", "root": "r", "size": "native", "submission_name": "{id}_test.png"}},
+            "experiments": {"e": {**experiment, "batch_size": 1, "epochs": 1}},
+        }
+    )
+    assert parsed.submission_settings("e")["file_name"] == "{id}_test.png"
+    for name in ("x.png", "{id}.gif", "../{id}.png", "{id}{number}.png"):
+        assert "datasets.x.submission_name" in wrong(layout="drive", submission_name=name)

@@ -1,0 +1,59 @@
+import contextlib
+
+import pytest
+
+from pipeline.core.errors import OutputError, Problem
+from pipeline.core.files import atomic_file, atomic_folder, write_json, write_text
+
+
+def test_a_file_appears_under_its_name_only_when_complete(tmp_path):
+    path = tmp_path / "deep" / "a.csv"
+    with atomic_file(path) as temporary:
+        temporary.write_text("half")
+        assert not path.exists()
+        assert temporary.suffix == ".csv"
+    assert path.read_text() == "half"
+    assert [p.name for p in path.parent.iterdir()] == ["a.csv"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with contextlib.suppress(KeyboardInterrupt), atomic_file(path) as temporary:
+        temporary.write_text("new, but")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    path = tmp_path / "pictures"
+    for names in (("a", "b"), ("c",)):
+        with atomic_folder(path) as temporary:
+            for name in names:
+                (temporary / name).write_text(name)
+    assert [p.name for p in path.iterdir()] == ["c"]
+    with contextlib.suppress(KeyboardInterrupt), atomic_folder(path) as temporary:
+        (temporary / "d").write_text("d")
+        raise KeyboardInterrupt
+    assert [p.name for p in path.iterdir()] == ["c"]
+    assert [p.name for p in tmp_path.iterdir()] == ["pictures"]
+
+
+def test_a_place_that_cannot_be_written_is_named_with_a_remedy(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for write in (write_json, write_text):
+        with pytest.raises(OutputError, match=r"file stands where a folder is needed") as caught:
+            write(tmp_path / "file" / "below.json", "text")
+        assert str(tmp_path / "file" / "below.json") in str(caught.value)
+    with pytest.raises(OutputError), atomic_folder(tmp_path / "file" / "below"):
+        pytest.fail("the block must not run")
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_an_error_lists_every_problem_in_four_lines():
+    problems = [Problem(f"file{i}", "rust", "iron", "polish it") for i in range(3)]
+    text = str(OutputError(problems))
+    assert "(3 problems)" in text
+    for i in range(3):
+        assert f"file{i}\n    found:    rust\n    expected: iron\n    remedy:   polish it" in text

@@ -1,0 +1,153 @@
+import numpy as np
+import pandas as pd
+import pytest
+from rawfiles import make_shapes
+
+from pipeline.config import config
+from pipeline.core.errors import ConfigError
+from pipeline.evaluation.baselines import write_baseline
+from pipeline.evaluation.contours import contour_scores
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.evaluate_classes import evaluate_classes
+from pipeline.images.png import read_levels, write_png
+from pipeline.raw.dataset import open_dataset
+from pipeline.shards.prepare import resize_mask
+
+
+def source(root, layout="drive", **more):
+    return {"layout": layout, "root": str(root), "test": {"method": "official"}, **more}
+
+
+def write(root, folder, kind, **more):
+    write_baseline(dataset="d", split="test", kind=kind, output=folder, source=source(root), **more)
+    raw = open_dataset("d", **source(root))
+    masks = {sample.id: raw.read_truth(sample) for sample in raw.splits["test"]}
+    return {name: (read_levels(folder / f"{name}.png", *mask.shape), mask) for name, mask in masks.items()}
+
+
+def test_nothing_is_foreground(tmp_path, drive):
+    pairs = write(drive, tmp_path / "p", "all-background")
+    assert len(pairs) == 3
+    assert not any(levels.any() for levels, _ in pairs.values())
+
+
+def test_the_ceiling_is_the_mask_at_the_working_size_and_back(tmp_path, drive):
+    pairs = write(drive, tmp_path / "p", "resolution-ceiling", size=[24, 30])
+    for levels, mask in pairs.values():
+        small = resize_mask(mask, 24, 30)
+        # what is left of it is at least what the nearest of its pixels say, but for the seams between them
+        back = resize_mask(small, *mask.shape)
+        assert ((levels > 127) == (back == 1)).mean() > 0.9
+        assert 0 < ((levels > 127) != (mask == 1)).mean() < 0.3
+
+
+@pytest.mark.parametrize("size", [None, [70, 60]])
+def test_at_the_native_size_nothing_is_lost(tmp_path, drive, size):
+    for levels, mask in write(drive, tmp_path / "p", "resolution-ceiling", size=size).values():
+        np.testing.assert_array_equal(levels, mask * 255)
+
+
+def test_soft_masks_are_resized_as_shards_do(tmp_path, tgs):
+    more = {
+        "test": {"method": "fraction", "fraction": 0.5, "seed": 0},
+        "mask_kind": "soft",
+        "options": {"masks": "csv"},
+    }
+    given = {"dataset": "d", "split": "test", "source": source(tgs, "tgs", **more), "size": [40, 40]}
+    for kind in ("area", "linear"):
+        write_baseline(kind="resolution-ceiling", output=tmp_path / kind, interpolation=kind, **given)
+    raw = open_dataset("d", **given["source"])
+    sample = next(sample for sample in raw.splits["test"] if raw.read_truth(sample).any())
+    area, linear = (read_levels(tmp_path / kind / f"{sample.id}.png", 101, 101) for kind in ("area", "linear"))
+    assert len(np.unique(area)) > 20
+    assert (area != linear).any()
+
+
+def test_what_is_no_baseline_is_refused(tmp_path, drive):
+    with pytest.raises(ConfigError, match="all-background"):
+        write(drive, tmp_path / "p", "best-network")
+    shapes = source(make_shapes(tmp_path / "shapes"), "shapes", validation={"method": "official"})
+    with pytest.raises(ConfigError, match="4 classes"):
+        write_baseline(dataset="s", split="test", kind="all-background", output=tmp_path / "p", source=shapes)
+    assert not (tmp_path / "p").exists()
+
+
+def test_which_data_sets_have_which_baselines():
+    parsed = config.parse(
+        {
+            "datasets": {
+                "a": {"layout": "drive", "root": "r", "size": [64, 48]},
+                "b": {"layout": "drive", "root": "r", "size": "native"},
+                "c": {"layout": "shapes", "root": "r", "size": [64, 64]},
+            }
+        }
+    )
+    kinds = ("second-observer", "all-background", "resolution-ceiling")
+    assert parsed.baselines() == [*(f"a.{kind}" for kind in kinds), *(f"b.{kind}" for kind in kinds[:2])]
+    settings = parsed.baseline_settings("a", "resolution-ceiling", "test")
+    assert settings["size"] == [64, 48]
+    assert "size" not in parsed.baseline_settings("a", "all-background", "test")
+    assert parsed.dataset_of("a.all-background") == "a"
+
+
+def test_baselines_count_empty_masks_as_the_experiments_on_their_data_do():
+    plain = {"model": "unet", "loss": "bce", "optimizer": {"name": "sgd", "lr": 0.1}, "batch_size": 1, "epochs": 1}
+    policies = {"a": ("skip", "skip"), "b": ("skip", "one"), "c": ()}
+    parsed = config.parse(
+        {
+            "datasets": {name: {"layout": "drive", "root": "r", "size": [64, 48]} for name in policies},
+            "experiments": {
+                f"{dataset}{number}": {**plain, "dataset": dataset, "empty_masks": policy}
+                for dataset, said in policies.items()
+                for number, policy in enumerate(said)
+            },
+        }
+    )
+    found = {name: parsed.evaluate_settings(f"{name}.all-background")["empty_masks"] for name in policies}
+    assert found == {"a": "skip", "b": "one", "c": "one"}
+
+
+def test_contours_and_their_means_stand_in_the_tables(tmp_path, drive):
+    pairs = write(drive, tmp_path / "p", "resolution-ceiling", size=[24, 30])
+    write_png(tmp_path / "p/03.png", np.zeros_like(pairs["03"][0]))
+    given = {"dataset": "d", "source": source(drive), "empty_masks": "one", "output": tmp_path}
+    evaluate(experiment="e", predictions={"test": tmp_path / "p"}, threshold=0.5, **given)
+    pictures = pd.read_csv(tmp_path / "per_image.csv", dtype={"id": str}).set_index(["region", "id"])
+    for name in ("01", "02"):
+        levels, mask = pairs[name]
+        found = pictures.loc[("full", name), ["boundary_dice_2px", "hd95_px"]].astype(float)
+        np.testing.assert_allclose(found, contour_scores(levels > 127, mask), atol=1e-6)
+    assert pictures.loc[("full", "03"), "boundary_dice_2px"] == 0
+    assert np.isnan(pictures.loc[("full", "03"), "hd95_px"])
+    macro = pd.read_csv(tmp_path / "summary.csv").set_index(["region", "averaging"]).loc[("full", "macro")]
+    full = pictures.loc["full"]
+    assert macro["hd95_px_images"] == 2
+    for name in ("hd95_px", "boundary_dice_2px", "tgs_score", "pr_auc", "mcc"):
+        assert macro[name] == pytest.approx(full[name].mean(), abs=2e-6)
+    assert macro["f1_sd"] == pytest.approx(full["f1"].std(), abs=2e-6)
+    assert macro["oracle_f1"] >= macro["f1"]
+
+
+def test_contours_of_several_classes_are_those_of_each_class(tmp_path):
+    shapes = source(make_shapes(tmp_path / "raw"), "shapes", validation={"method": "official"})
+    raw = open_dataset("s", **shapes)
+    (tmp_path / "p").mkdir()
+    expected = []
+    for sample in raw.splits["test"]:
+        truth = raw.read_truth(sample)
+        moved = np.roll(truth, 4, axis=0)
+        write_png(tmp_path / "p" / f"{sample.id}.png", moved)
+        expected += [contour_scores(moved == index, truth == index) for index in range(4)]
+    given = {"dataset": "s", "source": shapes, "output": tmp_path}
+    for policy, absent in (("one", 1.0), ("skip", np.nan)):
+        evaluate_classes(experiment="e", predictions={"test": tmp_path / "p"}, empty_masks=policy, **given)
+        pictures = pd.read_csv(tmp_path / "per_image.csv")
+        numbers = np.array(expected)
+        missing = np.isnan(numbers[:, 0])
+        assert missing.any()
+        numbers[missing, 0] = absent
+        np.testing.assert_allclose(pictures[["boundary_dice_2px", "hd95_px"]], numbers, atol=1e-6)
+        summary = pd.read_csv(tmp_path / "summary.csv").set_index(["averaging", "class"])
+        some = pictures[pictures["class"] == "square"]
+        assert summary.loc[("macro", "square"), "hd95_px"] == pytest.approx(some["hd95_px"].mean(), abs=1e-6)
+        assert np.isnan(summary.loc[("micro", "square"), "hd95_px"])

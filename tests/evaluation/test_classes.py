@@ -1,0 +1,351 @@
+import json
+import math
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import toy_layout
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.cli import main as cli
+from pipeline.core.counts import VOID
+from pipeline.core.errors import PredictionError
+from pipeline.evaluation.choice import choose_threshold
+from pipeline.evaluation.classes import joint_confusion, one_against_rest, pixel_accuracy
+from pipeline.evaluation.confusion import plot_confusions, shares
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.evaluate_classes import CLASS_METRICS, evaluate_classes
+from pipeline.evaluation.pictures import render
+from pipeline.evaluation.pictures_of_classes import render_classes
+from pipeline.images.colours import VOID_COLOUR, legend, overlay_classes, paint
+from pipeline.images.png import write_png
+from pipeline.raw.dataset import RawDataset
+from pipeline.raw.decode.image import read_grey, read_image
+from pipeline.raw.layouts.registry import LAYOUTS
+
+COLOURS = toy_layout.COLOURS
+
+
+@pytest.fixture
+def toys(tmp_path, monkeypatch):
+    """A folder of drawn shapes with void rims: four test and four training pictures, one test picture unlabelled."""
+    monkeypatch.setitem(LAYOUTS, "toy", "toy_layout")
+    monkeypatch.setattr(RawDataset, "read_truth", lambda self, sample, data=None: read_grey(sample.mask, data))
+    for number in range(8):
+        toy_layout.add(tmp_path / "raw", f"{'t' if number < 4 else 'v'}{number}", *toy_layout.draw(number))
+    return tmp_path / "raw"
+
+
+def source(root):
+    return {
+        "layout": "toy",
+        "root": str(root),
+        "test": {"method": "official"},
+        "validation": {"fraction": 0.4, "seed": 0},
+    }
+
+
+def guess(root, folder, prefix="t", seed=0):
+    """Write shifted masks with some wrong classes; return {id: (truth, predicted)}."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    pairs = {}
+    for path in sorted((root / "masks").glob(f"{prefix}*.png")):
+        truth = read_grey(path)
+        predicted = np.roll(np.where(truth == VOID, 0, truth), 2, axis=1).astype(np.uint8)
+        wrong = rng.random(truth.shape) < 0.05
+        predicted[wrong] = rng.integers(0, 4, int(wrong.sum()))
+        write_png(folder / path.name, predicted)
+        pairs[path.stem] = (truth, predicted)
+    return pairs
+
+
+def score(root, tmp_path, **changes):
+    arguments = {"predictions": {"test": tmp_path / "p"}, "empty_masks": "one", **changes}
+    evaluate_classes(experiment="e", dataset="d", output=tmp_path / "m", source=source(root), **arguments)
+    return [pd.read_csv(tmp_path / "m" / f"{name}.csv") for name in ("per_image", "summary", "confusion")]
+
+
+def by_pixel(truth, predicted, index, region=None):
+    """Count one class against the others, a pixel at a time."""
+    counts = dict.fromkeys(("tp", "fp", "fn", "tn"), 0)
+    for y, x in np.ndindex(truth.shape):
+        if truth[y, x] == VOID or (region is not None and not region[y, x]):
+            continue
+        true, said = truth[y, x] == index, predicted[y, x] == index
+        counts["tp" if true and said else "fn" if true else "fp" if said else "tn"] += 1
+    return counts
+
+
+@given(st.integers(0, 30), st.sampled_from([2, 3, 7, 255]))
+def test_a_joint_confusion_is_that_of_a_plain_comparison(seed, classes):
+    rng = np.random.default_rng(seed)
+    truth, predicted = rng.integers(0, classes, (2, 9, 11)).astype(np.uint8)
+    truth[0] = VOID
+    region = (rng.random((9, 11)) < 0.7) & (truth != VOID)
+    joint = joint_confusion(predicted, truth, classes, region)
+    assert joint.shape == (classes, classes)
+    counts = one_against_rest(joint)
+    for index in {0, 1, classes - 1}:
+        assert {name: getattr(counts, name)[index] for name in counts._fields} == by_pixel(
+            truth, predicted, index, region
+        )
+    assert pixel_accuracy(joint) == pytest.approx((truth == predicted)[region].mean())
+
+
+def test_every_class_of_every_picture_is_scored_as_by_hand_without_void(tmp_path, toys):
+    pairs = guess(toys, tmp_path / "p")
+    pictures, _, _ = score(toys, tmp_path)
+    assert pictures[["id", "class"]].to_numpy().tolist() == [[i, c] for i in pairs for c in toy_layout.CLASSES]
+    for row in pictures.itertuples():
+        truth, predicted = pairs[row.id]
+        counts = by_pixel(truth, predicted, toy_layout.CLASSES.index(pictures.loc[row.Index, "class"]))
+        assert {name: getattr(row, name) for name in counts} == counts
+        assert row.pixels == (truth != VOID).sum() < truth.size
+        assert row.iou == pytest.approx(counts["tp"] / (counts["tp"] + counts["fp"] + counts["fn"]), abs=1e-6)
+        assert row.f1 == pytest.approx(row.dice, abs=2e-6)
+    assert pictures["threshold"].isna().all()
+    assert set(pictures["threshold_source"]) == {"argmax"}
+
+
+def test_summaries_average_pictures_or_pixels_and_then_foreground_classes(tmp_path, toys):
+    pairs = guess(toys, tmp_path / "p")
+    pictures, summary, _ = score(toys, tmp_path)
+    rows = summary.set_index(["averaging", "class"])
+    assert len(rows) == 2 * 5
+    for name in CLASS_METRICS:
+        for index in toy_layout.CLASSES:
+            macro = pictures.loc[pictures["class"] == index, name].mean()
+            assert rows.loc[("macro", index), name] == pytest.approx(macro, abs=2e-6)
+        for averaging in ("macro", "micro"):
+            foreground = [rows.loc[(averaging, index), name] for index in toy_layout.CLASSES[1:]]
+            assert rows.loc[(averaging, "mean"), name] == pytest.approx(np.mean(foreground), abs=2e-6)
+    pooled = pictures.groupby("class")[["tp", "fp", "fn"]].sum().loc["circle"]
+    assert rows.loc[("micro", "circle"), "iou"] == pytest.approx(pooled["tp"] / pooled.sum(), abs=2e-6)
+    right = [(t == p)[t != VOID] for t, p in pairs.values()]
+    assert rows.loc[("macro", "mean"), "accuracy"] == pytest.approx(np.mean([r.mean() for r in right]), abs=1e-6)
+    assert rows.loc[("micro", "mean"), "accuracy"] == pytest.approx(np.concatenate(right).mean(), abs=1e-6)
+    assert rows.drop(index="mean", level="class")["accuracy"].isna().all()
+
+
+@pytest.mark.parametrize(("policy", "absent"), [("one", 1.0), ("skip", math.nan)])
+def test_a_class_that_neither_mask_nor_prediction_has_follows_the_policy(tmp_path, toys, capsys, policy, absent):
+    for name in ("t0", "t1", "t2", "t3"):
+        mask = np.zeros((64, 72), np.uint8)
+        mask[:8] = 1
+        mask[8:16] = 2 if name == "t0" else 0
+        toy_layout.add(toys, name, toy_layout.draw(0)[0], mask)
+        (tmp_path / "p").mkdir(exist_ok=True)
+        write_png(tmp_path / "p" / f"{name}.png", np.where(mask == 2, 0, mask))
+    pictures, summary, _ = score(toys, tmp_path, empty_masks=policy)
+    rows = summary.set_index(["averaging", "class"])["f1"]
+    triangle = pictures[pictures["class"] == "triangle"].set_index("id")["f1"]
+    assert triangle["t0"] == 0.0
+    np.testing.assert_equal(triangle["t1"], absent)
+    assert rows["macro", "triangle"] == (0.75 if policy == "one" else 0.0)
+    np.testing.assert_equal(rows["micro", "square"], absent)
+    assert rows["macro", "mean"] == pytest.approx((1 + 0.75 + 1) / 3 if policy == "one" else 0.5, abs=1e-6)
+    assert "no mask has square" in capsys.readouterr().err
+
+
+def test_the_region_inside_the_field_of_view_is_scored_apart(tmp_path, toys):
+    fov = np.zeros((64, 72), np.uint8)
+    fov[10:50, 5:60] = 255
+    for name in ("t0", "t1", "t2", "t3"):
+        toy_layout.add(toys, name, read_image(str(toys / "images" / f"{name}.png"), "rgb"), fov=fov)
+    pairs = guess(toys, tmp_path / "p")
+    pictures, _, matrices = score(toys, tmp_path)
+    one = pictures.set_index(["id", "region", "class"])
+    for region, inside in (("full", None), ("fov", fov == 255)):
+        counts = by_pixel(*pairs["t2"], 3, inside)
+        assert one.loc[("t2", region, "square"), list(counts)].to_dict() == counts
+    assert set(matrices["region"]) == {"fov", "full"}
+
+
+def test_the_confusion_table_holds_every_pair_of_classes(tmp_path, toys):
+    pairs = guess(toys, tmp_path / "p")
+    guess(toys, tmp_path / "v", "v")
+    _, _, matrices = score(toys, tmp_path, predictions={"test": tmp_path / "p", "validation": tmp_path / "v"})
+    assert len(matrices) == 2 * 16
+    test = matrices[matrices["split"] == "test"].set_index(["truth", "predicted"])
+    expected = sum(int(((t == 2) & (p == 0)).sum()) for t, p in pairs.values())
+    assert test.loc[("triangle", "background"), "pixels"] == expected > 0
+    assert test["share"].groupby("truth").sum().to_numpy() == pytest.approx(np.ones(4), abs=4e-6)
+    assert (tmp_path / "m/confusion.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_class_without_pixels_has_no_shares_and_can_be_drawn(tmp_path):
+    joint = np.array([[5, 0, 1], [0, 0, 0], [2, 0, 9]])
+    assert np.isnan(shares(joint)[1]).all()
+    for path in (tmp_path / "a.png", tmp_path / "b.png"):
+        plot_confusions({("test", "full"): joint}, classes=("a", "$b$", "c_1"), title="$e", output=path)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_unusable_predictions_of_all_splits_are_listed_and_nothing_is_written(tmp_path, toys):
+    guess(toys, tmp_path / "p")
+    (tmp_path / "p/t0.png").unlink()
+    write_png(tmp_path / "p/t1.png", np.full((64, 72), 4, np.uint8))
+    write_png(tmp_path / "p/t2.png", np.zeros((72, 64), np.uint8))
+    with pytest.raises(PredictionError) as caught:
+        score(toys, tmp_path, predictions={"test": tmp_path / "p", "validation": tmp_path / "none"})
+    found = {problem.where.rsplit("/", 1)[1]: problem.found for problem in caught.value.problems}
+    assert found["t0.png"] == "no such file"
+    assert found["t1.png"] == "class indices 4 (4608 pixels)"
+    assert "(72, 64)" in found["t2.png"]
+    assert {name[0] for name in found} == {"t", "v"}
+    assert not (tmp_path / "m").exists()
+
+
+# -- two classes with void pixels ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(toys, monkeypatch):
+    """The same pictures with two classes, circles against the rest, and void rims."""
+    monkeypatch.setattr(toy_layout, "CLASSES", toy_layout.CLASSES[:2])
+    for path in (toys / "masks").iterdir():
+        mask = read_grey(path)
+        write_png(path, np.where(mask == VOID, mask, mask == 1).astype(np.uint8))
+    return toys
+
+
+def test_void_pixels_change_no_score_and_no_threshold_of_two_classes(tmp_path, two):
+    results = []
+    for seed, folder in enumerate(("a", "b")):
+        for split, prefix in (("test", "t"), ("validation", "v")):
+            (tmp_path / folder / split).mkdir(parents=True)
+            for path in (two / "masks").glob(f"{prefix}*.png"):
+                truth = read_grey(path)
+                levels = np.random.default_rng(7).integers(0, 200, truth.shape) + 50 * (truth == 1)
+                levels[truth == VOID] = (0, 255)[seed]
+                write_png(tmp_path / folder / split / path.name, levels.astype(np.uint8))
+        arguments = {"experiment": "e", "dataset": "d", "source": source(two)}
+        threshold, tables = tmp_path / folder / "t.json", tmp_path / folder / "m"
+        choose_threshold(predictions=tmp_path / folder / "validation", output=threshold, fixed=None, **arguments)
+        predictions = {"test": tmp_path / folder / "test"}
+        evaluate(predictions=predictions, threshold=threshold, output=tables, empty_masks="one", **arguments)
+        results.append([path.read_text() for path in (threshold, tables / "per_image.csv", tables / "summary.csv")])
+    assert results[0] == results[1]
+    pictures = pd.read_csv(tmp_path / "a/m/per_image.csv")
+    assert set(pictures["class"]) == {"circle"}
+    assert (pictures["pixels"] < 64 * 72).all()
+
+
+def test_void_pixels_of_two_classes_are_not_painted(tmp_path, two):
+    (tmp_path / "p").mkdir()
+    for path in (two / "masks").glob("t*.png"):
+        write_png(tmp_path / "p" / path.name, np.full((64, 72), 255, np.uint8))
+    (tmp_path / "t.json").write_text('{"value": 0.5, "source": "fixed", "chosen_by": ""}')
+    arguments = {"predictions": tmp_path / "p", "threshold": tmp_path / "t.json", "output": tmp_path / "o"}
+    render(experiment="e", dataset="d", split="test", source=source(two), **arguments)
+    painted = read_image(str(tmp_path / "o/overlay/t0.png"), "rgb").astype(int)
+    void = read_grey(two / "masks/t0.png") == VOID
+    assert void.any()
+    assert (painted.max(axis=2) == painted.min(axis=2))[void].all()
+    assert not (painted.max(axis=2) == painted.min(axis=2))[~void].any()
+    panel = read_image(str(tmp_path / "o/panel/t0.png"), "rgb")
+    assert (panel == VOID_COLOUR).all(axis=2).any()
+
+
+# -- pictures of several classes ------------------------------------------------------------------------------------
+
+
+def test_classes_are_painted_in_their_exact_colours():
+    classes = np.array([[0, 1, 2], [3, VOID, 0]], np.uint8)
+    expected = [[COLOURS[0], COLOURS[1], COLOURS[2]], [COLOURS[3], VOID_COLOUR, COLOURS[0]]]
+    np.testing.assert_array_equal(paint(classes, COLOURS), expected)
+
+
+def test_an_overlay_marks_wrong_pixels_white_and_leaves_void_and_background_grey():
+    image = np.full((40, 40, 3), 100, np.uint8)
+    truth = np.zeros((40, 40), np.uint8)
+    truth[5:15, 5:15], truth[5:15, 25:35] = 1, 2
+    predicted = truth.copy()
+    predicted[5:15, 25:35] = 3
+    predicted[25:35, 5:15] = 1  # where the mask does not count
+    truth[25:35, 5:15] = VOID
+    painted = overlay_classes(image, predicted, truth, COLOURS)
+    white = (painted == 255).all(axis=2)
+    assert white[5, 25:35].all()
+    assert white[5:15, 25].all()
+    assert 0 < white[8:12, 28:32].sum() < 16
+    assert not white[predicted == truth].any()
+    assert (painted[truth == VOID] == 70).all()
+    assert (painted[(truth == 0) & (predicted == 0)] == 70).all()
+    assert painted[10, 10].argmax() == 0
+    assert painted[10, 10, 0] > 100
+    unlabelled = overlay_classes(image, predicted, None, COLOURS)
+    assert not (unlabelled == 255).any()
+    assert (unlabelled[30, 10] == painted[10, 10]).all()
+
+
+def test_a_legend_shows_every_colour_and_wraps():
+    column = legend(toy_layout.CLASSES, COLOURS, void=True, wrong=True)
+    for colour in (*COLOURS, VOID_COLOUR):
+        assert (column == colour).all(axis=2).sum() > 100
+    strip = legend(toy_layout.CLASSES, COLOURS, width=1000)
+    assert strip.shape[1] == 1000
+    assert strip.shape[0] * 6 == column.shape[0]
+    assert legend(toy_layout.CLASSES, COLOURS, width=200).shape[0] > strip.shape[0]
+    pair = [legend((name, "b"), COLOURS[:2]) for name in ("Größe", "Gr??e")]
+    assert pair[0].shape != pair[1].shape or (pair[0] != pair[1]).any()
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_pictures_of_a_split_of_several_classes(tmp_path, toys, labelled):
+    guess(toys, tmp_path / "p")
+    split = "test"
+    if not labelled:
+        split = "unlabelled"
+        for name in ("t0", "t1", "t2", "t3"):
+            (toys / "masks" / f"{name}.png").unlink()
+    arguments = {"experiment": "e", "dataset": "d", "split": split, "source": source(toys)}
+    render_classes(predictions=tmp_path / "p", output=tmp_path / "o", **arguments)
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == [
+        "colour", "legend.png", "overlay", "panel", "sheet.png",
+    ]  # fmt: skip
+    for kind in ("colour", "overlay", "panel"):
+        assert sorted(path.name for path in (tmp_path / "o" / kind).iterdir()) == [f"t{i}.png" for i in range(4)]
+    coloured = cv2.imread(str(tmp_path / "o/colour/t1.png"))[:, :, ::-1]
+    np.testing.assert_array_equal(coloured, np.array(COLOURS)[read_grey(tmp_path / "p/t1.png")])
+    panel = read_image(str(tmp_path / "o/panel/t1.png"), "rgb")
+    assert panel.shape[1] == 3 * 4 * 72 + 12
+    assert ((panel == VOID_COLOUR).all(axis=2).sum() > 1000) == labelled
+
+
+def test_pictures_that_do_not_fit_are_all_listed_and_nothing_is_written(tmp_path, toys):
+    guess(toys, tmp_path / "p")
+    write_png(tmp_path / "p/t1.png", np.full((64, 72), VOID, np.uint8))
+    write_png(toys / "masks/t2.png", np.zeros((65, 72), np.uint8))
+    arguments = {"experiment": "e", "dataset": "d", "split": "test", "source": source(toys)}
+    with pytest.raises(PredictionError) as caught:
+        render_classes(predictions=tmp_path / "p", output=tmp_path / "o", **arguments)
+    assert sorted(problem.where.rsplit("/", 1)[1] for problem in caught.value.problems) == ["t1.png", "t2.png"]
+    assert not list((tmp_path / "o").iterdir())
+
+
+# -- the command line ----------------------------------------------------------------------------------------------
+
+
+def test_the_verbs_decide_by_the_data_set_and_refuse_a_threshold(tmp_path, toys, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    guess(toys, tmp_path / "results/predictions/e/test/mask")
+    plain = {"dataset": "d", "source": source(toys)}
+    scored = json.dumps({**plain, "empty_masks": "one"})
+    rendering = ["render", "--experiment", "e", "--split", "test", "--settings", json.dumps(plain)]
+    evaluation = ["evaluate", "--experiment", "e", "--settings", scored]
+    assert cli.main(rendering) == 0
+    assert cli.main(evaluation) == 0
+    for name in ("predictions/e/test/colour/t0.png", "metrics/e/confusion.png", "metrics/e/confusion.csv"):
+        assert (tmp_path / "results" / name).is_file()
+    for words in ([*rendering, "--threshold", "t.json"], [*evaluation, "--threshold", "0.5"]):
+        assert cli.main(words) == 2
+        assert "most probable class" in capsys.readouterr().err
+    choosing = ["threshold", "--experiment", "e", "--settings", json.dumps({**plain, "fixed": None})]
+    assert cli.main(choosing) == 2
+    assert "several classes" in capsys.readouterr().err
+    assert cli.main(["evaluate", "--experiment", "other", "--settings", scored]) == 2
+    assert "--kind mask" in capsys.readouterr().err

@@ -1,0 +1,276 @@
+import json
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pandas as pd
+import pytest
+from rawfiles import write_gif
+
+from pipeline.core.errors import PipelineError, PredictionError, RawDataError, TrainingError
+from pipeline.evaluation.baselines import write_baseline
+from pipeline.evaluation.choice import choose_threshold
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.pictures import render
+from pipeline.evaluation.thresholds import read_threshold
+from pipeline.images.figures import FALSE_ALARM, HIT, MISS, overlay
+from pipeline.images.png import read_levels, write_png
+from pipeline.raw.dataset import open_dataset
+from pipeline.report.curves import plot_curves
+from pipeline.report.leaderboard import build_leaderboard
+
+OFFICIAL = {"method": "official"}
+VALIDATION = {"fraction": 0.34, "seed": 0}
+
+
+def source(root, layout="drive", **more):
+    return {"layout": layout, "root": str(root), "test": OFFICIAL, "validation": VALIDATION, **more}
+
+
+def predict_truth(root, folder, split, noise=0.0, layout="drive", **more):
+    """Write predictions that are the masks, with some noise."""
+    raw = open_dataset("d", **source(root, layout, **more))
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(5)
+    for sample in raw.splits[split]:
+        mask = raw.read_foreground(sample)
+        levels = np.clip(mask * 200.0 + 20 + rng.normal(0, noise, mask.shape), 0, 255)
+        write_png(folder / f"{sample.id}.png", levels.astype(np.uint8))
+    return raw
+
+
+def score(root, folder, tmp_path, **changes):
+    arguments = {"source": source(root), "threshold": 0.5, "empty_masks": "one", **changes}
+    evaluate(experiment="e", dataset="d", predictions={"test": folder}, output=tmp_path / "m", **arguments)
+    return pd.read_csv(tmp_path / "m/per_image.csv", dtype={"id": str}), pd.read_csv(tmp_path / "m/summary.csv")
+
+
+def test_a_perfect_prediction_scores_one_everywhere(tmp_path, drive):
+    predict_truth(drive, tmp_path / "p", "test")
+    pictures, summary = score(drive, tmp_path / "p", tmp_path)
+    assert pictures["id"].tolist() == ["01", "02", "03"] * 2
+    for name in ("f1", "dice", "iou", "precision", "recall", "specificity", "accuracy"):
+        assert (summary[name] == 1.0).all()
+        assert (pictures[name] == 1.0).all()
+    assert set(zip(summary["region"], summary["averaging"], strict=True)) == {
+        (region, averaging) for region in ("fov", "full") for averaging in ("macro", "micro")
+    }
+    assert (summary["scale"] == "native").all()
+    assert (summary["threshold_source"] == "fixed").all()
+
+
+def test_summaries_follow_from_the_pictures(tmp_path, drive):
+    predict_truth(drive, tmp_path / "p", "test", noise=120)
+    pictures, summary = score(drive, tmp_path / "p", tmp_path)
+    for region in ("fov", "full"):
+        some = pictures[pictures["region"] == region]
+        rows = summary[summary["region"] == region].set_index("averaging")
+        assert rows.loc["macro", "f1"] == pytest.approx(some["f1"].mean(), abs=2e-6)
+        assert 0.5 < rows.loc["macro", "f1"] < 0.99
+        tp, fp, fn = some["tp"].sum(), some["fp"].sum(), some["fn"].sum()
+        assert rows.loc["micro", "f1"] == pytest.approx(2 * tp / (2 * tp + fp + fn), abs=2e-6)
+        assert (some["tp"] + some["fp"] + some["fn"] + some["tn"] == some["pixels"]).all()
+    inside, full = (pictures[pictures["region"] == region]["pixels"].sum() for region in ("fov", "full"))
+    assert inside < full == 3 * 70 * 60
+
+
+def test_the_policy_for_empty_masks_is_followed_and_said(tmp_path, tgs):
+    more = {"test": {"method": "fraction", "fraction": 0.6, "seed": 0}, "validation": None}
+    raw = predict_truth(tgs, tmp_path / "p", "test", layout="tgs", **more)
+    empty = [sample.id for sample in raw.splits["test"] if not raw.read_foreground(sample).any()]
+    assert empty
+    wrong = next(sample for sample in raw.splits["test"] if sample.id not in empty)
+    write_png(tmp_path / "p" / f"{wrong.id}.png", np.zeros((101, 101), np.uint8))
+    for policy, extra in (("one", len(empty)), ("skip", 0)):
+        pictures, summary = score(tgs, tmp_path / "p", tmp_path, source=source(tgs, "tgs", **more), empty_masks=policy)
+        good = len(pictures) - len(empty) - 1
+        assert summary.loc[0, "f1"] == pytest.approx((good + extra) / (good + extra + 1), abs=1e-6)
+        assert (summary["empty_masks"] == policy).all()
+
+
+def test_missing_damaged_and_misshapen_predictions_are_all_listed(tmp_path, drive):
+    predict_truth(drive, tmp_path / "p", "test")
+    (tmp_path / "p/01.png").unlink()
+    whole = (tmp_path / "p/02.png").read_bytes()
+    (tmp_path / "p/02.png").write_bytes(whole[: len(whole) // 2])
+    write_png(tmp_path / "p/03.png", np.zeros((70, 61), np.uint8))
+    with pytest.raises(PredictionError) as caught:
+        score(drive, tmp_path / "p", tmp_path)
+    assert len(caught.value.problems) == 3
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_prediction_in_colour_is_refused(tmp_path):
+    write_png(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(PredictionError, match="8-bit grey"):
+        read_levels(tmp_path / "a.png", 8, 8)
+
+
+def test_the_threshold_comes_from_validation_samples_only(tmp_path, drive):
+    predict_truth(drive, tmp_path / "v", "validation", noise=30)
+    # test masks that cannot be read: whoever looked at them would fail
+    for path in (drive / "test/1st_manual").iterdir():
+        path.write_bytes(b"x")
+    arguments = {"experiment": "e", "dataset": "d", "predictions": tmp_path / "v"}
+    choose_threshold(output=tmp_path / "t.json", fixed=None, source=source(drive), **arguments)
+    said = json.loads((tmp_path / "t.json").read_text())
+    assert said["source"] == "validation"
+    assert 20 / 255 < said["value"] < 220 / 255
+    assert "region fov" in said["chosen_by"]
+    assert "2 validation samples" in said["chosen_by"]
+    choose_threshold(output=tmp_path / "t.json", fixed=0.3, source=None, **arguments)
+    fixed = {"chosen_by": "", "metric": "", "source": "fixed", "value": 0.3}
+    assert json.loads((tmp_path / "t.json").read_text()) == fixed
+
+
+@pytest.mark.parametrize("value", ['"high"', "NaN", "null", "7", "-0.5"])
+def test_a_threshold_file_without_a_threshold_is_refused(tmp_path, value):
+    (tmp_path / "t.json").write_text(f'{{"value": {value}, "source": "fixed"}}')
+    with pytest.raises(PredictionError, match=r"t\.json"):
+        read_threshold(tmp_path / "t.json")
+
+
+def test_a_threshold_is_not_chosen_where_no_pixel_counts(tmp_path, drive):
+    raw = predict_truth(drive, tmp_path / "v", "validation")
+    for sample in raw.splits["validation"]:
+        write_gif(Path(sample.fov), np.zeros_like(raw.read_fov(sample)))
+    where = {"predictions": tmp_path / "v", "output": tmp_path / "t.json"}
+    with pytest.raises(PredictionError, match="no pixel that counts"):
+        choose_threshold(experiment="e", dataset="d", fixed=None, source=source(drive), **where)
+    assert not (tmp_path / "t.json").exists()
+
+
+def test_the_second_observer_is_scored_like_a_network(tmp_path, drive):
+    write_baseline(dataset="d", kind="second-observer", split="test", output=tmp_path / "p", source=source(drive))
+    _, summary = score(drive, tmp_path / "p", tmp_path)
+    assert summary["f1"].between(0.7, 0.999).all()
+    (drive / "test/2nd_manual/02_manual2.gif").write_bytes(b"")
+    with pytest.raises(RawDataError, match="02_manual2"):
+        write_baseline(dataset="d", kind="second-observer", split="test", output=tmp_path / "q", source=source(drive))
+    assert not (tmp_path / "q").exists()
+    with pytest.raises(RawDataError, match="no second observer"):
+        write_baseline(
+            dataset="d", kind="second-observer", split="validation", output=tmp_path / "q", source=source(drive)
+        )
+
+
+def test_overlay_colours_hits_misses_and_false_alarms():
+    image = np.full((2, 2, 3), 100, np.uint8)
+    predicted = np.array([[True, True], [False, False]])
+    true = np.array([[True, False], [True, False]])
+    painted = overlay(image, predicted, true)
+    for where, colour in (((0, 0), HIT), ((0, 1), FALSE_ALARM), ((1, 0), MISS), ((1, 1), (70, 70, 70))):
+        distance = {c: np.abs(painted[where].astype(int) - c).sum() for c in (HIT, MISS, FALSE_ALARM, (70, 70, 70))}
+        assert min(distance, key=distance.get) == colour
+
+
+@pytest.mark.parametrize("split", ["test", "unlabelled"])
+def test_pictures_of_a_split(tmp_path, tgs, split):
+    more = {"test": {"method": "fraction", "fraction": 0.5, "seed": 0}}
+    predictions = tmp_path / "out" / "probability"
+    if split == "test":
+        predict_truth(tgs, predictions, "test", layout="tgs", **more)
+    else:
+        predictions.mkdir(parents=True)
+        for name in ("tile012", "tile013"):
+            write_png(predictions / f"{name}.png", np.full((101, 101), 200, np.uint8))
+    (tmp_path / "t.json").write_text('{"value": 0.5, "source": "fixed", "chosen_by": ""}')
+    render(
+        experiment="e",
+        dataset="d",
+        split=split,
+        predictions=predictions,
+        threshold=tmp_path / "t.json",
+        output=tmp_path / "out",
+        source=source(tgs, "tgs", **more),
+    )
+    expected = sorted(path.name for path in predictions.iterdir())
+    for kind, width in (("mask", 101), ("overlay", 101), ("panel", 3 * 303 + 12)):
+        folder = tmp_path / "out" / kind
+        assert sorted(path.name for path in folder.iterdir()) == expected
+        if kind == "mask":
+            mask = read_levels(folder / expected[0], 101, 101)
+            np.testing.assert_array_equal(mask, (read_levels(predictions / expected[0], 101, 101) > 127) * 255)
+        else:
+            assert imagecodecs.png_decode((folder / expected[0]).read_bytes()).shape[1] == width
+    assert (tmp_path / "out/sheet.png").exists()
+
+
+def test_curves_and_leaderboard(tmp_path):
+    history = tmp_path / "history.csv"
+    history.write_text(
+        "epoch,train_loss,lr,val_loss,val_dice,val_mae,val_max_f\n1,0.5,0.1,0.6,0.2,,\n2,0.4,0.1,,,,\n3,0.3,0.1,0.5,0.4,,\n"
+    )
+    plot_curves(experiment="e", history=history, output=tmp_path / "c.png", note="drawn sample data")
+    assert (tmp_path / "c.png").read_bytes()[:4] == b"\x89PNG"
+    again = tmp_path / "again.png"
+    plot_curves(experiment="e", history=history, output=again, note="drawn sample data")
+    assert again.read_bytes() == (tmp_path / "c.png").read_bytes()
+
+    history.write_text("epoch,lr\n1,0.5\n")
+    with pytest.raises(TrainingError, match=r"history\.csv[\s\S]*without train_loss, val_loss"):
+        plot_curves(experiment="e", history=history, output=tmp_path / "c.png")
+
+    rows = [
+        (name, "d", split, region, "macro", value)
+        for name, value in (("a", 0.2), ("b", 0.7))
+        for split in ("validation", "test")
+        for region in ("full", "fov")
+    ]
+    table = pd.DataFrame(rows, columns=["experiment", "dataset", "split", "region", "averaging", "f1"])
+    table.iloc[:4].to_csv(tmp_path / "a.csv", index=False)
+    table.iloc[4:].to_csv(tmp_path / "b.csv", index=False)
+    build_leaderboard(summaries=[tmp_path / "a.csv", tmp_path / "b.csv"], output=tmp_path / "l.csv")
+    board = pd.read_csv(tmp_path / "l.csv")
+    assert board.iloc[0][["experiment", "split", "region"]].tolist() == ["b", "test", "fov"]
+    assert board.iloc[1][["experiment", "split", "region"]].tolist() == ["a", "test", "fov"]
+    assert len(board) == 8
+    build_leaderboard(summaries=[], output=tmp_path / "l.csv")
+    assert len(pd.read_csv(tmp_path / "l.csv")) == 0
+    with pytest.raises(PipelineError, match=r"gone\.csv"):
+        build_leaderboard(summaries=[tmp_path / "gone.csv"], output=tmp_path / "l.csv")
+
+
+def test_the_leaderboard_marks_data_sets_with_leaks(tmp_path):
+    rows = {"experiment": ["e", "f"], "dataset": ["d", "unchecked"], "excluded": [2, 0], "split": "test"}
+    rows |= {"region": "full", "averaging": "macro", "class": "a", "f1": 0.5}
+    pd.DataFrame(rows).to_csv(tmp_path / "s.csv", index=False)
+    (tmp_path / "d.json").write_text('{"dataset": "d", "errors": 1, "findings": [], "leak": 6}')
+    out = tmp_path / "l.csv"
+    build_leaderboard(summaries=[tmp_path / "s.csv"], checks=[tmp_path / "d.json"], output=out)
+    board = pd.read_csv(out, dtype=str, keep_default_na=False).set_index("experiment")
+    assert board["leak"].to_dict() == {"e": "6", "f": ""}
+    assert board["excluded"].to_dict() == {"e": "2", "f": "0"}
+    with pytest.raises(RawDataError, match="report of a check"):
+        build_leaderboard(summaries=[tmp_path / "s.csv"], checks=[tmp_path / "s.csv"], output=out)
+
+
+def test_the_leaderboard_ranks_the_means_of_several_classes_before_each_class(tmp_path):
+    def summary(experiment, dataset, scores, **columns):
+        rows = [
+            {"experiment": experiment, "dataset": dataset, "split": "test", "region": "full", "class": name,
+             "averaging": averaging, "f1": score, **columns}
+            for averaging in ("macro", "micro")
+            for name, score in scores.items()
+        ]  # fmt: skip
+        path = tmp_path / f"{experiment}.csv"
+        pd.DataFrame(rows).to_csv(path, index=False, float_format="%.6f")
+        return path
+
+    summaries = [
+        summary("low", "shapes", {"zebra": 0.9, "apple": 0.2, "mean": 0.3}),
+        summary("007", "shapes", {"zebra": 0.8, "apple": 0.5, "mean": 0.6}),
+        summary("one", "NA", {"vessel": 0.7}, mae=0.1, probability_levels=256),
+        summary("blank", "shapes", {"zebra": 0.8, "apple": np.nan, "mean": np.nan}),
+    ]
+    build_leaderboard(summaries=summaries, output=tmp_path / "l.csv")
+    board = pd.read_csv(tmp_path / "l.csv", dtype=str, keep_default_na=False)
+    macro = board[board["averaging"] == "macro"]
+    assert macro[["dataset", "class", "experiment"]].to_numpy().tolist() == [
+        ["NA", "vessel", "one"],
+        *(["shapes", "mean", name] for name in ("007", "low", "blank")),
+        *(["shapes", "zebra", name] for name in ("low", "007", "blank")),
+        *(["shapes", "apple", name] for name in ("007", "low", "blank")),
+    ]
+    assert board.loc[0, ["mae", "probability_levels"]].tolist() == ["0.100000", "256"]
+    assert set(board.loc[board["dataset"] == "shapes", "mae"]) == {""}

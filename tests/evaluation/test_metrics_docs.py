@@ -1,0 +1,56 @@
+"""docs/metrics.md names the columns that are written, all of them and no other."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rawfiles import make_shapes
+
+from pipeline.evaluation.baselines import write_baseline
+from pipeline.evaluation.evaluate import CURVE_OF, evaluate
+from pipeline.evaluation.evaluate_classes import evaluate_classes
+from pipeline.images.png import write_png
+from pipeline.raw.dataset import open_dataset
+
+TEXT = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+
+
+def documented(section, classes):
+    """Return the columns that a section names for ``two`` or ``several`` classes, in order."""
+    body = re.search(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL)[1]
+    rows = re.findall(r"^\| (`.*?`) \| (two|several|both) \|", body, re.MULTILINE)
+    return [name for names, where in rows if where in (classes, "both") for name in re.findall(r"`(\w+)`", names)]
+
+
+def test_the_columns_of_two_classes(tmp_path, drive):
+    source = {"layout": "drive", "root": str(drive), "test": {"method": "official"}}
+    write_baseline(dataset="d", split="test", kind="all-background", output=tmp_path / "p", source=source)
+    given = {"threshold": 0.5, "empty_masks": "one", "output": tmp_path, "source": source}
+    evaluate(experiment="e", dataset="d", predictions={"test": tmp_path / "p"}, **given)
+    conditions = documented("Conditions", "two")
+    for name in ("per_image", "summary"):
+        written = list(pd.read_csv(tmp_path / f"{name}.csv").columns)
+        assert sorted(written) == sorted([*conditions, *documented(f"{name}.csv", "two")])
+    assert list(pd.read_csv(tmp_path / "curve.csv").columns) == [*CURVE_OF, *documented("curve.csv", "two")]
+    assert set(CURVE_OF) < set(conditions)
+
+
+def test_the_columns_of_several_classes(tmp_path):
+    source = {"layout": "shapes", "root": str(make_shapes(tmp_path / "raw")), "test": {"method": "official"}}
+    raw = open_dataset("s", **source)
+    (tmp_path / "p").mkdir()
+    for sample in raw.splits["test"]:
+        write_png(tmp_path / "p" / f"{sample.id}.png", np.asarray(raw.read_truth(sample)))
+    given = {"empty_masks": "one", "output": tmp_path, "source": source}
+    evaluate_classes(experiment="e", dataset="s", predictions={"test": tmp_path / "p"}, **given)
+    for name in ("per_image", "summary"):
+        written = list(pd.read_csv(tmp_path / f"{name}.csv").columns)
+        assert sorted(written) == sorted([*documented("Conditions", "several"), *documented(f"{name}.csv", "several")])
+    *said, _, _, _, _ = written = list(pd.read_csv(tmp_path / "confusion.csv").columns)
+    assert written[-4:] == documented("confusion.csv", "several")
+    assert set(said) < set(documented("Conditions", "several"))
+
+
+def test_the_readme_leads_to_it():
+    assert "docs/metrics.md" in (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")

@@ -1,0 +1,267 @@
+"""What goes and what stays when results are cleaned."""
+
+import os
+
+import pytest
+import yaml
+
+from pipeline.cli import main as cli
+from pipeline.cli import upkeep as cli_upkeep
+from pipeline.core import files as written
+from pipeline.core.errors import OutputError
+from pipeline.core.files import atomic_file, atomic_folder, partial_name
+from pipeline.graph import clean
+
+MEMBERS = {"d": {"train": [0, 2], "test": [0]}}
+EXPERIMENTS = {"e": "d", "a-seed1": "d", "d.second-observer": "d"}
+
+NEEDED = [
+    "shards/d/train-0.h5",
+    "shards/d/train-2.h5",
+    "shards/d/test-0.h5",
+    "shards/d/notes.txt",
+    "splits/d.csv",
+    "cache/foreground-d.json",
+    "check/d.json",
+    "models/e/best.pt",
+    "models/a-seed1/best.pt",
+    "models/notes.txt",
+    "predictions/e/test/mask/01.png",
+    "predictions/e/threshold.json",
+    "predictions/d.second-observer/test/probability/01.png",
+    "metrics/a/summary.csv",
+    "metrics/e/summary.csv",
+    "state/e/abc/current.pt",
+    "logs/train/e.log",
+    "logs/predict/e/test.log",
+    "logs/average/a.log",
+    "logs/report.log",
+    "leaderboard.csv",
+    "my-notes/old/of-mine.txt",
+]
+
+UNNEEDED = {
+    "shards/d/train-1.h5": ["shards/d/train-1.h5"],
+    "shards/d/validation-0.h5": ["shards/d/validation-0.h5"],
+    "shards/gone": ["shards/gone/train-0.h5", "shards/gone/test-0.h5"],
+    "splits/gone.csv": ["splits/gone.csv"],
+    "cache/foreground-gone.json": ["cache/foreground-gone.json"],
+    "check/gone.html": ["check/gone.html"],
+    "models/a": ["models/a/best.pt"],
+    "models/old": ["models/old/best.pt", "models/old/deep/er.txt"],
+    "models/gone.second-observer": ["models/gone.second-observer/best.pt"],
+    "predictions/old": ["predictions/old/test/mask/01.png"],
+    "predictions/e/validation": ["predictions/e/validation/mask/01.png"],
+    "metrics/old": ["metrics/old/summary.csv"],
+    "state/old": ["state/old/abc/current.pt"],
+    "logs/train/old.log": ["logs/train/old.log"],
+    "logs/predict/old": ["logs/predict/old/test.log"],
+    "benchmarks/evaluate/old.tsv": ["benchmarks/evaluate/old.tsv"],
+    "predictions/e/test/.0123456789ab.partial-mask": ["predictions/e/test/.0123456789ab.partial-mask/01.png"],
+    "models/e/.0123456789ab.partial-best.pt": ["models/e/.0123456789ab.partial-best.pt"],
+}
+
+
+@pytest.fixture
+def results(tmp_path):
+    for name in [*NEEDED, *(name for names in UNNEEDED.values() for name in names)]:
+        path = tmp_path / "results" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"1234567")
+    os.utime(tmp_path / "results/models/e/best.pt", (1, 1))
+    return tmp_path / "results"
+
+
+def surveyed(results, members=MEMBERS):
+    return clean.survey(results, members=members, experiments=EXPERIMENTS, averaged=["a"])
+
+
+def files(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_it_finds_all_that_nothing_needs_with_sizes_and_removes_just_that(results):
+    before = files(results)
+    found = surveyed(results)
+    assert {str(one.path.relative_to(results)): one.bytes for one in found.unneeded} == {
+        name: 7 * len(contents) for name, contents in UNNEEDED.items()
+    }
+    assert found.left_alone == []
+    assert files(results) == before
+    clean.remove(results, found.unneeded)
+    assert files(results) == set(NEEDED)
+    assert surveyed(results).unneeded == []
+
+
+def test_of_a_data_set_that_cannot_be_listed_nothing_is_superseded(results):
+    gone = {str(one.path.relative_to(results)) for one in surveyed(results, {"d": None}).unneeded}
+    assert set(UNNEEDED) - gone == {"shards/d/train-1.h5", "shards/d/validation-0.h5", "predictions/e/validation"}
+
+
+def test_a_state_older_than_the_finished_training_goes(results):
+    def states():
+        return [one.path for one in surveyed(results).unneeded if one.path.is_relative_to(results / "state/e")]
+
+    def written(path, second):
+        os.utime(path, (second, second))
+
+    (results / "state/e/newer").mkdir()
+    for path in (results / "state/e").rglob("*"):
+        written(path, 100)
+    written(results / "models/e/best.pt", 50)
+    assert states() == []
+    written(results / "models/e/best.pt", 150)
+    assert states() == [results / "state/e/abc", results / "state/e/newer"]
+    written(results / "state/e/newer", 200)
+    assert states() == [results / "state/e/abc"]
+    (results / "models/e/best.pt").unlink()  # in training, or it failed: what it would go on from is not known
+    assert states() == []
+
+
+def test_links_are_never_followed(results, tmp_path):
+    outside = tmp_path / "precious"
+    outside.mkdir()
+    for name in ("train-0.h5", "raw.tif"):
+        (outside / name).write_text("precious")
+    (results / "models/linked").symlink_to(outside)  # an experiment that nobody configured, and a link outside
+    (results / "shards/d/train-7.h5").symlink_to(outside / "train-0.h5")  # as the cache of Snakemake leaves them
+    (results / "models/old/inside").symlink_to(outside)
+    (results / "models/e/.0123456789ab.partial-x").symlink_to(outside)
+    (results / "benchmarks/predict").symlink_to(tmp_path)
+    (results / "metrics").rename(results / "elsewhere")
+    (results / "metrics").symlink_to(outside)
+    found = surveyed(results)
+    assert {str(path.relative_to(results)) for path, _ in found.left_alone} == {
+        "models/linked", "models/e/.0123456789ab.partial-x", "benchmarks/predict", "metrics",
+    }  # fmt: skip
+    assert all(str(outside) in reason or str(tmp_path) in reason for _, reason in found.left_alone)
+    clean.remove(results, found.unneeded)
+    assert files(outside) == {"train-0.h5", "raw.tif"}
+    assert not (results / "shards/d/train-7.h5").is_symlink()
+    assert (results / "models/linked").is_symlink()
+    assert not (results / "models/old").exists()
+
+
+def test_a_folder_that_became_a_link_after_the_survey_is_not_entered(results, tmp_path):
+    found = surveyed(results)
+    (results / "models").rename(tmp_path / "precious")
+    (results / "models").symlink_to(tmp_path / "precious")
+    before = files(tmp_path / "precious")
+    with pytest.raises(OutputError) as caught:
+        clean.remove(results, found.unneeded)
+    assert len(caught.value.problems) == sum(name.startswith("models/") for name in UNNEEDED)
+    assert files(tmp_path / "precious") == before
+    assert not (results / "metrics/old").exists()  # the rest went
+
+
+def test_results_may_themselves_lie_on_another_disk(results, tmp_path):
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/results").symlink_to(results)
+    there = tmp_path / "project/results"
+    clean.remove(there, surveyed(there).unneeded)
+    assert files(results) == set(NEEDED)
+
+
+def test_an_interrupted_removal_leaves_a_remnant_that_the_next_one_finds(results, monkeypatch):
+    def killed(path):
+        raise KeyboardInterrupt
+
+    found = surveyed(results)
+    monkeypatch.setattr(clean.shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        clean.remove(results, [one for one in found.unneeded if one.path == results / "metrics/old"])
+    monkeypatch.undo()
+    assert not (results / "metrics/old").exists()
+    remnants = [one for one in surveyed(results).unneeded if one.path.name.endswith(".partial-old")]
+    assert [one.path.parent for one in remnants] == [results / "metrics"]
+    clean.remove(results, surveyed(results).unneeded)
+    assert files(results) == set(NEEDED)
+
+
+def test_what_is_being_written_is_no_remnant(results, monkeypatch):
+    def unneeded():
+        found = {one.path.name: one.reason for one in surveyed(results).unneeded}
+        return {name.split(".partial-")[1]: reason for name, reason in found.items() if "partial" in name}
+
+    known = unneeded()
+    with atomic_folder(results / "metrics/e") as folder, atomic_file(results / "models/e/new.pt") as file:
+        file.write_text("new")
+        assert unneeded() == known
+        (folder / "a.csv").write_text("new")
+    monkeypatch.setattr(written.socket, "gethostname", lambda: "another")
+    (results / "models/e" / partial_name("theirs")).write_text("half")
+    monkeypatch.undo()
+    assert unneeded() == {**known, "theirs": "left behind by a job that was killed or runs elsewhere"}
+
+
+def test_what_gets_its_final_name_meanwhile_is_none_either(results, monkeypatch):
+    path = results / "models/e" / partial_name("new.pt")
+    path.write_text("new")
+
+    def ended(one):
+        if one == path:
+            path.rename(path.with_name("new.pt"))
+        return False
+
+    monkeypatch.setattr(clean, "is_being_written", ended)
+    assert path not in [one.path for one in surveyed(results).unneeded]
+    assert (results / "models/e/new.pt").read_text() == "new"
+
+
+@pytest.fixture
+def project(tmp_path, drive, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = {
+        "datasets": {
+            "d": {"layout": "drive", "root": "DRIVE", "size": [48, 48]},
+            "lost": {"layout": "tgs", "root": "unplugged", "size": [48, 48]},
+        },
+        "experiments": {
+            "e": {"dataset": "d", "model": "unet", "loss": "bce", "optimizer": {"name": "adam", "lr": 0.02},
+                  "batch_size": 2, "epochs": 1, "seeds": [1]},
+        },
+    }  # fmt: skip
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(data))
+    for name in ("models/e-seed1", "models/e-seed2", "metrics/e", "shards/lost", "predictions/e-seed1/unlabelled"):
+        folder = tmp_path / "results" / name
+        folder.mkdir(parents=True)
+        (folder / "train-9.h5").write_text("x" * 2000)
+    return tmp_path
+
+
+def test_the_command_shows_first_and_removes_only_with_yes(project, capsys, monkeypatch):
+    assert cli.main(["clean"]) == 0
+    said = capsys.readouterr()
+    assert "2.0 kB  results/models/e-seed2  (no experiment 'e-seed2')" in said.out
+    assert "results/predictions/e-seed1/unlabelled  (d has no unlabelled samples)" in said.out
+    assert "4.0 kB  in 2 places" in said.out
+    assert "clean --yes" in said.out
+    assert "lost: its shards and predictions all stay" in said.err
+    assert (project / "results/models/e-seed2").exists()
+
+    monkeypatch.setattr(cli_upkeep.sys.stdin, "isatty", lambda: True, raising=False)
+    for answer, gone in (("y", False), ("yes", True)):
+        monkeypatch.setattr("builtins.input", lambda _, answer=answer: answer)
+        assert cli.main(["clean"]) == 0
+        assert (project / "results/models/e-seed2").exists() != gone
+    assert "Removed 4.0 kB" in capsys.readouterr().out
+    assert files(project / "results") == {f"{x}/train-9.h5" for x in ("models/e-seed1", "metrics/e", "shards/lost")}
+    assert cli.main(["clean", "--yes"]) == 0
+    assert "holds nothing that is not needed" in capsys.readouterr().out
+
+
+def test_nothing_is_removed_while_a_workflow_holds_its_lock(project, capsys):
+    (project / ".snakemake/locks").mkdir(parents=True)
+    (project / ".snakemake/locks/0.input.lock").write_text("")
+    before = files(project / "results")
+    assert cli.main(["clean"]) == 0
+    assert cli.main(["clean", "--yes"]) == 1
+    assert "snakemake --unlock" in capsys.readouterr().err
+    assert files(project / "results") == before
+
+
+def test_a_configuration_that_is_wrong_removes_nothing(project, capsys):
+    before = files(project / "results")
+    (project / "config.yaml").write_text("datasets: {d: {layout: drvie}}")
+    assert cli.main(["clean", "--yes"]) == 2
+    assert files(project / "results") == before

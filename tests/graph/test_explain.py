@@ -1,0 +1,138 @@
+"""Names under results/: which are explained, which are refused; and when a shard's raw files count as changed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from pipeline.cli import main as cli
+from pipeline.core.errors import PipelineError
+from pipeline.graph import identify as explain
+from pipeline.raw.dataset import open_dataset
+from pipeline.shards.write import build_shard
+
+
+def place(path):
+    return explain.identify(
+        Path("results") / path,
+        several_classes=["many", "many.ensemble"],
+        averaged=["mean"],
+        baselines=["d.second-observer"],
+        ensembles=["mean.ensemble", "many.ensemble"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "stage", "signed"),
+    [
+        ("shards/d/validation-12.h5", "shard", "shards/d/validation-12.h5"),
+        ("check/d.html", "check", "check/d.html"),
+        ("models/a", "train", "models/a/best.pt"),
+        ("models/a/last.pt", "train", "models/a/last.pt"),
+        ("models/a/provenance.json", "train", "models/a/best.pt"),
+        ("predictions/a/test/mask/x/y.png", "render", "predictions/a/test/mask"),
+        ("predictions/a/test/sheet.png", "render", "predictions/a/test/overlay"),
+        ("predictions/many/test/mask/01.png", "predict", "predictions/many/test/mask"),
+        ("predictions/many/test/probability/cat/01.png", "predict", "predictions/many/test/probability"),
+        ("predictions/many/test/colour", "render_classes", "predictions/many/test/colour"),
+        ("predictions/many/test/legend.png", "render_classes", "predictions/many/test/overlay"),
+        (
+            "predictions/d.second-observer/test/probability",
+            "baseline",
+            "predictions/d.second-observer/test/probability",
+        ),
+        ("folds/d/12.json", "folds", "folds/d/12.json"),
+        ("predictions/mean.ensemble/test/mask", "render", "predictions/mean.ensemble/test/mask"),
+        (
+            "predictions/mean.ensemble/out-of-fold/probability/01.png",
+            "ensemble",
+            "predictions/mean.ensemble/out-of-fold/probability",
+        ),
+        ("predictions/many.ensemble/test/mask", "ensemble", "predictions/many.ensemble/test/mask"),
+        ("metrics/mean.ensemble/summary.csv", "evaluate", "metrics/mean.ensemble"),
+        ("metrics/many/confusion.csv", "evaluate_classes", "metrics/many"),
+        ("metrics/mean/summary.csv", "average", "metrics/mean"),
+    ],
+)
+def test_names_say_what_stands_there(path, stage, signed):
+    found = place(path)
+    assert (found.stage, found.signed) == (stage, Path("results") / signed)
+    assert found.what
+    assert found.target
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("predictions/mean.ensemble/test/probability", "predictions_mean"),
+        ("metrics/mean.ensemble", "metrics_mean"),
+        ("metrics/a", "metrics_a"),
+    ],
+)
+def test_an_ensemble_is_made_by_the_targets_of_its_experiment(path, target):
+    assert place(path).target == target
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["shards/d", "shards/d/train-01.h5", "shards/d/all-0.h5", "logs/train/a.log", "models", "models/a/b/c",
+     "cache/x.json",
+     "folds/d", "folds/d/03.json", "predictions/a/out-of-fold/x",
+     "predictions/a/test", "predictions/a/tset/mask", "predictions/a/test/colours",
+     "notes.txt", "models/a/notes.txt"],
+)  # fmt: skip
+def test_names_that_the_pipeline_does_not_give(path):
+    with pytest.raises(PipelineError, match=r"leaderboard\.csv") as caught:
+        place(path)
+    assert caught.value.problems[0].where == f"results/{path}"
+
+
+def test_the_command_refuses_what_is_outside_and_what_is_not_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text("datasets: {d: {layout: tgs, root: raw, size: [32, 32]}}")
+    for path in ("config.yaml", "/etc/passwd", "results", "results/../config.yaml", "results/../../x"):
+        assert cli.main(["explain", path]) == 1, path
+        assert "a file or folder below results/" in capsys.readouterr().err
+    assert cli.main(["explain", "results/leaderboard.csv"]) == 1
+    said = capsys.readouterr().err
+    assert "no such file" in said
+    assert "snakemake leaderboard" in said
+    assert cli.main(["explain", "results/logs/x.log"]) == 1
+    assert "correct the path" in capsys.readouterr().err
+    (tmp_path / "results/shards/d").mkdir(parents=True)
+    (tmp_path / "results/shards/d/train-0.h5").write_text("no shard")
+    assert cli.main(["explain", str(tmp_path / "results/shards/d/train-0.h5")]) == 1
+    assert "not a whole shard" in capsys.readouterr().err
+
+
+def test_settings_are_spelt_flat():
+    assert explain.flat({"b": {"y": [1, 2], "x": None, "w": {}}, "a": "text"}) == ["a: text", "b.y: [1, 2]"]
+
+
+def test_pages_of_a_stack_count_by_what_was_read_of_them(tmp_path):
+    noise = np.random.default_rng(0)
+    raw = tmp_path / "raw"
+    for kind, top in (("images", 255), ("masks", 1)):
+        (raw / kind).mkdir(parents=True)
+        pages = noise.integers(0, top + 1, (3, 40, 40), np.uint8)
+        tifffile.imwrite(raw / kind / "s.tif", pages, photometric="minisblack")
+    source = {
+        "layout": "folder", "root": str(raw), "test": {"method": "fraction", "fraction": 0.34, "seed": 0},
+        "options": {"pages": "samples"},
+        "labels": {"classes": ["background", "thing"], "labels": {"0": "background", "1": "thing"}},
+    }  # fmt: skip
+    dataset = open_dataset("d", **source)
+    shard = tmp_path / "train-0.h5"
+    build_shard(
+        dataset="d", split="train", shard=0, output=shard, source=source, size=(32, 32), channels="grey",
+        interpolation="area", normalize={"method": "unit"}, storage="float16",
+    )  # fmt: skip
+    members = dataset.shard_members("train")[0]
+    assert explain.changed_sources(shard, members) == []
+    assert explain.changed_sources(shard, members[1:]) == [f"samples that do not stand in it any more: {members[0].id}"]
+    tifffile.imwrite(raw / "images/s.tif", noise.integers(0, 255, (3, 40, 40), np.uint8), photometric="minisblack")
+    (said,) = explain.changed_sources(shard, members)
+    assert said == f"raw files changed since: {', '.join(sorted(sample.id for sample in members))}"
+    (raw / "images/s.tif").unlink()
+    assert explain.changed_sources(shard, members) == [said]

@@ -1,0 +1,162 @@
+import pytest
+import torch
+from torch import nn
+
+from pipeline.core.errors import CheckpointError
+from pipeline.models.names import MODELS
+from pipeline.models.published import PUBLISHED, describe, print_models
+from pipeline.models.registry import build_model, count_parameters
+from pipeline.models.shapes import centre_crop, mirror_pad
+from pipeline.models.unet_plain import unet_original
+
+SMALL = {
+    "unet": {"width": 4, "depth": 3},
+    "unet-crop": {"widths": (4, 6, 8)},
+    "unet-original": {"width": 4, "depth": 3},
+    "unet-small": {"widths": (4, 4, 6)},
+    "u2net": {"width": 8},
+    "u2net-lite": {"width": 8},
+}
+
+
+def build(name, in_channels=3, **options):
+    return build_model(name, in_channels=in_channels, out_channels=1, options=options)
+
+
+@pytest.mark.parametrize(
+    ("name", "in_channels", "options", "parameters"),
+    [
+        ("unet", 3, {}, 31_044_033),
+        ("unet", 1, {"bias": False, "head_kernel": 1}, 31_036_481),
+        ("unet-crop", 3, {}, 117_041),
+        ("u2net", 3, {}, 43_995_469),
+        ("u2net-lite", 3, {}, 1_128_333),
+    ],
+)
+def test_the_published_networks_have_their_parameters(name, in_channels, options, parameters):
+    assert count_parameters(build(name, in_channels, **options)) == parameters
+
+
+def test_the_published_networks_of_several_classes_have_their_parameters():
+    for name, classes, parameters in (("unet-original", 21, 31_380_245), ("unet-small", 4, 1_993_188)):
+        assert count_parameters(build_model(name, in_channels=3, out_channels=classes, options={})) == parameters
+
+
+def test_the_table_of_models_says_what_was_published(capsys):
+    print_models()
+    lines = {line[:20].strip(): line for line in capsys.readouterr().out.splitlines()}
+    assert len(lines) == 8
+    assert "21x388x388" in lines["B. original U-Net"]
+    assert "43,995,469" in lines["D. U2-Net"]
+    assert describe(PUBLISHED[4])["megabytes"] == pytest.approx(176.1, abs=0.1)
+    # one 3x3 convolution of the first block alone: 2 * 9 * 64 * 64 * 512**2 = 19.3 * 10**9
+    assert 300 < describe(PUBLISHED[0])["gflops"] < 400
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (64, 40), (101, 101), (44, 130)])
+def test_any_size_from_32_comes_back_as_it_went_in(name, size):
+    model = build(name, **SMALL[name]).eval()
+    with torch.no_grad():
+        assert model(torch.rand(2, 3, *size)).shape == (2, 1, *size)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_parameter_learns(name):
+    torch.manual_seed(0)
+    model = build(name, **SMALL[name])
+    output = model(torch.rand(2, 3, 64, 64))
+    sum(one.square().sum() for one in (output if isinstance(output, list) else [output])).backward()
+    for label, parameter in model.named_parameters():
+        assert parameter.grad is not None, label
+        assert torch.isfinite(parameter.grad).all(), label
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("shape", [(1, 1, 64, 64), (3, 64, 64), (1, 3, 31, 64)])
+def test_a_wrong_input_says_what_came_and_what_is_needed(name, shape):
+    with pytest.raises(ValueError, match=r"needed is \(N, 3, H, W\) with H and W from 32 up") as caught:
+        build(name, **SMALL[name])(torch.zeros(shape))
+    assert str(shape) in str(caught.value)
+
+
+# weights set by a formula, so that neither the generator nor the initialization matters
+PINNED = {
+    "unet": (0.2555713, 0.0525905, 0.2550338),
+    "unet-crop": (0.1673019, 0.0135057, 0.1525130),
+    "unet-original": (0.6005498, 0.4777737, 0.5325271),
+    "unet-small": (2.3388999, 9.0968695, 0.5288168),
+    "u2net": (0.4564183, 0.0761240, 0.4831130),
+    "u2net-lite": (0.4954538, 0.0305759, 0.4872392),
+}
+
+
+def pinned_outputs(name):
+    model = build(name, **SMALL[name]).eval()
+    with torch.no_grad():
+        for index, parameter in enumerate(model.parameters()):
+            steps = torch.arange(parameter.numel(), dtype=torch.float64)
+            size = (2.0 / parameter[0].numel()) ** 0.5 if parameter.ndim > 1 else 0.3
+            parameter.copy_((torch.sin(steps * 0.7 + index) * size).float().view_as(parameter))
+        ramp = torch.linspace(-1, 1, 3 * 40 * 44).view(1, 3, 40, 44).sin()
+        output = model(ramp)
+    return output.mean().item(), output.std().item(), output[0, 0, 17, 23].item()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_fixed_weights_give_fixed_outputs(name):
+    assert pinned_outputs(name) == pytest.approx(PINNED[name], rel=2e-4)
+
+
+def test_a_picture_moved_by_whole_pooling_steps_moves_the_output():
+    torch.manual_seed(1)
+    model = build("unet", width=4, depth=3).eval()
+    x = torch.rand(1, 3, 96, 96)
+    with torch.no_grad():
+        moved = model(torch.roll(x, (4, 4), dims=(2, 3)))
+        still = torch.roll(model(x), (4, 4), dims=(2, 3))
+    torch.testing.assert_close(moved[..., 36:60, 36:60], still[..., 36:60, 36:60], atol=1e-5, rtol=1e-4)
+
+
+def test_centre_crop_rounds_as_torchvision_does():
+    x = torch.arange(7.0).expand(1, 1, 7, 7)
+    assert centre_crop(x, 4, 4)[0, 0, 0].tolist() == [2, 3, 4, 5]  # (7 - 4) / 2 = 1.5 is rounded to 2
+    assert centre_crop(x, 2, 2)[0, 0, 0].tolist() == [2, 3]  # 2.5 to 2
+
+
+def test_an_unknown_network_is_named_with_those_there_are():
+    with pytest.raises(CheckpointError, match="unet, unet-crop, unet-original"):
+        build("resnet")
+
+
+def test_the_original_maps_572_to_388_and_sees_mirrored_borders_elsewhere():
+    torch.manual_seed(2)
+    model = unet_original(1, 2, width=2)
+    with torch.no_grad():
+        assert model.valid_forward(torch.zeros(1, 1, 572, 572)).shape == (1, 2, 388, 388)
+        x = torch.rand(1, 1, 388, 388)
+        mirrored = nn.functional.pad(x, (92, 92, 92, 92), mode="reflect")
+        torch.testing.assert_close(model(x), model.valid_forward(mirrored))
+    assert [model.margins(side) for side in (388, 32)] == [(92, 92), (92, 96)]
+
+
+def test_mirroring_goes_on_beyond_the_size_of_the_picture():
+    x = torch.arange(4.0).view(1, 1, 1, 4)
+    row = mirror_pad(x, (0, 0), (7, 5))[0, 0, 0].tolist()
+    assert row == [1, 0, 1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1, 2]
+    assert mirror_pad(x, (3, 2), (0, 0)).shape == (1, 1, 6, 4)
+
+
+@pytest.mark.parametrize("name", ["u2net", "u2net-lite"])
+def test_u2net_gives_seven_logits_in_training_and_one_probability_else(name):
+    torch.manual_seed(3)
+    model = build(name, **SMALL[name])
+    x = torch.rand(2, 3, 50, 37)
+    outputs = model(x)
+    assert [tuple(output.shape) for output in outputs] == [(2, 1, 50, 37)] * 7
+    assert min(output.min() for output in outputs) < 0 or max(output.max() for output in outputs) > 1
+    model.eval()
+    with torch.no_grad():
+        probability = model(x)
+        torch.testing.assert_close(probability, torch.sigmoid(model.logits(x)[0]))
+    assert probability.shape == (2, 1, 50, 37)

@@ -1,0 +1,466 @@
+import shutil
+from pathlib import Path
+
+import h5py
+import imagecodecs
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from rawfiles import blobs, make_tgs, write_gif, write_tif
+
+from pipeline.cli import main as cli
+from pipeline.core.counts import to_levels
+from pipeline.core.errors import CheckpointError, ConfigError, OutputError, PredictionError, RawDataError, ShardError
+from pipeline.images.colours import overlay_classes, paint
+from pipeline.images.png import read_levels, write_png
+from pipeline.models.registry import build_model
+from pipeline.prediction import network as networks
+from pipeline.prediction import predict as shards_room
+from pipeline.prediction.listing import IMAGE_ENDINGS, list_pictures
+from pipeline.prediction.network import load_predictor
+from pipeline.prediction.new_pictures import predict_pictures
+from pipeline.prediction.predict import class_indices, predict, resize_planes
+from pipeline.raw.decode.palette import COLOURS
+from pipeline.shards.write import build_shard
+from pipeline.training.checkpoint import save_checkpoint
+from pipeline.training.device import choose_device, choose_precision
+
+CLASSES = ["background", "circle", "square"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def checkpoint(path, classes=2, channels=3, name="unet", options=None, activation=None, **more):
+    """Save an untrained network."""
+    torch.manual_seed(5)
+    options = {"width": 4, "depth": 3} if options is None else options
+    out = 1 if classes == 2 else classes
+    model = build_model(name, in_channels=channels, out_channels=out, options=options)
+    contents = {
+        "model": {"name": name, "options": options},
+        "in_channels": channels,
+        "out_channels": out,
+        "activation": activation or ("sigmoid" if classes == 2 else "softmax"),
+        "state": model.state_dict(),
+        "size": [48, 64],
+        "dataset": "d",
+        "origin": "raw files",
+        "normalization": {"method": "minmax"},
+        "class_names": ["background", "thing"] if classes == 2 else CLASSES,
+        "settings": {"loss": {"name": "bce", "region": "full"}},
+    }
+    save_checkpoint(path, {**contents, **more})
+    return path
+
+
+def load(path, **more):
+    return load_predictor(path, precision="fp32", threads=1, **more)
+
+
+def read(path):
+    return np.asarray(imagecodecs.png_decode(path.read_bytes()))
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shard")
+    source = {"layout": "tgs", "root": str(make_tgs(folder / "TGS", unlabelled=5)), "shards": 1}
+    settings = {"channels": "rgb", "interpolation": "area", "normalize": {"method": "minmax"}, "storage": "float32"}
+    path = folder / "u.h5"
+    build_shard(dataset="d", split="unlabelled", shard=0, output=path, source=source, size=[48, 64], **settings)
+    return path
+
+
+def predict_shard(path, shard, output, **more):
+    predict(experiment="e", checkpoint=path, shards=[shard], output=output, precision="fp32", threads=1, **more)
+
+
+# -- the network -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "clip"])
+def test_the_activation_of_the_checkpoint_is_applied_to_logits_of_u2net(tmp_path, activation):
+    options = {"width": 8}
+    path = checkpoint(tmp_path / "c.pt", name="u2net-lite", options=options, activation=activation)
+    model = build_model("u2net-lite", in_channels=3, out_channels=1, options=options)
+    model.load_state_dict(torch.load(path, weights_only=True)["state"])
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        logits = model.eval().logits(x)[0]
+    expected = torch.sigmoid(logits) if activation == "sigmoid" else logits.clamp(0, 1)
+    torch.testing.assert_close(load(path)(x), expected)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    other = build_model("unet", in_channels=3, out_channels=1, options={"width": 8, "depth": 3})
+    path = checkpoint(tmp_path / "c.pt", state=other.state_dict())
+    with pytest.raises(CheckpointError, match="weights of another network"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"model": {"name": "unet", "options": {"width": 4, "depth": 3, "wings": 2}}}, "unexpected keyword"),
+        ({"model": "unet"}, "a description of no network"),
+        ({"in_channels": -3}, "a description of no network"),
+        ({"out_channels": "one"}, "a description of no network"),
+        ({"settings": {}}, "a description of no network"),
+        ({"state": [1.0]}, "weights of another network"),
+        ({"activation": "tanh"}, "one of clip, sigmoid, softmax"),
+        ({"class_names": ["background", ".."]}, "names that can be folders"),
+        ({"class_names": ["background", "one", "two"]}, "2 names that can be folders"),
+    ],
+)
+def test_checkpoints_that_describe_no_network_are_refused(tmp_path, wrong, message):
+    with pytest.raises(CheckpointError, match=message):
+        load(checkpoint(tmp_path / "c.pt", **wrong))
+
+
+def test_answers_that_are_no_numbers_become_no_picture(tmp_path, shard):
+    path = checkpoint(tmp_path / "c.pt")
+    state = torch.load(path, weights_only=True)["state"]
+    state["head.bias"].fill_(float("nan"))
+    with pytest.raises(PredictionError, match="no numbers"):
+        predict_shard(checkpoint(path, state=state), shard, tmp_path / "p")
+    assert not (tmp_path / "p").exists()
+
+
+def test_identifiers_that_are_no_file_names_are_refused(tmp_path, shard):
+    path, named = checkpoint(tmp_path / "c.pt"), Path(shutil.copy(shard, tmp_path / "u.h5"))
+    with h5py.File(named, "r+") as file:
+        del file["ids"]
+        names = [b"../outside", *(b"tile%d" % number for number in range(len(file["images"]) - 1))]
+        file.create_dataset("ids", data=np.array(names, dtype=h5py.string_dtype("utf-8", 16)))
+    with pytest.raises(ShardError, match=r"u\.h5[\s\S]*'\.\./outside'"):
+        predict_shard(path, named, tmp_path / "p")
+    where = {"checkpoint": path, "shards": [shard, shard], "output": tmp_path / "p"}
+    with pytest.raises(ShardError, match="one name of a file for each sample"):
+        predict(experiment="e", precision="fp32", threads=1, **where)
+    assert not (tmp_path / "p").exists()
+
+
+def test_the_precision_that_is_said_is_the_one_that_is_used(tmp_path, shard, capfd):
+    predict(
+        experiment="e",
+        checkpoint=checkpoint(tmp_path / "c.pt"),
+        shards=[shard],
+        output=tmp_path / "p",
+        precision="auto",
+        threads=1,
+    )
+    said = capfd.readouterr().err
+    assert choose_precision("auto", choose_device()) in said
+    assert "auto" not in said
+
+
+def test_shards_of_another_normalization_are_refused(tmp_path, shard):
+    path = checkpoint(tmp_path / "c.pt", normalization={"method": "unit"})
+    with pytest.raises(CheckpointError, match=r"normalization .*unit.* while .*minmax"):
+        predict_shard(path, shard, tmp_path / "p")
+
+
+def test_tiles_that_do_not_fit_the_network_are_refused_on_loading(tmp_path):
+    with pytest.raises(ConfigError, match="larger tiles"):
+        load(checkpoint(tmp_path / "c.pt"), tiles={"size": [64, 64], "overlap": 0.5, "margin": 32})
+
+
+def test_tiles_of_a_network_of_valid_convolutions_equal_the_whole_picture(tmp_path):
+    path = checkpoint(tmp_path / "c.pt", classes=3, name="unet-original", options={"width": 3, "depth": 3})
+    x = torch.rand(2, 3, 77, 131)
+    torch.testing.assert_close(load(path, tiles={"size": [84, 100]})(x), load(path)(x), atol=1e-5, rtol=0)
+
+
+def test_too_little_memory_ends_in_an_error_that_names_tiles(tmp_path, monkeypatch):
+    def run_network(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(networks, "run_network", run_network)
+    with pytest.raises(PredictionError, match=r"--tiles 512 512"):
+        load(checkpoint(tmp_path / "c.pt"))(torch.rand(1, 3, 64, 64))
+
+
+# -- shards ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [{}, {"test_time": "flips"}, {"tiles": {"size": [32, 32]}}])
+def test_the_size_of_a_batch_changes_nothing(tmp_path, shard, monkeypatch, more):
+    path = checkpoint(tmp_path / "c.pt", classes=3)
+    for name, pixels in (("one", 1), ("all", 2**20)):
+        monkeypatch.setattr(shards_room, "PIXELS_AT_ONCE", pixels)
+        predict_shard(path, shard, tmp_path / name, kind="probability", **more)
+    for one in (tmp_path / "one").rglob("*.png"):
+        other = tmp_path / "all" / one.relative_to(tmp_path / "one")
+        assert np.abs(read(one).astype(int) - read(other)).max() <= 1
+    assert len(list((tmp_path / "all").rglob("*.png"))) == 3 * 5
+
+
+def test_several_classes_become_indices_chosen_at_native_size(tmp_path, shard):
+    path = checkpoint(tmp_path / "c.pt", classes=3)
+    predict_shard(path, shard, tmp_path / "mask")
+    predict_shard(path, shard, tmp_path / "probability", kind="probability")
+    assert sorted(part.name for part in (tmp_path / "probability").iterdir()) == sorted(CLASSES)
+    found = set()
+    for file in (tmp_path / "mask").iterdir():
+        mask = read_levels(file, 101, 101)
+        levels = np.stack([read_levels(tmp_path / "probability" / name / file.name, 101, 101) for name in CLASSES])
+        clear = np.sort(levels, axis=0)[-1] > np.sort(levels, axis=0)[-2]
+        np.testing.assert_array_equal(mask[clear], levels.argmax(axis=0)[clear])
+        assert np.abs(levels.sum(axis=0, dtype=int) - 255).max() <= 2
+        found |= set(np.unique(mask))
+    assert found <= {0, 1, 2}
+    assert len(found) > 1
+
+
+def test_the_likeliest_class_is_chosen_after_resizing():
+    planes = np.zeros((3, 2, 2), np.float32)
+    planes[0, :, 0], planes[1, :, 1], planes[2] = 1.0, 1.0, 0.7
+    between = class_indices(resize_planes(planes, 8, 8))
+    assert set(np.unique(between)) == {0, 1, 2}  # class 2 is nowhere the likeliest before
+    assert set(np.unique(class_indices(planes))) == {0, 1}
+
+
+def test_a_mask_of_two_classes_needs_a_threshold_and_is_refused(tmp_path, shard):
+    with pytest.raises(ConfigError, match="a threshold makes a mask"):
+        predict_shard(checkpoint(tmp_path / "c.pt"), shard, tmp_path / "p", kind="mask")
+    assert not (tmp_path / "p").exists()
+
+
+def test_test_time_views_change_a_prediction(tmp_path, shard):
+    path = checkpoint(tmp_path / "c.pt")
+    pictures = {}
+    for name in ("none", "flips", "turns"):
+        predict_shard(path, shard, tmp_path / name, test_time=name)
+        pictures[name] = b"".join(file.read_bytes() for file in sorted((tmp_path / name).iterdir()))
+    assert len(set(pictures.values())) == 3
+
+
+# -- new pictures ----------------------------------------------------------------------------------------------------
+
+
+def make_pictures(root):
+    """Write pictures of many formats and sizes; return identifier to (height, width)."""
+    sizes = {
+        "a b": (70, 60),
+        "sub-deep-grey16": (33, 120),
+        "sub-photo (1)": (50, 50),
+        "anim": (64, 48),
+        "one": (40, 90),
+    }
+    (root / "sub/deep").mkdir(parents=True)
+    rgb = {name: blobs(number, *size)[1] for number, (name, size) in enumerate(sizes.items())}
+    write_png(root / "a b.PNG", rgb["a b"])
+    write_tif(root / "sub/deep/grey16.tif", rgb["sub-deep-grey16"][:, :, 0].astype(np.uint16) * 200)
+    Image.fromarray(rgb["sub-photo (1)"]).save(root / "sub/photo (1).JPEG")
+    write_gif(root / "anim.gif", rgb["anim"][:, :, 0])
+    write_tif(root / "one.Tiff", rgb["one"], photometric="rgb")
+    (root / "Thumbs.db").write_bytes(b"x")
+    (root / ".hidden.png").write_bytes(b"x")
+    (root / ".cache").mkdir()
+    (root / ".cache/x.png").write_bytes(b"x")
+    return sizes
+
+
+def predict_folder(tmp_path, path, **more):
+    arguments = {"pictures": tmp_path / "in", "output": tmp_path / "out", "precision": "fp32", "threads": 1, **more}
+    predict_pictures(checkpoint=path, **arguments)
+
+
+def test_new_pictures_of_every_format_and_size_are_predicted_at_native_size(tmp_path, capsys):
+    sizes = make_pictures(tmp_path / "in")
+    predict_folder(tmp_path, checkpoint(tmp_path / "c.pt"))
+    out = tmp_path / "out"
+    assert {part.name for part in out.iterdir()} == {"probability", "mask", "overlay", "cutout", "timing.csv"}
+    for name, size in sizes.items():
+        levels, mask = (read_levels(out / kind / f"{name}.png", *size) for kind in ("probability", "mask"))
+        np.testing.assert_array_equal(mask, np.where(levels > 127, 255, 0))
+        assert read(out / "overlay" / f"{name}.png").shape == (*size, 3)
+        cutout = read(out / "cutout" / f"{name}.png")
+        assert cutout.shape == (*size, 4)
+        np.testing.assert_array_equal(cutout[:, :, 3], mask)
+    np.testing.assert_array_equal(read(out / "cutout/a b.png")[:, :, :3], read(tmp_path / "in/a b.PNG"))
+    timing = pd.read_csv(out / "timing.csv").set_index("id")
+    assert {name: (row["height"], row["width"]) for name, row in timing.iterrows()} == sizes
+    assert (timing["network_seconds"] > 0).all()
+    assert (timing["total_seconds"] > timing["network_seconds"]).all()
+    assert "field of view" not in capsys.readouterr().err
+
+
+def test_new_pictures_are_prepared_as_the_shards_are(tmp_path, shard):
+    path = checkpoint(tmp_path / "c.pt")
+    predict_shard(path, shard, tmp_path / "p")
+    predict_folder(tmp_path, path, pictures=shard.parent / "TGS/test/images")
+    names = {file.name for file in (tmp_path / "p").iterdir()}
+    assert len(names) == 5
+    for name in names:
+        assert (tmp_path / "out/probability" / name).read_bytes() == (tmp_path / "p" / name).read_bytes()
+
+
+def test_several_classes_of_new_pictures_are_painted_beside_a_legend(tmp_path):
+    make_pictures(tmp_path / "in")
+    predict_folder(tmp_path, checkpoint(tmp_path / "c.pt", classes=3), test_time="flips")
+    mask, painted = (read(tmp_path / f"out/{kind}/one.png") for kind in ("mask", "colour"))
+    assert set(np.unique(mask)) <= {0, 1, 2}
+    np.testing.assert_array_equal(painted, np.array(COLOURS[:3], np.uint8)[mask])
+    assert read(tmp_path / "out/legend.png").shape[2] == 3
+    np.testing.assert_array_equal(read(tmp_path / "out/cutout/one.png")[:, :, 3] > 0, mask > 0)
+    assert (tmp_path / "out/probability/circle/one.png").is_file()
+    with pytest.raises(ConfigError, match="likeliest class"):
+        predict_folder(tmp_path, tmp_path / "c.pt", threshold=0.4)
+
+
+def test_native_pictures_are_not_resized_and_tiles_bound_what_the_network_sees(tmp_path, monkeypatch):
+    make_pictures(tmp_path / "in")
+    seen = []
+    run = networks.run_network
+
+    def recorded(network, image, precision):
+        seen.append(tuple(image.shape[-2:]))
+        return run(network, image, precision)
+
+    monkeypatch.setattr(networks, "run_network", recorded)
+    path = checkpoint(tmp_path / "c.pt", native=True)
+    predict_folder(tmp_path, path)
+    assert set(seen) == {(70, 60), (33, 120), (50, 50), (64, 48), (40, 90)}
+    seen.clear()
+    predict_folder(tmp_path, path, tiles={"size": [32, 40]})
+    assert set(seen) == {(32, 40)}
+    seen.clear()
+    predict_folder(tmp_path, checkpoint(tmp_path / "c.pt"))
+    assert set(seen) == {(48, 64)}
+
+
+def test_every_unreadable_picture_is_listed_before_anything_is_written(tmp_path, capsys):
+    make_pictures(tmp_path / "in")
+    whole = (tmp_path / "in/one.Tiff").read_bytes()
+    (tmp_path / "in/one.Tiff").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "in/fake.jpg").write_bytes(b"no picture")
+    path = checkpoint(tmp_path / "c.pt")
+    with pytest.raises(RawDataError, match="2 problems") as caught:
+        predict_folder(tmp_path, path)
+    assert all(name in str(caught.value) for name in ("one.Tiff", "fake.jpg"))
+    assert not (tmp_path / "out").exists()
+    predict_folder(tmp_path, path, skip_unreadable=True)
+    assert len(pd.read_csv(tmp_path / "out/timing.csv")) == 4
+    assert "left out: " in capsys.readouterr().err
+    only = {"pictures": tmp_path / "in/fake.jpg", "output": tmp_path / "other", "skip_unreadable": True}
+    with pytest.raises(RawDataError, match=r"fake\.jpg"):
+        predict_folder(tmp_path, path, **only)
+
+
+def test_pictures_that_the_network_cannot_take_are_named(tmp_path):
+    (tmp_path / "in").mkdir()
+    write_png(tmp_path / "in/small.png", np.zeros((20, 50, 3), np.uint8))
+    write_tif(tmp_path / "in/float.tif", np.ones((50, 50), np.float32))
+    path = checkpoint(tmp_path / "c.pt", native=True, normalization={"method": "unit"})
+    with pytest.raises(RawDataError, match="2 problems") as caught:
+        predict_folder(tmp_path, path)
+    assert "50x20 pixels" in str(caught.value)
+    assert "no full range" in str(caught.value)
+
+
+@pytest.mark.parametrize("names", [("a.png", "a.tif"), ("x/a.png", "x-a.png")])
+def test_pictures_with_one_identifier_are_refused(tmp_path, names):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(RawDataError, match="2 pictures with the identifier"):
+        list_pictures(tmp_path)
+
+
+def test_a_folder_without_pictures_and_no_folder_are_refused(tmp_path):
+    with pytest.raises(RawDataError, match="no pictures"):
+        list_pictures(tmp_path)
+    with pytest.raises(RawDataError, match="no such file or folder"):
+        list_pictures(tmp_path / "gone")
+    (tmp_path / "x.PnG").write_bytes(b"")
+    assert [picture.id for picture in list_pictures(tmp_path / "x.PnG")] == ["x"]
+    assert all(ending == ending.lower() for ending in IMAGE_ENDINGS)
+
+
+def test_results_inside_the_input_are_no_pictures_and_are_replaced(tmp_path):
+    make_pictures(tmp_path / "in")
+    path = checkpoint(tmp_path / "c.pt")
+    for _ in range(2):
+        predict_folder(tmp_path, path, output=tmp_path / "in/out")
+    assert len(pd.read_csv(tmp_path / "in/out/timing.csv")) == 5
+
+
+def test_a_folder_that_holds_anything_else_is_never_replaced(tmp_path):
+    make_pictures(tmp_path / "in")
+    path = checkpoint(tmp_path / "c.pt")
+    predict_folder(tmp_path, path)
+    (tmp_path / "truth/mask").mkdir(parents=True)
+    (tmp_path / "truth/mask/one.png").write_bytes(b"precious")
+    (tmp_path / "file").write_bytes(b"precious")
+    for output in (tmp_path, tmp_path / "in", tmp_path / "truth", tmp_path / "file"):
+        with pytest.raises(OutputError, match="name another --output"):
+            predict_folder(tmp_path, path, output=output)
+    with pytest.raises(OutputError, match="the folder that the pictures lie in"):
+        predict_folder(tmp_path, path, pictures=tmp_path / "out/overlay")
+    assert (tmp_path / "truth/mask/one.png").read_bytes() == b"precious"
+    assert (tmp_path / "in/one.Tiff").is_file()
+
+
+def test_classes_are_painted_and_the_background_is_not():
+    indices = np.array([[0, 1], [2, 0]], np.uint8)
+    colours = [(0, 0, 0), (255, 0, 0), (0, 255, 0)]
+    np.testing.assert_array_equal(paint(indices, colours)[0, 1], (255, 0, 0))
+    painted = overlay_classes(np.full((2, 2, 3), 100, np.uint8), indices, None, colours)
+    assert painted[0, 0].tolist() == painted[1, 1].tolist() == [70, 70, 70]
+    assert painted[1, 0].argmax() == 1
+
+
+# -- the command line ------------------------------------------------------------------------------------------------
+
+
+def test_the_command_line_predicts_new_pictures(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_pictures(tmp_path / "in")
+    checkpoint(tmp_path / "c.pt", settings={"loss": {"name": "bce", "region": "fov"}})
+    (tmp_path / "threshold.json").write_text('{"value": 0.3, "source": "fixed", "chosen_by": ""}')
+    line = "predict --checkpoint c.pt --input in --output out --tiles 32 32 --threads 1"
+    for threshold, level in (("threshold.json", 76), ("0.6", 153)):
+        assert cli.main([*line.split(), "--test-time", "flips", "--threshold", threshold]) == 0
+        levels, mask = (read_levels(tmp_path / f"out/{kind}/one.png", 40, 90) for kind in ("probability", "mask"))
+        np.testing.assert_array_equal(mask > 0, levels > level)
+        assert "outside of any field of view" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("predict", "missing: --experiment, --split"),
+        ("predict --input in --output out", "missing: --checkpoint"),
+        ("predict --input in --checkpoint c.pt --output out --split test", "other way to predict: --split"),
+        ("predict --experiment e --split test --test-time flips", "other way to predict: --test-time"),
+        ("predict --input in --checkpoint c.pt --output out --tiles 16 16", "larger tiles"),
+        ("predict --input in --checkpoint c.pt --output out --kind mask", "--kind"),
+    ],
+)
+def test_options_that_do_not_go_together_are_named(tmp_path, monkeypatch, capsys, line, message):
+    monkeypatch.chdir(tmp_path)
+    make_pictures(tmp_path / "in")
+    checkpoint(tmp_path / "c.pt")
+    assert cli.main(line.split()) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_levels_follow_the_probability_of_the_network(tmp_path):
+    write_png(tmp_path / "x.png", blobs(1, 48, 64)[1])
+    path = checkpoint(tmp_path / "c.pt")
+    predict_folder(tmp_path, path, pictures=tmp_path / "x.png")
+    pixels = read(tmp_path / "x.png").astype(np.float32)
+    image = torch.from_numpy((pixels - pixels.min()) / (pixels.max() - pixels.min())).permute(2, 0, 1)[None]
+    levels = read(tmp_path / "out/probability/x.png").astype(int)
+    assert np.abs(levels - to_levels(load(path)(image).numpy()[0, 0])).max() <= 1
+    assert levels.max() > levels.min()

@@ -1,0 +1,345 @@
+import io
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from rawfiles import add_drive, blobs, make_tgs, write_gif, write_tif
+from toy_layout import add, draw
+
+from pipeline.cli import main as cli
+from pipeline.core.errors import RawDataError
+from pipeline.raw.check import ignored as check_ignored
+from pipeline.raw.check.run import check_dataset, read_reports
+from pipeline.raw.check.text import as_text
+from pipeline.raw.dataset import open_dataset
+from pipeline.raw.decode.headers import read_header
+from pipeline.raw.layouts.registry import LAYOUTS
+from pipeline.shards.prepare import prepare
+
+OFFICIAL = {"method": "official"}
+
+
+@pytest.fixture
+def toys(tmp_path, monkeypatch):
+    """Six pictures of a toy layout; those that start with t are test samples."""
+    monkeypatch.setitem(LAYOUTS, "toy", "toy_layout")
+    for index, name in enumerate(["a", "b", "c", "d", "t1", "t2"]):
+        add(tmp_path / "toy", name, *draw(index))
+    return tmp_path / "toy"
+
+
+def check(root, layout="toy", threads=2, **source):
+    source = {"layout": layout, "root": str(root), "test": OFFICIAL, **source}
+    return check_dataset(dataset="x", output=root.parent / "out", source=source, threads=threads)
+
+
+def kinds(report):
+    return [(row["severity"], row["kind"], row["count"]) for row in report["findings"]]
+
+
+def test_a_clean_data_set_has_facts_and_no_findings(toys):
+    report = check(toys)
+    assert kinds(report) == []
+    assert (report["pairs"], report["errors"], report["warnings"]) == (6, 0, 0)
+    assert report["splits"] == {"train": 4, "validation": 0, "test": 2, "unlabelled": 0}
+    assert report["facts"]["sizes"] == {"72x64": 6}
+    assert report["facts"]["mask_types"] == {"PNG 8-bit": 6}
+    assert sum(row["pixels"] for row in report["balance"]) == pytest.approx(1, abs=1e-5)
+    masks = np.stack([draw(index)[1] for index in range(6)])
+    assert report["balance"][1]["pixels"] == pytest.approx((masks == 1).sum() / (masks != 255).sum(), abs=1e-6)
+
+
+def test_unpaired_files_are_reported_and_the_rest_is_read(drive):
+    (drive / "training/1st_manual/22_manual1.gif").unlink()
+    (drive / "test/images/02_test.tif").unlink()
+    report = check(drive, "drive")
+    assert report["pairs"] == 7
+    assert {kind for _, kind, _ in kinds(report)} == {"unpaired"}
+    assert "22_training.tif" in as_text([report])
+    assert "02_manual1.gif" in as_text([report])
+
+
+def test_a_pair_is_whole_or_is_none(drive):
+    (drive / "training/mask/22_training_mask.gif").unlink()
+    report = check(drive, "drive")
+    assert kinds(report) == [("error", "unpaired", 1)]
+    assert report["pairs"] == 8
+    assert report["facts"]["pictures_read"] == 9
+
+
+def test_tables_that_are_read_are_not_ignored(tmp_path, toys, tgs):
+    (toys / "tables").mkdir()
+    (toys / "tables/patients.csv").write_text("id,patient\n" + "".join(f"{name},{name}\n" for name in "abcd"))
+    (toys / "test.txt").write_text("t1\nt2\n")
+    (toys / "notes.csv").write_text("x")
+    group = {"file": "tables/patients.csv", "id": "id", "column": "patient"}
+    validation = {"method": "fraction", "fraction": 0.25, "seed": 0, "group": group}
+    report = check(toys, test={"method": "list", "file": "test.txt"}, validation=validation)
+    assert report["ignored"] == [{"reason": check_ignored.NOTES, "count": 1, "first": ["notes.csv"]}]
+    absolute = {**validation, "group": {**group, "file": str(toys / "tables/patients.csv")}}
+    assert check(toys, validation=absolute)["ignored"][0]["first"] == ["notes.csv", "test.txt"]
+    drawn = {"test": {"method": "fraction", "fraction": 0.3, "seed": 0}}
+    assert check(tgs, "tgs", **drawn)["ignored"][0]["first"] == ["train.csv"]
+    assert check(tgs, "tgs", options={"masks": "csv"}, **drawn)["ignored"][0]["reason"] == check_ignored.UNUSED
+
+
+@pytest.mark.parametrize("place", ["nowhere", "empty"])
+def test_a_root_that_is_missing_or_empty_is_a_report_as_well(tmp_path, place):
+    (tmp_path / "empty").mkdir()
+    report = check(tmp_path / place, "drive")
+    assert kinds(report) == [("error", "listing", 1)]
+    assert (tmp_path / "out/x.png").is_file()
+
+
+def break_tif(root):
+    path = root / "training/images/22_training.tif"
+    path.write_bytes(path.read_bytes()[:-3000])
+
+
+def break_both(root):
+    break_tif(root)
+    write_gif(root / "training/1st_manual/22_manual1.gif", np.full((70, 60), 128, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("harm", "expected"),
+    [
+        (break_tif, ["unreadable"]),
+        (break_both, ["mask-values", "unreadable"]),
+        (
+            lambda root: (root / "training/images/22_training.tif").write_bytes(
+                b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
+            ),
+            ["git-lfs"],
+        ),
+        (lambda root: write_gif(root / "training/1st_manual/22_manual1.gif", np.zeros((71, 60), np.uint8)), ["size"]),
+        (lambda root: write_gif(root / "training/mask/22_training_mask.gif", np.zeros((70, 61), np.uint8)), ["size"]),
+    ],
+)
+def test_what_fails_in_the_check_fails_in_the_shard_job_with_the_same_words(drive, harm, expected):
+    harm(drive)
+    report = check(drive, "drive")
+    assert sorted(kind for _, kind, _ in kinds(report)) == expected
+    raw = open_dataset("x", layout="drive", root=str(drive), test=OFFICIAL)
+    (sample,) = (sample for sample in raw.splits["train"] if sample.id == "22")
+    options = {"size": None, "channels": "rgb", "interpolation": "area", "storage": "float32"}
+    with pytest.raises(RawDataError) as caught:
+        prepare(raw, sample, normalize={"method": "minmax"}, **options)
+    assert {problem.found for problem in caught.value.problems} == {row["found"] for row in report["findings"]}
+
+
+def test_a_second_observers_mask_is_read_too(drive):
+    write_gif(drive / "test/2nd_manual/01_manual2.gif", np.zeros((5, 60), np.uint8))
+    assert kinds(check(drive, "drive")) == [("error", "size", 1)]
+
+
+def test_a_picture_in_two_splits_is_an_error_and_counted_as_a_leak(toys):
+    picture, mask = draw(0)
+    add(toys, "t3", picture, np.roll(mask, 1))
+    report = check(toys)
+    assert kinds(report) == [("error", "leak", 2)]
+    assert report["leak"] == 2
+    assert "a in train, t3 in test" in report["findings"][0]["found"]
+    assert kinds(check(toys, exclude={"t3": "a copy of a"})) == []
+
+
+def test_the_same_pixels_in_another_file_are_a_duplicate(toys):
+    picture, mask = draw(0)
+    add(toys, "e", picture, mask)
+    done, data = cv2.imencode(".png", picture[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 0])
+    assert done
+    (toys / "images/e.png").write_bytes(data.tobytes())
+    report = check(toys)
+    assert kinds(report) == [("warning", "duplicate", 2)]
+    assert report["leak"] == 0
+
+
+def test_blank_pictures_are_one_warning_even_across_splits(tmp_path):
+    root = make_tgs(tmp_path / "TGS")
+    blank = (root / "train/images/tile000.png").read_bytes()
+    for name in ("train/images/tile004.png", "train/images/tile008.png", "test/images/tile012.png"):
+        (root / name).write_bytes(blank)
+    report = check(root, "tgs", test={"method": "fraction", "fraction": 0.5, "seed": 1})
+    assert kinds(report) == [("warning", "blank", 4)]
+    assert "all identical" in report["findings"][0]["found"]
+    assert report["facts"]["blank_pictures"] == 3
+    assert report["facts"]["empty_masks"] == 3
+    assert report["facts"]["mask_types"] == {"PNG 16-bit": 9, "PNG 8-bit": 3}
+
+
+def test_full_masks_are_counted_and_classes_that_never_occur_are_named(toys):
+    for path in (toys / "masks").iterdir():
+        cv2.imwrite(str(path), np.full((64, 72), 2, np.uint8))
+    report = check(toys)
+    assert report["facts"]["full_masks"] == 6
+    assert "none of which has a pixel of background, circle, square" in report["findings"][0]["found"]
+
+
+def test_files_that_nothing_uses_are_told_with_the_reason(toys):
+    for name in (".hidden", "masks/Thumbs.db", "notes.txt", "extra.png", "a.psd"):
+        (toys / name).write_bytes(b"x")
+    reasons = {row["reason"]: row["first"] for row in check(toys, exclude={"b": "blurred"})["ignored"]}
+    assert reasons == {
+        check_ignored.OTHER: ["a.psd"],
+        check_ignored.EXCLUDED: ["images/b.png", "masks/b.png"],
+        check_ignored.SYSTEM: ["masks/Thumbs.db"],
+        check_ignored.HIDDEN: [".hidden"],
+        check_ignored.UNUSED: ["extra.png"],
+        check_ignored.NOTES: ["notes.txt"],
+    }
+
+
+def test_the_report_is_the_same_whatever_the_number_of_threads(toys):
+    texts = []
+    for threads in (1, 4):
+        check(toys, threads=threads)
+        texts.append([(toys.parent / f"out/x.{ending}").read_bytes() for ending in ("json", "html", "png")])
+    assert texts[0] == texts[1]
+    assert read_reports([toys.parent / "out/x.json"])[0]["pairs"] == 6
+
+
+def test_hostile_file_names_are_shown_as_text(tmp_path, monkeypatch):
+    monkeypatch.setitem(LAYOUTS, "toy", "toy_layout")
+    root = tmp_path / "toy"
+    for index, name in enumerate(['<img src=x onerror="alert(1)">', "\x1b[31mred", "été 1 (2)", "'\"&"]):
+        add(root, name, draw(index)[0], np.full((64, 72), 77, np.uint8))
+    report = check(root)
+    page = (tmp_path / "out/x.html").read_text()
+    assert re.findall(r"<img [^>]*", page)[0].startswith('<img alt="contact sheet"')
+    assert page.count("<img ") == 1
+    assert "&lt;img src=x onerror=" in page
+    assert "\x1b" not in page + as_text([report])
+    assert "été 1 (2)" in page
+
+
+def test_long_names_do_not_widen_the_page(tmp_path, monkeypatch):
+    monkeypatch.setitem(LAYOUTS, "toy", "toy_layout")
+    root, name = tmp_path / "toy", "a" * 200
+    add(root, name, *draw(1))
+    (root / "masks" / f"{name}.png").write_bytes((root / "images" / f"{name}.png").read_bytes()[:-60])
+    assert check(root)["errors"] == 1
+    page = (tmp_path / "out/x.html").read_text()
+    assert name in page
+    assert re.search(r"\nbody \{[^}]*overflow-wrap: anywhere", page)
+    assert re.search(r"\n\.sheet \{[^}]*overflow-x: auto", page)
+
+
+def test_a_name_that_is_no_utf8_ends_in_a_report(tmp_path, monkeypatch):
+    monkeypatch.setitem(LAYOUTS, "toy", "toy_layout")
+    add(tmp_path / "toy", "a", *draw(1))
+    odd = "b\udcff.png"
+    for folder in ("images", "masks"):
+        (tmp_path / "toy" / folder / odd).write_bytes((tmp_path / "toy" / folder / "a.png").read_bytes()[:-60])
+    report = check(tmp_path / "toy")
+    as_text([report]).encode("utf-8")
+    assert "b\\udcff.png" in (tmp_path / "out/x.json").read_text().replace("\\\\", "\\")
+
+
+def encoded(form, mode="RGB", **options):
+    buffer = io.BytesIO()
+    Image.fromarray(blobs(1)[1]).convert(mode).save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def test_headers_tell_orientation_profile_alpha_and_depth():
+    turned = Image.Exif()
+    turned[274] = 6
+    jpeg = read_header(encoded("JPEG", exif=turned, icc_profile=b"profile"))
+    assert (jpeg.format, jpeg.bits, jpeg.orientation, jpeg.turned, jpeg.icc) == ("JPEG", 8, 6, True, True)
+    png = read_header(encoded("PNG", "RGBA", icc_profile=b"profile"))
+    assert (png.bits, png.alpha, png.icc, png.turned) == (8, True, True, False)
+    assert read_header(encoded("PNG", "1")).bits == 1
+    assert read_header(encoded("GIF", "L")).format == "GIF"
+    assert read_header(encoded("JPEG")[:9]).format == "unknown"
+
+
+def test_headers_of_tiff_tell_16_bits(tmp_path):
+    write_tif(tmp_path / "a.tif", np.zeros((9, 8, 4), np.uint16), photometric="rgb", extrasamples=["unassalpha"])
+    header = read_header((tmp_path / "a.tif").read_bytes())
+    assert (header.format, header.bits, header.alpha) == ("TIFF", 16, True)
+
+
+# -- exclude --------------------------------------------------------------------------------------------------------
+
+
+def test_excluding_moves_no_other_sample(drive):
+    source = {"layout": "drive", "root": str(drive), "test": OFFICIAL, "validation": {"fraction": 0.5, "seed": 0}}
+    before = open_dataset("d", **source)
+    after = open_dataset("d", **source, exclude={"22": "blurred"})
+    for split, samples in before.splits.items():
+        assert after.splits[split] == [sample for sample in samples if sample.id != "22"]
+    assert [(item.id, item.reason) for item in after.excluded] == [("22", "blurred")]
+
+
+def test_what_does_not_pair_can_be_excluded(drive):
+    (drive / "training/1st_manual/22_manual1.gif").unlink()
+    (drive / "training/images/23_training.tif").unlink()
+    source = {"layout": "drive", "root": str(drive), "test": OFFICIAL}
+    with pytest.raises(RawDataError, match="22_training"):
+        open_dataset("d", **source, exclude={"23": "lost"})
+    raw = open_dataset("d", **source, exclude={"22": "no mask", "23": "lost"})
+    assert [sample.id for sample in raw.splits["train"]] == ["21", "24", "25", "26"]
+
+
+def test_only_its_own_shard_hears_of_an_exclusion(drive):
+    source = {"layout": "drive", "root": str(drive), "test": OFFICIAL, "shards": 3}
+    raw = open_dataset("d", **source, exclude={"22": "blurred"})
+    heard = [(split, k) for split in raw.splits for k in range(3) if raw.exclusions(split, k)]
+    ((split, number),) = heard
+    assert "22" in {sample.id for sample in open_dataset("d", **source).shard_members(split)[number]}
+
+
+def test_an_unknown_identifier_is_an_error_that_names_close_ones(drive):
+    with pytest.raises(RawDataError, match="did you mean '22'"):
+        open_dataset("d", layout="drive", root=str(drive), exclude={"222": "blurred"})
+
+
+def test_excluding_everything_is_refused(drive):
+    names = {str(number): "bad" for number in range(21, 27)}
+    with pytest.raises(RawDataError, match="every training sample"):
+        open_dataset("d", layout="drive", root=str(drive), test=OFFICIAL, exclude=names)
+
+
+# -- the command line -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def project(tmp_path, drive, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text(
+        'datasets: {d: {layout: drive, root: DRIVE, size: [48, 48], exclude: {"22": blurred}}}\n'
+    )
+    return tmp_path
+
+
+def test_exit_status_and_files(project, capsys):
+    assert cli.main(["check"]) == 0
+    assert "d: 0 errors, 0 warnings" in capsys.readouterr().out
+    break_tif(project / "DRIVE")  # it is excluded
+    assert cli.main(["check", "--dataset", "d"]) == 0
+    assert "excluded: 22: blurred" in capsys.readouterr().out
+    add_drive(project / "DRIVE", "training", 40, labels=False)
+    assert cli.main(["check"]) == 1
+    assert "40_training.tif" in capsys.readouterr().out
+    assert cli.main(["check", "--report-only"]) == 0
+    assert cli.main(["check", "--reports", "results/check/d.json"]) == 1
+    assert json.loads((project / "results/check/d.json").read_text())["errors"] == 1
+    assert cli.main(["check", "--reports", "config.yaml"]) == 1
+    assert "python -m pipeline check" in capsys.readouterr().err
+
+
+def test_exclusions_stand_in_the_table_of_splits(project):
+    assert cli.main(["splits", "--dataset", "d"]) == 0
+    (row,) = (line for line in (project / "results/splits/d.csv").read_text().splitlines() if "excluded" in line)
+    assert row.startswith("22,excluded,,")
+    assert row.endswith(",blurred")
+
+
+def test_an_identifier_without_quotes_is_refused(project, capsys):
+    text = (project / "config.yaml").read_text()
+    (project / "config.yaml").write_text(text.replace('"22"', "22"))
+    assert cli.main(["check"]) == 2
+    assert "in quotes" in capsys.readouterr().err

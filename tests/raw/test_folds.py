@@ -1,0 +1,201 @@
+"""Folds of a data set, and the table that tells them."""
+
+import json
+
+import pytest
+from rawfiles import add_drive, make_drive, make_tgs
+
+from pipeline.cli.main import main
+from pipeline.core.errors import RawDataError, ShardError
+from pipeline.core.fingerprint import Fingerprint
+from pipeline.raw.dataset import open_dataset, require_samples
+from pipeline.raw.samples import Sample
+from pipeline.raw.splits.fold_table import read_fold, read_fold_table, write_fold_table
+from pipeline.raw.splits.folds import assign_folds, digest_folds, split_by_fold, write_folds
+from pipeline.shards.select import Selection, select_rows
+
+PLAIN = {"seed": 3}
+STRATIFIED = {"seed": 3, "stratify": "foreground"}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """12 labelled tiles, t00 to t11, of which 3 are test samples."""
+    root = make_tgs(tmp_path_factory.mktemp("raw") / "TGS")
+    return {"layout": "tgs", "root": str(root), "test": {"method": "fraction", "fraction": 0.25, "seed": 0}}
+
+
+def names(samples):
+    return [sample.id for sample in samples]
+
+
+@pytest.mark.parametrize(
+    "own", [None, {"fraction": 0.3, "seed": 1}, {"method": "k-fold", "folds": 2, "fold": 1, "seed": 7}]
+)
+@pytest.mark.parametrize("drawing", [PLAIN, STRATIFIED], ids=["plain", "strata"])
+@pytest.mark.parametrize("excluded", [[], [1]], ids=["all", "excluded"])
+def test_a_fold_is_what_a_data_set_of_that_fold_validates_on(source, own, drawing, excluded):
+    pool = names(open_dataset("d", **source).pool)
+    exclude = {pool[index]: "blurred" for index in excluded}
+    dataset = open_dataset("d", **source, exclude=exclude, validation=own)
+    members = assign_folds(dataset, folds=3, **drawing)
+    assert sorted(members) == sorted(set(pool) - exclude.keys())  # complete, and each sample in one of them
+    for fold in range(3):
+        configured = {"method": "k-fold", "folds": 3, "fold": fold, **drawing}
+        meant = open_dataset("d", **source, exclude=exclude, validation=configured)
+        assert split_by_fold(dataset, members, fold) == meant.splits
+    assert sorted(list(members.values()).count(fold) for fold in range(3)) == ([2, 3, 3] if exclude else [3, 3, 3])
+
+
+def test_groups_are_kept_together(tmp_path):
+    make_drive(tmp_path, training=20, test=1)
+    said = {"layout": "drive", "root": str(tmp_path), "test": {"method": "official"}}
+    dataset = open_dataset("d", **said)
+    group = {"pattern": r"(\d)$"}  # 21 and 31, 22 and 32, ...
+    members = assign_folds(dataset, folds=3, seed=0, group=group)
+    assert len(members) == 20
+    assert set(members.values()) == {0, 1, 2}
+    assert all(members[f"{number}"] == members[f"{number + 10}"] for number in range(21, 31))
+    for fold in range(3):
+        configured = {"method": "k-fold", "folds": 3, "fold": fold, "seed": 0, "group": group}
+        assert split_by_fold(dataset, members, fold) == open_dataset("d", **said, validation=configured).splits
+
+
+def test_a_new_sample_moves_at_most_one_other_across_each_border(tmp_path):
+    make_drive(tmp_path, training=12, test=1)
+    said = {"layout": "drive", "root": str(tmp_path), "test": {"method": "official"}}
+    before = assign_folds(open_dataset("d", **said), folds=4, seed=0)
+    add_drive(tmp_path, "training", 40)
+    after = assign_folds(open_dataset("d", **said), folds=4, seed=0)
+    assert after.keys() - before.keys() == {"40"}
+    assert sum(after[name] != fold for name, fold in before.items()) <= 3
+    assert digest_folds(after) != digest_folds(before)
+
+
+def test_a_new_test_sample_moves_nothing(drive):
+    said = {"layout": "drive", "root": str(drive), "test": {"method": "official"}}
+    before = assign_folds(open_dataset("d", **said), folds=3, seed=0)
+    add_drive(drive, "test", 9)
+    assert assign_folds(open_dataset("d", **said), folds=3, seed=0) == before
+
+
+def test_folds_that_cannot_be_filled_are_refused(drive):
+    said = {"layout": "drive", "root": str(drive), "test": {"method": "official"}}
+    with pytest.raises(RawDataError, match="7 folds of 6 labelled samples: fold 0 is empty"):
+        assign_folds(open_dataset("d", **said), folds=7, seed=0)
+    members = assign_folds(open_dataset("d", **said), folds=3, seed=0)
+    out = {name: "blurred" for name, fold in members.items() if fold == 1}
+    with pytest.raises(RawDataError, match=r"fold 1 of 3\n *found: *2 samples, all of which are left out"):
+        assign_folds(open_dataset("d", **said, exclude=out), folds=3, seed=0)
+
+
+def test_out_of_fold_samples_are_those_that_are_no_test_samples(source):
+    dataset = open_dataset("d", **source, validation={"fraction": 0.3, "seed": 0})
+    assert names(require_samples(dataset, "out-of-fold")) == sorted(
+        names(dataset.splits["train"]) + names(dataset.splits["validation"])
+    )
+
+
+def test_the_table_holds_what_was_assigned_and_by_what(source, tmp_path):
+    made_by = Fingerprint("folds", {"folds": 3}, {}, {})
+    table = tmp_path / "3.json"
+    write_folds(dataset="d", output=table, source=source, folds=3, fingerprint=made_by.to_json(), **PLAIN)
+    members = assign_folds(open_dataset("d", **source), folds=3, **PLAIN)
+    assert json.loads(table.read_text())["members"] == members
+    parts = read_fold_table(table, 3, made_by)
+    assert [sorted(part) for part in parts] == [[n for n, f in members.items() if f == fold] for fold in range(3)]
+    fold = read_fold(table, folds=3, fold=1)
+    assert fold.validation == parts[1]
+    assert fold.training == parts[0] | parts[2]
+    assert fold.pool == members.keys()
+    with pytest.raises(RawDataError, match="folds 3 here, 4 asked for"):
+        read_fold_table(table, 3, Fingerprint("folds", {"folds": 4}, {}, {}))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (None, "No such file"),
+        ("no JSON", "Expecting value"),
+        ("[]", "list indices"),
+        ('{"folds": 2}', "members"),
+        ('{"folds": 2, "members": {"a": 0, "b": 2}}', "out of range"),
+        ('{"folds": 2, "members": {"a": 0, "b": "1"}}', "indices must be"),
+        ('{"folds": 2, "members": {"a": 0}}', "2 folds; of 2 samples are in 1, 0"),
+        ('{"folds": 3, "members": {"a": 0, "b": 1}}', "3 folds"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(tmp_path, text, found):
+    table = tmp_path / "2.json"
+    if text is not None:
+        table.write_text(text)
+    with pytest.raises(RawDataError, match=f"2.json\n *found: .*{found}"):
+        read_fold_table(table, 2)
+
+
+def test_a_table_without_fingerprint_is_refused_where_one_is_asked_for(tmp_path):
+    write_fold_table(tmp_path / "2.json", {"a": 0, "b": 1}, folds=2)
+    assert read_fold_table(tmp_path / "2.json", 2) == [{"a"}, {"b"}]
+    with pytest.raises(RawDataError, match="no fingerprint"):
+        read_fold_table(tmp_path / "2.json", 2, Fingerprint("folds", {}, {}, {}))
+
+
+@pytest.mark.parametrize(
+    ("verb", "missing"),
+    [
+        ("train", "shards/d/"),
+        ("augmented", "shards/d/"),
+        ("predict --split validation", "models/e-fold0/best.pt"),
+    ],
+)
+def test_a_table_that_is_named_is_taken_whatever_made_it(tmp_path, tgs, monkeypatch, capsys, verb, missing):
+    monkeypatch.chdir(tmp_path)
+    drawn = {"method": "fraction", "fraction": 0.2}
+    data = {"layout": "tgs", "root": str(tgs), "size": [32, 32], "test": drawn}
+    recipe = {"dataset": "d", "model": "unet", "loss": "bce", "optimizer": {"name": "sgd", "lr": 0.1}, "epochs": 1}
+    config = {"datasets": {"d": data}, "experiments": {"e": {**recipe, "batch_size": 1, "folds": 2}}}
+    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    write_fold_table(tmp_path / "mine.json", {"t00": 0, "t01": 1}, folds=2)
+    words = [*verb.split(), "--experiment", "e-fold0"]
+    assert main([*words, "--folds", "mine.json"]) == 1
+    said = capsys.readouterr().err
+    assert f"results/{missing}" in said, "it got as far as what nobody has made"
+    assert "mine.json" not in said
+    assert main(words) == 1
+    assert "results/folds/d/2.json" in capsys.readouterr().err
+
+
+def test_rows_come_in_the_order_of_shards_and_identifiers():
+    ids, shards = ["b", "d", "a", "c", "e"], [0, 0, 1, 0, 1]  # train-0, train-1, validation-0, validation-1
+    selection = Selection({"b", "c", "e", "a"}, set(ids))
+    assert select_rows(ids, shards, selection, []).tolist() == [0, 3, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("ids", "found"),
+    [
+        (["a", "b"], "1 samples of the table of folds too few: c"),
+        (["a", "b", "c", "x"], "1 samples that the table of folds does not know: x"),
+        (["a", "b", "c", "b"], "1 samples more than once: b"),
+    ],
+)
+def test_shards_that_hold_other_samples_than_the_table_are_refused(tmp_path, ids, found):
+    with pytest.raises(ShardError, match=found):
+        select_rows(ids, [0] * len(ids), Selection({"a"}, {"a", "b", "c"}), [tmp_path / "train-0.h5"])
+
+
+def test_splits_of_a_fold_leave_the_others_alone():
+    samples = [Sample(id=name, image=name, mask=name) for name in "abcd"]
+    test = Sample(id="t", image="t", mask="t")
+
+    class Dataset:
+        splits = {"train": samples[:3], "validation": samples[3:], "test": [test], "unlabelled": []}  # noqa: RUF012
+        pool = samples
+
+    found = split_by_fold(Dataset, {"a": 0, "b": 1, "c": 0, "d": 1}, 1)
+    assert {split: names(members) for split, members in found.items()} == {
+        "train": ["a", "c"],
+        "validation": ["b", "d"],
+        "test": ["t"],
+        "unlabelled": [],
+    }

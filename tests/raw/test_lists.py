@@ -1,0 +1,99 @@
+import pytest
+
+from pipeline.core.errors import RawDataError
+from pipeline.raw.samples import Sample
+from pipeline.raw.splits.assign import assign_splits
+from pipeline.raw.splits.lists import take_listed
+
+SAMPLES = [
+    Sample("21", "/d/images/21_training.tif", mask="/d/manual/21_manual1.gif"),
+    Sample("b (1)", "/d/images/b (1).png", mask="/d/masks/b (1).png"),
+    Sample("c", "/d/images/c.jpg", mask="/d/masks/c_mask.png"),
+    Sample("train-7", "/d/train/img/7.png", mask="/d/train/lab/7.png"),
+    Sample("test-7", "/d/test/img/7.png", mask="/d/test/lab/7.png"),
+]
+
+
+def take(tmp_path, text, samples=SAMPLES):
+    path = tmp_path / "list.txt"
+    path.write_bytes(text.encode())
+    return take_listed(path, samples, "test")
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("21", "21"),
+        ("21_training.tif", "21"),
+        ("21_training.png", "21"),
+        ("21_manual1.gif", "21"),
+        ("b (1)", "b (1)"),
+        ("  b (1).png  ", "b (1)"),
+        ("/home/someone/else/c.jpg", "c"),
+        (r"D:\data\images\c.JPG", "c"),
+        ("c.jpg c_mask.png", "c"),
+        ("images/c.jpg masks/b (1).png", "c"),
+        ("c,1,0.5", "c"),
+        ("b (1).png;masks/b (1).png", "b (1)"),
+        ("/home/x/test/img/7.png", "test-7"),
+        (r"E:\train\img\7.png", "train-7"),
+        ("train-7", "train-7"),
+    ],
+)
+def test_an_entry_is_found_however_it_is_written(tmp_path, line, name):
+    assert take(tmp_path, f"\ufeff# a comment\r\n\r\n{line}\r\n") == {name}
+
+
+def test_entries_that_fit_none_or_several_are_all_listed_with_their_lines(tmp_path):
+    with pytest.raises(RawDataError) as caught:
+        take(tmp_path, "21\nnobody\n\n7.png\nelsewhere/7\nc\n")
+    found = {problem.where.rpartition(", ")[2]: problem.found for problem in caught.value.problems}
+    assert set(found) == {"line 2", "line 4", "line 5"}
+    assert "fits no sample" in found["line 2"]
+    assert "fits 2 samples: test-7, train-7" in found["line 4"]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"), [(None, "No such file"), (b"# only\n", "no entry"), (b"\xff\xfe", "UTF-8")]
+)
+def test_a_file_that_is_no_list(tmp_path, content, found):
+    path = tmp_path / "list.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RawDataError, match=found):
+        take_listed(path, SAMPLES, "test")
+
+
+def test_lists_lie_below_the_root_or_anywhere(tmp_path):
+    (tmp_path / "test.txt").write_text("21\n")
+    (tmp_path / "val.txt").write_text("c\n")
+    splits = assign_splits(
+        SAMPLES,
+        "d",
+        test={"method": "list", "file": "test.txt"},
+        validation={"method": "list", "file": str(tmp_path / "val.txt")},
+        root=tmp_path,
+    )
+    assert [sample.id for sample in splits["test"]] == ["21"]
+    assert [sample.id for sample in splits["validation"]] == ["c"]
+    assert len(splits["train"]) == 3
+
+
+def test_a_sample_in_both_lists_is_refused(tmp_path):
+    (tmp_path / "list.txt").write_text("21\nc\n")
+    both = {"method": "list", "file": "list.txt"}
+    with pytest.raises(RawDataError, match="that the list of `validation` names too") as caught:
+        assign_splits(SAMPLES, "d", test=both, validation=both, root=tmp_path)
+    assert len(caught.value.problems) == 2
+
+
+def test_a_sample_without_mask_cannot_be_listed(tmp_path):
+    (tmp_path / "list.txt").write_text("u\n")
+    with pytest.raises(RawDataError, match="fits no sample"):
+        assign_splits([*SAMPLES, Sample("u", "u.png")], "d", test={"method": "list", "file": "list.txt"}, root=tmp_path)
+
+
+def test_an_entry_and_a_file_may_write_accents_in_two_ways(tmp_path):
+    samples = [Sample("caf\u00e9", "/d/images/cafe\u0301.png", mask="/d/masks/caf\u00e9_m.png")]
+    for line in ("cafe\u0301", "caf\u00e9", "x/caf\u00e9.png", "cafe\u0301.png", "cafe\u0301_m.png"):
+        assert take(tmp_path, line, samples) == {"caf\u00e9"}

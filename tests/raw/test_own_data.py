@@ -1,0 +1,307 @@
+"""What a newcomer runs into with data of an own shape: messages, the contact sheet, groups of stacks, the guide."""
+
+import re
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import yaml
+from PIL import Image
+
+from pipeline.config import config
+from pipeline.core.errors import ConfigError, RawDataError
+from pipeline.images.figures import for_display
+from pipeline.raw.check.measure import measure
+from pipeline.raw.check.page import page
+from pipeline.raw.check.run import check_dataset
+from pipeline.raw.check.text import as_text, sizes
+from pipeline.raw.dataset import open_dataset
+from pipeline.raw.layouts import folder
+from pipeline.shards.prepare import prepare
+
+ROOT = Path(__file__).parents[2]
+TWO = {"classes": ["background", "a"], "labels": {"0": "background", "255": "a"}}
+GROUP = {"column": "patient", "file": "patients.csv", "id": "stack"}
+
+
+@pytest.fixture
+def stacks(tmp_path):
+    """Six stacks of three pages of 12 bits, two stacks of each patient."""
+    rng = np.random.default_rng(0)
+    rows = ["stack,patient"]
+    for index in range(6):
+        masks = np.zeros((3, 24, 32), np.uint8)
+        masks[:, 8:16, 8:16] = 255
+        pictures = rng.integers(100, 300, masks.shape, dtype=np.uint16)
+        pictures[masks == 255] += 3000
+        for name, pages in (("images", pictures), ("masks", masks)):
+            (tmp_path / "raw" / name).mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(tmp_path / "raw" / name / f"s{index}.tif", pages, photometric="minisblack")
+        rows.append(f"s{index},P{index // 2}")
+    (tmp_path / "raw/patients.csv").write_text("\n".join(rows))
+    return tmp_path / "raw"
+
+
+def source(root, **more):
+    return {"layout": "folder", "root": str(root), "options": {"pages": "samples"}, "labels": TWO, **more}
+
+
+def check(root, storage="float32", normalize="minmax", **more):
+    return check_dataset(
+        dataset="x", output=root.parent / "out", source=source(root, **more), storage=storage, normalize=normalize
+    )
+
+
+def put(path, pixels, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+
+
+def test_pages_belong_to_the_group_of_their_stack(stacks):
+    split = {"group": GROUP, "seed": 0}
+    raw = open_dataset(
+        "x",
+        **source(
+            stacks, test={"method": "k-fold", "folds": 3, "fold": 0, **split}, validation={"fraction": 0, **split}
+        ),
+    )
+    held_out = [sample.id for sample in raw.splits["test"]]
+    assert len(held_out) == 6
+    assert len({int(name[1]) // 2 for name in held_out}) == 1  # the two stacks of one patient
+    kept = {int(sample.id[1]) // 2 for sample in raw.splits["train"]}
+    assert kept == {0, 1, 2} - {int(held_out[0][1]) // 2}
+
+
+def test_a_row_of_a_page_goes_before_that_of_its_stack(stacks):
+    table = stacks / "patients.csv"
+    table.write_text(table.read_text() + "\ns0-p002,P2")
+    split = {"group": GROUP, "seed": 0}
+    tests = []
+    for fold in range(3):
+        said = {"method": "k-fold", "folds": 3, "fold": fold, **split}
+        raw = open_dataset("x", **source(stacks, test=said, validation={"fraction": 0, **split}))
+        tests.append({sample.id for sample in raw.splits["test"]})
+    assert {"s0-p002", "s4-p001", "s5-p003"} <= next(test for test in tests if "s0-p002" in test)
+    assert not any({"s0-p001", "s0-p002"} <= test for test in tests)
+
+
+def test_a_table_of_other_identifiers_is_quoted(stacks):
+    (stacks / "patients.csv").write_text("stack,patient\nslide-1,P1\nslide-2,P2\n")
+    report = check(stacks, test={"method": "fraction", "fraction": 0.2, "seed": 0, "group": GROUP})
+    (finding,) = report["findings"]
+    assert "18 of 18 samples: s0-p001" in finding["found"]
+    assert "'slide-1', 'slide-2'" in finding["remedy"]
+    assert report["pairs"] == 18
+
+
+@pytest.mark.parametrize("storage", ["float16", "uint8"])
+def test_check_and_shard_job_refuse_a_storage_in_the_same_words(stacks, storage):
+    report = check(stacks, storage=storage)
+    assert [row["kind"] for row in report["findings"]] == ["storage"] * 6  # files, not pages
+    assert report["facts"]["pictures_read"] == 18
+    raw = open_dataset("x", **source(stacks))
+    options = {"size": None, "channels": "grey", "interpolation": "area", "normalize": {"method": "minmax"}}
+    sample = raw.splits["train"][0]
+    with pytest.raises(RawDataError) as caught:
+        prepare(raw, sample, storage=storage, **options)
+    (said,) = caught.value.problems
+    told = [row for row in report["findings"] if row["where"] == sample.image]
+    assert [(row["found"], row["expected"], row["remedy"]) for row in told] == [
+        (said.found, said.expected, said.remedy)
+    ]
+
+
+def test_float_pictures_that_unit_cannot_normalize_are_told_by_check(stacks):
+    tifffile.imwrite(
+        stacks / "images/s0.tif",
+        np.random.default_rng(0).random((3, 24, 32), dtype=np.float32),
+        photometric="minisblack",
+    )
+    report = check(stacks, normalize="symmetric")
+    assert [(row["kind"], row["remedy"]) for row in report["findings"] if row["severity"] == "error"] == [
+        ("storage", "set `normalize: minmax`")
+    ]
+
+
+@pytest.mark.parametrize(("normalize", "kinds"), [("unit", ["dark"]), ("symmetric", ["dark"]), ("minmax", [])])
+def test_12_bits_in_16_are_a_warning_where_the_full_range_is_assumed(stacks, normalize, kinds):
+    report = check(stacks, normalize=normalize)
+    assert [row["kind"] for row in report["findings"]] == kinds
+    assert report["errors"] == 0
+
+
+def test_16_bits_that_fill_the_range_are_no_warning(stacks):
+    path = stacks / "images/s0.tif"
+    tifffile.imwrite(path, tifffile.imread(path) * 16, photometric="minisblack")
+    assert check(stacks, normalize="unit")["findings"] == []
+
+
+def test_the_contact_sheet_tells_inverted_masks_from_right_ones(stacks):
+    def inside_and_outside(**more):
+        raw = open_dataset("x", **source(stacks, **more))
+        shown = measure(raw, raw.splits["train"][0], "train", "rgb", pictured=True).thumbnail.astype(int)
+        colourful = shown.max(axis=2) - shown.min(axis=2)  # the picture itself is grey
+        scale = shown.shape[1] / 32
+        inner = colourful[int(10 * scale) : int(14 * scale), int(10 * scale) : int(14 * scale)]
+        outer = colourful[int(2 * scale) : int(6 * scale), int(20 * scale) : int(28 * scale)]
+        return np.median(inner) > 20, np.median(outer) > 20
+
+    assert inside_and_outside() == (True, False)
+    assert inside_and_outside(labels={**TWO, "inverted": True}) == (False, True)
+
+
+def test_12_bit_pictures_are_shown_bright_even_with_a_hot_pixel():
+    ramp = np.linspace(200, 4000, 64 * 64).astype(np.uint16).reshape(64, 64, 1)
+    ramp[5, 5] = 65535
+    shown = for_display(ramp)
+    assert shown.dtype == np.uint8
+    assert (shown[0, 0, 0], shown[-1, -1, 0]) == (0, 255)
+    assert 120 < np.median(shown) < 135
+    one_bright = np.zeros((64, 64, 1), np.uint16)
+    one_bright[3, 3] = 9
+    assert for_display(one_bright).max() == 255
+    assert for_display(np.full((4, 4, 1), 7, np.uint16)).max() == 0
+
+
+def test_files_with_one_remedy_are_listed_under_it_once(tmp_path):
+    for index, value in enumerate((100, 100, 101, 255)):
+        picture = np.random.default_rng(index).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+        put(tmp_path / f"raw/images/<b>{index}.png", picture)
+        mask = np.zeros((20, 20), np.uint8)
+        mask[5:9, 5:9] = value
+        put(tmp_path / f"raw/masks/<b>{index}.png", mask)
+    report = check(tmp_path / "raw")
+    assert report["errors"] == 3
+    text = as_text([report])
+    assert "ERROR mask-values: 3 times" in text
+    assert text.count("remedy:") == 1
+    for index, value in enumerate((100, 100, 101)):
+        assert f"masks/<b>{index}.png: mask values {value} (16 pixels)" in text
+    html = page(report, b"")
+    assert html.count("<li>") == 3
+    assert "masks/&lt;b&gt;2.png: mask values 101" in html
+    assert "<b>2.png" not in html
+
+
+def test_a_root_that_is_misspelt_leads_to_what_is_beside_it(stacks):
+    report = check(stacks.with_name("rwa"), exclude={"s0": "blurred"})
+    (finding,) = report["findings"]  # that nothing is called s0 follows from it
+    assert "there is raw" in finding["found"]
+    assert "pipeline sample" not in finding["remedy"]
+    (finding,) = check(stacks / "no/where")["findings"]
+    assert f"no folder {stacks / 'no'}" in finding["found"]
+
+
+def test_a_missing_folder_of_pictures_is_one_problem(stacks):
+    report = check(stacks, options={"images": "pictures"})
+    (finding,) = report["findings"]
+    assert finding["where"].endswith("raw/pictures")
+    assert "there is images, masks, patients.csv" in finding["found"]
+
+
+def test_many_sizes_are_told_by_their_range():
+    assert sizes({"10x20": 2, "30x5": 1}) == "10x20 (2), 30x5 (1)"
+    many = {f"{10 + index}x{30 - index}": 1 + (index == 4) for index in range(8)}
+    assert sizes(many) == "8 different, 10 to 17 wide, 23 to 30 high; most often 14x26 (2)"
+
+
+def test_excluded_files_stay_excluded_where_the_splits_fail(tmp_path):
+    for name in ("a", "b", "c"):
+        picture = np.random.default_rng(ord(name)).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+        put(tmp_path / f"raw/images/{name}.png", picture)
+        put(tmp_path / f"raw/masks/{name}.png", np.zeros((20, 20), np.uint8))
+    (tmp_path / "raw/list.txt").write_text("nobody.png\n")
+    test = {"method": "list", "file": str(tmp_path / "raw/list.txt")}
+    report = check(tmp_path / "raw", options={}, exclude={"a": "blurred"}, test=test)
+    assert report["pairs"] == 2
+    assert next(row["reason"] for row in report["ignored"]) == "files of excluded samples"
+    assert not any("no place for" in row["reason"] for row in report["ignored"])
+
+
+@pytest.mark.parametrize(("on_disk", "typed"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_what_a_person_types_fits_names_whose_accents_are_spelt_otherwise(tmp_path, on_disk, typed):
+    """macOS takes accents apart from their letters; editors do not."""
+
+    def disk(text):
+        return unicodedata.normalize(on_disk, text)
+
+    def hand(text):
+        return unicodedata.normalize(typed, text)
+
+    names = [f"{place}-{index}" for place in ("Köln", "Évry", "Århus") for index in range(2)]
+    for name in names:
+        picture = np.random.default_rng(len(name)).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+        put(tmp_path / "raw" / disk(f"images/{name}.png"), picture)
+        put(tmp_path / "raw" / disk(f"masks/{name}_gefäß.png"), np.zeros((20, 20), np.uint8))
+    (tmp_path / "raw/t.csv").write_text(hand("id,Größe\n" + "".join(f"{name},{name[:-2]}\n" for name in names)))
+    (tmp_path / "raw/test.txt").write_text(hand("Évry-0\nÉvry-1\n"))
+    options = {"mask_name": hand("{id}_gefäß")}
+    common = {"layout": "folder", "root": str(tmp_path / "raw"), "options": options, "labels": TWO}
+    by_table = {"column": disk("Größe"), "file": "t.csv", "id": "id"}
+    for group in (by_table, {"pattern": hand("^([A-ZÅÉ][a-zö]+)-")}):
+        validation = {"method": "fraction", "fraction": 0.5, "seed": 0, "group": group}
+        test = {"method": "list", "file": "test.txt"}
+        raw = open_dataset("d", **common, test=test, validation=validation, exclude={hand("Köln-1"): "blurred"})
+        assert [sample.id for sample in raw.splits["test"]] == ["Évry-0", "Évry-1"]
+        assert [item.id for item in raw.excluded] == ["Köln-1"]
+        assert raw.excluded[0].sample is not None
+        assert len({sample.id[:-2] for sample in raw.splits["validation"]}) == 1
+        assert sum(map(len, raw.splits.values())) == 5
+
+
+def test_identifiers_in_the_configuration_have_one_spelling():
+    def said(form):
+        exclude = {unicodedata.normalize(form, "Köln-1"): "blurred"}
+        data = {"layout": "folder", "root": "raw", "labels": {0: "a", 1: "b"}, "size": [32, 32], "exclude": exclude}
+        return config.parse({"datasets": {"d": data}}).evaluate_settings("d.all-background")
+
+    assert said("NFC") == said("NFD")
+
+
+def meaning(**labels):
+    return folder.describe(classes=list(labels.values()), labels=labels).meaning
+
+
+def refusal(labels, pixels):
+    with pytest.raises(RawDataError) as caught:
+        labels.classify(np.asarray(pixels), "mask.png")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("keys", [{"0": "background", "255": "a"}, {"#000000": "background", "#00ff00": "a"}])
+def test_a_photograph_in_place_of_a_mask_is_told_as_such(keys):
+    photo = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    said = refusal(meaning(**keys), photo)
+    assert "`images` and `masks` are not swapped" in said
+    assert "declare" not in said
+
+
+def test_a_grey_mask_among_coloured_ones_is_told_as_such():
+    coloured = meaning(**{"#000000": "background", "#00ff00": "a"})
+    assert "the mask is grey, while `labels` has colours" in refusal(coloured, np.array([[0, 150]], np.uint8))
+    assert "the mask is grey" not in refusal(coloured, np.array([[(0, 0, 0), (255, 0, 0)]], np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [("*.JPG", 'here "."'), ("photos/*.png", 'here "photos"'), ("*_mask.png", 'here ".", and "{id}_mask" as')],
+)
+def test_a_pattern_of_files_is_answered_with_what_to_write(said, hint):
+    data = {"datasets": {"x": {"layout": "folder", "root": "r", "size": [64, 64], "masks": said}}, "experiments": {}}
+    with pytest.raises(ConfigError) as caught:
+        config.parse(data)
+    assert hint in str(caught.value)
+
+
+def test_the_examples_of_the_guide_are_valid_and_its_table_is_complete():
+    text = (ROOT / "docs/own-data.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(examples) == 2
+    parsed = [config.parse(yaml.safe_load(example)) for example in examples]
+    assert parsed[1].datasets["nuclei"].storage == "float32"
+    rows = "\n".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `"))
+    (folder_data,) = parsed[0].datasets.values()
+    own = set(type(folder_data).model_fields) - set(type(parsed[0].datasets["leaves"]).__mro__[1].model_fields)
+    assert {name for name in own if f"`{name}`" not in rows} <= {"layout"}

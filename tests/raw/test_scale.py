@@ -1,0 +1,57 @@
+"""What listing many files asks of the file system and of the hash: counted, because time depends on the machine."""
+
+import builtins
+import os
+
+import pytest
+
+from pipeline.raw.dataset import open_dataset
+from pipeline.raw.splits import assign as splits
+from pipeline.raw.splits import draws
+
+FOLDERS = {
+    "tgs": ("train/images", "train/masks"),
+    "folder": ("images", "masks"),
+    "duts": ("DUTS-TR/DUTS-TR-Image", "DUTS-TR/DUTS-TR-Mask"),
+}
+LABELS = {"classes": ["background", "thing"], "labels": {"0": "background", "255": "thing"}}
+
+
+@pytest.mark.parametrize("layout", FOLDERS)
+def test_listing_looks_at_folders_and_not_at_files_and_hashes_a_sample_a_few_times(tmp_path, monkeypatch, layout):
+    pairs = 3000
+    for folder in FOLDERS[layout]:
+        (tmp_path / folder).mkdir(parents=True)
+        for number in range(pairs):
+            os.close(os.open(tmp_path / folder / f"p{number:05d}.png", os.O_CREAT))
+    calls = dict.fromkeys(("stat", "listdir", "scandir", "open", "hash"), 0)
+
+    def count(module, name, what):
+        original = getattr(module, name)
+
+        def counting(*words, **named):
+            calls[what] += 1
+            return original(*words, **named)
+
+        monkeypatch.setattr(module, name, counting)
+
+    for name in ("stat", "listdir", "scandir"):
+        count(os, name, name)
+    count(builtins, "open", "open")
+    count(draws, "stable_hash", "hash")
+    count(splits, "stable_hash", "hash")
+    drawn = {"method": "fraction", "fraction": 0.1, "seed": 0}
+    raw = open_dataset(
+        "x",
+        layout=layout,
+        root=str(tmp_path),
+        labels=LABELS if layout == "folder" else None,
+        shards=6,
+        test=drawn,
+        validation=drawn,
+    )
+    for _ in range(10):  # a rule asks for its members once for each shard
+        members = raw.shard_members("train")
+    assert sum(map(len, members.values())) == round(round(pairs * 0.9) * 0.9)
+    assert calls.pop("hash") <= 3 * pairs
+    assert sum(calls.values()) < 100, calls

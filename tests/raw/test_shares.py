@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+
+from pipeline.core.counts import VOID
+from pipeline.core.errors import RawDataError
+from pipeline.images.png import write_png
+from pipeline.raw import dataset as datasets
+from pipeline.raw.dataset import open_dataset
+from pipeline.raw.splits.shares import STRATA, foreground_share, stratum_of
+
+STRATIFIED = {"method": "k-fold", "folds": 3, "fold": 0, "seed": 0, "stratify": "foreground"}
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The identifiers whose masks were read, in order."""
+    seen = []
+    read = datasets.RawDataset.read_truth
+
+    def counting(self, sample, data=None):
+        seen.append(sample.id)
+        return read(self, sample, data)
+
+    monkeypatch.setattr(datasets.RawDataset, "read_truth", counting)
+    return seen
+
+
+def test_a_share_counts_what_counts():
+    mask = np.array([[0, 1, 2, VOID], [0, 0, 0, VOID]], np.uint8)
+    assert foreground_share(mask, soft=False) == 2 / 6
+    assert foreground_share(np.full((2, 2), VOID, np.uint8), soft=False) == 0
+    assert foreground_share(np.array([[255, 51]], np.uint8), soft=True) == pytest.approx(0.6)
+
+
+def test_empty_masks_are_a_stratum_of_their_own():
+    assert [stratum_of(share) for share in (0.0, 1e-6, 0.01, 0.02, 0.3, 1.0)] == [0, 1, 1, 2, 4, len(STRATA)]
+
+
+def folds(root, cache, masks="png"):
+    options = {"options": {"masks": masks}}
+    return [
+        {
+            sample.id
+            for sample in open_dataset(
+                "t", layout="tgs", root=str(root), test={**STRATIFIED, "fold": fold}, cache=cache, **options
+            ).splits["test"]
+        }
+        for fold in range(3)
+    ]
+
+
+def test_empty_masks_are_spread_evenly_and_png_and_codes_agree(tgs, tmp_path):
+    parts = folds(tgs, str(tmp_path / "c" / "x.json"))
+    assert [len(part & {"tile000", "tile004", "tile008"}) for part in parts] == [1, 1, 1]
+    assert [len(part) for part in parts] == [4, 4, 4]
+    assert folds(tgs, None, masks="csv") == parts
+
+
+def test_masks_are_read_once_and_again_only_where_they_changed(tgs, tmp_path, reads):
+    cache = tmp_path / "x.json"
+    first = folds(tgs, str(cache))
+    assert len(reads) == 12
+    reads.clear()
+    assert folds(tgs, str(cache)) == first
+    assert reads == []
+    write_png(tgs / "train/masks/tile003.png", np.full((101, 101), 255, np.uint8))
+    folds(tgs, str(cache))
+    assert reads == ["tile003"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"format": 1, "meaning": "?", "masks": 3}', b"\xff"])
+def test_a_damaged_cache_is_made_again(tgs, tmp_path, reads, damage):
+    cache = tmp_path / "x.json"
+    first = folds(tgs, str(cache))
+    cache.write_bytes(damage)
+    reads.clear()
+    assert folds(tgs, str(cache)) == first
+    assert len(reads) == 12
+
+
+def test_entries_that_are_no_shares_are_not_used(tgs, tmp_path):
+    cache = tmp_path / "x.json"
+    first = folds(tgs, str(cache))
+    cache.write_text(cache.read_text().replace(", 0.0]", ", 7]"))
+    assert folds(tgs, str(cache)) == first
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tgs, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert folds(tgs, str(tmp_path / "file" / "x.json")) == folds(tgs, None)
+    assert "will be measured again" in capsys.readouterr().err
+
+
+def test_unreadable_masks_are_all_listed_and_nothing_is_kept(tgs, tmp_path):
+    for name in ("tile001", "tile005"):
+        (tgs / f"train/masks/{name}.png").write_bytes(b"no picture")
+    with pytest.raises(RawDataError) as caught:
+        folds(tgs, str(tmp_path / "x.json"))
+    assert len(caught.value.problems) == 2
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_without_strata_no_mask_is_read(tgs, tmp_path, reads):
+    plain = {key: value for key, value in STRATIFIED.items() if key != "stratify"}
+    open_dataset("t", layout="tgs", root=str(tgs), test=plain, cache=str(tmp_path / "x.json"))
+    assert reads == []
+    assert not (tmp_path / "x.json").exists()

@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.core.errors import RawDataError
+from pipeline.raw.samples import Sample
+from pipeline.raw.splits.assign import assign_shards, assign_splits, shard_of
+from pipeline.raw.splits.draws import take_fold, take_fraction, take_permutation
+
+IDS = st.sets(st.text("abcdef0123", min_size=1, max_size=6), min_size=1, max_size=60)
+FRACTIONS = st.floats(0, 1)
+
+
+def samples(names, labelled=True):
+    return [Sample(name, name, mask=name if labelled else None) for name in names]
+
+
+@given(IDS, FRACTIONS, st.integers(0, 9))
+def test_a_fraction_is_exact(ids, fraction, seed):
+    assert len(take_fraction(ids, fraction, seed)) == round(fraction * len(ids))
+
+
+@given(IDS, FRACTIONS, st.integers(0, 9))
+def test_one_more_file_moves_at_most_one_other(ids, fraction, seed):
+    before = take_fraction(ids, fraction, seed)
+    after = take_fraction(ids | {"new"}, fraction, seed)
+    assert len((before ^ after) - {"new"}) <= 1
+
+
+def test_another_seed_takes_others():
+    ids = [str(i) for i in range(100)]
+    assert take_fraction(ids, 0.5, 0) != take_fraction(ids, 0.5, 1)
+
+
+def test_a_permutation_is_the_published_one():
+    ids = [f"{i:04d}" for i in range(4000)]
+    order = np.random.RandomState(42).permutation(4000)
+    assert take_permutation(reversed(ids), 0.15, 42) == {ids[i] for i in order[:600]}
+    # the first of them, as any NumPy since 1.0 draws it
+    assert order[:3].tolist() == [555, 3491, 527]
+
+
+def test_the_four_splits():
+    official = [Sample("t", "t", mask="t", official_split="test")]
+    splits = assign_splits(
+        [*samples("abcdefghij"), *official, *samples("u", labelled=False)],
+        "d",
+        test={"method": "official"},
+        validation={"fraction": 0.2, "seed": 3},
+    )
+    assert [sample.id for sample in splits["test"]] == ["t"]
+    assert [sample.id for sample in splits["unlabelled"]] == ["u"]
+    assert len(splits["validation"]) == 2
+    assert len(splits["train"]) == 8
+    everything = [sample.id for split in splits.values() for sample in split]
+    assert sorted(everything) == sorted("abcdefghijtu")
+
+
+def test_a_split_that_leaves_nothing_to_train_on():
+    everything = {"method": "fraction", "fraction": 0.99, "seed": 0}
+    with pytest.raises(RawDataError, match="at least one labelled sample"):
+        assign_splits(samples("ab"), "d", test=everything)
+    with pytest.raises(RawDataError, match="at least one labelled sample"):
+        assign_splits([], "d")
+
+
+def test_a_data_set_without_any_mask_is_there_to_be_predicted():
+    splits = assign_splits(samples("ab", labelled=False), "d", test={"method": "fraction", "fraction": 0.5, "seed": 0})
+    assert [sample.id for sample in splits["unlabelled"]] == ["a", "b"]
+    assert splits["train"] == splits["test"] == []
+
+
+OFFICIAL = [
+    Sample(f"{split[:2]}{index}", "i", mask="m", official_split=split)
+    for split in ("training", "validation", "test")
+    for index in range(5)
+]
+
+
+def ids(splits):
+    return {split: {sample.id for sample in members} for split, members in splits.items()}
+
+
+def test_official_samples_never_train():
+    official = {"method": "official"}
+    splits = ids(assign_splits(OFFICIAL, "d", test=official, validation=official))
+    assert splits["train"] == {f"tr{i}" for i in range(5)}
+    assert splits["validation"] == {f"va{i}" for i in range(5)}
+    assert splits["test"] == {f"te{i}" for i in range(5)}
+
+
+def test_official_validation_samples_train_when_others_validate():
+    splits = ids(assign_splits(OFFICIAL, "d", test={"method": "official"}, validation={"fraction": 0.2, "seed": 0}))
+    assert len(splits["validation"]) == 2
+    assert splits["train"] | splits["validation"] == {f"{half}{i}" for half in ("tr", "va") for i in range(5)}
+
+
+def test_official_validation_of_a_data_set_that_names_none():
+    with pytest.raises(RawDataError, match="none of which the data set calls a validation sample"):
+        assign_splits(samples("abc"), "d", validation={"method": "official"})
+
+
+@given(IDS, st.integers(2, 9), st.integers(0, 9))
+def test_folds_are_parts_of_equal_size(ids, folds, seed):
+    parts = [take_fold(ids, folds, fold, seed) for fold in range(folds)]
+    assert sorted(name for part in parts for name in part) == sorted(ids)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@given(IDS, st.integers(2, 9), st.integers(0, 9))
+def test_one_more_file_moves_at_most_one_other_across_each_border_of_folds(ids, folds, seed):
+    def fold_of(names):
+        return {name: fold for fold in range(folds) for name in take_fold(names, folds, fold, seed)}
+
+    before, after = fold_of(ids), fold_of(ids | {"new"})
+    moved = [(before[name], after[name]) for name in ids if before[name] != after[name]]
+    for border in range(1, folds):
+        assert sum(min(pair) < border <= max(pair) for pair in moved) <= 1
+
+
+def test_a_fold_that_is_empty_is_refused():
+    with pytest.raises(RawDataError, match="fold 0 is empty"):
+        assign_splits(samples("ab"), "d", test={"method": "k-fold", "folds": 3, "fold": 0, "seed": 0})
+
+
+@given(IDS, st.integers(1, 7))
+def test_a_sample_keeps_its_shard_whatever_else_there_is(ids, shards):
+    members = assign_shards(samples(sorted(ids)), shards)
+    assert all(members.values())
+    for number, some in members.items():
+        assert all(shard_of(sample.id, shards) == number for sample in some)
+    assert sorted(sample.id for some in members.values() for sample in some) == sorted(ids)

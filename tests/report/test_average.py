@@ -1,0 +1,191 @@
+"""Several seeds: their names in the configuration, mean and spread of their scores, and their place in the tables."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from pipeline.cli import main as cli
+from pipeline.config import config
+from pipeline.core.errors import ConfigError, PredictionError
+from pipeline.report.average import average_runs
+from pipeline.report.leaderboard import build_leaderboard
+
+PLAIN = {
+    "dataset": "d", "model": "unet", "loss": "bce", "optimizer": {"name": "adam", "lr": 0.01},
+    "batch_size": 1, "epochs": 1,
+}  # fmt: skip
+DATASETS = {"d": {"layout": "tgs", "root": "raw", "size": [32, 32]}}
+
+
+def parsed(**experiments):
+    return config.parse({"datasets": DATASETS, "experiments": {n: {**PLAIN, **e} for n, e in experiments.items()}})
+
+
+def complaint(**experiments):
+    with pytest.raises(ConfigError) as caught:
+        parsed(**experiments)
+    return str(caught.value)
+
+
+def test_an_experiment_with_seeds_becomes_a_run_for_each():
+    both = parsed(a={"seeds": [3, 1]}, b={"seed": 3})
+    assert list(both.experiments) == ["a-seed3", "a-seed1", "b"]
+    assert both.seeded() == {"a": ["a-seed3", "a-seed1"]}
+    assert both.average_settings("a") == {"runs": ["a-seed3", "a-seed1"]}
+    assert [run.seed for run in both.experiments.values()] == [3, 1, 3]
+    # what one run is made by must not change when a seed joins
+    more = parsed(a={"seeds": [3, 1, 2]})
+    for cut in ("train_settings", "predict_settings", "augmented_settings", "threshold_settings", "evaluate_settings"):
+        assert getattr(more, cut)("a-seed3") == getattr(both, cut)("a-seed3") == getattr(both, cut)("b")
+
+
+def test_one_seed_is_a_list_of_one_and_null_is_none():
+    assert parsed(a={"seeds": [7]}).seeded() == {"a": ["a-seed7"]}
+    assert list(parsed(a={"seeds": None}).experiments) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("experiments", "said"),
+    [
+        ({"a": {"seeds": [1], "seed": 1}}, "either `seed` or `seeds`, not both"),
+        ({"a": {"seeds": [1, 2, 1]}}, "`seeds` that all differ"),
+        ({"a": {"seeds": []}}, "at least 1 item"),
+        ({"a": {"seeds": [-1]}}, "greater than or equal to 0"),
+        ({"a": {"seeds": [True]}}, "not yes/no"),
+        ({"a": {"seeds": 3}}, "valid tuple"),
+        ({"a": {"seeds": [1]}, "a-seed1": {}}, "'a-seed1', which is also experiment 'a-seed1'"),
+        ({"a": {"seeds": [1]}, "A-Seed1": {}}, "'a-seed1', which is also experiment 'A-Seed1'"),
+        ({"a": {"seeds": [1]}, "a-seed1": {"seeds": [2]}}, "'a-seed1', which is also experiment 'a-seed1'"),
+        ({"x" * 60: {"seeds": [1]}}, "of 66 characters"),
+    ],
+)
+def test_seeds_that_cannot_be(experiments, said):
+    assert said in complaint(**experiments)
+
+
+def test_every_clash_is_named_at_once():
+    said = complaint(**{"a": {"seeds": [1, 2]}, "a-seed1": {}, "a-seed2": {}})
+    assert "2 problems" in said
+
+
+def test_a_command_for_an_experiment_of_several_seeds_asks_for_one_of_its_runs(tmp_path, capsys):
+    file = tmp_path / "c.yaml"
+    file.write_text(yaml.safe_dump({"datasets": DATASETS, "experiments": {"a": {**PLAIN, "seeds": [1, 2]}}}))
+    assert cli.main(["train", "--experiment", "a", "--config", str(file)]) == 2
+    assert "several runs: a-seed1, a-seed2" in capsys.readouterr().err
+    assert cli.main(["average", "--experiment", "a-seed1", "--config", str(file)]) == 2
+    assert "one of a" in capsys.readouterr().err
+
+
+def summary(folder, run, f1, iou, *, threshold="0.500000", classes=("vessel",)):
+    rows = [
+        {
+            "experiment": run, "dataset": "d", "split": split, "region": "full", "class": name, "threshold": threshold,
+            "averaging": averaging, "images": 4, "f1": f1 + shift, "iou": iou,
+        }
+        for split, shift in (("validation", 0.0), ("test", 0.1))
+        for name in classes
+        for averaging in ("macro", "micro")
+    ]  # fmt: skip
+    path = folder / f"{run}.csv"
+    pd.DataFrame(rows).to_csv(path, index=False, float_format="%.6f")
+    return path
+
+
+def read(path):
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def test_mean_and_sample_standard_deviation(tmp_path):
+    runs = ["a-seed1", "a-seed2", "a-seed3"]
+    summaries = [
+        summary(tmp_path, run, f1, iou, threshold=threshold)
+        for run, f1, iou, threshold in zip(
+            runs, (0.2, 0.3, 0.7), (0.5, np.nan, 0.5), ("0.400000", "0.400000", "0.600000"), strict=True
+        )
+    ]
+    average_runs(experiment="a", runs=runs, summaries=summaries, output=tmp_path / "out.csv")
+    table = read(tmp_path / "out.csv")
+    assert list(table.columns[:4]) == ["experiment", "statistic", "runs", "dataset"]
+    assert table["statistic"].tolist() == ["mean", "std"] * 4
+    assert set(table["experiment"]) == {"a"}
+    assert set(table["runs"]) == {"3"}
+    first = table[(table["split"] == "validation") & (table["averaging"] == "macro")].set_index("statistic")
+    assert first.loc["mean", "f1"] == "0.400000"
+    assert first.loc["std", "f1"] == "0.264575"  # sqrt((0.04 + 0.01 + 0.09) / 2)
+    assert set(table["iou"]) == {""}  # one run has none
+    assert set(table["threshold"]) == {""}  # they differ
+    assert set(table["images"]) == {"4"}
+    test = table[(table["split"] == "test") & (table["statistic"] == "mean")]
+    assert test["f1"].tolist() == ["0.500000", "0.500000"]
+
+
+def test_folds_have_no_number_of_validation_pictures(tmp_path):
+    """However many there are: they are others in each fold."""
+    runs = ["a-fold0", "a-fold1"]
+    summaries = [summary(tmp_path, run, f1, 0.5) for run, f1 in zip(runs, (0.2, 0.3), strict=True)]
+    average_runs(experiment="a", runs=runs, summaries=summaries, output=tmp_path / "out.csv", folds=True)
+    images = read(tmp_path / "out.csv").groupby("split")["images"].unique()
+    assert {split: list(said) for split, said in images.items()} == {"validation": [""], "test": ["4"]}
+
+
+def test_one_run_has_a_mean_and_no_spread(tmp_path):
+    path = summary(tmp_path, "a-seed1", 0.2, 0.5)
+    average_runs(experiment="a", runs=["a-seed1"], summaries=[path], output=tmp_path / "out.csv")
+    table = read(tmp_path / "out.csv").query("split == 'validation' and averaging == 'macro'").set_index("statistic")
+    assert table["f1"].to_dict() == {"mean": "0.200000", "std": ""}
+    assert table["threshold"].to_dict() == {"mean": "0.500000", "std": "0.500000"}
+    assert set(table["runs"]) == {"1"}
+
+
+def test_summaries_that_do_not_belong_together_are_all_named(tmp_path):
+    good = summary(tmp_path, "a-seed1", 0.2, 0.5)
+    other = summary(tmp_path, "b", 0.2, 0.5)
+    longer = summary(tmp_path, "a-seed3", 0.2, 0.5, classes=("vessel", "bone"))
+    torn = tmp_path / "torn.csv"
+    torn.write_text("experiment,dataset\n")
+    words = summary(tmp_path, "a-seed5", 0.2, 0.5)
+    words.write_text(words.read_text().replace("0.5", "half", 3))
+    with pytest.raises(PredictionError) as caught:
+        average_runs(
+            experiment="a",
+            runs=[f"a-seed{n}" for n in range(1, 6)],
+            summaries=[good, other, longer, torn, words],
+            output=tmp_path / "out.csv",
+        )
+    assert [problem.where for problem in caught.value.problems] == [str(p) for p in (other, longer, torn, words)]
+    for said in ("scores of 'b'", "other rows", "without split", "no numbers"):
+        assert said in str(caught.value)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_the_leaderboard_marks_means_and_puts_the_spread_below_its_mean(tmp_path):
+    runs = ["a-seed1", "a-seed2"]
+    summaries = [summary(tmp_path, run, f1, 0.5) for run, f1 in zip(runs, (0.2, 0.6), strict=True)]
+    average_runs(experiment="a", runs=runs, summaries=summaries, output=tmp_path / "a.csv")
+    summaries += [tmp_path / "a.csv", summary(tmp_path, "b", 0.3, 0.5)]
+    build_leaderboard(summaries=summaries, output=tmp_path / "board.csv")
+    board = read(tmp_path / "board.csv")
+    test = board[(board["split"] == "test") & (board["averaging"] == "macro")]
+    assert test[["experiment", "statistic", "runs", "f1"]].to_numpy().tolist() == [
+        ["a-seed2", "run", "1", "0.700000"],
+        ["a", "mean", "2", "0.500000"],
+        ["a", "std", "2", "0.282843"],
+        ["b", "run", "1", "0.400000"],
+        ["a-seed1", "run", "1", "0.300000"],
+    ]
+
+
+def test_out_of_fold_predictions_stand_between_test_and_validation(tmp_path):
+    ensemble = summary(tmp_path, "a.ensemble", 0.9, 0.5)
+    ensemble.write_text(ensemble.read_text().replace("validation", "out-of-fold"))
+    build_leaderboard(summaries=[summary(tmp_path, "a-fold0", 0.3, 0.5), ensemble], output=tmp_path / "board.csv")
+    board = read(tmp_path / "board.csv")
+    macro = board[board["averaging"] == "macro"]
+    assert macro[["split", "experiment", "statistic", "runs"]].to_numpy().tolist() == [
+        ["test", "a.ensemble", "run", "1"],
+        ["test", "a-fold0", "run", "1"],
+        ["out-of-fold", "a.ensemble", "run", "1"],
+        ["validation", "a-fold0", "run", "1"],
+    ]

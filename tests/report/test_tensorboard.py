@@ -1,0 +1,182 @@
+"""The log for TensorBoard: read back by TensorBoard itself, and written while a training runs."""
+
+import math
+import sys
+
+import pandas as pd
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from pipeline.cli import main as cli
+from pipeline.core import paths
+from pipeline.core.errors import PipelineError, TrainingError
+from pipeline.core.files import write_table
+from pipeline.report.follow import follow
+from pipeline.report.tensorboard import TAGS, write_events
+from pipeline.training.history import Progress
+from pipeline.training.peek import peek_history
+from pipeline.training.state import save_state
+
+NAME = paths.events("e").name
+
+
+def epochs(count):
+    """Epochs of which every other one was validated."""
+    rows = []
+    for epoch in range(1, count + 1):
+        scores = {"val_loss": 1.5 / epoch, "val_dice": 1 - 1 / epoch, "val_mae": 0.2 / epoch, "val_max_f": 0.7}
+        scores = scores if epoch % 2 else dict.fromkeys(scores, math.nan)
+        rows.append({"epoch": epoch, "train_loss": 1 / epoch, "lr": 0.01 * 0.5**epoch, **scores})
+    return rows
+
+
+@pytest.fixture
+def history(tmp_path):
+    path = tmp_path / "history.csv"
+    write_table(path, pd.DataFrame(epochs(5)))
+    return path
+
+
+def read_back(folder):
+    log = EventAccumulator(str(folder))
+    log.Reload()
+    return {tag: [(event.step, event.value) for event in log.Scalars(tag)] for tag in log.Tags()["scalars"]}
+
+
+def test_tensorboard_reads_every_number_of_the_history(tmp_path, history):
+    write_events(history=history, output=tmp_path / "log" / NAME)
+    found, table = read_back(tmp_path / "log"), pd.read_csv(history)
+    assert set(found) == set(TAGS.values())
+    for column, tag in TAGS.items():
+        there = table[["epoch", column]].dropna()
+        assert [step for step, _ in found[tag]] == there["epoch"].tolist()
+        assert [value for _, value in found[tag]] == pytest.approx(there[column].tolist(), rel=1e-6)
+    assert len(found["validation/dice"]) == 3
+
+
+def test_the_same_history_gives_the_same_bytes_in_the_place_of_what_was_there(tmp_path, history):
+    output = tmp_path / "log" / NAME
+    write_events(history=history, output=output)
+    first = output.read_bytes()
+    write_events(history=history, output=output)
+    assert output.read_bytes() == first
+    assert [path.name for path in output.parent.iterdir()] == [NAME]
+    write_table(history, pd.DataFrame(epochs(2)))
+    write_events(history=history, output=output)
+    assert first.startswith(output.read_bytes())
+    assert [step for step, _ in read_back(output.parent)["loss/train"]] == [1, 2]
+
+
+def test_a_column_that_nobody_knows_keeps_its_name(tmp_path, history):
+    write_table(history, pd.read_csv(history).assign(val_iou=0.5))
+    write_events(history=history, output=tmp_path / "log" / NAME)
+    assert [value for _, value in read_back(tmp_path / "log")["val_iou"]] == [0.5] * 5
+
+
+@pytest.mark.parametrize("text", [None, "", "a,b\n1,2\n", "epoch,lr\n1,high\n"])
+def test_what_is_no_history_is_refused(tmp_path, text):
+    if text is not None:
+        (tmp_path / "h.csv").write_text(text)
+    with pytest.raises(TrainingError, match=r"h\.csv"):
+        write_events(history=tmp_path / "h.csv", output=tmp_path / "log" / NAME)
+    assert not (tmp_path / "log" / NAME).exists()
+
+
+def test_without_tensorboard_the_remedy_is_said(tmp_path, history, monkeypatch, capsys):
+    for name in [name for name in sys.modules if name.split(".")[0] == "tensorboard"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(PipelineError, match=r"\.\[tensorboard\]"):
+        write_events(history=history, output=tmp_path / "log" / NAME)
+    assert not (tmp_path / "log" / NAME).exists()
+    line = f"tensorboard --experiment e --history {history} --output {tmp_path / 'log' / NAME}"
+    assert cli.main(line.split()) == 1
+    assert "pip install" in capsys.readouterr().err
+
+
+def save(folder, rows):
+    state = {"parts": {"network": {"w": torch.zeros(1000)}}, "progress": Progress(history=rows).state()}
+    save_state(folder, state)
+
+
+def test_a_look_at_a_state_changes_nothing_and_a_torn_one_stays(tmp_path):
+    assert peek_history(tmp_path / "e") is None
+    save(tmp_path / "e/key", epochs(2))
+    save(tmp_path / "e/key", epochs(3))
+    before = {path: path.read_bytes() for path in (tmp_path / "e/key").iterdir()}
+    assert len(before) == 2
+    assert [row["epoch"] for row in peek_history(tmp_path / "e")] == [1, 2, 3]
+    assert {path: path.read_bytes() for path in (tmp_path / "e/key").iterdir()} == before
+    (tmp_path / "e/key/current.pt").write_bytes(b"torn")
+    assert [row["epoch"] for row in peek_history(tmp_path / "e")] == [1, 2]
+    assert (tmp_path / "e/key/current.pt").read_bytes() == b"torn"
+
+
+def test_a_name_that_nothing_stands_under_is_told_beside_those_that_are_there(tmp_path, history, capsys):
+    final = history.read_bytes()
+    history.unlink()
+    save(tmp_path / "state/known/key", epochs(2))
+
+    def wait(_):
+        history.write_bytes(final)
+
+    for name in ("knwon", "known"):
+        history.unlink(missing_ok=True)
+        states = tmp_path / "state" / name
+        follow(experiment=name, states=states, history=history, output=tmp_path / name, every=1, wait=wait)
+    said = [line for line in capsys.readouterr().err.splitlines() if "states are there" in line]
+    assert len(said) == 1
+    assert said[0].startswith("knwon: nothing in ")
+    assert said[0].endswith("states are there of known")
+
+
+def test_a_training_is_followed_to_its_end(tmp_path, history):
+    """Nothing yet, two epochs, the same again, four epochs, given up for another training, whose end."""
+    states, log, sizes = tmp_path / "state/e", tmp_path / "log" / NAME, []
+    final = history.read_bytes()
+    history.unlink()
+    steps = [
+        lambda: save(states / "one", epochs(2)),
+        lambda: None,
+        lambda: save(states / "one", epochs(4)),
+        lambda: save(states / "two", [{**row, "train_loss": 9.0} for row in epochs(1)]),
+        lambda: (history.write_bytes(final), [path.unlink() for path in states.glob("two/*")]),
+    ]
+
+    def wait(seconds):
+        assert seconds == 7
+        sizes.append(len(read_back(log.parent)["loss/train"]) if log.exists() else 0)
+        steps.pop(0)()
+
+    follow(experiment="e", states=states, history=history, output=log, every=7, wait=wait)
+    assert sizes == [0, 2, 2, 4, 1]
+    assert not steps
+    assert peek_history(states) is not None  # that of the training that was given up
+    followed = log.read_bytes()
+    write_events(history=history, output=log)
+    assert log.read_bytes() == followed
+    assert [path.name for path in log.parent.iterdir()] == [NAME]
+
+
+def test_epochs_are_added_to_the_file_that_tensorboard_has_open(tmp_path, history):
+    states, log = tmp_path / "state/e", tmp_path / "log" / NAME
+    final = history.read_bytes()
+    history.unlink()
+    save(states / "one", epochs(2))
+    seen = []
+
+    def wait(_):
+        if not seen:
+            seen.append(EventAccumulator(str(log.parent)))
+            seen[0].Reload()
+            save(states / "one", epochs(4))
+        elif len(seen) == 1:
+            seen[0].Reload()
+            seen.append([event.step for event in seen[0].Scalars("loss/train")])
+            history.write_bytes(final)
+            for path in states.glob("*/*"):
+                path.unlink()
+
+    follow(experiment="e", states=states, history=history, output=log, every=1, wait=wait)
+    assert seen[1] == [1, 2, 3, 4]

@@ -1,0 +1,213 @@
+import fcntl
+import json
+import pickle
+import shutil
+import time
+import tracemalloc
+from contextlib import closing
+
+import h5py
+import numpy as np
+import pytest
+from rawfiles import add_drive, make_drive, make_tgs
+
+from pipeline.core.errors import RawDataError, ShardError
+from pipeline.graph.identify import shard_attribute
+from pipeline.shards.read import ShardReader
+from pipeline.shards.write import build_shard
+
+
+def settings(root, layout="drive", **changes):
+    source = {"layout": layout, "root": str(root), "test": {"method": "official"}, "shards": changes.pop("shards", 1)}
+    source |= changes.pop("source", {})
+    base = {
+        "size": [48, 40],
+        "channels": "rgb",
+        "interpolation": "area",
+        "normalize": {"method": "minmax"},
+        "storage": "float16",
+    }
+    return {"source": source, **base, **changes}
+
+
+def build(path, root, split="train", shard=0, **changes):
+    build_shard(dataset="d", split=split, shard=shard, output=path, **settings(root, **changes))
+    return path
+
+
+def test_a_shard_speaks_for_itself(tmp_path, drive):
+    with h5py.File(build(tmp_path / "a.h5", drive)) as file:
+        assert file["images"].shape == (6, 3, 48, 40)
+        assert file["images"].dtype == np.float16
+        assert file["masks"].shape == file["fov"].shape == (6, 1, 48, 40)
+        assert set(np.unique(file["masks"])) == {0, 1}
+        assert file["ids"].asstr()[:].tolist() == ["21", "22", "23", "24", "25", "26"]
+        np.testing.assert_array_equal(file["original_size"], [[70, 60]] * 6)
+        assert len(set(file["source_sha256"][:])) == 6
+        said = dict(file.attrs)
+        for name in ("images", "masks", "fov", "ids", "scale", "offset", "original_size", "source_sha256"):
+            assert file[name].fletcher32, name
+        image = file["images"][:] * file["scale"][:][:, :, None, None]
+        assert image.min() >= 0
+        assert image.max() <= 1
+    assert said["schema_version"] == 2
+    assert not said["native"]
+    assert (said["dataset"], said["split"], said["layout"]) == ("d", "train", "drive")
+    assert said["size"].tolist() == [48, 40]
+    assert json.loads(said["normalization"]) == {"method": "minmax"}
+    assert json.loads(said["class_names"]) == ["background", "vessel"]
+    assert said["mask_kind"] == "index"
+    assert said["ignore_value"] == 255
+    assert said["interpolation_mask"] == "nearest"
+    assert said["origin"] == "raw files"
+    assert len(said["sources_sha256"]) == 64
+
+
+def test_the_same_files_give_the_same_bytes_at_another_time_and_place(tmp_path, drive):
+    first = build(tmp_path / "a.h5", drive).read_bytes()
+    time.sleep(1.1)
+    elsewhere = tmp_path / "elsewhere" / "b.h5"
+    assert build(elsewhere, drive).read_bytes() == first
+    assert build(tmp_path / "threads.h5", drive, threads=3).read_bytes() == first
+
+
+def test_one_reading_rule_serves_all_storages(tmp_path, drive):
+    images = {}
+    for storage in ("float32", "float16", "uint8"):
+        reader = ShardReader([build(tmp_path / f"{storage}.h5", drive, storage=storage)])
+        scale, offset = (reader.column(name)[:, :, None, None] for name in ("scale", "offset"))
+        assert reader.whole("images").dtype == storage
+        images[storage] = reader.whole("images").astype(np.float32) * scale + offset
+    np.testing.assert_allclose(images["uint8"], images["float32"], atol=2e-7)
+    np.testing.assert_allclose(images["float16"], images["float32"], atol=3e-4)
+
+
+def test_soft_masks_are_stored_as_they_are(tmp_path, tgs):
+    from pipeline.images.png import write_png
+
+    write_png(tgs / "train/masks/tile001.png", np.full((101, 101), 77, np.uint8))
+    path = build(tmp_path / "a.h5", tgs, layout="tgs", source={"mask_kind": "soft"})
+    with h5py.File(path) as file:
+        assert file.attrs["mask_kind"] == "soft"
+        assert file.attrs["interpolation_mask"] == "area"
+        assert "ignore_value" not in file.attrs
+        assert file["masks"][1].min() == file["masks"][1].max() == 77
+        assert file["masks"][2].max() == 255
+    with pytest.raises(RawDataError, match="77"):
+        build(tmp_path / "b.h5", tgs, layout="tgs")
+
+
+def test_unlabelled_samples_have_no_masks_and_depths_are_kept(tmp_path, tgs):
+    with h5py.File(build(tmp_path / "u.h5", tgs, layout="tgs", split="unlabelled", channels="grey")) as file:
+        assert "masks" not in file
+        assert file["images"].shape == (2, 1, 48, 40)
+        assert file["metadata/depth"][:].tolist() == [112.0, 113.0]
+
+
+def test_a_blank_picture_is_zeros_in_the_shard(tmp_path, tgs):
+    with h5py.File(build(tmp_path / "a.h5", tgs, layout="tgs")) as file:
+        assert file["ids"].asstr()[0] == "tile000"
+        assert not file["images"][0].any()
+        assert np.isfinite(file["images"][:]).all()
+
+
+def test_every_bad_file_is_listed_and_no_shard_appears(tmp_path, drive):
+    from rawfiles import write_gif
+
+    image = drive / "training/images/21_training.tif"
+    image.write_bytes(image.read_bytes()[:-2000])
+    write_gif(drive / "training/1st_manual/23_manual1.gif", np.zeros((70, 99), np.uint8))
+    write_gif(drive / "training/1st_manual/26_manual1.gif", np.full((70, 60), 9, np.uint8))
+    with pytest.raises(RawDataError) as caught:
+        build(tmp_path / "out" / "a.h5", drive)
+    assert len(caught.value.problems) == 3
+    for name in ("21_training.tif", "23_manual1.gif", "26_manual1.gif"):
+        assert name in str(caught.value)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_native_size_needs_equal_pictures(tmp_path, drive):
+    with h5py.File(build(tmp_path / "a.h5", drive, size="native")) as file:
+        assert file["images"].shape == (6, 3, 70, 60)
+    add_drive(drive, "training", 31, height=80, width=64)
+    with pytest.raises(RawDataError, match="64x80 pixels") as caught:
+        build(tmp_path / "b.h5", drive, size="native")
+    assert "60x70 pixels" in str(caught.value)
+    assert not (tmp_path / "b.h5").exists()
+
+
+def test_memory_does_not_grow_with_the_data_set(tmp_path):
+    def peak(count):
+        root = make_tgs(tmp_path / f"raw{count}", labelled=count, unlabelled=1)
+        build(tmp_path / "warm.h5", root, layout="tgs", size=[256, 256])
+        tracemalloc.start()
+        build(tmp_path / f"{count}.h5", root, layout="tgs", size=[256, 256])
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    few, many = peak(60), peak(180)
+    # 60 samples take 24 MB and 180 take 71 MB; what is held at a time is a few of them
+    assert many < 2 * few
+    assert many < (tmp_path / "180.h5").stat().st_size / 5
+
+
+def test_shards_read_as_one_sequence(tmp_path):
+    root = make_drive(tmp_path / "DRIVE", training=12)
+    whole = ShardReader([build(tmp_path / "whole.h5", root)])
+    paths = []
+    for number in range(3):
+        try:
+            paths.append(build(tmp_path / f"{number}.h5", root, shard=number, shards=3))
+        except RawDataError as error:
+            assert "no sample for shard" in str(error)  # noqa: PT017
+    parts = ShardReader(paths)
+    assert len(paths) > 1
+    assert len(parts) == len(whole) == 12
+    place = {name: row for row, name in enumerate(parts.column("ids"))}
+    for row, name in enumerate(whole.column("ids")):
+        np.testing.assert_array_equal(parts.plane("images", place[name]), whole.plane("images", row))
+        np.testing.assert_array_equal(parts.whole("masks")[place[name]], whole.plane("masks", row))
+    carried = pickle.loads(pickle.dumps(parts))  # into another process: no open handle goes along
+    np.testing.assert_array_equal(carried.plane("fov", 5), parts.plane("fov", 5))
+
+
+def test_a_damaged_shard_is_refused_with_the_remedy(tmp_path, drive):
+    path = build(tmp_path / "a.h5", drive)
+    data = bytearray(path.read_bytes())
+    with h5py.File(path) as file:
+        at = file["images"].id.get_chunk_info(3).byte_offset + 100
+    data[at] ^= 0xFF
+    path.write_bytes(data)
+    reader = ShardReader([path])
+    reader.plane("images", 2)
+    for read in (lambda: reader.plane("images", 3), lambda: reader.whole("images")):
+        with pytest.raises(ShardError, match="damaged contents") as caught:
+            read()
+        assert "snakemake" in str(caught.value)
+
+
+def test_shards_that_do_not_fit_are_all_named(tmp_path, drive):
+    good = build(tmp_path / "good.h5", drive)
+    other = build(tmp_path / "other.h5", drive, size=[32, 32])
+    torn = tmp_path / "torn.h5"
+    torn.write_bytes(good.read_bytes()[:5000])
+    old = tmp_path / "old.h5"
+    shutil.copy(good, old)
+    with h5py.File(old, "a") as file:
+        file.attrs["schema_version"] = 0
+    with pytest.raises(ShardError) as caught:
+        ShardReader([good, other, torn, old, tmp_path / "gone.h5"])
+    text = str(caught.value)
+    for name in ("other.h5", "torn.h5", "old.h5", "gone.h5"):
+        assert name in text
+    assert len(caught.value.problems) == 4
+
+
+def test_a_shard_is_read_whoever_holds_its_lock(tmp_path, drive):
+    path = build(tmp_path / "a.h5", drive)
+    with path.open("rb+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with closing(ShardReader([path])) as reader:
+            assert reader.whole("images").shape[0] == len(reader) > 0
+            assert shard_attribute(path, "sources_sha256") == reader.source_digests()[str(path)]

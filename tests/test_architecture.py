@@ -1,0 +1,55 @@
+"""Which package may import which: read off the source, so that no import can hide."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "pipeline"
+PACKAGES = (
+    *("core", "images", "raw", "shards", "models", "training", "prediction", "evaluation", "tools", "report"),
+    *("config", "graph", "cli"),
+)
+"""Each imports from itself and from those to its left."""
+
+WITH_TORCH = {"models", "training", "prediction"}
+MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+
+
+def imports(path):
+    names = set()
+    for node in ast.walk(ast.parse((PACKAGE / path).read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} uses a relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if len(path.parts) > 1], ids=str)
+def test_packages_import_only_from_packages_to_their_left(path):
+    names = imports(path)
+    package = path.parts[0]
+    used = {name.split(".")[1] for name in names if name.startswith("pipeline.")}
+    assert used <= {*PACKAGES[: PACKAGES.index(package) + 1]}
+    assert not any(name.split(".")[0] == "snakemake" for name in names)
+    if package not in {*WITH_TORCH, "tools", "cli"}:
+        assert not any(name.split(".")[0] == "torch" for name in names)
+    if package == "evaluation":
+        assert not used & WITH_TORCH
+
+
+def test_every_package_is_known_and_at_most_four_modules_lie_loose():
+    assert {path.parts[0] for path in MODULES if len(path.parts) > 1} == {*PACKAGES}
+    assert sum(len(path.parts) == 1 for path in MODULES) <= 4
+
+
+def test_package_files_stay_empty():
+    assert all((PACKAGE / path).read_text() == "" for path in MODULES if path.name == "__init__.py")
+
+
+def test_models_know_nothing_of_files():
+    for path in MODULES:
+        if path.parts[0] == "models":
+            assert not {"pathlib.Path", "os", "h5py"} & imports(path)

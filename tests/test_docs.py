@@ -1,0 +1,46 @@
+import os
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_test_that_the_table_of_oddities_names_is_there():
+    text = (ROOT / "docs" / "raw-data.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", text))
+    there = {
+        name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert len(named) > 30
+    assert sorted(named - there) == []
+    rows = [line for line in text.splitlines() if line.startswith("|") and line.count("|") == 4]
+    assert all("`test_" in row for row in rows[2:])
+
+
+def test_the_readme_leads_to_it():
+    assert "docs/raw-data.md" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_command_for_orphans_finds_those_of_the_folder_also_by_a_link(tmp_path):
+    folder, link, programs = tmp_path / "real  folder", tmp_path / "link", tmp_path / "bin"
+    for one in (folder, programs):
+        one.mkdir()
+    link.symlink_to(folder)
+    jobs = [
+        f"11 segmentation_1a {folder}",
+        f"12 other {folder}",
+        f"13 segmentation_2b {folder}/below",
+        f"14 segmentation_1a {folder}",
+    ]
+    for name, lines in (("squeue", ["cat << 'END'", *jobs, "END"]), ("scancel", ['echo "$@"'])):
+        (programs / name).write_text("\n".join(["#!/bin/sh", *lines, ""]))
+        (programs / name).chmod(0o755)
+    (command,) = re.findall(r"^ +(squeue .*scancel)$", (ROOT / "docs/cluster.md").read_text(), re.MULTILINE)
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    for there in (folder, link):
+        words = ["sh", "-c", f'cd "$0" && {command}', str(there)]
+        done = subprocess.run(words, env={"PATH": path}, capture_output=True, text=True, check=True)
+        assert done.stdout == "11 14\n"

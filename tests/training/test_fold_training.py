@@ -1,0 +1,178 @@
+"""A network of one fold is, bit for bit, that of a data set whose validation samples are that fold."""
+
+import pandas as pd
+import pytest
+import torch
+from rawfiles import make_drive
+
+from pipeline.core.errors import InterruptionError, RawDataError, ShardError
+from pipeline.prediction.predict import predict
+from pipeline.raw.dataset import open_dataset
+from pipeline.raw.splits.folds import write_folds
+from pipeline.shards.read import ShardReader
+from pipeline.shards.select import Selection
+from pipeline.shards.write import build_shard
+from pipeline.training import keeper as keepers
+from pipeline.training.checkpoint import load_checkpoint
+from pipeline.training.preview import preview
+from pipeline.training.run import train
+
+SHARD = {
+    "size": [40, 32],
+    "channels": "rgb",
+    "interpolation": "area",
+    "normalize": {"method": "minmax"},
+    "storage": "float16",
+}
+RECIPE = {
+    "model": {"name": "unet", "width": 4, "depth": 2},
+    # weights of classes and gaps are those of the samples that are trained on
+    "loss": {"name": "bce", "region": "fov", "class_balance": True, "border": {"w0": 5.0, "sigma": 3.0}},
+    "optimizer": {"name": "adam", "lr": 0.02},
+    "schedule": {"name": "constant"},
+    "augment": {"flip": "both"},
+    "batch_size": 2,
+    "epochs": 2,
+    "seed": 1,
+    "monitor": "val_loss",
+    "precision": "fp32",
+    "threads": 1,
+}
+FOLD = {"folds": 3, "fold": 1}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Shards of 9 samples split in two ways: two thirds and one third by chance, and by fold 1 of 3."""
+    folder = tmp_path_factory.mktemp("folds")
+    root = make_drive(folder / "raw", training=9, test=1)
+    source = {"layout": "drive", "root": str(root), "test": {"method": "official"}, "shards": 3}
+    ways = {
+        "own": {"fraction": 0.4, "seed": 5},
+        "fold": {"method": "k-fold", "seed": 0, **FOLD},
+    }
+    shards = {}
+    for way, validation in ways.items():
+        said = {**source, "validation": validation}
+        for split in ("train", "validation"):
+            shards[way, split] = []
+            for number in open_dataset("d", **said).shard_members(split):
+                path = folder / way / f"{split}-{number}.h5"
+                build_shard(dataset="d", split=split, shard=number, output=path, source=said, **SHARD)
+                shards[way, split].append(path)
+    write_folds(dataset="d", output=folder / "3.json", source=source, folds=3, seed=0)
+    return folder / "3.json", shards
+
+
+def run(data, output, way, **more):
+    table, shards = data
+    given = {"train_shards": shards[way, "train"], "validation_shards": shards[way, "validation"], "output": output}
+    fold = {"fold": FOLD, "fold_table": table} if way == "own" else {}
+    train(experiment="e", **{**given, **RECIPE, **fold, **more})
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    for way in ("own", "fold"):
+        run(data, folder / way, way)
+    return folder
+
+
+def same_networks(first, second):
+    for name in ("best.pt", "last.pt"):
+        one, other = load_checkpoint(first / name), load_checkpoint(second / name)
+        assert one["scores"] == other["scores"]
+        assert one["state"].keys() == other["state"].keys()
+        assert all(torch.equal(one["state"][key], other["state"][key]) for key in one["state"])
+    assert (first / "history.csv").read_bytes() == (second / "history.csv").read_bytes()
+
+
+def test_both_ways_end_in_the_same_bits(data, trained):
+    _, shards = data
+    assert len(shards["own", "train"]) + len(shards["own", "validation"]) > 4
+    same_networks(trained / "own", trained / "fold")
+    assert load_checkpoint(trained / "own/best.pt")["settings"]["fold"] == FOLD
+    assert load_checkpoint(trained / "fold/best.pt")["settings"]["fold"] is None
+
+
+def test_another_fold_is_another_network(data, trained, tmp_path):
+    run(data, tmp_path, "own", fold={**FOLD, "fold": 0})
+    assert pd.read_csv(tmp_path / "history.csv").ne(pd.read_csv(trained / "own/history.csv")).to_numpy().any()
+
+
+def test_samples_that_are_read_as_needed_give_the_same(data, trained, tmp_path):
+    run(data, tmp_path, "own", memory=0)
+    same_networks(tmp_path, trained / "own")
+
+
+def test_a_fold_that_was_killed_goes_on_bit_for_bit(data, trained, tmp_path, monkeypatch):
+    steps = iter(range(100))
+
+    def check(self):
+        if next(steps) == 4:  # in the second epoch
+            self._signal = keepers.SIGNALS[1]
+        real(self)
+
+    real = keepers.Keeper.check
+    monkeypatch.setattr(keepers.Keeper, "check", check)
+    with pytest.raises(InterruptionError):
+        run(data, tmp_path / "out", "own", state=tmp_path / "state", save_every=0)
+    assert not (tmp_path / "out/best.pt").exists()
+    run(data, tmp_path / "out", "own", state=tmp_path / "state")
+    same_networks(tmp_path / "out", trained / "own")
+
+
+def test_a_fold_is_predicted_as_validation_samples_are(data, trained, tmp_path):
+    table, shards = data
+    given = {"experiment": "e", "precision": "fp32", "threads": 1, "checkpoint": trained / "own/best.pt"}
+    fold = {"train_shards": shards["own", "train"], "fold": FOLD, "fold_table": table}
+    predict(shards=shards["own", "validation"], output=tmp_path / "own", **fold, **given)
+    predict(shards=shards["fold", "validation"], output=tmp_path / "fold", **given)
+    found = {path.name: path.read_bytes() for path in (tmp_path / "own").iterdir()}
+    assert found == {path.name: path.read_bytes() for path in (tmp_path / "fold").iterdir()}
+    assert len(found) == 3
+
+
+def test_augmented_samples_are_those_of_the_fold(data, tmp_path):
+    table, shards = data
+    given = {"experiment": "e", "seed": 1, "augment": {"flip": "both"}}
+    fold = {"validation_shards": shards["own", "validation"], "fold": FOLD, "fold_table": table}
+    preview(train_shards=shards["own", "train"], output=tmp_path / "own.png", **fold, **given)
+    preview(train_shards=shards["fold", "train"], output=tmp_path / "fold.png", **given)
+    assert (tmp_path / "own.png").read_bytes() == (tmp_path / "fold.png").read_bytes()
+
+
+def test_a_data_set_without_validation_shards_has_folds(data, tmp_path):
+    _, shards = data
+    everything = [*shards["own", "train"], *shards["own", "validation"]]
+    run(data, tmp_path, "own", train_shards=everything, validation_shards=[], epochs=1)
+    assert pd.read_csv(tmp_path / "history.csv")["val_loss"].notna().all()
+
+
+def test_shards_and_table_of_different_samples_are_refused(data, tmp_path):
+    _, shards = data
+    with pytest.raises(ShardError, match="of the table of folds too few"):
+        run(data, tmp_path, "own", train_shards=shards["own", "train"][:1])
+    with pytest.raises(ShardError, match="more than once"):
+        run(data, tmp_path, "own", validation_shards=[*shards["own", "validation"], *shards["own", "train"][:1]])
+    with pytest.raises(RawDataError, match="expected: a table of 4 folds"):
+        run(data, tmp_path, "own", fold={"folds": 4, "fold": 0})
+
+
+def test_a_selection_reads_what_the_whole_reads(data):
+    _, shards = data
+    paths = [*shards["own", "train"], *shards["own", "validation"]]
+    with ShardReader(paths) as whole:
+        ids = whole.column("ids").tolist()
+        wanted = sorted(ids)[2:6]
+        with ShardReader(paths, Selection(wanted, ids)) as some:
+            chosen = some.column("ids").tolist()
+            rows = [ids.index(name) for name in chosen]
+            assert sorted(chosen) == wanted
+            assert len(some) == 4
+            for name in ("images", "masks", "fov"):
+                assert (some.whole(name) == whole.whole(name)[rows]).all()
+                assert (some.plane(name, 1) == whole.plane(name, rows[1])).all()
+            assert (some.column("scale") == whole.column("scale")[rows]).all()
+            assert some.nbytes() == whole.nbytes() * 4 // 9

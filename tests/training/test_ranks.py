@@ -1,0 +1,362 @@
+"""Several processes that train one network end where a single one does, and none outlives the others."""
+
+import contextlib
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import torch
+from rawfiles import make_drive, make_tgs
+
+from pipeline.config.config import parse
+from pipeline.core.errors import ConfigError, InterruptionError, PipelineError, Problem, ShardError, TrainingError
+from pipeline.shards.write import build_shard
+from pipeline.training import ranks
+from pipeline.training.augment import Augmentation
+from pipeline.training.checkpoint import load_checkpoint
+from pipeline.training.data import Batch
+from pipeline.training.launch import on_ranks
+from pipeline.training.run import train
+
+SHARD = {
+    "size": [48, 48],
+    "channels": "rgb",
+    "interpolation": "area",
+    "normalize": {"method": "unit"},
+    "storage": "uint8",
+}
+SMALL = {"name": "unet-small", "widths": [4, 8]}
+RECIPE = {
+    "model": SMALL,
+    "loss": {"name": "bce", "region": "fov"},
+    "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9},
+    "schedule": {"name": "constant"},
+    "batch_size": 4,
+    "epochs": 2,
+    "seed": 0,
+    "monitor": "val_loss",
+    "precision": "fp32",
+    "threads": 1,
+    "crop": [32, 40],
+    "augment": {
+        "flip": "both",
+        "turns": True,
+        "rotate": 10.0,
+        "scale": [0.8, 1.2],
+        "elastic": {"grid": 3, "sigma": 3.0},
+        "brightness": 0.1,
+        "gamma": [0.8, 1.2],
+    },
+}
+
+
+def loss(name, **more):
+    return {"loss": {"name": name, "region": "fov", **more}}
+
+
+RECIPES = {
+    "fov": loss("bce"),  # 7 samples in batches of 4: the last one has 3 rows, one process a row more than the other
+    "single": {"batch_size": 6},  # ... and here the last one has a single row: the other process has none
+    "streamed": {"batch_size": 6, "memory": 0},
+    "crop": {"augment": None, "model": {"name": "unet-crop", "widths": [4, 8]}},
+    "weights": loss("bce", border={"w0": 10, "sigma": 5}, class_balance=True),
+    "plateau": {"schedule": {"name": "plateau", "patience": 1, "smallest_gain": 1.0}, "repeats": 2, "epochs": 3},
+    **{name: loss(name) for name in ("mse", "dice", "bce-dice", "cross-entropy", "softmax-dice", "softmax-bce")},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.deterministic = False
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """Shards of 7 training and 3 validation samples with a field of view."""
+    folder = tmp_path_factory.mktemp("shards")
+    source = {"layout": "drive", "root": str(make_drive(folder / "raw", training=10)), "shards": 1}
+    source["validation"] = {"fraction": 0.3, "seed": 0}
+    with contextlib.redirect_stderr(io.StringIO()):
+        for split in ("train", "validation"):
+            where = {"dataset": "d", "split": split, "shard": 0, "output": folder / f"{split}.h5"}
+            build_shard(**where, source=source, **SHARD)
+    return folder
+
+
+def several_trainings(shards, folder, gpus):
+    """Train by all recipes; what a process is started for."""
+    torch.set_num_threads(1)
+    for name, changes in RECIPES.items():
+        train(
+            experiment=name,
+            train_shards=[shards / "train.h5"],
+            validation_shards=[shards / "validation.h5"],
+            output=folder / name,
+            gpus=gpus,
+            **{**RECIPE, **changes},
+        )
+
+
+@pytest.fixture(scope="module")
+def trained(shards, tmp_path_factory):
+    """Folders of the same trainings by one process and by two."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("one", "two")]
+    with contextlib.redirect_stderr(io.StringIO()):
+        several_trainings(shards, folders[0], 1)
+    on_ranks(several_trainings, 2)(shards=shards, folder=folders[1], gpus=2)
+    return folders
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_two_processes_end_where_one_does(trained, name):
+    one, two = (load_checkpoint(folder / name / "last.pt") for folder in trained)
+    for key, weights in one["state"].items():
+        torch.testing.assert_close(two["state"][key], weights, rtol=1e-4, atol=1e-5, msg=key)
+    histories = [pd.read_csv(folder / name / "history.csv") for folder in trained]
+    pd.testing.assert_frame_equal(*histories, rtol=1e-4, atol=1e-5)
+    assert "gpus" not in one["settings"]
+    assert (two["settings"]["gpus"], two["settings"]["sync_batch_norm"]) == (2, False)
+    assert two["made_with"]["device"] == one["made_with"]["device"] + ", 2 processes"
+
+
+def test_the_trainings_differ_where_their_recipes_do(trained):
+    ends = [load_checkpoint(trained[1] / name / "last.pt")["state"] for name in RECIPES if name != "streamed"]
+    flat = [torch.cat([tensor.flatten() for tensor in end.values()]) for end in ends]
+    assert not any(torch.equal(a, b) for n, a in enumerate(flat) for b in flat[:n] if len(a) == len(b))
+
+
+# -- what is shared out ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def as_rank(monkeypatch):
+    def be(rank, count):
+        monkeypatch.setattr(ranks, "count", lambda: count)
+        monkeypatch.setattr(ranks, "rank", lambda: rank)
+
+    return be
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
+def test_every_row_belongs_to_one_process_and_the_first_has_most(as_rank, count):
+    for total in range(12):
+        rows, sizes = [], []
+        for rank in range(count):
+            as_rank(rank, count)
+            mine = list(range(total))[ranks.share(total)]
+            rows += mine
+            sizes.append(len(mine))
+        assert rows == list(range(total))
+        assert sizes == sorted(sizes, reverse=True)
+        assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("crop", [None, [24, 20]])
+@pytest.mark.parametrize(
+    "warp", [{}, {"rotate": 20.0, "shear": 5.0, "scale": (0.7, 1.4), "elastic": {"grid": 3, "sigma": 4.0}}]
+)
+def test_a_sample_is_changed_in_the_same_way_whichever_process_has_it(crop, warp):
+    change = Augmentation(crop=crop, flip="both", turns=True, brightness=0.2, contrast=0.2, gamma=(0.5, 2.0), **warp)
+    random = np.random.default_rng(0)
+    planes = [torch.from_numpy(random.random((5, channels, 32, 32), dtype=np.float32)) for channels in (3, 1, 1)]
+    whole = change(Batch(*planes), torch.Generator().manual_seed(3))
+    after = []
+    for rows in (slice(0, 3), slice(3, 5), slice(5, 5)):
+        chance = torch.Generator().manual_seed(3)
+        part = change(Batch(*(plane[rows] for plane in planes)), chance, False, rows, 5)
+        for name in ("image", "target", "weight"):
+            torch.testing.assert_close(getattr(part, name), getattr(whole, name)[rows], rtol=0, atol=1e-6)
+        after.append(chance.get_state())
+    assert all(torch.equal(one, after[0]) for one in after)
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
+
+
+def experiment(**changes):
+    said = {"dataset": "t", "model": "unet", "loss": "bce", "optimizer": {"name": "sgd", "lr": 0.1}, "epochs": 1}
+    data = {"layout": "tgs", "root": "raw", "size": [48, 48]}
+    return parse({"datasets": {"t": data}, "experiments": {"e": {**said, "batch_size": 6, **changes}}})
+
+
+def test_the_configuration_says_what_does_not_go_together():
+    assert experiment(gpus=3, sync_batch_norm=True).train_settings("e")["gpus"] == 3
+    assert not {"gpus", "sync_batch_norm"} & experiment(gpus=1).train_settings("e").keys()
+    with pytest.raises(ConfigError, match="a `batch_size` that `gpus` divides: 6 samples for 4 GPUs"):
+        experiment(gpus=4)
+    with pytest.raises(ConfigError, match="there is nothing to synchronize"):
+        experiment(sync_batch_norm=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"gpus": 2}, "found:    2, while 1 of their processes run"),
+        ({"gpus": 3}, "found:    4 for 3 GPUs"),
+        ({"sync_batch_norm": True}, "found:    true on cpu"),
+    ],
+)
+def test_a_training_that_cannot_be_shared_out_is_refused(shards, tmp_path, changes, said):
+    with pytest.raises(TrainingError, match=said):
+        train(
+            experiment="e",
+            train_shards=[shards / "train.h5"],
+            validation_shards=[],
+            output=tmp_path / "m",
+            **{**RECIPE, **changes},
+        )
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_gpu_of_another_kind_trains_alone(as_rank):
+    as_rank(0, 2)
+    with pytest.raises(TrainingError, match="found:    2 with mps, which is one"):
+        ranks.require_ranks("e", 2, 4, False, torch.device("mps"))
+    ranks.require_ranks("e", 2, 4, True, torch.device("cuda"))
+
+
+# -- how processes end -------------------------------------------------------------------------------------------------
+
+
+def meet(how):
+    """End badly in one process while the other waits for it."""
+    if ranks.rank() == 0:
+        ranks.largest(0)
+        ranks.largest(0)
+    ranks.largest(0)
+    if how == "refuses":
+        raise ShardError(Problem("a shard", "two\nlines", "one", "mend it"))
+    raise ZeroDivisionError("nobody foresaw this")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("how", "kind", "said"),
+    [
+        ("refuses", ShardError, "a shard\n    found:    two\nlines"),
+        ("fails", TrainingError, "rank 1 of 2 of this training\n    found:    ZeroDivisionError: nobody foresaw this"),
+    ],
+)
+def test_when_one_process_ends_badly_all_do_and_it_is_said_why(capfd, how, kind, said):
+    with pytest.raises(PipelineError, match=re.escape(said)) as caught:
+        on_ranks(meet, 2)(how=how)
+    assert type(caught.value) is kind
+    assert not [child for child in psutil.Process().children() if "multiprocessing-fork" in " ".join(child.cmdline())]
+    assert ("Traceback" in capfd.readouterr().err) == (how == "fails")
+
+
+CONFIG = """
+datasets:
+  t: {layout: tgs, root: TGS, size: [48, 48], validation: {fraction: 0.3}, test: {method: fraction, fraction: 0.2}}
+experiments:
+  e: {dataset: t, model: {name: unet, width: 4, depth: 2}, loss: bce-dice, optimizer: {name: adamw, lr: 0.01},
+    schedule: {name: cosine, warmup: 1}, crop: [32, 40], augment: {flip: both, rotate: 10}, batch_size: 4,
+    epochs: 40, threads: 1, gpus: 2}
+"""
+
+
+class Training:
+    """A training by the command line, in a folder of its own."""
+
+    def __init__(self, folder, output):
+        self.folder, self.output = folder, folder / output
+        words = ["train", "--experiment", "e", "--output", output, "--state", f"state-{output}", "--save-every", "0"]
+        self.log = folder / f"{output}.log"
+        with self.log.open("a") as log:
+            command = [sys.executable, "-m", "pipeline", *words]
+            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+            pipes = {"stdout": log, "stderr": subprocess.STDOUT}
+            self.process = subprocess.Popen(command, cwd=folder, env=environment, **pipes, start_new_session=True)
+
+    def is_under_way(self):
+        """Wait until states were saved; return the processes that train."""
+        states = set()
+        while len(states) < 3:
+            assert self.process.poll() is None, self.log.read_text()
+            with contextlib.suppress(FileNotFoundError):
+                states |= {
+                    path.stat().st_mtime_ns for path in self.folder.glob(f"state-{self.output.name}/*/current.pt")
+                }
+            time.sleep(0.005)
+        children = psutil.Process(self.process.pid).children()
+        forked = [child for child in children if "multiprocessing-fork" in " ".join(child.cmdline())]
+        assert len(forked) == 2
+        return sorted(forked, key=lambda child: child.pid)
+
+    def ends(self, status):
+        assert self.process.wait(timeout=240) == status, self.log.read_text()
+        return self.log.read_text()
+
+
+@pytest.mark.slow
+def test_a_training_on_two_processes_survives_every_kill(tmp_path):
+    make_tgs(tmp_path / "TGS")
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    for split in ("train", "validation"):
+        words = ["shard", "--dataset", "t", "--split", split, "--shard", "0"]
+        subprocess.run([sys.executable, "-m", "pipeline", *words], cwd=tmp_path, check=True, capture_output=True)
+    whole, cut = Training(tmp_path, "whole"), Training(tmp_path, "cut")
+
+    cut.is_under_way()[1].kill()
+    said = cut.ends(1)
+    assert "rank 1 of 2 of this training\n    found:    SIGKILL ended it" in said
+    assert "Traceback" not in said
+
+    cut = Training(tmp_path, "cut")
+    running = cut.is_under_way()
+    cut.process.kill()
+    assert cut.process.wait() == -signal.SIGKILL
+    assert psutil.wait_procs(running, timeout=20)[1] == []
+
+    cut = Training(tmp_path, "cut")
+    cut.is_under_way()
+    cut.process.terminate()
+    said = cut.ends(128 + signal.SIGTERM)
+    assert "found:    SIGTERM" in said
+    assert "it goes on from here" in said
+
+    cut = Training(tmp_path, "cut")
+    cut.is_under_way()[1].send_signal(signal.SIGUSR1)
+    said = cut.ends(128 + signal.SIGUSR1)
+    assert said.count("goes on from epoch") == 3
+    assert said.count("it goes on from here") == 2
+    assert "goes on from epoch 1, step 0" not in said
+
+    assert not cut.output.exists()
+    Training(tmp_path, "cut").ends(0)
+    whole.ends(0)
+    for name in ("best.pt", "last.pt", "history.csv"):
+        assert (whole.output / name).read_bytes() == (cut.output / name).read_bytes(), name
+    assert not list(tmp_path.glob("state-*"))
+
+
+def stop_while_starting():
+    raise AssertionError("it never runs")
+
+
+@pytest.mark.slow
+def test_a_signal_before_the_training_begins_is_an_interruption(monkeypatch):
+    def begin(process):
+        start(process)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    kind = torch.multiprocessing.get_context("spawn").Process
+    start = kind.start
+    monkeypatch.setattr(kind, "start", begin)
+    handlers = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(InterruptionError) as caught:
+        on_ranks(stop_while_starting, 2)()
+    assert caught.value.status == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == handlers

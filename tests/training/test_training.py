@@ -1,0 +1,579 @@
+import io
+import math
+import resource
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from rawfiles import make_tgs
+
+from pipeline.core.counts import to_levels
+from pipeline.core.errors import CheckpointError, OutputError, ShardError, TrainingError
+from pipeline.images.png import read_levels
+from pipeline.prediction.predict import predict
+from pipeline.shards.write import build_shard
+from pipeline.training import device as devices
+from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.training.data import SampleStore
+from pipeline.training.history import is_best
+from pipeline.training.optim import rate_factor
+from pipeline.training.run import train
+from pipeline.training.weights import class_weights, weight_map
+
+SHARD = {
+    "size": [48, 48],
+    "channels": "rgb",
+    "interpolation": "area",
+    "normalize": {"method": "unit"},
+    "storage": "uint8",
+}
+RECIPE = {
+    "model": {"name": "unet", "width": 4, "depth": 2},
+    "loss": {"name": "bce", "region": "fov"},
+    "optimizer": {"name": "adam", "lr": 0.02},
+    "schedule": {"name": "constant"},
+    "batch_size": 3,
+    "epochs": 3,
+    "seed": 0,
+    "monitor": "val_loss",
+    "precision": "fp32",
+    "threads": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """Train, validation and unlabelled shards of a small TGS folder, and DRIVE-like ones with a field of view."""
+    from rawfiles import make_drive
+
+    folder = tmp_path_factory.mktemp("shards")
+    for layout, make in (("tgs", make_tgs), ("drive", make_drive)):
+        root = make(folder / layout)
+        source = {"layout": layout, "root": str(root), "validation": {"fraction": 0.3, "seed": 0}}
+        for split in ("train", "validation", *(["unlabelled"] if layout == "tgs" else [])):
+            path = folder / f"{layout}-{split}.h5"
+            build_shard(dataset="d", split=split, shard=0, output=path, source={**source, "shards": 1}, **SHARD)
+    return folder
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+    torch.use_deterministic_algorithms(False)
+
+
+def run(shards, output, layout="tgs", validation=True, **changes):
+    train(
+        experiment="e",
+        train_shards=[shards / f"{layout}-train.h5"],
+        validation_shards=[shards / f"{layout}-validation.h5"] if validation else [],
+        output=output,
+        **{**RECIPE, **changes},
+    )
+    return pd.read_csv(output / "history.csv")
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_training_learns_and_says_what_it_did(shards, tmp_path):
+    history = run(shards, tmp_path / "m", epochs=12)
+    assert history.columns.tolist() == ["epoch", "train_loss", "lr", "val_loss", "val_dice", "val_mae", "val_max_f"]
+    assert history["epoch"].tolist() == list(range(1, 13))
+    assert history["train_loss"].iloc[-1] < 0.6 * history["train_loss"].iloc[0]
+    assert history["val_dice"].max() > 0.8
+    best, last = (load_checkpoint(tmp_path / "m" / name) for name in ("best.pt", "last.pt"))
+    assert best["epoch"] == history.loc[history["val_loss"].idxmin(), "epoch"]
+    assert last["epoch"] == 12
+    assert best["settings"]["threads"] == 1
+    assert best["settings"]["optimizer"] == {"name": "adam", "lr": 0.02}
+    assert best["normalization"] == {"method": "unit"}
+    assert best["made_with"]["torch"] == str(torch.__version__)
+    timing = pd.read_csv(tmp_path / "m/timing.csv")
+    assert (timing["seconds"] > 0).all()
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == [
+        "best.pt",
+        "history.csv",
+        "last.pt",
+        "timing.csv",
+    ]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(shards, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run(shards, tmp_path / name, seed=seed)
+    for file in ("best.pt", "last.pt", "history.csv"):
+        a, b, c = ((tmp_path / name / file).read_bytes() for name in "abc")
+        assert a == b, file
+        assert a != c, file
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_samples_that_do_not_fit_in_memory_give_the_same_weights(shards, tmp_path):
+    run(shards, tmp_path / "held")
+    run(shards, tmp_path / "streamed", memory=0)
+    assert (tmp_path / "held/last.pt").read_bytes() == (tmp_path / "streamed/last.pt").read_bytes()
+
+
+def test_batches_are_normalized_and_carry_the_field_of_view(shards):
+    store = SampleStore([shards / "drive-train.h5"], torch.device("cpu"))
+    batches = list(store.batches(torch.tensor([2, 0, 1, 3]), 3))
+    assert [len(batch.image) for batch in batches] == [3, 1]
+    assert batches[0].image.is_contiguous(memory_format=torch.channels_last)
+    assert 0 <= batches[0].image.min() < batches[0].image.max() <= 1
+    assert set(batches[0].target.unique().tolist()) == {0.0, 1.0}
+    assert set(batches[0].weight.unique().tolist()) == {0.0, 1.0}
+    alone = next(store.batches(torch.tensor([2]), 1))
+    torch.testing.assert_close(alone.image, batches[0].image[:1])
+    full = SampleStore([shards / "drive-train.h5"], torch.device("cpu"), use_fov=False)
+    assert next(full.batches(torch.tensor([0]), 1)).weight is None
+
+
+def test_unlabelled_samples_are_not_trained_on(shards, tmp_path):
+    unlabelled = [shards / "tgs-unlabelled.h5"]
+    for where in (
+        {"train_shards": unlabelled, "validation_shards": []},
+        {"train_shards": [shards / "tgs-train.h5"], "validation_shards": unlabelled},
+    ):
+        with pytest.raises(ShardError, match=r"unlabelled\.h5[\s\S]*samples without masks"):
+            train(experiment="e", output=tmp_path / "m", **where, **RECIPE)
+
+
+@pytest.mark.parametrize("memory", [None, 0])
+def test_classes_weigh_the_same_inside_the_field_of_view(shards, memory):
+    store = SampleStore([shards / "drive-train.h5"], torch.device("cpu"), memory)
+    by_class = class_weights(store.count_classes())
+    store.weigh(lambda mask: weight_map(mask, by_class=by_class))
+    batch = next(store.batches(torch.arange(len(store)), len(store)))
+    assert (batch.weight == 0).any()
+    background, vessels = (float(batch.weight[batch.target == label].sum()) for label in (0, 1))
+    assert background == pytest.approx(vessels, rel=1e-4)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_without_validation_the_last_epoch_is_the_best(shards, tmp_path):
+    history = run(shards, tmp_path / "m", validation=False, epochs=2)
+    assert history["val_loss"].isna().all()
+    assert load_checkpoint(tmp_path / "m/best.pt")["epoch"] == 2
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_best_epoch_follows_the_monitor(shards, tmp_path):
+    history = run(shards, tmp_path / "m", epochs=6, monitor="val_dice", optimizer={"name": "sgd", "lr": 0.3})
+    best = load_checkpoint(tmp_path / "m/best.pt")
+    assert best["epoch"] == history.loc[history["val_dice"].idxmax(), "epoch"]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_validation_and_the_best_epoch_come_as_often_as_asked(shards, tmp_path):
+    history = run(shards, tmp_path / "m", epochs=7, validate_every=3)
+    assert history["epoch"][history["val_loss"].notna()].tolist() == [1, 3, 6, 7]
+    history = run(shards, tmp_path / "n", epochs=7, checkpoint_every=3)
+    assert history["val_loss"].notna().all()
+    allowed = history[history["epoch"].isin([3, 6, 7])]
+    assert load_checkpoint(tmp_path / "n/best.pt")["epoch"] == allowed.loc[allowed["val_loss"].idxmin(), "epoch"]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_training_stops_when_validation_gets_no_better(shards, tmp_path, capfd):
+    still = {"name": "sgd", "lr": 1e-12}
+    history = run(shards, tmp_path / "m", epochs=20, early_stopping=3, optimizer=still, monitor="val_max_f")
+    assert len(history) == history["val_max_f"].idxmax() + 1 + 3 < 20
+    assert "val_max_f did not improve in 3 validations" in capfd.readouterr().err
+    assert load_checkpoint(tmp_path / "m/last.pt")["epoch"] == len(history)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_plateau_halves_the_rate_after_so_many_epochs(shards, tmp_path):
+    plateau = {"name": "plateau", "factor": 0.5, "patience": 3, "smallest_gain": 10.0}
+    history = run(shards, tmp_path / "m", epochs=8, schedule=plateau, optimizer={"name": "adam", "lr": 0.01})
+    assert history["lr"].tolist() == [0.01] * 4 + [0.005] * 3 + [0.0025]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_warm_up_of_one_epoch_has_half_the_rate_on_average(shards, tmp_path):
+    history = run(shards, tmp_path / "m", epochs=4, schedule={"name": "cosine", "warmup": 1}, batch_size=1)
+    assert history["lr"].iloc[0] == pytest.approx(0.01)
+    assert history["lr"].iloc[-1] < history["lr"].iloc[2] < history["lr"].iloc[1] < 0.02
+
+
+WILD = {"flip": "both", "turns": True, "rotate": 10.0, "elastic": {"grid": 3, "sigma": 3.0}, "brightness": 0.1}
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_augmented_training_is_the_same_every_time_and_wherever_samples_lie(shards, tmp_path):
+    for name, more in (("a", {}), ("b", {"memory": 0})):
+        history = run(shards, tmp_path / name, crop=[32, 32], augment=WILD, repeats=3, **more)
+    assert (tmp_path / "a/last.pt").read_bytes() == (tmp_path / "b/last.pt").read_bytes()
+    run(shards, tmp_path / "plain", repeats=3)
+    assert pd.read_csv(tmp_path / "plain/history.csv")["train_loss"].tolist() != history["train_loss"].tolist()
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_repeats_lengthen_an_epoch(shards, tmp_path, capfd):
+    run(shards, tmp_path / "m", epochs=1, repeats=5, batch_size=4)
+    said = capfd.readouterr().err
+    samples = int(said.split(" samples of d")[0].split()[-1])
+    assert f"epoch 1 of 1: {math.ceil(5 * samples / 4)} in" in said
+    assert load_checkpoint(tmp_path / "m/best.pt")["settings"]["repeats"] == 5
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_crop_larger_than_the_samples_is_refused_before_training(shards, tmp_path):
+    with pytest.raises(TrainingError, match="64x32 from samples of 48x48"):
+        run(shards, tmp_path / "m", crop=[64, 32])
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_pixel_weights_change_the_training_and_are_the_same_when_streamed(shards, tmp_path):
+    loss = {"name": "bce", "region": "fov", "border": {"w0": 10, "sigma": 5}, "class_balance": True}
+    for name, more in (("held", {}), ("streamed", {"memory": 0})):
+        run(shards, tmp_path / name, loss=loss, augment=WILD, epochs=2, **more)
+    run(shards, tmp_path / "plain", augment=WILD, epochs=2)
+    held, streamed, plain = ((tmp_path / name / "last.pt").read_bytes() for name in ("held", "streamed", "plain"))
+    assert held == streamed
+    assert held != plain
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_side_outputs_of_u2net_are_supervised_and_the_fused_one_predicts(shards, tmp_path):
+    model = {"name": "u2net-lite", "width": 16}
+    history = run(shards, tmp_path / "m", model=model, epochs=6, optimizer={"name": "adam", "lr": 0.01})
+    assert history["train_loss"].iloc[0] > 3, "seven outputs cost about seven times ln 2"
+    assert history["val_dice"].max() > 0.6
+    assert load_checkpoint(tmp_path / "m/best.pt")["activation"] == "sigmoid"
+    where = {"checkpoint": tmp_path / "m/best.pt", "shards": [shards / "tgs-validation.h5"], "output": tmp_path / "p"}
+    predict(experiment="e", precision="fp32", threads=1, **where)
+    from pipeline.models.registry import build_model
+
+    contents = load_checkpoint(tmp_path / "m/best.pt")
+    network = build_model("u2net-lite", in_channels=3, out_channels=1, options={"width": 16}).eval()
+    network.load_state_dict(contents["state"])
+    store = SampleStore([shards / "tgs-validation.h5"], torch.device("cpu"))
+    with torch.no_grad():
+        probability = network(next(store.batches(torch.tensor([0]), 1)).image)[0, 0].numpy()
+    import cv2
+
+    name = store.reader.column("ids")[0]
+    expected = to_levels(cv2.resize(probability, (101, 101), interpolation=cv2.INTER_LINEAR))
+    levels = read_levels(tmp_path / f"p/{name}.png", 101, 101)
+    assert np.abs(levels.astype(int) - expected).max() <= 1
+
+
+def write_classes(path, classes=4, void=True):
+    """Turn a two-class shard into one of several classes, with a void corner."""
+    import json
+
+    with h5py.File(path, "r+") as file:
+        masks = file["masks"][:]
+        left = np.arange(masks.shape[-1]) < masks.shape[-1] // 2
+        masks = np.where((masks == 1) & left, 2, masks).astype(np.uint8)
+        if void:
+            masks[..., :6, :6] = 255
+        file["masks"][:] = masks
+        file.attrs["class_names"] = json.dumps(["background", "right", "left", "never"][:classes])
+    return path
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("memory", [None, 0])
+def test_several_classes_train_and_void_pixels_do_not_count(shards, tmp_path, memory):
+    import shutil
+
+    paths = [
+        write_classes(shutil.copy(shards / f"tgs-{split}.h5", tmp_path / f"{split}.h5"))
+        for split in ("train", "validation")
+    ]
+    store = SampleStore(paths[:1], torch.device("cpu"), memory)
+    batch = next(store.batches(torch.tensor([0, 1]), 2))
+    assert batch.target.dtype == torch.int64
+    assert batch.target.max() <= 2
+    assert float(batch.weight[:, :, :6, :6].sum()) == 0
+    assert float(batch.weight[:, :, 6:].min()) == 1
+    assert store.count_classes().sum() == len(store) * (48 * 48 - 36)
+    train(
+        experiment="e",
+        train_shards=paths[:1],
+        validation_shards=paths[1:],
+        output=tmp_path / "m",
+        memory=memory,
+        **{**RECIPE, "loss": {"name": "cross-entropy", "region": "fov", "class_balance": True}, "epochs": 10},
+    )
+    history = pd.read_csv(tmp_path / "m/history.csv")
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
+    assert history["val_mae"].isna().all()
+    contents = load_checkpoint(tmp_path / "m/best.pt")
+    assert contents["out_channels"] == 4
+    assert contents["class_names"] == ["background", "right", "left", "never"]
+
+
+def test_weights_of_pixels_count_as_part_of_the_samples(shards, capfd):
+    paths, cpu = [shards / "drive-train.h5"], torch.device("cpu")
+    plain = SampleStore(paths, cpu)
+    samples, weights = plain.reader.nbytes(), 4 * len(plain) * math.prod(plain.info.size)
+    for budget, weighted, where in (
+        (samples, False, "in main memory"),
+        (samples + weights - 1, True, "in the shards, read as needed"),
+        (samples + weights, True, "in main memory"),
+    ):
+        capfd.readouterr()
+        SampleStore(paths, cpu, budget, weighted=weighted)
+        assert where in capfd.readouterr().err
+
+
+def test_weights_that_the_disk_does_not_hold_end_in_a_message(shards):
+    store = SampleStore([shards / "drive-train.h5"], torch.device("cpu"), 0, weighted=True)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OutputError, match="ulimit -f"):
+            store.weigh(lambda mask: np.ones(mask.shape, np.float32))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_loss_for_two_classes_is_refused_where_there_are_more(shards, tmp_path):
+    import shutil
+
+    path = write_classes(shutil.copy(shards / "tgs-train.h5", tmp_path / "t.h5"))
+    with pytest.raises(TrainingError, match="'bce' for 4 classes"):
+        train(experiment="e", train_shards=[path], validation_shards=[], output=tmp_path / "m", **RECIPE)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_validation_scores_agree_with_the_counts_of_each_picture(shards, tmp_path):
+    from pipeline.core.counts import absolute_error, confusion, dice, joint_histogram, max_f
+    from pipeline.models.registry import build_model
+    from pipeline.training.losses import LOSSES
+    from pipeline.training.validate import validate
+
+    torch.manual_seed(0)
+    network = build_model("unet", in_channels=3, out_channels=1, options={"width": 4, "depth": 2})
+    store = SampleStore([shards / "drive-validation.h5"], torch.device("cpu"))
+    scores = validate(network, LOSSES["bce"], store, 2, "fp32")
+    histograms = []
+    with torch.no_grad():
+        for batch in store.batches(torch.arange(len(store)), 1):
+            levels = to_levels(torch.sigmoid(network(batch.image))[0, 0].numpy())
+            mask = batch.target[0, 0].numpy().astype(np.uint8)
+            histograms.append(joint_histogram(levels, mask, batch.weight[0, 0].numpy() > 0))
+    histograms = np.stack(histograms)
+    assert scores.val_dice == pytest.approx(float(dice(confusion(histograms.sum(axis=0), 127))), abs=1e-3)
+    assert scores.val_mae == pytest.approx(float(absolute_error(histograms).mean()), abs=1e-4)
+    assert scores.val_max_f == pytest.approx(max_f(histograms), abs=1e-3)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_picture_of_augmented_samples_shows_something(shards, tmp_path):
+    import cv2
+
+    from pipeline.training.preview import preview
+
+    for layout, crop in (("tgs", None), ("drive", [32, 40])):
+        path = tmp_path / f"{layout}.png"
+        preview(
+            experiment="e", train_shards=[shards / f"{layout}-train.h5"], output=path, seed=0, crop=crop, augment=WILD
+        )
+        assert cv2.imread(str(path)).std() > 20
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_loss_that_is_no_number_stops_the_training(shards, tmp_path):
+    with pytest.raises(TrainingError, match="lower the learning rate"):
+        run(
+            shards,
+            tmp_path / "m",
+            loss={"name": "mse", "region": "fov"},
+            optimizer={"name": "sgd", "lr": 1e12},
+            epochs=5,
+        )
+    assert not (tmp_path / "m").exists()
+
+
+def test_an_epoch_whose_validation_is_no_number_is_never_the_best():
+    nan, good = {"val_loss": math.nan, "val_dice": 0.0}, {"val_loss": 0.1, "val_dice": 0.9}
+    for monitor in ("val_loss", "val_dice"):
+        assert not is_best(nan | {monitor: math.nan}, good, monitor)
+        assert is_best(nan | {monitor: math.nan}, nan | {monitor: math.nan}, monitor)
+        assert is_best(good, nan | {monitor: math.nan}, monitor)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_validated_epoch_beats_those_that_are_not(shards, tmp_path):
+    history = run(shards, tmp_path / "m", epochs=7, validate_every=2, checkpoint_every=3)
+    assert history["epoch"][history["val_loss"].notna()].tolist() == [1, 2, 4, 6, 7]
+    allowed = history[history["epoch"].isin([6, 7])]  # epoch 3 may be the best, and nobody knows how good it is
+    assert load_checkpoint(tmp_path / "m/best.pt")["epoch"] == allowed.loc[allowed["val_loss"].idxmin(), "epoch"]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_monitor_that_cannot_be_measured_stops_the_training(shards, tmp_path):
+    import shutil
+
+    with h5py.File(shutil.copy(shards / "tgs-validation.h5", tmp_path / "empty.h5"), "r+") as file:
+        file["masks"][:] = 0
+    settings = {**RECIPE, "monitor": "val_max_f"}
+    where = {"train_shards": [shards / "tgs-train.h5"], "validation_shards": [tmp_path / "empty.h5"]}
+    with pytest.raises(TrainingError, match=r"val_max_f nan[\s\S]*a mask that is not empty"):
+        train(experiment="e", output=tmp_path / "m", **where, **settings)
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("monitor", ["val_mae", "val_max_f"])
+def test_a_monitor_of_two_classes_is_refused_where_there_are_more(shards, tmp_path, monitor):
+    import shutil
+
+    path = write_classes(shutil.copy(shards / "tgs-train.h5", tmp_path / "t.h5"))
+    settings = {**RECIPE, "loss": {"name": "cross-entropy", "region": "fov"}, "monitor": monitor}
+    with pytest.raises(TrainingError, match="val_loss or val_dice"):
+        train(experiment="e", train_shards=[path], validation_shards=[path], output=tmp_path / "m", **settings)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_validation_samples_prepared_otherwise_are_refused(shards, tmp_path):
+    source = {"layout": "tgs", "root": str(make_tgs(tmp_path / "raw")), "shards": 1}
+    source["validation"] = {"fraction": 0.3, "seed": 0}
+    other = {**SHARD, "channels": "grey", "normalize": {"method": "minmax"}}
+    build_shard(dataset="d", split="validation", shard=0, output=tmp_path / "v.h5", source=source, **other)
+    where = {"train_shards": [shards / "tgs-train.h5"], "validation_shards": [tmp_path / "v.h5"]}
+    with pytest.raises(TrainingError, match=r"channels\n[\s\S]*normalization\n") as caught:
+        train(experiment="e", output=tmp_path / "m", **where, **RECIPE)
+    assert len(caught.value.problems) == 2
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_network_that_cannot_take_the_batch_says_so(shards, tmp_path):
+    with pytest.raises(TrainingError, match="less `depth`"):
+        run(shards, tmp_path / "m", model={"name": "unet", "width": 2, "depth": 7}, batch_size=1)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_cross_entropy_goes_from_training_to_prediction(shards, tmp_path):
+    history = run(shards, tmp_path / "m", loss={"name": "cross-entropy", "region": "fov"}, epochs=6)
+    assert history["val_dice"].max() > 0.7
+    where = {"checkpoint": tmp_path / "m/best.pt", "shards": [shards / "tgs-unlabelled.h5"], "output": tmp_path / "p"}
+    predict(experiment="e", precision="fp32", threads=1, **where)
+    levels = read_levels(tmp_path / "p/tile013.png", 101, 101)
+    assert levels.max() > 150
+    assert levels.min() < 100
+
+
+def test_bf16_is_refused_where_it_would_be_emulated(shards, tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "bf16_is_native", lambda device: False)
+    with pytest.raises(TrainingError, match="precision: fp32"):
+        run(shards, tmp_path / "m", precision="bf16")
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.skipif(not devices.bf16_is_native(torch.device("cpu")), reason="this CPU has no bfloat16 of its own")
+def test_bf16_trains_close_to_fp32(shards, tmp_path):
+    losses = [run(shards, tmp_path / p, precision=p, epochs=4)["train_loss"].iloc[-1] for p in ("fp32", "bf16")]
+    assert losses[1] == pytest.approx(losses[0], rel=0.1)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_an_output_that_cannot_be_written(shards, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="file stands where a folder is needed"):
+        run(shards, tmp_path / "file" / "m", epochs=1)
+
+
+def test_schedules():
+    assert {rate_factor("constant", 10, 0)(step) for step in range(10)} == {1.0}
+    cosine = [rate_factor("cosine", 100, 0)(step) for step in range(101)]
+    assert cosine[0] == 1.0
+    assert cosine[50] == pytest.approx(0.5)
+    assert cosine[100] == pytest.approx(0.0, abs=1e-12)
+    warm = [rate_factor("cosine", 100, 10)(step) for step in range(101)]
+    assert np.diff(warm[:11]).min() > 0
+    assert warm[10] == 1.0
+    assert np.diff(warm[10:]).max() < 0
+    assert sum(warm[:10]) / 10 == pytest.approx(0.5)
+
+
+class Trap:
+    """Runs code when it is unpickled without care."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("code from a checkpoint was run",))
+
+
+@pytest.mark.parametrize("kind", ["code", "text", "cut off", "other", "missing"])
+def test_checkpoints_that_are_none(shards, tmp_path, kind):
+    path = tmp_path / "x.pt"
+    if kind == "code":
+        buffer = io.BytesIO()
+        torch.save({"state": Trap()}, buffer)
+        path.write_bytes(buffer.getvalue())
+    elif kind == "text":
+        path.write_bytes(b"not a checkpoint")
+    elif kind == "cut off":
+        save_checkpoint(path, {"state": {"a": torch.zeros(100)}})
+        path.write_bytes(path.read_bytes()[:200])
+    elif kind == "other":
+        torch.save({"state": {}}, path)
+    with pytest.raises(CheckpointError, match=r"x\.pt"):
+        load_checkpoint(path)
+
+
+def constant_checkpoint(path, logit, region="fov", activation="sigmoid"):
+    """Save a network that answers every pixel with one number."""
+    from pipeline.models.registry import build_model
+
+    options = {"width": 4, "depth": 2}
+    model = build_model("unet", in_channels=3, out_channels=1, options=options)
+    for parameter in model.parameters():
+        torch.nn.init.zeros_(parameter)
+    torch.nn.init.constant_(model.head.bias, logit)
+    contents = {
+        "model": {"name": "unet", "options": options},
+        "in_channels": 3,
+        "out_channels": 1,
+        "activation": activation,
+        "state": model.state_dict(),
+        "size": [48, 48],
+        "dataset": "d",
+        "origin": "raw files",
+        "settings": {"loss": {"name": "bce", "region": region}},
+    }
+    save_checkpoint(path, contents)
+    return path
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(("activation", "probability"), [("sigmoid", 1 / (1 + math.exp(-0.7))), ("clip", 0.7)])
+def test_predictions_are_native_in_size_and_named_by_id(shards, tmp_path, activation, probability):
+    checkpoint = constant_checkpoint(tmp_path / "c.pt", 0.7, activation=activation)
+    where = {"checkpoint": checkpoint, "shards": [shards / "tgs-unlabelled.h5"], "output": tmp_path / "p"}
+    predict(experiment="e", precision="fp32", threads=1, **where)
+    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == ["tile012.png", "tile013.png"]
+    levels = read_levels(tmp_path / "p/tile012.png", 101, 101)
+    assert (levels == to_levels(np.array(probability))).all()
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_outside_the_field_of_view_nothing_is_predicted_that_was_not_learnt(shards, tmp_path):
+    for region, corner in (("fov", 0), ("full", 255)):
+        checkpoint = constant_checkpoint(tmp_path / "c.pt", 9.0, region=region)
+        where = {"checkpoint": checkpoint, "shards": [shards / "drive-validation.h5"], "output": tmp_path / region}
+        predict(experiment="e", precision="fp32", threads=1, **where)
+        for path in (tmp_path / region).iterdir():
+            levels = read_levels(path, 70, 60)
+            assert levels[0, 0] == corner
+            assert levels[35, 30] == 255
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_checkpoint_for_other_channels_is_refused(shards, tmp_path):
+    root = make_tgs(tmp_path / "raw")
+    grey = {**SHARD, "channels": "grey"}
+    source = {"layout": "tgs", "root": str(root), "shards": 1}
+    build_shard(dataset="d", split="unlabelled", shard=0, output=tmp_path / "g.h5", source=source, **grey)
+    where = {"checkpoint": constant_checkpoint(tmp_path / "c.pt", 0.0), "shards": [tmp_path / "g.h5"]}
+    with pytest.raises(CheckpointError, match=r"a network for 3 channels, while .* has 1"):
+        predict(experiment="e", output=tmp_path / "p", precision="fp32", threads=1, **where)
+    assert not (tmp_path / "p").exists()
