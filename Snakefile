@@ -13,56 +13,52 @@ report: "workflow/report/workflow.rst"
 container: "docker://segmentation-pipeline:0.1.0"
 
 
-include: "workflow/rules/scheduler.smk"
+include: "workflow/rules/snakemake_compat.smk"
 include: "workflow/rules/common.smk"
-include: "workflow/rules/inputs.smk"
-include: "workflow/rules/results.smk"
-include: "workflow/rules/cache.smk"
 include: "workflow/rules/check.smk"
 include: "workflow/rules/shards.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/predict.smk"
 include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/compare.smk"
 include: "workflow/rules/report.smk"
 
 
 rule all:
     default_target: True
     input:
-        all_shards,
-        all_models,
-        all_predictions,
-        all_metrics,
-        str(paths.comparisons()),
-        str(paths.leaderboard()),
-        str(paths.report()),
+        all_of("shards"),
+        all_of("models"),
+        all_of("predictions"),
+        all_of("metrics"),
+        str(Comparisons().path),
+        str(Leaderboard().path),
+        str(Report().path),
 
 
 rule shards:
     input:
-        all_shards,
+        all_of("shards"),
 
 
 rule models:
     input:
-        all_models,
+        all_of("models"),
 
 
 rule predictions:
     input:
-        all_predictions,
+        all_of("predictions"),
 
 
 rule metrics:
     input:
-        all_metrics,
-        str(paths.comparisons()),
+        all_of("metrics"),
+        str(Comparisons().path),
 
 
 rule tensorboard:
     input:
-        all_events,
+        all_of("tensorboard"),
 
 
 include: "workflow/rules/targets.smk"

@@ -104,6 +104,12 @@ class PredictionError(PipelineError):
     title = "The predictions cannot be used"
 
 
+class OriginError(PipelineError):
+    """Results that something is to be made from were made by something else than is asked for."""
+
+    title = "These results are not those that are asked for"
+
+
 class OutputError(PipelineError):
     """A file or folder cannot be written."""
 

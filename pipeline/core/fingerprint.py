@@ -4,15 +4,11 @@ Two fingerprints are equal where nothing that decides a result differs. They hol
 the same work leaves the same bytes everywhere.
 """
 
-import ast
 import hashlib
-import importlib.metadata
-import importlib.util
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,38 +18,14 @@ from pipeline.core.files import write_text
 FILE = "fingerprint.json"
 """In a folder that one stage makes, the fingerprint of all that is in it."""
 
-PACKAGE = "pipeline"
-_FOLDER = Path(__file__).parents[1]
-
-OVERLOOKED = {
-    "pipeline.cli.main": "hands settings on, and they count by themselves",
-    "pipeline.config.messages": "words of messages",
-    "pipeline.core.errors": "words of messages",
-    "pipeline.core.fingerprint": "tells what was used and decides nothing",
-    "pipeline.core.memory": "tells what was used, and what fits: where samples lie changes the speed and nothing else",
-    "pipeline.models.names": "the network that a name leads to counts by itself",
-    "pipeline.core.progress": "what is shown while one waits",
-    "pipeline.raw.layouts.registry": "the layout that a name leads to counts by itself",
-}
-"""Modules whose code does not count, each with the reason."""
-
-LIBRARIES = {
-    "PIL": ("pillow",),
-    "cv2": ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
-    "h5py": ("h5py",),
-    "imagecodecs": ("imagecodecs",),
-    "numpy": ("numpy",),
-    "scipy": ("scipy",),
-    "tifffile": ("tifffile",),
-    "torch": ("torch",),
-}
-"""Imported names that decide pixels, weights or numbers, and what their distributions are called.
-
-pandas, matplotlib and the others write or draw what was computed before.
-"""
+FORMAT = 2
+"""Of fingerprints: results of earlier versions of the pipeline have another one."""
 
 _NAMED = 4  # modules named in a message
-_TYPES_ONLY = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+class EarlierVersionError(ValueError):
+    """A fingerprint that an earlier version of the pipeline wrote."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +35,7 @@ class Fingerprint:
     Parameters
     ----------
     stage : str
-        Its name in `pipeline.graph.stages.STAGES`.
+        Its name.
     settings : dict
         The stage's slice of the configuration, plain JSON.
     code : dict of str to str
@@ -87,12 +59,12 @@ class Fingerprint:
 
     def brief(self) -> "Fingerprint":
         """Return the same with one digest for all of its code: what is kept of something that was made from."""
-        code = {"all modules": _digest(canonical(self.code))}
+        code = {"all modules": short_digest(canonical(self.code))}
         return Fingerprint(self.stage, self.settings, code, self.libraries, self.made_from)
 
     def to_json(self) -> str:
         """Return the one spelling of it."""
-        return canonical(self._plain())
+        return canonical({"format": FORMAT, **self._plain()})
 
     def _plain(self) -> dict[str, Any]:
         made_from = {name: part._plain() for name, part in self.made_from.items()}
@@ -110,10 +82,15 @@ class Fingerprint:
 
         Raises
         ------
+        EarlierVersionError
+            If an earlier version of the pipeline wrote it.
         ValueError
             If the text says something else.
         """
-        return cls._of(json.loads(text))
+        plain = json.loads(text)
+        if isinstance(plain, dict) and plain.pop("format", None) != FORMAT and "stage" in plain:
+            raise EarlierVersionError
+        return cls._of(plain)
 
     @classmethod
     def _of(cls, plain: Any) -> Self:  # noqa: ANN401 - whatever a file holds
@@ -131,11 +108,9 @@ def canonical(value: Any) -> str:  # noqa: ANN401 - any plain data
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def _digest(text: str) -> str:
+def short_digest(text: str) -> str:
+    """Return 16 hexadecimal digits that change with a text."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-
-
-# -- comparing -------------------------------------------------------------------------------------------------------
 
 
 def differences(found: Fingerprint, asked: Fingerprint) -> list[str]:
@@ -158,7 +133,7 @@ def differences(found: Fingerprint, asked: Fingerprint) -> list[str]:
         else:
             texts = differences(here, there)
         for text in texts:
-            parts.setdefault(text, []).append(part)
+            parts.setdefault(text, []).append(part.replace("_", " "))
     return [*said, *(f"{' and '.join(names)}: {text}" for text, names in parts.items())]
 
 
@@ -179,15 +154,23 @@ def mismatch(where: Path, stored: str | None, asked: Fingerprint) -> Problem | N
     """
     remedy = f"delete it, and what needs it is made again: `rm -r {shlex.quote(str(where))} && snakemake`"
     if stored is None:
-        expected = "a result that says what made it (those of earlier versions do not)"
-        return Problem(str(where), "no fingerprint", expected, remedy)
+        return Problem(str(where), "no fingerprint", "a result that says what made it", remedy)
     try:
         said = differences(Fingerprint.from_json(stored), asked)
+    except EarlierVersionError:
+        return earlier_version(where)
     except ValueError:
         return Problem(str(where), "a damaged fingerprint", "a result that says what made it", remedy)
     if not said:
         return None
     return Problem(str(where), "; ".join(said), "a result of the settings and the code that are here", remedy)
+
+
+def earlier_version(where: Path) -> Problem:
+    """Say that an earlier version of the pipeline made a result."""
+    found, expected = "a result of an earlier version of the pipeline", "results of this version"
+    remedy = "move the folder of results away (`mv results results-old`), and run snakemake again"
+    return Problem(str(where), found, expected, remedy)
 
 
 def sign(fingerprint: str | None, *folders: Path) -> None:
@@ -218,116 +201,3 @@ def _shown(value: Any) -> str:  # noqa: ANN401 - any setting
     if value is None:
         return "none"
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-
-
-# -- code ------------------------------------------------------------------------------------------------------------
-
-
-def code_digests(roots: Iterable[str]) -> dict[str, str]:
-    """Digest some modules and what they import, directly or not, from this package.
-
-    Imports inside functions count; those for type checkers do not. Docstrings, comments, blank lines and positions do
-    not count, nor does `OVERLOOKED`.
-
-    Parameters
-    ----------
-    roots : iterable of str
-        Names of modules.
-
-    Returns
-    -------
-    dict of str to str
-        Module to 16 hexadecimal digits, sorted.
-    """
-    return {module: _module(module)[0] for module in _closure(roots)}
-
-
-def library_versions(modules: Iterable[str]) -> dict[str, str]:
-    """Return major and minor version of those of `LIBRARIES` that some modules import: ``{"torch": "2.13"}``."""
-    used = {name for module in modules for name in _module(module)[2]}
-    return {name: _version(name) for name in sorted(used & LIBRARIES.keys())}
-
-
-def _closure(roots: Iterable[str]) -> list[str]:
-    found: set[str] = set()
-    waiting = set(roots)
-    while waiting:
-        module = waiting.pop()
-        if module not in found and module not in OVERLOOKED:
-            found.add(module)
-            waiting |= _module(module)[1]
-    return sorted(found)
-
-
-@cache
-def _module(name: str) -> tuple[str, frozenset[str], frozenset[str]]:
-    """Return the digest of a module, the modules of this package that it imports, and the libraries."""
-    source = _file(name)
-    if source is None:
-        raise ModuleNotFoundError(f"no module {name}")
-    tree = ast.parse(source.read_bytes())
-    names = {imported for node in _nodes(tree) for imported in _imports(node)}
-    inside = {module for imported in names if (module := _inside(imported)) is not None}
-    return _digest(_text(tree)), frozenset(inside), frozenset(imported.partition(".")[0] for imported in names)
-
-
-@cache
-def _file(name: str) -> Path | None:
-    """Find the source of a module; of this package without importing anything."""
-    first, *rest = name.split(".")
-    if first != PACKAGE:
-        found = importlib.util.find_spec(name)
-        return None if found is None or found.origin is None else Path(found.origin)
-    file = _FOLDER.joinpath(*rest).with_suffix(".py") if rest else _FOLDER / "__init__.py"
-    return file if file.is_file() else None
-
-
-def _inside(imported: str) -> str | None:
-    """Return the module of this package that an imported name is, or stands in; none for another package's."""
-    if imported.partition(".")[0] != PACKAGE:
-        return None
-    module = imported if _file(imported) is not None else imported.rpartition(".")[0]
-    return module if _file(module) is not None and module != PACKAGE else None
-
-
-def _imports(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom):
-        return [f"{node.module}.{alias.name}" for alias in node.names]
-    return []
-
-
-def _nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Walk through all that counts."""
-    yield node
-    for child in ast.iter_child_nodes(node):
-        if not _without_effect(child):
-            yield from _nodes(child)
-
-
-def _without_effect(node: ast.AST) -> bool:
-    """Tell docstrings, other bare strings, and what only type checkers read."""
-    if isinstance(node, ast.Expr):
-        return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-    return isinstance(node, ast.If) and not node.orelse and ast.unparse(node.test) in _TYPES_ONLY
-
-
-def _text(value: Any) -> str:  # noqa: ANN401 - nodes, lists of them, and constants
-    """Spell a syntax tree in the same way under every version of Python: `ast.dump` adds empty fields in later ones."""
-    if isinstance(value, ast.AST):
-        fields = (f"{name}={_text(part)}" for name, part in ast.iter_fields(value) if part is not None and part != [])
-        return f"{type(value).__name__}({','.join(fields)})"
-    if isinstance(value, list):
-        return f"[{','.join(_text(part) for part in value if not _without_effect(part))}]"
-    return repr(value)
-
-
-@cache
-def _version(name: str) -> str:
-    for distribution in LIBRARIES[name]:
-        try:
-            return ".".join(importlib.metadata.version(distribution).split("+")[0].split(".")[:2])
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return "not installed"

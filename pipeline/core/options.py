@@ -1,14 +1,66 @@
-"""Kinds of values that config.yaml is made of: numbers within limits, names, mappings that a bare word stands for."""
+"""What typed settings are made of: a frozen base class, numbers within limits, names, choices by name."""
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Self, TypeVar, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 from pydantic_core import CoreSchema, core_schema
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """What data sets and experiments may be called: the names become paths, file names and rule names."""
+
+_Kind = TypeVar("_Kind", bound="Options")
+
+
+class Options(BaseModel):
+    """Settings of a stage, or of a part of one: frozen, unknown keys refused.
+
+    In their plain form None is left out where it is the default.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        return {key: value for key, value in dump(self).items() if value is not None or fields[key].default is not None}
+
+    def plain(self) -> dict[str, Any]:
+        """Return the settings as plain data: what JSON can hold, and what they can be read from again."""
+        return self.model_dump(mode="json")
+
+    def changed(self, **values: Any) -> Self:  # noqa: ANN401 - values of the fields
+        """Return a copy with other values."""
+        return self.model_copy(update=values)
+
+    def to(self, kind: type[_Kind], /, **more: Any) -> _Kind:  # noqa: ANN401 - values of the fields
+        """Return options of another kind: the fields that both have, and `more`; what was not said stays so."""
+        shared = {
+            name: getattr(self, name)
+            for name, field in kind.model_fields.items()
+            if name in type(self).model_fields
+            and (name in self.model_fields_set or field.default != getattr(self, name))
+        }
+        return kind(**{**shared, **more})
+
+    def deciding(self) -> "Options":
+        """Return what decides a result for good: the same, less what concerns single samples."""
+        return self
+
+    def modules(self) -> set[str]:
+        """Name the modules that these settings choose, such as that of a network: their code decides results too."""
+        parts = (getattr(self, name) for name in type(self).model_fields)
+        return {module for part in parts if isinstance(part, Options) for module in part.modules()}
 
 
 def _no_bool(value: Any) -> Any:  # noqa: ANN401 - runs before the type is known
@@ -27,12 +79,6 @@ Rate = Annotated[float, Field(gt=0, allow_inf_nan=False), NUMBER]
 Fraction = Annotated[float, Field(gt=0, lt=1), NUMBER]
 Share = Annotated[float, Field(ge=0, lt=1), NUMBER]
 Side = Annotated[int, Field(ge=32, le=16384), NUMBER]
-
-
-class Strict(BaseModel):
-    """A frozen mapping that refuses unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ByName:
@@ -59,3 +105,28 @@ class ByName:
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """Offer the words beside the mapping."""
         return {"anyOf": [{"type": "string", "enum": list(self.words)}, handler(core)]}
+
+
+class OneOf:
+    """Let a text be one of some names that a table holds."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = list(names)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401
+        """Take the names as the allowed values, in messages and in the schema."""
+        return core_schema.literal_schema(self.names)
+
+
+def names_of(kinds: Iterable[type[Options]], key: str) -> list[str]:
+    """Return the word that tells each kind of options from the others, its literal value of `key`."""
+    return [str(kind.model_fields[key].annotation.__args__[0]) for kind in kinds]  # type: ignore[union-attr]
+
+
+def one_of(kinds: Iterable[type[Options]], key: str, **by_name: str) -> Any:  # noqa: ANN401 - a type
+    """Return the type of options of one of several kinds, told by `key`; a bare word stands for a kind by itself."""
+    kinds = tuple(kinds)
+    return Annotated[
+        Annotated[Union[kinds], Field(discriminator=key)],  # noqa: UP007 - known when it runs
+        ByName(key, *names_of(kinds, key), **by_name),
+    ]

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.core.counts import LEVELS, Confusion, Histogram, max_f
-from pipeline.evaluation.scores import BETA2_SALIENT, EMPTY_VALUES, Scores, f1, f_beta
+from pipeline.core.counts import LEVELS, Confusion, Histogram, dice, max_f
+from pipeline.evaluation.scores import BETA2_SALIENT, EMPTY_VALUES, Scores, f_beta
 
 CUTS = LEVELS + 1
 """Points of a curve."""
@@ -155,7 +155,7 @@ def oracle_columns(histograms: Histogram, empty_masks: str) -> dict[str, float]:
     dict
         ``oracle_f1`` and ``oracle_threshold``; of equally good thresholds the middle one. NaN where no picture counts.
     """
-    scores = f1(counts_at_levels(histograms), EMPTY_VALUES[empty_masks])[:, 1:LEVELS]  # thresholds inside [0, 1)
+    scores = dice(counts_at_levels(histograms), EMPTY_VALUES[empty_masks])[:, 1:LEVELS]  # thresholds inside [0, 1)
     counted = ~np.isnan(scores)
     total = counted.sum(axis=0)
     if not total.any():

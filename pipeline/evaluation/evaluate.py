@@ -21,10 +21,10 @@ from pipeline.evaluation.contours import CONTOUR_SCORES
 from pipeline.evaluation.curves import average_precision, curve_table, max_f_columns, oracle_columns
 from pipeline.evaluation.histograms import split_histograms
 from pipeline.evaluation.intervals import COLUMNS, Found, f1_bounds, interval_rows, two_class_intervals
-from pipeline.evaluation.metrics import METRICS, roc_auc
+from pipeline.evaluation.metrics import POOLED, REPORTED, compute, roc_auc
+from pipeline.evaluation.recipes import EvaluateRecipe
 from pipeline.evaluation.regions import SplitCounts, count_splits
 from pipeline.evaluation.scores import EMPTY_VALUES
-from pipeline.evaluation.tgs_score import tgs_score
 from pipeline.evaluation.thresholds import Threshold, read_threshold
 from pipeline.raw.dataset import RawDataset, open_dataset, require_samples
 
@@ -41,19 +41,17 @@ CURVE_OF = (
 )
 """What the numbers of a curve depend on: no threshold, and no policy for empty masks, which have no curve."""
 
-MACRO = ("mae", "roc_auc", "pr_auc", *METRICS, "tgs_score", *CONTOUR_SCORES)
+MACRO = ("mae", "roc_auc", "pr_auc", *REPORTED, *CONTOUR_SCORES)
 """Scores that each picture has, for a mean over pictures."""
 
 
 def evaluate(
+    recipe: EvaluateRecipe,
     *,
     experiment: str,
-    dataset: str,
     predictions: Mapping[str, Path],
     threshold: Path | float,
     output: Path,
-    source: Mapping[str, Any],
-    empty_masks: str,
     fingerprint: str | None = None,
 ) -> None:
     """Write ``per_image.csv``, ``summary.csv``, ``intervals.csv`` and ``curve.csv``.
@@ -62,17 +60,14 @@ def evaluate(
 
     Parameters
     ----------
-    experiment, dataset : str
+    recipe : EvaluateRecipe
+    experiment : str
     predictions : mapping of str to Path
         Split (``validation``, ``test``) to its folder of probability PNGs.
     threshold : Path or float
         The file that `choose_threshold` wrote, or a number.
     output : Path
         Folder for the four files.
-    source : mapping
-        Keyword arguments of `open_dataset`.
-    empty_masks : {'one', 'skip'}
-        Score of a picture whose mask and prediction both are empty: 1, or left out of the mean.
     fingerprint : str, optional
         What the scores are made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store in a file beside them.
 
@@ -80,7 +75,7 @@ def evaluate(
     ------
     RawDataError, PredictionError, OutputError
     """
-    raw = open_dataset(dataset, **source)
+    raw, empty_masks = open_dataset(recipe.dataset, recipe.source), recipe.empty_masks
     chosen = read_threshold(threshold) if isinstance(threshold, Path) else Threshold(threshold, "fixed")
     cut = cut_level(chosen.value)
     counted = count_splits(
@@ -98,8 +93,8 @@ def evaluate(
         for region, histograms in compared.regions.items():
             said = conditions(experiment, raw, split, region, chosen, empty_masks)
             pictures.append(_per_image(said, compared, region, cut))
-            scores = {name: pictures[-1][name].to_numpy(np.float64) for name in MACRO}
-            found = two_class_intervals(weights, histograms, scores, cut, empty_masks)
+            values = {name: pictures[-1][name].to_numpy(np.float64) for name in MACRO}
+            found = two_class_intervals(weights, histograms, values, cut, empty_masks)
             rows = _summaries(said, histograms, pictures[-1], cut, found)
             summaries += rows
             intervals += [cell for row in rows for cell in interval_rows(row, found[row["averaging"]])]
@@ -141,10 +136,6 @@ def conditions(
     }
 
 
-def _scores(counts: Confusion, empty_masks: str) -> dict[str, Any]:
-    return {name: metric(counts, EMPTY_VALUES[empty_masks]) for name, metric in METRICS.items()}
-
-
 def _per_image(said: Mapping[str, Any], compared: SplitCounts, region: str, cut: int) -> pd.DataFrame:
     histograms = compared.regions[region]
     counts = confusion(histograms, cut)
@@ -155,8 +146,7 @@ def _per_image(said: Mapping[str, Any], compared: SplitCounts, region: str, cut:
         "mae": absolute_error(histograms),
         "roc_auc": roc_auc(histograms),
         "pr_auc": average_precision(histograms),
-        **_scores(counts, said["empty_masks"]),
-        "tgs_score": tgs_score(counts),
+        **compute(REPORTED, counts, said["empty_masks"]),
         **contour_columns(compared.measured[region], counts, said["empty_masks"]),
     }
     return pd.DataFrame({**{key: [value] * len(compared.ids) for key, value in said.items()}, **columns})
@@ -203,19 +193,19 @@ def _summaries(
         "mae": float(absolute_error(pooled)),
         "roc_auc": float(roc_auc(pooled)),
         "pr_auc": float(average_precision(pooled)),
-        **{key: float(value) for key, value in _scores(confusion(pooled, cut), empty_masks).items()},
-        # these belong to single pictures
-        **dict.fromkeys(["tgs_score", *CONTOUR_SCORES, distances, "f1_sd"], math.nan),
+        # what belongs to single pictures is NaN
+        **dict.fromkeys([*REPORTED, *CONTOUR_SCORES, distances, "f1_sd"], math.nan),
+        **{key: float(value) for key, value in compute(POOLED, confusion(pooled, cut), empty_masks).items()},
     }
     return [
         {
             **said,
             "averaging": averaging,
             "images": len(pictures),
-            **scores,
+            **values,
             **f1_bounds(found[averaging]),
             **max_f_columns(some),
             **oracle_columns(some, empty_masks),
         }
-        for averaging, scores, some in (("macro", macro, histograms), ("micro", micro, pooled[None]))
+        for averaging, values, some in (("macro", macro, histograms), ("micro", micro, pooled[None]))
     ]

@@ -25,9 +25,10 @@ from pipeline.evaluation.confusion import confusion_table, plot_confusions
 from pipeline.evaluation.contours import CONTOUR_SCORES
 from pipeline.evaluation.evaluate import conditions, contour_columns, mean_of
 from pipeline.evaluation.intervals import COLUMNS, Found, class_intervals, f1_bounds, interval_rows
-from pipeline.evaluation.metrics import METRICS
+from pipeline.evaluation.metrics import OF_CLASSES, compute
+from pipeline.evaluation.recipes import EvaluateRecipe
 from pipeline.evaluation.regions import count_splits
-from pipeline.evaluation.scores import EMPTY_VALUES, Scores
+from pipeline.evaluation.scores import Scores
 from pipeline.evaluation.thresholds import Threshold
 from pipeline.raw.dataset import RawDataset, open_dataset, require_samples
 
@@ -37,33 +38,25 @@ MEAN = "mean"
 ARGMAX = Threshold(math.nan, "argmax")
 """A pixel gets its most probable class; there is no threshold."""
 
-CLASS_METRICS = {name: metric for name, metric in METRICS.items() if name != "accuracy"}
-"""Scores that a class has of its own."""
-
 
 def evaluate_classes(
+    recipe: EvaluateRecipe,
     *,
     experiment: str,
-    dataset: str,
     predictions: Mapping[str, Path],
     output: Path,
-    source: Mapping[str, Any],
-    empty_masks: str,
     fingerprint: str | None = None,
 ) -> None:
     """Write ``per_image.csv``, ``summary.csv``, ``intervals.csv``, ``confusion.csv`` and ``confusion.png``.
 
     Parameters
     ----------
-    experiment, dataset : str
+    recipe : EvaluateRecipe
+    experiment : str
     predictions : mapping of str to Path
         Split (``validation``, ``test``) to its folder of class-index PNGs.
     output : Path
         Folder for the five files.
-    source : mapping
-        Keyword arguments of `open_dataset`.
-    empty_masks : {'one', 'skip'}
-        Score of a class that neither mask nor prediction of a picture has: 1, or left out of the mean.
     fingerprint : str, optional
         What the scores are made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store in a file beside them.
 
@@ -71,7 +64,7 @@ def evaluate_classes(
     ------
     RawDataError, PredictionError, OutputError
     """
-    raw = open_dataset(dataset, **source)
+    raw, empty_masks = open_dataset(recipe.dataset, recipe.source), recipe.empty_masks
     counted = count_splits(
         predictions,
         lambda split, folder: split_confusions(
@@ -87,10 +80,10 @@ def evaluate_classes(
         weights = resampling_weights(len(compared.ids))
         for region, joint in compared.regions.items():
             said = conditions(experiment, raw, split, region, ARGMAX, empty_masks)
-            scores = _scores(joint, empty_masks)
+            scores = compute(OF_CLASSES, one_against_rest(joint), empty_masks)
             scores |= contour_columns(compared.measured[region], one_against_rest(joint), empty_masks)
             pictures.append(_per_image(said, compared.ids, raw, joint, scores))
-            found = class_intervals(weights, joint, scores, CLASS_METRICS, empty_masks)
+            found = class_intervals(weights, joint, scores, empty_masks)
             rows = _summaries(said, raw, joint, scores, empty_masks, found)
             summaries += rows
             for number, row in enumerate(rows):
@@ -109,12 +102,6 @@ def evaluate_classes(
         if row["class"] == MEAN:
             where = ", ".join(str(row[key]) for key in ("split", "region", "averaging"))
             say(f"{experiment}, {where}: mean F1 {row['f1']:.4f}, IoU {row['iou']:.4f}, accuracy {row['accuracy']:.4f}")
-
-
-def _scores(joint: Joint, empty_masks: str) -> dict[str, Scores]:
-    """Return the scores of (..., K, K) counts, (..., K) each."""
-    counts = one_against_rest(joint)
-    return {name: metric(counts, EMPTY_VALUES[empty_masks]) for name, metric in CLASS_METRICS.items()}
 
 
 def _per_image(
@@ -147,7 +134,8 @@ def _summaries(
     averages = {
         "macro": {name: np.array([mean_of(column) for column in values.T]) for name, values in scores.items()},
         # contours belong to single pictures
-        "micro": _scores(pooled, empty_masks) | dict.fromkeys(CONTOUR_SCORES, np.full(len(raw.classes), math.nan)),
+        "micro": compute(OF_CLASSES, one_against_rest(pooled), empty_masks)
+        | dict.fromkeys(CONTOUR_SCORES, np.full(len(raw.classes), math.nan)),
     }
     accuracies = {"macro": mean_of(pixel_accuracy(joint)), "micro": float(pixel_accuracy(pooled))}
     rows: list[dict[str, Any]] = []

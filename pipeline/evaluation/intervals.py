@@ -20,8 +20,8 @@ from pipeline.evaluation.bootstrap import (
 )
 from pipeline.evaluation.classes import Joint, one_against_rest, pixel_accuracy
 from pipeline.evaluation.curves import CUTS, MAX_F, average_precision, curves, max_f_of_mean_pr
-from pipeline.evaluation.metrics import METRICS, roc_auc
-from pipeline.evaluation.scores import EMPTY_VALUES, Scores, f_beta
+from pipeline.evaluation.metrics import OF_CLASSES, POOLED, compute, roc_auc
+from pipeline.evaluation.scores import Scores, f_beta
 
 COLUMNS = (
     "experiment",
@@ -115,7 +115,7 @@ def two_class_intervals(
         "mae": absolute_error(pooled),
         "roc_auc": roc_auc(pooled),
         "pr_auc": average_precision(pooled),
-        **_scores(confusion(pooled, cut), METRICS, empty_masks),
+        **compute(POOLED, confusion(pooled, cut), empty_masks),
         **{name: best[beta2] for name, (_, beta2) in MAX_F.items()},
     }
     return {
@@ -168,15 +168,10 @@ def _macro(weights: Weights, values: NDArray[np.float64]) -> list[Resampled]:
     return [Resampled(column, int(count)) for column, count in zip(means.T, images, strict=True)]
 
 
-def _scores(counts: Confusion, metrics: Mapping[str, Any], empty_masks: str) -> dict[str, Scores]:
-    return {name: metric(counts, EMPTY_VALUES[empty_masks]) for name, metric in metrics.items()}
-
-
 def class_intervals(
     weights: Weights,
     joint: Joint,
     scores: Mapping[str, Scores],
-    metrics: Mapping[str, Any],
     empty_masks: str,
 ) -> dict[str, list[dict[str, Interval]]]:
     """Return the intervals of all scores of several classes.
@@ -187,8 +182,6 @@ def class_intervals(
     joint : (N, K, K) array
     scores : mapping of str to (N, K) array
         Scores of the pictures, NaN where a picture has none of a class.
-    metrics : mapping of str to function
-        Those of `scores` that follow from counts.
     empty_masks : {'one', 'skip'}
 
     Returns
@@ -208,7 +201,7 @@ def class_intervals(
     sums = weighted_sums(weights, np.concatenate([counts, right], axis=1))
     pooled = Confusion(*np.rint(sums[:, :-2]).astype(np.int64).reshape(-1, 4, classes).swapaxes(0, 1))
     micro: dict[str, list[Resampled]] = {}
-    for name, values in _scores(pooled, metrics, empty_masks).items():
+    for name, values in compute(OF_CLASSES, pooled, empty_masks).items():
         by_class = [Resampled(column, images) for column in values.T]
         micro[name] = [*by_class, _mean_of_classes(by_class, images)]
     found = {

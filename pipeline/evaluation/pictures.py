@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from pipeline.core.errors import PipelineError, PredictionError, Problem, RawDat
 from pipeline.core.files import atomic_file, atomic_folder
 from pipeline.core.fingerprint import sign
 from pipeline.core.progress import track
+from pipeline.evaluation.recipes import RenderRecipe
 from pipeline.evaluation.thresholds import read_threshold
 from pipeline.images.captions import below
 from pipeline.images.figures import VOID_GREY, Picture, for_display, overlay, panel
@@ -27,29 +27,26 @@ _SHEET_GAP = 10  # pixels below a name, so that it belongs to the panel above it
 
 
 def render(
+    recipe: RenderRecipe,
     *,
     experiment: str,
-    dataset: str,
-    split: str,
     predictions: Path,
     threshold: Path,
     output: Path,
-    source: Mapping[str, Any],
     fingerprint: str | None = None,
 ) -> None:
     """Write the folders ``mask``, ``overlay`` and ``panel`` and the file ``sheet.png`` of one split.
 
     Parameters
     ----------
-    experiment, dataset, split : str
+    recipe : RenderRecipe
+    experiment : str
     predictions : Path
         Folder of probability PNGs.
     threshold : Path
         The file that `choose_threshold` wrote.
     output : Path
         Folder for the four.
-    source : mapping
-        Keyword arguments of `open_dataset`.
     fingerprint : str, optional
         What the pictures are made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store in each folder.
 
@@ -58,7 +55,7 @@ def render(
     RawDataError, PredictionError, OutputError
         Listing every picture that cannot be used.
     """
-    raw = open_dataset(dataset, **source)
+    raw, split = open_dataset(recipe.dataset, recipe.source), recipe.split
     samples = require_samples(raw, split)
     cut = cut_level(read_threshold(threshold).value)
     shown = on_sheet(samples)

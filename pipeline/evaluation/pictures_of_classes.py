@@ -1,8 +1,6 @@
 """Pictures for people where there are several classes: colours, overlay, three panels, a sheet, and a legend."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,6 +9,7 @@ from pipeline.core.files import atomic_file, atomic_folder
 from pipeline.core.fingerprint import sign
 from pipeline.evaluation.classes import read_classes
 from pipeline.evaluation.pictures import draw_all, load_image, named_rows, on_sheet, stack
+from pipeline.evaluation.recipes import RenderRecipe
 from pipeline.images.colours import legend, overlay_classes, paint
 from pipeline.images.figures import Picture, panel
 from pipeline.images.png import write_png
@@ -19,26 +18,18 @@ from pipeline.raw.samples import Sample
 
 
 def render_classes(
-    *,
-    experiment: str,
-    dataset: str,
-    split: str,
-    predictions: Path,
-    output: Path,
-    source: Mapping[str, Any],
-    fingerprint: str | None = None,
+    recipe: RenderRecipe, *, experiment: str, predictions: Path, output: Path, fingerprint: str | None = None
 ) -> None:
     """Write the folders ``colour``, ``overlay`` and ``panel``, and ``legend.png`` and ``sheet.png``, of one split.
 
     Parameters
     ----------
-    experiment, dataset, split : str
+    recipe : RenderRecipe
+    experiment : str
     predictions : Path
         Folder of class-index PNGs.
     output : Path
         Folder for the five.
-    source : mapping
-        Keyword arguments of `open_dataset`.
     fingerprint : str, optional
         What the pictures are made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store in each folder.
 
@@ -47,7 +38,7 @@ def render_classes(
     RawDataError, PredictionError, OutputError
         Listing every picture that cannot be used.
     """
-    raw = open_dataset(dataset, **source)
+    raw, split = open_dataset(recipe.dataset, recipe.source), recipe.split
     samples = require_samples(raw, split)
     shown = on_sheet(samples)
     note = "drawn sample data" if raw.drawn else ""

@@ -47,12 +47,6 @@ def recall(counts: Confusion, empty: float = 1.0) -> Scores:
     return ratio(counts.tp, counts.tp + counts.fn, _both_empty(counts, empty))
 
 
-def f1(counts: Confusion, empty: float = 1.0) -> Scores:
-    """Harmonic mean of precision and recall (van Rijsbergen, 1979)."""
-    p, r = precision(counts, empty), recall(counts, empty)
-    return ratio(2 * p * r, p + r, 0.0)
-
-
 def iou(counts: Confusion, empty: float = 1.0) -> Scores:
     """Intersection over union, TP / (TP + FP + FN) (Jaccard, 1901)."""
     return ratio(counts.tp, counts.tp + counts.fp + counts.fn, _some(counts, empty))
@@ -85,3 +79,14 @@ def f_beta(precision: Scores, recall: Scores, beta2: float) -> Scores:
     """Return ``(1 + beta2) P R / (beta2 P + R)``, 0 where P and R are 0 (van Rijsbergen, 1979)."""
     below = beta2 * precision + recall
     return np.asarray((1.0 + beta2) * precision * recall / np.where(below == 0, 1.0, below))
+
+
+def f03(counts: Confusion, empty: float = 1.0) -> Scores:
+    """F with beta² 0.3, which weighs precision more (Achanta, Hemami, Estrada, Süsstrunk, CVPR 2009)."""
+    return f_beta(precision(counts, empty), recall(counts, empty), BETA2_SALIENT)
+
+
+def youden(counts: Confusion, empty: float = 1.0) -> Scores:
+    """Youden's J, true positive rate - false positive rate (Cancer 3 (1950) 32); NaN without either class."""
+    both = (counts.tp + counts.fn > 0) & (counts.fp + counts.tn > 0)
+    return np.where(both, recall(counts) + specificity(counts) - 1.0, np.nan)

@@ -1,8 +1,7 @@
 """Predictions of the unlabelled samples, in the format that the challenge of a data set takes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ from pipeline.core.counts import cut_level
 from pipeline.core.errors import ConfigError, PipelineError, PredictionError, Problem, RawDataError
 from pipeline.core.files import atomic_folder, write_table
 from pipeline.core.progress import track
+from pipeline.evaluation.recipes import SubmissionRecipe
 from pipeline.evaluation.thresholds import read_threshold
 from pipeline.images.png import read_levels, write_png
 from pipeline.raw.dataset import open_dataset, require_samples
@@ -19,63 +19,53 @@ from pipeline.raw.decode.image import read_image
 from pipeline.raw.decode.masks import encode_runs
 from pipeline.raw.samples import Sample
 
-LAYOUTS = ("drive", "tgs")
-"""Layouts whose data set has a challenge with a format of its own."""
-
 
 def write_submission(
-    *,
-    experiment: str,
-    dataset: str,
-    predictions: Path,
-    threshold: Path,
-    output: Path,
-    source: Mapping[str, Any],
-    file_name: str = "{number}.png",
+    recipe: SubmissionRecipe, *, experiment: str, predictions: Path, threshold: Path, output: Path
 ) -> None:
     """Write what can be handed in to the challenge of a data set.
 
-    Layout ``drive``: a PNG of each picture, 8 bit, 0 and 255, as large as the picture. Layout ``tgs``:
-    ``submission.csv`` with the columns ``id`` and ``rle_mask`` (pairs of start and length, column-major, starts from
-    1; an empty mask is an empty text), one row for each picture, sorted by ``id``.
+    As ``pictures``: a PNG of each picture, 8 bit, 0 and 255, as large as the picture. In the template of its name,
+    ``{number}`` stands for the number of the picture without leading zeros (``1.png`` to ``20.png``), ``{id}`` for the
+    number as the raw file has it. As ``codes``: ``submission.csv`` with the columns ``id`` and ``rle_mask`` (pairs of
+    start and length, column-major, starts from 1; an empty mask is an empty text), one row for each picture, sorted by
+    ``id``.
 
     Parameters
     ----------
-    experiment, dataset : str
+    recipe : SubmissionRecipe
+    experiment : str
     predictions : Path
         Folder of the unlabelled samples' probability PNGs.
     threshold : Path
-        The file that `pipeline.evaluation.thresholds.choose_threshold` wrote.
+        The file that `pipeline.evaluation.choice.choose_threshold` wrote.
     output : Path
         The folder to write. It appears only when all of it is there.
-    source : mapping
-        Keyword arguments of `open_dataset`.
-    file_name : str
-        What the PNGs of layout ``drive`` are called: ``{number}`` stands for the number of the picture without
-        leading zeros (``1.png`` to ``20.png``), ``{id}`` for the number as the raw file has it.
 
     Raises
     ------
     ConfigError
-        If the layout has no such format.
+        If the data set has no challenge.
     RawDataError
         If there is no unlabelled sample, or several would get one file name.
     PredictionError
         Listing every prediction that is missing, damaged or of another size.
     OutputError
     """
-    raw = open_dataset(dataset, **source)
-    if raw.layout not in LAYOUTS:
+    raw = open_dataset(recipe.dataset, recipe.source)
+    layout = raw.source.layout
+    if layout.challenge is None:
         raise ConfigError(
             Problem(
-                f"data set {dataset!r}",
+                f"data set {raw.name!r}",
                 f"the layout {raw.layout!r}, for which no challenge format is known",
-                f"one of {', '.join(LAYOUTS)}",
+                "a layout that says how its challenge takes predictions",
                 f"use the pictures in {predictions.parent / 'mask'}",
             )
         )
+    as_codes = layout.challenge == "codes"
     samples = require_samples(raw, "unlabelled")
-    names = {} if raw.layout == "tgs" else _file_names(samples, file_name)
+    names = {} if as_codes else _file_names(samples, layout.submitted_as())
     cut = cut_level(read_threshold(threshold).value)
     codes: dict[str, str] = {}
     problems: list[Problem] = []
@@ -86,13 +76,13 @@ def write_submission(
             except PipelineError as error:
                 problems += error.problems
                 continue
-            if raw.layout == "tgs":
+            if as_codes:
                 codes[sample.id] = encode_runs(mask)
             else:
                 write_png(folder / names[sample.id], mask * np.uint8(255))
         if problems:
             raise PredictionError(problems)
-        if raw.layout == "tgs":
+        if as_codes:
             write_table(folder / "submission.csv", pd.DataFrame(sorted(codes.items()), columns=["id", "rle_mask"]))
 
 

@@ -9,7 +9,7 @@ IOU_PERCENT = tuple(range(50, 100, 5))
 """IoU thresholds, in per cent: 0.50 to 0.95 in steps of 0.05."""
 
 
-def tgs_score(counts: Confusion) -> Scores:
+def tgs_score(counts: Confusion, empty: float = 1.0) -> Scores:
     """Return the share of ten IoU thresholds that each picture's IoU lies above.
 
     The challenge's mean average precision, with one object at most in each picture. A picture whose mask and

@@ -7,21 +7,27 @@ never followed.
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+import sys
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.core.errors import OutputError, Problem
+from pipeline.core import paths
+from pipeline.core.errors import OutputError, PipelineError, Problem
 from pipeline.core.files import PARTIAL, is_being_written, is_foreign, output_problem, partial_name
-from pipeline.raw.splits.names import OUT_OF_FOLD, SPLITS, VALIDATION
+from pipeline.graph import targets
+from pipeline.graph.artifacts.data import FoldTable
+from pipeline.graph.artifacts.networks import Checkpoint
+from pipeline.graph.artifacts.tables import KINDS
+from pipeline.graph.recognize import matches, patterns
+from pipeline.graph.study import Study
 
-_SHARD = re.compile(rf"({'|'.join(SPLITS)})-(0|[1-9]\d*)\..+")
-_FOLDS = re.compile(r"[1-9]\d*\.json")
 _NAMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_BY_EXPERIMENT = ("models", "predictions", "metrics", "state", "tensorboard")
-_BY_DATASET = {"splits": (".csv",), "check": (".json", ".html", ".png"), "cache": (".json",)}
-_OF_ONE_NETWORK = ("per_image.csv", "intervals.csv", "curve.csv", "confusion.csv", "confusion.png", "fingerprint.json")
+_SHARES = re.compile(r"foreground-[A-Za-z0-9][A-Za-z0-9_-]*\.json")
+_OF_DATASETS = ("shards", "folds", "splits", "check", "cache")
+_OF_EXPERIMENTS = ("models", "predictions", "metrics", "tensorboard")
+_EMPTY = "no sample stands in it"
 _BY_RULE = {"logs": ".log", "benchmarks": ".tsv"}
 
 
@@ -49,32 +55,16 @@ class Survey:
             self.unneeded.append(Unneeded(path, reason, size_of(path)))
 
 
-def survey(
-    results: Path,
-    *,
-    members: Mapping[str, Mapping[str, Collection[int]] | None],
-    experiments: Mapping[str, str],
-    averaged: Collection[str] = (),
-    folds: Mapping[str, Collection[int]] | None = None,
-    validated: Mapping[str, str] | None = None,
-) -> Survey:
+def survey(study: Study, results: Path = paths.RESULTS) -> Survey:
     """List what no configured data set or experiment needs; nothing is changed.
+
+    Of a data set that cannot be listed nothing counts as superseded, and a line says so.
 
     Parameters
     ----------
+    study : Study
     results : Path
         The folder of results.
-    members : mapping
-        Each configured data set, with the numbers of its shards by split, or None where its raw files cannot be
-        listed: nothing of it then counts as superseded.
-    experiments : mapping of str to str
-        Each configured experiment, run, ensemble and baseline, with its data set.
-    averaged : collection of str
-        Experiments of several seeds or folds, which have a summary and nothing else.
-    folds : mapping of str to collection of int, optional
-        Data set to the numbers of folds that experiments ask for.
-    validated : mapping of str to str, optional
-        Runs and ensembles of folds, each with the split that stands in the place of its data set's validation samples.
 
     Returns
     -------
@@ -82,41 +72,23 @@ def survey(
         In the order of their paths.
     """
     found = Survey()
-    named = {*members, *experiments, *averaged}
-    _shards(found, results, members)
-    _folds(found, results, members, folds or {})
-    for room, endings in _BY_DATASET.items():
-        for path in _entries(found, results / room):
-            name = path.stem.removeprefix("foreground-") if room == "cache" else path.stem
-            if path.suffix in endings and not path.is_dir() and _NAMED.fullmatch(name) and name not in members:
-                found.mark(path, f"no data set {name!r}")
-    for room in _BY_EXPERIMENT:
-        needed = {*experiments, *averaged} if room == "metrics" else {*experiments}
-        for path in _entries(found, results / room):
-            if path.is_dir() and _NAMED.fullmatch(path.name) and path.name not in needed:
-                found.mark(path, f"no experiment {path.name!r}")
-    for experiment in averaged:
-        for path in _entries(found, results / "metrics" / experiment):
-            if path.name in _OF_ONE_NETWORK and not path.is_dir():
-                found.mark(path, f"{experiment} is the mean of several networks")
-    for experiment, dataset in experiments.items():
-        splits = members.get(dataset)
-        if splits is not None:
-            own = (validated or {}).get(experiment)
-            predicted = {*splits} if own is None else {*splits, own} - ({VALIDATION} - {own})
-            for path in _entries(found, results / "predictions" / experiment):
-                if path.is_dir() and path.name in (*SPLITS, OUT_OF_FOLD) and path.name not in predicted:
-                    found.mark(path, f"{dataset if own is None else experiment} has no {path.name} samples")
-        trained = results / "models" / experiment / "best.pt"
-        for path in _entries(found, results / "state" / experiment) if trained.exists() else ():
-            if path.is_dir() and _newest(path) < trained.lstat().st_mtime_ns:
-                found.mark(path, "a training that was given up before the last one ended")
-    for room, ending in _BY_RULE.items():
-        for rule in _entries(found, results / room):
-            for path in _entries(found, rule) if rule.is_dir() else ():
-                name = path.name if path.is_dir() else path.name.removesuffix(ending)
-                if (path.is_dir() or path.suffix == ending) and _NAMED.fullmatch(name) and name not in named:
-                    found.mark(path, f"neither a data set nor an experiment {name!r}")
+    needed = _needed(study)
+    above = {folder for path in needed for folder in path.parents}
+
+    def look(folder: Path) -> None:
+        for path in _entries(found, results / folder.relative_to(paths.RESULTS)):
+            known = folder / path.name
+            if known in needed or not _is_ours(known, path.is_dir()):
+                continue
+            if known in above and path.is_dir() and not path.is_symlink():
+                look(known)
+            else:
+                found.mark(path, _reason(study, known))
+
+    for room in (*_OF_DATASETS, *_OF_EXPERIMENTS):
+        look(paths.RESULTS / room)
+    _states(found, study, results)
+    _of_rules(found, study, results)
     gone = {one.path for one in found.unneeded}
     for path in _partial(results):
         if not gone & {path, *path.parents} and not is_being_written(path):
@@ -126,34 +98,80 @@ def survey(
     return found
 
 
-def _shards(found: Survey, results: Path, members: Mapping[str, Mapping[str, Collection[int]] | None]) -> None:
-    """Mark folders of data sets that are gone, and shards that no sample stands in any more."""
-    for folder in _entries(found, results / "shards"):
-        if not folder.is_dir() or not _NAMED.fullmatch(folder.name):
-            continue
-        if folder.name not in members:
-            found.mark(folder, f"no data set {folder.name!r}")
-            continue
-        splits = members[folder.name]
-        if splits is None:
-            continue
-        for path in _entries(found, folder):
-            shard = _SHARD.fullmatch(path.name)
-            if shard and int(shard[2]) not in splits.get(shard[1], ()):
-                found.mark(path, "no sample stands in it")
+def _needed(study: Study) -> set[Path]:
+    """Return the files and folders that the configuration leads to; what cannot be listed needs its whole folders."""
+    datasets = study.config.datasets
+    unknown = [name for name in datasets if not _can_be_listed(study, name)]
+    made = targets.everything(study, [name for name in datasets if name not in unknown])
+    needed = {path for one in made for path in one.outputs().values()} | {paths.shares(name) for name in datasets}
+    needed |= {paths.RESULTS / room / name for name in unknown for room in ("shards", "folds")}
+    names = [name for name in study.names if study.dataset_of(name) in unknown]
+    return needed | {paths.RESULTS / room / name for name in names for room in _OF_EXPERIMENTS}
 
 
-def _folds(found: Survey, results: Path, members: Mapping[str, object], folds: Mapping[str, Collection[int]]) -> None:
-    """Mark tables of folds of data sets that are gone, and of numbers of folds that no experiment has."""
-    for folder in _entries(found, results / "folds"):
+def _can_be_listed(study: Study, name: str) -> bool:
+    try:
+        study.raw(name)
+    except PipelineError as error:
+        print(f"{name}: its shards and predictions all stay, because its raw files cannot be listed:", file=sys.stderr)
+        print(error, file=sys.stderr)
+        return False
+    return True
+
+
+def _is_ours(path: Path, is_folder: bool) -> bool:
+    """Tell whether the pipeline gives that name to a file or folder, or to a folder of results."""
+    if path.parts[1] == "cache":
+        return not is_folder and _SHARES.fullmatch(path.name) is not None
+    return any(
+        (is_folder if len(path.parts) < len(steps) else is_folder == ends_in_folder)
+        and len(path.parts) <= len(steps)
+        and all(step.fullmatch(part) for step, part in zip(steps, path.parts, strict=False))
+        for kind in KINDS
+        for steps, ends_in_folder in patterns(kind)
+    )
+
+
+def _reason(study: Study, path: Path) -> str:
+    """Say why something that the pipeline made is not needed."""
+    _, room, name, *rest = path.parts
+    if room in _OF_DATASETS:
+        dataset = name if room in ("shards", "folds") else Path(name).stem.removeprefix("foreground-")
+        made = next(matches(path), None)
+        if dataset not in study.config.datasets:
+            return f"no data set {dataset!r}"
+        return f"no experiment on {dataset} has {made.folds} folds" if isinstance(made, FoldTable) else _EMPTY
+    if name in study.seeded and room == "metrics":
+        return f"{name} is the mean of several networks"
+    if name not in study.names:
+        return f"no experiment {name!r}"
+    owner = name if study.folded(name) else study.dataset_of(name)
+    return f"{owner} has no {rest[0]} samples" if room == "predictions" and len(rest) == 1 else "not made any more"
+
+
+def _states(found: Survey, study: Study, results: Path) -> None:
+    """Mark states of trainings that are not configured, or that were given up before the last one ended."""
+    for folder in _entries(found, results / "state"):
         if not folder.is_dir() or not _NAMED.fullmatch(folder.name):
             continue
-        if folder.name not in members:
-            found.mark(folder, f"no data set {folder.name!r}")
+        if folder.name not in study.experiments:
+            found.mark(folder, f"no experiment {folder.name!r}")
             continue
-        for path in _entries(found, folder):
-            if _FOLDS.fullmatch(path.name) and int(path.stem) not in folds.get(folder.name, ()):
-                found.mark(path, f"no experiment on {folder.name} has {path.stem} folds")
+        trained = results / Checkpoint(folder.name).path.relative_to(paths.RESULTS)
+        for path in _entries(found, folder) if trained.exists() else ():
+            if path.is_dir() and _newest(path) < trained.lstat().st_mtime_ns:
+                found.mark(path, "a training that was given up before the last one ended")
+
+
+def _of_rules(found: Survey, study: Study, results: Path) -> None:
+    """Mark logs and times of jobs of what is not configured."""
+    named = {*study.config.datasets, *study.names, *study.seeded}
+    for room, ending in _BY_RULE.items():
+        for rule in _entries(found, results / room):
+            for path in _entries(found, rule) if rule.is_dir() else ():
+                name = path.name if path.is_dir() else path.name.removesuffix(ending)
+                if (path.is_dir() or path.suffix == ending) and _NAMED.fullmatch(name) and name not in named:
+                    found.mark(path, f"neither a data set nor an experiment {name!r}")
 
 
 def _entries(found: Survey, folder: Path) -> list[Path]:

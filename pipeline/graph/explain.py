@@ -2,36 +2,38 @@
 
 import os
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.config import Config
 from pipeline.core import paths
+from pipeline.core.code import LIBRARIES
 from pipeline.core.errors import PipelineError, Problem
-from pipeline.core.fingerprint import LIBRARIES, Fingerprint, differences
-from pipeline.evaluation.entrants import OBSERVER, split_name
-from pipeline.graph import plans
-from pipeline.graph.identify import UNSIGNED, Place, changed_sources, flat, identify, shard_attribute, some, stored
-from pipeline.graph.stages import STAGES, fingerprint
-from pipeline.raw.dataset import RawDataset, open_dataset
+from pipeline.core.fingerprint import Fingerprint, differences
+from pipeline.graph.artifacts.base import Artifact
+from pipeline.graph.artifacts.data import FoldTable, Shard
+from pipeline.graph.artifacts.networks import Checkpoint
+from pipeline.graph.recognize import recognize
+from pipeline.graph.stages import STAGES
+from pipeline.graph.stored import stored_fingerprint
+from pipeline.graph.study import Study
+from pipeline.raw.inspect import read_file
+from pipeline.raw.samples import Sample
 from pipeline.raw.splits.fold_table import read_fold_table
-from pipeline.raw.splits.folds import assign_folds
-from pipeline.raw.splits.names import OUT_OF_FOLD, SPLITS, VALIDATION
-from pipeline.tools import provenance
+from pipeline.shards.prepare import source_digest
+from pipeline.shards.read import ShardReader
+from pipeline.tools.provenance import read_provenance
 
 _WIDTH = 116
-_MADE_OF_RESULTS = ("train", "augmented", "curves", "tensorboard", "predict", "ensemble")
-"""Stages that read no raw files."""
 
 
-def explain(config: Config, given: Path) -> None:
+def explain(study: Study, given: Path) -> None:
     """Print what stands at a path, what made it, from what, and whether it is current.
 
     Parameters
     ----------
-    config : Config
-        Today's.
+    study : Study
+        Of today's configuration.
     given : Path
         A file or folder under ``results/``.
 
@@ -40,24 +42,27 @@ def explain(config: Config, given: Path) -> None:
     PipelineError
         If the path is not there, or nothing that the pipeline makes.
     """
-    judge = _Judge(config)
-    place = judge.place(_below_results(given))
-    for path in (place.path, place.signed):
-        if not path.exists():
-            remedy = f"run `snakemake {place.target}`"
-            raise PipelineError(Problem(str(path), "no such file or folder", "a result that was made", remedy))
-    reasons = judge.reasons(place, thorough=True)
-    print(place.path)
-    dataset = place.dataset or (config.dataset_of(place.experiment) if place.experiment in judge.experiments else None)
-    _say("what", place.what + (f", data set {dataset}" if dataset and dataset != place.dataset else ""))
-    _say("made by", f"stage {place.stage} ({', '.join(STAGES[place.stage])}); `snakemake {place.target}`")
-    text = None if place.stage in UNSIGNED else stored(place)
+    path = _below_results(given)
+    judge = _Judge(study)
+    artifact = recognize(study, path)
+    for needed in (path, artifact.signature):
+        if not needed.exists():
+            remedy = f"run `snakemake {artifact.path}`"
+            raise PipelineError(Problem(str(needed), "no such file or folder", "a result that was made", remedy))
+    if isinstance(artifact, Shard):
+        ShardReader([artifact.path]).close()  # raises where it cannot be read
+    reasons = judge.judge(artifact, thorough=True)
+    print(path)
+    _say("what", artifact.what + (f": {path}" if path not in (artifact.path, artifact.place) else ""))
+    _say("made by", f"stage {artifact.stage} ({STAGES[artifact.stage].module}); `snakemake {artifact.path}`")
+    text = stored_fingerprint(artifact.signature) if artifact.signed else None
     if text is not None:
         _say_fingerprint(text)
-    if place.stage == "train":
-        _say_provenance(paths.model(str(place.experiment)) / paths.provenance(str(place.experiment)).name)
-    inputs = judge.inputs(place)
-    _say("made from", *(f"{path} ({judge.state(path)})" for path in inputs), *judge.raw_inputs(place))
+    if isinstance(artifact, Checkpoint):
+        _say_provenance(artifact.outputs()["provenance"])
+    inputs = judge.inputs(artifact)
+    states = [f"{one} ({judge.state(made, one)})" for one, made in inputs.items()]
+    _say("made from", *states, *judge.raw_inputs(artifact))
     if reasons:
         _say("current", "no:", *(f"- {reason}" for reason in reasons))
     elif text is None and not inputs:
@@ -82,224 +87,143 @@ def _below_results(given: Path) -> Path:
 class _Judge:
     """Compares results with what the configuration and the code of today would make."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.averaged = config.seeded()
-        self._baselines = config.baselines()
-        self._ensembles = config.ensembles()
-        self.experiments = {*config.experiments, *self._ensembles, *self._baselines}
-        self._several = [name for name in (*config.experiments, *self._ensembles) if config.multiclass(name)]
-        self._raw: dict[str, RawDataset | None] = {}
-        self._reasons: dict[Path, list[str]] = {}
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._reasons: dict[Artifact, list[str]] = {}
 
-    def place(self, path: Path) -> Place:
-        return identify(
-            path,
-            several_classes=self._several,
-            averaged=self.averaged,
-            baselines=self._baselines,
-            ensembles=self._ensembles,
-        )
-
-    def state(self, path: Path) -> str:
+    def state(self, artifact: Artifact, path: Path) -> str:
         if not path.exists():
             return "missing"
-        return "not current" if self.reasons(self.place(path)) else "current"
+        return "not current" if self.reasons(artifact) else "current"
 
-    def raw(self, dataset: str) -> RawDataset | None:
-        """List a data set; None where that cannot be done."""
-        if dataset not in self._raw:
-            try:
-                self._raw[dataset] = open_dataset(dataset, **self.config.splits_settings(dataset)["source"])
-            except PipelineError:
-                self._raw[dataset] = None
-        return self._raw[dataset]
+    def reasons(self, artifact: Artifact) -> list[str]:
+        """Say why a result is not what would be made today; nothing where it is. Raw files are not read again."""
+        if artifact not in self._reasons:
+            self._reasons[artifact] = self.judge(artifact)
+        return self._reasons[artifact]
 
-    def reasons(self, place: Place, thorough: bool = False) -> list[str]:
-        """Say why a result is not what would be made today; nothing where it is.
-
-        Raw files are read again only if `thorough`, and only those of a shard.
-        """
-        if thorough or place.path not in self._reasons:
-            self._reasons[place.path] = self._judge(place, thorough)
-        return self._reasons[place.path]
-
-    def _judge(self, place: Place, thorough: bool) -> list[str]:
-        if place.dataset is not None and place.dataset not in self.config.datasets:
-            return [f"no data set {place.dataset!r} is configured"]
-        if place.experiment is not None and place.experiment not in {*self.experiments, *self.averaged}:
-            return [f"no experiment {place.experiment!r} is configured"]
+    def judge(self, artifact: Artifact, thorough: bool = False) -> list[str]:
+        """Say why a result is not what would be made today; `thorough`: by the raw files of a shard or table, too."""
+        if not artifact.is_known(self._study):
+            kind = "experiment" if hasattr(artifact, "experiment") else "data set"
+            return [f"no {kind} {artifact.name!r} is configured"]
         said: list[str] = []
-        if place.stage not in UNSIGNED:
-            text = stored(place)
-            try:
-                said += differences(Fingerprint.from_json(text or ""), fingerprint(self._plan(place)))
-            except ValueError:
-                said.append("it does not say what made it" if text is None else "its fingerprint is damaged")
-        if place.stage == "shard" and thorough:
-            said += self._sources(place)
-        if place.stage == "folds" and thorough:
-            said += self._moved(place)
-        if place.stage == "train":
-            said += _other_shards(str(place.experiment))
-        inputs = self.inputs(place)
+        try:
+            if artifact.signed:
+                said += self._compare(artifact)
+            if thorough and isinstance(artifact, Shard):
+                said += self._changed_sources(artifact)
+            if thorough and isinstance(artifact, FoldTable):
+                said += self._moved(artifact)
+            inputs = self.inputs(artifact)
+        except PipelineError as error:
+            return [*said, f"what it would be made from is not known: {' '.join(str(error).split())[:200]}"]
+        if isinstance(artifact, Checkpoint):
+            said += _other_shards(artifact)
         there = [path for path in inputs if path.exists()]
-        made = _written(place.signed)
-        for words, paths_so in (
+        made = _written(artifact.signature)
+        for words, some_paths in (
             ("missing: ", [path for path in inputs if path not in there]),
-            ("not current itself: ", [path for path in there if self.reasons(self.place(path))]),
+            ("not current itself: ", [path for path in there if self.reasons(inputs[path])]),
             ("written later: ", [path for path in there if _written(path) > made]),
         ):
-            if paths_so:
-                said.append(words + some(map(str, paths_so)))
+            if some_paths:
+                said.append(words + some(map(str, some_paths)))
         return said
 
-    def _plan(self, place: Place) -> dict[str, Any]:
-        """Return what a result is to be made by."""
-        config, name, split = self.config, str(place.experiment), str(place.split)
-        match place.stage:
-            case "shard":
-                return plans.shards(config, str(place.dataset), split)
-            case "train":
-                return plans.checkpoint(config, name)
-            case "folds":
-                return plans.folds(config, str(place.dataset), int(place.number or 0))
-            case "predict" | "ensemble" | "baseline":
-                return plans.prediction(config, name, split, str(place.kind))
-            case "threshold":
-                return plans.threshold(config, name)
-            case "render" | "render_classes":
-                settings = {"split": split, **config.render_settings(name, split)}
-                return {
-                    "stage": place.stage,
-                    "settings": settings,
-                    "made_from": plans.scoring_parts(config, name, [split]),
-                }
-            case _:
-                parts = plans.scoring_parts(config, name, self._scored(name))
-                return {"stage": place.stage, "settings": config.evaluate_settings(name), "made_from": parts}
+    def _compare(self, artifact: Artifact) -> list[str]:
+        text = stored_fingerprint(artifact.signature)
+        try:
+            return differences(Fingerprint.from_json(text or ""), self._study.plan(artifact).fingerprint())
+        except ValueError:
+            return ["it does not say what made it" if text is None else "its fingerprint is damaged"]
 
-    def _scored(self, experiment: str) -> list[str]:
-        """Return the splits that are scored."""
-        raw = self.raw(self.config.dataset_of(experiment))
-        splits = {split: raw.splits[split] if raw else [] for split in SPLITS}
-        validated = self.config.validated_on(experiment)
-        if self.config.folds_of(experiment) is not None:
-            splits[validated] = raw.pool if raw else []
-        if experiment not in self._baselines:
-            return [split for split in (validated, "test") if splits[split]]
-        seen = split_name(experiment)[1] != OBSERVER or all(sample.observer for sample in splits["test"])
-        return ["test"] if splits["test"] and seen else []
-
-    def inputs(self, place: Place) -> list[Path]:
+    def inputs(self, artifact: Artifact) -> dict[Path, Artifact]:
         """Return the results that a result is made from; raw files are not among them."""
-        name, split = str(place.experiment), str(place.split)
-        if place.stage == "report":
-            checks = [paths.check(name) for name in self.config.datasets]
-            trained = [paths.model(name) / "history.csv" for name in self.config.experiments]
-            return [*checks, *trained, *self._pictures(), paths.comparisons(), paths.leaderboard()]
-        if place.stage in ("leaderboard", "comparisons"):
-            scored = [
-                *self.config.experiments,
-                *(run for run in sorted(self.experiments) if run not in self.config.experiments),
-            ]
-            if place.stage == "comparisons":
-                return [paths.metrics(run) / "per_image.csv" for run in scored if self._has_scores(run)]
-            return [paths.metrics(run) / "summary.csv" for run in (*scored, *self.averaged) if self._has_scores(run)]
-        if place.stage == "average":
-            return [paths.metrics(run) / "summary.csv" for run in self.averaged[name]]
-        if name not in self.experiments:
-            return []
-        kind = "mask" if name in self._several else "probability"
-        threshold = [] if name in self._several else [paths.threshold(name)]
-        match place.stage:
-            case "train":
-                return [*self._shards(name, "train"), *self._shards(name, "validation"), *self._folds(name)]
-            case "augmented":
-                others = self._shards(name, "validation") if self._folds(name) else []
-                return [*self._shards(name, "train"), *others, *self._folds(name)]
-            case "curves" | "tensorboard":
-                return [paths.model(name) / "history.csv"]
-            case "predict":
-                others = [*self._shards(name, "train"), *self._folds(name)] if split == VALIDATION else []
-                shards = [*self._shards(name, split), *(others if self._folds(name) else [])]
-                return [paths.model(name) / "best.pt", *shards]
-            case "ensemble":
-                averaged = VALIDATION if split == OUT_OF_FOLD else split
-                folders = [paths.prediction(run, averaged) / "probability" for run in sorted(self._ensembles[name])]
-                return [*folders, *(self._folds(min(self._ensembles[name])) if split == OUT_OF_FOLD else [])]
-            case "threshold":
-                chosen = self.config.threshold_settings(name)["fixed"] is None
-                return [paths.prediction(name, self.config.validated_on(name)) / kind] if chosen else []
-            case "render" | "render_classes" | "submission":
-                return [paths.prediction(name, split) / kind, *threshold]
-            case "evaluate" | "evaluate_classes":
-                return [*(paths.prediction(name, one) / kind for one in self._scored(name)), *threshold]
-        return []
+        if not artifact.is_known(self._study):
+            return {}
+        return {one.path: one.artifact for part in artifact.needs(self._study).values() for one in part}
 
-    def _pictures(self) -> list[Path]:
-        """Return the folders of test pictures that a page shows or leads to."""
-        tested = [paths.prediction(name, "test") for name in sorted(self.experiments)]
-        folders = [folder / kind for folder in tested for kind in ("mask", "panel")]
-        return [folder for folder in folders if folder.exists()]
-
-    def _has_scores(self, name: str) -> bool:
-        return any(map(self._scored, self.averaged.get(name, [name])))
-
-    def _shards(self, experiment: str, split: str) -> list[Path]:
-        dataset = self.config.dataset_of(experiment)
-        raw = self.raw(dataset)
-        return [] if raw is None else [paths.shard(dataset, split, number) for number in raw.shard_members(split)]
-
-    def _folds(self, run: str) -> list[Path]:
-        fold = self.config.fold_of(run)
-        return [] if fold is None else [paths.folds(self.config.dataset_of(run), fold["folds"])]
-
-    def raw_inputs(self, place: Place) -> list[str]:
+    def raw_inputs(self, artifact: Artifact) -> list[str]:
         """Say which raw files a result is made from."""
-        dataset = place.dataset
-        if place.experiment in self.experiments:
-            dataset = self.config.dataset_of(place.experiment)
-        if dataset not in self.config.datasets or place.stage in _MADE_OF_RESULTS:
+        if not artifact.is_known(self._study) or not artifact.name:
             return []
-        raw = self.raw(dataset)
-        if raw is None:
+        dataset = self._study.dataset_of(artifact.name) if hasattr(artifact, "experiment") else artifact.name
+        try:
+            files, root = artifact.raw_files(self._study), self._study.raw(dataset).root
+        except PipelineError:
             return [f"raw files of {dataset}, which cannot be listed now: see `python -m pipeline check`"]
-        if place.stage != "shard":
-            return [f"raw files under {raw.root}"]
-        members = raw.shard_members(str(place.split)).get(int(place.number or 0), [])
-        files = {path for sample in members for path in sample.files}
-        return [f"{len(files)} raw files of {len(members)} samples under {raw.root}"]
+        if isinstance(artifact, Shard):
+            return [f"{len(files)} raw files of {len(artifact.members(self._study))} samples under {root}"]
+        return [f"{len(files)} raw files under {root}"] if files else []
 
-    def _sources(self, place: Place) -> list[str]:
-        raw = self.raw(str(place.dataset))
-        if raw is None:
-            return ["whether its raw files changed is not known: they cannot be listed"]
-        members = raw.shard_members(str(place.split)).get(int(place.number or 0), [])
-        return changed_sources(place.signed, members) if members else ["no sample stands in it any more"]
+    def _changed_sources(self, shard: Shard) -> list[str]:
+        members = shard.members(self._study)
+        return changed_sources(shard.path, members) if members else ["no sample stands in it any more"]
 
-    def _moved(self, place: Place) -> list[str]:
+    def _moved(self, table: FoldTable) -> list[str]:
         """Compare a table of folds with the raw files of today."""
-        raw, folds = self.raw(str(place.dataset)), int(place.number or 0)
-        if raw is None:
-            return ["whether its samples changed is not known: the raw files cannot be listed"]
-        settings = self.config.fold_settings(raw.name, folds)
-        source = settings.pop("source")
-        now = assign_folds(raw, **settings, cache=source.get("cache"))
-        parts = enumerate(read_fold_table(place.signed, folds))
+        now = self._study.members(table.dataset, table.folds)
+        parts = enumerate(read_fold_table(table.path, table.folds))
         then = {name: fold for fold, names in parts for name in names}
         moved = {name for name in now.keys() | then.keys() if now.get(name) != then.get(name)}
         return [f"samples that came, went or changed their fold: {some(moved)}"] if moved else []
 
 
-def _other_shards(experiment: str) -> list[str]:
+def changed_sources(path: Path, members: Sequence[Sample]) -> list[str]:
+    """Compare what a shard was made from with the raw files that are there.
+
+    Parameters
+    ----------
+    path : Path
+        The shard.
+    members : sequence of Sample
+        The samples that should be in it.
+
+    Returns
+    -------
+    list of str
+        In words, one for each kind of difference.
+
+    Raises
+    ------
+    ShardError
+    """
+    with ShardReader([path]) as reader:
+        sources = [text.decode() for text in reader.column("source_sha256")]
+        digests = dict(zip(reader.column("ids"), sources, strict=True))
+    now = {sample.id: sample for sample in members}
+    edited = [name for name in now.keys() & digests.keys() if _digest_now(now[name]) != digests[name]]
+    return [
+        f"{text}: {some(names)}"
+        for text, names in (
+            ("raw files changed since", edited),
+            ("samples that do not stand in it any more", digests.keys() - now.keys()),
+            ("samples that stand in it by now", now.keys() - digests.keys()),
+        )
+        if names
+    ]
+
+
+def _digest_now(sample: Sample) -> str:
+    """Digest the raw files of a sample; empty where one cannot be read."""
+    try:
+        return source_digest(sample, {path: read_file(sample, path) for path in sample.files})
+    except PipelineError:
+        return ""
+
+
+def _other_shards(checkpoint: Checkpoint) -> list[str]:
     """Compare the raw files that an experiment was trained on with those in the shards of today."""
-    file = paths.provenance(experiment)
+    file = checkpoint.outputs()["provenance"]
     if not file.exists():
         return []
-    trained = provenance.read_provenance(file)["inputs"]
-    there = {path: shard_attribute(Path(path), "sources_sha256") for path in trained if Path(path).exists()}
-    other = [path for path, digest in there.items() if digest != trained[path]]
+    trained = read_provenance(file)["inputs"]
+    other = []
+    for path in filter(Path.exists, map(Path, trained)):
+        with ShardReader([path]) as reader:
+            if reader.source_digests()[str(path)] != trained[str(path)]:
+                other.append(str(path))
     return [f"trained on other raw files than are now in: {some(other)}"] if other else []
 
 
@@ -310,6 +234,24 @@ def _written(path: Path) -> int:
 
 
 # -- printing --------------------------------------------------------------------------------------------------------
+
+
+def some(names: Iterable[str], most: int = 5) -> str:
+    """Join the first few of some names, and count the rest."""
+    listed = sorted(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return f"{', '.join(listed[:most])}{more}"
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Spell settings as ``key.key: value``, one each; empty mappings and None are left out."""
+    said = []
+    for key, value in sorted(settings.items()):
+        if isinstance(value, Mapping):
+            said += flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            said.append(f"{prefix}{key}: {value}")
+    return said
 
 
 def _say(title: str, *lines: str) -> None:
@@ -333,7 +275,7 @@ def _say_provenance(file: Path) -> None:
     """Say how a training went; of one without such a file, nothing."""
     if not file.exists():
         return
-    said = provenance.read_provenance(file)
+    said = read_provenance(file)
     code, machine = said["code"]["pipeline"], said["hardware"]
     gpus = "".join(f", {one['name']}" for one in machine["gpus"])
     _say("trained", f"from {said['started']} to {said['finished']}, {said['python']}")

@@ -1,11 +1,12 @@
 """The networks as their tutorials publish them, and what they cost."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from pipeline.models.networks import Network, U2Net, U2NetLite, UNet, UNetCrop, UNetOriginal, UNetSmall
 from pipeline.models.registry import build_model, count_parameters
 from pipeline.models.unet_plain import PlainUNet
 
@@ -17,29 +18,26 @@ class Published:
     Parameters
     ----------
     title : str
-    model : str
-        Its name in the registry.
+    network : Network
     in_channels, out_channels, side : int
         The input is (1, in_channels, side, side).
-    options : dict
     """
 
     title: str
-    model: str
+    network: Network
     in_channels: int
     out_channels: int
     side: int
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 PUBLISHED = (
-    Published("A. DRIVE U-Net", "unet", 3, 1, 512),
-    Published("B. original U-Net", "unet-original", 3, 21, 572),
-    Published("B. small U-Net", "unet-small", 3, 4, 128),
-    Published("C. grey-level U-Net", "unet", 1, 1, 480, {"bias": False, "head_kernel": 1}),
-    Published("D. U2-Net", "u2net", 3, 1, 320),
-    Published("D. U2-Net lite", "u2net-lite", 3, 1, 320),
-    Published("E. TGS salt U-Net", "unet-crop", 3, 1, 128),
+    Published("A. DRIVE U-Net", UNet(name="unet"), 3, 1, 512),
+    Published("B. original U-Net", UNetOriginal(name="unet-original"), 3, 21, 572),
+    Published("B. small U-Net", UNetSmall(name="unet-small"), 3, 4, 128),
+    Published("C. grey-level U-Net", UNet(name="unet", bias=False, head_kernel=1), 1, 1, 480),
+    Published("D. U2-Net", U2Net(name="u2net"), 3, 1, 320),
+    Published("D. U2-Net lite", U2NetLite(name="u2net-lite"), 3, 1, 320),
+    Published("E. TGS salt U-Net", UNetCrop(name="unet-crop"), 3, 1, 128),
 )
 
 
@@ -54,12 +52,8 @@ def describe(published: Published) -> dict[str, Any]:
         ``output`` shapes. The original U-Net is counted in its own valid form.
     """
     with torch.device("meta"):
-        model = build_model(
-            published.model,
-            in_channels=published.in_channels,
-            out_channels=published.out_channels,
-            options=published.options,
-        ).eval()
+        channels = {"in_channels": published.in_channels, "out_channels": published.out_channels}
+        model = build_model(published.network, **channels).eval()
         x = torch.zeros(1, published.in_channels, published.side, published.side)
         forward = model.valid_forward if isinstance(model, PlainUNet) and not model.padded else model
         with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -67,7 +61,7 @@ def describe(published: Published) -> dict[str, Any]:
     stored = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     return {
         "network": published.title,
-        "model": published.model,
+        "model": published.network.name,
         "parameters": count_parameters(model),
         "megabytes": stored / 1e6,
         "gflops": counter.get_total_flops() / 1e9,

@@ -177,11 +177,11 @@ def _scaled(stages: tuple[Stage, ...], width: int) -> tuple[Stage, ...]:
     )
 
 
-def u2net(in_channels: int, out_channels: int, width: int = 64) -> U2Net:
+def u2net(in_channels: int, out_channels: int, width: int) -> U2Net:
     """Build the full U2-Net; `width` is the channels of the first block's output, the others scale with it."""
     return U2Net(in_channels, out_channels, *(_scaled(stages, width) for stages in FULL))
 
 
-def u2net_lite(in_channels: int, out_channels: int, width: int = 64) -> U2Net:
+def u2net_lite(in_channels: int, out_channels: int, width: int) -> U2Net:
     """Build the lite U2-Net; `width` is the channels of every block's output, inside it is a quarter of that."""
     return U2Net(in_channels, out_channels, *(_scaled(stages, width) for stages in LITE))

@@ -55,10 +55,10 @@ class UNet(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        width: int = 64,
-        depth: int = 5,
-        bias: bool = True,
-        head_kernel: int = 3,
+        width: int,
+        depth: int,
+        bias: bool,
+        head_kernel: int,
     ) -> None:
         super().__init__()
         self.in_channels = in_channels

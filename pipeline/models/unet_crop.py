@@ -31,7 +31,7 @@ class UNetCrop(nn.Module):
     repeating their border, and the logits are cropped back.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, widths: tuple[int, ...] = (16, 32, 64)) -> None:
+    def __init__(self, in_channels: int, out_channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.down = nn.ModuleList(ConvPair(a, b) for a, b in zip((in_channels, *widths[:-1]), widths, strict=True))

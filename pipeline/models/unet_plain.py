@@ -108,38 +108,12 @@ class PlainUNet(nn.Module):
         return before, needed - side - before
 
 
-def unet_original(
-    in_channels: int,
-    out_channels: int,
-    width: int = 64,
-    depth: int = 5,
-) -> PlainUNet:
-    """Build the paper's network: valid convolutions, 64 to 1024 channels over five levels by default.
-
-    Parameters
-    ----------
-    in_channels, out_channels : int
-    width : int
-        Channels of the first level; doubled at each level below.
-    depth : int
-        Levels, the deepest included.
-    """
+def unet_original(in_channels: int, out_channels: int, width: int, depth: int) -> PlainUNet:
+    """Build the paper's network: valid convolutions; `width` is doubled at each of `depth` levels below the first."""
     widths = tuple(width * 2**level for level in range(depth))
     return PlainUNet(in_channels, out_channels, widths, widths[-2::-1], padded=False)
 
 
-def unet_small(
-    in_channels: int,
-    out_channels: int,
-    widths: tuple[int, ...] = (32, 32, 64, 128, 256),
-    decoder: tuple[int, ...] | None = None,
-) -> PlainUNet:
-    """Build the small padded network; the way up mirrors the way down unless `decoder` says otherwise.
-
-    Parameters
-    ----------
-    in_channels, out_channels : int
-    widths, decoder : sequence of int
-        See `PlainUNet`.
-    """
-    return PlainUNet(in_channels, out_channels, tuple(widths), decoder or tuple(widths[-2::-1]), padded=True)
+def unet_small(in_channels: int, out_channels: int, widths: tuple[int, ...]) -> PlainUNet:
+    """Build the small padded network, whose way up mirrors the way down."""
+    return PlainUNet(in_channels, out_channels, widths, widths[-2::-1], padded=True)

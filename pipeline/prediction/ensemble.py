@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,20 +12,18 @@ from pipeline.core.fingerprint import sign
 from pipeline.core.parallel import in_order
 from pipeline.core.progress import say, track
 from pipeline.images.png import read_grey, write_png
+from pipeline.prediction.recipes import EnsembleRecipe, Run
 from pipeline.raw.splits.fold_table import read_fold_table
 
 _SHOWN = 5  # identifiers that a message names
 
 
 def average_predictions(
+    recipe: EnsembleRecipe,
     *,
     ensemble: str,
-    split: str,
-    kind: str,
-    runs: Mapping[str, Mapping[str, Any]],
     predictions: Mapping[str, Path],
     output: Path,
-    classes: Sequence[str] | None = None,
     fold_table: Path | None = None,
     threads: int = 1,
     fingerprint: str | None = None,
@@ -38,19 +35,13 @@ def average_predictions(
 
     Parameters
     ----------
-    ensemble, split : str
-        For messages.
-    kind : {'probability', 'mask'}
-        ``'mask'``, only of several classes: the index of the class with the highest mean, before it is rounded; of
-        equals, the first.
-    runs : mapping of str to mapping
-        Each run with its ``seed`` and, with a table of folds, ``folds`` and ``fold``: the one that it predicted.
+    recipe : EnsembleRecipe
+    ensemble : str
+        Its name, for messages.
     predictions : mapping of str to Path
         Each run with its folder of ``<id>.png``; of several classes, a folder of that kind for each class.
     output : Path
         Folder; as `pipeline.prediction.predict.predict` writes it.
-    classes : sequence of str, optional
-        Names of several classes, background first; None where there are two.
     fold_table : Path, optional
         Each picture is averaged over those runs whose fold it belongs to: the networks that have not seen it. Without
         it, over all runs.
@@ -68,11 +59,12 @@ def average_predictions(
     OutputError
     """
     folds = None
-    if fold_table is not None:
-        folds = read_fold_table(fold_table, next(iter(runs.values()))["folds"])
+    if fold_table is not None and recipe.folds is not None:
+        folds = read_fold_table(fold_table, recipe.folds)
+    runs, classes, split = recipe.runs, recipe.classes, recipe.split
     planes = [""] if classes is None else [title.replace("/", "-") for title in classes]
     members = _members(ensemble, runs, predictions, planes, folds)
-    as_mask = kind == "mask"
+    as_mask = recipe.kind == "mask"
     with atomic_folder(output) as folder:
         for plane in planes if not as_mask else ():
             (folder / plane).mkdir(exist_ok=True)
@@ -124,7 +116,7 @@ def _sum(pictures: Sequence[Path]) -> NDArray[np.uint32]:
 
 def _members(
     ensemble: str,
-    runs: Mapping[str, Mapping[str, Any]],
+    runs: Mapping[str, Run],
     predictions: Mapping[str, Path],
     planes: Sequence[str],
     folds: Sequence[frozenset[str]] | None,
@@ -133,7 +125,7 @@ def _members(
     found = {run: {plane: _pictures(predictions[run] / plane) for plane in planes} for run in sorted(runs)}
     wanted = dict.fromkeys(found, frozenset().union(*next(iter(found.values())).values()))
     if folds is not None:
-        wanted = {run: folds[runs[run]["fold"]] for run in found}
+        wanted = {run: folds[fold.fold] for run in found if (fold := runs[run].fold) is not None}
     problems = [
         problem
         for run, of_run in found.items()

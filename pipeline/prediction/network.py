@@ -1,21 +1,23 @@
 """A trained network, loaded: normalized pictures in, probabilities out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
 from pipeline.core.errors import CheckpointError, PredictionError, Problem
 from pipeline.models.registry import build_model
+from pipeline.prediction.recipes import TestTime, Tiles
 from pipeline.prediction.symmetries import averaged
 from pipeline.prediction.tiles import Axis, Forward, blended_axis, predict_tiles, valid_axis
-from pipeline.training.checkpoint import load_checkpoint
+from pipeline.training.checkpoint import Checkpoint, Trained, load_checkpoint
 from pipeline.training.device import choose_device, choose_precision, prepare_cpu, prepare_fp32, run_network
-from pipeline.training.losses import ACTIVATIONS, activate
+from pipeline.training.losses import activate
+from pipeline.training.recipes import Precision
 
 
 @runtime_checkable
@@ -41,14 +43,14 @@ class Predictor:
 
     Parameters
     ----------
-    checkpoint : mapping
-        What `load_checkpoint` gave.
+    about : Trained
+        What the checkpoint says of the network.
     device : torch.device
     forward : callable
         Maps (N, C, H, W) float32 to (N, K, H, W) float32.
     """
 
-    checkpoint: Mapping[str, Any]
+    about: Trained
     device: torch.device
     forward: Forward
 
@@ -99,10 +101,8 @@ class Predictor:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, background first; numbers where the checkpoint names none."""
-        count = max(2, int(self.checkpoint["out_channels"]))
-        names = self.checkpoint.get("class_names") or [str(number) for number in range(count)]
-        return tuple(str(name) for name in names)
+        """Names of the classes, background first."""
+        return self.about.class_names
 
     @property
     def multiclass(self) -> bool:
@@ -112,16 +112,16 @@ class Predictor:
     @property
     def inside_only(self) -> bool:
         """Whether only the inside of the field of view counted in training, where there was one."""
-        return bool(self.checkpoint["settings"]["loss"]["region"] == "fov")
+        return self.about.settings.loss.region == "fov"
 
 
 def load_predictor(
     checkpoint: Path,
     *,
-    precision: str,
+    precision: Precision,
     threads: int,
-    tiles: Mapping[str, Any] | None = None,
-    test_time: str = "none",
+    tiles: Tiles | None = None,
+    test_time: TestTime = "none",
 ) -> Predictor:
     """Load a checkpoint onto the best device there is.
 
@@ -131,9 +131,9 @@ def load_predictor(
         What `pipeline.training.run.train` wrote.
     precision : {'fp32', 'bf16', 'auto'}
     threads : int
-    tiles : mapping, optional
-        ``size`` (height and width), ``overlap`` and ``margin``: see `blended_axis`. A network of valid convolutions
-        takes the size alone: see `valid_axis`. Without it, every picture is predicted whole.
+    tiles : Tiles, optional
+        See `blended_axis`. A network of valid convolutions takes their size alone: see `valid_axis`. Without tiles,
+        every picture is predicted whole.
     test_time : {'none', 'flips', 'turns'}
         See `pipeline.prediction.symmetries`.
 
@@ -144,18 +144,18 @@ def load_predictor(
         If tiles do not fit the network.
     """
     device = choose_device()
-    precision = choose_precision(precision, device)
+    chosen = choose_precision(precision, device)
     prepare_cpu(threads)
     prepare_fp32(exact=True)
-    contents = load_checkpoint(checkpoint)
-    network = _rebuild(contents, checkpoint)
+    loaded = load_checkpoint(checkpoint)
+    about, network = loaded.about, _rebuild(loaded, checkpoint)
     network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     unpadded = network if tiles is not None and isinstance(network, Unpadded) and not network.padded else None
     body = network if unpadded is None else _Valid(unpadded)
 
     def run(image: torch.Tensor) -> torch.Tensor:
         image = image.contiguous(memory_format=torch.channels_last)
-        return activate(run_network(body, image, precision), contents["activation"])
+        return activate(run_network(body, image, chosen), about.activation)
 
     many = averaged(run, test_time)
 
@@ -163,59 +163,39 @@ def load_predictor(
         return many(image.to(device))
 
     if tiles is None:
-        return Predictor(contents, device, forward)
+        return Predictor(about, device, forward)
     lay: Callable[[int, int], Axis]
     if unpadded is not None:
         lay = partial(valid_axis, margins=unpadded.margins, multiple=unpadded.multiple)
     else:
-        how = {"overlap": tiles.get("overlap", 0.5), "margin": tiles.get("margin", 0)}
-        lay = partial(blended_axis, multiple=network.multiple, **how)
-    sides = tuple(tiles["size"])
-    for side in sides:
+        lay = partial(blended_axis, multiple=network.multiple, overlap=tiles.overlap, margin=tiles.margin)
+    for side in tiles.size:
         lay(side, side)  # what does not fit is said before the first picture
 
     def tiled(image: torch.Tensor) -> torch.Tensor:
-        rows, columns = (lay(length, side) for length, side in zip(image.shape[-2:], sides, strict=True))
+        rows, columns = (lay(length, side) for length, side in zip(image.shape[-2:], tiles.size, strict=True))
         return predict_tiles(forward, image, rows, columns)
 
-    return Predictor(contents, device, tiled)
+    return Predictor(about, device, tiled)
 
 
-def _rebuild(contents: Mapping[str, Any], checkpoint: Path) -> nn.Module:
-    """Build the network that a checkpoint names, with its weights.
+def _rebuild(checkpoint: Checkpoint, path: Path) -> nn.Module:
+    """Build the network of a checkpoint, with its weights.
 
     Raises
     ------
     CheckpointError
-        If what the checkpoint says fits no network, or its weights fit another one.
+        If no such network can be built, or the weights fit another one.
     """
-    remedy = "train again with this version of the pipeline"
+    about, remedy = checkpoint.about, "train again with this version of the pipeline"
+    channels = {"in_channels": about.in_channels, "out_channels": about.out_channels}
     try:
-        model = contents["model"]
-        network = build_model(
-            model["name"],
-            in_channels=contents["in_channels"],
-            out_channels=contents["out_channels"],
-            options=model["options"],
-        )
-        contents["settings"]["loss"]["region"]  # what `Predictor.inside_only` asks for
-    except (TypeError, ValueError, KeyError, RuntimeError) as error:
-        found = f"a description of no network ({' '.join(str(error).split())[:160]})"
-        expected = "name, options and channels of a network of this version, and the settings of its training"
-        raise CheckpointError(Problem(str(checkpoint), found, expected, remedy)) from error
-    if contents["activation"] not in ACTIVATIONS:
-        found, expected = f"the activation {contents['activation']!r}", f"one of {', '.join(ACTIVATIONS)}"
-        raise CheckpointError(Problem(str(checkpoint), found, expected, remedy))
-    names, count = contents.get("class_names"), max(2, contents["out_channels"])
-    if names and (len(names) != count or not all(isinstance(name, str) and name.strip(".") for name in names)):
-        found, expected = f"the class names {names!r}", f"{count} names that can be folders, for probabilities"
-        raise CheckpointError(Problem(str(checkpoint), found, expected, remedy))
-    try:
-        network.load_state_dict(contents["state"])
-    except (RuntimeError, TypeError) as error:
-        found = "weights of another network than the one it names"
-        expected = f"weights of {model['name']} with {model['options']}"
-        raise CheckpointError(Problem(str(checkpoint), found, expected, remedy)) from error
+        network = build_model(about.model, **channels)
+        network.load_state_dict(checkpoint.state)
+    except (RuntimeError, TypeError, ValueError) as error:
+        found = f"weights of another network than the one it names ({' '.join(str(error).split())[:160]})"
+        expected = f"weights of {about.model} with {channels}"
+        raise CheckpointError(Problem(str(path), found, expected, remedy)) from error
     return network
 
 

@@ -2,9 +2,8 @@
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,13 @@ from pipeline.models.shapes import SMALLEST
 from pipeline.prediction.listing import Picture, list_pictures
 from pipeline.prediction.network import Predictor, load_predictor, synchronize
 from pipeline.prediction.predict import class_indices, resize_planes, write_probability
+from pipeline.prediction.recipes import TestTime, Tiles
 from pipeline.raw.decode.image import Pixels, as_channels, decode, read_bytes
 from pipeline.raw.decode.palette import class_colours
 from pipeline.shards.prepare import normalization, resize_image, store
+from pipeline.shards.recipes import Preparation
 from pipeline.training.device import choose_precision, describe_device
+from pipeline.training.recipes import Precision
 
 _FOLDERS = ("probability", "mask", "overlay", "cutout", "colour")
 _TIMING = "timing.csv"
@@ -35,61 +37,32 @@ _LEGEND = "legend.png"
 _UNDER_WAY = 4  # pictures being drawn at a time; they may be large
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """How pictures become network input: as the shards did that the network was trained on.
+def to_input(pixels: Pixels, path: Path, how: Preparation) -> torch.Tensor:
+    """Turn a decoded picture into (1, C, H, W) float32, as shards are prepared.
 
-    Parameters
-    ----------
-    channels : {'rgb', 'grey'}
-    size : (int, int) or None
-        Height and width; None keeps the native size.
-    interpolation, normalize
-        See `resize_image` and `normalization`.
+    Raises
+    ------
+    RawDataError
+        If its channels, its type or its size do not suit.
     """
-
-    channels: str
-    size: tuple[int, int] | None
-    interpolation: str
-    normalize: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, checkpoint: Mapping[str, Any]) -> "Preparation":
-        """Read it off a checkpoint."""
-        height, width = checkpoint["size"]
-        return cls(
-            channels="grey" if checkpoint["in_channels"] == 1 else "rgb",
-            size=None if checkpoint.get("native", False) else (int(height), int(width)),
-            interpolation=checkpoint.get("interpolation", "area"),
-            normalize=checkpoint["normalization"],
-        )
-
-    def image(self, pixels: Pixels, path: Path) -> torch.Tensor:
-        """Turn a decoded picture into (1, C, H, W) float32.
-
-        Raises
-        ------
-        RawDataError
-            If its channels, its type or its size do not suit.
-        """
-        pixels = as_channels(pixels, self.channels, path)
-        height, width = self.size or pixels.shape[:2]
-        if min(height, width) < SMALLEST:
-            raise RawDataError(
-                Problem(
-                    str(path),
-                    f"{width}x{height} pixels (width x height)",
-                    f"{SMALLEST} pixels or more on each side",
-                    "enlarge the picture, or leave it out",
-                )
+    pixels = as_channels(pixels, how.channels, path)
+    height, width = how.fixed_size or pixels.shape[:2]
+    if min(height, width) < SMALLEST:
+        raise RawDataError(
+            Problem(
+                str(path),
+                f"{width}x{height} pixels (width x height)",
+                f"{SMALLEST} pixels or more on each side",
+                "enlarge the picture, or leave it out",
             )
-        resized = resize_image(pixels, height, width, self.interpolation)
-        try:
-            stored = store(resized, *normalization(resized, self.normalize), "float32")
-        except ValueError as error:
-            expected = "a picture of the kind that the network was trained on"
-            raise RawDataError(Problem(str(path), str(error), expected, "convert the picture")) from error
-        return torch.from_numpy(stored)[None]
+        )
+    resized = resize_image(pixels, height, width, how.interpolation)
+    try:
+        stored = store(resized, *normalization(resized, how.normalize), "float32")
+    except ValueError as error:
+        expected = "a picture of the kind that the network was trained on"
+        raise RawDataError(Problem(str(path), str(error), expected, "convert the picture")) from error
+    return torch.from_numpy(stored)[None]
 
 
 def predict_pictures(
@@ -97,11 +70,11 @@ def predict_pictures(
     checkpoint: Path,
     pictures: Path,
     output: Path,
-    precision: str,
+    precision: Precision,
     threads: int,
     threshold: float | None = None,
-    tiles: Mapping[str, Any] | None = None,
-    test_time: str = "none",
+    tiles: Tiles | None = None,
+    test_time: TestTime = "none",
     skip_unreadable: bool = False,
 ) -> None:
     """Predict pictures that belong to no data set, of whatever size.
@@ -144,10 +117,10 @@ def predict_pictures(
                 "leave it out: every pixel goes to its likeliest class",
             )
         )
-    preparation = Preparation.of(network.checkpoint)
+    preparation = network.about.preparation
     found = _usable(found, preparation, skip_unreadable)
-    precision = choose_precision(precision, network.device)
-    say(f"{len(found)} pictures on {describe_device(network.device)}, {precision}, {threads} threads")
+    chosen = choose_precision(precision, network.device)
+    say(f"{len(found)} pictures on {describe_device(network.device)}, {chosen}, {threads} threads")
     if network.inside_only:
         say(
             "the network was trained inside the field of view, where its data set has one: "
@@ -252,12 +225,12 @@ def _usable(found: Sequence[Picture], preparation: Preparation, skip: bool) -> l
 
 def _load(picture: Picture, preparation: Preparation) -> tuple[Pixels, torch.Tensor]:
     pixels = decode(read_bytes(picture.path), picture.path)
-    return pixels, preparation.image(pixels, picture.path)
+    return pixels, to_input(pixels, picture.path, preparation)
 
 
-def _crop(image: torch.Tensor, tiles: Mapping[str, Any] | None) -> torch.Tensor:
+def _crop(image: torch.Tensor, tiles: Tiles | None) -> torch.Tensor:
     """Cut a picture to one tile, which is enough to warm up on."""
-    return image if tiles is None else image[..., : tiles["size"][0], : tiles["size"][1]]
+    return image if tiles is None else image[..., : tiles.size[0], : tiles.size[1]]
 
 
 def _require_own_folder(output: Path, source: Path) -> None:

@@ -1,10 +1,9 @@
 """From a checkpoint and shards to pictures of every sample at its native size: probabilities, or class indices."""
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,83 +12,74 @@ from numpy.typing import NDArray
 from pipeline.core.counts import to_levels
 from pipeline.core.errors import CheckpointError, ConfigError, Problem, ShardError
 from pipeline.core.files import atomic_folder
-from pipeline.core.fingerprint import Fingerprint, mismatch, sign
+from pipeline.core.fingerprint import sign
 from pipeline.core.progress import say, track
 from pipeline.images.png import write_png
 from pipeline.prediction.network import Predictor, load_predictor
+from pipeline.prediction.recipes import PredictRecipe
 from pipeline.prediction.tiles import PIXELS_AT_ONCE
 from pipeline.shards.prepare import resize_image, resize_mask
-from pipeline.shards.read import ShardReader, require_shards
+from pipeline.shards.read import ShardReader
 from pipeline.training.device import choose_precision, describe_device
 from pipeline.training.fold import Samples, choose_samples
 
-KINDS = ("probability", "mask")
 _UNDER_WAY = 8  # pictures being written at a time; more would fill the memory where the disk is slow
 
 
 def predict(
+    recipe: PredictRecipe,
     *,
     experiment: str,
     checkpoint: Path,
     shards: Sequence[Path],
     output: Path,
-    precision: str,
-    threads: int,
-    kind: str | None = None,
-    tiles: Mapping[str, Any] | None = None,
-    test_time: str = "none",
     train_shards: Sequence[Path] = (),
-    fold: Mapping[str, int] | None = None,
     fold_table: Path | None = None,
     fingerprint: str | None = None,
-    asked: Mapping[str, Fingerprint] | None = None,
 ) -> None:
     """Predict every sample of some shards.
 
     Parameters
     ----------
+    recipe : PredictRecipe
     experiment : str
         Its name, for messages.
     checkpoint : Path
         What `pipeline.training.run.train` wrote.
     shards : sequence of Path
-        One split, all of it; with `fold` those of the validation samples.
+        One split, all of it; of a fold those of the validation samples.
     output : Path
         Folder of ``<id>.png``: 8-bit grey, as large as the raw picture. It appears only when all pictures are there.
         Where the loss of two classes counted only the inside of the field of view they are 0 outside of it, as the
         shard has it.
-    precision : {'fp32', 'bf16', 'auto'}
-    threads : int
-    kind : {'probability', 'mask'}, optional
-        ``'probability'``: of the foreground, level / 255; of more than two classes, a folder for each, named after
-        it. ``'mask'``, only of more than two classes: the index of the likeliest class, after every class has been
-        resized to the native size. Without it, masks where there are more than two classes.
-    tiles, test_time
-        See `load_predictor`.
-    train_shards, fold, fold_table
-        Predict the samples of a fold, whose samples lie in these shards as well: see `choose_samples`.
+    train_shards, fold_table
+        Of a fold, whose samples lie in these shards as well: see `choose_samples`.
     fingerprint : str, optional
         What the predictions are made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store beside them.
-    asked : mapping of str to Fingerprint, optional
-        What ``checkpoint`` and ``shards`` have to be made by, where that matters.
 
     Raises
     ------
     CheckpointError, ConfigError, PredictionError, RawDataError, ShardError, TrainingError, OutputError
     """
-    network = load_predictor(checkpoint, precision=precision, threads=threads, tiles=tiles, test_time=test_time)
-    _require_origin(network, checkpoint, (asked or {}).get("checkpoint"))
-    if asked and "shards" in asked:
-        require_shards((path, asked["shards"]) for path in shards)
+    network = load_predictor(
+        checkpoint,
+        precision=recipe.precision,
+        threads=recipe.threads,
+        tiles=recipe.tiles,
+        test_time=recipe.test_time,
+    )
     wanted = Samples(list(shards))
-    if fold is not None:
-        _, wanted = choose_samples(train_shards, shards, fold, fold_table)
+    if recipe.fold is not None:
+        _, wanted = choose_samples(train_shards, shards, recipe.fold, fold_table)
     reader = ShardReader(*wanted)
     _require_fit(network, reader, checkpoint, wanted.shards[0])
-    kind = kind or ("mask" if network.multiclass else "probability")
+    kind = recipe.kind
     _require_kind(kind, network, checkpoint)
-    precision = choose_precision(precision, network.device)
-    say(f"{experiment}: {len(reader)} samples on {describe_device(network.device)}, {precision}, {threads} threads")
+    precision = choose_precision(recipe.precision, network.device)
+    say(
+        f"{experiment}: {len(reader)} samples on {describe_device(network.device)}, {precision}, "
+        f"{recipe.threads} threads"
+    )
 
     ids = _file_names(reader, wanted.shards)
     sizes = reader.column("original_size")
@@ -142,19 +132,12 @@ def write_probability(folder: Path, name: str, probability: NDArray[np.float32],
         write_png(part / f"{name}.png", to_levels(plane))
 
 
-def _require_origin(network: Predictor, checkpoint: Path, asked: Fingerprint | None) -> None:
-    """Refuse a checkpoint that other settings or other code made."""
-    problem = None if asked is None else mismatch(checkpoint, network.checkpoint.get("fingerprint"), asked)
-    if problem is not None:
-        raise CheckpointError(problem)
-
-
 def _require_fit(network: Predictor, reader: ShardReader, checkpoint: Path, shard: Path) -> None:
     """Refuse shards whose channels or normalization the network has not learnt: its answers would mean nothing."""
-    channels, normalization = network.checkpoint["in_channels"], network.checkpoint.get("normalization")
+    channels, normalization = network.about.in_channels, network.about.preparation.normalize.plain()
     if reader.info.channels != channels:
         found = f"a network for {channels} channels, while {shard} has {reader.info.channels}"
-    elif normalization is not None and reader.info.normalization != normalization:
+    elif reader.info.normalization != normalization:
         found = f"a network for the normalization {normalization}, while {shard} has {reader.info.normalization}"
     else:
         return
@@ -180,7 +163,7 @@ def _file_names(reader: ShardReader, shards: Sequence[Path]) -> list[str]:
 
 
 def _require_kind(kind: str, network: Predictor, checkpoint: Path) -> None:
-    if kind not in KINDS or (kind == "mask" and not network.multiclass):
+    if kind == "mask" and not network.multiclass:
         raise ConfigError(
             Problem(
                 "kind",

@@ -1,24 +1,22 @@
 """A raw data set as the stages see it: a layout's samples, their meaning and their splits."""
 
 import hashlib
-import importlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.counts import SOFT_CUT
 from pipeline.core.errors import Problem, RawDataError
-from pipeline.raw.decode.labels import BLACK_AND_WHITE, LabelMap, Labels
+from pipeline.raw.decode.labels import BLACK_AND_WHITE, Labels
 from pipeline.raw.decode.masks import ClassMask, decode_runs, merge
 from pipeline.raw.decode.palette import Colour
-from pipeline.raw.layouts.registry import LAYOUTS
-from pipeline.raw.samples import MARKER, ListingError, Sample, as_identifier
+from pipeline.raw.samples import MARKER, ListingError, Sample
+from pipeline.raw.source import Source
 from pipeline.raw.splits.assign import assign_shards, assign_splits, files_read
 from pipeline.raw.splits.exclude import Excluded, concerning, leave_out, unknown_ids
 from pipeline.raw.splits.names import OUT_OF_FOLD, SPLITS, TRAIN, VALIDATION
@@ -31,24 +29,15 @@ class RawDataset:
 
     Parameters
     ----------
-    name, layout : str
-    root : Path
+    name : str
+    source : Source
+        Where it lies and how it was listed.
+    labels : Labels
+        What its masks mean.
     splits : dict of str to list of Sample
         train, validation, test, unlabelled; each sorted by identifier.
-    shards : int
-        How many shards a split is spread over at most.
-    classes : tuple of str
-        Class names, background first.
-    colours : tuple of (int, int, int)
-        The colour that each class is shown in, RGB 0..255.
-    meaning, observer_meaning : LabelMap
-        How mask files are read, and those of the second observer.
-    tile : (int, int), optional
-        Height and width of run-length coded masks.
     drawn : bool
         Whether this is the embedded sample, drawn and not measured.
-    mask_kind : {'index', 'soft'}
-        Whether mask pixels are class indices, or probabilities (uint8, 255 = 1).
     excluded : tuple of Excluded
         Samples that are left out of all splits, with their reasons.
     tables : tuple of str
@@ -56,19 +45,37 @@ class RawDataset:
     """
 
     name: str
-    layout: str
-    root: Path
+    source: Source
+    labels: Labels
     splits: dict[str, list[Sample]]
-    shards: int
-    classes: tuple[str, ...]
-    colours: tuple[Colour, ...]
-    meaning: LabelMap
-    observer_meaning: LabelMap | None
-    tile: tuple[int, int] | None
     drawn: bool
-    mask_kind: str = "index"
     excluded: tuple[Excluded, ...] = ()
     tables: tuple[str, ...] = ()
+
+    @property
+    def layout(self) -> str:
+        """The word of its layout."""
+        return self.source.layout.layout
+
+    @property
+    def root(self) -> Path:
+        """The raw folder."""
+        return Path(self.source.root)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, background first."""
+        return self.labels.classes
+
+    @property
+    def colours(self) -> tuple[Colour, ...]:
+        """The colour that each class is shown in, RGB 0..255."""
+        return self.labels.colours
+
+    @property
+    def mask_kind(self) -> str:
+        """``"index"`` where mask pixels are class indices, ``"soft"`` where they are probabilities (255 is 1)."""
+        return self.source.mask_kind
 
     @property
     def multiclass(self) -> bool:
@@ -92,7 +99,7 @@ class RawDataset:
     @cached_property
     def _members(self) -> dict[str, dict[int, list[Sample]]]:
         """Shards of all splits: every job of a large data set asks for them, so they are assigned once."""
-        return {split: assign_shards(samples, self.shards) for split, samples in self.splits.items()}
+        return {split: assign_shards(samples, self.source.shards) for split, samples in self.splits.items()}
 
     def shared_data_digest(self, split: str, shard: int) -> str:
         """Return a short text that changes when a table row of one of the shard's samples does."""
@@ -101,7 +108,7 @@ class RawDataset:
 
     def exclusions(self, split: str, shard: int) -> dict[str, str]:
         """Return what one shard has to know of `excluded`: what else is excluded must not build it again."""
-        return concerning(self.excluded, split, shard, self.shards)
+        return concerning(self.excluded, split, shard, self.source.shards)
 
     def digest(self, split: str, shard: int | None = None) -> str:
         """Return a short text that changes when the members of a split, or of one of its shards, do."""
@@ -124,14 +131,14 @@ class RawDataset:
         contents = contents or {}
         if sample.more_masks and sample.mask is not None:
             paths = (sample.mask, *sample.more_masks)
-            masks = [self.meaning.read(path, contents.get(path), sample.page) for path in paths]
+            masks = [self.labels.meaning.read(path, contents.get(path), sample.page) for path in paths]
             return merge(masks, paths)
         if sample.mask is not None:
-            read = self.meaning.read_soft if self.mask_kind == "soft" else self.meaning.read
+            read = self.labels.meaning.read_soft if self.mask_kind == "soft" else self.labels.meaning.read
             return read(sample.mask, contents.get(sample.mask), sample.page)
-        if sample.mask_codes is None or self.tile is None:
+        if sample.mask_codes is None or self.labels.tile is None:
             raise ValueError(f"sample {sample.id!r} has no mask")
-        mask = decode_runs(sample.mask_codes, *self.tile, where=f"{sample.codes_file}, id {sample.id}")
+        mask = decode_runs(sample.mask_codes, *self.labels.tile, where=f"{sample.codes_file}, id {sample.id}")
         return mask * np.uint8(255) if self.mask_kind == "soft" else mask
 
     def read_foreground(self, sample: Sample) -> NDArray[np.uint8]:
@@ -150,9 +157,9 @@ class RawDataset:
 
     def read_observer(self, sample: Sample) -> ClassMask:
         """Read the second observer's mask as (H, W) class indices."""
-        if sample.observer is None or self.observer_meaning is None:
+        if sample.observer is None or self.labels.observer_meaning is None:
             raise ValueError(f"sample {sample.id!r} has no second observer")
-        return self.observer_meaning.read(sample.observer)
+        return self.labels.observer_meaning.read(sample.observer)
 
 
 class Opened(NamedTuple):
@@ -173,73 +180,30 @@ class Opened(NamedTuple):
     unplaced: tuple[Sample, ...]
 
 
-def open_dataset(name: str, **source: Any) -> RawDataset:  # noqa: ANN401 - see open_leniently
+def open_dataset(name: str, source: Source) -> RawDataset:
     """List a raw folder and assign its samples to splits.
 
     Parameters
     ----------
-    name, source
-        See `open_leniently`.
+    name : str
+        Name of the data set, for messages and file names.
+    source : Source
 
     Raises
     ------
     RawDataError
         Listing everything that is missing or does not pair.
     """
-    opened = open_leniently(name, **source)
+    opened = open_leniently(name, source)
     if opened.problems:
         raise RawDataError(opened.problems)
     return opened.dataset
 
 
-def open_leniently(
-    name: str,
-    *,
-    layout: str,
-    root: str,
-    options: Mapping[str, Any] | None = None,
-    labels: Mapping[str, Any] | None = None,
-    shards: int = 1,
-    mask_kind: str = "index",
-    test: Mapping[str, Any] | None = None,
-    validation: Mapping[str, Any] | None = None,
-    exclude: Mapping[str, str] | None = None,
-    cache: str | None = None,
-) -> Opened:
-    """List as much of a raw folder as can be listed; what cannot is told beside it.
-
-    Parameters
-    ----------
-    name : str
-        Name of the data set, for messages and file names.
-    layout : str
-        A key of `pipeline.raw.layouts.registry.LAYOUTS`.
-    root : str
-        The raw folder.
-    options : mapping, optional
-        Keyword arguments of the layout's `list_samples`.
-    labels : mapping, optional
-        Keyword arguments of the layout's `describe`.
-    shards, mask_kind
-        See `RawDataset`.
-    test, validation : mapping, optional
-        See `pipeline.raw.splits.assign.assign_splits`.
-    exclude : mapping of str to str, optional
-        Identifiers of samples to leave out of all splits, each with the reason. What does not pair about them is no
-        problem, and the other samples are assigned as if they were there.
-    cache : str, optional
-        The file in which foreground shares are kept, where a split asks for strata; see
-        `pipeline.raw.splits.shares.foreground_shares`.
-
-    Raises
-    ------
-    RawDataError
-        For a layout that does not exist.
-    """
-    module = _module(name, layout)
-    folder = Path(root)
-    left_out = {as_identifier(key): reason for key, reason in (exclude or {}).items()}
-    samples, problems = _list(lambda: module.list_samples(folder, name, **(options or {})))
+def open_leniently(name: str, source: Source) -> Opened:
+    """List as much of a raw folder as can be listed; what cannot is told beside it. See `open_dataset`."""
+    folder, left_out = Path(source.root), source.exclude
+    samples, problems = _list(lambda: source.layout.list_samples(folder, name))
     problems += _no_texts(samples)
     unpaired = {problem.sample for problem in problems if problem.sample is not None}
     problems = [problem for problem in problems if problem.sample not in left_out]
@@ -247,26 +211,19 @@ def open_leniently(
         problems += unknown_ids(left_out, unpaired | {sample.id for sample in samples}, name)
     placed = [sample for sample in samples if sample.id not in unpaired]
     unplaced = [sample for sample in samples if sample.id in unpaired and sample.id not in left_out]
-    known = describe(name, layout, labels)
+    tables = (*files_read(source.test, source.validation), *source.layout.tables)
     dataset = RawDataset(
         name=name,
-        layout=layout,
-        root=folder,
+        source=source,
+        labels=source.layout.describe(),
         splits={split: [] for split in SPLITS},
-        shards=shards,
-        classes=known.classes,
-        colours=known.colours,
-        meaning=known.meaning,
-        observer_meaning=known.observer_meaning,
-        tile=known.tile,
         drawn=(folder / MARKER).exists(),
-        mask_kind=mask_kind,
-        tables=tuple(str(folder / name) for name in (*files_read(test, validation), *getattr(module, "TABLES", ()))),
+        tables=tuple(str(folder / name) for name in tables),
     )
 
     try:
-        shares = partial(measure_shares, dataset, left_out=left_out, cache=cache)
-        assigned = assign_splits(placed, name, test, validation, root=folder, shares=shares)
+        shares = partial(measure_shares, dataset, left_out=left_out, cache=source.cache)
+        assigned = assign_splits(placed, name, source.test, source.validation, root=folder, shares=shares)
         splits, excluded = leave_out(assigned, left_out)
         problems += _nothing_left(splits, excluded, name)
         dataset = replace(dataset, splits=splits, excluded=excluded)
@@ -301,37 +258,12 @@ def measure_shares(
     measured = foreground_shares(
         [sample for sample in labelled if sample.id not in left_out],
         dataset.read_truth,
-        meaning=repr((dataset.meaning, dataset.mask_kind)),
+        meaning=repr((dataset.labels.meaning, dataset.mask_kind)),
         soft=dataset.mask_kind == "soft",
         cache=None if cache is None else Path(cache),
         what=dataset.name,
     )
     return {**dict.fromkeys((sample.id for sample in labelled), 0.0), **measured}
-
-
-def describe(name: str, layout: str, labels: Mapping[str, Any] | None = None) -> Labels:
-    """Say what the masks of a data set mean, without looking at any file.
-
-    Parameters
-    ----------
-    name, layout, labels
-        See `open_leniently`.
-
-    Raises
-    ------
-    RawDataError
-        For a layout that does not exist.
-    """
-    known: Labels = _module(name, layout).describe(**(labels or {}))
-    return known
-
-
-def _module(name: str, layout: str) -> ModuleType:
-    if layout not in LAYOUTS:
-        raise RawDataError(
-            Problem(f"data set {name!r}", f"the layout {layout!r}", f"one of {', '.join(LAYOUTS)}", "correct `layout`")
-        )
-    return importlib.import_module(LAYOUTS[layout])
 
 
 def _list(list_samples: Callable[[], list[Sample]]) -> tuple[Sequence[Sample], list[Problem]]:

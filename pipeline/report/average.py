@@ -9,6 +9,7 @@ import pandas as pd
 from pipeline.core.errors import PredictionError, Problem
 from pipeline.core.files import write_table
 from pipeline.core.progress import say
+from pipeline.report.recipes import AverageRecipe
 from pipeline.report.tables import read_tables
 
 STATISTICS = ("run", "mean", "std")
@@ -19,17 +20,14 @@ _LAST_CONDITION = "images"  # of a summary: what stands behind it are scores
 _ENDS = ("f1_low", "f1_high")  # of the interval of one network's score
 
 
-def average_runs(
-    *, experiment: str, runs: Sequence[str], summaries: Sequence[Path], output: Path, folds: bool = False
-) -> None:
+def average_runs(recipe: AverageRecipe, *, experiment: str, summaries: Sequence[Path], output: Path) -> None:
     """Write the mean and the standard deviation of the scores of several runs: two rows for each row of theirs.
 
     Parameters
     ----------
+    recipe : AverageRecipe
     experiment : str
         Whose runs they are.
-    runs : sequence of str
-        Names of the runs.
     summaries : sequence of Path
         Their ``summary.csv`` files, in the same order.
     output : Path
@@ -37,18 +35,16 @@ def average_runs(
         ``runs``, the number of networks n. ``std`` is the sample standard deviation, sqrt(sum((x - mean)^2) / (n - 1)),
         of the scores as they stand in the summaries (6 decimals); a single run has none. A score that any of the runs
         lacks is empty, and so is a condition in which they differ, such as a threshold chosen for each of them.
-        The number of validation pictures is empty with `folds`, because each network has its own.
+        The number of validation pictures is empty where there are folds, because each network has its own.
         The ends of intervals are empty: they say how far one network's score may be off because other pictures could
         have been taken, which is not what the spread over networks tells.
-    folds : bool
-        Whether the runs are validated on different pictures, however many of them.
 
     Raises
     ------
     PredictionError
         If a summary is missing, is no table, is of another experiment or has other rows than the first.
     """
-    tables = read_tables(summaries)
+    runs, tables = recipe.runs, read_tables(summaries)
     problems = [
         Problem(
             str(path),
@@ -67,7 +63,7 @@ def average_runs(
     rows = []
     for _, same in joined.groupby([joined[name] for name in _ROW], sort=False):
         said = {name: same[name].iloc[0] if same[name].nunique() == 1 else "" for name in conditions}
-        if folds and said["split"] == "validation":
+        if recipe.folds and said["split"] == "validation":
             said["images"] = ""
         numbers = same[scores].apply(pd.to_numeric)
         for statistic, values in (("mean", numbers.mean(skipna=False)), ("std", numbers.std(ddof=1, skipna=False))):

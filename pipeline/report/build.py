@@ -19,6 +19,7 @@ from pipeline.report.board import COMPARED, build_board, choices, compared
 from pipeline.report.cards import read_cards
 from pipeline.report.gallery import Album, Case, Gallery, choose_cases, chosen_by, main_region, told
 from pipeline.report.page import assemble
+from pipeline.report.recipes import ReportRecipe
 from pipeline.report.runs import provenances, stage_times
 from pipeline.report.sources import (
     DERIVED,
@@ -36,10 +37,9 @@ from pipeline.report.thumbnails import OTHER
 
 
 def build_report(
+    recipe: ReportRecipe,
     *,
     leaderboard: Path,
-    datasets: Mapping[str, Mapping[str, Any]],
-    experiments: Mapping[str, str],
     output: Path,
     intervals: Sequence[Path] = (),
     comparisons: Path | None = None,
@@ -52,12 +52,9 @@ def build_report(
 
     Parameters
     ----------
+    recipe : ReportRecipe
     leaderboard : Path
         The table of all scores.
-    datasets : mapping
-        Each data set with the keyword arguments of `open_dataset`.
-    experiments : mapping of str to str
-        Each experiment with its data set.
     output : Path
         The page. Links in it lead from its folder to panels and tables.
     intervals : sequence of Path
@@ -72,11 +69,11 @@ def build_report(
     """
     (table,) = read_tables([leaderboard])
     reader = Reader()
-    entrants = find_entrants(table, experiments)
-    named = {*datasets, *(entrant.name for entrant in entrants)}
+    entrants = find_entrants(table, recipe.experiments)
+    named = {*recipe.datasets, *(entrant.name for entrant in entrants)}
     averaged = [one.name for one in entrants if one.kind == DERIVED and not one.scored]
     tested = reader.required(comparisons, COMPARED) if comparisons is not None else None
-    raw = {name: open_dataset(name, **source) for name, source in datasets.items()}
+    raw = {name: open_dataset(name, source) for name, source in recipe.datasets.items()}
     scored, matrices = _scores(reader, entrants, raw)
     board = build_board(table, read_intervals(reader, intervals), _pictures(entrants, scored))
     data: dict[str, Any] = {
@@ -107,7 +104,7 @@ def build_report(
         comparisons=compared(tested),
         galleries=[_told(index, entrant, chosen, scored, raw) for index, (entrant, chosen) in cases.items()],
         album=_about(album, [entrant.dataset for entrant, _ in cases.values()]),
-        cards=read_cards([*datasets]),
+        cards=read_cards([*recipe.datasets]),
         times=times,
         provenances=made,
         entrants=entrants,

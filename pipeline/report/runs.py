@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core import paths
+from pipeline.core.code import LIBRARIES
 from pipeline.core.errors import PipelineError
-from pipeline.core.fingerprint import LIBRARIES, Fingerprint, canonical, read_fingerprint
+from pipeline.core.fingerprint import Fingerprint, canonical, read_fingerprint
 from pipeline.evaluation.entrants import split_name
 from pipeline.report.sources import BASELINE, EXPERIMENT, Entrant, Reader
 from pipeline.tools.provenance import read_provenance

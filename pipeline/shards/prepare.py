@@ -14,6 +14,7 @@ from pipeline.raw.dataset import RawDataset
 from pipeline.raw.decode.image import full_range
 from pipeline.raw.inspect import read_sample, refusal
 from pipeline.raw.samples import Sample
+from pipeline.shards.recipes import Normalize, Preparation
 
 
 @dataclass(frozen=True)
@@ -85,19 +86,16 @@ def resize_mask(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.
     return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
 
 
-def normalization(
-    pixels: NDArray[Any], normalize: Mapping[str, Any]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def normalization(pixels: NDArray[Any], normalize: Normalize) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Find scale and offset of ``image = pixels * scale + offset``.
 
     Parameters
     ----------
     pixels : (H, W, C) array of uint8, uint16 or float32
-    normalize : mapping
-        ``method`` is one of ``minmax`` (this picture's smallest value to 0, its largest to 1, over all channels
+    normalize : Normalize
+        Its method is one of ``minmax`` (this picture's smallest value to 0, its largest to 1, over all channels
         together; a blank picture gives zeros), ``unit`` (full range of the type to [0, 1]), ``symmetric`` (full
-        range to [-1, 1]), ``standard`` (``unit``, then ``(x - mean) / std`` for each channel, with the keys
-        ``mean`` and ``std``).
+        range to [-1, 1]), ``standard`` (``unit``, then ``(x - mean) / std`` for each channel).
 
     Returns
     -------
@@ -109,7 +107,7 @@ def normalization(
         For float pictures with a method that needs the full range of the type, or a wrong number of means.
     """
     channels = pixels.shape[2]
-    method = normalize["method"]
+    method = normalize.method
     if method == "minmax":
         low, high = float(pixels.min()), float(pixels.max())
         scale = np.full(channels, 0.0 if high == low else 1.0 / (high - low))
@@ -122,7 +120,7 @@ def normalization(
     elif method == "symmetric":
         scale, offset = np.full(channels, 2.0 / white), np.full(channels, -1.0)
     else:
-        mean, std = np.asarray(normalize["mean"], dtype=float), np.asarray(normalize["std"], dtype=float)
+        mean, std = np.asarray(normalize.mean, dtype=float), np.asarray(normalize.std, dtype=float)
         if mean.shape != (channels,) or std.shape != (channels,):
             raise ValueError(f"{channels} channels, while `mean` has {mean.size} values and `std` has {std.size}")
         scale, offset = 1.0 / (white * std), -mean / std
@@ -168,16 +166,7 @@ def store(pixels: NDArray[Any], scale: NDArray[np.float32], offset: NDArray[np.f
     return out
 
 
-def prepare(
-    dataset: RawDataset,
-    sample: Sample,
-    *,
-    size: tuple[int, int] | None,
-    channels: str,
-    interpolation: str,
-    normalize: Mapping[str, Any],
-    storage: str,
-) -> Prepared:
+def prepare(dataset: RawDataset, sample: Sample, how: Preparation) -> Prepared:
     """Decode, check and resize one sample.
 
     Parameters
@@ -185,37 +174,31 @@ def prepare(
     dataset : RawDataset
         Says what mask values mean.
     sample : Sample
-    size : (int, int) or None
-        Height and width to resize to; None keeps the native size.
-    channels : {'rgb', 'grey'}
-    interpolation, normalize
-        See `resize_image` and `normalization`.
-    storage : {'float16', 'float32', 'uint8'}
-        Pictures of 16 bits and floats need ``'float32'``: the others would merge levels, and are refused.
+    how : Preparation
 
     Raises
     ------
     RawDataError
         Listing everything that is wrong with this sample's files.
     """
-    decoded = read_sample(dataset, sample, channels)
+    decoded = read_sample(dataset, sample, how.channels)
     pixels, mask, fov = decoded.pixels, decoded.mask, decoded.fov
     native = (int(pixels.shape[0]), int(pixels.shape[1]))
-    problem = refusal(sample, pixels, storage, normalize["method"])
+    problem = refusal(sample, pixels, how.storage, how.normalize.method)
     if problem is not None:
         raise RawDataError(problem)
-    height, width = size or native
-    resized = resize_image(pixels, height, width, interpolation)
+    height, width = how.fixed_size or native
+    resized = resize_image(pixels, height, width, how.interpolation)
     try:
-        scale, offset = normalization(resized, normalize)
-        stored = store(resized, scale, offset, storage)
+        scale, offset = normalization(resized, how.normalize)
+        stored = store(resized, scale, offset, how.storage)
     except ValueError as error:
         raise RawDataError(
             Problem(str(sample.image), str(error), "a normalization that fits the picture", "change `normalize`")
         ) from error
-    exact = storage == "uint8"
+    exact = how.storage == "uint8"
     if mask is not None and dataset.mask_kind == "soft":  # probabilities are averaged as pictures are
-        mask = resize_image(mask, height, width, interpolation)
+        mask = resize_image(mask, height, width, how.interpolation)
     elif mask is not None:
         mask = resize_mask(mask, height, width)
     return Prepared(

@@ -1,7 +1,7 @@
 """Read shards: many files as one sequence of samples, opened lazily in each process."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import Problem, ShardError
-from pipeline.core.fingerprint import Fingerprint, mismatch
+from pipeline.shards.recipes import Preparation
 from pipeline.shards.schema import SCHEMA_VERSION
 from pipeline.shards.select import Selection, select_rows
 
@@ -45,11 +45,8 @@ class ShardInfo:
         Height and width.
     class_names : tuple of str
     mask_kind : {'index', 'soft'}
-    normalization : dict
-    interpolation : {'area', 'linear'}
-        How pictures were resized.
-    native : bool
-        Whether pictures kept their native size.
+    preparation : Preparation
+        How images were prepared.
     """
 
     dataset: str
@@ -58,9 +55,12 @@ class ShardInfo:
     size: tuple[int, int]
     class_names: tuple[str, ...]
     mask_kind: str
-    normalization: dict[str, Any]
-    interpolation: str
-    native: bool
+    preparation: Preparation
+
+    @property
+    def normalization(self) -> dict[str, Any]:
+        """How images were normalized, as plain data."""
+        return self.preparation.normalize.plain()
 
 
 class ShardReader:
@@ -103,16 +103,21 @@ class ShardReader:
             raise ShardError(problems or Problem("shards", "none", "at least one file", "run `snakemake shards`"))
         self._starts = np.concatenate([[0], np.cumsum(self._counts)])
         first = self._open(self.paths[0])
+        size = int(first["images"].shape[2]), int(first["images"].shape[3])
         self.info = ShardInfo(
             dataset=str(first.attrs["dataset"]),
             origin=str(first.attrs["origin"]),
             channels=int(first["images"].shape[1]),
-            size=(int(first["images"].shape[2]), int(first["images"].shape[3])),
+            size=size,
             class_names=tuple(json.loads(first.attrs["class_names"])),
             mask_kind=str(first.attrs["mask_kind"]),
-            normalization=json.loads(first.attrs["normalization"]),
-            interpolation=str(first.attrs["interpolation_image"]),
-            native=bool(first.attrs["native"]),
+            preparation=Preparation(
+                size="native" if first.attrs["native"] else size,
+                channels=first.attrs["channels"],
+                interpolation=first.attrs["interpolation_image"],
+                storage=str(first["images"].dtype),
+                normalize=json.loads(first.attrs["normalization"]),
+            ),
         )
         self.has_masks = all("masks" in self._open(path) for path in self.paths)
         self.has_fov = all("fov" in self._open(path) for path in self.paths)
@@ -225,29 +230,14 @@ def open_shard(path: Path) -> h5py.File:
     return h5py.File(path, "r", locking=False)
 
 
-def require_shards(asked: Iterable[tuple[Path, Fingerprint]]) -> None:
-    """Refuse shards that other settings or other code made; what cannot be opened `ShardReader` complains about.
-
-    Parameters
-    ----------
-    asked : iterable of (Path, Fingerprint)
-        Each file, and what it has to be made by.
-
-    Raises
-    ------
-    ShardError
-        Listing every shard with a fingerprint that differs, or without one.
-    """
-    problems = []
-    for path, fingerprint in asked:
-        try:
-            with open_shard(path) as file:
-                stored = file.attrs.get("fingerprint")
-        except OSError:
-            continue
-        problems.append(mismatch(path, stored if isinstance(stored, str) else None, fingerprint))
-    if found := [problem for problem in problems if problem is not None]:
-        raise ShardError(found)
+def read_fingerprint(path: Path) -> str | None:
+    """Return what a shard says it was made by, or None; what cannot be opened `ShardReader` complains about."""
+    try:
+        with open_shard(path) as file:
+            stored = file.attrs.get("fingerprint")
+    except OSError:
+        return None
+    return stored if isinstance(stored, str) else None
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from pipeline.core.progress import say, track
 from pipeline.raw.dataset import RawDataset, open_dataset
 from pipeline.raw.samples import Sample
 from pipeline.shards.prepare import Prepared, prepare
+from pipeline.shards.recipes import Preparation, ShardRecipe
 from pipeline.shards.schema import SCHEMA_VERSION
 
 BLOCK_BYTES = 2 * 2**20
@@ -28,17 +29,10 @@ BLOCK_BYTES = 2 * 2**20
 
 
 def build_shard(
+    recipe: ShardRecipe,
     *,
-    dataset: str,
-    split: str,
     shard: int,
     output: Path,
-    source: Mapping[str, Any],
-    size: Sequence[int] | str,
-    channels: str,
-    interpolation: str,
-    normalize: Mapping[str, Any],
-    storage: str,
     threads: int = 1,
     fingerprint: str | None = None,
     timing: Path | None = None,
@@ -47,19 +41,11 @@ def build_shard(
 
     Parameters
     ----------
-    dataset : str
-        Name of the data set.
-    split : {'train', 'validation', 'test', 'unlabelled'}
+    recipe : ShardRecipe
     shard : int
         Number of the shard.
     output : Path
         The HDF5 file to write.
-    source : mapping
-        Keyword arguments of `pipeline.raw.dataset.open_dataset`.
-    size : (int, int) or 'native'
-        Height and width.
-    channels, interpolation, normalize, storage
-        See `pipeline.shards.prepare.prepare`.
     threads : int
         Pictures decoded at a time; it changes the speed, not the file.
     fingerprint : str, optional
@@ -75,30 +61,21 @@ def build_shard(
         If the file cannot be written.
     """
     started = time.perf_counter()
-    raw = open_dataset(dataset, **source)
-    members = raw.shard_members(split).get(shard)
+    raw = open_dataset(recipe.dataset, recipe.source)
+    members = raw.shard_members(recipe.split).get(shard)
     if not members:
         raise RawDataError(
             Problem(
-                f"data set {dataset!r}",
-                f"no sample for shard {shard} of split {split!r}",
-                f"one of the shards {sorted(raw.shard_members(split))}",
+                f"data set {raw.name!r}",
+                f"no sample for shard {shard} of split {recipe.split!r}",
+                f"one of the shards {sorted(raw.shard_members(recipe.split))}",
                 "run snakemake again: the raw files changed since it looked",
             )
         )
-    fixed = None if size == "native" else (int(size[0]), int(size[1]))
-    settings = {
-        "size": None if fixed is None else list(fixed),
-        "channels": channels,
-        "interpolation": interpolation,
-        "normalize": dict(normalize),
-        "storage": storage,
-    }
-    options = {**settings, "size": fixed}
     with atomic_file(output) as temporary, _PatientFile(temporary, "w+") as target:
         with h5py.File(target, "w", libver="latest") as file:
-            digests = _stream(file, raw, members, f"{dataset} {split}-{shard}", threads, options, target)
-            _describe(file, raw, split, shard, settings, digests)
+            digests = _stream(file, raw, members, f"{raw.name} {recipe.split}-{shard}", threads, recipe, target)
+            _describe(file, raw, shard, recipe, digests)
             if fingerprint is not None:
                 file.attrs["fingerprint"] = fingerprint
         target.check()
@@ -148,7 +125,7 @@ def _stream(
     members: Sequence[Sample],
     what: str,
     threads: int,
-    options: Mapping[str, Any],
+    recipe: ShardRecipe,
     target: _PatientFile,
 ) -> list[str]:
     """Prepare and write sample after sample; go on after a bad one, so that all of them are reported.
@@ -161,7 +138,7 @@ def _stream(
     small: dict[str, list[Any]] = {"scale": [], "offset": [], "original_size": []}
     block: list[Prepared] = []
     written = 0
-    for item in track(_prepare_all(raw, members, threads, options), f"{what}: samples", len(members)):
+    for item in track(_prepare_all(raw, members, threads, recipe), f"{what}: samples", len(members)):
         if isinstance(item, PipelineError):
             problems += item.problems
             continue
@@ -189,13 +166,13 @@ def _stream(
 
 
 def _prepare_all(
-    raw: RawDataset, members: Sequence[Sample], threads: int, options: Mapping[str, Any]
+    raw: RawDataset, members: Sequence[Sample], threads: int, how: Preparation
 ) -> Iterator[Prepared | PipelineError]:
     """Yield each sample prepared, or what is wrong with it, in order."""
 
     def attempt(sample: Sample) -> Prepared | PipelineError:
         try:
-            return prepare(raw, sample, **options)
+            return prepare(raw, sample, how)
         except PipelineError as error:
             return error
 
@@ -261,9 +238,7 @@ def _write_metadata(file: h5py.File, members: Sequence[Sample]) -> None:
         _column(file, f"metadata/{key}", np.array([sample.metadata.get(key, np.nan) for sample in members]))
 
 
-def _describe(
-    file: h5py.File, raw: RawDataset, split: str, shard: int, settings: Mapping[str, Any], digests: Sequence[str]
-) -> None:
+def _describe(file: h5py.File, raw: RawDataset, shard: int, recipe: ShardRecipe, digests: Sequence[str]) -> None:
     """Write the attributes that let the file speak for itself."""
     _column(file, "source_sha256", np.array(digests, dtype="S64"))
     attributes = {
@@ -271,14 +246,14 @@ def _describe(
         "dataset": raw.name,
         "layout": raw.layout,
         "origin": raw.origin,
-        "split": split,
+        "split": recipe.split,
         "shard": shard,
         "size": file["images"].shape[2:],
-        "channels": settings["channels"],
-        "native": settings["size"] is None,
-        "interpolation_image": settings["interpolation"],
-        "interpolation_mask": settings["interpolation"] if raw.mask_kind == "soft" else "nearest",
-        "normalization": json.dumps(settings["normalize"], sort_keys=True),
+        "channels": recipe.channels,
+        "native": recipe.size == "native",
+        "interpolation_image": recipe.interpolation,
+        "interpolation_mask": recipe.interpolation if raw.mask_kind == "soft" else "nearest",
+        "normalization": json.dumps(recipe.normalize.plain(), sort_keys=True),
         "reading_rule": "image = images * scale + offset, scale and offset for each sample and channel",
         "class_names": json.dumps(raw.classes),
         "mask_kind": raw.mask_kind,

@@ -15,7 +15,14 @@ Difference = tuple[str, str]
 """Where, and what stands there in either file."""
 
 
-def first_difference(first: Path, second: Path) -> str | None:
+ORIGIN = "fingerprint"
+"""What shards, thresholds and tables of folds call what made them."""
+
+WEIGHTS = ("state", "epoch", "scores")
+"""What a checkpoint holds besides the description of how it was made."""
+
+
+def first_difference(first: Path, second: Path, values_only: bool = False) -> str | None:
     """Say where two files differ, or None where they differ in nothing that can be read from them.
 
     Parameters
@@ -24,6 +31,8 @@ def first_difference(first: Path, second: Path) -> str | None:
         Files whose bytes differ. By their ending they are compared as shards (data sets, attributes), checkpoints
         (tensors to the bit, plain data), tables (row and column), JSON (keys), pictures (pixels), or else by bytes; by
         bytes also where one of them is damaged.
+    values_only : bool
+        Pass over what says how a file was made, such as fingerprints: of checkpoints tensors, epoch and scores count.
 
     Returns
     -------
@@ -34,17 +43,23 @@ def first_difference(first: Path, second: Path) -> str | None:
     if compare is None:
         return _bytes(first, second)
     try:
-        found = list(compare(first, second))
+        found = [one for one in compare(first, second) if not (values_only and _is_origin(first.suffix, one[0]))]
     except _DAMAGED as error:
         reason = " ".join(str(error).split())[:120]
         return f"{_bytes(first, second)} (and one of the two cannot be opened: {reason})"
     if not found:
         # a table or picture of other bytes is another file; only containers may hold the same things differently
-        return None if first.suffix in _CONTAINERS else _bytes(first, second)
+        return None if values_only or first.suffix in _CONTAINERS else _bytes(first, second)
     where, words = found[0]
     others = len(found) - 1
     more = f", and {others} more place{'s' if others > 1 else ''}" if others else ""
     return f"{where}: {words}{more}"
+
+
+def _is_origin(suffix: str, where: str) -> bool:
+    """Tell a difference in what says how a file was made."""
+    top = where.partition(".")[0]
+    return where == f"attribute {ORIGIN}" or top == ORIGIN or (suffix == ".pt" and top not in WEIGHTS)
 
 
 def _values(one: object, other: object) -> str:

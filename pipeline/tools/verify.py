@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.core.errors import ComparisonError, Problem
 from pipeline.core.files import PARTIAL
+from pipeline.core.fingerprint import FILE
 from pipeline.tools.contents import first_difference
 
 _BLOCK = 1 << 20
@@ -33,6 +34,7 @@ LEFT_OUT_NAMES = {
 """Files that are not compared wherever they stand, and why."""
 
 _UNFINISHED = "not finished, or half removed"
+_ORIGIN = "what says how results were made"
 
 
 @dataclass
@@ -57,7 +59,7 @@ class Comparison:
     left_out: dict[str, list[str]] = field(default_factory=dict)
 
 
-def compare_runs(first: Path, second: Path) -> Comparison:
+def compare_runs(first: Path, second: Path, *, values_only: bool = False) -> Comparison:
     """Compare two folders of results, file by file.
 
     Checkpoints, and all else with tensors, tables or pixels, are opened where bytes differ: to say what differs, and
@@ -67,6 +69,9 @@ def compare_runs(first: Path, second: Path) -> Comparison:
     ----------
     first, second : Path
         Folders ``results``.
+    values_only : bool
+        Compare tensors, pixels and tables, and leave out what says how they were made: for results of the same settings
+        by other code.
 
     Raises
     ------
@@ -77,7 +82,7 @@ def compare_runs(first: Path, second: Path) -> Comparison:
     result = Comparison()
     files = [dict(_walk(folder)) for folder in (first, second)]
     for name in sorted({*files[0], *files[1]}):
-        reason = _why_left_out(name)
+        reason = _ORIGIN if values_only and Path(name).name == FILE else _why_left_out(name)
         if reason is not None:
             result.left_out.setdefault(reason, []).append(name)
         elif name not in files[1]:
@@ -85,7 +90,7 @@ def compare_runs(first: Path, second: Path) -> Comparison:
         elif name not in files[0]:
             result.differences.append((name, f"only in {second}"))
         else:
-            _compare_files(name, files[0][name], files[1][name], result)
+            _compare_files(name, files[0][name], files[1][name], result, values_only)
     return result
 
 
@@ -167,14 +172,14 @@ def _place(name: str) -> str:
     return f"{parts[0]}/" if parts[0] in LEFT_OUT and len(parts) > 1 else parts[-1]
 
 
-def _compare_files(name: str, first: Path, second: Path, result: Comparison) -> None:
+def _compare_files(name: str, first: Path, second: Path, result: Comparison, values_only: bool) -> None:
     try:
         with first.open("rb") as one, second.open("rb") as other:
             while (block := one.read(_BLOCK)) == other.read(_BLOCK):
                 if not block:
                     result.equal.append(name)
                     return
-        words = first_difference(first, second)
+        words = first_difference(first, second, values_only)
     except OSError as error:
         _cannot_read(error)
     if words is None:

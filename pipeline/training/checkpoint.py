@@ -5,38 +5,88 @@ import pickle
 import sys
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field, model_validator
 
 from pipeline.core.errors import CheckpointError, Problem
 from pipeline.core.files import atomic_file
+from pipeline.core.options import OneOf, Options, Positive
+from pipeline.models.networks import AnyNetwork
+from pipeline.shards.recipes import Preparation
+from pipeline.training.losses import ACTIVATIONS
+from pipeline.training.recipes import TrainRecipe
 
-FORMAT = 1
-_KEYS = (
-    "format",
-    "model",
-    "in_channels",
-    "out_channels",
-    "activation",
-    "state",
-    "size",
-    "dataset",
-    "origin",
-    "settings",
-)
+FORMAT = 2
+_UNLOADABLE = (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile)
+_REMEDY = "train again with this version of the pipeline, or name a best.pt or last.pt that it wrote"
 
 
-def save_checkpoint(path: Path, contents: Mapping[str, Any]) -> None:
-    """Write a checkpoint, all or nothing.
+class Trained(Options):
+    """What a checkpoint says of a network, besides its weights.
 
     Parameters
     ----------
-    path : Path
-    contents : mapping
-        Plain data and tensors; at least the keys that `load_checkpoint` promises.
+    model : Network
+    in_channels, out_channels : int
+    activation : str
+        A key of `pipeline.training.losses.ACTIVATIONS`.
+    size : (int, int)
+        Height and width that it was trained at, before cropping.
+    preparation : Preparation
+        How its images were prepared.
+    dataset, origin, experiment : str
+    class_names : tuple of str
+        Background first; they name folders of probabilities.
+    seeds : dict of str to int
+    settings : TrainRecipe
+        With the precision that was chosen.
+    fingerprint : str, optional
+        What the training was made by (`pipeline.core.fingerprint.Fingerprint.to_json`).
+    made_with : dict of str to str
+        Hardware and versions.
     """
+
+    model: AnyNetwork
+    in_channels: Positive
+    out_channels: Positive
+    activation: Annotated[str, OneOf(ACTIVATIONS)]
+    size: tuple[Positive, Positive]
+    preparation: Preparation
+    dataset: str
+    origin: str
+    class_names: tuple[Annotated[str, Field(pattern=r"[^.]")], ...]
+    experiment: str
+    seeds: dict[str, int]
+    settings: TrainRecipe
+    fingerprint: str | None = None
+    made_with: dict[str, str]
+
+    @model_validator(mode="after")
+    def _names_its_classes(self) -> "Trained":
+        if len(self.class_names) != max(2, self.out_channels):
+            raise ValueError(f"{len(self.class_names)} class names for {self.out_channels} channels")
+        return self
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network that was trained: what it is, its weights, the epoch that they are from, and its row of the history."""
+
+    about: Trained
+    state: dict[str, torch.Tensor]
+    epoch: int
+    scores: dict[str, float]
+
+
+def save_checkpoint(
+    path: Path, about: Trained, state: Mapping[str, torch.Tensor], *, epoch: int = 0, scores: Mapping[str, float] = {}
+) -> None:
+    """Write a checkpoint, all or nothing: plain data and tensors."""
+    contents = {**about.plain(), "state": dict(state), "epoch": epoch, "scores": dict(scores)}
     # through memory: torch writes the name of a path into the file, which would make equal weights differ, and it
     # does not say why a write failed
     buffer = io.BytesIO()
@@ -56,36 +106,41 @@ def _canonical(value: Any) -> Any:  # noqa: ANN401 - plain data of any kind
     return value
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; code inside a file is never run.
+def read_fingerprint(path: Path) -> str | None:
+    """Return what a checkpoint says it was made by, or None; of what cannot be loaded `load_checkpoint` complains."""
+    try:
+        contents = torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # weights are not read
+        stored = contents["fingerprint"]
+    except (*_UNLOADABLE, TypeError):
+        return None
+    return stored if isinstance(stored, str) else None
 
-    Returns
-    -------
-    dict
-        ``format``, ``model`` (name and options), ``in_channels``, ``out_channels``, ``activation``, ``state`` (the
-        weights), ``size`` (height and width it was trained at), ``dataset``, ``origin``, ``settings`` (of the
-        training); and what else was saved.
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; code inside a file is never run.
 
     Raises
     ------
     CheckpointError
-        If the file is missing, damaged, holds anything but tensors and plain data, or lacks one of these.
+        If the file is missing, damaged, holds anything but tensors and plain data, or describes no network.
     """
-    remedy = "delete it and run snakemake again, or name a best.pt or last.pt that this pipeline wrote"
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(Problem(str(path), "no such file", "a checkpoint", "run `snakemake models`")) from error
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise CheckpointError(
-            Problem(str(path), f"a file that cannot be loaded ({reason})", "tensors and plain data", remedy)
-        ) from error
-    missing = [key for key in _KEYS if not isinstance(contents, dict) or key not in contents]
-    if missing:
-        raise CheckpointError(
-            Problem(str(path), f"a file without {', '.join(missing)}", "a checkpoint of this pipeline", remedy)
-        )
-    if contents["format"] != FORMAT:
-        raise CheckpointError(Problem(str(path), f"checkpoint format {contents['format']}", f"format {FORMAT}", remedy))
-    return dict(contents)
+    except _UNLOADABLE as error:
+        found = f"a file that cannot be loaded ({' '.join(str(error).split())[:160]})"
+        raise CheckpointError(Problem(str(path), found, "tensors and plain data", _REMEDY)) from error
+    if not isinstance(contents, dict) or "format" not in contents:
+        raise CheckpointError(Problem(str(path), "another file", "a checkpoint of this pipeline", _REMEDY))
+    if contents.pop("format") != FORMAT:
+        found, expected = "the checkpoint of another version of the pipeline", f"format {FORMAT}"
+        raise CheckpointError(Problem(str(path), found, expected, _REMEDY))
+    try:
+        state, epoch, scores = (contents.pop(key) for key in ("state", "epoch", "scores"))
+        about = Trained.model_validate(contents)
+    except (KeyError, ValueError) as error:
+        found = f"a description of no network ({' '.join(str(error).split())[:300]})"
+        expected = "name, options and channels of a network of this version, and the settings of its training"
+        raise CheckpointError(Problem(str(path), found, expected, _REMEDY)) from error
+    return Checkpoint(about, state, epoch, scores)

@@ -1,10 +1,11 @@
 """Which samples a network trains on and is validated on: two splits, or all folds but one and that one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.raw.splits.fold_table import read_fold
+from pipeline.raw.splits.methods import Fold
 from pipeline.shards.select import Selection
 
 
@@ -26,7 +27,7 @@ class Samples(NamedTuple):
 def choose_samples(
     train_shards: Sequence[Path],
     validation_shards: Sequence[Path],
-    fold: Mapping[str, int] | None = None,
+    fold: Fold | None = None,
     fold_table: Path | None = None,
 ) -> tuple[Samples, Samples]:
     """Return the samples to train on, and those to validate on.
@@ -35,8 +36,8 @@ def choose_samples(
     ----------
     train_shards, validation_shards : sequence of Path
         Of the data set. With a fold, both hold samples of both kinds.
-    fold : mapping, optional
-        ``folds``, how many there are, and ``fold``, the one to validate on.
+    fold : Fold, optional
+        The one to validate on.
     fold_table : Path, optional
         What `pipeline.raw.splits.fold_table` wrote; needed with `fold`.
 
@@ -47,7 +48,7 @@ def choose_samples(
     """
     if fold is None or fold_table is None:
         return Samples(list(train_shards)), Samples(list(validation_shards))
-    known = read_fold(fold_table, folds=fold["folds"], fold=fold["fold"])
+    known = read_fold(fold_table, folds=fold.folds, fold=fold.fold)
     shards = [*train_shards, *validation_shards]
     training, validation = (Selection(ids, known.pool) for ids in (known.training, known.validation))
     return Samples(shards, training), Samples(shards, validation)

@@ -8,6 +8,10 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
+from pipeline.training.recipes import Cosine, Plateau
+from pipeline.training.recipes import Optimizer as OptimizerOptions
+from pipeline.training.recipes import Schedule as ScheduleOptions
+
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": torch.optim.SGD,
     "adam": torch.optim.Adam,
@@ -15,9 +19,26 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 }
 
 
-def build_optimizer(parameters: Iterable[torch.nn.Parameter], name: str, **options: Any) -> Optimizer:  # noqa: ANN401
-    """Build an optimizer by name; `options` are PyTorch's own keyword arguments (lr, momentum, weight_decay)."""
-    return OPTIMIZERS[name](parameters, **options)
+def build_optimizer(parameters: Iterable[torch.nn.Parameter], options: OptimizerOptions) -> Optimizer:
+    """Build an optimizer; its options are PyTorch's own keyword arguments (lr, momentum, weight_decay)."""
+    plain = options.plain()
+    return OPTIMIZERS[plain.pop("name")](parameters, **plain)
+
+
+def build_schedule(options: ScheduleOptions, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> "Schedule":
+    """Build what moves the learning rate over so many epochs of so many steps."""
+    if isinstance(options, Plateau):
+        # PyTorch acts on the first bad validation beyond its patience, Keras (and this) on the last one within
+        plateau = ReduceLROnPlateau(
+            optimizer,
+            factor=options.factor,
+            patience=options.patience - 1,
+            threshold=options.smallest_gain,
+            threshold_mode="abs",
+        )
+        return Schedule(optimizer, plateau=plateau)
+    warmup = round(options.warmup * steps_per_epoch) if isinstance(options, Cosine) else 0
+    return Schedule(optimizer, by_step=LambdaLR(optimizer, rate_factor(options.name, epochs * steps_per_epoch, warmup)))
 
 
 def rate_factor(name: str, steps: int, warmup_steps: int) -> Callable[[int], float]:
@@ -45,45 +66,19 @@ def rate_factor(name: str, steps: int, warmup_steps: int) -> Callable[[int], flo
 
 
 class Schedule:
-    """Moves the learning rate: once a step, and on a plateau once a validation.
+    """Moves the learning rate: once a step, or on a plateau once a validation.
 
     Parameters
     ----------
     optimizer : Optimizer
-    name : {'constant', 'cosine', 'plateau'}
-        ``'plateau'`` multiplies the rate by `factor` after `patience` validations without an improvement.
-    warmup : float
-        Epochs of linear rise before a cosine.
-    epochs, steps_per_epoch : int
-    factor : float
-    patience : int
-    smallest_gain : float
-        What counts as an improvement on a plateau (Keras' ``min_delta``).
+    by_step, plateau : optional
+        PyTorch's schedule of one of the two kinds.
     """
 
     def __init__(
-        self,
-        optimizer: Optimizer,
-        *,
-        name: str,
-        epochs: int,
-        steps_per_epoch: int,
-        warmup: float = 0.0,
-        factor: float = 0.5,
-        patience: int = 3,
-        smallest_gain: float = 1e-4,
+        self, optimizer: Optimizer, by_step: LambdaLR | None = None, plateau: ReduceLROnPlateau | None = None
     ) -> None:
-        self._optimizer = optimizer
-        self._by_step = self._plateau = None
-        self._moved_by: LambdaLR | ReduceLROnPlateau
-        if name == "plateau":
-            # PyTorch acts on the first bad validation beyond its patience, Keras (and this) on the last one within
-            self._moved_by = self._plateau = ReduceLROnPlateau(
-                optimizer, factor=factor, patience=patience - 1, threshold=smallest_gain, threshold_mode="abs"
-            )
-        else:
-            run = rate_factor(name, epochs * steps_per_epoch, round(warmup * steps_per_epoch))
-            self._moved_by = self._by_step = LambdaLR(optimizer, run)
+        self._optimizer, self._by_step, self._plateau = optimizer, by_step, plateau
 
     @property
     def rate(self) -> float:
@@ -102,8 +97,14 @@ class Schedule:
 
     def state_dict(self) -> dict[str, Any]:
         """Return how far the schedule is, as plain data."""
-        return self._moved_by.state_dict()
+        return self._either.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
-        self._moved_by.load_state_dict(state)
+        self._either.load_state_dict(state)
+
+    @property
+    def _either(self) -> LambdaLR | ReduceLROnPlateau:
+        either = self._by_step or self._plateau
+        assert either is not None
+        return either

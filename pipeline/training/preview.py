@@ -1,8 +1,7 @@
 """A picture of training samples as the network gets to see them, to look at before training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -12,9 +11,10 @@ from numpy.typing import NDArray
 from pipeline.core.files import atomic_file
 from pipeline.images.png import write_png
 from pipeline.raw.decode.palette import Colour, class_colours
-from pipeline.training.augment import Augmentation
+from pipeline.training.augment.augmentation import build_augmentation
 from pipeline.training.data import Batch, SampleStore
 from pipeline.training.fold import choose_samples
+from pipeline.training.recipes import AugmentedRecipe
 from pipeline.training.seeds import derive_seed
 
 Picture = NDArray[np.uint8]
@@ -27,43 +27,35 @@ _STRIP = 26  # height of the caption
 
 
 def preview(
+    recipe: AugmentedRecipe,
     *,
     experiment: str,
     train_shards: Sequence[Path],
     output: Path,
-    seed: int,
-    crop: Sequence[int] | None = None,
-    augment: Mapping[str, Any] | None = None,
     validation_shards: Sequence[Path] = (),
-    fold: Mapping[str, int] | None = None,
     fold_table: Path | None = None,
-    note: str = "",
 ) -> None:
     """Draw some training samples, each unchanged and changed four times, with the outlines of their masks.
 
     Parameters
     ----------
+    recipe : AugmentedRecipe
+        The changes are of the same kind as in the training of this seed, and not the same ones.
     experiment : str
     train_shards : sequence of Path
     output : Path
         PNG file.
-    seed : int
-        Of the training; the changes are of the same kind as there, and not the same ones.
-    crop, augment
-        See `Augmentation`.
-    validation_shards, fold, fold_table
+    validation_shards, fold_table
         Needed for a fold, whose training samples lie in them as well; see `choose_samples`.
-    note : str
-        What else the caption says, such as ``"drawn sample data"``.
 
     Raises
     ------
     ShardError, RawDataError, OutputError
     """
-    training, _ = choose_samples(train_shards, validation_shards, fold, fold_table)
+    training, _ = choose_samples(train_shards, validation_shards, recipe.fold, fold_table)
     data = SampleStore(training.shards, torch.device("cpu"), budget=0, selection=training.selection)
-    change = Augmentation(crop=crop, **(augment or {}))
-    chance = torch.Generator().manual_seed(derive_seed(seed, "preview"))
+    change = build_augmentation(recipe.crop, recipe.augment)
+    chance = torch.Generator().manual_seed(derive_seed(recipe.seed, "preview"))
     order = torch.randperm(len(data), generator=chance)[:_SAMPLES]
     colours = class_colours(data.info.class_names)
     rows = []
@@ -80,7 +72,9 @@ def preview(
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, _GAP), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
     caption = np.full((_STRIP, width, 3), 255, dtype=np.uint8)
-    text = f"{experiment}: training samples, unchanged (left) and as trained on" + f" ({note})" * bool(note)
+    text = f"{experiment}: training samples, unchanged (left) and as trained on" + f" ({recipe.note})" * bool(
+        recipe.note
+    )
     cv2.putText(caption, text, (4, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (30, 30, 30), 1, cv2.LINE_AA)
     with atomic_file(output) as temporary:
         write_png(temporary, np.vstack([caption, *padded]))

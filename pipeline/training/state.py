@@ -16,6 +16,7 @@ from pipeline.core.errors import Problem, TrainingError
 from pipeline.core.files import atomic_file
 from pipeline.core.progress import say
 from pipeline.training.device import choose_device, choose_precision
+from pipeline.training.recipes import TrainRecipe
 
 GENERATIONS = ("current.pt", "previous.pt")
 """The newest first."""
@@ -24,13 +25,12 @@ _DIGEST_SIZE = 32
 _LOADING = (OSError, MemoryError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError)
 
 
-def state_key(settings: Mapping[str, Any], shards: Sequence[Path], fingerprint: str | None = None) -> str:
+def state_key(recipe: TrainRecipe, shards: Sequence[Path], fingerprint: str | None = None) -> str:
     """Name the folder of a training's state, so that another training never finds it.
 
     Parameters
     ----------
-    settings : mapping
-        Plain data: all that a training is made by, the shards apart.
+    recipe : TrainRecipe
     shards : sequence of Path
         Of training and validation, in order; their contents count. One that cannot be read counts as that: whoever
         reads it for training says what is wrong.
@@ -48,10 +48,10 @@ def state_key(settings: Mapping[str, Any], shards: Sequence[Path], fingerprint: 
         If the hardware does not have the precision that the settings ask for.
     """
     said = {
-        "settings": dict(settings),
+        "settings": recipe.plain(),
         "fingerprint": fingerprint,
         "shards": [_digest(path) for path in shards],
-        "precision": choose_precision(str(settings.get("precision", "fp32")), choose_device()),
+        "precision": choose_precision(recipe.precision, choose_device()),
         "torch": str(torch.__version__),
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,17 +1,17 @@
 # Reads every raw file once. Shards do not depend on it: one new file would build all of them again.
 rule inspect:
     input:
-        checked_files,
+        raw_files(Check),
     output:
-        json=str(paths.check("{dataset}")),
+        json=made(Check, "json"),
         page=report(
-            str(paths.checks() / "{dataset}.html"),
+            made(Check, "page"),
             caption="../report/check.rst",
             category="Raw data",
             labels=labelled("report of the check"),
         ),
         sheet=report(
-            str(paths.checks() / "{dataset}.png"),
+            made(Check, "sheet"),
             caption="../report/contact_sheet.rst",
             category="Raw data",
             labels=labelled("contact sheet"),
@@ -22,20 +22,20 @@ rule inspect:
         "results/benchmarks/inspect/{dataset}.tsv"
     threads: 4
     params:
-        settings=lambda wc: canonical(CONFIG.check_settings(wc.dataset)),
-        code=lambda wc: code_of("check", CONFIG.check_settings(wc.dataset)),
-        listing=listing_state,
-        folder=lambda wc, output: os.path.dirname(output.json),
+        plan=plan(Check),
+        code=code(Check),
+        state=state(Check),
+        folder=folder_of,
     # errors are for the target `check` to fail on: a job that fails loses its outputs, and they are what one has to see
     shell:
-        "pipeline check --dataset {wildcards.dataset:q} --settings {params.settings:q} --threads {threads}"
+        "pipeline check --dataset {wildcards.dataset:q} --plan {params.plan:q} --threads {threads}"
         " --output {params.folder:q} --report-only > {log:q} 2>&1"
 
 
 # Says on the terminal what was found: so it runs where Snakemake runs, also where other jobs go to a cluster.
 rule check:
     input:
-        [str(paths.check(name)) for name in CONFIG.datasets],
+        [str(Check(name).path) for name in STUDY.config.datasets],
     log:
         "results/logs/check.log",
     localrule: True
@@ -44,13 +44,13 @@ rule check:
 
 
 # `snakemake check_drive`
-for _dataset in CONFIG.datasets:
+for _dataset in STUDY.config.datasets:
 
     rule:
         name:
             f"check_{_dataset}"
         input:
-            str(paths.check(_dataset)),
+            str(Check(_dataset).path),
         log:
             f"results/logs/check-{_dataset}.log",
         localrule: True

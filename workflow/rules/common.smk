@@ -1,25 +1,24 @@
-# What the rules share: the checked configuration, the listed raw data, settings as canonical JSON.
+# What the rules share. Each result is described in pipeline/graph: what follows here asks it for paths, inputs and params.
 import functools
 import itertools
-import json
 import os
 import re
 import sys
 
 from snakemake.exceptions import WorkflowError
-from snakemake.logging import logger
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 from pipeline.config import config as configuration
-from pipeline.graph import plans
-from pipeline.core import paths
-from pipeline.core.errors import PipelineError, RawDataError
+from pipeline.core.errors import PipelineError
 from pipeline.evaluation import entrants
-from pipeline.raw.check.ignored import unused_digest
-from pipeline.raw.dataset import open_leniently
-from pipeline.raw.splits.folds import assign_folds, digest_folds, split_by_fold
+from pipeline.graph import targets
+from pipeline.graph.artifacts.data import Baseline, Check, FoldTable, Shard, SplitTable
+from pipeline.graph.artifacts.networks import Augmented, Checkpoint, Curves, Ensemble, Events, Predictions
+from pipeline.graph.artifacts.scores import ClassPictures, ClassScores, Pictures, Scores, Submission, Threshold
+from pipeline.graph.artifacts.tables import Average, Comparisons, Leaderboard, Report
+from pipeline.graph.stored import require_this_version
+from pipeline.graph.study import Study
 from pipeline.raw.splits.names import OUT_OF_FOLD, SPLITS
-from pipeline.graph.stages import code_digest
 
 # In a job, `pipeline` is this package under the interpreter that runs Snakemake, wherever --directory leads; in a container,
 # under the interpreter of the image. A shell with a trap outlives SIGTERM until its command has ended: else a cluster that
@@ -28,213 +27,110 @@ _in_container = DeploymentMethod.APPTAINER in workflow.deployment_settings.deplo
 PYTHON = "python" if _in_container else sys.executable
 shell.prefix('set -euo pipefail; trap : TERM; pipeline() {{ {PYTHON:q} -m pipeline "$@"; }}; ')
 
-try:
-    CONFIG = configuration.parse(config)
-except PipelineError as error:
-    raise WorkflowError(str(error)) from None
 
-BASELINES = CONFIG.baselines()
+def said(function):
+    # a mistake that a person can mend ends in its message alone
+    @functools.wraps(function)
+    def ask(*arguments, **keywords):
+        try:
+            return function(*arguments, **keywords)
+        except PipelineError as error:
+            raise WorkflowError(str(error)) from None
 
-# experiments of several seeds or folds, each with its runs; a run is an experiment like any other
-SEEDED = CONFIG.seeded()
-# the mean of the runs, scored beside them
-ENSEMBLES = CONFIG.ensembles()
+    return ask
 
-# experiments and ensembles of two classes have probabilities and a threshold, those of several classes have class indices
-SEVERAL_CLASSES = [name for name in (*CONFIG.experiments, *ENSEMBLES) if CONFIG.multiclass(name)]
-TWO_CLASSES = [name for name in (*CONFIG.experiments, *ENSEMBLES) if name not in SEVERAL_CLASSES]
 
-MASK = str(paths.prediction("{experiment}", "{split}") / "mask")
-PROBABILITY = str(paths.prediction("{experiment}", "{split}") / "probability")
-# of an ensemble; one of two classes has no mask here, but from `render`
-_OF_ENSEMBLE = paths.prediction(entrants.ensemble_name("{seeded}"), "{split}")
-ENSEMBLE_PROBABILITY, ENSEMBLE_MASK = str(_OF_ENSEMBLE / "probability"), str(_OF_ENSEMBLE / "mask")
-BASELINE = str(paths.prediction(entrants.baseline_name("{dataset}", "{kind}"), "{split}") / "probability")
+STUDY = said(lambda: Study(configuration.parse(config)))()
+said(require_this_version)()
 
 
 def any_of(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
-def networks(names):
-    # without ensembles, which no network predicts
-    return any_of(name for name in names if name in CONFIG.experiments)
-
-
 wildcard_constraints:
-    dataset=any_of(CONFIG.datasets),
-    experiment=any_of([*CONFIG.experiments, *ENSEMBLES, *BASELINES]),
-    seeded=any_of(SEEDED),
+    dataset=any_of(STUDY.config.datasets),
+    experiment=any_of([*STUDY.experiments, *STUDY.ensembles, *STUDY.baselines, *STUDY.seeded]),
     split=any_of([*SPLITS, OUT_OF_FOLD]),
     folds=r"\d+",
     kind=any_of(entrants.BASELINES),
-    shard=r"\d+",
+    number=r"\d+",
 
 
-def canonical(settings):
-    # one spelling for one meaning: key order must not rerun anything
-    return json.dumps(settings, sort_keys=True)
+def made(result, name=None, **fixed):
+    # the path of a result, with its wildcards
+    fields = {field: f"{{{field}}}" for field in result.fields()}
+    return str(result(**{**fields, **fixed}).output(name).path)
 
 
-def code_of(stage, settings):
+def asked(result, answer, **fixed):
+    # what the graph answers about the result that wildcards name
+    @said
+    def ask(wildcards):
+        named = {field: wildcards[field] for field in result.fields() if field not in fixed}
+        numbers = {field: int(value) for field, value in named.items() if field in ("folds", "number")}
+        return answer(result(**{**named, **numbers, **fixed}))
+
+    return ask
+
+
+def needs(result, part, **fixed):
+    # the results of one part of what a result is made from
+    return asked(result, lambda made: [str(one.path) for one in made.needs(STUDY).get(part, [])], **fixed)
+
+
+def raw_files(result, **fixed):
+    return asked(result, lambda made: made.raw_files(STUDY), **fixed)
+
+
+def state(result, **fixed):
+    return asked(result, lambda made: made.state(STUDY), **fixed)
+
+
+def plan(result, **fixed):
+    # by what a result is made, all the way down, as canonical JSON
+    return asked(result, lambda made: STUDY.plan(made).to_json(), **fixed)
+
+
+def code(result, **fixed):
     # Snakemake does not see an edited module: this changes with the code that a job runs
-    return code_digest({"stage": stage, "settings": settings})
+    return asked(result, lambda made: STUDY.plan(made).code_digest, **fixed)
 
 
-@functools.cache
-def opened(name):
-    return open_leniently(name, **CONFIG.splits_settings(name)["source"])
-
-
-def raw_dataset(name):
-    if opened(name).problems:
-        raise RawDataError(opened(name).problems)
-    return opened(name).dataset
-
-
-def raw_datasets():
-    # lists all data sets, and reports what is wrong with any of them at once
-    listed, problems = {}, []
-    for name in CONFIG.datasets:
-        try:
-            listed[name] = raw_dataset(name)
-        except PipelineError as error:
-            problems += error.problems
-    if problems:
-        raise WorkflowError(str(RawDataError(problems)))
-    return listed
-
-
-def listed(name):
-    try:
-        return raw_dataset(name)
-    except PipelineError as error:
-        raise WorkflowError(str(error)) from None
-
-
-@functools.cache
-def fold_members(dataset, folds):
-    settings = CONFIG.fold_settings(dataset, folds)
-    drawing = {key: value for key, value in settings.items() if key != "source"}
-    try:
-        return assign_folds(listed(dataset), **drawing, cache=settings["source"].get("cache"))
-    except PipelineError as error:
-        raise WorkflowError(str(error)) from None
-
-
-@functools.cache
-def splits_of(experiment):
-    # samples by split as an experiment sees them: a fold has other training and validation samples than its data set
-    name, fold = CONFIG.dataset_of(experiment), CONFIG.fold_of(experiment)
-    if fold is not None:
-        return split_by_fold(listed(name), fold_members(name, fold["folds"]), fold["fold"])
-    return {**listed(name).splits, OUT_OF_FOLD: listed(name).pool}
-
-
-def shard_files(dataset, split):
-    return [str(paths.shard(dataset, split, k)) for k in listed(dataset).shard_members(split)]
-
-
-def raw_files(experiment, *splits, files="files"):
-    return [path for split in splits for sample in splits_of(experiment)[split] for path in getattr(sample, files)]
-
-
-def unique(files):
-    return list(dict.fromkeys(files))
-
-
-def observed(experiment):
-    return entrants.split_name(experiment)[1] == entrants.OBSERVER
-
-
-def scored_splits(experiment):
-    splits = splits_of(experiment)
-    if experiment in BASELINES:
-        seen = not observed(experiment) or all(sample.observer for sample in splits["test"])
-        return ["test"] if splits["test"] and seen else []
-    return [split for split in (CONFIG.validated_on(experiment), "test") if splits[split]]
-
-
-def predicted_splits(experiment):
-    unlabelled = experiment not in BASELINES and splits_of(experiment)["unlabelled"]
-    return [*scored_splits(experiment), *(["unlabelled"] if unlabelled else [])]
-
-
-@functools.cache
-def scored_names():
-    # everything that is scored: experiments, ensembles, and baselines where there is something to compare
-    raw_datasets()
-    for name in CONFIG.experiments:
-        if not scored_splits(name):
-            logger.warning(f"{name} has neither validation nor test samples: it is trained and not scored.")
-    for name in CONFIG.without_ensemble():
-        logger.warning(
-            f"{name} has no ensemble: class indices have no mean. Set `keep_probability` or `ensemble: false`."
-        )
-    return [name for name in (*CONFIG.experiments, *ENSEMBLES, *BASELINES) if predicted_splits(name)]
-
-
-def baseline_files(wildcards):
-    files = "observer_files" if wildcards.kind == entrants.OBSERVER else "truth_files"
-    baseline = entrants.baseline_name(wildcards.dataset, wildcards.kind)
-    return unique(raw_files(baseline, wildcards.split, files=files))
-
-
-def pictured_files(wildcards):
-    # what pictures of a split are drawn from, predictions apart
-    experiment, split = wildcards.experiment, wildcards.split
-    return unique(raw_files(experiment, split) + raw_files(experiment, split, files="truth_files"))
-
-
-def scored_masks(wildcards):
-    splits = scored_splits(wildcards.experiment)
-    return unique(raw_files(wildcards.experiment, *splits, files="truth_files"))
-
-
-def scored(kind):
-    # folders of predictions ...
-    return lambda wc: expand(kind, experiment=wc.experiment, split=scored_splits(wc.experiment))
-
-
-def scored_words(kind):
-    # ... and how the command line names them
-    named = f"{{split}}={kind}"
-    return lambda wc: expand(named, experiment=wc.experiment, split=scored_splits(wc.experiment))
-
-
-def scoring_parts(wildcards):
-    # what scores are made from, for the job to refuse anything else
-    return canonical(plans.scoring_parts(CONFIG, wildcards.experiment, scored_splits(wildcards.experiment)))
-
-
-def split_parts(wildcards):
-    # ... and pictures of one split
-    return canonical(plans.scoring_parts(CONFIG, wildcards.experiment, [wildcards.split]))
-
-
-def predicted_code(kind):
-    return lambda wc: code_digest(plans.prediction(CONFIG, wc.experiment, wc.split, kind))
-
-
-def predicted_parts(wildcards):
-    # ... and predictions
-    return canonical(plans.prediction_parts(CONFIG, wildcards.experiment, wildcards.split))
+def of_experiment(function):
+    # a resource that an experiment says
+    return lambda wildcards: function(STUDY.experiments[wildcards.experiment])
 
 
 def folder_of(wildcards, output):
     return os.path.dirname(output[0])
 
 
+def files_of(results):
+    return list(dict.fromkeys(str(path) for made in results for path in made.outputs().values()))
+
+
+def all_of(target):
+    @said
+    def files(wildcards):
+        STUDY.require_raw()
+        if target == "metrics":
+            STUDY.warn()
+        return files_of(targets.of_all(STUDY, target))
+
+    return files
+
+
+def all_of_one(target, experiment):
+    return said(lambda wildcards: files_of(targets.targeted(STUDY, target, experiment)))
+
+
 def labelled(figure):
     # labels in Snakemake's report: the same columns for all figures of a kind, and no two figures with the same labels
     def labels(wildcards):
-        name = wildcards.get("experiment") or wildcards.get("seeded")
-        dataset = wildcards.get("dataset") or CONFIG.dataset_of(SEEDED.get(name, [name])[0])
+        name = wildcards.get("experiment")
+        dataset = wildcards.get("dataset") or STUDY.dataset_of(name)
         told = {"data set": dataset, "experiment": name, "split": wildcards.get("split"), "figure": figure}
         return {key: word for key, word in told.items() if word is not None}
 
     return labels
-
-
-def origin_note(dataset):
-    return "drawn sample data" if listed(dataset).drawn else ""

@@ -1,35 +1,34 @@
 rule threshold:
     input:
-        validation_evidence,
+        predictions=needs(Threshold, "predictions"),
+        raw=raw_files(Threshold),
     output:
-        str(paths.threshold("{experiment}")),
+        made(Threshold),
     log:
         "results/logs/threshold/{experiment}.log",
     benchmark:
         "results/benchmarks/threshold/{experiment}.tsv"
     wildcard_constraints:
-        experiment=any_of([*TWO_CLASSES, *BASELINES]),
+        experiment=any_of(Threshold.names(STUDY)),
     params:
-        settings=lambda wc: canonical(CONFIG.threshold_settings(wc.experiment)),
-        code=lambda wc: code_of("threshold", CONFIG.threshold_settings(wc.experiment)),
-        expect=lambda wc: canonical(plans.threshold_parts(CONFIG, wc.experiment)),
-        predictions=lambda wc: PROBABILITY.format(experiment=wc.experiment, split=CONFIG.validated_on(wc.experiment)),
+        plan=plan(Threshold),
+        code=code(Threshold),
     shell:
-        "pipeline threshold --experiment {wildcards.experiment:q} --settings {params.settings:q} --expect {params.expect:q}"
-        " --predictions {params.predictions:q} --output {output:q} > {log:q} 2>&1"
+        "pipeline threshold --experiment {wildcards.experiment:q} --plan {params.plan:q}"
+        " --predictions {input.predictions:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule render:
     input:
-        probability=PROBABILITY,
-        threshold=rules.threshold.output,
-        raw=pictured_files,
+        predictions=needs(Pictures, "predictions"),
+        threshold=needs(Pictures, "threshold"),
+        raw=raw_files(Pictures),
     output:
-        mask=directory(str(paths.prediction("{experiment}", "{split}") / "mask")),
-        overlay=directory(str(paths.prediction("{experiment}", "{split}") / "overlay")),
-        panel=directory(str(paths.prediction("{experiment}", "{split}") / "panel")),
+        mask=directory(made(Pictures, "mask")),
+        overlay=directory(made(Pictures, "overlay")),
+        panel=directory(made(Pictures, "panel")),
         sheet=report(
-            str(paths.prediction("{experiment}", "{split}") / "sheet.png"),
+            made(Pictures, "sheet"),
             caption="../report/sheet.rst",
             category="Predictions",
             labels=labelled("some samples"),
@@ -39,29 +38,27 @@ rule render:
     benchmark:
         "results/benchmarks/render/{experiment}/{split}.tsv"
     wildcard_constraints:
-        experiment=any_of([*TWO_CLASSES, *BASELINES]),
+        experiment=any_of(Pictures.names(STUDY)),
     params:
-        settings=lambda wc: canonical(CONFIG.render_settings(wc.experiment, wc.split)),
-        code=lambda wc: code_of("render", CONFIG.render_settings(wc.experiment, wc.split)),
-        expect=split_parts,
+        plan=plan(Pictures),
+        code=code(Pictures),
         folder=folder_of,
     shell:
-        "pipeline render --experiment {wildcards.experiment:q} --split {wildcards.split}"
-        " --settings {params.settings:q} --expect {params.expect:q} --predictions {input.probability:q} --threshold {input.threshold:q}"
-        " --output {params.folder:q} > {log:q} 2>&1"
+        "pipeline render --experiment {wildcards.experiment:q} --split {wildcards.split} --plan {params.plan:q}"
+        " --predictions {input.predictions:q} --threshold {input.threshold:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule render_classes:
     input:
-        classes=MASK,
-        raw=pictured_files,
+        predictions=needs(ClassPictures, "predictions"),
+        raw=raw_files(ClassPictures),
     output:
-        colour=directory(str(paths.prediction("{experiment}", "{split}") / "colour")),
-        overlay=directory(str(paths.prediction("{experiment}", "{split}") / "overlay")),
-        panel=directory(str(paths.prediction("{experiment}", "{split}") / "panel")),
-        legend=str(paths.prediction("{experiment}", "{split}") / "legend.png"),
+        colour=directory(made(ClassPictures, "colour")),
+        overlay=directory(made(ClassPictures, "overlay")),
+        panel=directory(made(ClassPictures, "panel")),
+        legend=made(ClassPictures, "legend"),
         sheet=report(
-            str(paths.prediction("{experiment}", "{split}") / "sheet.png"),
+            made(ClassPictures, "sheet"),
             caption="../report/sheet_classes.rst",
             category="Predictions",
             labels=labelled("some samples"),
@@ -71,112 +68,111 @@ rule render_classes:
     benchmark:
         "results/benchmarks/render_classes/{experiment}/{split}.tsv"
     wildcard_constraints:
-        experiment=any_of(SEVERAL_CLASSES),
+        experiment=any_of(ClassPictures.names(STUDY)),
     params:
-        settings=lambda wc: canonical(CONFIG.render_settings(wc.experiment, wc.split)),
-        code=lambda wc: code_of("render_classes", CONFIG.render_settings(wc.experiment, wc.split)),
-        expect=split_parts,
+        plan=plan(ClassPictures),
+        code=code(ClassPictures),
         folder=folder_of,
     shell:
-        "pipeline render --experiment {wildcards.experiment:q} --split {wildcards.split}"
-        " --settings {params.settings:q} --expect {params.expect:q} --predictions {input.classes:q}"
-        " --output {params.folder:q} > {log:q} 2>&1"
+        "pipeline render --experiment {wildcards.experiment:q} --split {wildcards.split} --plan {params.plan:q}"
+        " --predictions {input.predictions:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
 # Unlabelled samples, as the challenge of the data set takes them.
 rule submission:
     input:
-        probability=str(paths.prediction("{experiment}", "unlabelled") / "probability"),
-        threshold=rules.threshold.output,
-        raw=lambda wc: raw_files(wc.experiment, "unlabelled"),
+        predictions=needs(Submission, "predictions"),
+        threshold=needs(Submission, "threshold"),
+        raw=raw_files(Submission),
     output:
-        directory(str(paths.submission("{experiment}"))),
+        directory(made(Submission)),
     log:
         "results/logs/submission/{experiment}.log",
     benchmark:
         "results/benchmarks/submission/{experiment}.tsv"
     wildcard_constraints:
-        experiment=any_of(TWO_CLASSES),
+        experiment=any_of(Submission.names(STUDY)),
     params:
-        settings=lambda wc: canonical(CONFIG.submission_settings(wc.experiment)),
-        code=lambda wc: code_of("submission", CONFIG.submission_settings(wc.experiment)),
-        expect=lambda wc: canonical(plans.scoring_parts(CONFIG, wc.experiment, ["unlabelled"])),
+        plan=plan(Submission),
+        code=code(Submission),
     shell:
-        "pipeline submission --experiment {wildcards.experiment:q} --settings {params.settings:q} --expect {params.expect:q}"
-        " --predictions {input.probability:q} --threshold {input.threshold:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        "pipeline submission --experiment {wildcards.experiment:q} --plan {params.plan:q}"
+        " --predictions {input.predictions:q} --threshold {input.threshold:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule evaluate:
     input:
-        probability=scored(PROBABILITY),
-        threshold=rules.threshold.output,
-        raw=scored_masks,
+        validation_predictions=needs(Scores, "validation_predictions"),
+        out_of_fold_predictions=needs(Scores, "out_of_fold_predictions"),
+        test_predictions=needs(Scores, "test_predictions"),
+        threshold=needs(Scores, "threshold"),
+        raw=raw_files(Scores),
     output:
-        per_image=str(paths.metrics("{experiment}") / "per_image.csv"),
+        per_image=made(Scores, "per_image"),
         summary=report(
-            str(paths.metrics("{experiment}") / "summary.csv"),
+            made(Scores, "summary"),
             caption="../report/summary.rst",
             category="Scores",
             subcategory="Single experiments and baselines",
             labels=labelled("scores"),
         ),
-        intervals=str(paths.metrics("{experiment}") / "intervals.csv"),
-        curve=str(paths.metrics("{experiment}") / "curve.csv"),
-        fingerprint=str(paths.metrics("{experiment}") / "fingerprint.json"),
+        intervals=made(Scores, "intervals"),
+        curve=made(Scores, "curve"),
+        fingerprint=made(Scores, "fingerprint"),
     log:
         "results/logs/evaluate/{experiment}.log",
     benchmark:
         "results/benchmarks/evaluate/{experiment}.tsv"
     wildcard_constraints:
-        experiment=any_of([*TWO_CLASSES, *BASELINES]),
+        experiment=any_of(Scores.names(STUDY)),
     params:
-        settings=lambda wc: canonical(CONFIG.evaluate_settings(wc.experiment)),
-        code=lambda wc: code_of("evaluate", CONFIG.evaluate_settings(wc.experiment)),
-        expect=scoring_parts,
-        predictions=scored_words(PROBABILITY),
+        plan=plan(Scores),
+        code=code(Scores),
         folder=folder_of,
     shell:
-        "pipeline evaluate --experiment {wildcards.experiment:q} --settings {params.settings:q} --expect {params.expect:q}"
-        " --predictions {params.predictions:q} --threshold {input.threshold:q}"
+        "pipeline evaluate --experiment {wildcards.experiment:q} --plan {params.plan:q}"
+        " --validation-predictions {input.validation_predictions:q} --threshold {input.threshold:q}"
+        " --out-of-fold-predictions {input.out_of_fold_predictions:q} --test-predictions {input.test_predictions:q}"
         " --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule evaluate_classes:
     input:
-        classes=scored(MASK),
-        raw=scored_masks,
+        validation_predictions=needs(ClassScores, "validation_predictions"),
+        out_of_fold_predictions=needs(ClassScores, "out_of_fold_predictions"),
+        test_predictions=needs(ClassScores, "test_predictions"),
+        raw=raw_files(ClassScores),
     output:
-        per_image=str(paths.metrics("{experiment}") / "per_image.csv"),
+        per_image=made(ClassScores, "per_image"),
         summary=report(
-            str(paths.metrics("{experiment}") / "summary.csv"),
+            made(ClassScores, "summary"),
             caption="../report/summary_classes.rst",
             category="Scores",
             subcategory="Single experiments and baselines",
             labels=labelled("scores"),
         ),
-        intervals=str(paths.metrics("{experiment}") / "intervals.csv"),
-        confusion=str(paths.metrics("{experiment}") / "confusion.csv"),
+        intervals=made(ClassScores, "intervals"),
+        confusion=made(ClassScores, "confusion"),
         picture=report(
-            str(paths.metrics("{experiment}") / "confusion.png"),
+            made(ClassScores, "picture"),
             caption="../report/confusion.rst",
             category="Scores",
             subcategory="Single experiments and baselines",
             labels=labelled("confusion matrix"),
         ),
-        fingerprint=str(paths.metrics("{experiment}") / "fingerprint.json"),
+        fingerprint=made(ClassScores, "fingerprint"),
     log:
         "results/logs/evaluate_classes/{experiment}.log",
     benchmark:
         "results/benchmarks/evaluate_classes/{experiment}.tsv"
     wildcard_constraints:
-        experiment=any_of(SEVERAL_CLASSES),
+        experiment=any_of(ClassScores.names(STUDY)),
     params:
-        settings=lambda wc: canonical(CONFIG.evaluate_settings(wc.experiment)),
-        code=lambda wc: code_of("evaluate_classes", CONFIG.evaluate_settings(wc.experiment)),
-        expect=scoring_parts,
-        predictions=scored_words(MASK),
+        plan=plan(ClassScores),
+        code=code(ClassScores),
         folder=folder_of,
     shell:
-        "pipeline evaluate --experiment {wildcards.experiment:q} --settings {params.settings:q} --expect {params.expect:q}"
-        " --predictions {params.predictions:q} --output {params.folder:q} > {log:q} 2>&1"
+        "pipeline evaluate --experiment {wildcards.experiment:q} --plan {params.plan:q}"
+        " --validation-predictions {input.validation_predictions:q}"
+        " --out-of-fold-predictions {input.out_of_fold_predictions:q} --test-predictions {input.test_predictions:q}"
+        " --output {params.folder:q} > {log:q} 2>&1"

@@ -1,146 +1,115 @@
+# Of several classes a folder for each: many times as large as the classes themselves, so only for experiments that ask
+# for it.
 rule predict:
     input:
-        checkpoint=rules.train.output.best,
-        shards=lambda wc: shard_files(CONFIG.dataset_of(wc.experiment), wc.split),
-        train_shards=rest_of_fold,
-        folds=predicted_fold,
+        checkpoint=needs(Predictions, "checkpoint", kind="probability"),
+        shards=needs(Predictions, "shards", kind="probability"),
+        train_shards=needs(Predictions, "train_shards", kind="probability"),
+        folds=needs(Predictions, "folds", kind="probability"),
     output:
-        directory(PROBABILITY),
+        directory(made(Predictions, kind="probability")),
     log:
         "results/logs/predict/{experiment}/{split}.log",
     benchmark:
         "results/benchmarks/predict/{experiment}/{split}.tsv"
     wildcard_constraints:
-        experiment=networks(TWO_CLASSES),
-    threads: lambda wc: CONFIG.experiments[wc.experiment].threads
+        experiment=any_of(Predictions.names(STUDY)),
+    threads: of_experiment(lambda experiment: experiment.threads)
     resources:
         gpu=1,
     params:
-        settings=lambda wc: canonical(CONFIG.predict_settings(wc.experiment, wc.split)),
-        code=predicted_code("probability"),
-        expect=predicted_parts,
+        plan=plan(Predictions, kind="probability"),
+        code=code(Predictions, kind="probability"),
     shell:
         "pipeline predict --experiment {wildcards.experiment:q} --split {wildcards.split} --kind probability"
-        " --settings {params.settings:q} --expect {params.expect:q} --checkpoint {input.checkpoint:q} --shards {input.shards:q}"
-        " --train-shards {input.train_shards:q} --folds {input.folds:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        " --plan {params.plan:q} --checkpoint {input.checkpoint:q} --shards {input.shards:q}"
+        " --train-shards {input.train_shards:q} --folds {input.folds:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule predict_classes:
     input:
-        checkpoint=rules.train.output.best,
-        shards=lambda wc: shard_files(CONFIG.dataset_of(wc.experiment), wc.split),
-        train_shards=rest_of_fold,
-        folds=predicted_fold,
+        checkpoint=needs(Predictions, "checkpoint", kind="mask"),
+        shards=needs(Predictions, "shards", kind="mask"),
+        train_shards=needs(Predictions, "train_shards", kind="mask"),
+        folds=needs(Predictions, "folds", kind="mask"),
     output:
-        directory(MASK),
+        directory(made(Predictions, kind="mask")),
     log:
         "results/logs/predict_classes/{experiment}/{split}.log",
     benchmark:
         "results/benchmarks/predict_classes/{experiment}/{split}.tsv"
     wildcard_constraints:
-        experiment=networks(SEVERAL_CLASSES),
-    threads: lambda wc: CONFIG.experiments[wc.experiment].threads
+        experiment=any_of(name for name in STUDY.several_classes if name in STUDY.experiments),
+    threads: of_experiment(lambda experiment: experiment.threads)
     resources:
         gpu=1,
     params:
-        settings=lambda wc: canonical(CONFIG.predict_settings(wc.experiment, wc.split)),
-        code=predicted_code("mask"),
-        expect=predicted_parts,
+        plan=plan(Predictions, kind="mask"),
+        code=code(Predictions, kind="mask"),
     shell:
         "pipeline predict --experiment {wildcards.experiment:q} --split {wildcards.split} --kind mask"
-        " --settings {params.settings:q} --expect {params.expect:q} --checkpoint {input.checkpoint:q} --shards {input.shards:q}"
-        " --train-shards {input.train_shards:q} --folds {input.folds:q}"
-        " --output {output:q} > {log:q} 2>&1"
-
-
-# A folder for each class: many times as large as the classes themselves, so only for experiments that ask for it.
-rule predict_probabilities:
-    input:
-        checkpoint=rules.train.output.best,
-        shards=lambda wc: shard_files(CONFIG.dataset_of(wc.experiment), wc.split),
-        train_shards=rest_of_fold,
-        folds=predicted_fold,
-    output:
-        directory(PROBABILITY),
-    log:
-        "results/logs/predict_probabilities/{experiment}/{split}.log",
-    benchmark:
-        "results/benchmarks/predict_probabilities/{experiment}/{split}.tsv"
-    wildcard_constraints:
-        experiment=networks(name for name in SEVERAL_CLASSES if CONFIG.recipe(name).keep_probability),
-    threads: lambda wc: CONFIG.experiments[wc.experiment].threads
-    resources:
-        gpu=1,
-    params:
-        settings=lambda wc: canonical(CONFIG.predict_settings(wc.experiment, wc.split)),
-        code=predicted_code("probability"),
-        expect=predicted_parts,
-    shell:
-        "pipeline predict --experiment {wildcards.experiment:q} --split {wildcards.split} --kind probability"
-        " --settings {params.settings:q} --expect {params.expect:q} --checkpoint {input.checkpoint:q} --shards {input.shards:q}"
-        " --train-shards {input.train_shards:q} --folds {input.folds:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        " --plan {params.plan:q} --checkpoint {input.checkpoint:q} --shards {input.shards:q}"
+        " --train-shards {input.train_shards:q} --folds {input.folds:q} --output {output:q} > {log:q} 2>&1"
 
 
 # The mean of what all runs of an experiment predict; of samples that are in a fold, by those that have not seen them.
 rule ensemble:
     input:
-        predictions=averaged_predictions,
-        folds=averaged_fold,
+        predictions=needs(Ensemble, "predictions", kind="probability"),
+        folds=needs(Ensemble, "folds", kind="probability"),
     output:
-        directory(ENSEMBLE_PROBABILITY),
+        directory(made(Ensemble, kind="probability")),
     log:
-        "results/logs/ensemble/{seeded}.ensemble/{split}.log",
+        "results/logs/ensemble/{experiment}.ensemble/{split}.log",
     benchmark:
-        "results/benchmarks/ensemble/{seeded}.ensemble/{split}.tsv"
+        "results/benchmarks/ensemble/{experiment}.ensemble/{split}.tsv"
+    wildcard_constraints:
+        experiment=any_of(Ensemble.names(STUDY)),
     threads: 2
     params:
-        settings=lambda wc: canonical(ensemble_settings(wc)),
-        code=code_of("ensemble", {}),
-        expect=ensemble_parts,
+        plan=plan(Ensemble, kind="probability"),
+        code=code(Ensemble, kind="probability"),
     shell:
-        "pipeline ensemble --experiment {wildcards.seeded:q} --split {wildcards.split} --kind probability"
-        " --settings {params.settings:q} --expect {params.expect:q} --predictions {input.predictions:q} --folds {input.folds:q}"
-        " --threads {threads} --output {output:q} > {log:q} 2>&1"
+        "pipeline ensemble --experiment {wildcards.experiment:q} --split {wildcards.split} --kind probability"
+        " --plan {params.plan:q} --predictions {input.predictions:q} --folds {input.folds:q} --threads {threads}"
+        " --output {output:q} > {log:q} 2>&1"
 
 
 rule ensemble_classes:
     input:
-        predictions=averaged_predictions,
-        folds=averaged_fold,
+        predictions=needs(Ensemble, "predictions", kind="mask"),
+        folds=needs(Ensemble, "folds", kind="mask"),
     output:
-        directory(ENSEMBLE_MASK),
+        directory(made(Ensemble, kind="mask")),
     log:
-        "results/logs/ensemble_classes/{seeded}.ensemble/{split}.log",
+        "results/logs/ensemble_classes/{experiment}.ensemble/{split}.log",
     benchmark:
-        "results/benchmarks/ensemble_classes/{seeded}.ensemble/{split}.tsv"
+        "results/benchmarks/ensemble_classes/{experiment}.ensemble/{split}.tsv"
     wildcard_constraints:
-        seeded=any_of(name for name in SEEDED if entrants.ensemble_name(name) in SEVERAL_CLASSES),
+        experiment=any_of(name for name in Ensemble.names(STUDY) if STUDY.multiclass(name)),
     threads: 2
     params:
-        settings=lambda wc: canonical(ensemble_settings(wc)),
-        code=code_of("ensemble", {}),
-        expect=ensemble_parts,
+        plan=plan(Ensemble, kind="mask"),
+        code=code(Ensemble, kind="mask"),
     shell:
-        "pipeline ensemble --experiment {wildcards.seeded:q} --split {wildcards.split} --kind mask"
-        " --settings {params.settings:q} --expect {params.expect:q} --predictions {input.predictions:q} --folds {input.folds:q}"
-        " --threads {threads} --output {output:q} > {log:q} 2>&1"
+        "pipeline ensemble --experiment {wildcards.experiment:q} --split {wildcards.split} --kind mask"
+        " --plan {params.plan:q} --predictions {input.predictions:q} --folds {input.folds:q} --threads {threads}"
+        " --output {output:q} > {log:q} 2>&1"
 
 
 # What a second person drew, nothing at all, and the masks at the working size: scored like a network.
 rule baseline:
     input:
-        baseline_files,
+        raw_files(Baseline),
     output:
-        directory(BASELINE),
+        directory(made(Baseline)),
     log:
         "results/logs/baseline/{dataset}.{kind}/{split}.log",
     benchmark:
         "results/benchmarks/baseline/{dataset}.{kind}/{split}.tsv"
     params:
-        settings=lambda wc: canonical(CONFIG.baseline_settings(wc.dataset, wc.kind, wc.split)),
-        code=lambda wc: code_of("baseline", CONFIG.baseline_settings(wc.dataset, wc.kind, wc.split)),
+        plan=plan(Baseline),
+        code=code(Baseline),
     shell:
         "pipeline baseline --dataset {wildcards.dataset:q} --kind {wildcards.kind} --split {wildcards.split}"
-        " --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"
+        " --plan {params.plan:q} --output {output:q} > {log:q} 2>&1"

@@ -1,34 +1,58 @@
 # One seed is not a result: mean and spread of an experiment that was trained from several.
 rule average:
     input:
-        lambda wc: [str(paths.metrics(run) / "summary.csv") for run in SEEDED[wc.seeded]],
+        summaries=needs(Average, "summaries"),
     output:
         report(
-            str(paths.metrics("{seeded}") / "summary.csv"),
+            made(Average),
             caption="../report/average.rst",
             category="Scores",
             subcategory="Single experiments and baselines",
             labels=labelled("mean and spread over seeds"),
         ),
     log:
-        "results/logs/average/{seeded}.log",
+        "results/logs/average/{experiment}.log",
     benchmark:
-        "results/benchmarks/average/{seeded}.tsv"
+        "results/benchmarks/average/{experiment}.tsv"
+    wildcard_constraints:
+        experiment=any_of(Average.names(STUDY)),
     params:
-        settings=lambda wc: canonical(CONFIG.average_settings(wc.seeded)),
-        code=code_of("average", {}),
+        plan=plan(Average),
+        code=code(Average),
     shell:
-        "pipeline average --experiment {wildcards.seeded:q} --settings {params.settings:q}"
-        " --summaries {input:q} --output {output:q} > {log:q} 2>&1"
+        "pipeline average --experiment {wildcards.experiment:q} --plan {params.plan:q}"
+        " --summaries {input.summaries:q} --output {output:q} > {log:q} 2>&1"
+
+
+# All experiments and baselines against each other, picture by picture.
+rule comparisons:
+    input:
+        per_image=needs(Comparisons, "per_image"),
+    output:
+        report(
+            made(Comparisons),
+            caption="../report/comparisons.rst",
+            category="Scores",
+            subcategory="All together",
+            labels={"data set": "all", "experiment": "all", "figure": "paired comparisons"},
+        ),
+    log:
+        "results/logs/comparisons.log",
+    benchmark:
+        "results/benchmarks/comparisons.tsv"
+    params:
+        code=code(Comparisons),
+    shell:
+        "pipeline comparisons --per-image {input.per_image:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule leaderboard:
     input:
-        summaries=lambda wc: [path for path in all_metrics(wc) if path.endswith("summary.csv")],
-        checks=scored_checks,
+        summaries=needs(Leaderboard, "summaries"),
+        checks=needs(Leaderboard, "checks"),
     output:
         report(
-            str(paths.leaderboard()),
+            made(Leaderboard),
             caption="../report/leaderboard.rst",
             category="Scores",
             subcategory="All together",
@@ -39,7 +63,7 @@ rule leaderboard:
     benchmark:
         "results/benchmarks/leaderboard.tsv"
     params:
-        code=code_of("leaderboard", {}),
+        code=code(Leaderboard),
     shell:
         "pipeline leaderboard --summaries {input.summaries:q} --checks {input.checks:q} --output {output:q} > {log:q} 2>&1"
 
@@ -48,22 +72,22 @@ rule leaderboard:
 # own report does not hold it: it shows the same figures, and this page would be most of its size.
 rule report:
     input:
-        checks=reported_checks,
-        scores=all_metrics,
-        trainings=reported_trainings,
-        pictures=reported_pictures,
-        leaderboard=rules.leaderboard.output,
-        comparisons=rules.comparisons.output,
+        leaderboard=needs(Report, "leaderboard"),
+        comparisons=needs(Report, "comparisons"),
+        intervals=needs(Report, "intervals"),
+        checks=needs(Report, "checks"),
+        trainings=needs(Report, "trainings"),
+        scores=needs(Report, "scores"),
+        pictures=needs(Report, "pictures"),
     output:
-        str(paths.report()),
+        made(Report),
     log:
         "results/logs/report.log",
     benchmark:
         "results/benchmarks/report.tsv"
     params:
-        settings=lambda wc: canonical(CONFIG.report_settings()),
-        intervals=lambda wc, input: [path for path in input.scores if path.endswith("intervals.csv")],
-        code=code_of("report", {}),
+        plan=plan(Report),
+        code=code(Report),
     shell:
-        "pipeline report --settings {params.settings:q} --leaderboard {input.leaderboard:q}"
-        " --intervals {params.intervals:q} --comparisons {input.comparisons:q} --output {output:q} > {log:q} 2>&1"
+        "pipeline report --plan {params.plan:q} --leaderboard {input.leaderboard:q} --intervals {input.intervals:q}"
+        " --comparisons {input.comparisons:q} --output {output:q} > {log:q} 2>&1"

@@ -1,57 +1,54 @@
 # A by-product for people: nothing depends on it, so a new file does not go through it to every shard.
 rule splits:
     output:
-        str(paths.splits("{dataset}")),
+        made(SplitTable),
     log:
         "results/logs/splits/{dataset}.log",
     benchmark:
         "results/benchmarks/splits/{dataset}.tsv"
     params:
-        settings=lambda wc: canonical(CONFIG.splits_settings(wc.dataset)),
-        code=lambda wc: code_of("splits", CONFIG.splits_settings(wc.dataset)),
-        members=lambda wc: canonical({split: listed(wc.dataset).digest(split) for split in SPLITS}),
+        plan=plan(SplitTable),
+        code=code(SplitTable),
+        state=state(SplitTable),
     shell:
-        "pipeline splits --dataset {wildcards.dataset:q} --settings {params.settings:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        "pipeline splits --dataset {wildcards.dataset:q} --plan {params.plan:q} --output {output:q} > {log:q} 2>&1"
 
 
 # What runs of folds read beside the shards, which they share with all others. Each of them trains on a new sample or is
 # validated on it, so that all have to run again anyway.
 rule folds:
     output:
-        str(paths.folds("{dataset}", "{folds}")),
+        made(FoldTable),
     log:
         "results/logs/folds/{dataset}/{folds}.log",
     benchmark:
         "results/benchmarks/folds/{dataset}/{folds}.tsv"
     params:
-        settings=lambda wc: canonical(CONFIG.fold_settings(wc.dataset, int(wc.folds))),
-        code=lambda wc: code_of("folds", CONFIG.fold_settings(wc.dataset, int(wc.folds))),
-        members=lambda wc: digest_folds(fold_members(wc.dataset, int(wc.folds))),
+        plan=plan(FoldTable),
+        code=code(FoldTable),
+        state=state(FoldTable),
     shell:
-        "pipeline folds --dataset {wildcards.dataset:q} --folds {wildcards.folds} --settings {params.settings:q}"
+        "pipeline folds --dataset {wildcards.dataset:q} --folds {wildcards.folds} --plan {params.plan:q}"
         " --output {output:q} > {log:q} 2>&1"
 
 
 rule shard:
     input:
-        shard_members,
+        raw_files(Shard),
     output:
-        shard=str(paths.shard("{dataset}", "{split}", "{shard}")),
+        shard=made(Shard),
         # Snakemake measures no job whose output may come from its cache: this one does so itself
-        timing="results/benchmarks/shard/{dataset}/{split}-{shard}.tsv",
+        timing="results/benchmarks/shard/{dataset}/{split}-{number}.tsv",
     log:
-        "results/logs/shard/{dataset}/{split}-{shard}.log",
+        "results/logs/shard/{dataset}/{split}-{number}.log",
     cache: True
     # many shards fill the cores by themselves; a single one decodes several pictures at a time
-    threads: lambda wc: 4 if CONFIG.datasets[wc.dataset].shards == 1 else 1
+    threads: lambda wc: 4 if STUDY.config.datasets[wc.dataset].shards == 1 else 1
     params:
-        settings=lambda wc: canonical(shard_settings(wc)),
-        names=shard_names,
-        code=lambda wc: code_digest(plans.shards(CONFIG, wc.dataset, wc.split)),
-        # rows of train.csv and depths.csv: the tables themselves as inputs would rebuild every shard for each new row
-        shared_data=lambda wc: listed(wc.dataset).shared_data_digest(wc.split, int(wc.shard)),
+        plan=plan(Shard),
+        code=code(Shard),
+        state=state(Shard),
     shell:
-        "pipeline shard --dataset {wildcards.dataset:q} --split {wildcards.split} --shard {wildcards.shard}"
-        " --threads {threads} --settings {params.settings:q} --output {output.shard:q} --timing {output.timing:q}"
+        "pipeline shard --dataset {wildcards.dataset:q} --split {wildcards.split} --number {wildcards.number}"
+        " --threads {threads} --plan {params.plan:q} --output {output.shard:q} --timing {output.timing:q}"
         " > {log:q} 2>&1"

@@ -1,48 +1,46 @@
 rule train:
     input:
-        train=lambda wc: shard_files(CONFIG.dataset_of(wc.experiment), "train"),
-        validation=lambda wc: shard_files(CONFIG.dataset_of(wc.experiment), "validation"),
-        folds=lambda wc: fold_table(wc.experiment),
+        train_shards=needs(Checkpoint, "train_shards"),
+        validation_shards=needs(Checkpoint, "validation_shards"),
+        folds=needs(Checkpoint, "folds"),
     output:
-        best=str(paths.model("{experiment}") / "best.pt"),
-        last=str(paths.model("{experiment}") / "last.pt"),
-        history=str(paths.model("{experiment}") / "history.csv"),
-        timing=str(paths.model("{experiment}") / "timing.csv"),
-        provenance=str(paths.provenance("{experiment}")),
+        best=made(Checkpoint, "best"),
+        last=made(Checkpoint, "last"),
+        history=made(Checkpoint, "history"),
+        timing=made(Checkpoint, "timing"),
+        provenance=made(Checkpoint, "provenance"),
     log:
         "results/logs/train/{experiment}.log",
+    wildcard_constraints:
+        experiment=any_of(Checkpoint.names(STUDY)),
     cache: True
-    threads: lambda wc: CONFIG.experiments[wc.experiment].threads * CONFIG.experiments[wc.experiment].gpus
+    threads: of_experiment(lambda experiment: experiment.threads * experiment.gpus)
     resources:
-        gpu=lambda wc: CONFIG.experiments[wc.experiment].gpus,
+        gpu=of_experiment(lambda experiment: experiment.gpus),
         save_every=60,
     params:
-        settings=lambda wc: canonical(CONFIG.train_settings(wc.experiment)),
-        code=lambda wc: code_digest(plans.checkpoint(CONFIG, wc.experiment)),
-        expect=lambda wc: canonical(plans.training_parts(CONFIG, wc.experiment)),
+        plan=plan(Checkpoint),
+        code=code(Checkpoint),
         # stands in the checkpoint, and the cache between workflows does not ask for wildcards
         name="{experiment}",
         folder=folder_of,
         # no output: those Snakemake deletes when a job fails, and this is what the next one goes on from
-        state=lambda wc: str(paths.state(wc.experiment)),
+        state="results/state/{experiment}",
     shell:
-        "pipeline train --experiment {wildcards.experiment:q} --settings {params.settings:q}"
-        " --expect {params.expect:q} --train-shards {input.train:q} --validation-shards {input.validation:q}"
-        " --folds {input.folds:q} --output {params.folder:q} --state {params.state:q} --save-every {resources.save_every}"
-        " > {log:q} 2>&1"
+        "pipeline train --experiment {wildcards.experiment:q} --plan {params.plan:q}"
+        " --train-shards {input.train_shards:q} --validation-shards {input.validation_shards:q} --folds {input.folds:q}"
+        " --output {params.folder:q} --state {params.state:q} --save-every {resources.save_every} > {log:q} 2>&1"
 
 
 # To look at before training: it needs nothing but the shards.
 rule augmented:
     input:
-        train=lambda wc: shard_files(CONFIG.dataset_of(wc.experiment), "train"),
-        validation=lambda wc: (
-            shard_files(CONFIG.dataset_of(wc.experiment), "validation") if fold_table(wc.experiment) else []
-        ),
-        folds=lambda wc: fold_table(wc.experiment),
+        train_shards=needs(Augmented, "train_shards"),
+        validation_shards=needs(Augmented, "validation_shards"),
+        folds=needs(Augmented, "folds"),
     output:
         report(
-            str(paths.model("{experiment}") / "augmented.png"),
+            made(Augmented),
             caption="../report/augmented.rst",
             category="Training",
             labels=labelled("augmented samples"),
@@ -51,23 +49,23 @@ rule augmented:
         "results/logs/augmented/{experiment}.log",
     benchmark:
         "results/benchmarks/augmented/{experiment}.tsv"
+    wildcard_constraints:
+        experiment=any_of(Augmented.names(STUDY)),
     params:
-        settings=lambda wc: canonical(CONFIG.augmented_settings(wc.experiment)),
-        code=lambda wc: code_of("augmented", CONFIG.augmented_settings(wc.experiment)),
-        expect=lambda wc: canonical(plans.augmented_parts(CONFIG, wc.experiment)),
-        note=lambda wc: origin_note(CONFIG.dataset_of(wc.experiment)),
+        plan=plan(Augmented),
+        code=code(Augmented),
     shell:
-        "pipeline augmented --experiment {wildcards.experiment:q} --settings {params.settings:q}"
-        " --expect {params.expect:q} --train-shards {input.train:q} --validation-shards {input.validation:q}"
-        " --folds {input.folds:q} --note={params.note:q} --output {output:q} > {log:q} 2>&1"
+        "pipeline augmented --experiment {wildcards.experiment:q} --plan {params.plan:q}"
+        " --train-shards {input.train_shards:q} --validation-shards {input.validation_shards:q} --folds {input.folds:q}"
+        " --output {output:q} > {log:q} 2>&1"
 
 
 rule curves:
     input:
-        rules.train.output.history,
+        history=needs(Curves, "history"),
     output:
         report(
-            str(paths.model("{experiment}") / "curves.png"),
+            made(Curves),
             caption="../report/curves.rst",
             category="Training",
             labels=labelled("learning curves"),
@@ -76,25 +74,31 @@ rule curves:
         "results/logs/curves/{experiment}.log",
     benchmark:
         "results/benchmarks/curves/{experiment}.tsv"
+    wildcard_constraints:
+        experiment=any_of(Curves.names(STUDY)),
     params:
-        code=code_of("curves", {}),
-        note=lambda wc: origin_note(CONFIG.dataset_of(wc.experiment)),
+        plan=plan(Curves),
+        code=code(Curves),
     shell:
-        "pipeline curves --experiment {wildcards.experiment:q} --history {input:q} --note={params.note:q}"
+        "pipeline curves --experiment {wildcards.experiment:q} --plan {params.plan:q} --history {input.history:q}"
         " --output {output:q} > {log:q} 2>&1"
 
 
 # For those who compare their runs in TensorBoard: only made when asked for.
 rule events:
     input:
-        rules.train.output.history,
+        history=needs(Events, "history"),
     output:
-        str(paths.events("{experiment}")),
+        made(Events),
     log:
         "results/logs/events/{experiment}.log",
     benchmark:
         "results/benchmarks/events/{experiment}.tsv"
+    wildcard_constraints:
+        experiment=any_of(Events.names(STUDY)),
     params:
-        code=code_of("tensorboard", {}),
+        plan=plan(Events),
+        code=code(Events),
     shell:
-        "pipeline tensorboard --experiment {wildcards.experiment:q} --history {input:q} --output {output:q} > {log:q} 2>&1"
+        "pipeline tensorboard --experiment {wildcards.experiment:q} --plan {params.plan:q}"
+        " --history {input.history:q} --output {output:q} > {log:q} 2>&1"

@@ -19,7 +19,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from pipeline.raw.check.sheet import contact_sheet, spread
 from pipeline.raw.check.text import printable
 from pipeline.raw.dataset import Opened, RawDataset, open_leniently
 from pipeline.raw.decode.headers import Header
+from pipeline.raw.recipes import CheckRecipe
 from pipeline.raw.samples import Sample
 from pipeline.raw.splits.names import SPLITS
 
@@ -45,16 +46,7 @@ _FIRST = 5  # ignored files that are named for each reason
 Report = dict[str, Any]
 
 
-def check_dataset(
-    *,
-    dataset: str,
-    output: Path,
-    source: Mapping[str, Any],
-    channels: str = "rgb",
-    storage: str = "float32",
-    normalize: str = "minmax",
-    threads: int = 1,
-) -> Report:
+def check_dataset(recipe: CheckRecipe, *, output: Path, threads: int = 1) -> Report:
     """Read every file of a data set once; write ``<dataset>.json``, ``<dataset>.html`` and ``<dataset>.png``.
 
     The PNG is a contact sheet of samples spread evenly over the data set, with their masks drawn on. The files
@@ -62,15 +54,9 @@ def check_dataset(
 
     Parameters
     ----------
-    dataset : str
+    recipe : CheckRecipe
     output : Path
         Folder for the three files.
-    source : mapping
-        Keyword arguments of `open_dataset`.
-    channels : {'rgb', 'grey'}
-        What pictures are compared as.
-    storage, normalize : str
-        Storage and method of normalization of the shards, which pictures have to fit.
     threads : int
         Files decoded at a time; it changes the speed, not the report.
 
@@ -83,12 +69,11 @@ def check_dataset(
     ------
     OutputError
     """
-    opened = open_leniently(dataset, **source)
+    dataset, opened = recipe.dataset, open_leniently(recipe.dataset, recipe.source)
     placed = [(sample, split) for split in SPLITS for sample in opened.dataset.splits[split]]
     placed += [(sample, "") for sample in opened.unplaced]
-    fit = {"storage": storage, "normalize": normalize}
-    measured = list(_measure_all(opened.dataset, placed, channels, fit, threads))
-    report = _describe(opened, measured, normalize)
+    measured = list(_measure_all(opened.dataset, placed, recipe, threads))
+    report = _describe(opened, measured, recipe.normalize)
     sheet = contact_sheet(measured)
     with atomic_file(output / f"{dataset}.png") as temporary:
         write_png(temporary, sheet)
@@ -121,11 +106,12 @@ def read_reports(paths: Sequence[Path]) -> list[Report]:
 
 
 def _measure_all(
-    raw: RawDataset, placed: Sequence[tuple[Sample, str]], channels: str, fit: Mapping[str, str], threads: int
+    raw: RawDataset, placed: Sequence[tuple[Sample, str]], recipe: CheckRecipe, threads: int
 ) -> Iterator[Measured]:
     pictured = spread(len(placed))
+    fit = {"storage": recipe.storage, "normalize": recipe.normalize}
     jobs = [
-        partial(measure, raw, sample, split or None, channels, index in pictured, **fit)
+        partial(measure, raw, sample, split or None, recipe.channels, index in pictured, **fit)
         for index, (sample, split) in enumerate(placed)
     ]
     return track(in_order(_run, jobs, threads), f"{raw.name}: samples checked", len(jobs))

@@ -15,10 +15,14 @@ import os
 import re
 from operator import attrgetter
 from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from pipeline.core.errors import Problem
 from pipeline.raw.decode.labels import BLACK_AND_WHITE, LabelMap, Labels
 from pipeline.raw.decode.palette import class_colours
+from pipeline.raw.layouts.base import Layout
 from pipeline.raw.samples import ListingError, Sample, image_files, repeated_ids, repeated_keys, require_root
 
 CLASSES = ("background", "vessel")
@@ -29,51 +33,52 @@ _HALVES = (("training", ("training", "train")), ("test", ("test",)))
 _NUMBER = re.compile(r"\d+")
 
 
-def describe() -> Labels:
-    """Say what the masks mean."""
-    return Labels(CLASSES, class_colours(CLASSES), BLACK_AND_WHITE, observer_meaning=OBSERVER_MEANING)
+class Drive(Layout):
+    """DRIVE retina vessels, or a folder of the same layout."""
 
+    defaults: ClassVar = {"normalize": "minmax", "test": "official"}
+    challenge: ClassVar = "pictures"
+    presentation: ClassVar = ("submission_name",)
 
-def list_samples(root: Path, dataset: str) -> list[Sample]:
-    """List the samples below `root` without decoding any.
+    layout: Literal["drive"]
+    submission_name: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9_-]*\{(number|id)\}[A-Za-z0-9_-]*\.png$",
+            description="What the files of a submission are called; {number}: without leading zeros, {id}: with",
+        ),
+    ] = "{number}.png"
 
-    Parameters
-    ----------
-    root : Path
-        The folder that holds ``training`` and ``test``.
-    dataset : str
-        Name of the data set, for messages.
+    def submitted_as(self) -> str:
+        """Return the template of the names of pictures that are handed in."""
+        return self.submission_name
 
-    Returns
-    -------
-    list of Sample
-        Sorted by identifier (the leading number, as written: ``"01"``).
+    def describe(self) -> Labels:
+        """Say what the masks mean."""
+        return Labels(CLASSES, class_colours(CLASSES), BLACK_AND_WHITE, observer_meaning=OBSERVER_MEANING)
 
-    Raises
-    ------
-    RawDataError
-        Listing every missing folder, misnamed file, and file without its partner.
-    """
-    require_root(root, dataset, "drive")
-    samples: list[Sample] = []
-    problems: list[Problem] = []
-    for half, names in _HALVES:
-        folder = next((root / name for name in names if (root / name).is_dir()), None)
-        if folder is None:
-            problems.append(
-                Problem(
-                    str(root / half),
-                    "no such folder",
-                    "the half of DRIVE of that name, with images/, 1st_manual/ and mask/",
-                    "unpack DRIVE so that training/ and test/ stand directly in the root",
+    def list_samples(self, root: Path, dataset: str) -> list[Sample]:
+        """List the samples; identifiers are the leading numbers, as written: ``"01"``. See `Layout.list_samples`."""
+        require_root(root, dataset, "drive")
+        samples: list[Sample] = []
+        problems: list[Problem] = []
+        for half, names in _HALVES:
+            folder = next((root / name for name in names if (root / name).is_dir()), None)
+            if folder is None:
+                problems.append(
+                    Problem(
+                        str(root / half),
+                        "no such folder",
+                        "the half of DRIVE of that name, with images/, 1st_manual/ and mask/",
+                        "unpack DRIVE so that training/ and test/ stand directly in the root",
+                    )
                 )
-            )
-            continue
-        samples += _list_half(folder, half, problems)
-    problems += repeated_ids(samples)
-    if problems:
-        raise ListingError(problems, samples)
-    return sorted(samples, key=attrgetter("id"))
+                continue
+            samples += _list_half(folder, half, problems)
+        problems += repeated_ids(samples)
+        if problems:
+            raise ListingError(problems, samples)
+        return sorted(samples, key=attrgetter("id"))
 
 
 def _list_half(folder: Path, half: str, problems: list[Problem]) -> list[Sample]:

@@ -11,10 +11,12 @@ Pictures and masks pair on their name. Many masks have soft edges, so they are r
 
 from operator import attrgetter
 from pathlib import Path
+from typing import ClassVar, Literal
 
 from pipeline.core.errors import Problem
 from pipeline.raw.decode.labels import BLACK_AND_WHITE, Labels
 from pipeline.raw.decode.palette import class_colours
+from pipeline.raw.layouts.base import Layout
 from pipeline.raw.samples import ListingError, Sample, by_stem, repeated_ids, require_root, unpaired
 
 CLASSES = ("background", "salient")
@@ -22,57 +24,52 @@ CLASSES = ("background", "salient")
 _HALVES = (("DUTS-TR", "training"), ("DUTS-TE", "test"))
 
 
-def describe() -> Labels:
-    """Say what the masks mean."""
-    return Labels(CLASSES, class_colours(CLASSES), BLACK_AND_WHITE)
+class Duts(Layout):
+    """DUTS salient objects, or a folder of the same layout."""
 
+    defaults: ClassVar = {
+        "mask_kind": "soft",
+        # of ImageNet, as networks for salient objects are trained
+        "normalize": {"method": "standard", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+        "test": "official",
+        "validation": {"fraction": 0.1},
+    }
 
-def list_samples(root: Path, dataset: str) -> list[Sample]:
-    """List the samples below `root` without decoding any.
+    layout: Literal["duts"]
 
-    Parameters
-    ----------
-    root : Path
-        The folder that holds ``DUTS-TR``, ``DUTS-TE``, or both.
-    dataset : str
-        Name of the data set, for messages.
+    def describe(self) -> Labels:
+        """Say what the masks mean."""
+        return Labels(CLASSES, class_colours(CLASSES), BLACK_AND_WHITE)
 
-    Returns
-    -------
-    list of Sample
-        Sorted by identifier (the name without its ending).
-
-    Raises
-    ------
-    RawDataError
-        Listing every half without pictures, picture without mask and mask without picture.
-    """
-    require_root(root, dataset, "duts")
-    problems: list[Problem] = []
-    samples: list[Sample] = []
-    halves = [(name, official) for name, official in _HALVES if (root / name).is_dir()]
-    if not halves:
-        problems.append(
-            Problem(
-                str(root),
-                "neither DUTS-TR nor DUTS-TE",
-                "at least one of the two folders",
-                "unpack DUTS so that DUTS-TR/ and DUTS-TE/ stand directly in the root",
-            )
-        )
-    for half, official in halves:
-        image_folder, mask_folder = root / half / f"{half}-Image", root / half / f"{half}-Mask"
-        images, masks = by_stem(image_folder, problems), by_stem(mask_folder, problems)
-        if not images:
+    def list_samples(self, root: Path, dataset: str) -> list[Sample]:
+        """List the samples; identifiers are names without their endings. See `Layout.list_samples`."""
+        require_root(root, dataset, "duts")
+        problems: list[Problem] = []
+        samples: list[Sample] = []
+        halves = [(name, official) for name, official in _HALVES if (root / name).is_dir()]
+        if not halves:
             problems.append(
-                Problem(str(image_folder), "no pictures", "pictures such as <name>.jpg", f"unpack {half} there")
+                Problem(
+                    str(root),
+                    "neither DUTS-TR nor DUTS-TE",
+                    "at least one of the two folders",
+                    "unpack DUTS so that DUTS-TR/ and DUTS-TE/ stand directly in the root",
+                )
             )
-        if masks or official != "test":  # a whole role may be absent; a gap in it may not
-            problems += unpaired(images, masks, str(mask_folder), str(image_folder))
-        samples += [
-            Sample(id=name, image=path, mask=masks.get(name), official_split=official) for name, path in images.items()
-        ]
-    problems += repeated_ids(samples)
-    if problems:
-        raise ListingError(problems, samples)
-    return sorted(samples, key=attrgetter("id"))
+        for half, official in halves:
+            image_folder, mask_folder = root / half / f"{half}-Image", root / half / f"{half}-Mask"
+            images, masks = by_stem(image_folder, problems), by_stem(mask_folder, problems)
+            if not images:
+                problems.append(
+                    Problem(str(image_folder), "no pictures", "pictures such as <name>.jpg", f"unpack {half} there")
+                )
+            if masks or official != "test":  # a whole role may be absent; a gap in it may not
+                problems += unpaired(images, masks, str(mask_folder), str(image_folder))
+            samples += [
+                Sample(id=name, image=path, mask=masks.get(name), official_split=official)
+                for name, path in images.items()
+            ]
+        problems += repeated_ids(samples)
+        if problems:
+            raise ListingError(problems, samples)
+        return sorted(samples, key=attrgetter("id"))

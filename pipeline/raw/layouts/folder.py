@@ -1,386 +1,339 @@
-"""Layout of any folders of images and masks, told by patterns.
+"""Layout of any folders of images and masks, told by patterns: its options and what does not fit together in them."""
 
-::
-
-    images: images                    root/images/a.jpg
-    masks: masks                      root/masks/a.png
-
-    images: "{split}/images/**"       root/train/images/p1/a.png      sample p1-a, official split training
-    masks: "{split}/masks/**"         root/train/masks/p1/a.png
-
-    images: train                     root/train/a_sat.jpg
-    masks: train                      root/train/a_mask.png
-    image_name: "{id}_sat"
-    mask_name: "{id}_mask"
-
-In the path of a folder, ``*`` stands for any text within one name, ``**`` for any folders in between (links are not
-followed there), ``{split}`` for the folder names of `split_folders`. The identifier of a sample is what the wildcards
-stood for and what ``{id}`` stood for in the name, joined by ``-``.
-
-With `merge_masks` a folder of masks, one for each object, belongs to the picture of the same wildcards::
-
-    images: "*/images"                root/n7/images/any.png          sample n7
-    masks: "*/masks"                  root/n7/masks/1.png, 2.png, ...
-"""
-
-import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from operator import attrgetter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from pipeline.core.counts import VOID
 from pipeline.core.errors import Problem
-from pipeline.raw.decode.labels import LabelMap, Labels
-from pipeline.raw.decode.palette import Colour, class_colours, parse_colour, parse_key
-from pipeline.raw.decode.stacks import by_page
-from pipeline.raw.samples import (
-    IMAGE_ENDINGS,
-    ListingError,
-    Sample,
-    as_identifier,
-    image_files,
-    repeated_ids,
-    require_root,
-    unpaired,
+from pipeline.core.options import NAME, NUMBER, Options
+from pipeline.raw.decode.labels import MAX_CLASSES, LabelMap, Labels
+from pipeline.raw.decode.palette import (
+    Colour,
+    Key,
+    class_colours,
+    overlaps,
+    parse_colour,
+    parse_key,
+    show_key,
 )
+from pipeline.raw.layouts.base import Layout
+from pipeline.raw.layouts.patterns import ID, SPLIT, list_samples
+from pipeline.raw.samples import IMAGE_ENDINGS, Sample
 
-SPLIT, ID = "{split}", "{id}"
-
-_OFFICIAL = {"train": "training", "validation": "validation", "test": "test"}
-
-_Key = tuple[str | None, str]
-"""Official split, where the pattern names it, and identifier: what files are paired on."""
+BACKGROUND = "background"
 
 
-def describe(
-    *,
-    classes: Sequence[str],
-    labels: Mapping[str, str],
-    tolerance: int = 0,
-    ignore: Sequence[str] = (),
-    inverted: bool = False,
-    colours: Mapping[str, str] | None = None,
-) -> Labels:
-    """Say what the masks mean.
+def _check_pattern(pattern: str | None) -> str | None:
+    if pattern is None:
+        return None
+    steps = pattern.split("/")
+    if not pattern or pattern.startswith("/") or ".." in steps or "\\" in pattern or ":" in pattern:
+        raise ValueError("a folder below `root`, written with /")
+    if any("**" in step and step != "**" for step in steps) or steps.count("**") > 1:
+        raise ValueError("`**` once at most, and alone between slashes")
+    if pattern.count(SPLIT) > 1 or set(pattern.replace(SPLIT, "")) & {"{", "}"}:
+        raise ValueError(f"{SPLIT} once at most, and no other braces")
+    if steps[-1].lower().endswith(IMAGE_ENDINGS):
+        folder, stem = "/".join(steps[:-1]) or ".", steps[-1][: steps[-1].rindex(".")].replace("*", ID)
+        named = f', and "{stem}" as `image_name` or `mask_name`' if stem != ID and stem.count(ID) == 1 else ""
+        raise ValueError(
+            "folders, not files (`.` is `root` itself; what files are called is said by `image_name` and `mask_name`): "
+            f'here "{folder}"{named}'
+        )
+    return pattern
 
-    Parameters
-    ----------
-    classes : sequence of str
-        Class names, background first.
-    labels : mapping of str to str
-        Grey value or colour to class name; see `pipeline.raw.decode.palette.parse_key`. Empty for soft masks.
-    tolerance, inverted
-        See `LabelMap`.
-    ignore : sequence of str
-        Grey values and colours of pixels that do not count.
-    colours : mapping of str to str, optional
-        Class name to the colour that the class is shown in, where it is not the first one of `labels`.
+
+def _check_name(template: str) -> str:
+    if template.count(ID) != 1 or set(template.replace(ID, "")) & set("{}*/\\"):
+        raise ValueError(f"a file name with {ID} once, such as {ID}_mask; folders belong into the pattern")
+    return template
+
+
+def _normal_keys(labels: object) -> object:
+    """Write every key of `labels` in one way; say all that cannot be one."""
+    if not isinstance(labels, Mapping):
+        return labels
+    wrong, normal = [], {}
+    for key, name in labels.items():
+        try:
+            text = show_key(parse_key(key))
+        except ValueError as error:
+            wrong.append(str(error))
+            continue
+        if text in normal:
+            wrong.append(f"{text} stands twice")
+        normal[text] = name
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return normal
+
+
+Pattern = Annotated[str | None, AfterValidator(_check_pattern)]
+FileName = Annotated[str, AfterValidator(_check_name)]
+FolderName = Annotated[str, Field(pattern=r"^[^/\\*{}]+$")]
+ClassName = Annotated[str, Field(pattern=f"^(?:{NAME.pattern})$")]
+LabelKey = Annotated[int | str, BeforeValidator(lambda said: show_key(parse_key(said)))]
+ColourText = Annotated[str, BeforeValidator(lambda said: show_key(parse_colour(said)))]
+
+
+class SplitFolders(Options):
+    """Which folder names `{split}` stands for; upper and lower case are the same."""
+
+    train: tuple[FolderName, ...] = ("train", "training")
+    validation: tuple[FolderName, ...] = ("val", "valid", "validation")
+    test: tuple[FolderName, ...] = ("test", "testing")
+
+
+class Folder(Layout):
+    """Any folders of images and masks, told by patterns.
+
+    In the path of a folder, * stands for any text within one name, ** for any folders in between, {split} for the
+    names of split_folders. A sample is called what the wildcards and {id} stood for, joined by '-'. Where `images` has
+    {split}, test and validation samples are those that the folders name so, unless something else is said.
     """
-    keys = {parse_key(text): name for text, name in labels.items()}
-    indices = {name: index for index, name in enumerate(classes)}
-    meaning = {key: indices[name] for key, name in keys.items()}
-    ignored = {parse_key(text): VOID for text in ignore}
-    given: dict[str, Colour] = {name: parse_colour(text) for name, text in (colours or {}).items()}
-    for key, name in keys.items():
-        if not isinstance(key, int):
-            given.setdefault(name, key)
-    return Labels(
-        tuple(classes),
-        class_colours(classes, given),
-        LabelMap({**meaning, **ignored}, tolerance=tolerance, inverted=inverted, editable=True),
+
+    defaults: ClassVar = {"normalize": "unit", "test": {"method": "fraction", "fraction": 0.2}}
+    presentation: ClassVar = ("colours",)
+
+    layout: Literal["folder"]
+    images: Annotated[str, AfterValidator(_check_pattern)] = Field(
+        "images", description="Folder of the images below root, or a pattern: *, **, {split}"
     )
+    masks: Pattern = Field("masks", description="Folder or pattern of the masks; null: there are none, only to predict")
+    fov: Pattern = Field(None, description="Folder or pattern of the fields of view (black outside, white inside)")
+    split_folders: SplitFolders = SplitFolders()
+    image_name: FileName = Field(ID, description="What images are called, without ending, such as {id}_sat")
+    mask_name: FileName = Field(ID, description="What masks are called, without ending, such as {id}_mask")
+    fov_name: FileName = Field(ID, description="What fields of view are called, without ending")
+    prefix_ids: bool = Field(False, description="Put the split before the id, where splits use the same names: test-01")
+    missing_masks: Literal["error", "unlabelled"] = Field(
+        "error", description="An image without mask is an error, or an unlabelled sample that is only predicted"
+    )
+    pages: Literal["error", "samples"] = Field(
+        "error", description="A TIFF file of several pages is an error, or each page is a sample: <id>-p001"
+    )
+    merge_masks: bool = Field(
+        False, description="Masks of a folder are single objects of one picture: images */images, masks */masks"
+    )
+    labels: Annotated[dict[str, ClassName], Field(min_length=1), BeforeValidator(_normal_keys)] | None = Field(
+        None,
+        description='Grey value 0..255 or colour ("#80ff00" or "128,255,0") of mask pixels to class name; '
+        "without it, 0 is background and 255 is foreground",
+    )
+    classes: tuple[ClassName, ...] | None = Field(
+        None, description="Class names in order, the background first; else as they appear in labels"
+    )
+    colours: dict[str, ColourText] = Field({}, description='Class name to the colour it is shown in, such as "#ff8000"')
+    tolerance: Annotated[
+        int, Field(ge=0, le=127, description="How far each channel of a mask pixel may be from its label"), NUMBER
+    ] = 0
+    ignore: tuple[LabelKey, ...] = Field((), description="Grey values and colours of mask pixels that do not count")
+    inverted: bool = Field(False, description="Whether the two classes change places: white is background")
 
+    @classmethod
+    def prefill(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Let the folders tell test and validation samples, where `images` has {split}."""
+        return {"test": "official", "validation": "official", **data} if SPLIT in str(data.get("images")) else data
 
-def list_samples(
-    root: Path,
-    dataset: str,
-    *,
-    images: str = "images",
-    masks: str | None = "masks",
-    fov: str | None = None,
-    split_folders: Mapping[str, Sequence[str]] | None = None,
-    image_name: str = ID,
-    mask_name: str = ID,
-    fov_name: str = ID,
-    prefix_ids: bool = False,
-    missing_masks: str = "error",
-    pages: str = "error",
-    merge_masks: bool = False,
-) -> list[Sample]:
-    """List the samples below `root` without decoding any.
+    def class_names(self) -> tuple[str, ...]:
+        """Name the classes, background first: as said, else in the order of `labels`."""
+        if self.classes is not None:
+            return self.classes
+        if self.labels is None:
+            return (BACKGROUND, "foreground")
+        return tuple(sorted(dict.fromkeys(self.labels.values()), key=lambda name: name != BACKGROUND))
 
-    Parameters
-    ----------
-    root : Path
-    dataset : str
-        Name of the data set, for messages.
-    images, masks, fov : str
-        Folders below `root`, or patterns of folders. Without `masks` all samples are unlabelled.
-    split_folders : mapping of str to sequence of str, optional
-        Which folder names stand for the splits train, validation and test where a pattern says ``{split}``; upper
-        and lower case are the same.
-    image_name, mask_name, fov_name : str
-        Names with ``{id}`` for the identifier, without ending (or with one, which then has to be that one).
-    prefix_ids : bool
-        Whether identifiers start with the name of their split: ``test-0001``.
-    missing_masks : {'error', 'unlabelled'}
-        What a picture without mask is. A split other than train in which no picture has one is unlabelled anyway.
-    pages : {'error', 'samples'}
-        Whether each page of a TIFF file is a sample; otherwise files of several pages are refused when they are read.
-    merge_masks : bool
-        Whether the masks of a folder are those of single objects, to be merged.
+    def as_source(self, presentation: bool) -> Self:
+        """Return the same with its classes: their order may be that of `labels`, which plain data does not keep."""
+        return super().as_source(presentation).changed(classes=self.class_names())
 
-    Returns
-    -------
-    list of Sample
-        Sorted by identifier.
-
-    Raises
-    ------
-    RawDataError
-        Listing every folder without files, file without its partner and identifier that repeats.
-    """
-    require_root(root, dataset, "folder")
-    problems: list[Problem] = []
-    splits = {name.lower(): split for split, names in (split_folders or {}).items() for name in names}
-    asked = {
-        what: _Role(what, pattern, _Name(name))
-        for what, pattern, name in (("picture", images, image_name), ("mask", masks, mask_name), ("fov", fov, fov_name))
-        if pattern is not None
-    }
-    found: dict[str, dict[_Key, str]] = {}
-    more: dict[_Key, list[str]] = {}
-
-    def named(key: _Key) -> str:
-        return f"{key[0]}-{key[1]}" if prefix_ids and key[0] else key[1]
-
-    taken: set[str] = set()
-    for role in sorted(asked.values(), key=lambda role: role.name.plain):
-        # where several roles share a folder, a plain {id} means the files that no other name fits
-        others = frozenset(taken) if role.name.plain else frozenset()
-        merged = more if merge_masks and role.what == "mask" else None
-        found[role.what] = _list_role(root, role, splits, others, problems, named, merge_masks, merged)
-        taken |= set() if role.name.plain else set(found[role.what].values())
-    pictures = found["picture"]
-    if not pictures:  # that no mask has its picture then follows from it
-        raise ListingError([*problems, _nothing(root, asked["picture"], splits)], ())
-    partners = {
-        what: _pair(pictures, found[what], asked[what], asked["picture"], root, missing_masks, problems, named)
-        for what in ("mask", "fov")
-        if what in asked
-    }
-    masks_of = partners.get("mask", {})
-    by_first = {found["mask"][key]: paths for key, paths in more.items()}
-    samples = [
-        Sample(
-            id=named((split, name)),
-            image=path,
-            mask=masks_of.get((split, name)),
-            more_masks=tuple(by_first.get(masks_of.get((split, name), ""), ())),
-            fov=partners.get("fov", {}).get((split, name)),
-            official_split=None if split is None else _OFFICIAL[split],
-        )
-        for (split, name), path in pictures.items()
-    ]
-    hint = "set `prefix_ids: true` if the splits use the same names, else rename or remove all but one"
-    repeats = repeated_ids(samples)
-    problems += [replace(repeat, remedy=hint) for repeat in repeats] if SPLIT in images else repeats
-    if pages == "samples" and not problems:
-        samples = by_page(samples, problems)
-        problems += repeated_ids(samples)
-    if problems:
-        raise ListingError(problems, samples)
-    return sorted(samples, key=attrgetter("id"))
-
-
-class _Name:
-    """A name with ``{id}`` in it, to be found in file names."""
-
-    def __init__(self, template: str) -> None:
-        self.template = template
-        self.plain = template == ID
-        self._whole = template.lower().endswith(IMAGE_ENDINGS)
-        before, _, after = template.partition(ID)
-        before, after = as_identifier(before), as_identifier(after)
-        self._pattern = re.compile(f"{re.escape(before)}(.+){re.escape(after)}", re.DOTALL)
-
-    def find(self, file: str) -> str | None:
-        """Return what ``{id}`` stands for in the name of a file, or None where the name does not fit."""
-        text = file if self._whole else file[: file.rindex(".")]
-        if self.plain:
-            return text
-        match = self._pattern.fullmatch(as_identifier(text))
-        return match.group(1) if match else None
-
-
-@dataclass(frozen=True)
-class _Role:
-    what: str
-    pattern: str
-    name: _Name
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A folder that a pattern fits: its split, and what the wildcards stand for."""
-
-    path: str
-    split: str | None = None
-    matched: tuple[str, ...] = ()
-
-
-def _list_role(
-    root: Path,
-    role: _Role,
-    splits: Mapping[str, str],
-    taken: frozenset[str],
-    problems: list[Problem],
-    names: Callable[[_Key], str],
-    by_folder: bool,
-    more: dict[_Key, list[str]] | None,
-) -> dict[_Key, str]:
-    """Map keys to the files of one role; further files of a key go into `more`, or else join `problems`."""
-    files: dict[_Key, str] = {}
-    repeated: dict[_Key, list[str]] = {}
-    for place in _places(_Place(str(root)), _steps(role.pattern), splits):
-        start = "-".join((*place.matched, ""))
-        for file in image_files(place.path):
-            name = role.name.find(file)
-            path = os.path.join(place.path, file)
-            if name is None or path in taken:
-                continue
-            key = (place.split, as_identifier(start[:-1] if by_folder else start + name))
-            if files.setdefault(key, path) is path:
-                continue
-            if more is not None:
-                more.setdefault(key, []).append(path)
-            else:
-                repeated.setdefault(key, [files[key]]).append(path)
-    problems += [
-        Problem(
-            ", ".join(paths),
-            f"{len(paths)} files of one role ({role.what}) with the identifier {name!r}",
-            "one file for each identifier",
-            "remove or rename all but one, or say more in the pattern and the name",
-            kind="repeated",
-            sample=names((split, name)),
-        )
-        for (split, name), paths in sorted(repeated.items(), key=lambda item: item[1])
-    ]
-    return files
-
-
-def _steps(pattern: str) -> list[str]:
-    return [step for step in pattern.split("/") if step not in ("", ".")]
-
-
-def _places(place: _Place, steps: Sequence[str], splits: Mapping[str, str]) -> Iterator[_Place]:
-    """Walk down the folders that fit the steps of a pattern."""
-    if not steps:
-        yield place
-        return
-    step, rest = steps[0], steps[1:]
-    if step == "**":
-        yield from _places(place, rest, splits)
-        for name in _subfolders(place.path, links=False):
-            below = replace(place, path=os.path.join(place.path, name), matched=(*place.matched, name))
-            yield from _places(below, steps, splits)
-    elif "*" in step or SPLIT in step:
-        pattern = _step_pattern(step, splits)
-        for name in _subfolders(place.path):
-            if match := pattern.fullmatch(name):
-                split = match.groupdict().get("split")
-                yield from _places(
-                    _Place(
-                        os.path.join(place.path, name),
-                        place.split if split is None else splits[split.lower()],
-                        place.matched + tuple(text for key, text in _groups(match) if key != "split"),
-                    ),
-                    rest,
-                    splits,
-                )
-    else:
-        yield from _places(replace(place, path=os.path.join(place.path, step)), rest, splits)
-
-
-def _step_pattern(step: str, splits: Mapping[str, str]) -> re.Pattern[str]:
-    names = "|".join(map(re.escape, sorted(splits, key=len, reverse=True))) or "(?!)"
-    special = {"*": "(.*)", SPLIT: f"(?P<split>(?i:{names}))"}
-    return re.compile("".join(special.get(part, re.escape(part)) for part in re.split(r"(\*|\{split\})", step)))
-
-
-def _groups(match: re.Match[str]) -> Iterator[tuple[str | None, str]]:
-    names = {number: name for name, number in match.re.groupindex.items()}
-    for number, text in enumerate(match.groups(), start=1):
-        yield names.get(number), text
-
-
-def _subfolders(folder: str, links: bool = True) -> list[str]:
-    if not Path(folder).is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=links)
+    def list_samples(self, root: Path, dataset: str) -> list[Sample]:
+        """List the samples that the patterns find; see `pipeline.raw.layouts.patterns`."""
+        return list_samples(
+            root,
+            dataset,
+            images=self.images,
+            masks=self.masks,
+            fov=self.fov,
+            split_folders=dict(self.split_folders),
+            image_name=self.image_name,
+            mask_name=self.mask_name,
+            fov_name=self.fov_name,
+            prefix_ids=self.prefix_ids,
+            missing_masks=self.missing_masks,
+            pages=self.pages,
+            merge_masks=self.merge_masks,
         )
 
+    def describe(self) -> Labels:
+        """Say what the masks mean: the colours of classes are those that are given, else those of `labels`."""
+        classes = self.class_names()
+        keys = {parse_key(text): name for text, name in self._labels().items()}
+        indices = {name: index for index, name in enumerate(classes)}
+        meaning = {key: indices[name] for key, name in keys.items()}
+        ignored = {parse_key(text): VOID for text in self.ignore}
+        colours: dict[str, Colour] = {name: parse_colour(text) for name, text in self.colours.items()}
+        for key, name in keys.items():
+            if not isinstance(key, int):
+                colours.setdefault(name, key)
+        return Labels(
+            classes,
+            class_colours(classes, colours),
+            LabelMap({**meaning, **ignored}, tolerance=self.tolerance, inverted=self.inverted, editable=True),
+        )
 
-def _pair(
-    pictures: Mapping[_Key, str],
-    files: Mapping[_Key, str],
-    role: _Role,
-    picture: _Role,
-    root: Path,
-    missing_masks: str,
-    problems: list[Problem],
-    names: Callable[[_Key], str],
-) -> dict[_Key, str]:
-    """Give every picture its file of a role; what does not pair joins `problems`."""
-    if SPLIT in picture.pattern and SPLIT not in role.pattern:
-        paired = {key: files[None, key[1]] for key in pictures if (None, key[1]) in files}
-        used = set(paired.values())
-        unused = {key: path for key, path in files.items() if path not in used}
-    else:
-        paired = {key: files[key] for key in pictures if key in files}
-        unused = {key: path for key, path in files.items() if key not in pictures}
-    where = f"{root / role.pattern} ({role.name.template})"
-    bare = {split for split, _ in pictures} - {split for split, _ in paired}
-    for split in sorted(bare, key=str):
-        if role.what == "mask" and split in ("validation", "test"):
-            continue  # a whole role may be absent; a gap in it may not
-        count = sum(key[0] == split for key in pictures)
-        half = f" of split {split!r}" if split else ""
-        problems.append(
-            Problem(
-                where,
-                f"no {role.what} for any of the {count} pictures{half}",
-                f"files named as the pictures in {root / picture.pattern} are ({picture.name.template})",
-                f"correct the pattern and the name, or set it to null if there is no {role.what}",
+    def _labels(self) -> dict[str, str]:
+        if self.labels is not None:
+            return self.labels
+        return dict(zip(("0", "255"), self.class_names(), strict=False))
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are masks to train on and to score with."""
+        return self.masks is not None
+
+    def official_splits(self) -> tuple[str, ...]:
+        """Name the splits for which the data set itself can name samples."""
+        return ("test", "validation") if SPLIT in self.images else ()
+
+    def problems(self, where: str, mask_kind: str) -> Iterator[Problem]:
+        """List what is right in itself and wrong together; `where` is the path of the data set in the file."""
+        yield from self._file_problems(where)
+        if self.merge_masks:
+            yield from self._merge_problems(where, mask_kind)
+        yield from self._class_problems(where, mask_kind)
+        yield from self._label_problems(where, mask_kind)
+
+    def _file_problems(self, where: str) -> Iterator[Problem]:
+        roles = {"images": (self.images, self.image_name)}
+        if self.masks is not None:
+            roles["masks"] = (self.masks, self.mask_name)
+        if self.fov is not None:
+            roles["fov"] = (self.fov, self.fov_name)
+        names = list(roles)
+        for index, one in enumerate(names):
+            for other in names[index + 1 :]:
+                if roles[one] == roles[other]:
+                    yield Problem(
+                        f"{where}.{other}",
+                        f"the same files as `{one}`: {roles[other][0]!r}, named {roles[other][1]!r}",
+                        "files of its own",
+                        "say another folder, or what the names end in, such as `mask_name: '{id}_mask'`",
+                    )
+        split = [role for role in names if SPLIT in roles[role][0]]
+        if split and "images" not in split:
+            yield Problem(
+                f"{where}.images", f"no {SPLIT}, while {split[0]} has one", f"{SPLIT} in `images` too", "add it"
             )
-        )
-    gaps = [key for key in pictures if key not in paired and key[0] not in bare]
-    if role.what == "mask" and missing_masks == "unlabelled":
-        gaps = []
-    wanted = {key: pictures[key] for key in (*paired, *gaps)}
-    problems += unpaired(wanted, {**paired, **unused}, where, str(root / picture.pattern), role.what, names)
-    return paired
+        if self.prefix_ids and split != names:
+            lacking = ", ".join(f"`{role}`" for role in names if role not in split)
+            yield Problem(
+                f"{where}.prefix_ids", f"true, while {lacking} has no {SPLIT}", f"{SPLIT} in every pattern", "remove it"
+            )
+        if "split_folders" in self.model_fields_set and not split:
+            yield Problem(
+                f"{where}.split_folders", f"names, while no pattern has {SPLIT}", f"{SPLIT} in `images`", "remove them"
+            )
+        folders = self.split_folders
+        said = [name.lower() for name in (*folders.train, *folders.validation, *folders.test)]
+        if repeated := sorted({name for name in said if said.count(name) > 1}):
+            yield Problem(
+                f"{where}.split_folders",
+                f"{', '.join(repeated)} more than once",
+                "each name once",
+                "remove all but one",
+            )
 
+    def _merge_problems(self, where: str, mask_kind: str) -> Iterator[Problem]:
+        if self.masks is None or not all("*" in (pattern or "*") for pattern in (self.images, self.masks, self.fov)):
+            yield Problem(
+                f"{where}.merge_masks",
+                "true, without a wildcard in every pattern",
+                "a folder of masks for each picture",
+                'say for instance `images: "*/images"` and `masks: "*/masks"`',
+            )
+        several = len(self.class_names()) > 2
+        if mask_kind == "soft" or several:
+            one_class = "give all foreground values one class under `labels`" if several else "set `mask_kind: index`"
+            yield Problem(
+                f"{where}.merge_masks",
+                f"true, for {f'{len(self.class_names())} classes' if several else 'soft masks'}",
+                "masks of single objects, of one foreground class: where others overlap, nothing says which one counts",
+                f"{one_class}, or join the masks of each picture into one file and remove `merge_masks`",
+            )
 
-def _nothing(root: Path, role: _Role, splits: Mapping[str, str]) -> Problem:
-    """Say that no picture fits, and what there is instead."""
-    folders = [place.path for place in _places(_Place(str(root)), _steps(role.pattern), splits)]
-    standing = [folder for folder in folders if Path(folder).is_dir()]
-    known = f" ({{split}} is one of {', '.join(sorted(splits))})" if SPLIT in role.pattern else ""
-    if standing:
-        seen = sorted(name for folder in standing[:1] for name in os.listdir(folder))[:5]
-        found = f"no pictures named {role.name.template}; there is {', '.join(seen) or 'nothing'}"
-    else:
-        there = sorted(name for name in os.listdir(root) if not name.startswith("."))
-        found = f"no such folder; in {root} there is {', '.join(there[:8])}{', ...' if len(there) > 8 else ''}"
-    return Problem(
-        str(root / role.pattern),
-        found + known,
-        f"pictures: files that end in {', '.join(IMAGE_ENDINGS)}",
-        "correct `images` (a folder below `root`; `.` is `root` itself) or `image_name`",
-    )
+    def _class_problems(self, where: str, mask_kind: str) -> Iterator[Problem]:
+        names = self.class_names()
+        lower = [name.lower() for name in names]
+        if not 2 <= len(names) <= MAX_CLASSES:
+            yield Problem(
+                f"{where}.labels" if self.classes is None else f"{where}.classes",
+                f"{len(names)} classes",
+                f"2 to {MAX_CLASSES}: background and at least one other",
+                "name the background too, or put values that do not count under `ignore`",
+            )
+        if len(names) > 2 and "mean" in lower:
+            yield Problem(
+                f"{where}.classes" if self.classes is not None else f"{where}.labels",
+                f"a class {names[lower.index('mean')]!r}",
+                "another name: tables of scores call the mean over the foreground classes so",
+                "rename it",
+            )
+        if len(set(lower)) < len(lower):
+            yield Problem(
+                f"{where}.classes" if self.classes is not None else f"{where}.labels",
+                f"names that repeat among {', '.join(names)}",
+                "names that differ by more than upper and lower case",
+                "rename all but one",
+            )
+        if self.classes is not None and self.labels is not None and {*self.classes} != {*self.labels.values()}:
+            yield Problem(
+                f"{where}.classes",
+                f"{', '.join(self.classes)}, while `labels` has {', '.join(dict.fromkeys(self.labels.values()))}",
+                "the same names in both",
+                "correct one of them",
+            )
+        if self.classes is not None and self.labels is None and mask_kind == "index" and len(names) > 2:
+            yield Problem(
+                f"{where}.labels", f"nothing, for {len(names)} classes", "what each class looks like", "add `labels`"
+            )
+        if self.inverted and len(names) != 2:
+            yield Problem(f"{where}.inverted", f"true, for {len(names)} classes", "two classes", "remove it")
+        if unknown := [name for name in self.colours if name not in names]:
+            yield Problem(
+                f"{where}.colours", f"unknown: {', '.join(unknown)}", f"classes: {', '.join(names)}", "correct the name"
+            )
+        if len(set(self.colours.values())) < len(self.colours):
+            yield Problem(f"{where}.colours", "one colour for two classes", "a colour for each", "choose another one")
+
+    def _label_problems(self, where: str, mask_kind: str) -> Iterator[Problem]:
+        if mask_kind == "soft":
+            for said in ("labels", "ignore", "tolerance"):
+                if getattr(self, said):
+                    yield Problem(
+                        f"{where}.{said}",
+                        "what pixels of classes look like, with `mask_kind: soft`",
+                        "only `classes` and `inverted`: pixels of soft masks are probabilities",
+                        "remove it, or set `mask_kind: index`",
+                    )
+            return
+        meaning: dict[Key, str] = {parse_key(text): name for text, name in self._labels().items()}
+        ignored = dict.fromkeys(map(parse_key, self.ignore), "ignore")
+        for key in sorted(ignored.keys() & meaning.keys(), key=show_key):
+            yield Problem(
+                f"{where}.ignore",
+                f"{show_key(key)}, which `labels` calls {meaning[key]}",
+                "values in one of the two",
+                "remove it from one of them",
+            )
+        classes: dict[Key, object] = {key: ("class", name) for key, name in meaning.items()}
+        for one, other in overlaps({**ignored, **classes}, self.tolerance):
+            yield Problem(
+                f"{where}.tolerance",
+                f"{self.tolerance}, with which {show_key(one)} and {show_key(other)} overlap",
+                "labels and ignored values apart by more than twice the tolerance",
+                "lower it",
+            )

@@ -1,4 +1,18 @@
-"""Names of layouts and their modules: no import, so that a name can be looked up without reading pictures."""
+"""The layouts that there are."""
 
-LAYOUTS = {name: f"pipeline.raw.layouts.{name}" for name in ("drive", "tgs", "shapes", "duts", "folder")}
-"""Layout name to its module: `list_samples` gives the samples, `describe` says what the masks mean."""
+from typing import TYPE_CHECKING
+
+from pipeline.core.options import one_of
+from pipeline.raw.layouts.base import Layout
+from pipeline.raw.layouts.drive import Drive
+from pipeline.raw.layouts.duts import Duts
+from pipeline.raw.layouts.folder import Folder
+from pipeline.raw.layouts.shapes import Shapes
+from pipeline.raw.layouts.tgs import Tgs
+
+LAYOUTS: tuple[type[Layout], ...] = (Drive, Tgs, Shapes, Duts, Folder)
+
+if TYPE_CHECKING:
+    AnyLayout = Layout
+else:
+    AnyLayout = one_of(LAYOUTS, "layout")

@@ -14,10 +14,12 @@ from collections.abc import Collection, Mapping
 from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
+from typing import ClassVar, Literal
 
 from pipeline.core.errors import Problem
 from pipeline.raw.decode.labels import BLACK_AND_WHITE, Labels
 from pipeline.raw.decode.palette import class_colours
+from pipeline.raw.layouts.base import Layout
 from pipeline.raw.samples import ListingError, Sample, by_stem, repeated_ids, require_root
 from pipeline.raw.tables import read_columns
 
@@ -28,63 +30,51 @@ TILE = (101, 101)
 _PNG = (".png",)
 
 
-def describe() -> Labels:
-    """Say what the masks mean."""
-    return Labels(CLASSES, class_colours(CLASSES), BLACK_AND_WHITE, tile=TILE)
+class Tgs(Layout):
+    """TGS salt, or a folder of the same layout."""
 
+    defaults: ClassVar = {
+        "normalize": "unit",
+        "test": {"method": "permutation", "fraction": 0.15, "seed": 42},
+    }
+    challenge: ClassVar = "codes"
+    tables: ClassVar = ("depths.csv",)  # train.csv belongs to the samples where it holds their masks
 
-TABLES = ("depths.csv",)
-"""Read where it is there; `train.csv` belongs to the samples where it holds their masks."""
+    layout: Literal["tgs"]
+    masks: Literal["png", "csv"] = "png"
 
+    def describe(self) -> Labels:
+        """Say what the masks mean."""
+        return Labels(CLASSES, class_colours(CLASSES), BLACK_AND_WHITE, tile=TILE)
 
-def list_samples(root: Path, dataset: str, masks: str = "png") -> list[Sample]:
-    """List the samples below `root` without decoding any.
-
-    Parameters
-    ----------
-    root : Path
-        The folder that holds ``train``.
-    dataset : str
-        Name of the data set, for messages.
-    masks : {'png', 'csv'}
-        Whether masks come from ``train/masks`` or from the run-length codes of ``train.csv``.
-
-    Returns
-    -------
-    list of Sample
-        Sorted by identifier.
-
-    Raises
-    ------
-    RawDataError
-        Listing every missing folder or table, every picture without mask and every mask without picture.
-    """
-    require_root(root, dataset, "tgs")
-    problems: list[Problem] = []
-    images = by_stem(root / "train" / "images", problems, _PNG)
-    if not images:
-        problems.append(
-            Problem(
-                str(root / "train" / "images"),
-                "no PNG pictures",
-                "the labelled tiles, <id>.png",
-                "unpack train.zip of the TGS data into train/",
+    def list_samples(self, root: Path, dataset: str) -> list[Sample]:
+        """List the samples, with masks from ``train/masks`` or ``train.csv``. See `Layout.list_samples`."""
+        require_root(root, dataset, "tgs")
+        problems: list[Problem] = []
+        images = by_stem(root / "train" / "images", problems, _PNG)
+        if not images:
+            problems.append(
+                Problem(
+                    str(root / "train" / "images"),
+                    "no PNG pictures",
+                    "the labelled tiles, <id>.png",
+                    "unpack train.zip of the TGS data into train/",
+                )
             )
-        )
-    depths = _read_depths(root / "depths.csv", problems)
-    if masks == "png":
-        labelled = _with_png_masks(root, images, depths, problems)
-    else:
-        labelled = _with_codes(root, images, depths, problems)
-    unlabelled = [
-        Sample(id=name, image=path, official_split="test", metadata=_depth(depths, name))
-        for name, path in by_stem(root / "test" / "images", problems, _PNG).items()
-    ]
-    samples = labelled + unlabelled
-    problems += repeated_ids(samples)
-    if problems:
-        raise ListingError(problems, samples)
-    return sorted(samples, key=attrgetter("id"))
+        depths = _read_depths(root / "depths.csv", problems)
+        if self.masks == "png":
+            labelled = _with_png_masks(root, images, depths, problems)
+        else:
+            labelled = _with_codes(root, images, depths, problems)
+        unlabelled = [
+            Sample(id=name, image=path, official_split="test", metadata=_depth(depths, name))
+            for name, path in by_stem(root / "test" / "images", problems, _PNG).items()
+        ]
+        samples = labelled + unlabelled
+        problems += repeated_ids(samples)
+        if problems:
+            raise ListingError(problems, samples)
+        return sorted(samples, key=attrgetter("id"))
 
 
 def _with_png_masks(

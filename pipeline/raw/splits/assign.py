@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pipeline.core.errors import Problem, RawDataError
 from pipeline.raw.samples import Sample
@@ -18,6 +17,15 @@ from pipeline.raw.splits.draws import (
 )
 from pipeline.raw.splits.groups import find_groups
 from pipeline.raw.splits.lists import take_listed
+from pipeline.raw.splits.methods import (
+    Drawn,
+    DrawnTest,
+    DrawnValidation,
+    FoldSplit,
+    ListedSplit,
+    Method,
+    OfficialSplit,
+)
 from pipeline.raw.splits.names import SPLITS, TEST, TRAIN, UNLABELLED, VALIDATION
 from pipeline.raw.splits.shares import stratum_of
 
@@ -28,8 +36,8 @@ Shares = Callable[[Sequence[Sample]], Mapping[str, float]]
 def assign_splits(
     samples: Sequence[Sample],
     dataset: str,
-    test: Mapping[str, Any] | None = None,
-    validation: Mapping[str, Any] | None = None,
+    test: Method | None = None,
+    validation: Method | None = None,
     *,
     root: Path | str = ".",
     shares: Shares | None = None,
@@ -41,22 +49,11 @@ def assign_splits(
     samples : sequence of Sample
     dataset : str
         Name of the data set, for messages.
-    test : mapping, optional
-        How test samples are taken from all labelled ones. None leaves the test split empty.
-
-        - ``{"method": "official"}``: those that the data set names so
-        - ``{"method": "fraction", "fraction": f, "seed": s}``: see `take_fraction`
-        - ``{"method": "permutation", "fraction": f, "seed": s}``: see `take_permutation`
-        - ``{"method": "list", "file": path}``: see `take_listed`; `path` is absolute or below `root`
-        - ``{"method": "k-fold", "folds": k, "fold": i, "seed": s}``: see `take_fold`
-
-        ``fraction`` and ``k-fold`` with ``"stratify": "foreground"`` draw from strata of foreground shares, see
-        `take_fraction_of_strata` and `take_fold_of_strata`; with ``"group": g`` they keep samples of a group on one
-        side, see `find_groups`, `take_fraction_of_groups` and `take_fold_of_groups`.
-    validation : mapping, optional
-        How validation samples are taken from what is left: the same, without ``permutation``; a mapping without
-        ``method`` is a fraction. None leaves it empty. Unless it is official, official validation samples count as
-        training samples.
+    test, validation : Method, optional
+        How test samples are taken from all labelled ones, and validation samples from what is left. None leaves the
+        split empty. See `take_listed`, `take_permutation`, and, for samples as they come, from strata and in groups,
+        `take_fraction`, `take_fraction_of_strata`, `take_fraction_of_groups`, `take_fold`, `take_fold_of_strata` and
+        `take_fold_of_groups`. Unless they are asked for, official validation samples count as training samples.
     root : Path
         The raw folder.
     shares : callable, optional
@@ -76,13 +73,13 @@ def assign_splits(
     """
     labelled = {sample.id: sample for sample in samples if sample.labelled}
     strata: Mapping[str, int] = {}
-    if labelled and any(said and said.get("stratify") for said in (test, validation)):
+    if labelled and any(isinstance(method, Drawn) and method.stratify for method in (test, validation)):
         if shares is None:
             raise ValueError("strata need foreground shares")
         strata = {name: stratum_of(share) for name, share in shares(list(labelled.values())).items()}
     test_ids = _take(labelled, TEST, test, dataset, root, strata)
     listed_twice: Mapping[str, Sample] = {}
-    if validation is not None and validation.get("method") == "list":
+    if isinstance(validation, ListedSplit):
         listed_twice = {name: labelled[name] for name in test_ids}
     rest = {name: sample for name, sample in labelled.items() if name not in test_ids}
     validation_ids = _take({**rest, **listed_twice}, VALIDATION, validation, dataset, root, strata)
@@ -108,50 +105,51 @@ def assign_splits(
     return {split: [by_id[name] for name in sorted(members[split])] for split in SPLITS}
 
 
-def files_read(*said: Mapping[str, Any] | None) -> list[str]:
+def files_read(*methods: Method | None) -> list[str]:
     """Return the files that methods of `assign_splits` read, lists and tables of groups, absolute or below the root."""
-    methods = [one for one in said if one is not None]
-    told = [one if one.get("method") == "list" else one.get("group") or {} for one in methods]
-    return list(dict.fromkeys(one["file"] for one in told if "file" in one))
+    lists = [method.file for method in methods if isinstance(method, ListedSplit)]
+    groups = [method.group for method in methods if isinstance(method, Drawn) and method.group is not None]
+    return list(dict.fromkeys([*lists, *(group.file for group in groups if group.file is not None)]))
 
 
 def _take(
     samples: Mapping[str, Sample],
     split: str,
-    said: Mapping[str, Any] | None,
+    method: Method | None,
     dataset: str,
     root: Path | str,
     strata: Mapping[str, int],
 ) -> set[str]:
     """Take the members of one split from labelled samples, by the method that was asked for."""
-    if said is None or not samples:
+    if method is None or not samples:
         return set()
-    method = said.get("method", "fraction")
-    if method == "official":
-        return _take_official(samples, split, dataset)
-    if method == "list":
-        return take_listed(Path(root) / said["file"], samples.values(), split)
-    if method == "permutation":
-        return take_permutation(samples, said["fraction"], said["seed"])
-    if method == "fraction":
-        return _draw_fraction(samples, split, said, dataset, root, strata)
-    return draw_fold(samples, split, said, dataset, root, strata)
+    match method:
+        case OfficialSplit():
+            return _take_official(samples, split, dataset)
+        case ListedSplit():
+            return take_listed(Path(root) / method.file, samples.values(), split)
+        case DrawnTest(method="permutation"):
+            return take_permutation(samples, method.fraction, method.seed)
+        case FoldSplit():
+            return draw_fold(samples, split, method, dataset, root, strata)
+        case _:
+            return _draw_fraction(samples, split, method, dataset, root, strata)
 
 
 def _draw_fraction(
     samples: Mapping[str, Sample],
     split: str,
-    said: Mapping[str, Any],
+    method: DrawnTest | DrawnValidation,
     dataset: str,
     root: Path | str,
     strata: Mapping[str, int],
 ) -> set[str]:
-    fraction, seed = said["fraction"], said["seed"]
-    if said.get("stratify"):
+    fraction, seed = method.fraction, method.seed
+    if method.stratify:
         return take_fraction_of_strata({name: strata[name] for name in samples}, fraction, seed)
-    if not said.get("group"):
+    if method.group is None:
         return take_fraction(samples, fraction, seed)
-    groups = find_groups(samples.values(), said["group"], Path(root))
+    groups = find_groups(samples.values(), method.group, Path(root))
     taken = take_fraction_of_groups(groups, fraction, seed)
     if fraction and not taken:
         raise RawDataError(
@@ -169,7 +167,7 @@ def _draw_fraction(
 def draw_fold(
     samples: Mapping[str, Sample],
     split: str,
-    said: Mapping[str, Any],
+    method: FoldSplit,
     dataset: str,
     root: Path | str,
     strata: Mapping[str, int],
@@ -182,8 +180,7 @@ def draw_fold(
         By identifier.
     split, dataset : str
         What the fold is for, for messages.
-    said : mapping
-        ``folds``, ``fold``, ``seed``, and ``stratify`` or ``group`` where asked for; see `assign_splits`.
+    method : FoldSplit
     root : Path
         The raw folder.
     strata : mapping of str to int
@@ -199,12 +196,12 @@ def draw_fold(
     RawDataError
         If the fold is empty, or groups cannot be told.
     """
-    folds, fold, seed = said["folds"], said["fold"], said["seed"]
+    folds, fold, seed = method.folds, method.fold, method.seed
     what = f"{len(samples)} labelled samples"
-    if said.get("stratify"):
+    if method.stratify:
         taken = take_fold_of_strata({name: strata[name] for name in samples}, folds, fold, seed)
-    elif said.get("group"):
-        groups = find_groups(samples.values(), said["group"], Path(root))
+    elif method.group is not None:
+        groups = find_groups(samples.values(), method.group, Path(root))
         what += f" in {len(set(groups.values()))} groups"
         taken = take_fold_of_groups(groups, folds, fold, seed)
     else:

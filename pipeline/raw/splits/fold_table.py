@@ -12,7 +12,6 @@ from typing import Any
 
 from pipeline.core.errors import Problem, RawDataError
 from pipeline.core.files import write_json
-from pipeline.core.fingerprint import Fingerprint, canonical, mismatch
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def write_fold_table(path: Path, members: Mapping[str, int], *, folds: int, fing
     write_json(path, {"folds": folds, "members": dict(members), **made_by})
 
 
-def read_fold_table(path: Path, folds: int, asked: Fingerprint | None = None) -> list[frozenset[str]]:
+def read_fold_table(path: Path, folds: int) -> list[frozenset[str]]:
     """Read what `write_fold_table` wrote.
 
     Parameters
@@ -62,8 +61,6 @@ def read_fold_table(path: Path, folds: int, asked: Fingerprint | None = None) ->
     path : Path
     folds : int
         How many it has to have.
-    asked : Fingerprint, optional
-        What the table has to be made by, where that matters.
 
     Returns
     -------
@@ -73,7 +70,7 @@ def read_fold_table(path: Path, folds: int, asked: Fingerprint | None = None) ->
     Raises
     ------
     RawDataError
-        If the file is missing, has another number of folds or an empty one, or was made by something else.
+        If the file is missing, or has another number of folds or an empty one.
     """
     expected, remedy = f"a table of {folds} folds", f"delete it and run `snakemake {path}`"
     said: Any = None
@@ -89,10 +86,6 @@ def read_fold_table(path: Path, folds: int, asked: Fingerprint | None = None) ->
     if number != folds or not all(parts):
         found = f"{number} folds; of {folds} samples are in {', '.join(str(len(part)) for part in parts)}"
         raise RawDataError(Problem(str(path), found, expected, remedy))
-    if asked is not None:
-        stored = canonical(said["fingerprint"]) if "fingerprint" in said else None
-        if (problem := mismatch(path, stored, asked)) is not None:
-            raise RawDataError(problem)
     return [frozenset(part) for part in parts]
 
 

@@ -3,26 +3,19 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pipeline.core.errors import Problem, RawDataError
 from pipeline.raw.dataset import RawDataset, measure_shares, open_dataset
+from pipeline.raw.recipes import FoldsRecipe
 from pipeline.raw.samples import Sample
 from pipeline.raw.splits.assign import draw_fold
 from pipeline.raw.splits.fold_table import write_fold_table
+from pipeline.raw.splits.methods import Drawn, FoldSplit
 from pipeline.raw.splits.names import TRAIN, VALIDATION
 from pipeline.raw.splits.shares import stratum_of
 
 
-def assign_folds(
-    dataset: RawDataset,
-    *,
-    folds: int,
-    seed: int,
-    stratify: str | None = None,
-    group: Mapping[str, Any] | None = None,
-    cache: str | None = None,
-) -> dict[str, int]:
+def assign_folds(dataset: RawDataset, folds: int, drawn: Drawn, cache: str | None = None) -> dict[str, int]:
     """Assign each sample that is no test sample to a fold.
 
     Fold i holds the validation samples that the data set has with ``validation: {method: k-fold, fold: i, ...}``,
@@ -31,8 +24,8 @@ def assign_folds(
     Parameters
     ----------
     dataset : RawDataset
-    folds, seed, stratify, group
-        See `pipeline.raw.splits.assign.assign_splits`.
+    folds, drawn
+        See `FoldsRecipe`.
     cache : str, optional
         See `pipeline.raw.splits.shares.foreground_shares`.
 
@@ -51,14 +44,14 @@ def assign_folds(
     left_out = [item.sample for item in dataset.excluded if item.sample and item.split in (TRAIN, VALIDATION)]
     samples = {sample.id: sample for sample in (*dataset.pool, *left_out)}
     strata: Mapping[str, int] = {}
-    if stratify:
+    if drawn.stratify:
         excluded = [sample.id for sample in left_out]
         shares = measure_shares(dataset, list(samples.values()), left_out=excluded, cache=cache)
         strata = {name: stratum_of(share) for name, share in shares.items()}
-    said = {"folds": folds, "seed": seed, "stratify": stratify, "group": group}
     members: dict[str, int] = {}
     for fold in range(folds):
-        taken = draw_fold(samples, "folds", {**said, "fold": fold}, dataset.name, dataset.root, strata)
+        method = drawn.to(FoldSplit, method="k-fold", folds=folds, fold=fold)
+        taken = draw_fold(samples, "folds", method, dataset.name, dataset.root, strata)
         if not taken & kept:
             raise RawDataError(
                 Problem(
@@ -72,28 +65,14 @@ def assign_folds(
     return dict(sorted(members.items()))
 
 
-def write_folds(
-    *,
-    dataset: str,
-    output: Path,
-    source: Mapping[str, Any],
-    folds: int,
-    seed: int,
-    stratify: str | None = None,
-    group: Mapping[str, Any] | None = None,
-    fingerprint: str | None = None,
-) -> None:
+def write_folds(recipe: FoldsRecipe, *, output: Path, fingerprint: str | None = None) -> None:
     """Write the table of folds of a data set; see `pipeline.raw.splits.fold_table`.
 
     Parameters
     ----------
-    dataset : str
+    recipe : FoldsRecipe
     output : Path
         JSON file.
-    source : mapping
-        Keyword arguments of `open_dataset`.
-    folds, seed, stratify, group
-        See `assign_folds`.
     fingerprint : str, optional
         What the table is made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store in it.
 
@@ -101,9 +80,9 @@ def write_folds(
     ------
     RawDataError, OutputError
     """
-    raw = open_dataset(dataset, **source)
-    members = assign_folds(raw, folds=folds, seed=seed, stratify=stratify, group=group, cache=source.get("cache"))
-    write_fold_table(output, members, folds=folds, fingerprint=fingerprint)
+    raw = open_dataset(recipe.dataset, recipe.source)
+    members = assign_folds(raw, recipe.folds, recipe.drawn, recipe.source.cache)
+    write_fold_table(output, members, folds=recipe.folds, fingerprint=fingerprint)
 
 
 def split_by_fold(dataset: RawDataset, members: Mapping[str, int], fold: int) -> dict[str, list[Sample]]:

@@ -3,28 +3,26 @@
 import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from pipeline.core.errors import Problem, RawDataError
 from pipeline.raw.samples import Sample, as_identifier
+from pipeline.raw.splits.methods import Group
 from pipeline.raw.tables import read_columns
 
 _SHOWN = 20
 _OFFERED = 3  # identifiers of the table that a message shows
 
 
-def find_groups(samples: Iterable[Sample], group: Mapping[str, Any], root: Path) -> dict[str, str]:
+def find_groups(samples: Iterable[Sample], group: Group, root: Path) -> dict[str, str]:
     """Find the group of each sample.
 
     Parameters
     ----------
     samples : iterable of Sample
-    group : mapping
-        - ``{"column": c, "file": f, "id": i}``: the cell of column `c` in the row of the CSV table `f` (absolute or
-          below `root`) whose column `i` is the identifier, or for a page of a stack the identifier of the stack. Rows
-          of other identifiers are passed over.
-        - ``{"pattern": p}``: what the one group of the regular expression `p` stands for, where it is first found in
-          the identifier.
+    group : Group
+        With `file`: the cell of its `column` in the row of the table whose column `id` is the identifier, or for a page
+        of a stack the identifier of the stack; rows of other identifiers are passed over. With `pattern`: what its one
+        group stands for, where it is first found in the identifier.
     root : Path
         The raw folder.
 
@@ -38,11 +36,11 @@ def find_groups(samples: Iterable[Sample], group: Mapping[str, Any], root: Path)
     RawDataError
         If the table cannot be used, or for all identifiers without a row, an entry or a fitting part together.
     """
-    if "pattern" in group:
-        return _by_pattern([sample.id for sample in samples], group["pattern"])
-    return _by_column(
-        {sample.id: sample.stack for sample in samples}, root / group["file"], group["id"], group["column"]
-    )
+    if group.pattern is not None:
+        return _by_pattern([sample.id for sample in samples], group.pattern)
+    assert group.file is not None
+    assert group.column is not None
+    return _by_column({sample.id: sample.stack for sample in samples}, root / group.file, group.id, group.column)
 
 
 def _by_column(stacks: Mapping[str, str], table: Path, key: str, column: str) -> dict[str, str]:

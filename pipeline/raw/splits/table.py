@@ -1,30 +1,27 @@
 """Which sample stands in which split and shard, as a table for people."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from pipeline.core.files import write_table
 from pipeline.raw.dataset import open_dataset
+from pipeline.raw.recipes import SplitsRecipe
 from pipeline.raw.splits.names import SPLITS
 
 
-def write_splits(*, dataset: str, output: Path, source: Mapping[str, Any]) -> None:
+def write_splits(recipe: SplitsRecipe, *, output: Path) -> None:
     """Write one row for each sample: id, split, shard, image, mask, reason.
 
     Samples that are left out have the split ``excluded``, no shard, and the reason.
 
     Parameters
     ----------
-    dataset : str
+    recipe : SplitsRecipe
     output : Path
         CSV file.
-    source : mapping
-        Keyword arguments of `open_dataset`.
     """
-    raw = open_dataset(dataset, **source)
+    raw = open_dataset(recipe.dataset, recipe.source)
     rows = [
         {
             "id": sample.id,

@@ -1,0 +1,79 @@
+"""Which result stands at a path."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline.core import paths
+from pipeline.core.errors import PipelineError, Problem
+from pipeline.evaluation.entrants import BASELINES
+from pipeline.graph.artifacts.base import Artifact
+from pipeline.graph.artifacts.tables import KINDS
+from pipeline.graph.study import Study
+from pipeline.raw.splits.names import OUT_OF_FOLD, SPLITS
+
+_FIELDS = {
+    "dataset": r"[A-Za-z0-9][A-Za-z0-9_-]*",
+    "experiment": r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    "split": "|".join((*SPLITS, OUT_OF_FOLD)),
+    "kind": "|".join(("probability", "mask", *BASELINES)),
+    "number": r"0|[1-9]\d*",
+    "folds": r"[1-9]\d*",
+}
+
+
+class Pattern(NamedTuple):
+    """The path of a file or folder of a kind of result, as a regular expression for each of its steps."""
+
+    steps: tuple[re.Pattern[str], ...]
+    is_folder: bool
+
+
+@cache
+def patterns(kind: type[Artifact]) -> list[Pattern]:
+    """Return the patterns of the files and folders that a kind of result has."""
+    named: Any = {field: f"{{{field}}}" for field in kind.fields()}
+    return [Pattern(tuple(map(_step, path.parts)), not path.suffix) for path in kind(**named).outputs().values()]
+
+
+def _step(text: str) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", text)
+    named = (f"(?P<{part}>{_FIELDS[part]})" if index % 2 else re.escape(part) for index, part in enumerate(parts))
+    return re.compile("".join(named))
+
+
+def matches(path: Path) -> Iterator[Artifact]:
+    """Yield the results that a path may belong to: one of their files or folders, inside one, or the folder of all."""
+    parts = path.parts
+    for kind in KINDS:
+        for steps, is_folder in patterns(kind):
+            longer = len(parts) - len(steps)
+            if longer == 0 or (longer > 0 and is_folder) or (longer == -1 and len(patterns(kind)) > 1):
+                fits = [step.fullmatch(part) for step, part in zip(steps, parts, strict=False)]
+                found: dict[str, Any] = {key: text for fit in fits if fit for key, text in fit.groupdict().items()}
+                if all(fits) and found.keys() == set(kind.fields()):
+                    numbers = {key: int(text) for key, text in found.items() if key in ("number", "folds")}
+                    yield kind(**{**found, **numbers})
+
+
+def recognize(study: Study, path: Path) -> Artifact:
+    """Tell which result stands at a path below `pipeline.core.paths.RESULTS`.
+
+    Raises
+    ------
+    PipelineError
+        If the pipeline writes nothing of this name.
+    """
+    found = list(matches(path))
+    if not found:
+        known = {str(kind(**_words(kind)).path.relative_to(paths.RESULTS)): None for kind in KINDS}
+        expected = f"one of these, or something in it, below {paths.RESULTS}/: {', '.join(known)}"
+        remedy = "correct the path"
+        raise PipelineError(Problem(str(path), "a name that the pipeline gives to nothing", expected, remedy))
+    return next((artifact for artifact in found if artifact.is_known(study)), found[0])
+
+
+def _words(kind: type[Artifact]) -> Any:  # noqa: ANN401 - fields of an artifact
+    return {field: f"<{field}>" for field in kind.fields()}
