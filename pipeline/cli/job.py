@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.cli.commands import Arguments
-from pipeline.core.errors import ConfigError, Problem
+from pipeline.core.errors import ConfigError
 from pipeline.core.options import Options
 from pipeline.graph.artifacts.base import Artifact
 from pipeline.graph.stages import Plan
@@ -87,7 +87,7 @@ def only_one(part: str, given: Sequence[Path]) -> Path:
     """
     if len(given) != 1:
         option = f"--{part.replace('_', '-')}"
-        raise ConfigError(Problem(option, f"{len(given)} paths", "one", f"name one, or leave {option} out"))
+        raise ConfigError(option, f"{len(given)} paths", "one", f"name one, or leave {option} out")
     return given[0]
 
 
@@ -150,7 +150,7 @@ def _planned(arguments: Arguments, plan: Plan, kinds: tuple[type[Artifact], ...]
     kind = next((kind for kind in kinds if kind.stage == plan.stage), None)
     if kind is None:
         expected = f"a plan of stage {' or '.join(kind.stage for kind in kinds)}"
-        raise ConfigError(Problem("--plan", f"a plan of stage {plan.stage!r}", expected, "use --config FILE instead"))
+        raise ConfigError("--plan", f"a plan of stage {plan.stage!r}", expected, "use --config FILE instead")
     fields = _fields(arguments, kind)
     for field, value in fields.items():
         planned = getattr(plan.recipe, field, value)
@@ -158,7 +158,7 @@ def _planned(arguments: Arguments, plan: Plan, kinds: tuple[type[Artifact], ...]
             fields[field] = planned
         elif planned != value:
             found, expected = f"{field} {planned!r} in the plan", f"{field} {value!r}, as --{field} says"
-            raise ConfigError(Problem("--plan", found, expected, f"leave out --plan, or correct --{field}"))
+            raise ConfigError("--plan", found, expected, f"leave out --plan, or correct --{field}")
     return kind(**fields)
 
 
@@ -173,4 +173,4 @@ def _require_known(arguments: Arguments, study: "Study", kinds: tuple[type[Artif
         several = f", an experiment of several runs: {', '.join(runs)}" if runs else ""
         remedy = "name one of its runs" if runs else "correct the name"
         expected = f"one of {', '.join(known) or 'none'}"
-        raise ConfigError(Problem(f"--{section}", f"{name!r}{several}", expected, remedy))
+        raise ConfigError(f"--{section}", f"{name!r}{several}", expected, remedy)

@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline.cli.commands import PATH, THREADS, Arguments, Commands
 from pipeline.cli.job import job_of, open_study
 from pipeline.core import paths
-from pipeline.core.errors import ConfigError, Problem
+from pipeline.core.errors import ConfigError
 from pipeline.graph.artifacts.data import Check, FoldTable, Shard, SplitTable
 from pipeline.raw.recipes import CheckRecipe, FoldsRecipe, SplitsRecipe
 from pipeline.shards.recipes import ShardRecipe
@@ -77,7 +77,7 @@ def _check(arguments: Arguments) -> int:
     else:
         if arguments.plan is not None and arguments.dataset is None:
             remedy = "add --dataset NAME"
-            raise ConfigError(Problem("--plan", "no --dataset", "the name of the data set beside it", remedy))
+            raise ConfigError("--plan", "no --dataset", "the name of the data set beside it", remedy)
         names = [arguments.dataset] if arguments.dataset is not None else list(open_study(arguments).config.datasets)
         output, threads = arguments.output or paths.checks(), arguments.threads or os.cpu_count() or 1
         reports = []

@@ -5,7 +5,7 @@ from pathlib import Path
 from pipeline.cli.commands import Arguments, Commands, number_or_file
 from pipeline.cli.job import Job, job_of
 from pipeline.core import paths
-from pipeline.core.errors import ConfigError, Problem
+from pipeline.core.errors import ConfigError
 from pipeline.evaluation.entrants import is_baseline
 from pipeline.evaluation.recipes import (
     BaselineRecipe,
@@ -105,12 +105,10 @@ def _refuse_threshold(arguments: Arguments) -> None:
     """Say that several classes have no threshold, where one was named."""
     if arguments.threshold is not None:
         raise ConfigError(
-            Problem(
-                "--threshold",
-                f"one, while the data set of {arguments.experiment!r} has several classes",
-                "no threshold: a pixel gets its most probable class",
-                "leave out --threshold, and name folders of class indices (mask/)",
-            )
+            "--threshold",
+            f"one, while the data set of {arguments.experiment!r} has several classes",
+            "no threshold: a pixel gets its most probable class",
+            "leave out --threshold, and name folders of class indices (mask/)",
         )
 
 
@@ -172,12 +170,10 @@ def _predictions(arguments: Arguments, job: Job) -> dict[str, Path]:
     if not there:
         name = arguments.experiment
         raise ConfigError(
-            Problem(
-                str(paths.RESULTS / "predictions" / name),
-                "no predictions",
-                "a folder of predictions for at least one split",
-                f"run `python -m pipeline predict --experiment {name} --split test`, or name --test-predictions FOLDER",
-            )
+            str(paths.RESULTS / "predictions" / name),
+            "no predictions",
+            "a folder of predictions for at least one split",
+            f"run `python -m pipeline predict --experiment {name} --split test`, or name --test-predictions FOLDER",
         )
     job.only("threshold", *(parts[split] for split in there))
     return there

@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline.cli.commands import PATH, Arguments, Commands, add_config
 from pipeline.cli.job import open_study
 from pipeline.core import paths
-from pipeline.core.errors import OutputError, Problem
+from pipeline.core.errors import OutputError
 
 _LOCKS = Path(".snakemake/locks")
 
@@ -52,12 +52,10 @@ def _clean(arguments: Arguments) -> None:
         return
     if _LOCKS.is_dir() and any(_LOCKS.iterdir()):
         raise OutputError(
-            Problem(
-                str(_LOCKS),
-                "a lock: a workflow runs in this folder, or one was killed",
-                "no workflow at work",
-                "wait for it; if none runs, `snakemake --unlock`, then clean again",
-            )
+            str(_LOCKS),
+            "a lock: a workflow runs in this folder, or one was killed",
+            "no workflow at work",
+            "wait for it; if none runs, `snakemake --unlock`, then clean again",
         )
     remove(paths.RESULTS, found.unneeded)
     print(f"Removed {total}.")
@@ -109,7 +107,9 @@ def verify_run(commands: Commands) -> None:
     parser.add_argument("first", type=Path, metavar="A", help="folder of results")
     parser.add_argument("second", type=Path, metavar="B", help="another one")
     parser.add_argument(
-        "--values-only", action="store_true", help="compare tensors, pixels and tables, not what says how they were made"
+        "--values-only",
+        action="store_true",
+        help="compare tensors, pixels and tables alone",
     )
 
 

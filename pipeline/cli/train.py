@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.cli.commands import PATH, THREADS, Arguments, Commands, number_or_file
 from pipeline.cli.job import job_of, only_one
 from pipeline.core import paths
-from pipeline.core.errors import ConfigError, Problem
+from pipeline.core.errors import ConfigError
 from pipeline.evaluation.entrants import ensemble_name
 from pipeline.graph.artifacts.base import Artifact
 from pipeline.graph.artifacts.networks import Augmented, Checkpoint, Curves, Ensemble, Events, Predictions
@@ -284,7 +284,7 @@ def _tiles(size: list[int]) -> Tiles:
         return Tiles(size=(size[0], size[1]))
     except ValueError as error:
         found, expected = " ".join(map(str, size)), "height and width from 32 to 16384 pixels"
-        raise ConfigError(Problem("--tiles", found, expected, "name other tiles")) from error
+        raise ConfigError("--tiles", found, expected, "name other tiles") from error
 
 
 def _require_either(arguments: Arguments) -> None:
@@ -300,7 +300,7 @@ def _require_either(arguments: Arguments) -> None:
             if names
         )
         expected = "--experiment and --split for a data set, or --input, --checkpoint and --output for other pictures"
-        raise ConfigError(Problem("predict", found, expected, "see `python -m pipeline predict --help`"))
+        raise ConfigError("predict", found, expected, "see `python -m pipeline predict --help`")
 
 
 def ensemble(commands: Commands) -> None:
@@ -333,7 +333,7 @@ def _ensemble(arguments: Arguments) -> None:
     if len(folders) != len(recipe.runs):
         found = f"{len(folders)} folders for {len(recipe.runs)} runs"
         expected = "a folder for each run, in the order of names"
-        raise ConfigError(Problem("--predictions", found, expected, "use --config FILE alone"))
+        raise ConfigError("--predictions", found, expected, "use --config FILE alone")
     job.require_origin()
     average_predictions(
         recipe,

@@ -12,7 +12,7 @@ from pipeline.config.datasets import AnyDataset
 from pipeline.config.experiments import Experiment
 from pipeline.config.messages import explain
 from pipeline.config.runs import clashing_runs, expand_runs
-from pipeline.core.errors import ConfigError, Problem
+from pipeline.core.errors import ConfigError
 from pipeline.core.options import Options
 
 
@@ -71,16 +71,14 @@ def load(paths: list[Path]) -> Config:
             data = yaml.safe_load(text)
         except OSError as error:
             raise ConfigError(
-                Problem(str(path), error.strerror or str(error), "a YAML file", "name it with --config FILE")
+                str(path), error.strerror or str(error), "a YAML file", "name it with --config FILE"
             ) from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ConfigError(
-                Problem(str(path), " ".join(str(error).split()), "YAML", "correct the line; indent with blanks only")
+                str(path), " ".join(str(error).split()), "YAML", "correct the line; indent with blanks only"
             ) from error
         if not isinstance(data, dict):
-            raise ConfigError(
-                Problem(str(path), type(data).__name__, "the keys `datasets` and `experiments`", "see the README")
-            )
+            raise ConfigError(str(path), type(data).__name__, "the keys `datasets` and `experiments`", "see the README")
         _merge(merged, data)
     return parse(merged)
 

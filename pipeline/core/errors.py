@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import overload
 
 
 @dataclass(frozen=True, order=True)
@@ -39,13 +40,18 @@ class PipelineError(Exception):
     Parameters
     ----------
     problems : Problem or iterable of Problem
-        At least one.
+        At least one; of a single problem also its four texts, in the order of `Problem`.
     """
 
     title = "The pipeline cannot go on"
 
-    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
-        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+    @overload
+    def __init__(self, problems: Problem | Iterable[Problem], /) -> None: ...
+    @overload
+    def __init__(self, where: str, found: str, expected: str, remedy: str, /) -> None: ...
+    def __init__(self, problems: str | Problem | Iterable[Problem], *texts: str) -> None:
+        one = Problem(problems, *texts) if isinstance(problems, str) else problems
+        self.problems = (one,) if isinstance(one, Problem) else tuple(one)
         count = len(self.problems)
         heading = f"{self.title} ({count} problem{'s' if count != 1 else ''}):"
         super().__init__("\n".join([heading, *(f"  {problem}" for problem in self.problems)]))
@@ -93,7 +99,7 @@ class InterruptionError(PipelineError):
 
     title = "Training was interrupted"
 
-    def __init__(self, problems: Problem | Iterable[Problem], status: int) -> None:
+    def __init__(self, problems: Problem | Iterable[Problem], *, status: int) -> None:
         super().__init__(problems)
         self.status = status
 

@@ -22,7 +22,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.errors import OutputError, Problem
+from pipeline.core.errors import OutputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,7 @@ def output_problem(path: Path, error: OSError) -> OutputError:
     """Turn an `OSError` met while writing `path` into an error that says what to do."""
     remedy = _REMEDIES.get(error.errno or 0, "check the folder and the disk, then run the same command again")
     found = os.strerror(error.errno) if error.errno else str(error)
-    return OutputError(Problem(str(path), found, "a place that can be written", remedy))
+    return OutputError(str(path), found, "a place that can be written", remedy)
 
 
 PARTIAL = re.compile(r"\.([0-9a-f]{4})[0-9a-f]{8}\.partial-")

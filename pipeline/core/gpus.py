@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipeline.core.errors import OutputError, Problem, TrainingError
+from pipeline.core.errors import OutputError, TrainingError
 from pipeline.core.progress import say
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -123,12 +123,10 @@ def hold_gpus(
         return
     if count > len(visible):
         raise TrainingError(
-            Problem(
-                "GPUs of this machine",
-                f"{len(visible)} ({', '.join(visible)})" + f", as {VISIBLE} says" * (before is not None),
-                f"{count}, as the experiment says (`gpus`)",
-                "run it on a machine that has them, or change `gpus`: it is part of the recipe",
-            )
+            "GPUs of this machine",
+            f"{len(visible)} ({', '.join(visible)})" + f", as {VISIBLE} says" * (before is not None),
+            f"{count}, as the experiment says (`gpus`)",
+            "run it on a machine that has them, or change `gpus`: it is part of the recipe",
         )
     with ExitStack() as locks:
         held = _wait_for(count, visible, folder or _lock_folder(), locks)
@@ -176,7 +174,7 @@ def _hold(path: Path, locks: ExitStack) -> bool:
     except (OSError, NotImplementedError) as error:
         found = getattr(error, "strerror", None) or str(error)
         remedy = "set TMPDIR to a folder on a disk of this machine"
-        raise OutputError(Problem(str(path), found, "a file that can be locked", remedy)) from error
+        raise OutputError(str(path), found, "a file that can be locked", remedy) from error
     return True
 
 
@@ -187,5 +185,5 @@ def _lock_folder() -> Path:
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         expected = "a folder of your own for locks"
-        raise OutputError(Problem(str(folder), "something of another user", expected, "remove it, or set TMPDIR"))
+        raise OutputError(str(folder), "something of another user", expected, "remove it, or set TMPDIR")
     return folder

@@ -39,7 +39,7 @@ def write_baseline(recipe: BaselineRecipe, *, output: Path, fingerprint: str | N
     raw, split, kind = open_dataset(recipe.dataset, recipe.source), recipe.split, recipe.kind
     if raw.multiclass:
         found = f"{len(raw.classes)} classes: {', '.join(raw.classes)}"
-        raise ConfigError(Problem(f"data set {raw.name!r}", found, "two classes", "leave its baselines out"))
+        raise ConfigError(f"data set {raw.name!r}", found, "two classes", "leave its baselines out")
     samples = require_samples(raw, split)
     problems = [
         Problem(str(sample.image), "no second observer", "one for every sample of the split", "name another split")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.counts import LEVELS, Histogram
-from pipeline.core.errors import PredictionError, Problem
+from pipeline.core.errors import PredictionError
 from pipeline.core.files import write_json
 from pipeline.core.progress import say
 from pipeline.evaluation.criteria import score_at_cuts
@@ -90,25 +90,21 @@ def _choose(recipe: ThresholdRecipe, experiment: str, predictions: Path | None) 
     where = f"data set {raw.name!r}, {split} samples, region {region}"
     if not compared.regions[region].any():
         raise PredictionError(
-            Problem(
-                where,
-                "no pixel that counts",
-                "masks that are not void everywhere",
-                "give the experiment a number as `threshold`, or correct the masks",
-            )
+            where,
+            "no pixel that counts",
+            "masks that are not void everywhere",
+            "give the experiment a number as `threshold`, or correct the masks",
         )
     metric, averaging = recipe.chosen.metric, recipe.chosen.averaging
     value, score = best_threshold(compared.regions[region], metric, averaging, recipe.empty_masks)
     by = f"{averaging} {metric}"
     if math.isnan(value):
         raise PredictionError(
-            Problem(
-                where,
-                f"masks of which none has a {by} at every threshold",
-                "foreground in some mask of the validation samples; for youden, foreground and background in one",
-                "add such samples, choose another `metric` (micro f1 is always there), or give the experiment a number "
-                "as `threshold`",
-            )
+            where,
+            f"masks of which none has a {by} at every threshold",
+            "foreground in some mask of the validation samples; for youden, foreground and background in one",
+            "add such samples, choose another `metric` (micro f1 is always there), or give the experiment a number "
+            "as `threshold`",
         )
     chosen_by = f"{by} {score:.4f}, region {region}, native size, {len(samples)} {split} samples"
     return Threshold(round(value, 6), split, chosen_by, by)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.counts import Confusion
-from pipeline.core.errors import PredictionError, Problem
+from pipeline.core.errors import PredictionError
 from pipeline.evaluation.contours import contour_scores
 from pipeline.evaluation.regions import SplitCounts, count_split
 from pipeline.images.png import read_levels
@@ -93,12 +93,10 @@ def read_classes(path: Path, height: int, width: int, classes: Sequence[str]) ->
         listed = ", ".join(f"{index} ({counts[index]} pixels)" for index in unknown[:8])
         more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
         raise PredictionError(
-            Problem(
-                str(path),
-                f"class indices {listed}{more}",
-                f"only 0 to {len(classes) - 1}: {', '.join(classes)}",
-                "write class indices (argmax), neither colours nor 255; or predict with a network of this data set",
-            )
+            str(path),
+            f"class indices {listed}{more}",
+            f"only 0 to {len(classes) - 1}: {', '.join(classes)}",
+            "write class indices (argmax), neither colours nor 255; or predict with a network of this data set",
         )
     return indices
 

@@ -56,12 +56,10 @@ def write_submission(
     layout = raw.source.layout
     if layout.challenge is None:
         raise ConfigError(
-            Problem(
-                f"data set {raw.name!r}",
-                f"the layout {raw.layout!r}, for which no challenge format is known",
-                "a layout that says how its challenge takes predictions",
-                f"use the pictures in {predictions.parent / 'mask'}",
-            )
+            f"data set {raw.name!r}",
+            f"the layout {raw.layout!r}, for which no challenge format is known",
+            "a layout that says how its challenge takes predictions",
+            f"use the pictures in {predictions.parent / 'mask'}",
         )
     as_codes = layout.challenge == "codes"
     samples = require_samples(raw, "unlabelled")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.core.errors import PredictionError, Problem
+from pipeline.core.errors import PredictionError
 from pipeline.core.fingerprint import Fingerprint, canonical, mismatch, read_fingerprint
 
 FINGERPRINT = "fingerprint"
@@ -49,9 +49,7 @@ def read_threshold(path: Path) -> Threshold:
         return threshold
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise PredictionError(
-            Problem(
-                str(path), str(error), "a threshold from 0 to 1 and its source", "delete it and run snakemake again"
-            )
+            str(path), str(error), "a threshold from 0 to 1 and its source", "delete it and run snakemake again"
         ) from error
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.core import paths
 from pipeline.core.code import LIBRARIES
-from pipeline.core.errors import PipelineError, Problem
+from pipeline.core.errors import PipelineError
 from pipeline.core.fingerprint import Fingerprint, differences
 from pipeline.graph.artifacts.base import Artifact
 from pipeline.graph.artifacts.data import FoldTable, Shard
@@ -48,7 +48,7 @@ def explain(study: Study, given: Path) -> None:
     for needed in (path, artifact.signature):
         if not needed.exists():
             remedy = f"run `snakemake {artifact.path}`"
-            raise PipelineError(Problem(str(needed), "no such file or folder", "a result that was made", remedy))
+            raise PipelineError(str(needed), "no such file or folder", "a result that was made", remedy)
     if isinstance(artifact, Shard):
         ShardReader([artifact.path]).close()  # raises where it cannot be read
     reasons = judge.judge(artifact, thorough=True)
@@ -80,7 +80,7 @@ def _below_results(given: Path) -> Path:
     if not path.is_relative_to(top) or path == top:
         found, expected = "not a path below it", f"a file or folder below {paths.RESULTS}/"
         remedy = "go to the folder that holds results/, and name something in it"
-        raise PipelineError(Problem(str(given), found, expected, remedy))
+        raise PipelineError(str(given), found, expected, remedy)
     return paths.RESULTS / path.relative_to(top)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.core import paths
-from pipeline.core.errors import PipelineError, Problem
+from pipeline.core.errors import PipelineError
 from pipeline.evaluation.entrants import BASELINES
 from pipeline.graph.artifacts.base import Artifact
 from pipeline.graph.artifacts.tables import KINDS
@@ -71,7 +71,7 @@ def recognize(study: Study, path: Path) -> Artifact:
         known = {str(kind(**_words(kind)).path.relative_to(paths.RESULTS)): None for kind in KINDS}
         expected = f"one of these, or something in it, below {paths.RESULTS}/: {', '.join(known)}"
         remedy = "correct the path"
-        raise PipelineError(Problem(str(path), "a name that the pipeline gives to nothing", expected, remedy))
+        raise PipelineError(str(path), "a name that the pipeline gives to nothing", expected, remedy)
     return next((artifact for artifact in found if artifact.is_known(study)), found[0])
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from pipeline.core.code import code_digests, library_versions
-from pipeline.core.errors import ConfigError, Problem
+from pipeline.core.errors import ConfigError
 from pipeline.core.fingerprint import Fingerprint, canonical
 from pipeline.core.options import Options
 from pipeline.evaluation.recipes import (
@@ -121,7 +121,7 @@ class Plan:
         except (KeyError, TypeError, AttributeError) as error:
             found = f"what cannot be followed ({error!r})"
         expected = 'a JSON object {"stage": ..., "recipe": {...}, "made_from": {...}}, as the workflow passes it'
-        raise ConfigError(Problem("--plan", found, expected, "use --config FILE instead"))
+        raise ConfigError("--plan", found, expected, "use --config FILE instead")
 
     @classmethod
     def _of(cls, plain: Any) -> "Plan":  # noqa: ANN401 - whatever a text holds

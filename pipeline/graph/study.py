@@ -259,13 +259,11 @@ class Study:
             return False
         if not self.splits_of(name)[self.validated_on(name)]:
             raise RawDataError(
-                Problem(
-                    f"the threshold of {name}",
-                    f"no validation samples in {self.dataset_of(name)}",
-                    "samples to choose it on",
-                    "add labelled pictures, raise its `validation` fraction, or give the experiment a number as "
-                    "`threshold`",
-                )
+                f"the threshold of {name}",
+                f"no validation samples in {self.dataset_of(name)}",
+                "samples to choose it on",
+                "add labelled pictures, raise its `validation` fraction, or give the experiment a number as "
+                "`threshold`",
             )
         return True
 

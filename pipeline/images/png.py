@@ -8,7 +8,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.errors import PredictionError, Problem
+from pipeline.core.errors import PredictionError
 
 _REMEDY = "delete the folder and run snakemake again"
 
@@ -51,12 +51,10 @@ def read_levels(path: Path, height: int, width: int) -> NDArray[np.uint8]:
     levels = read_grey(path)
     if levels.shape != (height, width):
         raise PredictionError(
-            Problem(
-                str(path),
-                f"{levels.dtype} pixels of shape {levels.shape}",
-                f"8-bit grey of shape {(height, width)}, as its mask has",
-                _REMEDY,
-            )
+            str(path),
+            f"{levels.dtype} pixels of shape {levels.shape}",
+            f"8-bit grey of shape {(height, width)}, as its mask has",
+            _REMEDY,
         )
     return levels
 
@@ -72,10 +70,10 @@ def read_grey(path: Path) -> NDArray[np.uint8]:
     try:
         levels = np.asarray(imagecodecs.png_decode(path.read_bytes()))
     except FileNotFoundError as error:
-        raise PredictionError(Problem(str(path), "no such file", "a prediction for every sample", _REMEDY)) from error
+        raise PredictionError(str(path), "no such file", "a prediction for every sample", _REMEDY) from error
     except (OSError, ValueError, imagecodecs.PngError) as error:  # what is no PNG at all is a ValueError
-        raise PredictionError(Problem(str(path), f"a damaged file ({error})", "8-bit grey PNG", _REMEDY)) from error
+        raise PredictionError(str(path), f"a damaged file ({error})", "8-bit grey PNG", _REMEDY) from error
     if levels.dtype != np.uint8 or levels.ndim != 2:
         found = f"{levels.dtype} pixels of shape {levels.shape}"
-        raise PredictionError(Problem(str(path), found, "8-bit grey, height x width", _REMEDY))
+        raise PredictionError(str(path), found, "8-bit grey, height x width", _REMEDY)
     return levels

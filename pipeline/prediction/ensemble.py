@@ -103,12 +103,10 @@ def _sum(pictures: Sequence[Path]) -> NDArray[np.uint32]:
         levels = read_grey(path)
         if levels.shape != first.shape:
             raise PredictionError(
-                Problem(
-                    str(path),
-                    f"a size of {levels.shape}",
-                    f"{first.shape} (height, width), as {pictures[0]} has it",
-                    "delete the folder that is not of the size of the raw picture and run snakemake again",
-                )
+                str(path),
+                f"a size of {levels.shape}",
+                f"{first.shape} (height, width), as {pictures[0]} has it",
+                "delete the folder that is not of the size of the raw picture and run snakemake again",
             )
         total += levels
     return total

@@ -51,12 +51,10 @@ def list_pictures(source: Path, output: Path | None = None) -> list[Picture]:
                 found.append(Picture(_name(path.relative_to(source)), path))
     if not found:
         raise RawDataError(
-            Problem(
-                str(source),
-                "no pictures" if source.is_dir() else "no such file or folder",
-                f"a picture, or a folder of files that end in {', '.join(IMAGE_ENDINGS)}",
-                "correct --input",
-            )
+            str(source),
+            "no pictures" if source.is_dir() else "no such file or folder",
+            f"a picture, or a folder of files that end in {', '.join(IMAGE_ENDINGS)}",
+            "correct --input",
         )
     by_id: dict[str, list[str]] = {}
     for picture in found:

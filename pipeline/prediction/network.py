@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from pipeline.core.errors import CheckpointError, PredictionError, Problem
+from pipeline.core.errors import CheckpointError, PredictionError
 from pipeline.models.registry import build_model
 from pipeline.prediction.recipes import TestTime, Tiles
 from pipeline.prediction.symmetries import averaged
@@ -81,21 +81,17 @@ class Predictor:
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
             raise PredictionError(
-                Problem(
-                    f"a batch of shape {tuple(image.shape)}",
-                    f"more than the memory of the device ({self.device.type}) holds",
-                    "pictures that fit into the memory",
-                    "predict tiles: `tiles: {size: [512, 512]}` in the experiment, or `--tiles 512 512`",
-                )
+                f"a batch of shape {tuple(image.shape)}",
+                f"more than the memory of the device ({self.device.type}) holds",
+                "pictures that fit into the memory",
+                "predict tiles: `tiles: {size: [512, 512]}` in the experiment, or `--tiles 512 512`",
             ) from error
         if probability.isnan().any():  # as a picture it would look like sure background
             raise PredictionError(
-                Problem(
-                    f"a batch of shape {tuple(image.shape)}",
-                    "probabilities that are no numbers",
-                    "numbers from 0 to 1",
-                    "train again with a lower learning rate; with `precision: bf16`, try fp32",
-                )
+                f"a batch of shape {tuple(image.shape)}",
+                "probabilities that are no numbers",
+                "numbers from 0 to 1",
+                "train again with a lower learning rate; with `precision: bf16`, try fp32",
             )
         return probability
 
@@ -195,7 +191,7 @@ def _rebuild(checkpoint: Checkpoint, path: Path) -> nn.Module:
     except (RuntimeError, TypeError, ValueError) as error:
         found = f"weights of another network than the one it names ({' '.join(str(error).split())[:160]})"
         expected = f"weights of {about.model} with {channels}"
-        raise CheckpointError(Problem(str(path), found, expected, remedy)) from error
+        raise CheckpointError(str(path), found, expected, remedy) from error
     return network
 
 

@@ -49,19 +49,17 @@ def to_input(pixels: Pixels, path: Path, how: Preparation) -> torch.Tensor:
     height, width = how.fixed_size or pixels.shape[:2]
     if min(height, width) < SMALLEST:
         raise RawDataError(
-            Problem(
-                str(path),
-                f"{width}x{height} pixels (width x height)",
-                f"{SMALLEST} pixels or more on each side",
-                "enlarge the picture, or leave it out",
-            )
+            str(path),
+            f"{width}x{height} pixels (width x height)",
+            f"{SMALLEST} pixels or more on each side",
+            "enlarge the picture, or leave it out",
         )
     resized = resize_image(pixels, height, width, how.interpolation)
     try:
         stored = store(resized, *normalization(resized, how.normalize), "float32")
     except ValueError as error:
         expected = "a picture of the kind that the network was trained on"
-        raise RawDataError(Problem(str(path), str(error), expected, "convert the picture")) from error
+        raise RawDataError(str(path), str(error), expected, "convert the picture") from error
     return torch.from_numpy(stored)[None]
 
 
@@ -110,12 +108,10 @@ def predict_pictures(
     network = load_predictor(checkpoint, precision=precision, threads=threads, tiles=tiles, test_time=test_time)
     if threshold is not None and network.multiclass:
         raise ConfigError(
-            Problem(
-                "threshold",
-                f"{threshold:g}, while {checkpoint} knows the classes {', '.join(network.classes)}",
-                "a threshold only where there are two classes",
-                "leave it out: every pixel goes to its likeliest class",
-            )
+            "threshold",
+            f"{threshold:g}, while {checkpoint} knows the classes {', '.join(network.classes)}",
+            "a threshold only where there are two classes",
+            "leave it out: every pixel goes to its likeliest class",
         )
     preparation = network.about.preparation
     found = _usable(found, preparation, skip_unreadable)
@@ -245,4 +241,4 @@ def _require_own_folder(output: Path, source: Path) -> None:
     else:
         return
     expected = "a new or empty folder, or one that this verb wrote: it is replaced as a whole"
-    raise OutputError(Problem(str(output), found, expected, "name another --output"))
+    raise OutputError(str(output), found, expected, "name another --output")

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.core.counts import to_levels
-from pipeline.core.errors import CheckpointError, ConfigError, Problem, ShardError
+from pipeline.core.errors import CheckpointError, ConfigError, ShardError
 from pipeline.core.files import atomic_folder
 from pipeline.core.fingerprint import sign
 from pipeline.core.progress import say, track
@@ -142,7 +142,7 @@ def _require_fit(network: Predictor, reader: ShardReader, checkpoint: Path, shar
     else:
         return
     remedy = "train again, or name the shards that the checkpoint was trained on"
-    raise CheckpointError(Problem(str(checkpoint), found, "checkpoint and shards of one data set", remedy))
+    raise CheckpointError(str(checkpoint), found, "checkpoint and shards of one data set", remedy)
 
 
 def _file_names(reader: ShardReader, shards: Sequence[Path]) -> list[str]:
@@ -152,12 +152,10 @@ def _file_names(reader: ShardReader, shards: Sequence[Path]) -> list[str]:
     wrong += [name for name, times in Counter(ids).items() if times > 1]
     if wrong:
         raise ShardError(
-            Problem(
-                ", ".join(map(str, shards)),
-                f"the identifiers {', '.join(map(repr, wrong[:8]))}",
-                "one name of a file for each sample",
-                "name each shard once; delete shards of unknown origin and run snakemake again",
-            )
+            ", ".join(map(str, shards)),
+            f"the identifiers {', '.join(map(repr, wrong[:8]))}",
+            "one name of a file for each sample",
+            "name each shard once; delete shards of unknown origin and run snakemake again",
         )
     return ids
 
@@ -165,10 +163,8 @@ def _file_names(reader: ShardReader, shards: Sequence[Path]) -> list[str]:
 def _require_kind(kind: str, network: Predictor, checkpoint: Path) -> None:
     if kind == "mask" and not network.multiclass:
         raise ConfigError(
-            Problem(
-                "kind",
-                f"{kind!r}, while {checkpoint} knows the classes {', '.join(network.classes)}",
-                "'probability', or 'mask' where there are more than two classes",
-                "predict the probability; a threshold makes a mask of it",
-            )
+            "kind",
+            f"{kind!r}, while {checkpoint} knows the classes {', '.join(network.classes)}",
+            "'probability', or 'mask' where there are more than two classes",
+            "predict the probability; a threshold makes a mask of it",
         )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from pipeline.core.errors import ConfigError, Problem
+from pipeline.core.errors import ConfigError
 from pipeline.models.shapes import SMALLEST, centre_crop, crop_to, mirror_places
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
@@ -74,12 +74,10 @@ def blended_axis(length: int, side: int, *, overlap: float, margin: int, multipl
     kept = side - 2 * margin
     if side < SMALLEST or kept < multiple:
         raise ConfigError(
-            Problem(
-                "tiles",
-                f"tiles of {side} pixels with a margin of {margin} (both filled up to multiples of {multiple})",
-                f"tiles from {SMALLEST} pixels up, of which at least {multiple} are left between the margins",
-                "choose larger tiles or a smaller margin",
-            )
+            "tiles",
+            f"tiles of {side} pixels with a margin of {margin} (both filled up to multiples of {multiple})",
+            f"tiles from {SMALLEST} pixels up, of which at least {multiple} are left between the margins",
+            "choose larger tiles or a smaller margin",
         )
     stride = max(multiple, _cut_down(int(kept * (1 - overlap)), multiple))
     places = torch.arange(kept, dtype=torch.float32) - (kept - 1) / 2

@@ -335,11 +335,9 @@ def require_samples(dataset: RawDataset, split: str) -> list[Sample]:
     samples = dataset.pool if split == OUT_OF_FOLD else dataset.splits[split]
     if not samples:
         raise RawDataError(
-            Problem(
-                f"data set {dataset.name!r}",
-                f"no sample in split {split!r}",
-                "at least one",
-                "check `test` and `validation`",
-            )
+            f"data set {dataset.name!r}",
+            f"no sample in split {split!r}",
+            "at least one",
+            "check `test` and `validation`",
         )
     return samples

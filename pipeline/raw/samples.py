@@ -149,7 +149,7 @@ def require_root(root: Path, dataset: str, layout: str) -> None:
         found = "an empty folder"
     else:
         return
-    raise RawDataError(Problem(str(root), found, f"a folder with the raw files of layout {layout!r}", remedy))
+    raise RawDataError(str(root), found, f"a folder with the raw files of layout {layout!r}", remedy)
 
 
 def _beside(root: Path) -> str:

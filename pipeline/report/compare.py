@@ -124,21 +124,21 @@ def rank(
         asked = {"dataset": dataset, "split": split, "region": region, "class": class_name, "averaging": averaging}
         there = [f"{key} {', '.join(dict.fromkeys(named[key]))}" for key in asked]
         words = ", ".join(f"{key} {value}" for key, value in asked.items() if value is not None)
-        raise ConfigError(Problem(str(leaderboard), f"no row of {words}", "; ".join(there), "ask for one of these"))
+        raise ConfigError(str(leaderboard), f"no row of {words}", "; ".join(there), "ask for one of these")
     return rankings
 
 
 def _leaderboard(path: Path) -> pd.DataFrame:
     remedy = "run `snakemake --cores all`"
     if not path.exists():
-        raise PredictionError(Problem(str(path), "no such file", "the scores of all experiments", remedy))
+        raise PredictionError(str(path), "no such file", "the scores of all experiments", remedy)
     (board,) = read_tables([path])
     if lacking := [name for name in _NEEDED if name not in board] if len(board) else []:
         found, expected = f"a table without {', '.join(lacking)}", "the scores of all experiments"
-        raise PredictionError(Problem(str(path), found, expected, f"delete it and {remedy}"))
+        raise PredictionError(str(path), found, expected, f"delete it and {remedy}")
     if not len(board):
         expected = "a data set with masks, to score on"
-        raise PredictionError(Problem(str(path), "no rows", expected, f"add one to the configuration and {remedy}"))
+        raise PredictionError(str(path), "no rows", expected, f"add one to the configuration and {remedy}")
     return board
 
 

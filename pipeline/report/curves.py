@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 
-from pipeline.core.errors import Problem, TrainingError
+from pipeline.core.errors import TrainingError
 from pipeline.core.files import atomic_file
 
 mpl.use("Agg")
@@ -38,9 +38,7 @@ def plot_curves(*, experiment: str, history: Path, output: Path, note: str = "")
         if lacking := [name for name in _COLUMNS if name not in table]:
             raise ValueError(f"a table without {', '.join(lacking)}")
     except (OSError, ValueError) as error:
-        raise TrainingError(
-            Problem(str(history), str(error), "the history of a training", "run `snakemake models`")
-        ) from error
+        raise TrainingError(str(history), str(error), "the history of a training", "run `snakemake models`") from error
     figure, (losses, scores, rate) = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     _line(losses, table, "train_loss", "training", "#0072B2", "-")
     _line(losses, table, "val_loss", "validation", "#D55E00", "--")

@@ -180,7 +180,7 @@ class Gallery:
         if sample is None:
             expected = "scores of samples that are there"
             remedy = "delete its scores and run `snakemake report`"
-            raise PredictionError(Problem(f"data set {dataset!r}", f"no sample {name!r}", expected, remedy))
+            raise PredictionError(f"data set {dataset!r}", f"no sample {name!r}", expected, remedy)
         return sample
 
     def _read(self, raw: RawDataset, sample: Sample, entrants: Sequence[Entrant]) -> "_Loaded":

@@ -114,9 +114,7 @@ def find_entrants(board: pd.DataFrame, experiments: Mapping[str, str]) -> list[E
     if wrong:
         found = f"the name {wrong[0]!r}"
         expected = "letters, digits, dots, dashes and underscores"
-        raise PredictionError(
-            Problem(str(paths.leaderboard()), found, expected, "delete it and run `snakemake report`")
-        )
+        raise PredictionError(str(paths.leaderboard()), found, expected, "delete it and run `snakemake report`")
     kinds = (EXPERIMENT, DERIVED, BASELINE)
     of_many = board.get("statistic", pd.Series("run", board.index)).isin(("mean", "std"))
     scored = {*board.loc[~of_many, "experiment"]}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.core.errors import PipelineError, Problem, TrainingError
+from pipeline.core.errors import PipelineError, TrainingError
 from pipeline.core.files import atomic_file
 
 TAGS = {
@@ -58,7 +58,7 @@ def read_history(path: Path) -> list[dict[str, float]]:
         table = table.astype(float)
     except (OSError, ValueError) as error:
         remedy = "train the experiment first: `snakemake models`"
-        raise TrainingError(Problem(str(path), str(error), "the history of a training", remedy)) from error
+        raise TrainingError(str(path), str(error), "the history of a training", remedy) from error
     return [{str(name): float(value) for name, value in row.items()} for row in table.to_dict("records")]
 
 
@@ -85,7 +85,7 @@ def as_events(rows: Sequence[Mapping[str, float]], *, first: bool) -> bytes:
     except ModuleNotFoundError as error:
         found, expected = f"no package {error.name}", "the package tensorboard, which only this needs"
         remedy = "install it: `python -m pip install -c constraints.txt -e '.[tensorboard]'`"
-        raise PipelineError(Problem("tensorboard", found, expected, remedy)) from error
+        raise PipelineError("tensorboard", found, expected, remedy) from error
     stream = BytesIO()
     records = RecordWriter(stream)
     if first:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.errors import Problem, RawDataError
+from pipeline.core.errors import RawDataError
 from pipeline.raw.dataset import RawDataset
 from pipeline.raw.decode.image import full_range
 from pipeline.raw.inspect import read_sample, refusal
@@ -194,7 +194,7 @@ def prepare(dataset: RawDataset, sample: Sample, how: Preparation) -> Prepared:
         stored = store(resized, scale, offset, how.storage)
     except ValueError as error:
         raise RawDataError(
-            Problem(str(sample.image), str(error), "a normalization that fits the picture", "change `normalize`")
+            str(sample.image), str(error), "a normalization that fits the picture", "change `normalize`"
         ) from error
     exact = how.storage == "uint8"
     if mask is not None and dataset.mask_kind == "soft":  # probabilities are averaged as pictures are

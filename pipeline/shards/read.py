@@ -247,7 +247,7 @@ def _checked(path: Path) -> Iterator[None]:
         yield
     except (OSError, KeyError) as error:
         found = f"damaged contents ({' '.join(str(error).split())[:120]})"
-        raise ShardError(Problem(str(path), found, "contents that match their checksum", _rebuild(path))) from error
+        raise ShardError(str(path), found, "contents that match their checksum", _rebuild(path)) from error
 
 
 def _rebuild(path: Path) -> str:

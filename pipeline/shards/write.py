@@ -65,12 +65,10 @@ def build_shard(
     members = raw.shard_members(recipe.split).get(shard)
     if not members:
         raise RawDataError(
-            Problem(
-                f"data set {raw.name!r}",
-                f"no sample for shard {shard} of split {recipe.split!r}",
-                f"one of the shards {sorted(raw.shard_members(recipe.split))}",
-                "run snakemake again: the raw files changed since it looked",
-            )
+            f"data set {raw.name!r}",
+            f"no sample for shard {shard} of split {recipe.split!r}",
+            f"one of the shards {sorted(raw.shard_members(recipe.split))}",
+            "run snakemake again: the raw files changed since it looked",
         )
     with atomic_file(output) as temporary, _PatientFile(temporary, "w+") as target:
         with h5py.File(target, "w", libver="latest") as file:

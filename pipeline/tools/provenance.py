@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 import pipeline
-from pipeline.core.errors import PipelineError, Problem
+from pipeline.core.errors import PipelineError
 from pipeline.core.files import write_json
 
 FORMAT = 1
@@ -114,7 +114,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         said, found = {}, " ".join(str(error).split())
     if found:
-        raise PipelineError(Problem(str(path), found, "a provenance.json", "delete it and run `snakemake models`"))
+        raise PipelineError(str(path), found, "a provenance.json", "delete it and run `snakemake models`")
     return dict(said)
 
 

@@ -96,9 +96,7 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int | None = None) -> None
     if not is_archive(archive):
         raise _refuse(archive, "a file of another kind", "a zip, tar, tar.gz, tar.bz2 or tar.xz", _AGAIN)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(
-            Problem(str(folder), "something that stands there", "a new or an empty folder", "name another folder")
-        )
+        raise OutputError(str(folder), "something that stands there", "a new or an empty folder", "name another folder")
     limit = archive.stat().st_size * _GIVEN + _SPARE if max_bytes is None else max_bytes
     budget = _Budget(limit)
     with atomic_folder(folder) as temporary:
@@ -246,7 +244,7 @@ def _unsafe(where: str, name: str, found: str) -> Problem:
 
 
 def _refuse(where: Path | str, found: str, expected: str, remedy: str) -> RawDataError:
-    return RawDataError(Problem(str(where), found, expected, remedy))
+    return RawDataError(str(where), found, expected, remedy)
 
 
 def _stem(name: str) -> str:

@@ -190,10 +190,8 @@ def _compare_files(name: str, first: Path, second: Path, result: Comparison, val
 
 def _cannot_read(error: OSError) -> None:
     raise ComparisonError(
-        Problem(
-            str(error.filename or "a file"),
-            error.strerror or str(error),
-            "a file that can be read",
-            "check its rights and the disk; a run that still goes on has to end first",
-        )
+        str(error.filename or "a file"),
+        error.strerror or str(error),
+        "a file that can be read",
+        "check its rights and the disk; a run that still goes on has to end first",
     ) from error

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field, model_validator
 
-from pipeline.core.errors import CheckpointError, Problem
+from pipeline.core.errors import CheckpointError
 from pipeline.core.files import atomic_file
 from pipeline.core.options import OneOf, Options, Positive
 from pipeline.models.networks import AnyNetwork
@@ -127,20 +127,20 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise CheckpointError(Problem(str(path), "no such file", "a checkpoint", "run `snakemake models`")) from error
+        raise CheckpointError(str(path), "no such file", "a checkpoint", "run `snakemake models`") from error
     except _UNLOADABLE as error:
         found = f"a file that cannot be loaded ({' '.join(str(error).split())[:160]})"
-        raise CheckpointError(Problem(str(path), found, "tensors and plain data", _REMEDY)) from error
+        raise CheckpointError(str(path), found, "tensors and plain data", _REMEDY) from error
     if not isinstance(contents, dict) or "format" not in contents:
-        raise CheckpointError(Problem(str(path), "another file", "a checkpoint of this pipeline", _REMEDY))
+        raise CheckpointError(str(path), "another file", "a checkpoint of this pipeline", _REMEDY)
     if contents.pop("format") != FORMAT:
         found, expected = "the checkpoint of another version of the pipeline", f"format {FORMAT}"
-        raise CheckpointError(Problem(str(path), found, expected, _REMEDY))
+        raise CheckpointError(str(path), found, expected, _REMEDY)
     try:
         state, epoch, scores = (contents.pop(key) for key in ("state", "epoch", "scores"))
         about = Trained.model_validate(contents)
     except (KeyError, ValueError) as error:
         found = f"a description of no network ({' '.join(str(error).split())[:300]})"
         expected = "name, options and channels of a network of this version, and the settings of its training"
-        raise CheckpointError(Problem(str(path), found, expected, _REMEDY)) from error
+        raise CheckpointError(str(path), found, expected, _REMEDY) from error
     return Checkpoint(about, state, epoch, scores)

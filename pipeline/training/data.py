@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.core.counts import SOFT_CUT, VOID
-from pipeline.core.errors import Problem, ShardError
+from pipeline.core.errors import ShardError
 from pipeline.core.files import output_problem
 from pipeline.core.progress import say, track
 from pipeline.shards.read import ShardReader
@@ -80,12 +80,10 @@ class SampleStore:
         self.info = self.reader.info
         if not self.reader.has_masks or not len(self.reader):
             raise ShardError(
-                Problem(
-                    ", ".join(map(str, paths)),
-                    "samples without masks" if len(self.reader) else "no samples",
-                    "labelled samples",
-                    "name the shards of the splits train and validation",
-                )
+                ", ".join(map(str, paths)),
+                "samples without masks" if len(self.reader) else "no samples",
+                "labelled samples",
+                "name the shards of the splits train and validation",
             )
         self.device = device
         self._names = ["images", "masks", *(["fov"] if use_fov and self.reader.has_fov else [])]

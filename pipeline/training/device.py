@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from pipeline.core.errors import Problem, TrainingError
+from pipeline.core.errors import TrainingError
 from pipeline.core.progress import say
 
 
@@ -123,12 +123,10 @@ def choose_precision(precision: str, device: torch.device) -> str:
     """
     if precision == "bf16" and not bf16_is_native(device):
         raise TrainingError(
-            Problem(
-                f"precision on {describe_device(device)}",
-                "bf16, which this hardware would emulate",
-                "a GPU of compute capability 8.0 or a CPU with AVX512-BF16 or AMX",
-                "set `precision: fp32` (or auto)",
-            )
+            f"precision on {describe_device(device)}",
+            "bf16, which this hardware would emulate",
+            "a GPU of compute capability 8.0 or a CPU with AVX512-BF16 or AMX",
+            "set `precision: fp32` (or auto)",
         )
     if precision == "auto":
         return "bf16" if bf16_is_native(device) else "fp32"
@@ -156,12 +154,10 @@ def run_logits(network: nn.Module, image: torch.Tensor, precision: str) -> list[
             outputs = network.logits(image) if isinstance(network, SideOutputs) else [network(image)]
     except ValueError as error:
         raise TrainingError(
-            Problem(
-                f"network {type(network).__name__} on a batch of shape {tuple(image.shape)}",
-                str(error),
-                "a batch that the network can take",
-                "give the data set a larger `size`, the network less `depth`, or the experiment a larger `batch_size`",
-            )
+            f"network {type(network).__name__} on a batch of shape {tuple(image.shape)}",
+            str(error),
+            "a batch that the network can take",
+            "give the data set a larger `size`, the network less `depth`, or the experiment a larger `batch_size`",
         ) from error
     return [output.float() for output in outputs]
 

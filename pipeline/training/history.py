@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.core.errors import Problem, TrainingError
+from pipeline.core.errors import TrainingError
 
 Row = dict[str, float]
 
@@ -104,12 +104,10 @@ def require_finite(row: Row, experiment: str, *losses: str) -> None:
     """Raise TrainingError where a loss is no number."""
     if not all(math.isfinite(row[name]) for name in losses):
         raise TrainingError(
-            Problem(
-                f"experiment {experiment!r}, epoch {row['epoch']}",
-                ", ".join(f"{name} {row[name]}" for name in losses),
-                "finite numbers",
-                "lower the learning rate, or check `normalize` of the data set; maxF needs a mask that is not empty",
-            )
+            f"experiment {experiment!r}, epoch {row['epoch']}",
+            ", ".join(f"{name} {row[name]}" for name in losses),
+            "finite numbers",
+            "lower the learning rate, or check `normalize` of the data set; maxF needs a mask that is not empty",
         )
 
 

@@ -95,12 +95,10 @@ class Keeper:
             self._progress.restore(state["progress"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise TrainingError(
-                Problem(
-                    str(self._folder),
-                    f"a state that does not fit this training ({' '.join(str(error).split())[:160]})",
-                    "the state of the same network, optimizer and schedule",
-                    "delete this folder, then run the same command again",
-                )
+                str(self._folder),
+                f"a state that does not fit this training ({' '.join(str(error).split())[:160]})",
+                "the state of the same network, optimizer and schedule",
+                "delete this folder, then run the same command again",
             ) from error
         say(f"{self._experiment}: goes on from epoch {self._progress.epoch}, step {self._progress.step}")
 

@@ -119,7 +119,7 @@ def _join(rank: int, count: int, port: int) -> None:
     if torch.cuda.is_available():
         if torch.cuda.device_count() < count:
             found = f"{torch.cuda.device_count()} GPUs"
-            raise TrainingError(Problem("GPUs of this machine", found, f"{count}", "change `gpus` of the experiment"))
+            raise TrainingError("GPUs of this machine", found, f"{count}", "change `gpus` of the experiment")
         torch.cuda.set_device(rank)
         backend = "cpu:gloo,cuda:nccl"
     store = TCPStore(HOST, port, None, False)
@@ -197,11 +197,9 @@ def _fail(process: SpawnProcess, failure: Any, noted: list[signal.Signals]) -> N
     if len(lines) > 1:
         say(f"{process.name}:\n{failure}")
     raise TrainingError(
-        Problem(
-            f"{process.name} of this training",
-            lines[-1],
-            "processes that all train to the end",
-            "see above what it said; SIGKILL without a word is often too little memory. The same command goes on from "
-            "what was saved",
-        )
+        f"{process.name} of this training",
+        lines[-1],
+        "processes that all train to the end",
+        "see above what it said; SIGKILL without a word is often too little memory. The same command goes on from "
+        "what was saved",
     )

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from pipeline.core.errors import Problem, TrainingError
+from pipeline.core.errors import TrainingError
 from pipeline.core.files import atomic_file
 from pipeline.core.progress import say
 from pipeline.training.device import choose_device, choose_precision
@@ -133,7 +133,7 @@ def _not_now(path: Path, error: Exception) -> TrainingError:
         "run the same command again, with more memory where that is short; without this file it goes on from the one "
         "before, or starts anew"
     )
-    return TrainingError(Problem(str(path), found, "the state of a training, which can be read", remedy))
+    return TrainingError(str(path), found, "the state of a training, which can be read", remedy)
 
 
 def remove_state(folder: Path) -> None:

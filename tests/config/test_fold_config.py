@@ -1,9 +1,9 @@
 """What `folds` and `ensemble` of an experiment make of the configuration, and of the plans of its results."""
 
 import pytest
+from pipeline.cli.origin import of_run
 
 from pipeline.cli.main import main
-from pipeline.cli.origin import of_run
 from pipeline.config.config import parse
 from pipeline.core.errors import ConfigError
 from pipeline.evaluation.entrants import is_baseline

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pipeline.models.names import MODELS
 
 from pipeline.core import fingerprint as module
 from pipeline.core.fingerprint import (
@@ -21,7 +22,6 @@ from pipeline.core.fingerprint import (
     read_fingerprint,
 )
 from pipeline.graph.stages import STAGES, code_digest, fingerprint, stage_code
-from pipeline.models.names import MODELS
 from pipeline.raw.layouts.registry import LAYOUTS
 
 PACKAGE = Path(module.__file__).parents[1]

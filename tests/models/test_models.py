@@ -1,9 +1,9 @@
 import pytest
 import torch
+from pipeline.models.names import MODELS
 from torch import nn
 
 from pipeline.core.errors import CheckpointError
-from pipeline.models.names import MODELS
 from pipeline.models.published import PUBLISHED, describe, print_models
 from pipeline.models.registry import build_model, count_parameters
 from pipeline.models.shapes import centre_crop, mirror_pad

@@ -9,10 +9,10 @@ from contextlib import closing
 import h5py
 import numpy as np
 import pytest
+from pipeline.graph.identify import shard_attribute
 from rawfiles import add_drive, make_drive, make_tgs
 
 from pipeline.core.errors import RawDataError, ShardError
-from pipeline.graph.identify import shard_attribute
 from pipeline.shards.read import ShardReader
 from pipeline.shards.write import build_shard
 

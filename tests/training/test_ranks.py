@@ -17,7 +17,7 @@ import torch
 from rawfiles import make_drive, make_tgs
 
 from pipeline.config.config import parse
-from pipeline.core.errors import ConfigError, InterruptionError, PipelineError, Problem, ShardError, TrainingError
+from pipeline.core.errors import ConfigError, InterruptionError, PipelineError, ShardError, TrainingError
 from pipeline.shards.write import build_shard
 from pipeline.training import ranks
 from pipeline.training.augment import Augmentation
@@ -237,7 +237,7 @@ def meet(how):
         ranks.largest(0)
     ranks.largest(0)
     if how == "refuses":
-        raise ShardError(Problem("a shard", "two\nlines", "one", "mend it"))
+        raise ShardError("a shard", "two\nlines", "one", "mend it")
     raise ZeroDivisionError("nobody foresaw this")
 
 

@@ -73,10 +73,10 @@ def read_bytes(path: Path | str, page: int | None = None) -> bytes:
         data = (None if page is None else read_page(path, page)) or Path(path).read_bytes()
     except OSError as error:
         raise RawDataError(
-            Problem(str(path), error.strerror or str(error), "a file that can be read", "check name and rights")
+            str(path), error.strerror or str(error), "a file that can be read", "check name and rights"
         ) from error
     if not data:
-        raise RawDataError(Problem(str(path), "an empty file", "an image", AGAIN))
+        raise RawDataError(str(path), "an empty file", "an image", AGAIN)
     if data.startswith(_GIT_LFS):
         raise RawDataError(
             Problem(
@@ -218,13 +218,13 @@ def as_channels(pixels: Pixels, channels: str, path: Path | str) -> Pixels:
         alpha = pixels[:, :, -1]
         if alpha.min() != alpha.max():
             raise RawDataError(
-                Problem(str(path), "an alpha channel that varies", "an opaque picture", "flatten it onto a background")
+                str(path), "an alpha channel that varies", "an opaque picture", "flatten it onto a background"
             )
         pixels = pixels[:, :, :-1]
         count -= 1
     if count not in (1, 3):
         raise RawDataError(
-            Problem(str(path), f"{count} channels", "1 (grey) or 3 (RGB), with or without alpha", "convert the file")
+            str(path), f"{count} channels", "1 (grey) or 3 (RGB), with or without alpha", "convert the file"
         )
     if channels == "rgb":
         return np.repeat(pixels, 3, axis=2) if count == 1 else np.ascontiguousarray(pixels)
@@ -276,10 +276,8 @@ def to_8_bit(pixels: Pixels, path: Path | str, *, small: bool = False) -> NDArra
     if pixels.dtype == np.uint16 and not (pixels % 257).any():
         return (pixels // 257).astype(np.uint8)
     raise RawDataError(
-        Problem(
-            str(path),
-            f"{pixels.dtype} values from {pixels.min()} to {pixels.max()} that have no equal among 0..255",
-            "a mask of 8 bits, or of 16 bits that uses the full range (0 and 65535)",
-            "save the mask as 8-bit PNG",
-        )
+        str(path),
+        f"{pixels.dtype} values from {pixels.min()} to {pixels.max()} that have no equal among 0..255",
+        "a mask of 8 bits, or of 16 bits that uses the full range (0 and 65535)",
+        "save the mask as 8-bit PNG",
     )

@@ -37,12 +37,10 @@ def decode_runs(codes: str, height: int, width: int, where: str) -> ClassMask:
 
     def refuse(found: str) -> RawDataError:
         return RawDataError(
-            Problem(
-                where,
-                found,
-                f"pairs of start and length inside 1..{height * width}, in order and apart",
-                "fetch the table again, or use the PNG masks (`masks: png`)",
-            )
+            where,
+            found,
+            f"pairs of start and length inside 1..{height * width}, in order and apart",
+            "fetch the table again, or use the PNG masks (`masks: png`)",
         )
 
     try:

@@ -8,7 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from pipeline.core.errors import Problem, RawDataError
+from pipeline.core.errors import RawDataError
 from pipeline.raw.decode.containers import UnusableError, cut_off
 
 STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
@@ -87,7 +87,7 @@ def count_pages(path: Path | str) -> int:
         found, remedy = error.strerror or str(error), "check name and rights"
     except UnusableError as error:
         found, _, remedy = error.args
-    raise RawDataError(Problem(str(path), found, "a TIFF file whose pages can be counted", remedy))
+    raise RawDataError(str(path), found, "a TIFF file whose pages can be counted", remedy)
 
 
 def read_page(path: Path | str, number: int) -> PageBytes | None:

@@ -94,12 +94,10 @@ def assign_splits(
     }
     if not members[TRAIN] and (labelled or not unlabelled):
         raise RawDataError(
-            Problem(
-                f"data set {dataset!r}",
-                f"{len(labelled)} labelled samples, {len(test_ids)} of them test and {len(validation_ids)} validation",
-                "at least one labelled sample to train on",
-                "add labelled pictures, or give fewer of them to `test` and `validation`",
-            )
+            f"data set {dataset!r}",
+            f"{len(labelled)} labelled samples, {len(test_ids)} of them test and {len(validation_ids)} validation",
+            "at least one labelled sample to train on",
+            "add labelled pictures, or give fewer of them to `test` and `validation`",
         )
     by_id = {sample.id: sample for sample in samples}
     return {split: [by_id[name] for name in sorted(members[split])] for split in SPLITS}
@@ -153,13 +151,11 @@ def _draw_fraction(
     taken = take_fraction_of_groups(groups, fraction, seed)
     if fraction and not taken:
         raise RawDataError(
-            Problem(
-                f"data set {dataset!r}, `{split}`",
-                f"{len(set(groups.values()))} groups of {len(samples)} labelled samples, each of which is more than "
-                f"twice the wanted {fraction * len(samples):g}",
-                "at least one group that fits",
-                "raise `fraction`, or choose smaller groups",
-            )
+            f"data set {dataset!r}, `{split}`",
+            f"{len(set(groups.values()))} groups of {len(samples)} labelled samples, each of which is more than "
+            f"twice the wanted {fraction * len(samples):g}",
+            "at least one group that fits",
+            "raise `fraction`, or choose smaller groups",
         )
     return taken
 
@@ -208,12 +204,10 @@ def draw_fold(
         taken = take_fold(samples, folds, fold, seed)
     if not taken:
         raise RawDataError(
-            Problem(
-                f"data set {dataset!r}, `{split}`",
-                f"{folds} folds of {what}: fold {fold} is empty",
-                "at least one sample in every fold",
-                "lower `folds`, or add labelled pictures",
-            )
+            f"data set {dataset!r}, `{split}`",
+            f"{folds} folds of {what}: fold {fold} is empty",
+            "at least one sample in every fold",
+            "lower `folds`, or add labelled pictures",
         )
     return taken
 
@@ -222,12 +216,10 @@ def _take_official(samples: Mapping[str, Sample], split: str, dataset: str) -> s
     taken = {name for name, sample in samples.items() if sample.official_split == split}
     if split == VALIDATION and not taken:  # test samples may be published without masks: those may be none
         raise RawDataError(
-            Problem(
-                f"data set {dataset!r}, `validation: official`",
-                f"{len(samples)} labelled samples, none of which the data set calls a validation sample",
-                "at least one",
-                "set `validation: {fraction: 0.2}`, or add the validation samples of the data set",
-            )
+            f"data set {dataset!r}, `validation: official`",
+            f"{len(samples)} labelled samples, none of which the data set calls a validation sample",
+            "at least one",
+            "set `validation: {fraction: 0.2}`, or add the validation samples of the data set",
         )
     return taken
 

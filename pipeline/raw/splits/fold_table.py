@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import Problem, RawDataError
+from pipeline.core.errors import RawDataError
 from pipeline.core.files import write_json
 
 
@@ -82,10 +82,10 @@ def read_fold_table(path: Path, folds: int) -> list[frozenset[str]]:
         number = said["folds"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         found = " ".join(str(error).split()) or type(error).__name__
-        raise RawDataError(Problem(str(path), found, expected, remedy)) from error
+        raise RawDataError(str(path), found, expected, remedy) from error
     if number != folds or not all(parts):
         found = f"{number} folds; of {folds} samples are in {', '.join(str(len(part)) for part in parts)}"
-        raise RawDataError(Problem(str(path), found, expected, remedy))
+        raise RawDataError(str(path), found, expected, remedy)
     return [frozenset(part) for part in parts]
 
 

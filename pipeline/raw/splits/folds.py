@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.core.errors import Problem, RawDataError
+from pipeline.core.errors import RawDataError
 from pipeline.raw.dataset import RawDataset, measure_shares, open_dataset
 from pipeline.raw.recipes import FoldsRecipe
 from pipeline.raw.samples import Sample
@@ -54,12 +54,10 @@ def assign_folds(dataset: RawDataset, folds: int, drawn: Drawn, cache: str | Non
         taken = draw_fold(samples, "folds", method, dataset.name, dataset.root, strata)
         if not taken & kept:
             raise RawDataError(
-                Problem(
-                    f"data set {dataset.name!r}, fold {fold} of {folds}",
-                    f"{len(taken)} samples, all of which are left out (`exclude`)",
-                    "at least one sample in every fold",
-                    "lower `folds`, or exclude fewer samples",
-                )
+                f"data set {dataset.name!r}, fold {fold} of {folds}",
+                f"{len(taken)} samples, all of which are left out (`exclude`)",
+                "at least one sample in every fold",
+                "lower `folds`, or exclude fewer samples",
             )
         members |= dict.fromkeys(taken & kept, fold)
     return dict(sorted(members.items()))

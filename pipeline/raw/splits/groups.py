@@ -52,13 +52,11 @@ def _by_column(stacks: Mapping[str, str], table: Path, key: str, column: str) ->
     if missing := sorted(name for name, told in groups.items() if not told):
         known = ", ".join(map(repr, list(rows)[:_OFFERED])) or "no row"
         raise RawDataError(
-            Problem(
-                str(table),
-                f"no {column!r} for {len(missing)} of {len(groups)} samples: {', '.join(missing)}",
-                f"a row with {key!r} and {column!r} for every labelled sample",
-                f"write identifiers as they are here into {key!r} (the table begins with {known}), add the rows, or "
-                "take the samples out of the raw folder",
-            )
+            str(table),
+            f"no {column!r} for {len(missing)} of {len(groups)} samples: {', '.join(missing)}",
+            f"a row with {key!r} and {column!r} for every labelled sample",
+            f"write identifiers as they are here into {key!r} (the table begins with {known}), add the rows, or "
+            "take the samples out of the raw folder",
         )
     return groups
 
@@ -69,11 +67,9 @@ def _by_pattern(ids: Collection[str], pattern: str) -> dict[str, str]:
     if missing := sorted(set(ids) - found.keys()):
         more = ", ..." if len(missing) > _SHOWN else ""
         raise RawDataError(
-            Problem(
-                f"the pattern {pattern!r} of `group`",
-                f"{len(missing)} of {len(ids)} samples that it does not fit: {', '.join(missing[:_SHOWN])}{more}",
-                "a pattern whose group stands for at least one character of every identifier",
-                "correct it (`python -m pipeline splits` lists the identifiers of a data set without `group`)",
-            )
+            f"the pattern {pattern!r} of `group`",
+            f"{len(missing)} of {len(ids)} samples that it does not fit: {', '.join(missing[:_SHOWN])}{more}",
+            "a pattern whose group stands for at least one character of every identifier",
+            "correct it (`python -m pipeline splits` lists the identifiers of a data set without `group`)",
         )
     return found

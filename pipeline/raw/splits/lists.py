@@ -42,7 +42,7 @@ def take_listed(file: Path, samples: Collection[Sample], what: str) -> set[str]:
     except (OSError, UnicodeDecodeError) as error:
         found = (error.strerror if isinstance(error, OSError) else None) or "bytes that are no UTF-8 text"
         raise RawDataError(
-            Problem(str(file), found, f"a text file with one {what} sample in each line", "correct `file`")
+            str(file), found, f"a text file with one {what} sample in each line", "correct `file`"
         ) from error
     entries = [(number, line.strip()) for number, line in enumerate(lines, start=1)]
     entries = [(number, line) for number, line in entries if line and not line.startswith("#")]
