@@ -1,26 +1,37 @@
-"""What the commands share: how they are declared, and the options of those that make a result."""
+"""How a command is declared: its options, and the function that carries it out."""
 
 import argparse
-from collections.abc import Callable, Collection
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pipeline.graph.artifacts.base import Artifact
+from pipeline.graph.base import Artifact
 
 Arguments = argparse.Namespace
 Run = Callable[[Arguments], int | None]
 
-PATH: dict[str, Any] = {"type": Path, "metavar": "PATH"}
-THREADS: dict[str, Any] = {"type": int, "choices": range(1, 257), "metavar": "N"}
 
-_FIELDS: dict[str, dict[str, Any]] = {
-    "dataset": {"help": "name of the data set"},
-    "experiment": {"help": "name of the experiment"},
-    "split": {"help": "which samples"},
-    "kind": {"help": "which of them"},
-    "number": {"type": int, "help": "number of the shard, from 0"},
-    "folds": {"type": int, "choices": range(2, 1001), "metavar": "K", "help": "how many, 2 to 1000"},
-}
+class Option(NamedTuple):
+    """An option or a positional argument of a command: what `argparse.ArgumentParser.add_argument` takes."""
+
+    flag: str
+    keywords: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its name among the arguments."""
+        return self.flag.removeprefix("--").replace("-", "_")
+
+
+def option(flag: str, text: str, **keywords: Any) -> Option:  # noqa: ANN401 - as argparse takes them
+    """Declare an option, or without dashes a positional argument."""
+    return Option(flag, {"help": text, **keywords})
+
+
+def path(flag: str, text: str, **keywords: Any) -> Option:  # noqa: ANN401 - as argparse takes them
+    """Declare an option that is a path."""
+    return option(flag, text, **{"type": Path, "metavar": "PATH", **keywords})
 
 
 def number_or_file(text: str) -> float | Path:
@@ -34,58 +45,77 @@ def number_or_file(text: str) -> float | Path:
     return value
 
 
-class Commands:
-    """Collects commands.
+CONFIG = path("--config", "configuration, later files over earlier ones", nargs="+", metavar="FILE")
+FIELDS = {
+    "dataset": option("--dataset", "name of the data set"),
+    "experiment": option("--experiment", "name of the experiment"),
+    "split": option("--split", "which samples"),
+    "kind": option("--kind", "which of them"),
+    "number": option("--number", "number of the shard, from 0", type=int),
+    "folds": option("--folds", "how many, 2 to 1000", type=int, choices=range(2, 1001), metavar="K"),
+}
+THREADS: dict[str, Any] = {"type": int, "choices": range(1, 257), "metavar": "N"}
+
+
+class Command(NamedTuple):
+    """A command.
 
     Parameters
     ----------
-    parser : ArgumentParser
+    name, text : str
+        The first line of the text is what the list of commands says of it.
+    options : tuple of Option
+    run : callable
+        Carries it out with the arguments; returns the exit status, or None for 0.
     """
 
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self._group = parser.add_subparsers(metavar="COMMAND", required=True)
+    name: str
+    text: str
+    options: tuple[Option, ...]
+    run: Run
 
-    def add(self, name: str, run: Run, text: str) -> argparse.ArgumentParser:
-        """Add a command; the first line of its text is what the list of commands says of it."""
+    def add_to(self, group: Any) -> None:  # noqa: ANN401 - argparse does not name the type
+        """Add it to the subparsers of a parser."""
         formatter = argparse.RawDescriptionHelpFormatter
-        parser = self._group.add_parser(name, help=text.split("\n")[0], description=text, formatter_class=formatter)
-        parser.set_defaults(run=run)
-        return parser
-
-    def add_making(
-        self, name: str, run: Run, text: str, kind: type[Artifact], *, optional: Collection[str] = ()
-    ) -> argparse.ArgumentParser:
-        """Add a command that makes a kind of result, with its options: what it is, by which plan, and from what.
-
-        Parameters
-        ----------
-        name, run, text
-            See `add`.
-        kind : type of Artifact
-        optional : collection of str
-            Fields of the kind, and parts that it is made from, that the command declares by itself.
-        """
-        parser = self.add(name, run, text)
-        add_config(parser)
-        parser.add_argument("--plan", metavar="JSON", help="by what to make it, in place of --config, as rules pass it")
-        for field in kind.fields():
-            if field not in optional:
-                choices = {"choices": kind.choices[field]} if field in kind.choices else {}
-                parser.add_argument(f"--{field}", required=True, **{**_FIELDS[field], **choices})
-        for part, words in kind.parts.items():
-            if part not in optional:
-                parser.add_argument(_option(part), type=Path, nargs="*", metavar="PATH", help=words)
-        example: Any = {field: field.upper() for field in kind.fields()}
-        parser.add_argument("--output", **PATH, help=f"what to write ({kind(**example).place})")
-        return parser
+        head = self.text.split("\n")[0]
+        parser = group.add_parser(self.name, help=head, description=self.text, formatter_class=formatter)
+        parser.set_defaults(run=self.run)
+        for flag, keywords in self.options:
+            parser.add_argument(flag, **keywords)
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names configuration files."""
-    parser.add_argument(
-        "--config", type=Path, nargs="+", metavar="FILE", help="configuration, later files over earlier ones"
+COMMANDS: list[Command] = []
+"""All commands, in the order in which they were declared."""
+
+
+def command(*options: Option) -> Callable[[Run], Run]:
+    """Declare a command that a function carries out: its name is that of the function, its text the docstring."""
+
+    def declare(run: Run) -> Run:
+        COMMANDS.append(Command(run.__name__.replace("_", "-"), inspect.getdoc(run) or "", options, run))
+        return run
+
+    return declare
+
+
+def making(kind: type[Artifact], *options: Option) -> Callable[[Run], Run]:
+    """Declare a command that makes a kind of result: with options for its fields, its plan and what it is made from.
+
+    Of the fields and parts, `options` may declare some in another way.
+    """
+    declared = {one.name for one in options}
+    fields = [_field(kind, field) for field in kind.fields() if field not in declared]
+    parts = [path(f"--{part.replace('_', '-')}", text, nargs="*") for part, text in kind.parts.items()]
+    return command(
+        CONFIG,
+        option("--plan", "by what to make it, in place of --config, as rules pass it", metavar="JSON"),
+        *(one for one in (*fields, *parts) if one.name not in declared),
+        *options,
+        path("--output", f"what to write ({kind.example('<{}>').place})"),
     )
 
 
-def _option(part: str) -> str:
-    return f"--{part.replace('_', '-')}"
+def _field(kind: type[Artifact], field: str) -> Option:
+    flag, keywords = FIELDS[field]
+    choices = {"choices": kind.choices[field]} if field in kind.choices else {}
+    return Option(flag, {"required": True, **choices, **keywords})

@@ -1,22 +1,22 @@
 """What a command is to make, by what, from what, and where: told by the configuration, or by what a rule passes."""
 
 import dataclasses
+import importlib
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.commands import Arguments
 from pipeline.core.errors import ConfigError
-from pipeline.core.options import Options
-from pipeline.graph.artifacts.base import Artifact
-from pipeline.graph.stages import Plan
+from pipeline.graph.artifacts import STAGES
+from pipeline.graph.base import Artifact
+from pipeline.graph.plan import Plan
 from pipeline.graph.stored import require_origin
 
 if TYPE_CHECKING:
     from pipeline.graph.study import Study
-
-_Recipe = TypeVar("_Recipe", bound=Options)
 
 
 @dataclass
@@ -31,17 +31,15 @@ class Job:
     inputs : dict of str to list of Path
         By part.
     output : Path
+    arguments : Namespace
+        All that the command was told.
     """
 
     artifact: Artifact
     plan: Plan
     inputs: dict[str, list[Path]]
     output: Path
-
-    def recipe(self, kind: type[_Recipe]) -> _Recipe:
-        """Return the settings."""
-        assert isinstance(self.plan.recipe, kind)
-        return self.plan.recipe
+    arguments: Arguments
 
     def one(self, part: str) -> Path:
         """Return the input of a part that must be one file or folder.
@@ -56,12 +54,6 @@ class Job:
         """Return the input of a part that may be one file or folder, or nothing."""
         return self.one(part) if self.inputs.get(part) else None
 
-    def only(self, *parts: str) -> None:
-        """Go on with some parts alone."""
-        self.inputs = {part: paths for part, paths in self.inputs.items() if part in parts}
-        made_from = {part: plan for part, plan in self.plan.made_from.items() if part in parts}
-        self.plan = dataclasses.replace(self.plan, made_from=made_from)
-
     @property
     def fingerprint(self) -> str:
         """The fingerprint of the result in its one spelling."""
@@ -69,12 +61,52 @@ class Job:
 
     def require_origin(self) -> None:
         """Refuse inputs that something else made than they have to be made by; see `pipeline.graph.stored`."""
-        asked = []
-        for part in self.plan.made_from:
-            for number, path in enumerate(self.inputs.get(part, [])):
-                if (plan := self.plan.part(part, number)) is not None:
-                    asked.append((path, plan.fingerprint()))
-        require_origin(asked)
+        require_origin(
+            (path, plan.fingerprint())
+            for part in self.plan.made_from
+            for number, path in enumerate(self.inputs.get(part, []))
+            if (plan := self.plan.part(part, number)) is not None
+        )
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The function of the stage."""
+        stage = self.artifact.stage
+        function: Callable[..., Any] = getattr(
+            importlib.import_module(stage.module), stage.function.removeprefix(f"{stage.module}.")
+        )
+        return function
+
+    def asked(self, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever the stage takes
+        """Return what the function of the stage asks for; `more` stands in for what is found otherwise."""
+        told = {**vars(self.arguments), **vars(self.artifact), "recipe": self.plan.recipe, "output": self.output}
+        asked = {}
+        for name, parameter in inspect.signature(self.function).parameters.items():
+            if name in more:
+                asked[name] = more[name]
+            elif name in self.artifact.parts:
+                asked[name] = self._part(name, parameter.annotation)
+            elif name == "fingerprint":
+                asked[name] = self.fingerprint
+            elif name in told:
+                asked[name] = told[name]
+        return asked
+
+    def make(self, **more: Any) -> Any:  # noqa: ANN401 - whatever the stage takes and returns
+        """Call the function of the stage with what it asks for.
+
+        Raises
+        ------
+        OriginError
+            See `require_origin`.
+        """
+        self.require_origin()
+        return self.function(**self.asked(**more))
+
+    def _part(self, part: str, annotation: Any) -> Path | list[Path] | None:  # noqa: ANN401
+        if annotation == Path:
+            return self.one(part)
+        return self.optional(part) if annotation == Path | None else self.inputs.get(part, [])
 
 
 def only_one(part: str, given: Sequence[Path]) -> Path:
@@ -86,8 +118,7 @@ def only_one(part: str, given: Sequence[Path]) -> Path:
         If there is none, or several.
     """
     if len(given) != 1:
-        option = f"--{part.replace('_', '-')}"
-        raise ConfigError(option, f"{len(given)} paths", "one", f"name one, or leave {option} out")
+        raise ConfigError(_flag(part), f"{len(given)} paths", "one", f"name one, or leave {_flag(part)} out")
     return given[0]
 
 
@@ -99,70 +130,71 @@ def open_study(arguments: Arguments) -> "Study":
     return Study(load(arguments.config or [Path("config.yaml")]))
 
 
-def job_of(arguments: Arguments, *kinds: type[Artifact], choose: Callable[["Study"], Artifact] | None = None) -> Job:
+def job_of(arguments: Arguments, kind: type[Artifact]) -> Job:
     """Find out what to do.
 
     Parameters
     ----------
-    arguments : Arguments
-    kinds : type of Artifact
-        What the command may make.
-    choose : callable, optional
-        Which result it is by the configuration; without it, the only kind with the fields that are named.
+    arguments : Namespace
+    kind : type of Artifact
+        What the command makes; or a kind below it.
 
     Raises
     ------
     ConfigError
-        If the plan is of another stage, or the configuration does not name the data set or experiment.
+        If the plan is of another stage, the configuration does not name the data set or experiment, or an input is
+        named that the result is not made from.
     """
-    given = {part: getattr(arguments, part, None) for kind in kinds for part in kind.parts}
-    by_hand = any(paths is not None for paths in given.values())
+    kinds = (kind, *kind.__subclasses__())
+    given = {part: getattr(arguments, part, None) for one in kinds for part in one.parts}
+    named = {part: value for part, value in given.items() if value is not None}
+    fields = {field: getattr(arguments, field) for field in kind.fields()}
+    found: dict[str, list[Path]] = {}
     if arguments.plan is not None:
-        plan = Plan.from_json(arguments.plan)
-        artifact = _planned(arguments, plan, kinds)
-        inputs = {part: _paths(given[part]) for part in artifact.parts}
+        plan = Plan.from_json(arguments.plan, STAGES)
+        artifact = _planned(plan, kinds, fields)
     else:
         study = open_study(arguments)
         _require_known(arguments, study, kinds)
-        artifact = choose(study) if choose is not None else kinds[0](**_fields(arguments, kinds[0]))
-        needs = artifact.needs(study)
+        artifact = kind.chosen(study, **fields)
+        found = {part: [one.path for one in outputs] for part, outputs in artifact.needs(study).items()}
+        for part in artifact.if_there & found.keys():
+            found[part] = [path for path in found[part] if path.exists()]
         plan = study.plan(artifact)
-        plan = dataclasses.replace(plan, made_from={}) if by_hand else plan
-        inputs = {
-            part: [one.path for one in needs.get(part, [])] if given[part] is None else _paths(given[part])
-            for part in artifact.parts
-        }
-    return Job(artifact, plan, inputs, arguments.output or artifact.place)
+        made_from = {} if named else {part: below for part, below in plan.made_from.items() if found[part]}
+        plan = dataclasses.replace(plan, made_from=made_from)
+    for part in named.keys() - artifact.parts.keys():
+        expected = f"inputs of what is made here: {artifact.what}"
+        raise ConfigError(_flag(part), "an input that it is not made from", expected, f"leave out {_flag(part)}")
+    inputs = {part: _paths(named[part]) if part in named else found.get(part, []) for part in artifact.parts}
+    return Job(artifact, plan, inputs, arguments.output or artifact.place, arguments)
 
 
-def _paths(given: Any) -> list[Path]:  # noqa: ANN401 - paths, one of them, a number in place of one, or nothing
+def _flag(part: str) -> str:
+    return f"--{part.replace('_', '-')}"
+
+
+def _paths(given: Any) -> list[Path]:  # noqa: ANN401 - paths, one of them, or a number in place of one
     if isinstance(given, Path):
         return [given]
     return [*given] if isinstance(given, list) else []
 
 
-def _fields(arguments: Arguments, kind: type[Artifact]) -> dict[str, Any]:
-    return {field: getattr(arguments, field) for field in kind.fields()}
-
-
-def _planned(arguments: Arguments, plan: Plan, kinds: tuple[type[Artifact], ...]) -> Artifact:
+def _planned(plan: Plan, kinds: Sequence[type[Artifact]], fields: dict[str, Any]) -> Artifact:
     """Return the result that a plan is for."""
     kind = next((kind for kind in kinds if kind.stage == plan.stage), None)
     if kind is None:
-        expected = f"a plan of stage {' or '.join(kind.stage for kind in kinds)}"
-        raise ConfigError("--plan", f"a plan of stage {plan.stage!r}", expected, "use --config FILE instead")
-    fields = _fields(arguments, kind)
+        expected = f"a plan of stage {' or '.join(kind.stage.name for kind in kinds)}"
+        raise ConfigError("--plan", f"a plan of stage {plan.stage.name!r}", expected, "use --config FILE instead")
     for field, value in fields.items():
         planned = getattr(plan.recipe, field, value)
-        if value is None:
-            fields[field] = planned
-        elif planned != value:
+        if value is not None and planned != value:
             found, expected = f"{field} {planned!r} in the plan", f"{field} {value!r}, as --{field} says"
             raise ConfigError("--plan", found, expected, f"leave out --plan, or correct --{field}")
-    return kind(**fields)
+    return kind(**{field: getattr(plan.recipe, field, value) for field, value in fields.items()})
 
 
-def _require_known(arguments: Arguments, study: "Study", kinds: tuple[type[Artifact], ...]) -> None:
+def _require_known(arguments: Arguments, study: "Study", kinds: Sequence[type[Artifact]]) -> None:
     """Refuse a data set or experiment that the configuration does not name."""
     for section in ("dataset", "experiment"):
         name = getattr(arguments, section, None)
@@ -172,5 +204,4 @@ def _require_known(arguments: Arguments, study: "Study", kinds: tuple[type[Artif
         runs = study.seeded.get(name, []) if section == "experiment" else []
         several = f", an experiment of several runs: {', '.join(runs)}" if runs else ""
         remedy = "name one of its runs" if runs else "correct the name"
-        expected = f"one of {', '.join(known) or 'none'}"
-        raise ConfigError(f"--{section}", f"{name!r}{several}", expected, remedy)
+        raise ConfigError(f"--{section}", f"{name!r}{several}", f"one of {', '.join(known) or 'none'}", remedy)

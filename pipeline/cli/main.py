@@ -11,8 +11,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from pipeline.cli import prepare, score, tools, train
-from pipeline.cli.commands import Commands
+from pipeline.cli import prepare, score, tools, train  # noqa: F401 - they declare the commands
+from pipeline.cli.commands import COMMANDS
 from pipeline.core.errors import ConfigError, InterruptionError, PipelineError
 
 
@@ -23,31 +23,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     128 and more: a signal.
     """
     words = sys.argv[1:] if argv is None else argv
-    arguments = _parser().parse_args(words)
+    parser = argparse.ArgumentParser(prog="python -m pipeline", description=__doc__)
+    group = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_to(group)
+    arguments = parser.parse_args(words)
     arguments.command = ["python", "-m", "pipeline", *words]
     try:
         return int(arguments.run(arguments) or 0)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except InterruptionError as error:
-        print(error, file=sys.stderr)
-        return error.status
     except PipelineError as error:
         print(error, file=sys.stderr)
-        return 1
+        if isinstance(error, InterruptionError):
+            return error.status
+        return 2 if isinstance(error, ConfigError) else 1
     except BrokenPipeError:  # `... | head`: whoever read has gone, and the interpreter must not try to say more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         print("interrupted; nothing half-written was left under a final name", file=sys.stderr)
         return 130
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pipeline", description=__doc__)
-    commands = Commands(parser)
-    for module in (prepare, train, score, tools):
-        for declare in module.COMMANDS:
-            declare(commands)
-    return parser

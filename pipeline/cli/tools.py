@@ -3,35 +3,22 @@
 import sys
 from pathlib import Path
 
-from pipeline.cli.commands import PATH, Arguments, Commands, add_config
+from pipeline.cli.commands import CONFIG, Arguments, command, option, path
 from pipeline.cli.job import open_study
 from pipeline.core import paths
 from pipeline.core.errors import OutputError
 
 _LOCKS = Path(".snakemake/locks")
+_SCHEMA = Path("workflow/schemas/config.schema.json")
 
 
-def clean(commands: Commands) -> None:
-    """Declare `clean`."""
-    parser = commands.add(
-        "clean",
-        _clean,
-        "List what under results/ no configured data set or experiment needs, with its size, and remove it.\n\n"
-        "Old experiments, data sets that are gone, shards that no sample stands in, remains of killed jobs. On a\n"
-        "terminal it asks first; elsewhere it removes nothing without --yes. Links are never followed. Name with\n"
-        "--config every file whose results are to stay.",
-    )
-    add_config(parser)
-    parser.add_argument("--yes", action="store_true", help="remove without asking")
+@command(CONFIG, option("--yes", "remove without asking", action="store_true"))
+def clean(arguments: Arguments) -> None:
+    """List what under results/ no configured data set or experiment needs, with its size, and remove it.
 
-
-def _clean(arguments: Arguments) -> None:
-    """List what is not needed, and remove it if that is wanted.
-
-    Raises
-    ------
-    OutputError
-        If a workflow runs in this folder, or something cannot be removed.
+    Old experiments, data sets that are gone, shards that no sample stands in, remains of killed jobs. On a
+    terminal it asks first; elsewhere it removes nothing without --yes. Links are never followed. Name with
+    --config every file whose results are to stay.
     """
     from rich.filesize import decimal
 
@@ -40,8 +27,8 @@ def _clean(arguments: Arguments) -> None:
     found = survey(open_study(arguments))
     for one in found.unneeded:
         print(f"{decimal(one.bytes):>10}  {_printable(one.path)}  ({one.reason})")
-    for path, reason in found.left_alone:
-        print(f"left alone  {_printable(path)}  ({reason})")
+    for left, reason in found.left_alone:
+        print(f"left alone  {_printable(left)}  ({reason})")
     if not found.unneeded:
         print(f"{paths.RESULTS}/ holds nothing that is not needed")
         return
@@ -74,46 +61,33 @@ def _agreed() -> bool:
         return False
 
 
-def explain(commands: Commands) -> None:
-    """Declare `explain`."""
-    parser = commands.add(
-        "explain",
-        _explain,
-        "Tell where a result comes from, and whether it is what today's configuration and code would make.\n\n"
-        "Shards, networks, predictions and single pictures of them, thresholds, scores, the leaderboard: what it is,\n"
-        "which stage made it by which settings, code and libraries, from what, and what differs by now.\n\n"
-        "  python -m pipeline explain results/predictions/drive-unet/test/mask/01.png",
-    )
-    parser.add_argument("path", type=Path, metavar="PATH", help="file or folder under results/")
-    add_config(parser)
+@command(path("path", "file or folder under results/"), CONFIG)
+def explain(arguments: Arguments) -> None:
+    """Tell where a result comes from, and whether it is what today's configuration and code would make.
 
+    Shards, networks, predictions and single pictures of them, thresholds, scores, the leaderboard: what it is,
+    which stage made it by which settings, code and libraries, from what, and what differs by now.
 
-def _explain(arguments: Arguments) -> None:
+      python -m pipeline explain results/predictions/drive-unet/test/mask/01.png
+    """
     from pipeline.graph.explain import explain
 
     explain(open_study(arguments), arguments.path)
 
 
-def verify_run(commands: Commands) -> None:
-    """Declare `verify-run`."""
-    parser = commands.add(
-        "verify-run",
-        _verify_run,
-        "Compare the results of two runs byte for byte: shards, checkpoints, predictions, scores.\n\n"
-        "Says what was left out (times, logs, the report), the first difference and how many files differ. The exit\n"
-        "status is 0 where nothing differs.\n\n"
-        "  python -m pipeline verify-run results ../other-clone/results",
-    )
-    parser.add_argument("first", type=Path, metavar="A", help="folder of results")
-    parser.add_argument("second", type=Path, metavar="B", help="another one")
-    parser.add_argument(
-        "--values-only",
-        action="store_true",
-        help="compare tensors, pixels and tables alone",
-    )
+@command(
+    path("first", "folder of results", metavar="A"),
+    path("second", "another one", metavar="B"),
+    option("--values-only", "compare tensors, pixels and tables alone", action="store_true"),
+)
+def verify_run(arguments: Arguments) -> int:
+    """Compare the results of two runs byte for byte: shards, checkpoints, predictions, scores.
 
+    Says what was left out (times, logs, the report), the first difference and how many files differ. The exit
+    status is 0 where nothing differs.
 
-def _verify_run(arguments: Arguments) -> int:
+      python -m pipeline verify-run results ../other-clone/results
+    """
     from pipeline.tools.verify import as_text, compare_runs
 
     result = compare_runs(arguments.first, arguments.second, values_only=arguments.values_only)
@@ -121,30 +95,18 @@ def _verify_run(arguments: Arguments) -> int:
     return int(bool(result.differences))
 
 
-def models(commands: Commands) -> None:
-    """Declare `models`."""
-    text = "Print the published networks: parameters, size, operations for one picture, shapes."
-    commands.add("models", _models, text)
-
-
-def _models(arguments: Arguments) -> None:
+@command()
+def models(arguments: Arguments) -> None:
+    """Print the published networks: parameters, size, operations for one picture, shapes."""
     from pipeline.models.published import print_models
 
     print_models()
 
 
-def schema(commands: Commands) -> None:
-    """Declare `schema`."""
-    parser = commands.add("schema", _schema, "Write the JSON schema of config.yaml.")
-    default = Path("workflow/schemas/config.schema.json")
-    parser.add_argument("--output", **PATH, default=default, help=f"JSON file ({default})")
-
-
-def _schema(arguments: Arguments) -> None:
+@command(path("--output", f"JSON file ({_SCHEMA})", default=_SCHEMA))
+def schema(arguments: Arguments) -> None:
+    """Write the JSON schema of config.yaml."""
     from pipeline.config.config import schema
     from pipeline.core.files import write_json
 
     write_json(arguments.output, schema())
-
-
-COMMANDS = (clean, explain, verify_run, models, schema)

@@ -5,7 +5,7 @@ from pathlib import Path
 RESULTS = Path("results")
 
 
-def shard(dataset: str, split: str, number: int) -> Path:
+def shard(dataset: str, split: str, number: int | str) -> Path:
     """Return the HDF5 file of one shard."""
     return RESULTS / "shards" / dataset / f"{split}-{number}.h5"
 

@@ -17,9 +17,7 @@ from pipeline.core import paths
 from pipeline.core.errors import OutputError, PipelineError, Problem
 from pipeline.core.files import PARTIAL, is_being_written, is_foreign, output_problem, partial_name
 from pipeline.graph import targets
-from pipeline.graph.artifacts.data import FoldTable
-from pipeline.graph.artifacts.networks import Checkpoint
-from pipeline.graph.artifacts.tables import KINDS
+from pipeline.graph.artifacts import KINDS, Checkpoint, FoldTable
 from pipeline.graph.recognize import matches, patterns
 from pipeline.graph.study import Study
 
@@ -100,7 +98,7 @@ def survey(study: Study, results: Path = paths.RESULTS) -> Survey:
 
 def _needed(study: Study) -> set[Path]:
     """Return the files and folders that the configuration leads to; what cannot be listed needs its whole folders."""
-    datasets = study.config.datasets
+    datasets = study.datasets
     unknown = [name for name in datasets if not _can_be_listed(study, name)]
     made = targets.everything(study, [name for name in datasets if name not in unknown])
     needed = {path for one in made for path in one.outputs().values()} | {paths.shares(name) for name in datasets}
@@ -138,7 +136,7 @@ def _reason(study: Study, path: Path) -> str:
     if room in _OF_DATASETS:
         dataset = name if room in ("shards", "folds") else Path(name).stem.removeprefix("foreground-")
         made = next(matches(path), None)
-        if dataset not in study.config.datasets:
+        if dataset not in study.datasets:
             return f"no data set {dataset!r}"
         return f"no experiment on {dataset} has {made.folds} folds" if isinstance(made, FoldTable) else _EMPTY
     if name in study.seeded and room == "metrics":
@@ -165,7 +163,7 @@ def _states(found: Survey, study: Study, results: Path) -> None:
 
 def _of_rules(found: Survey, study: Study, results: Path) -> None:
     """Mark logs and times of jobs of what is not configured."""
-    named = {*study.config.datasets, *study.names, *study.seeded}
+    named = {*study.datasets, *study.names, *study.seeded}
     for room, ending in _BY_RULE.items():
         for rule in _entries(found, results / room):
             for path in _entries(found, rule) if rule.is_dir() else ():

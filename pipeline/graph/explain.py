@@ -10,11 +10,9 @@ from pipeline.core import paths
 from pipeline.core.code import LIBRARIES
 from pipeline.core.errors import PipelineError
 from pipeline.core.fingerprint import Fingerprint, differences
-from pipeline.graph.artifacts.base import Artifact
-from pipeline.graph.artifacts.data import FoldTable, Shard
-from pipeline.graph.artifacts.networks import Checkpoint
+from pipeline.graph.artifacts import Checkpoint, FoldTable, Shard
+from pipeline.graph.base import Artifact
 from pipeline.graph.recognize import recognize
-from pipeline.graph.stages import STAGES
 from pipeline.graph.stored import stored_fingerprint
 from pipeline.graph.study import Study
 from pipeline.raw.inspect import read_file
@@ -54,7 +52,7 @@ def explain(study: Study, given: Path) -> None:
     reasons = judge.judge(artifact, thorough=True)
     print(path)
     _say("what", artifact.what + (f": {path}" if path not in (artifact.path, artifact.place) else ""))
-    _say("made by", f"stage {artifact.stage} ({STAGES[artifact.stage].module}); `snakemake {artifact.path}`")
+    _say("made by", f"stage {artifact.stage.name} ({artifact.stage.module}); `snakemake {artifact.path}`")
     text = stored_fingerprint(artifact.signature) if artifact.signed else None
     if text is not None:
         _say_fingerprint(text)

@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pipeline.core import paths
 from pipeline.core.errors import PipelineError
 from pipeline.evaluation.entrants import BASELINES
-from pipeline.graph.artifacts.base import Artifact
-from pipeline.graph.artifacts.tables import KINDS
+from pipeline.graph.artifacts import KINDS
+from pipeline.graph.base import Artifact
 from pipeline.graph.study import Study
 from pipeline.raw.splits.names import OUT_OF_FOLD, SPLITS
 
@@ -34,8 +34,7 @@ class Pattern(NamedTuple):
 @cache
 def patterns(kind: type[Artifact]) -> list[Pattern]:
     """Return the patterns of the files and folders that a kind of result has."""
-    named: Any = {field: f"{{{field}}}" for field in kind.fields()}
-    return [Pattern(tuple(map(_step, path.parts)), not path.suffix) for path in kind(**named).outputs().values()]
+    return [Pattern(tuple(map(_step, path.parts)), not path.suffix) for path in kind.files.values()]
 
 
 def _step(text: str) -> re.Pattern[str]:
@@ -46,16 +45,14 @@ def _step(text: str) -> re.Pattern[str]:
 
 def matches(path: Path) -> Iterator[Artifact]:
     """Yield the results that a path may belong to: one of their files or folders, inside one, or the folder of all."""
-    parts = path.parts
     for kind in KINDS:
         for steps, is_folder in patterns(kind):
-            longer = len(parts) - len(steps)
-            if longer == 0 or (longer > 0 and is_folder) or (longer == -1 and len(patterns(kind)) > 1):
-                fits = [step.fullmatch(part) for step, part in zip(steps, parts, strict=False)]
-                found: dict[str, Any] = {key: text for fit in fits if fit for key, text in fit.groupdict().items()}
-                if all(fits) and found.keys() == set(kind.fields()):
-                    numbers = {key: int(text) for key, text in found.items() if key in ("number", "folds")}
-                    yield kind(**{**found, **numbers})
+            longer = len(path.parts) - len(steps)
+            if longer == 0 or (longer > 0 and is_folder) or (longer == -1 and len(kind.files) > 1):
+                fits = [step.fullmatch(part) for step, part in zip(steps, path.parts, strict=False)]
+                texts = {key: text for fit in fits if fit for key, text in fit.groupdict().items()}
+                if all(fits) and texts.keys() == set(kind.fields()):
+                    yield kind.of_texts(texts)
 
 
 def recognize(study: Study, path: Path) -> Artifact:
@@ -68,12 +65,7 @@ def recognize(study: Study, path: Path) -> Artifact:
     """
     found = list(matches(path))
     if not found:
-        known = {str(kind(**_words(kind)).path.relative_to(paths.RESULTS)): None for kind in KINDS}
+        known = dict.fromkeys(str(kind.example("<{}>").path.relative_to(paths.RESULTS)) for kind in KINDS)
         expected = f"one of these, or something in it, below {paths.RESULTS}/: {', '.join(known)}"
-        remedy = "correct the path"
-        raise PipelineError(str(path), "a name that the pipeline gives to nothing", expected, remedy)
+        raise PipelineError(str(path), "a name that the pipeline gives to nothing", expected, "correct the path")
     return next((artifact for artifact in found if artifact.is_known(study)), found[0])
-
-
-def _words(kind: type[Artifact]) -> Any:  # noqa: ANN401 - fields of an artifact
-    return {field: f"<{field}>" for field in kind.fields()}

@@ -5,18 +5,27 @@ from functools import cache, cached_property
 from typing import Any
 
 from pipeline.config.config import Config
+from pipeline.config.datasets import Dataset
 from pipeline.config.experiments import Experiment, Run
 from pipeline.core import paths
 from pipeline.core.errors import PipelineError, Problem, RawDataError
 from pipeline.core.progress import say
 from pipeline.evaluation import entrants
 from pipeline.evaluation.entrants import BASELINES, CEILING, ENSEMBLE, OBSERVER
-from pipeline.graph.artifacts.base import Artifact, Output
-from pipeline.graph.artifacts.data import Baseline, FoldTable, Shard
-from pipeline.graph.artifacts.networks import Ensemble, Predictions
-from pipeline.graph.artifacts.scores import ClassPictures, ClassScores, Pictures, Scores
-from pipeline.graph.artifacts.tables import Average
-from pipeline.graph.stages import Plan
+from pipeline.graph.artifacts import (
+    Average,
+    Baseline,
+    ClassPictures,
+    ClassScores,
+    Ensemble,
+    FoldTable,
+    Pictures,
+    Predictions,
+    Scores,
+    Shard,
+)
+from pipeline.graph.base import Artifact, Output
+from pipeline.graph.plan import Plan
 from pipeline.raw.dataset import Opened, RawDataset, open_leniently
 from pipeline.raw.samples import Sample
 from pipeline.raw.source import Source
@@ -38,6 +47,7 @@ class Study:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.datasets: Mapping[str, Dataset] = config.datasets
         self.experiments: Mapping[str, Experiment] = config.experiments
         self.plan: Callable[[Artifact], Plan] = cache(lambda artifact: artifact.plan(self))
         self.opened: Callable[[str], Opened] = cache(self._open)
@@ -63,6 +73,11 @@ class Study:
             entrants.ensemble_name(name): runs for name, runs in wanted.items() if name not in self.without_ensemble
         }
 
+    @property
+    def ensembled(self) -> list[str]:
+        """Experiments that have an ensemble."""
+        return [entrants.split_name(name)[0] for name in self.ensembles]
+
     @cached_property
     def without_ensemble(self) -> list[str]:
         """Experiments that would have an ensemble, had they kept the probabilities of their several classes."""
@@ -82,7 +97,7 @@ class Study:
         """
         return [
             entrants.baseline_name(dataset, kind)
-            for dataset, data in self.config.datasets.items()
+            for dataset, data in self.datasets.items()
             for kind in BASELINES
             if not data.multiclass and not (kind == CEILING and data.size == "native")
         ]
@@ -116,7 +131,7 @@ class Study:
 
     def multiclass(self, name: str) -> bool:
         """Tell whether masks and predictions are class indices: more than one foreground class."""
-        return self.config.datasets[self.dataset_of(name)].multiclass
+        return self.datasets[self.dataset_of(name)].multiclass
 
     def fold_of(self, name: str) -> Fold | None:
         """Return the fold that a run is validated on."""
@@ -146,7 +161,7 @@ class Study:
 
     def source(self, dataset: str, *splits: str, **asked: Any) -> Source:  # noqa: ANN401 - see Dataset.source
         """Return what decides the members of some splits of a data set; see `Dataset.source`."""
-        return self.config.datasets[dataset].source(*splits, cache=str(paths.shares(dataset)), **asked)
+        return self.datasets[dataset].source(*splits, cache=str(paths.shares(dataset)), **asked)
 
     def source_of(self, name: str, *splits: str, presentation: bool = False) -> Source:
         """Return `source` as an experiment, run, ensemble or baseline sees its data set."""
@@ -175,7 +190,7 @@ class Study:
             Listing what is wrong with any of them.
         """
         problems: list[Problem] = []
-        for name in self.config.datasets:
+        for name in self.datasets:
             try:
                 self.raw(name)
             except PipelineError as error:

@@ -3,11 +3,22 @@
 from collections.abc import Callable, Collection
 
 from pipeline.evaluation import entrants
-from pipeline.graph.artifacts.base import Artifact
-from pipeline.graph.artifacts.data import Check, Shard, SplitTable
-from pipeline.graph.artifacts.networks import Augmented, Checkpoint, Curves, Events
-from pipeline.graph.artifacts.scores import Submission, Threshold
-from pipeline.graph.artifacts.tables import Average, Comparisons, Leaderboard, Report
+from pipeline.graph.artifacts import (
+    Augmented,
+    Average,
+    Check,
+    Checkpoint,
+    Comparisons,
+    Curves,
+    Events,
+    Leaderboard,
+    Report,
+    Shard,
+    SplitTable,
+    Submission,
+    Threshold,
+)
+from pipeline.graph.base import Artifact
 from pipeline.graph.study import Study
 from pipeline.raw.splits.names import SPLITS, UNLABELLED
 
@@ -44,7 +55,7 @@ def predictions_of(study: Study, name: str) -> list[Artifact]:
         said = study.recipe_of(name)
         if study.multiclass(name) and said is not None and said.keep_probability:
             made.append(study.predictions(name, split, "probability"))
-    challenge = study.config.datasets[study.dataset_of(name)].files.challenge
+    challenge = study.datasets[study.dataset_of(name)].files.challenge
     if UNLABELLED in splits and challenge is not None and not study.multiclass(name):
         made.append(Submission(name))
     return made
@@ -82,8 +93,8 @@ def targeted(study: Study, target: str, name: str) -> list[Artifact]:
 def of_all(study: Study, target: str) -> list[Artifact]:
     """Return what a target consists of for everything that there is."""
     if target == "shards":
-        tables = [SplitTable(name) for name in study.config.datasets]
-        return [*(one for name in study.config.datasets for one in shards(study, name)), *tables]
+        tables = [SplitTable(name) for name in study.datasets]
+        return [*(one for name in study.datasets for one in shards(study, name)), *tables]
     names = study.experiments if target in ("models", "tensorboard") else study.predicted()
     made = [one for name in names for one in TARGETS[target](study, name)]
     return [*made, *(study.averages() if target == "metrics" else [])]
@@ -98,8 +109,8 @@ def everything(study: Study, listed: Collection[str] | None = None) -> list[Arti
     listed : collection of str, optional
         Data sets that can be listed; without it all of them have to be. Of the others there are only tables and checks.
     """
-    known = study.config.datasets if listed is None else listed
-    made: list[Artifact] = [kind(name) for name in study.config.datasets for kind in (SplitTable, Check)]
+    known = study.datasets if listed is None else listed
+    made: list[Artifact] = [kind(name) for name in study.datasets for kind in (SplitTable, Check)]
     made += [one for name in known for one in shards(study, name)]
     for name in [name for name in study.names if study.dataset_of(name) in known]:
         made += [one for results in TARGETS.values() for one in results(study, name)]

@@ -21,10 +21,10 @@ _SHOWN = 5  # identifiers that a message names
 def average_predictions(
     recipe: EnsembleRecipe,
     *,
-    ensemble: str,
-    predictions: Mapping[str, Path],
+    experiment: str,
+    predictions: Sequence[Path],
     output: Path,
-    fold_table: Path | None = None,
+    folds: Path | None = None,
     threads: int = 1,
     fingerprint: str | None = None,
 ) -> None:
@@ -36,13 +36,13 @@ def average_predictions(
     Parameters
     ----------
     recipe : EnsembleRecipe
-    ensemble : str
-        Its name, for messages.
-    predictions : mapping of str to Path
-        Each run with its folder of ``<id>.png``; of several classes, a folder of that kind for each class.
+    experiment : str
+    predictions : sequence of Path
+        For each run, in the order of their names, its folder of ``<id>.png``; of several classes, a folder of that kind
+        for each class.
     output : Path
         Folder; as `pipeline.prediction.predict.predict` writes it.
-    fold_table : Path, optional
+    folds : Path, optional
         Each picture is averaged over those runs whose fold it belongs to: the networks that have not seen it. Without
         it, over all runs.
     threads : int
@@ -58,12 +58,17 @@ def average_predictions(
         If the table of folds cannot be used.
     OutputError
     """
-    folds = None
-    if fold_table is not None and recipe.folds is not None:
-        folds = read_fold_table(fold_table, recipe.folds)
-    runs, classes, split = recipe.runs, recipe.classes, recipe.split
+    ensemble, runs, classes, split = f"ensemble of {experiment}", recipe.runs, recipe.classes, recipe.split
+    if len(predictions) != len(runs):
+        found, expected = (
+            f"{len(predictions)} folders for {len(runs)} runs",
+            "one for each, in the order of names",
+        )
+        raise PredictionError(ensemble, found, expected, "name the folder of each run")
+    table = read_fold_table(folds, recipe.folds) if folds is not None and recipe.folds is not None else None
+    by_run = dict(zip(sorted(runs), predictions, strict=True))
     planes = [""] if classes is None else [title.replace("/", "-") for title in classes]
-    members = _members(ensemble, runs, predictions, planes, folds)
+    members = _members(ensemble, runs, by_run, planes, table)
     as_mask = recipe.kind == "mask"
     with atomic_folder(output) as folder:
         for plane in planes if not as_mask else ():

@@ -34,7 +34,7 @@ def predict(
     shards: Sequence[Path],
     output: Path,
     train_shards: Sequence[Path] = (),
-    fold_table: Path | None = None,
+    folds: Path | None = None,
     fingerprint: str | None = None,
 ) -> None:
     """Predict every sample of some shards.
@@ -52,7 +52,7 @@ def predict(
         Folder of ``<id>.png``: 8-bit grey, as large as the raw picture. It appears only when all pictures are there.
         Where the loss of two classes counted only the inside of the field of view they are 0 outside of it, as the
         shard has it.
-    train_shards, fold_table
+    train_shards, folds
         Of a fold, whose samples lie in these shards as well: see `choose_samples`.
     fingerprint : str, optional
         What the predictions are made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store beside them.
@@ -70,7 +70,7 @@ def predict(
     )
     wanted = Samples(list(shards))
     if recipe.fold is not None:
-        _, wanted = choose_samples(train_shards, shards, recipe.fold, fold_table)
+        _, wanted = choose_samples(train_shards, shards, recipe.fold, folds)
     reader = ShardReader(*wanted)
     _require_fit(network, reader, checkpoint, wanted.shards[0])
     kind = recipe.kind

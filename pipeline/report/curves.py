@@ -7,6 +7,7 @@ import pandas as pd
 
 from pipeline.core.errors import TrainingError
 from pipeline.core.files import atomic_file
+from pipeline.report.recipes import CurvesRecipe
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -15,19 +16,18 @@ from matplotlib.axes import Axes
 _COLUMNS = ("epoch", "train_loss", "lr", "val_loss", "val_dice", "val_mae", "val_max_f")
 
 
-def plot_curves(*, experiment: str, history: Path, output: Path, note: str = "") -> None:
+def plot_curves(recipe: CurvesRecipe, *, experiment: str, history: Path, output: Path) -> None:
     """Draw losses, validation scores and the learning rate over the epochs of a ``history.csv``.
 
     Parameters
     ----------
+    recipe : CurvesRecipe
     experiment : str
         For the title.
     history : Path
         Columns ``epoch, train_loss, lr, val_loss, val_dice, val_mae, val_max_f``; empty where nothing was measured.
     output : Path
         PNG file.
-    note : str
-        What else the title says, such as ``"drawn sample data"``.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def plot_curves(*, experiment: str, history: Path, output: Path, note: str = "")
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[1]:
             axes.legend()
-    figure.suptitle(f"{experiment} ({note})" if note else experiment)
+    figure.suptitle(f"{experiment} ({recipe.note})" if recipe.note else experiment)
     with atomic_file(output) as temporary:
         figure.savefig(temporary, dpi=110, metadata={"Software": None})
     plt.close(figure)

@@ -31,7 +31,7 @@ BLOCK_BYTES = 2 * 2**20
 def build_shard(
     recipe: ShardRecipe,
     *,
-    shard: int,
+    number: int,
     output: Path,
     threads: int = 1,
     fingerprint: str | None = None,
@@ -42,8 +42,8 @@ def build_shard(
     Parameters
     ----------
     recipe : ShardRecipe
-    shard : int
-        Number of the shard.
+    number : int
+        Of the shard.
     output : Path
         The HDF5 file to write.
     threads : int
@@ -62,18 +62,18 @@ def build_shard(
     """
     started = time.perf_counter()
     raw = open_dataset(recipe.dataset, recipe.source)
-    members = raw.shard_members(recipe.split).get(shard)
+    members = raw.shard_members(recipe.split).get(number)
     if not members:
         raise RawDataError(
             f"data set {raw.name!r}",
-            f"no sample for shard {shard} of split {recipe.split!r}",
+            f"no sample for shard {number} of split {recipe.split!r}",
             f"one of the shards {sorted(raw.shard_members(recipe.split))}",
             "run snakemake again: the raw files changed since it looked",
         )
     with atomic_file(output) as temporary, _PatientFile(temporary, "w+") as target:
         with h5py.File(target, "w", libver="latest") as file:
-            digests = _stream(file, raw, members, f"{raw.name} {recipe.split}-{shard}", threads, recipe, target)
-            _describe(file, raw, shard, recipe, digests)
+            digests = _stream(file, raw, members, f"{raw.name} {recipe.split}-{number}", threads, recipe, target)
+            _describe(file, raw, number, recipe, digests)
             if fingerprint is not None:
                 file.attrs["fingerprint"] = fingerprint
         target.check()

@@ -28,7 +28,7 @@ def choose_samples(
     train_shards: Sequence[Path],
     validation_shards: Sequence[Path],
     fold: Fold | None = None,
-    fold_table: Path | None = None,
+    folds: Path | None = None,
 ) -> tuple[Samples, Samples]:
     """Return the samples to train on, and those to validate on.
 
@@ -38,17 +38,17 @@ def choose_samples(
         Of the data set. With a fold, both hold samples of both kinds.
     fold : Fold, optional
         The one to validate on.
-    fold_table : Path, optional
-        What `pipeline.raw.splits.fold_table` wrote; needed with `fold`.
+    folds : Path, optional
+        What `pipeline.raw.splits.folds` wrote; needed with `fold`.
 
     Raises
     ------
     RawDataError
         If the table cannot be used.
     """
-    if fold is None or fold_table is None:
+    if fold is None or folds is None:
         return Samples(list(train_shards)), Samples(list(validation_shards))
-    known = read_fold(fold_table, folds=fold.folds, fold=fold.fold)
+    known = read_fold(folds, folds=fold.folds, fold=fold.fold)
     shards = [*train_shards, *validation_shards]
     training, validation = (Selection(ids, known.pool) for ids in (known.training, known.validation))
     return Samples(shards, training), Samples(shards, validation)

@@ -33,7 +33,7 @@ def preview(
     train_shards: Sequence[Path],
     output: Path,
     validation_shards: Sequence[Path] = (),
-    fold_table: Path | None = None,
+    folds: Path | None = None,
 ) -> None:
     """Draw some training samples, each unchanged and changed four times, with the outlines of their masks.
 
@@ -45,14 +45,14 @@ def preview(
     train_shards : sequence of Path
     output : Path
         PNG file.
-    validation_shards, fold_table
+    validation_shards, folds
         Needed for a fold, whose training samples lie in them as well; see `choose_samples`.
 
     Raises
     ------
     ShardError, RawDataError, OutputError
     """
-    training, _ = choose_samples(train_shards, validation_shards, recipe.fold, fold_table)
+    training, _ = choose_samples(train_shards, validation_shards, recipe.fold, folds)
     data = SampleStore(training.shards, torch.device("cpu"), budget=0, selection=training.selection)
     change = build_augmentation(recipe.crop, recipe.augment)
     chance = torch.Generator().manual_seed(derive_seed(recipe.seed, "preview"))

@@ -60,7 +60,7 @@ def train(
     train_shards: Sequence[Path],
     validation_shards: Sequence[Path],
     output: Path,
-    fold_table: Path | None = None,
+    folds: Path | None = None,
     state: Path | None = None,
     save_every: float = 60.0,
     memory: int | None = None,
@@ -79,7 +79,7 @@ def train(
         The best epoch is chosen on the validation samples; without any, the last epoch is the best.
     output : Path
         Folder for the four files.
-    fold_table : Path, optional
+    folds : Path, optional
         Needed where the recipe names a fold: see `choose_samples`.
     state : Path, optional
         Folder of the training's state, which must be of this very training (see `state_key`): what lies there is gone
@@ -98,7 +98,7 @@ def train(
     InterruptionError
         After a signal; the state is saved.
     """
-    run = _set_up(recipe, experiment, (train_shards, validation_shards, fold_table), memory)
+    run = _set_up(recipe, experiment, (train_shards, validation_shards, folds), memory)
     at = run.at
     keeper = Keeper(
         experiment,
@@ -197,8 +197,8 @@ def _load(
     recipe: TrainRecipe, files: _Files, device: torch.device, memory: int | None
 ) -> tuple[SampleStore, SampleStore | None]:
     """Return the samples to train on, and those to validate on, if any."""
-    train_shards, validation_shards, fold_table = files
-    chosen, unseen = choose_samples(train_shards, validation_shards, recipe.fold, fold_table)
+    train_shards, validation_shards, folds = files
+    chosen, unseen = choose_samples(train_shards, validation_shards, recipe.fold, folds)
     stores = [
         SampleStore(
             samples.shards,

@@ -35,7 +35,7 @@ rule inspect:
 # Says on the terminal what was found: so it runs where Snakemake runs, also where other jobs go to a cluster.
 rule check:
     input:
-        [str(Check(name).path) for name in STUDY.config.datasets],
+        [str(Check(name).path) for name in STUDY.datasets],
     log:
         "results/logs/check.log",
     localrule: True
@@ -44,7 +44,7 @@ rule check:
 
 
 # `snakemake check_drive`
-for _dataset in STUDY.config.datasets:
+for _dataset in STUDY.datasets:
 
     rule:
         name:

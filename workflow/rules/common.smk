@@ -12,10 +12,29 @@ from pipeline.config import config as configuration
 from pipeline.core.errors import PipelineError
 from pipeline.evaluation import entrants
 from pipeline.graph import targets
-from pipeline.graph.artifacts.data import Baseline, Check, FoldTable, Shard, SplitTable
-from pipeline.graph.artifacts.networks import Augmented, Checkpoint, Curves, Ensemble, Events, Predictions
-from pipeline.graph.artifacts.scores import ClassPictures, ClassScores, Pictures, Scores, Submission, Threshold
-from pipeline.graph.artifacts.tables import Average, Comparisons, Leaderboard, Report
+from pipeline.graph.artifacts import (
+    Augmented,
+    Average,
+    Baseline,
+    Check,
+    Checkpoint,
+    ClassPictures,
+    ClassScores,
+    Comparisons,
+    Curves,
+    Ensemble,
+    Events,
+    FoldTable,
+    Leaderboard,
+    Pictures,
+    Predictions,
+    Report,
+    Scores,
+    Shard,
+    SplitTable,
+    Submission,
+    Threshold,
+)
 from pipeline.graph.stored import require_this_version
 from pipeline.graph.study import Study
 from pipeline.raw.splits.names import OUT_OF_FOLD, SPLITS
@@ -49,7 +68,7 @@ def any_of(names):
 
 
 wildcard_constraints:
-    dataset=any_of(STUDY.config.datasets),
+    dataset=any_of(STUDY.datasets),
     experiment=any_of([*STUDY.experiments, *STUDY.ensembles, *STUDY.baselines, *STUDY.seeded]),
     split=any_of([*SPLITS, OUT_OF_FOLD]),
     folds=r"\d+",
@@ -59,17 +78,15 @@ wildcard_constraints:
 
 def made(result, name=None, **fixed):
     # the path of a result, with its wildcards
-    fields = {field: f"{{{field}}}" for field in result.fields()}
-    return str(result(**{**fields, **fixed}).output(name).path)
+    path = next(iter(result.files.values())) if name is None else result.files[name]
+    return str(path).format(**{field: fixed.get(field, f"{{{field}}}") for field in result.fields()})
 
 
 def asked(result, answer, **fixed):
     # what the graph answers about the result that wildcards name
     @said
     def ask(wildcards):
-        named = {field: wildcards[field] for field in result.fields() if field not in fixed}
-        numbers = {field: int(value) for field, value in named.items() if field in ("folds", "number")}
-        return answer(result(**{**named, **numbers, **fixed}))
+        return answer(result.of_texts(wildcards, **fixed))
 
     return ask
 

@@ -43,7 +43,7 @@ rule shard:
         "results/logs/shard/{dataset}/{split}-{number}.log",
     cache: True
     # many shards fill the cores by themselves; a single one decodes several pictures at a time
-    threads: lambda wc: 4 if STUDY.config.datasets[wc.dataset].shards == 1 else 1
+    threads: lambda wc: 4 if STUDY.datasets[wc.dataset].shards == 1 else 1
     params:
         plan=plan(Shard),
         code=code(Shard),

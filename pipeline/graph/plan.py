@@ -1,4 +1,4 @@
-"""The stages of the pipeline: what each is made by, and the module that it starts from; plans and fingerprints."""
+"""Stages, what a result is to be made by (its plan), and the fingerprint that follows from it."""
 
 import hashlib
 import json
@@ -14,18 +14,8 @@ from pipeline.core.code import code_digests, library_versions
 from pipeline.core.errors import ConfigError
 from pipeline.core.fingerprint import Fingerprint, canonical
 from pipeline.core.options import Options
-from pipeline.evaluation.recipes import (
-    BaselineRecipe,
-    EvaluateRecipe,
-    RenderRecipe,
-    SubmissionRecipe,
-    ThresholdRecipe,
-)
 from pipeline.prediction.recipes import EnsembleRecipe, PredictRecipe, Run
-from pipeline.raw.recipes import CheckRecipe, FoldsRecipe, SplitsRecipe
-from pipeline.report.recipes import AverageRecipe, CurvesRecipe, ReportRecipe
-from pipeline.shards.recipes import ShardRecipe
-from pipeline.training.recipes import AugmentedRecipe, TrainRecipe
+from pipeline.training.recipes import TrainRecipe
 
 
 class NoRecipe(Options):
@@ -33,38 +23,29 @@ class NoRecipe(Options):
 
 
 class Stage(NamedTuple):
-    """A stage: the type of its settings, and the module that it starts from."""
+    """What makes a kind of result.
 
+    Parameters
+    ----------
+    name : str
+    recipe : type of Options
+        The type of its settings.
+    function : str
+        Dotted path of the function that makes it. It takes the settings, and by keyword the fields of the result, the
+        parts that it is made from (as ``Path``, ``Path | None`` or ``Sequence[Path]``), ``output`` and ``fingerprint``.
+    assets : str
+        Folder under ``pipeline/`` of files that are no modules and decide what it makes; empty for none.
+    """
+
+    name: str
     recipe: type[Options]
-    module: str
+    function: str
+    assets: str = ""
 
-
-STAGES = {
-    "augmented": Stage(AugmentedRecipe, "pipeline.training.preview"),
-    "baseline": Stage(BaselineRecipe, "pipeline.evaluation.baselines"),
-    "average": Stage(AverageRecipe, "pipeline.report.average"),
-    "check": Stage(CheckRecipe, "pipeline.raw.check.run"),
-    "comparisons": Stage(NoRecipe, "pipeline.report.comparisons"),
-    "curves": Stage(CurvesRecipe, "pipeline.report.curves"),
-    "evaluate": Stage(EvaluateRecipe, "pipeline.evaluation.evaluate"),
-    "evaluate_classes": Stage(EvaluateRecipe, "pipeline.evaluation.evaluate_classes"),
-    "ensemble": Stage(EnsembleRecipe, "pipeline.prediction.ensemble"),
-    "folds": Stage(FoldsRecipe, "pipeline.raw.splits.folds"),
-    "leaderboard": Stage(NoRecipe, "pipeline.report.leaderboard"),
-    "predict": Stage(PredictRecipe, "pipeline.prediction.predict"),
-    "render": Stage(RenderRecipe, "pipeline.evaluation.pictures"),
-    "render_classes": Stage(RenderRecipe, "pipeline.evaluation.pictures_of_classes"),
-    "report": Stage(ReportRecipe, "pipeline.report.build"),
-    "shard": Stage(ShardRecipe, "pipeline.shards.write"),
-    "splits": Stage(SplitsRecipe, "pipeline.raw.splits.table"),
-    "submission": Stage(SubmissionRecipe, "pipeline.evaluation.submission"),
-    "tensorboard": Stage(NoRecipe, "pipeline.report.tensorboard"),
-    "threshold": Stage(ThresholdRecipe, "pipeline.evaluation.choice"),
-    "train": Stage(TrainRecipe, "pipeline.training.run"),
-}
-
-ASSETS = {"report": Path(__file__).parents[1] / "report" / "assets"}
-"""Stage to the folder of files that are no modules and decide what it makes: template, style and script of the page."""
+    @property
+    def module(self) -> str:
+        """The module of its function."""
+        return self.function.rpartition(".")[0]
 
 
 @dataclass(frozen=True)
@@ -73,8 +54,7 @@ class Plan:
 
     Parameters
     ----------
-    stage : str
-        A key of `STAGES`.
+    stage : Stage
     recipe : Options
         Its settings.
     made_from : dict of str to Plan
@@ -82,7 +62,7 @@ class Plan:
         seed and fold alone, the plan of the first run stands for all: those of all would be too long for a command.
     """
 
-    stage: str
+    stage: Stage
     recipe: Options
     made_from: Mapping[str, "Plan"] = field(default_factory=dict)
 
@@ -99,19 +79,25 @@ class Plan:
 
     def _plain(self) -> dict[str, Any]:
         made_from = {part: plan._plain() for part, plan in self.made_from.items()}
-        return {"stage": self.stage, "recipe": self.recipe.plain(), "made_from": made_from}
+        return {"stage": self.stage.name, "recipe": self.recipe.plain(), "made_from": made_from}
 
     @classmethod
-    def from_json(cls, text: str) -> "Plan":
-        """Read what `to_json` gave.
+    def from_json(cls, text: str, stages: Mapping[str, Stage]) -> "Plan":
+        """Read what `to_json` gave; `stages` by name.
 
         Raises
         ------
         ConfigError
             If the text says something else.
         """
+
+        def read(plain: Any) -> Plan:  # noqa: ANN401 - whatever a text holds
+            made_from = {part: read(plan) for part, plan in plain.get("made_from", {}).items()}
+            stage = stages[plain["stage"]]
+            return cls(stage, stage.recipe.model_validate(plain["recipe"]), made_from)
+
         try:
-            return cls._of(json.loads(text))
+            return read(json.loads(text))
         except json.JSONDecodeError as error:
             found = f"text that is no JSON ({error})"
         except ValidationError as error:
@@ -122,11 +108,6 @@ class Plan:
             found = f"what cannot be followed ({error!r})"
         expected = 'a JSON object {"stage": ..., "recipe": {...}, "made_from": {...}}, as the workflow passes it'
         raise ConfigError("--plan", found, expected, "use --config FILE instead")
-
-    @classmethod
-    def _of(cls, plain: Any) -> "Plan":  # noqa: ANN401 - whatever a text holds
-        made_from = {part: cls._of(plan) for part, plan in plain.get("made_from", {}).items()}
-        return cls(plain["stage"], STAGES[plain["stage"]].recipe.model_validate(plain["recipe"]), made_from)
 
     def code(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
         """Return digests of the code that the stage runs, and versions of the libraries below it.
@@ -143,13 +124,13 @@ class Plan:
     def code_digest(self) -> str:
         """A short digest of `code`: a job whose digest changes has to run again."""
         code, libraries = self.code()
-        return Fingerprint(self.stage, {}, dict(code), dict(libraries)).digest[:16]
+        return Fingerprint(self.stage.name, {}, dict(code), dict(libraries)).digest[:16]
 
     def fingerprint(self) -> Fingerprint:
         """Return the fingerprint that the result has when it is made by the code that is here."""
         code, libraries = self.code()
         parts = {part: plan.fingerprint().brief() for part, plan in self.made_from.items()}
-        return Fingerprint(self.stage, self.recipe.deciding().plain(), dict(code), dict(libraries), parts)
+        return Fingerprint(self.stage.name, self.recipe.deciding().plain(), dict(code), dict(libraries), parts)
 
 
 def _of_run(plan: Plan, run: Run) -> Plan:
@@ -164,17 +145,17 @@ def _of_run(plan: Plan, run: Run) -> Plan:
 
 
 @cache
-def stage_code(stage: str, chosen: frozenset[str] = frozenset()) -> tuple[Mapping[str, str], Mapping[str, str]]:
+def stage_code(stage: Stage, chosen: frozenset[str] = frozenset()) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """Return digests of the code that a stage runs, and versions of the libraries below it.
 
     Parameters
     ----------
-    stage : str
-        A key of `STAGES`.
+    stage : Stage
     chosen : frozenset of str
         Modules that its settings choose.
     """
-    code = code_digests([STAGES[stage].module, *chosen])
-    files = [path for path in sorted(ASSETS[stage].iterdir()) if path.is_file()] if stage in ASSETS else []
+    code = code_digests([stage.module, *chosen])
+    assets = (Path(__file__).parents[1] / stage.assets).iterdir() if stage.assets else ()
+    files = [path for path in sorted(assets) if path.is_file()]
     contents = {f"file {path.name}": hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in files}
     return {**code, **contents}, library_versions(code)

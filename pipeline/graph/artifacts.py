@@ -1,0 +1,579 @@
+"""Every kind of result, in the order in which they are made: where it lies, what makes it, by what and from what."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pipeline.core import paths
+from pipeline.core.fingerprint import canonical
+from pipeline.core.options import Options
+from pipeline.evaluation import entrants
+from pipeline.evaluation import recipes as evaluation
+from pipeline.graph.base import Artifact, Needs, OfDataset, OfExperiment, OfPredictions, Output, files_of, under
+from pipeline.graph.plan import NoRecipe, Stage
+from pipeline.prediction.recipes import EnsembleRecipe, PredictRecipe, Run
+from pipeline.raw.recipes import CheckRecipe, FoldsRecipe, SplitsRecipe
+from pipeline.raw.samples import Sample
+from pipeline.raw.splits.names import OUT_OF_FOLD, SPLITS, TEST, UNLABELLED, VALIDATION
+from pipeline.report.recipes import AverageRecipe, CurvesRecipe, ReportRecipe
+from pipeline.shards.recipes import ShardRecipe
+from pipeline.training.recipes import AugmentedRecipe, TrainRecipe
+
+if TYPE_CHECKING:
+    from pipeline.graph.study import Study
+
+SCORED = (VALIDATION, OUT_OF_FOLD, TEST)
+"""Splits whose predictions are scored, where they have samples."""
+
+_DATASET, _EXPERIMENT, _SPLIT = "{dataset}", "{experiment}", "{split}"
+_SAMPLES = {
+    "train_shards": "shards of the training samples",
+    "validation_shards": "shards of the validation samples",
+    "folds": "table of folds, where the experiment has some",
+}
+
+# -- of raw data -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SplitTable(OfDataset):
+    """Table of which sample of data set {dataset} stands where."""
+
+    stage: ClassVar = Stage("splits", SplitsRecipe, "pipeline.raw.splits.table.write_splits")
+    files: ClassVar = {"table": paths.splits(_DATASET)}
+    signed: ClassVar = False
+
+    def recipe(self, study: "Study") -> SplitsRecipe:
+        return SplitsRecipe(dataset=self.dataset, source=study.source(self.dataset, *SPLITS, shards=True))
+
+    def state(self, study: "Study") -> str:
+        return canonical({split: study.raw(self.dataset).digest(split) for split in SPLITS})
+
+
+@dataclass(frozen=True)
+class FoldTable(OfDataset):
+    """Table of which sample of data set {dataset} belongs to which of {folds} folds."""
+
+    stage: ClassVar = Stage("folds", FoldsRecipe, "pipeline.raw.splits.folds.write_folds")
+    files: ClassVar = {"table": paths.folds(_DATASET, "{folds}")}
+
+    folds: int
+
+    def recipe(self, study: "Study") -> FoldsRecipe:
+        drawn = study.datasets[self.dataset].drawn
+        source = study.source(self.dataset, TEST)
+        if drawn.stratify:
+            source = source.changed(cache=str(paths.shares(self.dataset)))
+        return FoldsRecipe(dataset=self.dataset, folds=self.folds, drawn=drawn, source=source)
+
+    def state(self, study: "Study") -> str:
+        members = canonical(study.members(self.dataset, self.folds))
+        return hashlib.sha256(members.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Check(OfDataset):
+    """Report on the raw files of data set {dataset}, its page and its contact sheet."""
+
+    stage: ClassVar = Stage("check", CheckRecipe, "pipeline.raw.check.run.check_dataset")
+    files: ClassVar = {
+        "json": paths.check(_DATASET),
+        "page": paths.check(_DATASET).with_suffix(".html"),
+        "sheet": paths.check(_DATASET).with_suffix(".png"),
+    }
+    signed: ClassVar = False
+
+    def recipe(self, study: "Study") -> CheckRecipe:
+        data = study.datasets[self.dataset]
+        source = study.source(self.dataset, *SPLITS, presentation=True)
+        return data.to(CheckRecipe, dataset=self.dataset, normalize=data.normalize.method, source=source)
+
+    def raw_files(self, study: "Study") -> list[str]:
+        """Return what can be listed, so that files that do not pair are reported and stop nothing else."""
+        opened = study.opened(self.dataset)
+        samples = [*(sample for split in SPLITS for sample in opened.dataset.splits[split]), *opened.unplaced]
+        files = files_of(samples, "files", "truth_files", "observer_files")
+        return [path for path in files if Path(path).exists()]
+
+    def state(self, study: "Study") -> str:
+        """Return which samples stand where, what does not pair, and what nothing uses."""
+        from pipeline.raw.check.ignored import unused_digest
+
+        opened = study.opened(self.dataset)
+        members = {split: opened.dataset.digest(split) for split in SPLITS}
+        problems = sorted(map(str, opened.problems))
+        return canonical({"members": members, "problems": problems, "unused": unused_digest(opened)})
+
+
+@dataclass(frozen=True)
+class Shard(OfDataset):
+    """Shard {number} of the {split} samples of data set {dataset}."""
+
+    stage: ClassVar = Stage("shard", ShardRecipe, "pipeline.shards.write.build_shard")
+    files: ClassVar = {"shard": paths.shard(_DATASET, _SPLIT, "{number}")}
+
+    split: str
+    number: int
+
+    def recipe(self, study: "Study") -> ShardRecipe:
+        exclude = study.raw(self.dataset).exclusions(self.split, self.number)
+        source = study.source(self.dataset, self.split, shards=True).changed(exclude=exclude)
+        data = study.datasets[self.dataset]
+        return data.to(ShardRecipe, dataset=self.dataset, split=self.split, source=source)
+
+    def members(self, study: "Study") -> list[Sample]:
+        """Return its samples."""
+        return study.raw(self.dataset).shard_members(self.split).get(self.number, [])
+
+    def raw_files(self, study: "Study") -> list[str]:
+        return files_of(self.members(study), "files")
+
+    def state(self, study: "Study") -> str:
+        """Return which samples it holds, under which names, and their rows of shared tables.
+
+        Tables themselves as inputs would build every shard again for each new row.
+        """
+        raw, its = study.raw(self.dataset), (self.split, self.number)
+        return canonical([self.dataset, *its, raw.origin, raw.digest(*its), raw.shared_data_digest(*its)])
+
+
+@dataclass(frozen=True)
+class Baseline(OfDataset):
+    """{kind} of the {split} samples of data set {dataset}, as if it were predicted.
+
+    What needs no training: a second observer, nothing, or masks that were resized.
+    """
+
+    stage: ClassVar = Stage("baseline", evaluation.BaselineRecipe, "pipeline.evaluation.baselines.write_baseline")
+    files: ClassVar = {"folder": paths.prediction(entrants.baseline_name(_DATASET, "{kind}"), _SPLIT) / "probability"}
+    choices: ClassVar = {"split": SPLITS, "kind": entrants.BASELINES}
+
+    kind: str
+    split: str
+
+    @property
+    def scored_as(self) -> str:
+        """The name under which it is scored."""
+        return entrants.baseline_name(self.dataset, self.kind)
+
+    def is_known(self, study: "Study") -> bool:
+        return self.scored_as in study.baselines
+
+    def recipe(self, study: "Study") -> evaluation.BaselineRecipe:
+        data = study.datasets[self.dataset]
+        resized = {"size": data.size, "interpolation": data.interpolation} if self.kind == entrants.CEILING else {}
+        told = {"dataset": self.dataset, "split": self.split, "kind": self.kind}
+        return evaluation.BaselineRecipe(**told, source=study.source(self.dataset, self.split), **resized)
+
+    def raw_files(self, study: "Study") -> list[str]:
+        files = "observer_files" if self.kind == entrants.OBSERVER else "truth_files"
+        return files_of(study.splits_of(self.scored_as)[self.split], files)
+
+
+# -- of networks -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Checkpoint(OfExperiment):
+    """Network of experiment {experiment}, and how it was trained."""
+
+    stage: ClassVar = Stage("train", TrainRecipe, "pipeline.training.run.train")
+    files: ClassVar = under(
+        paths.model(_EXPERIMENT), "best.pt", "last.pt", "history.csv", "timing.csv", "provenance.json"
+    )
+    parts: ClassVar = _SAMPLES
+
+    def recipe(self, study: "Study") -> TrainRecipe:
+        return study.experiments[self.experiment].to(TrainRecipe, fold=study.fold_of(self.experiment))
+
+    def needs(self, study: "Study") -> Needs:
+        return study.samples(self.experiment)
+
+
+@dataclass(frozen=True)
+class Augmented(OfExperiment):
+    """Picture of augmented training samples of experiment {experiment}, to look at before training."""
+
+    stage: ClassVar = Stage("augmented", AugmentedRecipe, "pipeline.training.preview.preview")
+    files: ClassVar = under(paths.model(_EXPERIMENT), "augmented.png")
+    parts: ClassVar = _SAMPLES
+    signed: ClassVar = False
+
+    def recipe(self, study: "Study") -> AugmentedRecipe:
+        note, fold = study.note(self.experiment), study.fold_of(self.experiment)
+        return study.experiments[self.experiment].to(AugmentedRecipe, fold=fold, note=note)
+
+    def needs(self, study: "Study") -> Needs:
+        samples = study.samples(self.experiment)
+        # what is validated on elsewhere is trained on in some fold
+        return samples if "folds" in samples else {"train_shards": samples["train_shards"]}
+
+
+@dataclass(frozen=True)
+class OfHistory(OfExperiment):
+    """What shows the history of a training."""
+
+    parts: ClassVar = {"history": "history.csv of the training"}
+    signed: ClassVar = False
+    verified: ClassVar = False
+
+    def needs(self, study: "Study") -> Needs:
+        return {"history": [Checkpoint(self.experiment).output("history")]}
+
+
+@dataclass(frozen=True)
+class Curves(OfHistory):
+    """Learning curves of experiment {experiment}."""
+
+    stage: ClassVar = Stage("curves", CurvesRecipe, "pipeline.report.curves.plot_curves")
+    files: ClassVar = under(paths.model(_EXPERIMENT), "curves.png")
+
+    def recipe(self, study: "Study") -> CurvesRecipe:
+        return CurvesRecipe(note=study.note(self.experiment))
+
+
+@dataclass(frozen=True)
+class Events(OfHistory):
+    """History of the training of experiment {experiment}, for TensorBoard."""
+
+    stage: ClassVar = Stage("tensorboard", NoRecipe, "pipeline.report.tensorboard.write_events")
+    files: ClassVar = {"events": paths.events(_EXPERIMENT)}
+
+    def recipe(self, study: "Study") -> NoRecipe:
+        return NoRecipe()
+
+
+@dataclass(frozen=True)
+class Predictions(OfPredictions):
+    """{kind} of the {split} samples of experiment {experiment}, as its network predicts them."""
+
+    stage: ClassVar = Stage("predict", PredictRecipe, "pipeline.prediction.predict.predict")
+    files: ClassVar = {"folder": paths.prediction(_EXPERIMENT, _SPLIT) / "{kind}"}
+    parts: ClassVar = {
+        "checkpoint": "network, best.pt",
+        "shards": "shards of the split",
+        "train_shards": "of a fold, the shards that the rest of its samples lie in",
+        "folds": "table of folds, where the experiment has some",
+    }
+
+    def recipe(self, study: "Study") -> PredictRecipe:
+        fold = study.fold_of(self.experiment) if self.split == VALIDATION else None
+        said = study.experiments[self.experiment]
+        return said.to(PredictRecipe, split=self.split, kind=self.kind, fold=fold)
+
+    def needs(self, study: "Study") -> Needs:
+        network = {"checkpoint": [Checkpoint(self.experiment).output()]}
+        samples = study.samples(self.experiment)
+        if self.split == VALIDATION and "folds" in samples:
+            shards = {**samples, "shards": samples.get("validation_shards", [])}
+            return {**network, **{part: shards.get(part, []) for part in ("shards", "train_shards", "folds")}}
+        return {**network, "shards": study.shards(study.dataset_of(self.experiment), self.split)}
+
+
+@dataclass(frozen=True)
+class Ensemble(OfPredictions):
+    """{kind} of the {split} samples of the ensemble of experiment {experiment}.
+
+    The mean of what all its runs predict; out-of-fold, by those that have not seen a sample.
+    """
+
+    stage: ClassVar = Stage("ensemble", EnsembleRecipe, "pipeline.prediction.ensemble.average_predictions")
+    files: ClassVar = {"folder": paths.prediction(entrants.ensemble_name(_EXPERIMENT), _SPLIT) / "{kind}"}
+    choices: ClassVar = {"split": (*SPLITS, OUT_OF_FOLD), "kind": ("probability", "mask")}
+    of: ClassVar = "ensembled"
+    parts: ClassVar = {
+        "predictions": "probabilities of each run, in the order of the names of the runs",
+        "folds": "table of folds, for out-of-fold predictions",
+    }
+
+    @property
+    def scored_as(self) -> str:
+        return entrants.ensemble_name(self.experiment)
+
+    def recipe(self, study: "Study") -> EnsembleRecipe:
+        dataset, names = study.dataset_of(self.scored_as), study.ensembles[self.scored_as]
+        runs = {name: Run(seed=study.experiments[name].seed, fold=study.fold_of(name)) for name in names}
+        classes = study.datasets[dataset].files.class_names() if study.multiclass(self.scored_as) else None
+        return EnsembleRecipe(dataset=dataset, split=self.split, kind=self.kind, runs=runs, classes=classes)
+
+    def needs(self, study: "Study") -> Needs:
+        runs = sorted(study.ensembles[self.scored_as])
+        split = VALIDATION if self.split == OUT_OF_FOLD else self.split
+        needs = {"predictions": [Predictions(run, split, "probability").output() for run in runs]}
+        return {**needs, "folds": study.fold_table(runs[0])} if self.split == OUT_OF_FOLD else needs
+
+
+# -- of predictions ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Threshold(OfExperiment):
+    """Threshold that makes masks of the probabilities of experiment {experiment}."""
+
+    stage: ClassVar = Stage("threshold", evaluation.ThresholdRecipe, "pipeline.evaluation.choice.choose_threshold")
+    files: ClassVar = {"threshold": paths.threshold(_EXPERIMENT)}
+    of: ClassVar = "two_classes"
+    parts: ClassVar = {"predictions": "probabilities of the validation samples"}
+
+    def recipe(self, study: "Study") -> evaluation.ThresholdRecipe:
+        dataset, said = study.dataset_of(self.experiment), study.recipe_of(self.experiment)
+        if said is None or isinstance(said.threshold, float):
+            return evaluation.ThresholdRecipe(dataset=dataset, fixed=0.5 if said is None else said.threshold)
+        chosen = evaluation.ChosenThreshold() if isinstance(said.threshold, str) else said.threshold
+        split = study.validated_on(self.experiment)
+        empty = {"empty_masks": said.empty_masks} if chosen.depends_on_empty else {}
+        source = study.source_of(self.experiment, split)
+        return evaluation.ThresholdRecipe(dataset=dataset, chosen=chosen, split=split, source=source, **empty)
+
+    def needs(self, study: "Study") -> Needs:
+        if not study.chooses_threshold(self.experiment):
+            return {}
+        return {"predictions": [study.predictions(self.experiment, study.validated_on(self.experiment)).output()]}
+
+    def raw_files(self, study: "Study") -> list[str]:
+        if not study.chooses_threshold(self.experiment):
+            return []
+        return files_of(study.splits_of(self.experiment)[study.validated_on(self.experiment)], "truth_files")
+
+
+@dataclass(frozen=True)
+class Pictures(OfExperiment):
+    """Pictures of the {split} samples of experiment {experiment}: masks, overlays, panels, and a sheet of some."""
+
+    stage: ClassVar = Stage("render", evaluation.RenderRecipe, "pipeline.evaluation.pictures.render")
+    files: ClassVar = under(paths.prediction(_EXPERIMENT, _SPLIT), "mask", "overlay", "panel", "sheet.png")
+    choices: ClassVar = {"split": (*SPLITS, OUT_OF_FOLD)}
+    of: ClassVar = "two_classes"
+    parts: ClassVar = {"predictions": "probabilities of the split", "threshold": "file of the threshold"}
+
+    split: str
+
+    @classmethod
+    def chosen(cls, study: "Study", **fields: Any) -> Artifact:
+        return study.pictures(**fields)
+
+    @property
+    def signature(self) -> Path:
+        return self.outputs()["overlay"]
+
+    def recipe(self, study: "Study") -> evaluation.RenderRecipe:
+        source = study.source_of(self.experiment, self.split, presentation=True)
+        return evaluation.RenderRecipe(dataset=study.dataset_of(self.experiment), split=self.split, source=source)
+
+    def needs(self, study: "Study") -> Needs:
+        predictions = [study.predictions(self.experiment, self.split).output()]
+        return {"predictions": predictions, "threshold": [Threshold(self.experiment).output()]}
+
+    def raw_files(self, study: "Study") -> list[str]:
+        samples = study.splits_of(self.experiment)[self.split]
+        return list(dict.fromkeys([*files_of(samples, "files"), *files_of(samples, "truth_files")]))
+
+
+@dataclass(frozen=True)
+class ClassPictures(Pictures):
+    """Pictures of the {split} samples of experiment {experiment}: classes, overlays, panels, and a sheet of some."""
+
+    stage: ClassVar = Stage(
+        "render_classes", evaluation.RenderRecipe, "pipeline.evaluation.pictures_of_classes.render_classes"
+    )
+    files: ClassVar = under(
+        paths.prediction(_EXPERIMENT, _SPLIT), "colour", "overlay", "panel", "legend.png", "sheet.png"
+    )
+    of: ClassVar = "several_classes"
+    parts: ClassVar = {"predictions": "class indices of the split"}
+
+    def needs(self, study: "Study") -> Needs:
+        return {"predictions": [study.predictions(self.experiment, self.split).output()]}
+
+
+@dataclass(frozen=True)
+class Submission(OfExperiment):
+    """Submission of experiment {experiment}: predictions of the unlabelled samples, as the challenge takes them."""
+
+    stage: ClassVar = Stage(
+        "submission", evaluation.SubmissionRecipe, "pipeline.evaluation.submission.write_submission"
+    )
+    files: ClassVar = {"folder": paths.submission(_EXPERIMENT)}
+    parts: ClassVar = {"predictions": "probabilities of the unlabelled samples", "threshold": "file of the threshold"}
+    signed: ClassVar = False
+
+    @classmethod
+    def names(cls, study: "Study") -> Iterable[str]:
+        return [name for name in study.two_classes if not entrants.is_baseline(name)]
+
+    def recipe(self, study: "Study") -> evaluation.SubmissionRecipe:
+        dataset = study.dataset_of(self.experiment)
+        source = study.source(dataset, UNLABELLED, presentation=True)
+        return evaluation.SubmissionRecipe(dataset=dataset, source=source)
+
+    def needs(self, study: "Study") -> Needs:
+        predictions = [study.predictions(self.experiment, UNLABELLED).output()]
+        return {"predictions": predictions, "threshold": [Threshold(self.experiment).output()]}
+
+    def raw_files(self, study: "Study") -> list[str]:
+        return files_of(study.splits_of(self.experiment)[UNLABELLED], "files")
+
+
+@dataclass(frozen=True)
+class Scores(OfExperiment):
+    """Scores of experiment {experiment}."""
+
+    stage: ClassVar = Stage("evaluate", evaluation.EvaluateRecipe, "pipeline.evaluation.evaluate.evaluate")
+    files: ClassVar = under(
+        paths.metrics(_EXPERIMENT), "per_image.csv", "summary.csv", "intervals.csv", "curve.csv", "fingerprint.json"
+    )
+    of: ClassVar = "two_classes"
+    parts: ClassVar = {
+        "validation_predictions": "probabilities of the validation samples; of several classes, class indices",
+        "out_of_fold_predictions": "those of all samples that are no test samples, of an ensemble of folds",
+        "test_predictions": "those of the test samples",
+        "threshold": "file of the threshold, or a number in [0, 1)",
+    }
+    if_there: ClassVar = frozenset(("validation_predictions", "out_of_fold_predictions", "test_predictions"))
+
+    @classmethod
+    def chosen(cls, study: "Study", **fields: Any) -> Artifact:
+        return study.scores(fields["experiment"])
+
+    @property
+    def signature(self) -> Path:
+        return self.path.parent
+
+    def recipe(self, study: "Study") -> evaluation.EvaluateRecipe:
+        source = study.source_of(self.experiment, study.validated_on(self.experiment), TEST)
+        policy = study.empty_masks(self.experiment)
+        return evaluation.EvaluateRecipe(dataset=study.dataset_of(self.experiment), empty_masks=policy, source=source)
+
+    def needs(self, study: "Study") -> Needs:
+        predictions = {
+            f"{split.replace('-', '_')}_predictions": [study.predictions(self.experiment, split).output()]
+            for split in study.scored_splits(self.experiment)
+        }
+        threshold = {"threshold": [Threshold(self.experiment).output()]} if "threshold" in self.parts else {}
+        return {**predictions, **threshold}
+
+    def raw_files(self, study: "Study") -> list[str]:
+        samples, splits = study.splits_of(self.experiment), study.scored_splits(self.experiment)
+        return files_of([sample for split in splits for sample in samples[split]], "truth_files")
+
+
+@dataclass(frozen=True)
+class ClassScores(Scores):
+    """Scores of experiment {experiment}, of several classes."""
+
+    stage: ClassVar = Stage(
+        "evaluate_classes", evaluation.EvaluateRecipe, "pipeline.evaluation.evaluate_classes.evaluate_classes"
+    )
+    files: ClassVar = under(
+        paths.metrics(_EXPERIMENT), "per_image.csv", "summary.csv", "intervals.csv", "confusion.csv", "fingerprint.json"
+    ) | {"picture": paths.metrics(_EXPERIMENT) / "confusion.png"}
+    of: ClassVar = "several_classes"
+    parts: ClassVar = {part: words for part, words in Scores.parts.items() if part != "threshold"}
+
+
+# -- of all together ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Average(OfExperiment):
+    """Mean and spread of the scores of experiment {experiment} over its runs."""
+
+    stage: ClassVar = Stage("average", AverageRecipe, "pipeline.report.average.average_runs")
+    files: ClassVar = under(paths.metrics(_EXPERIMENT), "summary.csv")
+    of: ClassVar = "seeded"
+    parts: ClassVar = {"summaries": "summary.csv of each run, in the order of the runs"}
+    signed: ClassVar = False
+    verified: ClassVar = False
+
+    def recipe(self, study: "Study") -> AverageRecipe:
+        runs = study.seeded[self.experiment]
+        return AverageRecipe(runs=tuple(runs), folds=study.fold_of(runs[0]) is not None)
+
+    def needs(self, study: "Study") -> Needs:
+        return {"summaries": [study.scores(run).output("summary") for run in study.seeded[self.experiment]]}
+
+
+@dataclass(frozen=True)
+class OfAll(Artifact):
+    """What is told of everything that is scored."""
+
+    signed: ClassVar = False
+    verified: ClassVar = False
+
+    def recipe(self, study: "Study") -> Options:
+        return NoRecipe()
+
+
+@dataclass(frozen=True)
+class Comparisons(OfAll):
+    """Table of all networks, ensembles and baselines against each other, picture by picture."""
+
+    stage: ClassVar = Stage("comparisons", NoRecipe, "pipeline.report.comparisons.compare_entrants")
+    files: ClassVar = {"table": paths.comparisons()}
+    parts: ClassVar = {"per_image": "per_image.csv of each"}
+    if_there: ClassVar = frozenset(parts)
+
+    def needs(self, study: "Study") -> Needs:
+        return {"per_image": [study.scores(name).output("per_image") for name in study.scored()]}
+
+
+@dataclass(frozen=True)
+class Leaderboard(OfAll):
+    """Table of the scores of everything that is scored."""
+
+    stage: ClassVar = Stage("leaderboard", NoRecipe, "pipeline.report.leaderboard.build_leaderboard")
+    files: ClassVar = {"table": paths.leaderboard()}
+    parts: ClassVar = {"summaries": "summary.csv files", "checks": "reports of checks, for the column `leak`"}
+    if_there: ClassVar = frozenset(parts)
+
+    def needs(self, study: "Study") -> Needs:
+        tables = [*map(study.scores, study.scored()), *study.averages()]
+        checked = dict.fromkeys(study.dataset_of(name) for name in study.scored())
+        return {
+            "summaries": [table.output("summary") for table in tables],
+            "checks": [Check(name).output() for name in checked],
+        }
+
+
+@dataclass(frozen=True)
+class Report(OfAll):
+    """Page about all data sets, experiments and scores."""
+
+    stage: ClassVar = Stage("report", ReportRecipe, "pipeline.report.build.build_report", assets="report/assets")
+    files: ClassVar = {"page": paths.report()}
+    parts: ClassVar = {
+        "leaderboard": "table of all scores",
+        "comparisons": "table of paired comparisons",
+        "intervals": "intervals.csv files",
+    }
+    if_there: ClassVar = frozenset(("comparisons", "intervals"))
+
+    def recipe(self, study: "Study") -> ReportRecipe:
+        datasets = {name: study.source(name, TEST, presentation=True) for name in study.datasets}
+        return ReportRecipe(datasets=datasets, experiments={name: study.dataset_of(name) for name in study.experiments})
+
+    def needs(self, study: "Study") -> Needs:
+        """Return what it is told, and what it finds by itself: checks, trainings, scores and pictures."""
+        scored, trained = [*map(study.scores, study.scored())], [*map(Checkpoint, study.experiments)]
+        tables = [*(Output(one, path) for one in scored for path in one.outputs().values() if path.suffix == ".csv")]
+        return {
+            "leaderboard": [Leaderboard().output()],
+            "comparisons": [Comparisons().output()],
+            "intervals": [one.output("intervals") for one in scored],
+            "checks": [Check(name).output(part) for name in study.datasets for part in ("json", "sheet")],
+            "trainings": [one.output(part) for one in trained for part in ("history", "timing", "provenance")],
+            "scores": [*tables, *(average.output() for average in study.averages())],
+            "pictures": study.shown_pictures(),
+        }
+
+
+KINDS: tuple[type[Artifact], ...] = (
+    *(SplitTable, FoldTable, Check, Shard, Checkpoint, Augmented, Curves, Events, Predictions, Ensemble, Baseline),
+    *(Threshold, Pictures, ClassPictures, Submission, Scores, ClassScores, Average, Comparisons, Leaderboard, Report),
+)
+"""Every kind of result."""
+
+STAGES = {kind.stage.name: kind.stage for kind in KINDS}
+"""What makes them, by name."""
