@@ -3,37 +3,47 @@
 Mask values are class indices, and 255 is void. Identifiers that start with ``t`` are test samples.
 """
 
+from typing import Literal
+
 import cv2
 import numpy as np
 
 from pipeline.core.counts import VOID
 from pipeline.images.png import write_png
 from pipeline.raw.decode.labels import LabelMap, Labels
+from pipeline.raw.layouts.base import Layout
 from pipeline.raw.samples import Sample
 
 CLASSES = ("background", "circle", "triangle", "square")
 COLOURS = ((0, 0, 0), (128, 0, 0), (0, 128, 0), (0, 0, 128))
 
 
-def describe():
-    return Labels(CLASSES, COLOURS, LabelMap({**{index: index for index in range(4)}, VOID: VOID}))
+class Toy(Layout):
+    """The layout; it is in no registry, so a source has it as an object: `source(TOY, root, test="official")`."""
+
+    layout: Literal["toy"] = "toy"
+
+    def describe(self):
+        return Labels(CLASSES, COLOURS, LabelMap({**{index: index for index in range(4)}, VOID: VOID}))
+
+    def list_samples(self, root, dataset):
+        def there(folder, name):
+            path = root / folder / name
+            return str(path) if path.exists() else None
+
+        return [
+            Sample(
+                id=path.stem,
+                image=str(path),
+                mask=there("masks", path.name),
+                fov=there("fov", path.name),
+                official_split="test" if path.stem.startswith("t") else "training",
+            )
+            for path in sorted((root / "images").iterdir())
+        ]
 
 
-def list_samples(root, dataset):
-    def there(folder, name):
-        path = root / folder / name
-        return str(path) if path.exists() else None
-
-    return [
-        Sample(
-            id=path.stem,
-            image=str(path),
-            mask=there("masks", path.name),
-            fov=there("fov", path.name),
-            official_split="test" if path.stem.startswith("t") else "training",
-        )
-        for path in sorted((root / "images").iterdir())
-    ]
+TOY = Toy()
 
 
 def draw(seed, height=64, width=72, void=True):
