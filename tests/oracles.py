@@ -42,10 +42,13 @@ def compare_counts(levels, mask, region, cut):
         "specificity": sklearn.recall_score(~true, ~predicted),
         "accuracy": sklearn.accuracy_score(true, predicted),
         "mcc": sklearn.matthews_corrcoef(true, predicted),
+        "tgs_score": np.mean([sklearn.jaccard_score(true, predicted) > limit / 20 for limit in range(10, 20)]),
+        "f03": sklearn.fbeta_score(true, predicted, beta=0.3**0.5),
+        "youden": sklearn.recall_score(true, predicted) + sklearn.recall_score(~true, ~predicted) - 1,
     }
     assert expected.keys() == METRICS.keys()
     for name, metric in METRICS.items():
-        close(metric(counts, 1.0), expected[name])
+        close(metric.function(counts, 1.0), expected[name])
 
 
 def compare_areas(levels, mask, region):

@@ -1,26 +1,32 @@
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 from rawfiles import make_shapes
+from sources import opened, source
 
-from pipeline.config import config
+from pipeline.config.config import parse
 from pipeline.core.errors import ConfigError
 from pipeline.evaluation.baselines import write_baseline
 from pipeline.evaluation.contours import contour_scores
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.evaluate_classes import evaluate_classes
+from pipeline.evaluation.recipes import BaselineRecipe, EvaluateRecipe
+from pipeline.graph.artifacts import Baseline
+from pipeline.graph.study import Study
 from pipeline.images.png import read_levels, write_png
-from pipeline.raw.dataset import open_dataset
 from pipeline.shards.prepare import resize_mask
 
+OFFICIAL = {"test": {"method": "official"}}
 
-def source(root, layout="drive", **more):
-    return {"layout": layout, "root": str(root), "test": {"method": "official"}, **more}
+
+def recipe(origin, kind, **more):
+    return BaselineRecipe.model_validate({"dataset": "d", "split": "test", "kind": kind, "source": origin, **more})
 
 
 def write(root, folder, kind, **more):
-    write_baseline(dataset="d", split="test", kind=kind, output=folder, source=source(root), **more)
-    raw = open_dataset("d", **source(root))
+    raw = opened("d", "drive", root, **OFFICIAL)
+    write_baseline(recipe(raw.source, kind, **more), output=folder)
     masks = {sample.id: raw.read_truth(sample) for sample in raw.splits["test"]}
     return {name: (read_levels(folder / f"{name}.png", *mask.shape), mask) for name, mask in masks.items()}
 
@@ -32,9 +38,9 @@ def test_nothing_is_foreground(tmp_path, drive):
 
 
 def test_the_ceiling_is_the_mask_at_the_working_size_and_back(tmp_path, drive):
-    pairs = write(drive, tmp_path / "p", "resolution-ceiling", size=[24, 30])
+    pairs = write(drive, tmp_path / "p", "resolution-ceiling", size=[32, 34])
     for levels, mask in pairs.values():
-        small = resize_mask(mask, 24, 30)
+        small = resize_mask(mask, 32, 34)
         # what is left of it is at least what the nearest of its pixels say, but for the seams between them
         back = resize_mask(small, *mask.shape)
         assert ((levels > 127) == (back == 1)).mean() > 0.9
@@ -48,15 +54,11 @@ def test_at_the_native_size_nothing_is_lost(tmp_path, drive, size):
 
 
 def test_soft_masks_are_resized_as_shards_do(tmp_path, tgs):
-    more = {
-        "test": {"method": "fraction", "fraction": 0.5, "seed": 0},
-        "mask_kind": "soft",
-        "options": {"masks": "csv"},
-    }
-    given = {"dataset": "d", "split": "test", "source": source(tgs, "tgs", **more), "size": [40, 40]}
+    half = {"method": "fraction", "fraction": 0.5}
+    raw = opened("d", "tgs", tgs, {"masks": "csv"}, test=half, mask_kind="soft")
     for kind in ("area", "linear"):
-        write_baseline(kind="resolution-ceiling", output=tmp_path / kind, interpolation=kind, **given)
-    raw = open_dataset("d", **given["source"])
+        ceiling = recipe(raw.source, "resolution-ceiling", size=[40, 40], interpolation=kind)
+        write_baseline(ceiling, output=tmp_path / kind)
     sample = next(sample for sample in raw.splits["test"] if raw.read_truth(sample).any())
     area, linear = (read_levels(tmp_path / kind / f"{sample.id}.png", 101, 101) for kind in ("area", "linear"))
     assert len(np.unique(area)) > 20
@@ -64,54 +66,47 @@ def test_soft_masks_are_resized_as_shards_do(tmp_path, tgs):
 
 
 def test_what_is_no_baseline_is_refused(tmp_path, drive):
-    with pytest.raises(ConfigError, match="all-background"):
+    with pytest.raises(ValidationError, match="all-background"):
         write(drive, tmp_path / "p", "best-network")
-    shapes = source(make_shapes(tmp_path / "shapes"), "shapes", validation={"method": "official"})
+    shapes = source("shapes", make_shapes(tmp_path / "shapes"), **OFFICIAL)
     with pytest.raises(ConfigError, match="4 classes"):
-        write_baseline(dataset="s", split="test", kind="all-background", output=tmp_path / "p", source=shapes)
+        write_baseline(recipe(shapes, "all-background"), output=tmp_path / "p")
     assert not (tmp_path / "p").exists()
 
 
 def test_which_data_sets_have_which_baselines():
-    parsed = config.parse(
-        {
-            "datasets": {
-                "a": {"layout": "drive", "root": "r", "size": [64, 48]},
-                "b": {"layout": "drive", "root": "r", "size": "native"},
-                "c": {"layout": "shapes", "root": "r", "size": [64, 64]},
-            }
-        }
-    )
+    datasets = {
+        "a": {"layout": "drive", "root": "r", "size": [64, 48]},
+        "b": {"layout": "drive", "root": "r", "size": "native"},
+        "c": {"layout": "shapes", "root": "r", "size": [64, 64]},
+    }
+    study = Study(parse({"datasets": datasets}))
     kinds = ("second-observer", "all-background", "resolution-ceiling")
-    assert parsed.baselines() == [*(f"a.{kind}" for kind in kinds), *(f"b.{kind}" for kind in kinds[:2])]
-    settings = parsed.baseline_settings("a", "resolution-ceiling", "test")
-    assert settings["size"] == [64, 48]
-    assert "size" not in parsed.baseline_settings("a", "all-background", "test")
-    assert parsed.dataset_of("a.all-background") == "a"
+    assert study.baselines == [*(f"a.{kind}" for kind in kinds), *(f"b.{kind}" for kind in kinds[:2])]
+    assert Baseline("a", "resolution-ceiling", "test").recipe(study).plain()["size"] == [64, 48]
+    assert "size" not in Baseline("a", "all-background", "test").recipe(study).plain()
+    assert study.dataset_of("a.all-background") == "a"
 
 
 def test_baselines_count_empty_masks_as_the_experiments_on_their_data_do():
     plain = {"model": "unet", "loss": "bce", "optimizer": {"name": "sgd", "lr": 0.1}, "batch_size": 1, "epochs": 1}
     policies = {"a": ("skip", "skip"), "b": ("skip", "one"), "c": ()}
-    parsed = config.parse(
-        {
-            "datasets": {name: {"layout": "drive", "root": "r", "size": [64, 48]} for name in policies},
-            "experiments": {
-                f"{dataset}{number}": {**plain, "dataset": dataset, "empty_masks": policy}
-                for dataset, said in policies.items()
-                for number, policy in enumerate(said)
-            },
-        }
-    )
-    found = {name: parsed.evaluate_settings(f"{name}.all-background")["empty_masks"] for name in policies}
+    datasets = {name: {"layout": "drive", "root": "r", "size": [64, 48]} for name in policies}
+    experiments = {
+        f"{dataset}{number}": {**plain, "dataset": dataset, "empty_masks": policy}
+        for dataset, said in policies.items()
+        for number, policy in enumerate(said)
+    }
+    study = Study(parse({"datasets": datasets, "experiments": experiments}))
+    found = {name: study.scores(f"{name}.all-background").recipe(study).empty_masks for name in policies}
     assert found == {"a": "skip", "b": "one", "c": "one"}
 
 
 def test_contours_and_their_means_stand_in_the_tables(tmp_path, drive):
-    pairs = write(drive, tmp_path / "p", "resolution-ceiling", size=[24, 30])
+    pairs = write(drive, tmp_path / "p", "resolution-ceiling", size=[32, 34])
     write_png(tmp_path / "p/03.png", np.zeros_like(pairs["03"][0]))
-    given = {"dataset": "d", "source": source(drive), "empty_masks": "one", "output": tmp_path}
-    evaluate(experiment="e", predictions={"test": tmp_path / "p"}, threshold=0.5, **given)
+    scores = EvaluateRecipe(dataset="d", source=source("drive", drive, **OFFICIAL), empty_masks="one")
+    evaluate(scores, experiment="e", predictions={"test": tmp_path / "p"}, threshold=0.5, output=tmp_path)
     pictures = pd.read_csv(tmp_path / "per_image.csv", dtype={"id": str}).set_index(["region", "id"])
     for name in ("01", "02"):
         levels, mask = pairs[name]
@@ -129,8 +124,7 @@ def test_contours_and_their_means_stand_in_the_tables(tmp_path, drive):
 
 
 def test_contours_of_several_classes_are_those_of_each_class(tmp_path):
-    shapes = source(make_shapes(tmp_path / "raw"), "shapes", validation={"method": "official"})
-    raw = open_dataset("s", **shapes)
+    raw = opened("s", "shapes", make_shapes(tmp_path / "raw"), **OFFICIAL)
     (tmp_path / "p").mkdir()
     expected = []
     for sample in raw.splits["test"]:
@@ -138,9 +132,9 @@ def test_contours_of_several_classes_are_those_of_each_class(tmp_path):
         moved = np.roll(truth, 4, axis=0)
         write_png(tmp_path / "p" / f"{sample.id}.png", moved)
         expected += [contour_scores(moved == index, truth == index) for index in range(4)]
-    given = {"dataset": "s", "source": shapes, "output": tmp_path}
     for policy, absent in (("one", 1.0), ("skip", np.nan)):
-        evaluate_classes(experiment="e", predictions={"test": tmp_path / "p"}, empty_masks=policy, **given)
+        scores = EvaluateRecipe(dataset="s", source=raw.source, empty_masks=policy)
+        evaluate_classes(scores, experiment="e", predictions={"test": tmp_path / "p"}, output=tmp_path)
         pictures = pd.read_csv(tmp_path / "per_image.csv")
         numbers = np.array(expected)
         missing = np.isnan(numbers[:, 0])

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 from rawfiles import make_shapes
+from sources import opened, source
 
 from pipeline.core.counts import confusion
 from pipeline.evaluation import bootstrap, intervals
@@ -13,11 +14,11 @@ from pipeline.evaluation.bootstrap import Resampled, interval, resampled_means, 
 from pipeline.evaluation.classes import one_against_rest
 from pipeline.evaluation.curves import MAX_F, average_precision, max_f_columns
 from pipeline.evaluation.evaluate import evaluate, mean_of
-from pipeline.evaluation.evaluate_classes import CLASS_METRICS, evaluate_classes
+from pipeline.evaluation.evaluate_classes import evaluate_classes
 from pipeline.evaluation.intervals import COLUMNS, class_intervals, two_class_intervals
-from pipeline.evaluation.metrics import METRICS, roc_auc
+from pipeline.evaluation.metrics import OF_CLASSES, POOLED, compute, roc_auc
+from pipeline.evaluation.recipes import BaselineRecipe, EvaluateRecipe
 from pipeline.images.png import write_png
-from pipeline.raw.dataset import open_dataset
 
 
 def nominal(images):
@@ -107,11 +108,11 @@ def test_scores_of_two_classes_are_those_of_resamples_put_together(policy):
     histograms[4, 0, 100:] = 0  # with an empty prediction
     cut, empty = 128, {"one": 1.0, "skip": np.nan}[policy]
     counts = confusion(histograms, cut)
-    scores = {name: metric(counts, empty) for name, metric in METRICS.items()} | {"roc_auc": roc_auc(histograms)}
+    scores = compute(POOLED, counts, policy) | {"roc_auc": roc_auc(histograms)}
     weights = resampling_weights(9, 60)
     found = two_class_intervals(weights, histograms, scores, cut, policy)
     assert set(found["macro"]) == {*scores, *MAX_F}
-    assert set(found["micro"]) == {"mae", "roc_auc", "pr_auc", *METRICS, *MAX_F}
+    assert set(found["micro"]) == {"mae", "roc_auc", "pr_auc", *POOLED, *MAX_F}
     for name, values in scores.items():
         close(found["macro"][name], one_by_one(weights, lambda drawn, v=values: mean_of(v[drawn])), name)
     assert found["macro"]["roc_auc"].images == 7
@@ -120,9 +121,9 @@ def test_scores_of_two_classes_are_those_of_resamples_put_together(policy):
         for averaging, some in (("macro", lambda h: h), ("micro", lambda h: h.sum(axis=0)[None])):
             expected = one_by_one(weights, lambda drawn, s=some, n=name: max_f_columns(s(histograms[drawn]))[n])
             close(found[averaging][name], expected, (averaging, name))
-    for name, metric in METRICS.items():
+    for name, metric in POOLED.items():
         expected = one_by_one(
-            weights, lambda drawn, m=metric: float(m(confusion(histograms[drawn].sum(axis=0), cut), empty))
+            weights, lambda drawn, m=metric.function: float(m(confusion(histograms[drawn].sum(axis=0), cut), empty))
         )
         close(found["micro"][name], expected, name)
     expected = one_by_one(weights, lambda drawn: float(average_precision(histograms[drawn].sum(axis=0))))
@@ -148,10 +149,10 @@ def test_scores_of_several_classes_are_those_of_resamples_put_together():
     weights = resampling_weights(8, 50)
 
     def scored(joint):
-        return {name: metric(one_against_rest(joint), np.nan) for name, metric in CLASS_METRICS.items()}
+        return compute(OF_CLASSES, one_against_rest(joint), "skip")
 
     scores = scored(joint)
-    found = class_intervals(weights, joint, scores, CLASS_METRICS, "skip")
+    found = class_intervals(weights, joint, scores, "skip")
     for name, values in scores.items():
         for number in range(3):
             macro = one_by_one(weights, lambda drawn, v=values, k=number: mean_of(v[drawn][:, k]))
@@ -192,11 +193,11 @@ NOT_RESAMPLED = ("f1_low", "f1_high", "f1_sd", "hd95_px_images", "oracle_f1", "o
 
 
 def test_the_table_of_two_classes_has_the_scores_of_the_summary_and_no_oracle(tmp_path, drive):
-    source = {"layout": "drive", "root": str(drive), "test": {"method": "official"}}
-    write_baseline(dataset="d", split="test", kind="second-observer", output=tmp_path / "p", source=source)
-    given = {"threshold": 0.5, "empty_masks": "one", "source": source}
+    its = {"dataset": "d", "source": source("drive", drive, test={"method": "official"})}
+    write_baseline(BaselineRecipe(split="test", kind="second-observer", **its), output=tmp_path / "p")
+    given = {"experiment": "e", "predictions": {"test": tmp_path / "p"}, "threshold": 0.5}
     for folder in ("a", "b"):
-        evaluate(experiment="e", dataset="d", predictions={"test": tmp_path / "p"}, output=tmp_path / folder, **given)
+        evaluate(EvaluateRecipe(empty_masks="one", **its), output=tmp_path / folder, **given)
     table = check_table(tmp_path / "a", NOT_RESAMPLED)
     assert (table["images"] == 3).all()
     assert (tmp_path / "a/intervals.csv").read_bytes() == (tmp_path / "b/intervals.csv").read_bytes()
@@ -207,15 +208,14 @@ def test_the_table_of_two_classes_has_the_scores_of_the_summary_and_no_oracle(tm
 
 
 def test_the_table_of_several_classes_has_each_class_and_the_mean(tmp_path):
-    source = {"layout": "shapes", "root": str(make_shapes(tmp_path / "raw")), "test": {"method": "official"}}
-    raw = open_dataset("s", **source)
+    raw = opened("s", "shapes", make_shapes(tmp_path / "raw"), test={"method": "official"})
     (tmp_path / "p").mkdir()
     rng = np.random.default_rng(0)
     for sample in raw.splits["test"]:
         truth = np.asarray(raw.read_truth(sample))
         write_png(tmp_path / "p" / f"{sample.id}.png", np.where(rng.random(truth.shape) < 0.1, 1, truth).astype("u1"))
-    given = {"empty_masks": "one", "output": tmp_path, "source": source}
-    evaluate_classes(experiment="e", dataset="s", predictions={"test": tmp_path / "p"}, **given)
+    recipe = EvaluateRecipe(dataset="s", empty_masks="one", source=raw.source)
+    evaluate_classes(recipe, experiment="e", predictions={"test": tmp_path / "p"}, output=tmp_path)
     table = check_table(tmp_path, NOT_RESAMPLED)
     assert set(table["class"]) == {*raw.classes, "mean"}
     assert set(table.query("metric == 'accuracy' and estimate.notna()")["class"]) == {"mean"}

@@ -1,50 +1,90 @@
-import json
 import math
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
-import toy_layout
 from hypothesis import given
 from hypothesis import strategies as st
+from sources import source as source_of
 
 from pipeline.cli import main as cli
 from pipeline.core.counts import VOID
 from pipeline.core.errors import PredictionError
+from pipeline.core.files import write_json
 from pipeline.evaluation.choice import choose_threshold
 from pipeline.evaluation.classes import joint_confusion, one_against_rest, pixel_accuracy
 from pipeline.evaluation.confusion import plot_confusions, shares
 from pipeline.evaluation.evaluate import evaluate
-from pipeline.evaluation.evaluate_classes import CLASS_METRICS, evaluate_classes
+from pipeline.evaluation.evaluate_classes import evaluate_classes
+from pipeline.evaluation.metrics import OF_CLASSES
 from pipeline.evaluation.pictures import render
 from pipeline.evaluation.pictures_of_classes import render_classes
+from pipeline.evaluation.recipes import ChosenThreshold, EvaluateRecipe, RenderRecipe, ThresholdRecipe
 from pipeline.images.colours import VOID_COLOUR, legend, overlay_classes, paint
 from pipeline.images.png import write_png
-from pipeline.raw.dataset import RawDataset
 from pipeline.raw.decode.image import read_grey, read_image
-from pipeline.raw.layouts.registry import LAYOUTS
 
-COLOURS = toy_layout.COLOURS
+CLASSES = ("background", "circle", "triangle", "square")
+COLOURS = ((0, 0, 0), (128, 0, 0), (0, 128, 0), (0, 0, 128))
+
+
+def draw(seed, height=64, width=72):
+    """Draw an RGB picture and its mask: a circle, a triangle and a square on noise, each with a void rim."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((height, width), np.uint8)
+    for index in rng.permutation([1, 2, 3]).tolist():
+        x, y, r = int(rng.integers(12, width - 12)), int(rng.integers(12, height - 12)), min(height, width) // 6
+        shape = np.zeros_like(mask)
+        if index == 1:
+            cv2.circle(shape, (x, y), r, 1, -1)
+        elif index == 2:
+            cv2.fillPoly(shape, [np.array([[x, y - r], [x - r, y + r], [x + r, y + r]])], 1)
+        else:
+            cv2.rectangle(shape, (x - r, y - r), (x + r, y + r), 1, -1)
+        mask[shape == 1] = index
+        mask[(cv2.dilate(shape, np.ones((3, 3), np.uint8)) == 1) & (shape == 0)] = VOID
+    shades = np.array([60, 200, 140, 170, *([60] * 252)])[mask]
+    image = shades[:, :, None] + np.array([20, 0, -20]) + rng.normal(0, 12, (height, width, 3))
+    return np.clip(image, 0, 255).astype(np.uint8), mask
+
+
+def add(root, name, image, mask=None):
+    """Write the files of a sample: of a test sample where the name begins with t."""
+    for folder, pixels in (("images", image), ("masks", mask)):
+        if pixels is not None:
+            path = place(root, name, folder)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_png(path, pixels)
+
+
+def place(root, name, folder):
+    return root / ("test" if name.startswith("t") else "train") / folder / f"{name}.png"
 
 
 @pytest.fixture
-def toys(tmp_path, monkeypatch):
-    """A folder of drawn shapes with void rims: four test and four training pictures, one test picture unlabelled."""
-    monkeypatch.setitem(LAYOUTS, "toy", "toy_layout")
-    monkeypatch.setattr(RawDataset, "read_truth", lambda self, sample, data=None: read_grey(sample.mask, data))
+def toys(tmp_path):
+    """A folder of drawn shapes with void rims: four test and four training images."""
     for number in range(8):
-        toy_layout.add(tmp_path / "raw", f"{'t' if number < 4 else 'v'}{number}", *toy_layout.draw(number))
+        add(tmp_path / "raw", f"{'t' if number < 4 else 'v'}{number}", *draw(number))
     return tmp_path / "raw"
 
 
-def source(root):
+def folder_options(root, classes):
+    """Say where the files of a folder of `toys` lie, with the classes that its masks have."""
+    colours = {name: f"#{bytes(colour).hex()}" for name, colour in zip(classes, COLOURS, strict=False)}
+    fields = "{split}/fov" if (root / "test/fov").is_dir() else None
     return {
-        "layout": "toy",
-        "root": str(root),
-        "test": {"method": "official"},
-        "validation": {"fraction": 0.4, "seed": 0},
-    }
+        "images": "{split}/images", "masks": "{split}/masks", "fov": fields, "missing_masks": "unlabelled",
+        "labels": {str(index): name for index, name in enumerate(classes)}, "ignore": [VOID], "colours": colours,
+    }  # fmt: skip
+
+
+SPLITS = {"test": {"method": "official"}, "validation": {"method": "fraction", "fraction": 0.4}}
+
+
+def source(root, classes=CLASSES):
+    return source_of("folder", root, folder_options(root, classes), **SPLITS)
 
 
 def guess(root, folder, prefix="t", seed=0):
@@ -52,7 +92,7 @@ def guess(root, folder, prefix="t", seed=0):
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     pairs = {}
-    for path in sorted((root / "masks").glob(f"{prefix}*.png")):
+    for path in sorted(root.glob(f"*/masks/{prefix}*.png")):
         truth = read_grey(path)
         predicted = np.roll(np.where(truth == VOID, 0, truth), 2, axis=1).astype(np.uint8)
         wrong = rng.random(truth.shape) < 0.05
@@ -62,9 +102,10 @@ def guess(root, folder, prefix="t", seed=0):
     return pairs
 
 
-def score(root, tmp_path, **changes):
-    arguments = {"predictions": {"test": tmp_path / "p"}, "empty_masks": "one", **changes}
-    evaluate_classes(experiment="e", dataset="d", output=tmp_path / "m", source=source(root), **arguments)
+def score(root, tmp_path, empty_masks="one", **more):
+    recipe = EvaluateRecipe(dataset="d", empty_masks=empty_masks, source=source(root))
+    predictions = {"test": tmp_path / "p", **more}
+    evaluate_classes(recipe, experiment="e", predictions=predictions, output=tmp_path / "m")
     return [pd.read_csv(tmp_path / "m" / f"{name}.csv") for name in ("per_image", "summary", "confusion")]
 
 
@@ -98,10 +139,10 @@ def test_a_joint_confusion_is_that_of_a_plain_comparison(seed, classes):
 def test_every_class_of_every_picture_is_scored_as_by_hand_without_void(tmp_path, toys):
     pairs = guess(toys, tmp_path / "p")
     pictures, _, _ = score(toys, tmp_path)
-    assert pictures[["id", "class"]].to_numpy().tolist() == [[i, c] for i in pairs for c in toy_layout.CLASSES]
+    assert pictures[["id", "class"]].to_numpy().tolist() == [[i, c] for i in pairs for c in CLASSES]
     for row in pictures.itertuples():
         truth, predicted = pairs[row.id]
-        counts = by_pixel(truth, predicted, toy_layout.CLASSES.index(pictures.loc[row.Index, "class"]))
+        counts = by_pixel(truth, predicted, CLASSES.index(pictures.loc[row.Index, "class"]))
         assert {name: getattr(row, name) for name in counts} == counts
         assert row.pixels == (truth != VOID).sum() < truth.size
         assert row.iou == pytest.approx(counts["tp"] / (counts["tp"] + counts["fp"] + counts["fn"]), abs=1e-6)
@@ -115,12 +156,12 @@ def test_summaries_average_pictures_or_pixels_and_then_foreground_classes(tmp_pa
     pictures, summary, _ = score(toys, tmp_path)
     rows = summary.set_index(["averaging", "class"])
     assert len(rows) == 2 * 5
-    for name in CLASS_METRICS:
-        for index in toy_layout.CLASSES:
+    for name in OF_CLASSES:
+        for index in CLASSES:
             macro = pictures.loc[pictures["class"] == index, name].mean()
             assert rows.loc[("macro", index), name] == pytest.approx(macro, abs=2e-6)
         for averaging in ("macro", "micro"):
-            foreground = [rows.loc[(averaging, index), name] for index in toy_layout.CLASSES[1:]]
+            foreground = [rows.loc[(averaging, index), name] for index in CLASSES[1:]]
             assert rows.loc[(averaging, "mean"), name] == pytest.approx(np.mean(foreground), abs=2e-6)
     pooled = pictures.groupby("class")[["tp", "fp", "fn"]].sum().loc["circle"]
     assert rows.loc[("micro", "circle"), "iou"] == pytest.approx(pooled["tp"] / pooled.sum(), abs=2e-6)
@@ -136,7 +177,7 @@ def test_a_class_that_neither_mask_nor_prediction_has_follows_the_policy(tmp_pat
         mask = np.zeros((64, 72), np.uint8)
         mask[:8] = 1
         mask[8:16] = 2 if name == "t0" else 0
-        toy_layout.add(toys, name, toy_layout.draw(0)[0], mask)
+        add(toys, name, draw(0)[0], mask)
         (tmp_path / "p").mkdir(exist_ok=True)
         write_png(tmp_path / "p" / f"{name}.png", np.where(mask == 2, 0, mask))
     pictures, summary, _ = score(toys, tmp_path, empty_masks=policy)
@@ -153,8 +194,9 @@ def test_a_class_that_neither_mask_nor_prediction_has_follows_the_policy(tmp_pat
 def test_the_region_inside_the_field_of_view_is_scored_apart(tmp_path, toys):
     fov = np.zeros((64, 72), np.uint8)
     fov[10:50, 5:60] = 255
-    for name in ("t0", "t1", "t2", "t3"):
-        toy_layout.add(toys, name, read_image(str(toys / "images" / f"{name}.png"), "rgb"), fov=fov)
+    for path in toys.glob("*/images/*.png"):
+        (path.parents[1] / "fov").mkdir(exist_ok=True)
+        write_png(path.parents[1] / "fov" / path.name, fov)
     pairs = guess(toys, tmp_path / "p")
     pictures, _, matrices = score(toys, tmp_path)
     one = pictures.set_index(["id", "region", "class"])
@@ -167,7 +209,7 @@ def test_the_region_inside_the_field_of_view_is_scored_apart(tmp_path, toys):
 def test_the_confusion_table_holds_every_pair_of_classes(tmp_path, toys):
     pairs = guess(toys, tmp_path / "p")
     guess(toys, tmp_path / "v", "v")
-    _, _, matrices = score(toys, tmp_path, predictions={"test": tmp_path / "p", "validation": tmp_path / "v"})
+    _, _, matrices = score(toys, tmp_path, validation=tmp_path / "v")
     assert len(matrices) == 2 * 16
     test = matrices[matrices["split"] == "test"].set_index(["truth", "predicted"])
     expected = sum(int(((t == 2) & (p == 0)).sum()) for t, p in pairs.values())
@@ -190,7 +232,7 @@ def test_unusable_predictions_of_all_splits_are_listed_and_nothing_is_written(tm
     write_png(tmp_path / "p/t1.png", np.full((64, 72), 4, np.uint8))
     write_png(tmp_path / "p/t2.png", np.zeros((72, 64), np.uint8))
     with pytest.raises(PredictionError) as caught:
-        score(toys, tmp_path, predictions={"test": tmp_path / "p", "validation": tmp_path / "none"})
+        score(toys, tmp_path, validation=tmp_path / "none")
     found = {problem.where.rsplit("/", 1)[1]: problem.found for problem in caught.value.problems}
     assert found["t0.png"] == "no such file"
     assert found["t1.png"] == "class indices 4 (4608 pixels)"
@@ -203,10 +245,9 @@ def test_unusable_predictions_of_all_splits_are_listed_and_nothing_is_written(tm
 
 
 @pytest.fixture
-def two(toys, monkeypatch):
+def two(toys):
     """The same pictures with two classes, circles against the rest, and void rims."""
-    monkeypatch.setattr(toy_layout, "CLASSES", toy_layout.CLASSES[:2])
-    for path in (toys / "masks").iterdir():
+    for path in toys.glob("*/masks/*.png"):
         mask = read_grey(path)
         write_png(path, np.where(mask == VOID, mask, mask == 1).astype(np.uint8))
     return toys
@@ -217,16 +258,17 @@ def test_void_pixels_change_no_score_and_no_threshold_of_two_classes(tmp_path, t
     for seed, folder in enumerate(("a", "b")):
         for split, prefix in (("test", "t"), ("validation", "v")):
             (tmp_path / folder / split).mkdir(parents=True)
-            for path in (two / "masks").glob(f"{prefix}*.png"):
+            for path in two.glob(f"*/masks/{prefix}*.png"):
                 truth = read_grey(path)
                 levels = np.random.default_rng(7).integers(0, 200, truth.shape) + 50 * (truth == 1)
                 levels[truth == VOID] = (0, 255)[seed]
                 write_png(tmp_path / folder / split / path.name, levels.astype(np.uint8))
-        arguments = {"experiment": "e", "dataset": "d", "source": source(two)}
+        its = {"dataset": "d", "source": source(two, CLASSES[:2])}
         threshold, tables = tmp_path / folder / "t.json", tmp_path / folder / "m"
-        choose_threshold(predictions=tmp_path / folder / "validation", output=threshold, fixed=None, **arguments)
-        predictions = {"test": tmp_path / folder / "test"}
-        evaluate(predictions=predictions, threshold=threshold, output=tables, empty_masks="one", **arguments)
+        where = {"experiment": "e", "predictions": tmp_path / folder / "validation", "output": threshold}
+        choose_threshold(ThresholdRecipe(chosen=ChosenThreshold(), **its), **where)
+        where = {"experiment": "e", "predictions": {"test": tmp_path / folder / "test"}, "output": tables}
+        evaluate(EvaluateRecipe(empty_masks="one", **its), threshold=threshold, **where)
         results.append([path.read_text() for path in (threshold, tables / "per_image.csv", tables / "summary.csv")])
     assert results[0] == results[1]
     pictures = pd.read_csv(tmp_path / "a/m/per_image.csv")
@@ -236,13 +278,13 @@ def test_void_pixels_change_no_score_and_no_threshold_of_two_classes(tmp_path, t
 
 def test_void_pixels_of_two_classes_are_not_painted(tmp_path, two):
     (tmp_path / "p").mkdir()
-    for path in (two / "masks").glob("t*.png"):
+    for path in two.glob("test/masks/*.png"):
         write_png(tmp_path / "p" / path.name, np.full((64, 72), 255, np.uint8))
     (tmp_path / "t.json").write_text('{"value": 0.5, "source": "fixed", "chosen_by": ""}')
     arguments = {"predictions": tmp_path / "p", "threshold": tmp_path / "t.json", "output": tmp_path / "o"}
-    render(experiment="e", dataset="d", split="test", source=source(two), **arguments)
+    render(RenderRecipe(dataset="d", split="test", source=source(two, CLASSES[:2])), experiment="e", **arguments)
     painted = read_image(str(tmp_path / "o/overlay/t0.png"), "rgb").astype(int)
-    void = read_grey(two / "masks/t0.png") == VOID
+    void = read_grey(two / "test/masks/t0.png") == VOID
     assert void.any()
     assert (painted.max(axis=2) == painted.min(axis=2))[void].all()
     assert not (painted.max(axis=2) == painted.min(axis=2))[~void].any()
@@ -283,13 +325,13 @@ def test_an_overlay_marks_wrong_pixels_white_and_leaves_void_and_background_grey
 
 
 def test_a_legend_shows_every_colour_and_wraps():
-    column = legend(toy_layout.CLASSES, COLOURS, void=True, wrong=True)
+    column = legend(CLASSES, COLOURS, void=True, wrong=True)
     for colour in (*COLOURS, VOID_COLOUR):
         assert (column == colour).all(axis=2).sum() > 100
-    strip = legend(toy_layout.CLASSES, COLOURS, width=1000)
+    strip = legend(CLASSES, COLOURS, width=1000)
     assert strip.shape[1] == 1000
     assert strip.shape[0] * 6 == column.shape[0]
-    assert legend(toy_layout.CLASSES, COLOURS, width=200).shape[0] > strip.shape[0]
+    assert legend(CLASSES, COLOURS, width=200).shape[0] > strip.shape[0]
     pair = [legend((name, "b"), COLOURS[:2]) for name in ("Größe", "Gr??e")]
     assert pair[0].shape != pair[1].shape or (pair[0] != pair[1]).any()
 
@@ -301,9 +343,9 @@ def test_pictures_of_a_split_of_several_classes(tmp_path, toys, labelled):
     if not labelled:
         split = "unlabelled"
         for name in ("t0", "t1", "t2", "t3"):
-            (toys / "masks" / f"{name}.png").unlink()
-    arguments = {"experiment": "e", "dataset": "d", "split": split, "source": source(toys)}
-    render_classes(predictions=tmp_path / "p", output=tmp_path / "o", **arguments)
+            place(toys, name, "masks").unlink()
+    recipe = RenderRecipe(dataset="d", split=split, source=source(toys))
+    render_classes(recipe, experiment="e", predictions=tmp_path / "p", output=tmp_path / "o")
     assert sorted(path.name for path in (tmp_path / "o").iterdir()) == [
         "colour", "legend.png", "overlay", "panel", "sheet.png",
     ]  # fmt: skip
@@ -319,10 +361,10 @@ def test_pictures_of_a_split_of_several_classes(tmp_path, toys, labelled):
 def test_pictures_that_do_not_fit_are_all_listed_and_nothing_is_written(tmp_path, toys):
     guess(toys, tmp_path / "p")
     write_png(tmp_path / "p/t1.png", np.full((64, 72), VOID, np.uint8))
-    write_png(toys / "masks/t2.png", np.zeros((65, 72), np.uint8))
-    arguments = {"experiment": "e", "dataset": "d", "split": "test", "source": source(toys)}
+    write_png(toys / "test/masks/t2.png", np.zeros((65, 72), np.uint8))
+    recipe = RenderRecipe(dataset="d", split="test", source=source(toys))
     with pytest.raises(PredictionError) as caught:
-        render_classes(predictions=tmp_path / "p", output=tmp_path / "o", **arguments)
+        render_classes(recipe, experiment="e", predictions=tmp_path / "p", output=tmp_path / "o")
     assert sorted(problem.where.rsplit("/", 1)[1] for problem in caught.value.problems) == ["t1.png", "t2.png"]
     assert not list((tmp_path / "o").iterdir())
 
@@ -330,22 +372,34 @@ def test_pictures_that_do_not_fit_are_all_listed_and_nothing_is_written(tmp_path
 # -- the command line ----------------------------------------------------------------------------------------------
 
 
-def test_the_verbs_decide_by_the_data_set_and_refuse_a_threshold(tmp_path, toys, monkeypatch, capsys):
+def test_the_commands_decide_by_the_data_set_and_refuse_a_threshold(tmp_path, toys, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     guess(toys, tmp_path / "results/predictions/e/test/mask")
-    plain = {"dataset": "d", "source": source(toys)}
-    scored = json.dumps({**plain, "empty_masks": "one"})
-    rendering = ["render", "--experiment", "e", "--split", "test", "--settings", json.dumps(plain)]
-    evaluation = ["evaluate", "--experiment", "e", "--settings", scored]
+    write_json(
+        tmp_path / "config.yaml",
+        {
+            "datasets": {
+                "d": {"layout": "folder", "root": "raw", "size": [64, 64], **folder_options(toys, CLASSES), **SPLITS}
+            },
+            "experiments": {
+                name: {"dataset": "d", "model": "unet", "loss": "cross-entropy", "optimizer": {"name": "sgd", "lr": 1},
+                       "batch_size": 1, "epochs": 1}
+                for name in ("e", "other")
+            },
+        },
+    )  # fmt: skip
+    predictions = "results/predictions/e/test/mask"
+    rendering = ["render", "--experiment", "e", "--split", "test", "--predictions", predictions]
+    evaluation = ["evaluate", "--experiment", "e", "--test-predictions", predictions]
     assert cli.main(rendering) == 0
     assert cli.main(evaluation) == 0
     for name in ("predictions/e/test/colour/t0.png", "metrics/e/confusion.png", "metrics/e/confusion.csv"):
         assert (tmp_path / "results" / name).is_file()
+    capsys.readouterr()
     for words in ([*rendering, "--threshold", "t.json"], [*evaluation, "--threshold", "0.5"]):
         assert cli.main(words) == 2
-        assert "most probable class" in capsys.readouterr().err
-    choosing = ["threshold", "--experiment", "e", "--settings", json.dumps({**plain, "fixed": None})]
-    assert cli.main(choosing) == 2
+        assert "leave out --threshold" in capsys.readouterr().err
+    assert cli.main(["threshold", "--experiment", "e"]) == 2
     assert "several classes" in capsys.readouterr().err
-    assert cli.main(["evaluate", "--experiment", "other", "--settings", scored]) == 2
-    assert "--kind mask" in capsys.readouterr().err
+    assert cli.main(["evaluate", "--experiment", "other"]) == 2
+    assert "predict --experiment other" in capsys.readouterr().err

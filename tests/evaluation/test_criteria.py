@@ -9,17 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, fbeta_score, jaccard_score, matthews_corrcoef, recall_score
+from sources import opened, source
 
-from pipeline.config.experiments import MACRO_ONLY
 from pipeline.core.counts import cut_level, joint_histogram
 from pipeline.core.errors import PredictionError
 from pipeline.evaluation.choice import best_threshold, choose_threshold
-from pipeline.evaluation.criteria import CRITERIA, score_at_cuts
+from pipeline.evaluation.criteria import score_at_cuts
 from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.metrics import CRITERIA
+from pipeline.evaluation.recipes import EvaluateRecipe, ThresholdRecipe
 from pipeline.evaluation.thresholds import read_threshold
 from pipeline.images.png import write_png
-from pipeline.raw.dataset import open_dataset
 
+MACRO_ONLY = {name for name, metric in CRITERIA.items() if metric.macro_only}
 WAYS = [(metric, averaging) for metric in CRITERIA for averaging in ("micro", "macro")]
 WAYS = [way for way in WAYS if way[0] not in MACRO_ONLY or way[1] == "macro"]
 THRESHOLDS = [(cut + 0.5) / 255 for cut in range(255)]
@@ -124,16 +126,17 @@ def test_without_any_foreground(metric, averaging):
         assert np.isnan(best_threshold(some, metric, averaging, "skip")).all()
 
 
-def source(root):
-    halves = {
-        "test": {"method": "fraction", "fraction": 0.3, "seed": 0},
-        "validation": {"fraction": 0.8, "seed": 0},
-    }
-    return {"layout": "tgs", "root": str(root), **halves}
+HALVES = {"test": {"method": "fraction", "fraction": 0.3}, "validation": {"fraction": 0.8}}
+
+
+def recipe(root, metric, averaging="micro", **more):
+    chosen = {"metric": metric, "averaging": averaging}
+    given_ = {"dataset": "d", "chosen": chosen, "source": source("tgs", root, **HALVES), **more}
+    return ThresholdRecipe.model_validate(given_)
 
 
 def test_it_is_written_read_and_said_beside_the_scores(tmp_path, tgs):
-    raw = open_dataset("d", **source(tgs))
+    raw = opened("d", "tgs", tgs, **HALVES)
     rng = np.random.default_rng(2)
     for sample in raw.splits["validation"]:
         mask = raw.read_foreground(sample)
@@ -141,17 +144,17 @@ def test_it_is_written_read_and_said_beside_the_scores(tmp_path, tgs):
         (tmp_path / "p").mkdir(exist_ok=True)
         write_png(tmp_path / "p" / f"{sample.id}.png", levels)
     assert any(not raw.read_foreground(sample).any() for sample in raw.splits["validation"])
-    arguments = {"experiment": "e", "dataset": "d", "source": source(tgs)}
+    scores = EvaluateRecipe(dataset="d", empty_masks="one", source=raw.source)
     found = {}
     for metric, averaging in (("f1", "micro"), ("iou", "macro"), ("tgs_score", "macro"), ("accuracy", "micro")):
-        given_ = {"fixed": None, "metric": metric, "averaging": averaging, "predictions": tmp_path / "p"}
-        choose_threshold(output=tmp_path / "t.json", **given_, **arguments)
+        where = {"experiment": "e", "predictions": tmp_path / "p", "output": tmp_path / "t.json"}
+        choose_threshold(recipe(tgs, metric, averaging), **where)
         threshold = read_threshold(tmp_path / "t.json")
         said = json.loads((tmp_path / "t.json").read_text())
         assert (threshold.metric, said["metric"]) == (f"{averaging} {metric}",) * 2
         assert said["chosen_by"].startswith(f"{averaging} {metric} 0.")
         files = {"predictions": {"validation": tmp_path / "p"}, "threshold": tmp_path / "t.json", "output": tmp_path}
-        evaluate(empty_masks="one", **files, **arguments)
+        evaluate(scores, experiment="e", **files)
         row = pd.read_csv(tmp_path / "summary.csv").set_index("averaging").loc[averaging]
         assert (row["threshold_source"], row["threshold_metric"]) == ("validation", f"{averaging} {metric}")
         # what was promised on the validation samples is what they score
@@ -163,14 +166,14 @@ def test_it_is_written_read_and_said_beside_the_scores(tmp_path, tgs):
 def test_what_cannot_be_chosen_is_refused_with_a_remedy(tmp_path, tgs):
     for path in (tgs / "train/masks").iterdir():
         write_png(path, np.zeros((101, 101), np.uint8))
-    raw = open_dataset("d", **source(tgs))
+    raw = opened("d", "tgs", tgs, **HALVES)
     (tmp_path / "p").mkdir()
     for sample in raw.splits["validation"]:
         write_png(tmp_path / "p" / f"{sample.id}.png", np.full((101, 101), 80, np.uint8))
-    given_ = {"predictions": tmp_path / "p", "output": tmp_path / "t.json", "source": source(tgs), "fixed": None}
-    for more in ({"metric": "youden"}, {"averaging": "macro", "empty_masks": "skip"}):
+    where = {"experiment": "e", "predictions": tmp_path / "p", "output": tmp_path / "t.json"}
+    for refused in (recipe(tgs, "youden"), recipe(tgs, "f1", "macro", empty_masks="skip")):
         with pytest.raises(PredictionError, match="foreground in some mask of the validation samples"):
-            choose_threshold(experiment="e", dataset="d", **given_, **more)
+            choose_threshold(refused, **where)
         assert not (tmp_path / "t.json").exists()
-    choose_threshold(experiment="e", dataset="d", **given_)
+    choose_threshold(recipe(tgs, "f1"), **where)
     assert read_threshold(tmp_path / "t.json").value > 80 / 255

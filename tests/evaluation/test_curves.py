@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.counts import LEVELS, confusion, cut_level, joint_histogram, max_f
+from pipeline.core.counts import LEVELS, confusion, cut_level, dice, joint_histogram, max_f
 from pipeline.evaluation.curves import (
     CUTS,
     average_precision,
@@ -16,7 +16,7 @@ from pipeline.evaluation.curves import (
     thresholds,
 )
 from pipeline.evaluation.metrics import METRICS
-from pipeline.evaluation.scores import EMPTY_VALUES, f1, f_beta
+from pipeline.evaluation.scores import EMPTY_VALUES, f_beta
 from pipeline.evaluation.tgs_score import tgs_score
 
 EMPTY = joint_histogram(np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8))
@@ -74,7 +74,7 @@ def test_max_f_is_the_highest_point_of_mean_precision_and_recall_where_everythin
 def test_the_oracle_is_the_best_of_all_thresholds_and_no_other_threshold_is_better(policy):
     some = np.stack([*histograms(), EMPTY])
     found = oracle_columns(some, policy)
-    scores = [np.nanmean(f1(confusion(some, cut), EMPTY_VALUES[policy])) for cut in range(LEVELS - 1)]
+    scores = [np.nanmean(dice(confusion(some, cut), EMPTY_VALUES[policy])) for cut in range(LEVELS - 1)]
     assert found["oracle_f1"] == max(scores)
     assert scores[cut_level(found["oracle_threshold"])] == max(scores)
     assert 0 < found["oracle_threshold"] < 1
@@ -96,7 +96,7 @@ def test_the_curve_of_two_pictures_is_the_mean_of_their_curves_and_micro_is_that
     np.testing.assert_allclose(macro["fpr"], (single[0]["fpr"] + single[1]["fpr"] + alone) / 3)
     counts = counts_at_levels(np.stack([*some, EMPTY]).sum(axis=0))
     np.testing.assert_allclose(micro["recall"], counts.tp / counts.tp[0])
-    np.testing.assert_allclose(micro["f1"], METRICS["f1"](counts, 1.0), atol=1e-12)
+    np.testing.assert_allclose(micro["f1"], METRICS["f1"].function(counts, 1.0), atol=1e-12)
     assert (macro["images"] == 2).all()
     assert (micro["images"] == 3).all()
     assert pd.Series(table["tpr"]).equals(pd.Series(table["recall"], name="tpr"))

@@ -6,48 +6,49 @@ import numpy as np
 import pandas as pd
 import pytest
 from rawfiles import write_gif
+from sources import opened, source
 
 from pipeline.core.errors import PipelineError, PredictionError, RawDataError, TrainingError
 from pipeline.evaluation.baselines import write_baseline
 from pipeline.evaluation.choice import choose_threshold
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.pictures import render
+from pipeline.evaluation.recipes import BaselineRecipe, ChosenThreshold, EvaluateRecipe, RenderRecipe, ThresholdRecipe
 from pipeline.evaluation.thresholds import read_threshold
 from pipeline.images.figures import FALSE_ALARM, HIT, MISS, overlay
 from pipeline.images.png import read_levels, write_png
 from pipeline.raw.dataset import open_dataset
 from pipeline.report.curves import plot_curves
 from pipeline.report.leaderboard import build_leaderboard
+from pipeline.report.recipes import CurvesRecipe
 
-OFFICIAL = {"method": "official"}
-VALIDATION = {"fraction": 0.34, "seed": 0}
-
-
-def source(root, layout="drive", **more):
-    return {"layout": layout, "root": str(root), "test": OFFICIAL, "validation": VALIDATION, **more}
+SPLITS = {"test": {"method": "official"}, "validation": {"fraction": 0.34}}
 
 
-def predict_truth(root, folder, split, noise=0.0, layout="drive", **more):
+def predict_truth(raw, folder, split, noise=0.0):
     """Write predictions that are the masks, with some noise."""
-    raw = open_dataset("d", **source(root, layout, **more))
     folder.mkdir(parents=True)
     rng = np.random.default_rng(5)
     for sample in raw.splits[split]:
         mask = raw.read_foreground(sample)
         levels = np.clip(mask * 200.0 + 20 + rng.normal(0, noise, mask.shape), 0, 255)
         write_png(folder / f"{sample.id}.png", levels.astype(np.uint8))
-    return raw
 
 
-def score(root, folder, tmp_path, **changes):
-    arguments = {"source": source(root), "threshold": 0.5, "empty_masks": "one", **changes}
-    evaluate(experiment="e", dataset="d", predictions={"test": folder}, output=tmp_path / "m", **arguments)
+def score(raw, folder, tmp_path, empty_masks="one"):
+    recipe = EvaluateRecipe(dataset="d", source=raw.source, empty_masks=empty_masks)
+    evaluate(recipe, experiment="e", predictions={"test": folder}, threshold=0.5, output=tmp_path / "m")
     return pd.read_csv(tmp_path / "m/per_image.csv", dtype={"id": str}), pd.read_csv(tmp_path / "m/summary.csv")
 
 
-def test_a_perfect_prediction_scores_one_everywhere(tmp_path, drive):
-    predict_truth(drive, tmp_path / "p", "test")
-    pictures, summary = score(drive, tmp_path / "p", tmp_path)
+@pytest.fixture
+def raw(drive):
+    return opened("d", "drive", drive, **SPLITS)
+
+
+def test_a_perfect_prediction_scores_one_everywhere(tmp_path, raw):
+    predict_truth(raw, tmp_path / "p", "test")
+    pictures, summary = score(raw, tmp_path / "p", tmp_path)
     assert pictures["id"].tolist() == ["01", "02", "03"] * 2
     for name in ("f1", "dice", "iou", "precision", "recall", "specificity", "accuracy"):
         assert (summary[name] == 1.0).all()
@@ -59,9 +60,9 @@ def test_a_perfect_prediction_scores_one_everywhere(tmp_path, drive):
     assert (summary["threshold_source"] == "fixed").all()
 
 
-def test_summaries_follow_from_the_pictures(tmp_path, drive):
-    predict_truth(drive, tmp_path / "p", "test", noise=120)
-    pictures, summary = score(drive, tmp_path / "p", tmp_path)
+def test_summaries_follow_from_the_pictures(tmp_path, raw):
+    predict_truth(raw, tmp_path / "p", "test", noise=120)
+    pictures, summary = score(raw, tmp_path / "p", tmp_path)
     for region in ("fov", "full"):
         some = pictures[pictures["region"] == region]
         rows = summary[summary["region"] == region].set_index("averaging")
@@ -75,27 +76,27 @@ def test_summaries_follow_from_the_pictures(tmp_path, drive):
 
 
 def test_the_policy_for_empty_masks_is_followed_and_said(tmp_path, tgs):
-    more = {"test": {"method": "fraction", "fraction": 0.6, "seed": 0}, "validation": None}
-    raw = predict_truth(tgs, tmp_path / "p", "test", layout="tgs", **more)
+    raw = opened("d", "tgs", tgs, test={"method": "fraction", "fraction": 0.6})
+    predict_truth(raw, tmp_path / "p", "test")
     empty = [sample.id for sample in raw.splits["test"] if not raw.read_foreground(sample).any()]
     assert empty
     wrong = next(sample for sample in raw.splits["test"] if sample.id not in empty)
     write_png(tmp_path / "p" / f"{wrong.id}.png", np.zeros((101, 101), np.uint8))
     for policy, extra in (("one", len(empty)), ("skip", 0)):
-        pictures, summary = score(tgs, tmp_path / "p", tmp_path, source=source(tgs, "tgs", **more), empty_masks=policy)
+        pictures, summary = score(raw, tmp_path / "p", tmp_path, empty_masks=policy)
         good = len(pictures) - len(empty) - 1
         assert summary.loc[0, "f1"] == pytest.approx((good + extra) / (good + extra + 1), abs=1e-6)
         assert (summary["empty_masks"] == policy).all()
 
 
-def test_missing_damaged_and_misshapen_predictions_are_all_listed(tmp_path, drive):
-    predict_truth(drive, tmp_path / "p", "test")
+def test_missing_damaged_and_misshapen_predictions_are_all_listed(tmp_path, raw):
+    predict_truth(raw, tmp_path / "p", "test")
     (tmp_path / "p/01.png").unlink()
     whole = (tmp_path / "p/02.png").read_bytes()
     (tmp_path / "p/02.png").write_bytes(whole[: len(whole) // 2])
     write_png(tmp_path / "p/03.png", np.zeros((70, 61), np.uint8))
     with pytest.raises(PredictionError) as caught:
-        score(drive, tmp_path / "p", tmp_path)
+        score(raw, tmp_path / "p", tmp_path)
     assert len(caught.value.problems) == 3
     assert not (tmp_path / "m").exists()
 
@@ -106,19 +107,19 @@ def test_a_prediction_in_colour_is_refused(tmp_path):
         read_levels(tmp_path / "a.png", 8, 8)
 
 
-def test_the_threshold_comes_from_validation_samples_only(tmp_path, drive):
-    predict_truth(drive, tmp_path / "v", "validation", noise=30)
+def test_the_threshold_comes_from_validation_samples_only(tmp_path, drive, raw):
+    predict_truth(raw, tmp_path / "v", "validation", noise=30)
     # test masks that cannot be read: whoever looked at them would fail
     for path in (drive / "test/1st_manual").iterdir():
         path.write_bytes(b"x")
-    arguments = {"experiment": "e", "dataset": "d", "predictions": tmp_path / "v"}
-    choose_threshold(output=tmp_path / "t.json", fixed=None, source=source(drive), **arguments)
+    where = {"experiment": "e", "predictions": tmp_path / "v", "output": tmp_path / "t.json"}
+    choose_threshold(ThresholdRecipe(dataset="d", chosen=ChosenThreshold(), source=raw.source), **where)
     said = json.loads((tmp_path / "t.json").read_text())
     assert said["source"] == "validation"
     assert 20 / 255 < said["value"] < 220 / 255
     assert "region fov" in said["chosen_by"]
     assert "2 validation samples" in said["chosen_by"]
-    choose_threshold(output=tmp_path / "t.json", fixed=0.3, source=None, **arguments)
+    choose_threshold(ThresholdRecipe(dataset="d", fixed=0.3), **where)
     fixed = {"chosen_by": "", "metric": "", "source": "fixed", "value": 0.3}
     assert json.loads((tmp_path / "t.json").read_text()) == fixed
 
@@ -130,28 +131,27 @@ def test_a_threshold_file_without_a_threshold_is_refused(tmp_path, value):
         read_threshold(tmp_path / "t.json")
 
 
-def test_a_threshold_is_not_chosen_where_no_pixel_counts(tmp_path, drive):
-    raw = predict_truth(drive, tmp_path / "v", "validation")
+def test_a_threshold_is_not_chosen_where_no_pixel_counts(tmp_path, raw):
+    predict_truth(raw, tmp_path / "v", "validation")
     for sample in raw.splits["validation"]:
         write_gif(Path(sample.fov), np.zeros_like(raw.read_fov(sample)))
-    where = {"predictions": tmp_path / "v", "output": tmp_path / "t.json"}
+    where = {"experiment": "e", "predictions": tmp_path / "v", "output": tmp_path / "t.json"}
     with pytest.raises(PredictionError, match="no pixel that counts"):
-        choose_threshold(experiment="e", dataset="d", fixed=None, source=source(drive), **where)
+        choose_threshold(ThresholdRecipe(dataset="d", chosen=ChosenThreshold(), source=raw.source), **where)
     assert not (tmp_path / "t.json").exists()
 
 
-def test_the_second_observer_is_scored_like_a_network(tmp_path, drive):
-    write_baseline(dataset="d", kind="second-observer", split="test", output=tmp_path / "p", source=source(drive))
-    _, summary = score(drive, tmp_path / "p", tmp_path)
+def test_the_second_observer_is_scored_like_a_network(tmp_path, drive, raw):
+    recipe = BaselineRecipe(dataset="d", kind="second-observer", split="test", source=raw.source)
+    write_baseline(recipe, output=tmp_path / "p")
+    _, summary = score(raw, tmp_path / "p", tmp_path)
     assert summary["f1"].between(0.7, 0.999).all()
     (drive / "test/2nd_manual/02_manual2.gif").write_bytes(b"")
     with pytest.raises(RawDataError, match="02_manual2"):
-        write_baseline(dataset="d", kind="second-observer", split="test", output=tmp_path / "q", source=source(drive))
+        write_baseline(recipe, output=tmp_path / "q")
     assert not (tmp_path / "q").exists()
     with pytest.raises(RawDataError, match="no second observer"):
-        write_baseline(
-            dataset="d", kind="second-observer", split="validation", output=tmp_path / "q", source=source(drive)
-        )
+        write_baseline(recipe.changed(split="validation"), output=tmp_path / "q")
 
 
 def test_overlay_colours_hits_misses_and_false_alarms():
@@ -166,23 +166,21 @@ def test_overlay_colours_hits_misses_and_false_alarms():
 
 @pytest.mark.parametrize("split", ["test", "unlabelled"])
 def test_pictures_of_a_split(tmp_path, tgs, split):
-    more = {"test": {"method": "fraction", "fraction": 0.5, "seed": 0}}
+    origin = source("tgs", tgs, test={"method": "fraction", "fraction": 0.5})
     predictions = tmp_path / "out" / "probability"
     if split == "test":
-        predict_truth(tgs, predictions, "test", layout="tgs", **more)
+        predict_truth(open_dataset("d", origin), predictions, "test")
     else:
         predictions.mkdir(parents=True)
         for name in ("tile012", "tile013"):
             write_png(predictions / f"{name}.png", np.full((101, 101), 200, np.uint8))
     (tmp_path / "t.json").write_text('{"value": 0.5, "source": "fixed", "chosen_by": ""}')
     render(
+        RenderRecipe(dataset="d", split=split, source=origin),
         experiment="e",
-        dataset="d",
-        split=split,
         predictions=predictions,
         threshold=tmp_path / "t.json",
         output=tmp_path / "out",
-        source=source(tgs, "tgs", **more),
     )
     expected = sorted(path.name for path in predictions.iterdir())
     for kind, width in (("mask", 101), ("overlay", 101), ("panel", 3 * 303 + 12)):
@@ -201,15 +199,16 @@ def test_curves_and_leaderboard(tmp_path):
     history.write_text(
         "epoch,train_loss,lr,val_loss,val_dice,val_mae,val_max_f\n1,0.5,0.1,0.6,0.2,,\n2,0.4,0.1,,,,\n3,0.3,0.1,0.5,0.4,,\n"
     )
-    plot_curves(experiment="e", history=history, output=tmp_path / "c.png", note="drawn sample data")
+    recipe = CurvesRecipe(note="drawn sample data")
+    plot_curves(recipe, experiment="e", history=history, output=tmp_path / "c.png")
     assert (tmp_path / "c.png").read_bytes()[:4] == b"\x89PNG"
     again = tmp_path / "again.png"
-    plot_curves(experiment="e", history=history, output=again, note="drawn sample data")
+    plot_curves(recipe, experiment="e", history=history, output=again)
     assert again.read_bytes() == (tmp_path / "c.png").read_bytes()
 
     history.write_text("epoch,lr\n1,0.5\n")
     with pytest.raises(TrainingError, match=r"history\.csv[\s\S]*without train_loss, val_loss"):
-        plot_curves(experiment="e", history=history, output=tmp_path / "c.png")
+        plot_curves(recipe, experiment="e", history=history, output=tmp_path / "c.png")
 
     rows = [
         (name, "d", split, region, "macro", value)

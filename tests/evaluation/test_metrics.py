@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from pipeline.core.counts import Confusion, absolute_error, confusion, cut_level, dice, joint_histogram, to_levels
 from pipeline.evaluation.choice import best_threshold
-from pipeline.evaluation.metrics import METRICS, roc_auc
-from pipeline.evaluation.scores import f1, iou, mcc, precision, recall, specificity
+from pipeline.evaluation.metrics import METRICS, POOLED, roc_auc
+from pipeline.evaluation.scores import iou, mcc, precision, recall, specificity
 
 RNG = np.random.default_rng(3)
 
@@ -53,14 +53,14 @@ def test_every_score_by_hand():
         "accuracy": 170 / 200,
         "mcc": (30 * 140 - 10 * 20) / (40 * 50 * 150 * 160) ** 0.5,
     }
-    assert {name: float(metric(counts, 1.0)) for name, metric in METRICS.items()} == pytest.approx(expected)
+    assert {name: float(metric.function(counts, 1.0)) for name, metric in POOLED.items()} == pytest.approx(expected)
 
 
 def test_empty_masks_and_predictions():
     both, only_mask, only_prediction = (
         Confusion(*map(np.array, counts)) for counts in ((0, 0, 0, 9), (0, 0, 4, 5), (0, 3, 0, 6))
     )
-    for metric in (precision, recall, f1, iou, dice):
+    for metric in (precision, recall, iou, dice):
         assert metric(both, 1.0) == 1.0
         assert np.isnan(metric(both, np.nan))
         assert metric(only_mask, 1.0) == 0.0
@@ -73,7 +73,7 @@ def test_empty_masks_and_predictions():
 
 def test_a_picture_without_a_pixel_that_counts_has_no_score():
     for metric in METRICS.values():
-        assert np.isnan(metric(Confusion(*map(np.array, (0, 0, 0, 0))), 1.0))
+        assert np.isnan(metric.function(Confusion(*map(np.array, (0, 0, 0, 0))), 1.0))
 
 
 def test_scores_of_many_pictures_at_once():
@@ -82,7 +82,7 @@ def test_scores_of_many_pictures_at_once():
     for row in range(5):
         one = confusion(histograms[row], 100)
         for metric in METRICS.values():
-            assert metric(together, 1.0)[row] == metric(one, 1.0)
+            assert metric.function(together, 1.0)[row] == metric.function(one, 1.0)
 
 
 def test_the_best_threshold_is_the_best_of_all_256():

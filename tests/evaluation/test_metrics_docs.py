@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from rawfiles import make_shapes
+from sources import opened, source
 
 from pipeline.evaluation.baselines import write_baseline
 from pipeline.evaluation.evaluate import CURVE_OF, evaluate
 from pipeline.evaluation.evaluate_classes import evaluate_classes
+from pipeline.evaluation.recipes import BaselineRecipe, EvaluateRecipe
 from pipeline.images.png import write_png
-from pipeline.raw.dataset import open_dataset
 
 TEXT = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
 
@@ -24,10 +25,10 @@ def documented(section, classes):
 
 
 def test_the_columns_of_two_classes(tmp_path, drive):
-    source = {"layout": "drive", "root": str(drive), "test": {"method": "official"}}
-    write_baseline(dataset="d", split="test", kind="all-background", output=tmp_path / "p", source=source)
-    given = {"threshold": 0.5, "empty_masks": "one", "output": tmp_path, "source": source}
-    evaluate(experiment="e", dataset="d", predictions={"test": tmp_path / "p"}, **given)
+    its = {"dataset": "d", "source": source("drive", drive, test={"method": "official"})}
+    write_baseline(BaselineRecipe(split="test", kind="all-background", **its), output=tmp_path / "p")
+    given = {"experiment": "e", "predictions": {"test": tmp_path / "p"}, "threshold": 0.5}
+    evaluate(EvaluateRecipe(empty_masks="one", **its), output=tmp_path, **given)
     conditions = documented("Conditions", "two")
     for name in ("per_image", "summary"):
         written = list(pd.read_csv(tmp_path / f"{name}.csv").columns)
@@ -37,13 +38,12 @@ def test_the_columns_of_two_classes(tmp_path, drive):
 
 
 def test_the_columns_of_several_classes(tmp_path):
-    source = {"layout": "shapes", "root": str(make_shapes(tmp_path / "raw")), "test": {"method": "official"}}
-    raw = open_dataset("s", **source)
+    raw = opened("s", "shapes", make_shapes(tmp_path / "raw"), test={"method": "official"})
     (tmp_path / "p").mkdir()
     for sample in raw.splits["test"]:
         write_png(tmp_path / "p" / f"{sample.id}.png", np.asarray(raw.read_truth(sample)))
-    given = {"empty_masks": "one", "output": tmp_path, "source": source}
-    evaluate_classes(experiment="e", dataset="s", predictions={"test": tmp_path / "p"}, **given)
+    recipe = EvaluateRecipe(dataset="s", empty_masks="one", source=raw.source)
+    evaluate_classes(recipe, experiment="e", predictions={"test": tmp_path / "p"}, output=tmp_path)
     for name in ("per_image", "summary"):
         written = list(pd.read_csv(tmp_path / f"{name}.csv").columns)
         assert sorted(written) == sorted([*documented("Conditions", "several"), *documented(f"{name}.csv", "several")])

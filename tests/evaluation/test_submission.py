@@ -6,23 +6,23 @@ import numpy as np
 import pandas as pd
 import pytest
 from rawfiles import blobs
+from sources import source
 
 from pipeline.core.errors import ConfigError, PredictionError, RawDataError
+from pipeline.evaluation.recipes import SubmissionRecipe
 from pipeline.evaluation.submission import write_submission
 from pipeline.images.png import write_png
 from pipeline.raw.decode.masks import decode_runs
 
 
-def submit(root, folder, layout, **more):
+def submit(root, folder, layout, **options):
     (folder / "t.json").write_text(json.dumps({"value": 0.5, "source": "fixed", "chosen_by": ""}))
     write_submission(
+        SubmissionRecipe(dataset="x", source=source(layout, root, options)),
         experiment="e",
-        dataset="x",
         predictions=folder / "p",
         threshold=folder / "t.json",
         output=folder / "submission",
-        source={"layout": layout, "root": str(root)},
-        **more,
     )
     return folder / "submission"
 
@@ -62,7 +62,7 @@ def test_the_pictures_of_drive_are_named_by_number_and_hold_0_and_255(unlabelled
     for name, mask in masks.items():
         written = cv2.imread(str(folder / f"{int(name)}.png"), cv2.IMREAD_UNCHANGED)
         np.testing.assert_array_equal(written, mask * 255)
-    named = submit(unlabelled, tmp_path, "drive", file_name="{id}_test.png")
+    named = submit(unlabelled, tmp_path, "drive", submission_name="{id}_test.png")
     assert sorted(path.name for path in named.iterdir()) == ["01_test.png", "02_test.png", "03_test.png"]
 
 
