@@ -6,8 +6,8 @@ from rawfiles import make_drive, make_shapes, make_tgs
 
 from pipeline.cli import main as cli
 from pipeline.config.config import load
+from pipeline.graph.study import Study
 from pipeline.images.png import write_png
-from pipeline.raw.dataset import open_dataset
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 CLASSES = ("disc", '</script><script>alert(2)</script><b onmouseover="alert(3)">&amp;', "square")
@@ -75,10 +75,10 @@ def make_project(folder):
     (tgs / "test.txt").write_text("".join(f"{name}\n" for name in names))
     make_shapes(folder / "raw/shapes")
     (folder / "config.yaml").write_text(CONFIG)
-    config = load([folder / "config.yaml"])
-    for number, (name, experiment) in enumerate(config.experiments.items()):
+    study = Study(load([folder / "config.yaml"]))
+    for number, (name, experiment) in enumerate(study.experiments.items()):
         noise = np.random.default_rng(number)
-        raw = open_dataset(experiment.dataset, **config.source(experiment.dataset, "test"))
+        raw = study.raw(experiment.dataset)
         kind = "mask" if raw.multiclass else "probability"
         predicted = folder / f"results/predictions/{name}/test/{kind}"
         predicted.mkdir(parents=True)
@@ -97,7 +97,7 @@ def make_project(folder):
         else:
             run("threshold", "--experiment", name)
         run("render", "--experiment", name, "--split", "test", "--predictions", str(predicted), *threshold)
-        run("evaluate", "--experiment", name, "--predictions", f"test={predicted}", *threshold)
+        run("evaluate", "--experiment", name, "--test-predictions", str(predicted), *threshold)
         (folder / f"results/models/{name}").mkdir(parents=True)
         (folder / f"results/models/{name}/history.csv").write_text(HISTORY)
         (folder / f"results/models/{name}/timing.csv").write_text("epoch,seconds,max_rss\n1,2.5,700\n2,1.5,710\n")

@@ -8,7 +8,7 @@ import pytest
 from rawfiles import write_gif
 from sources import opened, source
 
-from pipeline.core.errors import PipelineError, PredictionError, RawDataError, TrainingError
+from pipeline.core.errors import PredictionError, RawDataError
 from pipeline.evaluation.baselines import write_baseline
 from pipeline.evaluation.choice import choose_threshold
 from pipeline.evaluation.evaluate import evaluate
@@ -18,9 +18,6 @@ from pipeline.evaluation.thresholds import read_threshold
 from pipeline.images.figures import FALSE_ALARM, HIT, MISS, overlay
 from pipeline.images.png import read_levels, write_png
 from pipeline.raw.dataset import open_dataset
-from pipeline.report.curves import plot_curves
-from pipeline.report.leaderboard import build_leaderboard
-from pipeline.report.recipes import CurvesRecipe
 
 SPLITS = {"test": {"method": "official"}, "validation": {"fraction": 0.34}}
 
@@ -192,84 +189,3 @@ def test_pictures_of_a_split(tmp_path, tgs, split):
         else:
             assert imagecodecs.png_decode((folder / expected[0]).read_bytes()).shape[1] == width
     assert (tmp_path / "out/sheet.png").exists()
-
-
-def test_curves_and_leaderboard(tmp_path):
-    history = tmp_path / "history.csv"
-    history.write_text(
-        "epoch,train_loss,lr,val_loss,val_dice,val_mae,val_max_f\n1,0.5,0.1,0.6,0.2,,\n2,0.4,0.1,,,,\n3,0.3,0.1,0.5,0.4,,\n"
-    )
-    recipe = CurvesRecipe(note="drawn sample data")
-    plot_curves(recipe, experiment="e", history=history, output=tmp_path / "c.png")
-    assert (tmp_path / "c.png").read_bytes()[:4] == b"\x89PNG"
-    again = tmp_path / "again.png"
-    plot_curves(recipe, experiment="e", history=history, output=again)
-    assert again.read_bytes() == (tmp_path / "c.png").read_bytes()
-
-    history.write_text("epoch,lr\n1,0.5\n")
-    with pytest.raises(TrainingError, match=r"history\.csv[\s\S]*without train_loss, val_loss"):
-        plot_curves(recipe, experiment="e", history=history, output=tmp_path / "c.png")
-
-    rows = [
-        (name, "d", split, region, "macro", value)
-        for name, value in (("a", 0.2), ("b", 0.7))
-        for split in ("validation", "test")
-        for region in ("full", "fov")
-    ]
-    table = pd.DataFrame(rows, columns=["experiment", "dataset", "split", "region", "averaging", "f1"])
-    table.iloc[:4].to_csv(tmp_path / "a.csv", index=False)
-    table.iloc[4:].to_csv(tmp_path / "b.csv", index=False)
-    build_leaderboard(summaries=[tmp_path / "a.csv", tmp_path / "b.csv"], output=tmp_path / "l.csv")
-    board = pd.read_csv(tmp_path / "l.csv")
-    assert board.iloc[0][["experiment", "split", "region"]].tolist() == ["b", "test", "fov"]
-    assert board.iloc[1][["experiment", "split", "region"]].tolist() == ["a", "test", "fov"]
-    assert len(board) == 8
-    build_leaderboard(summaries=[], output=tmp_path / "l.csv")
-    assert len(pd.read_csv(tmp_path / "l.csv")) == 0
-    with pytest.raises(PipelineError, match=r"gone\.csv"):
-        build_leaderboard(summaries=[tmp_path / "gone.csv"], output=tmp_path / "l.csv")
-
-
-def test_the_leaderboard_marks_data_sets_with_leaks(tmp_path):
-    rows = {"experiment": ["e", "f"], "dataset": ["d", "unchecked"], "excluded": [2, 0], "split": "test"}
-    rows |= {"region": "full", "averaging": "macro", "class": "a", "f1": 0.5}
-    pd.DataFrame(rows).to_csv(tmp_path / "s.csv", index=False)
-    (tmp_path / "d.json").write_text('{"dataset": "d", "errors": 1, "findings": [], "leak": 6}')
-    out = tmp_path / "l.csv"
-    build_leaderboard(summaries=[tmp_path / "s.csv"], checks=[tmp_path / "d.json"], output=out)
-    board = pd.read_csv(out, dtype=str, keep_default_na=False).set_index("experiment")
-    assert board["leak"].to_dict() == {"e": "6", "f": ""}
-    assert board["excluded"].to_dict() == {"e": "2", "f": "0"}
-    with pytest.raises(RawDataError, match="report of a check"):
-        build_leaderboard(summaries=[tmp_path / "s.csv"], checks=[tmp_path / "s.csv"], output=out)
-
-
-def test_the_leaderboard_ranks_the_means_of_several_classes_before_each_class(tmp_path):
-    def summary(experiment, dataset, scores, **columns):
-        rows = [
-            {"experiment": experiment, "dataset": dataset, "split": "test", "region": "full", "class": name,
-             "averaging": averaging, "f1": score, **columns}
-            for averaging in ("macro", "micro")
-            for name, score in scores.items()
-        ]  # fmt: skip
-        path = tmp_path / f"{experiment}.csv"
-        pd.DataFrame(rows).to_csv(path, index=False, float_format="%.6f")
-        return path
-
-    summaries = [
-        summary("low", "shapes", {"zebra": 0.9, "apple": 0.2, "mean": 0.3}),
-        summary("007", "shapes", {"zebra": 0.8, "apple": 0.5, "mean": 0.6}),
-        summary("one", "NA", {"vessel": 0.7}, mae=0.1, probability_levels=256),
-        summary("blank", "shapes", {"zebra": 0.8, "apple": np.nan, "mean": np.nan}),
-    ]
-    build_leaderboard(summaries=summaries, output=tmp_path / "l.csv")
-    board = pd.read_csv(tmp_path / "l.csv", dtype=str, keep_default_na=False)
-    macro = board[board["averaging"] == "macro"]
-    assert macro[["dataset", "class", "experiment"]].to_numpy().tolist() == [
-        ["NA", "vessel", "one"],
-        *(["shapes", "mean", name] for name in ("007", "low", "blank")),
-        *(["shapes", "zebra", name] for name in ("low", "007", "blank")),
-        *(["shapes", "apple", name] for name in ("007", "low", "blank")),
-    ]
-    assert board.loc[0, ["mae", "probability_levels"]].tolist() == ["0.100000", "256"]
-    assert set(board.loc[board["dataset"] == "shapes", "mae"]) == {""}

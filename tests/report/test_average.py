@@ -1,25 +1,30 @@
 """Several seeds: their names in the configuration, mean and spread of their scores, and their place in the tables."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
 from pipeline.cli import main as cli
-from pipeline.config import config
+from pipeline.config.config import parse
 from pipeline.core.errors import ConfigError, PredictionError
+from pipeline.graph.artifacts import Augmented, Average, Checkpoint, Predictions, Scores, Threshold
+from pipeline.graph.study import Study
 from pipeline.report.average import average_runs
 from pipeline.report.leaderboard import build_leaderboard
+from pipeline.report.recipes import AverageRecipe
 
 PLAIN = {
     "dataset": "d", "model": "unet", "loss": "bce", "optimizer": {"name": "adam", "lr": 0.01},
     "batch_size": 1, "epochs": 1,
 }  # fmt: skip
-DATASETS = {"d": {"layout": "tgs", "root": "raw", "size": [32, 32]}}
+DATASETS = {"d": {"layout": "tgs", "root": "TGS", "size": [32, 32]}}
 
 
 def parsed(**experiments):
-    return config.parse({"datasets": DATASETS, "experiments": {n: {**PLAIN, **e} for n, e in experiments.items()}})
+    return Study(parse({"datasets": DATASETS, "experiments": {n: {**PLAIN, **e} for n, e in experiments.items()}}))
 
 
 def complaint(**experiments):
@@ -28,20 +33,23 @@ def complaint(**experiments):
     return str(caught.value)
 
 
-def test_an_experiment_with_seeds_becomes_a_run_for_each():
+def test_an_experiment_with_seeds_becomes_a_run_for_each(tmp_path, tgs, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     both = parsed(a={"seeds": [3, 1]}, b={"seed": 3})
     assert list(both.experiments) == ["a-seed3", "a-seed1", "b"]
-    assert both.seeded() == {"a": ["a-seed3", "a-seed1"]}
-    assert both.average_settings("a") == {"runs": ["a-seed3", "a-seed1"]}
+    assert both.seeded == {"a": ["a-seed3", "a-seed1"]}
+    assert Average("a").recipe(both) == AverageRecipe(runs=("a-seed3", "a-seed1"), folds=False)
     assert [run.seed for run in both.experiments.values()] == [3, 1, 3]
     # what one run is made by must not change when a seed joins
     more = parsed(a={"seeds": [3, 1, 2]})
-    for cut in ("train_settings", "predict_settings", "augmented_settings", "threshold_settings", "evaluate_settings"):
-        assert getattr(more, cut)("a-seed3") == getattr(both, cut)("a-seed3") == getattr(both, cut)("b")
+    predictions = partial(Predictions, split="test", kind="probability")
+    for made in (Checkpoint, predictions, Augmented, Threshold, Scores):
+        recipe = made("a-seed3").recipe(both)
+        assert recipe == made("a-seed3").recipe(more) == made("b").recipe(both)
 
 
 def test_one_seed_is_a_list_of_one_and_null_is_none():
-    assert parsed(a={"seeds": [7]}).seeded() == {"a": ["a-seed7"]}
+    assert parsed(a={"seeds": [7]}).seeded == {"a": ["a-seed7"]}
     assert list(parsed(a={"seeds": None}).experiments) == ["a"]
 
 
@@ -93,6 +101,11 @@ def summary(folder, run, f1, iou, *, threshold="0.500000", classes=("vessel",)):
     return path
 
 
+def average(summaries, runs, output, folds=False):
+    recipe = AverageRecipe(runs=tuple(runs), folds=folds)
+    average_runs(recipe, experiment="a", summaries=summaries, output=output)
+
+
 def read(path):
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
@@ -105,7 +118,7 @@ def test_mean_and_sample_standard_deviation(tmp_path):
             runs, (0.2, 0.3, 0.7), (0.5, np.nan, 0.5), ("0.400000", "0.400000", "0.600000"), strict=True
         )
     ]
-    average_runs(experiment="a", runs=runs, summaries=summaries, output=tmp_path / "out.csv")
+    average(summaries, runs, tmp_path / "out.csv")
     table = read(tmp_path / "out.csv")
     assert list(table.columns[:4]) == ["experiment", "statistic", "runs", "dataset"]
     assert table["statistic"].tolist() == ["mean", "std"] * 4
@@ -125,14 +138,14 @@ def test_folds_have_no_number_of_validation_pictures(tmp_path):
     """However many there are: they are others in each fold."""
     runs = ["a-fold0", "a-fold1"]
     summaries = [summary(tmp_path, run, f1, 0.5) for run, f1 in zip(runs, (0.2, 0.3), strict=True)]
-    average_runs(experiment="a", runs=runs, summaries=summaries, output=tmp_path / "out.csv", folds=True)
+    average(summaries, runs, tmp_path / "out.csv", folds=True)
     images = read(tmp_path / "out.csv").groupby("split")["images"].unique()
     assert {split: list(said) for split, said in images.items()} == {"validation": [""], "test": ["4"]}
 
 
 def test_one_run_has_a_mean_and_no_spread(tmp_path):
     path = summary(tmp_path, "a-seed1", 0.2, 0.5)
-    average_runs(experiment="a", runs=["a-seed1"], summaries=[path], output=tmp_path / "out.csv")
+    average([path], ["a-seed1"], tmp_path / "out.csv")
     table = read(tmp_path / "out.csv").query("split == 'validation' and averaging == 'macro'").set_index("statistic")
     assert table["f1"].to_dict() == {"mean": "0.200000", "std": ""}
     assert table["threshold"].to_dict() == {"mean": "0.500000", "std": "0.500000"}
@@ -148,12 +161,7 @@ def test_summaries_that_do_not_belong_together_are_all_named(tmp_path):
     words = summary(tmp_path, "a-seed5", 0.2, 0.5)
     words.write_text(words.read_text().replace("0.5", "half", 3))
     with pytest.raises(PredictionError) as caught:
-        average_runs(
-            experiment="a",
-            runs=[f"a-seed{n}" for n in range(1, 6)],
-            summaries=[good, other, longer, torn, words],
-            output=tmp_path / "out.csv",
-        )
+        average([good, other, longer, torn, words], [f"a-seed{n}" for n in range(1, 6)], tmp_path / "out.csv")
     assert [problem.where for problem in caught.value.problems] == [str(p) for p in (other, longer, torn, words)]
     for said in ("scores of 'b'", "other rows", "without split", "no numbers"):
         assert said in str(caught.value)
@@ -163,7 +171,7 @@ def test_summaries_that_do_not_belong_together_are_all_named(tmp_path):
 def test_the_leaderboard_marks_means_and_puts_the_spread_below_its_mean(tmp_path):
     runs = ["a-seed1", "a-seed2"]
     summaries = [summary(tmp_path, run, f1, 0.5) for run, f1 in zip(runs, (0.2, 0.6), strict=True)]
-    average_runs(experiment="a", runs=runs, summaries=summaries, output=tmp_path / "a.csv")
+    average(summaries, runs, tmp_path / "a.csv")
     summaries += [tmp_path / "a.csv", summary(tmp_path, "b", 0.3, 0.5)]
     build_leaderboard(summaries=summaries, output=tmp_path / "board.csv")
     board = read(tmp_path / "board.csv")

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -19,6 +20,7 @@ from pipeline.training.peek import peek_history
 from pipeline.training.state import save_state
 
 NAME = paths.events("e").name
+CONFIG = Path(__file__).parents[2] / "config.yaml"
 
 
 def epochs(count):
@@ -90,8 +92,8 @@ def test_without_tensorboard_the_remedy_is_said(tmp_path, history, monkeypatch, 
     with pytest.raises(PipelineError, match=r"\.\[tensorboard\]"):
         write_events(history=history, output=tmp_path / "log" / NAME)
     assert not (tmp_path / "log" / NAME).exists()
-    line = f"tensorboard --experiment e --history {history} --output {tmp_path / 'log' / NAME}"
-    assert cli.main(line.split()) == 1
+    line = f"tensorboard --experiment drive-unet --history {history} --output {tmp_path / 'log' / NAME}"
+    assert cli.main([*line.split(), "--config", str(CONFIG)]) == 1
     assert "pip install" in capsys.readouterr().err
 
 

@@ -1,6 +1,5 @@
 """What stands beside the weights about how they came to be."""
 
-import json
 import subprocess
 from datetime import datetime
 from importlib import metadata
@@ -11,6 +10,13 @@ import torch
 from pipeline.cli import main as cli
 from pipeline.core.errors import PipelineError
 from pipeline.tools import provenance
+
+CONFIG = """
+datasets: {d: {layout: drive, root: DRIVE, size: [48, 48], validation: {fraction: 0.34}}}
+experiments:
+  e: {dataset: d, model: {name: unet, width: 4, depth: 2}, loss: bce, optimizer: {name: adam, lr: 0.02},
+      batch_size: 2, epochs: 1, threads: 1, seed: 7}
+"""
 
 
 def git(folder, *words):
@@ -52,14 +58,9 @@ def test_what_git_does_not_track_has_no_commit(checkout, tmp_path, monkeypatch):
 
 def test_a_training_writes_what_it_was_made_by_and_times_stand_nowhere_else(tmp_path, drive, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "config.yaml").write_text(
-        "datasets: {d: {layout: drive, root: DRIVE, size: [48, 48], validation: {fraction: 0.34}}}\n"
-        "experiments:\n"
-        "  e: {dataset: d, model: {name: unet, width: 4, depth: 2}, loss: bce, optimizer: {name: adam, lr: 0.02},\n"
-        "      batch_size: 2, epochs: 1, threads: 1, seed: 7}\n"
-    )
+    (tmp_path / "config.yaml").write_text(CONFIG)
     for split in ("train", "validation"):
-        assert cli.main(["shard", "--dataset", "d", "--split", split, "--shard", "0"]) == 0
+        assert cli.main(["shard", "--dataset", "d", "--split", split, "--number", "0"]) == 0
     command = ["train", "--experiment", "e"]
     assert cli.main(command) == 0
     folder = tmp_path / "results/models/e"
@@ -69,7 +70,7 @@ def test_a_training_writes_what_it_was_made_by_and_times_stand_nowhere_else(tmp_
     assert said["seeds"]["seed"] == 7
     assert len({said["seeds"][purpose] for purpose in ("weights", "order", "augmentation")}) == 3
     assert said["fingerprints"]["train"]["settings"]["seed"] == 7
-    assert said["fingerprints"]["train"]["made_from"]["train shards"]["stage"] == "shard"
+    assert said["fingerprints"]["train"]["made_from"]["train_shards"]["stage"] == "shard"
     assert said["packages"]["torch"] == metadata.version("torch")
     assert said["packages"]["h5py"] == metadata.version("h5py")
     assert said["hardware"]["threads"] == 1
@@ -92,8 +93,8 @@ def test_a_training_writes_what_it_was_made_by_and_times_stand_nowhere_else(tmp_
 
 def test_a_missing_shard_is_still_told_as_such(tmp_path, drive, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    settings = {"dataset": "d", "seed": 0, "threads": 1}
-    words = ["train", "--experiment", "e", "--settings", json.dumps(settings), "--train-shards", "a.h5", "b.h5"]
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    words = ["train", "--experiment", "e", "--train-shards", "a.h5", "b.h5"]
     assert cli.main([*words, "--validation-shards"]) == 1
     said = capsys.readouterr().err
     assert "a.h5" in said

@@ -6,10 +6,10 @@ import zipfile
 
 import pytest
 from rawfiles import make_drive, make_tgs
+from sources import opened
 
 from pipeline.cli.main import main
 from pipeline.core.errors import OutputError, RawDataError
-from pipeline.raw.dataset import open_dataset
 from pipeline.tools.unpack import unpack
 
 
@@ -69,7 +69,7 @@ def test_zip_of_drive_becomes_a_root_that_is_said_and_listed(tmp_path, drive, ca
     root = tmp_path / "raw" / "DRIVE"
     assert f"root: {root}" in said.out + said.err
     assert "layout: drive" in said.out + said.err
-    raw = open_dataset("d", layout="drive", root=str(root), test={"method": "official"})
+    raw = opened("d", "drive", root, test={"method": "official"})
     assert len(raw.splits["test"]) == 3
 
 
@@ -81,7 +81,7 @@ def test_archives_inside_become_folders_of_their_name(tmp_path, tgs, capsys):
     unpack(outer, tmp_path / "out")
     assert standing(tmp_path / "out") == standing(tgs)
     assert "layout: tgs" in capsys.readouterr().err
-    assert len(open_dataset("t", layout="tgs", root=str(tmp_path / "out")).splits["unlabelled"]) == 2
+    assert len(opened("t", "tgs", tmp_path / "out").splits["unlabelled"]) == 2
 
 
 def test_a_zip_file_of_another_kind_inside_stays_as_it_is(tmp_path):
@@ -190,7 +190,7 @@ def test_a_root_that_is_an_archive_is_refused_with_the_command(tmp_path, capsys)
     make_tgs(tmp_path / "TGS", labelled=2, unlabelled=1)
     archive = zip_folder(tmp_path / "TGS", tmp_path / "my tgs.zip")
     with pytest.raises(RawDataError) as caught:
-        open_dataset("salt", layout="tgs", root=str(archive))
+        opened("salt", "tgs", archive)
     command = f"python -m pipeline unpack '{archive}' '{tmp_path / 'my tgs'}'"
     assert command in str(caught.value)
 

@@ -12,7 +12,7 @@ from pipeline.core.files import write_json, write_table
 from pipeline.images.png import write_png
 from pipeline.tools.contents import first_difference
 from pipeline.tools.verify import compare_runs
-from pipeline.training.checkpoint import save_checkpoint
+from pipeline.training.checkpoint import Trained, save_checkpoint
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def runs(tmp_path):
         file["images"] = np.arange(24, dtype=np.uint8).reshape(2, 1, 3, 4)
         file["ids"] = np.array([b"x", b"y"])
         file.attrs["origin"] = "raw files"
-    save_checkpoint(first / "models/a/best.pt", checkpoint())
+    save(first)
     write_table(first / "models/a/history.csv", pd.DataFrame({"epoch": [1, 2], "val_loss": [0.5, np.nan]}))
     write_table(first / "models/a/timing.csv", pd.DataFrame({"epoch": [1], "seconds": [2.5]}))
     write_json(first / "models/a/provenance.json", {"started": "now"})
@@ -38,9 +38,19 @@ def runs(tmp_path):
     return first, second
 
 
-def checkpoint(weight=0.0, note="bce"):
+def save(folder, weight=0.0, loss="bce"):
+    """Write a checkpoint; return its path."""
     tensors = {"conv.weight": torch.tensor([[1.0, weight]]), "half": torch.tensor([1.5], dtype=torch.bfloat16)}
-    return {"state": tensors, "settings": {"loss": {"name": note}, "crop": [4, 4]}, "epoch": 3}
+    settings = {"dataset": "d", "model": "unet", "loss": loss, "optimizer": {"name": "sgd", "lr": 1},
+                "batch_size": 1, "epochs": 3}  # fmt: skip
+    preparation = {"size": [32, 32], "normalize": "unit"}
+    about = Trained.model_validate({
+        "model": "unet", "in_channels": 3, "out_channels": 1, "activation": "sigmoid", "size": [32, 32],
+        "preparation": preparation, "dataset": "d", "origin": "raw files", "class_names": ["background", "vessel"],
+        "experiment": "a", "seeds": {"seed": 0}, "settings": settings, "made_with": {},
+    })  # fmt: skip
+    save_checkpoint(folder / "models/a/best.pt", about, tensors, epoch=3)
+    return folder / "models/a/best.pt"
 
 
 def only_difference(runs):
@@ -108,23 +118,23 @@ def test_missing_and_additional_files_are_differences(runs, capsys):
 
 
 def test_a_tensor_is_named_with_its_place_and_both_values(runs):
-    path = runs[1] / "models/a/best.pt"
-    save_checkpoint(path, checkpoint(weight=2.0, note="dice"))
+    save(runs[1], weight=2.0, loss="dice")
     name, words = only_difference(runs)
     assert name == "models/a/best.pt"
     assert words.startswith("settings.loss.name: 'bce' in the first, 'dice' in the second, and 1 more")
-    save_checkpoint(path, checkpoint(weight=2.0))
+    save(runs[1], weight=2.0)
     words = only_difference(runs)[1]
     assert "state.conv.weight[0, 1]: np.float32(0.0) in the first, np.float32(2.0) in the second, 1 of 2" in words
 
 
 def test_weights_are_compared_to_the_bit(runs):
-    save_checkpoint(runs[1] / "models/a/best.pt", checkpoint(weight=-0.0))
+    save(runs[1], weight=-0.0)
     assert "np.float32(-0.0)" in only_difference(runs)[1]
 
 
 def test_a_checkpoint_of_other_bytes_and_the_same_contents_is_equal(runs, capsys):
-    torch.save({"format": 1, **checkpoint()}, runs[1] / "models/a/best.pt")  # writes its own name into the file
+    path = runs[1] / "models/a/best.pt"
+    torch.save(torch.load(path, weights_only=True), path)  # writes its own name into the file
     result = compare_runs(*runs)
     assert result.differences == []
     assert result.equal_contents == ["models/a/best.pt"]
