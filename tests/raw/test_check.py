@@ -7,33 +7,28 @@ import numpy as np
 import pytest
 from PIL import Image
 from rawfiles import add_drive, blobs, make_tgs, write_gif, write_tif
-from toy_layout import add, draw
+from sources import checked, opened, preparation
+from toy_layout import TOY, add, draw
 
 from pipeline.cli import main as cli
 from pipeline.core.errors import RawDataError
 from pipeline.raw.check import ignored as check_ignored
-from pipeline.raw.check.run import check_dataset, read_reports
+from pipeline.raw.check.run import read_reports
 from pipeline.raw.check.text import as_text
-from pipeline.raw.dataset import open_dataset
 from pipeline.raw.decode.headers import read_header
-from pipeline.raw.layouts.registry import LAYOUTS
 from pipeline.shards.prepare import prepare
-
-OFFICIAL = {"method": "official"}
 
 
 @pytest.fixture
-def toys(tmp_path, monkeypatch):
+def toys(tmp_path):
     """Six pictures of a toy layout; those that start with t are test samples."""
-    monkeypatch.setitem(LAYOUTS, "toy", "toy_layout")
     for index, name in enumerate(["a", "b", "c", "d", "t1", "t2"]):
         add(tmp_path / "toy", name, *draw(index))
     return tmp_path / "toy"
 
 
-def check(root, layout="toy", threads=2, **source):
-    source = {"layout": layout, "root": str(root), "test": OFFICIAL, **source}
-    return check_dataset(dataset="x", output=root.parent / "out", source=source, threads=threads)
+def check(root, layout=TOY, **more):
+    return checked(layout, root, **{"test": "official", "threads": 2, **more})
 
 
 def kinds(report):
@@ -123,11 +118,10 @@ def test_what_fails_in_the_check_fails_in_the_shard_job_with_the_same_words(driv
     harm(drive)
     report = check(drive, "drive")
     assert sorted(kind for _, kind, _ in kinds(report)) == expected
-    raw = open_dataset("x", layout="drive", root=str(drive), test=OFFICIAL)
+    raw = opened("x", "drive", drive, test="official")
     (sample,) = (sample for sample in raw.splits["train"] if sample.id == "22")
-    options = {"size": None, "channels": "rgb", "interpolation": "area", "storage": "float32"}
     with pytest.raises(RawDataError) as caught:
-        prepare(raw, sample, normalize={"method": "minmax"}, **options)
+        prepare(raw, sample, preparation())
     assert {problem.found for problem in caught.value.problems} == {row["found"] for row in report["findings"]}
 
 
@@ -201,8 +195,7 @@ def test_the_report_is_the_same_whatever_the_number_of_threads(toys):
     assert read_reports([toys.parent / "out/x.json"])[0]["pairs"] == 6
 
 
-def test_hostile_file_names_are_shown_as_text(tmp_path, monkeypatch):
-    monkeypatch.setitem(LAYOUTS, "toy", "toy_layout")
+def test_hostile_file_names_are_shown_as_text(tmp_path):
     root = tmp_path / "toy"
     for index, name in enumerate(['<img src=x onerror="alert(1)">', "\x1b[31mred", "été 1 (2)", "'\"&"]):
         add(root, name, draw(index)[0], np.full((64, 72), 77, np.uint8))
@@ -215,8 +208,7 @@ def test_hostile_file_names_are_shown_as_text(tmp_path, monkeypatch):
     assert "été 1 (2)" in page
 
 
-def test_long_names_do_not_widen_the_page(tmp_path, monkeypatch):
-    monkeypatch.setitem(LAYOUTS, "toy", "toy_layout")
+def test_long_names_do_not_widen_the_page(tmp_path):
     root, name = tmp_path / "toy", "a" * 200
     add(root, name, *draw(1))
     (root / "masks" / f"{name}.png").write_bytes((root / "images" / f"{name}.png").read_bytes()[:-60])
@@ -227,8 +219,7 @@ def test_long_names_do_not_widen_the_page(tmp_path, monkeypatch):
     assert re.search(r"\n\.sheet \{[^}]*overflow-x: auto", page)
 
 
-def test_a_name_that_is_no_utf8_ends_in_a_report(tmp_path, monkeypatch):
-    monkeypatch.setitem(LAYOUTS, "toy", "toy_layout")
+def test_a_name_that_is_no_utf8_ends_in_a_report(tmp_path):
     add(tmp_path / "toy", "a", *draw(1))
     odd = "b\udcff.png"
     for folder in ("images", "masks"):
@@ -265,10 +256,14 @@ def test_headers_of_tiff_tell_16_bits(tmp_path):
 # -- exclude --------------------------------------------------------------------------------------------------------
 
 
+def drive_of(root, **more):
+    return opened("d", "drive", root, **{"test": "official", **more})
+
+
 def test_excluding_moves_no_other_sample(drive):
-    source = {"layout": "drive", "root": str(drive), "test": OFFICIAL, "validation": {"fraction": 0.5, "seed": 0}}
-    before = open_dataset("d", **source)
-    after = open_dataset("d", **source, exclude={"22": "blurred"})
+    validation = {"fraction": 0.5, "seed": 0}
+    before = drive_of(drive, validation=validation)
+    after = drive_of(drive, validation=validation, exclude={"22": "blurred"})
     for split, samples in before.splits.items():
         assert after.splits[split] == [sample for sample in samples if sample.id != "22"]
     assert [(item.id, item.reason) for item in after.excluded] == [("22", "blurred")]
@@ -277,30 +272,28 @@ def test_excluding_moves_no_other_sample(drive):
 def test_what_does_not_pair_can_be_excluded(drive):
     (drive / "training/1st_manual/22_manual1.gif").unlink()
     (drive / "training/images/23_training.tif").unlink()
-    source = {"layout": "drive", "root": str(drive), "test": OFFICIAL}
     with pytest.raises(RawDataError, match="22_training"):
-        open_dataset("d", **source, exclude={"23": "lost"})
-    raw = open_dataset("d", **source, exclude={"22": "no mask", "23": "lost"})
+        drive_of(drive, exclude={"23": "lost"})
+    raw = drive_of(drive, exclude={"22": "no mask", "23": "lost"})
     assert [sample.id for sample in raw.splits["train"]] == ["21", "24", "25", "26"]
 
 
 def test_only_its_own_shard_hears_of_an_exclusion(drive):
-    source = {"layout": "drive", "root": str(drive), "test": OFFICIAL, "shards": 3}
-    raw = open_dataset("d", **source, exclude={"22": "blurred"})
+    raw = drive_of(drive, shards=3, exclude={"22": "blurred"})
     heard = [(split, k) for split in raw.splits for k in range(3) if raw.exclusions(split, k)]
     ((split, number),) = heard
-    assert "22" in {sample.id for sample in open_dataset("d", **source).shard_members(split)[number]}
+    assert "22" in {sample.id for sample in drive_of(drive, shards=3).shard_members(split)[number]}
 
 
 def test_an_unknown_identifier_is_an_error_that_names_close_ones(drive):
     with pytest.raises(RawDataError, match="did you mean '22'"):
-        open_dataset("d", layout="drive", root=str(drive), exclude={"222": "blurred"})
+        drive_of(drive, test=None, exclude={"222": "blurred"})
 
 
 def test_excluding_everything_is_refused(drive):
     names = {str(number): "bad" for number in range(21, 27)}
     with pytest.raises(RawDataError, match="every training sample"):
-        open_dataset("d", layout="drive", root=str(drive), test=OFFICIAL, exclude=names)
+        drive_of(drive, exclude=names)
 
 
 # -- the command line -------------------------------------------------------------------------------------------------

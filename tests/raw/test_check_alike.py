@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from toy_layout import add, draw
+from sources import checked
+from toy_layout import TOY, add, draw
 
 from pipeline.raw.check.alike import MOST, SHARE, look_alikes, tiny
-from pipeline.raw.check.run import check_dataset
-from pipeline.raw.dataset import LAYOUTS
 from pipeline.raw.decode.image import decode
 
 
@@ -23,16 +22,14 @@ def as_jpeg(pixels, quality):
 
 
 @pytest.fixture
-def toys(tmp_path, monkeypatch):
-    monkeypatch.setitem(LAYOUTS, "toy", "toy_layout")
+def toys(tmp_path):
     for index, name in enumerate(["a", "b", "c", "t1", "t2"]):
         add(tmp_path / "toy", name, *draw(index))
     return tmp_path / "toy"
 
 
 def findings(root):
-    source = {"layout": "toy", "root": str(root), "test": {"method": "official"}}
-    report = check_dataset(dataset="x", output=root.parent / "out", source=source)
+    report = checked(TOY, root, test="official")
     assert (report["errors"], report["leak"]) == (0, 0)
     return [(row["severity"], row["kind"], row["count"], row["found"]) for row in report["findings"]]
 

@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sources import assigned
 
 from pipeline.core.errors import RawDataError
 from pipeline.raw.samples import Sample
-from pipeline.raw.splits.assign import assign_splits
 from pipeline.raw.splits.draws import (
     take_fold_of_groups,
     take_fold_of_strata,
@@ -97,9 +97,8 @@ PATTERN = {"pattern": r"^s(\d+)_"}
 
 
 def test_tiles_of_one_section_stay_together_in_test_and_validation():
-    splits = assign_splits(
+    splits = assigned(
         SECTIONS,
-        "d",
         test={"method": "k-fold", "folds": 3, "fold": 1, "seed": 0, "group": PATTERN},
         validation={"fraction": 0.25, "seed": 0, "group": PATTERN},
     )
@@ -113,8 +112,7 @@ def test_tiles_of_one_section_stay_together_in_test_and_validation():
 def test_a_pattern_that_does_not_fit_names_the_first_twenty_and_the_count(tmp_path):
     strange = [Sample(f"x{number:02d}", "i", mask="m") for number in range(30)]
     with pytest.raises(RawDataError) as caught:
-        assign_splits([*SECTIONS, *strange], "d", test={"method": "fraction", "fraction": 0.2, "seed": 0,
-                                                        "group": PATTERN})  # fmt: skip
+        assigned([*SECTIONS, *strange], test={"method": "fraction", "fraction": 0.2, "seed": 0, "group": PATTERN})
     (problem,) = caught.value.problems
     assert "30 of 54" in problem.found
     assert "x19" in problem.found
@@ -127,16 +125,16 @@ def test_a_table_lists_every_sample_without_a_group(tmp_path):
     table = {"column": "section", "file": "t.csv", "id": "name"}
     said = {"method": "fraction", "fraction": 0.3, "seed": 0, "group": table}
     with pytest.raises(RawDataError) as caught:
-        assign_splits(SECTIONS, "d", test=said, root=tmp_path)
+        assigned(SECTIONS, tmp_path, test=said)
     assert "2 of 24 samples: s0_0, s0_1" in caught.value.problems[0].found
     with pytest.raises(RawDataError, match="the columns 'name' and 'sektion'"):
-        assign_splits(SECTIONS, "d", test={**said, "group": {**table, "column": "sektion"}}, root=tmp_path)
+        assigned(SECTIONS, tmp_path, test={**said, "group": {**table, "column": "sektion"}})
 
 
 def test_groups_that_are_all_too_large_are_refused():
     one = {"method": "fraction", "fraction": 0.2, "seed": 0, "group": {"pattern": "(s)"}}
     with pytest.raises(RawDataError, match="at least one group that fits"):
-        assign_splits(SECTIONS, "d", test=one)
+        assigned(SECTIONS, test=one)
     fold = {"method": "k-fold", "folds": 4, "fold": 0, "seed": 0, "group": {"pattern": "(s)"}}
     with pytest.raises(RawDataError, match="in 1 groups: fold 0 is empty"):
-        assign_splits(SECTIONS, "d", test=fold)
+        assigned(SECTIONS, test=fold)

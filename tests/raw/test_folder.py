@@ -10,11 +10,11 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from sources import listed as listed_samples
+from sources import opened, preparation
 
 from pipeline.core.counts import VOID
 from pipeline.core.errors import RawDataError
-from pipeline.raw.dataset import open_dataset
-from pipeline.raw.layouts.folder import list_samples
 from pipeline.shards.prepare import prepare
 
 SPLITS = {"train": ["train", "training"], "validation": ["val"], "test": ["test"]}
@@ -28,7 +28,8 @@ def put(root, *names):
 
 
 def listed(root, **options):
-    return {sample.id: sample for sample in list_samples(root, "d", split_folders=SPLITS, **options)}
+    samples = listed_samples("folder", root, split_folders=SPLITS, **options)
+    return {sample.id: sample for sample in samples}
 
 
 def refusal(root, **options):
@@ -51,7 +52,7 @@ def test_names_that_are_no_utf8_are_refused_all_at_once(tmp_path):
     put(tmp_path, "images/a.png", "images/b\udcff.png", "images/é.png", "images/c\udce9.png")
     put(tmp_path, "masks/a.png", "masks/b\udcff.png", "masks/é.png", "masks/c\udce9.png")
     with pytest.raises(RawDataError) as caught:
-        open_dataset("d", layout="folder", root=str(tmp_path), labels=TWO)
+        opened("d", "folder", tmp_path)
     refused = [problem.where for problem in caught.value.problems]
     assert refused == [
         rf"{tmp_path}/{kind}/{name}.png" for name in (r"b\udcff", r"c\udce9") for kind in ("images", "masks")
@@ -78,7 +79,7 @@ def test_images_without_mask_may_be_allowed(tmp_path):
 
 def test_without_masks_everything_is_unlabelled(tmp_path):
     put(tmp_path, "images/a.jpg", "masks/a.png")
-    raw = open_dataset("d", layout="folder", root=str(tmp_path), options={"masks": None}, labels=TWO)
+    raw = opened("d", "folder", tmp_path, {"masks": None})
     assert [sample.id for sample in raw.splits["unlabelled"]] == ["a"]
     assert raw.splits["train"] == []
 
@@ -196,9 +197,6 @@ def test_many_files_are_listed_in_seconds(tmp_path):
     assert time.process_time() - start < 1
 
 
-TWO = {"classes": ["background", "vessel"], "labels": {"0": "background", "255": "vessel"}}
-
-
 def test_a_folder_of_colour_masks_is_read_as_declared(tmp_path):
     truth = np.arange(64, dtype=np.uint8).reshape(8, 8) % 3
     colours = np.array([(0, 0, 0), (255, 0, 0), (2, 2, 255)], np.uint8)
@@ -212,7 +210,7 @@ def test_a_folder_of_colour_masks_is_read_as_declared(tmp_path):
         "ignore": ["#0000ff"],
         "tolerance": 2,
     }
-    raw = open_dataset("d", layout="folder", root=str(tmp_path), labels=labels)
+    raw = opened("d", "folder", tmp_path, labels)
     np.testing.assert_array_equal(raw.read_truth(raw.splits["train"][0]), np.array([0, 1, VOID])[truth])
     assert raw.colours == ((0, 0, 0), (255, 0, 0))
     assert not raw.multiclass
@@ -230,11 +228,11 @@ def test_each_page_of_a_stack_is_a_sample_where_the_layout_says_so(tmp_path):
     write_pages(tmp_path / "masks/s.tif", masks)
     Image.fromarray(stack[0]).save(tmp_path / "images/t.png")
     Image.fromarray(masks[0]).save(tmp_path / "masks/t.png")
-    raw = open_dataset("d", layout="folder", root=str(tmp_path), options={"pages": "samples"}, labels=TWO)
+    raw = opened("d", "folder", tmp_path, {"pages": "samples"})
     samples = {sample.id: sample for split in raw.splits.values() for sample in split}
     assert sorted(samples) == ["s-p001", "s-p002", "s-p003", "t-p001"]
-    options = {"size": None, "channels": "grey", "interpolation": "area", "storage": "uint8"}
-    items = [prepare(raw, samples[f"s-p00{n}"], normalize={"method": "unit"}, **options) for n in (1, 2, 3)]
+    how = preparation(channels="grey", storage="uint8", normalize="unit")
+    items = [prepare(raw, samples[f"s-p00{n}"], how) for n in (1, 2, 3)]
     for item, page, mask in zip(items, stack, masks, strict=True):
         np.testing.assert_array_equal(item.stored[0], page)
         np.testing.assert_array_equal(item.mask, mask // 255)
@@ -257,7 +255,7 @@ def test_stacks_of_different_length_and_damaged_ones_are_refused(tmp_path):
 def test_stacks_are_refused_by_name_without_the_option(tmp_path):
     for folder in ("images", "masks"):
         write_pages(tmp_path / folder / "s.tif", np.zeros((3, 20, 16), np.uint8))
-    raw = open_dataset("d", layout="folder", root=str(tmp_path), labels=TWO)
+    raw = opened("d", "folder", tmp_path)
     with pytest.raises(RawDataError, match="a TIFF of 3 pages") as caught:
         raw.read_truth(raw.splits["train"][0])
     assert "pages: samples" in str(caught.value)
@@ -279,16 +277,16 @@ def test_masks_of_single_objects_are_merged_and_all_are_files_of_the_sample(tmp_
     one[:3, :3] = other[2:5, 2:5] = third[7, 7] = 255
     objects(tmp_path, "n1", one, other, third)
     objects(tmp_path, "n2", one)
-    raw = open_dataset("d", layout="folder", root=str(tmp_path), options=MERGE, labels=TWO)
+    raw = opened("d", "folder", tmp_path, MERGE)
     samples = {sample.id: sample for split in raw.splits.values() for sample in split}
     assert sorted(samples) == ["n1", "n2"]
     paths = [str(tmp_path / "n1/masks" / f"m{index}.png") for index in range(3)]
     assert list(samples["n1"].files[1:]) == list(samples["n1"].truth_files) == paths
     np.testing.assert_array_equal(raw.read_truth(samples["n1"]), (one | other | third) // 255)
-    options = {"size": None, "channels": "grey", "interpolation": "area", "storage": "uint8"}
-    before = prepare(raw, samples["n1"], normalize={"method": "unit"}, **options).digest
+    how = preparation(channels="grey", storage="uint8", normalize="unit")
+    before = prepare(raw, samples["n1"], how).digest
     Image.fromarray(one).save(paths[2])
-    assert prepare(raw, samples["n1"], normalize={"method": "unit"}, **options).digest != before
+    assert prepare(raw, samples["n1"], how).digest != before
 
 
 def test_masks_to_merge_of_another_size_are_refused_and_void_wins_over_background(tmp_path):
@@ -298,7 +296,7 @@ def test_masks_to_merge_of_another_size_are_refused_and_void_wins_over_backgroun
     one[0, 1:3] = 255
     objects(tmp_path, "n2", void, one)
     objects(tmp_path, "n3", one, void)
-    raw = open_dataset("d", layout="folder", root=str(tmp_path), options=MERGE, labels={**TWO, "ignore": ["9"]})
+    raw = opened("d", "folder", tmp_path, {**MERGE, "ignore": ["9"]})
     samples = {sample.id: sample for split in raw.splits.values() for sample in split}
     with pytest.raises(RawDataError, match=r"m1\.png\n.*9x8 pixels"):
         raw.read_truth(samples["n1"])

@@ -4,14 +4,19 @@ import json
 
 import pytest
 from rawfiles import add_drive, make_drive, make_tgs
+from sources import opened, source
 
 from pipeline.cli.main import main
-from pipeline.core.errors import RawDataError, ShardError
+from pipeline.core.errors import OriginError, RawDataError, ShardError
 from pipeline.core.fingerprint import Fingerprint
-from pipeline.raw.dataset import open_dataset, require_samples
+from pipeline.graph.stored import require_origin
+from pipeline.raw.dataset import require_samples
+from pipeline.raw.recipes import FoldsRecipe
 from pipeline.raw.samples import Sample
+from pipeline.raw.splits import folds
 from pipeline.raw.splits.fold_table import read_fold, read_fold_table, write_fold_table
-from pipeline.raw.splits.folds import assign_folds, digest_folds, split_by_fold, write_folds
+from pipeline.raw.splits.folds import digest_folds, split_by_fold, write_folds
+from pipeline.raw.splits.methods import Drawn
 from pipeline.shards.select import Selection, select_rows
 
 PLAIN = {"seed": 3}
@@ -19,10 +24,18 @@ STRATIFIED = {"seed": 3, "stratify": "foreground"}
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    """12 labelled tiles, t00 to t11, of which 3 are test samples."""
+def tiles(tmp_path_factory):
+    """12 labelled tiles, of which 3 are test samples."""
     root = make_tgs(tmp_path_factory.mktemp("raw") / "TGS")
-    return {"layout": "tgs", "root": str(root), "test": {"method": "fraction", "fraction": 0.25, "seed": 0}}
+    return {"layout": "tgs", "root": root, "test": {"method": "fraction", "fraction": 0.25, "seed": 0}}
+
+
+def drive_of(root, **more):
+    return opened("d", "drive", root, test="official", **more)
+
+
+def assign_folds(dataset, count, **drawn):
+    return folds.assign_folds(dataset, count, Drawn.model_validate({"seed": 0, **drawn}))
 
 
 def names(samples):
@@ -34,82 +47,80 @@ def names(samples):
 )
 @pytest.mark.parametrize("drawing", [PLAIN, STRATIFIED], ids=["plain", "strata"])
 @pytest.mark.parametrize("excluded", [[], [1]], ids=["all", "excluded"])
-def test_a_fold_is_what_a_data_set_of_that_fold_validates_on(source, own, drawing, excluded):
-    pool = names(open_dataset("d", **source).pool)
+def test_a_fold_is_what_a_data_set_of_that_fold_validates_on(tiles, own, drawing, excluded):
+    pool = names(opened("d", **tiles).pool)
     exclude = {pool[index]: "blurred" for index in excluded}
-    dataset = open_dataset("d", **source, exclude=exclude, validation=own)
-    members = assign_folds(dataset, folds=3, **drawing)
+    dataset = opened("d", **tiles, exclude=exclude, validation=own)
+    members = assign_folds(dataset, 3, **drawing)
     assert sorted(members) == sorted(set(pool) - exclude.keys())  # complete, and each sample in one of them
     for fold in range(3):
         configured = {"method": "k-fold", "folds": 3, "fold": fold, **drawing}
-        meant = open_dataset("d", **source, exclude=exclude, validation=configured)
+        meant = opened("d", **tiles, exclude=exclude, validation=configured)
         assert split_by_fold(dataset, members, fold) == meant.splits
     assert sorted(list(members.values()).count(fold) for fold in range(3)) == ([2, 3, 3] if exclude else [3, 3, 3])
 
 
 def test_groups_are_kept_together(tmp_path):
     make_drive(tmp_path, training=20, test=1)
-    said = {"layout": "drive", "root": str(tmp_path), "test": {"method": "official"}}
-    dataset = open_dataset("d", **said)
+    dataset = drive_of(tmp_path)
     group = {"pattern": r"(\d)$"}  # 21 and 31, 22 and 32, ...
-    members = assign_folds(dataset, folds=3, seed=0, group=group)
+    members = assign_folds(dataset, 3, group=group)
     assert len(members) == 20
     assert set(members.values()) == {0, 1, 2}
     assert all(members[f"{number}"] == members[f"{number + 10}"] for number in range(21, 31))
     for fold in range(3):
         configured = {"method": "k-fold", "folds": 3, "fold": fold, "seed": 0, "group": group}
-        assert split_by_fold(dataset, members, fold) == open_dataset("d", **said, validation=configured).splits
+        assert split_by_fold(dataset, members, fold) == drive_of(tmp_path, validation=configured).splits
 
 
 def test_a_new_sample_moves_at_most_one_other_across_each_border(tmp_path):
     make_drive(tmp_path, training=12, test=1)
-    said = {"layout": "drive", "root": str(tmp_path), "test": {"method": "official"}}
-    before = assign_folds(open_dataset("d", **said), folds=4, seed=0)
+    before = assign_folds(drive_of(tmp_path), 4)
     add_drive(tmp_path, "training", 40)
-    after = assign_folds(open_dataset("d", **said), folds=4, seed=0)
+    after = assign_folds(drive_of(tmp_path), 4)
     assert after.keys() - before.keys() == {"40"}
     assert sum(after[name] != fold for name, fold in before.items()) <= 3
     assert digest_folds(after) != digest_folds(before)
 
 
 def test_a_new_test_sample_moves_nothing(drive):
-    said = {"layout": "drive", "root": str(drive), "test": {"method": "official"}}
-    before = assign_folds(open_dataset("d", **said), folds=3, seed=0)
+    before = assign_folds(drive_of(drive), 3)
     add_drive(drive, "test", 9)
-    assert assign_folds(open_dataset("d", **said), folds=3, seed=0) == before
+    assert assign_folds(drive_of(drive), 3) == before
 
 
 def test_folds_that_cannot_be_filled_are_refused(drive):
-    said = {"layout": "drive", "root": str(drive), "test": {"method": "official"}}
     with pytest.raises(RawDataError, match="7 folds of 6 labelled samples: fold 0 is empty"):
-        assign_folds(open_dataset("d", **said), folds=7, seed=0)
-    members = assign_folds(open_dataset("d", **said), folds=3, seed=0)
+        assign_folds(drive_of(drive), 7)
+    members = assign_folds(drive_of(drive), 3)
     out = {name: "blurred" for name, fold in members.items() if fold == 1}
     with pytest.raises(RawDataError, match=r"fold 1 of 3\n *found: *2 samples, all of which are left out"):
-        assign_folds(open_dataset("d", **said, exclude=out), folds=3, seed=0)
+        assign_folds(drive_of(drive, exclude=out), 3)
 
 
-def test_out_of_fold_samples_are_those_that_are_no_test_samples(source):
-    dataset = open_dataset("d", **source, validation={"fraction": 0.3, "seed": 0})
+def test_out_of_fold_samples_are_those_that_are_no_test_samples(tiles):
+    dataset = opened("d", **tiles, validation={"fraction": 0.3, "seed": 0})
     assert names(require_samples(dataset, "out-of-fold")) == sorted(
         names(dataset.splits["train"]) + names(dataset.splits["validation"])
     )
 
 
-def test_the_table_holds_what_was_assigned_and_by_what(source, tmp_path):
+def test_the_table_holds_what_was_assigned_and_by_what(tiles, tmp_path):
     made_by = Fingerprint("folds", {"folds": 3}, {}, {})
     table = tmp_path / "3.json"
-    write_folds(dataset="d", output=table, source=source, folds=3, fingerprint=made_by.to_json(), **PLAIN)
-    members = assign_folds(open_dataset("d", **source), folds=3, **PLAIN)
+    recipe = FoldsRecipe.model_validate({"dataset": "d", "folds": 3, "drawn": PLAIN, "source": source(**tiles)})
+    write_folds(recipe, output=table, fingerprint=made_by.to_json())
+    members = assign_folds(opened("d", **tiles), 3, **PLAIN)
     assert json.loads(table.read_text())["members"] == members
-    parts = read_fold_table(table, 3, made_by)
+    parts = read_fold_table(table, 3)
     assert [sorted(part) for part in parts] == [[n for n, f in members.items() if f == fold] for fold in range(3)]
     fold = read_fold(table, folds=3, fold=1)
     assert fold.validation == parts[1]
     assert fold.training == parts[0] | parts[2]
     assert fold.pool == members.keys()
-    with pytest.raises(RawDataError, match="folds 3 here, 4 asked for"):
-        read_fold_table(table, 3, Fingerprint("folds", {"folds": 4}, {}, {}))
+    require_origin([(table, made_by)])
+    with pytest.raises(OriginError, match="folds 3 here, 4 asked for"):
+        require_origin([(table, Fingerprint("folds", {"folds": 4}, {}, {}))])
 
 
 @pytest.mark.parametrize(
@@ -136,8 +147,8 @@ def test_a_table_that_is_none_is_refused(tmp_path, text, found):
 def test_a_table_without_fingerprint_is_refused_where_one_is_asked_for(tmp_path):
     write_fold_table(tmp_path / "2.json", {"a": 0, "b": 1}, folds=2)
     assert read_fold_table(tmp_path / "2.json", 2) == [{"a"}, {"b"}]
-    with pytest.raises(RawDataError, match="no fingerprint"):
-        read_fold_table(tmp_path / "2.json", 2, Fingerprint("folds", {}, {}, {}))
+    with pytest.raises(OriginError, match="no fingerprint"):
+        require_origin([(tmp_path / "2.json", Fingerprint("folds", {}, {}, {}))])
 
 
 @pytest.mark.parametrize(
@@ -161,8 +172,9 @@ def test_a_table_that_is_named_is_taken_whatever_made_it(tmp_path, tgs, monkeypa
     said = capsys.readouterr().err
     assert f"results/{missing}" in said, "it got as far as what nobody has made"
     assert "mine.json" not in said
+    write_fold_table(tmp_path / "results/folds/d/2.json", {"t00": 0, "t01": 1}, folds=2)
     assert main(words) == 1
-    assert "results/folds/d/2.json" in capsys.readouterr().err
+    assert "results/folds/d/2.json" in capsys.readouterr().err, "nothing says what made it"
 
 
 def test_rows_come_in_the_order_of_shards_and_identifiers():

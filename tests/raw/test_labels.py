@@ -3,14 +3,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from sources import source
 
 from pipeline.core.counts import VOID
 from pipeline.core.errors import RawDataError
 from pipeline.raw.decode.labels import BLACK_AND_WHITE, LabelMap
 from pipeline.raw.decode.palette import COLOURS, class_colours, distance, overlaps, parse_colour, parse_key, show_key
-from pipeline.raw.layouts import folder, shapes
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+def described(layout, **options):
+    return source(layout, ".", options).layout.describe()
 
 
 def refusal(labels, pixels):
@@ -102,12 +106,12 @@ def test_shapes_reads_the_blue_channel(tmp_path, kind):
         picture = picture.convert("P")
         picture.putpalette([50, 60, 0, 70, 80, 1, 90, 100, 2, 110, 120, 3])
     picture.save(tmp_path / "m.png")
-    np.testing.assert_array_equal(shapes.describe().meaning.read(tmp_path / "m.png"), truth)
-    assert "4 (1 pixels)" in refusal(shapes.describe().meaning, np.array([[4]], np.uint8))
+    np.testing.assert_array_equal(described("shapes").meaning.read(tmp_path / "m.png"), truth)
+    assert "4 (1 pixels)" in refusal(described("shapes").meaning, np.array([[4]], np.uint8))
 
 
 def test_the_remedy_says_what_the_configuration_can_declare():
-    plain = folder.describe(classes=["background", "a"], labels={"0": "background", "255": "a"}).meaning
+    plain = described("folder", labels={"0": "background", "255": "a"}).meaning
     assert "`labels`" in refusal(plain, np.array([[1]], np.uint8))
     assert '"#ff0000"' in refusal(plain, np.array([[RED]], np.uint8))
     assert "`tolerance: 4`" in refusal(plain, np.array([[1, 4, 252]], np.uint8))
@@ -116,7 +120,8 @@ def test_the_remedy_says_what_the_configuration_can_declare():
 
 
 def test_described_labels_have_the_colours_of_the_file_unless_others_are_said():
-    known = folder.describe(
+    known = described(
+        "folder",
         classes=["background", "road", "car"],
         labels={"#000000": "background", "#102030": "road", "#112131": "road", "7": "car"},
         ignore=["#ffffff"],

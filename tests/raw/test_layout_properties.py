@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sources import listed
 
 from pipeline.core.errors import RawDataError
-from pipeline.raw.layouts import drive, duts, shapes, tgs
 
 NUMBERS = st.from_regex(r"[0-9]{1,4}", fullmatch=True)
 LETTERS = {"exclude_characters": "/\0", "exclude_categories": ("Cs",)}
@@ -64,16 +64,16 @@ def apart(images, files):
     return {paths[name] for paths in (images, files) for name in lonely if name in paths}
 
 
-def judge(list_samples, offenders, expected):
+def judge(samples, offenders, expected):
     """List, and compare with `expected` (identifier to files by role), or with the error where there are offenders."""
     if not offenders:
-        listed = {sample.id: sample for sample in list_samples()}
-        assert sorted(listed) == sorted(expected)
+        by_id = {sample.id: sample for sample in samples()}
+        assert sorted(by_id) == sorted(expected)
         for name, files in expected.items():
-            assert {role: getattr(listed[name], role) for role in files} == files
+            assert {role: getattr(by_id[name], role) for role in files} == files
         return
     with pytest.raises(RawDataError) as caught:
-        list_samples()
+        samples()
     text = str(caught.value)
     assert [name for name in offenders if name not in text] == []
     assert all(problem.remedy for problem in caught.value.problems)
@@ -127,7 +127,7 @@ def test_drive(training, test, copies, named, ignored):
         if named:
             offenders.add(put(root, "test/mask", "no number.gif"))
         offenders |= repeated(*pictures)
-        judge(lambda: drive.list_samples(root, "d"), offenders, expected)
+        judge(lambda: listed("drive", root), offenders, expected)
 
 
 @settings(max_examples=150)
@@ -146,7 +146,7 @@ def test_tgs(train, test, form, ignored):
         offenders |= set() if images else {str(root / "train/images")}
         expected = {name: {"image": path, "mask": masks.get(name)} for name, path in images.items()}
         expected |= {name: {"image": path, "mask": None} for name, path in others.items()}
-        judge(lambda: tgs.list_samples(root, "t"), offenders, expected)
+        judge(lambda: listed("tgs", root), offenders, expected)
 
 
 @settings(max_examples=150)
@@ -172,10 +172,10 @@ def test_tgs_with_tables(train, twice, form, words):
         offenders |= set() if images else {str(root / "train/images")}
         offenders |= {"id a tenth name"} if words else set()
         expected = {name: {"image": path, "mask_codes": rows.get(name)} for name, path in images.items()}
-        judge(lambda: tgs.list_samples(root, "t", masks="csv"), offenders, expected)
+        judge(lambda: listed("tgs", root, masks="csv"), offenders, expected)
         if not offenders:
-            listed = tgs.list_samples(root, "t", masks="csv")
-            found = {sample.id: sample.metadata["depth"] for sample in listed if sample.id in depths}
+            samples = listed("tgs", root, masks="csv")
+            found = {sample.id: sample.metadata["depth"] for sample in samples if sample.id in depths}
             assert found == {name: depths[name] for name in found}
 
 
@@ -196,7 +196,7 @@ def test_shapes(train, test, strange, odd, ignored):
         offenders |= set() if pictures[0] else {str(root / "train_imgs")}
         if odd and not (strange.isascii() and strange.isdigit()):
             offenders.add(put(root, "test_imgs", f"{strange}.JPG"))
-        judge(lambda: shapes.list_samples(root, "s"), offenders | repeated(*pictures), expected)
+        judge(lambda: listed("shapes", root), offenders | repeated(*pictures), expected)
 
 
 @settings(max_examples=150)
@@ -224,4 +224,4 @@ def test_duts(halves, there, form, ignored):
             pictures.append(images)
             expected |= {name: {"image": path, "mask": masks.get(name)} for name, path in images.items()}
         offenders |= repeated(*pictures) if len(pictures) == 2 else set()
-        judge(lambda: duts.list_samples(root, "d"), offenders, expected)
+        judge(lambda: listed("duts", root), offenders, expected)

@@ -3,24 +3,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rawfiles import make_drive
+from sources import listed, opened
 
 from pipeline.core.errors import RawDataError
-from pipeline.raw.dataset import open_dataset
-from pipeline.raw.layouts import drive as drive_layout
-from pipeline.raw.layouts import duts as duts_layout
-from pipeline.raw.layouts import folder as folder_layout
-from pipeline.raw.layouts import shapes as shapes_layout
-from pipeline.raw.layouts import tgs as tgs_layout
 
 
-def problems(call, *args, **kwargs):
+def problems(layout, root, **options):
     with pytest.raises(RawDataError) as caught:
-        call(*args, **kwargs)
+        listed(layout, root, **options)
     return caught.value
 
 
 def test_drive_pairs_by_number(drive):
-    samples = {sample.id: sample for sample in drive_layout.list_samples(drive, "drive")}
+    samples = {sample.id: sample for sample in listed("drive", drive)}
     assert sorted(samples) == ["01", "02", "03", "21", "22", "23", "24", "25", "26"]
     assert Path(samples["21"].image).name == "21_training.tif"
     assert Path(samples["21"].mask).name == "21_manual1.gif"
@@ -35,7 +30,7 @@ def test_drive_lists_every_missing_extra_and_misnamed_file_at_once(drive):
     (drive / "test/mask/02_test_mask.gif").unlink()
     (drive / "training/images/24_training.tif").rename(drive / "training/images/99_training.tif")
     (drive / "test/images/03_test.tif").rename(drive / "test/images/three_test.tif")
-    error = problems(drive_layout.list_samples, drive, "drive")
+    error = problems("drive", drive)
     text = str(error)
     for part in ("22_training.tif", "02_test.tif", "99_training.tif", "24_manual1.gif", "three_test.tif", "03_manual1"):
         assert part in text
@@ -46,7 +41,7 @@ def test_drive_lists_every_missing_extra_and_misnamed_file_at_once(drive):
 def test_drive_refuses_two_files_of_one_number(drive):
     source = drive / "training/images/21_training.tif"
     (drive / "training/images/21_copy.tif").write_bytes(source.read_bytes())
-    assert "21_copy.tif" in str(problems(drive_layout.list_samples, drive, "drive"))
+    assert "21_copy.tif" in str(problems("drive", drive))
 
 
 def test_drive_without_test_labels_is_unlabelled_there(drive):
@@ -54,7 +49,7 @@ def test_drive_without_test_labels_is_unlabelled_there(drive):
         for path in (drive / "test" / role).iterdir():
             path.unlink()
         (drive / "test" / role).rmdir()
-    raw = open_dataset("drive", layout="drive", root=str(drive), test={"method": "official"})
+    raw = opened("drive", "drive", drive, test="official")
     assert [sample.id for sample in raw.splits["unlabelled"]] == ["01", "02", "03"]
     assert raw.splits["test"] == []
     assert len(raw.splits["train"]) == 6
@@ -66,48 +61,48 @@ def test_drive_accepts_train_for_training_and_ignores_dot_files(tmp_path):
     (root / "train/images/.DS_Store").write_bytes(b"")
     (root / "train/images/._21_training.tif").write_bytes(b"")
     (root / "train/images/Thumbs.db").write_bytes(b"")
-    assert len(drive_layout.list_samples(root, "drive")) == 9
+    assert len(listed("drive", root)) == 9
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.write_text("x")])
-@pytest.mark.parametrize("layout", [drive_layout, tgs_layout, shapes_layout, duts_layout, folder_layout])
+@pytest.mark.parametrize("layout", ["drive", "tgs", "shapes", "duts", "folder"])
 def test_a_root_that_is_missing_empty_or_a_file_names_the_command(tmp_path, make, layout):
     root = tmp_path / "RAW"
     make(root)
-    error = problems(layout.list_samples, root, "mine")
+    error = problems(layout, root)
     assert str(root) in str(error)
     # of a folder of one's own there is no drawn sample
-    assert ("python -m pipeline sample" in str(error)) == (layout is not folder_layout)
-    assert "`root` of data set 'mine'" in str(error)
+    assert ("python -m pipeline sample" in str(error)) == (layout != "folder")
+    assert "`root` of data set 'd'" in str(error)
 
 
 def test_an_empty_half_is_named(drive):
     for path in (drive / "test" / "images").iterdir():
         path.unlink()
-    assert str(drive / "test" / "images") in str(problems(drive_layout.list_samples, drive, "drive"))
+    assert str(drive / "test" / "images") in str(problems("drive", drive))
 
 
 def test_tgs_pairs_by_name_and_brings_depths(tgs):
-    samples = tgs_layout.list_samples(tgs, "tgs")
+    samples = listed("tgs", tgs)
     assert len(samples) == 14
     assert sum(sample.labelled for sample in samples) == 12
     assert samples[3].metadata["depth"] == 103.0
     (tgs / "depths.csv").unlink()
-    assert not tgs_layout.list_samples(tgs, "tgs")[0].metadata
+    assert not listed("tgs", tgs)[0].metadata
 
 
 def test_tgs_lists_missing_and_extra_masks(tgs):
     (tgs / "train/masks/tile003.png").rename(tgs / "train/masks/other.png")
     (tgs / "train/masks/tile005.png").unlink()
-    error = problems(tgs_layout.list_samples, tgs, "tgs")
+    error = problems("tgs", tgs)
     assert len(error.problems) == 3
     for name in ("tile003", "tile005", "other"):
         assert name in str(error)
 
 
 def test_tgs_codes_give_the_masks_of_the_files(tgs):
-    files = open_dataset("t", layout="tgs", root=str(tgs))
-    codes = open_dataset("t", layout="tgs", root=str(tgs), options={"masks": "csv"})
+    files = opened("t", "tgs", tgs)
+    codes = opened("t", "tgs", tgs, {"masks": "csv"})
     for a, b in zip(files.splits["train"], codes.splits["train"], strict=True):
         assert b.mask is None
         np.testing.assert_array_equal(files.read_truth(a), codes.read_truth(b))
@@ -123,16 +118,16 @@ def test_tgs_codes_give_the_masks_of_the_files(tgs):
 )
 def test_a_table_of_codes_that_is_wrong(tgs, text, found):
     (tgs / "train.csv").write_text(text)
-    assert found in str(problems(tgs_layout.list_samples, tgs, "tgs", masks="csv"))
+    assert found in str(problems("tgs", tgs, masks="csv"))
 
 
 def test_a_depth_that_is_no_number(tgs):
     (tgs / "depths.csv").write_text("id,z\ntile000,deep\n")
-    assert "tile000" in str(problems(tgs_layout.list_samples, tgs, "tgs"))
+    assert "tile000" in str(problems("tgs", tgs))
 
 
 def test_the_second_observers_palette_is_looked_up(drive):
-    raw = open_dataset("drive", layout="drive", root=str(drive), test={"method": "official"})
+    raw = opened("drive", "drive", drive, test="official")
     sample = raw.splits["test"][0]
     np.testing.assert_array_equal(raw.read_observer(sample), np.roll(raw.read_truth(sample), 1, axis=0))
 
@@ -151,8 +146,7 @@ def make_shapes(root, numbers=(0, 7, 10, 799, 800, 899, 900), test=(950,)):
 
 def test_shapes_has_official_splits_by_number(tmp_path):
     root = make_shapes(tmp_path)
-    official = {"method": "official"}
-    raw = open_dataset("s", layout="shapes", root=str(root), test=official, validation=official)
+    raw = opened("s", "shapes", root, test="official", validation="official")
     ids = {split: [sample.id for sample in samples] for split, samples in raw.splits.items()}
     assert ids == {
         "train": ["0", "10", "7", "799"],
@@ -164,7 +158,7 @@ def test_shapes_has_official_splits_by_number(tmp_path):
     assert raw.classes == ("background", "circle", "triangle", "square")
     assert raw.colours == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (0, 0, 128))
     put(root, "test_mask/950.png")
-    raw = open_dataset("s", layout="shapes", root=str(root), test=official, validation=official)
+    raw = opened("s", "shapes", root, test="official", validation="official")
     assert [sample.id for sample in raw.splits["test"]] == ["900", "950"]
 
 
@@ -172,7 +166,7 @@ def test_shapes_lists_everything_that_does_not_pair(tmp_path):
     root = make_shapes(tmp_path, test=(950, 951, 7))
     (root / "train_mask/10.png").unlink()
     put(root, "train_mask/11.png", "test_mask/950.png", "train_imgs/cat.jpg")
-    error = problems(shapes_layout.list_samples, root, "s")
+    error = problems("shapes", root)
     text = str(error)
     for part in ("train_imgs/10.jpg", "train_mask/11.png", "test_imgs/951.jpg", "cat.jpg", "the identifier '7'"):
         assert part in text
@@ -181,22 +175,21 @@ def test_shapes_lists_everything_that_does_not_pair(tmp_path):
 
 def test_duts_has_two_halves_of_which_one_may_be_absent(tmp_path):
     put(tmp_path, "DUTS-TR/DUTS-TR-Image/n1.jpg", "DUTS-TR/DUTS-TR-Mask/n1.png")
-    official = {"method": "official"}
-    raw = open_dataset("d", layout="duts", root=str(tmp_path), test=official, mask_kind="soft")
+    raw = opened("d", "duts", tmp_path, test="official", mask_kind="soft")
     assert [sample.id for sample in raw.splits["train"]] == ["n1"]
     put(tmp_path, "DUTS-TE/DUTS-TE-Image/sun_a.jpg", "DUTS-TE/DUTS-TE-Mask/sun_a.png")
-    raw = open_dataset("d", layout="duts", root=str(tmp_path), test=official, mask_kind="soft")
+    raw = opened("d", "duts", tmp_path, test="official", mask_kind="soft")
     assert [sample.id for sample in raw.splits["test"]] == ["sun_a"]
     (tmp_path / "DUTS-TE/DUTS-TE-Mask/sun_a.png").unlink()
-    raw = open_dataset("d", layout="duts", root=str(tmp_path), test=official, mask_kind="soft")
+    raw = opened("d", "duts", tmp_path, test="official", mask_kind="soft")
     assert [sample.id for sample in raw.splits["unlabelled"]] == ["sun_a"]
 
 
 def test_duts_lists_everything_that_does_not_pair(tmp_path):
     put(tmp_path, "DUTS-TR/DUTS-TR-Image/a.jpg", "DUTS-TR/DUTS-TR-Mask/b.png", "DUTS-TE/DUTS-TE-Mask/c.png")
-    text = str(problems(duts_layout.list_samples, tmp_path, "d"))
+    text = str(problems("duts", tmp_path))
     for part in ("a.jpg", "b.png", "DUTS-TE-Image\n", "c.png"):
         assert part in text
     (tmp_path / "DUTS-TR").rename(tmp_path / "TR")
     (tmp_path / "DUTS-TE").rename(tmp_path / "TE")
-    assert "neither DUTS-TR nor DUTS-TE" in str(problems(duts_layout.list_samples, tmp_path, "d"))
+    assert "neither DUTS-TR nor DUTS-TE" in str(problems("duts", tmp_path))

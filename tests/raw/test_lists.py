@@ -1,8 +1,8 @@
 import pytest
+from sources import assigned
 
 from pipeline.core.errors import RawDataError
 from pipeline.raw.samples import Sample
-from pipeline.raw.splits.assign import assign_splits
 from pipeline.raw.splits.lists import take_listed
 
 SAMPLES = [
@@ -67,12 +67,11 @@ def test_a_file_that_is_no_list(tmp_path, content, found):
 def test_lists_lie_below_the_root_or_anywhere(tmp_path):
     (tmp_path / "test.txt").write_text("21\n")
     (tmp_path / "val.txt").write_text("c\n")
-    splits = assign_splits(
+    splits = assigned(
         SAMPLES,
-        "d",
+        tmp_path,
         test={"method": "list", "file": "test.txt"},
         validation={"method": "list", "file": str(tmp_path / "val.txt")},
-        root=tmp_path,
     )
     assert [sample.id for sample in splits["test"]] == ["21"]
     assert [sample.id for sample in splits["validation"]] == ["c"]
@@ -83,14 +82,14 @@ def test_a_sample_in_both_lists_is_refused(tmp_path):
     (tmp_path / "list.txt").write_text("21\nc\n")
     both = {"method": "list", "file": "list.txt"}
     with pytest.raises(RawDataError, match="that the list of `validation` names too") as caught:
-        assign_splits(SAMPLES, "d", test=both, validation=both, root=tmp_path)
+        assigned(SAMPLES, tmp_path, test=both, validation=both)
     assert len(caught.value.problems) == 2
 
 
 def test_a_sample_without_mask_cannot_be_listed(tmp_path):
     (tmp_path / "list.txt").write_text("u\n")
     with pytest.raises(RawDataError, match="fits no sample"):
-        assign_splits([*SAMPLES, Sample("u", "u.png")], "d", test={"method": "list", "file": "list.txt"}, root=tmp_path)
+        assigned([*SAMPLES, Sample("u", "u.png")], tmp_path, test={"method": "list", "file": "list.txt"})
 
 
 def test_an_entry_and_a_file_may_write_accents_in_two_ways(tmp_path):

@@ -9,20 +9,18 @@ import pytest
 import tifffile
 import yaml
 from PIL import Image
+from sources import checked, opened, preparation, source
 
 from pipeline.config import config
 from pipeline.core.errors import ConfigError, RawDataError
 from pipeline.images.figures import for_display
 from pipeline.raw.check.measure import measure
 from pipeline.raw.check.page import page
-from pipeline.raw.check.run import check_dataset
 from pipeline.raw.check.text import as_text, sizes
-from pipeline.raw.dataset import open_dataset
-from pipeline.raw.layouts import folder
 from pipeline.shards.prepare import prepare
 
 ROOT = Path(__file__).parents[2]
-TWO = {"classes": ["background", "a"], "labels": {"0": "background", "255": "a"}}
+PAGES = {"pages": "samples"}
 GROUP = {"column": "patient", "file": "patients.csv", "id": "stack"}
 
 
@@ -44,14 +42,8 @@ def stacks(tmp_path):
     return tmp_path / "raw"
 
 
-def source(root, **more):
-    return {"layout": "folder", "root": str(root), "options": {"pages": "samples"}, "labels": TWO, **more}
-
-
-def check(root, storage="float32", normalize="minmax", **more):
-    return check_dataset(
-        dataset="x", output=root.parent / "out", source=source(root, **more), storage=storage, normalize=normalize
-    )
+def check(root, **more):
+    return checked("folder", root, more.pop("options", PAGES), **more)
 
 
 def put(path, pixels, **options):
@@ -61,12 +53,8 @@ def put(path, pixels, **options):
 
 def test_pages_belong_to_the_group_of_their_stack(stacks):
     split = {"group": GROUP, "seed": 0}
-    raw = open_dataset(
-        "x",
-        **source(
-            stacks, test={"method": "k-fold", "folds": 3, "fold": 0, **split}, validation={"fraction": 0, **split}
-        ),
-    )
+    test = {"method": "k-fold", "folds": 3, "fold": 0, **split}
+    raw = opened("x", "folder", stacks, PAGES, test=test, validation={"fraction": 0, **split})
     held_out = [sample.id for sample in raw.splits["test"]]
     assert len(held_out) == 6
     assert len({int(name[1]) // 2 for name in held_out}) == 1  # the two stacks of one patient
@@ -81,7 +69,7 @@ def test_a_row_of_a_page_goes_before_that_of_its_stack(stacks):
     tests = []
     for fold in range(3):
         said = {"method": "k-fold", "folds": 3, "fold": fold, **split}
-        raw = open_dataset("x", **source(stacks, test=said, validation={"fraction": 0, **split}))
+        raw = opened("x", "folder", stacks, PAGES, test=said, validation={"fraction": 0, **split})
         tests.append({sample.id for sample in raw.splits["test"]})
     assert {"s0-p002", "s4-p001", "s5-p003"} <= next(test for test in tests if "s0-p002" in test)
     assert not any({"s0-p001", "s0-p002"} <= test for test in tests)
@@ -101,11 +89,10 @@ def test_check_and_shard_job_refuse_a_storage_in_the_same_words(stacks, storage)
     report = check(stacks, storage=storage)
     assert [row["kind"] for row in report["findings"]] == ["storage"] * 6  # files, not pages
     assert report["facts"]["pictures_read"] == 18
-    raw = open_dataset("x", **source(stacks))
-    options = {"size": None, "channels": "grey", "interpolation": "area", "normalize": {"method": "minmax"}}
+    raw = opened("x", "folder", stacks, PAGES)
     sample = raw.splits["train"][0]
     with pytest.raises(RawDataError) as caught:
-        prepare(raw, sample, storage=storage, **options)
+        prepare(raw, sample, preparation(channels="grey", storage=storage))
     (said,) = caught.value.problems
     told = [row for row in report["findings"] if row["where"] == sample.image]
     assert [(row["found"], row["expected"], row["remedy"]) for row in told] == [
@@ -139,8 +126,8 @@ def test_16_bits_that_fill_the_range_are_no_warning(stacks):
 
 
 def test_the_contact_sheet_tells_inverted_masks_from_right_ones(stacks):
-    def inside_and_outside(**more):
-        raw = open_dataset("x", **source(stacks, **more))
+    def inside_and_outside(**options):
+        raw = opened("x", "folder", stacks, {**PAGES, **options})
         shown = measure(raw, raw.splits["train"][0], "train", "rgb", pictured=True).thumbnail.astype(int)
         colourful = shown.max(axis=2) - shown.min(axis=2)  # the picture itself is grey
         scale = shown.shape[1] / 32
@@ -149,7 +136,7 @@ def test_the_contact_sheet_tells_inverted_masks_from_right_ones(stacks):
         return np.median(inner) > 20, np.median(outer) > 20
 
     assert inside_and_outside() == (True, False)
-    assert inside_and_outside(labels={**TWO, "inverted": True}) == (False, True)
+    assert inside_and_outside(inverted=True) == (False, True)
 
 
 def test_12_bit_pictures_are_shown_bright_even_with_a_hot_pixel():
@@ -238,12 +225,12 @@ def test_what_a_person_types_fits_names_whose_accents_are_spelt_otherwise(tmp_pa
     (tmp_path / "raw/t.csv").write_text(hand("id,Größe\n" + "".join(f"{name},{name[:-2]}\n" for name in names)))
     (tmp_path / "raw/test.txt").write_text(hand("Évry-0\nÉvry-1\n"))
     options = {"mask_name": hand("{id}_gefäß")}
-    common = {"layout": "folder", "root": str(tmp_path / "raw"), "options": options, "labels": TWO}
     by_table = {"column": disk("Größe"), "file": "t.csv", "id": "id"}
     for group in (by_table, {"pattern": hand("^([A-ZÅÉ][a-zö]+)-")}):
         validation = {"method": "fraction", "fraction": 0.5, "seed": 0, "group": group}
         test = {"method": "list", "file": "test.txt"}
-        raw = open_dataset("d", **common, test=test, validation=validation, exclude={hand("Köln-1"): "blurred"})
+        exclude = {hand("Köln-1"): "blurred"}
+        raw = opened("d", "folder", tmp_path / "raw", options, test=test, validation=validation, exclude=exclude)
         assert [sample.id for sample in raw.splits["test"]] == ["Évry-0", "Évry-1"]
         assert [item.id for item in raw.excluded] == ["Köln-1"]
         assert raw.excluded[0].sample is not None
@@ -255,13 +242,13 @@ def test_identifiers_in_the_configuration_have_one_spelling():
     def said(form):
         exclude = {unicodedata.normalize(form, "Köln-1"): "blurred"}
         data = {"layout": "folder", "root": "raw", "labels": {0: "a", 1: "b"}, "size": [32, 32], "exclude": exclude}
-        return config.parse({"datasets": {"d": data}}).evaluate_settings("d.all-background")
+        return config.parse({"datasets": {"d": data}}).datasets["d"].source("test", cache="")
 
     assert said("NFC") == said("NFD")
 
 
 def meaning(**labels):
-    return folder.describe(classes=list(labels.values()), labels=labels).meaning
+    return source("folder", ".", {"labels": labels}).layout.describe().meaning
 
 
 def refusal(labels, pixels):
@@ -302,6 +289,5 @@ def test_the_examples_of_the_guide_are_valid_and_its_table_is_complete():
     parsed = [config.parse(yaml.safe_load(example)) for example in examples]
     assert parsed[1].datasets["nuclei"].storage == "float32"
     rows = "\n".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `"))
-    (folder_data,) = parsed[0].datasets.values()
-    own = set(type(folder_data).model_fields) - set(type(parsed[0].datasets["leaves"]).__mro__[1].model_fields)
-    assert {name for name in own if f"`{name}`" not in rows} <= {"layout"}
+    own = type(parsed[0].datasets["leaves"].files).model_fields
+    assert {name for name in own if f"`{name}`" not in rows} == {"layout"}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from sources import opened
 
 from pipeline.core.errors import RawDataError
-from pipeline.raw.dataset import open_dataset
 from pipeline.raw.decode import pages
 from pipeline.raw.decode.headers import read_header
 from pipeline.raw.decode.image import decode, read_bytes
@@ -102,16 +102,13 @@ def test_samples_of_a_stack_never_read_the_whole_file(tmp_path, counted, monkeyp
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
         stack(tmp_path / folder, np.resize(GREY > 127, (40, 48, 32)).astype(np.uint8) * 255)
-    raw = open_dataset("d", layout="folder", root=str(tmp_path), options={"pages": "samples"}, labels=LABELS)
+    raw = opened("d", "folder", tmp_path, {"pages": "samples"})
     monkeypatch.setattr("pathlib.Path.read_bytes", None)
     samples = [sample for split in raw.splits.values() for sample in split]
     for sample in samples:
         read_sample(raw, sample, "grey")
         np.testing.assert_array_equal(raw.read_truth(sample), GREY[(sample.page - 1) % 4] > 127)
     assert counted[0] < 4 * sum(path.stat().st_size for path in tmp_path.rglob("*.tif"))
-
-
-LABELS = {"classes": ["background", "vessel"], "labels": {"0": "background", "255": "vessel"}}
 
 
 def test_a_stack_that_changes_is_walked_again(tmp_path):

@@ -4,8 +4,8 @@ import builtins
 import os
 
 import pytest
+from sources import opened
 
-from pipeline.raw.dataset import open_dataset
 from pipeline.raw.splits import assign as splits
 from pipeline.raw.splits import draws
 
@@ -14,7 +14,6 @@ FOLDERS = {
     "folder": ("images", "masks"),
     "duts": ("DUTS-TR/DUTS-TR-Image", "DUTS-TR/DUTS-TR-Mask"),
 }
-LABELS = {"classes": ["background", "thing"], "labels": {"0": "background", "255": "thing"}}
 
 
 @pytest.mark.parametrize("layout", FOLDERS)
@@ -41,15 +40,7 @@ def test_listing_looks_at_folders_and_not_at_files_and_hashes_a_sample_a_few_tim
     count(draws, "stable_hash", "hash")
     count(splits, "stable_hash", "hash")
     drawn = {"method": "fraction", "fraction": 0.1, "seed": 0}
-    raw = open_dataset(
-        "x",
-        layout=layout,
-        root=str(tmp_path),
-        labels=LABELS if layout == "folder" else None,
-        shards=6,
-        test=drawn,
-        validation=drawn,
-    )
+    raw = opened("x", layout, tmp_path, shards=6, test=drawn, validation=drawn)
     for _ in range(10):  # a rule asks for its members once for each shard
         members = raw.shard_members("train")
     assert sum(map(len, members.values())) == round(round(pairs * 0.9) * 0.9)

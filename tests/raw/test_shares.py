@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
+from sources import opened
 
 from pipeline.core.counts import VOID
 from pipeline.core.errors import RawDataError
 from pipeline.images.png import write_png
 from pipeline.raw import dataset as datasets
-from pipeline.raw.dataset import open_dataset
 from pipeline.raw.splits.shares import STRATA, foreground_share, stratum_of
 
 STRATIFIED = {"method": "k-fold", "folds": 3, "fold": 0, "seed": 0, "stratify": "foreground"}
@@ -36,16 +36,11 @@ def test_empty_masks_are_a_stratum_of_their_own():
     assert [stratum_of(share) for share in (0.0, 1e-6, 0.01, 0.02, 0.3, 1.0)] == [0, 1, 1, 2, 4, len(STRATA)]
 
 
-def folds(root, cache, masks="png"):
-    options = {"options": {"masks": masks}}
+def folds(root, cache, **options):
+    tests = [{**STRATIFIED, "fold": fold} for fold in range(3)]
     return [
-        {
-            sample.id
-            for sample in open_dataset(
-                "t", layout="tgs", root=str(root), test={**STRATIFIED, "fold": fold}, cache=cache, **options
-            ).splits["test"]
-        }
-        for fold in range(3)
+        {sample.id for sample in opened("t", "tgs", root, options, test=test, cache=cache).splits["test"]}
+        for test in tests
     ]
 
 
@@ -102,6 +97,6 @@ def test_unreadable_masks_are_all_listed_and_nothing_is_kept(tgs, tmp_path):
 
 def test_without_strata_no_mask_is_read(tgs, tmp_path, reads):
     plain = {key: value for key, value in STRATIFIED.items() if key != "stratify"}
-    open_dataset("t", layout="tgs", root=str(tgs), test=plain, cache=str(tmp_path / "x.json"))
+    opened("t", "tgs", tgs, test=plain, cache=str(tmp_path / "x.json"))
     assert reads == []
     assert not (tmp_path / "x.json").exists()

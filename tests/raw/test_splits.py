@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sources import assigned
 
 from pipeline.core.errors import RawDataError
 from pipeline.raw.samples import Sample
-from pipeline.raw.splits.assign import assign_shards, assign_splits, shard_of
+from pipeline.raw.splits.assign import assign_shards, shard_of
 from pipeline.raw.splits.draws import take_fold, take_fraction, take_permutation
 
 IDS = st.sets(st.text("abcdef0123", min_size=1, max_size=6), min_size=1, max_size=60)
@@ -43,10 +44,9 @@ def test_a_permutation_is_the_published_one():
 
 def test_the_four_splits():
     official = [Sample("t", "t", mask="t", official_split="test")]
-    splits = assign_splits(
+    splits = assigned(
         [*samples("abcdefghij"), *official, *samples("u", labelled=False)],
-        "d",
-        test={"method": "official"},
+        test="official",
         validation={"fraction": 0.2, "seed": 3},
     )
     assert [sample.id for sample in splits["test"]] == ["t"]
@@ -60,13 +60,13 @@ def test_the_four_splits():
 def test_a_split_that_leaves_nothing_to_train_on():
     everything = {"method": "fraction", "fraction": 0.99, "seed": 0}
     with pytest.raises(RawDataError, match="at least one labelled sample"):
-        assign_splits(samples("ab"), "d", test=everything)
+        assigned(samples("ab"), test=everything)
     with pytest.raises(RawDataError, match="at least one labelled sample"):
-        assign_splits([], "d")
+        assigned([])
 
 
 def test_a_data_set_without_any_mask_is_there_to_be_predicted():
-    splits = assign_splits(samples("ab", labelled=False), "d", test={"method": "fraction", "fraction": 0.5, "seed": 0})
+    splits = assigned(samples("ab", labelled=False), test={"method": "fraction", "fraction": 0.5, "seed": 0})
     assert [sample.id for sample in splits["unlabelled"]] == ["a", "b"]
     assert splits["train"] == splits["test"] == []
 
@@ -83,22 +83,21 @@ def ids(splits):
 
 
 def test_official_samples_never_train():
-    official = {"method": "official"}
-    splits = ids(assign_splits(OFFICIAL, "d", test=official, validation=official))
+    splits = ids(assigned(OFFICIAL, test="official", validation="official"))
     assert splits["train"] == {f"tr{i}" for i in range(5)}
     assert splits["validation"] == {f"va{i}" for i in range(5)}
     assert splits["test"] == {f"te{i}" for i in range(5)}
 
 
 def test_official_validation_samples_train_when_others_validate():
-    splits = ids(assign_splits(OFFICIAL, "d", test={"method": "official"}, validation={"fraction": 0.2, "seed": 0}))
+    splits = ids(assigned(OFFICIAL, test="official", validation={"fraction": 0.2, "seed": 0}))
     assert len(splits["validation"]) == 2
     assert splits["train"] | splits["validation"] == {f"{half}{i}" for half in ("tr", "va") for i in range(5)}
 
 
 def test_official_validation_of_a_data_set_that_names_none():
     with pytest.raises(RawDataError, match="none of which the data set calls a validation sample"):
-        assign_splits(samples("abc"), "d", validation={"method": "official"})
+        assigned(samples("abc"), validation="official")
 
 
 @given(IDS, st.integers(2, 9), st.integers(0, 9))
@@ -121,7 +120,7 @@ def test_one_more_file_moves_at_most_one_other_across_each_border_of_folds(ids, 
 
 def test_a_fold_that_is_empty_is_refused():
     with pytest.raises(RawDataError, match="fold 0 is empty"):
-        assign_splits(samples("ab"), "d", test={"method": "k-fold", "folds": 3, "fold": 0, "seed": 0})
+        assigned(samples("ab"), test={"method": "k-fold", "folds": 3, "fold": 0, "seed": 0})
 
 
 @given(IDS, st.integers(1, 7))

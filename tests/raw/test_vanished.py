@@ -1,13 +1,14 @@
 """Raw files that are there when they are listed and gone when they are read."""
 
 import pytest
+from sources import preparation, source
 
 from pipeline.core.errors import RawDataError
 from pipeline.evaluation import baselines
+from pipeline.evaluation.recipes import BaselineRecipe
 from pipeline.raw.dataset import open_dataset
 from pipeline.shards import write
-
-SOURCE = {"layout": "drive", "test": {"method": "official"}}
+from pipeline.shards.recipes import ShardRecipe
 
 
 def vanishing(monkeypatch, module, *files):
@@ -31,22 +32,15 @@ def come_back(monkeypatch, *files):
 def test_files_that_vanish_while_a_shard_is_built(tmp_path, drive, monkeypatch):
     files = [drive / "training/images/22_training.tif", drive / "training/1st_manual/24_manual1.gif"]
     output = tmp_path / "out" / "train-0.h5"
-    settings = {
-        "source": {**SOURCE, "root": str(drive), "shards": 1},
-        "size": [48, 40],
-        "channels": "rgb",
-        "interpolation": "area",
-        "normalize": {"method": "minmax"},
-        "storage": "float16",
-    }
+    recipe = preparation().to(ShardRecipe, dataset="d", split="train", source=source("drive", drive, test="official"))
     vanishing(monkeypatch, write, *files)
     with pytest.raises(RawDataError, match="2 problems") as caught:
-        write.build_shard(dataset="d", split="train", shard=0, output=output, **settings)
+        write.build_shard(recipe, number=0, output=output)
     for path in files:
         assert f"{path}\n    found:    No such file or directory" in str(caught.value)
     assert list(output.parent.iterdir()) == []
     come_back(monkeypatch, *files)
-    write.build_shard(dataset="d", split="train", shard=0, output=output, **settings)
+    write.build_shard(recipe, number=0, output=output)
     assert [path.name for path in output.parent.iterdir()] == ["train-0.h5"]
 
 
@@ -54,10 +48,11 @@ def test_files_that_vanish_while_the_second_observer_is_read(tmp_path, drive, mo
     path = drive / "test/2nd_manual/02_manual2.gif"
     output = tmp_path / "out" / "probability"
     vanishing(monkeypatch, baselines, path)
-    settings = {"kind": "second-observer", "source": {**SOURCE, "root": str(drive)}}
+    told = {"dataset": "d", "split": "test", "kind": "second-observer"}
+    recipe = BaselineRecipe(**told, source=source("drive", drive, test="official"))
     with pytest.raises(RawDataError, match=r"02_manual2\.gif"):
-        baselines.write_baseline(dataset="d", split="test", output=output, **settings)
+        baselines.write_baseline(recipe, output=output)
     assert list(output.parent.iterdir()) == []
     come_back(monkeypatch, path)
-    baselines.write_baseline(dataset="d", split="test", output=output, **settings)
+    baselines.write_baseline(recipe, output=output)
     assert (output / "02.png").exists()

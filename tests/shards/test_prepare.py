@@ -1,23 +1,24 @@
 import cv2
 import numpy as np
 import pytest
+from sources import opened, preparation
 
 from pipeline.core.errors import RawDataError
-from pipeline.raw.dataset import open_dataset
 from pipeline.shards.prepare import normalization, prepare, resize_image, resize_mask, store
+from pipeline.shards.recipes import Normalize
 
 RNG = np.random.default_rng(1)
-OPTIONS = {
-    "size": (32, 48),
-    "channels": "rgb",
-    "interpolation": "area",
-    "normalize": {"method": "minmax"},
-    "storage": "float16",
-}
+SMALL = preparation(size=(32, 48), storage="float16")
+
+
+def first(root, **changes):
+    """The first training sample of DRIVE, prepared."""
+    raw = opened("drive", "drive", root, test="official")
+    return prepare(raw, raw.splits["train"][0], SMALL.changed(**changes))
 
 
 def apply(pixels, **normalize):
-    scale, offset = normalization(pixels, normalize)
+    scale, offset = normalization(pixels, Normalize(**normalize))
     return pixels * scale + offset
 
 
@@ -72,12 +73,12 @@ def test_standard_takes_mean_and_std_of_each_channel():
     image = apply(pixels, method="standard", mean=[0.1, 0.2, 0.3], std=[0.5, 0.25, 0.1])
     np.testing.assert_allclose(image.ravel(), [0.2, 0.0, -1.0], atol=1e-6)
     with pytest.raises(ValueError, match="3 channels, while `mean` has 1"):
-        normalization(pixels, {"method": "standard", "mean": [0.1], "std": [0.5]})
+        apply(pixels, method="standard", mean=[0.1], std=[0.5])
 
 
 def test_float_pictures_have_no_full_range():
     with pytest.raises(ValueError, match="no full range"):
-        normalization(np.ones((2, 2, 1), np.float32), {"method": "unit"})
+        apply(np.ones((2, 2, 1), np.float32), method="unit")
 
 
 @pytest.mark.parametrize("storage", ["float16", "float32"])
@@ -86,7 +87,7 @@ def test_float_pictures_have_no_full_range():
 )
 def test_looked_up_values_are_the_computed_ones(storage, normalize):
     pixels = RNG.integers(3, 250, (20, 30, 3), dtype=np.uint8)
-    scale, offset = normalization(pixels, normalize)
+    scale, offset = normalization(pixels, Normalize(**normalize))
     computed = np.moveaxis(pixels * scale + offset, -1, 0).astype(storage)
     np.testing.assert_array_equal(store(pixels, scale, offset, storage), computed)
     deep = pixels.astype(np.uint16)
@@ -103,14 +104,13 @@ def test_values_that_the_storage_cannot_hold_are_refused(dtype):
 
 
 def test_a_sample_is_prepared_whole(drive):
-    raw = open_dataset("drive", layout="drive", root=str(drive), test={"method": "official"})
-    item = prepare(raw, raw.splits["train"][0], **OPTIONS)
+    raw = opened("drive", "drive", drive, test="official")
+    item, again, other = (prepare(raw, raw.splits["train"][index], SMALL) for index in (0, 0, 1))
     assert item.stored.shape == (3, 32, 48)
     assert item.mask.shape == item.fov.shape == (32, 48)
     assert item.original_size == (70, 60)
-    again = prepare(raw, raw.splits["train"][0], **OPTIONS)
     assert item.digest == again.digest
-    assert item.digest != prepare(raw, raw.splits["train"][1], **OPTIONS).digest
+    assert item.digest != other.digest
 
 
 def test_mask_and_field_of_view_of_another_size_are_both_named(drive):
@@ -118,9 +118,8 @@ def test_mask_and_field_of_view_of_another_size_are_both_named(drive):
 
     write_gif(drive / "training/1st_manual/21_manual1.gif", np.zeros((70, 61), np.uint8))
     write_gif(drive / "training/mask/21_training_mask.gif", np.zeros((69, 60), np.uint8))
-    raw = open_dataset("drive", layout="drive", root=str(drive), test={"method": "official"})
     with pytest.raises(RawDataError, match="61x70 pixels") as caught:
-        prepare(raw, raw.splits["train"][0], **OPTIONS)
+        first(drive)
     assert "60x69 pixels" in str(caught.value)
 
 
@@ -130,10 +129,8 @@ def test_storage_that_would_merge_levels_of_16_bits_is_refused(drive, storage):
 
     pixels = RNG.integers(0, 4096, (70, 60, 3), dtype=np.uint16)
     write_tif(drive / "training/images/21_training.tif", pixels)
-    raw = open_dataset("drive", layout="drive", root=str(drive), test={"method": "official"})
-    sample = raw.splits["train"][0]
     with pytest.raises(RawDataError, match="uint16 pixels") as caught:
-        prepare(raw, sample, **{**OPTIONS, "storage": storage})
+        first(drive, storage=storage)
     assert "storage: float32" in str(caught.value)
 
 
@@ -143,9 +140,8 @@ def test_12_bits_in_16_keep_every_level_in_float32(drive, method):
 
     pixels = np.arange(70 * 60 * 3, dtype=np.uint16).reshape(70, 60, 3) % 4096
     write_tif(drive / "training/images/21_training.tif", pixels)
-    raw = open_dataset("drive", layout="drive", root=str(drive), test={"method": "official"})
-    options = {**OPTIONS, "size": None, "storage": "float32", "normalize": {"method": method}}
-    assert len(np.unique(prepare(raw, raw.splits["train"][0], **options).stored)) == 4096
+    item = first(drive, size="native", storage="float32", normalize=Normalize(method=method))
+    assert len(np.unique(item.stored)) == 4096
 
 
 def write_pair(root, picture, mask):
@@ -154,7 +150,10 @@ def write_pair(root, picture, mask):
         cv2.imwrite(str(root / folder / "a.png"), pixels)
 
 
-SOFT = {"labels": {"classes": ["background", "a"], "labels": {}}, "mask_kind": "soft"}
+def own(root, **more):
+    """The one sample of a folder of one's own, with its data set."""
+    raw = opened("d", "folder", root, **more)
+    return raw, raw.splits["train"][0]
 
 
 @pytest.mark.parametrize("interpolation", ["area", "linear"])
@@ -162,8 +161,8 @@ def test_soft_masks_are_averaged_as_pictures_are(tmp_path, interpolation):
     mask = np.zeros((64, 96), np.uint8)
     mask[:, 1::3] = 240  # every third column: nearest pixels would be all or nothing
     write_pair(tmp_path, mask, mask)
-    raw = open_dataset("d", layout="folder", root=str(tmp_path), **SOFT)
-    item = prepare(raw, raw.splits["train"][0], **{**OPTIONS, "size": (32, 32), "interpolation": interpolation})
+    how = preparation(size=(32, 32), interpolation=interpolation)
+    item = prepare(*own(tmp_path, mask_kind="soft"), how)
     np.testing.assert_array_equal(item.mask, resize_image(mask, 32, 32, interpolation))
     if interpolation == "area":
         assert (item.mask == 80).all()
@@ -174,15 +173,13 @@ def test_pixels_that_do_not_count_survive_resizing(tmp_path):
     mask[10:40] = 1
     mask[40:] = 9
     write_pair(tmp_path, mask, mask)
-    labels = {"classes": ["background", "a"], "labels": {"0": "background", "1": "a"}, "ignore": ["9"]}
-    raw = open_dataset("d", layout="folder", root=str(tmp_path), labels=labels)
-    item = prepare(raw, raw.splits["train"][0], **{**OPTIONS, "size": (32, 48)})
+    options = {"labels": {"0": "background", "1": "a"}, "ignore": ["9"]}
+    item = prepare(*own(tmp_path, options=options), SMALL)
     assert np.unique(item.mask).tolist() == [0, 1, 255]
     assert (item.mask[20:] == 255).all()
 
 
 def test_a_mask_one_pixel_off_is_refused_where_sizes_vary(tmp_path):
     write_pair(tmp_path, np.zeros((64, 64), np.uint8), np.zeros((64, 65), np.uint8))
-    raw = open_dataset("d", layout="folder", root=str(tmp_path), **SOFT)
     with pytest.raises(RawDataError, match="65x64 pixels"):
-        prepare(raw, raw.splits["train"][0], **OPTIONS)
+        prepare(*own(tmp_path, mask_kind="soft"), SMALL)

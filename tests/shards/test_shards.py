@@ -9,29 +9,21 @@ from contextlib import closing
 import h5py
 import numpy as np
 import pytest
-from pipeline.graph.identify import shard_attribute
 from rawfiles import add_drive, make_drive, make_tgs
+from sources import preparation, source
 
 from pipeline.core.errors import RawDataError, ShardError
-from pipeline.shards.read import ShardReader
+from pipeline.shards.read import ShardReader, read_fingerprint
+from pipeline.shards.recipes import ShardRecipe
 from pipeline.shards.write import build_shard
 
 
-def settings(root, layout="drive", **changes):
-    source = {"layout": layout, "root": str(root), "test": {"method": "official"}, "shards": changes.pop("shards", 1)}
-    source |= changes.pop("source", {})
-    base = {
-        "size": [48, 40],
-        "channels": "rgb",
-        "interpolation": "area",
-        "normalize": {"method": "minmax"},
-        "storage": "float16",
-    }
-    return {"source": source, **base, **changes}
-
-
-def build(path, root, split="train", shard=0, **changes):
-    build_shard(dataset="d", split=split, shard=shard, output=path, **settings(root, **changes))
+def build(path, root, layout="drive", split="train", number=0, of=(), **changes):
+    """Build a shard; `of` are more words of its source."""
+    more = {key: changes.pop(key) for key in ("threads", "fingerprint") if key in changes}
+    how = preparation(**{"size": [48, 40], "storage": "float16", **changes})
+    recipe = how.to(ShardRecipe, dataset="d", split=split, source=source(layout, root, test="official", **dict(of)))
+    build_shard(recipe, number=number, output=path, **more)
     return path
 
 
@@ -86,7 +78,7 @@ def test_soft_masks_are_stored_as_they_are(tmp_path, tgs):
     from pipeline.images.png import write_png
 
     write_png(tgs / "train/masks/tile001.png", np.full((101, 101), 77, np.uint8))
-    path = build(tmp_path / "a.h5", tgs, layout="tgs", source={"mask_kind": "soft"})
+    path = build(tmp_path / "a.h5", tgs, layout="tgs", of={"mask_kind": "soft"})
     with h5py.File(path) as file:
         assert file.attrs["mask_kind"] == "soft"
         assert file.attrs["interpolation_mask"] == "area"
@@ -158,7 +150,7 @@ def test_shards_read_as_one_sequence(tmp_path):
     paths = []
     for number in range(3):
         try:
-            paths.append(build(tmp_path / f"{number}.h5", root, shard=number, shards=3))
+            paths.append(build(tmp_path / f"{number}.h5", root, number=number, of={"shards": 3}))
         except RawDataError as error:
             assert "no sample for shard" in str(error)  # noqa: PT017
     parts = ShardReader(paths)
@@ -205,9 +197,10 @@ def test_shards_that_do_not_fit_are_all_named(tmp_path, drive):
 
 
 def test_a_shard_is_read_whoever_holds_its_lock(tmp_path, drive):
-    path = build(tmp_path / "a.h5", drive)
+    path = build(tmp_path / "a.h5", drive, fingerprint="made so")
     with path.open("rb+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with closing(ShardReader([path])) as reader:
             assert reader.whole("images").shape[0] == len(reader) > 0
-            assert shard_attribute(path, "sources_sha256") == reader.source_digests()[str(path)]
+            assert reader.source_digests().keys() == {str(path)}
+            assert read_fingerprint(path) == "made so"
