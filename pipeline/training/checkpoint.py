@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from pipeline.core.errors import CheckpointError
 from pipeline.core.files import atomic_file
@@ -58,7 +58,7 @@ class Trained(Options):
     preparation: Preparation
     dataset: str
     origin: str
-    class_names: tuple[Annotated[str, Field(pattern=r"[^.]")], ...]
+    class_names: tuple[str, ...]
     experiment: str
     seeds: dict[str, int]
     settings: TrainRecipe
@@ -67,8 +67,9 @@ class Trained(Options):
 
     @model_validator(mode="after")
     def _names_its_classes(self) -> "Trained":
-        if len(self.class_names) != max(2, self.out_channels):
-            raise ValueError(f"{len(self.class_names)} class names for {self.out_channels} channels")
+        count = max(2, self.out_channels)
+        if len(self.class_names) != count or not all(name.strip(".") for name in self.class_names):
+            raise ValueError(f"the class names {self.class_names}, not {count} names that can be folders")
         return self
 
 

@@ -1,14 +1,15 @@
 import pytest
 import torch
-from pipeline.models.names import MODELS
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from pipeline.core.errors import CheckpointError
+from pipeline.core.options import names_of
+from pipeline.models.networks import NETWORKS, AnyNetwork
 from pipeline.models.published import PUBLISHED, describe, print_models
 from pipeline.models.registry import build_model, count_parameters
 from pipeline.models.shapes import centre_crop, mirror_pad
-from pipeline.models.unet_plain import unet_original
 
+MODELS = names_of(NETWORKS, "name")
 SMALL = {
     "unet": {"width": 4, "depth": 3},
     "unet-crop": {"widths": (4, 6, 8)},
@@ -19,8 +20,9 @@ SMALL = {
 }
 
 
-def build(name, in_channels=3, **options):
-    return build_model(name, in_channels=in_channels, out_channels=1, options=options)
+def build(name, in_channels=3, out_channels=1, **options):
+    network = TypeAdapter(AnyNetwork).validate_python({"name": name, **options})
+    return build_model(network, in_channels=in_channels, out_channels=out_channels)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,7 @@ def test_the_published_networks_have_their_parameters(name, in_channels, options
 
 def test_the_published_networks_of_several_classes_have_their_parameters():
     for name, classes, parameters in (("unet-original", 21, 31_380_245), ("unet-small", 4, 1_993_188)):
-        assert count_parameters(build_model(name, in_channels=3, out_channels=classes, options={})) == parameters
+        assert count_parameters(build(name, out_channels=classes)) == parameters
 
 
 def test_the_table_of_models_says_what_was_published(capsys):
@@ -125,13 +127,13 @@ def test_centre_crop_rounds_as_torchvision_does():
 
 
 def test_an_unknown_network_is_named_with_those_there_are():
-    with pytest.raises(CheckpointError, match="unet, unet-crop, unet-original"):
+    with pytest.raises(ValidationError, match=r"'resnet'.*'unet', 'unet-original', 'unet-small', 'unet-crop'"):
         build("resnet")
 
 
 def test_the_original_maps_572_to_388_and_sees_mirrored_borders_elsewhere():
     torch.manual_seed(2)
-    model = unet_original(1, 2, width=2)
+    model = build("unet-original", in_channels=1, out_channels=2, width=2)
     with torch.no_grad():
         assert model.valid_forward(torch.zeros(1, 1, 572, 572)).shape == (1, 2, 388, 388)
         x = torch.rand(1, 1, 388, 388)

@@ -6,11 +6,14 @@ import pytest
 from pipeline.core.errors import PredictionError, RawDataError
 from pipeline.images.png import read_grey, write_png
 from pipeline.prediction.ensemble import average_predictions, mean_levels
+from pipeline.prediction.recipes import EnsembleRecipe
 from pipeline.raw.splits.fold_table import write_fold_table
 
 RUNS = {"a-seed1": {"seed": 1}, "a-seed2": {"seed": 2}, "a-seed3": {"seed": 3}}
 FOLDED = {
-    f"a-fold{fold}-seed{seed}": {"seed": seed, "folds": 2, "fold": fold} for fold in range(2) for seed in range(3)
+    f"a-fold{fold}-seed{seed}": {"seed": seed, "fold": {"folds": 2, "fold": fold}}
+    for fold in range(2)
+    for seed in range(3)
 }
 CLASSES = ["background", "red/green", "blue"]
 
@@ -24,10 +27,11 @@ def draw(folder, names, seed, shape=(9, 7)):
     return planes
 
 
-def average(tmp_path, runs, **more):
-    given = {"ensemble": "a.ensemble", "split": "test", "kind": "probability", "output": tmp_path / "out"}
-    predictions = {run: tmp_path / run for run in runs}
-    average_predictions(runs=runs, predictions=predictions, **{**given, **more})
+def average(tmp_path, runs, output="out", split="test", kind="probability", classes=None, **more):
+    settings = {"dataset": "d", "split": split, "kind": kind, "runs": runs, "classes": classes}
+    predictions = [tmp_path / run for run in sorted(runs)]
+    recipe = EnsembleRecipe.model_validate(settings)
+    average_predictions(recipe, experiment="a", predictions=predictions, output=tmp_path / output, **more)
 
 
 def pictures(folder):
@@ -66,13 +70,13 @@ def test_out_of_fold_a_sample_is_the_mean_of_the_networks_that_have_not_seen_it(
     members = {"x": 0, "y": 1, "z": 0}
     write_fold_table(tmp_path / "2.json", members, folds=2)
     planes = {
-        run: draw(tmp_path / run, [name for name, fold in members.items() if fold == said["fold"]], seed)
+        run: draw(tmp_path / run, [name for name, fold in members.items() if fold == said["fold"]["fold"]], seed)
         for seed, (run, said) in enumerate(FOLDED.items())
     }
-    average(tmp_path, FOLDED, split="out-of-fold", fold_table=tmp_path / "2.json")
+    average(tmp_path, FOLDED, split="out-of-fold", folds=tmp_path / "2.json")
     assert pictures(tmp_path / "out") == ["x.png", "y.png", "z.png"]  # each of them, once
     for name, fold in members.items():
-        unseen = [planes[run][name] for run, said in FOLDED.items() if said["fold"] == fold]
+        unseen = [planes[run][name] for run, said in FOLDED.items() if said["fold"]["fold"] == fold]
         assert len(unseen) == 3
         np.testing.assert_array_equal(read_grey(tmp_path / "out" / f"{name}.png"), np.rint(np.mean(unseen, axis=0)))
 
@@ -84,7 +88,7 @@ def test_of_several_classes_the_mean_of_each_and_the_likeliest_of_them(tmp_path)
         for seed, run in enumerate(RUNS)
     ]
     average(tmp_path, RUNS, classes=CLASSES)
-    average(tmp_path, RUNS, classes=CLASSES, kind="mask", output=tmp_path / "mask")
+    average(tmp_path, RUNS, classes=CLASSES, kind="mask", output="mask")
     assert pictures(tmp_path / "mask") == ["x.png", "y.png"]
     for name in "xy":
         means = np.array([np.mean([run[title][name] for run in planes], axis=0) for title in folders])
@@ -121,18 +125,14 @@ def test_nothing_to_average_is_refused(tmp_path):
 
 def test_a_fold_that_was_not_predicted_is_refused(tmp_path):
     write_fold_table(tmp_path / "2.json", {"x": 0, "y": 1}, folds=2)
-    runs = {run: said for run, said in FOLDED.items() if said["fold"] == 0}
+    runs = {run: said for run, said in FOLDED.items() if said["fold"]["fold"] == 0}
     for run in runs:
         draw(tmp_path / run, "x", 1)
     with pytest.raises(PredictionError, match="1 samples that no run predicts: y"):
-        average(tmp_path, runs, split="out-of-fold", fold_table=tmp_path / "2.json")
+        average(tmp_path, runs, split="out-of-fold", folds=tmp_path / "2.json")
+    thirds = {"a-fold0": {"seed": 0, "fold": {"folds": 3, "fold": 0}}}
     with pytest.raises(RawDataError, match="a table of 3 folds"):
-        average(
-            tmp_path,
-            {"a-fold0": {"seed": 0, "folds": 3, "fold": 0}},
-            fold_table=tmp_path / "2.json",
-            split="validation",
-        )
+        average(tmp_path, thirds, split="validation", folds=tmp_path / "2.json")
 
 
 def test_every_picture_that_cannot_be_used_is_named(tmp_path):

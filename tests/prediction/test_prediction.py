@@ -1,3 +1,4 @@
+import math
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from rawfiles import blobs, make_tgs, write_gif, write_tif
+from sources import source
 
 from pipeline.cli import main as cli
 from pipeline.core.counts import to_levels
@@ -22,12 +24,15 @@ from pipeline.prediction.listing import IMAGE_ENDINGS, list_pictures
 from pipeline.prediction.network import load_predictor
 from pipeline.prediction.new_pictures import predict_pictures
 from pipeline.prediction.predict import class_indices, predict, resize_planes
+from pipeline.prediction.recipes import PredictRecipe, Tiles
 from pipeline.raw.decode.palette import COLOURS
+from pipeline.shards.recipes import ShardRecipe
 from pipeline.shards.write import build_shard
-from pipeline.training.checkpoint import save_checkpoint
+from pipeline.training.checkpoint import Trained, load_checkpoint, save_checkpoint
 from pipeline.training.device import choose_device, choose_precision
 
 CLASSES = ["background", "circle", "square"]
+U2NET = {"name": "u2net-lite", "width": 8}
 
 
 @pytest.fixture(autouse=True)
@@ -38,27 +43,35 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def checkpoint(path, classes=2, channels=3, name="unet", options=None, activation=None, **more):
-    """Save an untrained network."""
+def checkpoint(path, classes=2, activation=None, region="full", weights=None, preparation=None, **options):
+    """Save an untrained network, or one with certain weights."""
     torch.manual_seed(5)
-    options = {"width": 4, "depth": 3} if options is None else options
-    out = 1 if classes == 2 else classes
-    model = build_model(name, in_channels=channels, out_channels=out, options=options)
-    contents = {
-        "model": {"name": name, "options": options},
-        "in_channels": channels,
-        "out_channels": out,
+    model = {"name": "unet", "width": 4, "depth": 3} | options
+    if model["name"].startswith("u2net"):
+        del model["depth"]
+    training = {"dataset": "d", "model": model, "optimizer": {"name": "sgd", "lr": 0.1}, "batch_size": 1, "epochs": 1}
+    said = {
+        "model": model,
+        "in_channels": 3,
+        "out_channels": 1 if classes == 2 else classes,
         "activation": activation or ("sigmoid" if classes == 2 else "softmax"),
-        "state": model.state_dict(),
         "size": [48, 64],
+        "preparation": {"size": [48, 64], "normalize": "minmax", "storage": "float32", **(preparation or {})},
         "dataset": "d",
         "origin": "raw files",
-        "normalization": {"method": "minmax"},
         "class_names": ["background", "thing"] if classes == 2 else CLASSES,
-        "settings": {"loss": {"name": "bce", "region": "full"}},
+        "experiment": "e",
+        "seeds": {},
+        "settings": {**training, "loss": {"name": "bce", "region": region}},
+        "made_with": {},
     }
-    save_checkpoint(path, {**contents, **more})
+    about = Trained.model_validate(said)
+    save_checkpoint(path, about, weights or network_of(about).state_dict())
     return path
+
+
+def network_of(about):
+    return build_model(about.model, in_channels=about.in_channels, out_channels=about.out_channels)
 
 
 def load(path, **more):
@@ -69,18 +82,27 @@ def read(path):
     return np.asarray(imagecodecs.png_decode(path.read_bytes()))
 
 
-@pytest.fixture(scope="module")
-def shard(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shard")
-    source = {"layout": "tgs", "root": str(make_tgs(folder / "TGS", unlabelled=5)), "shards": 1}
-    settings = {"channels": "rgb", "interpolation": "area", "normalize": {"method": "minmax"}, "storage": "float32"}
-    path = folder / "u.h5"
-    build_shard(dataset="d", split="unlabelled", shard=0, output=path, source=source, size=[48, 64], **settings)
+def build(path, split, samples, **changes):
+    settings = {"dataset": "d", "size": [48, 64], "normalize": "minmax", "storage": "float32", **changes}
+    recipe = ShardRecipe.model_validate({**settings, "split": split, "source": samples})
+    build_shard(recipe, number=0, output=path)
     return path
 
 
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shard")
+    return build(folder / "u.h5", "unlabelled", source("tgs", make_tgs(folder / "TGS", unlabelled=5)))
+
+
+def predict_shards(path, shards, output, **more):
+    how = {"kind": "probability", "precision": "fp32", "threads": 1, "test_time": "none", **more}
+    recipe = PredictRecipe.model_validate({"dataset": "d", "split": "unlabelled", **how})
+    predict(recipe, experiment="e", checkpoint=path, shards=shards, output=output)
+
+
 def predict_shard(path, shard, output, **more):
-    predict(experiment="e", checkpoint=path, shards=[shard], output=output, precision="fp32", threads=1, **more)
+    predict_shards(path, [shard], output, **more)
 
 
 # -- the network -----------------------------------------------------------------------------------------------------
@@ -88,10 +110,10 @@ def predict_shard(path, shard, output, **more):
 
 @pytest.mark.parametrize("activation", ["sigmoid", "clip"])
 def test_the_activation_of_the_checkpoint_is_applied_to_logits_of_u2net(tmp_path, activation):
-    options = {"width": 8}
-    path = checkpoint(tmp_path / "c.pt", name="u2net-lite", options=options, activation=activation)
-    model = build_model("u2net-lite", in_channels=3, out_channels=1, options=options)
-    model.load_state_dict(torch.load(path, weights_only=True)["state"])
+    path = checkpoint(tmp_path / "c.pt", activation=activation, **U2NET)
+    saved = load_checkpoint(path)
+    model = network_of(saved.about)
+    model.load_state_dict(saved.state)
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         logits = model.eval().logits(x)[0]
@@ -100,8 +122,8 @@ def test_the_activation_of_the_checkpoint_is_applied_to_logits_of_u2net(tmp_path
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
-    other = build_model("unet", in_channels=3, out_channels=1, options={"width": 8, "depth": 3})
-    path = checkpoint(tmp_path / "c.pt", state=other.state_dict())
+    other = load_checkpoint(checkpoint(tmp_path / "c.pt", width=8))
+    path = checkpoint(tmp_path / "c.pt", weights=other.state)
     with pytest.raises(CheckpointError, match="weights of another network"):
         load(path)
 
@@ -109,28 +131,34 @@ def test_weights_of_another_network_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"model": {"name": "unet", "options": {"width": 4, "depth": 3, "wings": 2}}}, "unexpected keyword"),
-        ({"model": "unet"}, "a description of no network"),
+        (
+            {"model": {"name": "unet", "width": 4, "depth": 3, "wings": 2}},
+            "model.unet.wings Extra inputs are not permitted",
+        ),
+        ({"model": {"name": "resnet"}}, "'unet', 'unet-original', 'unet-small', 'unet-crop'"),
+        ({"model": 3}, "a description of no network"),
         ({"in_channels": -3}, "a description of no network"),
         ({"out_channels": "one"}, "a description of no network"),
         ({"settings": {}}, "a description of no network"),
         ({"state": [1.0]}, "weights of another network"),
-        ({"activation": "tanh"}, "one of clip, sigmoid, softmax"),
+        ({"activation": "tanh"}, "'clip', 'sigmoid' or 'softmax'"),
         ({"class_names": ["background", ".."]}, "names that can be folders"),
         ({"class_names": ["background", "one", "two"]}, "2 names that can be folders"),
     ],
 )
 def test_checkpoints_that_describe_no_network_are_refused(tmp_path, wrong, message):
+    path = checkpoint(tmp_path / "c.pt")
+    torch.save({**torch.load(path, weights_only=True), **wrong}, path)
     with pytest.raises(CheckpointError, match=message):
-        load(checkpoint(tmp_path / "c.pt", **wrong))
+        load(path)
 
 
 def test_answers_that_are_no_numbers_become_no_picture(tmp_path, shard):
     path = checkpoint(tmp_path / "c.pt")
-    state = torch.load(path, weights_only=True)["state"]
-    state["head.bias"].fill_(float("nan"))
+    weights = load_checkpoint(path).state
+    weights["head.bias"].fill_(float("nan"))
     with pytest.raises(PredictionError, match="no numbers"):
-        predict_shard(checkpoint(path, state=state), shard, tmp_path / "p")
+        predict_shard(checkpoint(path, weights=weights), shard, tmp_path / "p")
     assert not (tmp_path / "p").exists()
 
 
@@ -142,41 +170,33 @@ def test_identifiers_that_are_no_file_names_are_refused(tmp_path, shard):
         file.create_dataset("ids", data=np.array(names, dtype=h5py.string_dtype("utf-8", 16)))
     with pytest.raises(ShardError, match=r"u\.h5[\s\S]*'\.\./outside'"):
         predict_shard(path, named, tmp_path / "p")
-    where = {"checkpoint": path, "shards": [shard, shard], "output": tmp_path / "p"}
     with pytest.raises(ShardError, match="one name of a file for each sample"):
-        predict(experiment="e", precision="fp32", threads=1, **where)
+        predict_shards(path, [shard, shard], tmp_path / "p")
     assert not (tmp_path / "p").exists()
 
 
 def test_the_precision_that_is_said_is_the_one_that_is_used(tmp_path, shard, capfd):
-    predict(
-        experiment="e",
-        checkpoint=checkpoint(tmp_path / "c.pt"),
-        shards=[shard],
-        output=tmp_path / "p",
-        precision="auto",
-        threads=1,
-    )
+    predict_shard(checkpoint(tmp_path / "c.pt"), shard, tmp_path / "p", precision="auto")
     said = capfd.readouterr().err
     assert choose_precision("auto", choose_device()) in said
     assert "auto" not in said
 
 
 def test_shards_of_another_normalization_are_refused(tmp_path, shard):
-    path = checkpoint(tmp_path / "c.pt", normalization={"method": "unit"})
+    path = checkpoint(tmp_path / "c.pt", preparation={"normalize": "unit"})
     with pytest.raises(CheckpointError, match=r"normalization .*unit.* while .*minmax"):
         predict_shard(path, shard, tmp_path / "p")
 
 
 def test_tiles_that_do_not_fit_the_network_are_refused_on_loading(tmp_path):
     with pytest.raises(ConfigError, match="larger tiles"):
-        load(checkpoint(tmp_path / "c.pt"), tiles={"size": [64, 64], "overlap": 0.5, "margin": 32})
+        load(checkpoint(tmp_path / "c.pt"), tiles=Tiles(size=(64, 64), margin=31))
 
 
 def test_tiles_of_a_network_of_valid_convolutions_equal_the_whole_picture(tmp_path):
-    path = checkpoint(tmp_path / "c.pt", classes=3, name="unet-original", options={"width": 3, "depth": 3})
+    path = checkpoint(tmp_path / "c.pt", classes=3, name="unet-original", width=3)
     x = torch.rand(2, 3, 77, 131)
-    torch.testing.assert_close(load(path, tiles={"size": [84, 100]})(x), load(path)(x), atol=1e-5, rtol=0)
+    torch.testing.assert_close(load(path, tiles=Tiles(size=(84, 100)))(x), load(path)(x), atol=1e-5, rtol=0)
 
 
 def test_too_little_memory_ends_in_an_error_that_names_tiles(tmp_path, monkeypatch):
@@ -196,7 +216,7 @@ def test_the_size_of_a_batch_changes_nothing(tmp_path, shard, monkeypatch, more)
     path = checkpoint(tmp_path / "c.pt", classes=3)
     for name, pixels in (("one", 1), ("all", 2**20)):
         monkeypatch.setattr(shards_room, "PIXELS_AT_ONCE", pixels)
-        predict_shard(path, shard, tmp_path / name, kind="probability", **more)
+        predict_shard(path, shard, tmp_path / name, **more)
     for one in (tmp_path / "one").rglob("*.png"):
         other = tmp_path / "all" / one.relative_to(tmp_path / "one")
         assert np.abs(read(one).astype(int) - read(other)).max() <= 1
@@ -205,8 +225,8 @@ def test_the_size_of_a_batch_changes_nothing(tmp_path, shard, monkeypatch, more)
 
 def test_several_classes_become_indices_chosen_at_native_size(tmp_path, shard):
     path = checkpoint(tmp_path / "c.pt", classes=3)
-    predict_shard(path, shard, tmp_path / "mask")
-    predict_shard(path, shard, tmp_path / "probability", kind="probability")
+    for kind in ("mask", "probability"):
+        predict_shard(path, shard, tmp_path / kind, kind=kind)
     assert sorted(part.name for part in (tmp_path / "probability").iterdir()) == sorted(CLASSES)
     found = set()
     for file in (tmp_path / "mask").iterdir():
@@ -226,6 +246,41 @@ def test_the_likeliest_class_is_chosen_after_resizing():
     between = class_indices(resize_planes(planes, 8, 8))
     assert set(np.unique(between)) == {0, 1, 2}  # class 2 is nowhere the likeliest before
     assert set(np.unique(class_indices(planes))) == {0, 1}
+
+
+def constant_checkpoint(path, logit, **more):
+    """Save a network that answers every pixel with one number."""
+    weights = load_checkpoint(checkpoint(path)).state
+    for tensor in weights.values():
+        tensor.zero_()
+    weights["head.bias"].fill_(logit)
+    return checkpoint(path, weights=weights, **more)
+
+
+@pytest.mark.parametrize(("activation", "probability"), [("sigmoid", 1 / (1 + math.exp(-0.7))), ("clip", 0.7)])
+def test_predictions_are_native_in_size_and_named_by_id(tmp_path, shard, activation, probability):
+    predict_shard(constant_checkpoint(tmp_path / "c.pt", 0.7, activation=activation), shard, tmp_path / "p")
+    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == [f"tile{n:03}.png" for n in range(12, 17)]
+    levels = read_levels(tmp_path / "p/tile012.png", 101, 101)
+    assert (levels == to_levels(np.array(probability))).all()
+
+
+def test_outside_the_field_of_view_nothing_is_predicted_that_was_not_learnt(tmp_path, drive):
+    with_fov = build(tmp_path / "test.h5", "test", source("drive", drive, test="official"))
+    for region, corner in (("fov", 0), ("full", 255)):
+        predict_shard(constant_checkpoint(tmp_path / "c.pt", 9.0, region=region), with_fov, tmp_path / region)
+        assert len(list((tmp_path / region).iterdir())) == 3
+        for path in (tmp_path / region).iterdir():
+            levels = read_levels(path, 70, 60)
+            assert levels[0, 0] == corner
+            assert levels[35, 30] == 255
+
+
+def test_a_checkpoint_for_other_channels_is_refused(tmp_path, tgs):
+    grey = build(tmp_path / "g.h5", "unlabelled", source("tgs", tgs), channels="grey")
+    with pytest.raises(CheckpointError, match=r"a network for 3 channels, while .* has 1"):
+        predict_shard(checkpoint(tmp_path / "c.pt"), grey, tmp_path / "p")
+    assert not (tmp_path / "p").exists()
 
 
 def test_a_mask_of_two_classes_needs_a_threshold_and_is_refused(tmp_path, shard):
@@ -327,11 +382,11 @@ def test_native_pictures_are_not_resized_and_tiles_bound_what_the_network_sees(t
         return run(network, image, precision)
 
     monkeypatch.setattr(networks, "run_network", recorded)
-    path = checkpoint(tmp_path / "c.pt", native=True)
+    path = checkpoint(tmp_path / "c.pt", preparation={"size": "native"})
     predict_folder(tmp_path, path)
     assert set(seen) == {(70, 60), (33, 120), (50, 50), (64, 48), (40, 90)}
     seen.clear()
-    predict_folder(tmp_path, path, tiles={"size": [32, 40]})
+    predict_folder(tmp_path, path, tiles=Tiles(size=(32, 40)))
     assert set(seen) == {(32, 40)}
     seen.clear()
     predict_folder(tmp_path, checkpoint(tmp_path / "c.pt"))
@@ -360,7 +415,7 @@ def test_pictures_that_the_network_cannot_take_are_named(tmp_path):
     (tmp_path / "in").mkdir()
     write_png(tmp_path / "in/small.png", np.zeros((20, 50, 3), np.uint8))
     write_tif(tmp_path / "in/float.tif", np.ones((50, 50), np.float32))
-    path = checkpoint(tmp_path / "c.pt", native=True, normalization={"method": "unit"})
+    path = checkpoint(tmp_path / "c.pt", preparation={"size": "native", "normalize": "unit"})
     with pytest.raises(RawDataError, match="2 problems") as caught:
         predict_folder(tmp_path, path)
     assert "50x20 pixels" in str(caught.value)
@@ -425,7 +480,7 @@ def test_classes_are_painted_and_the_background_is_not():
 def test_the_command_line_predicts_new_pictures(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_pictures(tmp_path / "in")
-    checkpoint(tmp_path / "c.pt", settings={"loss": {"name": "bce", "region": "fov"}})
+    checkpoint(tmp_path / "c.pt", region="fov")
     (tmp_path / "threshold.json").write_text('{"value": 0.3, "source": "fixed", "chosen_by": ""}')
     line = "predict --checkpoint c.pt --input in --output out --tiles 32 32 --threads 1"
     for threshold, level in (("threshold.json", 76), ("0.6", 153)):
@@ -442,7 +497,7 @@ def test_the_command_line_predicts_new_pictures(tmp_path, capsys, monkeypatch):
         ("predict --input in --output out", "missing: --checkpoint"),
         ("predict --input in --checkpoint c.pt --output out --split test", "other way to predict: --split"),
         ("predict --experiment e --split test --test-time flips", "other way to predict: --test-time"),
-        ("predict --input in --checkpoint c.pt --output out --tiles 16 16", "larger tiles"),
+        ("predict --input in --checkpoint c.pt --output out --tiles 16 16", "name other tiles"),
         ("predict --input in --checkpoint c.pt --output out --kind mask", "--kind"),
     ],
 )

@@ -2,8 +2,10 @@ from functools import partial
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 
 from pipeline.core.errors import ConfigError
+from pipeline.models.networks import AnyNetwork
 from pipeline.models.registry import build_model
 from pipeline.prediction import tiles
 from pipeline.prediction.symmetries import SYMMETRIES, averaged
@@ -19,7 +21,8 @@ NETS = [
 def network(name, options, channels):
     """Build a network whose weights, and statistics, are not those of an untrained one."""
     torch.manual_seed(3)
-    model = build_model(name, in_channels=3, out_channels=channels, options=options).eval()
+    described = TypeAdapter(AnyNetwork).validate_python({"name": name, **options})
+    model = build_model(described, in_channels=3, out_channels=channels).eval()
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)

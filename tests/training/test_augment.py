@@ -4,7 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.training.augment import Augmentation
+from pipeline.training.augment.augmentation import build_augmentation
+from pipeline.training.augment.options import Augment
 from pipeline.training.data import Batch
 
 EVERYTHING = {
@@ -19,6 +20,10 @@ EVERYTHING = {
     "contrast": 0.2,
     "gamma": (0.7, 1.4),
 }
+
+
+def augmentation(crop=None, **options):
+    return build_augmentation(crop, Augment.model_validate(options))
 
 
 def random(seed=0):
@@ -36,7 +41,7 @@ def batch(count=6, height=40, width=56, classes=False):
 
 def test_nothing_asked_for_changes_nothing():
     before = batch()
-    after = Augmentation()(before, random())
+    after = augmentation()(before, random())
     torch.testing.assert_close(after.image, before.image)
     torch.testing.assert_close(after.target, before.target)
 
@@ -47,7 +52,7 @@ def test_nothing_asked_for_changes_nothing():
 )
 def test_picture_mask_and_weight_move_together(options):
     before = batch()
-    after = Augmentation(**options)(before, random(1))
+    after = augmentation(**options)(before, random(1))
     # the picture says where each of its pixels came from
     y, x = (after.image[:, channel] * 60 for channel in (0, 1))
     y, x = y.round().long(), x.round().long()
@@ -59,7 +64,7 @@ def test_picture_mask_and_weight_move_together(options):
 @pytest.mark.parametrize("name", ["rotate", "shear", "scale", "shift", "elastic"])
 def test_each_warp_moves_the_mask_as_far_as_the_picture(name):
     before = batch(height=64, width=64)
-    after = Augmentation(**{name: EVERYTHING[name]})(before, random(2))
+    after = augmentation(**{name: EVERYTHING[name]})(before, random(2))
     assert not torch.equal(after.image, before.image)
     y, x = (after.image[:, channel, 8:-8, 8:-8] * 60 for channel in (0, 1))
     inside = (y > 2) & (y < 61) & (x > 2) & (x < 61)  # mirrored borders bend the ramps
@@ -70,14 +75,14 @@ def test_each_warp_moves_the_mask_as_far_as_the_picture(name):
 
 def test_a_magnification_of_two_shows_half_of_the_picture():
     before = batch(height=64, width=64)
-    after = Augmentation(scale=(2.0, 2.0))(before, random())
+    after = augmentation(scale=(2.0, 2.0))(before, random())
     span = after.image[0, 1].max() - after.image[0, 1].min()
     assert float(span) == pytest.approx(31.5 / 60, abs=0.02)
 
 
 def test_a_rotation_keeps_angles_and_lengths():
     before = batch(height=64, width=64)
-    after = Augmentation(rotate=30)(before, random(4))
+    after = augmentation(rotate=30)(before, random(4))
     y, x = after.image[:, 0, 24:40, 24:40], after.image[:, 1, 24:40, 24:40]
     along = torch.hypot(y.diff(dim=-1).mean(dim=(1, 2)), x.diff(dim=-1).mean(dim=(1, 2))) * 60
     torch.testing.assert_close(along, torch.ones(6), atol=0.02, rtol=0)
@@ -85,7 +90,7 @@ def test_a_rotation_keeps_angles_and_lengths():
 
 def test_indices_stay_indices_and_weights_stay_what_they_were():
     before = batch(classes=True)
-    after = Augmentation(crop=(32, 32), **EVERYTHING)(before, random(5))
+    after = augmentation(crop=(32, 32), **EVERYTHING)(before, random(5))
     assert after.target.dtype == torch.int64
     assert set(after.target.unique().tolist()) <= {0, 1, 2, 3}
     assert set(after.weight.unique().tolist()) <= {0.0, 1.0}
@@ -96,38 +101,38 @@ def test_indices_stay_indices_and_weights_stay_what_they_were():
 
 def test_soft_masks_are_interpolated_and_hard_ones_are_not():
     before = batch()
-    hard, soft = (Augmentation(rotate=20)(before, random(), soft=soft).target for soft in (False, True))
+    hard, soft = (augmentation(rotate=20)(before, random(), soft=soft).target for soft in (False, True))
     assert set(hard.unique().tolist()) == {0.0, 1.0}
     assert len(soft.unique()) > 10
 
 
 def test_the_same_seed_gives_the_same_samples():
-    change = Augmentation(crop=(32, 32), **EVERYTHING)
+    change = augmentation(crop=(32, 32), **EVERYTHING)
     a, b, c = (change(batch(), random(seed)).image for seed in (7, 7, 8))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
 
 
 def test_half_turns_only_where_samples_are_not_square():
-    after = Augmentation(turns=True)(batch(count=12), random(9))
+    after = augmentation(turns=True)(batch(count=12), random(9))
     assert after.image.shape[-2:] == (40, 56)
     assert not torch.equal(after.image, batch(count=12).image)
 
 
 def test_tints_change_the_picture_and_nothing_else():
     before = batch()
-    after = Augmentation(brightness=0.2, contrast=0.3, gamma=(0.5, 2))(before, random())
+    after = augmentation(brightness=0.2, contrast=0.3, gamma=(0.5, 2))(before, random())
     assert not torch.allclose(after.image, before.image)
     assert torch.equal(after.target, before.target)
     flat = Batch(image=torch.zeros(2, 3, 32, 32), target=torch.zeros(2, 1, 32, 32), weight=None)
-    assert torch.isfinite(Augmentation(brightness=0.2, contrast=0.3, gamma=(0.5, 2))(flat, random()).image).all()
+    assert torch.isfinite(augmentation(brightness=0.2, contrast=0.3, gamma=(0.5, 2))(flat, random()).image).all()
 
 
 def test_the_elastic_field_is_as_strong_as_it_says_and_smooth():
     y, x = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
     ramps = torch.stack([y, x])[None].repeat(64, 1, 1, 1)
     before = Batch(image=ramps, target=torch.zeros(64, 1, 96, 96), weight=None)
-    after = Augmentation(elastic={"grid": 3, "sigma": 5})(before, random(1)).image
+    after = augmentation(elastic={"grid": 3, "sigma": 5})(before, random(1)).image
     moved = (after - ramps)[:, :, 44:52, 44:52]  # around the middle node, away from mirrored borders
     assert float(moved.std()) == pytest.approx(5, rel=0.2)
     assert float((after - ramps)[:, :, 30:66, 30:66].diff(dim=-1).abs().max()) < 2.0
@@ -135,11 +140,11 @@ def test_the_elastic_field_is_as_strong_as_it_says_and_smooth():
 
 def test_a_crop_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="a crop of 64x32 from samples of 40x56"):
-        Augmentation(crop=(64, 32))(batch(), random())
+        augmentation(crop=(64, 32))(batch(), random())
 
 
 @given(st.integers(33, 70), st.integers(33, 70), st.integers(0, 1000))
 def test_any_size_goes_through_everything(height, width, seed):
-    after = Augmentation(**EVERYTHING)(batch(2, height, width), random(seed))
+    after = augmentation(**EVERYTHING)(batch(2, height, width), random(seed))
     assert after.image.shape == (2, 3, height, width)
     assert np.isfinite(after.image.numpy()).all()

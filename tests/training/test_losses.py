@@ -1,4 +1,5 @@
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from pipeline.training.losses import (
     softmax_dice,
     supervise,
 )
+from pipeline.training.recipes import SOFTMAX_LOSSES, LossName
 
 OUTPUT = torch.tensor([[[[0.0, 2.0], [-1.0, 3.0]]]])
 TARGET = torch.tensor([[[[0.0, 1.0], [1.0, 1.0]]]])
@@ -127,9 +129,5 @@ def test_deep_supervision_adds_up_all_outputs():
 
 
 def test_the_configuration_knows_the_losses_that_there_are():
-    from typing import get_args
-
-    from pipeline.config.experiments import SOFTMAX_LOSSES, LossName
-
     assert {*get_args(LossName)} - {"bce-with-logits"} == {*LOSSES}
     assert {*SOFTMAX} == SOFTMAX_LOSSES

@@ -4,7 +4,6 @@ import contextlib
 import errno
 import io
 import itertools
-import json
 import os
 import resource
 import shutil
@@ -18,9 +17,13 @@ import pandas as pd
 import pytest
 import torch
 from rawfiles import make_tgs
+from sources import source
 
 from pipeline.cli.main import main
 from pipeline.core.errors import InterruptionError, OutputError, TrainingError
+from pipeline.graph.artifacts import STAGES
+from pipeline.graph.plan import Plan
+from pipeline.shards.recipes import ShardRecipe
 from pipeline.shards.write import build_shard
 from pipeline.tools import provenance
 from pipeline.training import device as devices
@@ -28,25 +31,17 @@ from pipeline.training import keeper as keepers
 from pipeline.training import run as training
 from pipeline.training import validate as validation
 from pipeline.training.checkpoint import load_checkpoint
+from pipeline.training.recipes import TrainRecipe
 from pipeline.training.state import load_state, save_state, state_key
 
-SHARD = {
-    "size": [48, 48],
-    "channels": "rgb",
-    "interpolation": "area",
-    "normalize": {"method": "unit"},
-    "storage": "uint8",
-}
+SHARD = {"dataset": "d", "size": [48, 48], "normalize": "unit", "storage": "uint8"}
 RECIPE = {
+    "dataset": "d",
     "model": {"name": "unet", "width": 4, "depth": 2},
     "loss": {"name": "bce", "region": "fov"},
     "optimizer": {"name": "adam", "lr": 0.02},
-    "schedule": {"name": "constant"},
     "batch_size": 3,
     "epochs": 4,
-    "seed": 0,
-    "monitor": "val_loss",
-    "precision": "fp32",
     "threads": 1,
 }
 WILD = {
@@ -85,10 +80,10 @@ class PowerLoss(BaseException):
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shards")
-    source = {"layout": "tgs", "root": str(make_tgs(folder / "raw")), "validation": {"fraction": 0.3, "seed": 0}}
+    samples = source("tgs", make_tgs(folder / "raw"), validation={"fraction": 0.3})
     for split in ("train", "validation"):
-        where = {"dataset": "d", "split": split, "shard": 0, "output": folder / f"{split}.h5"}
-        build_shard(**where, source={**source, "shards": 1}, **SHARD)
+        shard = ShardRecipe.model_validate({**SHARD, "split": split, "source": samples})
+        build_shard(shard, number=0, output=folder / f"{split}.h5")
     return folder
 
 
@@ -112,13 +107,20 @@ def saves_every(monkeypatch):
     return every
 
 
-def run(shards, output, **changes):
+def recipe_of(**changes):
+    return TrainRecipe.model_validate({**RECIPE, **changes})
+
+
+def run(shards, output, state=None, save_every=60.0, memory=None, **changes):
     training.train(
+        recipe_of(**changes),
         experiment="e",
         train_shards=[shards / "train.h5"],
         validation_shards=[shards / "validation.h5"],
         output=output,
-        **{**RECIPE, **changes},
+        state=state,
+        save_every=save_every,
+        memory=memory,
     )
 
 
@@ -153,7 +155,7 @@ def interrupt(monkeypatch, shards, output, state, steps, act=lose_power, ends_by
 
 def assert_same(a, b):
     for name in ("best.pt", "last.pt"):
-        weights = [load_checkpoint(folder / name)["state"] for folder in (a, b)]
+        weights = [load_checkpoint(folder / name).state for folder in (a, b)]
         assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
     for name in FILES:
         assert (a / name).read_bytes() == (b / name).read_bytes(), name
@@ -394,27 +396,28 @@ def test_a_state_of_another_network_is_refused(shards, tmp_path, monkeypatch):
 
 def test_states_are_told_apart_by_settings_and_by_what_is_in_the_shards(shards, tmp_path):
     paths = [shards / "train.h5", shards / "validation.h5"]
-    key = state_key(RECIPE, paths)
-    assert key == state_key(dict(reversed(RECIPE.items())), paths)
+    key = state_key(recipe_of(), paths)
+    assert key == state_key(TrainRecipe.model_validate(dict(reversed(RECIPE.items()))), paths)
     copy = tmp_path / "copy.h5"
     copy.write_bytes(paths[0].read_bytes())
-    assert key == state_key(RECIPE, [copy, paths[1]])
+    assert key == state_key(recipe_of(), [copy, paths[1]])
     tear(copy, "one bit")
     others = [
-        state_key(RECIPE, [copy, paths[1]]),
-        state_key(RECIPE, paths[:1]),
-        state_key(RECIPE, [paths[0], tmp_path / "missing.h5"]),
-        state_key(RECIPE, paths, fingerprint="other code"),
-        state_key({**RECIPE, "seed": 1}, paths),
-        state_key({**RECIPE, "optimizer": {"name": "adam", "lr": 0.01}}, paths),
+        state_key(recipe_of(), [copy, paths[1]]),
+        state_key(recipe_of(), paths[:1]),
+        state_key(recipe_of(), [paths[0], tmp_path / "missing.h5"]),
+        state_key(recipe_of(), paths, fingerprint="other code"),
+        state_key(recipe_of(seed=1), paths),
+        state_key(recipe_of(optimizer={"name": "adam", "lr": 0.01}), paths),
     ]
     assert len({key, *others}) == 1 + len(others)
 
 
 def words(shards, output, state, **changes):
     """Return the words of a `train` command."""
+    plan = Plan(STAGES["train"], recipe_of(**changes))
     return [
-        *("train", "--experiment", "e", "--settings", json.dumps({**RECIPE, "dataset": "d", **changes})),
+        *("train", "--experiment", "e", "--plan", plan.to_json()),
         *("--train-shards", str(shards / "train.h5"), "--validation-shards", str(shards / "validation.h5")),
         *("--output", str(output), "--state", str(state), "--save-every", "0"),
     ]
@@ -485,18 +488,18 @@ def test_another_number_of_threads_agrees_within_rounding(shards, tmp_path):
     for threads in (1, 2):
         run(shards, tmp_path / f"{threads}", threads=threads, **recipe)
     one, two = (load_checkpoint(tmp_path / f"{threads}/last.pt") for threads in (1, 2))
-    assert (one["settings"]["threads"], two["settings"]["threads"]) == (1, 2)
-    for name, weights in one["state"].items():
-        torch.testing.assert_close(two["state"][name], weights, rtol=1e-4, atol=2e-5, msg=name)
+    assert (one.about.settings.threads, two.about.settings.threads) == (1, 2)
+    for name, weights in one.state.items():
+        torch.testing.assert_close(two.state[name], weights, rtol=1e-4, atol=2e-5, msg=name)
 
 
 def test_the_seeds_are_recorded_and_independent(shards, tmp_path):
     recorded = []
     for seed in (0, 1):
         run(shards, tmp_path / f"{seed}", seed=seed, epochs=1)
-        contents = load_checkpoint(tmp_path / f"{seed}/last.pt")
-        assert contents["settings"]["deterministic"] is True
-        recorded.append(contents["seeds"])
+        about = load_checkpoint(tmp_path / f"{seed}/last.pt").about
+        assert about.settings.deterministic
+        recorded.append(about.seeds)
     assert set(recorded[0]) == {"weights", "order", "augmentation"}
     assert len({*recorded[0].values(), *recorded[1].values()}) == 6
 
@@ -506,7 +509,7 @@ def test_the_hardware_that_a_training_went_on_upon_is_recorded(shards, tmp_path,
     here = devices.describe_device(torch.device("cpu"))
     monkeypatch.setattr(training, "describe_device", lambda device: "another machine")
     run(shards, tmp_path / "m", state=tmp_path / "state")
-    assert load_checkpoint(tmp_path / "m/last.pt")["made_with"]["device"] == f"{here}, then another machine"
+    assert load_checkpoint(tmp_path / "m/last.pt").about.made_with["device"] == f"{here}, then another machine"
 
 
 @pytest.mark.parametrize("deterministic", [True, False])

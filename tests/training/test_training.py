@@ -1,60 +1,66 @@
 import io
+import json
 import math
 import resource
+import shutil
 
+import cv2
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from rawfiles import make_tgs
+from rawfiles import make_drive, make_tgs
+from sources import source
 
-from pipeline.core.counts import to_levels
+from pipeline.core.counts import absolute_error, confusion, dice, joint_histogram, max_f, to_levels
 from pipeline.core.errors import CheckpointError, OutputError, ShardError, TrainingError
 from pipeline.images.png import read_levels
+from pipeline.models.networks import UNet
+from pipeline.models.registry import build_model
 from pipeline.prediction.predict import predict
+from pipeline.prediction.recipes import PredictRecipe
+from pipeline.shards.recipes import ShardRecipe
 from pipeline.shards.write import build_shard
 from pipeline.training import device as devices
-from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.training.checkpoint import FORMAT, load_checkpoint
 from pipeline.training.data import SampleStore
 from pipeline.training.history import is_best
+from pipeline.training.losses import LOSSES
 from pipeline.training.optim import rate_factor
+from pipeline.training.preview import preview
+from pipeline.training.recipes import AugmentedRecipe, TrainRecipe
 from pipeline.training.run import train
+from pipeline.training.validate import validate
 from pipeline.training.weights import class_weights, weight_map
 
-SHARD = {
-    "size": [48, 48],
-    "channels": "rgb",
-    "interpolation": "area",
-    "normalize": {"method": "unit"},
-    "storage": "uint8",
-}
+SHARD = {"dataset": "d", "size": [48, 48], "normalize": "unit", "storage": "uint8"}
 RECIPE = {
+    "dataset": "d",
     "model": {"name": "unet", "width": 4, "depth": 2},
     "loss": {"name": "bce", "region": "fov"},
     "optimizer": {"name": "adam", "lr": 0.02},
-    "schedule": {"name": "constant"},
     "batch_size": 3,
     "epochs": 3,
-    "seed": 0,
-    "monitor": "val_loss",
-    "precision": "fp32",
     "threads": 1,
 }
+
+
+def build(path, split, samples, **changes):
+    build_shard(
+        ShardRecipe.model_validate({**SHARD, **changes, "split": split, "source": samples}), number=0, output=path
+    )
+    return path
 
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
     """Train, validation and unlabelled shards of a small TGS folder, and DRIVE-like ones with a field of view."""
-    from rawfiles import make_drive
-
     folder = tmp_path_factory.mktemp("shards")
     for layout, make in (("tgs", make_tgs), ("drive", make_drive)):
-        root = make(folder / layout)
-        source = {"layout": layout, "root": str(root), "validation": {"fraction": 0.3, "seed": 0}}
+        samples = source(layout, make(folder / layout), validation={"fraction": 0.3})
         for split in ("train", "validation", *(["unlabelled"] if layout == "tgs" else [])):
-            path = folder / f"{layout}-{split}.h5"
-            build_shard(dataset="d", split=split, shard=0, output=path, source={**source, "shards": 1}, **SHARD)
+            build(folder / f"{layout}-{split}.h5", split, samples)
     return folder
 
 
@@ -66,15 +72,15 @@ def one_thread():
     torch.use_deterministic_algorithms(False)
 
 
-def run(shards, output, layout="tgs", validation=True, **changes):
-    train(
-        experiment="e",
-        train_shards=[shards / f"{layout}-train.h5"],
-        validation_shards=[shards / f"{layout}-validation.h5"] if validation else [],
-        output=output,
-        **{**RECIPE, **changes},
-    )
+def train_on(train_shards, validation_shards, output, memory=None, **changes):
+    recipe = TrainRecipe.model_validate({**RECIPE, **changes})
+    samples = {"train_shards": train_shards, "validation_shards": validation_shards}
+    train(recipe, experiment="e", output=output, memory=memory, **samples)
     return pd.read_csv(output / "history.csv")
+
+
+def run(shards, output, **changes):
+    return train_on([shards / "tgs-train.h5"], [shards / "tgs-validation.h5"], output, **changes)
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -85,12 +91,11 @@ def test_training_learns_and_says_what_it_did(shards, tmp_path):
     assert history["train_loss"].iloc[-1] < 0.6 * history["train_loss"].iloc[0]
     assert history["val_dice"].max() > 0.8
     best, last = (load_checkpoint(tmp_path / "m" / name) for name in ("best.pt", "last.pt"))
-    assert best["epoch"] == history.loc[history["val_loss"].idxmin(), "epoch"]
-    assert last["epoch"] == 12
-    assert best["settings"]["threads"] == 1
-    assert best["settings"]["optimizer"] == {"name": "adam", "lr": 0.02}
-    assert best["normalization"] == {"method": "unit"}
-    assert best["made_with"]["torch"] == str(torch.__version__)
+    assert best.epoch == history.loc[history["val_loss"].idxmin(), "epoch"]
+    assert last.epoch == 12
+    assert best.about.settings == TrainRecipe.model_validate({**RECIPE, "epochs": 12})
+    assert best.about.preparation.normalize.method == "unit"
+    assert best.about.made_with["torch"] == str(torch.__version__)
     timing = pd.read_csv(tmp_path / "m/timing.csv")
     assert (timing["seconds"] > 0).all()
     assert sorted(path.name for path in (tmp_path / "m").iterdir()) == [
@@ -134,12 +139,9 @@ def test_batches_are_normalized_and_carry_the_field_of_view(shards):
 
 def test_unlabelled_samples_are_not_trained_on(shards, tmp_path):
     unlabelled = [shards / "tgs-unlabelled.h5"]
-    for where in (
-        {"train_shards": unlabelled, "validation_shards": []},
-        {"train_shards": [shards / "tgs-train.h5"], "validation_shards": unlabelled},
-    ):
+    for samples in ((unlabelled, []), ([shards / "tgs-train.h5"], unlabelled)):
         with pytest.raises(ShardError, match=r"unlabelled\.h5[\s\S]*samples without masks"):
-            train(experiment="e", output=tmp_path / "m", **where, **RECIPE)
+            train_on(*samples, tmp_path / "m")
 
 
 @pytest.mark.parametrize("memory", [None, 0])
@@ -155,16 +157,16 @@ def test_classes_weigh_the_same_inside_the_field_of_view(shards, memory):
 
 @pytest.mark.usefixtures("one_thread")
 def test_without_validation_the_last_epoch_is_the_best(shards, tmp_path):
-    history = run(shards, tmp_path / "m", validation=False, epochs=2)
+    history = train_on([shards / "tgs-train.h5"], [], tmp_path / "m", epochs=2)
     assert history["val_loss"].isna().all()
-    assert load_checkpoint(tmp_path / "m/best.pt")["epoch"] == 2
+    assert load_checkpoint(tmp_path / "m/best.pt").epoch == 2
 
 
 @pytest.mark.usefixtures("one_thread")
 def test_the_best_epoch_follows_the_monitor(shards, tmp_path):
     history = run(shards, tmp_path / "m", epochs=6, monitor="val_dice", optimizer={"name": "sgd", "lr": 0.3})
     best = load_checkpoint(tmp_path / "m/best.pt")
-    assert best["epoch"] == history.loc[history["val_dice"].idxmax(), "epoch"]
+    assert best.epoch == history.loc[history["val_dice"].idxmax(), "epoch"]
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -174,7 +176,7 @@ def test_validation_and_the_best_epoch_come_as_often_as_asked(shards, tmp_path):
     history = run(shards, tmp_path / "n", epochs=7, checkpoint_every=3)
     assert history["val_loss"].notna().all()
     allowed = history[history["epoch"].isin([3, 6, 7])]
-    assert load_checkpoint(tmp_path / "n/best.pt")["epoch"] == allowed.loc[allowed["val_loss"].idxmin(), "epoch"]
+    assert load_checkpoint(tmp_path / "n/best.pt").epoch == allowed.loc[allowed["val_loss"].idxmin(), "epoch"]
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -183,7 +185,7 @@ def test_training_stops_when_validation_gets_no_better(shards, tmp_path, capfd):
     history = run(shards, tmp_path / "m", epochs=20, early_stopping=3, optimizer=still, monitor="val_max_f")
     assert len(history) == history["val_max_f"].idxmax() + 1 + 3 < 20
     assert "val_max_f did not improve in 3 validations" in capfd.readouterr().err
-    assert load_checkpoint(tmp_path / "m/last.pt")["epoch"] == len(history)
+    assert load_checkpoint(tmp_path / "m/last.pt").epoch == len(history)
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -218,7 +220,7 @@ def test_repeats_lengthen_an_epoch(shards, tmp_path, capfd):
     said = capfd.readouterr().err
     samples = int(said.split(" samples of d")[0].split()[-1])
     assert f"epoch 1 of 1: {math.ceil(5 * samples / 4)} in" in said
-    assert load_checkpoint(tmp_path / "m/best.pt")["settings"]["repeats"] == 5
+    assert load_checkpoint(tmp_path / "m/best.pt").about.settings.repeats == 5
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -238,25 +240,26 @@ def test_pixel_weights_change_the_training_and_are_the_same_when_streamed(shards
     assert held != plain
 
 
+def predict_shard(checkpoint, shard, output):
+    how = {"kind": "probability", "precision": "fp32", "threads": 1, "test_time": "none"}
+    recipe = PredictRecipe.model_validate({"dataset": "d", "split": "validation", **how})
+    predict(recipe, experiment="e", checkpoint=checkpoint, shards=[shard], output=output)
+
+
 @pytest.mark.usefixtures("one_thread")
 def test_the_side_outputs_of_u2net_are_supervised_and_the_fused_one_predicts(shards, tmp_path):
     model = {"name": "u2net-lite", "width": 16}
     history = run(shards, tmp_path / "m", model=model, epochs=6, optimizer={"name": "adam", "lr": 0.01})
     assert history["train_loss"].iloc[0] > 3, "seven outputs cost about seven times ln 2"
     assert history["val_dice"].max() > 0.6
-    assert load_checkpoint(tmp_path / "m/best.pt")["activation"] == "sigmoid"
-    where = {"checkpoint": tmp_path / "m/best.pt", "shards": [shards / "tgs-validation.h5"], "output": tmp_path / "p"}
-    predict(experiment="e", precision="fp32", threads=1, **where)
-    from pipeline.models.registry import build_model
-
-    contents = load_checkpoint(tmp_path / "m/best.pt")
-    network = build_model("u2net-lite", in_channels=3, out_channels=1, options={"width": 16}).eval()
-    network.load_state_dict(contents["state"])
+    best = load_checkpoint(tmp_path / "m/best.pt")
+    assert best.about.activation == "sigmoid"
+    predict_shard(tmp_path / "m/best.pt", shards / "tgs-validation.h5", tmp_path / "p")
+    network = build_model(best.about.model, in_channels=3, out_channels=1).eval()
+    network.load_state_dict(best.state)
     store = SampleStore([shards / "tgs-validation.h5"], torch.device("cpu"))
     with torch.no_grad():
         probability = network(next(store.batches(torch.tensor([0]), 1)).image)[0, 0].numpy()
-    import cv2
-
     name = store.reader.column("ids")[0]
     expected = to_levels(cv2.resize(probability, (101, 101), interpolation=cv2.INTER_LINEAR))
     levels = read_levels(tmp_path / f"p/{name}.png", 101, 101)
@@ -265,8 +268,6 @@ def test_the_side_outputs_of_u2net_are_supervised_and_the_fused_one_predicts(sha
 
 def write_classes(path, classes=4, void=True):
     """Turn a two-class shard into one of several classes, with a void corner."""
-    import json
-
     with h5py.File(path, "r+") as file:
         masks = file["masks"][:]
         left = np.arange(masks.shape[-1]) < masks.shape[-1] // 2
@@ -281,8 +282,6 @@ def write_classes(path, classes=4, void=True):
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("memory", [None, 0])
 def test_several_classes_train_and_void_pixels_do_not_count(shards, tmp_path, memory):
-    import shutil
-
     paths = [
         write_classes(shutil.copy(shards / f"tgs-{split}.h5", tmp_path / f"{split}.h5"))
         for split in ("train", "validation")
@@ -294,20 +293,13 @@ def test_several_classes_train_and_void_pixels_do_not_count(shards, tmp_path, me
     assert float(batch.weight[:, :, :6, :6].sum()) == 0
     assert float(batch.weight[:, :, 6:].min()) == 1
     assert store.count_classes().sum() == len(store) * (48 * 48 - 36)
-    train(
-        experiment="e",
-        train_shards=paths[:1],
-        validation_shards=paths[1:],
-        output=tmp_path / "m",
-        memory=memory,
-        **{**RECIPE, "loss": {"name": "cross-entropy", "region": "fov", "class_balance": True}, "epochs": 10},
-    )
-    history = pd.read_csv(tmp_path / "m/history.csv")
+    loss = {"name": "cross-entropy", "class_balance": True}
+    history = train_on(paths[:1], paths[1:], tmp_path / "m", memory, loss=loss, epochs=10)
     assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
     assert history["val_mae"].isna().all()
-    contents = load_checkpoint(tmp_path / "m/best.pt")
-    assert contents["out_channels"] == 4
-    assert contents["class_names"] == ["background", "right", "left", "never"]
+    about = load_checkpoint(tmp_path / "m/best.pt").about
+    assert about.out_channels == 4
+    assert about.class_names == ("background", "right", "left", "never")
 
 
 def test_weights_of_pixels_count_as_part_of_the_samples(shards, capfd):
@@ -337,22 +329,15 @@ def test_weights_that_the_disk_does_not_hold_end_in_a_message(shards):
 
 @pytest.mark.usefixtures("one_thread")
 def test_a_loss_for_two_classes_is_refused_where_there_are_more(shards, tmp_path):
-    import shutil
-
     path = write_classes(shutil.copy(shards / "tgs-train.h5", tmp_path / "t.h5"))
     with pytest.raises(TrainingError, match="'bce' for 4 classes"):
-        train(experiment="e", train_shards=[path], validation_shards=[], output=tmp_path / "m", **RECIPE)
+        train_on([path], [], tmp_path / "m")
 
 
 @pytest.mark.usefixtures("one_thread")
 def test_validation_scores_agree_with_the_counts_of_each_picture(shards, tmp_path):
-    from pipeline.core.counts import absolute_error, confusion, dice, joint_histogram, max_f
-    from pipeline.models.registry import build_model
-    from pipeline.training.losses import LOSSES
-    from pipeline.training.validate import validate
-
     torch.manual_seed(0)
-    network = build_model("unet", in_channels=3, out_channels=1, options={"width": 4, "depth": 2})
+    network = build_model(UNet(name="unet", width=4, depth=2), in_channels=3, out_channels=1)
     store = SampleStore([shards / "drive-validation.h5"], torch.device("cpu"))
     scores = validate(network, LOSSES["bce"], store, 2, "fp32")
     histograms = []
@@ -369,28 +354,17 @@ def test_validation_scores_agree_with_the_counts_of_each_picture(shards, tmp_pat
 
 @pytest.mark.usefixtures("one_thread")
 def test_the_picture_of_augmented_samples_shows_something(shards, tmp_path):
-    import cv2
-
-    from pipeline.training.preview import preview
-
     for layout, crop in (("tgs", None), ("drive", [32, 40])):
         path = tmp_path / f"{layout}.png"
-        preview(
-            experiment="e", train_shards=[shards / f"{layout}-train.h5"], output=path, seed=0, crop=crop, augment=WILD
-        )
+        recipe = AugmentedRecipe.model_validate({"dataset": "d", "seed": 0, "crop": crop, "augment": WILD})
+        preview(recipe, experiment="e", train_shards=[shards / f"{layout}-train.h5"], output=path)
         assert cv2.imread(str(path)).std() > 20
 
 
 @pytest.mark.usefixtures("one_thread")
 def test_a_loss_that_is_no_number_stops_the_training(shards, tmp_path):
     with pytest.raises(TrainingError, match="lower the learning rate"):
-        run(
-            shards,
-            tmp_path / "m",
-            loss={"name": "mse", "region": "fov"},
-            optimizer={"name": "sgd", "lr": 1e12},
-            epochs=5,
-        )
+        run(shards, tmp_path / "m", loss="mse", optimizer={"name": "sgd", "lr": 1e12}, epochs=5)
     assert not (tmp_path / "m").exists()
 
 
@@ -407,41 +381,32 @@ def test_a_validated_epoch_beats_those_that_are_not(shards, tmp_path):
     history = run(shards, tmp_path / "m", epochs=7, validate_every=2, checkpoint_every=3)
     assert history["epoch"][history["val_loss"].notna()].tolist() == [1, 2, 4, 6, 7]
     allowed = history[history["epoch"].isin([6, 7])]  # epoch 3 may be the best, and nobody knows how good it is
-    assert load_checkpoint(tmp_path / "m/best.pt")["epoch"] == allowed.loc[allowed["val_loss"].idxmin(), "epoch"]
+    assert load_checkpoint(tmp_path / "m/best.pt").epoch == allowed.loc[allowed["val_loss"].idxmin(), "epoch"]
 
 
 @pytest.mark.usefixtures("one_thread")
 def test_a_monitor_that_cannot_be_measured_stops_the_training(shards, tmp_path):
-    import shutil
-
     with h5py.File(shutil.copy(shards / "tgs-validation.h5", tmp_path / "empty.h5"), "r+") as file:
         file["masks"][:] = 0
-    settings = {**RECIPE, "monitor": "val_max_f"}
-    where = {"train_shards": [shards / "tgs-train.h5"], "validation_shards": [tmp_path / "empty.h5"]}
+    samples = [shards / "tgs-train.h5"], [tmp_path / "empty.h5"]
     with pytest.raises(TrainingError, match=r"val_max_f nan[\s\S]*a mask that is not empty"):
-        train(experiment="e", output=tmp_path / "m", **where, **settings)
+        train_on(*samples, tmp_path / "m", monitor="val_max_f")
     assert not (tmp_path / "m").exists()
 
 
 @pytest.mark.parametrize("monitor", ["val_mae", "val_max_f"])
 def test_a_monitor_of_two_classes_is_refused_where_there_are_more(shards, tmp_path, monitor):
-    import shutil
-
     path = write_classes(shutil.copy(shards / "tgs-train.h5", tmp_path / "t.h5"))
-    settings = {**RECIPE, "loss": {"name": "cross-entropy", "region": "fov"}, "monitor": monitor}
     with pytest.raises(TrainingError, match="val_loss or val_dice"):
-        train(experiment="e", train_shards=[path], validation_shards=[path], output=tmp_path / "m", **settings)
+        train_on([path], [path], tmp_path / "m", loss="cross-entropy", monitor=monitor)
 
 
 @pytest.mark.usefixtures("one_thread")
 def test_validation_samples_prepared_otherwise_are_refused(shards, tmp_path):
-    source = {"layout": "tgs", "root": str(make_tgs(tmp_path / "raw")), "shards": 1}
-    source["validation"] = {"fraction": 0.3, "seed": 0}
-    other = {**SHARD, "channels": "grey", "normalize": {"method": "minmax"}}
-    build_shard(dataset="d", split="validation", shard=0, output=tmp_path / "v.h5", source=source, **other)
-    where = {"train_shards": [shards / "tgs-train.h5"], "validation_shards": [tmp_path / "v.h5"]}
+    samples = source("tgs", make_tgs(tmp_path / "raw"), validation={"fraction": 0.3})
+    other = build(tmp_path / "v.h5", "validation", samples, channels="grey", normalize="minmax")
     with pytest.raises(TrainingError, match=r"channels\n[\s\S]*normalization\n") as caught:
-        train(experiment="e", output=tmp_path / "m", **where, **RECIPE)
+        train_on([shards / "tgs-train.h5"], [other], tmp_path / "m")
     assert len(caught.value.problems) == 2
 
 
@@ -453,10 +418,9 @@ def test_a_network_that_cannot_take_the_batch_says_so(shards, tmp_path):
 
 @pytest.mark.usefixtures("one_thread")
 def test_cross_entropy_goes_from_training_to_prediction(shards, tmp_path):
-    history = run(shards, tmp_path / "m", loss={"name": "cross-entropy", "region": "fov"}, epochs=6)
+    history = run(shards, tmp_path / "m", loss="cross-entropy", epochs=6)
     assert history["val_dice"].max() > 0.7
-    where = {"checkpoint": tmp_path / "m/best.pt", "shards": [shards / "tgs-unlabelled.h5"], "output": tmp_path / "p"}
-    predict(experiment="e", precision="fp32", threads=1, **where)
+    predict_shard(tmp_path / "m/best.pt", shards / "tgs-unlabelled.h5", tmp_path / "p")
     levels = read_levels(tmp_path / "p/tile013.png", 101, 101)
     assert levels.max() > 150
     assert levels.min() < 100
@@ -503,7 +467,7 @@ class Trap:
 
 
 @pytest.mark.parametrize("kind", ["code", "text", "cut off", "other", "missing"])
-def test_checkpoints_that_are_none(shards, tmp_path, kind):
+def test_checkpoints_that_are_none(tmp_path, kind):
     path = tmp_path / "x.pt"
     if kind == "code":
         buffer = io.BytesIO()
@@ -512,68 +476,9 @@ def test_checkpoints_that_are_none(shards, tmp_path, kind):
     elif kind == "text":
         path.write_bytes(b"not a checkpoint")
     elif kind == "cut off":
-        save_checkpoint(path, {"state": {"a": torch.zeros(100)}})
+        torch.save({"format": FORMAT, "state": {"a": torch.zeros(100)}}, path)
         path.write_bytes(path.read_bytes()[:200])
     elif kind == "other":
         torch.save({"state": {}}, path)
     with pytest.raises(CheckpointError, match=r"x\.pt"):
         load_checkpoint(path)
-
-
-def constant_checkpoint(path, logit, region="fov", activation="sigmoid"):
-    """Save a network that answers every pixel with one number."""
-    from pipeline.models.registry import build_model
-
-    options = {"width": 4, "depth": 2}
-    model = build_model("unet", in_channels=3, out_channels=1, options=options)
-    for parameter in model.parameters():
-        torch.nn.init.zeros_(parameter)
-    torch.nn.init.constant_(model.head.bias, logit)
-    contents = {
-        "model": {"name": "unet", "options": options},
-        "in_channels": 3,
-        "out_channels": 1,
-        "activation": activation,
-        "state": model.state_dict(),
-        "size": [48, 48],
-        "dataset": "d",
-        "origin": "raw files",
-        "settings": {"loss": {"name": "bce", "region": region}},
-    }
-    save_checkpoint(path, contents)
-    return path
-
-
-@pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize(("activation", "probability"), [("sigmoid", 1 / (1 + math.exp(-0.7))), ("clip", 0.7)])
-def test_predictions_are_native_in_size_and_named_by_id(shards, tmp_path, activation, probability):
-    checkpoint = constant_checkpoint(tmp_path / "c.pt", 0.7, activation=activation)
-    where = {"checkpoint": checkpoint, "shards": [shards / "tgs-unlabelled.h5"], "output": tmp_path / "p"}
-    predict(experiment="e", precision="fp32", threads=1, **where)
-    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == ["tile012.png", "tile013.png"]
-    levels = read_levels(tmp_path / "p/tile012.png", 101, 101)
-    assert (levels == to_levels(np.array(probability))).all()
-
-
-@pytest.mark.usefixtures("one_thread")
-def test_outside_the_field_of_view_nothing_is_predicted_that_was_not_learnt(shards, tmp_path):
-    for region, corner in (("fov", 0), ("full", 255)):
-        checkpoint = constant_checkpoint(tmp_path / "c.pt", 9.0, region=region)
-        where = {"checkpoint": checkpoint, "shards": [shards / "drive-validation.h5"], "output": tmp_path / region}
-        predict(experiment="e", precision="fp32", threads=1, **where)
-        for path in (tmp_path / region).iterdir():
-            levels = read_levels(path, 70, 60)
-            assert levels[0, 0] == corner
-            assert levels[35, 30] == 255
-
-
-@pytest.mark.usefixtures("one_thread")
-def test_a_checkpoint_for_other_channels_is_refused(shards, tmp_path):
-    root = make_tgs(tmp_path / "raw")
-    grey = {**SHARD, "channels": "grey"}
-    source = {"layout": "tgs", "root": str(root), "shards": 1}
-    build_shard(dataset="d", split="unlabelled", shard=0, output=tmp_path / "g.h5", source=source, **grey)
-    where = {"checkpoint": constant_checkpoint(tmp_path / "c.pt", 0.0), "shards": [tmp_path / "g.h5"]}
-    with pytest.raises(CheckpointError, match=r"a network for 3 channels, while .* has 1"):
-        predict(experiment="e", output=tmp_path / "p", precision="fp32", threads=1, **where)
-    assert not (tmp_path / "p").exists()
