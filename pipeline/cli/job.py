@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, get_args
 
 from pipeline.cli.commands import Arguments
 from pipeline.core.errors import ConfigError
@@ -104,9 +105,10 @@ class Job:
         return self.function(**self.asked(**more))
 
     def _part(self, part: str, annotation: Any) -> Path | list[Path] | None:  # noqa: ANN401
-        if annotation == Path:
-            return self.one(part)
-        return self.optional(part) if annotation == Path | None else self.inputs.get(part, [])
+        kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+        if Path not in kinds:
+            return self.inputs.get(part, [])
+        return self.optional(part) if NoneType in kinds else self.one(part)
 
 
 def only_one(part: str, given: Sequence[Path]) -> Path:

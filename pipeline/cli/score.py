@@ -4,6 +4,7 @@ from pipeline.cli.commands import Arguments, command, making, number_or_file, op
 from pipeline.cli.job import job_of
 from pipeline.core import paths
 from pipeline.core.errors import ConfigError
+from pipeline.evaluation.entrants import is_baseline
 from pipeline.graph.artifacts import (
     SCORED,
     Average,
@@ -132,7 +133,11 @@ def compare(arguments: Arguments) -> None:
 @making(Leaderboard)
 def leaderboard(arguments: Arguments) -> None:
     """Join the summaries of all experiments into leaderboard.csv."""
-    job_of(arguments, Leaderboard).make()
+    job = job_of(arguments, Leaderboard)
+    if arguments.summaries is None:  # without those of baselines, which nobody has to write by hand
+        found = job.inputs["summaries"]
+        job.inputs["summaries"] = [path for path in found if path.exists() or not is_baseline(path.parent.name)]
+    job.make()
 
 
 @making(Report)

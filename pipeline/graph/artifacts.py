@@ -352,7 +352,7 @@ class Pictures(OfExperiment):
 
     @classmethod
     def chosen(cls, study: "Study", **fields: Any) -> Artifact:
-        return study.pictures(**fields)
+        return study.pictures(fields["experiment"], fields["split"])
 
     @property
     def signature(self) -> Path:
@@ -526,7 +526,7 @@ class Leaderboard(OfAll):
     stage: ClassVar = Stage("leaderboard", NoRecipe, "pipeline.report.leaderboard.build_leaderboard")
     files: ClassVar = {"table": paths.leaderboard()}
     parts: ClassVar = {"summaries": "summary.csv files", "checks": "reports of checks, for the column `leak`"}
-    if_there: ClassVar = frozenset(parts)
+    if_there: ClassVar = frozenset(("checks",))
 
     def needs(self, study: "Study") -> Needs:
         tables = [*map(study.scores, study.scored()), *study.averages()]

@@ -1,4 +1,5 @@
-import json
+import importlib
+import inspect
 import resource
 import subprocess
 import sys
@@ -7,6 +8,10 @@ import pytest
 from rawfiles import write_tif
 
 from pipeline.cli import main as cli
+from pipeline.config.config import load
+from pipeline.graph.artifacts import KINDS, Shard
+from pipeline.graph.plan import NoRecipe
+from pipeline.graph.study import Study
 
 VERBS = ["sample", "unpack", "splits", "check", "shard", "train", "curves", "tensorboard", "predict", "baseline",
          "threshold", "render", "evaluate", "submission", "comparisons", "compare", "leaderboard", "report", "average",
@@ -45,9 +50,9 @@ def test_the_help_names_every_verb(capsys):
 def test_a_person_can_go_the_whole_way_by_hand(project):
     for line in (
         "splits --dataset d",
-        "shard --dataset d --split train --shard 0",
-        "shard --dataset d --split validation --shard 0",
-        "shard --dataset d --split test --shard 0",
+        "shard --dataset d --split train --number 0",
+        "shard --dataset d --split validation --number 0",
+        "shard --dataset d --split test --number 0",
         "train --experiment e",
         "curves --experiment e",
         "tensorboard --experiment e",
@@ -86,10 +91,10 @@ def test_a_person_can_go_the_whole_way_by_hand(project):
 @pytest.mark.parametrize(
     "line",
     [
-        "evaluate --experiment e --predictions unlabelled=x",
+        "evaluate --experiment e --unlabelled-predictions x",
         "evaluate --experiment e --threshold 1.5",
-        "shard --dataset d --split test --shard 0 --threads 0",
-        "shard --dataset d --split tset --shard 0",
+        "shard --dataset d --split test --number 0 --threads 0",
+        "shard --dataset d --split tset --number 0",
         "folds --dataset d --folds 0",
         "folds --dataset d --folds 1",
     ],
@@ -99,34 +104,47 @@ def test_words_that_cannot_be_are_refused_by_the_parser(project, line):
         cli.main(line.split())
 
 
-def test_settings_and_configuration_end_in_the_same_shard(project):
-    from pipeline.config.config import load
-
-    assert cli.main(["shard", "--dataset", "d", "--split", "test", "--shard", "0", "--output", "a.h5"]) == 0
-    settings = json.dumps(load([project / "config.yaml"]).shard_settings("d", "test"))
-    words = ["shard", "--dataset", "d", "--split", "test", "--shard", "0", "--output", "b.h5", "--settings"]
-    assert cli.main([*words, settings]) == 0
+def test_plan_and_configuration_end_in_the_same_shard(project):
+    assert cli.main(["shard", "--dataset", "d", "--split", "test", "--number", "0", "--output", "a.h5"]) == 0
+    plan = Study(load([project / "config.yaml"])).plan(Shard("d", "test", 0)).to_json()
+    words = ["shard", "--dataset", "d", "--split", "test", "--number", "0", "--output", "b.h5", "--plan"]
+    assert cli.main([*words, plan]) == 0
     assert (project / "a.h5").read_bytes() == (project / "b.h5").read_bytes()
+    assert cli.main(["shard", "--dataset", "d", "--split", "train", *words[5:], plan]) == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_makes_a_result_asks_for_what_its_command_is_told(kind):
+    module, _, name = kind.stage.function.rpartition(".")
+    parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    told = {*kind.fields(), *kind.parts, "recipe", "output", "fingerprint"}
+    options = {"predictions", "threads", "timing", "state", "save_every", "memory"}  # see pipeline/cli
+    needed = {name for name, one in parameters.items() if one.default is one.empty}
+    assert needed <= told | {"predictions"}
+    assert parameters.keys() <= told | options
+    assert ("recipe" in parameters) == (kind.stage.recipe is not NoRecipe)
+    assert ("fingerprint" in parameters) == kind.signed
+    assert {part for part in kind.parts if not part.endswith("_predictions")} <= parameters.keys()
 
 
 @pytest.mark.parametrize(
     ("line", "status", "message"),
     [
-        ("shard --dataset nope --split test --shard 0", 2, "one of d"),
+        ("shard --dataset nope --split test --number 0", 2, "one of d"),
         ("train --experiment nope", 2, "one of e"),
-        ("shard --dataset d --split test --shard 7", 1, "no sample for shard 7"),
-        ("shard --config gone.yaml --dataset d --split test --shard 0", 2, "gone.yaml"),
-        ("shard --dataset d --split test --shard 0 --settings {", 2, "no JSON"),
-        ("shard --dataset d --split test --shard 0 --settings []", 2, "a JSON object"),
-        ('shard --dataset d --split test --shard 0 --settings {"siez":1}', 2, "unknown: siez; missing: channels"),
+        ("shard --dataset d --split test --number 7", 1, "no sample for shard 7"),
+        ("shard --config gone.yaml --dataset d --split test --number 0", 2, "gone.yaml"),
+        ("shard --dataset d --split test --number 0 --plan {", 2, "no JSON"),
+        ("shard --dataset d --split test --number 0 --plan []", 2, "a JSON object"),
+        ('shard --dataset d --split test --number 0 --plan {"stage":"shard","recipe":{"siez":1}}', 2, "siez: Extra"),
         ("train --experiment e", 1, "run `snakemake shards`"),
         ("evaluate --experiment e", 2, "python -m pipeline predict"),
         ("threshold --experiment e", 1, "no such file"),
         ("train --experiment d.second-observer", 2, "one of e"),
         ("predict --experiment d.second-observer --split test", 2, "one of e"),
-        ("train --experiment e --settings {}", 2, "no key 'dataset'"),
+        ("train --experiment e --plan {}", 2, "KeyError('stage')"),
         ("curves --experiment e", 1, "run `snakemake models`"),
-        ("shard --dataset d --split test --shard 0 --output config.yaml/x.h5", 1, "a file stands where a folder"),
+        ("shard --dataset d --split test --number 0 --output config.yaml/x.h5", 1, "a file stands where a folder"),
     ],
 )
 def test_mistakes_end_in_one_message_and_a_status(project, capsys, line, status, message):
@@ -159,7 +177,7 @@ def test_a_mistake_in_the_configuration_is_reported_by_every_verb(project, capsy
 
 def test_a_bad_file_is_named_and_nothing_is_left(project, capsys):
     write_tif(project / "DRIVE/test/images/02_test.tif", __import__("numpy").zeros((5, 60, 3), "uint8"))
-    assert cli.main(["shard", "--dataset", "d", "--split", "test", "--shard", "0"]) == 1
+    assert cli.main(["shard", "--dataset", "d", "--split", "test", "--number", "0"]) == 1
     assert "02_manual1.gif" in capsys.readouterr().err
     assert not list((project / "results").rglob("*.h5"))
 
@@ -175,8 +193,8 @@ def test_a_sample_does_not_replace_what_it_did_not_draw(project, capsys):
 @pytest.mark.parametrize(
     ("line", "limit"),
     [
-        ("shard --dataset d --split train --shard 0 --output out/x.h5", 20_000),
-        ("shard --dataset d --split train --shard 0 --output out/x.h5", 1_000),
+        ("shard --dataset d --split train --number 0 --output out/x.h5", 20_000),
+        ("shard --dataset d --split train --number 0 --output out/x.h5", 1_000),
         ("baseline --dataset d --kind second-observer --split test --output out/pictures", 50),
         ("sample --output out", 300_000),
     ],
@@ -198,7 +216,7 @@ def test_a_disk_that_is_full_ends_in_one_message_and_leaves_nothing(project, lin
 LIGHT = [
     "check",
     "splits --dataset d",
-    "shard --dataset d --split test --shard 0",
+    "shard --dataset d --split test --number 0",
     "baseline --dataset d --kind second-observer --split test",
     "evaluate --experiment d.second-observer --threshold 0.5",
 ]

@@ -1,7 +1,6 @@
 import json
 import re
 from pathlib import Path
-from typing import get_args
 
 import jsonschema
 import numpy as np
@@ -9,9 +8,15 @@ import pytest
 import yaml
 
 from pipeline.config import config
-from pipeline.config.experiments import MACRO_ONLY, ChosenThreshold
 from pipeline.core.errors import ConfigError
-from pipeline.evaluation.criteria import CRITERIA, score_at_cuts
+from pipeline.evaluation.criteria import score_at_cuts
+from pipeline.evaluation.metrics import CRITERIA
+from pipeline.evaluation.recipes import ChosenThreshold
+from pipeline.graph.artifacts import Checkpoint, SplitTable
+from pipeline.graph.study import Study
+from pipeline.raw.dataset import open_dataset
+from pipeline.raw.layouts.drive import Drive
+from pipeline.raw.source import Source
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,8 +131,7 @@ def test_what_does_not_fit_together():
         assert said in str(complaints(**changes)), said
     unwatched = {"datasets/drive/validation": {"fraction": 0}, "experiments/drive__unet/threshold": 0.5}
     assert "monitor" in str(complaints(**unwatched, **{"experiments/drive__unet/monitor": "val_dice"}))
-    fixed = changed(**{"datasets/drive/validation": {"fraction": 0}, "experiments/drive__unet/threshold": 0.5})
-    assert fixed.threshold_settings("drive-unet")["fixed"] == 0.5
+    changed(**{"datasets/drive/validation": {"fraction": 0}, "experiments/drive__unet/threshold": 0.5})
 
 
 def test_what_does_not_fit_several_classes(monkeypatch):
@@ -135,7 +139,7 @@ def test_what_does_not_fit_several_classes(monkeypatch):
         return {"experiments/drive__unet/loss": name}
 
     names = ("background", "circle", "square")
-    monkeypatch.setattr(config.DriveDataset, "class_names", lambda self: names)
+    monkeypatch.setattr(Drive, "class_names", lambda self: names)
     assert "'mse', while its data set has 3 classes (background, circle, square)" in str(complaints(**loss("mse")))
     assert "cross-entropy, cross-entropy-dice, softmax-bce, softmax-dice" in str(complaints(**loss("bce-dice")))
     for threshold in (0.5, "validation"):
@@ -146,21 +150,18 @@ def test_what_does_not_fit_several_classes(monkeypatch):
         assert f"{monitor!r}, while its data set has 3 classes" in said
     without = {"datasets/drive/validation": {"fraction": 0}, "experiments/drive__unet/keep_probability": True}
     parsed = changed(**loss("cross-entropy"), **without)
-    assert parsed.multiclass("drive-unet")
-    assert "keep_probability" not in parsed.train_settings("drive-unet")
+    assert parsed.datasets["drive"].multiclass
 
 
 def test_what_a_threshold_may_be_chosen_by_is_what_can_be_computed():
-    annotation = ChosenThreshold.model_fields["metric"].annotation
-    assert set(get_args(annotation)) == CRITERIA.keys()
-    for metric in CRITERIA:
+    for metric, criterion in CRITERIA.items():
         for averaging in ("micro", "macro"):
             said = {"experiments/drive__unet/threshold": {"metric": metric, "averaging": averaging}}
-            if averaging == "micro" and metric in MACRO_ONLY:
+            if averaging == "micro" and criterion.macro_only:
                 assert "averaging: macro" in str(complaints(**said))
                 continue
-            settings = changed(**said).threshold_settings("drive-unet")
-            assert (settings["metric"], settings["averaging"], settings["fixed"]) == (metric, averaging, None)
+            chosen = changed(**said).experiments["drive-unet"].threshold
+            assert chosen == ChosenThreshold(metric=metric, averaging=averaging)
     for wrong in ("f1", {"metric": "dice"}, {"metric": "f1", "by": "mean"}, {"averaging": "median"}, 1, [0.5]):
         error = complaints(**{"experiments/drive__unet/threshold": wrong})
         assert len(error.problems) == 1, str(error)
@@ -176,9 +177,8 @@ def test_only_a_mean_over_pictures_depends_on_the_policy_for_empty_masks():
     for metric in CRITERIA:
         for averaging in ("micro", "macro"):
             one, skip = (score_at_cuts(nothing, metric, averaging, policy) for policy in ("one", "skip"))
-            said = {"experiments/drive__unet/threshold": {"metric": metric, "averaging": averaging}}
-            if averaging == "macro" or metric not in MACRO_ONLY:
-                depends = "empty_masks" in changed(**said).threshold_settings("drive-unet")
+            if averaging == "macro" or not CRITERIA[metric].macro_only:
+                depends = ChosenThreshold(metric=metric, averaging=averaging).depends_on_empty
                 assert depends == (not np.array_equal(one, skip, equal_nan=True)), (metric, averaging)
 
 
@@ -221,51 +221,6 @@ def test_files_that_are_no_configuration(tmp_path, text):
         config.load([tmp_path / "gone.yaml"])
 
 
-def test_a_slice_holds_only_what_its_stage_uses():
-    base = changed()
-
-    def slices(parsed):
-        return {
-            "shard": parsed.shard_settings("drive", "train"),
-            "test shard": parsed.shard_settings("drive", "test"),
-            "train": parsed.train_settings("drive-unet"),
-            "predict": parsed.predict_settings("drive-unet"),
-            "threshold": parsed.threshold_settings("drive-unet"),
-            "render": parsed.render_settings("drive-unet", "test"),
-            "evaluate": parsed.evaluate_settings("drive-unet"),
-        }
-
-    def moved(**changes):
-        after = slices(changed(**changes))
-        return {stage for stage, said in slices(base).items() if said != after[stage]}
-
-    assert moved(**{"experiments/drive__unet/optimizer": {"name": "sgd", "lr": 0.02, "momentum": 0.9}}) == {"train"}
-    assert moved(**{"experiments/drive__unet/threshold": 0.4}) == {"threshold"}
-    by_iou = {"experiments/drive__unet/threshold": {"metric": "iou", "averaging": "macro"}}
-    assert moved(**by_iou) == {"threshold"}
-    assert moved(**{"experiments/drive__unet/threshold": {"averaging": "micro"}}) == set()  # as `validation` says
-    assert moved(**{"experiments/drive__unet/empty_masks": "skip"}) == {"evaluate"}
-    assert moved(**{"datasets/drive/storage": "uint8"}) == {"shard", "test shard"}
-    assert moved(**{"datasets/drive/size": [256, 256]}) == {"shard", "test shard"}
-    assert moved(**{"datasets/drive/validation": {"fraction": 0.3}}) == {"shard", "threshold", "evaluate"}
-    assert moved(**{"datasets/drive/shards": 3}) == {"shard", "test shard"}
-
-
-def test_how_a_prediction_is_made_trains_nothing_again_and_says_nothing_at_its_defaults():
-    plain = changed()
-    same = changed(**{"experiments/drive__unet/tiles": None, "experiments/drive__unet/test_time": "none"})
-    assert plain.predict_settings("drive-unet") == {"dataset": "drive", "precision": "fp32", "threads": 2}
-    assert same.predict_settings("drive-unet") == plain.predict_settings("drive-unet")
-    tiled = changed(
-        **{"experiments/drive__unet/tiles": {"size": [256, 320]}, "experiments/drive__unet/test_time": "turns"}
-    )
-    said = tiled.predict_settings("drive-unet")
-    assert said["tiles"] == {"size": [256, 320], "overlap": 0.5, "margin": 0}
-    assert said["test_time"] == "turns"
-    assert tiled.train_settings("drive-unet") == plain.train_settings("drive-unet")
-    assert not {"tiles", "test_time"} & tiled.train_settings("drive-unet").keys()
-
-
 @pytest.mark.parametrize(
     "tiles", [{"size": [16, 64]}, {"size": 64}, {"size": [64, 64], "overlap": 1}, {"size": [64, 96], "margin": 32}]
 )
@@ -278,6 +233,11 @@ def with_dataset(**keys):
     return config.parse({"datasets": {"x": {"root": "r", "size": [64, 64], **keys}}})
 
 
+def source(parsed, *splits, **asked):
+    """What decides some splits of the data set x."""
+    return Study(parsed).source("x", *splits, **asked)
+
+
 def wrong(**keys):
     with pytest.raises(ConfigError) as caught:
         with_dataset(**keys)
@@ -287,11 +247,11 @@ def wrong(**keys):
 def test_every_layout_has_the_defaults_of_its_data():
     shapes, duts, folder = (with_dataset(layout=name).datasets["x"] for name in ("shapes", "duts", "folder"))
     assert (shapes.normalize.method, shapes.test.method, shapes.validation.method) == ("symmetric",) + ("official",) * 2
-    assert shapes.class_names() == ("background", "circle", "triangle", "square")
+    assert shapes.files.class_names() == ("background", "circle", "triangle", "square")
     assert (duts.mask_kind, duts.test.method, duts.validation.fraction) == ("soft", "official", 0.1)
     assert duts.normalize.mean == (0.485, 0.456, 0.406)
     assert (folder.test.method, folder.validation.fraction) == ("fraction", 0.2)
-    assert folder.class_names() == ("background", "foreground")
+    assert folder.files.class_names() == ("background", "foreground")
     split = with_dataset(layout="folder", images="{split}/img", masks="{split}/lab").datasets["x"]
     assert (split.test.method, split.validation.method) == ("official", "official")
     fixed = with_dataset(layout="folder", images="{split}/img", masks="{split}/lab", validation={"fraction": 0.1})
@@ -308,12 +268,12 @@ def test_methods_of_splits():
         {"method": "k-fold", "folds": 5, "fold": 4, "seed": 2},
     ):
         parsed = with_dataset(layout="shapes", validation=said)
-        dumped = parsed.source("x", "train")["validation"]
-        assert dumped["method"] == (said if isinstance(said, str) else said.get("method", "fraction"))
+        validation = source(parsed, "train").validation
+        assert validation.method == (said if isinstance(said, str) else said.get("method", "fraction"))
         jsonschema.Draft202012Validator(config.schema()).validate(
             {"datasets": {"x": {"layout": "shapes", "root": "r", "size": "native", "validation": said}}}
         )
-    assert "validation" not in with_dataset(layout="shapes", validation={"fraction": 0}).source("x", "train")
+    assert source(with_dataset(layout="shapes", validation={"fraction": 0}), "train").validation is None
     assert "0 to 4" in wrong(layout="shapes", test={"method": "k-fold", "folds": 5, "fold": 5})["datasets.x.test"]
     assert "datasets.x.test.file" in wrong(layout="shapes", test={"method": "list"})
     assert "'sed'" in wrong(layout="shapes", validation={"fraction": 0.2, "sed": 1})["datasets.x.validation.sed"]
@@ -327,20 +287,16 @@ def test_labels_decide_classes_and_order():
     labels = {255: "vessel", "#000": "x"}
     assert "neither a grey value" in wrong(layout="folder", labels=labels)["datasets.x.labels"]
     parsed = with_dataset(layout="folder", labels={255: "vessel", "0": "background", "#0A0B0C": "vessel"}, ignore=[7])
-    assert parsed.datasets["x"].class_names() == ("background", "vessel")
-    assert parsed.source("x", "train")["labels"] == {
-        "classes": ["background", "vessel"],
-        "labels": {"255": "vessel", "0": "background", "#0a0b0c": "vessel"},
-        "ignore": ["7"],
-        "tolerance": 0,
-        "inverted": False,
-    }
+    assert parsed.datasets["x"].files.class_names() == ("background", "vessel")
+    layout = source(parsed, "train").plain()["layout"]
+    assert layout["labels"] == {"255": "vessel", "0": "background", "#0a0b0c": "vessel"}
+    assert layout["ignore"] == ["7"]
     other = with_dataset(layout="folder", labels={0: "b", 1: "c", 2: "a"}, classes=["b", "a", "c"])
-    assert other.datasets["x"].class_names() == ("b", "a", "c")
-    named = with_dataset(layout="folder", classes=["b", "a"]).source("x", "train")["labels"]
-    assert named["labels"] == {"0": "b", "255": "a"}
-    soft = with_dataset(layout="folder", classes=["b", "a"], mask_kind="soft").source("x", "train")
-    assert (soft["labels"]["labels"], soft["mask_kind"]) == ({}, "soft")
+    assert other.datasets["x"].files.class_names() == ("b", "a", "c")
+    named = with_dataset(layout="folder", classes=["b", "a"]).datasets["x"].files.describe()
+    assert (named.classes, named.meaning.meaning) == (("b", "a"), {0: 0, 255: 1})
+    soft = source(with_dataset(layout="folder", classes=["b", "a"], mask_kind="soft"), "train")
+    assert soft.mask_kind == "soft"
 
 
 THREE = {0: "background", 1: "a", 2: "b"}
@@ -394,15 +350,15 @@ def test_several_classes_cannot_be_soft():
 
 def test_a_data_set_without_masks_cannot_be_trained_on():
     folder = {"layout": "folder", "root": "r", "size": "native", "masks": None}
-    assert config.parse({"datasets": {"x": folder}}).datasets["x"].options()["masks"] is None
+    assert not config.parse({"datasets": {"x": folder}}).datasets["x"].files.labelled
     assert "without masks" in str(complaints(**{"datasets/drive": folder}))
 
 
 def test_another_colour_of_a_class_only_draws_pictures_again():
     base = {"layout": "folder", "labels": {0: "background", 255: "a"}}
     one, other = with_dataset(**base), with_dataset(**base, colours={"a": "#ff0000"})
-    assert one.shard_settings("x", "train") == other.shard_settings("x", "train")
-    assert one.source("x", "test", colours=True) != other.source("x", "test", colours=True)
+    assert source(one, "train") == source(other, "train")
+    assert source(one, "test", presentation=True) != source(other, "test", presentation=True)
 
 
 @pytest.mark.parametrize(
@@ -417,8 +373,6 @@ def test_another_colour_of_a_class_only_draws_pictures_again():
     ],
 )
 def test_settings_open_the_data_set_after_they_went_through_json(tmp_path, keys):
-    from pipeline.raw.dataset import open_dataset
-
     for name in ("train/i/p/1.png", "train/m/p/1.png", "val/i/1.png", "val/m/1.png", "images/1.png", "masks/1.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -429,16 +383,19 @@ def test_settings_open_the_data_set_after_they_went_through_json(tmp_path, keys)
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     parsed = with_dataset(**{**keys, "root": str(tmp_path)})
-    source = json.loads(json.dumps(parsed.splits_settings("x")["source"], sort_keys=True))
-    raw = open_dataset("x", **source)
-    assert raw.classes == parsed.datasets["x"].class_names()
+    plain = json.loads(json.dumps(SplitTable("x").recipe(Study(parsed)).plain(), sort_keys=True))
+    raw = open_dataset("x", Source.model_validate(plain["source"]))
+    assert raw.classes == parsed.datasets["x"].files.class_names()
     assert len(raw.splits["train"]) == 1
 
 
 def test_two_names_of_one_loss_are_one_training():
     for said in ("bce-with-logits", {"name": "bce-with-logits"}):
-        loss = changed(**{"experiments/drive__unet/loss": said}).train_settings("drive-unet")["loss"]
-        assert loss == changed(**{"experiments/drive__unet/loss": "bce"}).train_settings("drive-unet")["loss"]
+        one, other = (
+            Checkpoint("drive-unet").recipe(Study(changed(**{"experiments/drive__unet/loss": loss})))
+            for loss in (said, "bce")
+        )
+        assert one == other
 
 
 def test_experiments_of_every_kind():
@@ -496,19 +453,19 @@ def test_strata_and_groups_of_splits():
     table = {"column": "z", "file": "depths.csv"}
     parsed = with_dataset(layout="tgs", test={"method": "fraction", "fraction": 0.2, "group": table},
                           validation={"stratify": "foreground"})  # fmt: skip
-    source = parsed.source("x", "train")
-    assert source["test"]["group"] == {**table, "id": "id"}
-    assert source["validation"] == {"method": "fraction", "fraction": 0.2, "seed": 0, "stratify": "foreground"}
-    assert source["cache"] == "results/cache/foreground-x.json"
-    assert "cache" not in parsed.source("x", "test")
+    train = source(parsed, "train").plain()
+    assert train["test"]["group"] == {**table, "id": "id"}
+    assert train["validation"] == {"method": "fraction", "fraction": 0.2, "seed": 0, "stratify": "foreground"}
+    assert train["cache"] == "results/cache/foreground-x.json"
+    assert source(parsed, "test").cache is None
     pattern = {"method": "k-fold", "folds": 2, "fold": 0, "group": {"pattern": "(a)(?:b)"}}
-    assert with_dataset(layout="tgs", test=pattern).source("x", "test")["test"]["group"] == {"pattern": "(a)(?:b)"}
+    assert source(with_dataset(layout="tgs", test=pattern), "test").plain()["test"]["group"] == {"pattern": "(a)(?:b)"}
 
 
 def test_splits_without_strata_and_groups_are_said_as_before():
-    source = with_dataset(layout="tgs").source("x", "train")
-    assert source["test"] == {"method": "permutation", "fraction": 0.15, "seed": 42}
-    assert source["validation"] == {"method": "fraction", "fraction": 0.2, "seed": 0}
+    train = source(with_dataset(layout="tgs"), "train").plain()
+    assert train["test"] == {"method": "permutation", "fraction": 0.15, "seed": 42}
+    assert train["validation"] == {"method": "fraction", "fraction": 0.2, "seed": 0}
 
 
 @pytest.mark.parametrize(
@@ -535,13 +492,7 @@ def test_official_and_listed_splits_have_no_groups():
 
 
 def test_names_of_submitted_pictures():
-    experiment = {"dataset": "x", "model": "unet", "loss": "bce", "optimizer": {"name": "adam", "lr": 1e-3}}
-    parsed = config.parse(
-        {
-            "datasets": {"x": {"layout": "drive", "root": "r", "size": "native", "submission_name": "{id}_test.png"}},
-            "experiments": {"e": {**experiment, "batch_size": 1, "epochs": 1}},
-        }
-    )
-    assert parsed.submission_settings("e")["file_name"] == "{id}_test.png"
+    parsed = with_dataset(layout="drive", submission_name="{id}_test.png")
+    assert parsed.datasets["x"].files.submitted_as() == "{id}_test.png"
     for name in ("x.png", "{id}.gif", "../{id}.png", "{id}{number}.png"):
         assert "datasets.x.submission_name" in wrong(layout="drive", submission_name=name)

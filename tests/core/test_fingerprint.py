@@ -10,21 +10,39 @@ import sys
 from pathlib import Path
 
 import pytest
-from pipeline.models.names import MODELS
+from sources import source
 
-from pipeline.core import fingerprint as module
-from pipeline.core.fingerprint import (
-    Fingerprint,
-    code_digests,
-    differences,
-    library_versions,
-    mismatch,
-    read_fingerprint,
+from pipeline.config.config import load
+from pipeline.core import code as module
+from pipeline.core import fingerprint as fingerprints
+from pipeline.core.code import code_digests, library_versions
+from pipeline.core.fingerprint import Fingerprint, differences, mismatch, read_fingerprint
+from pipeline.core.options import names_of
+from pipeline.graph.artifacts import (
+    STAGES,
+    Augmented,
+    Baseline,
+    Checkpoint,
+    Pictures,
+    Predictions,
+    Scores,
+    Shard,
+    SplitTable,
+    Threshold,
 )
-from pipeline.graph.stages import STAGES, code_digest, fingerprint, stage_code
+from pipeline.graph.plan import NoRecipe, Plan, stage_code
+from pipeline.graph.study import Study
+from pipeline.models.networks import NETWORKS
+from pipeline.prediction.recipes import PredictRecipe
 from pipeline.raw.layouts.registry import LAYOUTS
+from pipeline.shards.recipes import ShardRecipe
+from pipeline.training.augment.options import STEPS
+from pipeline.training.recipes import TrainRecipe
 
 PACKAGE = Path(module.__file__).parents[1]
+FLIPS = next(f"{step.factory.rpartition('.')[0].replace('.', '/')}.py" for step in STEPS if "flip" in step.options)
+FLIPS = FLIPS.removeprefix("pipeline/")
+NETWORK_NAMES, LAYOUT_NAMES = names_of(NETWORKS, "name"), names_of(LAYOUTS, "layout")
 
 
 @pytest.fixture
@@ -49,12 +67,32 @@ def package(tmp_path, monkeypatch):
     forget()
 
 
+def shard_plan(layout="drive", source=source, **settings):
+    recipe = {"dataset": "d", "split": "train", "size": [48, 40], "normalize": {"method": "unit"}, **settings}
+    return Plan(STAGES["shard"], ShardRecipe.model_validate({"source": source(layout, "raw"), **recipe}))
+
+
+def train_plan(model="unet", **settings):
+    recipe = {
+        **{"dataset": "d", "model": {"name": model}, "loss": "bce", "optimizer": {"name": "adam", "lr": 0.1}},
+        **{"batch_size": 1, "epochs": 1, "augment": {"flip": "both"}},
+    }
+    shards = shard_plan(**settings)
+    made_from = {"train_shards": shards, "validation_shards": shards}
+    return Plan(STAGES["train"], TrainRecipe.model_validate(recipe), made_from)
+
+
 def train(model="unet"):
-    return code_digest({"stage": "train", "settings": {"model": {"name": model}}})
+    return train_plan(model).code_digest
 
 
 def shard(layout):
-    return code_digest({"stage": "shard", "settings": {"source": {"layout": layout}}})
+    return shard_plan(layout).code_digest
+
+
+def bare(stage):
+    """The digest of a stage whose settings choose nothing."""
+    return Plan(STAGES[stage], NoRecipe()).code_digest
 
 
 @pytest.mark.parametrize(
@@ -81,15 +119,15 @@ def test_words_about_the_code_do_not_count(package, old, new):
         ("models/unet.py", "class UNet(", "EXTRA = 1\n\n\nclass UNet("),
         ("models/unet.py", "import torch\n", "import torch\nimport pipeline.report.leaderboard\n"),
         ("training/losses.py", "def ", "@some.decorator\ndef "),
-        ("training/augment.py", " = ", " = 7 and "),
+        (FLIPS, "    def __init__", "    EXTRA = 1\n\n    def __init__"),
         ("raw/splits/draws.py", "return ", "return not "),  # three imports away
     ],
 )
 def test_code_counts_where_the_stage_reaches_it(package, file, old, new):
-    before, other = train(), code_digest({"stage": "curves", "settings": {}})
+    before, other = train(), bare("curves")
     package(file, old, new)
     assert train() != before
-    assert code_digest({"stage": "curves", "settings": {}}) == other
+    assert bare("curves") == other
 
 
 def test_imports_are_followed_inside_functions_and_not_for_type_checkers(package):
@@ -109,45 +147,48 @@ def test_an_else_of_type_checking_counts(package):
 
 @pytest.mark.parametrize("name", sorted(module.OVERLOOKED))
 def test_what_is_overlooked_exists_has_a_reason_and_changes_nothing(package, name):
-    stages = {stage: code_digest({"stage": stage, "settings": {}}) for stage in STAGES}
+    stages = {stage: bare(stage) for stage in STAGES}
     assert len(module.OVERLOOKED[name]) > 10
-    assert not any(name in stage_code(stage)[0] for stage in STAGES)
+    assert not any(name in stage_code(stage)[0] for stage in STAGES.values())
     package(f"{name.removeprefix('pipeline.').replace('.', '/')}.py", '"""\n', '"""\nADDED = 1\n')
-    assert {stage: code_digest({"stage": stage, "settings": {}}) for stage in STAGES} == stages
+    assert {stage: bare(stage) for stage in STAGES} == stages
 
 
 def test_only_the_chosen_network_and_layout_count(package):
-    nets, shards = {name: train(name) for name in MODELS}, {name: shard(name) for name in LAYOUTS}
+    nets, shards = {name: train(name) for name in NETWORK_NAMES}, {name: shard(name) for name in LAYOUT_NAMES}
     package("models/unet.py", "import torch\n", "import torch\nADDED = 1\n")
     package("raw/layouts/tgs.py", "from pathlib", "ADDED = 1\nfrom pathlib")
-    assert {name for name in MODELS if train(name) != nets[name]} == {"unet"}
-    assert {name for name in LAYOUTS if shard(name) != shards[name]} == {"tgs"}
+    assert {name for name in NETWORK_NAMES if train(name) != nets[name]} == {"unet"}
+    assert {name for name in LAYOUT_NAMES if shard(name) != shards[name]} == {"tgs"}
 
 
 def test_predictions_depend_on_the_network_of_their_checkpoint_and_on_no_other(package):
     def predict(name):
-        checkpoint = {"stage": "train", "settings": {"model": {"name": name}}}
-        return code_digest({"stage": "predict", "settings": {}, "made_from": {"checkpoint": checkpoint}})
+        recipe = PredictRecipe(
+            dataset="d", split="test", kind="probability", precision="fp32", threads=1, test_time="none"
+        )
+        return Plan(STAGES["predict"], recipe, {"checkpoint": train_plan(name)}).code_digest
 
-    before = {name: predict(name) for name in MODELS}
+    before = {name: predict(name) for name in NETWORK_NAMES}
     package("models/unet_plain.py", "import torch\n", "import torch\nADDED = 1\n")
-    assert {name for name in MODELS if predict(name) != before[name]} == {"unet-original", "unet-small"}
+    assert {name for name in NETWORK_NAMES if predict(name) != before[name]} == {"unet-original", "unet-small"}
 
 
 def test_two_networks_of_one_module_differ():
-    assert MODELS["u2net"][0] == MODELS["u2net-lite"][0]
-    assert train("u2net") != train("u2net-lite")
+    one, other = train_plan("u2net"), train_plan("u2net-lite")
+    assert one.code() == other.code()
+    assert one.fingerprint() != other.fingerprint()
 
 
 def test_stages_end_where_they_should():
     for stage in ("threshold", "evaluate", "evaluate_classes", "render", "submission", "baseline", "splits", "check",
                   "folds", "ensemble"):  # fmt: skip
-        code, libraries = stage_code(stage)
+        code, libraries = stage_code(STAGES[stage])
         assert "torch" not in libraries
         assert not any(name.startswith(("pipeline.training", "pipeline.models")) for name in code), stage
-    assert not any("evaluation" in name for name in stage_code("train")[0])
-    assert not any("torch" in libraries for libraries in (stage_code("shard", "tgs")[1],))
-    assert {"torch", "numpy", "cv2", "h5py"} <= stage_code("train", None, "unet")[1].keys()
+    assert not any("evaluation" in name for name in train_plan().code()[0])
+    assert "torch" not in shard_plan("tgs").code()[1]
+    assert {"torch", "numpy", "cv2", "h5py"} <= train_plan().code()[1].keys()
 
 
 def test_only_looked_up_names_are_imported_by_text():
@@ -156,7 +197,11 @@ def test_only_looked_up_names_are_imported_by_text():
         for path in PACKAGE.rglob("*.py")
         if re.search(r"import_module|__import__|runpy", path.read_text())
     }
-    assert found == {"models/registry.py", "raw/dataset.py"}  # others would hide from the digest
+    assert found == {
+        "cli/job.py",
+        "models/registry.py",
+        "training/augment/augmentation.py",
+    }  # others would hide from the digest
 
 
 def test_a_digest_is_the_same_under_every_version_of_python():
@@ -202,84 +247,75 @@ def test_every_rule_that_makes_something_says_which_code_makes_it():
 # -- fingerprints ----------------------------------------------------------------------------------------------------
 
 
-def plan(**settings):
-    source = {"layout": "drive", "root": "raw"}
-    return {
-        "stage": "shard",
-        "settings": {"size": [48, 40], "normalize": {"method": "unit"}, "source": source, **settings},
-    }
-
-
-def trained(**settings):
-    return {
-        "stage": "train",
-        "settings": {"model": {"name": "unet"}, "seed": 0},
-        "made_from": {"train shards": plan(**settings), "validation shards": plan(**settings)},
-    }
-
-
 def test_a_fingerprint_survives_being_written(tmp_path):
-    made = fingerprint(trained())
+    made = train_plan().fingerprint()
     again = Fingerprint.from_json(made.to_json())
     assert again == made
     assert again.digest == made.digest
-    assert json.loads(made.to_json())["made_from"]["train shards"]["settings"]["size"] == [48, 40]
-    module.sign(made.to_json(), tmp_path)
-    module.sign(None, tmp_path / "nowhere")
+    assert json.loads(made.to_json())["made_from"]["train_shards"]["settings"]["size"] == [48, 40]
+    fingerprints.sign(made.to_json(), tmp_path)
+    fingerprints.sign(None, tmp_path / "nowhere")
     assert mismatch(tmp_path, read_fingerprint(tmp_path), made) is None
-    assert [path.name for path in tmp_path.iterdir()] == [module.FILE]
+    assert [path.name for path in tmp_path.iterdir()] == [fingerprints.FILE]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", '{"stage": "train"}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"format": 2}', '{"format": 2, "stage": "train"}'])
 def test_what_is_no_fingerprint_is_said_to_be_damaged(tmp_path, text):
-    problem = mismatch(tmp_path / "x y", text, fingerprint(plan()))
+    problem = mismatch(tmp_path / "x y", text, shard_plan().fingerprint())
     assert problem.found == "a damaged fingerprint"
     assert f"rm -r '{tmp_path / 'x y'}'" in problem.remedy
 
 
 def test_a_result_without_a_fingerprint_is_named(tmp_path):
-    assert mismatch(tmp_path, read_fingerprint(tmp_path / "nowhere"), fingerprint(plan())).found == "no fingerprint"
+    assert (
+        mismatch(tmp_path, read_fingerprint(tmp_path / "nowhere"), shard_plan().fingerprint()).found == "no fingerprint"
+    )
 
 
 def test_members_of_a_shard_are_no_part_of_its_fingerprint():
-    source = {"layout": "drive", "root": "raw", "exclude": {"21": "blurred"}, "cache": "results/cache/x.json"}
-    assert fingerprint(plan(source=source)) == fingerprint(plan())
-    assert fingerprint(plan(source={"layout": "drive", "root": "elsewhere"})) != fingerprint(plan())
+    recipe = shard_plan().recipe
+    for changes, same in (
+        ({"exclude": {"21": "blurred"}, "cache": "results/cache/x.json"}, True),
+        ({"root": "elsewhere"}, False),
+    ):
+        changed = Plan(STAGES["shard"], recipe.changed(source=recipe.source.changed(**changes)))
+        assert (changed.fingerprint() == shard_plan().fingerprint()) == same
 
 
 def test_the_order_of_keys_and_tuples_for_lists_change_nothing():
-    turned = {**plan(), "settings": dict(reversed(plan(size=(48, 40))["settings"].items()))}
-    assert fingerprint(turned).digest == fingerprint(plan()).digest
+    said = shard_plan(size=(48, 40)).recipe.plain()
+    turned = Plan(STAGES["shard"], ShardRecipe.model_validate(dict(reversed(said.items()))))
+    assert turned.fingerprint().digest == shard_plan().fingerprint().digest
 
 
 def test_differences_name_what_differs():
-    made = fingerprint(plan())
+    made = shard_plan().fingerprint()
     other = Fingerprint(
         "shard",
-        {**made.settings, "size": [64, 64], "normalize": {"method": "minmax"}, "channels": "rgb"},
+        {**made.settings, "size": [64, 64], "normalize": {"method": "minmax"}, "added": "rgb"},
         {**made.code, "pipeline.shards.write": "0" * 16},
         {**made.libraries, "h5py": "9.9"},
     )
     assert differences(made, made) == []
     assert differences(made, other) == [
-        "channels none here, rgb asked for",
+        "added none here, rgb asked for",
         "normalize.method unit here, minmax asked for",
         "size [48, 40] here, [64, 64] asked for",
         "code of pipeline.shards.write differs",
         f"h5py {made.libraries['h5py']} here, 9.9 asked for",
     ]
-    assert differences(fingerprint(trained()), made) == ["made by stage train here, shard asked for"]
+    assert differences(train_plan().fingerprint(), made) == ["made by stage train here, shard asked for"]
 
 
 def test_many_changed_modules_are_counted():
-    made = fingerprint(plan())
+    made = shard_plan().fingerprint()
     other = Fingerprint("shard", made.settings, dict.fromkeys(made.code, "0"), made.libraries)
     (said,) = differences(made, other)
     assert said.endswith(f" and {len(made.code) - 4} more differs")
 
 
 def test_differences_go_down_to_what_it_was_made_from():
-    made, other = fingerprint(trained()), fingerprint(trained(size=[64, 64]))
+    made, other = train_plan().fingerprint(), train_plan(size=[64, 64]).fingerprint()
     assert differences(made, other) == [
         "train shards and validation shards: size [48, 40] here, [64, 64] asked for",
     ]
@@ -289,16 +325,11 @@ def test_differences_go_down_to_what_it_was_made_from():
 
 
 def test_changed_code_of_a_part_is_seen(package):
-    made = fingerprint(trained())
+    made = train_plan().fingerprint()
     package("raw/layouts/drive.py", "from pathlib", "ADDED = 1\nfrom pathlib")
-    assert differences(made, fingerprint(trained())) == [
+    assert differences(made, train_plan().fingerprint()) == [
         "train shards and validation shards: code of all modules differs"
     ]
-
-
-def test_settings_that_nobody_checked_do_not_break_it():
-    for settings in ({"source": 5}, {"source": {"layout": ["x"]}}, {"model": "unet"}, {"model": {"name": "nope"}}):
-        assert fingerprint({"stage": "train", "settings": settings}).settings == settings
 
 
 # -- nothing is missed -------------------------------------------------------------------------------------------------
@@ -309,54 +340,63 @@ experiments:
   e: {dataset: d, model: {name: unet, width: 4, depth: 2}, loss: bce, optimizer: {name: adam, lr: 0.02},
     batch_size: 2, epochs: 1, threads: 1, augment: {flip: both}}
 """
-NOT_THE_STAGE = ("pipeline.cli.", "pipeline.graph.", "pipeline.core.")
-SHARD = "shard --dataset d --shard 0 --split"
+NOT_THE_STAGE = (
+    "pipeline.cli.",
+    "pipeline.graph.",
+    "pipeline.core.gpus",
+    "pipeline.core.paths",
+    "pipeline.tools.provenance",
+)
+RESULTS = "results/predictions/e"
+SHARDS = "results/shards/d"
+PROFILED = """
+import inspect, pathlib, sys, threading
+from pipeline.cli import main as cli
+called = set()
+def note(frame, event, _):
+    if event == "call" and frame.f_code.co_name != "modules":  # which the fingerprint asks
+        called.add(frame.f_code)
+threading.setprofile(note)
+sys.setprofile(note)
+status = cli.main(sys.argv[1:])
+sys.setprofile(None)
+package = pathlib.Path(cli.__file__).parents[2]
+files = {pathlib.Path(code.co_filename) for code in called if code.co_flags & inspect.CO_OPTIMIZED}
+print(*[".".join(file.relative_to(package).with_suffix("").parts) for file in files if file.is_relative_to(package)])
+sys.exit(status)
+"""
 
 
-def loaded(line, settings, folder):
-    """Run a verb by itself; return the modules of this package that it loaded."""
-    code = (
-        "import sys; from pipeline.cli import main as cli; status = cli.main(sys.argv[1:]); "
-        "loaded = {n: m.__file__ for n, m in sys.modules.items() if n.startswith('pipeline.')}; "
-        "print(*[n for n, file in loaded.items() if not file.endswith('__init__.py')]); "
-        "sys.exit(status)"
-    )
-    words = [sys.executable, "-c", code, *line.split(), "--settings", json.dumps(settings)]
+def called(line, plan, folder):
+    """Run a command by itself; return the modules of this package of which it called a function."""
+    words = [sys.executable, "-c", PROFILED, *line.split(), "--plan", plan.to_json()]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return set(done.stdout.splitlines()[-1].split())
+    return {name for name in done.stdout.splitlines()[-1].split() if name.startswith("pipeline.")}
 
 
 @pytest.mark.slow
-def test_a_job_loads_no_module_that_its_digest_misses(tmp_path, drive, monkeypatch):
-    from pipeline.config.config import load
-
+def test_a_job_calls_no_module_that_its_digest_misses(tmp_path, drive, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("config.yaml").write_text(CONFIG)
-    config = load([Path("config.yaml")])
-    model, results = "results/models/e/best.pt", "results/predictions/e"
-    for stage, line, settings in (
-        ("shard", f"{SHARD} train", config.shard_settings("d", "train")),
-        ("shard", f"{SHARD} validation", config.shard_settings("d", "validation")),
-        ("train", "train --experiment e --train-shards results/shards/d/train-0.h5 --validation-shards "
-         "results/shards/d/validation-0.h5", config.train_settings("e")),
-        ("augmented", "augmented --experiment e --train-shards results/shards/d/train-0.h5",
-         config.augmented_settings("e")),
-        ("predict", f"predict --experiment e --split validation --checkpoint {model} --kind probability --shards "
-         "results/shards/d/validation-0.h5", config.predict_settings("e")),
-        ("threshold", "threshold --experiment e", config.threshold_settings("e")),
-        ("render", "render --experiment e --split validation", config.render_settings("e", "validation")),
-        ("evaluate", f"evaluate --experiment e --predictions validation={results}/validation/probability",
-         config.evaluate_settings("e")),
-        ("baseline", "baseline --dataset d --kind resolution-ceiling --split test --output ceiling",
-         config.baseline_settings("d", "resolution-ceiling", "test")),
-        ("splits", "splits --dataset d", config.splits_settings("d")),
+    study = Study(load([Path("config.yaml")]))
+    for artifact, line in (
+        (Shard("d", "train", 0), "shard --dataset d --number 0 --split train"),
+        (Shard("d", "validation", 0), "shard --dataset d --number 0 --split validation"),
+        (Checkpoint("e"), f"train --experiment e --train-shards {SHARDS}/train-0.h5 --validation-shards "
+         f"{SHARDS}/validation-0.h5"),
+        (Augmented("e"), f"augmented --experiment e --train-shards {SHARDS}/train-0.h5"),
+        (Predictions("e", "validation", "probability"), "predict --experiment e --split validation --kind probability "
+         f"--checkpoint results/models/e/best.pt --shards {SHARDS}/validation-0.h5"),
+        (Threshold("e"), f"threshold --experiment e --predictions {RESULTS}/validation/probability"),
+        (Pictures("e", "validation"), f"render --experiment e --split validation --predictions "
+         f"{RESULTS}/validation/probability --threshold {RESULTS}/threshold.json"),
+        (Scores("e"), f"evaluate --experiment e --validation-predictions {RESULTS}/validation/probability "
+         f"--threshold {RESULTS}/threshold.json"),
+        (Baseline("d", "resolution-ceiling", "test"), "baseline --dataset d --kind resolution-ceiling --split test "
+         "--output ceiling"),
+        (SplitTable("d"), "splits --dataset d"),
     ):  # fmt: skip
-        layout = "drive" if "source" in settings else None
-        known = stage_code(stage, layout, "unet" if stage in ("train", "predict") else None)[0]
-        left = {name for name in loaded(line, settings, tmp_path) if not name.startswith(NOT_THE_STAGE)} - known.keys()
-        # what the command line itself looks names up in
-        looked_up = code_digests(["pipeline.evaluation.entrants", "pipeline.raw.splits.assign"])
-        assert left <= {*looked_up, "pipeline.tools.provenance"}, (
-            stage
-        )  # provenance tells of a training what nothing reads
+        plan = study.plan(artifact)
+        left = called(line, plan, tmp_path) - plan.code()[0].keys() - module.OVERLOOKED.keys()
+        assert not {name for name in left if not name.startswith(NOT_THE_STAGE)}, artifact

@@ -4,7 +4,7 @@ import numpy as np
 import psutil
 import pytest
 
-from pipeline.cli import make as cli_make
+from pipeline.cli import train
 from pipeline.core import memory
 from pipeline.core.memory import limited_memory, peak_memory
 
@@ -94,7 +94,7 @@ def test_where_there_are_no_groups(tmp_path):
 )
 def test_samples_fill_what_was_said_or_a_third_of_what_a_job_may_take(monkeypatch, given, limited, processes, budget):
     monkeypatch.setattr(memory, "limited_memory", lambda: limited)
-    assert cli_make._sample_memory(given, processes) == budget
+    assert train._sample_memory(given, processes) == budget
 
 
 def test_the_peak_is_in_megabytes_on_every_system(monkeypatch):

@@ -6,19 +6,22 @@ import pytest
 import yaml
 
 from pipeline.cli import main as cli
-from pipeline.cli import upkeep as cli_upkeep
+from pipeline.cli import tools
+from pipeline.config.config import parse
 from pipeline.core import files as written
 from pipeline.core.errors import OutputError
 from pipeline.core.files import atomic_file, atomic_folder, partial_name
 from pipeline.graph import clean
+from pipeline.graph.study import Study
 
-MEMBERS = {"d": {"train": [0, 2], "test": [0]}}
-EXPERIMENTS = {"e": "d", "a-seed1": "d", "d.second-observer": "d"}
+EXPERIMENT = {"model": "unet", "loss": "bce", "optimizer": {"name": "adam", "lr": 0.02}, "batch_size": 2, "epochs": 1}
+# no validation samples; of 40 shards most are empty
+DATASET = {"layout": "drive", "size": [48, 48], "shards": 40, "validation": {"fraction": 0}}
 
 NEEDED = [
-    "shards/d/train-0.h5",
-    "shards/d/train-2.h5",
-    "shards/d/test-0.h5",
+    "shards/d/train-8.h5",
+    "shards/d/train-12.h5",
+    "shards/d/test-5.h5",
     "shards/d/notes.txt",
     "splits/d.csv",
     "cache/foreground-d.json",
@@ -63,7 +66,7 @@ UNNEEDED = {
 
 
 @pytest.fixture
-def results(tmp_path):
+def results(tmp_path, drive):
     for name in [*NEEDED, *(name for names in UNNEEDED.values() for name in names)]:
         path = tmp_path / "results" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,8 +75,13 @@ def results(tmp_path):
     return tmp_path / "results"
 
 
-def surveyed(results, members=MEMBERS):
-    return clean.survey(results, members=members, experiments=EXPERIMENTS, averaged=["a"])
+def surveyed(results, root="DRIVE"):
+    experiment = {**EXPERIMENT, "dataset": "d", "threshold": 0.5}
+    data = {
+        "datasets": {"d": {**DATASET, "root": str(results.resolve().parent / root)}},
+        "experiments": {"e": experiment, "a": {**experiment, "seeds": [1]}},
+    }
+    return clean.survey(Study(parse(data)), results)
 
 
 def files(folder):
@@ -94,7 +102,7 @@ def test_it_finds_all_that_nothing_needs_with_sizes_and_removes_just_that(result
 
 
 def test_of_a_data_set_that_cannot_be_listed_nothing_is_superseded(results):
-    gone = {str(one.path.relative_to(results)) for one in surveyed(results, {"d": None}).unneeded}
+    gone = {str(one.path.relative_to(results)) for one in surveyed(results, "unplugged").unneeded}
     assert set(UNNEEDED) - gone == {"shards/d/train-1.h5", "shards/d/validation-0.h5", "predictions/e/validation"}
 
 
@@ -216,11 +224,8 @@ def project(tmp_path, drive, monkeypatch):
             "d": {"layout": "drive", "root": "DRIVE", "size": [48, 48]},
             "lost": {"layout": "tgs", "root": "unplugged", "size": [48, 48]},
         },
-        "experiments": {
-            "e": {"dataset": "d", "model": "unet", "loss": "bce", "optimizer": {"name": "adam", "lr": 0.02},
-                  "batch_size": 2, "epochs": 1, "seeds": [1]},
-        },
-    }  # fmt: skip
+        "experiments": {"e": {**EXPERIMENT, "dataset": "d", "seeds": [1]}},
+    }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(data))
     for name in ("models/e-seed1", "models/e-seed2", "metrics/e", "shards/lost", "predictions/e-seed1/unlabelled"):
         folder = tmp_path / "results" / name
@@ -239,7 +244,7 @@ def test_the_command_shows_first_and_removes_only_with_yes(project, capsys, monk
     assert "lost: its shards and predictions all stay" in said.err
     assert (project / "results/models/e-seed2").exists()
 
-    monkeypatch.setattr(cli_upkeep.sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(tools.sys.stdin, "isatty", lambda: True, raising=False)
     for answer, gone in (("y", False), ("yes", True)):
         monkeypatch.setattr("builtins.input", lambda _, answer=answer: answer)
         assert cli.main(["clean"]) == 0

@@ -5,45 +5,63 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from sources import opened
 
 from pipeline.cli import main as cli
+from pipeline.config.config import parse
 from pipeline.core.errors import PipelineError
-from pipeline.graph import identify as explain
-from pipeline.raw.dataset import open_dataset
+from pipeline.graph import explain
+from pipeline.graph.recognize import recognize
+from pipeline.graph.study import Study
+from pipeline.shards.recipes import ShardRecipe
 from pipeline.shards.write import build_shard
+
+EXPERIMENT = {"dataset": "d", "model": "unet", "loss": "bce", "optimizer": {"name": "sgd", "lr": 1}, "batch_size": 1,
+              "epochs": 1}  # fmt: skip
+OF_CLASSES = {**EXPERIMENT, "dataset": "s", "loss": "cross-entropy"}
+STUDY = Study(
+    parse(
+        {
+            "datasets": {
+                "d": {"layout": "drive", "root": "raw", "size": "native"},
+                "s": {"layout": "shapes", "root": "raw", "size": "native"},
+            },
+            "experiments": {
+                "a": EXPERIMENT,
+                "mean": {**EXPERIMENT, "folds": 2},
+                "one": OF_CLASSES,
+                "many": {**OF_CLASSES, "seeds": [1, 2], "keep_probability": True},
+            },
+        }
+    )
+)
 
 
 def place(path):
-    return explain.identify(
-        Path("results") / path,
-        several_classes=["many", "many.ensemble"],
-        averaged=["mean"],
-        baselines=["d.second-observer"],
-        ensembles=["mean.ensemble", "many.ensemble"],
-    )
+    return recognize(STUDY, Path("results") / path)
 
 
 @pytest.mark.parametrize(
     ("path", "stage", "signed"),
     [
         ("shards/d/validation-12.h5", "shard", "shards/d/validation-12.h5"),
-        ("check/d.html", "check", "check/d.html"),
+        ("check/d.html", "check", "check/d.json"),
         ("models/a", "train", "models/a/best.pt"),
-        ("models/a/last.pt", "train", "models/a/last.pt"),
+        ("models/a/last.pt", "train", "models/a/best.pt"),
         ("models/a/provenance.json", "train", "models/a/best.pt"),
-        ("predictions/a/test/mask/x/y.png", "render", "predictions/a/test/mask"),
+        ("predictions/a/test/mask/x/y.png", "render", "predictions/a/test/overlay"),
         ("predictions/a/test/sheet.png", "render", "predictions/a/test/overlay"),
-        ("predictions/many/test/mask/01.png", "predict", "predictions/many/test/mask"),
-        ("predictions/many/test/probability/cat/01.png", "predict", "predictions/many/test/probability"),
-        ("predictions/many/test/colour", "render_classes", "predictions/many/test/colour"),
-        ("predictions/many/test/legend.png", "render_classes", "predictions/many/test/overlay"),
+        ("predictions/one/test/mask/01.png", "predict", "predictions/one/test/mask"),
+        ("predictions/one/test/probability/cat/01.png", "predict", "predictions/one/test/probability"),
+        ("predictions/one/test/colour", "render_classes", "predictions/one/test/overlay"),
+        ("predictions/one/test/legend.png", "render_classes", "predictions/one/test/overlay"),
         (
             "predictions/d.second-observer/test/probability",
             "baseline",
             "predictions/d.second-observer/test/probability",
         ),
         ("folds/d/12.json", "folds", "folds/d/12.json"),
-        ("predictions/mean.ensemble/test/mask", "render", "predictions/mean.ensemble/test/mask"),
+        ("predictions/mean.ensemble/test/mask", "render", "predictions/mean.ensemble/test/overlay"),
         (
             "predictions/mean.ensemble/out-of-fold/probability/01.png",
             "ensemble",
@@ -51,27 +69,15 @@ def place(path):
         ),
         ("predictions/many.ensemble/test/mask", "ensemble", "predictions/many.ensemble/test/mask"),
         ("metrics/mean.ensemble/summary.csv", "evaluate", "metrics/mean.ensemble"),
-        ("metrics/many/confusion.csv", "evaluate_classes", "metrics/many"),
-        ("metrics/mean/summary.csv", "average", "metrics/mean"),
+        ("metrics/one/confusion.csv", "evaluate_classes", "metrics/one"),
+        ("metrics/mean/summary.csv", "average", "metrics/mean/summary.csv"),
+        ("predictions/a/test", "render", "predictions/a/test/overlay"),
     ],
 )
 def test_names_say_what_stands_there(path, stage, signed):
     found = place(path)
-    assert (found.stage, found.signed) == (stage, Path("results") / signed)
-    assert found.what
-    assert found.target
-
-
-@pytest.mark.parametrize(
-    ("path", "target"),
-    [
-        ("predictions/mean.ensemble/test/probability", "predictions_mean"),
-        ("metrics/mean.ensemble", "metrics_mean"),
-        ("metrics/a", "metrics_a"),
-    ],
-)
-def test_an_ensemble_is_made_by_the_targets_of_its_experiment(path, target):
-    assert place(path).target == target
+    assert (found.stage.name, found.signature) == (stage, Path("results") / signed)
+    assert found.name in found.what
 
 
 @pytest.mark.parametrize(
@@ -79,7 +85,7 @@ def test_an_ensemble_is_made_by_the_targets_of_its_experiment(path, target):
     ["shards/d", "shards/d/train-01.h5", "shards/d/all-0.h5", "logs/train/a.log", "models", "models/a/b/c",
      "cache/x.json",
      "folds/d", "folds/d/03.json", "predictions/a/out-of-fold/x",
-     "predictions/a/test", "predictions/a/tset/mask", "predictions/a/test/colours",
+     "predictions/a/tset/mask", "predictions/a/test/colours",
      "notes.txt", "models/a/notes.txt"],
 )  # fmt: skip
 def test_names_that_the_pipeline_does_not_give(path):
@@ -97,7 +103,7 @@ def test_the_command_refuses_what_is_outside_and_what_is_not_there(tmp_path, mon
     assert cli.main(["explain", "results/leaderboard.csv"]) == 1
     said = capsys.readouterr().err
     assert "no such file" in said
-    assert "snakemake leaderboard" in said
+    assert "run `snakemake results/leaderboard.csv`" in said
     assert cli.main(["explain", "results/logs/x.log"]) == 1
     assert "correct the path" in capsys.readouterr().err
     (tmp_path / "results/shards/d").mkdir(parents=True)
@@ -117,17 +123,14 @@ def test_pages_of_a_stack_count_by_what_was_read_of_them(tmp_path):
         (raw / kind).mkdir(parents=True)
         pages = noise.integers(0, top + 1, (3, 40, 40), np.uint8)
         tifffile.imwrite(raw / kind / "s.tif", pages, photometric="minisblack")
-    source = {
-        "layout": "folder", "root": str(raw), "test": {"method": "fraction", "fraction": 0.34, "seed": 0},
-        "options": {"pages": "samples"},
-        "labels": {"classes": ["background", "thing"], "labels": {"0": "background", "1": "thing"}},
-    }  # fmt: skip
-    dataset = open_dataset("d", **source)
-    shard = tmp_path / "train-0.h5"
-    build_shard(
-        dataset="d", split="train", shard=0, output=shard, source=source, size=(32, 32), channels="grey",
-        interpolation="area", normalize={"method": "unit"}, storage="float16",
+    dataset = opened(
+        "d", "folder", raw, {"pages": "samples", "labels": {"0": "background", "1": "thing"}},
+        test={"method": "fraction", "fraction": 0.34, "seed": 0},
     )  # fmt: skip
+    shard = tmp_path / "train-0.h5"
+    recipe = {"dataset": "d", "split": "train", "source": dataset.source, "size": (32, 32), "channels": "grey"}
+    recipe = ShardRecipe.model_validate({**recipe, "interpolation": "area", "normalize": "unit", "storage": "float16"})
+    build_shard(recipe, number=0, output=shard)
     members = dataset.shard_members("train")[0]
     assert explain.changed_sources(shard, members) == []
     assert explain.changed_sources(shard, members[1:]) == [f"samples that do not stand in it any more: {members[0].id}"]

@@ -11,8 +11,11 @@ import torch
 from rawfiles import make_tgs
 
 from pipeline.cli import main as cli
-from pipeline.core import fingerprint
-from pipeline.graph import stages
+from pipeline.config.config import load
+from pipeline.core import code, fingerprint
+from pipeline.graph import plan
+from pipeline.graph.artifacts import Checkpoint
+from pipeline.graph.study import Study
 
 CONFIG = """
 datasets:
@@ -42,14 +45,10 @@ def made(tmp_path_factory):
     before = Path.cwd()
     os.chdir(folder)
     try:
-        from pipeline.config.config import load
-        from pipeline.raw.dataset import open_dataset
-
-        config = load([Path("config.yaml")])
-        raw = open_dataset("t", **config.splits_settings("t")["source"])
+        raw = Study(load([Path("config.yaml")])).raw("t")
         for split in raw.splits:
             for number in raw.shard_members(split):
-                assert cli.main(f"shard --dataset t --split {split} --shard {number}".split()) == 0
+                assert cli.main(f"shard --dataset t --split {split} --number {number}".split()) == 0
         assert cli.main(VERBS["train"].split()) == 0
         for split in ("validation", "test", "unlabelled"):
             assert cli.main(f"predict --experiment e --split {split}".split()) == 0
@@ -124,8 +123,8 @@ def test_nothing_is_asked_about_what_does_not_concern_it(project, old, new, verb
 
 
 def test_other_libraries_are_refused(project, monkeypatch, capsys):
-    monkeypatch.setattr(fingerprint, "_version", lambda name: "9.9")
-    stages.stage_code.cache_clear()
+    monkeypatch.setattr(code, "_version", lambda name: "9.9")
+    plan.stage_code.cache_clear()
     try:
         assert cli.main(VERBS["train"].split()) == 1
         assert "h5py" in (said := capsys.readouterr().err)
@@ -133,7 +132,7 @@ def test_other_libraries_are_refused(project, monkeypatch, capsys):
         assert cli.main(VERBS["predict"].split()) == 1
         assert "torch" in capsys.readouterr().err
     finally:
-        stages.stage_code.cache_clear()
+        plan.stage_code.cache_clear()
 
 
 def test_results_of_earlier_versions_are_refused(project, capsys):
@@ -161,7 +160,7 @@ def test_whoever_names_a_file_means_it(project):
     project("lr: 0.02", "lr: 0.01")
     named = ["--shards", *map(str, sorted(Path("results/shards/t").glob("test-*")))]
     assert cli.main([*VERBS["predict"].split(), "--checkpoint", CHECKPOINT, *named, "--output", "mine"]) == 0
-    assert cli.main([*VERBS["evaluate"].split(), "--predictions", "test=mine", "--threshold", "0.5"]) == 0
+    assert cli.main([*VERBS["evaluate"].split(), "--test-predictions", "mine", "--threshold", "0.5"]) == 0
     words = ["predict", "--checkpoint", CHECKPOINT, "--input", "TGS/test/images", "--output", "new"]
     assert cli.main(words) == 0
     # and what comes of it says that nobody knows what it was made from
@@ -170,26 +169,35 @@ def test_whoever_names_a_file_means_it(project):
 
 @pytest.mark.parametrize(
     "text",
-    ["{", "[]", '"x"', '{"train shards": 5}', '{"train shards": {"stage": "nope", "settings": {}}}', '{"a": {}}'],
-)
+    ["{", "[]", '"x"', "{}", '{"stage": "nope", "recipe": {}}', '{"stage": "train"}',
+     '{"stage": "train", "recipe": {}}',
+     '{"stage": "predict", "recipe": {"dataset": "t", "split": "test", "kind": "probability"}}'],
+)  # fmt: skip
 def test_plans_that_are_none_are_a_mistake_in_the_command(project, text, capsys):
-    from pipeline.config.config import load
+    assert cli.main([*VERBS["train"].split(), "--plan", text]) == 2
+    said = capsys.readouterr().err
+    assert "--plan" in said
+    assert "use --config FILE instead" in said
 
-    settings = json.dumps(load([Path("config.yaml")]).train_settings("e"))
-    assert cli.main([*VERBS["train"].split(), "--settings", settings, "--expect", text]) == 2
-    assert "--expect" in capsys.readouterr().err
+
+def test_a_plan_below_the_plan_is_read_as_strictly(project, capsys):
+    said = json.loads(Study(load([Path("config.yaml")])).plan(Checkpoint("e")).to_json())
+    for wrong in (5, {"stage": "nope", "recipe": {}}, {"stage": "shard", "recipe": {"size": "huge"}}):
+        said["made_from"]["train_shards"] = wrong
+        assert cli.main([*VERBS["train"].split(), "--plan", json.dumps(said)]) == 2
+        assert "--plan" in capsys.readouterr().err
 
 
 def test_new_pictures_take_no_plans(project, capsys):
-    assert cli.main(["predict", "--checkpoint", CHECKPOINT, "--input", "TGS", "--output", "o", "--expect", "{}"]) == 2
-    assert "--expect" in capsys.readouterr().err
+    assert cli.main(["predict", "--checkpoint", CHECKPOINT, "--input", "TGS", "--output", "o", "--plan", "{}"]) == 2
+    assert "--plan" in capsys.readouterr().err
 
 
 def test_the_same_shard_anywhere_and_no_place_in_it(made, tmp_path, monkeypatch):
     make_tgs(tmp_path / "TGS")
     (tmp_path / "config.yaml").write_text(CONFIG)
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["shard", "--dataset", "t", "--split", "test", "--shard", "0", "--timing", "t.tsv"]) == 0
+    assert cli.main(["shard", "--dataset", "t", "--split", "test", "--number", "0", "--timing", "t.tsv"]) == 0
     contents = Path("results/shards/t/test-0.h5").read_bytes()
     assert contents == (made / "results/shards/t/test-0.h5").read_bytes()
     assert str(tmp_path).encode() not in contents

@@ -41,9 +41,10 @@ rule comparisons:
     benchmark:
         "results/benchmarks/comparisons.tsv"
     params:
+        plan=plan(Comparisons),
         code=code(Comparisons),
     shell:
-        "pipeline comparisons --per-image {input.per_image:q} --output {output:q} > {log:q} 2>&1"
+        "pipeline comparisons --plan {params.plan:q} --per-image {input.per_image:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule leaderboard:
@@ -63,9 +64,11 @@ rule leaderboard:
     benchmark:
         "results/benchmarks/leaderboard.tsv"
     params:
+        plan=plan(Leaderboard),
         code=code(Leaderboard),
     shell:
-        "pipeline leaderboard --summaries {input.summaries:q} --checks {input.checks:q} --output {output:q} > {log:q} 2>&1"
+        "pipeline leaderboard --plan {params.plan:q} --summaries {input.summaries:q} --checks {input.checks:q}"
+        " --output {output:q} > {log:q} 2>&1"
 
 
 # One page about all of it. Raw files are not listed: whatever changes them makes pictures and scores anew. Snakemake's

@@ -1,19 +1,25 @@
-"""What `folds` and `ensemble` of an experiment make of the configuration, and of the plans of its results."""
+"""What `folds`, `seeds` and `ensemble` of an experiment make of the configuration, and of the plans of its results."""
 
+import json
+
+import cv2
+import numpy as np
 import pytest
-from pipeline.cli.origin import of_run
+from rawfiles import make_drive, make_shapes
 
 from pipeline.cli.main import main
 from pipeline.config.config import parse
 from pipeline.core.errors import ConfigError
 from pipeline.evaluation.entrants import is_baseline
-from pipeline.graph import clean, plans
+from pipeline.graph import clean
+from pipeline.graph.artifacts import Augmented, Average, Checkpoint, Ensemble, FoldTable, Predictions, Scores, Threshold
+from pipeline.graph.study import Study
 from pipeline.report.suspicion import suspicions
 
-DRIVE = {"layout": "drive", "root": "raw", "size": [64, 64]}
+DRIVE = {"layout": "drive", "root": "drive", "size": [64, 64]}
 CELLS = {
     "layout": "folder",
-    "root": "raw",
+    "root": "cells",
     "images": "i",
     "masks": "m",
     "labels": {0: "background", 1: "nucleus", 2: "wall"},
@@ -21,7 +27,7 @@ CELLS = {
     "normalize": "unit",
     "test": {"method": "fraction", "fraction": 0.2},
 }
-SHAPES = {"layout": "shapes", "root": "raw", "size": [64, 64]}
+SHAPES = {"layout": "shapes", "root": "shapes", "size": [64, 64]}
 DATASETS = {
     "d": DRIVE,
     "g": {**DRIVE, "validation": {"fraction": 0.3, "seed": 4, "group": {"pattern": "^(.)"}}},
@@ -43,17 +49,40 @@ OF_CLASSES = {**ONE, "dataset": "c", "loss": "cross-entropy"}
 
 
 def parsed(**experiments):
-    return parse({"datasets": DATASETS, "experiments": {name: {**ONE, **said} for name, said in experiments.items()}})
+    said = {name: {**ONE, **said} for name, said in experiments.items()}
+    return Study(parse({"datasets": DATASETS, "experiments": said}))
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("raw")
+    make_drive(folder / "drive", training=12)
+    make_shapes(folder / "shapes")
+    (folder / "drive/validation.txt").write_text("21\n22\n")
+    for part in ("i", "m"):
+        (folder / "cells" / part).mkdir(parents=True)
+        for number in range(12):
+            cv2.imwrite(str(folder / "cells" / part / f"{number}.png"), np.full((64, 64), number % 3, np.uint8))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def beside_raw_data(raw, monkeypatch):
+    monkeypatch.chdir(raw)
+
+
+def plan(study, artifact):
+    return json.loads(study.plan(artifact).to_json())
 
 
 def test_runs_are_called_by_fold_and_seed():
     config = parsed(a={"folds": 2}, b={"folds": 2, "seeds": [7, 3]}, c={"seeds": [1]}, d={"seed": 5})
-    assert config.seeded() == {
+    assert config.seeded == {
         "a": ["a-fold0", "a-fold1"],
         "b": ["b-fold0-seed7", "b-fold0-seed3", "b-fold1-seed7", "b-fold1-seed3"],
         "c": ["c-seed1"],
     }
-    assert config.fold_of("b-fold1-seed3") == {"folds": 2, "fold": 1}
+    assert config.fold_of("b-fold1-seed3").plain() == {"folds": 2, "fold": 1}
     assert config.fold_of("c-seed1") is config.fold_of("d") is None
     assert config.experiments["a-fold1"].seed == 0
     assert config.experiments["b-fold1-seed3"].seed == 3
@@ -70,8 +99,8 @@ def test_ensembles_are_those_of_at_least_two_runs():
         k={**OF_CLASSES, "folds": 2, "keep_probability": True},
         q={**OF_CLASSES, "folds": 2, "ensemble": False},
     )
-    assert list(config.ensembles()) == ["a.ensemble", "d.ensemble", "k.ensemble"]
-    assert config.without_ensemble() == ["m"]
+    assert list(config.ensembles) == ["a.ensemble", "d.ensemble", "k.ensemble"]
+    assert config.without_ensemble == ["m"]
     assert config.dataset_of("k.ensemble") == "c"
     assert config.multiclass("k.ensemble")
     assert [config.validated_on(name) for name in ("a.ensemble", "d.ensemble", "a-fold0", "d.all-background")] == [
@@ -113,7 +142,7 @@ def test_folds_need_no_validation_samples_of_the_data_set():
     with pytest.raises(ConfigError, match="its data set has none"):
         parsed(a={"dataset": "n", "threshold": 0.5, "monitor": "val_dice"})
     config = parsed(a={"dataset": "n", "folds": 3, "monitor": "val_dice", "early_stopping": 2})
-    assert config.threshold_settings("a-fold2")["source"]["validation"] == {
+    assert plan(config, Threshold("a-fold2"))["recipe"]["source"]["validation"] == {
         "method": "k-fold",
         "folds": 3,
         "fold": 2,
@@ -132,25 +161,21 @@ def test_folds_need_no_validation_samples_of_the_data_set():
 )
 def test_folds_are_drawn_as_validation_samples_are(dataset, drawing):
     config = parsed(a={"dataset": dataset, "folds": 3})
-    source = config.source_of("a-fold1", "validation")
+    source = config.source_of("a-fold1", "validation").plain()
     assert source["validation"] == {"method": "k-fold", "folds": 3, "fold": 1, **drawing}
-    table = config.fold_settings(dataset, 3)
-    assert {key: value for key, value in table.items() if key != "source"} == {"folds": 3, **drawing}
+    table = plan(config, FoldTable(dataset, 3))["recipe"]
+    assert (table["folds"], table["drawn"]) == (3, drawing)
     assert "validation" not in table["source"]
     assert ("cache" in source) == ("cache" in table["source"]) == (dataset == "s")
-    assert "validation" not in config.source_of("a.ensemble", "out-of-fold")
+    assert config.source_of("a.ensemble", "out-of-fold").validation is None
 
 
 def test_no_job_is_told_of_other_runs():
     few, many = parsed(a={"folds": 3, "seeds": [1, 2]}), parsed(a={"folds": 3, "seeds": [1, 2, 3]})
     run = "a-fold0-seed2"
-    assert plans.prediction(few, run, "validation", "probability") == plans.prediction(
-        many, run, "validation", "probability"
-    )
-    assert plans.scoring_parts(few, run, ["validation", "test"]) == plans.scoring_parts(
-        many, run, ["validation", "test"]
-    )
-    settings = few.train_settings(run)
+    for artifact in (Predictions(run, "validation", "probability"), Scores(run)):
+        assert plan(few, artifact) == plan(many, artifact)
+    settings = plan(few, Checkpoint(run))["recipe"]
     assert settings["fold"] == {"folds": 3, "fold": 0}
     assert not {"folds", "seeds", "of", "ensemble"} & settings.keys()
 
@@ -158,46 +183,44 @@ def test_no_job_is_told_of_other_runs():
 def test_without_folds_nothing_is_said_of_them():
     config = parsed(a={}, b={"seeds": [1, 2]})
     for name in ("a", "b-seed1"):
-        said = [
-            config.train_settings(name),
-            config.augmented_settings(name),
-            config.predict_settings(name, "validation"),
-        ]
-        assert not any({"fold", "folds", "ensemble", "of"} & settings.keys() for settings in said)
-        assert "folds" not in plans.training_parts(config, name)
-    assert "split" not in config.threshold_settings("b.ensemble")
+        made = (Checkpoint(name), Augmented(name), Predictions(name, "validation", "probability"))
+        for said in (plan(config, artifact) for artifact in made):
+            assert not {"fold", "folds", "ensemble", "of"} & said["recipe"].keys()
+            assert "folds" not in said["made_from"]
+    assert plan(config, Threshold("b.ensemble"))["recipe"]["split"] == "validation"
 
 
 def test_only_predictions_of_the_fold_depend_on_the_table():
     config = parsed(a={"folds": 3})
-    assert plans.prediction_parts(config, "a-fold1", "test").keys() == {"checkpoint", "shards"}
-    parts = plans.prediction_parts(config, "a-fold1", "validation")
-    assert parts.keys() == {"checkpoint", "train shards", "validation shards", "folds"}
-    assert "fold" not in config.predict_settings("a-fold1", "test")
+    test = plan(config, Predictions("a-fold1", "test", "probability"))
+    assert test["made_from"].keys() == {"checkpoint", "shards"}
+    assert "fold" not in test["recipe"]
+    validation = plan(config, Predictions("a-fold1", "validation", "probability"))
+    assert validation["made_from"].keys() == {"checkpoint", "shards", "train_shards", "folds"}
 
 
-@pytest.mark.parametrize("split", ["out-of-fold", "validation", "test", "unlabelled"])
+@pytest.mark.parametrize("split", ["out-of-fold", "validation", "test"])
 @pytest.mark.parametrize("more", [{"folds": 3}, {"folds": 3, "seeds": [2, 1]}, {"seeds": [12, 2, 5]}])
 def test_the_plan_of_one_run_gives_those_of_all(more, split):
     config = parsed(a=more)
-    settings = config.ensemble_settings("a.ensemble", split)
-    assert list(settings["runs"]) == config.seeded()["a"]
-    said = plans.ensemble_parts(config, "a.ensemble", split)["predictions"]
+    ensemble = config.plan(Ensemble("a", split, "probability"))
+    assert list(ensemble.recipe.runs) == config.seeded["a"]
     predicted = "validation" if split == "out-of-fold" else split
-    for run, of in settings["runs"].items():
-        assert of_run(said, **of) == plans.prediction(config, run, predicted, "probability")
+    for number, run in enumerate(sorted(ensemble.recipe.runs)):
+        asked = config.plan(Predictions(run, predicted, "probability"))
+        assert ensemble.part("predictions", number).fingerprint() == asked.fingerprint()
 
 
 def test_the_order_of_seeds_does_not_count_and_their_number_does():
     ways = [parsed(a={"seeds": seeds}) for seeds in ([1, 2, 3], [3, 1, 2], [1, 2])]
-    first, second, third = (plans.prediction(config, "a.ensemble", "test", "probability") for config in ways)
+    first, second, third = (plan(config, Ensemble("a", "test", "probability")) for config in ways)
     assert first == second != third
 
 
 def test_plans_of_many_runs_fit_into_a_command():
     config = parsed(a={"folds": 20, "seeds": list(range(10)), "augment": {"flip": "both"}})
-    parts = plans.scoring_parts(config, "a.ensemble", ["out-of-fold", "test"])
-    assert len(str(parts)) < 64 * 1024  # Linux takes 128 KiB
+    said = config.plan(Scores("a.ensemble")).to_json()
+    assert len(said) < 64 * 1024  # Linux takes 128 KiB
 
 
 def test_an_ensemble_has_learnt_and_may_be_doubted():
@@ -235,19 +258,14 @@ def test_what_folds_and_ensembles_left_behind_can_go(tmp_path):
         path = tmp_path / "results" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    found = clean.survey(
-        tmp_path / "results",
-        members={"d": {"train": [0], "test": [0]}},
-        experiments={"a-fold0": "d", "a.ensemble": "d", "b.ensemble": "d"},
-        averaged=["a", "b"],
-        folds={"d": {3}},
-        validated={"a-fold0": "validation", "a.ensemble": "out-of-fold"},
-    )
+    config = parsed(a={"folds": 3}, b={"seeds": [1, 2]})
+    found = clean.survey(config, tmp_path / "results")
     assert {str(one.path.relative_to(tmp_path / "results")) for one in found.unneeded} == gone.keys()
 
 
 def test_the_verb_names_what_has_an_ensemble(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    make_drive(tmp_path / "raw")
     (tmp_path / "config.yaml").write_text(
         "datasets: {d: {layout: drive, root: raw, size: [64, 64]}}\n"
         "experiments:\n"
@@ -267,20 +285,13 @@ def test_the_verb_names_what_has_an_ensemble(tmp_path, monkeypatch, capsys):
 
 def test_means_over_folds_know_that_they_are():
     config = parsed(a={"folds": 2}, b={"seeds": [1, 2]})
-    assert config.average_settings("a") == {"runs": ["a-fold0", "a-fold1"], "folds": True}
-    assert config.average_settings("b") == {"runs": ["b-seed1", "b-seed2"]}
+    assert plan(config, Average("a"))["recipe"] == {"runs": ["a-fold0", "a-fold1"], "folds": True}
+    assert plan(config, Average("b"))["recipe"] == {"runs": ["b-seed1", "b-seed2"], "folds": False}
 
 
-@pytest.mark.parametrize(
-    "wrong", ['"seed": 1', '"folds": 2, "fold": 2', '"folds": 2, "fold": -1', '"folds": 2, "fold": "1"']
-)
-def test_settings_name_one_of_so_many_folds(tmp_path, monkeypatch, capsys, wrong):
-    monkeypatch.chdir(tmp_path)
-    runs = f'{{"dataset": "d", "runs": {{"x": {{"folds": 2, "fold": 0}}, "y": {{{wrong}}}}}}}'
-    ensemble = ["ensemble", "--experiment", "a", "--split", "out-of-fold", "--settings", runs]
-    train = ["train", "--experiment", "a", "--settings", f'{{"dataset": "d", "fold": {{{wrong}}}}}']
-    for words in (ensemble, train):
-        assert main(words) == 2
-        said = capsys.readouterr().err
-        assert f"the fold {{{wrong}}}" in said
-        assert '{"folds": K, "fold": I}, I from 0 to K - 1' in said
+@pytest.mark.parametrize("wrong", [{"seed": 1}, {"fold": 3}, {"fold": -1}, {"fold": "x"}])
+def test_plans_name_one_of_so_many_folds(capsys, wrong):
+    said = plan(parsed(a={"folds": 3}), Checkpoint("a-fold0"))
+    said["recipe"]["fold"].update(wrong)
+    assert main(["train", "--experiment", "a", "--plan", json.dumps(said)]) == 2
+    assert "--plan\n    found:    fold" in capsys.readouterr().err

@@ -1,0 +1,81 @@
+"""Each stage is told what it uses and nothing else: other settings make no result anew."""
+
+import pytest
+from rawfiles import make_drive
+
+from pipeline.config.config import parse
+from pipeline.graph.artifacts import Checkpoint, Pictures, Predictions, Scores, Shard, Threshold
+from pipeline.graph.study import Study
+
+DATASET = {"layout": "drive", "root": "raw", "size": [512, 512]}
+EXPERIMENT = {
+    "dataset": "drive",
+    "model": "unet",
+    "loss": "mse",
+    "optimizer": {"name": "sgd", "lr": 0.01},
+    "batch_size": 1,
+    "epochs": 100,
+}
+RESULTS = {
+    "shard": Shard("drive", "train", 0),
+    "test shard": Shard("drive", "test", 0),
+    "train": Checkpoint("e"),
+    "predict": Predictions("e", "test", "probability"),
+    "threshold": Threshold("e"),
+    "render": Pictures("e", "test"),
+    "evaluate": Scores("e"),
+}
+
+
+@pytest.fixture(autouse=True)
+def raw(tmp_path, monkeypatch):
+    make_drive(tmp_path / "raw")
+    monkeypatch.chdir(tmp_path)
+
+
+def recipes(dataset=None, **experiment):
+    data = {"datasets": {"drive": {**DATASET, **(dataset or {})}}, "experiments": {"e": {**EXPERIMENT, **experiment}}}
+    study = Study(parse(data))
+    return {stage: artifact.recipe(study).plain() for stage, artifact in RESULTS.items()}
+
+
+def moved(dataset=None, **experiment):
+    before, after = recipes(), recipes(dataset, **experiment)
+    return {stage for stage, recipe in before.items() if recipe != after[stage]}
+
+
+def test_a_recipe_holds_only_what_its_stage_uses():
+    assert moved(optimizer={"name": "sgd", "lr": 0.02}) == {"train"}
+    assert moved(threshold=0.4) == {"threshold"}
+    assert moved(threshold={"metric": "iou", "averaging": "macro"}) == {"threshold"}
+    assert moved(threshold={"averaging": "micro"}) == set()  # as `validation` says
+    assert moved(empty_masks="skip") == {"evaluate"}
+    assert moved({"storage": "uint8"}) == {"shard", "test shard"}
+    assert moved({"size": [256, 256]}) == {"shard", "test shard"}
+    assert moved({"validation": {"fraction": 0.3}}) == {"shard", "threshold", "evaluate"}
+    assert moved({"shards": 3}) == {"shard", "test shard"}
+    assert moved(keep_probability=True) == set()
+    assert moved(ensemble=False) == set()
+
+
+def test_how_a_prediction_is_made_trains_nothing_again_and_is_not_said_at_its_defaults():
+    plain = recipes()
+    assert plain["predict"] == {
+        "dataset": "drive",
+        "split": "test",
+        "kind": "probability",
+        "precision": "fp32",
+        "threads": 2,
+        "test_time": "none",
+    }
+    assert moved(tiles=None, test_time="none") == set()
+    tiled = recipes(tiles={"size": [256, 320]}, test_time="turns")
+    assert tiled["predict"]["tiles"] == {"size": [256, 320], "overlap": 0.5, "margin": 0}
+    assert tiled["predict"]["test_time"] == "turns"
+    assert tiled["train"] == plain["train"]
+    assert not {"tiles", "test_time"} & tiled["train"].keys()
+
+
+def test_a_fixed_threshold_needs_no_samples():
+    recipe = recipes(threshold=0.5, dataset={"validation": {"fraction": 0}})["threshold"]
+    assert (recipe["fixed"], "source" in recipe, "chosen" in recipe) == (0.5, False, False)
