@@ -5,6 +5,7 @@ import json
 
 import snakemake
 from snakemake.caching.hash import ProvenanceHashMap
+from snakemake.exceptions import WorkflowError
 from snakemake.scheduling.job_scheduler import JobScheduler
 
 TRIED = ("9.27",)

@@ -1,0 +1,106 @@
+"""What is changed inside Snakemake: how often its scheduler looks, and when the cache may be used."""
+
+import functools
+import re
+import subprocess
+import sys
+import types
+
+import pytest
+from projects import ROOT
+
+COMPAT = ROOT / "workflow/rules/snakemake_compat.smk"
+
+SNAKEFILE = """
+{include}
+
+rule all:
+    input:
+        expand("done/{{n}}", n=range(20)),
+
+# one at a time, and the last ones are long: what waits for them must not be looked at again and again
+rule one:
+    output:
+        "done/{{n}}",
+    resources:
+        gpu=1,
+    shell:
+        "if [ {{wildcards.n}} -ge 18 ]; then sleep 2; fi; touch {{output}}"
+"""
+
+
+def run(folder, text, *words, check=True):
+    (folder / "Snakefile").write_text(text)
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=check, timeout=120)
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_the_scheduler_sleeps_while_nothing_ends(tmp_path, quiet):
+    include = f'include: "{COMPAT}"' if quiet else ""
+    done = run(tmp_path, SNAKEFILE.format(include=include), "--resources", "gpu=1", "--verbose")
+    looks = (done.stdout + done.stderr).count("Ready jobs: ")
+    # the second case is Snakemake as it comes: when it fails, the file has become superfluous
+    assert looks <= 45 if quiet else looks > 45
+
+
+def test_the_scheduler_wakes_up_when_its_rate_limit_held_jobs_back(tmp_path):
+    """Jobs that end at once use up what a second allows while none runs: nothing but the clock can wake it then."""
+    text = f"""
+include: "{COMPAT}"
+
+rule all:
+    input:
+        expand("done/{{n}}", n=range(12)),
+
+rule one:
+    output:
+        touch("done/{{n}}"),
+    run:
+        pass
+"""
+    run(tmp_path, text.replace("{{", "{").replace("}}", "}"), "--max-jobs-per-timespan", "3/1s")
+    assert len(list((tmp_path / "done").iterdir())) == 12
+
+
+@pytest.fixture
+def wake_up():
+    """The patch of the scheduler around a method that notes its calls; and a scheduler with what the patch asks for."""
+    source = COMPAT.read_text()
+    names = {"functools": functools}
+    exec(source[source.index("def quiet_reevaluation") : source.index("# The key of Snakemake's cache")], names)
+    woken = []
+    patched = names["quiet_reevaluation"](lambda scheduler, delay: woken.append(delay))
+
+    def ask(running, free, delay=1, limiter=True):
+        woken.clear()
+        limits = types.SimpleNamespace(timespan=1, get_free_jobs=lambda: free) if limiter else None
+        patched(types.SimpleNamespace(job_rate_limiter=limits, running=running), delay)
+        return bool(woken)
+
+    return ask
+
+
+def test_only_the_wake_up_that_nothing_needs_is_left_out(wake_up):
+    assert not wake_up(running={"a job"}, free=5)
+    assert wake_up(running=set(), free=5)  # nobody else would
+    assert wake_up(running={"a job"}, free=0)
+    assert wake_up(running={"a job"}, free=5, delay=0.1)
+    assert wake_up(running={"a job"}, free=5, limiter=False)
+
+
+def test_an_untried_snakemake_is_left_as_it_is_and_refuses_its_cache(tmp_path):
+    untried = tmp_path / "untried.smk"
+    untried.write_text(re.sub(r"^TRIED = .*$", 'TRIED = ("1.0",)', COMPAT.read_text(), flags=re.MULTILINE))
+    text = SNAKEFILE.format(include=f'include: "{untried}"')
+    text = (
+        text.replace("gpu=1", "gpu=0")
+        + """
+from snakemake.scheduling.job_scheduler import JobScheduler
+print("patched:", hasattr(JobScheduler._schedule_reevalutation, "__wrapped__"))
+"""
+    )
+    assert "patched: False" in run(tmp_path, text, "-n").stdout
+    refused = run(tmp_path, text, "-n", "--cache", check=False)
+    assert refused.returncode != 0
+    assert "Leave out --cache" in refused.stdout + refused.stderr
