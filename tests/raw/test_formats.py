@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pipeline.core.counts import VOID
 from pipeline.core.errors import RawDataError
@@ -152,7 +152,8 @@ def test_orientation_is_applied_in_every_format_that_has_it(orientation, kind):
         data = tiff(stored, tile=(16, 16), photometric="rgb", extratags=tags)
     else:
         data = save(stored, kind, exif=exif, **({"lossless": True} if kind == "webp" else {}))
-    if kind == "jpeg":
+    if kind == "jpeg":  # its pixels are near those that were stored: another decoder says which they are
+        same(data, np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data)))))
         assert decode(data, "x").shape == UPRIGHT.shape
     else:
         same(data, UPRIGHT)
@@ -215,6 +216,11 @@ def test_bmp_and_webp_are_read():
     same(save(RGB, "bmp"), RGB)
     same(save(Image.fromarray(MASK * 255).convert("1"), "bmp"), MASK * 255)
     same(save(RGB, "webp", lossless=True), RGB)
+
+
+def test_a_transparent_colour_of_a_gif_is_an_alpha_channel():
+    data = save(Image.fromarray(RGB).quantize(16), "gif", transparency=3)
+    refused(data, "an alpha channel that varies", lambda data, path: read_image(path, "rgb", data))
 
 
 def test_what_is_not_read_is_refused_by_name():

@@ -4,15 +4,15 @@ The format is told by the first bytes, never by the file's ending. Nothing is gu
 content, and a file that ends too early is refused.
 """
 
-import io
 from pathlib import Path
 from typing import Any
 
 import cv2
 import imagecodecs
+import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from pipeline.core.errors import Problem, RawDataError
 from pipeline.raw.decode import tiff
@@ -141,21 +141,22 @@ def _decode(data: bytes, page: int | None) -> Pixels:
             return _turned(np.asarray(imagecodecs.png_decode(data)), exif)
         if data.startswith(_JPEG):
             check_jpeg(data)
-            return _decode_by_pillow(data, "JPEG")
+            return _decode_by_imageio(data, "JPEG")
         if data.startswith(_GIF):
             check_gif(data)
-            return _decode_by_pillow(data, "GIF")
+            return _decode_by_imageio(data, "GIF")
         if data.startswith(_BMP):
             check_bmp(data)
-            return _decode_by_pillow(data, "BMP")
+            return _decode_by_imageio(data, "BMP")
         if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
             check_webp(data)
-            return _decode_by_pillow(data, "WEBP")
+            return _decode_by_imageio(data, "WEBP")
     except UnusableError:
         raise
     except Exception as error:  # decoders raise whatever they like; all of it means the file is damaged
-        reason = " ".join(str(error).split())[:200]
-        raise UnusableError(f"a damaged or cut-off file ({type(error).__name__}: {reason})", "a whole image") from error
+        cause = error.__cause__ or error  # imageio says why in a cause
+        reason = " ".join(str(cause).split())[:200]
+        raise UnusableError(f"a damaged or cut-off file ({type(cause).__name__}: {reason})", "a whole image") from error
     found = next((name for start, name in _OTHERS.items() if data.startswith(start)), "a file")
     raise UnusableError(
         f"{found} that starts with {data[:8]!r}", "a TIFF, GIF, PNG, JPEG, BMP or WebP image", "convert it to PNG"
@@ -170,19 +171,18 @@ def _turned(pixels: Pixels, exif: bytes) -> Pixels:
     return tiff.turn(pixels, tags.get(_ORIENTATION, 1))
 
 
-def _decode_by_pillow(data: bytes, kind: str) -> Pixels:
-    with Image.open(io.BytesIO(data), formats=[kind]) as picture:
-        require_size(*picture.size)
-        if (count := getattr(picture, "n_frames", 1)) != 1:
+def _decode_by_imageio(data: bytes, kind: str) -> Pixels:
+    file: Any = iio.imopen(data, "r", plugin="pillow")
+    with file:
+        about = file.metadata(index=0)
+        require_size(*about["shape"])
+        if (count := file.properties(index=...).n_images) != 1:
             raise several(count, kind, "frames")
-        upright = ImageOps.exif_transpose(picture) if kind in ("JPEG", "WEBP") else picture
-        if upright.mode == "P":
-            upright = upright.convert("RGBA" if "transparency" in upright.info else "RGB")
-        elif upright.mode == "1":
-            upright = upright.convert("L")
-        if upright.mode not in ("L", "LA", "RGB", "RGBA"):
-            raise UnusableError(f"pixels of kind {upright.mode}", "grey or RGB", "convert it to RGB")
-        return np.array(upright)
+        mode = about["mode"]
+        if mode not in ("1", "P", "L", "LA", "RGB", "RGBA"):
+            raise UnusableError(f"pixels of kind {mode}", "grey or RGB", "convert it to RGB")
+        convert = {"1": "L", "P": "RGBA" if "transparency" in about else "RGB"}.get(mode)
+        return np.ascontiguousarray(file.read(index=0, mode=convert, rotate=kind in ("JPEG", "WEBP")))
 
 
 def full_range(pixels: Pixels) -> int:
