@@ -26,7 +26,7 @@ class Toy(Layout):
     def describe(self):
         return Labels(CLASSES, COLOURS, LabelMap({**{index: index for index in range(4)}, VOID: VOID}))
 
-    def list_samples(self, root, dataset):
+    def find_samples(self, root, problems):
         def there(folder, name):
             path = root / folder / name
             return str(path) if path.exists() else None

@@ -1,35 +1,23 @@
-"""What is an archive, by its first bytes, and which layout a folder looks like."""
+"""Archives of raw data, and which layout the folder that comes out of one looks like."""
 
 from pathlib import Path
 
-_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-_STARTS = (*_ZIP, b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
-_TAR_AT = 257
+from pipeline.core.options import names_of
+from pipeline.raw.layouts.registry import LAYOUTS
+from pipeline.raw.samples import is_archive
 
-_MARKS = {
-    "drive": ("training/images", "training/1st_manual"),
-    "tgs": ("train/images", "train/masks"),
-    "shapes": ("train_imgs", "train_mask"),
-    "duts": ("DUTS-TR/DUTS-TR-Image", "DUTS-TR/DUTS-TR-Mask"),
-}
-"""Folders that stand in a raw root of each layout."""
-
-
-def is_archive(path: Path) -> bool:
-    """Tell whether a file is a zip, a tar, or a file compressed by gzip, bzip2 or xz."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as handle:
-        start = handle.read(_TAR_AT + 5)
-    return start.startswith(_STARTS) or start[_TAR_AT:] == b"ustar"
+__all__ = ["is_archive", "is_zip", "recognise"]
 
 
 def is_zip(path: Path) -> bool:
     """Tell whether a file is a zip archive."""
     with path.open("rb") as handle:
-        return handle.read(4).startswith(_ZIP)
+        return handle.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 
 
 def recognise(root: Path) -> str | None:
     """Name the layout whose folders stand in `root`, or None."""
-    return next((name for name, marks in _MARKS.items() if all((root / mark).is_dir() for mark in marks)), None)
+    for name, layout in zip(names_of(LAYOUTS, "layout"), LAYOUTS, strict=True):
+        if layout.marks and all((root / mark).is_dir() for mark in layout.marks):
+            return name
+    return None

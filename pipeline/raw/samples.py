@@ -4,14 +4,14 @@ import difflib
 import os
 import shlex
 import unicodedata
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
 from pipeline.core.errors import Problem, RawDataError
-from pipeline.raw.archives import is_archive
 
 MARKER = "DRAWN-SAMPLE.txt"
 """A file of this name in a raw root says that the data set was drawn, not measured."""
@@ -20,6 +20,9 @@ IMAGE_ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".web
 """Endings of pictures and masks, in small letters; names may have them in any case."""
 
 _SHOWN = 5  # names that a message offers in place of a missing folder
+_ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
+_TAR_AT = 257  # where the mark of a tar stands
+RENAME = "rename or remove all but one"
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -120,6 +123,15 @@ class ListingError(RawDataError):
         self.samples = tuple(samples)
 
 
+def is_archive(path: Path) -> bool:
+    """Tell by its first bytes whether a file is a zip, a tar, or compressed by gzip, bzip2 or xz."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as handle:
+        start = handle.read(_TAR_AT + 5)
+    return start.startswith(_ARCHIVES) or start[_TAR_AT:] == b"ustar"
+
+
 def require_root(root: Path, dataset: str, layout: str) -> None:
     """Refuse a raw root that is missing, is no folder, or is empty, and say how to make one.
 
@@ -163,22 +175,44 @@ def _beside(root: Path) -> str:
     return f"; in {root.parent} there is {', '.join(shown[:_SHOWN])}{more}" if shown else f"; {root.parent} is empty"
 
 
-def repeated_ids(samples: Iterable[Sample]) -> list[Problem]:
-    """List every identifier that more than one picture carries."""
-    by_id: dict[str, list[Sample]] = {}
+def sorted_samples(samples: Sequence[Sample], problems: Iterable[Problem], remedy: str = RENAME) -> list[Sample]:
+    """Sort samples by identifier.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+    problems : iterable of Problem
+        What kept others from being listed, or is wrong with these.
+    remedy : str
+        What to do about identifiers that repeat.
+
+    Raises
+    ------
+    ListingError
+        If there are problems, or more than one picture carries an identifier.
+    """
+    pictures: dict[str, list[str]] = {}
     for sample in samples:
-        by_id.setdefault(sample.id, []).append(sample)
+        pictures.setdefault(sample.id, []).append(sample.image)
+    problems = [*problems, *repeated(pictures.items(), "pictures", remedy)]
+    if problems:
+        raise ListingError(problems, samples)
+    return sorted(samples, key=attrgetter("id"))
+
+
+def repeated(files: Iterable[tuple[str, Sequence[str]]], what: str, remedy: str = RENAME) -> list[Problem]:
+    """List every identifier that several files carry; `files` are identifiers with their paths."""
     return [
         Problem(
-            ", ".join(str(sample.image) for sample in group),
-            f"{len(group)} pictures with the identifier {name!r}",
-            "one picture for each identifier",
-            "rename or remove all but one",
+            ", ".join(paths),
+            f"{len(paths)} {what} with the identifier {name!r}",
+            "one for each identifier",
+            remedy,
             kind="repeated",
             sample=name,
         )
-        for name, group in sorted(by_id.items())
-        if len(group) > 1
+        for name, paths in sorted(files)
+        if len(paths) > 1
     ]
 
 
@@ -194,20 +228,62 @@ def as_identifier(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
-def by_stem(folder: Path, problems: list[Problem], endings: tuple[str, ...] = IMAGE_ENDINGS) -> dict[str, str]:
-    """Map the names of image files without their endings to their paths; names that repeat join `problems`."""
-    keyed = [(as_identifier(name[: name.rindex(".")]), name) for name in image_files(folder, endings)]
-    problems += repeated_keys(folder, keyed)
-    return {key: os.path.join(folder, name) for key, name in keyed}
+def stem(name: str) -> str:
+    """Return the name of an image file without its ending, as identifiers are written."""
+    return as_identifier(name[: name.rindex(".")])
+
+
+def by_name(
+    folder: Path,
+    problems: list[Problem],
+    key: Callable[[str], str | None] = stem,
+    expected: tuple[str, str] = ("", ""),
+    endings: tuple[str, ...] = IMAGE_ENDINGS,
+) -> dict[str, str]:
+    """Map the image files of a folder by their names; an absent folder has none.
+
+    Parameters
+    ----------
+    folder : Path
+    problems : list of Problem
+        Joined by names that give no key, and by those that give the same.
+    key : callable
+        Gives the key of a name, or None.
+    expected : (str, str)
+        What a name lacks that gives none, such as "a name without a number", and what it should be like.
+    endings : tuple of str
+
+    Returns
+    -------
+    dict of str to str
+        Key to path.
+    """
+    paths: dict[str, list[str]] = {}
+    for name in image_files(folder, endings):
+        path, found = os.path.join(folder, name), key(name)
+        if found is None:
+            problems.append(Problem(path, *expected, "rename it, or move it away"))
+        else:
+            paths.setdefault(found, []).append(path)
+    problems += repeated(paths.items(), "files")
+    return {found: first for found, (first, *_) in paths.items()}
+
+
+def no_pictures(images: Mapping[str, str], folder: Path, expected: str, remedy: str) -> list[Problem]:
+    """Complain where there is no picture at all."""
+    return [] if images else [Problem(str(folder), "no pictures", expected, remedy)]
 
 
 def unpaired(
     images: Mapping[_Key, str],
     files: Mapping[_Key, str],
-    where: str,
-    image_where: str,
+    where: Path | str,
+    image_where: Path | str,
     what: str = "mask",
-    name: Callable[[_Key], str] = str,
+    *,
+    same: str = "of that name",
+    instead: str = "leave the sample out (`exclude`)",
+    identifier: Callable[[_Key], str] = str,
 ) -> list[Problem]:
     """List every picture without its file, and every file without its picture.
 
@@ -215,21 +291,25 @@ def unpaired(
     ----------
     images, files : mapping of key to path
         They belong together where their keys are equal.
-    where, image_where : str
+    where, image_where : Path or str
         Folders of the files and of the pictures, for messages.
     what : str
         What the files are.
-    name : callable
+    same : str
+        What partners have in common, such as "of that name".
+    instead : str
+        What else can be done about a picture without its file.
+    identifier : callable
         Gives the identifier of the sample that a key stands for.
     """
     missing = [
         Problem(
             images[key],
-            f"no {what} of that name in {where}",
+            f"no {what} {same} in {where}",
             f"one {what} for every picture",
-            f"add the {what}, remove the picture, or leave the sample out (`exclude`)",
+            f"add the {what}, remove the picture, or {instead}",
             kind="unpaired",
-            sample=name(key),
+            sample=identifier(key),
         )
         for key in images
         if key not in files
@@ -237,32 +317,13 @@ def unpaired(
     extra = [
         Problem(
             files[key],
-            f"no picture of that name in {image_where}",
+            f"no picture {same} in {image_where}",
             f"one picture for every {what}",
-            "add the missing picture, remove this file, or leave the sample out (`exclude`)",
+            f"add the missing picture, remove this {what}, or leave the sample out (`exclude`)",
             kind="unpaired",
-            sample=name(key),
+            sample=identifier(key),
         )
         for key in files
         if key not in images
     ]
     return missing + extra
-
-
-def repeated_keys(folder: Path, keyed: Iterable[tuple[str, str]]) -> list[Problem]:
-    """List every identifier that more than one file of `folder` carries."""
-    names: dict[str, list[str]] = {}
-    for key, name in keyed:
-        names.setdefault(key, []).append(name)
-    return [
-        Problem(
-            str(folder),
-            f"{', '.join(sorted(group))} all have the identifier {key!r}",
-            "one file for each identifier",
-            "remove or rename all but one",
-            kind="repeated",
-            sample=key,
-        )
-        for key, group in sorted(names.items())
-        if len(group) > 1
-    ]

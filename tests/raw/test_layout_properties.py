@@ -141,8 +141,7 @@ def test_tgs(train, test, form, ignored):
         others = put_all(root, "test/images", "{}.png", test[0])
         for name in ignored:
             put(root, "train/images", name)
-        lonely = images.keys() ^ masks.keys()
-        offenders = {images.get(name, f"{root / 'train/masks'}, {name}") for name in lonely} | repeated(images, others)
+        offenders = apart(images, masks) | repeated(images, others)
         offenders |= set() if images else {str(root / "train/images")}
         expected = {name: {"image": path, "mask": masks.get(name)} for name, path in images.items()}
         expected |= {name: {"image": path, "mask": None} for name, path in others.items()}

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 from pipeline.core.errors import Problem
 from pipeline.core.options import Options
 from pipeline.raw.decode.labels import Labels
-from pipeline.raw.samples import Sample
+from pipeline.raw.samples import Sample, require_root, sorted_samples
 
 
 class Layout(Options, ABC):
@@ -29,9 +29,11 @@ class Layout(Options, ABC):
     presentation: ClassVar[tuple[str, ...]] = ()
     """Options that decide how results are shown or handed in, and neither samples nor masks."""
 
+    marks: ClassVar[tuple[str, ...]] = ()
+    """Folders that stand in every raw root of it, by which unpacked data is recognised."""
+
     layout: str
 
-    @abstractmethod
     def list_samples(self, root: Path, dataset: str) -> list[Sample]:
         """List the samples below `root` without decoding any, sorted by identifier.
 
@@ -45,9 +47,16 @@ class Layout(Options, ABC):
         Raises
         ------
         RawDataError
-            Listing every missing folder, misnamed file, and file without its partner; `ListingError` with what could
-            be listed all the same.
+            Listing every missing folder, misnamed file, repeated identifier and file without its partner;
+            `ListingError` with what could be listed all the same.
         """
+        require_root(root, dataset, self.layout)
+        problems: list[Problem] = []
+        return sorted_samples(self.find_samples(root, problems), problems)
+
+    @abstractmethod
+    def find_samples(self, root: Path, problems: list[Problem]) -> list[Sample]:
+        """List what can be listed below `root`; what is missing, misnamed or unpaired joins `problems`."""
 
     @abstractmethod
     def describe(self) -> Labels:
@@ -85,5 +94,5 @@ class Layout(Options, ABC):
         yield from ()
 
     def modules(self) -> set[str]:
-        """Name the module of the layout."""
+        """Name the module of the layout: its code decides results."""
         return {type(self).__module__}

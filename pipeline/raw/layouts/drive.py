@@ -11,9 +11,7 @@ Names differ by role, so files pair on the number they start with. Newer downloa
 half (no ``1st_manual``): its pictures are then unlabelled samples. ``train`` is accepted for ``training``.
 """
 
-import os
 import re
-from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -23,13 +21,14 @@ from pipeline.core.errors import Problem
 from pipeline.raw.decode.labels import BLACK_AND_WHITE, LabelMap, Labels
 from pipeline.raw.decode.palette import class_colours
 from pipeline.raw.layouts.base import Layout
-from pipeline.raw.samples import ListingError, Sample, image_files, repeated_ids, repeated_keys, require_root
+from pipeline.raw.samples import Sample, by_name, no_pictures, unpaired
 
 CLASSES = ("background", "vessel")
 OBSERVER_MEANING = LabelMap({0: 0, 3: 0, 253: 1, 255: 1})
 """The second observer's GIFs carry a palette whose two colours are grey 3 and 253."""
 
 _HALVES = (("training", ("training", "train")), ("test", ("test",)))
+_PARTNERS = {"1st_manual": "mask", "mask": "field of view", "2nd_manual": "second observer's mask"}
 _NUMBER = re.compile(r"\d+")
 
 
@@ -39,6 +38,7 @@ class Drive(Layout):
     defaults: ClassVar = {"normalize": "minmax", "test": "official"}
     challenge: ClassVar = "pictures"
     presentation: ClassVar = ("submission_name",)
+    marks: ClassVar = ("training/images", "training/1st_manual")
 
     layout: Literal["drive"]
     submission_name: Annotated[
@@ -57,11 +57,9 @@ class Drive(Layout):
         """Say what the masks mean."""
         return Labels(CLASSES, class_colours(CLASSES), BLACK_AND_WHITE, observer_meaning=OBSERVER_MEANING)
 
-    def list_samples(self, root: Path, dataset: str) -> list[Sample]:
-        """List the samples; identifiers are the leading numbers, as written: ``"01"``. See `Layout.list_samples`."""
-        require_root(root, dataset, "drive")
+    def find_samples(self, root: Path, problems: list[Problem]) -> list[Sample]:
+        """List the samples; identifiers are the leading numbers, as written: ``"01"``."""
         samples: list[Sample] = []
-        problems: list[Problem] = []
         for half, names in _HALVES:
             folder = next((root / name for name in names if (root / name).is_dir()), None)
             if folder is None:
@@ -73,36 +71,28 @@ class Drive(Layout):
                         "unpack DRIVE so that training/ and test/ stand directly in the root",
                     )
                 )
-                continue
-            samples += _list_half(folder, half, problems)
-        problems += repeated_ids(samples)
-        if problems:
-            raise ListingError(problems, samples)
-        return sorted(samples, key=attrgetter("id"))
+            else:
+                samples += _list_half(folder, half, problems)
+        return samples
 
 
 def _list_half(folder: Path, half: str, problems: list[Problem]) -> list[Sample]:
     images = _by_number(folder / "images", problems)
-    masks = _by_number(folder / "1st_manual", problems)
-    fovs = _by_number(folder / "mask", problems)
-    observers = _by_number(folder / "2nd_manual", problems)
-    if not images:
-        problems.append(
-            Problem(str(folder / "images"), "no pictures", "pictures such as 21_training.tif", "unpack DRIVE there")
-        )
-    roles = {"1st_manual": masks, "mask": fovs, "2nd_manual": observers}
-    for role, files in roles.items():
+    files = {role: _by_number(folder / role, problems) for role in _PARTNERS}
+    problems += no_pictures(images, folder / "images", "pictures such as 21_training.tif", "unpack DRIVE there")
+    for role, what in _PARTNERS.items():
         optional = (role == "1st_manual" and half == "test") or role == "2nd_manual"
-        if not files and optional:
-            continue  # a whole role may be absent; a gap in it may not
-        problems += _unpaired(folder, role, images, files)
+        if files[role] or not optional:  # a whole role may be absent; a gap in it may not
+            problems += unpaired(
+                images, files[role], folder / role, folder / "images", what, same="that starts with the same number"
+            )
     return [
         Sample(
             id=number,
             image=image,
-            mask=masks.get(number),
-            fov=fovs.get(number),
-            observer=observers.get(number),
+            mask=files["1st_manual"].get(number),
+            fov=files["mask"].get(number),
+            observer=files["2nd_manual"].get(number),
             official_split=half,
         )
         for number, image in images.items()
@@ -110,45 +100,10 @@ def _list_half(folder: Path, half: str, problems: list[Problem]) -> list[Sample]
 
 
 def _by_number(folder: Path, problems: list[Problem]) -> dict[str, str]:
-    """Map leading numbers to the image files of `folder`; an absent folder is empty."""
-    if not folder.is_dir():
-        return {}
-    keyed: list[tuple[str, str]] = []
-    for name in image_files(folder):
+    """Map leading numbers to the image files of `folder`."""
+
+    def number(name: str) -> str | None:
         match = _NUMBER.match(name)
-        if match is None:
-            problems.append(
-                Problem(
-                    str(folder / name), "a name without a leading number", "a name such as 21_training.tif", "rename it"
-                )
-            )
-        else:
-            keyed.append((match.group(), name))
-    problems += repeated_keys(folder, keyed)
-    return {number: os.path.join(folder, name) for number, name in keyed}
+        return match and match.group()
 
-
-def _unpaired(folder: Path, role: str, images: dict[str, str], files: dict[str, str]) -> list[Problem]:
-    missing = [
-        Problem(
-            str(images[number]),
-            f"no file that starts with {number} in {folder / role}",
-            f"one file in {role}/ for every picture",
-            "add the missing file, or remove the picture",
-            kind="unpaired",
-            sample=number,
-        )
-        for number in sorted(images.keys() - files.keys())
-    ]
-    extra = [
-        Problem(
-            str(files[number]),
-            f"no picture that starts with {number} in {folder / 'images'}",
-            f"one picture for every file in {role}/",
-            "add the missing picture, or remove this file",
-            kind="unpaired",
-            sample=number,
-        )
-        for number in sorted(files.keys() - images.keys())
-    ]
-    return missing + extra
+    return by_name(folder, problems, number, ("a name without a leading number", "a name such as 21_training.tif"))

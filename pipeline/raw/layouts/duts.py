@@ -9,7 +9,6 @@ Pictures and masks pair on their name. Many masks have soft edges, so they are r
 ``mask_kind: index`` is said. One of the halves may be absent; without ``DUTS-TE-Mask`` its pictures are unlabelled.
 """
 
-from operator import attrgetter
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -17,7 +16,7 @@ from pipeline.core.errors import Problem
 from pipeline.raw.decode.labels import BLACK_AND_WHITE, Labels
 from pipeline.raw.decode.palette import class_colours
 from pipeline.raw.layouts.base import Layout
-from pipeline.raw.samples import ListingError, Sample, by_stem, repeated_ids, require_root, unpaired
+from pipeline.raw.samples import Sample, by_name, no_pictures, unpaired
 
 CLASSES = ("background", "salient")
 
@@ -34,6 +33,7 @@ class Duts(Layout):
         "test": "official",
         "validation": {"fraction": 0.1},
     }
+    marks: ClassVar = ("DUTS-TR/DUTS-TR-Image", "DUTS-TR/DUTS-TR-Mask")
 
     layout: Literal["duts"]
 
@@ -41,10 +41,8 @@ class Duts(Layout):
         """Say what the masks mean."""
         return Labels(CLASSES, class_colours(CLASSES), BLACK_AND_WHITE)
 
-    def list_samples(self, root: Path, dataset: str) -> list[Sample]:
-        """List the samples; identifiers are names without their endings. See `Layout.list_samples`."""
-        require_root(root, dataset, "duts")
-        problems: list[Problem] = []
+    def find_samples(self, root: Path, problems: list[Problem]) -> list[Sample]:
+        """List the samples; identifiers are names without their endings."""
         samples: list[Sample] = []
         halves = [(name, official) for name, official in _HALVES if (root / name).is_dir()]
         if not halves:
@@ -58,18 +56,12 @@ class Duts(Layout):
             )
         for half, official in halves:
             image_folder, mask_folder = root / half / f"{half}-Image", root / half / f"{half}-Mask"
-            images, masks = by_stem(image_folder, problems), by_stem(mask_folder, problems)
-            if not images:
-                problems.append(
-                    Problem(str(image_folder), "no pictures", "pictures such as <name>.jpg", f"unpack {half} there")
-                )
+            images, masks = by_name(image_folder, problems), by_name(mask_folder, problems)
+            problems += no_pictures(images, image_folder, "pictures such as <name>.jpg", f"unpack {half} there")
             if masks or official != "test":  # a whole role may be absent; a gap in it may not
-                problems += unpaired(images, masks, str(mask_folder), str(image_folder))
+                problems += unpaired(images, masks, mask_folder, image_folder)
             samples += [
                 Sample(id=name, image=path, mask=masks.get(name), official_split=official)
                 for name, path in images.items()
             ]
-        problems += repeated_ids(samples)
-        if problems:
-            raise ListingError(problems, samples)
-        return sorted(samples, key=attrgetter("id"))
+        return samples

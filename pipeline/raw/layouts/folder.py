@@ -1,14 +1,13 @@
-"""Layout of any folders of images and masks, told by patterns: its options and what does not fit together in them."""
+"""Layout of any folders of images and masks: what mask pixels mean, beside where the files lie."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
 from pipeline.core.counts import VOID
 from pipeline.core.errors import Problem
-from pipeline.core.options import NAME, NUMBER, Options
+from pipeline.core.options import NAME, NUMBER
 from pipeline.raw.decode.labels import MAX_CLASSES, LabelMap, Labels
 from pipeline.raw.decode.palette import (
     Colour,
@@ -19,37 +18,9 @@ from pipeline.raw.decode.palette import (
     parse_key,
     show_key,
 )
-from pipeline.raw.layouts.base import Layout
-from pipeline.raw.layouts.patterns import ID, SPLIT, list_samples
-from pipeline.raw.samples import IMAGE_ENDINGS, Sample
+from pipeline.raw.layouts.patterns import Patterns
 
 BACKGROUND = "background"
-
-
-def _check_pattern(pattern: str | None) -> str | None:
-    if pattern is None:
-        return None
-    steps = pattern.split("/")
-    if not pattern or pattern.startswith("/") or ".." in steps or "\\" in pattern or ":" in pattern:
-        raise ValueError("a folder below `root`, written with /")
-    if any("**" in step and step != "**" for step in steps) or steps.count("**") > 1:
-        raise ValueError("`**` once at most, and alone between slashes")
-    if pattern.count(SPLIT) > 1 or set(pattern.replace(SPLIT, "")) & {"{", "}"}:
-        raise ValueError(f"{SPLIT} once at most, and no other braces")
-    if steps[-1].lower().endswith(IMAGE_ENDINGS):
-        folder, stem = "/".join(steps[:-1]) or ".", steps[-1][: steps[-1].rindex(".")].replace("*", ID)
-        named = f', and "{stem}" as `image_name` or `mask_name`' if stem != ID and stem.count(ID) == 1 else ""
-        raise ValueError(
-            "folders, not files (`.` is `root` itself; what files are called is said by `image_name` and `mask_name`): "
-            f'here "{folder}"{named}'
-        )
-    return pattern
-
-
-def _check_name(template: str) -> str:
-    if template.count(ID) != 1 or set(template.replace(ID, "")) & set("{}*/\\"):
-        raise ValueError(f"a file name with {ID} once, such as {ID}_mask; folders belong into the pattern")
-    return template
 
 
 def _normal_keys(labels: object) -> object:
@@ -71,23 +42,12 @@ def _normal_keys(labels: object) -> object:
     return normal
 
 
-Pattern = Annotated[str | None, AfterValidator(_check_pattern)]
-FileName = Annotated[str, AfterValidator(_check_name)]
-FolderName = Annotated[str, Field(pattern=r"^[^/\\*{}]+$")]
 ClassName = Annotated[str, Field(pattern=f"^(?:{NAME.pattern})$")]
 LabelKey = Annotated[int | str, BeforeValidator(lambda said: show_key(parse_key(said)))]
 ColourText = Annotated[str, BeforeValidator(lambda said: show_key(parse_colour(said)))]
 
 
-class SplitFolders(Options):
-    """Which folder names `{split}` stands for; upper and lower case are the same."""
-
-    train: tuple[FolderName, ...] = ("train", "training")
-    validation: tuple[FolderName, ...] = ("val", "valid", "validation")
-    test: tuple[FolderName, ...] = ("test", "testing")
-
-
-class Folder(Layout):
+class Folder(Patterns):
     """Any folders of images and masks, told by patterns.
 
     In the path of a folder, * stands for any text within one name, ** for any folders in between, {split} for the
@@ -99,25 +59,6 @@ class Folder(Layout):
     presentation: ClassVar = ("colours",)
 
     layout: Literal["folder"]
-    images: Annotated[str, AfterValidator(_check_pattern)] = Field(
-        "images", description="Folder of the images below root, or a pattern: *, **, {split}"
-    )
-    masks: Pattern = Field("masks", description="Folder or pattern of the masks; null: there are none, only to predict")
-    fov: Pattern = Field(None, description="Folder or pattern of the fields of view (black outside, white inside)")
-    split_folders: SplitFolders = SplitFolders()
-    image_name: FileName = Field(ID, description="What images are called, without ending, such as {id}_sat")
-    mask_name: FileName = Field(ID, description="What masks are called, without ending, such as {id}_mask")
-    fov_name: FileName = Field(ID, description="What fields of view are called, without ending")
-    prefix_ids: bool = Field(False, description="Put the split before the id, where splits use the same names: test-01")
-    missing_masks: Literal["error", "unlabelled"] = Field(
-        "error", description="An image without mask is an error, or an unlabelled sample that is only predicted"
-    )
-    pages: Literal["error", "samples"] = Field(
-        "error", description="A TIFF file of several pages is an error, or each page is a sample: <id>-p001"
-    )
-    merge_masks: bool = Field(
-        False, description="Masks of a folder are single objects of one picture: images */images, masks */masks"
-    )
     labels: Annotated[dict[str, ClassName], Field(min_length=1), BeforeValidator(_normal_keys)] | None = Field(
         None,
         description='Grey value 0..255 or colour ("#80ff00" or "128,255,0") of mask pixels to class name; '
@@ -133,11 +74,6 @@ class Folder(Layout):
     ignore: tuple[LabelKey, ...] = Field((), description="Grey values and colours of mask pixels that do not count")
     inverted: bool = Field(False, description="Whether the two classes change places: white is background")
 
-    @classmethod
-    def prefill(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """Let the folders tell test and validation samples, where `images` has {split}."""
-        return {"test": "official", "validation": "official", **data} if SPLIT in str(data.get("images")) else data
-
     def class_names(self) -> tuple[str, ...]:
         """Name the classes, background first: as said, else in the order of `labels`."""
         if self.classes is not None:
@@ -149,24 +85,6 @@ class Folder(Layout):
     def as_source(self, presentation: bool) -> Self:
         """Return the same with its classes: their order may be that of `labels`, which plain data does not keep."""
         return super().as_source(presentation).changed(classes=self.class_names())
-
-    def list_samples(self, root: Path, dataset: str) -> list[Sample]:
-        """List the samples that the patterns find; see `pipeline.raw.layouts.patterns`."""
-        return list_samples(
-            root,
-            dataset,
-            images=self.images,
-            masks=self.masks,
-            fov=self.fov,
-            split_folders=dict(self.split_folders),
-            image_name=self.image_name,
-            mask_name=self.mask_name,
-            fov_name=self.fov_name,
-            prefix_ids=self.prefix_ids,
-            missing_masks=self.missing_masks,
-            pages=self.pages,
-            merge_masks=self.merge_masks,
-        )
 
     def describe(self) -> Labels:
         """Say what the masks mean: the colours of classes are those that are given, else those of `labels`."""
@@ -190,62 +108,13 @@ class Folder(Layout):
             return self.labels
         return dict(zip(("0", "255"), self.class_names(), strict=False))
 
-    @property
-    def labelled(self) -> bool:
-        """Whether there are masks to train on and to score with."""
-        return self.masks is not None
-
-    def official_splits(self) -> tuple[str, ...]:
-        """Name the splits for which the data set itself can name samples."""
-        return ("test", "validation") if SPLIT in self.images else ()
-
     def problems(self, where: str, mask_kind: str) -> Iterator[Problem]:
         """List what is right in itself and wrong together; `where` is the path of the data set in the file."""
-        yield from self._file_problems(where)
+        yield from super().problems(where, mask_kind)
         if self.merge_masks:
             yield from self._merge_problems(where, mask_kind)
         yield from self._class_problems(where, mask_kind)
         yield from self._label_problems(where, mask_kind)
-
-    def _file_problems(self, where: str) -> Iterator[Problem]:
-        roles = {"images": (self.images, self.image_name)}
-        if self.masks is not None:
-            roles["masks"] = (self.masks, self.mask_name)
-        if self.fov is not None:
-            roles["fov"] = (self.fov, self.fov_name)
-        names = list(roles)
-        for index, one in enumerate(names):
-            for other in names[index + 1 :]:
-                if roles[one] == roles[other]:
-                    yield Problem(
-                        f"{where}.{other}",
-                        f"the same files as `{one}`: {roles[other][0]!r}, named {roles[other][1]!r}",
-                        "files of its own",
-                        "say another folder, or what the names end in, such as `mask_name: '{id}_mask'`",
-                    )
-        split = [role for role in names if SPLIT in roles[role][0]]
-        if split and "images" not in split:
-            yield Problem(
-                f"{where}.images", f"no {SPLIT}, while {split[0]} has one", f"{SPLIT} in `images` too", "add it"
-            )
-        if self.prefix_ids and split != names:
-            lacking = ", ".join(f"`{role}`" for role in names if role not in split)
-            yield Problem(
-                f"{where}.prefix_ids", f"true, while {lacking} has no {SPLIT}", f"{SPLIT} in every pattern", "remove it"
-            )
-        if "split_folders" in self.model_fields_set and not split:
-            yield Problem(
-                f"{where}.split_folders", f"names, while no pattern has {SPLIT}", f"{SPLIT} in `images`", "remove them"
-            )
-        folders = self.split_folders
-        said = [name.lower() for name in (*folders.train, *folders.validation, *folders.test)]
-        if repeated := sorted({name for name in said if said.count(name) > 1}):
-            yield Problem(
-                f"{where}.split_folders",
-                f"{', '.join(repeated)} more than once",
-                "each name once",
-                "remove all but one",
-            )
 
     def _merge_problems(self, where: str, mask_kind: str) -> Iterator[Problem]:
         if self.masks is None or not all("*" in (pattern or "*") for pattern in (self.images, self.masks, self.fov)):

@@ -25,21 +25,26 @@ With `merge_masks` a folder of masks, one for each object, belongs to the pictur
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
 
 from pipeline.core.errors import Problem
+from pipeline.core.options import Options
 from pipeline.raw.decode.stacks import by_page
+from pipeline.raw.layouts.base import Layout
 from pipeline.raw.samples import (
     IMAGE_ENDINGS,
-    ListingError,
+    RENAME,
     Sample,
     as_identifier,
     image_files,
-    repeated_ids,
+    repeated,
     require_root,
+    sorted_samples,
     unpaired,
 )
 
@@ -50,83 +55,240 @@ _OFFICIAL = {"train": "training", "validation": "validation", "test": "test"}
 _Key = tuple[str | None, str]
 """Official split, where the pattern names it, and identifier: what files are paired on."""
 
+_Files = dict[_Key, list[str]]
+"""Paths of the files of a role, by key; one of each, but for masks to merge."""
 
-def list_samples(
-    root: Path,
-    dataset: str,
-    *,
-    images: str,
-    masks: str | None,
-    fov: str | None,
-    split_folders: Mapping[str, Sequence[str]],
-    image_name: str,
-    mask_name: str,
-    fov_name: str,
-    prefix_ids: bool,
-    missing_masks: str,
-    pages: str,
-    merge_masks: bool,
-) -> list[Sample]:
-    """List the samples below `root` without decoding any.
 
-    The options are those of `pipeline.raw.layouts.folder.Folder`.
-
-    Raises
-    ------
-    ListingError
-        Listing every folder without files, file without its partner and identifier that repeats.
-    """
-    require_root(root, dataset, "folder")
-    problems: list[Problem] = []
-    splits = {name.lower(): split for split, names in split_folders.items() for name in names}
-    asked = {
-        what: _Role(what, pattern, _Name(name))
-        for what, pattern, name in (("picture", images, image_name), ("mask", masks, mask_name), ("fov", fov, fov_name))
-        if pattern is not None
-    }
-    found: dict[str, dict[_Key, str]] = {}
-    more: dict[_Key, list[str]] = {}
-
-    def named(key: _Key) -> str:
-        return f"{key[0]}-{key[1]}" if prefix_ids and key[0] else key[1]
-
-    taken: set[str] = set()
-    for role in sorted(asked.values(), key=lambda role: role.name.plain):
-        # where several roles share a folder, a plain {id} means the files that no other name fits
-        others = frozenset(taken) if role.name.plain else frozenset()
-        merged = more if merge_masks and role.what == "mask" else None
-        found[role.what] = _list_role(root, role, splits, others, problems, named, merge_masks, merged)
-        taken |= set() if role.name.plain else set(found[role.what].values())
-    pictures = found["picture"]
-    if not pictures:  # that no mask has its picture then follows from it
-        raise ListingError([*problems, _nothing(root, asked["picture"], splits)], ())
-    partners = {
-        what: _pair(pictures, found[what], asked[what], asked["picture"], root, missing_masks, problems, named)
-        for what in ("mask", "fov")
-        if what in asked
-    }
-    masks_of = partners.get("mask", {})
-    by_first = {found["mask"][key]: paths for key, paths in more.items()}
-    samples = [
-        Sample(
-            id=named((split, name)),
-            image=path,
-            mask=masks_of.get((split, name)),
-            more_masks=tuple(by_first.get(masks_of.get((split, name), ""), ())),
-            fov=partners.get("fov", {}).get((split, name)),
-            official_split=None if split is None else _OFFICIAL[split],
+def _check_pattern(pattern: str | None) -> str | None:
+    if pattern is None:
+        return None
+    steps = pattern.split("/")
+    if not pattern or pattern.startswith("/") or ".." in steps or "\\" in pattern or ":" in pattern:
+        raise ValueError("a folder below `root`, written with /")
+    if any("**" in step and step != "**" for step in steps) or steps.count("**") > 1:
+        raise ValueError("`**` once at most, and alone between slashes")
+    if pattern.count(SPLIT) > 1 or set(pattern.replace(SPLIT, "")) & {"{", "}"}:
+        raise ValueError(f"{SPLIT} once at most, and no other braces")
+    if steps[-1].lower().endswith(IMAGE_ENDINGS):
+        folder, stem = "/".join(steps[:-1]) or ".", steps[-1][: steps[-1].rindex(".")].replace("*", ID)
+        named = f', and "{stem}" as `image_name` or `mask_name`' if stem != ID and stem.count(ID) == 1 else ""
+        raise ValueError(
+            "folders, not files (`.` is `root` itself; what files are called is said by `image_name` and `mask_name`): "
+            f'here "{folder}"{named}'
         )
-        for (split, name), path in pictures.items()
-    ]
-    hint = "set `prefix_ids: true` if the splits use the same names, else rename or remove all but one"
-    repeats = repeated_ids(samples)
-    problems += [replace(repeat, remedy=hint) for repeat in repeats] if SPLIT in images else repeats
-    if pages == "samples" and not problems:
-        samples = by_page(samples, problems)
-        problems += repeated_ids(samples)
-    if problems:
-        raise ListingError(problems, samples)
-    return sorted(samples, key=attrgetter("id"))
+    return pattern
+
+
+def _check_name(template: str) -> str:
+    if template.count(ID) != 1 or set(template.replace(ID, "")) & set("{}*/\\"):
+        raise ValueError(f"a file name with {ID} once, such as {ID}_mask; folders belong into the pattern")
+    return template
+
+
+Pattern = Annotated[str | None, AfterValidator(_check_pattern)]
+FileName = Annotated[str, AfterValidator(_check_name)]
+FolderName = Annotated[str, Field(pattern=r"^[^/\\*{}]+$")]
+
+
+class SplitFolders(Options):
+    """Which folder names `{split}` stands for; upper and lower case are the same."""
+
+    train: tuple[FolderName, ...] = ("train", "training")
+    validation: tuple[FolderName, ...] = ("val", "valid", "validation")
+    test: tuple[FolderName, ...] = ("test", "testing")
+
+
+class Patterns(Layout):
+    """Where images, masks and fields of view lie in any folders."""
+
+    images: Annotated[str, AfterValidator(_check_pattern)] = Field(
+        "images", description="Folder of the images below root, or a pattern: *, **, {split}"
+    )
+    masks: Pattern = Field("masks", description="Folder or pattern of the masks; null: there are none, only to predict")
+    fov: Pattern = Field(None, description="Folder or pattern of the fields of view (black outside, white inside)")
+    split_folders: SplitFolders = SplitFolders()
+    image_name: FileName = Field(ID, description="What images are called, without ending, such as {id}_sat")
+    mask_name: FileName = Field(ID, description="What masks are called, without ending, such as {id}_mask")
+    fov_name: FileName = Field(ID, description="What fields of view are called, without ending")
+    prefix_ids: bool = Field(False, description="Put the split before the id, where splits use the same names: test-01")
+    missing_masks: Literal["error", "unlabelled"] = Field(
+        "error", description="An image without mask is an error, or an unlabelled sample that is only predicted"
+    )
+    pages: Literal["error", "samples"] = Field(
+        "error", description="A TIFF file of several pages is an error, or each page is a sample: <id>-p001"
+    )
+    merge_masks: bool = Field(
+        False, description="Masks of a folder are single objects of one picture: images */images, masks */masks"
+    )
+
+    @classmethod
+    def prefill(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Let the folders tell test and validation samples, where `images` has {split}."""
+        return {"test": "official", "validation": "official", **data} if SPLIT in str(data.get("images")) else data
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are masks to train on and to score with."""
+        return self.masks is not None
+
+    def official_splits(self) -> tuple[str, ...]:
+        """Name the splits for which the data set itself can name samples."""
+        return ("test", "validation") if SPLIT in self.images else ()
+
+    def list_samples(self, root: Path, dataset: str) -> list[Sample]:
+        """List the samples that the patterns find; see `Layout.list_samples`."""
+        require_root(root, dataset, self.layout)
+        problems: list[Problem] = []
+        prefix = "set `prefix_ids: true` if the splits use the same names, else "
+        remedy = prefix + RENAME if SPLIT in self.images else RENAME
+        samples = sorted_samples(self.find_samples(root, problems), problems, remedy)
+        return sorted_samples(by_page(samples, problems), problems) if self.pages == "samples" else samples
+
+    def find_samples(self, root: Path, problems: list[Problem]) -> list[Sample]:
+        """List what the patterns find below `root`; what does not pair joins `problems`."""
+        roles = self._roles()
+        files: dict[str, _Files] = {}
+        taken: set[str] = set()
+        for role in sorted(roles.values(), key=lambda role: role.name.plain):
+            # where several roles share a folder, a plain {id} means the files that no other name fits
+            files[role.what] = self._list_role(root, role, taken if role.name.plain else set())
+            taken |= {path for paths in files[role.what].values() for path in paths if not role.name.plain}
+            if role.what != "mask" or not self.merge_masks:
+                named = ((self._identifier(key), paths) for key, paths in files[role.what].items())
+                hint = f"{RENAME}, or say more in the pattern and the name"
+                problems += repeated(named, f"files of one role ({role.what})", hint)
+        pictures = {key: paths[0] for key, paths in files["picture"].items()}
+        if not pictures:  # that no mask has its picture then follows from it
+            problems.append(self._nothing(root, roles["picture"]))
+            return []
+        masks, fovs = (
+            self._pair(pictures, files[what], roles[what], root, problems) if what in roles else {}
+            for what in ("mask", "fov")
+        )
+        return [
+            Sample(
+                id=self._identifier(key),
+                image=path,
+                mask=masks[key][0] if key in masks else None,
+                more_masks=tuple(masks[key][1:]) if key in masks and self.merge_masks else (),
+                fov=fovs[key][0] if key in fovs else None,
+                official_split=None if key[0] is None else _OFFICIAL[key[0]],
+            )
+            for key, path in pictures.items()
+        ]
+
+    def _roles(self) -> dict[str, "_Role"]:
+        said = {"picture": (self.images, self.image_name), "mask": (self.masks, self.mask_name)}
+        said["fov"] = (self.fov, self.fov_name)
+        return {what: _Role(what, where, _Name(name)) for what, (where, name) in said.items() if where is not None}
+
+    @property
+    def _splits(self) -> dict[str, str]:
+        """The split that each folder name stands for, in small letters."""
+        return {name.lower(): split for split, names in self.split_folders for name in names}
+
+    def _identifier(self, key: _Key) -> str:
+        return f"{key[0]}-{key[1]}" if self.prefix_ids and key[0] else key[1]
+
+    def _list_role(self, root: Path, role: "_Role", taken: set[str]) -> _Files:
+        """Find the files of a role, but for those that others have taken."""
+        files: _Files = {}
+        for place in _places(_Place(str(root)), _steps(role.pattern), self._splits):
+            start = "-".join((*place.matched, ""))
+            for file in image_files(place.path):
+                name, path = role.name.find(file), os.path.join(place.path, file)
+                if name is not None and path not in taken:
+                    key = (place.split, as_identifier(start[:-1] if self.merge_masks else start + name))
+                    files.setdefault(key, []).append(path)
+        return files
+
+    def _pair(
+        self, pictures: Mapping[_Key, str], files: _Files, role: "_Role", root: Path, problems: list[Problem]
+    ) -> _Files:
+        """Give every picture its files of a role; what does not pair joins `problems`."""
+        shared = SPLIT in self.images and SPLIT not in role.pattern  # one folder for all splits
+        paired = {key: files[other] for key in pictures if (other := (None, key[1]) if shared else key) in files}
+        used = {paths[0] for paths in paired.values()}
+        unused = {key: paths[0] for key, paths in files.items() if paths[0] not in used}
+        where, image_where = f"{root / role.pattern} ({role.name.template})", root / self.images
+        bare = {split for split, _ in pictures} - {split for split, _ in paired}
+        for split in sorted(bare, key=str):
+            if role.what == "mask" and split in ("validation", "test"):
+                continue  # a whole role may be absent; a gap in it may not
+            count = sum(key[0] == split for key in pictures)
+            half = f" of split {split!r}" if split else ""
+            problems.append(
+                Problem(
+                    where,
+                    f"no {role.what} for any of the {count} pictures{half}",
+                    f"files named as the pictures in {image_where} are ({self.image_name})",
+                    f"correct the pattern and the name, or set it to null if there is no {role.what}",
+                )
+            )
+        gaps_count = role.what != "mask" or self.missing_masks == "error"
+        wanted = {key: path for key, path in pictures.items() if key in paired or (gaps_count and key[0] not in bare)}
+        known = {key: paths[0] for key, paths in paired.items()} | unused
+        problems += unpaired(wanted, known, where, image_where, role.what, identifier=self._identifier)
+        return paired
+
+    def _nothing(self, root: Path, role: "_Role") -> Problem:
+        """Say that no picture fits, and what there is instead."""
+        folders = [place.path for place in _places(_Place(str(root)), _steps(role.pattern), self._splits)]
+        standing = next((folder for folder in folders if Path(folder).is_dir()), None)
+        known = f" ({SPLIT} is one of {', '.join(sorted(self._splits))})" if SPLIT in role.pattern else ""
+        if standing:
+            seen = ", ".join(sorted(os.listdir(standing))[:5]) or "nothing"
+            found = f"no pictures named {role.name.template}; there is {seen}"
+        else:
+            names = sorted(name for name in os.listdir(root) if not name.startswith("."))
+            found = f"no such folder; in {root} there is {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+        return Problem(
+            str(root / role.pattern),
+            found + known,
+            f"pictures: files that end in {', '.join(IMAGE_ENDINGS)}",
+            "correct `images` (a folder below `root`; `.` is `root` itself) or `image_name`",
+        )
+
+    def problems(self, where: str, mask_kind: str) -> Iterator[Problem]:
+        """List what is right in itself and wrong together; `where` is the path of the data set in the file."""
+        roles = {"images": (self.images, self.image_name)}
+        if self.masks is not None:
+            roles["masks"] = (self.masks, self.mask_name)
+        if self.fov is not None:
+            roles["fov"] = (self.fov, self.fov_name)
+        names = list(roles)
+        for index, one in enumerate(names):
+            for other in names[index + 1 :]:
+                if roles[one] == roles[other]:
+                    yield Problem(
+                        f"{where}.{other}",
+                        f"the same files as `{one}`: {roles[other][0]!r}, named {roles[other][1]!r}",
+                        "files of its own",
+                        "say another folder, or what the names end in, such as `mask_name: '{id}_mask'`",
+                    )
+        split = [role for role in names if SPLIT in roles[role][0]]
+        if split and "images" not in split:
+            yield Problem(
+                f"{where}.images", f"no {SPLIT}, while {split[0]} has one", f"{SPLIT} in `images` too", "add it"
+            )
+        if self.prefix_ids and split != names:
+            lacking = ", ".join(f"`{role}`" for role in names if role not in split)
+            yield Problem(
+                f"{where}.prefix_ids", f"true, while {lacking} has no {SPLIT}", f"{SPLIT} in every pattern", "remove it"
+            )
+        if "split_folders" in self.model_fields_set and not split:
+            yield Problem(
+                f"{where}.split_folders", f"names, while no pattern has {SPLIT}", f"{SPLIT} in `images`", "remove them"
+            )
+        folders = self.split_folders
+        said = [name.lower() for name in (*folders.train, *folders.validation, *folders.test)]
+        if repeated := sorted({name for name in said if said.count(name) > 1}):
+            yield Problem(
+                f"{where}.split_folders",
+                f"{', '.join(repeated)} more than once",
+                "each name once",
+                "remove all but one",
+            )
 
 
 class _Name:
@@ -163,47 +325,6 @@ class _Place:
     path: str
     split: str | None = None
     matched: tuple[str, ...] = ()
-
-
-def _list_role(
-    root: Path,
-    role: _Role,
-    splits: Mapping[str, str],
-    taken: frozenset[str],
-    problems: list[Problem],
-    names: Callable[[_Key], str],
-    by_folder: bool,
-    more: dict[_Key, list[str]] | None,
-) -> dict[_Key, str]:
-    """Map keys to the files of one role; further files of a key go into `more`, or else join `problems`."""
-    files: dict[_Key, str] = {}
-    repeated: dict[_Key, list[str]] = {}
-    for place in _places(_Place(str(root)), _steps(role.pattern), splits):
-        start = "-".join((*place.matched, ""))
-        for file in image_files(place.path):
-            name = role.name.find(file)
-            path = os.path.join(place.path, file)
-            if name is None or path in taken:
-                continue
-            key = (place.split, as_identifier(start[:-1] if by_folder else start + name))
-            if files.setdefault(key, path) is path:
-                continue
-            if more is not None:
-                more.setdefault(key, []).append(path)
-            else:
-                repeated.setdefault(key, [files[key]]).append(path)
-    problems += [
-        Problem(
-            ", ".join(paths),
-            f"{len(paths)} files of one role ({role.what}) with the identifier {name!r}",
-            "one file for each identifier",
-            "remove or rename all but one, or say more in the pattern and the name",
-            kind="repeated",
-            sample=names((split, name)),
-        )
-        for (split, name), paths in sorted(repeated.items(), key=lambda item: item[1])
-    ]
-    return files
 
 
 def _steps(pattern: str) -> list[str]:
@@ -258,63 +379,3 @@ def _subfolders(folder: str, links: bool = True) -> list[str]:
         return sorted(
             entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=links)
         )
-
-
-def _pair(
-    pictures: Mapping[_Key, str],
-    files: Mapping[_Key, str],
-    role: _Role,
-    picture: _Role,
-    root: Path,
-    missing_masks: str,
-    problems: list[Problem],
-    names: Callable[[_Key], str],
-) -> dict[_Key, str]:
-    """Give every picture its file of a role; what does not pair joins `problems`."""
-    if SPLIT in picture.pattern and SPLIT not in role.pattern:
-        paired = {key: files[None, key[1]] for key in pictures if (None, key[1]) in files}
-        used = set(paired.values())
-        unused = {key: path for key, path in files.items() if path not in used}
-    else:
-        paired = {key: files[key] for key in pictures if key in files}
-        unused = {key: path for key, path in files.items() if key not in pictures}
-    where = f"{root / role.pattern} ({role.name.template})"
-    bare = {split for split, _ in pictures} - {split for split, _ in paired}
-    for split in sorted(bare, key=str):
-        if role.what == "mask" and split in ("validation", "test"):
-            continue  # a whole role may be absent; a gap in it may not
-        count = sum(key[0] == split for key in pictures)
-        half = f" of split {split!r}" if split else ""
-        problems.append(
-            Problem(
-                where,
-                f"no {role.what} for any of the {count} pictures{half}",
-                f"files named as the pictures in {root / picture.pattern} are ({picture.name.template})",
-                f"correct the pattern and the name, or set it to null if there is no {role.what}",
-            )
-        )
-    gaps = [key for key in pictures if key not in paired and key[0] not in bare]
-    if role.what == "mask" and missing_masks == "unlabelled":
-        gaps = []
-    wanted = {key: pictures[key] for key in (*paired, *gaps)}
-    problems += unpaired(wanted, {**paired, **unused}, where, str(root / picture.pattern), role.what, names)
-    return paired
-
-
-def _nothing(root: Path, role: _Role, splits: Mapping[str, str]) -> Problem:
-    """Say that no picture fits, and what there is instead."""
-    folders = [place.path for place in _places(_Place(str(root)), _steps(role.pattern), splits)]
-    standing = [folder for folder in folders if Path(folder).is_dir()]
-    known = f" ({{split}} is one of {', '.join(sorted(splits))})" if SPLIT in role.pattern else ""
-    if standing:
-        seen = sorted(name for folder in standing[:1] for name in os.listdir(folder))[:5]
-        found = f"no pictures named {role.name.template}; there is {', '.join(seen) or 'nothing'}"
-    else:
-        there = sorted(name for name in os.listdir(root) if not name.startswith("."))
-        found = f"no such folder; in {root} there is {', '.join(there[:8])}{', ...' if len(there) > 8 else ''}"
-    return Problem(
-        str(root / role.pattern),
-        found + known,
-        f"pictures: files that end in {', '.join(IMAGE_ENDINGS)}",
-        "correct `images` (a folder below `root`; `.` is `root` itself) or `image_name`",
-    )

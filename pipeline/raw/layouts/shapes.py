@@ -9,7 +9,6 @@ Pictures and masks pair on their number. A mask's blue channel holds the class i
 all channels agree. Without ``test_mask`` the pictures of ``test_imgs`` are unlabelled samples.
 """
 
-from operator import attrgetter
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -17,7 +16,7 @@ from pipeline.core.errors import Problem
 from pipeline.raw.decode.labels import LabelMap, Labels
 from pipeline.raw.decode.palette import Colour, Key
 from pipeline.raw.layouts.base import Layout
-from pipeline.raw.samples import ListingError, Sample, by_stem, repeated_ids, require_root, unpaired
+from pipeline.raw.samples import Sample, by_name, no_pictures, stem, unpaired
 
 CLASSES = ("background", "circle", "triangle", "square")
 COLOURS: tuple[Colour, ...] = ((0, 0, 0), (128, 0, 0), (0, 128, 0), (0, 0, 128))
@@ -30,6 +29,7 @@ class Shapes(Layout):
     """Shapes (circles, triangles, squares), or a folder of the same layout."""
 
     defaults: ClassVar = {"normalize": "symmetric", "test": "official", "validation": "official"}
+    marks: ClassVar = ("train_imgs", "train_mask")
 
     layout: Literal["shapes"]
 
@@ -42,51 +42,38 @@ class Shapes(Layout):
         indices: dict[Key, int] = {index: index for index in range(len(CLASSES))}
         return Labels(CLASSES, COLOURS, LabelMap(indices, channel="blue"))
 
-    def list_samples(self, root: Path, dataset: str) -> list[Sample]:
-        """List the samples; identifiers are the numbers, as written: ``"7"``. See `Layout.list_samples`.
+    def find_samples(self, root: Path, problems: list[Problem]) -> list[Sample]:
+        """List the samples; identifiers are the numbers, as written: ``"7"``.
 
         Of ``train_imgs``, the numbers 800 to 899 are official validation samples and 900 to 999 official test samples;
         all of ``test_imgs`` are official test samples.
         """
-        require_root(root, dataset, "shapes")
-        problems: list[Problem] = []
         samples: list[Sample] = []
         for half in ("train", "test"):
-            images = _by_number(root / f"{half}_imgs", problems)
-            masks = _by_number(root / f"{half}_mask", problems)
-            if half == "train" and not images:
-                problems.append(
-                    Problem(
-                        str(root / "train_imgs"),
-                        "no pictures",
-                        "pictures such as 0.jpg, with their masks in train_mask/",
-                        "unpack Shapes so that train_imgs/ and train_mask/ stand directly in the root",
-                    )
+            image_folder, mask_folder = root / f"{half}_imgs", root / f"{half}_mask"
+            images, masks = _by_number(image_folder, problems), _by_number(mask_folder, problems)
+            if half == "train":
+                problems += no_pictures(
+                    images,
+                    image_folder,
+                    "pictures such as 0.jpg, with their masks in train_mask/",
+                    "unpack Shapes so that train_imgs/ and train_mask/ stand directly in the root",
                 )
-            if half == "train" or (root / "test_mask").is_dir():
-                problems += unpaired(images, masks, str(root / f"{half}_mask"), str(root / f"{half}_imgs"))
+            if half == "train" or mask_folder.is_dir():
+                problems += unpaired(images, masks, mask_folder, image_folder)
             samples += [
                 Sample(id=name, image=path, mask=masks.get(name), official_split=_official(half, int(name)))
                 for name, path in images.items()
             ]
-        problems += repeated_ids(samples)
-        if problems:
-            raise ListingError(problems, samples)
-        return sorted(samples, key=attrgetter("id"))
+        return samples
 
 
 def _by_number(folder: Path, problems: list[Problem]) -> dict[str, str]:
-    files = by_stem(folder, problems)
-    problems += [
-        Problem(path, "a name that is no number", "a name such as 7.jpg or 7.png", "rename it, or move it away")
-        for name, path in files.items()
-        if not _is_number(name)
-    ]
-    return {name: path for name, path in files.items() if _is_number(name)}
+    def number(name: str) -> str | None:
+        text = stem(name)
+        return text if text.isascii() and text.isdigit() else None
 
-
-def _is_number(name: str) -> bool:
-    return name.isascii() and name.isdigit()
+    return by_name(folder, problems, number, ("a name that is no number", "a name such as 7.jpg or 7.png"))
 
 
 def _official(half: str, number: int) -> str:

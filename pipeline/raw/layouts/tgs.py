@@ -10,8 +10,7 @@ The depth of a tile becomes the metadata column ``depth`` (feet, as distributed;
 """
 
 import math
-from collections.abc import Collection, Mapping
-from operator import attrgetter
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Literal
@@ -20,7 +19,7 @@ from pipeline.core.errors import Problem
 from pipeline.raw.decode.labels import BLACK_AND_WHITE, Labels
 from pipeline.raw.decode.palette import class_colours
 from pipeline.raw.layouts.base import Layout
-from pipeline.raw.samples import ListingError, Sample, by_stem, repeated_ids, require_root
+from pipeline.raw.samples import Sample, by_name, no_pictures, unpaired
 from pipeline.raw.tables import read_columns
 
 CLASSES = ("background", "salt")
@@ -39,6 +38,7 @@ class Tgs(Layout):
     }
     challenge: ClassVar = "codes"
     tables: ClassVar = ("depths.csv",)  # train.csv belongs to the samples where it holds their masks
+    marks: ClassVar = ("train/images", "train/masks")
 
     layout: Literal["tgs"]
     masks: Literal["png", "csv"] = "png"
@@ -47,91 +47,39 @@ class Tgs(Layout):
         """Say what the masks mean."""
         return Labels(CLASSES, class_colours(CLASSES), BLACK_AND_WHITE, tile=TILE)
 
-    def list_samples(self, root: Path, dataset: str) -> list[Sample]:
-        """List the samples, with masks from ``train/masks`` or ``train.csv``. See `Layout.list_samples`."""
-        require_root(root, dataset, "tgs")
-        problems: list[Problem] = []
-        images = by_stem(root / "train" / "images", problems, _PNG)
-        if not images:
-            problems.append(
-                Problem(
-                    str(root / "train" / "images"),
-                    "no PNG pictures",
-                    "the labelled tiles, <id>.png",
-                    "unpack train.zip of the TGS data into train/",
-                )
-            )
+    def find_samples(self, root: Path, problems: list[Problem]) -> list[Sample]:
+        """List the samples, with masks from ``train/masks`` or ``train.csv``."""
+        folder, table, masks = root / "train" / "images", root / "train.csv", root / "train" / "masks"
+        images = by_name(folder, problems, endings=_PNG)
+        problems += no_pictures(
+            images, folder, "the labelled tiles, <id>.png", "unpack train.zip of the TGS data into train/"
+        )
         depths = _read_depths(root / "depths.csv", problems)
+        files, codes = {}, {}
         if self.masks == "png":
-            labelled = _with_png_masks(root, images, depths, problems)
+            files = by_name(masks, problems, endings=_PNG)
+            problems += unpaired(images, files, masks, folder, instead="use `masks: csv` if you have train.csv")
         else:
-            labelled = _with_codes(root, images, depths, problems)
+            codes = read_columns(table, "id", "rle_mask", problems)
+            rows = {name: f"{table}, {name}" for name in codes}
+            problems += unpaired(images, rows, table, folder, instead="use `masks: png` if you have train/masks")
+        labelled = [
+            Sample(
+                id=name,
+                image=path,
+                mask=files.get(name),
+                mask_codes=codes.get(name, "") if self.masks == "csv" else None,
+                codes_file=str(table) if self.masks == "csv" else None,
+                official_split="training",
+                metadata=_depth(depths, name),
+            )
+            for name, path in images.items()
+        ]
         unlabelled = [
             Sample(id=name, image=path, official_split="test", metadata=_depth(depths, name))
-            for name, path in by_stem(root / "test" / "images", problems, _PNG).items()
+            for name, path in by_name(root / "test" / "images", problems, endings=_PNG).items()
         ]
-        samples = labelled + unlabelled
-        problems += repeated_ids(samples)
-        if problems:
-            raise ListingError(problems, samples)
-        return sorted(samples, key=attrgetter("id"))
-
-
-def _with_png_masks(
-    root: Path, images: dict[str, str], depths: dict[str, float] | None, problems: list[Problem]
-) -> list[Sample]:
-    folder = root / "train" / "masks"
-    files = by_stem(folder, problems, _PNG)
-    problems += _unpaired(images, files.keys(), str(folder), "<id>.png", "use `masks: csv` if you have train.csv")
-    return [
-        Sample(id=name, image=path, mask=files.get(name), official_split="training", metadata=_depth(depths, name))
-        for name, path in images.items()
-    ]
-
-
-def _with_codes(
-    root: Path, images: dict[str, str], depths: dict[str, float] | None, problems: list[Problem]
-) -> list[Sample]:
-    table = root / "train.csv"
-    codes = read_columns(table, "id", "rle_mask", problems)
-    problems += _unpaired(images, codes.keys(), str(table), "a row", "use `masks: png` if you have train/masks")
-    return [
-        Sample(
-            id=name,
-            image=path,
-            mask_codes=codes.get(name, ""),
-            codes_file=str(table),
-            official_split="training",
-            metadata=_depth(depths, name),
-        )
-        for name, path in images.items()
-    ]
-
-
-def _unpaired(images: dict[str, str], masks: Collection[str], where: str, what: str, hint: str) -> list[Problem]:
-    missing = [
-        Problem(
-            str(images[name]),
-            f"no mask of that name in {where}",
-            f"{what} for every picture",
-            f"add the mask, remove the picture, or {hint}",
-            kind="unpaired",
-            sample=name,
-        )
-        for name in sorted(images.keys() - set(masks))
-    ]
-    extra = [
-        Problem(
-            f"{where}, {name}",
-            "a mask without a picture in train/images",
-            "one picture for every mask",
-            "add the missing picture, or remove the mask",
-            kind="unpaired",
-            sample=name,
-        )
-        for name in sorted(set(masks) - images.keys())
-    ]
-    return missing + extra
+        return labelled + unlabelled
 
 
 def _read_depths(path: Path, problems: list[Problem]) -> dict[str, float] | None:

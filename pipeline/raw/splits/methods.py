@@ -32,7 +32,8 @@ class Group(Options):
 
     @model_serializer(mode="wrap")
     def _without_unused(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {"pattern": self.pattern} if self.pattern is not None else {**dump(self)}
+        unused = ("pattern",) if self.pattern is None else ("column", "file", "id")
+        return {key: value for key, value in dump(self).items() if key not in unused}
 
 
 class Drawn(Options):
