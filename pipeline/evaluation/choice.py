@@ -5,44 +5,14 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
-from pipeline.core.counts import LEVELS, Histogram
 from pipeline.core.errors import PredictionError
 from pipeline.core.files import write_json
 from pipeline.core.progress import say
-from pipeline.evaluation.criteria import score_at_cuts
-from pipeline.evaluation.histograms import split_histograms
-from pipeline.evaluation.metrics import CRITERIA
+from pipeline.evaluation.criteria import best_threshold
 from pipeline.evaluation.recipes import ThresholdRecipe
+from pipeline.evaluation.regions import count_split
 from pipeline.evaluation.thresholds import FINGERPRINT, Threshold
-from pipeline.raw.dataset import open_dataset, require_samples
-
-
-def best_threshold(
-    histograms: Histogram, metric: str = "f1", averaging: str = "micro", empty_masks: str = "one"
-) -> tuple[float, float]:
-    """Find the threshold with the best score.
-
-    Parameters
-    ----------
-    histograms : (N, 2, 256) array of int64
-    metric, averaging, empty_masks
-        See `pipeline.evaluation.criteria.score_at_cuts`.
-
-    Returns
-    -------
-    threshold, score : float
-        The threshold lies midway between two levels. Of equally good ones it is the middle one, of an even number the
-        higher of the two in the middle. Both are NaN where some threshold has no score: without foreground, or without
-        both classes in any picture, it depends on the metric whether there is one.
-    """
-    scores = score_at_cuts(histograms, metric, averaging, empty_masks)
-    if np.isnan(scores).any():
-        return math.nan, math.nan
-    winners = np.flatnonzero(scores == scores.max())
-    cut = int(winners[len(winners) // 2])
-    return (cut + 0.5) / (LEVELS - 1), float(-scores[cut] if CRITERIA[metric].lower_is_better else scores[cut])
+from pipeline.raw.dataset import open_dataset
 
 
 def choose_threshold(
@@ -83,12 +53,12 @@ def _choose(recipe: ThresholdRecipe, experiment: str, predictions: Path | None) 
     """Find the threshold that makes the score of the validation samples best."""
     if predictions is None or recipe.source is None or recipe.chosen is None:
         raise ValueError("a threshold from validation needs predictions and the source of the masks")
-    raw = open_dataset(recipe.dataset, recipe.source)
-    split, samples = recipe.split, require_samples(raw, recipe.split)
-    compared = split_histograms(raw, samples, predictions, f"{experiment}: {split} samples")
+    raw, split = open_dataset(recipe.dataset, recipe.source), recipe.split
+    compared = count_split(raw, split, predictions, experiment)
     region = compared.main_region
+    histograms = compared.regions[region]
     where = f"data set {raw.name!r}, {split} samples, region {region}"
-    if not compared.regions[region].any():
+    if not histograms.any():
         raise PredictionError(
             where,
             "no pixel that counts",
@@ -96,7 +66,7 @@ def _choose(recipe: ThresholdRecipe, experiment: str, predictions: Path | None) 
             "give the experiment a number as `threshold`, or correct the masks",
         )
     metric, averaging = recipe.chosen.metric, recipe.chosen.averaging
-    value, score = best_threshold(compared.regions[region], metric, averaging, recipe.empty_masks)
+    value, score = best_threshold(histograms, metric, averaging, recipe.empty_masks)
     by = f"{averaging} {metric}"
     if math.isnan(value):
         raise PredictionError(
@@ -106,5 +76,5 @@ def _choose(recipe: ThresholdRecipe, experiment: str, predictions: Path | None) 
             "add such samples, choose another `metric` (micro f1 is always there), or give the experiment a number "
             "as `threshold`",
         )
-    chosen_by = f"{by} {score:.4f}, region {region}, native size, {len(samples)} {split} samples"
+    chosen_by = f"{by} {score:.4f}, region {region}, native size, {len(histograms)} {split} samples"
     return Threshold(round(value, 6), split, chosen_by, by)

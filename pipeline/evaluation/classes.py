@@ -1,4 +1,4 @@
-"""Several classes: one joint confusion matrix for each picture and region, and the scores that follow from it."""
+"""Several classes: one joint confusion matrix of each image and region, and the scores that follow from it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.counts import Confusion
 from pipeline.core.errors import PredictionError
-from pipeline.evaluation.contours import contour_scores
-from pipeline.evaluation.regions import SplitCounts, count_split
 from pipeline.images.png import read_levels
-from pipeline.raw.dataset import RawDataset
-from pipeline.raw.samples import Sample
 
 Joint = NDArray[np.int64]
 
@@ -66,14 +62,14 @@ def pixel_accuracy(joint: Joint) -> NDArray[np.float64]:
 
 
 def read_classes(path: Path, height: int, width: int, classes: Sequence[str]) -> NDArray[np.uint8]:
-    """Read a picture of predicted classes.
+    """Read predicted classes.
 
     Parameters
     ----------
     path : Path
         8-bit grey PNG of class indices.
     height, width : int
-        The size that the raw picture has.
+        The size that the raw image has.
     classes : sequence of str
         Their names.
 
@@ -99,44 +95,3 @@ def read_classes(path: Path, height: int, width: int, classes: Sequence[str]) ->
             "write class indices (argmax), neither colours nor 255; or predict with a network of this data set",
         )
     return indices
-
-
-def split_confusions(dataset: RawDataset, samples: Sequence[Sample], predictions: Path, what: str) -> SplitCounts:
-    """Compare predicted classes with native masks, at native size.
-
-    Parameters
-    ----------
-    dataset : RawDataset
-    samples : sequence of Sample
-        Labelled ones.
-    predictions : Path
-        Folder of ``<id>.png``.
-    what : str
-        What is being done, for the progress display.
-
-    Returns
-    -------
-    SplitCounts
-        Joint confusion matrices, (N, K, K) for each region; of contours (N, K, 2), see `contour_scores`.
-
-    Raises
-    ------
-    PredictionError
-        Listing every mask and prediction that cannot be used.
-    """
-    numbers = range(len(dataset.classes))
-
-    def read(sample: Sample, height: int, width: int) -> NDArray[np.uint8]:
-        return read_classes(predictions / f"{sample.id}.png", height, width, dataset.classes)
-
-    return count_split(
-        dataset,
-        samples,
-        what,
-        read_truth=dataset.read_truth,
-        read_prediction=read,
-        count=lambda predicted, truth, region: joint_confusion(predicted, truth, len(dataset.classes), region),
-        measure=lambda predicted, truth, region: np.stack(
-            [contour_scores(predicted == number, truth == number, region) for number in numbers]
-        ),
-    )

@@ -29,12 +29,12 @@ def shares(joint: Joint) -> NDArray[np.float64]:
         return np.asarray(joint / joint.sum(axis=1, keepdims=True))
 
 
-def confusion_table(said: Mapping[str, Any], joint: Joint, classes: Sequence[str]) -> pd.DataFrame:
+def confusion_table(conditions: Mapping[str, Any], joint: Joint, classes: Sequence[str]) -> pd.DataFrame:
     """Write a matrix as rows.
 
     Parameters
     ----------
-    said : mapping
+    conditions : mapping
         What the numbers depend on; the same in every row.
     joint : (K, K) array of int64
         Rows are true classes, columns predicted ones.
@@ -43,12 +43,12 @@ def confusion_table(said: Mapping[str, Any], joint: Joint, classes: Sequence[str
     Returns
     -------
     DataFrame
-        `said`, then ``truth``, ``predicted``, ``pixels``, ``share`` (of the true class's pixels).
+        `conditions`, then ``truth``, ``predicted``, ``pixels``, ``share`` (of the true class's pixels).
     """
     size = len(classes)
     return pd.DataFrame(
         {
-            **{key: [value] * size**2 for key, value in said.items() if key not in ("class", "empty_masks")},
+            **{name: value for name, value in conditions.items() if name not in ("class", "empty_masks")},
             "truth": np.repeat(np.array(classes, dtype=object), size),
             "predicted": [*classes] * size,
             "pixels": joint.ravel(),

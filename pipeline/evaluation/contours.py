@@ -1,7 +1,7 @@
 """Scores of contours: they need masks, where all others follow from counts.
 
 The contour of a mask is its foreground pixels with a background pixel among their four neighbours; beyond the edge of
-the picture and outside of the region that counts, everything is background. Distances are Euclidean, between pixel
+the image and outside of the region that counts, everything is background. Distances are Euclidean, between pixel
 centres, in pixels of the native size.
 """
 
@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.counts import Confusion, dice
+
 Mask = NDArray[np.bool_]
 
 TOLERANCE = 2
@@ -19,7 +21,7 @@ TOLERANCE = 2
 PERCENTILE = 95
 """Of the Hausdorff distance: the largest 5 % of the distances are taken for outliers."""
 
-CONTOUR_SCORES = (f"boundary_dice_{TOLERANCE}px", f"hd{PERCENTILE}_px")
+BOUNDARY_DICE, HAUSDORFF = f"boundary_dice_{TOLERANCE}px", f"hd{PERCENTILE}_px"
 """Column names, in the order of what `contour_scores` gives."""
 
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
@@ -70,3 +72,13 @@ def contour_scores(predicted: NDArray[Any], truth: NDArray[Any], region: Mask | 
     near = int((there <= TOLERANCE).sum() + (back <= TOLERANCE).sum())
     farthest = max(float(np.percentile(there, PERCENTILE)), float(np.percentile(back, PERCENTILE)))
     return np.array([near / (len(there) + len(back)), farthest])
+
+
+def boundary_dice(counts: Confusion, empty: float, measured: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Take boundary Dice out of (..., 2) `contour_scores`; where mask and prediction both are empty it is `empty`."""
+    return np.where(counts.tp + counts.fp + counts.fn == 0, dice(counts, empty), measured[..., 0])
+
+
+def hausdorff(counts: Confusion, empty: float, measured: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Take the Hausdorff distance in pixels out of (..., 2) `contour_scores`."""
+    return measured[..., 1]

@@ -1,18 +1,16 @@
-"""What follows from one joint histogram at all levels at once: precision, recall and F curves, their maxima, PR area.
+"""What follows from one joint histogram at all levels at once: precision, recall and F curves, their maxima, areas.
 
 At level ``k``, 0 to 256, a pixel is foreground where its grey level is at least ``k``: at 0 everything is, at 256
 nothing. Every threshold in [0, 1) is one of the levels 1 to 255: see `thresholds`.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.core.counts import LEVELS, Confusion, Histogram, dice, max_f
-from pipeline.evaluation.scores import BETA2_SALIENT, EMPTY_VALUES, Scores, f_beta
+from pipeline.core.counts import LEVELS, Confusion, Histogram, confusion, max_f
+from pipeline.evaluation.scores import BETA2_SALIENT, Scores, f_beta, ratio
 
 CUTS = LEVELS + 1
 """Points of a curve."""
@@ -42,20 +40,8 @@ def thresholds() -> NDArray[np.float64]:
 
 
 def counts_at_levels(histogram: Histogram) -> Confusion:
-    """Return the confusion counts at all levels.
-
-    Parameters
-    ----------
-    histogram : (..., 2, 256) array
-
-    Returns
-    -------
-    Confusion of (..., 257) arrays
-    """
-    below = np.concatenate([np.zeros_like(histogram[..., :1]), np.cumsum(histogram, axis=-1)], axis=-1)
-    total = below[..., -1:]
-    tn, fn = below[..., 0, :], below[..., 1, :]
-    return Confusion(tp=total[..., 1, :] - fn, fp=total[..., 0, :] - tn, fn=fn, tn=tn)
+    """Return the confusion counts of (..., 2, 256) histograms at all levels, (..., 257) arrays."""
+    return confusion(np.insert(histogram, 0, 0, axis=-1))
 
 
 def curves(histogram: Histogram) -> Curves:
@@ -68,6 +54,28 @@ def curves(histogram: Histogram) -> Curves:
             recall=counts.tp / positives,
             fpr=counts.fp / negatives,
         )
+
+
+def roc_auc(histogram: Histogram) -> Scores:
+    """Area under the ROC curve: the chance that a foreground pixel has a higher level than a background pixel.
+
+    Hanley, McNeil (Radiology 1982): the Mann-Whitney statistic, equal levels counting half; the trapezoidal area over
+    all 256 levels.
+
+    Parameters
+    ----------
+    histogram : (..., 2, 256) array
+
+    Returns
+    -------
+    (...) array of float64
+        NaN where there is no foreground or no background.
+    """
+    background, foreground = histogram[..., 0, :], histogram[..., 1, :]
+    below = np.cumsum(background, axis=-1) - 0.5 * background
+    # as float: the product of the pixels of a large data set is beyond 64-bit integers
+    pairs = background.sum(axis=-1, dtype=np.float64) * foreground.sum(axis=-1)
+    return ratio((foreground * below).sum(axis=-1), pairs, np.nan)
 
 
 def average_precision(histogram: Histogram) -> Scores:
@@ -89,28 +97,10 @@ def average_precision(histogram: Histogram) -> Scores:
     return np.asarray((-np.diff(points.recall, axis=-1) * points.precision[..., :-1]).sum(axis=-1))
 
 
-def max_f_of_mean_pr(histograms: Histogram, beta2: float) -> float:
-    """Highest F over the levels, of the mean precision and the mean recall of several pictures.
-
-    Achanta et al. (CVPR 2009), eq. 6, as U2-Net's evaluation has it. Pictures with empty masks are left out.
-
-    Parameters
-    ----------
-    histograms : (N, 2, 256) array
-    beta2 : float
-
-    Returns
-    -------
-    float
-        NaN where all masks are empty.
-    """
-    return max_f(histograms, beta2)
-
-
 def max_f_of_mean_curve(histograms: Histogram, beta2: float) -> float:
-    """Highest point of the mean of the F curves of several pictures, one curve each, as PySODMetrics has it.
+    """Highest point of the mean of the F curves of several images, one curve each, as PySODMetrics has it.
 
-    Parameters and result are as those of `max_f_of_mean_pr`, and the numbers differ.
+    Parameters and result are as those of `pipeline.core.counts.max_f`, and the numbers differ.
     """
     points = curves(with_foreground(histograms))
     if not len(points.recall):
@@ -119,15 +109,14 @@ def max_f_of_mean_curve(histograms: Histogram, beta2: float) -> float:
 
 
 def with_foreground(histograms: Histogram) -> Histogram:
-    """Take the pictures out of (N, 2, 256) histograms whose masks are not empty."""
-    some: Histogram = histograms[histograms[:, 1].sum(axis=-1) > 0]
-    return some
+    """Take the images out of (N, 2, 256) histograms whose masks are not empty."""
+    return np.asarray(histograms[histograms[:, 1].any(axis=-1)])
 
 
 MAX_F = {
-    "max_f03_of_mean_pr": (max_f_of_mean_pr, BETA2_SALIENT),
+    "max_f03_of_mean_pr": (max_f, BETA2_SALIENT),
     "max_f03_of_mean_curve": (max_f_of_mean_curve, BETA2_SALIENT),
-    "max_f1_of_mean_pr": (max_f_of_mean_pr, 1.0),
+    "max_f1_of_mean_pr": (max_f, 1.0),
     "max_f1_of_mean_curve": (max_f_of_mean_curve, 1.0),
 }
 """Column name to definition and beta^2. For one histogram (micro average) both definitions are one number."""
@@ -136,80 +125,3 @@ MAX_F = {
 def max_f_columns(histograms: Histogram) -> dict[str, float]:
     """Return all of `MAX_F` for (N, 2, 256) histograms."""
     return {name: function(histograms, beta2) for name, (function, beta2) in MAX_F.items()}
-
-
-def oracle_columns(histograms: Histogram, empty_masks: str) -> dict[str, float]:
-    """Return the F1 that the best threshold would have given, had it been chosen on these very pictures.
-
-    It is defined as ``f1`` beside it, so that the difference is what the choice of the threshold costs. It is no
-    result: it knows the masks that it is scored by.
-
-    Parameters
-    ----------
-    histograms : (N, 2, 256) array
-        One picture is the micro average.
-    empty_masks : {'one', 'skip'}
-
-    Returns
-    -------
-    dict
-        ``oracle_f1`` and ``oracle_threshold``; of equally good thresholds the middle one. NaN where no picture counts.
-    """
-    scores = dice(counts_at_levels(histograms), EMPTY_VALUES[empty_masks])[:, 1:LEVELS]  # thresholds inside [0, 1)
-    counted = ~np.isnan(scores)
-    total = counted.sum(axis=0)
-    if not total.any():
-        return {"oracle_f1": float("nan"), "oracle_threshold": float("nan")}
-    means = np.where(counted, scores, 0.0).sum(axis=0) / np.maximum(total, 1)
-    winners = np.flatnonzero(means == means.max())
-    best = int(winners[len(winners) // 2])
-    return {"oracle_f1": float(means[best]), "oracle_threshold": float(thresholds()[1 + best])}
-
-
-def curve_table(said: Mapping[str, Any], histograms: Histogram) -> pd.DataFrame:
-    """Write the curves of several pictures as rows.
-
-    Parameters
-    ----------
-    said : mapping
-        What the numbers depend on; the same in every row.
-    histograms : (N, 2, 256) array
-
-    Returns
-    -------
-    DataFrame
-        257 rows for the mean over pictures (macro) and 257 for all pixels together (micro).
-    """
-    shown = with_foreground(histograms)
-    background = histograms[histograms[:, 0].sum(axis=-1) > 0]
-    pooled = histograms.sum(axis=0, keepdims=True)
-    tables = []
-    for averaging, some, others, images in (
-        ("macro", shown, background, len(shown)),
-        ("micro", pooled, pooled, len(histograms)),
-    ):
-        points, fpr = curves(some), curves(others).fpr
-        columns = {
-            "precision": points.precision,
-            "recall": points.recall,
-            "f1": f_beta(points.precision, points.recall, 1.0),
-            "f03": f_beta(points.precision, points.recall, BETA2_SALIENT),
-            "tpr": points.recall,
-            "fpr": fpr,
-        }
-        tables.append(
-            pd.DataFrame(
-                {
-                    **{key: [value] * CUTS for key, value in said.items()},
-                    "averaging": averaging,
-                    "images": images,
-                    "level": np.arange(CUTS),
-                    "threshold": thresholds(),
-                    **{
-                        name: values.mean(axis=0) if len(values) else np.full(CUTS, np.nan)
-                        for name, values in columns.items()
-                    },
-                }
-            )
-        )
-    return pd.concat(tables, ignore_index=True)

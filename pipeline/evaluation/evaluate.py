@@ -4,45 +4,57 @@
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.core.counts import LEVELS, Confusion, Histogram, absolute_error, confusion, cut_level, dice
+from pipeline.core.counts import LEVELS, Histogram, confusion, cut_level
 from pipeline.core.files import write_table
 from pipeline.core.fingerprint import sign
 from pipeline.core.progress import say
-from pipeline.evaluation.bootstrap import resampling_weights
-from pipeline.evaluation.contours import CONTOUR_SCORES
-from pipeline.evaluation.curves import average_precision, curve_table, max_f_columns, oracle_columns
-from pipeline.evaluation.histograms import split_histograms
-from pipeline.evaluation.intervals import COLUMNS, Found, f1_bounds, interval_rows, two_class_intervals
-from pipeline.evaluation.metrics import POOLED, REPORTED, compute, roc_auc
+from pipeline.evaluation.bootstrap import Weights, resampling_weights
+from pipeline.evaluation.contours import HAUSDORFF
+from pipeline.evaluation.criteria import oracle_columns
+from pipeline.evaluation.curves import CUTS, curves, max_f_columns, thresholds, with_foreground
+from pipeline.evaluation.intervals import COLUMNS, Intervals, f1_bounds, interval_rows, two_class_intervals
+from pipeline.evaluation.metrics import OF_CONTOURS, REPORTED, compute, two_class_scores
 from pipeline.evaluation.recipes import EvaluateRecipe
 from pipeline.evaluation.regions import SplitCounts, count_splits
-from pipeline.evaluation.scores import EMPTY_VALUES
+from pipeline.evaluation.scores import BETA2_SALIENT, f_beta
 from pipeline.evaluation.thresholds import Threshold, read_threshold
-from pipeline.raw.dataset import RawDataset, open_dataset, require_samples
+from pipeline.raw.dataset import RawDataset, open_dataset
 
 CURVE_OF = (
-    "experiment",
-    "dataset",
-    "origin",
-    "split",
-    "region",
-    "class",
-    "scale",
-    "mask_binarization",
+    *("experiment", "dataset", "origin", "split", "region", "class", "scale", "mask_binarization"),
     "probability_levels",
 )
 """What the numbers of a curve depend on: no threshold, and no policy for empty masks, which have no curve."""
 
-MACRO = ("mae", "roc_auc", "pr_auc", *REPORTED, *CONTOUR_SCORES)
-"""Scores that each picture has, for a mean over pictures."""
+
+class Scored(NamedTuple):
+    """Scores of one split and region.
+
+    Parameters
+    ----------
+    images : DataFrame
+        Rows of ``per_image.csv``.
+    rows : list of dict
+        Of ``summary.csv``.
+    intervals : sequence of mapping
+        The intervals of each row, by column.
+    details : DataFrame
+        Rows of the fourth table.
+    """
+
+    images: pd.DataFrame
+    rows: list[dict[str, Any]]
+    intervals: Sequence[Intervals]
+    details: pd.DataFrame
 
 
 def evaluate(
@@ -75,99 +87,67 @@ def evaluate(
     ------
     RawDataError, PredictionError, OutputError
     """
-    raw, empty_masks = open_dataset(recipe.dataset, recipe.source), recipe.empty_masks
+    raw = open_dataset(recipe.dataset, recipe.source)
     chosen = read_threshold(threshold) if isinstance(threshold, Path) else Threshold(threshold, "fixed")
     cut = cut_level(chosen.value)
-    counted = count_splits(
-        predictions,
-        lambda split, folder: split_histograms(
-            raw, require_samples(raw, split), folder, f"{experiment}: {split} samples", cut
-        ),
+    counted = count_splits(raw, predictions, experiment, cut)
+    rows = write_scores(
+        score_regions(raw, recipe, experiment, chosen, counted, partial(_score, cut=cut)), output, "curve.csv"
     )
-    pictures: list[pd.DataFrame] = []
-    summaries: list[dict[str, Any]] = []
-    intervals: list[dict[str, Any]] = []
-    curves: list[pd.DataFrame] = []
+    sign(fingerprint, output)
+    for row in rows:
+        where = ", ".join((experiment, row["split"], row["region"], row["averaging"]))
+        say(f"{where}: F1 {row['f1']:.4f}, IoU {row['iou']:.4f}")
+
+
+def score_regions(
+    raw: RawDataset,
+    recipe: EvaluateRecipe,
+    experiment: str,
+    threshold: Threshold,
+    counted: Sequence[tuple[str, SplitCounts]],
+    score: Callable[[dict[str, Any], SplitCounts, str, Weights], Scored],
+) -> list[Scored]:
+    """Score every region of every split.
+
+    `score` takes what the numbers depend on, in columns beside them: there ``class`` is the foreground class, where
+    there are several their rows overwrite it, and what only a threshold needs is empty where there is none.
+    """
+    scored = []
     for split, compared in counted:
         weights = resampling_weights(len(compared.ids))
-        for region, histograms in compared.regions.items():
-            said = conditions(experiment, raw, split, region, chosen, empty_masks)
-            pictures.append(_per_image(said, compared, region, cut))
-            values = {name: pictures[-1][name].to_numpy(np.float64) for name in MACRO}
-            found = two_class_intervals(weights, histograms, values, cut, empty_masks)
-            rows = _summaries(said, histograms, pictures[-1], cut, found)
-            summaries += rows
-            intervals += [cell for row in rows for cell in interval_rows(row, found[row["averaging"]])]
-            curves.append(curve_table({key: value for key, value in said.items() if key in CURVE_OF}, histograms))
-    write_table(output / "per_image.csv", pd.concat(pictures, ignore_index=True))
-    summary = pd.DataFrame(summaries)
-    write_table(output / "summary.csv", summary)
-    write_table(output / "intervals.csv", pd.DataFrame(intervals, columns=list(COLUMNS)))
-    write_table(output / "curve.csv", pd.concat(curves, ignore_index=True))
-    sign(fingerprint, output)
-    for row in summary.itertuples():
-        say(f"{experiment}, {row.split}, {row.region}, {row.averaging}: F1 {row.f1:.4f}, IoU {row.iou:.4f}")
+        for region in compared.regions:
+            conditions = {
+                "experiment": experiment,
+                "dataset": raw.name,
+                "layout": raw.layout,
+                "origin": raw.origin,
+                "excluded": len(raw.excluded),
+                "split": split,
+                "region": region,
+                "class": raw.classes[1],
+                "scale": "native",
+                "threshold": threshold.value,
+                "threshold_source": threshold.source,
+                "threshold_metric": threshold.metric or None,
+                "mask_binarization": None if raw.multiclass else raw.binarization,
+                "probability_levels": None if raw.multiclass else LEVELS,
+                "empty_masks": recipe.empty_masks,
+            }
+            scored.append(score(conditions, compared, region, weights))
+    return scored
 
 
-def conditions(
-    experiment: str, raw: RawDataset, split: str, region: str, threshold: Threshold, empty_masks: str
-) -> dict[str, Any]:
-    """Say what a number depends on, in columns beside it.
-
-    ``class`` is the foreground class; where there are several, the rows overwrite it. What only a threshold needs is
-    empty where there is none.
-    """
-    return {
-        "experiment": experiment,
-        "dataset": raw.name,
-        "layout": raw.layout,
-        "origin": raw.origin,
-        "excluded": len(raw.excluded),
-        "split": split,
-        "region": region,
-        "class": raw.classes[1],
-        "scale": "native",
-        "threshold": threshold.value,
-        "threshold_source": threshold.source,
-        "threshold_metric": threshold.metric or None,
-        "mask_binarization": None if raw.multiclass else raw.binarization,
-        "probability_levels": None if raw.multiclass else LEVELS,
-        "empty_masks": empty_masks,
-    }
-
-
-def _per_image(said: Mapping[str, Any], compared: SplitCounts, region: str, cut: int) -> pd.DataFrame:
-    histograms = compared.regions[region]
-    counts = confusion(histograms, cut)
-    columns = {
-        "id": compared.ids,
-        "pixels": histograms.sum(axis=(1, 2)),
-        **counts._asdict(),
-        "mae": absolute_error(histograms),
-        "roc_auc": roc_auc(histograms),
-        "pr_auc": average_precision(histograms),
-        **compute(REPORTED, counts, said["empty_masks"]),
-        **contour_columns(compared.measured[region], counts, said["empty_masks"]),
-    }
-    return pd.DataFrame({**{key: [value] * len(compared.ids) for key, value in said.items()}, **columns})
-
-
-def contour_columns(
-    measured: NDArray[np.float64], counts: Confusion, empty_masks: str
-) -> dict[str, NDArray[np.float64]]:
-    """Name the scores of contours, and give boundary Dice the value of the policy where both masks are empty.
-
-    Parameters
-    ----------
-    measured : (..., 2) array
-        See `pipeline.evaluation.contours.contour_scores`.
-    counts : Confusion of (...) arrays
-    empty_masks : {'one', 'skip'}
-    """
-    boundary, distance = np.moveaxis(measured, -1, 0)
-    empty = counts.tp + counts.fp + counts.fn == 0
-    boundary = np.where(empty, dice(counts, EMPTY_VALUES[empty_masks]), boundary)
-    return dict(zip(CONTOUR_SCORES, (boundary, distance), strict=True))
+def write_scores(scored: Sequence[Scored], output: Path, details: str) -> list[dict[str, Any]]:
+    """Write the tables, the fourth one under its name `details`; return the rows of the summary."""
+    rows = [row for one in scored for row in one.rows]
+    cells = [cell for one in scored for row, found in zip(one.rows, one.intervals, strict=True)
+             for cell in interval_rows(row, found)]  # fmt: skip
+    write_table(output / "per_image.csv", pd.concat([one.images for one in scored], ignore_index=True))
+    write_table(output / "summary.csv", pd.DataFrame(rows))
+    write_table(output / "intervals.csv", pd.DataFrame(cells, columns=list(COLUMNS)))
+    write_table(output / details, pd.concat([one.details for one in scored], ignore_index=True))
+    return rows
 
 
 def mean_of(values: NDArray[np.float64]) -> float:
@@ -176,36 +156,69 @@ def mean_of(values: NDArray[np.float64]) -> float:
     return float(there.mean()) if there.size else math.nan
 
 
-def _summaries(
-    said: Mapping[str, Any],
-    histograms: Histogram,
-    pictures: pd.DataFrame,
-    cut: int,
-    found: Mapping[str, Found],
-) -> Sequence[dict[str, Any]]:
-    """Average over pictures (macro) and over all pixels together (micro)."""
-    empty_masks = said["empty_masks"]
-    macro = {name: mean_of(pictures[name].to_numpy()) for name in MACRO}
-    distances = f"{CONTOUR_SCORES[1]}_images"
-    macro |= {distances: int(pictures[CONTOUR_SCORES[1]].notna().sum()), "f1_sd": float(pictures["f1"].std(ddof=1))}
-    pooled = histograms.sum(axis=0)
-    micro = {
-        "mae": float(absolute_error(pooled)),
-        "roc_auc": float(roc_auc(pooled)),
-        "pr_auc": float(average_precision(pooled)),
-        # what belongs to single pictures is NaN
-        **dict.fromkeys([*REPORTED, *CONTOUR_SCORES, distances, "f1_sd"], math.nan),
-        **{key: float(value) for key, value in compute(POOLED, confusion(pooled, cut), empty_masks).items()},
+def _score(conditions: dict[str, Any], compared: SplitCounts, region: str, weights: Weights, cut: int) -> Scored:
+    """Score single images, their mean (macro) and all pixels together (micro)."""
+    histograms, policy = compared.regions[region], conditions["empty_masks"]
+    counts, pooled = confusion(histograms, cut), histograms.sum(axis=0)
+    scores = two_class_scores(histograms, cut, policy, REPORTED)
+    scores |= compute(OF_CONTOURS, counts, policy, compared.contours[region])
+    pixels = histograms.sum(axis=(1, 2))
+    images = pd.DataFrame({**conditions, "id": compared.ids, "pixels": pixels, **counts._asdict(), **scores})
+    macro = {name: mean_of(values) for name, values in scores.items()}
+    macro |= {f"{HAUSDORFF}_images": int(images[HAUSDORFF].notna().sum()), "f1_sd": float(images["f1"].std(ddof=1))}
+    # what belongs to single images has no pooled value
+    micro = dict.fromkeys(macro, math.nan) | {
+        name: float(value) for name, value in two_class_scores(pooled, cut, policy).items()
     }
-    return [
+    found = two_class_intervals(weights, histograms, scores, cut, policy)
+    rows = [
         {
-            **said,
+            **conditions,
             "averaging": averaging,
-            "images": len(pictures),
+            "images": len(images),
             **values,
             **f1_bounds(found[averaging]),
             **max_f_columns(some),
-            **oracle_columns(some, empty_masks),
+            **oracle_columns(some, policy),
         }
         for averaging, values, some in (("macro", macro, histograms), ("micro", micro, pooled[None]))
     ]
+    curve = curve_table({name: value for name, value in conditions.items() if name in CURVE_OF}, histograms)
+    return Scored(images, rows, [found["macro"], found["micro"]], curve)
+
+
+def curve_table(conditions: Mapping[str, Any], histograms: Histogram) -> pd.DataFrame:
+    """Write the curves of several images as rows.
+
+    Parameters
+    ----------
+    conditions : mapping
+        What the numbers depend on; the same in every row.
+    histograms : (N, 2, 256) array
+
+    Returns
+    -------
+    DataFrame
+        257 rows for the mean over images (macro) and 257 for all pixels together (micro).
+    """
+    shown = with_foreground(histograms)
+    background = histograms[histograms[:, 0].any(axis=-1)]
+    pooled = histograms.sum(axis=0, keepdims=True)
+    tables = []
+    for averaging, some, others, images in (
+        ("macro", shown, background, len(shown)),
+        ("micro", pooled, pooled, len(histograms)),
+    ):
+        points = curves(some)
+        columns = {
+            "precision": points.precision,
+            "recall": points.recall,
+            "f1": f_beta(points.precision, points.recall, 1.0),
+            "f03": f_beta(points.precision, points.recall, BETA2_SALIENT),
+            "tpr": points.recall,
+            "fpr": curves(others).fpr,
+        }
+        means = {name: values.mean(axis=0) if len(values) else math.nan for name, values in columns.items()}
+        where = {"averaging": averaging, "images": images, "level": np.arange(CUTS), "threshold": thresholds()}
+        tables.append(pd.DataFrame({**conditions, **where, **means}))
+    return pd.concat(tables, ignore_index=True)

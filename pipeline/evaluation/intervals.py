@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.counts import LEVELS, Confusion, Histogram, absolute_error, confusion
+from pipeline.core.counts import LEVELS, Confusion, Histogram, max_f
 from pipeline.evaluation.bootstrap import (
     LEVEL,
     Interval,
@@ -19,57 +19,33 @@ from pipeline.evaluation.bootstrap import (
     weighted_sums,
 )
 from pipeline.evaluation.classes import Joint, one_against_rest, pixel_accuracy
-from pipeline.evaluation.curves import CUTS, MAX_F, average_precision, curves, max_f_of_mean_pr
-from pipeline.evaluation.metrics import OF_CLASSES, POOLED, compute, roc_auc
+from pipeline.evaluation.curves import CUTS, MAX_F, curves
+from pipeline.evaluation.metrics import OF_CLASSES, compute, two_class_scores
 from pipeline.evaluation.scores import Scores, f_beta
 
-COLUMNS = (
-    "experiment",
-    "dataset",
-    "split",
-    "region",
-    "class",
-    "averaging",
-    "metric",
-    "estimate",
-    "low",
-    "high",
-    "level",
-    "resamples",
-    "images",
-)
+_ROW = ("experiment", "dataset", "split", "region", "class", "averaging")
+COLUMNS = (*_ROW, "metric", "estimate", "low", "high", "level", "resamples", "images")
 """Columns of ``intervals.csv``."""
 
-Found = Mapping[str, Interval]
+Intervals = Mapping[str, Interval]
 """Column of the summary to its interval."""
 
-_FEW = 5  # pictures with at most 126 different resamples
-_NO_INTERVAL = Interval(np.nan, np.nan, 0, 0)
+_FEW = 5  # images with at most 126 different resamples
 
 
-def interval_rows(row: Mapping[str, Any], found: Found) -> list[dict[str, Any]]:
+def interval_rows(row: Mapping[str, Any], found: Intervals) -> list[dict[str, Any]]:
     """Return a row for each interval of a summary's row, in the order of the summary's columns."""
-    said = {name: row[name] for name in ("experiment", "dataset", "split", "region", "class", "averaging")}
+    shared = {**{name: row[name] for name in _ROW}, "level": LEVEL}
     return [
-        {
-            **said,
-            "metric": name,
-            "estimate": value,
-            "low": found[name].low,
-            "high": found[name].high,
-            "level": LEVEL,
-            "resamples": found[name].resamples,
-            "images": found[name].images,
-        }
+        {**shared, "metric": name, "estimate": value, **found[name]._asdict()}
         for name, value in row.items()
         if name in found
     ]
 
 
-def f1_bounds(found: Found) -> dict[str, float]:
+def f1_bounds(found: Intervals) -> dict[str, float]:
     """Return the columns of a summary that tell the interval of F1."""
-    ends = found.get("f1", _NO_INTERVAL)
-    return {"f1_low": ends.low, "f1_high": ends.high}
+    return {"f1_low": found["f1"].low, "f1_high": found["f1"].high}
 
 
 def two_class_intervals(
@@ -83,7 +59,7 @@ def two_class_intervals(
         See `pipeline.evaluation.bootstrap.resampling_weights`.
     histograms : (N, 2, 256) array
     scores : mapping of str to (N,) array
-        Scores of the pictures, NaN where a picture has none.
+        Scores of the images, NaN where an image has none.
     cut : int
         Levels above it are foreground.
     empty_masks : {'one', 'skip'}
@@ -93,34 +69,29 @@ def two_class_intervals(
     dict
         ``macro`` and ``micro`` to the intervals by column of the summary.
     """
-    # few pictures have few resamples that differ: each of them is scored once
+    # few images have few resamples that differ: each of them is scored once
     places: NDArray[np.int64] | slice = slice(None)
     if len(histograms) <= _FEW:
         weights, places = np.unique(weights, axis=0, return_inverse=True)
     pooled, means = resampled_histograms(weights, histograms)
-    macro = _macro(weights, np.stack([*scores.values()], axis=1))
-    macro_samples = dict(zip(scores, macro, strict=True))
+    macro = dict(zip(scores, _macro(weights, np.stack([*scores.values()], axis=1)), strict=True))
     shown = int(np.count_nonzero(histograms[:, 1].sum(axis=-1)))
     for name, (definition, beta2) in MAX_F.items():
-        if definition is max_f_of_mean_pr:
+        if definition is max_f:
             values = f_beta(means["precision"], means["recall"], beta2).max(axis=-1)
         else:
             values = means[name].max(axis=-1)
-        macro_samples[name] = Resampled(values, shown)
-    images = len(histograms)
+        macro[name] = Resampled(values, shown)
     points = curves(pooled)
     # of one histogram both definitions of a maximum are one number
     best = {beta2: f_beta(points.precision, points.recall, beta2).max(axis=-1) for _, beta2 in MAX_F.values()}
-    micro = {
-        "mae": absolute_error(pooled),
-        "roc_auc": roc_auc(pooled),
-        "pr_auc": average_precision(pooled),
-        **compute(POOLED, confusion(pooled, cut), empty_masks),
-        **{name: best[beta2] for name, (_, beta2) in MAX_F.items()},
+    pooled_scores = two_class_scores(pooled, cut, empty_masks) | {
+        name: best[beta2] for name, (_, beta2) in MAX_F.items()
     }
+    micro = {name: Resampled(values, len(histograms)) for name, values in pooled_scores.items()}
     return {
-        "macro": {name: interval(Resampled(one.values[places], one.images)) for name, one in macro_samples.items()},
-        "micro": {name: interval(Resampled(values[places], images)) for name, values in micro.items()},
+        averaging: {name: interval(Resampled(one.values[places], one.images)) for name, one in by_name.items()}
+        for averaging, by_name in (("macro", macro), ("micro", micro))
     }
 
 
@@ -141,7 +112,7 @@ def resampled_histograms(weights: Weights, histograms: Histogram) -> tuple[Histo
         pictures whose masks are not empty, NaN in a resample without any.
     """
     # curves of some pictures at a time: those of all of them need many times the memory of the histograms
-    beta2 = {name: value for name, (definition, value) in MAX_F.items() if definition is not max_f_of_mean_pr}
+    beta2 = {name: value for name, (definition, value) in MAX_F.items() if definition is not max_f}
     names = ("precision", "recall", *beta2)
     width = 2 * LEVELS
     total = np.zeros((len(weights), width + CUTS * len(names) + 1))
@@ -169,10 +140,7 @@ def _macro(weights: Weights, values: NDArray[np.float64]) -> list[Resampled]:
 
 
 def class_intervals(
-    weights: Weights,
-    joint: Joint,
-    scores: Mapping[str, Scores],
-    empty_masks: str,
+    weights: Weights, joint: Joint, scores: Mapping[str, Scores], empty_masks: str
 ) -> dict[str, list[dict[str, Interval]]]:
     """Return the intervals of all scores of several classes.
 

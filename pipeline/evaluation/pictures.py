@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,9 @@ from pipeline.raw.samples import Sample
 
 _SHEET_ROWS = 4  # panels on the sheet, evenly spaced over the samples
 _SHEET_GAP = 10  # pixels below a name, so that it belongs to the panel above it
+
+Drawn = tuple[NDArray[np.uint8], Picture, Picture, Picture]
+"""A prediction as it is stored, its overlay, its panel, and the panel as it stands on the sheet."""
 
 
 def render(
@@ -55,32 +59,82 @@ def render(
     RawDataError, PredictionError, OutputError
         Listing every picture that cannot be used.
     """
-    raw, split = open_dataset(recipe.dataset, recipe.source), recipe.split
-    samples = require_samples(raw, split)
+    raw = open_dataset(recipe.dataset, recipe.source)
+    samples = require_samples(raw, recipe.split)
     cut = cut_level(read_threshold(threshold).value)
-    shown = on_sheet(samples)
-    note = "drawn sample data" if raw.drawn else ""
-    sheet: dict[str, Picture] = {}
-    with (
-        atomic_folder(output / "mask") as masks,
-        atomic_folder(output / "overlay") as overlays,
-        atomic_folder(output / "panel") as panels,
-    ):
 
-        def draw(sample: Sample) -> None:
-            image, predicted, truth = _load(raw, sample, predictions, cut)
-            write_png(masks / f"{sample.id}.png", predicted.astype(np.uint8) * np.uint8(255))
-            painted = overlay(image, predicted, None) if truth is None else _compare(image, predicted, truth)
-            write_png(overlays / f"{sample.id}.png", painted)
-            whole = panel(_three(image, predicted, truth), note)
-            write_png(panels / f"{sample.id}.png", whole)
-            if sample.id in shown:
-                sheet[sample.id] = whole
+    def draw(sample: Sample, image: Picture, truth: NDArray[np.uint8] | None) -> Drawn:
+        predicted = read_levels(predictions / f"{sample.id}.png", image.shape[0], image.shape[1]) > cut
+        mask = predicted * np.uint8(255)
+        if truth is None:
+            painted, middle = overlay(image, predicted, None), None
+        else:
+            # a void pixel is neither right nor wrong, and stays grey
+            painted = overlay(image, predicted & (truth != VOID), truth == 1)
+            middle = _grey(np.where(truth == VOID, np.uint8(VOID_GREY), (truth == 1) * np.uint8(255)))
+        whole = three_panels(raw, image, middle, _grey(mask))
+        return mask, painted, whole, whole
 
-        draw_all(draw, samples, f"{experiment}: {split} pictures")
-        sign(fingerprint, masks, overlays, panels)
+    kinds, what = ("mask", "overlay", "panel"), f"{experiment}: {recipe.split} pictures"
+    sheet = draw_samples(raw, samples, what, output, kinds, draw, fingerprint)
     with atomic_file(output / "sheet.png") as temporary:
         write_png(temporary, stack(named_rows(sheet)))
+
+
+def _grey(plane: NDArray[np.uint8]) -> Picture:
+    return np.repeat(plane[:, :, None], 3, axis=2)
+
+
+def three_panels(raw: RawDataset, image: Picture, mask: Picture | None, predicted: Picture) -> Picture:
+    """Set image, mask and prediction side by side; without a mask there is a grey field in its place."""
+    middle = ("no mask", np.full_like(image, 200)) if mask is None else ("mask", mask)
+    return panel([("image", image), middle, ("prediction", predicted)], "drawn sample data" if raw.drawn else "")
+
+
+def draw_samples(
+    raw: RawDataset,
+    samples: Sequence[Sample],
+    what: str,
+    output: Path,
+    kinds: Sequence[str],
+    draw: Callable[[Sample, Picture, NDArray[np.uint8] | None], Drawn],
+    fingerprint: str | None,
+) -> dict[str, Picture]:
+    """Draw all samples, two at a time, and write what `draw` gives of each, less the last, to folders of those kinds.
+
+    Returns
+    -------
+    dict of str to (H, W, 3) array of uint8
+        By identifier, the last of a few samples, evenly spaced.
+
+    Raises
+    ------
+    PredictionError
+        Listing every picture that cannot be used.
+    """
+    on_sheet = {samples[round(i)].id for i in np.linspace(0, len(samples) - 1, min(_SHEET_ROWS, len(samples)))}
+    sheet: dict[str, Picture] = {}
+    problems: list[Problem] = []
+    with ExitStack() as opened, ThreadPoolExecutor(max_workers=2) as pool:
+        folders = [opened.enter_context(atomic_folder(output / kind)) for kind in kinds]
+
+        def write(sample: Sample) -> None:
+            *pictures, row = draw(sample, *load_image(raw, sample))
+            for folder, pixels in zip(folders, pictures, strict=True):
+                write_png(folder / f"{sample.id}.png", pixels)
+            if sample.id in on_sheet:
+                sheet[sample.id] = row
+
+        futures = [pool.submit(write, sample) for sample in samples]
+        for future in track(futures, what, len(futures)):
+            try:
+                future.result()
+            except PipelineError as error:
+                problems += error.problems
+        if problems:
+            raise PredictionError(problems)
+        sign(fingerprint, *folders)
+    return sheet
 
 
 def named_rows(panels: Mapping[str, Picture]) -> list[Picture]:
@@ -90,33 +144,8 @@ def named_rows(panels: Mapping[str, Picture]) -> list[Picture]:
     return [np.pad(row, gap, constant_values=255) for row in named[:-1]] + named[-1:]
 
 
-def on_sheet(samples: Sequence[Sample]) -> set[str]:
-    """Choose the few samples, evenly spaced, that a sheet shows; return their identifiers."""
-    return {samples[round(i)].id for i in np.linspace(0, len(samples) - 1, min(_SHEET_ROWS, len(samples)))}
-
-
-def draw_all(draw: Callable[[Sample], None], samples: Sequence[Sample], what: str) -> None:
-    """Draw every sample, two at a time.
-
-    Raises
-    ------
-    PredictionError
-        Listing every picture that cannot be used.
-    """
-    problems: list[Problem] = []
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        futures = [pool.submit(draw, sample) for sample in samples]
-        for future in track(futures, what, len(futures)):
-            try:
-                future.result()
-            except PipelineError as error:
-                problems += error.problems
-    if problems:
-        raise PredictionError(problems)
-
-
 def load_image(raw: RawDataset, sample: Sample) -> tuple[Picture, NDArray[np.uint8] | None]:
-    """Read a sample's picture, as 8-bit RGB, and its mask where it has one.
+    """Read a sample's image, as 8-bit RGB, and its mask where it has one.
 
     Raises
     ------
@@ -131,31 +160,6 @@ def load_image(raw: RawDataset, sample: Sample) -> tuple[Picture, NDArray[np.uin
     if mismatch is not None:
         raise RawDataError(mismatch)
     return image, truth
-
-
-def _load(
-    raw: RawDataset, sample: Sample, predictions: Path, cut: int
-) -> tuple[Picture, NDArray[np.bool_], NDArray[np.uint8] | None]:
-    image, truth = load_image(raw, sample)
-    levels = read_levels(predictions / f"{sample.id}.png", image.shape[0], image.shape[1])
-    return image, levels > cut, truth
-
-
-def _compare(image: Picture, predicted: NDArray[np.bool_], truth: NDArray[np.uint8]) -> Picture:
-    """Paint where prediction and mask agree and differ; a void pixel is neither right nor wrong, and stays grey."""
-    return overlay(image, predicted & (truth != VOID), truth == 1)
-
-
-def _three(image: Picture, predicted: NDArray[np.bool_], truth: NDArray[np.uint8] | None) -> list[tuple[str, Picture]]:
-    def grey(plane: NDArray[np.uint8]) -> Picture:
-        return np.repeat(plane[:, :, None], 3, axis=2)
-
-    if truth is None:
-        middle = ("no mask", np.full_like(image, 200))
-    else:
-        true = (truth == 1) * np.uint8(255)
-        middle = ("mask", grey(np.where(truth == VOID, np.uint8(VOID_GREY), true)))
-    return [("image", image), middle, ("prediction", grey(predicted * np.uint8(255)))]
 
 
 def stack(panels: Sequence[Picture]) -> Picture:

@@ -3,15 +3,15 @@
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.core.counts import VOID
-from pipeline.core.files import atomic_file, atomic_folder
-from pipeline.core.fingerprint import sign
+from pipeline.core.files import atomic_file
 from pipeline.evaluation.classes import read_classes
-from pipeline.evaluation.pictures import draw_all, load_image, named_rows, on_sheet, stack
+from pipeline.evaluation.pictures import Drawn, draw_samples, named_rows, stack, three_panels
 from pipeline.evaluation.recipes import RenderRecipe
 from pipeline.images.colours import legend, overlay_classes, paint
-from pipeline.images.figures import Picture, panel
+from pipeline.images.figures import Picture
 from pipeline.images.png import write_png
 from pipeline.raw.dataset import open_dataset, require_samples
 from pipeline.raw.samples import Sample
@@ -38,39 +38,25 @@ def render_classes(
     RawDataError, PredictionError, OutputError
         Listing every picture that cannot be used.
     """
-    raw, split = open_dataset(recipe.dataset, recipe.source), recipe.split
-    samples = require_samples(raw, split)
-    shown = on_sheet(samples)
-    note = "drawn sample data" if raw.drawn else ""
-    sheet: dict[str, Picture] = {}
+    raw = open_dataset(recipe.dataset, recipe.source)
+    samples = require_samples(raw, recipe.split)
     with_void: set[str] = set()
-    with (
-        atomic_folder(output / "colour") as colours,
-        atomic_folder(output / "overlay") as overlays,
-        atomic_folder(output / "panel") as panels,
-    ):
 
-        def draw(sample: Sample) -> None:
-            image, truth = load_image(raw, sample)
-            name = f"{sample.id}.png"
-            predicted = read_classes(predictions / name, image.shape[0], image.shape[1], raw.classes)
-            coloured = paint(predicted, raw.colours)
-            write_png(colours / name, coloured)
-            write_png(overlays / name, overlay_classes(image, predicted, truth, raw.colours))
-            middle = ("no mask", np.full_like(image, 200)) if truth is None else ("mask", paint(truth, raw.colours))
-            three = panel([("image", image), middle, ("prediction", coloured)], note)
-            void = truth is not None and bool((truth == VOID).any())
-            write_png(panels / name, stack([three, legend(raw.classes, raw.colours, width=three.shape[1], void=void)]))
-            if void:
-                with_void.add(sample.id)
-            if sample.id in shown:
-                sheet[sample.id] = three
+    def draw(sample: Sample, image: Picture, truth: NDArray[np.uint8] | None) -> Drawn:
+        predicted = read_classes(predictions / f"{sample.id}.png", image.shape[0], image.shape[1], raw.classes)
+        coloured = paint(predicted, raw.colours)
+        three = three_panels(raw, image, None if truth is None else paint(truth, raw.colours), coloured)
+        void = truth is not None and bool((truth == VOID).any())
+        if void:
+            with_void.add(sample.id)
+        key = legend(raw.classes, raw.colours, width=three.shape[1], void=void)
+        return coloured, overlay_classes(image, predicted, truth, raw.colours), stack([three, key]), three
 
-        draw_all(draw, samples, f"{experiment}: {split} pictures")
-        sign(fingerprint, colours, overlays, panels)
+    kinds, what = ("colour", "overlay", "panel"), f"{experiment}: {recipe.split} pictures"
+    sheet = draw_samples(raw, samples, what, output, kinds, draw, fingerprint)
     rows = named_rows(sheet)
     widest = max(row.shape[1] for row in rows)
-    key = legend(raw.classes, raw.colours, width=widest, void=bool(with_void & shown))
+    key = legend(raw.classes, raw.colours, width=widest, void=bool(with_void & sheet.keys()))
     with atomic_file(output / "sheet.png") as temporary:
         write_png(temporary, stack([*rows, key]))
     labelled = any(sample.labelled for sample in samples)

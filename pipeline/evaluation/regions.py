@@ -1,45 +1,42 @@
-"""Counts of every picture of a split, by region: what all scores and thresholds are made of."""
+"""Counts of every image of a split, by region: what all scores and thresholds are made of."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.counts import VOID
+from pipeline.core.counts import VOID, joint_histogram
 from pipeline.core.errors import PipelineError, PredictionError, Problem
 from pipeline.core.progress import track
-from pipeline.raw.dataset import RawDataset, same_size
-from pipeline.raw.samples import Sample
+from pipeline.evaluation.classes import joint_confusion, read_classes
+from pipeline.evaluation.contours import contour_scores
+from pipeline.images.png import read_levels
+from pipeline.raw.dataset import RawDataset, require_samples, same_size
 
 FOV, FULL = "fov", "full"
-"""Region names: inside the field of view, and the full picture."""
-
-Plane = NDArray[np.uint8]
-Count = Callable[[Plane, Plane, NDArray[np.bool_] | None], NDArray[np.int64]]
-"""Prediction (H, W), truth (H, W) and the pixels that count (H, W; None: all of them) to counts of any shape."""
-
-Measure = Callable[[Plane, Plane, NDArray[np.bool_] | None], NDArray[np.float64]]
-"""As `Count`, to numbers that no counts tell."""
+"""Region names: inside the field of view, and the full image."""
 
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """Counts of the pictures of one split. Pixels that are `VOID` in the truth count in no region.
+    """Counts of the images of one split. Pixels that are `VOID` in the mask count in no region.
 
     Parameters
     ----------
     ids : list of str
     regions : dict of str to (N, ...) array of int64
-        ``full`` always, ``fov`` where all samples have a field of view.
-    measured : dict of str to (N, ...) array of float64
-        What was measured on the pictures themselves, by the same regions; empty where nothing was.
+        ``full`` always, ``fov`` where all samples have a field of view. Joint histograms (N, 2, 256) of two classes,
+        joint confusion matrices (N, K, K) of several.
+    contours : dict of str to (N, ..., 2) array of float64
+        By the same regions, what `contour_scores` gives: (N, 2) of two classes, empty where there is no threshold;
+        (N, K, 2) of several.
     """
 
     ids: list[str]
     regions: dict[str, NDArray[np.int64]]
-    measured: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    contours: dict[str, NDArray[np.float64]]
 
     @property
     def main_region(self) -> str:
@@ -47,82 +44,75 @@ class SplitCounts:
         return FOV if FOV in self.regions else FULL
 
 
-def count_split(
-    dataset: RawDataset,
-    samples: Sequence[Sample],
-    what: str,
-    *,
-    read_truth: Callable[[Sample], Plane],
-    read_prediction: Callable[[Sample, int, int], Plane],
-    count: Count,
-    measure: Measure | None = None,
-) -> SplitCounts:
+def count_split(raw: RawDataset, split: str, predictions: Path, experiment: str, cut: int | None = None) -> SplitCounts:
     """Compare predictions with native masks, at native size.
 
     Parameters
     ----------
-    dataset : RawDataset
-    samples : sequence of Sample
-        Labelled ones.
-    what : str
-        What is being done, for the progress display.
-    read_truth : callable
-        Gives a sample's mask, (H, W) of class indices or `VOID`.
-    read_prediction : callable
-        Gives a sample's prediction, for the height and width that its mask has.
-    count : callable
-        See `Count`.
-    measure : callable, optional
-        See `Measure`.
+    raw : RawDataset
+    split : str
+        Of labelled samples.
+    predictions : Path
+        Folder of ``<id>.png``: probabilities, or the indices of several classes.
+    experiment : str
+        For the progress display.
+    cut : int, optional
+        Of two classes, the levels above it are foreground: contours are measured as well.
 
     Raises
     ------
+    RawDataError
+        If the split has no samples.
     PredictionError
         Listing every mask and prediction that cannot be used.
     """
+    samples = require_samples(raw, split)
     problems: list[Problem] = []
     with_fov = all(sample.fov is not None for sample in samples)
     names = (FULL, FOV) if with_fov else (FULL,)
     regions: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
-    measured: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
-    for sample in track(samples, what, len(samples)):
+    contours: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
+    for sample in track(samples, f"{experiment}: {split} samples", len(samples)):
         try:
-            truth = read_truth(sample)
-            fov = dataset.read_fov(sample) if with_fov else None
-            mismatch = same_size(sample, sample.fov or "", fov, (truth.shape[0], truth.shape[1]))
+            truth = raw.read_truth(sample) if raw.multiclass else raw.read_foreground(sample)
+            height, width = truth.shape
+            fov = raw.read_fov(sample) if with_fov else None
+            mismatch = same_size(sample, sample.fov or "", fov, (height, width))
             if mismatch is not None:
                 problems.append(mismatch)
                 continue
-            predicted = read_prediction(sample, truth.shape[0], truth.shape[1])
+            path = predictions / f"{sample.id}.png"
+            predicted = (
+                read_classes(path, height, width, raw.classes) if raw.multiclass else read_levels(path, height, width)
+            )
         except PipelineError as error:
             problems += error.problems
             continue
         known = truth != VOID
         counting = {FULL: None if known.all() else known, **({} if fov is None else {FOV: known & (fov == 1)})}
         for name, region in counting.items():
-            regions[name].append(count(predicted, truth, region))
-            if measure is not None:
-                measured[name].append(measure(predicted, truth, region))
+            if raw.multiclass:
+                numbers = range(len(raw.classes))
+                regions[name].append(joint_confusion(predicted, truth, len(numbers), region))
+                by_class = [contour_scores(predicted == number, truth == number, region) for number in numbers]
+                contours[name].append(np.stack(by_class))
+            else:
+                regions[name].append(joint_histogram(predicted, truth, region))
+                if cut is not None:
+                    contours[name].append(contour_scores(predicted > cut, truth == 1, region))
     if problems:
         raise PredictionError(problems)
     return SplitCounts(
         ids=[sample.id for sample in samples],
         regions={name: np.stack(counts) for name, counts in regions.items()},
-        measured={name: np.stack(numbers) for name, numbers in measured.items() if numbers},
+        contours={name: np.array(numbers) for name, numbers in contours.items()},
     )
 
 
 def count_splits(
-    predictions: Mapping[str, Path], count: Callable[[str, Path], SplitCounts]
+    raw: RawDataset, predictions: Mapping[str, Path], experiment: str, cut: int | None = None
 ) -> list[tuple[str, SplitCounts]]:
-    """Count several splits, in the order of their names.
-
-    Parameters
-    ----------
-    predictions : mapping of str to Path
-        Split to its folder of predictions.
-    count : callable
-        Counts one split.
+    """Count several splits, in the order of their names; see `count_split`.
 
     Raises
     ------
@@ -133,7 +123,7 @@ def count_splits(
     problems: list[Problem] = []
     for split, folder in sorted(predictions.items()):
         try:
-            counted.append((split, count(split, folder)))
+            counted.append((split, count_split(raw, split, folder, experiment, cut)))
         except PipelineError as error:
             problems += error.problems
     if problems:

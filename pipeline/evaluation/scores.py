@@ -1,8 +1,8 @@
 """Scores of confusion counts: pure functions, in reports and for choosing thresholds.
 
-All of them take confusion counts (numbers, or arrays over pictures) of foreground against background and give
-float64. A picture whose mask and prediction both are empty has no precision, recall, F1, Dice or IoU of its own;
-it gets the value `empty` (1, or NaN to leave it out of a mean). Where no pixel counts at all, every score is NaN.
+All of them take confusion counts (numbers, or arrays over images) of foreground against background and give float64.
+An image whose mask and prediction both are empty has no precision, recall, F1, Dice or IoU of its own; it gets the
+value `empty` (1, or NaN to leave it out of a mean). Where no pixel counts at all, every score is NaN.
 """
 
 from typing import Any
@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.counts import Confusion
+from pipeline.core.counts import Confusion, dice
 
 Scores = NDArray[np.float64]
 
 EMPTY_VALUES = {"one": 1.0, "skip": np.nan}
-"""Policy for pictures whose mask and prediction both are empty."""
+"""Policy for images whose mask and prediction both are empty."""
 
 BETA2_SALIENT = 0.3
 """Weight of recall that works on salient objects use (Achanta, Hemami, Estrada, Süsstrunk, CVPR 2009)."""
+
+IOU_PERCENT = tuple(range(50, 100, 5))
+"""IoU thresholds of the TGS salt challenge, in per cent: 0.50 to 0.95 in steps of 0.05."""
 
 
 def ratio(numerator: NDArray[Any], denominator: NDArray[Any], otherwise: NDArray[Any] | float) -> Scores:
@@ -90,3 +93,15 @@ def youden(counts: Confusion, empty: float = 1.0) -> Scores:
     """Youden's J, true positive rate - false positive rate (Cancer 3 (1950) 32); NaN without either class."""
     both = (counts.tp + counts.fn > 0) & (counts.fp + counts.tn > 0)
     return np.where(both, recall(counts) + specificity(counts) - 1.0, np.nan)
+
+
+def tgs_score(counts: Confusion, empty: float = 1.0) -> Scores:
+    """Return the share of ten IoU thresholds that each image's IoU lies above, in steps of 0.1.
+
+    The mean average precision of the TGS salt identification challenge (Kaggle, 2018), with one object at most in each
+    image. An image whose mask and prediction both are empty scores 1, whatever `empty` is.
+    """
+    union = np.asarray(counts.tp + counts.fp + counts.fn)
+    # whole numbers: 0.55 as a float is no 55 / 100
+    hits = 100 * np.asarray(counts.tp)[..., None] > np.array(IOU_PERCENT) * union[..., None]
+    return np.where(union == 0, dice(counts), hits.mean(axis=-1))

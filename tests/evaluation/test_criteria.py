@@ -13,8 +13,8 @@ from sources import opened, source
 
 from pipeline.core.counts import cut_level, joint_histogram
 from pipeline.core.errors import PredictionError
-from pipeline.evaluation.choice import best_threshold, choose_threshold
-from pipeline.evaluation.criteria import score_at_cuts
+from pipeline.evaluation.choice import choose_threshold
+from pipeline.evaluation.criteria import best_threshold, score_at_cuts
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.metrics import CRITERIA
 from pipeline.evaluation.recipes import EvaluateRecipe, ThresholdRecipe

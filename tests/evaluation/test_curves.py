@@ -5,19 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.counts import LEVELS, confusion, cut_level, dice, joint_histogram, max_f
+from pipeline.evaluation.criteria import oracle_columns
 from pipeline.evaluation.curves import (
     CUTS,
     average_precision,
     counts_at_levels,
-    curve_table,
     curves,
     max_f_columns,
-    oracle_columns,
     thresholds,
 )
+from pipeline.evaluation.evaluate import curve_table
 from pipeline.evaluation.metrics import METRICS
-from pipeline.evaluation.scores import EMPTY_VALUES, f_beta
-from pipeline.evaluation.tgs_score import tgs_score
+from pipeline.evaluation.scores import EMPTY_VALUES, f_beta, tgs_score
 
 EMPTY = joint_histogram(np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8))
 
