@@ -20,7 +20,7 @@ from pipeline.raw.source import Source
 from pipeline.raw.splits.assign import assign_shards, assign_splits, files_read
 from pipeline.raw.splits.exclude import Excluded, concerning, leave_out, unknown_ids
 from pipeline.raw.splits.names import OUT_OF_FOLD, SPLITS, TRAIN, VALIDATION
-from pipeline.raw.splits.shares import foreground_shares
+from pipeline.raw.splits.shares import foreground_shares, stratum_of
 
 
 @dataclass(frozen=True)
@@ -222,8 +222,8 @@ def open_leniently(name: str, source: Source) -> Opened:
     )
 
     try:
-        shares = partial(measure_shares, dataset, left_out=left_out, cache=source.cache)
-        assigned = assign_splits(placed, name, source.test, source.validation, root=folder, shares=shares)
+        strata = partial(measure_strata, dataset, left_out=left_out, cache=source.cache)
+        assigned = assign_splits(placed, name, source.test, source.validation, root=folder, strata=strata)
         splits, excluded = leave_out(assigned, left_out)
         problems += _nothing_left(splits, excluded, name)
         dataset = replace(dataset, splits=splits, excluded=excluded)
@@ -236,10 +236,10 @@ def open_leniently(name: str, source: Source) -> Opened:
     return Opened(dataset, tuple(problems), tuple(unplaced))
 
 
-def measure_shares(
+def measure_strata(
     dataset: RawDataset, labelled: Sequence[Sample], *, left_out: Collection[str], cache: str | None
-) -> Mapping[str, float]:
-    """Measure the foreground share, 0 to 1, of labelled samples; of those that are left out it is 0.
+) -> Mapping[str, int]:
+    """Find the stratum of labelled samples, by the foreground share of their masks; of those that are left out it is 0.
 
     Parameters
     ----------
@@ -255,7 +255,7 @@ def measure_shares(
     RawDataError
         Listing every mask that cannot be read.
     """
-    measured = foreground_shares(
+    shares = foreground_shares(
         [sample for sample in labelled if sample.id not in left_out],
         dataset.read_truth,
         meaning=repr((dataset.labels.meaning, dataset.mask_kind)),
@@ -263,7 +263,7 @@ def measure_shares(
         cache=None if cache is None else Path(cache),
         what=dataset.name,
     )
-    return {**dict.fromkeys((sample.id for sample in labelled), 0.0), **measured}
+    return {sample.id: stratum_of(shares.get(sample.id, 0.0)) for sample in labelled}
 
 
 def _list(list_samples: Callable[[], list[Sample]]) -> tuple[Sequence[Sample], list[Problem]]:

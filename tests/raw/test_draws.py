@@ -12,8 +12,8 @@ from pipeline.raw.samples import Sample
 from pipeline.raw.splits.draws import (
     take_fold_of_groups,
     take_fold_of_strata,
+    take_fraction,
     take_fraction_of_groups,
-    take_fraction_of_strata,
 )
 
 IDS = st.text("abcdef0123", min_size=1, max_size=6)
@@ -25,7 +25,7 @@ SEEDS = st.integers(0, 9)
 
 @given(STRATA, FRACTIONS, SEEDS)
 def test_a_fraction_of_strata_is_exact_and_even(strata, fraction, seed):
-    taken = take_fraction_of_strata(strata, fraction, seed)
+    taken = take_fraction(strata, fraction, seed)
     assert len(taken) == round(fraction * len(strata))
     for stratum, size in Counter(strata.values()).items():
         assert abs(sum(strata[name] == stratum for name in taken) - fraction * size) <= 1 + 1e-9
@@ -33,8 +33,8 @@ def test_a_fraction_of_strata_is_exact_and_even(strata, fraction, seed):
 
 @given(STRATA, FRACTIONS, SEEDS, st.integers(0, 3))
 def test_one_more_sample_moves_at_most_one_other_of_each_stratum(strata, fraction, seed, new):
-    before = take_fraction_of_strata(strata, fraction, seed)
-    after = take_fraction_of_strata({**strata, "new": new}, fraction, seed)
+    before = take_fraction(strata, fraction, seed)
+    after = take_fraction({**strata, "new": new}, fraction, seed)
     moved = Counter(strata[name] for name in (before ^ after) - {"new"})
     assert max(moved.values(), default=0) <= 1
 

@@ -6,7 +6,6 @@ import os
 import pytest
 from sources import opened
 
-from pipeline.raw.splits import assign as splits
 from pipeline.raw.splits import draws
 
 FOLDERS = {
@@ -38,7 +37,6 @@ def test_listing_looks_at_folders_and_not_at_files_and_hashes_a_sample_a_few_tim
         count(os, name, name)
     count(builtins, "open", "open")
     count(draws, "stable_hash", "hash")
-    count(splits, "stable_hash", "hash")
     drawn = {"method": "fraction", "fraction": 0.1, "seed": 0}
     raw = opened("x", layout, tmp_path, shards=6, test=drawn, validation=drawn)
     for _ in range(10):  # a rule asks for its members once for each shard

@@ -6,11 +6,17 @@ from sources import assigned
 
 from pipeline.core.errors import RawDataError
 from pipeline.raw.samples import Sample
+from pipeline.raw.splits import draws
 from pipeline.raw.splits.assign import assign_shards, shard_of
-from pipeline.raw.splits.draws import take_fold, take_fraction, take_permutation
+from pipeline.raw.splits.draws import take_fold, take_permutation
 
 IDS = st.sets(st.text("abcdef0123", min_size=1, max_size=6), min_size=1, max_size=60)
 FRACTIONS = st.floats(0, 1)
+
+
+def take_fraction(ids, fraction, seed):
+    """Take identifiers that are in one stratum."""
+    return draws.take_fraction(dict.fromkeys(ids, 0), fraction, seed)
 
 
 def samples(names, labelled=True):

@@ -62,17 +62,21 @@ def find(
         if not item.blank:
             same.setdefault(item.content, []).append(item)
     groups = [group for group in same.values() if len(group) > 1]
-    leaks = [group for group in groups if _crosses(group)]
-    errors += [_leak(group) for group in leaks]
+    errors += [_leak(group) for group in groups if _crosses(group)]
     warnings = [
-        *_blank([item for item in read if item.blank]),
-        *_duplicates([group for group in groups if not _crosses(group)]),
-        *_alike([item for item in read if item.split in _APART and not item.blank]),
-        *_absent(read, classes),
-        *_dark([item for item in read if item.highest is not None], normalize),
-        *_turned([item for item in read if item.picture and item.picture.orientation != 1 and not item.picture.turned]),
+        _blank([item for item in read if item.blank]),
+        _duplicates([group for group in groups if not _crosses(group)]),
+        _alike([item for item in read if item.split in _APART and not item.blank]),
+        _absent([item for item in read if item.pixels is not None], classes),
+        _dark([item for item in read if item.highest is not None], normalize),
+        _turned([item for item in read if item.picture and item.picture.orientation != 1 and not item.picture.turned]),
     ]
-    return [*errors, *warnings]
+    return errors + [warning for warning in warnings if warning is not None]
+
+
+def _warning(kind: str, item: Measured, count: int, *texts: str) -> Finding:
+    """Warn of `count` files, of which one is named; `texts` are what was found, what was expected, and a remedy."""
+    return Finding(WARNING, kind, Problem(item.sample.image, *texts), count)
 
 
 def _crosses(group: Sequence[Measured]) -> bool:
@@ -84,154 +88,119 @@ def _splits(group: Sequence[Measured]) -> str:
     return ", ".join(f"{split or 'no split'} {count}" for split, count in counts.items() if count)
 
 
-def _first(group: Sequence[Measured]) -> str:
-    more = f" and {len(group) - _NAMED} more" if len(group) > _NAMED else ""
-    return ", ".join(item.sample.id for item in group[:_NAMED]) + more
+def _first(names: Iterable[str], separator: str = ", ", what: str = "") -> str:
+    names = list(names)
+    more = f" and {len(names) - _NAMED} more{what}" if len(names) > _NAMED else ""
+    return separator.join(names[:_NAMED]) + more
+
+
+def _ids(group: Sequence[Measured]) -> list[str]:
+    return [item.sample.id for item in group]
 
 
 def _leak(group: Sequence[Measured]) -> Finding:
     members = ", ".join(f"{item.sample.id} in {item.split}" for item in group)
-    return Finding(
-        ERROR,
-        "leak",
-        Problem(
-            group[0].sample.image,
-            f"the same picture under {len(group)} identifiers, in more than one split: {members}",
-            "no picture that a network learns from among those it is scored on",
-            "keep one of them: remove the others, or name them under `exclude`",
-        ),
-        len(group),
+    problem = Problem(
+        group[0].sample.image,
+        f"the same picture under {len(group)} identifiers, in more than one split: {members}",
+        "no picture that a network learns from among those it is scored on",
+        "keep one of them: remove the others, or name them under `exclude`",
     )
+    return Finding(ERROR, "leak", problem, len(group))
 
 
-def _blank(group: Sequence[Measured]) -> list[Finding]:
+def _blank(group: Sequence[Measured]) -> Finding | None:
     if not group:
-        return []
+        return None
     kinds = len({item.content for item in group})
     labelled = sum(item.sample.labelled for item in group)
     others = f", {len(group) - labelled} of them without a mask" if labelled < len(group) else ""
     pictures = f"{len(group)} blank picture{'s' if len(group) > 1 else ''} (every pixel has the same colour)"
     alike = "" if len(group) == 1 else ", all identical" if kinds == 1 else f", {kinds} different ones"
-    return [
-        Finding(
-            WARNING,
-            "blank",
-            Problem(
-                group[0].sample.image,
-                f"{pictures}{others}{alike}; {_splits(group)}; first: {_first(group)}",
-                "pictures that show something: a network learns nothing from blank ones",
-                "nothing, if the data set is known for it; else fetch the files again, or name them under `exclude`",
-            ),
-            len(group),
-        )
-    ]
+    return _warning(
+        "blank",
+        group[0],
+        len(group),
+        f"{pictures}{others}{alike}; {_splits(group)}; first: {_first(_ids(group))}",
+        "pictures that show something: a network learns nothing from blank ones",
+        "nothing, if the data set is known for it; else fetch the files again, or name them under `exclude`",
+    )
 
 
-def _duplicates(groups: Sequence[Sequence[Measured]]) -> list[Finding]:
+def _duplicates(groups: Sequence[Sequence[Measured]]) -> Finding | None:
     if not groups:
-        return []
+        return None
     count = sum(map(len, groups))
-    first = "; ".join(" = ".join(item.sample.id for item in group[:_NAMED]) for group in groups[:_NAMED])
-    more = f" and {len(groups) - _NAMED} more groups" if len(groups) > _NAMED else ""
-    return [
-        Finding(
-            WARNING,
-            "duplicate",
-            Problem(
-                groups[0][0].sample.image,
-                f"{count} pictures that are {len(groups)}, each several times in one split; first: {first}{more}",
-                "each picture once: copies count more than the others",
-                "remove the copies, or name them under `exclude`",
-            ),
-            count,
-        )
-    ]
+    first = _first((" = ".join(_ids(group)[:_NAMED]) for group in groups), "; ", " groups")
+    return _warning(
+        "duplicate",
+        groups[0][0],
+        count,
+        f"{count} pictures that are {len(groups)}, each several times in one split; first: {first}",
+        "each picture once: copies count more than the others",
+        "remove the copies, or name them under `exclude`",
+    )
 
 
-def _alike(items: Sequence[Measured]) -> list[Finding]:
+def _alike(items: Sequence[Measured]) -> Finding | None:
     known = [(item, item.tiny) for item in items if item.tiny is not None]
     found = look_alikes([thumbnail for _, thumbnail in known], [_APART.index(item.split or "") for item, _ in known])
     pairs = [(known[one][0], known[other][0]) for one, other in found.items()]
     pairs = [(one, other) for one, other in pairs if one.content != other.content]  # those are leaks
     if not pairs:
-        return []
-    distinct: dict[frozenset[str], tuple[Measured, Measured]] = {}
+        return None
+    distinct: dict[frozenset[str], str] = {}
     for one, other in pairs:
-        distinct.setdefault(frozenset((one.sample.id, other.sample.id)), (one, other))
-    first = "; ".join(
-        f"{one.sample.id} in {one.split} ~ {other.sample.id} in {other.split}"
-        for one, other in list(distinct.values())[:_NAMED]
+        words = f"{one.sample.id} in {one.split} ~ {other.sample.id} in {other.split}"
+        distinct.setdefault(frozenset((one.sample.id, other.sample.id)), words)
+    return _warning(
+        "alike",
+        pairs[0][0],
+        len(pairs),
+        f"{len(pairs)} pictures that look like one in another split; first: "
+        + _first(distinct.values(), "; ", " pairs"),
+        "different pictures in train, validation and test: copies saved anew, and pictures in series, leak",
+        "look at them; remove copies or name them under `exclude`, and keep series together (`group`)",
     )
-    more = f" and {len(distinct) - _NAMED} more pairs" if len(distinct) > _NAMED else ""
-    return [
-        Finding(
-            WARNING,
-            "alike",
-            Problem(
-                pairs[0][0].sample.image,
-                f"{len(pairs)} pictures that look like one in another split; first: {first}{more}",
-                "different pictures in train, validation and test: copies saved anew, and pictures in series, leak",
-                "look at them; remove copies or name them under `exclude`, and keep series together (`group`)",
-            ),
-            len(pairs),
-        )
-    ]
 
 
-def _absent(read: Sequence[Measured], classes: Sequence[str]) -> list[Finding]:
-    counted = [item for item in read if item.pixels is not None]
+def _absent(counted: Sequence[Measured], classes: Sequence[str]) -> Finding | None:
     absent = [name for index, name in enumerate(classes) if not any((item.pixels or ())[index] for item in counted)]
     if not counted or not absent:
-        return []
-    return [
-        Finding(
-            WARNING,
-            "absent-class",
-            Problem(
-                counted[0].sample.mask or counted[0].sample.image,
-                f"{len(counted)} masks, none of which has a pixel of {', '.join(absent)}",
-                "every class in some mask",
-                "look at the contact sheet, and check what the values of the masks mean (`labels`)",
-            ),
-            len(absent),
-        )
-    ]
+        return None
+    problem = Problem(
+        counted[0].sample.mask or counted[0].sample.image,
+        f"{len(counted)} masks, none of which has a pixel of {', '.join(absent)}",
+        "every class in some mask",
+        "look at the contact sheet, and check what the values of the masks mean (`labels`)",
+    )
+    return Finding(WARNING, "absent-class", problem, len(absent))
 
 
-def _dark(deep: Sequence[Measured], normalize: str) -> list[Finding]:
+def _dark(deep: Sequence[Measured], normalize: str) -> Finding | None:
     highest = max((item.highest or 0.0 for item in deep), default=1.0)
     if highest > _DARK or normalize not in ("unit", "symmetric"):
-        return []
-    return [
-        Finding(
-            WARNING,
-            "dark",
-            Problem(
-                deep[0].sample.image,
-                f"{len(deep)} pictures of 16 bits, none of which is brighter than {highest:.1%} of the full range",
-                f"values over most of the range, which `normalize: {normalize}` starts from: a network would see them "
-                "nearly black",
-                "set `normalize: minmax`, or `standard` with the mean and standard deviation of your data",
-            ),
-            len(deep),
-        )
-    ]
+        return None
+    return _warning(
+        "dark",
+        deep[0],
+        len(deep),
+        f"{len(deep)} pictures of 16 bits, none of which is brighter than {highest:.1%} of the full range",
+        f"values over most of the range, which `normalize: {normalize}` starts from: a network would see them "
+        "nearly black",
+        "set `normalize: minmax`, or `standard` with the mean and standard deviation of your data",
+    )
 
 
-def _turned(group: Sequence[Measured]) -> list[Finding]:
+def _turned(group: Sequence[Measured]) -> Finding | None:
     if not group:
-        return []
-    return [
-        Finding(
-            WARNING,
-            "orientation",
-            Problem(
-                group[0].sample.image,
-                f"{len(group)} pictures whose file says that they lie on their side or are mirrored, which is "
-                f"followed only in JPEG; first: {_first(group)}",
-                "upright pictures",
-                "look at the contact sheet: save them upright if they do not fit their masks",
-            ),
-            len(group),
-        )
-    ]
+        return None
+    return _warning(
+        "orientation",
+        group[0],
+        len(group),
+        f"{len(group)} pictures whose file says that they lie on their side or are mirrored, which is "
+        f"followed only in JPEG; first: {_first(_ids(group))}",
+        "upright pictures",
+        "look at the contact sheet: save them upright if they do not fit their masks",
+    )

@@ -1,20 +1,12 @@
 """Which sample belongs to which split and to which shard: stable under added, removed and renamed files."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.errors import Problem, RawDataError
 from pipeline.raw.samples import Sample
-from pipeline.raw.splits.draws import (
-    stable_hash,
-    take_fold,
-    take_fold_of_groups,
-    take_fold_of_strata,
-    take_fraction,
-    take_fraction_of_groups,
-    take_fraction_of_strata,
-    take_permutation,
-)
+from pipeline.raw.splits import draws
 from pipeline.raw.splits.groups import find_groups
 from pipeline.raw.splits.lists import take_listed
 from pipeline.raw.splits.methods import (
@@ -27,10 +19,9 @@ from pipeline.raw.splits.methods import (
     OfficialSplit,
 )
 from pipeline.raw.splits.names import SPLITS, TEST, TRAIN, UNLABELLED, VALIDATION
-from pipeline.raw.splits.shares import stratum_of
 
-Shares = Callable[[Sequence[Sample]], Mapping[str, float]]
-"""Gives the foreground share of labelled samples, 0 to 1, by identifier."""
+Strata = Callable[[Sequence[Sample]], Mapping[str, int]]
+"""Gives the stratum of labelled samples, by identifier."""
 
 
 def assign_splits(
@@ -40,7 +31,7 @@ def assign_splits(
     validation: Method | None = None,
     *,
     root: Path | str = ".",
-    shares: Shares | None = None,
+    strata: Strata | None = None,
 ) -> dict[str, list[Sample]]:
     """Assign each sample to one of train, validation, test, unlabelled.
 
@@ -50,14 +41,13 @@ def assign_splits(
     dataset : str
         Name of the data set, for messages.
     test, validation : Method, optional
-        How test samples are taken from all labelled ones, and validation samples from what is left. None leaves the
-        split empty. See `take_listed`, `take_permutation`, and, for samples as they come, from strata and in groups,
-        `take_fraction`, `take_fraction_of_strata`, `take_fraction_of_groups`, `take_fold`, `take_fold_of_strata` and
-        `take_fold_of_groups`. Unless they are asked for, official validation samples count as training samples.
+        How test samples are taken from all labelled ones, and validation samples from what is left; see
+        `pipeline.raw.splits.draws` and `take_listed`. None leaves the split empty. Unless they are asked for, official
+        validation samples count as training samples.
     root : Path
         The raw folder.
-    shares : callable, optional
-        Measures foreground shares; called once, and only where strata are asked for.
+    strata : callable, optional
+        Called once, and only where strata are asked for.
 
     Returns
     -------
@@ -72,17 +62,16 @@ def assign_splits(
         be used, or for masks that cannot be read where strata are asked for.
     """
     labelled = {sample.id: sample for sample in samples if sample.labelled}
-    strata: Mapping[str, int] = {}
+    known: Mapping[str, int] = {}
     if labelled and any(isinstance(method, Drawn) and method.stratify for method in (test, validation)):
-        if shares is None:
-            raise ValueError("strata need foreground shares")
-        strata = {name: stratum_of(share) for name, share in shares(list(labelled.values())).items()}
-    test_ids = _take(labelled, TEST, test, dataset, root, strata)
-    listed_twice: Mapping[str, Sample] = {}
-    if isinstance(validation, ListedSplit):
-        listed_twice = {name: labelled[name] for name in test_ids}
+        if strata is None:
+            raise ValueError("nothing gives the strata")
+        known = strata(list(labelled.values()))
+    drawing = Drawing(dataset, Path(root), known)
+    test_ids = drawing.take(labelled, TEST, test)
     rest = {name: sample for name, sample in labelled.items() if name not in test_ids}
-    validation_ids = _take({**rest, **listed_twice}, VALIDATION, validation, dataset, root, strata)
+    # a list may name test samples, which is refused below
+    validation_ids = drawing.take(labelled if isinstance(validation, ListedSplit) else rest, VALIDATION, validation)
     if both := sorted(validation_ids & test_ids):
         raise RawDataError(_in_both(both, dataset))
     unlabelled = {sample.id for sample in samples if not sample.labelled}
@@ -110,106 +99,82 @@ def files_read(*methods: Method | None) -> list[str]:
     return list(dict.fromkeys([*lists, *(group.file for group in groups if group.file is not None)]))
 
 
-def _take(
-    samples: Mapping[str, Sample],
-    split: str,
-    method: Method | None,
-    dataset: str,
-    root: Path | str,
-    strata: Mapping[str, int],
-) -> set[str]:
-    """Take the members of one split from labelled samples, by the method that was asked for."""
-    if method is None or not samples:
-        return set()
-    match method:
-        case OfficialSplit():
-            return _take_official(samples, split, dataset)
-        case ListedSplit():
-            return take_listed(Path(root) / method.file, samples.values(), split)
-        case DrawnTest(method="permutation"):
-            return take_permutation(samples, method.fraction, method.seed)
-        case FoldSplit():
-            return draw_fold(samples, split, method, dataset, root, strata)
-        case _:
-            return _draw_fraction(samples, split, method, dataset, root, strata)
-
-
-def _draw_fraction(
-    samples: Mapping[str, Sample],
-    split: str,
-    method: DrawnTest | DrawnValidation,
-    dataset: str,
-    root: Path | str,
-    strata: Mapping[str, int],
-) -> set[str]:
-    fraction, seed = method.fraction, method.seed
-    if method.stratify:
-        return take_fraction_of_strata({name: strata[name] for name in samples}, fraction, seed)
-    if method.group is None:
-        return take_fraction(samples, fraction, seed)
-    groups = find_groups(samples.values(), method.group, Path(root))
-    taken = take_fraction_of_groups(groups, fraction, seed)
-    if fraction and not taken:
-        raise RawDataError(
-            f"data set {dataset!r}, `{split}`",
-            f"{len(set(groups.values()))} groups of {len(samples)} labelled samples, each of which is more than "
-            f"twice the wanted {fraction * len(samples):g}",
-            "at least one group that fits",
-            "raise `fraction`, or choose smaller groups",
-        )
-    return taken
-
-
-def draw_fold(
-    samples: Mapping[str, Sample],
-    split: str,
-    method: FoldSplit,
-    dataset: str,
-    root: Path | str,
-    strata: Mapping[str, int],
-) -> set[str]:
-    """Take one of several folds of labelled samples.
+@dataclass(frozen=True)
+class Drawing:
+    """Takes the members of splits from labelled samples.
 
     Parameters
     ----------
-    samples : mapping of str to Sample
-        By identifier.
-    split, dataset : str
-        What the fold is for, for messages.
-    method : FoldSplit
+    dataset : str
+        Its name, for messages.
     root : Path
         The raw folder.
     strata : mapping of str to int
         Identifier to stratum, where strata are asked for.
-
-    Returns
-    -------
-    set of str
-        Identifiers.
-
-    Raises
-    ------
-    RawDataError
-        If the fold is empty, or groups cannot be told.
     """
-    folds, fold, seed = method.folds, method.fold, method.seed
-    what = f"{len(samples)} labelled samples"
-    if method.stratify:
-        taken = take_fold_of_strata({name: strata[name] for name in samples}, folds, fold, seed)
-    elif method.group is not None:
-        groups = find_groups(samples.values(), method.group, Path(root))
-        what += f" in {len(set(groups.values()))} groups"
-        taken = take_fold_of_groups(groups, folds, fold, seed)
-    else:
-        taken = take_fold(samples, folds, fold, seed)
-    if not taken:
-        raise RawDataError(
-            f"data set {dataset!r}, `{split}`",
-            f"{folds} folds of {what}: fold {fold} is empty",
-            "at least one sample in every fold",
-            "lower `folds`, or add labelled pictures",
-        )
-    return taken
+
+    dataset: str
+    root: Path
+    strata: Mapping[str, int]
+
+    def take(self, samples: Mapping[str, Sample], split: str, method: Method | None) -> set[str]:
+        """Return the identifiers of one split, taken from `samples` (by identifier) as `method` says.
+
+        Raises
+        ------
+        RawDataError
+            See `assign_splits`.
+        """
+        if method is None or not samples:
+            return set()
+        match method:
+            case OfficialSplit():
+                return _take_official(samples, split, self.dataset)
+            case ListedSplit():
+                return take_listed(self.root / method.file, samples.values(), split)
+            case DrawnTest(method="permutation"):
+                return draws.take_permutation(samples, method.fraction, method.seed)
+            case FoldSplit():
+                return self._fold(samples, split, method)
+            case _:
+                return self._fraction(samples, split, method)
+
+    def _fraction(self, samples: Mapping[str, Sample], split: str, method: DrawnTest | DrawnValidation) -> set[str]:
+        fraction, seed = method.fraction, method.seed
+        if method.group is None:  # samples as they come are one stratum
+            strata = {name: self.strata[name] if method.stratify else 0 for name in samples}
+            return draws.take_fraction(strata, fraction, seed)
+        groups = find_groups(samples.values(), method.group, self.root)
+        taken = draws.take_fraction_of_groups(groups, fraction, seed)
+        if fraction and not taken:
+            raise RawDataError(
+                f"data set {self.dataset!r}, `{split}`",
+                f"{len(set(groups.values()))} groups of {len(samples)} labelled samples, each of which is more than "
+                f"twice the wanted {fraction * len(samples):g}",
+                "at least one group that fits",
+                "raise `fraction`, or choose smaller groups",
+            )
+        return taken
+
+    def _fold(self, samples: Mapping[str, Sample], split: str, method: FoldSplit) -> set[str]:
+        which = (method.folds, method.fold, method.seed)
+        what = f"{len(samples)} labelled samples"
+        if method.stratify:
+            taken = draws.take_fold_of_strata({name: self.strata[name] for name in samples}, *which)
+        elif method.group is not None:
+            groups = find_groups(samples.values(), method.group, self.root)
+            what += f" in {len(set(groups.values()))} groups"
+            taken = draws.take_fold_of_groups(groups, *which)
+        else:
+            taken = draws.take_fold(samples, *which)
+        if not taken:
+            raise RawDataError(
+                f"data set {self.dataset!r}, `{split}`",
+                f"{method.folds} folds of {what}: fold {method.fold} is empty",
+                "at least one sample in every fold",
+                "lower `folds`, or add labelled pictures",
+            )
+        return taken
 
 
 def _take_official(samples: Mapping[str, Sample], split: str, dataset: str) -> set[str]:
@@ -238,7 +203,7 @@ def _in_both(names: Sequence[str], dataset: str) -> list[Problem]:
 
 def shard_of(name: str, shards: int) -> int:
     """Return the shard (0 to shards - 1) that an identifier belongs to, whatever else there is."""
-    return stable_hash(name) % shards
+    return draws.stable_hash(name) % shards
 
 
 def assign_shards(samples: Iterable[Sample], shards: int) -> dict[int, list[Sample]]:

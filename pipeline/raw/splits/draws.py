@@ -1,9 +1,16 @@
-"""Draw some of many identifiers by seeded hash: the same on every machine, and steady when one is added."""
+"""Draw some of many identifiers by seeded hash: the same on every machine, and steady when one is added.
+
+Everywhere `fraction` is 0 to 1, `fold` is one of `folds` counted from 0, and `seed` decides the order (see `rank`);
+`strata` and `groups` map each identifier to the number of its stratum or to the name of its group.
+"""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
+
+_Label = TypeVar("_Label", int, str)
 
 
 def stable_hash(*parts: object) -> int:
@@ -17,23 +24,6 @@ def rank(ids: Iterable[str], seed: int) -> list[str]:
     return sorted(ids, key=lambda name: (stable_hash(seed, name), name))
 
 
-def take_fraction(ids: Iterable[str], fraction: float, seed: int) -> set[str]:
-    """Take round(fraction * n) of the identifiers, those whose seeded hash ranks first.
-
-    Adding one identifier moves at most one other across the line, because the order of the rest stays.
-
-    Parameters
-    ----------
-    ids : iterable of str
-    fraction : float
-        0 to 1.
-    seed : int
-        See `rank`.
-    """
-    ranked = rank(ids, seed)
-    return set(ranked[: round(fraction * len(ranked))])
-
-
 def take_permutation(ids: Iterable[str], fraction: float, seed: int) -> set[str]:
     """Take the first round(fraction * n) of a seeded permutation of the sorted identifiers.
 
@@ -45,105 +35,27 @@ def take_permutation(ids: Iterable[str], fraction: float, seed: int) -> set[str]
     return {ordered[index] for index in order[: round(fraction * len(ordered))]}
 
 
-def take_fold(ids: Iterable[str], folds: int, fold: int, seed: int) -> set[str]:
-    """Take one of `folds` parts of equal size, in the order of a seeded hash.
-
-    Parts are blocks of neighbouring ranks, so adding one identifier moves at most one other across each border.
-
-    Parameters
-    ----------
-    ids : iterable of str
-    folds : int
-    fold : int
-        0 to folds - 1.
-    seed : int
-        See `rank`.
-    """
-    ranked = rank(ids, seed)
-    return set(ranked[len(ranked) * fold // folds : len(ranked) * (fold + 1) // folds])
-
-
-def take_fraction_of_strata(strata: Mapping[str, int], fraction: float, seed: int) -> set[str]:
+def take_fraction(strata: Mapping[str, int], fraction: float, seed: int) -> set[str]:
     """Take round(fraction * n) of the identifiers, and of each stratum that share of its own to within one.
 
-    Adding one identifier moves at most one other of each stratum: inside a stratum it is `take_fraction`, and the
-    number that is taken there changes by one at most.
-
-    Parameters
-    ----------
-    strata : mapping of str to int
-        Identifier to the number of its stratum.
-    fraction : float
-        0 to 1.
-    seed : int
-        See `rank`.
+    Inside a stratum they are those that rank first. Adding one identifier moves at most one other of each stratum,
+    because the number that is taken there changes by one at most.
     """
     taken: set[str] = set()
-    before = 0
-    for members in _by_stratum(strata):
+    for members, before in _strata(strata):
         # shares of the running total are rounded, so that what rounding gives one stratum the next one lacks
         count = round(fraction * (before + len(members))) - round(fraction * before)
         taken.update(rank(members, seed)[:count])
-        before += len(members)
     return taken
-
-
-def take_fold_of_strata(strata: Mapping[str, int], folds: int, fold: int, seed: int) -> set[str]:
-    """Take one of `folds` parts that have equal sizes, in all and in each stratum, to within one.
-
-    Inside a stratum parts are blocks of neighbouring ranks. Adding one identifier moves at most one other of each
-    stratum across each border.
-
-    Parameters
-    ----------
-    strata : mapping of str to int
-        Identifier to the number of its stratum.
-    folds : int
-    fold : int
-        0 to folds - 1.
-    seed : int
-        See `rank`.
-    """
-    taken: set[str] = set()
-    before = 0
-    for members in _by_stratum(strata):
-        whole, extra = divmod(len(members), folds)
-        # the folds that get one more follow those that got one more in the strata before
-        larger = {(before + step) % folds for step in range(extra)}
-        start = whole * fold + sum(number < fold for number in larger)
-        taken.update(rank(members, seed)[start : start + whole + (fold in larger)])
-        before += len(members)
-    return taken
-
-
-def _by_stratum(strata: Mapping[str, int]) -> list[list[str]]:
-    members: dict[int, list[str]] = {}
-    for name, stratum in strata.items():
-        members.setdefault(stratum, []).append(name)
-    return [members[stratum] for stratum in sorted(members)]
 
 
 def take_fraction_of_groups(groups: Mapping[str, str], fraction: float, seed: int) -> set[str]:
-    """Take whole groups, those whose seeded hash ranks first, as close to `fraction` of the identifiers as that gets.
+    """Take whole groups, those that rank first, as close to `fraction` of the identifiers as that gets.
 
-    Groups that hold more than twice the wanted number are passed over. Adding one identifier to a group that is
-    there moves at most one group across the line, unless that one grows past this limit.
-
-    Parameters
-    ----------
-    groups : mapping of str to str
-        Identifier to the name of its group.
-    fraction : float
-        0 to 1.
-    seed : int
-        See `rank`; it orders the groups.
-
-    Returns
-    -------
-    set of str
-        Empty where every group is too large.
+    Groups that hold more than twice the wanted number are passed over; where all do, nothing is taken. Adding one
+    identifier to a group that is there moves at most one group across the line, unless that one grows past this limit.
     """
-    members = _by_group(groups)
+    members = _members(groups)
     wanted = fraction * len(groups)
     taken: set[str] = set()
     for name in rank(members, seed):
@@ -156,27 +68,37 @@ def take_fraction_of_groups(groups: Mapping[str, str], fraction: float, seed: in
     return taken
 
 
+def take_fold(ids: Iterable[str], folds: int, fold: int, seed: int) -> set[str]:
+    """Take one of `folds` parts of equal size.
+
+    Parts are blocks of neighbouring ranks, so adding one identifier moves at most one other across each border.
+    """
+    ranked = rank(ids, seed)
+    return set(ranked[len(ranked) * fold // folds : len(ranked) * (fold + 1) // folds])
+
+
+def take_fold_of_strata(strata: Mapping[str, int], folds: int, fold: int, seed: int) -> set[str]:
+    """Take one of `folds` parts that have equal sizes, in all and in each stratum, to within one.
+
+    Inside a stratum parts are blocks of neighbouring ranks. Adding one identifier moves at most one other of each
+    stratum across each border.
+    """
+    taken: set[str] = set()
+    for members, before in _strata(strata):
+        whole, extra = divmod(len(members), folds)
+        # the folds that get one more follow those that got one more in the strata before
+        larger = {(before + step) % folds for step in range(extra)}
+        start = whole * fold + sum(number < fold for number in larger)
+        taken.update(rank(members, seed)[start : start + whole + (fold in larger)])
+    return taken
+
+
 def take_fold_of_groups(groups: Mapping[str, str], folds: int, fold: int, seed: int) -> set[str]:
     """Take one of `folds` parts of whole groups, of equal size in identifiers to within the groups at their borders.
 
-    Groups stand in the order of a seeded hash, and a group belongs to the part that its middle falls into.
-
-    Parameters
-    ----------
-    groups : mapping of str to str
-        Identifier to the name of its group.
-    folds : int
-    fold : int
-        0 to folds - 1.
-    seed : int
-        See `rank`; it orders the groups.
-
-    Returns
-    -------
-    set of str
-        Empty where a large group covers the whole part.
+    A group belongs to the part that its middle falls into; a part that one large group covers is empty.
     """
-    members = _by_group(groups)
+    members = _members(groups)
     taken: set[str] = set()
     before = 0
     for name in rank(members, seed):
@@ -187,8 +109,16 @@ def take_fold_of_groups(groups: Mapping[str, str], folds: int, fold: int, seed: 
     return taken
 
 
-def _by_group(groups: Mapping[str, str]) -> dict[str, list[str]]:
-    members: dict[str, list[str]] = {}
-    for name, group in groups.items():
-        members.setdefault(group, []).append(name)
+def _members(labels: Mapping[str, _Label]) -> dict[_Label, list[str]]:
+    members: dict[_Label, list[str]] = {}
+    for name, label in labels.items():
+        members.setdefault(label, []).append(name)
     return members
+
+
+def _strata(strata: Mapping[str, int]) -> Iterator[tuple[list[str], int]]:
+    """Give the members of each stratum, and how many the strata before have together."""
+    before = 0
+    for _, members in sorted(_members(strata).items()):
+        yield members, before
+        before += len(members)

@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.core.errors import RawDataError
-from pipeline.raw.dataset import RawDataset, measure_shares, open_dataset
+from pipeline.raw.dataset import RawDataset, measure_strata, open_dataset
 from pipeline.raw.recipes import FoldsRecipe
 from pipeline.raw.samples import Sample
-from pipeline.raw.splits.assign import draw_fold
+from pipeline.raw.splits.assign import Drawing
 from pipeline.raw.splits.fold_table import write_fold_table
 from pipeline.raw.splits.methods import Drawn, FoldSplit
 from pipeline.raw.splits.names import TRAIN, VALIDATION
-from pipeline.raw.splits.shares import stratum_of
 
 
 def assign_folds(dataset: RawDataset, folds: int, drawn: Drawn, cache: str | None = None) -> dict[str, int]:
@@ -43,15 +42,12 @@ def assign_folds(dataset: RawDataset, folds: int, drawn: Drawn, cache: str | Non
     kept = {sample.id for sample in dataset.pool}
     left_out = [item.sample for item in dataset.excluded if item.sample and item.split in (TRAIN, VALIDATION)]
     samples = {sample.id: sample for sample in (*dataset.pool, *left_out)}
-    strata: Mapping[str, int] = {}
-    if drawn.stratify:
-        excluded = [sample.id for sample in left_out]
-        shares = measure_shares(dataset, list(samples.values()), left_out=excluded, cache=cache)
-        strata = {name: stratum_of(share) for name, share in shares.items()}
+    excluded = [sample.id for sample in left_out]
+    strata = measure_strata(dataset, list(samples.values()), left_out=excluded, cache=cache) if drawn.stratify else {}
+    drawing = Drawing(dataset.name, dataset.root, strata)
     members: dict[str, int] = {}
     for fold in range(folds):
-        method = drawn.to(FoldSplit, method="k-fold", folds=folds, fold=fold)
-        taken = draw_fold(samples, "folds", method, dataset.name, dataset.root, strata)
+        taken = drawing.take(samples, "folds", drawn.to(FoldSplit, method="k-fold", folds=folds, fold=fold))
         if not taken & kept:
             raise RawDataError(
                 f"data set {dataset.name!r}, fold {fold} of {folds}",
