@@ -275,7 +275,7 @@ class Study:
         if not self.splits_of(name)[self.validated_on(name)]:
             raise RawDataError(
                 f"the threshold of {name}",
-                f"no validation samples in {self.dataset_of(name)}",
+                f"to be chosen on validation samples, and {self.dataset_of(name)} has none",
                 "samples to choose it on",
                 "add labelled pictures, raise its `validation` fraction, or give the experiment a number as "
                 "`threshold`",

@@ -11,11 +11,14 @@ from oracles import compare_areas, compare_contours, compare_counts, compare_cur
 from PIL import Image
 from projects import Project
 from sklearn.metrics import f1_score
+from sources import opened, source
 
 from pipeline.config import config
 from pipeline.evaluation.baselines import write_baseline
 from pipeline.evaluation.evaluate import evaluate
-from pipeline.raw.dataset import open_dataset
+from pipeline.evaluation.recipes import BaselineRecipe, EvaluateRecipe
+from pipeline.graph.artifacts import Shard
+from pipeline.graph.study import Study
 from pipeline.raw.decode.image import read_image
 from pipeline.shards.write import build_shard
 
@@ -110,11 +113,11 @@ def test_the_second_observers_scores_have_intervals_and_beat_an_empty_prediction
 
 @pytest.mark.parametrize(("size", "ceiling"), [(256, 0.8324), (512, 0.9515), (592, 0.9816)])
 def test_what_resizing_alone_costs_on_drive(real_data, tmp_path, size, ceiling):
-    source = {"layout": "drive", "root": str(real_data / "DRIVE"), "test": {"method": "official"}}
-    given = {"dataset": "drive", "source": source}
-    write_baseline(split="test", kind="resolution-ceiling", output=tmp_path / "p", size=[size, size], **given)
-    predictions = {"test": tmp_path / "p"}
-    evaluate(experiment="c", predictions=predictions, threshold=0.5, output=tmp_path, empty_masks="one", **given)
+    given = {"dataset": "drive", "source": source("drive", real_data / "DRIVE", test="official")}
+    baseline = BaselineRecipe(**given, split="test", kind="resolution-ceiling", size=(size, size))
+    write_baseline(baseline, output=tmp_path / "p")
+    recipe = EvaluateRecipe(**given, empty_masks="one")
+    evaluate(recipe, experiment="c", predictions={"test": tmp_path / "p"}, threshold=0.5, output=tmp_path)
     summary = pd.read_csv(tmp_path / "summary.csv").set_index(["region", "averaging"])
     assert summary.loc[("fov", "macro"), "f1"] == pytest.approx(ceiling, abs=0.0002)
     assert summary.loc[("fov", "macro"), "images"] == 20
@@ -130,7 +133,7 @@ def test_the_ceiling_depends_on_how_a_prediction_is_brought_back(real_data):
     def nearest(mask, size):
         return cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT) == 1
 
-    raw = open_dataset("drive", layout="drive", root=str(real_data / "DRIVE"), test={"method": "official"})
+    raw = opened("drive", "drive", real_data / "DRIVE", test="official")
     found = {}
     for name, back in (("smoothly", smoothly), ("nearest", nearest)):
         for size in (256, 512, 592):
@@ -154,7 +157,7 @@ def test_the_leaderboard_ranks_baselines_and_doubts_none_of_them(built):
 
 
 def test_scores_of_the_real_pictures_agree_with_other_libraries(real_data):
-    raw = open_dataset("drive", layout="drive", root=str(real_data / "DRIVE"), test={"method": "official"})
+    raw = opened("drive", "drive", real_data / "DRIVE", test="official")
     pairs = []
     for sample in raw.splits["test"][:4]:
         image = read_image(sample.image, "rgb")
@@ -175,7 +178,7 @@ def test_scores_of_the_real_pictures_agree_with_other_libraries(real_data):
 
 
 def test_vessels_cover_the_known_share(built, real_data):
-    raw = open_dataset("drive", layout="drive", root=str(real_data / "DRIVE"), test={"method": "official"})
+    raw = opened("drive", "drive", real_data / "DRIVE", test="official")
     samples = [*raw.splits["train"], *raw.splits["test"]]
     masks = np.stack([raw.read_truth(sample) for sample in samples])
     fovs = np.stack([raw.read_fov(sample) for sample in samples])
@@ -184,9 +187,8 @@ def test_vessels_cover_the_known_share(built, real_data):
 
 
 def test_run_length_codes_and_png_masks_agree_on_all_tiles(real_data):
-    root = str(real_data / "TGS")
-    files = open_dataset("tgs", layout="tgs", root=root)
-    codes = open_dataset("tgs", layout="tgs", root=root, options={"masks": "csv"})
+    files = opened("tgs", "tgs", real_data / "TGS")
+    codes = opened("tgs", "tgs", real_data / "TGS", {"masks": "csv"})
     empty = 0
     for a, b in zip(files.splits["train"], codes.splits["train"], strict=True):
         assert a.id == b.id
@@ -208,7 +210,8 @@ def test_the_four_real_pairs_of_duts_are_listed_decoded_and_sharded(real_data, t
     parsed = config.parse(
         {"datasets": {"duts": {"layout": "duts", "root": str(real_data / "DUTS"), "size": [320, 320]}}}
     )
-    raw = open_dataset("duts", **parsed.splits_settings("duts")["source"])
+    study = Study(parsed)
+    raw = study.raw("duts")
     samples = raw.splits["train"]
     assert [sample.id for sample in samples] == [
         "ILSVRC2012_test_00004908",
@@ -219,7 +222,7 @@ def test_the_four_real_pairs_of_duts_are_listed_decoded_and_sharded(real_data, t
     masks = [raw.read_truth(sample) for sample in samples]
     assert sum(len(np.unique(mask)) > 200 for mask in masks) == 3  # the others are soft-edged
     path = tmp_path / "train-0.h5"
-    build_shard(dataset="duts", split="train", shard=0, output=path, **parsed.shard_settings("duts", "train"))
+    build_shard(Shard("duts", "train", 0).recipe(study), number=0, output=path)
     with h5py.File(path) as file:
         assert file["images"].shape == (4, 3, 320, 320)
         assert np.isfinite(file["images"][:]).all()

@@ -10,9 +10,9 @@ import pytest
 import tifffile
 from PIL import Image
 from projects import ROOT, Project
+from sources import opened
 
 from pipeline.core.errors import OutputError
-from pipeline.raw.dataset import open_dataset
 from pipeline.raw.samples import MARKER
 from pipeline.raw.synthetic.sample import draw_sample
 
@@ -45,19 +45,19 @@ def test_the_sample_has_the_formats_of_the_real_sets(sample):
             modes.add((picture.mode, bool(np.asarray(picture).any())))
     assert modes == {("I;16", True), ("L", False)}
     for root, layout in ((drive, "drive"), (tgs, "tgs")):
-        raw = open_dataset(layout, layout=layout, root=str(root), test={"method": "official"})
+        raw = opened(layout, layout, root, test="official")
         assert raw.origin == "drawn sample"
     assert all((sample / name / MARKER).is_file() for name in DATASETS)
 
 
 def test_sample_masks_look_like_the_real_ones(sample):
-    raw = open_dataset("drive", layout="drive", root=str(sample / "DRIVE"))
+    raw = opened("drive", "drive", sample / "DRIVE")
     shares = [raw.read_truth(one)[raw.read_fov(one) == 1].mean() for one in raw.splits["train"]]
     assert 0.08 < np.mean(shares) < 0.2
-    raw = open_dataset("tgs", layout="tgs", root=str(sample / "TGS"))
+    raw = opened("tgs", "tgs", sample / "TGS")
     empty = np.mean([not raw.read_truth(one).any() for one in raw.splits["train"]])
     assert 0.25 < empty < 0.5
-    codes = open_dataset("tgs", layout="tgs", root=str(sample / "TGS"), options={"masks": "csv"})
+    codes = opened("tgs", "tgs", sample / "TGS", {"masks": "csv"})
     for a, b in zip(raw.splits["train"], codes.splits["train"], strict=True):
         np.testing.assert_array_equal(raw.read_truth(a), codes.read_truth(b))
 

@@ -88,7 +88,7 @@ def test_other_views_in_prediction_train_nothing_again(done, tmp_path):
     planned = project.planned()
     assert "train" not in planned
     assert planned["predict classes"] == 2
-    assert planned["predict probabilities"] == 2
+    assert planned["predict"] == 2
 
 
 def test_the_network_predicts_pictures_of_its_own(done, tmp_path, capfd):
