@@ -1,7 +1,6 @@
 """A raw data set as the stages see it: a layout's samples, their meaning and their splits."""
 
-import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.counts import SOFT_CUT
 from pipeline.core.errors import Problem, RawDataError
+from pipeline.core.fingerprint import short_digest
 from pipeline.raw.decode.labels import BLACK_AND_WHITE, Labels
 from pipeline.raw.decode.masks import ClassMask, decode_runs, merge
 from pipeline.raw.decode.palette import Colour
@@ -103,8 +103,7 @@ class RawDataset:
 
     def shared_data_digest(self, split: str, shard: int) -> str:
         """Return a short text that changes when a table row of one of the shard's samples does."""
-        texts = [sample.shared_data for sample in self.shard_members(split).get(shard, [])]
-        return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        return short_digest("\n".join(sample.shared_data for sample in self.shard_members(split).get(shard, [])))
 
     def exclusions(self, split: str, shard: int) -> dict[str, str]:
         """Return what one shard has to know of `excluded`: what else is excluded must not build it again."""
@@ -113,15 +112,12 @@ class RawDataset:
     def digest(self, split: str, shard: int | None = None) -> str:
         """Return a short text that changes when the members of a split, or of one of its shards, do."""
         samples = self.splits[split] if shard is None else self.shard_members(split).get(shard, [])
-        names = "\n".join(text for sample in samples for text in (sample.id, *sample.files))
-        return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        return short_digest("\n".join(text for sample in samples for text in (sample.id, *sample.files)))
 
     def read_truth(self, sample: Sample, contents: Mapping[str, bytes] | None = None) -> ClassMask:
-        """Read a labelled sample's mask: (H, W) class indices, or 0..255 where masks are soft.
+        """Read a labelled sample's mask: (H, W) class indices, `VOID` where pixels do not count; or soft, 0..255.
 
-        Pixels that do not count are `VOID` in index masks. Masks of single objects are merged.
-
-        `contents` are the bytes of the sample's files where they were read already.
+        Masks of single objects are merged. `contents` are the bytes of the sample's files where they were read already.
 
         Raises
         ------
@@ -181,13 +177,7 @@ class Opened(NamedTuple):
 
 
 def open_dataset(name: str, source: Source) -> RawDataset:
-    """List a raw folder and assign its samples to splits.
-
-    Parameters
-    ----------
-    name : str
-        Name of the data set, for messages and file names.
-    source : Source
+    """List a raw folder and assign its samples to splits; `name` is that of the data set, for messages and files.
 
     Raises
     ------
@@ -203,7 +193,13 @@ def open_dataset(name: str, source: Source) -> RawDataset:
 def open_leniently(name: str, source: Source) -> Opened:
     """List as much of a raw folder as can be listed; what cannot is told beside it. See `open_dataset`."""
     folder, left_out = Path(source.root), source.exclude
-    samples, problems = _list(lambda: source.layout.list_samples(folder, name))
+    problems: list[Problem] = []
+    samples: Sequence[Sample] = ()
+    try:
+        samples = source.layout.list_samples(folder, name)
+    except RawDataError as error:
+        samples = error.samples if isinstance(error, ListingError) else ()
+        problems += error.problems
     problems += _no_texts(samples)
     unpaired = {problem.sample for problem in problems if problem.sample is not None}
     problems = [problem for problem in problems if problem.sample not in left_out]
@@ -220,7 +216,6 @@ def open_leniently(name: str, source: Source) -> Opened:
         drawn=(folder / MARKER).exists(),
         tables=tuple(str(folder / name) for name in tables),
     )
-
     try:
         strata = partial(measure_strata, dataset, left_out=left_out, cache=source.cache)
         assigned = assign_splits(placed, name, source.test, source.validation, root=folder, strata=strata)
@@ -266,16 +261,6 @@ def measure_strata(
     return {sample.id: stratum_of(shares.get(sample.id, 0.0)) for sample in labelled}
 
 
-def _list(list_samples: Callable[[], list[Sample]]) -> tuple[Sequence[Sample], list[Problem]]:
-    """Return what a layout lists, and what it complains about."""
-    try:
-        return list_samples(), []
-    except ListingError as error:
-        return error.samples, list(error.problems)
-    except RawDataError as error:
-        return (), list(error.problems)
-
-
 def _no_texts(samples: Sequence[Sample]) -> list[Problem]:
     """Complain about names that no table, shard or page can hold: bytes that are no UTF-8, as in old archives."""
     return [
@@ -289,16 +274,8 @@ def _no_texts(samples: Sequence[Sample]) -> list[Problem]:
         )
         for sample in samples
         for path in (*sample.files, *sample.observer_files)
-        if not path.isascii() and not _is_text(path)
+        if not path.isascii() and path != path.encode("utf-8", "replace").decode()
     ]
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _nothing_left(splits: Mapping[str, list[Sample]], excluded: Sequence[Excluded], name: str) -> list[Problem]:

@@ -1,10 +1,10 @@
 """Files of a raw folder that no sample uses, and why not."""
 
-import hashlib
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from pipeline.core.fingerprint import short_digest
 from pipeline.raw.dataset import Opened
 from pipeline.raw.samples import IMAGE_ENDINGS, MARKER, Sample
 from pipeline.raw.splits.names import SPLITS
@@ -39,8 +39,7 @@ def unused_digest(opened: Opened) -> str:
     Hidden files and those of the operating system come and go by themselves, so they do not count.
     """
     found = [paths for reason, paths in unused_files(opened).items() if reason not in (HIDDEN, SYSTEM)]
-    names = "\n".join(path for paths in found for path in paths)
-    return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return short_digest("\n".join(path for paths in found for path in paths))
 
 
 def ignored_files(root: Path, used: Collection[str], excluded: Collection[str]) -> dict[str, list[str]]:

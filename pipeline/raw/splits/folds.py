@@ -1,6 +1,5 @@
 """Folds of a data set: parts of its training and validation samples, one of which a network is validated on."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -80,23 +79,9 @@ def write_folds(recipe: FoldsRecipe, *, output: Path, fingerprint: str | None = 
 
 
 def split_by_fold(dataset: RawDataset, members: Mapping[str, int], fold: int) -> dict[str, list[Sample]]:
-    """Return the splits of a data set as a run sees them that is validated on one fold.
-
-    Parameters
-    ----------
-    dataset : RawDataset
-    members : mapping of str to int
-        See `assign_folds`.
-    fold : int
-    """
+    """Return the splits as a run sees them that is validated on one fold; for `members` see `assign_folds`."""
     return {
         **dataset.splits,
         TRAIN: [sample for sample in dataset.pool if members[sample.id] != fold],
         VALIDATION: [sample for sample in dataset.pool if members[sample.id] == fold],
     }
-
-
-def digest_folds(members: Mapping[str, int]) -> str:
-    """Return a short text that changes when a sample is added, removed or moved to another fold."""
-    names = "\n".join(f"{fold} {name}" for name, fold in sorted(members.items()))
-    return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:16]
