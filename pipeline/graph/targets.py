@@ -115,7 +115,7 @@ def everything(study: Study, listed: Collection[str] | None = None) -> list[Arti
     for name in [name for name in study.names if study.dataset_of(name) in known]:
         made += [one for results in TARGETS.values() for one in results(study, name)]
         made += [study.predictions(name, split) for split in study.predicted_splits(name)]
-        if name in study.two_classes:
+        if name in study.two_classes and study.predicted_splits(name):
             made.append(Threshold(name))
         made += [one.artifact for one in study.fold_table(name)]
     return list(dict.fromkeys([*made, *map(Average, study.seeded), Comparisons(), Leaderboard(), Report()]))

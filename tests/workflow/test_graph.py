@@ -1,0 +1,86 @@
+"""The rules are the graph: every job that Snakemake plans reads, writes and is told what `pipeline/graph` says.
+
+``WRITE_GRAPH=1 pytest tests/workflow/test_graph.py`` writes graph.txt anew; its diff shows what a change does to all jobs.
+"""
+
+import os
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from projects import Project
+from rawfiles import make_shapes, make_tgs
+
+from pipeline.config.config import load
+from pipeline.graph import targets
+from pipeline.graph.recognize import recognize
+from pipeline.graph.study import Study
+
+CONFIG = """
+datasets:
+  t: {layout: tgs, root: raw/TGS, size: [48, 48], shards: 2, test: {method: fraction, fraction: 0.25}}
+  s: {layout: shapes, root: raw/shapes, size: [32, 32]}
+experiments:
+  one: &common {dataset: t, model: unet, loss: bce, optimizer: {name: adam, lr: 0.02}, batch_size: 4, epochs: 1}
+  several: {<<: *common, folds: 2, threshold: {metric: iou, averaging: macro}}
+  fixed: {<<: *common, threshold: 0.5}
+  classes: {<<: *common, dataset: s, loss: cross-entropy, keep_probability: true, seeds: [1, 2]}
+"""
+GOLDEN = Path(__file__).with_name("graph.txt")
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    """The study, and each job that is planned: rule, inputs, outputs, command."""
+    project = Project(tmp_path_factory.mktemp("graph"))
+    make_tgs(project.folder / "raw/TGS")
+    make_shapes(project.folder / "raw/shapes")
+    project.config.write_text(CONFIG)
+    project.snakemake("--dry-run", "--printshellcmds", "--workflow-profile", "none", "all", "tensorboard")
+    jobs = []
+    for block in re.split(r"\n\n+", re.sub(r"^\[.*\]$", "", project.said, flags=re.MULTILINE)):
+        if rule := re.match(r"\s*(?:local)?rule (\w+):\n", block):
+            said = {key: re.search(rf"^ +{key}: (.*)$", block, re.MULTILINE) for key in ("input", "output")}
+            files = {key: found[1].split(", ") if found else [] for key, found in said.items()}
+            command = re.search(r"^Shell command: (.*)$", block, re.MULTILINE)
+            jobs.append((rule[1], files["input"], files["output"], command[1] if command else ""))
+    before = Path.cwd()
+    os.chdir(project.folder)
+    yield Study(load([Path("config.yaml")])), [job for job in jobs if job[0] not in ("all", "tensorboard")]
+    os.chdir(before)
+
+
+def test_every_job_reads_and_writes_what_the_graph_says(planned):
+    study, jobs = planned
+    seen = set()
+    for rule, inputs, outputs, command in jobs:
+        artifact = recognize(study, Path(outputs[0]))
+        seen.add(artifact)
+        made = list(map(str, artifact.outputs().values()))
+        assert sorted(made) == sorted(name for name in outputs if "/benchmarks/" not in name), rule
+        needed = {str(one.path) for part in artifact.needs(study).values() for one in part}
+        assert set(inputs) == needed | set(artifact.raw_files(study)), (rule, artifact)
+        words = shlex.split(command)
+        assert words[words.index("--plan") + 1] == study.plan(artifact).to_json(), rule
+        for part in artifact.parts:
+            option = words.index(f"--{part.replace('_', '-')}")
+            given = [word for word in words[option + 1 :] if word.startswith("results/")]
+            asked = [str(one.path) for one in artifact.needs(study).get(part, [])]
+            assert given[: len(asked)] == asked, (rule, part)
+    assert seen == {*targets.everything(study), *targets.of_all(study, "tensorboard")}
+
+
+def test_the_graph_of_all_jobs_is_the_one_that_was_looked_at(planned):
+    def spelled(files):
+        results = [name.removeprefix("results/") for name in files if name.startswith("results/")]
+        raw = len(files) - len(results)
+        return " ".join([*results, *([f"({raw} raw files)"] if raw else [])]) or "nothing"
+
+    jobs = planned[1]
+    text = "".join(
+        f"{rule}: {spelled(outputs)}\n    from {spelled(inputs)}\n" for rule, inputs, outputs, _ in sorted(jobs)
+    )
+    if os.environ.get("WRITE_GRAPH"):
+        GOLDEN.write_text(text)
+    assert GOLDEN.read_text() == text
