@@ -29,7 +29,6 @@ class RawDataset:
 
     Parameters
     ----------
-    name : str
     source : Source
         Where it lies and how it was listed.
     labels : Labels
@@ -238,8 +237,6 @@ def measure_strata(
 
     Parameters
     ----------
-    dataset : RawDataset
-    labelled : sequence of Sample
     left_out : collection of str
         Identifiers of samples whose masks may be damaged.
     cache : str, optional

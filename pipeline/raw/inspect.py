@@ -55,7 +55,6 @@ def read_sample(dataset: RawDataset, sample: Sample, channels: str) -> Decoded:
     ----------
     dataset : RawDataset
         Says what mask values mean.
-    sample : Sample
     channels : {'rgb', 'grey'}
 
     Raises
@@ -99,7 +98,6 @@ def refusal(sample: Sample, pixels: NDArray[Any], storage: str, normalize: str) 
 
     Parameters
     ----------
-    sample : Sample
     pixels : (H, W, C) array of uint8, uint16 or float32
     storage : {'float16', 'float32', 'uint8'}
         Must keep all bits of the picture: float16 has 11, float32 has 24.

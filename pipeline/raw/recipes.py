@@ -18,12 +18,10 @@ class CheckRecipe(Options):
 
     Parameters
     ----------
-    dataset : str
     channels : {'rgb', 'grey'}
         What pictures are compared as.
     storage, normalize : str
         Storage and method of normalization of the shards, which pictures have to fit.
-    source : Source
     """
 
     dataset: str
@@ -45,12 +43,10 @@ class FoldsRecipe(Options):
 
     Parameters
     ----------
-    dataset : str
     folds : int
         How many there are.
     drawn : Drawn
         How they are drawn: by seed, from strata or in groups.
-    source : Source
     """
 
     dataset: str

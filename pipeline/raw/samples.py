@@ -113,7 +113,6 @@ class ListingError(RawDataError):
 
     Parameters
     ----------
-    problems : iterable of Problem
     samples : iterable of Sample
         As far as they could be made out; those that `problems` are about may lack files.
     """
@@ -180,7 +179,6 @@ def sorted_samples(samples: Sequence[Sample], problems: Iterable[Problem], remed
 
     Parameters
     ----------
-    samples : sequence of Sample
     problems : iterable of Problem
         What kept others from being listed, or is wrong with these.
     remedy : str
@@ -244,14 +242,12 @@ def by_name(
 
     Parameters
     ----------
-    folder : Path
     problems : list of Problem
         Joined by names that give no key, and by those that give the same.
     key : callable
         Gives the key of a name, or None.
     expected : (str, str)
         What a name lacks that gives none, such as "a name without a number", and what it should be like.
-    endings : tuple of str
 
     Returns
     -------

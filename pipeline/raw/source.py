@@ -30,7 +30,6 @@ class Source(Options):
 
     Parameters
     ----------
-    layout : Layout
     root : str
         The raw folder.
     mask_kind : {'index', 'soft'}

@@ -23,7 +23,6 @@ class Prepared:
 
     Parameters
     ----------
-    sample : Sample
     stored : (C, H, W) array of float16, float32 or uint8
         ``image = stored * scale + offset``.
     scale, offset : (C,) array of float32
@@ -173,8 +172,6 @@ def prepare(dataset: RawDataset, sample: Sample, how: Preparation) -> Prepared:
     ----------
     dataset : RawDataset
         Says what mask values mean.
-    sample : Sample
-    how : Preparation
 
     Raises
     ------

@@ -37,13 +37,10 @@ class ShardInfo:
 
     Parameters
     ----------
-    dataset : str
     origin : str
         ``"raw files"`` or ``"drawn sample"``.
-    channels : int
     size : (int, int)
         Height and width.
-    class_names : tuple of str
     mask_kind : {'index', 'soft'}
     preparation : Preparation
         How images were prepared.
@@ -70,7 +67,6 @@ class ShardReader:
 
     Parameters
     ----------
-    paths : sequence of Path
     selection : Selection, optional
         Read only these samples, in the order that `select_rows` gives them; they may lie in shards of several splits.
 

@@ -40,7 +40,6 @@ def select_rows(
         Identifier of each row of the shards, one after another.
     shards : sequence of int
         Number of the shard that each row stands in.
-    selection : Selection
     paths : sequence of Path
         The shards, for messages.
 

@@ -41,7 +41,6 @@ def build_shard(
 
     Parameters
     ----------
-    recipe : ShardRecipe
     number : int
         Of the shard.
     output : Path

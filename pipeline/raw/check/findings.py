@@ -26,7 +26,6 @@ class Finding:
         ``unpaired``, ``repeated``, ``name``, ``listing``, ``exclude``, ``unreadable``, ``git-lfs``,
         ``mask-values``, ``size``, ``storage``, ``leak`` (errors); ``blank``, ``duplicate``, ``alike``,
         ``absent-class``, ``dark``, ``orientation`` (warnings).
-    problem : Problem
     count : int
         How many pictures or files it is about.
     """
@@ -46,7 +45,6 @@ def find(
     ----------
     listing : iterable of Problem
         What kept files from being listed.
-    measured : sequence of Measured
     classes : sequence of str
         Class names, background first.
     normalize : str

@@ -47,7 +47,6 @@ def ignored_files(root: Path, used: Collection[str], excluded: Collection[str]) 
 
     Parameters
     ----------
-    root : Path
     used : collection of str
         Paths of the files that samples use, tables that many share included.
     excluded : collection of str

@@ -32,7 +32,6 @@ class Measured:
 
     Parameters
     ----------
-    sample : Sample
     split : str, optional
         None where the sample could not be assigned to one.
     problems : tuple of Problem
@@ -49,7 +48,6 @@ class Measured:
         Whether all pixels of the picture are equal.
     size : (int, int)
         Height and width in pixels.
-    picture, mask : Header, optional
     pixels : tuple of int, optional
         Mask pixels of each class, then those that do not count. None where there is no mask.
     thumbnail : (H, W, 3) array of uint8, optional
@@ -83,9 +81,6 @@ def measure(
 
     Parameters
     ----------
-    dataset : RawDataset
-    sample : Sample
-    split : str, optional
     channels : {'rgb', 'grey'}
     pictured : bool
         Whether a thumbnail is wanted.

@@ -54,7 +54,6 @@ def check_dataset(recipe: CheckRecipe, *, output: Path, threads: int = 1) -> Rep
 
     Parameters
     ----------
-    recipe : CheckRecipe
     output : Path
         Folder for the three files.
     threads : int

@@ -59,7 +59,6 @@ def read_bytes(path: Path | str, page: int | None = None) -> bytes:
 
     Parameters
     ----------
-    path : Path or str
     page : int, optional
         Which page, from 1: no more of a TIFF file is read than this page and the list of pages, where that is enough
         to decode it (see `pipeline.raw.decode.pages.read_page`).

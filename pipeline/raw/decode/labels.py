@@ -63,7 +63,6 @@ class LabelMap:
 
         Parameters
         ----------
-        path : Path or str
         data : bytes, optional
             The contents of the file, where they were read already.
         page : int, optional

@@ -95,7 +95,6 @@ def read_page(path: Path | str, number: int) -> PageBytes | None:
 
     Parameters
     ----------
-    path : Path or str
     number : int
         Which picture, from 1.
 

@@ -15,7 +15,6 @@ def by_page(samples: Iterable[Sample], problems: list[Problem]) -> list[Sample]:
 
     Parameters
     ----------
-    samples : iterable of Sample
     problems : list of Problem
         Joined by masks and fields of view that have another number of pages than their picture.
 

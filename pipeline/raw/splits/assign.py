@@ -37,7 +37,6 @@ def assign_splits(
 
     Parameters
     ----------
-    samples : sequence of Sample
     dataset : str
         Name of the data set, for messages.
     test, validation : Method, optional

@@ -17,7 +17,6 @@ class Excluded:
 
     Parameters
     ----------
-    id, reason : str
     sample : Sample, optional
         None where its files do not pair, so that there is no whole sample.
     split : str, optional
@@ -54,7 +53,6 @@ def leave_out(
 
     Parameters
     ----------
-    splits : mapping of str to list of Sample
     exclude : mapping of str to str
         Identifier to reason.
 

@@ -38,10 +38,8 @@ def write_fold_table(path: Path, members: Mapping[str, int], *, folds: int, fing
 
     Parameters
     ----------
-    path : Path
     members : mapping of str to int
         Identifier to fold.
-    folds : int
     fingerprint : str, optional
         What the table is made by (`pipeline.core.fingerprint.Fingerprint.to_json`).
 
@@ -58,7 +56,6 @@ def read_fold_table(path: Path, folds: int) -> list[frozenset[str]]:
 
     Parameters
     ----------
-    path : Path
     folds : int
         How many it has to have.
 

@@ -21,7 +21,6 @@ def assign_folds(dataset: RawDataset, folds: int, drawn: Drawn, cache: str | Non
 
     Parameters
     ----------
-    dataset : RawDataset
     folds, drawn
         See `FoldsRecipe`.
     cache : str, optional
@@ -63,7 +62,6 @@ def write_folds(recipe: FoldsRecipe, *, output: Path, fingerprint: str | None = 
 
     Parameters
     ----------
-    recipe : FoldsRecipe
     output : Path
         JSON file.
     fingerprint : str, optional

@@ -18,7 +18,6 @@ def find_groups(samples: Iterable[Sample], group: Group, root: Path) -> dict[str
 
     Parameters
     ----------
-    samples : iterable of Sample
     group : Group
         With `file`: the cell of its `column` in the row of the table whose column `id` is the identifier, or for a page
         of a stack the identifier of the stack; rows of other identifiers are passed over. With `pattern`: what its one

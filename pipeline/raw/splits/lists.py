@@ -21,7 +21,6 @@ def take_listed(file: Path, samples: Collection[Sample], what: str) -> set[str]:
 
     Parameters
     ----------
-    file : Path
     samples : collection of Sample
         The labelled samples.
     what : str

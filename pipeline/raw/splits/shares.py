@@ -37,7 +37,6 @@ def foreground_share(mask: NDArray[np.uint8], soft: bool) -> float:
     mask : (H, W) array of uint8
         Class indices, `VOID` where pixels do not count: every class but 0 is foreground. Soft masks: 255 is
         probability 1, and the share is the mean.
-    soft : bool
 
     Returns
     -------
@@ -68,7 +67,6 @@ def foreground_shares(
 
     Parameters
     ----------
-    samples : sequence of Sample
     read : callable
         Gives a sample's mask as `foreground_share` takes it.
     meaning : str

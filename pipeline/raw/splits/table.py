@@ -17,7 +17,6 @@ def write_splits(recipe: SplitsRecipe, *, output: Path) -> None:
 
     Parameters
     ----------
-    recipe : SplitsRecipe
     output : Path
         CSV file.
     """

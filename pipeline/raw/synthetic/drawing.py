@@ -20,7 +20,6 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float)
 
     Parameters
     ----------
-    rng : numpy.random.Generator
     shape : (int, int)
         Height and width in pixels.
     sigma : float
@@ -41,7 +40,6 @@ def clouds(
 
     Parameters
     ----------
-    rng : numpy.random.Generator
     shape : (int, int)
         Height and width in pixels.
     cell : float
@@ -72,7 +70,6 @@ def distinct_colour(rng: np.random.Generator, others: list[Field], *, candidates
 
     Parameters
     ----------
-    rng : numpy.random.Generator
     others : list of (3, 1, 1) arrays of float32
         RGB, 0..255.
     candidates : int
@@ -118,7 +115,6 @@ def write_jpeg(path: Path, picture: Field, *, blur: float, quality: int) -> None
 
     Parameters
     ----------
-    path : Path
     picture : (3, H, W) array of float32
         RGB; values outside 0..255 are cut.
     blur : float

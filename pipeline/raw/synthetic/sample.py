@@ -21,10 +21,6 @@ def draw_sample(folder: Path) -> None:
 
     The same files come out every time. A sample that was drawn before is replaced.
 
-    Parameters
-    ----------
-    folder : Path
-
     Raises
     ------
     OutputError
