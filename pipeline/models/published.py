@@ -1,7 +1,6 @@
 """The networks as their tutorials publish them, and what they cost."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -11,17 +10,8 @@ from pipeline.models.registry import build_model, count_parameters
 from pipeline.models.unet_plain import PlainUNet
 
 
-@dataclass(frozen=True)
-class Published:
-    """A network at the input it was published for.
-
-    Parameters
-    ----------
-    title : str
-    network : Network
-    in_channels, out_channels, side : int
-        The input is (1, in_channels, side, side).
-    """
+class Published(NamedTuple):
+    """A network as it was published, for an input of (1, in_channels, side, side)."""
 
     title: str
     network: Network
@@ -42,26 +32,26 @@ PUBLISHED = (
 
 
 def describe(published: Published) -> dict[str, Any]:
-    """Count what a network is made of and what one picture costs; nothing is computed.
+    """Count what a network is made of and what one image costs; nothing is computed.
 
     Returns
     -------
     dict
         ``network``, ``model``, ``parameters`` (trainable), ``megabytes`` (weights and buffers as stored, 10**6 bytes),
-        ``gflops`` (10**9 multiplications and additions for one picture, convolutions counted), ``input`` and
+        ``gflops`` (10**9 multiplications and additions for one image, convolutions counted), ``input`` and
         ``output`` shapes. The original U-Net is counted in its own valid form.
     """
     with torch.device("meta"):
-        channels = {"in_channels": published.in_channels, "out_channels": published.out_channels}
-        model = build_model(published.network, **channels).eval()
-        x = torch.zeros(1, published.in_channels, published.side, published.side)
+        _, network, in_channels, out_channels, side = published
+        model = build_model(network, in_channels=in_channels, out_channels=out_channels).eval()
+        x = torch.zeros(1, in_channels, side, side)
         forward = model.valid_forward if isinstance(model, PlainUNet) and not model.padded else model
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             output = forward(x)
     stored = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     return {
         "network": published.title,
-        "model": published.network.name,
+        "model": network.name,
         "parameters": count_parameters(model),
         "megabytes": stored / 1e6,
         "gflops": counter.get_total_flops() / 1e9,
@@ -73,9 +63,6 @@ def describe(published: Published) -> dict[str, Any]:
 def print_models() -> None:
     """Print the table of all published networks."""
     print(f"{'network':20} {'model':14} {'parameters':>12} {'MB':>7} {'GFLOP/image':>12} {'input':>11} {'output':>11}")
+    line = "{network:20} {model:14} {parameters:12,} {megabytes:7.1f} {gflops:12.1f} {input:>11} {output:>11}"
     for published in PUBLISHED:
-        row = describe(published)
-        print(
-            f"{row['network']:20} {row['model']:14} {row['parameters']:12,} {row['megabytes']:7.1f} "
-            f"{row['gflops']:12.1f} {row['input']:>11} {row['output']:>11}"
-        )
+        print(line.format(**describe(published)))

@@ -1,4 +1,6 @@
-"""What every network does with the size of its input."""
+"""What networks share: the sizes of their inputs, and the way down of a U."""
+
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
@@ -19,6 +21,17 @@ def check_input(x: torch.Tensor, channels: int) -> None:
         raise ValueError(
             f"the input has shape {tuple(x.shape)}; needed is (N, {channels}, H, W) with H and W from {SMALLEST} up"
         )
+
+
+def descend(
+    x: torch.Tensor, blocks: Iterable[nn.Module], pool: Callable[[torch.Tensor], torch.Tensor]
+) -> list[torch.Tensor]:
+    """Go down a U: run a block on each level and pool between two of them; return all outputs, the deepest last."""
+    outputs: list[torch.Tensor] = []
+    for block in blocks:
+        x = block(pool(x) if outputs else x)
+        outputs.append(x)
+    return outputs
 
 
 def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pipeline.models.shapes import check_input
+from pipeline.models.shapes import check_input, descend
 
 
 class Stage(NamedTuple):
@@ -72,30 +72,20 @@ class ResidualU(nn.Module):
     def __init__(self, before: int, middle: int, after: int, height: int) -> None:
         super().__init__()
         self.pooled = height > 0
-        if self.pooled:
-            down_by, bottom = [1] * (height - 1), 2
-            up_by = down_by
-        else:
-            down_by, bottom = [1, 2, 4], 8
-            up_by = [4, 2, 1]
+        dilations, bottom = ([1] * (height - 1), 2) if self.pooled else ([1, 2, 4], 8)
+        inputs = [after, *[middle] * (len(dilations) - 1)]
         self.enter = ConvUnit(before, after)
-        self.down = nn.ModuleList(
-            ConvUnit(after if level == 0 else middle, middle, dilation) for level, dilation in enumerate(down_by)
-        )
+        self.down = nn.ModuleList(ConvUnit(a, middle, by) for a, by in zip(inputs, dilations, strict=True))
         self.bottom = ConvUnit(middle, middle, bottom)
         self.up = nn.ModuleList(
-            ConvUnit(2 * middle, after if level == len(up_by) - 1 else middle, dilation)
-            for level, dilation in enumerate(up_by)
+            ConvUnit(2 * middle, b, by) for b, by in zip(inputs[::-1], dilations[::-1], strict=True)
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (N, before, H, W) to (N, after, H, W)."""
-        x = entered = self.enter(x)
-        skips: list[torch.Tensor] = []
-        for level, unit in enumerate(self.down):
-            x = unit(_half(x) if self.pooled and level > 0 else x)
-            skips.append(x)
-        x = self.bottom(x)
+        entered = self.enter(x)
+        skips = descend(entered, self.down, _half if self.pooled else nn.Identity())
+        x = self.bottom(skips[-1])
         for unit in self.up:
             skip = skips.pop()
             x = unit(torch.cat([_like(x, skip.shape[-2:]) if x.shape != skip.shape else x, skip], dim=1))
@@ -134,23 +124,9 @@ class U2Net(nn.Module):
         self.fuse = nn.Conv2d(len(ends) * out_channels, out_channels, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
-        """Map a picture to what training or prediction needs.
+        """Map images to seven logits in training, the fused ones first, then De1 to De5 and En6.
 
-        Parameters
-        ----------
-        x : (N, in_channels, H, W) float32
-            H and W from 32 up.
-
-        Returns
-        -------
-        list of 7 tensors, or one
-            While training: logits (N, out_channels, H, W), the fused ones first, then De1 to De5 and En6. Else: the
-            sigmoid of the fused ones.
-
-        Raises
-        ------
-        ValueError
-            For another shape.
+        Else to the sigmoid of the fused ones.
         """
         logits = self.logits(x)
         return logits if self.training else torch.sigmoid(logits[0])
@@ -159,10 +135,7 @@ class U2Net(nn.Module):
         """Return the seven logits of `forward` in either mode."""
         check_input(x, self.in_channels)
         size = x.shape[-2:]
-        skips: list[torch.Tensor] = []
-        for level, block in enumerate(self.encoder):
-            x = block(x if level == 0 else _half(x))
-            skips.append(x)
+        skips = descend(x, self.encoder, _half)
         ends = [skips.pop()]
         for block in self.decoder:
             skip = skips.pop()

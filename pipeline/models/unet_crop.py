@@ -3,16 +3,7 @@
 import torch
 from torch import nn
 
-from pipeline.models.shapes import centre_crop, check_input
-
-
-class ConvPair(nn.Sequential):
-    """Unpadded 3x3 convolution, ReLU, unpadded 3x3 convolution: each side loses four pixels."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(
-            nn.Conv2d(in_channels, out_channels, 3), nn.ReLU(inplace=True), nn.Conv2d(out_channels, out_channels, 3)
-        )
+from pipeline.models.shapes import centre_crop, check_input, descend
 
 
 class UNetCrop(nn.Module):
@@ -34,32 +25,17 @@ class UNetCrop(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
         self.in_channels = in_channels
-        self.down = nn.ModuleList(ConvPair(a, b) for a, b in zip((in_channels, *widths[:-1]), widths, strict=True))
+        self.multiple = 2 ** (len(widths) - 1)
+        self.smallest = _smallest(len(widths))
+        self.down = nn.ModuleList(_pair(a, b) for a, b in zip((in_channels, *widths[:-1]), widths, strict=True))
         self.pool = nn.MaxPool2d(2)
         pairs = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.grow = nn.ModuleList(nn.ConvTranspose2d(below, here, 2, stride=2) for below, here in pairs)
-        self.up = nn.ModuleList(ConvPair(2 * here, here) for _, here in pairs)
+        self.up = nn.ModuleList(_pair(2 * here, here) for _, here in pairs)
         self.head = nn.Conv2d(widths[0], out_channels, 1)
-        self.smallest = _smallest(len(widths))
-        self.multiple = 2 ** (len(widths) - 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map a picture to logits.
-
-        Parameters
-        ----------
-        x : (N, in_channels, H, W) float32
-            H and W from 32 up.
-
-        Returns
-        -------
-        (N, out_channels, H, W) float32
-
-        Raises
-        ------
-        ValueError
-            For another shape.
-        """
+        """Map images to logits; see `pipeline.models.registry.build_model`."""
         check_input(x, self.in_channels)
         height, width = x.shape[-2:]
         down, right = max(0, self.smallest - height), max(0, self.smallest - width)
@@ -67,16 +43,17 @@ class UNetCrop(nn.Module):
             edges = (right // 2, right - right // 2, down // 2, down - down // 2)
             x = nn.functional.pad(x, edges, mode="replicate")
         size = x.shape[-2:]
-        skips: list[torch.Tensor] = []
-        for level, block in enumerate(self.down):
-            x = block(x if level == 0 else self.pool(x))
-            skips.append(x)
-        skips.pop()
+        *skips, x = descend(x, self.down, self.pool)
         for grow, block in zip(self.grow, self.up, strict=True):
             x = grow(x)
             x = block(torch.cat([x, centre_crop(skips.pop(), *x.shape[-2:])], dim=1))
         logits = nn.functional.interpolate(self.head(x), size=size, mode="nearest")
-        return centre_crop(logits, height, width) if down or right else logits
+        return centre_crop(logits, height, width)
+
+
+def _pair(before: int, after: int) -> nn.Sequential:
+    """Build unpadded 3x3 convolution, ReLU, unpadded 3x3 convolution: each side loses four pixels."""
+    return nn.Sequential(nn.Conv2d(before, after, 3), nn.ReLU(inplace=True), nn.Conv2d(after, after, 3))
 
 
 def _smallest(levels: int) -> int:

@@ -1,6 +1,6 @@
 """The mean of what several networks predict, made from their stored probabilities; no network is run."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,34 +58,31 @@ def average_predictions(
         If the table of folds cannot be used.
     OutputError
     """
-    ensemble, runs, classes, split = f"ensemble of {experiment}", recipe.runs, recipe.classes, recipe.split
-    if len(predictions) != len(runs):
+    ensemble, split = f"ensemble of {experiment}", recipe.split
+    if len(predictions) != len(recipe.runs):
         found, expected = (
-            f"{len(predictions)} folders for {len(runs)} runs",
+            f"{len(predictions)} folders for {len(recipe.runs)} runs",
             "one for each, in the order of names",
         )
         raise PredictionError(ensemble, found, expected, "name the folder of each run")
+    planes = [""] if recipe.classes is None else [title.replace("/", "-") for title in recipe.classes]
     table = read_fold_table(folds, recipe.folds) if folds is not None and recipe.folds is not None else None
-    by_run = dict(zip(sorted(runs), predictions, strict=True))
-    planes = [""] if classes is None else [title.replace("/", "-") for title in classes]
-    members = _members(ensemble, runs, by_run, planes, table)
-    as_mask = recipe.kind == "mask"
-    with atomic_folder(output) as folder:
-        for plane in planes if not as_mask else ():
-            (folder / plane).mkdir(exist_ok=True)
+    members = _members(ensemble, recipe.runs, predictions, planes, table)
 
-        def average(name: str) -> tuple[Problem, ...]:
-            try:
-                sums = np.stack([_sum([root / plane / f"{name}.png" for root in members[name]]) for plane in planes])
-            except PipelineError as error:
-                return error.problems
-            if as_mask:
-                write_png(folder / f"{name}.png", sums.argmax(axis=0).astype(np.uint8))
-            else:
-                for plane, levels in zip(planes, mean_levels(sums, len(members[name])), strict=True):
-                    write_png(folder / plane / f"{name}.png", levels)
+    def average(name: str) -> tuple[Problem, ...]:
+        try:
+            sums = np.stack([_sum([root / plane / f"{name}.png" for root in members[name]]) for plane in planes])
+        except PipelineError as error:
+            return error.problems
+        if recipe.kind == "mask":
+            write_png(folder / f"{name}.png", sums.argmax(axis=0).astype(np.uint8))
             return ()
+        for plane, levels in zip(planes, mean_levels(sums, len(members[name])), strict=True):
+            (folder / plane).mkdir(exist_ok=True)
+            write_png(folder / plane / f"{name}.png", levels)
+        return ()
 
+    with atomic_folder(output) as folder:
         done = in_order(average, members, threads)
         problems = [one for some in track(done, f"{ensemble}: {split} samples", len(members)) for one in some]
         if problems:
@@ -120,49 +117,50 @@ def _sum(pictures: Sequence[Path]) -> NDArray[np.uint32]:
 def _members(
     ensemble: str,
     runs: Mapping[str, Run],
-    predictions: Mapping[str, Path],
+    predictions: Sequence[Path],
     planes: Sequence[str],
     folds: Sequence[frozenset[str]] | None,
 ) -> dict[str, list[Path]]:
-    """Return for each picture the folders of the runs that predict it, sorted by identifier."""
-    found = {run: {plane: _pictures(predictions[run] / plane) for plane in planes} for run in sorted(runs)}
+    """Return for each image the folders of the runs that predict it, sorted by identifier."""
+    by_run = dict(zip(sorted(runs), predictions, strict=True))
+    found = {run: {plane: _images(root / plane) for plane in planes} for run, root in by_run.items()}
     wanted = dict.fromkeys(found, frozenset().union(*next(iter(found.values())).values()))
     if folds is not None:
         wanted = {run: folds[fold.fold] for run in found if (fold := runs[run].fold) is not None}
     problems = [
-        problem
+        Problem(
+            str(by_run[run] / plane),
+            words,
+            "a picture of each sample, as the other runs have",
+            "delete the folder and run snakemake again",
+        )
         for run, of_run in found.items()
         for plane, names in of_run.items()
-        for problem in _misfits(predictions[run] / plane, names, wanted[run])
+        for words in _misfits(names, wanted[run])
     ]
     members: dict[str, list[Path]] = {name: [] for name in sorted(frozenset().union(*(folds or wanted.values())))}
     for run, names in wanted.items():
         for name in names:
-            members[name].append(predictions[run])
+            members[name].append(by_run[run])
     if alone := [name for name, roots in members.items() if not roots]:
-        found_words = f"{len(alone)} samples that no run predicts: {', '.join(alone[:_SHOWN])}"
-        problems.append(Problem(ensemble, found_words, "a run for each fold", "name all runs of the experiment"))
+        words = f"{len(alone)} samples that no run predicts: {', '.join(alone[:_SHOWN])}"
+        problems.append(Problem(ensemble, words, "a run for each fold", "name all runs of the experiment"))
     if problems:
         raise PredictionError(problems)
     return members
 
 
-def _pictures(folder: Path) -> frozenset[str]:
-    if not folder.is_dir():
-        return frozenset()
-    return frozenset(path.name.removesuffix(".png") for path in folder.iterdir() if path.suffix == ".png")
+def _images(folder: Path) -> frozenset[str]:
+    """Return the identifiers of the images in a folder, none where there is no folder."""
+    return frozenset(path.stem for path in folder.glob("*.png"))
 
 
-def _misfits(folder: Path, found: frozenset[str], wanted: frozenset[str]) -> Iterator[Problem]:
-    """Say which pictures are missing in a folder, and which should not be there."""
-    for words, names in (("no picture of", wanted - found), ("pictures that do not belong there:", found - wanted)):
-        if names or not wanted:
-            more = ", ..." if len(names) > _SHOWN else ""
-            yield Problem(
-                str(folder),
-                f"{words} {', '.join(sorted(names)[:_SHOWN])}{more}" if names else "no pictures",
-                "a picture of each sample, as the other runs have",
-                "delete the folder and run snakemake again",
-            )
-        if not wanted:
-            return
+def _misfits(found: frozenset[str], wanted: frozenset[str]) -> list[str]:
+    """Say which images are missing, and which should not be there."""
+    if not wanted:
+        return ["no pictures"]
+    return [
+        f"{words} {', '.join(sorted(names)[:_SHOWN])}{', ...' * (len(names) > _SHOWN)}"
+        for words, names in (("no picture of", wanted - found), ("pictures that do not belong there:", found - wanted))
+        if names
+    ]

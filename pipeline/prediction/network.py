@@ -1,10 +1,10 @@
-"""A trained network, loaded: normalized pictures in, probabilities out."""
+"""A trained network, loaded: normalized images in, probabilities out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -14,8 +14,15 @@ from pipeline.models.registry import build_model
 from pipeline.prediction.recipes import TestTime, Tiles
 from pipeline.prediction.symmetries import averaged
 from pipeline.prediction.tiles import Axis, Forward, blended_axis, predict_tiles, valid_axis
-from pipeline.training.checkpoint import Checkpoint, Trained, load_checkpoint
-from pipeline.training.device import choose_device, choose_precision, prepare_cpu, prepare_fp32, run_network
+from pipeline.training.checkpoint import Trained, load_checkpoint
+from pipeline.training.device import (
+    choose_device,
+    choose_precision,
+    describe_device,
+    prepare_cpu,
+    prepare_fp32,
+    run_network,
+)
 from pipeline.training.losses import activate
 from pipeline.training.recipes import Precision
 
@@ -39,7 +46,7 @@ class Unpadded(Protocol):
 
 @dataclass(frozen=True)
 class Predictor:
-    """Probabilities of normalized pictures.
+    """Probabilities of normalized images.
 
     Parameters
     ----------
@@ -48,11 +55,14 @@ class Predictor:
     device : torch.device
     forward : callable
         Maps (N, C, H, W) float32 to (N, K, H, W) float32.
+    runs_on : str
+        Hardware, precision and number of threads, for messages.
     """
 
     about: Trained
     device: torch.device
     forward: Forward
+    runs_on: str
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Predict.
@@ -70,29 +80,23 @@ class Predictor:
         Raises
         ------
         TrainingError
-            If the network cannot take pictures of this shape.
+            If the network cannot take images of this shape.
         PredictionError
             If the memory does not suffice, or the network answers with what is no number.
         """
+        where = f"a batch of shape {tuple(image.shape)}"
         try:
             with torch.no_grad():
                 probability = self.forward(image).cpu()
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
-            raise PredictionError(
-                f"a batch of shape {tuple(image.shape)}",
-                f"more than the memory of the device ({self.device.type}) holds",
-                "pictures that fit into the memory",
-                "predict tiles: `tiles: {size: [512, 512]}` in the experiment, or `--tiles 512 512`",
-            ) from error
-        if probability.isnan().any():  # as a picture it would look like sure background
-            raise PredictionError(
-                f"a batch of shape {tuple(image.shape)}",
-                "probabilities that are no numbers",
-                "numbers from 0 to 1",
-                "train again with a lower learning rate; with `precision: bf16`, try fp32",
-            )
+            found = f"more than the memory of the device ({self.device.type}) holds"
+            remedy = "predict tiles: `tiles: {size: [512, 512]}` in the experiment, or `--tiles 512 512`"
+            raise PredictionError(where, found, "images that fit into the memory", remedy) from error
+        if probability.isnan().any():  # as an image it would look like sure background
+            remedy = "train again with a lower learning rate; with `precision: bf16`, try fp32"
+            raise PredictionError(where, "probabilities that are no numbers", "numbers from 0 to 1", remedy)
         return probability
 
     @property
@@ -129,7 +133,7 @@ def load_predictor(
     threads : int
     tiles : Tiles, optional
         See `blended_axis`. A network of valid convolutions takes their size alone: see `valid_axis`. Without tiles,
-        every picture is predicted whole.
+        every image is predicted whole.
     test_time : {'none', 'flips', 'turns'}
         See `pipeline.prediction.symmetries`.
 
@@ -141,58 +145,53 @@ def load_predictor(
     """
     device = choose_device()
     chosen = choose_precision(precision, device)
+    runs_on = f"{describe_device(device)}, {chosen}, {threads} threads"
     prepare_cpu(threads)
     prepare_fp32(exact=True)
-    loaded = load_checkpoint(checkpoint)
-    about, network = loaded.about, _rebuild(loaded, checkpoint)
+    about, network = _load_network(checkpoint)
     network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     unpadded = network if tiles is not None and isinstance(network, Unpadded) and not network.padded else None
-    body = network if unpadded is None else _Valid(unpadded)
+    body: Callable[[torch.Tensor], Any] = network if unpadded is None else unpadded.valid_forward
 
     def run(image: torch.Tensor) -> torch.Tensor:
         image = image.contiguous(memory_format=torch.channels_last)
         return activate(run_network(body, image, chosen), about.activation)
 
-    many = averaged(run, test_time)
+    run_views = averaged(run, test_time)
 
     def forward(image: torch.Tensor) -> torch.Tensor:
-        return many(image.to(device))
+        return run_views(image.to(device))
 
     if tiles is None:
-        return Predictor(about, device, forward)
-    lay: Callable[[int, int], Axis]
+        return Predictor(about, device, forward, runs_on)
+    tile_axis: Callable[[int, int], Axis]
     if unpadded is not None:
-        lay = partial(valid_axis, margins=unpadded.margins, multiple=unpadded.multiple)
+        tile_axis = partial(valid_axis, margins=unpadded.margins, multiple=unpadded.multiple)
     else:
-        lay = partial(blended_axis, multiple=network.multiple, overlap=tiles.overlap, margin=tiles.margin)
+        tile_axis = partial(blended_axis, multiple=network.multiple, overlap=tiles.overlap, margin=tiles.margin)
     for side in tiles.size:
-        lay(side, side)  # what does not fit is said before the first picture
+        tile_axis(side, side)  # what does not fit is said before the first image
 
-    def tiled(image: torch.Tensor) -> torch.Tensor:
-        rows, columns = (lay(length, side) for length, side in zip(image.shape[-2:], tiles.size, strict=True))
+    def forward_tiles(image: torch.Tensor) -> torch.Tensor:
+        rows, columns = (tile_axis(length, side) for length, side in zip(image.shape[-2:], tiles.size, strict=True))
         return predict_tiles(forward, image, rows, columns)
 
-    return Predictor(about, device, tiled)
+    return Predictor(about, device, forward_tiles, runs_on)
 
 
-def _rebuild(checkpoint: Checkpoint, path: Path) -> nn.Module:
-    """Build the network of a checkpoint, with its weights.
-
-    Raises
-    ------
-    CheckpointError
-        If no such network can be built, or the weights fit another one.
-    """
-    about, remedy = checkpoint.about, "train again with this version of the pipeline"
+def _load_network(path: Path) -> tuple[Trained, nn.Module]:
+    """Build the network of a checkpoint, with its weights."""
+    loaded = load_checkpoint(path)
+    about = loaded.about
     channels = {"in_channels": about.in_channels, "out_channels": about.out_channels}
     try:
         network = build_model(about.model, **channels)
-        network.load_state_dict(checkpoint.state)
+        network.load_state_dict(loaded.state)
     except (RuntimeError, TypeError, ValueError) as error:
         found = f"weights of another network than the one it names ({' '.join(str(error).split())[:160]})"
         expected = f"weights of {about.model} with {channels}"
-        raise CheckpointError(str(path), found, expected, remedy) from error
-    return network
+        raise CheckpointError(str(path), found, expected, "train again with this version of the pipeline") from error
+    return about, network
 
 
 def synchronize(device: torch.device) -> None:
@@ -201,14 +200,3 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-class _Valid(nn.Module):
-    """A network of valid convolutions, giving only the pixels that saw no border."""
-
-    def __init__(self, network: Unpadded) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.network.valid_forward(x)

@@ -1,11 +1,9 @@
-"""From a checkpoint and any folder of pictures to probabilities, masks, overlays and cut-outs at native size."""
+"""From a checkpoint and any folder of images to probabilities, masks, overlays and cut-outs at native size."""
 
 import time
-from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.core.counts import cut_level, to_levels
 from pipeline.core.errors import ConfigError, OutputError, Problem, RawDataError
 from pipeline.core.files import atomic_folder, write_table
+from pipeline.core.parallel import in_order
 from pipeline.core.progress import say, track
 from pipeline.images.colours import legend, overlay_classes, paint
 from pipeline.images.figures import for_display, overlay
@@ -28,39 +27,11 @@ from pipeline.raw.decode.image import Pixels, as_channels, decode, read_bytes
 from pipeline.raw.decode.palette import class_colours
 from pipeline.shards.prepare import normalization, resize_image, store
 from pipeline.shards.recipes import Preparation
-from pipeline.training.device import choose_precision, describe_device
 from pipeline.training.recipes import Precision
 
 _FOLDERS = ("probability", "mask", "overlay", "cutout", "colour")
 _TIMING = "timing.csv"
 _LEGEND = "legend.png"
-_UNDER_WAY = 4  # pictures being drawn at a time; they may be large
-
-
-def to_input(pixels: Pixels, path: Path, how: Preparation) -> torch.Tensor:
-    """Turn a decoded picture into (1, C, H, W) float32, as shards are prepared.
-
-    Raises
-    ------
-    RawDataError
-        If its channels, its type or its size do not suit.
-    """
-    pixels = as_channels(pixels, how.channels, path)
-    height, width = how.fixed_size or pixels.shape[:2]
-    if min(height, width) < SMALLEST:
-        raise RawDataError(
-            str(path),
-            f"{width}x{height} pixels (width x height)",
-            f"{SMALLEST} pixels or more on each side",
-            "enlarge the picture, or leave it out",
-        )
-    resized = resize_image(pixels, height, width, how.interpolation)
-    try:
-        stored = store(resized, *normalization(resized, how.normalize), "float32")
-    except ValueError as error:
-        expected = "a picture of the kind that the network was trained on"
-        raise RawDataError(str(path), str(error), expected, "convert the picture") from error
-    return torch.from_numpy(stored)[None]
 
 
 def predict_pictures(
@@ -115,118 +86,115 @@ def predict_pictures(
         )
     preparation = network.about.preparation
     found = _usable(found, preparation, skip_unreadable)
-    chosen = choose_precision(precision, network.device)
-    say(f"{len(found)} pictures on {describe_device(network.device)}, {chosen}, {threads} threads")
+    say(f"{len(found)} pictures on {network.runs_on}")
     if network.inside_only:
         say(
             "the network was trained inside the field of view, where its data set has one: "
             "outside of any field of view its probabilities mean little"
         )
-    painter = _Painter(network, cut_level(0.5 if threshold is None else threshold))
-    rows: list[dict[str, Any]] = []
-    with atomic_folder(output) as folder, ThreadPoolExecutor(max_workers=2) as pool:
-        painter.make_folders(folder)
-        drawing: deque[Future[dict[str, Any]]] = deque()
-        network(_crop(_load(found[0], preparation)[1], tiles))  # what happens only once is not timed
-        for picture in track(found, "pictures", len(found)):
-            started = time.perf_counter()
-            pixels, image = _load(picture, preparation)
-            synchronize(network.device)
-            before = time.perf_counter()
-            probability = network(image)[0].numpy()
-            synchronize(network.device)
-            seconds = time.perf_counter() - before
-            drawing.append(pool.submit(painter.draw, folder, picture, pixels, probability, seconds, started))
-            while len(drawing) > _UNDER_WAY:
-                rows.append(drawing.popleft().result())
-        rows += [future.result() for future in drawing]
+    first = _load(found[0], preparation)[1]
+    network(first if tiles is None else first[..., : tiles.size[0], : tiles.size[1]])  # what happens once is not timed
+    with atomic_folder(output) as folder:
+        draw = _Painter(folder, network, cut_level(0.5 if threshold is None else threshold))
+        rows = list(in_order(draw, _predictions(network, found), threads=2))
         write_table(folder / _TIMING, pd.DataFrame(rows))
     say(f"{output}: {len(rows)} pictures, {sum(row['network_seconds'] for row in rows):.2f} s in the network")
 
 
+class _Prediction(NamedTuple):
+    """What the network said of an image, and how long it took."""
+
+    picture: Picture
+    pixels: Pixels
+    probability: NDArray[np.float32]
+    started: float
+    seconds: float
+
+
+def _predictions(network: Predictor, pictures: Sequence[Picture]) -> Iterator[_Prediction]:
+    """Predict one image after another."""
+    for picture in track(pictures, "pictures", len(pictures)):
+        started = time.perf_counter()
+        pixels, image = _load(picture, network.about.preparation)
+        synchronize(network.device)
+        before = time.perf_counter()
+        probability = network(image)[0].numpy()
+        synchronize(network.device)
+        yield _Prediction(picture, pixels, probability, started, time.perf_counter() - before)
+
+
 class _Painter:
-    """Draw everything that is made from one prediction."""
+    """Writes everything that is made from one prediction, and returns its row of the table of times."""
 
-    def __init__(self, network: Predictor, cut: int) -> None:
-        self.classes, self.multiclass, self.cut = network.classes, network.multiclass, cut
+    def __init__(self, folder: Path, network: Predictor, cut: int) -> None:
+        self.folder, self.classes, self.multiclass, self.cut = folder, network.classes, network.multiclass, cut
         self.colours = class_colours(self.classes)
-
-    def make_folders(self, folder: Path) -> None:
         for name in _FOLDERS if self.multiclass else _FOLDERS[:-1]:
             (folder / name).mkdir()
         if self.multiclass:
             write_png(folder / _LEGEND, legend(self.classes, self.colours))
 
-    def draw(
-        self,
-        folder: Path,
-        picture: Picture,
-        pixels: Pixels,
-        probability: NDArray[np.float32],
-        seconds: float,
-        started: float,
-    ) -> dict[str, Any]:
-        """Write the pictures; return the row of the table of times."""
-        image = for_display(as_channels(pixels, "rgb", picture.path))
+    def __call__(self, predicted: _Prediction) -> dict[str, Any]:
+        picture, name = predicted.picture, f"{predicted.picture.id}.png"
+        image = for_display(as_channels(predicted.pixels, "rgb", picture.path))
         height, width = image.shape[:2]
-        native = resize_planes(probability, height, width)
-        name = f"{picture.id}.png"
+        native = resize_planes(predicted.probability, height, width)
         if self.multiclass:
             mask = class_indices(native)
             foreground = mask > 0
-            write_png(folder / "colour" / name, paint(mask, self.colours))
+            write_png(self.folder / "colour" / name, paint(mask, self.colours))
             painted = overlay_classes(image, mask, None, self.colours)
         else:
             foreground = to_levels(native[0]) > self.cut
             mask = foreground.astype(np.uint8) * np.uint8(255)
             painted = overlay(image, foreground, None)
-        write_probability(folder / "probability", picture.id, native, self.classes)
-        write_png(folder / "mask" / name, mask)
-        write_png(folder / "overlay" / name, painted)
-        write_png(folder / "cutout" / name, np.dstack([image, foreground.astype(np.uint8) * np.uint8(255)]))
-        total = time.perf_counter() - started
-        return {
-            "id": picture.id,
-            "height": height,
-            "width": width,
-            "network_seconds": seconds,
-            "total_seconds": total,
-        }
+        write_probability(self.folder / "probability", picture.id, native, self.classes)
+        write_png(self.folder / "mask" / name, mask)
+        write_png(self.folder / "overlay" / name, painted)
+        write_png(self.folder / "cutout" / name, np.dstack([image, foreground.astype(np.uint8) * np.uint8(255)]))
+        times = {"network_seconds": predicted.seconds, "total_seconds": time.perf_counter() - predicted.started}
+        return {"id": picture.id, "height": height, "width": width, **times}
 
 
 def _usable(found: Sequence[Picture], preparation: Preparation, skip: bool) -> list[Picture]:
     """Decode every file once before the network sees any; return those that can be used."""
 
-    def attempt(picture: Picture) -> tuple[Problem, ...]:
+    def problems_of(picture: Picture) -> tuple[Problem, ...]:
         try:
             _load(picture, preparation)
         except RawDataError as error:
             return error.problems
         return ()
 
-    usable: list[Picture] = []
-    problems: list[Problem] = []
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        looked = pool.map(attempt, found)
-        for picture, wrong in zip(found, track(looked, "reading pictures", len(found)), strict=True):
-            problems += wrong
-            if not wrong:
-                usable.append(picture)
-    if problems and (not skip or not usable):
-        raise RawDataError(problems)
-    for problem in problems:
+    problems = dict(zip(found, track(in_order(problems_of, found, 2), "reading pictures", len(found)), strict=True))
+    usable = [picture for picture in found if not problems[picture]]
+    unusable = [problem for some in problems.values() for problem in some]
+    if unusable and (not skip or not usable):
+        raise RawDataError(unusable)
+    for problem in unusable:
         say(f"left out: {problem}")
     return usable
 
 
-def _load(picture: Picture, preparation: Preparation) -> tuple[Pixels, torch.Tensor]:
-    pixels = decode(read_bytes(picture.path), picture.path)
-    return pixels, to_input(pixels, picture.path, preparation)
-
-
-def _crop(image: torch.Tensor, tiles: Tiles | None) -> torch.Tensor:
-    """Cut a picture to one tile, which is enough to warm up on."""
-    return image if tiles is None else image[..., : tiles.size[0], : tiles.size[1]]
+def _load(picture: Picture, how: Preparation) -> tuple[Pixels, torch.Tensor]:
+    """Decode an image; return its pixels, and (1, C, H, W) float32 as shards are prepared."""
+    decoded = decode(read_bytes(picture.path), picture.path)
+    pixels = as_channels(decoded, how.channels, picture.path)
+    height, width = how.fixed_size or pixels.shape[:2]
+    if min(height, width) < SMALLEST:
+        raise RawDataError(
+            str(picture.path),
+            f"{width}x{height} pixels (width x height)",
+            f"{SMALLEST} pixels or more on each side",
+            "enlarge the picture, or leave it out",
+        )
+    resized = resize_image(pixels, height, width, how.interpolation)
+    try:
+        stored = store(resized, *normalization(resized, how.normalize), "float32")
+    except ValueError as error:
+        expected = "a picture of the kind that the network was trained on"
+        raise RawDataError(str(picture.path), str(error), expected, "convert the picture") from error
+    return decoded, torch.from_numpy(stored)[None]
 
 
 def _require_own_folder(output: Path, source: Path) -> None:
@@ -237,8 +205,8 @@ def _require_own_folder(output: Path, source: Path) -> None:
     if output.resolve() in (source.resolve(), *source.resolve().parents):
         found = "the folder that the pictures lie in"
     elif there and not (_TIMING in there and there <= {*_FOLDERS, _TIMING, _LEGEND}):
-        found = f"{', '.join(sorted(there)[:5])}, which this verb did not write together"
+        found = f"{', '.join(sorted(there)[:5])}, which this command did not write together"
     else:
         return
-    expected = "a new or empty folder, or one that this verb wrote: it is replaced as a whole"
+    expected = "a new or empty folder, or one that this command wrote: it is replaced as a whole"
     raise OutputError(str(output), found, expected, "name another --output")

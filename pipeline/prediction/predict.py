@@ -1,8 +1,7 @@
-"""From a checkpoint and shards to pictures of every sample at its native size: probabilities, or class indices."""
+"""From a checkpoint and shards to images of every sample at its native size: probabilities, or class indices."""
 
-from collections import Counter, deque
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from pipeline.core.counts import to_levels
 from pipeline.core.errors import CheckpointError, ConfigError, ShardError
 from pipeline.core.files import atomic_folder
 from pipeline.core.fingerprint import sign
+from pipeline.core.parallel import in_order
 from pipeline.core.progress import say, track
 from pipeline.images.png import write_png
 from pipeline.prediction.network import Predictor, load_predictor
@@ -20,10 +20,7 @@ from pipeline.prediction.recipes import PredictRecipe
 from pipeline.prediction.tiles import PIXELS_AT_ONCE
 from pipeline.shards.prepare import resize_image, resize_mask
 from pipeline.shards.read import ShardReader
-from pipeline.training.device import choose_precision, describe_device
-from pipeline.training.fold import Samples, choose_samples
-
-_UNDER_WAY = 8  # pictures being written at a time; more would fill the memory where the disk is slow
+from pipeline.training.fold import choose_samples
 
 
 def predict(
@@ -49,7 +46,7 @@ def predict(
     shards : sequence of Path
         One split, all of it; of a fold those of the validation samples.
     output : Path
-        Folder of ``<id>.png``: 8-bit grey, as large as the raw picture. It appears only when all pictures are there.
+        Folder of ``<id>.png``: 8-bit grey, as large as the raw image. It appears only when all images are there.
         Where the loss of two classes counted only the inside of the field of view they are 0 outside of it, as the
         shard has it.
     train_shards, folds
@@ -61,58 +58,56 @@ def predict(
     ------
     CheckpointError, ConfigError, PredictionError, RawDataError, ShardError, TrainingError, OutputError
     """
-    network = load_predictor(
-        checkpoint,
-        precision=recipe.precision,
-        threads=recipe.threads,
-        tiles=recipe.tiles,
-        test_time=recipe.test_time,
-    )
-    wanted = Samples(list(shards))
-    if recipe.fold is not None:
-        _, wanted = choose_samples(train_shards, shards, recipe.fold, folds)
-    reader = ShardReader(*wanted)
-    _require_fit(network, reader, checkpoint, wanted.shards[0])
-    kind = recipe.kind
-    _require_kind(kind, network, checkpoint)
-    precision = choose_precision(recipe.precision, network.device)
-    say(
-        f"{experiment}: {len(reader)} samples on {describe_device(network.device)}, {precision}, "
-        f"{recipe.threads} threads"
-    )
+    precision, threads, tiles, test_time = recipe.precision, recipe.threads, recipe.tiles, recipe.test_time
+    network = load_predictor(checkpoint, precision=precision, threads=threads, tiles=tiles, test_time=test_time)
+    _, samples = choose_samples(train_shards, shards, recipe.fold, folds)
+    reader = ShardReader(*samples)
+    _require_fit(network, reader, checkpoint, samples.shards[0])
+    if recipe.kind == "mask" and not network.multiclass:
+        raise ConfigError(
+            "kind",
+            f"{recipe.kind!r}, while {checkpoint} knows the classes {', '.join(network.classes)}",
+            "'probability', or 'mask' where there are more than two classes",
+            "predict the probability; a threshold makes a mask of it",
+        )
+    ids = _file_names(reader, samples.shards)
+    say(f"{experiment}: {len(reader)} samples on {network.runs_on}")
 
-    ids = _file_names(reader, wanted.shards)
-    sizes = reader.column("original_size")
-    scale, offset = (reader.column(name)[:, :, None, None] for name in ("scale", "offset"))
-    height, width = reader.info.size
-    # a network that was trained inside the field of view has learnt nothing about what lies outside
-    inside_only = network.inside_only and reader.has_fov and not network.multiclass
-    batch = max(1, PIXELS_AT_ONCE // (height * width))
-    starts = range(0, len(reader), batch)
-    with atomic_folder(output) as folder, ThreadPoolExecutor(max_workers=2) as pool:
-        writing: deque[Future[None]] = deque()
-        for start in track(starts, f"{experiment}: batches of {batch}", len(starts)):
-            rows = range(start, min(start + batch, len(reader)))
-            stored = np.stack([reader.plane("images", row) for row in rows]).astype(np.float32)
-            image = torch.from_numpy(stored * scale[rows.start : rows.stop] + offset[rows.start : rows.stop])
-            for row, planes in zip(rows, network(image).numpy(), strict=True):
-                size = int(sizes[row][0]), int(sizes[row][1])
-                native = resize_planes(planes, *size)
-                if inside_only:
-                    native = native * resize_mask(reader.plane("fov", row)[0], *size)
-                if kind == "mask":
-                    writing.append(pool.submit(write_png, folder / f"{ids[row]}.png", class_indices(native)))
-                else:
-                    writing.append(pool.submit(write_probability, folder, ids[row], native, network.classes))
-                while len(writing) > _UNDER_WAY:
-                    writing.popleft().result()
-        for future in writing:
-            future.result()
+    def write(prediction: tuple[int, NDArray[np.float32]]) -> None:
+        row, native = prediction
+        if recipe.kind == "mask":
+            write_png(folder / f"{ids[row]}.png", class_indices(native))
+        else:
+            write_probability(folder, ids[row], native, network.classes)
+
+    with atomic_folder(output) as folder:
+        for _ in in_order(write, _predictions(network, reader, experiment), threads=2):
+            pass
         sign(fingerprint, folder)
 
 
+def _predictions(network: Predictor, reader: ShardReader, experiment: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield each row of the samples, and its probabilities (K, H, W) at native size."""
+    sizes = reader.column("original_size").tolist()
+    scale, offset = (reader.column(name)[:, :, None, None] for name in ("scale", "offset"))
+    # a network that was trained inside the field of view has learnt nothing about what lies outside
+    inside_only = network.inside_only and reader.has_fov and not network.multiclass
+    height, width = reader.info.size
+    batch = max(1, PIXELS_AT_ONCE // (height * width))
+    starts = range(0, len(reader), batch)
+    for start in track(starts, f"{experiment}: batches of {batch}", len(starts)):
+        rows = range(start, min(start + batch, len(reader)))
+        stored = np.stack([reader.plane("images", row) for row in rows]).astype(np.float32)
+        image = torch.from_numpy(stored * scale[rows.start : rows.stop] + offset[rows.start : rows.stop])
+        for row, planes in zip(rows, network(image).numpy(), strict=True):
+            native = resize_planes(planes, *sizes[row])
+            if inside_only:
+                native = native * resize_mask(reader.plane("fov", row)[0], *sizes[row])
+            yield row, native
+
+
 def resize_planes(planes: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Resize (K, H, W) probabilities to (K, height, width), as `resize_image` does with pictures."""
+    """Resize (K, H, W) probabilities to (K, height, width), as `resize_image` does with images."""
     return np.stack([resize_image(plane, height, width) for plane in planes])
 
 
@@ -158,13 +153,3 @@ def _file_names(reader: ShardReader, shards: Sequence[Path]) -> list[str]:
             "name each shard once; delete shards of unknown origin and run snakemake again",
         )
     return ids
-
-
-def _require_kind(kind: str, network: Predictor, checkpoint: Path) -> None:
-    if kind == "mask" and not network.multiclass:
-        raise ConfigError(
-            "kind",
-            f"{kind!r}, while {checkpoint} knows the classes {', '.join(network.classes)}",
-            "'probability', or 'mask' where there are more than two classes",
-            "predict the probability; a threshold makes a mask of it",
-        )

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.core.options import NUMBER, Options, Seed, Side
+from pipeline.core.options import NUMBER, Options, Seed, Share, Side
 from pipeline.raw.splits.methods import Fold
 from pipeline.training.recipes import Precision, Threads
 
@@ -18,17 +18,10 @@ class Tiles(Options):
     size: tuple[Side, Side] = Field(
         description="[height, width] of a tile in pixels of the data set's `size`, filled up to what the network pools"
     )
-    overlap: Annotated[
-        float, Field(ge=0, lt=1, description="Share of a tile that the next one covers again"), NUMBER
-    ] = 0.5
-    margin: Annotated[
-        int,
-        Field(
-            ge=0,
-            description="Pixels on each side of a tile that are seen and not used; unet-original drops its own instead",
-        ),
-        NUMBER,
-    ] = 0
+    overlap: Share = Field(0.5, description="Share of a tile that the next one covers again")
+    margin: Annotated[int, Field(ge=0), NUMBER] = Field(
+        0, description="Pixels on each side of a tile that are seen and not used; unet-original drops its own instead"
+    )
 
     @model_validator(mode="after")
     def _leaves_something(self) -> "Tiles":
@@ -42,14 +35,11 @@ class PredictRecipe(Options):
 
     Parameters
     ----------
-    dataset, split : str
     kind : {'probability', 'mask'}
         ``'probability'``: of the foreground, level / 255; of more than two classes, a folder for each, named after it.
         ``'mask'``, only of more than two classes: the index of the likeliest class, after every class has been resized
         to the native size.
-    precision : {'fp32', 'bf16', 'auto'}
-    threads : int
-    tiles, test_time
+    precision, threads, tiles, test_time
         See `pipeline.prediction.network.load_predictor`.
     fold : Fold, optional
         Predict the samples of a fold: of the validation samples of a run that is validated on it.
@@ -66,14 +56,7 @@ class PredictRecipe(Options):
 
 
 class Run(Options):
-    """What tells a run of an experiment from the others.
-
-    Parameters
-    ----------
-    seed : int
-    fold : Fold, optional
-        The one that it is validated on, where there are folds.
-    """
+    """What tells a run of an experiment from the others: its seed, and the fold that it is validated on."""
 
     seed: Seed
     fold: Fold | None = None
@@ -84,11 +67,9 @@ class EnsembleRecipe(Options):
 
     Parameters
     ----------
-    dataset, split : str
     kind : {'probability', 'mask'}
         ``'mask'``, only of several classes: the index of the class with the highest mean, before it is rounded; of
         equals, the first.
-    runs : dict of str to Run
     classes : tuple of str, optional
         Names of several classes, background first; None where there are two.
     """

@@ -1,4 +1,4 @@
-"""Test-time augmentation: the mean over a picture's mirror images and turns."""
+"""Test-time augmentation: the mean over the mirror images and rotations of an image."""
 
 import torch
 
@@ -7,24 +7,18 @@ from pipeline.prediction.tiles import Forward
 _MIRRORS = tuple((turns, mirrored) for turns in (0, 2) for mirrored in (False, True))
 _SQUARE = tuple((turns, mirrored) for turns in range(4) for mirrored in (False, True))
 SYMMETRIES: dict[str, tuple[tuple[int, bool], ...]] = {"none": ((0, False),), "flips": _MIRRORS, "turns": _SQUARE}
-"""Name to quarter turns and whether the picture is mirrored first: itself; both mirrors and both together; all eight
+"""Name to quarter turns and whether the image is mirrored first: itself; both mirrors and both together; all eight
 symmetries of the square."""
 
 
 def averaged(forward: Forward, name: str) -> Forward:
-    """Run a network on several views of a picture and average what it says, turned back.
+    """Make a network run on several views of an image and average what it says, turned back.
 
     Parameters
     ----------
     forward : callable
         Maps (N, C, H, W) to (N, K, h, w), for H and W swapped too where `name` is ``'turns'``.
-    name : str
-        A key of `SYMMETRIES`.
-
-    Returns
-    -------
-    callable
-        Of the same shapes.
+    name : {'none', 'flips', 'turns'}
     """
     views = SYMMETRIES[name]
     if len(views) == 1:

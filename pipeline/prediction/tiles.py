@@ -95,10 +95,8 @@ def valid_axis(length: int, side: int, *, margins: Callable[[int], tuple[int, in
     ----------
     length, side : int
         Pixels of the picture and of a tile; the tile is filled up to the next size that fits the pooling.
-    margins : callable
-        `PlainUNet.margins`.
-    multiple : int
-        The network's pooling step.
+    margins, multiple
+        Those of `PlainUNet`.
     """
     margin, _ = margins(multiple)
     wanted = max(multiple, side - 2 * margin)

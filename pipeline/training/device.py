@@ -4,11 +4,11 @@ import ctypes
 import os
 import platform
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import nn
 
 from pipeline.core.errors import TrainingError
 from pipeline.core.progress import say
@@ -141,7 +141,7 @@ class SideOutputs(Protocol):
         """Map (N, in_channels, H, W) to logits (N, out_channels, H, W)."""
 
 
-def run_logits(network: nn.Module, image: torch.Tensor, precision: str) -> list[torch.Tensor]:
+def run_logits(network: Callable[[torch.Tensor], Any], image: torch.Tensor, precision: str) -> list[torch.Tensor]:
     """Run a network in the chosen precision; give all its logits as float32, those of side outputs last.
 
     Raises
@@ -162,7 +162,7 @@ def run_logits(network: nn.Module, image: torch.Tensor, precision: str) -> list[
     return [output.float() for output in outputs]
 
 
-def run_network(network: nn.Module, image: torch.Tensor, precision: str) -> torch.Tensor:
+def run_network(network: Callable[[torch.Tensor], Any], image: torch.Tensor, precision: str) -> torch.Tensor:
     """Run a network in the chosen precision; give its (fused) logits (N, C, H, W) as float32; see `run_logits`."""
     return run_logits(network, image, precision)[0]
 

@@ -1,6 +1,5 @@
 """What a training knows of itself: how far it is, its epochs so far, the best of them."""
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,9 +34,8 @@ class Progress:
         Time that the steps of this epoch took so far.
     history, timing : list of Row
         One for each epoch done.
-    best : Row, optional
-        The best epoch so far, with its weights.
-    best_weights : dict of str to Tensor
+    best, best_weights
+        The best epoch so far.
     since_best : int
         Validations without an improvement.
     lowest : float
@@ -71,12 +69,12 @@ class Progress:
 
     def state(self) -> dict[str, Any]:
         """Return all of it as plain data and tensors."""
-        return {part.name: getattr(self, part.name) for part in dataclasses.fields(self)}
+        return dict(vars(self))
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` gave; raises KeyError where something is missing."""
-        for part in dataclasses.fields(self):
-            setattr(self, part.name, state[part.name])
+        for name in vars(self):
+            setattr(self, name, state[name])
 
     def runs_on(self, device: str) -> None:
         """Take note of the hardware."""

@@ -12,12 +12,11 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from types import FrameType
 from typing import Any
 
 import torch
@@ -26,7 +25,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from pipeline.core.errors import InterruptionError, PipelineError, Problem, TrainingError
 from pipeline.core.progress import mute, say
-from pipeline.training.keeper import SIGNALS
+from pipeline.training.keeper import handled
 
 HOST = "127.0.0.1"
 
@@ -65,8 +64,14 @@ def on_ranks(function: Callable[..., None], count: int) -> Callable[..., None]:
         spawn = multiprocessing.get_context("spawn")  # CUDA cannot be used in a forked process
         store, port = _store()
         watched: dict[Connection, SpawnProcess] = {}
-        with ExitStack() as stack:
-            noted = stack.enter_context(_handed_on(watched))
+        received: list[signal.Signals] = []
+
+        def hand_on(number: signal.Signals) -> None:
+            received.append(number)
+            for process in watched.values():
+                _send(process, number)
+
+        with handled(hand_on), ExitStack() as stack:
             for rank in range(count):
                 ours, theirs = spawn.Pipe(duplex=False)
                 given = (rank, count, port, theirs, function, arguments)
@@ -75,9 +80,9 @@ def on_ranks(function: Callable[..., None], count: int) -> Callable[..., None]:
                 theirs.close()  # so that the pipe ends with the process
                 stack.callback(_end, process)
                 watched[ours] = process
-                for number in noted:
+                for number in received:
                     _send(process, number)
-            _watch(dict(watched), noted)
+            _watch(dict(watched), received)
         del store
 
     return together
@@ -133,27 +138,6 @@ def _die_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@contextmanager
-def _handed_on(watched: Mapping[Connection, SpawnProcess]) -> Iterator[list[signal.Signals]]:
-    """Hand signals on to the processes; note which came."""
-    noted: list[signal.Signals] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        noted.append(signal.Signals(number))
-        for process in watched.values():
-            _send(process, noted[-1])
-
-    if threading.current_thread() is not threading.main_thread():
-        yield noted
-        return
-    before = {number: signal.signal(number, note) for number in SIGNALS}
-    try:
-        yield noted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _send(process: SpawnProcess, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         if process.pid is not None and process.exitcode is None:
@@ -165,8 +149,8 @@ def _end(process: SpawnProcess) -> None:
     process.join()
 
 
-def _watch(running: dict[Connection, SpawnProcess], noted: list[signal.Signals]) -> None:
-    """Wait until all processes have ended well, or one of them badly."""
+def _watch(running: dict[Connection, SpawnProcess], received: list[signal.Signals]) -> None:
+    """Wait until all processes have ended well, or raise what ended one of them."""
     while running:
         for end in wait(list(running)):
             assert isinstance(end, Connection)
@@ -175,29 +159,26 @@ def _watch(running: dict[Connection, SpawnProcess], noted: list[signal.Signals])
                 failure = end.recv()
             except EOFError:
                 process.join()
-                failure = _death(process)
-            if failure is not None:
-                _fail(process, failure, noted)
+                code = process.exitcode or 0
+                failure = f"it ended with status {code}" if code >= 0 else f"{signal.Signals(-code).name} ended it"
+            if isinstance(failure, str):
+                _fail(process.name, failure, received)
+            elif failure is not None:
+                kind, problems, status = failure
+                raise kind(problems) if status is None else kind(problems, status=status)
 
 
-def _death(process: SpawnProcess) -> str:
-    code = process.exitcode or 0
-    return f"it ended with status {code}" if code >= 0 else f"{signal.Signals(-code).name} ended it"
-
-
-def _fail(process: SpawnProcess, failure: Any, noted: list[signal.Signals]) -> None:  # noqa: ANN401 - as it was sent
-    """Raise what ended a process."""
-    if not isinstance(failure, str):
-        kind, problems, status = failure
-        raise kind(problems) if status is None else kind(problems, status=status)
-    if noted:
+def _fail(name: str, failure: str, received: list[signal.Signals]) -> None:
+    """Raise what ended a process, a traceback or one line; after a signal, that."""
+    if received:
         remedy = "run the same command again: it goes on from what was saved, or starts anew"
-        raise InterruptionError(Problem(process.name, noted[0].name, "time to train on", remedy), status=128 + noted[0])
+        problem = Problem(name, received[0].name, "time to train on", remedy)
+        raise InterruptionError(problem, status=128 + received[0])
     lines = failure.strip().splitlines()
     if len(lines) > 1:
-        say(f"{process.name}:\n{failure}")
+        say(f"{name}:\n{failure}")
     raise TrainingError(
-        f"{process.name} of this training",
+        f"{name} of this training",
         lines[-1],
         "processes that all train to the end",
         "see above what it said; SIGKILL without a word is often too little memory. The same command goes on from "

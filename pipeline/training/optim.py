@@ -25,22 +25,6 @@ def build_optimizer(parameters: Iterable[torch.nn.Parameter], options: Optimizer
     return OPTIMIZERS[plain.pop("name")](parameters, **plain)
 
 
-def build_schedule(options: ScheduleOptions, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> "Schedule":
-    """Build what moves the learning rate over so many epochs of so many steps."""
-    if isinstance(options, Plateau):
-        # PyTorch acts on the first bad validation beyond its patience, Keras (and this) on the last one within
-        plateau = ReduceLROnPlateau(
-            optimizer,
-            factor=options.factor,
-            patience=options.patience - 1,
-            threshold=options.smallest_gain,
-            threshold_mode="abs",
-        )
-        return Schedule(optimizer, plateau=plateau)
-    warmup = round(options.warmup * steps_per_epoch) if isinstance(options, Cosine) else 0
-    return Schedule(optimizer, by_step=LambdaLR(optimizer, rate_factor(options.name, epochs * steps_per_epoch, warmup)))
-
-
 def rate_factor(name: str, steps: int, warmup_steps: int) -> Callable[[int], float]:
     """Return what the learning rate is multiplied by at each step.
 
@@ -66,19 +50,18 @@ def rate_factor(name: str, steps: int, warmup_steps: int) -> Callable[[int], flo
 
 
 class Schedule:
-    """Moves the learning rate: once a step, or on a plateau once a validation.
+    """Moves the learning rate over `epochs` of `steps` each: once a step, or on a plateau once a validation."""
 
-    Parameters
-    ----------
-    optimizer : Optimizer
-    by_step, plateau : optional
-        PyTorch's schedule of one of the two kinds.
-    """
-
-    def __init__(
-        self, optimizer: Optimizer, by_step: LambdaLR | None = None, plateau: ReduceLROnPlateau | None = None
-    ) -> None:
-        self._optimizer, self._by_step, self._plateau = optimizer, by_step, plateau
+    def __init__(self, options: ScheduleOptions, optimizer: Optimizer, epochs: int, steps: int) -> None:
+        self._optimizer = optimizer
+        self._torch: LambdaLR | ReduceLROnPlateau
+        if isinstance(options, Plateau):
+            # PyTorch acts on the first bad validation beyond its patience, Keras (and this) on the last one within
+            factor, patience, gain = options.factor, options.patience - 1, options.smallest_gain
+            self._torch = ReduceLROnPlateau(optimizer, "min", factor, patience, gain, threshold_mode="abs")
+        else:
+            warmup = round(options.warmup * steps) if isinstance(options, Cosine) else 0
+            self._torch = LambdaLR(optimizer, rate_factor(options.name, epochs * steps, warmup))
 
     @property
     def rate(self) -> float:
@@ -87,24 +70,18 @@ class Schedule:
 
     def step(self) -> None:
         """Go on by one step of the optimizer."""
-        if self._by_step is not None:
-            self._by_step.step()
+        if isinstance(self._torch, LambdaLR):
+            self._torch.step()
 
     def validated(self, cost: float) -> None:
         """Take note of a validation's cost, of which less is better."""
-        if self._plateau is not None:
-            self._plateau.step(cost)
+        if isinstance(self._torch, ReduceLROnPlateau):
+            self._torch.step(cost)
 
     def state_dict(self) -> dict[str, Any]:
         """Return how far the schedule is, as plain data."""
-        return self._either.state_dict()
+        return self._torch.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
-        self._either.load_state_dict(state)
-
-    @property
-    def _either(self) -> LambdaLR | ReduceLROnPlateau:
-        either = self._by_step or self._plateau
-        assert either is not None
-        return either
+        self._torch.load_state_dict(state)

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.core.errors import TrainingError
 from pipeline.core.files import atomic_file
 from pipeline.images.png import write_png
 from pipeline.raw.decode.palette import Colour, class_colours
-from pipeline.training.augment.augmentation import build_augmentation
+from pipeline.training.augment.augmentation import Augmentation, crop_problems
 from pipeline.training.data import Batch, SampleStore
 from pipeline.training.fold import choose_samples
 from pipeline.training.recipes import AugmentedRecipe
@@ -50,11 +51,13 @@ def preview(
 
     Raises
     ------
-    ShardError, RawDataError, OutputError
+    ShardError, RawDataError, TrainingError, OutputError
     """
     training, _ = choose_samples(train_shards, validation_shards, recipe.fold, folds)
     data = SampleStore(training.shards, torch.device("cpu"), budget=0, selection=training.selection)
-    change = build_augmentation(recipe.crop, recipe.augment)
+    if problems := crop_problems(experiment, recipe.crop, data.info.size):
+        raise TrainingError(problems)
+    change = Augmentation(recipe.crop, recipe.augment)
     chance = torch.Generator().manual_seed(derive_seed(recipe.seed, "preview"))
     order = torch.randperm(len(data), generator=chance)[:_SAMPLES]
     colours = class_colours(data.info.class_names)

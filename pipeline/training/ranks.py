@@ -5,15 +5,13 @@ a batch are sums over the processes, so losses, gradients and scores are those o
 would have them, up to the order in which floating-point numbers are added. In a single process nothing is communicated.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import distributed, nn
-
-from pipeline.core.errors import Problem, TrainingError
 
 Item = TypeVar("Item")
 
@@ -26,34 +24,6 @@ def count() -> int:
 def rank() -> int:
     """Return the place of this process among them, from 0; rank 0 writes."""
     return distributed.get_rank() if count() > 1 else 0
-
-
-def require_ranks(experiment: str, gpus: int, batch_size: int, sync_batch_norm: bool, device: torch.device) -> None:
-    """Refuse a number of GPUs that the processes, the batch or the machine do not fit.
-
-    Raises
-    ------
-    TrainingError
-    """
-    where = f"experiment {experiment!r}"
-    problems = []
-    if gpus != count():
-        found = f"{gpus}, while {count()} of their processes run"
-        problems.append(
-            Problem(f"{where}, gpus", found, "a process for each", "start it by `python -m pipeline train`")
-        )
-    if gpus < 1 or batch_size % gpus:
-        found, remedy = f"{batch_size} for {gpus} GPUs", f"make `batch_size` a multiple of {gpus}, or change `gpus`"
-        problems.append(Problem(f"{where}, batch_size", found, "as many samples for each of them", remedy))
-    if gpus > 1 and device.type not in ("cuda", "cpu"):
-        found = f"{gpus} with {device.type}, which is one"
-        problems.append(Problem(f"{where}, gpus", found, "GPUs of CUDA, or none", "set `gpus: 1`"))
-    if sync_batch_norm and device.type != "cuda":
-        expected = "CUDA: PyTorch synchronizes batch normalization nowhere else"
-        remedy = "set `sync_batch_norm: false`, or run it on GPUs"
-        problems.append(Problem(f"{where}, sync_batch_norm", f"true on {device.type}", expected, remedy))
-    if problems:
-        raise TrainingError(problems)
 
 
 def share(total: int) -> slice:
@@ -130,14 +100,14 @@ def from_first(value: Item) -> Item:
     return held[0]
 
 
-def collect(parts: Iterable[NDArray[np.int64]], places: Iterable[slice], length: int) -> NDArray[np.int64]:
-    """Put together what the processes counted for their rows.
+def collect(parts: Sequence[NDArray[np.int64]], places: Sequence[slice], length: int) -> NDArray[np.int64]:
+    """Put together what the processes counted for their rows; all of them get the same.
 
     Parameters
     ----------
-    parts : iterable of (n, ...) arrays of int64
+    parts : sequence of (n, ...) arrays of int64
         At least one.
-    places : iterable of slice
+    places : sequence of slice
         Where among all rows each of them belongs.
     length : int
         Number of all rows.
@@ -145,14 +115,10 @@ def collect(parts: Iterable[NDArray[np.int64]], places: Iterable[slice], length:
     Returns
     -------
     (length, ...) array of int64
-        The same in every process.
     """
-    joined: NDArray[np.int64] | None = None
+    joined = np.zeros((length, *parts[0].shape[1:]), dtype=np.int64)
     for part, place in zip(parts, places, strict=True):
-        if joined is None:
-            joined = np.zeros((length, *part.shape[1:]), dtype=np.int64)
         joined[place] = part
-    assert joined is not None
     if count() > 1:
         distributed.all_reduce(torch.from_numpy(joined))
     return joined

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.counts import VOID
+from pipeline.training.recipes import Border
 
 _REACH = 6  # sigmas after which the border term is below 2e-8 of w0
 
@@ -77,11 +78,7 @@ def border_term(mask: NDArray[np.uint8], w0: float, sigma: float) -> NDArray[np.
 
 
 def weight_map(
-    mask: NDArray[np.uint8],
-    *,
-    by_class: NDArray[np.float32] | None = None,
-    w0: float = 0.0,
-    sigma: float = 5.0,
+    mask: NDArray[np.uint8], by_class: NDArray[np.float32] | None = None, border: Border | None = None
 ) -> NDArray[np.float32]:
     """Add up what one mask's pixels weigh: their class's weight (1 without) and the border term.
 
@@ -91,8 +88,8 @@ def weight_map(
         Class indices; void pixels weigh 0.
     by_class : (K,) array of float32, optional
         See `class_weights`.
-    w0, sigma : float
-        See `border_term`; no border term where `w0` is 0.
+    border : Border, optional
+        See `border_term`.
 
     Returns
     -------
@@ -103,4 +100,4 @@ def weight_map(
         table[: len(by_class)] = by_class
     table[VOID] = 0.0
     weights = table[mask]
-    return weights + border_term(mask, w0, sigma) if w0 > 0 else weights
+    return weights if border is None else weights + border_term(mask, border.w0, border.sigma)

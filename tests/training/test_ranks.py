@@ -22,9 +22,10 @@ from pipeline.core.errors import ConfigError, InterruptionError, PipelineError, 
 from pipeline.shards.recipes import ShardRecipe
 from pipeline.shards.write import build_shard
 from pipeline.training import ranks
-from pipeline.training.augment.augmentation import build_augmentation
+from pipeline.training.augment.augmentation import Augmentation
 from pipeline.training.augment.options import Augment
 from pipeline.training.checkpoint import load_checkpoint
+from pipeline.training.checks import require_ranks
 from pipeline.training.data import Batch
 from pipeline.training.launch import on_ranks
 from pipeline.training.recipes import TrainRecipe
@@ -89,9 +90,13 @@ def shards(tmp_path_factory):
     return folder
 
 
+def recipe_of(**changes):
+    return TrainRecipe.model_validate({**RECIPE, **changes})
+
+
 def run(shards, output, memory=None, **changes):
     train(
-        TrainRecipe.model_validate({**RECIPE, **changes}),
+        recipe_of(**changes),
         experiment="e",
         train_shards=[shards / "train.h5"],
         validation_shards=[shards / "validation.h5"],
@@ -167,7 +172,7 @@ def test_every_row_belongs_to_one_process_and_the_first_has_most(as_rank, count)
 )
 def test_a_sample_is_changed_in_the_same_way_whichever_process_has_it(crop, warp):
     tint = {"brightness": 0.2, "contrast": 0.2, "gamma": (0.5, 2.0)}
-    change = build_augmentation(crop, Augment.model_validate({"flip": "both", "turns": True, **tint, **warp}))
+    change = Augmentation(crop, Augment.model_validate({"flip": "both", "turns": True, **tint, **warp}))
     random = np.random.default_rng(0)
     planes = [torch.from_numpy(random.random((5, channels, 32, 32), dtype=np.float32)) for channels in (3, 1, 1)]
     whole = change(Batch(*planes), torch.Generator().manual_seed(3))
@@ -214,8 +219,8 @@ def test_a_training_that_cannot_be_shared_out_is_refused(shards, tmp_path, chang
 def test_a_gpu_of_another_kind_trains_alone(as_rank):
     as_rank(0, 2)
     with pytest.raises(TrainingError, match="found:    2 with mps, which is one"):
-        ranks.require_ranks("e", 2, 4, False, torch.device("mps"))
-    ranks.require_ranks("e", 2, 4, True, torch.device("cuda"))
+        require_ranks("e", recipe_of(gpus=2), torch.device("mps"))
+    require_ranks("e", recipe_of(gpus=2, sync_batch_norm=True), torch.device("cuda"))
 
 
 # -- how processes end -------------------------------------------------------------------------------------------------

@@ -361,6 +361,12 @@ def test_the_picture_of_augmented_samples_shows_something(shards, tmp_path):
         assert cv2.imread(str(path)).std() > 20
 
 
+def test_a_crop_larger_than_the_samples_is_refused_in_a_preview(shards, tmp_path):
+    recipe = AugmentedRecipe.model_validate({"dataset": "d", "seed": 0, "crop": [64, 32], "augment": WILD})
+    with pytest.raises(TrainingError, match="64x32 from samples of 48x48"):
+        preview(recipe, experiment="e", train_shards=[shards / "tgs-train.h5"], output=tmp_path / "x.png")
+
+
 @pytest.mark.usefixtures("one_thread")
 def test_a_loss_that_is_no_number_stops_the_training(shards, tmp_path):
     with pytest.raises(TrainingError, match="lower the learning rate"):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.counts import VOID
+from pipeline.training.recipes import Border
 from pipeline.training.weights import border_term, class_weights, weight_map
 
 
@@ -67,7 +68,7 @@ def test_maps_add_class_and_border_and_leave_void_out():
     mask = np.array([[0, 1, 0, 1, VOID]], dtype=np.uint8)
     plain = weight_map(mask)
     assert plain.tolist() == [[1, 1, 1, 1, 0]]
-    both = weight_map(mask, by_class=np.array([0.5, 2.0], dtype=np.float32), w0=10, sigma=5)
+    both = weight_map(mask, by_class=np.array([0.5, 2.0], dtype=np.float32), border=Border(w0=10, sigma=5))
     assert both[0, 1] == 2.0
     assert both[0, 2] == pytest.approx(0.5 + 10 * np.exp(-4 / 50), rel=1e-5)
     assert both[0, 4] == 0

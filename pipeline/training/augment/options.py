@@ -46,7 +46,7 @@ class Augment(Options):
 
     def modules(self) -> set[str]:
         """Name the modules of these steps."""
-        return {step.factory.rpartition(".")[0] for step in self.steps()}
+        return {step.function.rpartition(".")[0] for step in self.steps()}
 
 
 class Step(NamedTuple):
@@ -54,23 +54,24 @@ class Step(NamedTuple):
 
     Parameters
     ----------
-    factory : str
-        Module and name of a class that takes the options as keyword arguments; see `pipeline.training.augment.planes`.
+    function : str
+        Module and name of a function that takes `Planes`, `Draws` (see `pipeline.training.augment.draws`) and the
+        options as keyword arguments, and returns changed `Planes`.
     options : tuple of str
         Fields of `Augment`. Where all of them have their defaults, there is nothing to do.
     crops : bool
         Whether it cuts out the crop itself, in the same resampling: it takes ``crop`` as well.
     """
 
-    factory: str
+    function: str
     options: tuple[str, ...]
     crops: bool = False
 
 
 STEPS = (
-    Step("pipeline.training.augment.warp.Warp", ("rotate", "shear", "scale", "shift", "elastic"), crops=True),
-    Step("pipeline.training.augment.mirror.Mirror", ("flip",)),
-    Step("pipeline.training.augment.turns.Turns", ("turns",)),
-    Step("pipeline.training.augment.tint.Tint", ("brightness", "contrast", "gamma")),
+    Step("pipeline.training.augment.transforms.warp", ("rotate", "shear", "scale", "shift", "elastic"), crops=True),
+    Step("pipeline.training.augment.transforms.mirror", ("flip",)),
+    Step("pipeline.training.augment.transforms.turn", ("turns",)),
+    Step("pipeline.training.augment.transforms.tint", ("brightness", "contrast", "gamma")),
 )
 """In the order in which they are done."""

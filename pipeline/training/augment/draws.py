@@ -1,7 +1,7 @@
-"""What the steps of augmentation work on: the planes of a batch, and random numbers for its samples."""
+"""What the steps of augmentation work on: the tensors of a batch, and random numbers for its samples."""
 
 import math
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 
@@ -14,8 +14,8 @@ class Draws(NamedTuple):
 
     Parameters
     ----------
-    random : torch.Generator
-    whole : int
+    rng : torch.Generator
+    batch_rows : int
         Rows of the batch.
     rows : slice
         Those that the numbers are for, n of them.
@@ -23,22 +23,22 @@ class Draws(NamedTuple):
         Whether targets between 0 and 1 are meant, and may be interpolated.
     """
 
-    random: torch.Generator
-    whole: int
+    rng: torch.Generator
+    batch_rows: int
     rows: slice
     soft: bool = False
 
     def uniform(self) -> torch.Tensor:
         """Return (n,) numbers from 0 to 1."""
-        return torch.rand(self.whole, generator=self.random)[self.rows]
+        return torch.rand(self.batch_rows, generator=self.rng)[self.rows]
 
     def normal(self, *shape: int) -> torch.Tensor:
         """Return (n, *shape) normal numbers."""
-        return torch.randn(self.whole, *shape, generator=self.random)[self.rows]
+        return torch.randn(self.batch_rows, *shape, generator=self.rng)[self.rows]
 
     def below(self, limit: int) -> torch.Tensor:
         """Return (n,) whole numbers from 0 to below `limit`."""
-        return torch.randint(limit, (self.whole,), generator=self.random)[self.rows]
+        return torch.randint(limit, (self.batch_rows,), generator=self.rng)[self.rows]
 
     def symmetric(self, limit: float) -> torch.Tensor:
         """Return (n,) numbers from -limit to limit."""
@@ -48,13 +48,6 @@ class Draws(NamedTuple):
         """Return (n,) numbers between the limits, uniform in their logarithms."""
         low, high = math.log(limits[0]), math.log(limits[1])
         return torch.exp(low + (high - low) * self.uniform())
-
-
-class Transform(Protocol):
-    """A step of augmentation: it changes each sample by its own random numbers."""
-
-    def __call__(self, planes: Planes, draws: Draws) -> Planes:
-        """Return changed planes."""
 
 
 def where(chosen: torch.Tensor, changed: torch.Tensor, plane: torch.Tensor) -> torch.Tensor:
