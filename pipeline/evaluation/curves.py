@@ -114,14 +114,14 @@ def with_foreground(histograms: Histogram) -> Histogram:
 
 
 MAX_F = {
-    "max_f03_of_mean_pr": (max_f, BETA2_SALIENT),
-    "max_f03_of_mean_curve": (max_f_of_mean_curve, BETA2_SALIENT),
-    "max_f1_of_mean_pr": (max_f, 1.0),
-    "max_f1_of_mean_curve": (max_f_of_mean_curve, 1.0),
+    "max_f03_of_mean_pr": ("maxF 0.3 of mean PR", max_f, BETA2_SALIENT),
+    "max_f03_of_mean_curve": ("maxF 0.3 of mean curve", max_f_of_mean_curve, BETA2_SALIENT),
+    "max_f1_of_mean_pr": ("maxF 1 of mean PR", max_f, 1.0),
+    "max_f1_of_mean_curve": ("maxF 1 of mean curve", max_f_of_mean_curve, 1.0),
 }
-"""Column name to definition and beta^2. For one histogram (micro average) both definitions are one number."""
+"""Column name to label, definition and beta^2. For one histogram (micro average) both definitions are one number."""
 
 
 def max_f_columns(histograms: Histogram) -> dict[str, float]:
     """Return all of `MAX_F` for (N, 2, 256) histograms."""
-    return {name: function(histograms, beta2) for name, (function, beta2) in MAX_F.items()}
+    return {name: function(histograms, beta2) for name, (_, function, beta2) in MAX_F.items()}

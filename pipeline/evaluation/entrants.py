@@ -1,4 +1,4 @@
-"""Names of what is scored beside the networks: baselines, which need no training, and ensembles."""
+"""Names in tables of scores: baselines, which need no training, ensembles, and the mean over classes."""
 
 OBSERVER = "second-observer"
 """The masks that a second person drew."""
@@ -13,6 +13,10 @@ BASELINES = (OBSERVER, BACKGROUND, CEILING)
 
 ENSEMBLE = "ensemble"
 """The mean of the probabilities of all networks of an experiment."""
+
+
+MEAN = "mean"
+"""What the column ``class`` says of the mean over the foreground classes, where there are several."""
 
 
 def baseline_name(dataset: str, kind: str) -> str:

@@ -76,7 +76,7 @@ def two_class_intervals(
     pooled, means = resampled_histograms(weights, histograms)
     macro = dict(zip(scores, _macro(weights, np.stack([*scores.values()], axis=1)), strict=True))
     shown = int(np.count_nonzero(histograms[:, 1].sum(axis=-1)))
-    for name, (definition, beta2) in MAX_F.items():
+    for name, (_, definition, beta2) in MAX_F.items():
         if definition is max_f:
             values = f_beta(means["precision"], means["recall"], beta2).max(axis=-1)
         else:
@@ -84,9 +84,9 @@ def two_class_intervals(
         macro[name] = Resampled(values, shown)
     points = curves(pooled)
     # of one histogram both definitions of a maximum are one number
-    best = {beta2: f_beta(points.precision, points.recall, beta2).max(axis=-1) for _, beta2 in MAX_F.values()}
+    best = {beta2: f_beta(points.precision, points.recall, beta2).max(axis=-1) for *_, beta2 in MAX_F.values()}
     pooled_scores = two_class_scores(pooled, cut, empty_masks) | {
-        name: best[beta2] for name, (_, beta2) in MAX_F.items()
+        name: best[beta2] for name, (*_, beta2) in MAX_F.items()
     }
     micro = {name: Resampled(values, len(histograms)) for name, values in pooled_scores.items()}
     return {
@@ -112,7 +112,7 @@ def resampled_histograms(weights: Weights, histograms: Histogram) -> tuple[Histo
         pictures whose masks are not empty, NaN in a resample without any.
     """
     # curves of some pictures at a time: those of all of them need many times the memory of the histograms
-    beta2 = {name: value for name, (definition, value) in MAX_F.items() if definition is not max_f}
+    beta2 = {name: value for name, (_, definition, value) in MAX_F.items() if definition is not max_f}
     names = ("precision", "recall", *beta2)
     width = 2 * LEVELS
     total = np.zeros((len(weights), width + CUTS * len(names) + 1))

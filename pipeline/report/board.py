@@ -6,7 +6,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from pipeline.evaluation.entrants import BASELINES, split_name
+from pipeline.evaluation.contours import HAUSDORFF
+from pipeline.evaluation.curves import MAX_F
+from pipeline.evaluation.entrants import MEAN, is_baseline
+from pipeline.evaluation.metrics import METRICS, Shown
 
 MORE, LESS, NEITHER = "higher is better", "lower is better", ""
 
@@ -26,33 +29,31 @@ class Column(NamedTuple):
         return f"{self.name}: {self.better}" if self.better else self.name
 
 
-_COLUMNS = {
+_OF_METRICS = [
+    Column(
+        name,
+        metric.label,
+        LESS if metric.lower_is_better else MORE,
+        shown=metric.shown >= Shown.PAGE,
+        narrow=metric.shown == Shown.NARROW_PAGE,
+    )
+    for name, metric in METRICS.items()
+]
+COLUMNS = {
     column.name: column
     for column in (
-        Column("f1", "F1", MORE, shown=True, narrow=True),
-        Column("iou", "IoU", MORE, shown=True, narrow=True),
-        Column("precision", "Precision", MORE, shown=True),
-        Column("recall", "Recall", MORE, shown=True),
-        Column("specificity", "Specificity", MORE, shown=True),
-        Column("accuracy", "Accuracy", MORE, shown=True),
-        Column("roc_auc", "ROC area", MORE, shown=True),
-        Column("pr_auc", "PR area", MORE, shown=True),
-        Column("mae", "MAE", LESS, shown=True),
-        Column("boundary_dice_2px", "Boundary Dice 2 px", MORE),
-        Column("hd95_px", "HD95 (px)", LESS, shown=True),
-        Column("hd95_px_images", "Pictures with HD95", NEITHER),
-        Column("dice", "Dice", MORE),
-        Column("mcc", "MCC", MORE),
-        Column("tgs_score", "TGS score", MORE),
+        *sorted(_OF_METRICS, key=lambda column: not column.shown),
+        Column(f"{HAUSDORFF}_images", "Pictures with HD95", NEITHER),
         Column("f1_sd", "F1, sd over pictures", NEITHER),
-        Column("max_f03_of_mean_pr", "maxF 0.3 of mean PR", MORE),
-        Column("max_f03_of_mean_curve", "maxF 0.3 of mean curve", MORE),
-        Column("max_f1_of_mean_pr", "maxF 1 of mean PR", MORE),
-        Column("max_f1_of_mean_curve", "maxF 1 of mean curve", MORE),
+        *(Column(name, label, MORE) for name, (label, _, _) in MAX_F.items()),
         Column("oracle_f1", "Oracle F1 (no result)", NEITHER),
         Column("oracle_threshold", "Oracle threshold", NEITHER),
     )
 }
+"""Columns of scores in the order of the page: first those that it shows before anybody asks."""
+
+BOUNDS = ("f1_low", "f1_high")
+"""Columns of the interval of F1, which the page shows below the score, with all other intervals."""
 
 _COMPARABLE = ("dataset", "origin", "split", "region", "class", "averaging", "scale", "empty_masks", "images")
 """Rows can be compared where all of these are the same."""
@@ -63,8 +64,6 @@ _CONDITIONS = (
     *("region", "class", "scale", "threshold", "threshold_source", "threshold_metric", "mask_binarization"),
     *("probability_levels", "empty_masks", "averaging", "images"),
 )
-_BOUNDS = ("f1_low", "f1_high")  # shown below the F1, with all other intervals
-_MEAN = "mean"
 
 
 @dataclass
@@ -117,9 +116,9 @@ def build_board(
     """Prepare a leaderboard for the page.
 
     The standard deviation over several networks stands in the row of their mean. The best of a column is marked among
-    rows that can be compared: of the same pictures, region, class, averaging, scale and policy for empty masks,
-    networks and ensembles with each other, means with means. Baselines and rows in doubt are never best, nor is any
-    ``oracle`` column, nor the only one of its kind.
+    rows that can be compared: of the same images, region, class, averaging, scale and policy for empty masks, networks
+    and ensembles with each other, means with means. Baselines and rows in doubt are never best, nor is any ``oracle``
+    column, nor the only one of its kind.
 
     Parameters
     ----------
@@ -128,27 +127,27 @@ def build_board(
     intervals : mapping
         See `pipeline.report.sources.read_intervals`.
     pictures : mapping, optional
-        Experiment and split to a text that is the same for the same pictures. Validation samples of a fold are those of
+        Experiment and split to a text that is the same for the same images. Validation samples of a fold are those of
         no other fold: where such rows are not in it, as means are not, they are compared with nothing.
     """
-    names = [name for name in table.columns if name not in (*_CONDITIONS, *_BOUNDS)]
-    names.sort(key=lambda name: [*_COLUMNS, name].index(name))
-    columns = [_COLUMNS.get(name, Column(name, name.replace("_", " "), NEITHER)) for name in names]
+    names = [name for name in table.columns if name not in (*_CONDITIONS, *BOUNDS)]
+    names.sort(key=lambda name: [*COLUMNS, name].index(name))
+    columns = [COLUMNS.get(name, Column(name, name.replace("_", " "), NEITHER)) for name in names]
     records = [{str(key): str(value) for key, value in row.items()} for row in table.to_dict("records")]
     spreads = {_key(row): row for row in records if row.get("statistic") == "std"}
-    several = {row["dataset"] for row in records if row.get("class") == _MEAN}
+    several = {row["dataset"] for row in records if row.get("class") == MEAN}
     rows, levels = [], set()
     for said in records:
-        if said.get("statistic") == "std":
+        kind = "baseline" if is_baseline(said["experiment"]) else said.get("statistic") or "run"
+        if kind == "std":
             continue
-        kind = "baseline" if split_name(said["experiment"])[1] in BASELINES else said.get("statistic") or "run"
-        spread = spreads.get(_key(said), {}) if kind == _MEAN else {}
-        row = Row(said, kind, said.get("class") == _MEAN or said["dataset"] not in several)
+        spread = spreads.get(_key(said), {}) if kind == "mean" else {}
+        row = Row(said, kind, said.get("class") == MEAN or said["dataset"] not in several)
         for name in names:
             low, high, level = intervals.get((*_key(said), name), ("", "", ""))
             cell = Cell(_short(said[name], name), said[name])
             cell.spread = f"± {_short(spread[name], name)}" if spread.get(name) else ""
-            if low and high and cell.text and kind != _MEAN:
+            if low and high and cell.text and kind != "mean":
                 cell.interval = f"[{_short(low, name)}, {_short(high, name)}]"
                 levels.add(level)
             row.cells.append(cell)
@@ -165,8 +164,8 @@ def _short(text: str, name: str) -> str:
     """Round a number of a table for people: three decimals, two of pixels, none of counts."""
     if not text:
         return ""
-    value = float(text)
-    return f"{value:.0f}" if name.endswith("_images") else f"{value:.2f}" if name.endswith("_px") else f"{value:.3f}"
+    digits = 0 if name.endswith("_images") else 2 if name.endswith("_px") else 3
+    return f"{float(text):.{digits}f}"
 
 
 def _mark_best(rows: Sequence[Row], columns: Sequence[Column], pictures: Mapping[tuple[str, str], str]) -> None:
@@ -194,19 +193,9 @@ def choices(rows: Sequence[Row], name: str) -> list[str]:
 
 def compared(table: pd.DataFrame | None) -> list[dict[str, Any]]:
     """Prepare a table of paired comparisons for the page, the same numbers with fewer digits."""
-    if table is None:
-        return []
-    rows = []
-    for row in table.to_dict("records"):
-        shown = {name: _short(row[name], str(row["metric"])) for name in ("difference", "low", "high")}
-        tested = {name: f"{float(row[name]):.4f}" if row[name] else "" for name in ("p", "p_holm")}
-        said = {str(key): value for key, value in row.items()}
-        rows.append({**said, **shown, **tested, "significant": bool(row["p_holm"]) and float(row["p_holm"]) < 0.05})
+    rows: list[Any] = [] if table is None else table.to_dict("records")
+    for row in rows:
+        row["significant"] = bool(row["p_holm"]) and float(row["p_holm"]) < 0.05
+        row |= {name: _short(row[name], row["metric"]) for name in ("difference", "low", "high")}
+        row |= {name: f"{float(row[name]):.4f}" if row[name] else "" for name in ("p", "p_holm")}
     return rows
-
-
-COMPARED = (
-    *("dataset", "split", "region", "class", "metric", "a", "b", "images", "difference", "low", "high", "p", "p_holm"),
-    "comparisons",
-)
-"""Columns of a table of comparisons."""

@@ -12,28 +12,35 @@ from pipeline.core import paths
 from pipeline.core.errors import Problem
 from pipeline.core.files import write_text
 from pipeline.core.progress import say
+from pipeline.evaluation.metrics import METRICS
 from pipeline.images.figures import FALSE_ALARM, HIT, MISS
 from pipeline.raw.dataset import RawDataset, open_dataset
 from pipeline.report import series
-from pipeline.report.board import COMPARED, build_board, choices, compared
+from pipeline.report.board import build_board, choices, compared
 from pipeline.report.cards import read_cards
-from pipeline.report.gallery import Album, Case, Gallery, choose_cases, chosen_by, main_region, told
+from pipeline.report.comparisons import COLUMNS as COMPARED
+from pipeline.report.gallery import Case, choose_cases, chosen_by, fill_album
 from pipeline.report.page import assemble
 from pipeline.report.recipes import ReportRecipe
 from pipeline.report.runs import provenances, stage_times
 from pipeline.report.sources import (
     DERIVED,
+    SHOWN,
     Entrant,
     Reader,
     Scores,
     confusions,
     find_entrants,
+    main_region,
     picture_scores,
     read_intervals,
     read_pictures,
 )
-from pipeline.report.tables import read_tables
+from pipeline.report.tables import read_table
 from pipeline.report.thumbnails import OTHER
+
+_LEGEND = {"hit": HIT, "missed": MISS, "false alarm": FALSE_ALARM, "other class": OTHER}
+_FILTERS = ("dataset", "split", "region", "class", "averaging")
 
 
 def build_report(
@@ -60,73 +67,77 @@ def build_report(
     intervals : sequence of Path
         Tables of confidence intervals, see `pipeline.report.sources.read_intervals`.
     comparisons : Path, optional
-        Table of paired comparisons, see `pipeline.report.board.COMPARED`.
+        Table of paired comparisons, see `pipeline.report.comparisons.COLUMNS`.
 
     Raises
     ------
     PredictionError, RawDataError, OutputError
         Listing everything that is damaged.
     """
-    (table,) = read_tables([leaderboard])
+    table = read_table(leaderboard)
     reader = Reader()
     entrants = find_entrants(table, recipe.experiments)
-    named = {*recipe.datasets, *(entrant.name for entrant in entrants)}
     averaged = [one.name for one in entrants if one.kind == DERIVED and not one.scored]
     tested = reader.required(comparisons, COMPARED) if comparisons is not None else None
     raw = {name: open_dataset(name, source) for name, source in recipe.datasets.items()}
     scored, matrices = _scores(reader, entrants, raw)
-    board = build_board(table, read_intervals(reader, intervals), _pictures(entrants, scored))
+    images = {
+        (entrants[index].name, one.split): "\n".join(sorted(map(str, one.table["id"])))
+        for index, scores in scored.items()
+        for one in scores
+    }
+    board = build_board(table, read_intervals(reader, intervals), images)
     data: dict[str, Any] = {
         "learning": series.learning(reader, entrants),
         "curves": series.curves(reader, entrants, _thresholds(table)),
         "pictures": series.pictures([(index, entrants[index], scores) for index, scores in scored.items()]),
         "confusions": matrices,
+        "scores": {name: METRICS[name].label for name in SHOWN},
     }
-    times = stage_times(reader, named, averaged)
+    times = stage_times(reader, {*recipe.datasets, *(entrant.name for entrant in entrants)}, averaged)
     made = provenances(reader, entrants)
     reader.check()
 
     cases = _cases(entrants, scored, raw)
-    inside = {entrants[index].dataset: _region(scores) == "fov" for index, scores in scored.items()}
-    gallery = Gallery({entrant.dataset: raw[entrant.dataset] for entrant, _ in cases.values()}, inside)
-    album = gallery.fill(
-        [(entrant, [case.id for case in chosen], _tested(scored[index])) for index, (entrant, chosen) in cases.items()]
-    )
+    inside = {entrants[index].dataset for index, (main, _) in cases.items() if main.region == "fov"}
+    wanted = [(entrants[index], [case.id for case in chosen], main.ids) for index, (main, chosen) in cases.items()]
+    album = fill_album(wanted, raw, inside)
     top = output.parent
-    data["entrants"] = [_entrant(entrant, raw, top) for entrant in entrants]
+    data["entrants"] = [_entrant(entrant, raw[entrant.dataset], top) for entrant in entrants]
     data["album"] = [[album.shown[key] for key in album.shown if key[0] == one.name] for one in entrants]
     data["shown"] = [[key[1] for key in album.shown if key[0] == one.name] for one in entrants]
+    incomplete = {entrant.dataset for entrant, _, _ in wanted} - album.complete
     page = assemble(
         data=data,
         images=album.images,
         board=board,
-        filters={name: choices(board.rows, name) for name in ("dataset", "split", "region", "class", "averaging")},
+        filters={name: choices(board.rows, name) for name in _FILTERS},
         comparisons=compared(tested),
-        galleries=[_told(index, entrant, chosen, scored, raw) for index, (entrant, chosen) in cases.items()],
-        album=_about(album, [entrant.dataset for entrant, _ in cases.values()]),
+        galleries=[
+            _gallery(index, entrants[index], raw[entrants[index].dataset], main, chosen)
+            for index, (main, chosen) in cases.items()
+        ],
+        album={"side": album.side, "complete": sorted(album.complete), "rest": sorted(incomplete)},
         cards=read_cards([*recipe.datasets]),
         times=times,
         provenances=made,
         entrants=entrants,
         colours={name: _hex(colour) for name, colour in _LEGEND.items()},
-        links=_links(leaderboard, comparisons, top),
+        links=[(path.name, _link(path, top)) for path in (leaderboard, comparisons) if path is not None],
         drawn=sorted(name for name, dataset in raw.items() if dataset.drawn),
     )
     write_text(output, page)
     say(f"{output}: {len(entrants)} entrants, {len(album.images)} pictures, {len(page.encode()) / 1e6:.1f} MB")
 
 
-_LEGEND = {"hit": HIT, "missed": MISS, "false alarm": FALSE_ALARM, "other class": OTHER}
-
-
 def _hex(colour: tuple[int, int, int]) -> str:
-    return "#" + "".join(f"{value:02x}" for value in colour)
+    return f"#{bytes(colour).hex()}"
 
 
 def _scores(
     reader: Reader, entrants: Sequence[Entrant], raw: Mapping[str, RawDataset]
 ) -> tuple[dict[int, list[Scores]], list[dict[str, Any]]]:
-    """Read the scores of single pictures, and all confusion matrices."""
+    """Read the scores of single images by the place of who has them, and all confusion matrices."""
     scored: dict[int, list[Scores]] = {}
     matrices: list[dict[str, Any]] = []
     for index, entrant in enumerate(entrants):
@@ -134,99 +145,57 @@ def _scores(
             found, expected = f"scores on a data set {entrant.dataset!r}", f"one of {', '.join(raw)}"
             problem = Problem(str(paths.metrics(entrant.name)), found, expected, "run `python -m pipeline clean`")
             reader.problems.append(problem)
-            continue
-        if not entrant.scored:
-            continue
-        table = read_pictures(reader, entrant.name)
-        if table is not None:
-            scored[index] = picture_scores(table, raw[entrant.dataset].classes[0])
-        found_here = confusions(reader, entrant.name, table)
-        matrices += [{"entrant": index, "dataset": entrant.dataset, **one} for one in found_here]
+        elif entrant.scored:
+            table = read_pictures(reader, entrant.name)
+            if table is not None:
+                scored[index] = picture_scores(table, raw[entrant.dataset].classes[0])
+            about = {"entrant": index, "dataset": entrant.dataset}
+            matrices += [{**about, **one} for one in confusions(reader, entrant.name, table)]
     return scored, matrices
-
-
-def _pictures(entrants: Sequence[Entrant], scored: Mapping[int, Sequence[Scores]]) -> dict[tuple[str, str], str]:
-    """Return what tells the pictures of an entrant and split from others."""
-    return {
-        (entrants[index].name, one.split): "\n".join(sorted(map(str, one.table["id"])))
-        for index, scores in scored.items()
-        for one in scores
-    }
 
 
 def _thresholds(table: pd.DataFrame) -> dict[str, float]:
     """Return the threshold of each entrant that has a single one."""
-    if "threshold" not in table:
-        return {}
-    rows = table[table["threshold"] != ""]
-    return {str(name): float(text) for name, text in zip(rows["experiment"], rows["threshold"], strict=True)}
-
-
-def _region(scores: Sequence[Scores]) -> str:
-    main = main_region(scores)
-    return "" if main is None else main.region
-
-
-def _tested(scores: Sequence[Scores]) -> list[str]:
-    """Return the identifiers of the pictures that an entrant was tested on."""
-    main = main_region(scores)
-    return [] if main is None else [str(name) for name in main.table["id"]]
+    rows = table[table["threshold"] != ""] if "threshold" in table else table[:0].assign(threshold="")
+    return dict(zip(rows["experiment"], rows["threshold"].astype(float), strict=True))
 
 
 def _cases(
     entrants: Sequence[Entrant], scored: Mapping[int, Sequence[Scores]], raw: Mapping[str, RawDataset]
-) -> dict[int, tuple[Entrant, list[Case]]]:
-    """Choose cases of every entrant that has masks of test pictures to show."""
+) -> dict[int, tuple[Scores, list[Case]]]:
+    """Choose cases of every entrant that has masks of test images to show; its scores of test images beside them."""
     found = {}
     for index, scores in scored.items():
         entrant, main = entrants[index], main_region(scores)
         if main is not None and (entrant.pictures / "mask").is_dir():
-            by = chosen_by(raw[entrant.dataset].multiclass)
-            found[index] = (entrant, choose_cases(main.table, by))
+            found[index] = (main, choose_cases(main.table, chosen_by(raw[entrant.dataset].multiclass)))
     return found
 
 
-def _entrant(entrant: Entrant, raw: Mapping[str, RawDataset], top: Path) -> dict[str, Any]:
+def _entrant(entrant: Entrant, dataset: RawDataset, top: Path) -> dict[str, Any]:
     panels = entrant.pictures / "panel"
     return {
         "name": entrant.name,
         "dataset": entrant.dataset,
         "kind": entrant.kind,
-        "several": raw[entrant.dataset].multiclass,
+        "several": dataset.multiclass,
         "panels": _link(panels, top) if panels.is_dir() else None,
     }
 
 
-def _told(
-    index: int,
-    entrant: Entrant,
-    cases: Sequence[Case],
-    scored: Mapping[int, Sequence[Scores]],
-    raw: Mapping[str, RawDataset],
-) -> dict[str, Any]:
+def _gallery(index: int, entrant: Entrant, dataset: RawDataset, main: Scores, cases: Sequence[Case]) -> dict[str, Any]:
     """Say what the gallery of an entrant shows."""
-    dataset = raw[entrant.dataset]
     by = {"f1": "F1", "iou": "mean IoU over the foreground classes"}[chosen_by(dataset.multiclass)]
-    region = {"fov": "inside the field of view", "full": "whole picture"}[_region(scored[index])]
+    region = {"fov": "inside the field of view", "full": "whole picture"}[main.region]
     legend = [(name, _hex(colour)) for name, colour in zip(dataset.classes, dataset.colours, strict=True)]
     return {
         "index": index,
         "name": entrant.name,
         "dataset": entrant.dataset,
         "by": f"{by}, {region}",
-        "cases": [told(case) for case in cases],
+        "cases": [{"kind": case.kind, "id": case.id, "score": f"{case.score:.3f}"} for case in cases],
         "classes": legend if dataset.multiclass else [],
     }
-
-
-def _about(album: Album, datasets: Sequence[str]) -> dict[str, Any]:
-    rest = sorted({*datasets} - album.complete)
-    return {"side": album.side, "complete": sorted(album.complete), "rest": rest}
-
-
-def _links(leaderboard: Path, comparisons: Path | None, top: Path) -> list[tuple[str, str]]:
-    files = [leaderboard, *([comparisons] if comparisons is not None else [])]
-    return [(path.name, _link(path, top)) for path in files]
 
 
 def _link(path: Path, top: Path) -> str:

@@ -8,18 +8,19 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.errors import ConfigError, PredictionError, Problem
-from pipeline.evaluation.entrants import BASELINES, split_name
-from pipeline.report.comparisons import MEAN
-from pipeline.report.comparisons import METRICS as COMPARED
-from pipeline.report.tables import read_tables
+from pipeline.evaluation.entrants import MEAN, is_baseline
+from pipeline.report.board import BOUNDS, COLUMNS, LESS, NEITHER
+from pipeline.report.comparisons import COMPARED
+from pipeline.report.tables import read_table, read_tables
 
-LOWER = ("mae", "hd95_px")
+LOWER = {name for name, column in COLUMNS.items() if column.better == LESS}
 """Scores of which less is better."""
 
-_NO_SCORE = ("f1_low", "f1_high", "f1_sd", "hd95_px_images", "oracle_f1", "oracle_threshold")
+_NO_SCORE = {*BOUNDS, *(name for name, column in COLUMNS.items() if column.better == NEITHER)}
 _ROW = ("dataset", "split", "region", "class", "averaging")
 _SAID = ("threshold_source", "empty_masks", "scale", "origin", "suspicious")
 _NEEDED = ("experiment", "statistic", "runs", *_ROW, "images", "f1")
+_DIFFERENCE = ("difference", "difference_low", "difference_high", "p", "p_holm", "comparisons")
 
 Record = dict[str, Any]
 
@@ -99,7 +100,8 @@ def rank(
         If an experiment is unknown, or nothing has such rows; it says what there is.
     """
     board = _leaderboard(leaderboard)
-    scores = [name for name in list(board.columns)[list(board.columns).index("images") + 1 :] if name not in _NO_SCORE]
+    columns = list(board.columns)
+    scores = [name for name in columns[columns.index("images") + 1 :] if name not in _NO_SCORE]
     problems = [_unknown(name, "experiment", board["experiment"]) for name in dict.fromkeys(experiments)]
     problems += [_unknown(metric, "--metric", scores), _unknown(dataset, "--dataset", board["dataset"])]
     if found := [problem for problem in problems if problem is not None]:
@@ -108,8 +110,7 @@ def rank(
     paired = _comparisons(comparisons)
     rankings = []
     for name, of_dataset in named.groupby("dataset", sort=False):
-        regions = set(of_dataset["region"])
-        classes = set(of_dataset["class"])
+        regions, classes = set(of_dataset["region"]), set(of_dataset["class"])
         said = {
             "dataset": str(name),
             "split": split,
@@ -129,16 +130,15 @@ def rank(
 
 
 def _leaderboard(path: Path) -> pd.DataFrame:
-    remedy = "run `snakemake --cores all`"
+    expected, remedy = "the scores of all experiments", "run `snakemake --cores all`"
     if not path.exists():
-        raise PredictionError(str(path), "no such file", "the scores of all experiments", remedy)
-    (board,) = read_tables([path])
-    if lacking := [name for name in _NEEDED if name not in board] if len(board) else []:
-        found, expected = f"a table without {', '.join(lacking)}", "the scores of all experiments"
-        raise PredictionError(str(path), found, expected, f"delete it and {remedy}")
+        raise PredictionError(str(path), "no such file", expected, remedy)
+    board = read_table(path)
     if not len(board):
         expected = "a data set with masks, to score on"
         raise PredictionError(str(path), "no rows", expected, f"add one to the configuration and {remedy}")
+    if lacking := [name for name in _NEEDED if name not in board]:
+        raise PredictionError(str(path), f"a table without {', '.join(lacking)}", expected, f"delete it and {remedy}")
     return board
 
 
@@ -151,17 +151,14 @@ def _unknown(name: str | None, where: str, known: Sequence[str] | pd.Series) -> 
 
 def _comparisons(path: Path) -> dict[tuple[str, ...], dict[str, str]]:
     """Read the table of pairs, by what was compared and both names; empty where there is none."""
-    if not path.exists():
-        return {}
-    (table,) = read_tables([path])
     keys = ("dataset", "split", "region", "class", "metric", "a", "b")
-    rows = [{str(key): str(value) for key, value in row.items()} for row in table.to_dict("records")]
+    rows: list[Any] = read_table(path).to_dict("records") if path.exists() else []
     return {tuple(row[key] for key in keys): row for row in rows}
 
 
-def _number(text: str | float | None) -> float | None:
-    value = pd.to_numeric(text, errors="coerce") if text not in ("", None) else None
-    return None if value is None or pd.isna(value) else float(value)
+def _number(text: str | None) -> float | None:
+    value = pd.to_numeric(text or "", errors="coerce")
+    return None if pd.isna(value) else float(value)
 
 
 def _ranking(
@@ -184,32 +181,33 @@ def _ranking(
                 "experiment": name,
                 "statistic": row["statistic"],
                 "runs": int(row["runs"]),
-                "baseline": split_name(name)[1] in BASELINES,
-                # of a mean over folds nothing: each network is validated on its own pictures
+                "baseline": is_baseline(name),
+                # of a mean over folds nothing: each network is validated on its own images
                 "images": int(row["images"]) if row["images"] else None,
                 "threshold": _number(row.get("threshold")),
                 **{key: row.get(key, "") for key in _SAID},
-                **{key: _number(row[key]) for key in shown},
                 "low": low,
                 "high": high,
                 "std": _number(spreads[name][metric]) if several and name in spreads else None,
+                "reference": None,
+                **dict.fromkeys(_DIFFERENCE),
+                **{key: _number(row[key]) for key in shown},
             }
         )
     sign = 1 if metric in LOWER else -1
     records.sort(key=lambda one: (one.get(metric) is None, sign * (one.get(metric) or 0), one["experiment"]))
     runs = [one for one in records if one["statistic"] == "run" and one.get(metric) is not None]
     best = min(runs, key=lambda one: (one["baseline"], bool(one["suspicious"])), default=None)  # the first of its kind
-    known = best is not None and metric in COMPARED and said["averaging"] == "macro"
-    reference = str(best["experiment"]) if best is not None and known else None
-    for one in records:
-        found = {"reference": reference, **_difference(said, metric, one["experiment"], reference, paired)}
-        scored = {key: one.pop(key) for key in shown}
-        one |= {**found, **scored}
-    return Ranking(said, metric, reference, records, shown, _same_pictures(metrics, said, records))
+    reference = None
+    if best is not None and metric in COMPARED and said["averaging"] == "macro":
+        reference = str(best["experiment"])
+        for one in records:
+            one |= {"reference": reference, **_difference(said, metric, one["experiment"], reference, paired)}
+    return Ranking(said, metric, reference, records, shown, _same_images(metrics, said, records))
 
 
-def _same_pictures(metrics: Path, said: dict[str, str], records: Sequence[Record]) -> bool:
-    """Tell whether all were scored on the same pictures, where the number of them does not tell otherwise."""
+def _same_images(metrics: Path, said: dict[str, str], records: Sequence[Record]) -> bool:
+    """Tell whether all were scored on the same images, where the number of them does not tell otherwise."""
     if len({one["images"] for one in records}) > 1:
         return False
     if said["split"] == "test":  # one for all experiments of a data set
@@ -218,7 +216,7 @@ def _same_pictures(metrics: Path, said: dict[str, str], records: Sequence[Record
     files = [path for path in files if path.exists()]
     tables = read_tables(files)
     problems = [
-        Problem(str(path), "a table without split or id", "the scores of pictures", "delete it and run snakemake again")
+        Problem(str(path), "a table without split or id", "the scores of images", "delete it and run snakemake again")
         for path, table in zip(files, tables, strict=True)
         if not {"split", "id"} <= set(table)
     ]
@@ -229,28 +227,27 @@ def _same_pictures(metrics: Path, said: dict[str, str], records: Sequence[Record
 
 def _interval(path: Path, said: dict[str, str], metric: str) -> tuple[float | None, float | None]:
     """Look the interval of a score up; nothing where there is none."""
-    if not path.exists():
-        return None, None
-    (table,) = read_tables([path])
-    for row in table[table["metric"] == metric].to_dict("records"):
-        if all(row[key] == value for key, value in said.items()):
-            return _number(row["low"]), _number(row["high"])
-    return None, None
+    rows = read_table(path).to_dict("records") if path.exists() else []
+    asked = {**said, "metric": metric}
+    return next(
+        ((_number(row["low"]), _number(row["high"])) for row in rows if all(row[key] == asked[key] for key in asked)),
+        (None, None),
+    )
 
 
 def _difference(
-    said: dict[str, str], metric: str, name: str, reference: str | None, paired: dict[tuple[str, ...], dict[str, str]]
+    said: dict[str, str], metric: str, name: str, reference: str, paired: dict[tuple[str, ...], dict[str, str]]
 ) -> Record:
     """Return the difference to the reference, as comparisons know it in one direction or the other."""
     what = (*(said[key] for key in ("dataset", "split", "region", "class")), metric)
-    names = ("difference", "difference_low", "difference_high", "p", "p_holm", "comparisons")
     for pair, sign in (((name, reference), 1), ((reference, name), -1)):
-        row = paired.get((*what, *map(str, pair)))
+        row = paired.get((*what, *pair))
         if row is not None:
-            low, high = (_number(row[key]) for key in ("low", "high")[::sign])
             # 0.0: no minus before a zero
-            ends = [None if end is None else sign * end + 0.0 for end in (low, high)]
+            signed = [
+                None if (end := _number(row[key])) is None else sign * end + 0.0 for key in ("low", "high")[::sign]
+            ]
             difference = sign * (_number(row["difference"]) or 0.0) + 0.0
-            values = (difference, *ends, _number(row["p"]), _number(row["p_holm"]), int(row["comparisons"]))
-            return dict(zip(names, values, strict=True))
-    return dict.fromkeys(names)
+            values = (difference, *signed, _number(row["p"]), _number(row["p_holm"]), int(row["comparisons"]))
+            return dict(zip(_DIFFERENCE, values, strict=True))
+    return {}

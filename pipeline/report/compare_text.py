@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.evaluation.metrics import METRICS, Shown
 from pipeline.report.compare import LOWER, Ranking, Record
-from pipeline.report.comparisons import METRICS as COMPARED
+from pipeline.report.comparisons import COMPARED
 
-_BESIDE = ("f1", "iou", "precision", "recall", "accuracy", "mae", "roc_auc")
+_BESIDE = tuple(name for name, metric in METRICS.items() if metric.shown >= Shown.TERMINAL)
 _WIDE = 100_000  # columns of what is no terminal: nothing is ever cut
 
 
@@ -44,27 +45,26 @@ def write_rankings(rankings: Sequence[Ranking], form: str) -> None:
 
 def _print_text(rankings: Sequence[Ranking]) -> None:
     console = Console(highlight=False, emoji=False, markup=False)
-    terminal = console.is_terminal
-    if not terminal:
+    if not console.is_terminal:
         console = Console(highlight=False, emoji=False, markup=False, width=_WIDE, no_color=True)
     for number, ranking in enumerate(rankings):
         if number:
             console.print()
         console.print(Text(_heading(ranking), style="bold"))
         lines = [_cells(ranking, row) for row in ranking.rows]
+        styles = [_style(ranking, row) for row in ranking.rows]
         # a column in which nothing stands is left out
         names = [name for name in lines[0] if any(line[name] for line in lines)]
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for name in names:
             words = name in ("experiment", "threshold")
             table.add_column(Text(name), justify="left" if words else "right", no_wrap=True)
-        for line, row in zip(lines, ranking.rows, strict=True):
-            table.add_row(*(Text(line[name]) for name in names), style=_style(ranking, row))
-        needed = console.measure(table, options=console.options.update(max_width=_WIDE)).maximum
-        if needed <= console.width:
+        for line, style in zip(lines, styles, strict=True):
+            table.add_row(*(Text(line[name]) for name in names), style=style)
+        if console.measure(table, options=console.options.update(max_width=_WIDE)).maximum <= console.width:
             console.print(table)
         else:
-            _print_list(console, lines, names, [_style(ranking, row) for row in ranking.rows])
+            _print_list(console, lines, names, styles)
         for note in _notes(ranking):
             console.print(Text(note))
 

@@ -12,29 +12,15 @@ from pipeline.core.errors import PredictionError, Problem
 from pipeline.core.files import write_table
 from pipeline.core.progress import say
 from pipeline.evaluation.bootstrap import blocks
+from pipeline.evaluation.entrants import MEAN
+from pipeline.evaluation.metrics import METRICS, OF_CLASSES
 from pipeline.evaluation.paired import DRAWS, DRAWS_FOR_EACH, Paired, compare_pairs, holm
 
-METRICS = ("f1", "iou", "mae")
-"""What is compared: overlap in both spellings that works in the field report, and the error that needs no threshold.
-Each metric more is a question more that is asked of the same pictures."""
-
-MEAN = "mean"
-"""Class of a picture's mean over the foreground classes, where there are several."""
+COMPARED = tuple(name for name, metric in METRICS.items() if metric.compared)
+"""What is compared: overlap in both spellings that works in the field report, and the error that needs no threshold."""
 
 COLUMNS = (
-    "dataset",
-    "split",
-    "region",
-    "class",
-    "metric",
-    "a",
-    "b",
-    "images",
-    "difference",
-    "low",
-    "high",
-    "p",
-    "p_holm",
+    *("dataset", "split", "region", "class", "metric", "a", "b", "images", "difference", "low", "high", "p", "p_holm"),
     "comparisons",
 )
 """Columns of ``comparisons.csv``."""
@@ -82,8 +68,9 @@ def compare_entrants(*, per_image: Sequence[Path], output: Path) -> None:
 
 def _read(files: Sequence[Path]) -> pd.DataFrame:
     """Read the scores of test pictures; an experiment named 007 or NA keeps its name."""
-    tables, problems = [pd.DataFrame(columns=[*_TEXT, *_NUMBERS, *METRICS])], []
-    types = {**dict.fromkeys(_TEXT, "str"), **dict.fromkeys((*_NUMBERS, *METRICS), "float64")}
+    tables, problems = [pd.DataFrame(columns=[*_TEXT, *_NUMBERS, *COMPARED])], []
+    required = (*_TEXT, *_NUMBERS, *(name for name in COMPARED if name in OF_CLASSES))
+    types = {**dict.fromkeys(_TEXT, "str"), **dict.fromkeys((*_NUMBERS, *COMPARED), "float64")}
     for path in files:
         try:
             table = pd.read_csv(
@@ -91,9 +78,9 @@ def _read(files: Sequence[Path]) -> pd.DataFrame:
                 usecols=lambda name: name in types,
                 dtype=types,
                 keep_default_na=False,
-                na_values={name: [""] for name in (*_NUMBERS, *METRICS)},
+                na_values={name: [""] for name in (*_NUMBERS, *COMPARED)},
             )
-            if lacking := [name for name in (*_TEXT, *_NUMBERS, "f1", "iou") if name not in table]:
+            if lacking := [name for name in required if name not in table]:
                 raise ValueError(f"a table without {', '.join(lacking)}")
             if table.duplicated([name for name in _TEXT if name not in _DEFINITION]).any():
                 raise ValueError("pictures that stand in it twice")
@@ -111,7 +98,7 @@ def _read(files: Sequence[Path]) -> pd.DataFrame:
         raise PredictionError(problems)
     scores = pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
     return scores.assign(positives=scores["tp"] + scores["fn"]).reindex(
-        columns=[*_TEXT, "pixels", "positives", *METRICS]
+        columns=[*_TEXT, "pixels", "positives", *COMPARED]
     )
 
 
@@ -132,14 +119,14 @@ def _say_others(where: str, groups: Sequence[dict[str, pd.DataFrame]]) -> None:
 
 def _by_picture(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Average each picture's scores over those of the classes that have one; in the order of the identifiers."""
-    return table[table["class"].isin(classes)].groupby("id", sort=True)[list(METRICS)].mean()
+    return table[table["class"].isin(classes)].groupby("id", sort=True)[list(COMPARED)].mean()
 
 
 def _families(by_picture: Sequence[dict[str, pd.DataFrame]]) -> Iterator[pd.DataFrame]:
     """Compare all pairs of entrants, and correct for their number: one table for each metric."""
     groups = [group for group in by_picture if len(group) > 1]
     number = sum(len(group) * (len(group) - 1) // 2 for group in groups)
-    tables: dict[str, list[pd.DataFrame]] = {metric: [] for metric in METRICS}
+    tables: dict[str, list[pd.DataFrame]] = {metric: [] for metric in COMPARED}
     for group in groups:
         a, b = zip(*combinations(group, 2), strict=True)
         for metric, compared in _compare(group, max(DRAWS, DRAWS_FOR_EACH * number)):
@@ -154,7 +141,7 @@ def _families(by_picture: Sequence[dict[str, pd.DataFrame]]) -> Iterator[pd.Data
 def _compare(group: dict[str, pd.DataFrame], draws: int) -> Iterator[tuple[str, Paired]]:
     """Compare all pairs of a group by each metric that they have, with the same resamples and signs."""
     pairs = list(combinations(range(len(group)), 2))
-    by_metric = {name: np.stack([table[name].to_numpy(np.float64) for table in group.values()]) for name in METRICS}
+    by_metric = {name: np.stack([table[name].to_numpy(np.float64) for table in group.values()]) for name in COMPARED}
     known = {name: values for name, values in by_metric.items() if not np.isnan(values).all()}
     shifted = [(a + len(group) * k, b + len(group) * k) for k in range(len(known)) for a, b in pairs]
     if shifted:

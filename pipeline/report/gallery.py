@@ -1,8 +1,9 @@
 """Which pictures the page shows, and how large, so that it stays within a budget of bytes."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from pipeline.images.figures import Picture
 from pipeline.images.png import read_levels
 from pipeline.raw.dataset import RawDataset
 from pipeline.raw.samples import Sample
-from pipeline.report.sources import Entrant, Scores
+from pipeline.report.sources import Entrant
 from pipeline.report.thumbnails import as_uri, errors_of, overlaid, painted, photograph, reduced
 
 BUDGET = 6_000_000
@@ -75,12 +76,6 @@ def chosen_by(several_classes: bool) -> str:
     return "iou" if several_classes else "f1"
 
 
-def main_region(scores: Sequence[Scores]) -> Scores | None:
-    """Return the scores of the test pictures: inside the field of view where there is one."""
-    test = {one.region: one for one in scores if one.split == "test"}
-    return test.get("fov", test.get("full"))
-
-
 def choose_cases(table: pd.DataFrame, by: str) -> list[Case]:
     """Choose the best, the median and the worst test pictures, at most three of each and none twice.
 
@@ -106,110 +101,73 @@ def choose_cases(table: pd.DataFrame, by: str) -> list[Case]:
     return [Case(kind, ids[index], float(values[index])) for kind, span in places.items() for index in span]
 
 
-class Gallery:
-    """Reads and encodes the pictures of a page.
+def fill_album(
+    cases: Sequence[tuple[Entrant, Sequence[str], Sequence[str]]],
+    raw: Mapping[str, RawDataset],
+    inside: Collection[str],
+) -> Album:
+    """Encode cases as large as `BUDGET` allows, then all other test images of small data sets where they fit, too.
 
     Parameters
     ----------
-    datasets : mapping of str to RawDataset
-        Of the entrants.
-    inside : mapping of str to bool
+    cases : sequence of (Entrant, sequence of str, sequence of str)
+        Whose images, which of them at least, and all of them. Where the cases do not fit at the smallest size, the
+        later ones are left out.
+    raw : mapping of str to RawDataset
+        Their data sets.
+    inside : collection of str
         Data sets that are scored inside the field of view: what lies outside does not count.
+
+    Raises
+    ------
+    RawDataError, PredictionError
+        Listing every image that cannot be used.
     """
+    # of all splits: an entrant may be tested on others than the data set says, such as a fold
+    samples = {
+        entrant.dataset: {one.id: one for split in raw[entrant.dataset].splits.values() for one in split}
+        for entrant, _, _ in cases
+    }
 
-    def __init__(self, datasets: Mapping[str, RawDataset], inside: Mapping[str, bool]) -> None:
-        self._raw = datasets
-        self._inside = inside
-        # of all splits: an entrant may be tested on others than the data set says, such as a fold
-        self._samples = {
-            name: {sample.id: sample for samples in dataset.splits.values() for sample in samples}
-            for name, dataset in datasets.items()
-        }
-
-    def fill(self, cases: Sequence[tuple[Entrant, Sequence[str], Sequence[str]]], budget: int = BUDGET) -> Album:
-        """Encode the cases as large as the budget allows, then the rest of small data sets where that fits, too.
-
-        Parameters
-        ----------
-        cases : sequence of (Entrant, sequence of str, sequence of str)
-            Whose pictures, which of them at least, and all of them. Where the cases do not fit at the smallest size,
-            the later ones are left out.
-        budget : int
-            Bytes.
-
-        Raises
-        ------
-        RawDataError, PredictionError
-            Listing every picture that cannot be used.
-        """
-        wanted = [(entrant, name) for entrant, names, _ in cases for name in names]
-        loaded = [*self._load(wanted)]
-        album = Album()
-        for side in SIDES:
-            album, left = _encode(loaded, self._raw, Album(side=side), budget)
-            if left >= 0:
-                break
-        else:
-            album, left = _encode(loaded, self._raw, Album(side=SIDES[-1]), budget, stop=True)
-            return album
-        for dataset in dict.fromkeys(entrant.dataset for entrant, _, _ in cases):
-            more = [(entrant, name) for entrant, _, names in cases if entrant.dataset == dataset for name in names]
-            if len({name for _, name in more}) > FEW:
-                continue
-            with_all, after = _encode(self._load(more), self._raw, _copy(album), left)
-            if after >= 0:
-                album, left = with_all, after
-                album.complete.add(dataset)
-        return album
-
-    def _load(self, wanted: Sequence[tuple[Entrant, str]]) -> "Iterator[_Loaded]":
+    def load(wanted: Sequence[tuple[Entrant, str]]) -> Iterator[_Loaded]:
         by_sample: dict[tuple[str, str], list[Entrant]] = {}
         for entrant, name in wanted:
             by_sample.setdefault((entrant.dataset, name), []).append(entrant)
         problems: list[Problem] = []
         for (dataset, name), entrants in by_sample.items():
             try:
-                yield self._read(self._raw[dataset], self._sample(dataset, name), entrants)
+                if name not in samples[dataset]:
+                    expected, remedy = (
+                        "scores of samples that are there",
+                        "delete its scores and run `snakemake report`",
+                    )
+                    raise PredictionError(f"data set {dataset!r}", f"no sample {name!r}", expected, remedy)
+                yield _load(raw[dataset], samples[dataset][name], entrants, dataset in inside)
             except PipelineError as error:
                 problems += error.problems
         if problems:
             raise PredictionError(problems)
 
-    def _sample(self, dataset: str, name: str) -> Sample:
-        sample = self._samples[dataset].get(name)
-        if sample is None:
-            expected = "scores of samples that are there"
-            remedy = "delete its scores and run `snakemake report`"
-            raise PredictionError(f"data set {dataset!r}", f"no sample {name!r}", expected, remedy)
-        return sample
-
-    def _read(self, raw: RawDataset, sample: Sample, entrants: Sequence[Entrant]) -> "_Loaded":
-        image, truth = load_image(raw, sample)
-        height, width = image.shape[:2]
-        if truth is None:
-            truth = np.full((height, width), VOID, dtype=np.uint8)
-        fov = raw.read_fov(sample) if self._inside.get(raw.name) else None
-        counted = truth if fov is None else np.where(fov == 1, truth, np.uint8(VOID))
-        predicted = {}
-        for entrant in entrants:
-            classes = read_levels(entrant.pictures / "mask" / f"{sample.id}.png", height, width)
-            predicted[entrant.name] = classes if raw.multiclass else (classes > 0).astype(np.uint8)
-        side = SIDES[0]
-        return _Loaded(
-            raw.name,
-            sample.id,
-            reduced(image, side),
-            reduced(truth, side, classes=True),
-            {
-                name: (reduced(one, side, classes=True), reduced(errors_of(counted, one), side, classes=True))
-                for name, one in predicted.items()
-            },
-        )
+    loaded = [*load([(entrant, name) for entrant, names, _ in cases for name in names])]
+    for side in SIDES:
+        album, left = _encode(loaded, raw, Album(side=side), BUDGET)
+        if left >= 0:
+            break
+    else:
+        return _encode(loaded, raw, Album(side=SIDES[-1]), BUDGET, stop=True)[0]
+    for dataset in samples:
+        more = [(entrant, name) for entrant, _, names in cases if entrant.dataset == dataset for name in names]
+        if len({name for _, name in more}) <= FEW:
+            with_all, after = _encode(load(more), raw, deepcopy(album), left)
+            if after >= 0:
+                album, left = with_all, after
+                album.complete.add(dataset)
+    return album
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A test picture, its mask, and of each entrant the prediction and the errors; reduced to the largest size."""
+    """A test image, its mask, and of each entrant the prediction and the errors; reduced to the largest size."""
 
     dataset: str
     id: str
@@ -218,33 +176,41 @@ class _Loaded:
     predicted: dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 
 
-def _copy(album: Album) -> Album:
-    return Album([*album.images], dict(album.shown), album.side, {*album.complete})
+def _load(raw: RawDataset, sample: Sample, entrants: Sequence[Entrant], inside: bool) -> _Loaded:
+    image, truth = load_image(raw, sample)
+    height, width = image.shape[:2]
+    if truth is None:
+        truth = np.full((height, width), VOID, dtype=np.uint8)
+    fov = raw.read_fov(sample) if inside else None
+    counted = truth if fov is None else np.where(fov == 1, truth, np.uint8(VOID))
+    shrink = partial(reduced, side=SIDES[0], classes=True)
+    predicted = {}
+    for entrant in entrants:
+        classes = read_levels(entrant.pictures / "mask" / f"{sample.id}.png", height, width)
+        classes = classes if raw.multiclass else (classes > 0).astype(np.uint8)
+        predicted[entrant.name] = shrink(classes), shrink(errors_of(counted, classes))
+    return _Loaded(raw.name, sample.id, reduced(image, SIDES[0]), shrink(truth), predicted)
 
 
 def _encode(
-    loaded: "Iterable[_Loaded]",
-    raw: Mapping[str, RawDataset],
-    album: Album,
-    budget: int,
-    stop: bool = False,
+    loaded: Iterable[_Loaded], raw: Mapping[str, RawDataset], album: Album, budget: int, stop: bool = False
 ) -> tuple[Album, int]:
-    """Add pictures to an album; return it, and what is left of the budget: negative as soon as it is exceeded.
+    """Add images to an album; return it, and what is left of the budget: negative as soon as it is exceeded.
 
-    With `stop`, pictures that would exceed it are left out instead.
+    With `stop`, images that would exceed it are left out instead.
     """
     left = budget
+    shrink = partial(reduced, side=album.side, classes=True)
     for one in loaded:
-        colours, side = raw[one.dataset].colours, album.side
+        colours = raw[one.dataset].colours
         known = next((album.shown[name, one.id][:2] for name in one.predicted if (name, one.id) in album.shown), None)
-        encoded = [photograph(reduced(one.image, side)), painted(reduced(one.truth, side, classes=True), colours)]
-        cost = 0 if known else sum(map(len, encoded))
+        encoded = [photograph(reduced(one.image, album.side)), painted(shrink(one.truth), colours)]
         each = {
-            name: [painted(reduced(said, side, classes=True), colours), overlaid(reduced(wrong, side, classes=True))]
-            for name, (said, wrong) in one.predicted.items()
+            name: [painted(shrink(classes), colours), overlaid(shrink(wrong))]
+            for name, (classes, wrong) in one.predicted.items()
             if (name, one.id) not in album.shown
         }
-        cost += sum(len(data) for both in each.values() for data in both)
+        cost = (0 if known else sum(map(len, encoded))) + sum(len(data) for both in each.values() for data in both)
         if cost > left and stop:
             continue
         left -= cost
@@ -260,8 +226,3 @@ def _add(album: Album, encoded: Sequence[bytes]) -> list[int]:
     start = len(album.images)
     album.images += map(as_uri, encoded)
     return [*range(start, len(album.images))]
-
-
-def told(case: Case) -> dict[str, Any]:
-    """Return a case as plain data for the page."""
-    return {"kind": case.kind, "id": case.id, "score": f"{case.score:.3f}"}

@@ -6,12 +6,12 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.core.files import write_table
+from pipeline.evaluation.entrants import MEAN
 from pipeline.raw.check.run import read_reports
 from pipeline.report.average import STATISTICS
 from pipeline.report.suspicion import suspicions
 from pipeline.report.tables import read_tables
 
-_MEAN = "mean"
 _SPLITS = ("test", "out-of-fold", "validation")
 _REGIONS = ("fov", "full")
 
@@ -64,7 +64,7 @@ def build_leaderboard(*, summaries: Sequence[Path], output: Path, checks: Sequen
             "split": joined["split"].map(_SPLITS.index),
             "region": joined["region"].map(_REGIONS.index),
             "averaging": joined["averaging"],
-            "mean": joined["class"] != _MEAN,
+            "mean": joined["class"] != MEAN,
             "class": joined.groupby(["dataset", "class"], sort=False).ngroup(),  # summaries list classes in their order
             "f1": -f1,
             "experiment": joined["experiment"],

@@ -10,7 +10,8 @@ import pandas as pd
 
 from pipeline.core import paths
 from pipeline.core.errors import PredictionError, Problem
-from pipeline.evaluation.entrants import BASELINES, split_name
+from pipeline.evaluation.entrants import is_baseline
+from pipeline.evaluation.metrics import OF_CLASSES, Shown
 
 EXPERIMENT, BASELINE, DERIVED = "experiment", "baseline", "derived"
 """Kinds of entrants: trained; needing no training; made from others, such as the mean of several seeds."""
@@ -125,7 +126,7 @@ def find_entrants(board: pd.DataFrame, experiments: Mapping[str, str]) -> list[E
 def _kind(name: str, experiments: Collection[str]) -> str:
     if name in experiments:
         return EXPERIMENT
-    return BASELINE if split_name(name)[1] in BASELINES else DERIVED
+    return BASELINE if is_baseline(name) else DERIVED
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,21 @@ class Scores:
     region: str
     table: pd.DataFrame
 
+    @property
+    def ids(self) -> list[str]:
+        """Identifiers of the images."""
+        return [str(name) for name in self.table["id"]]
 
-SHOWN = ("f1", "iou", "precision", "recall")
+
+def main_region(scores: Sequence[Scores]) -> Scores | None:
+    """Return the scores of the test images: inside the field of view where there is one."""
+    test = {one.region: one for one in scores if one.split == "test"}
+    return test.get("fov", test.get("full"))
+
+
+SHOWN = tuple(name for name, metric in OF_CLASSES.items() if metric.shown >= Shown.TERMINAL)
+"""Scores of single images that the page shows."""
+
 _COUNTS = ("tp", "fp", "fn", "tn")
 
 

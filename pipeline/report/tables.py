@@ -25,3 +25,8 @@ def read_tables(files: Sequence[Path]) -> list[pd.DataFrame]:
     if problems:
         raise PredictionError(problems)
     return tables
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read one of them."""
+    return read_tables([path])[0]

@@ -303,8 +303,6 @@ def budgeted(project, monkeypatch, **values):
 
     for name, value in values.items():
         monkeypatch.setattr(gallery, name, value)
-    if "BUDGET" in values:
-        monkeypatch.setattr(gallery.Gallery.fill, "__defaults__", (values["BUDGET"],))
     assert cli.main(["report"]) == 0
     page = Page((project / "results/report.html").read_text())
     images = json.loads(page.blocks["data-images"])

@@ -1,5 +1,5 @@
 // Single pictures: one score of an entrant against the share of foreground, or against another entrant.
-const SCORES = { f1: "F1", iou: "IoU", precision: "Precision", recall: "Recall" };
+const SCORES = DATA.scores;
 const groupOf = (state) => DATA.pictures.find((one) => one.dataset === state.dataset && one.region === state.region);
 const regionsOf = (dataset) => DATA.pictures.filter((one) => one.dataset === dataset).map((one) => one.region);
 const mainRegion = (dataset) => (regionsOf(dataset).includes("fov") ? "fov" : regionsOf(dataset)[0]);
