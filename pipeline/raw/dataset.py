@@ -124,10 +124,9 @@ class RawDataset:
             If a mask cannot be used, or masks to merge differ in size.
         """
         contents = contents or {}
-        if sample.more_masks and sample.mask is not None:
-            paths = (sample.mask, *sample.more_masks)
-            masks = [self.labels.meaning.read(path, contents.get(path), sample.page) for path in paths]
-            return merge(masks, paths)
+        if sample.more_masks:
+            masks = [self.labels.meaning.read(path, contents.get(path), sample.page) for path in sample.mask_files]
+            return merge(masks, sample.mask_files)
         if sample.mask is not None:
             read = self.labels.meaning.read_soft if self.mask_kind == "soft" else self.labels.meaning.read
             return read(sample.mask, contents.get(sample.mask), sample.page)

@@ -79,7 +79,7 @@ def read_sample(dataset: RawDataset, sample: Sample, channels: str) -> Decoded:
     pixels = mask = fov = None
     if sample.image in contents:
         pixels = attempt(lambda: read_image(sample.image, channels, contents[sample.image], sample.page))
-    if sample.labelled and all(path in contents for path in (sample.mask, *sample.more_masks) if path is not None):
+    if sample.labelled and all(path in contents for path in sample.mask_files):
         mask = attempt(lambda: dataset.read_truth(sample, contents))
     if sample.fov is not None and sample.fov in contents:
         fov = attempt(lambda: dataset.read_fov(sample, contents[str(sample.fov)]))

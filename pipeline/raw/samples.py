@@ -80,9 +80,14 @@ class Sample:
         return self.id if self.page is None else self.id.removesuffix(page_suffix(self.page))
 
     @property
+    def mask_files(self) -> tuple[str, ...]:
+        """The mask, or the masks of single objects."""
+        return () if self.mask is None else (self.mask, *self.more_masks)
+
+    @property
     def truth_files(self) -> tuple[str, ...]:
         """The files that scoring reads: mask and field of view."""
-        return tuple(path for path in (self.mask, *self.more_masks, self.codes_file, self.fov) if path is not None)
+        return tuple(path for path in (*self.mask_files, self.codes_file, self.fov) if path is not None)
 
     @property
     def observer_files(self) -> tuple[str, ...]:
@@ -92,7 +97,7 @@ class Sample:
     @property
     def files(self) -> tuple[str, ...]:
         """The sample's own files: picture, masks, field of view. Tables that many samples share are not among them."""
-        return tuple(path for path in (self.image, self.mask, *self.more_masks, self.fov) if path is not None)
+        return tuple(path for path in (self.image, *self.mask_files, self.fov) if path is not None)
 
     @property
     def shared_data(self) -> str:

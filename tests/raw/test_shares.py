@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tifffile
 from sources import opened
 
 from pipeline.core.counts import VOID
@@ -84,6 +85,35 @@ def test_a_cache_that_cannot_be_written_is_done_without(tgs, tmp_path, capsys):
     (tmp_path / "file").touch()
     assert folds(tgs, str(tmp_path / "file" / "x.json")) == folds(tgs, None)
     assert "will be measured again" in capsys.readouterr().err
+
+
+def test_each_page_of_a_stack_has_its_own_share_and_each_object_of_a_mask_counts(tmp_path, reads):
+    for name in ("images", "masks"):
+        (tmp_path / "stacks" / name).mkdir(parents=True)
+        for stack in "ab":
+            pages = np.zeros((4, 16, 16), np.uint8)
+            pages[:2] = 255
+            tifffile.imwrite(tmp_path / f"stacks/{name}/{stack}.tif", pages, photometric="minisblack")
+    for name in ("p1/images/i", "p1/masks/1", "p1/masks/2", "p2/images/i", "p2/masks/1", "p3/images/i", "p3/masks/1"):
+        (tmp_path / f"objects/{name}.png").parent.mkdir(parents=True, exist_ok=True)
+        write_png(tmp_path / f"objects/{name}.png", np.zeros((16, 16), np.uint8))
+    cases = {
+        "stacks": {"pages": "samples"},
+        "objects": {"images": "*/images", "masks": "*/masks", "merge_masks": True},
+    }
+
+    def test_samples(name):
+        cache = str(tmp_path / f"{name}.json")
+        return opened("x", "folder", tmp_path / name, cases[name], test=STRATIFIED, cache=cache).splits["test"]
+
+    for name in cases:
+        first, count = test_samples(name), len(reads)
+        assert test_samples(name) == first
+        assert len(reads) == count, "what is known is not read again"
+    reads.clear()
+    write_png(tmp_path / "objects/p1/masks/2.png", np.full((16, 16), 255, np.uint8))
+    test_samples("objects")
+    assert reads == ["p1"]
 
 
 def test_unreadable_masks_are_all_listed_and_nothing_is_kept(tgs, tmp_path):

@@ -20,7 +20,6 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,16 +107,12 @@ def _measure_all(
     raw: RawDataset, placed: Sequence[tuple[Sample, str]], recipe: CheckRecipe, threads: int
 ) -> Iterator[Measured]:
     pictured = spread(len(placed))
-    fit = {"storage": recipe.storage, "normalize": recipe.normalize}
-    jobs = [
-        partial(measure, raw, sample, split or None, recipe.channels, index in pictured, **fit)
-        for index, (sample, split) in enumerate(placed)
-    ]
-    return track(in_order(_run, jobs, threads), f"{raw.name}: samples checked", len(jobs))
 
+    def attempt(index: int) -> Measured:
+        sample, split = placed[index]
+        return measure(raw, sample, split or None, recipe.channels, index in pictured, recipe.storage, recipe.normalize)
 
-def _run(job: "partial[Measured]") -> Measured:
-    return job()
+    return track(in_order(attempt, range(len(placed)), threads), f"{raw.name}: samples checked", len(placed))
 
 
 def _describe(opened: Opened, measured: Sequence[Measured], normalize: str) -> Report:
@@ -148,16 +143,8 @@ def _describe(opened: Opened, measured: Sequence[Measured], normalize: str) -> R
 
 
 def _plain(finding: Finding) -> dict[str, Any]:
-    problem: Problem = finding.problem
-    return {
-        "severity": finding.severity,
-        "kind": finding.kind,
-        "count": finding.count,
-        "where": problem.where,
-        "found": problem.found,
-        "expected": problem.expected,
-        "remedy": problem.remedy,
-    }
+    told = {key: getattr(finding, key) for key in ("severity", "kind", "count")}
+    return told | {key: getattr(finding.problem, key) for key in ("where", "found", "expected", "remedy")}
 
 
 def _ignored(opened: Opened) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator
+from itertools import takewhile
 from pathlib import Path
 
 from pipeline.core.errors import Problem, RawDataError
@@ -114,9 +115,5 @@ def _stem(file: str) -> str:
 def _common(folders: list[str], path: str) -> int:
     """Count the folders right above a file that two paths have in common."""
     own = path.replace(os.sep, "/").split("/")[:-1]
-    count = 0
-    for one, other in zip(reversed(folders), reversed(own), strict=False):
-        if one != other:
-            break
-        count += 1
-    return count
+    pairs = zip(reversed(folders), reversed(own), strict=False)
+    return len([*takewhile(lambda pair: pair[0] == pair[1], pairs)])

@@ -3,17 +3,19 @@
 import json
 import os
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from pipeline.core.counts import VOID
 from pipeline.core.errors import OutputError, PipelineError, Problem, RawDataError
 from pipeline.core.files import write_text
+from pipeline.core.options import Options
+from pipeline.core.parallel import in_order
 from pipeline.core.progress import say, track
 from pipeline.raw.samples import Sample
 
@@ -21,7 +23,16 @@ STRATA = (0.0, 0.01, 0.03, 0.1, 0.3)
 """Upper limits of foreground shares, each included; a last stratum is above. They are fixed, so that the stratum of a
 sample depends on its own mask alone."""
 
-_FORMAT = 1
+_FORMAT: Literal[1] = 1
+
+_Entry = tuple[int, int, Annotated[float, Field(ge=0, le=1)]]
+"""Size and last time of change (ns) of the files of a mask, and its foreground share."""
+
+
+class _Cache(Options):
+    format: Literal[1]
+    meaning: str
+    masks: dict[str, _Entry]
 
 
 def stratum_of(share: float) -> int:
@@ -89,20 +100,13 @@ def foreground_shares(
         Listing every mask that cannot be read.
     """
     known = {} if cache is None else _read(cache, meaning)
-    states = {sample.id: _state(sample.mask) for sample in samples if sample.mask is not None}
-    shares: dict[str, float] = {}
-    missing = []
-    for sample in samples:
-        entry = known.get(sample.mask) if sample.mask is not None else None
-        if entry is not None and entry[:2] == states[sample.id]:
-            shares[sample.id] = entry[2]
-        else:
-            missing.append(sample)
-    if not missing:
-        return shares
+    files = {sample.id: _name(sample) for sample in samples if sample.mask is not None}
+    states = {sample.id: _state(sample.mask_files) for sample in samples}
+    shares = {name: known[file][2] for name, file in files.items() if file in known and known[file][:2] == states[name]}
+    missing = [sample for sample in samples if sample.id not in shares]
     shares |= _measure(missing, read, soft, what)
-    masks = {sample.mask: [*states[sample.id], shares[sample.id]] for sample in samples if sample.mask is not None}
-    if cache is not None and any(sample.mask is not None for sample in missing):
+    if cache is not None and any(sample.id in files for sample in missing):
+        masks = {file: (*states[name], shares[name]) for name, file in files.items()}
         try:
             write_text(cache, json.dumps({"format": _FORMAT, "meaning": meaning, "masks": masks}))
         except OutputError as error:
@@ -113,55 +117,43 @@ def foreground_shares(
 def _measure(
     samples: Sequence[Sample], read: Callable[[Sample], NDArray[np.uint8]], soft: bool, what: str
 ) -> dict[str, float]:
-    def attempt(sample: Sample) -> float | PipelineError:
+    problems: list[Problem] = []
+
+    def attempt(sample: Sample) -> float:
         try:
             return foreground_share(read(sample), soft)
         except PipelineError as error:
-            return error
+            problems.extend(error.problems)
+            return 0.0
 
-    coded = [sample for sample in samples if sample.mask is None]
-    files = [sample for sample in samples if sample.mask is not None]
-    measured = list(map(attempt, coded))
-    if files:
-        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            measured += track(pool.map(attempt, files), f"{what}: foreground shares of masks", len(files))
-    shares: dict[str, float] = {}
-    problems: list[Problem] = []
-    for sample, share in zip([*coded, *files], measured, strict=True):
-        if isinstance(share, PipelineError):
-            problems += share.problems
-        else:
-            shares[sample.id] = share
+    shares = {sample.id: attempt(sample) for sample in samples if sample.mask is None}
+    if files := [sample for sample in samples if sample.mask is not None]:
+        measured = in_order(attempt, files, os.cpu_count() or 1)
+        title = f"{what}: foreground shares of masks"
+        shares |= {sample.id: share for sample, share in zip(files, track(measured, title, len(files)), strict=True)}
     if problems:
-        raise RawDataError(problems)
+        raise RawDataError(sorted(problems))
     return shares
 
 
-def _state(path: str) -> list[int]:
-    """Return size and time of change (ns), by which a changed file is told; of a file that is gone, nothing."""
+def _name(sample: Sample) -> str:
+    """Name the mask of a sample: its file, and the page where it is a stack."""
+    return f"{sample.mask}" if sample.page is None else f"{sample.mask}, page {sample.page}"
+
+
+def _state(paths: Sequence[str]) -> tuple[int, int]:
+    """Return size and last time of change (ns), by which changed files are told; -1 where one is gone."""
     try:
-        status = os.stat(path)  # noqa: PTH116 - ten times as fast as Path where there are 100,000 files
+        states = [os.stat(path) for path in paths]  # noqa: PTH116 - ten times as fast where there are 100,000 files
     except OSError:
-        return []
-    return [status.st_size, status.st_mtime_ns]
+        return -1, -1
+    return sum(state.st_size for state in states), max((state.st_mtime_ns for state in states), default=-1)
 
 
-def _read(cache: Path, meaning: str) -> Mapping[str, Any]:
+def _read(cache: Path, meaning: str) -> dict[str, _Entry]:
     """Return what the cache knows; nothing where it is missing, damaged or of another meaning."""
     try:
-        data = json.loads(cache.read_text(encoding="utf-8"))
-        masks = data["masks"]
-        usable = data["format"] == _FORMAT and data["meaning"] == meaning and all(map(_whole, masks.values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        kept = _Cache.model_validate_json(cache.read_bytes())
+    except (OSError, ValueError):
         return {}
-    return dict(masks) if usable else {}
-
-
-def _whole(entry: Any) -> bool:  # noqa: ANN401 - anything may stand in a damaged file
-    return (
-        isinstance(entry, list)
-        and len(entry) == 3
-        and type(entry[0]) is type(entry[1]) is int
-        and isinstance(entry[2], int | float)
-        and 0 <= entry[2] <= 1
-    )
+    return kept.masks if kept.meaning == meaning else {}
