@@ -61,16 +61,10 @@ def tutorial(root, layout, size, output):
     return time.perf_counter() - started
 
 
-def settings(root, layout, size, shards, storage):
-    normalize = {"drive": "minmax", "tgs": "unit"}[layout]
-    return {
-        "source": {"layout": layout, "root": str(root), "shards": shards, **({"test": {"method": "official"}})},
-        "size": size,
-        "channels": "rgb",
-        "interpolation": "area",
-        "normalize": {"method": normalize},
-        "storage": storage,
-    }
+def configuration(root, layout, size, shards, storage):
+    """Return what config.yaml would say: all labelled pictures that are no test pictures are trained on."""
+    data = {"layout": layout, "root": str(root), "shards": shards, "size": size, "storage": storage}
+    return {"datasets": {"benchmark": {**data, "test": "official", "validation": {"fraction": 0}}}}
 
 
 def threads(shards):
@@ -80,20 +74,16 @@ def threads(shards):
 
 def ours_in_loop(root, layout, size, shards, storage, output):
     """Build all shards in this process; return the seconds that took."""
-    from pipeline.raw.dataset import open_dataset
+    from pipeline.config.config import parse
+    from pipeline.graph.artifacts import Shard
+    from pipeline.graph.study import Study
     from pipeline.shards.write import build_shard
 
-    said = settings(root, layout, size, shards, storage)
+    study = Study(parse(configuration(root, layout, size, shards, storage)))
     started = time.perf_counter()
-    for number in open_dataset("benchmark", **said["source"]).shard_members("train"):
-        build_shard(
-            dataset="benchmark",
-            split="train",
-            shard=number,
-            output=output / f"{number}.h5",
-            threads=threads(shards),
-            **said,
-        )
+    for number in study.raw("benchmark").shard_members("train"):
+        recipe = Shard("benchmark", "train", number).recipe(study)
+        build_shard(recipe, number=number, output=output / f"{number}.h5", threads=threads(shards))
     return time.perf_counter() - started
 
 
@@ -124,12 +114,12 @@ def measure(way, root, layout, size, shards, folder):
         whole, memory, _ = watch([[*here, json.dumps(job)]], 1)
     else:
         words = [sys.executable, "-m", "pipeline", "shard", "--dataset", "benchmark", "--split", "train"]
-        words += ["--threads", str(threads(shards))]
-        text = json.dumps(settings(root, layout, size, shards, way))
-        commands = [
-            [*words, "--settings", text, "--shard", path.stem, "--output", str(path)] for path in folder.glob("*.h5")
-        ]
-        whole, memory, _ = watch(commands, os.cpu_count())
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as config:
+            json.dump(configuration(root, layout, size, shards, way), config)  # which is YAML
+            config.flush()
+            words += ["--threads", str(threads(shards)), "--config", config.name]
+            commands = [[*words, "--number", path.stem, "--output", str(path)] for path in folder.glob("*.h5")]
+            whole, memory, _ = watch(commands, os.cpu_count())
     total = sum(path.stat().st_size for path in folder.iterdir())
     return {"in loop (s)": loop, "whole (s)": whole, "memory (MB)": memory, "MB on disk": total / 1e6}
 

@@ -5,7 +5,7 @@
 
 Draws a few tiny pictures and links them as often as asked for, in a temporary folder. Then, for each layout:
 
-listing: seconds of `open_dataset` in a new process, splits and shards assigned.
+listing: seconds to list a data set in a new process, splits and shards assigned.
 dry run: seconds of `snakemake -n`, on nothing built, with one shard for every 512 pairs and one experiment; and the
 processor seconds of it, which a busy machine leaves as they are.
 memory: the largest resident set of `python -m pipeline shard` on a shard of about 512 samples of the set, and of a
@@ -30,12 +30,14 @@ import cv2
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-OPTIONS = {"tgs": {}, "folder": {"images": "images", "masks": "masks"}, "duts": {}}
+LAYOUTS = ("tgs", "folder", "duts")
 LISTING = """
-import json, sys, time
-from pipeline.raw.dataset import open_dataset
+import pathlib, time
+from pipeline.config.config import load
+from pipeline.graph.study import Study
+study = Study(load([pathlib.Path("config.yaml")]))
 started = time.perf_counter()
-raw = open_dataset("x", **json.loads(sys.argv[1]))
+raw = study.raw("x")
 shards = {split: len(raw.shard_members(split)) for split in raw.splits}
 print(time.perf_counter() - started, sum(map(len, raw.splits.values())))
 """
@@ -79,26 +81,24 @@ def processor():
     return used.ru_utime + used.ru_stime
 
 
-def source(root, layout, pairs):
-    plain = {"layout": layout, "root": str(root), "options": OPTIONS[layout], "shards": max(1, pairs // 512)}
-    if layout == "folder":
-        plain["labels"] = {"classes": ["background", "thing"], "labels": {"0": "background", "255": "thing"}}
-    test = {"method": "fraction", "fraction": 0.1, "seed": 0}
-    return {**plain, "test": test, "validation": {"method": "fraction", "fraction": 0.1, "seed": 0}}
+def configure(folder, layout, pairs):
+    """Write config.yaml: a data set, and one experiment on it."""
+    data = {"layout": layout, "root": "raw", "size": [32, 32], "shards": max(1, pairs // 512), "normalize": "unit"}
+    data |= {"test": {"method": "fraction", "fraction": 0.1}, "validation": {"fraction": 0.1}}
+    experiment = {"dataset": "x", "model": "unet-crop" if layout == "tgs" else "unet", "loss": "bce",
+                  "optimizer": {"name": "adam", "lr": 1e-3}, "batch_size": 1, "epochs": 1}  # fmt: skip
+    (folder / "config.yaml").write_text(json.dumps({"datasets": {"x": data}, "experiments": {"e": experiment}}))
 
 
-def peak(folder, layout, pairs):
+def peak(folder):
     """Return MB of the largest resident set of a shard job."""
-    settings = {"size": [24, 24], "channels": "rgb", "interpolation": "area", "storage": "float16"}
-    settings |= {"normalize": {"method": "unit"}, "source": source(folder / "raw", layout, pairs)}
-    words = ["-m", "pipeline", "shard", "--dataset", "x", "--split", "train", "--shard", "0", "--output", "0.h5"]
-    text = run("-c", PEAK, sys.executable, *words, "--settings", json.dumps(settings), folder=folder)
+    words = ["-m", "pipeline", "shard", "--dataset", "x", "--split", "train", "--number", "0", "--output", "0.h5"]
+    text = run("-c", PEAK, sys.executable, *words, folder=folder)
     return int(text.split()[-1]) / 1024
 
 
-def plan(folder, config):
+def plan(folder):
     """Return jobs, seconds, processor seconds and MB of a dry run."""
-    (folder / "config.yaml").write_text(json.dumps(config))
     started, spent = time.perf_counter(), processor()
     words = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-n", "--quiet", "rules", "--cores", "2"]
     said = run("-c", PEAK, *words, folder=folder)
@@ -116,7 +116,8 @@ def experiments(pairs, numbers, folder):
         recipe = {"dataset": "x", "model": "unet", "loss": "bce", "optimizer": {"name": "adam", "lr": 1e-3}}
         for number in numbers:
             each = {f"e{seed}": {**recipe, "batch_size": 1, "epochs": 1, "seed": seed} for seed in range(number)}
-            jobs, seconds, busy, memory = plan(folder, {"datasets": {"x": data}, "experiments": each})
+            (folder / "config.yaml").write_text(json.dumps({"datasets": {"x": data}, "experiments": each}))
+            jobs, seconds, busy, memory = plan(folder)
             took = f"dry run {seconds:.0f} s ({busy:.0f}), {memory:.0f} MB"
             print(f"{number} experiments on {pairs} pairs: {jobs} jobs, {took}", flush=True)
 
@@ -125,7 +126,7 @@ def main():
     """Print one line for each layout, or for each number of experiments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, help="100000, or 2000 with --experiments")
-    parser.add_argument("--layouts", nargs="+", choices=OPTIONS, default=list(OPTIONS))
+    parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=LAYOUTS)
     parser.add_argument("--experiments", type=int, nargs="+", metavar="N")
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
     given = parser.parse_args()
@@ -140,16 +141,12 @@ def main():
             with tempfile.TemporaryDirectory(dir=given.folder) as name:
                 folder = Path(name)
                 generate(folder / "raw", layout, pairs)
-                peaks.append(peak(folder, layout, pairs))
+                configure(folder, layout, pairs)
+                peaks.append(peak(folder))
                 if pairs < given.pairs:
                     continue
-                listing = run("-c", LISTING, json.dumps(source(folder / "raw", layout, pairs)), folder=folder).split()
-                test = {"method": "fraction", "fraction": 0.1}
-                data = {"layout": layout, "root": "raw", "size": [32, 32], "shards": max(1, pairs // 512), "test": test}
-                experiment = {"dataset": "x", "model": "unet-crop" if layout == "tgs" else "unet", "loss": "bce",
-                              "optimizer": {"name": "adam", "lr": 1e-3}, "batch_size": 1, "epochs": 1}  # fmt: skip
-                config = {"datasets": {"x": data}, "experiments": {"e": experiment}}
-                _, planned, busy, _ = plan(folder, config)
+                listing = run("-c", LISTING, folder=folder).split()
+                _, planned, busy, _ = plan(folder)
         print(
             f"{layout}: listing {float(listing[0]):.1f} s of {listing[1]} samples, "
             f"dry run {planned:.1f} s ({busy:.1f}), "

@@ -1,6 +1,6 @@
 """The rules are the graph: every job that Snakemake plans reads, writes and is told what `pipeline/graph` says.
 
-``WRITE_GRAPH=1 pytest tests/workflow/test_graph.py`` writes graph.txt anew; its diff shows what a change does to all jobs.
+``WRITE_GRAPH=1 pytest tests/workflow/test_graph.py`` writes graph.txt anew: its diff shows what a change does.
 """
 
 import os
