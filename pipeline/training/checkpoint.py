@@ -30,18 +30,10 @@ class Trained(Options):
 
     Parameters
     ----------
-    model : Network
-    in_channels, out_channels : int
-    activation : str
-        A key of `pipeline.training.losses.ACTIVATIONS`.
     size : (int, int)
         Height and width that it was trained at, before cropping.
-    preparation : Preparation
-        How its images were prepared.
-    dataset, origin, experiment : str
     class_names : tuple of str
         Background first; they name folders of probabilities.
-    seeds : dict of str to int
     settings : TrainRecipe
         With the precision that was chosen.
     fingerprint : str, optional

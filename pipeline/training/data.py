@@ -133,23 +133,24 @@ class SampleStore:
         OutputError
             If the folder for temporary files has no room for them.
         """
-        shape = (len(self), 1, *self.info.size)
-        maps: NDArray[np.float32]
-        if self._held is None:
-            with tempfile.TemporaryFile() as file:  # the mapping keeps the unnamed file
-                try:  # a mapping of what the disk turns out not to hold ends the process without a word
-                    if hasattr(os, "posix_fallocate"):  # not on macOS
-                        os.posix_fallocate(file.fileno(), 0, self._weight_bytes())
-                except OSError as error:
-                    raise output_problem(Path(tempfile.gettempdir()), error) from error
-                maps = np.memmap(file, dtype=np.float32, mode="w+", shape=shape)
-        else:
-            maps = np.empty(shape, dtype=np.float32)
+        maps = self._room_for_weights()
         for row in track(range(len(self)), "weights of the pixels", len(self)):
             maps[row, 0] = weigh(self._mask(row))
         self._weights = torch.from_numpy(maps)
         if self._held is not None:
             self._held["weights"] = self._weights.to(self._held["images"].device)
+
+    def _room_for_weights(self) -> NDArray[np.float32]:
+        shape = (len(self), 1, *self.info.size)
+        if self._held is not None:
+            return np.empty(shape, dtype=np.float32)
+        with tempfile.TemporaryFile() as file:  # the mapping keeps the unnamed file
+            try:  # a mapping of what the disk turns out not to hold ends the process without a message
+                if hasattr(os, "posix_fallocate"):  # not on macOS
+                    os.posix_fallocate(file.fileno(), 0, self._weight_bytes())
+            except OSError as error:
+                raise output_problem(Path(tempfile.gettempdir()), error) from error
+            return np.memmap(file, dtype=np.float32, mode="w+", shape=shape)
 
     def _weight_bytes(self) -> int:
         return len(self) * math.prod(self.info.size) * 4
@@ -175,21 +176,20 @@ class SampleStore:
         parts = [rows[ranks.share(len(rows))] for rows in torch.split(order, size)] if len(order) else []
         if self._held is not None or not parts:
             for rows in parts:
-                yield self._finish(rows, self._held_rows(rows))
+                yield self._finish(rows, self._take(rows))
             return
         with ThreadPoolExecutor(max_workers=1) as pool:  # one reader ahead of the step; HDF5 takes one at a time
-            coming = pool.submit(self._read_rows, parts[0])
+            coming = pool.submit(self._take, parts[0])
             for position, rows in enumerate(parts):
                 stored = coming.result()
                 if position + 1 < len(parts):
-                    coming = pool.submit(self._read_rows, parts[position + 1])
+                    coming = pool.submit(self._take, parts[position + 1])
                 yield self._finish(rows, stored)
 
-    def _held_rows(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
-        assert self._held is not None
-        return {name: tensor[rows.to(tensor.device)] for name, tensor in self._held.items()}
-
-    def _read_rows(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _take(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return samples as they are stored, with the weights of their pixels."""
+        if self._held is not None:
+            return {name: tensor[rows.to(tensor.device)] for name, tensor in self._held.items()}
         numbers = rows.tolist() or [0]  # where there is none, one for the shape
         planes = {name: np.stack([self.reader.plane(name, row) for row in numbers]) for name in self._names}
         stored = {name: torch.from_numpy(plane)[: len(rows)] for name, plane in planes.items()}

@@ -5,7 +5,6 @@ import os
 import platform
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -147,10 +146,10 @@ def run_logits(network: Callable[[torch.Tensor], Any], image: torch.Tensor, prec
     Raises
     ------
     TrainingError
-        If the network cannot take pictures of this shape.
+        If the network cannot take images of this shape.
     """
     try:
-        with autocast(precision, image.device):
+        with torch.autocast(image.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
             outputs = network.logits(image) if isinstance(network, SideOutputs) else [network(image)]
     except ValueError as error:
         raise TrainingError(
@@ -165,10 +164,3 @@ def run_logits(network: Callable[[torch.Tensor], Any], image: torch.Tensor, prec
 def run_network(network: Callable[[torch.Tensor], Any], image: torch.Tensor, precision: str) -> torch.Tensor:
     """Run a network in the chosen precision; give its (fused) logits (N, C, H, W) as float32; see `run_logits`."""
     return run_logits(network, image, precision)[0]
-
-
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """Return the context in which a forward pass runs: bfloat16 where chosen, nothing for fp32."""
-    if precision == "bf16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()

@@ -10,25 +10,14 @@ from pipeline.shards.select import Selection
 
 
 class Samples(NamedTuple):
-    """Samples of some shards.
-
-    Parameters
-    ----------
-    shards : list of Path
-        Empty where there are no samples.
-    selection : Selection, optional
-        The samples that are meant; without it all.
-    """
+    """Samples of some shards: those of a selection, or all; no shards where there are no samples."""
 
     shards: list[Path]
     selection: Selection | None = None
 
 
 def choose_samples(
-    train_shards: Sequence[Path],
-    validation_shards: Sequence[Path],
-    fold: Fold | None = None,
-    folds: Path | None = None,
+    train_shards: Sequence[Path], validation_shards: Sequence[Path], fold: Fold | None, folds: Path | None
 ) -> tuple[Samples, Samples]:
     """Return the samples to train on, and those to validate on.
 
@@ -48,7 +37,6 @@ def choose_samples(
     """
     if fold is None or folds is None:
         return Samples(list(train_shards)), Samples(list(validation_shards))
-    known = read_fold(folds, folds=fold.folds, fold=fold.fold)
-    shards = [*train_shards, *validation_shards]
+    known, shards = read_fold(folds, folds=fold.folds, fold=fold.fold), [*train_shards, *validation_shards]
     training, validation = (Selection(ids, known.pool) for ids in (known.training, known.validation))
     return Samples(shards, training), Samples(shards, validation)

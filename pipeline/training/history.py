@@ -119,5 +119,5 @@ def describe_epoch(row: Row, epochs: int, seconds: float) -> str:
         "val_mae": "MAE {:.4f}",
         "val_max_f": "maxF {:.4f}",
     }
-    said = [text.format(row[name]) for name, text in words.items() if not math.isnan(row[name])]
-    return f"epoch {row['epoch']}/{epochs}: {', '.join(said)}, {seconds:.1f} s"
+    measured = [text.format(row[name]) for name, text in words.items() if not math.isnan(row[name])]
+    return f"epoch {row['epoch']}/{epochs}: {', '.join(measured)}, {seconds:.1f} s"

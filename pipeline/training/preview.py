@@ -57,9 +57,9 @@ def preview(
     data = SampleStore(training.shards, torch.device("cpu"), budget=0, selection=training.selection)
     if problems := crop_problems(experiment, recipe.crop, data.info.size):
         raise TrainingError(problems)
-    change = Augmentation(recipe.crop, recipe.augment)
-    chance = torch.Generator().manual_seed(derive_seed(recipe.seed, "preview"))
-    order = torch.randperm(len(data), generator=chance)[:_SAMPLES]
+    augment = Augmentation(recipe.crop, recipe.augment)
+    rng = torch.Generator().manual_seed(derive_seed(recipe.seed, "preview"))
+    order = torch.randperm(len(data), generator=rng)[:_SAMPLES]
     colours = class_colours(data.info.class_names)
     rows = []
     for batch in data.batches(order, 1):
@@ -68,16 +68,15 @@ def preview(
             target=batch.target.expand(_CHANGED, -1, -1, -1),
             weight=None if batch.weight is None else batch.weight.expand(_CHANGED, -1, -1, -1),
         )
-        changed = change(several, chance, data.soft)
+        changed = augment(several, rng, data.soft)
         tiles = [_tile(batch, 0, colours), *(_tile(changed, n, colours) for n in range(_CHANGED))]
         gap = np.full((_HEIGHT, _GAP, 3), 255, dtype=np.uint8)
         rows.append(np.hstack([part for tile in tiles for part in (tile, gap)][:-1]))
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, _GAP), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
     caption = np.full((_STRIP, width, 3), 255, dtype=np.uint8)
-    text = f"{experiment}: training samples, unchanged (left) and as trained on" + f" ({recipe.note})" * bool(
-        recipe.note
-    )
+    note = f" ({recipe.note})" if recipe.note else ""
+    text = f"{experiment}: training samples, unchanged (left) and as trained on{note}"
     cv2.putText(caption, text, (4, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (30, 30, 30), 1, cv2.LINE_AA)
     with atomic_file(output) as temporary:
         write_png(temporary, np.vstack([caption, *padded]))

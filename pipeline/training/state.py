@@ -47,14 +47,14 @@ def state_key(recipe: TrainRecipe, shards: Sequence[Path], fingerprint: str | No
     TrainingError
         If the hardware does not have the precision that the settings ask for.
     """
-    said = {
+    identity = {
         "settings": recipe.plain(),
         "fingerprint": fingerprint,
         "shards": [_digest(path) for path in shards],
         "precision": choose_precision(recipe.precision, choose_device()),
         "torch": str(torch.__version__),
     }
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
@@ -111,13 +111,13 @@ def load_state(folder: Path) -> dict[str, Any] | None:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, MemoryError) as error:
-            raise _not_now(path, error) from error
+            raise _unreadable_now(path, error) from error
         body = memoryview(contents)[:-_DIGEST_SIZE]
         if hashlib.sha256(body).digest() == contents[-_DIGEST_SIZE:]:
             try:
                 return dict(torch.load(io.BytesIO(body), map_location="cpu", weights_only=True))
             except _LOADING as error:
-                raise _not_now(path, error) from error
+                raise _unreadable_now(path, error) from error
         say(f"{path}: no whole state (its checksum does not match); it is left out")
         torn += 1
         with suppress(OSError):
@@ -127,13 +127,14 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def _not_now(path: Path, error: Exception) -> TrainingError:
-    found = " ".join(str(error).split())[:160] or type(error).__name__
-    remedy = (
+def _unreadable_now(path: Path, error: Exception) -> TrainingError:
+    return TrainingError(
+        str(path),
+        " ".join(str(error).split())[:160] or type(error).__name__,
+        "the state of a training, which can be read",
         "run the same command again, with more memory where that is short; without this file it goes on from the one "
-        "before, or starts anew"
+        "before, or starts anew",
     )
-    return TrainingError(str(path), found, "the state of a training, which can be read", remedy)
 
 
 def remove_state(folder: Path) -> None:
@@ -144,12 +145,7 @@ def remove_state(folder: Path) -> None:
 
 
 class _Digesting:
-    """A file that is written to, with the checksum of what went through.
-
-    Parameters
-    ----------
-    file : BinaryIO
-    """
+    """A file that is written to, with the checksum of what went through."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

@@ -55,10 +55,10 @@ def validate(
     with torch.no_grad():
         for batch in data.batches(torch.arange(len(data)), batch_size):
             first = len(counts) * batch_size
-            whole = min(batch_size, len(data) - first)
-            mine = ranks.share(whole)
+            batch_rows = min(batch_size, len(data) - first)
+            mine = ranks.share(batch_rows)
             outputs = run_logits(network, batch.image, precision)
-            total += float(supervise(loss.function, outputs, batch.target, batch.weight)) * whole
+            total += float(supervise(loss.function, outputs, batch.target, batch.weight)) * batch_rows
             probability = activate(outputs[0], loss.activation)
             counts.append(_confusions(probability, batch) if classes > 2 else _histograms(probability, batch))
             places.append(slice(first + mine.start, first + mine.stop))
