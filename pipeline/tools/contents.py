@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 Difference = tuple[str, str]
 """Where, and what stands there in either file."""
 
-
 ORIGIN = "fingerprint"
 """What shards, thresholds and tables of folds call what made them."""
 
@@ -125,10 +124,6 @@ def _is_list(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
-def _json(first: Path, second: Path) -> Iterator[Difference]:
-    yield from _plain("", *(json.loads(path.read_text(encoding="utf-8")) for path in (first, second)))
-
-
 def _table(first: Path, second: Path) -> Iterator[Difference]:
     """Compare cell by cell, as text; a row is named by its number below the header and by its first cell."""
     tables = []
@@ -151,7 +146,11 @@ def _table(first: Path, second: Path) -> Iterator[Difference]:
         yield "number of rows", _values(len(one) - 1, len(other) - 1)
 
 
-def _checkpoint(first: Path, second: Path) -> Iterator[Difference]:
+def _read_json(path: Path) -> Any:  # noqa: ANN401 - any plain data
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _read_checkpoint(path: Path) -> Any:  # noqa: ANN401 - plain data with arrays in it
     import torch
 
     def as_arrays(value: Any) -> Any:  # noqa: ANN401 - tensors and plain data
@@ -162,30 +161,29 @@ def _checkpoint(first: Path, second: Path) -> Iterator[Difference]:
             return {key: as_arrays(item) for key, item in value.items()}
         return [as_arrays(item) for item in value] if isinstance(value, list | tuple) else value
 
-    yield from _plain(
-        "", *(as_arrays(torch.load(path, map_location="cpu", weights_only=True)) for path in (first, second))
-    )
+    return as_arrays(torch.load(path, map_location="cpu", weights_only=True))
 
 
-def _shard(first: Path, second: Path) -> Iterator[Difference]:
+def _read_shard(path: Path) -> dict[str, Any]:
+    """Read data sets and attributes under the names that people are told."""
     import h5py
 
     from pipeline.shards.read import open_shard
 
-    with open_shard(first) as one, open_shard(second) as other:
-        names: list[set[str]] = [{"/"}, {"/"}]
-        for found, file in zip(names, (one, other), strict=True):
-            file.visit(found.add)
-        for name in sorted(names[0] | names[1]):
-            if name not in names[0] or name not in names[1]:
-                yield f"data set {name}", _values(*("there" if name in found else "missing" for found in names))
-                continue
-            for key in sorted({*one[name].attrs, *other[name].attrs}):
-                place = f"attribute {key}" if name == "/" else f"attribute {name}.{key}"
-                values = [dict(file[name].attrs).get(key, "missing") for file in (one, other)]
-                yield from _plain(place, *(np.asarray(v) if isinstance(v, np.generic) else v for v in values))
-            if isinstance(one[name], h5py.Dataset) and isinstance(other[name], h5py.Dataset):
-                yield from _arrays(f"data set {name}", one[name][()], other[name][()])
+    contents: dict[str, Any] = {}
+
+    def read(name: str, item: Any) -> None:  # noqa: ANN401 - h5py names no types
+        for key, value in item.attrs.items():
+            contents[f"attribute {name}{'.' if name else ''}{key}"] = (
+                np.asarray(value) if isinstance(value, np.generic) else value
+            )
+        if isinstance(item, h5py.Dataset):
+            contents[f"data set {name}"] = item[()]
+
+    with open_shard(path) as file:
+        read("", file)
+        file.visititems(read)
+    return contents
 
 
 def _picture(first: Path, second: Path) -> Iterator[Difference]:
@@ -198,22 +196,19 @@ def _picture(first: Path, second: Path) -> Iterator[Difference]:
     yield from _arrays("pixel (row, column, channel) ", *arrays)
 
 
+def _contents(first: Path, second: Path) -> Iterator[Difference]:
+    read = _READERS[first.suffix]
+    yield from _plain("", read(first), read(second))
+
+
+_READERS: dict[str, Callable[[Path], Any]] = {".json": _read_json, ".h5": _read_shard, ".pt": _read_checkpoint}
 _KINDS: dict[str, Callable[[Path, Path], Iterator[Difference]]] = {
     ".csv": _table,
-    ".json": _json,
-    ".h5": _shard,
-    ".pt": _checkpoint,
     ".png": _picture,
+    **dict.fromkeys(_READERS, _contents),
 }
 _CONTAINERS = {".pt"}
 _DAMAGED = (
-    OSError,
-    KeyError,
-    ValueError,
-    RuntimeError,
-    EOFError,
-    SyntaxError,
-    csv.Error,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
+    *(OSError, KeyError, ValueError, RuntimeError, EOFError, SyntaxError),
+    *(csv.Error, pickle.UnpicklingError, zipfile.BadZipFile),
 )

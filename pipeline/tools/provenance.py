@@ -83,17 +83,9 @@ def write_provenance(
     ------
     OutputError
     """
-    said = {
-        **run,
-        "format": FORMAT,
-        "experiment": experiment,
-        "finished": _now(),
-        "fingerprints": dict(fingerprints),
-        "inputs": dict(inputs),
-        "seeds": dict(seeds),
-        "hardware": {**run["hardware"], "threads": threads, **accelerators},
-    }
-    write_json(path, said)
+    about = {"experiment": experiment, "fingerprints": fingerprints, "inputs": inputs, "seeds": seeds}
+    hardware = {**run["hardware"], "threads": threads, **accelerators}
+    write_json(path, {**run, **about, "format": FORMAT, "finished": _now(), "hardware": hardware})
 
 
 def _now() -> str:
@@ -109,13 +101,13 @@ def read_provenance(path: Path) -> dict[str, Any]:
         If the file is missing or is something else.
     """
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        found = "another format" if not isinstance(said, dict) or said.get("format") != FORMAT else ""
+        contents: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(contents, dict) or contents.get("format") != FORMAT:
+            raise ValueError("another format")
+        return contents
     except (OSError, ValueError) as error:
-        said, found = {}, " ".join(str(error).split())
-    if found:
-        raise PipelineError(str(path), found, "a provenance.json", "delete it and run `snakemake models`")
-    return dict(said)
+        found, remedy = " ".join(str(error).split()), "delete it and run `snakemake models`"
+        raise PipelineError(str(path), found, "a provenance.json", remedy) from error
 
 
 def git_state(file: Path) -> dict[str, Any] | None:

@@ -49,14 +49,14 @@ class Comparison:
         Files whose bytes differ while everything that can be read from them is equal, to the bit.
     differences : list of (str, str)
         Each other file, and where it first differs.
-    left_out : dict
-        Reason to the files that were not compared for it.
+    left_out : dict of str to Counter
+        Reason to how many files were not compared for it, by the folders or names that tell them.
     """
 
     equal: list[str] = field(default_factory=list)
     equal_contents: list[str] = field(default_factory=list)
     differences: list[tuple[str, str]] = field(default_factory=list)
-    left_out: dict[str, list[str]] = field(default_factory=dict)
+    left_out: dict[str, Counter[str]] = field(default_factory=dict)
 
 
 def compare_runs(first: Path, second: Path, *, values_only: bool = False) -> Comparison:
@@ -82,9 +82,9 @@ def compare_runs(first: Path, second: Path, *, values_only: bool = False) -> Com
     result = Comparison()
     files = [dict(_walk(folder)) for folder in (first, second)]
     for name in sorted({*files[0], *files[1]}):
-        reason = _ORIGIN if values_only and Path(name).name == FILE else _why_left_out(name)
-        if reason is not None:
-            result.left_out.setdefault(reason, []).append(name)
+        place, reason = _left_out(name, values_only)
+        if reason:
+            result.left_out.setdefault(reason, Counter())[place] += 1
         elif name not in files[1]:
             result.differences.append((name, f"only in {first}"))
         elif name not in files[0]:
@@ -99,12 +99,10 @@ def as_text(result: Comparison, first: Path, second: Path) -> str:
     compared = [*result.equal, *result.equal_contents, *(name for name, _ in result.differences)]
     rooms = Counter(Path(name).parts[0] for name in compared)
     lines = [
-        f"compared {len(compared)} files: " + ", ".join(f"{room} {count}" for room, count in sorted(rooms.items()))
+        f"compared {len(compared)} files: " + ", ".join(f"{room} {count}" for room, count in sorted(rooms.items())),
+        f"left out {sum(places.total() for places in result.left_out.values())} files:",
     ]
-    left_out = sum(map(len, result.left_out.values()))
-    lines.append(f"left out {left_out} files:")
-    for reason, names in sorted(result.left_out.items()):
-        places = Counter(_place(name) for name in names)
+    for reason, places in sorted(result.left_out.items()):
         lines.append(f"  {', '.join(f'{place} ({count})' for place, count in sorted(places.items()))}: {reason}")
     if result.equal_contents:
         count = len(result.equal_contents)
@@ -127,11 +125,11 @@ def _require_results(first: Path, second: Path) -> None:
     problems = []
     for folder in (first, second):
         inside = folder / "results"
+        remedy = f"name {inside}" if inside.is_dir() else "name the folder `results` of a run"
         if not folder.is_dir():
             found = "a file" if folder.exists() else "no such folder"
-            problems.append(Problem(str(folder), found, "a folder of results", "name the folder `results` of a run"))
+            problems.append(Problem(str(folder), found, "a folder of results", remedy))
         elif not any((folder / room).is_dir() for room in ROOMS):
-            remedy = f"name {inside}" if inside.is_dir() else "name the folder `results` of a run"
             expected = f"at least one of the folders {', '.join(ROOMS)}"
             problems.append(Problem(str(folder), "none of the folders that results have", expected, remedy))
     if not problems and first.resolve() == second.resolve():
@@ -156,20 +154,15 @@ def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
             yield path.relative_to(folder).as_posix(), path
 
 
-def _why_left_out(name: str) -> str | None:
+def _left_out(name: str, values_only: bool) -> tuple[str, str]:
+    """Return the folder or name by which a file is not compared, and why; no reason where it is compared."""
     parts = Path(name).parts
+    first, last = parts[0], parts[-1]
     if any(PARTIAL.match(part) for part in parts):
-        return _UNFINISHED
-    if parts[0] in LEFT_OUT and len(parts) > 1:
-        return LEFT_OUT[parts[0]]
-    return LEFT_OUT_NAMES.get(parts[-1])
-
-
-def _place(name: str) -> str:
-    parts = Path(name).parts
-    if any(PARTIAL.match(part) for part in parts):
-        return ".*.partial-*"
-    return f"{parts[0]}/" if parts[0] in LEFT_OUT and len(parts) > 1 else parts[-1]
+        return ".*.partial-*", _UNFINISHED
+    if first in LEFT_OUT and len(parts) > 1:
+        return f"{first}/", LEFT_OUT[first]
+    return last, _ORIGIN if values_only and last == FILE else LEFT_OUT_NAMES.get(last, "")
 
 
 def _compare_files(name: str, first: Path, second: Path, result: Comparison, values_only: bool) -> None:
