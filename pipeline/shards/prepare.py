@@ -66,16 +66,14 @@ def resize_image(pixels: NDArray[Any], height: int, width: int, interpolation: s
     """
     if pixels.shape[:2] == (height, width):
         return pixels
-    shape = pixels.shape
-    if interpolation == "area" and height <= shape[0] and width <= shape[1]:
-        resized = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-    elif interpolation == "area" and (height < shape[0] or width < shape[1]):
-        # one axis shrinks, the other grows: OpenCV would interpolate both linearly
-        shrunk = cv2.resize(pixels, (min(width, shape[1]), min(height, shape[0])), interpolation=cv2.INTER_AREA)
-        resized = cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR)
-    else:
-        resized = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(resized).reshape((height, width, *shape[2:]))
+    resized = pixels
+    if interpolation == "area":  # of an axis that grows beside one that shrinks, OpenCV would interpolate both linearly
+        smaller = (min(width, pixels.shape[1]), min(height, pixels.shape[0]))
+        if smaller != pixels.shape[1::-1]:
+            resized = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)
+    if resized.shape[:2] != (height, width):
+        resized = cv2.resize(resized, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized).reshape((height, width, *pixels.shape[2:]))
 
 
 def resize_mask(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
@@ -156,11 +154,8 @@ def store(pixels: NDArray[Any], scale: NDArray[np.float32], offset: NDArray[np.f
     if not np.isfinite(tables).all():
         raise ValueError(f"values up to {np.abs(values).max():.3g}, which {storage} cannot hold")
     out = np.empty(planes.shape, dtype=storage)
-    if storage == "float16":  # OpenCV moves 16-bit words, whatever they mean
-        tables, words = tables.view(np.uint16), out.view(np.uint16)
-    else:
-        words = out
-    for plane, table, target in zip(planes, tables, words, strict=True):
+    words = "uint16" if storage == "float16" else storage  # OpenCV moves 16-bit words, whatever they mean
+    for plane, table, target in zip(planes, tables.view(words), out.view(words), strict=True):
         cv2.LUT(plane, table, dst=target)
     return out
 
@@ -181,8 +176,7 @@ def prepare(dataset: RawDataset, sample: Sample, how: Preparation) -> Prepared:
     decoded = read_sample(dataset, sample, how.channels)
     pixels, mask, fov = decoded.pixels, decoded.mask, decoded.fov
     native = (int(pixels.shape[0]), int(pixels.shape[1]))
-    problem = refusal(sample, pixels, how.storage, how.normalize.method)
-    if problem is not None:
+    if problem := refusal(sample, pixels, how.storage, how.normalize.method):
         raise RawDataError(problem)
     height, width = how.fixed_size or native
     resized = resize_image(pixels, height, width, how.interpolation)
@@ -190,10 +184,10 @@ def prepare(dataset: RawDataset, sample: Sample, how: Preparation) -> Prepared:
         scale, offset = normalization(resized, how.normalize)
         stored = store(resized, scale, offset, how.storage)
     except ValueError as error:
-        raise RawDataError(
-            str(sample.image), str(error), "a normalization that fits the picture", "change `normalize`"
-        ) from error
-    exact = how.storage == "uint8"
+        fitting = "a normalization that fits the picture"
+        raise RawDataError(sample.image, str(error), fitting, "change `normalize`") from error
+    if how.storage != "uint8":  # what is stored is the normalized image itself
+        scale, offset = np.ones_like(scale), np.zeros_like(offset)
     if mask is not None and dataset.mask_kind == "soft":  # probabilities are averaged as pictures are
         mask = resize_image(mask, height, width, how.interpolation)
     elif mask is not None:
@@ -201,8 +195,8 @@ def prepare(dataset: RawDataset, sample: Sample, how: Preparation) -> Prepared:
     return Prepared(
         sample=sample,
         stored=stored,
-        scale=scale if exact else np.ones_like(scale),
-        offset=offset if exact else np.zeros_like(offset),
+        scale=scale,
+        offset=offset,
         mask=mask,
         fov=None if fov is None else resize_mask(fov, height, width),
         original_size=native,
@@ -212,8 +206,5 @@ def prepare(dataset: RawDataset, sample: Sample, how: Preparation) -> Prepared:
 
 def source_digest(sample: Sample, contents: Mapping[Any, bytes]) -> str:
     """Digest the bytes of a sample's own files, and what it has from shared tables (SHA-256, hexadecimal)."""
-    whole = hashlib.sha256()
-    for path in sample.files:
-        whole.update(hashlib.sha256(contents[path]).digest())
-    whole.update(sample.shared_data.encode("utf-8", "surrogateescape"))
-    return whole.hexdigest()
+    files = b"".join(hashlib.sha256(contents[path]).digest() for path in sample.files)
+    return hashlib.sha256(files + sample.shared_data.encode("utf-8", "surrogateescape")).hexdigest()

@@ -97,7 +97,7 @@ class ShardReader:
         if problems or not self.paths:
             self.close()
             raise ShardError(problems or Problem("shards", "none", "at least one file", "run `snakemake shards`"))
-        self._starts = np.concatenate([[0], np.cumsum(self._counts)])
+        self._starts = np.cumsum([0, *self._counts])
         first = self._open(self.paths[0])
         size = int(first["images"].shape[2]), int(first["images"].shape[3])
         self.info = ShardInfo(
@@ -182,8 +182,8 @@ class ShardReader:
 
     def whole(self, name: str) -> NDArray[Any]:
         """Read ``images``, ``masks`` or ``fov`` of all samples into one (N, C, H, W) array."""
-        shapes = [self._open(path)[name].shape for path in self.paths]
-        out = np.empty((len(self), *shapes[0][1:]), dtype=self._open(self.paths[0])[name].dtype)
+        first = self._open(self.paths[0])[name]
+        out = np.empty((len(self), *first.shape[1:]), dtype=first.dtype)
         if self._rows is not None:
             for position in range(len(self)):
                 out[position] = self.plane(name, position)
@@ -195,12 +195,9 @@ class ShardReader:
 
     def nbytes(self) -> int:
         """Return what `whole` takes for everything a sample has, in bytes."""
-        total = 0
-        for path in self.paths:
-            file = self._open(path)
-            total += sum(file[name].nbytes for name in ("images", "masks", "fov") if name in file)
-        everything = int(self._starts[-1])  # samples are of one size
-        return total if self._rows is None else total * len(self) // everything
+        files = [self._open(path) for path in self.paths]
+        total = sum(file[name].nbytes for file in files for name in ("images", "masks", "fov") if name in file)
+        return int(total * len(self) // int(self._starts[-1]))  # samples are of one size
 
     def source_digests(self) -> dict[str, str]:
         """Return for each shard the SHA-256 over the raw files that it was made from."""

@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +69,13 @@ def build_shard(
             f"one of the shards {sorted(raw.shard_members(recipe.split))}",
             "run snakemake again: the raw files changed since it looked",
         )
+    prepared = track(
+        _prepare_all(raw, members, threads, recipe), f"{raw.name} {recipe.split}-{number}: samples", len(members)
+    )
     with atomic_file(output) as temporary, _PatientFile(temporary, "w+") as target:
         with h5py.File(target, "w", libver="latest") as file:
-            digests = _stream(file, raw, members, f"{raw.name} {recipe.split}-{number}", threads, recipe, target)
+            digests = _stream(file, prepared, len(members), target)
+            _write_metadata(file, members)
             _describe(file, raw, number, recipe, digests)
             if fingerprint is not None:
                 file.attrs["fingerprint"] = fingerprint
@@ -117,15 +121,9 @@ class _PatientFile(io.FileIO):
 
 
 def _stream(
-    file: h5py.File,
-    raw: RawDataset,
-    members: Sequence[Sample],
-    what: str,
-    threads: int,
-    recipe: ShardRecipe,
-    target: _PatientFile,
+    file: h5py.File, prepared: Iterable[Prepared | PipelineError], count: int, target: _PatientFile
 ) -> list[str]:
-    """Prepare and write sample after sample; go on after a bad one, so that all of them are reported.
+    """Write sample after sample; go on after a bad one, so that all of them are reported. Return their digests.
 
     Only a few megabytes of samples, and a few bytes for each, are in memory at a time.
     """
@@ -135,7 +133,7 @@ def _stream(
     small: dict[str, list[Any]] = {"scale": [], "offset": [], "original_size": []}
     block: list[Prepared] = []
     written = 0
-    for item in track(_prepare_all(raw, members, threads, recipe), f"{what}: samples", len(members)):
+    for item in prepared:
         if isinstance(item, PipelineError):
             problems += item.problems
             continue
@@ -143,12 +141,12 @@ def _stream(
         if problems or len(sizes) > 1:
             continue  # nothing will be kept: only look for what else is wrong
         if not digests:
-            _create(file, len(members), item)
+            _create(file, count, item)
         for name, values in small.items():
             values.append(getattr(item, name))
         digests.append(item.digest)
         block.append(item)
-        if len(block) * item.stored.nbytes >= BLOCK_BYTES or len(digests) == len(members):
+        if len(block) * item.stored.nbytes >= BLOCK_BYTES or len(digests) == count:
             _write_block(file, written, block)
             target.check()
             written += len(block)
@@ -158,7 +156,6 @@ def _stream(
         raise RawDataError(dict.fromkeys(problems))  # the pages of a stack complain in the same words
     for name, values in small.items():
         _column(file, name, np.array(values, dtype=np.int32 if name == "original_size" else np.float32))
-    _write_metadata(file, members)
     return digests
 
 
@@ -190,26 +187,18 @@ def _unequal_sizes(sizes: Mapping[tuple[int, ...], Sequence[str]]) -> list[Probl
     ]
 
 
+def _planes(item: Prepared) -> dict[str, NDArray[Any]]:
+    """Return what a sample has of ``images`` (C, H, W), ``masks`` and ``fov`` (1, H, W)."""
+    planes = {"masks": item.mask, "fov": item.fov}
+    return {"images": item.stored} | {name: plane[None] for name, plane in planes.items() if plane is not None}
+
+
 def _create(file: h5py.File, count: int, first: Prepared) -> None:
-    channels, height, width = first.stored.shape
-    file.create_dataset(
-        "images",
-        (count, channels, height, width),
-        dtype=first.stored.dtype,
-        chunks=(1, channels, height, width),
-        fletcher32=True,
-    )
-    for name, plane in (("masks", first.mask), ("fov", first.fov)):
-        if plane is not None:
-            file.create_dataset(
-                name,
-                (count, 1, height, width),
-                dtype=np.uint8,
-                chunks=(1, 1, height, width),
-                compression="gzip",  # two-valued planes shrink fifty-fold at the fastest level
-                compression_opts=1,
-                fletcher32=True,
-            )
+    for name, plane in _planes(first).items():
+        # two-valued planes shrink fifty-fold at the fastest level
+        options = {} if name == "images" else {"compression": "gzip", "compression_opts": 1}
+        shape = {"shape": (count, *plane.shape), "chunks": (1, *plane.shape)}
+        file.create_dataset(name, dtype=plane.dtype, fletcher32=True, **shape, **options)
 
 
 def _column(file: h5py.File, name: str, values: NDArray[Any]) -> None:
@@ -217,15 +206,10 @@ def _column(file: h5py.File, name: str, values: NDArray[Any]) -> None:
 
 
 def _write_block(file: h5py.File, start: int, block: Sequence[Prepared]) -> None:
-    rows = np.s_[start : start + len(block)]
-    planes: dict[str, list[Any]] = {
-        "images": [item.stored for item in block],
-        "masks": [None if item.mask is None else item.mask[None] for item in block],
-        "fov": [None if item.fov is None else item.fov[None] for item in block],
-    }
-    for name, values in planes.items():
+    planes = [_planes(item) for item in block]
+    for name in ("images", "masks", "fov"):
         if name in file:
-            file[name][rows] = np.stack(values)
+            file[name][start : start + len(block)] = np.stack([plane[name] for plane in planes])
 
 
 def _write_metadata(file: h5py.File, members: Sequence[Sample]) -> None:

@@ -4,6 +4,7 @@ The format is told by the first bytes, never by the file's ending. Nothing is gu
 content, and a file that ends too early is refused.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,18 @@ from pipeline.raw.decode.containers import (
 from pipeline.raw.decode.pages import STARTS, read_page
 
 cv2.setNumThreads(1)  # parallel over shards, not inside a resize
-Image.MAX_IMAGE_PIXELS = (
-    None  # pipeline.raw.decode.containers refuses what is too large, and does not warn of what is not
-)
+Image.MAX_IMAGE_PIXELS = None  # `require_size` refuses what is too large; Pillow would warn of what is not
 
 Pixels = NDArray[Any]
 
 _GIT_LFS = b"version https://git-lfs"
 _PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG = b"\xff\xd8\xff"
-_GIF = (b"GIF87a", b"GIF89a")
-_BMP = b"BM"
+_BY_IMAGEIO = (  # start of the file, name of the format, what refuses damaged files
+    (re.compile(rb"\xff\xd8\xff"), "JPEG", check_jpeg),
+    (re.compile(rb"GIF8[79]a"), "GIF", check_gif),
+    (re.compile(rb"BM"), "BMP", check_bmp),
+    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "WEBP", check_webp),
+)
 _ORIENTATION = 0x0112  # the EXIF tag
 _OTHERS = {  # what people have and what is not read, by the bytes at the start
     b"\x00\x00\x00\x0cjP  ": "a JPEG 2000 image",
@@ -77,15 +79,8 @@ def read_bytes(path: Path | str, page: int | None = None) -> bytes:
     if not data:
         raise RawDataError(str(path), "an empty file", "an image", AGAIN)
     if data.startswith(_GIT_LFS):
-        raise RawDataError(
-            Problem(
-                str(path),
-                "a Git-LFS pointer",
-                "the image it stands for",
-                "run `git lfs pull` where it lies",
-                kind="git-lfs",
-            )
-        )
+        told = ("a Git-LFS pointer", "the image it stands for", "run `git lfs pull` where it lies")
+        raise RawDataError(Problem(str(path), *told, kind="git-lfs"))
     return data
 
 
@@ -138,18 +133,10 @@ def _decode(data: bytes, page: int | None) -> Pixels:
         if data.startswith(_PNG):
             exif = check_png(data)
             return _turned(np.asarray(imagecodecs.png_decode(data)), exif)
-        if data.startswith(_JPEG):
-            check_jpeg(data)
-            return _decode_by_imageio(data, "JPEG")
-        if data.startswith(_GIF):
-            check_gif(data)
-            return _decode_by_imageio(data, "GIF")
-        if data.startswith(_BMP):
-            check_bmp(data)
-            return _decode_by_imageio(data, "BMP")
-        if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-            check_webp(data)
-            return _decode_by_imageio(data, "WEBP")
+        for start, kind, check in _BY_IMAGEIO:
+            if start.match(data):
+                check(data)
+                return _decode_by_imageio(data, kind)
     except UnusableError:
         raise
     except Exception as error:  # decoders raise whatever they like; all of it means the file is damaged
@@ -227,28 +214,27 @@ def as_channels(pixels: Pixels, channels: str, path: Path | str) -> Pixels:
         )
     if channels == "rgb":
         return np.repeat(pixels, 3, axis=2) if count == 1 else np.ascontiguousarray(pixels)
-    if count == 3:
-        return _to_grey(pixels)[:, :, None]
-    return np.ascontiguousarray(pixels)
+    if count == 1:
+        return np.ascontiguousarray(pixels)
+    first, second, third = np.moveaxis(pixels, -1, 0)
+    equal = np.array_equal(first, second) and np.array_equal(first, third)
+    grey = first if equal else cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
+    return np.ascontiguousarray(grey)[:, :, None]
 
 
-def _to_grey(pixels: Pixels) -> Pixels:
-    first = pixels[:, :, 0]
-    if np.array_equal(first, pixels[:, :, 1]) and np.array_equal(first, pixels[:, :, 2]):
-        return np.ascontiguousarray(first)
-    return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY))
+def read_pixels(path: Path | str, data: bytes | None = None, page: int | None = None) -> Pixels:
+    """Read a picture as `decode` gives it; `data` are the contents of the file, where they were read already."""
+    return decode(read_bytes(path, page) if data is None else data, path, page)
 
 
 def read_image(path: Path | str, channels: str, data: bytes | None = None, page: int | None = None) -> Pixels:
     """Read a picture as (H, W, 3) for ``'rgb'`` or (H, W, 1) for ``'grey'``; see `decode` and `as_channels`."""
-    data = read_bytes(path, page) if data is None else data
-    return as_channels(decode(data, path, page), channels, path)
+    return as_channels(read_pixels(path, data, page), channels, path)
 
 
 def read_grey(path: Path | str, data: bytes | None = None, page: int | None = None) -> Pixels:
     """Read a picture as one (H, W) plane of uint8; see `to_8_bit`."""
-    data = read_bytes(path, page) if data is None else data
-    return to_8_bit(as_channels(decode(data, path, page), "grey", path)[:, :, 0], path)
+    return to_8_bit(as_channels(read_pixels(path, data, page), "grey", path)[:, :, 0], path)
 
 
 def to_8_bit(pixels: Pixels, path: Path | str, *, small: bool = False) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.counts import VOID
 from pipeline.core.errors import Problem, RawDataError
-from pipeline.raw.decode.image import as_channels, decode, read_bytes, read_grey, to_8_bit
+from pipeline.raw.decode.image import as_channels, read_grey, read_pixels, to_8_bit
 from pipeline.raw.decode.masks import ClassMask
 from pipeline.raw.decode.palette import Colour, Key, as_colour, distance, overlaps, show_key
 
@@ -59,22 +59,14 @@ class LabelMap:
     def read(self, path: Path | str, data: bytes | None = None, page: int | None = None) -> ClassMask:
         """Read a mask file as (H, W) class indices, `VOID` where pixels do not count.
 
-        16-bit masks may use the full range (0 and 65535) or hold 8-bit values as they are.
-
-        Parameters
-        ----------
-        data : bytes, optional
-            The contents of the file, where they were read already.
-        page : int, optional
-            Which page of a stack, from 1.
+        16-bit masks may use the full range (0 and 65535) or hold 8-bit values as they are. See `read_pixels`.
 
         Raises
         ------
         RawDataError
             If the file cannot be decoded, or listing the values that were not declared, with their pixel counts.
         """
-        pixels = decode(read_bytes(path, page) if data is None else data, path, page)
-        return self.classify(pixels, path)
+        return self.classify(read_pixels(path, data, page), path)
 
     def read_soft(self, path: Path | str, data: bytes | None = None, page: int | None = None) -> NDArray[np.uint8]:
         """Read a soft mask as (H, W) probabilities: 0 is 0, 255 is 1."""
@@ -100,19 +92,14 @@ class LabelMap:
             keys = _pack(to_8_bit(as_channels(pixels, "rgb", path), path, small=True))
             classes: ClassMask = np.take(self._table, keys)
         else:
-            keys = self._plane(pixels, path)
+            blue = self.channel == "blue"
+            plane = as_channels(pixels, "rgb" if blue else "grey", path)[:, :, 2 if blue else 0]
+            keys = to_8_bit(np.ascontiguousarray(plane), path, small=True)
             classes = np.asarray(cv2.LUT(keys, self._table))
         unknown = classes == _UNDECLARED
         if unknown.any():
             raise RawDataError(self._refusal(keys[unknown], pixels, path))
         return classes
-
-    def _plane(self, pixels: NDArray[Any], path: Path | str) -> NDArray[np.uint8]:
-        if self.channel == "blue":
-            plane = np.ascontiguousarray(as_channels(pixels, "rgb", path)[:, :, 2])
-        else:
-            plane = as_channels(pixels, "grey", path)[:, :, 0]
-        return to_8_bit(plane, path, small=True)
 
     @cached_property
     def _coloured(self) -> bool:

@@ -9,15 +9,7 @@ from pipeline.core.counts import VOID
 from pipeline.core.errors import Problem
 from pipeline.core.options import NAME, NUMBER
 from pipeline.raw.decode.labels import MAX_CLASSES, LabelMap, Labels
-from pipeline.raw.decode.palette import (
-    Colour,
-    Key,
-    class_colours,
-    overlaps,
-    parse_colour,
-    parse_key,
-    show_key,
-)
+from pipeline.raw.decode.palette import Colour, Key, class_colours, overlaps, parse_colour, parse_key, show_key
 from pipeline.raw.layouts.patterns import Patterns
 
 BACKGROUND = "background"
@@ -137,44 +129,31 @@ class Folder(Patterns):
     def _class_problems(self, where: str, mask_kind: str) -> Iterator[Problem]:
         names = self.class_names()
         lower = [name.lower() for name in names]
+        named = f"{where}.{'labels' if self.classes is None else 'classes'}"
         if not 2 <= len(names) <= MAX_CLASSES:
             yield Problem(
-                f"{where}.labels" if self.classes is None else f"{where}.classes",
+                named,
                 f"{len(names)} classes",
                 f"2 to {MAX_CLASSES}: background and at least one other",
                 "name the background too, or put values that do not count under `ignore`",
             )
         if len(names) > 2 and "mean" in lower:
-            yield Problem(
-                f"{where}.classes" if self.classes is not None else f"{where}.labels",
-                f"a class {names[lower.index('mean')]!r}",
-                "another name: tables of scores call the mean over the foreground classes so",
-                "rename it",
-            )
+            expected = "another name: tables of scores call the mean over the foreground classes so"
+            yield Problem(named, f"a class {names[lower.index('mean')]!r}", expected, "rename it")
         if len(set(lower)) < len(lower):
-            yield Problem(
-                f"{where}.classes" if self.classes is not None else f"{where}.labels",
-                f"names that repeat among {', '.join(names)}",
-                "names that differ by more than upper and lower case",
-                "rename all but one",
-            )
+            expected = "names that differ by more than upper and lower case"
+            yield Problem(named, f"names that repeat among {', '.join(names)}", expected, "rename all but one")
         if self.classes is not None and self.labels is not None and {*self.classes} != {*self.labels.values()}:
-            yield Problem(
-                f"{where}.classes",
-                f"{', '.join(self.classes)}, while `labels` has {', '.join(dict.fromkeys(self.labels.values()))}",
-                "the same names in both",
-                "correct one of them",
-            )
+            found = f"{', '.join(self.classes)}, while `labels` has {', '.join(dict.fromkeys(self.labels.values()))}"
+            yield Problem(f"{where}.classes", found, "the same names in both", "correct one of them")
         if self.classes is not None and self.labels is None and mask_kind == "index" and len(names) > 2:
-            yield Problem(
-                f"{where}.labels", f"nothing, for {len(names)} classes", "what each class looks like", "add `labels`"
-            )
+            found = f"nothing, for {len(names)} classes"
+            yield Problem(f"{where}.labels", found, "what each class looks like", "add `labels`")
         if self.inverted and len(names) != 2:
             yield Problem(f"{where}.inverted", f"true, for {len(names)} classes", "two classes", "remove it")
         if unknown := [name for name in self.colours if name not in names]:
-            yield Problem(
-                f"{where}.colours", f"unknown: {', '.join(unknown)}", f"classes: {', '.join(names)}", "correct the name"
-            )
+            found, expected = f"unknown: {', '.join(unknown)}", f"classes: {', '.join(names)}"
+            yield Problem(f"{where}.colours", found, expected, "correct the name")
         if len(set(self.colours.values())) < len(self.colours):
             yield Problem(f"{where}.colours", "one colour for two classes", "a colour for each", "choose another one")
 
@@ -192,17 +171,10 @@ class Folder(Patterns):
         meaning: dict[Key, str] = {parse_key(text): name for text, name in self._labels().items()}
         ignored = dict.fromkeys(map(parse_key, self.ignore), "ignore")
         for key in sorted(ignored.keys() & meaning.keys(), key=show_key):
-            yield Problem(
-                f"{where}.ignore",
-                f"{show_key(key)}, which `labels` calls {meaning[key]}",
-                "values in one of the two",
-                "remove it from one of them",
-            )
+            found = f"{show_key(key)}, which `labels` calls {meaning[key]}"
+            yield Problem(f"{where}.ignore", found, "values in one of the two", "remove it from one of them")
         classes: dict[Key, object] = {key: ("class", name) for key, name in meaning.items()}
         for one, other in overlaps({**ignored, **classes}, self.tolerance):
-            yield Problem(
-                f"{where}.tolerance",
-                f"{self.tolerance}, with which {show_key(one)} and {show_key(other)} overlap",
-                "labels and ignored values apart by more than twice the tolerance",
-                "lower it",
-            )
+            found = f"{self.tolerance}, with which {show_key(one)} and {show_key(other)} overlap"
+            expected = "labels and ignored values apart by more than twice the tolerance"
+            yield Problem(f"{where}.tolerance", found, expected, "lower it")

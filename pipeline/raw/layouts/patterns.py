@@ -27,6 +27,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -151,19 +152,20 @@ class Patterns(Layout):
         taken: set[str] = set()
         for role in sorted(roles.values(), key=lambda role: role.name.plain):
             # where several roles share a folder, a plain {id} means the files that no other name fits
-            files[role.what] = self._list_role(root, role, taken if role.name.plain else set())
-            taken |= {path for paths in files[role.what].values() for path in paths if not role.name.plain}
+            listed = self._list_role(root, role, taken if role.name.plain else set())
+            files[role.option] = listed
+            taken |= {path for paths in listed.values() for path in paths if not role.name.plain}
             if role.what != "mask" or not self.merge_masks:
-                named = ((self._identifier(key), paths) for key, paths in files[role.what].items())
+                named = ((self._identifier(key), paths) for key, paths in listed.items())
                 hint = f"{RENAME}, or say more in the pattern and the name"
                 problems += repeated(named, f"files of one role ({role.what})", hint)
-        pictures = {key: paths[0] for key, paths in files["picture"].items()}
+        pictures = {key: paths[0] for key, paths in files["images"].items()}
         if not pictures:  # that no mask has its picture then follows from it
-            problems.append(self._nothing(root, roles["picture"]))
+            problems.append(self._nothing(root, roles["images"]))
             return []
         masks, fovs = (
             self._pair(pictures, files[what], roles[what], root, problems) if what in roles else {}
-            for what in ("mask", "fov")
+            for what in ("masks", "fov")
         )
         return [
             Sample(
@@ -178,9 +180,17 @@ class Patterns(Layout):
         ]
 
     def _roles(self) -> dict[str, "_Role"]:
-        said = {"picture": (self.images, self.image_name), "mask": (self.masks, self.mask_name)}
-        said["fov"] = (self.fov, self.fov_name)
-        return {what: _Role(what, where, _Name(name)) for what, (where, name) in said.items() if where is not None}
+        """Return the roles that files have here, by the option that says where they lie."""
+        said = {
+            "images": ("picture", self.images, self.image_name),
+            "masks": ("mask", self.masks, self.mask_name),
+            "fov": ("fov", self.fov, self.fov_name),
+        }
+        return {
+            option: _Role(option, what, pattern, _Name(name))
+            for option, (what, pattern, name) in said.items()
+            if pattern is not None
+        }
 
     @property
     def _splits(self) -> dict[str, str]:
@@ -251,44 +261,28 @@ class Patterns(Layout):
 
     def problems(self, where: str, mask_kind: str) -> Iterator[Problem]:
         """List what is right in itself and wrong together; `where` is the path of the data set in the file."""
-        roles = {"images": (self.images, self.image_name)}
-        if self.masks is not None:
-            roles["masks"] = (self.masks, self.mask_name)
-        if self.fov is not None:
-            roles["fov"] = (self.fov, self.fov_name)
-        names = list(roles)
-        for index, one in enumerate(names):
-            for other in names[index + 1 :]:
-                if roles[one] == roles[other]:
-                    yield Problem(
-                        f"{where}.{other}",
-                        f"the same files as `{one}`: {roles[other][0]!r}, named {roles[other][1]!r}",
-                        "files of its own",
-                        "say another folder, or what the names end in, such as `mask_name: '{id}_mask'`",
-                    )
-        split = [role for role in names if SPLIT in roles[role][0]]
+        roles = self._roles()
+        for one, other in combinations(roles.values(), 2):
+            if (one.pattern, one.name.template) == (other.pattern, other.name.template):
+                yield Problem(
+                    f"{where}.{other.option}",
+                    f"the same files as `{one.option}`: {other.pattern!r}, named {other.name.template!r}",
+                    "files of its own",
+                    "say another folder, or what the names end in, such as `mask_name: '{id}_mask'`",
+                )
+        split = [option for option, role in roles.items() if SPLIT in role.pattern]
         if split and "images" not in split:
-            yield Problem(
-                f"{where}.images", f"no {SPLIT}, while {split[0]} has one", f"{SPLIT} in `images` too", "add it"
-            )
-        if self.prefix_ids and split != names:
-            lacking = ", ".join(f"`{role}`" for role in names if role not in split)
-            yield Problem(
-                f"{where}.prefix_ids", f"true, while {lacking} has no {SPLIT}", f"{SPLIT} in every pattern", "remove it"
-            )
+            found = f"no {SPLIT}, while {split[0]} has one"
+            yield Problem(f"{where}.images", found, f"{SPLIT} in `images` too", "add it")
+        if self.prefix_ids and split != list(roles):
+            found = f"true, while {', '.join(f'`{option}`' for option in roles if option not in split)} has no {SPLIT}"
+            yield Problem(f"{where}.prefix_ids", found, f"{SPLIT} in every pattern", "remove it")
+        folders = f"{where}.split_folders"
         if "split_folders" in self.model_fields_set and not split:
-            yield Problem(
-                f"{where}.split_folders", f"names, while no pattern has {SPLIT}", f"{SPLIT} in `images`", "remove them"
-            )
-        folders = self.split_folders
-        said = [name.lower() for name in (*folders.train, *folders.validation, *folders.test)]
-        if repeated := sorted({name for name in said if said.count(name) > 1}):
-            yield Problem(
-                f"{where}.split_folders",
-                f"{', '.join(repeated)} more than once",
-                "each name once",
-                "remove all but one",
-            )
+            yield Problem(folders, f"names, while no pattern has {SPLIT}", f"{SPLIT} in `images`", "remove them")
+        said = [name.lower() for _, names in self.split_folders for name in names]
+        if twice := sorted({name for name in said if said.count(name) > 1}):
+            yield Problem(folders, f"{', '.join(twice)} more than once", "each name once", "remove all but one")
 
 
 class _Name:
@@ -313,6 +307,7 @@ class _Name:
 
 @dataclass(frozen=True)
 class _Role:
+    option: str
     what: str
     pattern: str
     name: _Name
