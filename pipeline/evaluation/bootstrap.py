@@ -53,21 +53,6 @@ class Interval(NamedTuple):
     images: int
 
 
-class Resampled(NamedTuple):
-    """A score in every resample.
-
-    Parameters
-    ----------
-    values : (B,) array of float64
-        NaN in a resample that has no such score.
-    images : int
-        Pictures that the score is made from.
-    """
-
-    values: Samples
-    images: int
-
-
 def resampling_weights(images: int, resamples: int = RESAMPLES, seed: int = SEED) -> Weights:
     """Draw resamples of pictures.
 
@@ -147,14 +132,6 @@ def tail(images: int, level: float = LEVEL) -> float:
     return float(ndtr(outer))
 
 
-def interval(resampled: Resampled, level: float = LEVEL) -> Interval:
-    """Return the interval of one score."""
-    values, images = resampled
-    low, high = intervals(values[:, None], np.array([images]), level)
-    known = int(np.count_nonzero(~np.isnan(values))) if images > 1 else 0
-    return Interval(float(low[0]), float(high[0]), known, images)
-
-
 def intervals(values: Samples, images: NDArray[np.int64], level: float = LEVEL) -> tuple[Samples, Samples]:
     """Return the lower and upper ends of the intervals of several scores.
 
@@ -181,3 +158,10 @@ def intervals(values: Samples, images: NDArray[np.int64], level: float = LEVEL) 
             if chosen.any():
                 ends[:, chosen] = quantile(values[:, chosen], [outer, 1 - outer], axis=0)
     return ends[0], ends[1]
+
+
+def interval_of_each(values: Samples, images: NDArray[np.int64], level: float = LEVEL) -> list[Interval]:
+    """Return `intervals` one by one, with what they rest on."""
+    low, high = intervals(values, images, level)
+    known = np.where(images > 1, np.count_nonzero(~np.isnan(values), axis=0), 0)
+    return list(map(Interval._make, zip(low.tolist(), high.tolist(), known.tolist(), images.tolist(), strict=True)))

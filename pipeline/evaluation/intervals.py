@@ -1,6 +1,6 @@
 """Intervals of the scores of a summary, as rows of ``intervals.csv``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,10 @@ from pipeline.core.counts import LEVELS, Confusion, Histogram, max_f
 from pipeline.evaluation.bootstrap import (
     LEVEL,
     Interval,
-    Resampled,
     Samples,
     Weights,
     blocks,
-    interval,
+    interval_of_each,
     resampled_means,
     weighted_sums,
 )
@@ -74,29 +73,26 @@ def two_class_intervals(
     if len(histograms) <= _FEW:
         weights, places = np.unique(weights, axis=0, return_inverse=True)
     pooled, means = resampled_histograms(weights, histograms)
-    macro = dict(zip(scores, _macro(weights, np.stack([*scores.values()], axis=1)), strict=True))
-    shown = int(np.count_nonzero(histograms[:, 1].sum(axis=-1)))
-    for name, (_, definition, beta2) in MAX_F.items():
-        if definition is max_f:
-            values = f_beta(means["precision"], means["recall"], beta2).max(axis=-1)
-        else:
-            values = means[name].max(axis=-1)
-        macro[name] = Resampled(values, shown)
+    macro = dict(zip(scores, resampled_means(weights, np.stack([*scores.values()], axis=1)).T, strict=True))
+    images = {name: int(np.count_nonzero(~np.isnan(values))) for name, values in scores.items()}
+    images |= dict.fromkeys(MAX_F, int(np.count_nonzero(histograms[:, 1].any(axis=-1))))
     points = curves(pooled)
-    # of one histogram both definitions of a maximum are one number
-    best = {beta2: f_beta(points.precision, points.recall, beta2).max(axis=-1) for *_, beta2 in MAX_F.values()}
-    pooled_scores = two_class_scores(pooled, cut, empty_masks) | {
-        name: best[beta2] for name, (*_, beta2) in MAX_F.items()
-    }
-    micro = {name: Resampled(values, len(histograms)) for name, values in pooled_scores.items()}
-    return {
-        averaging: {name: interval(Resampled(one.values[places], one.images)) for name, one in by_name.items()}
-        for averaging, by_name in (("macro", macro), ("micro", micro))
-    }
+    micro = two_class_scores(pooled, cut, empty_masks)
+    for name, (_, definition, beta2) in MAX_F.items():
+        by_level = f_beta(means["precision"], means["recall"], beta2) if definition is max_f else means[name]
+        macro[name] = by_level.max(axis=-1)
+        # of one histogram both definitions of a maximum are one number
+        micro[name] = f_beta(points.precision, points.recall, beta2).max(axis=-1)
+
+    def named(samples: Mapping[str, Samples], images: Mapping[str, int]) -> dict[str, Interval]:
+        values = np.stack([*samples.values()], axis=1)[places]
+        return dict(zip(samples, interval_of_each(values, np.array([images[name] for name in samples])), strict=True))
+
+    return {"macro": named(macro, images), "micro": named(micro, dict.fromkeys(micro, len(histograms)))}
 
 
 def resampled_histograms(weights: Weights, histograms: Histogram) -> tuple[Histogram, dict[str, Samples]]:
-    """Return what all pixels of a resample are, and the mean curves of its pictures.
+    """Return what all pixels of a resample are, and the mean curves of its images.
 
     Parameters
     ----------
@@ -109,9 +105,9 @@ def resampled_histograms(weights: Weights, histograms: Histogram) -> tuple[Histo
         Summed histograms.
     dict of str to (B, 257) array
         ``precision``, ``recall``, and under the names that `MAX_F` has for maxima of mean curves, F: means over the
-        pictures whose masks are not empty, NaN in a resample without any.
+        images whose masks are not empty, NaN in a resample without any.
     """
-    # curves of some pictures at a time: those of all of them need many times the memory of the histograms
+    # curves of some images at a time: those of all of them need many times the memory of the histograms
     beta2 = {name: value for name, (_, definition, value) in MAX_F.items() if definition is not max_f}
     names = ("precision", "recall", *beta2)
     width = 2 * LEVELS
@@ -132,13 +128,6 @@ def resampled_histograms(weights: Weights, histograms: Histogram) -> tuple[Histo
     }
 
 
-def _macro(weights: Weights, values: NDArray[np.float64]) -> list[Resampled]:
-    """Return the mean of each column of (N, C) values over the pictures of each resample."""
-    images = np.count_nonzero(~np.isnan(values), axis=0)
-    means = resampled_means(weights, values)
-    return [Resampled(column, int(count)) for column, count in zip(means.T, images, strict=True)]
-
-
 def class_intervals(
     weights: Weights, joint: Joint, scores: Mapping[str, Scores], empty_masks: str
 ) -> dict[str, list[dict[str, Interval]]]:
@@ -149,7 +138,7 @@ def class_intervals(
     weights : (B, N) array
     joint : (N, K, K) array
     scores : mapping of str to (N, K) array
-        Scores of the pictures, NaN where a picture has none of a class.
+        Scores of the images, NaN where an image has none of a class.
     empty_masks : {'one', 'skip'}
 
     Returns
@@ -159,37 +148,35 @@ def class_intervals(
         the foreground classes.
     """
     images, classes = joint.shape[:2]
-    macro: dict[str, list[Resampled]] = {}
+    macro = {}
     for name, values in scores.items():
-        by_class = _macro(weights, values)
-        foreground = int(np.count_nonzero(~np.isnan(values[:, 1:]).all(axis=1)))
-        macro[name] = [*by_class, _mean_of_classes(by_class, foreground)]
+        known = ~np.isnan(values)
+        number = [*known.sum(axis=0), known[:, 1:].any(axis=1).sum()]
+        macro[name] = interval_of_each(_with_mean(resampled_means(weights, values)), np.array(number))
     counts = np.stack(one_against_rest(joint), axis=1).reshape(images, -1)
     right = np.stack([np.trace(joint, axis1=1, axis2=2), joint.sum(axis=(1, 2))], axis=1)
     sums = weighted_sums(weights, np.concatenate([counts, right], axis=1))
     pooled = Confusion(*np.rint(sums[:, :-2]).astype(np.int64).reshape(-1, 4, classes).swapaxes(0, 1))
-    micro: dict[str, list[Resampled]] = {}
-    for name, values in compute(OF_CLASSES, pooled, empty_masks).items():
-        by_class = [Resampled(column, images) for column in values.T]
-        micro[name] = [*by_class, _mean_of_classes(by_class, images)]
+    micro = {
+        name: interval_of_each(_with_mean(values), np.full(classes + 1, images))
+        for name, values in compute(OF_CLASSES, pooled, empty_masks).items()
+    }
     found = {
-        averaging: [
-            {name: interval(resampled[index]) for name, resampled in by_name.items()} for index in range(classes + 1)
-        ]
+        averaging: [{name: each[index] for name, each in by_name.items()} for index in range(classes + 1)]
         for averaging, by_name in (("macro", macro), ("micro", micro))
     }
-    (mean_accuracy,) = _macro(weights, pixel_accuracy(joint)[:, None])
+    accuracy = pixel_accuracy(joint)[:, None]
+    seen = np.count_nonzero(~np.isnan(accuracy), axis=0)
+    (found["macro"][-1]["accuracy"],) = interval_of_each(resampled_means(weights, accuracy), seen)
     with np.errstate(invalid="ignore"):
-        pooled_accuracy = Resampled(sums[:, -2] / sums[:, -1], images)
-    found["macro"][-1]["accuracy"] = interval(mean_accuracy)
-    found["micro"][-1]["accuracy"] = interval(pooled_accuracy)
+        shares = sums[:, -2:-1] / sums[:, -1:]
+    (found["micro"][-1]["accuracy"],) = interval_of_each(shares, np.array([images]))
     return found
 
 
-def _mean_of_classes(by_class: Sequence[Resampled], images: int) -> Resampled:
-    """Average over the foreground classes that have a score."""
-    values = np.stack([one.values for one in by_class[1:]], axis=1)
-    there = ~np.isnan(values)
+def _with_mean(values: Samples) -> Samples:
+    """Add to (B, K) scores of classes their mean over the foreground classes that have one: (B, K + 1)."""
+    there = ~np.isnan(values[:, 1:])
     counts = there.sum(axis=1)
-    means = np.where(there, values, 0.0).sum(axis=1) / np.maximum(counts, 1)
-    return Resampled(np.where(counts > 0, means, np.nan), images)
+    means = np.where(there, values[:, 1:], 0.0).sum(axis=1) / np.maximum(counts, 1)
+    return np.column_stack([values, np.where(counts > 0, means, np.nan)])

@@ -10,7 +10,7 @@ from sources import opened, source
 from pipeline.core.counts import confusion
 from pipeline.evaluation import bootstrap, intervals
 from pipeline.evaluation.baselines import write_baseline
-from pipeline.evaluation.bootstrap import Resampled, interval, resampled_means, resampling_weights, weighted_sums
+from pipeline.evaluation.bootstrap import interval_of_each, resampled_means, resampling_weights, weighted_sums
 from pipeline.evaluation.classes import one_against_rest
 from pipeline.evaluation.curves import MAX_F, average_precision, max_f_columns, roc_auc
 from pipeline.evaluation.evaluate import evaluate, mean_of
@@ -19,6 +19,11 @@ from pipeline.evaluation.intervals import COLUMNS, class_intervals, two_class_in
 from pipeline.evaluation.metrics import OF_CLASSES, POOLED, compute
 from pipeline.evaluation.recipes import BaselineRecipe, EvaluateRecipe
 from pipeline.images.png import write_png
+
+
+def interval(values, images):
+    (found,) = interval_of_each(values, np.array([images]))
+    return found
 
 
 def nominal(images):
@@ -49,7 +54,7 @@ def test_sums_of_whole_numbers_are_exact_in_any_blocks(monkeypatch):
 @pytest.mark.parametrize("images", [2, 4, 20, 300])
 def test_the_interval_of_a_mean_is_scipys_for_the_same_resamples(images):
     values = np.random.default_rng(images).beta(5, 2, images)
-    found = interval(Resampled(resampled_means(resampling_weights(images), values[:, None])[:, 0], images))
+    found = interval(resampled_means(resampling_weights(images), values[:, None]), images)
     theirs = scipy.stats.bootstrap(
         (values,), np.mean, n_resamples=bootstrap.RESAMPLES, confidence_level=nominal(images), method="percentile",
         rng=np.random.default_rng(bootstrap.SEED),
@@ -66,13 +71,13 @@ def test_of_many_pictures_it_is_the_percentile_interval_and_of_few_a_wider_one()
 
 def test_pictures_without_a_score_are_left_out_and_one_picture_has_no_interval():
     values = np.array([0.2, np.nan, 0.8, np.nan])
-    means = resampled_means(resampling_weights(4), values[:, None])[:, 0]
+    means = resampled_means(resampling_weights(4), values[:, None])
     none = np.isnan(means)
     assert 0.02 < none.mean() < 0.12  # (1 / 2)^4 of them drew none that has one
-    found = interval(Resampled(means, 2))
+    found = interval(means, 2)
     assert (found.low, found.high, found.images) == (pytest.approx(0.2), pytest.approx(0.8), 2)
     assert found.resamples == np.count_nonzero(~none)
-    alone = interval(Resampled(resampled_means(resampling_weights(1), np.array([[0.4]]))[:, 0], 1))
+    alone = interval(resampled_means(resampling_weights(1), np.array([[0.4]])), 1)
     assert np.isnan(alone[:2]).all()
     assert alone[2:] == (0, 1)
 
@@ -95,7 +100,7 @@ def one_by_one(weights, score):
 
 
 def close(found, expected, what):
-    low, high, resamples, _ = interval(Resampled(expected, found.images))
+    low, high, resamples, _ = interval(expected[:, None], found.images)
     assert found[:3] == pytest.approx((low, high, resamples), abs=1e-9, nan_ok=True), what
 
 
