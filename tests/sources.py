@@ -32,15 +32,15 @@ def assigned(samples, root=".", **methods):
     return assign_splits(samples, "d", said.test, said.validation, root=root)
 
 
-def checked(layout, root, options=None, *, threads=1, storage="float32", normalize="minmax", **more):
+def check_recipe(layout, root, options=None, *, storage="float32", normalize="minmax", **more):
+    """What a check of such a source is made by."""
+    told = {"dataset": "x", "channels": "rgb", "storage": storage, "normalize": normalize}
+    return CheckRecipe(**told, source=source(layout, root, options, **more))
+
+
+def checked(layout, root, options=None, *, threads=1, **more):
     """The report of the check of such a source; its files lie in `out` beside the raw folder."""
-    recipe = CheckRecipe(
-        dataset="x",
-        channels="rgb",
-        storage=storage,
-        normalize=normalize,
-        source=source(layout, root, options, **more),
-    )
+    recipe = check_recipe(layout, root, options, **more)
     return check_dataset(recipe, output=root.parent / "out", threads=threads)
 
 

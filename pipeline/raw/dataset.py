@@ -135,9 +135,12 @@ class RawDataset:
         mask = decode_runs(sample.mask_codes, *self.labels.tile, where=f"{sample.codes_file}, id {sample.id}")
         return mask * np.uint8(255) if self.mask_kind == "soft" else mask
 
-    def read_foreground(self, sample: Sample) -> NDArray[np.uint8]:
+    def read_foreground(self, sample: Sample) -> ClassMask:
         """Read a labelled sample's two-class mask as (H, W) of {0, 1, VOID}; soft masks are foreground above 127."""
-        truth = self.read_truth(sample)
+        return self.as_classes(self.read_truth(sample))
+
+    def as_classes(self, truth: ClassMask) -> ClassMask:
+        """Return class indices for what `read_truth` gives."""
         return (truth > SOFT_CUT).astype(np.uint8) if self.mask_kind == "soft" else truth
 
     @property

@@ -39,12 +39,7 @@ class Decoded:
 
 
 def read_file(sample: Sample, path: str) -> bytes:
-    """Read what a sample has in one of its own files: all of it, or the page of a stack.
-
-    Raises
-    ------
-    RawDataError
-    """
+    """Read what a sample has in one of its own files: all of it, or the page of a stack; see `read_bytes`."""
     return read_bytes(path, sample.page)
 
 
@@ -110,11 +105,7 @@ def refusal(sample: Sample, pixels: NDArray[Any], storage: str, normalize: str) 
             kept = "8-bit pixels, because `storage: float16` keeps 11 bits of a number and merges finer levels"
         return Problem(sample.image, f"{pixels.dtype} pixels", kept, "set `storage: float32`", kind="storage")
     if pixels.dtype == np.float32 and normalize != "minmax":
-        return Problem(
-            sample.image,
-            f"float pixels have no full range, which `normalize: {normalize}` needs",
-            "a normalization that fits the picture",
-            "set `normalize: minmax`",
-            kind="storage",
-        )
+        found = f"float pixels have no full range, which `normalize: {normalize}` needs"
+        fitting = "a normalization that fits the picture"
+        return Problem(sample.image, found, fitting, "set `normalize: minmax`", kind="storage")
     return None

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 import yaml
 from PIL import Image
-from sources import checked, opened, preparation, source
+from sources import check_recipe, checked, opened, preparation, source
 
 from pipeline.config import config
 from pipeline.core.errors import ConfigError, RawDataError
@@ -17,6 +17,7 @@ from pipeline.images.figures import for_display
 from pipeline.raw.check.measure import measure
 from pipeline.raw.check.page import page
 from pipeline.raw.check.text import as_text, sizes
+from pipeline.raw.dataset import open_dataset
 from pipeline.shards.prepare import prepare
 
 ROOT = Path(__file__).parents[2]
@@ -127,8 +128,9 @@ def test_16_bits_that_fill_the_range_are_no_warning(stacks):
 
 def test_the_contact_sheet_tells_inverted_masks_from_right_ones(stacks):
     def inside_and_outside(**options):
-        raw = opened("x", "folder", stacks, {**PAGES, **options})
-        shown = measure(raw, raw.splits["train"][0], "train", "rgb", pictured=True).thumbnail.astype(int)
+        recipe = check_recipe("folder", stacks, {**PAGES, **options})
+        raw = open_dataset("x", recipe.source)
+        shown = measure(raw, raw.splits["train"][0], "train", recipe, pictured=True).thumbnail.astype(int)
         colourful = shown.max(axis=2) - shown.min(axis=2)  # the picture itself is grey
         scale = shown.shape[1] / 32
         inner = colourful[int(10 * scale) : int(14 * scale), int(10 * scale) : int(14 * scale)]

@@ -37,7 +37,7 @@ class Finding:
 
 
 def find(
-    listing: Iterable[Problem], measured: Sequence[Measured], classes: Sequence[str], normalize: str = "minmax"
+    listing: Iterable[Problem], measured: Sequence[Measured], classes: Sequence[str], normalize: str
 ) -> list[Finding]:
     """List everything, errors first.
 

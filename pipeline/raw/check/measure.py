@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.counts import SOFT_CUT, VOID
+from pipeline.core.counts import VOID
 from pipeline.core.errors import PipelineError, Problem
 from pipeline.images.figures import Picture, for_display
 from pipeline.raw.check.alike import Tiny, tiny
@@ -18,6 +18,7 @@ from pipeline.raw.decode.image import full_range
 from pipeline.raw.decode.masks import ClassMask
 from pipeline.raw.decode.palette import Colour
 from pipeline.raw.inspect import Decoded, read_sample, refusal
+from pipeline.raw.recipes import CheckRecipe
 from pipeline.raw.samples import Sample
 
 THUMBNAIL = 220
@@ -68,37 +69,20 @@ class Measured:
     thumbnail: Picture | None = None
 
 
-def measure(
-    dataset: RawDataset,
-    sample: Sample,
-    split: str | None,
-    channels: str,
-    pictured: bool,
-    storage: str = "float32",
-    normalize: str = "minmax",
-) -> Measured:
-    """Read one sample, the second observer's mask included.
-
-    Parameters
-    ----------
-    channels : {'rgb', 'grey'}
-    pictured : bool
-        Whether a thumbnail is wanted.
-    storage, normalize : str
-        What the picture has to fit; see `refusal`.
-    """
+def measure(dataset: RawDataset, sample: Sample, split: str | None, recipe: CheckRecipe, pictured: bool) -> Measured:
+    """Read one sample, the second observer's mask included; where it is `pictured`, also draw its thumbnail."""
     try:
-        decoded = read_sample(dataset, sample, channels)
+        decoded = read_sample(dataset, sample, recipe.channels)
     except PipelineError as error:
         return Measured(sample, split, error.problems)
     if problems := _observer_problems(dataset, sample, decoded.pixels.shape[:2]):
         return Measured(sample, split, problems)
     pixels = decoded.pixels
-    classes = _classes(dataset, decoded.mask)
+    classes = None if decoded.mask is None else dataset.as_classes(decoded.mask)
     return Measured(
         sample,
         split,
-        unfit=refusal(sample, pixels, storage, normalize),
+        unfit=refusal(sample, pixels, recipe.storage, recipe.normalize),
         highest=float(pixels.max()) / full_range(pixels) if pixels.dtype == np.uint16 else None,
         content=_digest(pixels),
         tiny=tiny(for_display(pixels)),
@@ -125,12 +109,6 @@ def _digest(pixels: NDArray[Any]) -> str:
     whole = hashlib.sha256(f"{pixels.shape} {pixels.dtype}".encode())
     whole.update(np.ascontiguousarray(pixels).data)
     return whole.hexdigest()
-
-
-def _classes(dataset: RawDataset, mask: ClassMask | None) -> ClassMask | None:
-    if mask is None or dataset.mask_kind != "soft":
-        return mask
-    return (mask > SOFT_CUT).astype(np.uint8)
 
 
 def _count(classes: ClassMask, count: int) -> tuple[int, ...]:

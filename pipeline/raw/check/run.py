@@ -110,7 +110,7 @@ def _measure_all(
 
     def attempt(index: int) -> Measured:
         sample, split = placed[index]
-        return measure(raw, sample, split or None, recipe.channels, index in pictured, recipe.storage, recipe.normalize)
+        return measure(raw, sample, split or None, recipe, index in pictured)
 
     return track(in_order(attempt, range(len(placed)), threads), f"{raw.name}: samples checked", len(placed))
 

@@ -51,17 +51,12 @@ def leave_out(
 ) -> tuple[dict[str, list[Sample]], tuple[Excluded, ...]]:
     """Take the excluded samples out of the splits, once these are assigned: no other sample changes its split.
 
-    Parameters
-    ----------
-    exclude : mapping of str to str
-        Identifier to reason.
-
     Returns
     -------
     splits : dict of str to list of Sample
         What is left.
     excluded : tuple of Excluded
-        Sorted by identifier; those that stand in no split come without sample.
+        Sorted by identifier, with the reasons of `exclude`; those that stand in no split come without sample.
     """
     found = {
         sample.id: Excluded(sample.id, exclude[sample.id], sample, split)

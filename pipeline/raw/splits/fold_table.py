@@ -34,14 +34,7 @@ class Fold:
 
 
 def write_fold_table(path: Path, members: Mapping[str, int], *, folds: int, fingerprint: str | None = None) -> None:
-    """Write a table of folds.
-
-    Parameters
-    ----------
-    members : mapping of str to int
-        Identifier to fold.
-    fingerprint : str, optional
-        What the table is made by (`pipeline.core.fingerprint.Fingerprint.to_json`).
+    """Write a table of folds; `members` are identifiers with their folds, `fingerprint` is JSON.
 
     Raises
     ------
@@ -52,17 +45,7 @@ def write_fold_table(path: Path, members: Mapping[str, int], *, folds: int, fing
 
 
 def read_fold_table(path: Path, folds: int) -> list[frozenset[str]]:
-    """Read what `write_fold_table` wrote.
-
-    Parameters
-    ----------
-    folds : int
-        How many it has to have.
-
-    Returns
-    -------
-    list of frozenset of str
-        The identifiers of each fold.
+    """Read the identifiers of each fold from a table that has to have so many.
 
     Raises
     ------
@@ -87,16 +70,7 @@ def read_fold_table(path: Path, folds: int) -> list[frozenset[str]]:
 
 
 def read_fold(path: Path, *, folds: int, fold: int) -> Fold:
-    """Read which samples a run trains on, and which it is validated on.
-
-    Parameters
-    ----------
-    path : Path
-        A table of folds.
-    folds : int
-        How many it has to have.
-    fold : int
-        The one to be validated on.
+    """Read which samples a run trains on, and which it is validated on: those of one of `folds`.
 
     Raises
     ------

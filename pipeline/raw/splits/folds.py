@@ -21,10 +21,8 @@ def assign_folds(dataset: RawDataset, folds: int, drawn: Drawn, cache: str | Non
 
     Parameters
     ----------
-    folds, drawn
-        See `FoldsRecipe`.
-    cache : str, optional
-        See `pipeline.raw.splits.shares.foreground_shares`.
+    folds, drawn, cache
+        See `FoldsRecipe` and `pipeline.raw.splits.shares.foreground_shares`.
 
     Returns
     -------
@@ -58,14 +56,7 @@ def assign_folds(dataset: RawDataset, folds: int, drawn: Drawn, cache: str | Non
 
 
 def write_folds(recipe: FoldsRecipe, *, output: Path, fingerprint: str | None = None) -> None:
-    """Write the table of folds of a data set; see `pipeline.raw.splits.fold_table`.
-
-    Parameters
-    ----------
-    output : Path
-        JSON file.
-    fingerprint : str, optional
-        What the table is made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store in it.
+    """Write the table of folds of a data set, and in it its `fingerprint`; see `write_fold_table`.
 
     Raises
     ------

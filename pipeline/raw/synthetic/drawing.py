@@ -1,6 +1,7 @@
 """What the drawn data sets share: noise, texture, colour, outlines and JPEG files.
 
 Pictures are (3, H, W) while they are drawn, RGB of about 0..255: sums over planes are several times faster so.
+A `shape` is height and width in pixels.
 """
 
 from pathlib import Path
@@ -16,14 +17,7 @@ _FRACTION_BITS = 4  # corners of outlines are placed to a sixteenth of a pixel
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> Field:
-    """Draw white noise blurred by a Gaussian.
-
-    Parameters
-    ----------
-    shape : (int, int)
-        Height and width in pixels.
-    sigma : float
-        Standard deviation of the Gaussian, in pixels. Time grows with it.
+    """Draw white noise blurred by a Gaussian of `sigma` pixels, on which the time depends.
 
     Returns
     -------
@@ -40,8 +34,6 @@ def clouds(
 
     Parameters
     ----------
-    shape : (int, int)
-        Height and width in pixels.
     cell : float
         Height of the coarsest parts, in pixels. The finest have at least 2 pixels.
     octaves : int
@@ -94,15 +86,12 @@ def fill_outline(shape: tuple[int, int], points: NDArray[np.float64]) -> Plane:
 
     Parameters
     ----------
-    shape : (int, int)
-        Height and width in pixels.
     points : (N, 2) array of float
         Corners, x and y in pixels. They may lie outside.
 
     Returns
     -------
-    (height, width) array of uint8
-        How much of each pixel is inside: 0 to 255.
+    (height, width) array of uint8, how much of each pixel is inside: 0 to 255
     """
     plane = np.zeros(shape, dtype=np.uint8)
     corners = np.rint(points * 2**_FRACTION_BITS).astype(np.int32)
