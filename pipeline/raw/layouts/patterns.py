@@ -181,14 +181,14 @@ class Patterns(Layout):
 
     def _roles(self) -> dict[str, "_Role"]:
         """Return the roles that files have here, by the option that says where they lie."""
-        said = {
+        options = {
             "images": ("picture", self.images, self.image_name),
             "masks": ("mask", self.masks, self.mask_name),
             "fov": ("fov", self.fov, self.fov_name),
         }
         return {
             option: _Role(option, what, pattern, _Name(name))
-            for option, (what, pattern, name) in said.items()
+            for option, (what, pattern, name) in options.items()
             if pattern is not None
         }
 
@@ -221,8 +221,8 @@ class Patterns(Layout):
         used = {paths[0] for paths in paired.values()}
         unused = {key: paths[0] for key, paths in files.items() if paths[0] not in used}
         where, image_where = f"{root / role.pattern} ({role.name.template})", root / self.images
-        bare = {split for split, _ in pictures} - {split for split, _ in paired}
-        for split in sorted(bare, key=str):
+        without = {split for split, _ in pictures} - {split for split, _ in paired}
+        for split in sorted(without, key=str):
             if role.what == "mask" and split in ("validation", "test"):
                 continue  # a whole role may be absent; a gap in it may not
             count = sum(key[0] == split for key in pictures)
@@ -235,8 +235,10 @@ class Patterns(Layout):
                     f"correct the pattern and the name, or set it to null if there is no {role.what}",
                 )
             )
-        gaps_count = role.what != "mask" or self.missing_masks == "error"
-        wanted = {key: path for key, path in pictures.items() if key in paired or (gaps_count and key[0] not in bare)}
+        all_wanted = role.what != "mask" or self.missing_masks == "error"
+        wanted = {
+            key: path for key, path in pictures.items() if key in paired or (all_wanted and key[0] not in without)
+        }
         known = {key: paths[0] for key, paths in paired.items()} | unused
         problems += unpaired(wanted, known, where, image_where, role.what, identifier=self._identifier)
         return paired
@@ -244,10 +246,10 @@ class Patterns(Layout):
     def _nothing(self, root: Path, role: "_Role") -> Problem:
         """Say that no picture fits, and what there is instead."""
         folders = [place.path for place in _places(_Place(str(root)), _steps(role.pattern), self._splits)]
-        standing = next((folder for folder in folders if Path(folder).is_dir()), None)
+        existing = next((folder for folder in folders if Path(folder).is_dir()), None)
         known = f" ({SPLIT} is one of {', '.join(sorted(self._splits))})" if SPLIT in role.pattern else ""
-        if standing:
-            seen = ", ".join(sorted(os.listdir(standing))[:5]) or "nothing"
+        if existing:
+            seen = ", ".join(sorted(os.listdir(existing))[:5]) or "nothing"
             found = f"no pictures named {role.name.template}; there is {seen}"
         else:
             names = sorted(name for name in os.listdir(root) if not name.startswith("."))
@@ -280,8 +282,8 @@ class Patterns(Layout):
         folders = f"{where}.split_folders"
         if "split_folders" in self.model_fields_set and not split:
             yield Problem(folders, f"names, while no pattern has {SPLIT}", f"{SPLIT} in `images`", "remove them")
-        said = [name.lower() for _, names in self.split_folders for name in names]
-        if twice := sorted({name for name in said if said.count(name) > 1}):
+        names = [name.lower() for _, folder_names in self.split_folders for name in folder_names]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
             yield Problem(folders, f"{', '.join(twice)} more than once", "each name once", "remove all but one")
 
 
