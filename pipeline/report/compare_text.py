@@ -52,7 +52,10 @@ def _print_text(rankings: Sequence[Ranking]) -> None:
             console.print()
         console.print(Text(_heading(ranking), style="bold"))
         lines = [_cells(ranking, row) for row in ranking.rows]
-        styles = [_style(ranking, row) for row in ranking.rows]
+        styles = [
+            "bold" if row["experiment"] == ranking.reference else "dim" if row["baseline"] else ""
+            for row in ranking.rows
+        ]
         # a column in which nothing stands is left out
         names = [name for name in lines[0] if any(line[name] for line in lines)]
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -81,23 +84,13 @@ def _print_list(console: Console, lines: Sequence[dict[str, str]], names: Sequen
     console.print()
 
 
-def _style(ranking: Ranking, row: Record) -> str:
-    return "bold" if row["experiment"] == ranking.reference else "dim" if row["baseline"] else ""
-
-
 def _heading(ranking: Ranking) -> str:
     said, pictures = ranking.said, sorted({row["images"] for row in ranking.rows} - {None})
     scale = "/".join(sorted({row["scale"] for row in ranking.rows} - {""}))
     counts = "/".join(map(str, pictures))
-    parts = [
-        said["dataset"],
-        f"{counts} {said['split']} picture{'s' if pictures != [1] else ''}".lstrip(),
-        f"region {said['region']}",
-        f"class {said['class']}",
-        said["averaging"],
-        *([f"{scale} size"] if scale else []),
-    ]
-    return ", ".join(parts)
+    number = f"{counts} {said['split']} picture{'s' if pictures != [1] else ''}".lstrip()
+    where = (said["dataset"], number, f"region {said['region']}", f"class {said['class']}", said["averaging"])
+    return ", ".join((*where, f"{scale} size") if scale else where)
 
 
 def _cells(ranking: Ranking, row: Record) -> dict[str, str]:
@@ -109,10 +102,9 @@ def _cells(ranking: Ranking, row: Record) -> dict[str, str]:
     if row["statistic"] == "mean":
         spread = "" if row["std"] is None else f"sd {_short(row['std'])}, "
         value += f" ({spread}{row['runs']} run{'s' if row['runs'] > 1 else ''})"
-    threshold = f"{row['threshold_source']} {_short(row['threshold'])}".strip()
     cells = {"experiment": name, metric: value}
     cells |= {key: _short(row.get(key)) for key in _BESIDE if key != metric and key in ranking.scores}
-    cells["threshold"] = threshold
+    cells["threshold"] = f"{row['threshold_source']} {_short(row['threshold'])}".strip()
     if any(one["difference"] is not None for one in ranking.rows):
         difference = ""
         if row["experiment"] == ranking.reference:
@@ -121,16 +113,13 @@ def _cells(ranking: Ranking, row: Record) -> dict[str, str]:
             difference = f"{row['difference']:+.4f}"
             if row["difference_low"] is not None:
                 difference += f" [{row['difference_low']:+.4f}, {row['difference_high']:+.4f}]"
-        cells |= {"difference": difference, "p_holm": _probability(row["p_holm"])}
+        p = row["p_holm"]
+        cells |= {"difference": difference, "p_holm": "<0.0001" if p is not None and p < 0.0001 else _short(p)}
     return cells
 
 
 def _short(value: Any) -> str:  # noqa: ANN401 - a number or None
     return "" if value is None else f"{value:.4f}"
-
-
-def _probability(value: float | None) -> str:
-    return "" if value is None else "<0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def _notes(ranking: Ranking) -> list[str]:

@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from pipeline.core import paths
 from pipeline.core.code import LIBRARIES
 from pipeline.core.errors import PipelineError
@@ -16,7 +18,7 @@ from pipeline.tools.provenance import read_provenance
 
 _ORDER = (
     *("inspect", "splits", "folds", "shard", "augmented", "train", "curves", "events", "predict", "predict_classes"),
-    *("predict_probabilities", "ensemble", "ensemble_classes", "baseline", "threshold", "render", "render_classes"),
+    *("ensemble", "ensemble_classes", "baseline", "threshold", "render", "render_classes"),
     *("submission", "evaluate", "evaluate_classes", "average", "comparisons", "leaderboard"),
 )
 ALL = "all"
@@ -40,49 +42,36 @@ def stage_times(reader: Reader, named: Collection[str], averaged: Collection[str
         ``stage``, ``name`` (whose jobs), ``jobs``, ``seconds`` (their sum) and ``megabytes`` (the most that one of them
         held in memory; None where nothing was measured), in the order of the stages.
     """
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-
-    def add(stage: str, name: str, seconds: float, megabytes: float | None) -> None:
-        row = rows.setdefault(
-            (stage, name), {"stage": stage, "name": name, "jobs": 0, "seconds": 0.0, "megabytes": None}
-        )
-        row["jobs"] += 1
-        row["seconds"] += seconds
-        row["megabytes"] = max(filter(None, (row["megabytes"], megabytes)), default=None)
-
+    jobs: list[tuple[str, str, float, float | None]] = []
     top = paths.benchmarks()
     for path in sorted(top.rglob("*.tsv")):
-        stage, *rest = str(path.relative_to(top)).removesuffix(".tsv").split("/")
+        stage, *rest = path.relative_to(top).with_suffix("").parts
         name = rest[0] if rest else ALL
-        if stage not in _ORDER or (rest and name not in named) or (name in averaged and stage != "average"):
-            continue
-        for seconds, megabytes in _measured(path):
-            add(stage, name, seconds, megabytes)
+        if stage in _ORDER and not (rest and name not in named) and not (name in averaged and stage != "average"):
+            jobs += [(stage, name, seconds, megabytes) for seconds, megabytes in _measured(path)]
     for name in sorted({*named} - {*averaged}):
-        table = reader.table(paths.model(name) / "timing.csv", (), ("seconds", "max_rss"))
-        if table is not None:
-            peak = table["max_rss"].max()
-            add("train", name, float(table["seconds"].sum()), None if peak != peak else float(peak))
-    return sorted(rows.values(), key=lambda row: (_ORDER.index(row["stage"]), row["name"]))
+        epochs = reader.table(paths.model(name) / "timing.csv", (), ("seconds", "max_rss"))
+        if epochs is not None:
+            jobs.append(("train", name, epochs["seconds"].sum(), epochs["max_rss"].max()))
+    table = pd.DataFrame(jobs, columns=["stage", "name", "seconds", "megabytes"])
+    rows = []
+    for whose, of_one in table.groupby(["stage", "name"]):
+        seconds, peak = float(of_one["seconds"].sum()), of_one["megabytes"].astype(float).max()
+        measured = {"seconds": seconds, "megabytes": None if pd.isna(peak) else float(peak)}
+        rows.append({"stage": whose[0], "name": whose[1], "jobs": len(of_one), **measured})
+    return sorted(rows, key=lambda row: (_ORDER.index(row["stage"]), row["name"]))
 
 
 def _measured(path: Path) -> list[tuple[float, float | None]]:
-    """Read what Snakemake measured; of a file that says nothing, nothing."""
-    found = []
+    """Read seconds and megabytes that Snakemake measured; of a file that says nothing, nothing."""
     with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            seconds, peak = _number(row.get("s")), _number(row.get("max_rss"))
-            if seconds is not None:
-                found.append((seconds, peak or None))
-    return found
+        rows = [(_number(row.get("s")), _number(row.get("max_rss"))) for row in csv.DictReader(file, delimiter="\t")]
+    return [(seconds, peak or None) for seconds, peak in rows if seconds is not None]
 
 
 def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if value == value else None
+    value = pd.to_numeric(text or "", errors="coerce")
+    return None if pd.isna(value) else float(value)
 
 
 def provenances(reader: Reader, entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
@@ -97,30 +86,25 @@ def provenances(reader: Reader, entrants: Sequence[Entrant]) -> list[dict[str, A
     found = []
     for entrant in entrants:
         lines: list[tuple[str, str]] = []
-        said = _provenance(reader, paths.provenance(entrant.name)) if entrant.kind == EXPERIMENT else None
-        if said is not None:
-            lines += _training_lines(said)
+        training = _provenance(reader, paths.provenance(entrant.name)) if entrant.kind == EXPERIMENT else {}
+        if training:
+            lines += _training_lines(training)
         scored = _fingerprint(paths.metrics(entrant.name)) if entrant.scored else None
         if scored is not None:
-            lines.append(("fingerprint of the scores", scored.digest))
             versions = ", ".join(f"{name} {version}" for name, version in scored.libraries.items())
-            lines.append(("libraries of the scores", versions))
-        command = shlex.join(said["command"]) if said and said.get("command") else ""
-        found.append(
-            {"name": entrant.name, "kind": entrant.kind, "lines": lines, "command": command,
-             "target": target(entrant), "commands": commands(entrant)}
-        )  # fmt: skip
+            lines += [("fingerprint of the scores", scored.digest), ("libraries of the scores", versions)]
+        made = {"command": shlex.join(training.get("command", ())), "commands": commands(entrant)}
+        about = {"name": entrant.name, "kind": entrant.kind, "lines": lines, "target": target(entrant)}
+        found.append({**about, **made})
     return found
 
 
-def _provenance(reader: Reader, path: Path) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
+def _provenance(reader: Reader, path: Path) -> dict[str, Any]:
     try:
-        return read_provenance(path)
+        return read_provenance(path) if path.exists() else {}
     except PipelineError as error:
         reader.problems += error.problems
-        return None
+        return {}
 
 
 def _fingerprint(folder: Path) -> Fingerprint | None:
@@ -150,13 +134,8 @@ def _training_lines(said: dict[str, Any]) -> list[tuple[str, str]]:
 
 def target(entrant: Entrant) -> str:
     """Return the target that makes everything of an entrant: of a baseline, its scores."""
-    return f"snakemake --cores all {_scores_target(entrant)}"
-
-
-def _scores_target(entrant: Entrant) -> str:
-    if entrant.kind == EXPERIMENT:
-        return f"report_{entrant.name}"
-    return shlex.quote(str(paths.metrics(entrant.name) / "summary.csv"))
+    scores = shlex.quote(str(paths.metrics(entrant.name) / "summary.csv"))
+    return f"snakemake --cores all {f'report_{entrant.name}' if entrant.kind == EXPERIMENT else scores}"
 
 
 def commands(entrant: Entrant) -> list[str]:
@@ -168,12 +147,12 @@ def commands(entrant: Entrant) -> list[str]:
     if entrant.kind == EXPERIMENT:
         for shard in sorted(paths.shard(entrant.dataset, "x", 0).parent.glob("*-*.h5")):
             split, _, number = shard.stem.rpartition("-")
-            lines.append(f"shard --dataset {entrant.dataset} --split {split} --shard {number}")
+            lines.append(f"shard --dataset {entrant.dataset} --split {split} --number {number}")
         lines.append(f"train --experiment {name}")
         lines += [f"predict --experiment {name} --split {split}" for split in splits]
     elif entrant.kind == BASELINE:
-        _, kind = split_name(name)
-        lines += [f"baseline --dataset {entrant.dataset} --kind {kind} --split {split}" for split in splits]
+        made = f"baseline --dataset {entrant.dataset} --kind {split_name(name)[1]}"
+        lines += [f"{made} --split {split}" for split in splits]
     else:
         return []
     if paths.threshold(name).exists():

@@ -9,7 +9,7 @@ import tarfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -31,14 +31,8 @@ _BLOCK = 1 << 20
 _ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
 _CLUTTER = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 _DAMAGED = (
-    OSError,
-    EOFError,
-    ValueError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
+    *(OSError, EOFError, ValueError, RuntimeError),
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
 )
 _AGAIN = "fetch the archive again"
 
@@ -56,9 +50,8 @@ class _Budget:
     def spend(self, count: int, where: str) -> None:
         self.written += count
         if self.written > self.limit:
-            raise _refuse(
-                where, f"more than {self.limit} bytes when unpacked", "less", "raise --max-bytes if that is right"
-            )
+            found = f"more than {self.limit} bytes when unpacked"
+            raise _refuse(where, found, "less", "raise --max-bytes if that is right")
 
     def count_file(self, where: str) -> None:
         self.files += 1
@@ -110,10 +103,7 @@ def _unpack(archive: Path, folder: Path, where: str, budget: _Budget, depth: int
     if depth > MAX_DEPTH:
         raise _refuse(where, f"archives in archives, {depth} deep", f"at most {MAX_DEPTH}", "unpack it by hand")
     try:
-        if is_zip(archive):
-            inside = _unpack_zip(archive, folder, where, budget)
-        else:
-            inside = _unpack_tar(archive, folder, where, budget)
+        inside = (_unpack_zip if is_zip(archive) else _unpack_tar)(archive, folder, where, budget)
     except RawDataError:
         raise
     except _DAMAGED as error:
@@ -149,18 +139,16 @@ def _unpack_zip(archive: Path, folder: Path, where: str, budget: _Budget) -> lis
             for member in members
             if member.flag_bits & 1
         ]
-        kinds = {member.filename: stat.S_IFMT(member.external_attr >> 16) for member in members}
-        for name, kind in kinds.items():
-            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                problems.append(_unsafe(where, name, "a link or device"))
+        problems += [
+            _unsafe(where, member.filename, "a link or device")
+            for member in members
+            if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR)
+        ]
         names = _safe_names([(m.filename, m.is_dir()) for m in members], where, budget, problems)
         files = []
-        for member in members:
-            path = names.get(member.filename)
-            if path is None:
-                continue
-            with opened.open(member) as source:  # checks the CRC at the end
-                files.append(_write(source, folder / path, f"{where}, {member.filename}", budget))
+        for name, path in names.items():
+            with opened.open(name) as source:  # checks the CRC at the end
+                files.append(_write(source, folder / path, f"{where}, {name}", budget))
         return files
 
 
@@ -168,14 +156,12 @@ def _unpack_tar(archive: Path, folder: Path, where: str, budget: _Budget) -> lis
     files: list[Path] = []
     with tarfile.open(archive, "r|*") as opened:  # a stream, so that a bomb is not read to its end first
         for member in opened:
-            problems: list[Problem] = []
-            if not member.isfile() and not member.isdir():
-                problems.append(_unsafe(where, member.name, "a link or device"))
-            names = _safe_names([(member.name, member.isdir())], where, budget, problems)
-            path = names.get(member.name)
-            source = opened.extractfile(member) if path is not None else None
-            if path is not None and source is not None:
-                files.append(_write(source, folder / path, f"{where}, {member.name}", budget))
+            plain = member.isfile() or member.isdir()
+            problems = [] if plain else [_unsafe(where, member.name, "a link or device")]
+            for name, path in _safe_names([(member.name, member.isdir())], where, budget, problems).items():
+                source = opened.extractfile(member)
+                assert source is not None  # it is a file
+                files.append(_write(source, folder / path, f"{where}, {name}", budget))
     _check_end(archive, where, budget)
     return files
 
@@ -208,10 +194,9 @@ def _safe_names(
         if path.is_absolute() or ".." in parts or ":" in name[:2] or "\0" in name:
             problems.append(_unsafe(where, name, "a path that leads out of the folder"))
             continue
-        if any(part in _CLUTTER or part.startswith("._") for part in parts):
-            budget.skipped += not is_folder
-            continue
-        if is_folder or not parts:
+        clutter = any(part in _CLUTTER or part.startswith("._") for part in parts)
+        budget.skipped += clutter and not is_folder
+        if clutter or is_folder or not parts:
             continue
         path = PurePosixPath(*parts)
         for whole in (path, *path.parents[:-1]):
@@ -252,20 +237,15 @@ def _stem(name: str) -> str:
     return name[: -len(ending)] or "unpacked"
 
 
-def _roots(folder: Path) -> Iterator[Path]:
-    """Give the folder, and what stands in it alone or one level below."""
-    yield folder
-    yield from sorted(path for path in folder.iterdir() if path.is_dir())
-
-
 def _say_root(folder: Path) -> None:
     """Say what the configuration is to name: the folder that looks like a known layout, or the top folder."""
-    known = [(root, layout) for root in _roots(folder) if (layout := recognise(root))]
+    inside = sorted(folder.iterdir())
+    folders = [path for path in inside if path.is_dir()]
+    known = [(root, layout) for root in (folder, *folders) if (layout := recognise(root))]
     for root, layout in known:
         say(f"This looks like the layout {layout}. In the configuration:\n\n    layout: {layout}\n    root: {root}\n")
     if not known:
-        inside = list(folder.iterdir())
-        root = inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
+        root = inside[0] if folders == inside and len(inside) == 1 else folder
         say(
             f"No layout that is known by its folders: see `layout: folder`. In the configuration:\n\n    root: {root}\n"
         )
