@@ -53,3 +53,22 @@ def test_models_know_nothing_of_files():
     for path in MODULES:
         if path.parts[0] == "models":
             assert not {"pathlib.Path", "os", "h5py"} & imports(path)
+
+
+def lines_of_code(function, source):
+    """Count the lines of a function without docstring, comments and blank lines."""
+    first = function.body[0]
+    is_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    lines = set(range(function.lineno, function.end_lineno + 1))
+    lines -= set(range(first.lineno, first.end_lineno + 1)) if is_docstring else set()
+    return sum(bool(text := source[number - 1].strip()) and not text.startswith("#") for number in lines)
+
+
+def test_no_function_has_more_than_80_lines_of_code():
+    long = {}
+    for path in MODULES:
+        text = (PACKAGE / path).read_text()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and (count := lines_of_code(node, text.splitlines())) > 80:
+                long[f"{path} {node.name}"] = count
+    assert not long

@@ -130,7 +130,7 @@ class Training(Options):
         "val_loss", description="What the best epoch, a plateau and early stopping are told by"
     )
     validate_every: Positive = Field(1, description="Epochs from one validation to the next")
-    checkpoint_every: Positive = Field(1, description="Only each so manieth epoch may become the best")
+    checkpoint_every: Positive = Field(1, description="Only every this many epochs may become the best")
     early_stopping: Positive | None = Field(
         None, description="Stop after so many validations that did not improve `monitor`"
     )

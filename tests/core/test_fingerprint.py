@@ -40,7 +40,7 @@ from pipeline.training.augment.options import STEPS
 from pipeline.training.recipes import TrainRecipe
 
 PACKAGE = Path(module.__file__).parents[1]
-FLIPS = next(f"{step.factory.rpartition('.')[0].replace('.', '/')}.py" for step in STEPS if "flip" in step.options)
+FLIPS = next(f"{step.function.rpartition('.')[0].replace('.', '/')}.py" for step in STEPS if "flip" in step.options)
 FLIPS = FLIPS.removeprefix("pipeline/")
 NETWORK_NAMES, LAYOUT_NAMES = names_of(NETWORKS, "name"), names_of(LAYOUTS, "layout")
 
@@ -119,7 +119,7 @@ def test_words_about_the_code_do_not_count(package, old, new):
         ("models/unet.py", "class UNet(", "EXTRA = 1\n\n\nclass UNet("),
         ("models/unet.py", "import torch\n", "import torch\nimport pipeline.report.leaderboard\n"),
         ("training/losses.py", "def ", "@some.decorator\ndef "),
-        (FLIPS, "    def __init__", "    EXTRA = 1\n\n    def __init__"),
+        (FLIPS, "\ndef ", "\nEXTRA = 1\n\n\ndef "),
         ("raw/splits/draws.py", "return ", "return not "),  # three imports away
     ],
 )
