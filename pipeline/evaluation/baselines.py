@@ -68,9 +68,8 @@ def _levels(raw: RawDataset, sample: Sample, recipe: BaselineRecipe) -> NDArray[
     native = int(truth.shape[0]), int(truth.shape[1])
     height, width = recipe.size if isinstance(recipe.size, tuple) else native
     if raw.mask_kind == "soft":
-        probability = resize_image(truth, height, width, recipe.interpolation or "area").astype(
-            np.float32
-        ) / np.float32(255)
+        resized = resize_image(truth, height, width, recipe.interpolation or "area")
+        probability = resized.astype(np.float32) / np.float32(255)
     else:
         probability = (resize_mask(truth, height, width) == 1).astype(np.float32)
     return to_levels(resize_image(probability, *native))

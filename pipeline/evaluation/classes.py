@@ -87,11 +87,7 @@ def read_classes(path: Path, height: int, width: int, classes: Sequence[str]) ->
     unknown = [index for index in np.flatnonzero(counts).tolist() if index >= len(classes)]
     if unknown:
         listed = ", ".join(f"{index} ({counts[index]} pixels)" for index in unknown[:8])
-        more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
-        raise PredictionError(
-            str(path),
-            f"class indices {listed}{more}",
-            f"only 0 to {len(classes) - 1}: {', '.join(classes)}",
-            "write class indices (argmax), neither colours nor 255; or predict with a network of this data set",
-        )
+        found = f"class indices {listed}{f' and {len(unknown) - 8} more' if len(unknown) > 8 else ''}"
+        remedy = "write class indices (argmax), neither colours nor 255; or predict with a network of this data set"
+        raise PredictionError(str(path), found, f"only 0 to {len(classes) - 1}: {', '.join(classes)}", remedy)
     return indices

@@ -75,8 +75,7 @@ def plot_confusions(
     ------
     OutputError
     """
-    splits = list(dict.fromkeys(split for split, _ in matrices))
-    regions = list(dict.fromkeys(region for _, region in matrices))
+    splits, regions = (list(dict.fromkeys(names)) for names in zip(*matrices, strict=True))
     side = max(3.4, 0.62 * min(len(classes), _MANY) + 0.12 * len(classes) + 1.2)
     size = (side * len(splits) + 0.8, side * len(regions))
     roomy = ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.1)

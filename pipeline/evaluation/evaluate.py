@@ -37,19 +37,7 @@ CURVE_OF = (
 
 
 class Scored(NamedTuple):
-    """Scores of one split and region.
-
-    Parameters
-    ----------
-    images : DataFrame
-        Rows of ``per_image.csv``.
-    rows : list of dict
-        Of ``summary.csv``.
-    intervals : sequence of mapping
-        The intervals of each row, by column.
-    details : DataFrame
-        Rows of the fourth table.
-    """
+    """Scores of one split and region: of images, rows of the summary with the intervals of each, and a fourth table."""
 
     images: pd.DataFrame
     rows: list[dict[str, Any]]

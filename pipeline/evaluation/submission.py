@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from pipeline.core.counts import cut_level
 from pipeline.core.errors import ConfigError, PipelineError, PredictionError, Problem, RawDataError
@@ -70,7 +69,8 @@ def write_submission(
     with atomic_folder(output) as folder:
         for sample in track(samples, f"{experiment}: submission", len(samples)):
             try:
-                mask = _predicted(sample, predictions, cut)
+                height, width = read_image(sample.image, "grey").shape[:2]
+                mask = (read_levels(predictions / f"{sample.id}.png", height, width) > cut).astype(np.uint8)
             except PipelineError as error:
                 problems += error.problems
                 continue
@@ -84,20 +84,12 @@ def write_submission(
             write_table(folder / "submission.csv", pd.DataFrame(sorted(codes.items()), columns=["id", "rle_mask"]))
 
 
-def _predicted(sample: Sample, predictions: Path, cut: int) -> NDArray[np.uint8]:
-    height, width = read_image(sample.image, "grey").shape[:2]
-    levels = read_levels(predictions / f"{sample.id}.png", int(height), int(width))
-    return (levels > cut).astype(np.uint8)
-
-
 def _file_names(samples: Sequence[Sample], template: str) -> dict[str, str]:
     """Name the file of each sample; two that would be one are refused."""
-    names = {
-        sample.id: template.replace("{number}", str(int(sample.id))).replace("{id}", sample.id) for sample in samples
-    }
     by_name: dict[str, list[Sample]] = {}
     for sample in samples:
-        by_name.setdefault(names[sample.id], []).append(sample)
+        name = template.replace("{number}", str(int(sample.id))).replace("{id}", sample.id)
+        by_name.setdefault(name, []).append(sample)
     problems = [
         Problem(
             ", ".join(sample.image for sample in some),
@@ -110,4 +102,4 @@ def _file_names(samples: Sequence[Sample], template: str) -> dict[str, str]:
     ]
     if problems:
         raise RawDataError(problems)
-    return names
+    return {sample.id: name for name, (sample,) in by_name.items()}

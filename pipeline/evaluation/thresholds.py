@@ -46,6 +46,5 @@ def read_threshold(path: Path) -> Threshold:
             raise ValueError(f"the threshold {threshold.value}")
         return threshold
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise PredictionError(
-            str(path), str(error), "a threshold from 0 to 1 and its source", "delete it and run snakemake again"
-        ) from error
+        expected, remedy = "a threshold from 0 to 1 and its source", "delete it and run snakemake again"
+        raise PredictionError(str(path), str(error), expected, remedy) from error

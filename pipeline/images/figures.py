@@ -36,11 +36,7 @@ def overlay(image: Picture, predicted: NDArray[np.bool_], true: NDArray[np.bool_
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     painted = grey * 0.7
     true_ = predicted if true is None else true
-    for where, colour in (
-        (predicted & true_, HIT),
-        (~predicted & true_, MISS),
-        (predicted & ~true_, FALSE_ALARM),
-    ):
+    for where, colour in ((predicted & true_, HIT), (~predicted & true_, MISS), (predicted & ~true_, FALSE_ALARM)):
         painted[where] = (1 - _STRENGTH) * painted[where] + _STRENGTH * np.array(colour)
     return np.asarray(np.rint(painted), dtype=np.uint8)
 

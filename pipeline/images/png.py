@@ -37,7 +37,7 @@ def read_levels(path: Path, height: int, width: int) -> NDArray[np.uint8]:
     path : Path
         8-bit grey PNG.
     height, width : int
-        The size that the raw picture has.
+        The size that the raw image has.
 
     Returns
     -------
@@ -50,12 +50,8 @@ def read_levels(path: Path, height: int, width: int) -> NDArray[np.uint8]:
     """
     levels = read_grey(path)
     if levels.shape != (height, width):
-        raise PredictionError(
-            str(path),
-            f"{levels.dtype} pixels of shape {levels.shape}",
-            f"8-bit grey of shape {(height, width)}, as its mask has",
-            _REMEDY,
-        )
+        found, expected = f"pixels of shape {levels.shape}", f"8-bit grey of shape {(height, width)}, as its mask has"
+        raise PredictionError(str(path), found, expected, _REMEDY)
     return levels
 
 

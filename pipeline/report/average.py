@@ -45,13 +45,12 @@ def average_runs(recipe: AverageRecipe, *, experiment: str, summaries: Sequence[
         If a summary is missing, is no table, is of another experiment or has other rows than the first.
     """
     runs, tables = recipe.runs, read_tables(summaries)
+    expected, remedy = (
+        "the scores of {!r}, with the same rows as {}",
+        f"delete it and run `snakemake metrics_{experiment}`",
+    )
     problems = [
-        Problem(
-            str(path),
-            problem,
-            f"the scores of {run!r}, with the same rows as {summaries[0]}",
-            f"delete it and run `snakemake metrics_{experiment}`",
-        )
+        Problem(str(path), problem, expected.format(run, summaries[0]), remedy)
         for path, run, table in zip(summaries, runs, tables, strict=True)
         if (problem := _misfit(table, run, tables[0]))
     ]

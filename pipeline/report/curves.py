@@ -47,11 +47,8 @@ def plot_curves(recipe: CurvesRecipe, *, experiment: str, history: Path, output:
     _line(scores, table, "val_mae", "MAE", "#555555", ":")
     _line(rate, table, "lr", "", "#0072B2", "-")
     scores.set_ylim(0, 1)
-    for axes, label in (
-        (losses, "loss"),
-        (scores, "validation scores, working size"),
-        (rate, "learning rate, mean of the epoch"),
-    ):
+    labels = ("loss", "validation scores, working size", "learning rate, mean of the epoch")
+    for axes, label in zip((losses, scores, rate), labels, strict=True):
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         axes.xaxis.get_major_locator().set_params(integer=True)

@@ -71,8 +71,6 @@ def follow(
 
 
 def _append(path: Path, data: bytes) -> None:
-    if not data:
-        return
     try:
         with path.open("ab") as file:
             file.write(data)

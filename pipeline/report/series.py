@@ -53,9 +53,8 @@ def curves(reader: Reader, entrants: Sequence[Entrant], thresholds: Mapping[str,
         path = paths.metrics(entrant.name) / "curve.csv"
         table = reader.table(path, keys, ("level", "threshold", *_POINTS))
         for where, rows in table.groupby(list(keys), sort=False) if table is not None else ():
-            points = rows[list(_POINTS)].round(_DIGITS).to_numpy()
             working = rows["level"].to_numpy() == cut_level(thresholds[entrant.name]) + 1
-            kept = _moving(points) | working
+            kept = _moving(rows[list(_POINTS)].round(_DIGITS).to_numpy()) | working
             kept_rows = rows[kept]
             found.append(
                 {
@@ -63,8 +62,7 @@ def curves(reader: Reader, entrants: Sequence[Entrant], thresholds: Mapping[str,
                     "dataset": entrant.dataset,
                     **dict(zip(keys, where, strict=True)),
                     "at": int(np.flatnonzero(working[kept])[0]) if working.any() else None,
-                    "threshold": _plain(kept_rows["threshold"].to_numpy()),
-                    **{name: _plain(kept_rows[name].to_numpy()) for name in _POINTS},
+                    **{name: _plain(kept_rows[name].to_numpy()) for name in ("threshold", *_POINTS)},
                 }
             )
     return found
@@ -98,22 +96,15 @@ def pictures(scored: Sequence[tuple[int, Entrant, Sequence[Scores]]], split: str
                 groups.setdefault((entrant.dataset, one.region), []).append((index, one.table))
     found = []
     for (dataset, region), tables in groups.items():
-        shares = pd.concat([table.set_index("id")["share"] for _, table in tables])
+        by_id = {str(index): table.set_index("id") for index, table in tables}
+        shares = pd.concat([table["share"] for table in by_id.values()])
         shares = shares[~shares.index.duplicated()].sort_index()
-        found.append(
-            {
-                "dataset": dataset,
-                "region": region,
-                "ids": list(shares.index),
-                "share": _plain(shares.to_numpy()),
-                "scores": {
-                    str(index): {
-                        name: _plain(table.set_index("id")[name].reindex(shares.index).to_numpy()) for name in SHOWN
-                    }
-                    for index, table in tables
-                },
-            }
-        )
+        scores = {
+            index: {name: _plain(table[name].reindex(shares.index).to_numpy()) for name in SHOWN}
+            for index, table in by_id.items()
+        }
+        where = {"dataset": dataset, "region": region}
+        found.append({**where, "ids": list(shares.index), "share": _plain(shares.to_numpy()), "scores": scores})
     return found
 
 

@@ -113,20 +113,16 @@ def find_entrants(board: pd.DataFrame, experiments: Mapping[str, str]) -> list[E
         datasets.setdefault(name, dataset)
     wrong = sorted({text for pair in datasets.items() for text in pair if not _NAME.fullmatch(text)})
     if wrong:
-        found = f"the name {wrong[0]!r}"
-        expected = "letters, digits, dots, dashes and underscores"
-        raise PredictionError(str(paths.leaderboard()), found, expected, "delete it and run `snakemake report`")
+        expected, remedy = "letters, digits, dots, dashes and underscores", "delete it and run `snakemake report`"
+        raise PredictionError(str(paths.leaderboard()), f"the name {wrong[0]!r}", expected, remedy)
     kinds = (EXPERIMENT, DERIVED, BASELINE)
     of_many = board.get("statistic", pd.Series("run", board.index)).isin(("mean", "std"))
     scored = {*board.loc[~of_many, "experiment"]}
-    entrants = [Entrant(name, dataset, _kind(name, experiments), name in scored) for name, dataset in datasets.items()]
+    entrants = []
+    for name, dataset in datasets.items():
+        kind = EXPERIMENT if name in experiments else BASELINE if is_baseline(name) else DERIVED
+        entrants.append(Entrant(name, dataset, kind, name in scored))
     return sorted(entrants, key=lambda one: (one.dataset, kinds.index(one.kind), one.name))
-
-
-def _kind(name: str, experiments: Collection[str]) -> str:
-    if name in experiments:
-        return EXPERIMENT
-    return BASELINE if is_baseline(name) else DERIVED
 
 
 @dataclass(frozen=True)
@@ -201,21 +197,21 @@ def confusions(reader: Reader, name: str, pictures: pd.DataFrame | None) -> list
     list of dict
         ``split``, ``region``, ``classes`` (K names) and ``pixels``, K rows (mask) of K counts (prediction).
     """
-    columns = ("split", "region", "truth", "predicted")
-    found: list[dict[str, Any]] = []
+    where = ["split", "region"]
     two_classes = pictures is not None and pictures["class"].nunique() == 1
-    joint = None if two_classes else reader.table(paths.metrics(name) / "confusion.csv", columns, ("pixels",))
-    if joint is not None:
-        for (split, region), rows in joint.groupby(["split", "region"], sort=False):
+    if not two_classes:
+        path = paths.metrics(name) / "confusion.csv"
+        pictures = reader.table(path, (*where, "truth", "predicted"), ("pixels",))
+    found: list[dict[str, Any]] = []
+    for (split, region), rows in pictures.groupby(where, sort=False) if pictures is not None else ():
+        if two_classes:
+            tp, fp, fn, tn = (int(rows[count].sum()) for count in _COUNTS)
+            classes, pixels = ["background", str(rows["class"].iloc[0])], [[tn, fp], [fn, tp]]
+        else:
             classes = [*dict.fromkeys(rows["truth"])]
             matrix = rows.pivot_table(index="truth", columns="predicted", values="pixels", sort=False)
             pixels = matrix.loc[classes, classes].astype(int).to_numpy().tolist()
-            found.append({"split": split, "region": region, "classes": classes, "pixels": pixels})
-    elif pictures is not None and two_classes:
-        for (split, region), rows in pictures.groupby(["split", "region"], sort=False):
-            tp, fp, fn, tn = (int(rows[count].sum()) for count in _COUNTS)
-            classes = ["background", str(rows["class"].iloc[0])]
-            found.append({"split": split, "region": region, "classes": classes, "pixels": [[tn, fp], [fn, tp]]})
+        found.append({"split": split, "region": region, "classes": classes, "pixels": pixels})
     return found
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.counts import VOID
 from pipeline.images.colours import paint
-from pipeline.images.figures import FALSE_ALARM, HIT, MISS, VOID_GREY, Picture
+from pipeline.images.figures import FALSE_ALARM, HIT, MISS, Picture
 from pipeline.raw.decode.palette import Colour
 
 OTHER = (204, 121, 167)  # reddish purple of the same palette: one class taken for another
@@ -67,10 +67,8 @@ def photograph(pixels: Picture) -> bytes:
 
 def painted(classes: NDArray[np.uint8], colours: Sequence[Colour]) -> bytes:
     """Encode class indices in their colours; of two classes, black and white. What does not count is grey."""
-    if len(colours) == 2:
-        plane = np.where(classes == VOID, np.uint8(VOID_GREY), (classes == 1) * np.uint8(255))
-        return _webp(cv2.cvtColor(plane, cv2.COLOR_GRAY2BGR), _LOSSLESS)
-    return _webp(cv2.cvtColor(paint(classes, colours), cv2.COLOR_RGB2BGR), _LOSSLESS)
+    shades = ((0, 0, 0), (255, 255, 255)) if len(colours) == 2 else colours
+    return _webp(cv2.cvtColor(paint(classes, shades), cv2.COLOR_RGB2BGR), _LOSSLESS)
 
 
 def overlaid(kinds: NDArray[np.uint8]) -> bytes:
