@@ -11,32 +11,26 @@ from pipeline.raw.splits.methods import OfficialSplit
 from pipeline.training.recipes import SOFTMAX_LOSSES, Cosine
 
 
-def bad_names(data: Mapping[str, Any]) -> list[Problem]:
+def bad_names(data: Mapping[str, Any]) -> Iterator[Problem]:
     """List names that cannot become paths, or that are one path on some file systems."""
-    problems = []
     for section in ("datasets", "experiments"):
         seen: dict[str, str] = {}
         for name in data.get(section) or {} if isinstance(data.get(section), Mapping) else ():
             if not NAME.fullmatch(name):
-                problems.append(
-                    Problem(
-                        section,
-                        f"the name {name!r}, which cannot become a path",
-                        "letters, digits, '-' and '_', at most 64, the first a letter or digit",
-                        "choose another name",
-                    )
+                yield Problem(
+                    section,
+                    f"the name {name!r}, which cannot become a path",
+                    "letters, digits, '-' and '_', at most 64, the first a letter or digit",
+                    "choose another name",
                 )
             twin = seen.setdefault(name.lower(), name)
             if twin != name:
-                problems.append(
-                    Problem(
-                        section,
-                        f"the names {twin!r} and {name!r}",
-                        "names that differ by more than upper and lower case (one file on some file systems)",
-                        "rename one of them",
-                    )
+                yield Problem(
+                    section,
+                    f"the names {twin!r} and {name!r}",
+                    "names that differ by more than upper and lower case (one file on some file systems)",
+                    "rename one of them",
                 )
-    return problems
 
 
 def unknown_datasets(data: Mapping[str, Any]) -> list[Problem]:
@@ -56,71 +50,57 @@ def unknown_datasets(data: Mapping[str, Any]) -> list[Problem]:
     ]
 
 
-def _unfit_for_classes(where: str, experiment: Experiment, classes: Sequence[str]) -> list[Problem]:
+def _unfit_for_classes(where: str, experiment: Experiment, classes: Sequence[str]) -> Iterator[Problem]:
     """List what an experiment says that does not fit the number of its classes."""
     said = f"its data set has {len(classes)} classes ({', '.join(classes)})"
     given = experiment.model_fields_set
-    problems = []
     if len(classes) > 2 and experiment.loss.name not in SOFTMAX_LOSSES:
-        problems.append(
-            Problem(
-                f"{where}.loss",
-                f"{experiment.loss.name!r}, while {said}",
-                f"a loss with a channel for each class: {', '.join(sorted(SOFTMAX_LOSSES))}",
-                "set `loss: cross-entropy`",
-            )
+        yield Problem(
+            f"{where}.loss",
+            f"{experiment.loss.name!r}, while {said}",
+            f"a loss with a channel for each class: {', '.join(sorted(SOFTMAX_LOSSES))}",
+            "set `loss: cross-entropy`",
         )
     if len(classes) > 2 and "threshold" in given:
-        problems.append(
-            Problem(
-                f"{where}.threshold",
-                f"{experiment.threshold!r}, while {said}",
-                "no threshold: a pixel gets its most probable class",
-                "remove `threshold`",
-            )
+        yield Problem(
+            f"{where}.threshold",
+            f"{experiment.threshold!r}, while {said}",
+            "no threshold: a pixel gets its most probable class",
+            "remove `threshold`",
         )
     if len(classes) > 2 and experiment.monitor in ("val_mae", "val_max_f"):
-        problems.append(
-            Problem(
-                f"{where}.monitor",
-                f"{experiment.monitor!r}, while {said}",
-                "a score of several classes: val_loss or val_dice",
-                "set `monitor: val_dice`",
-            )
+        yield Problem(
+            f"{where}.monitor",
+            f"{experiment.monitor!r}, while {said}",
+            "a score of several classes: val_loss or val_dice",
+            "set `monitor: val_dice`",
         )
     if len(classes) > 2 and "ensemble" in given and experiment.ensemble and not experiment.keep_probability:
-        problems.append(
-            Problem(
-                f"{where}.ensemble",
-                f"true without the probabilities of the classes, while {said}",
-                "`keep_probability: true`: an ensemble is the mean of probabilities, and class indices have none",
-                "set `keep_probability: true`, or remove `ensemble`",
-            )
+        yield Problem(
+            f"{where}.ensemble",
+            f"true without the probabilities of the classes, while {said}",
+            "`keep_probability: true`: an ensemble is the mean of probabilities, and class indices have none",
+            "set `keep_probability: true`, or remove `ensemble`",
         )
     if len(classes) == 2 and "keep_probability" in given and not experiment.keep_probability:
-        problems.append(
-            Problem(
-                f"{where}.keep_probability",
-                f"false, while {said}",
-                "probabilities of two classes, from which threshold, scores and pictures are made",
-                "remove `keep_probability`",
-            )
+        yield Problem(
+            f"{where}.keep_probability",
+            f"false, while {said}",
+            "probabilities of two classes, from which threshold, scores and pictures are made",
+            "remove `keep_probability`",
         )
-    return problems
 
 
-def contradictions(datasets: Mapping[str, Dataset], experiments: Mapping[str, Experiment]) -> list[Problem]:
+def contradictions(datasets: Mapping[str, Dataset], experiments: Mapping[str, Experiment]) -> Iterator[Problem]:
     """List what is right in itself and wrong together."""
-    problems: list[Problem] = []
     for name, experiment in experiments.items():
         if (dataset := datasets.get(experiment.dataset)) is not None:
             where = f"experiments.{name}"
-            problems += _unfit_for_classes(where, experiment, dataset.files.class_names())
-            problems += _without_samples(where, experiment, dataset)
-            problems += _unfit_sizes(where, experiment, dataset)
+            yield from _unfit_for_classes(where, experiment, dataset.files.class_names())
+            yield from _without_samples(where, experiment, dataset)
+            yield from _unfit_sizes(where, experiment, dataset)
     for name, dataset in datasets.items():
-        problems += dataset.contradictions(f"datasets.{name}")
-    return problems
+        yield from dataset.contradictions(f"datasets.{name}")
 
 
 def _without_samples(where: str, experiment: Experiment, dataset: Dataset) -> Iterator[Problem]:

@@ -23,15 +23,6 @@ def expand_runs(experiments: Mapping[str, Experiment]) -> dict[str, Experiment]:
     return runs
 
 
-def runs_of(experiments: Mapping[str, Experiment]) -> dict[str, list[str]]:
-    """Return the experiments that `expand_runs` put runs in the place of, each with the names of its runs."""
-    found: dict[str, list[str]] = {}
-    for name, run in experiments.items():
-        if isinstance(run, Run):
-            found.setdefault(run.of, []).append(name)
-    return found
-
-
 def clashing_runs(experiments: Mapping[str, Experiment]) -> list[Problem]:
     """List runs whose names are too long, or are those of something else (on some file systems, case aside)."""
     owners = {name.lower(): f"experiment {name!r}" for name in experiments}
