@@ -39,16 +39,7 @@ def joint_confusion(
 
 
 def one_against_rest(joint: Joint) -> Confusion:
-    """Return, for each class, the counts of that class against all others.
-
-    Parameters
-    ----------
-    joint : (..., K, K) array
-
-    Returns
-    -------
-    Confusion of (..., K) arrays
-    """
+    """Return the counts of each class against all others, (..., K) arrays, of (..., K, K) confusion matrices."""
     hits = np.diagonal(joint, axis1=-2, axis2=-1)
     true, predicted = joint.sum(axis=-1), joint.sum(axis=-2)
     total = joint.sum(axis=(-2, -1))[..., None]

@@ -49,10 +49,6 @@ class Paired(NamedTuple):
     high: Samples
     p: Samples
 
-    def part(self, some: slice) -> "Paired":
-        """Return some of the pairs."""
-        return Paired(self.images[some], self.difference[some], self.low[some], self.high[some], self.p[some])
-
 
 def compare_pairs(
     values: NDArray[np.float64], pairs: Sequence[tuple[int, int]], draws: int = DRAWS, seed: int = SEED

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.counts import VOID, joint_histogram
-from pipeline.core.errors import PipelineError, PredictionError, Problem
+from pipeline.core.errors import PipelineError, PredictionError, Problem, RawDataError
 from pipeline.core.progress import track
 from pipeline.evaluation.classes import joint_confusion, read_classes
 from pipeline.evaluation.contours import contour_scores
@@ -68,6 +69,7 @@ def count_split(raw: RawDataset, split: str, predictions: Path, experiment: str,
     """
     samples = require_samples(raw, split)
     problems: list[Problem] = []
+    read = partial(read_classes, classes=raw.classes) if raw.multiclass else read_levels
     with_fov = all(sample.fov is not None for sample in samples)
     names = (FULL, FOV) if with_fov else (FULL,)
     regions: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
@@ -79,12 +81,8 @@ def count_split(raw: RawDataset, split: str, predictions: Path, experiment: str,
             fov = raw.read_fov(sample) if with_fov else None
             mismatch = same_size(sample, sample.fov or "", fov, (height, width))
             if mismatch is not None:
-                problems.append(mismatch)
-                continue
-            path = predictions / f"{sample.id}.png"
-            predicted = (
-                read_classes(path, height, width, raw.classes) if raw.multiclass else read_levels(path, height, width)
-            )
+                raise RawDataError(mismatch)
+            predicted = read(predictions / f"{sample.id}.png", height, width)
         except PipelineError as error:
             problems += error.problems
             continue

@@ -31,13 +31,9 @@ class Column(NamedTuple):
 
 _OF_METRICS = [
     Column(
-        name,
-        metric.label,
-        LESS if metric.lower_is_better else MORE,
-        shown=metric.shown >= Shown.PAGE,
-        narrow=metric.shown == Shown.NARROW_PAGE,
+        name, one.label, LESS if one.lower_is_better else MORE, one.shown >= Shown.PAGE, one.shown >= Shown.NARROW_PAGE
     )
-    for name, metric in METRICS.items()
+    for name, one in METRICS.items()
 ]
 COLUMNS = {
     column.name: column

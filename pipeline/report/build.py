@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pandas as pd
-
 from pipeline.core import paths
 from pipeline.core.errors import Problem
 from pipeline.core.files import write_text
@@ -87,9 +85,12 @@ def build_report(
         for one in scores
     }
     board = build_board(table, read_intervals(reader, intervals), images)
+    thresholds = {
+        row["experiment"]: float(row["threshold"]) for row in table.to_dict("records") if row.get("threshold")
+    }
     data: dict[str, Any] = {
         "learning": series.learning(reader, entrants),
-        "curves": series.curves(reader, entrants, _thresholds(table)),
+        "curves": series.curves(reader, entrants, thresholds),
         "pictures": series.pictures([(index, entrants[index], scores) for index, scores in scored.items()]),
         "confusions": matrices,
         "scores": {name: METRICS[name].label for name in SHOWN},
@@ -152,12 +153,6 @@ def _scores(
             about = {"entrant": index, "dataset": entrant.dataset}
             matrices += [{**about, **one} for one in confusions(reader, entrant.name, table)]
     return scored, matrices
-
-
-def _thresholds(table: pd.DataFrame) -> dict[str, float]:
-    """Return the threshold of each entrant that has a single one."""
-    rows = table[table["threshold"] != ""] if "threshold" in table else table[:0].assign(threshold="")
-    return dict(zip(rows["experiment"], rows["threshold"].astype(float), strict=True))
 
 
 def _cases(

@@ -65,14 +65,14 @@ def _card(name: str, report: dict[str, Any] | None) -> dict[str, Any]:
 
 def _finding(group: Sequence[Any]) -> dict[str, Any]:
     row, where = group[0], places(group)
+    told = (("found", found(group)), ("expected", row["expected"]), ("remedy", row["remedy"]))
     return {
         "severity": row["severity"],
         "kind": row["kind"],
         "places": where[:_PLACES],
         "more": max(0, len(where) - _PLACES),
-        "told": [(key, text) for key, text in (("found", found(group)), ("expected", row["expected"]),
-                                               ("remedy", row["remedy"])) if text is not None],
-    }  # fmt: skip
+        "told": [(heading, text) for heading, text in told if text is not None],
+    }
 
 
 def _sheet(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pipeline.core.errors import ConfigError, PredictionError, Problem
 from pipeline.evaluation.entrants import MEAN, is_baseline
 from pipeline.report.board import BOUNDS, COLUMNS, LESS, NEITHER
 from pipeline.report.comparisons import COMPARED
-from pipeline.report.tables import read_table, read_tables
+from pipeline.report.tables import number, read_table, read_tables
 
 LOWER = {name for name, column in COLUMNS.items() if column.better == LESS}
 """Scores of which less is better."""
@@ -156,11 +156,6 @@ def _comparisons(path: Path) -> dict[tuple[str, ...], dict[str, str]]:
     return {tuple(row[key] for key in keys): row for row in rows}
 
 
-def _number(text: str | None) -> float | None:
-    value = pd.to_numeric(text or "", errors="coerce")
-    return None if pd.isna(value) else float(value)
-
-
 def _ranking(
     said: dict[str, str],
     rows: pd.DataFrame,
@@ -184,14 +179,14 @@ def _ranking(
                 "baseline": is_baseline(name),
                 # of a mean over folds nothing: each network is validated on its own images
                 "images": int(row["images"]) if row["images"] else None,
-                "threshold": _number(row.get("threshold")),
+                "threshold": number(row.get("threshold")),
                 **{key: row.get(key, "") for key in _SAID},
                 "low": low,
                 "high": high,
-                "std": _number(spreads[name][metric]) if several and name in spreads else None,
+                "std": number(spreads[name][metric]) if several and name in spreads else None,
                 "reference": None,
                 **dict.fromkeys(_DIFFERENCE),
-                **{key: _number(row[key]) for key in shown},
+                **{key: number(row[key]) for key in shown},
             }
         )
     sign = 1 if metric in LOWER else -1
@@ -230,7 +225,7 @@ def _interval(path: Path, said: dict[str, str], metric: str) -> tuple[float | No
     rows = read_table(path).to_dict("records") if path.exists() else []
     asked = {**said, "metric": metric}
     return next(
-        ((_number(row["low"]), _number(row["high"])) for row in rows if all(row[key] == asked[key] for key in asked)),
+        ((number(row["low"]), number(row["high"])) for row in rows if all(row[key] == asked[key] for key in asked)),
         (None, None),
     )
 
@@ -245,9 +240,9 @@ def _difference(
         if row is not None:
             # 0.0: no minus before a zero
             signed = [
-                None if (end := _number(row[key])) is None else sign * end + 0.0 for key in ("low", "high")[::sign]
+                None if (end := number(row[key])) is None else sign * end + 0.0 for key in ("low", "high")[::sign]
             ]
-            difference = sign * (_number(row["difference"]) or 0.0) + 0.0
-            values = (difference, *signed, _number(row["p"]), _number(row["p_holm"]), int(row["comparisons"]))
+            difference = sign * (number(row["difference"]) or 0.0) + 0.0
+            values = (difference, *signed, number(row["p"]), number(row["p_holm"]), int(row["comparisons"]))
             return dict(zip(_DIFFERENCE, values, strict=True))
     return {}

@@ -54,7 +54,10 @@ def compare_entrants(*, per_image: Sequence[Path], output: Path) -> None:
     rows: list[pd.DataFrame] = []
     for (dataset, region), same in scores.groupby(["dataset", "region"], sort=True):
         groups = _alike(same)
-        _say_others(f"{dataset}, {region}", groups)
+        if len(groups) > 1:
+            parts = "; ".join(", ".join(group) for group in groups)
+            others = "other pictures, masks or policies for empty masks, so not compared with each other"
+            say(f"{dataset}, {region}: {others}: {parts}")
         classes = list(dict.fromkeys(same["class"]))
         for name in [MEAN, *classes] if len(classes) > 1 else classes:
             chosen = classes[1:] if name == MEAN else [name]
@@ -111,12 +114,6 @@ def _alike(scores: pd.DataFrame) -> list[dict[str, pd.DataFrame]]:
     return sorted(groups.values(), key=len, reverse=True)
 
 
-def _say_others(where: str, groups: Sequence[dict[str, pd.DataFrame]]) -> None:
-    if len(groups) > 1:
-        parts = "; ".join(", ".join(group) for group in groups)
-        say(f"{where}: other pictures, masks or policies for empty masks, so not compared with each other: {parts}")
-
-
 def _by_picture(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Average each picture's scores over those of the classes that have one; in the order of the identifiers."""
     return table[table["class"].isin(classes)].groupby("id", sort=True)[list(COMPARED)].mean()
@@ -147,4 +144,4 @@ def _compare(group: dict[str, pd.DataFrame], draws: int) -> Iterator[tuple[str, 
     if shifted:
         found = compare_pairs(np.concatenate([*known.values()]), shifted, draws)
         for name, some in zip(known, blocks(len(shifted), len(pairs)), strict=True):
-            yield name, found.part(some)
+            yield name, Paired._make(values[some] for values in found)

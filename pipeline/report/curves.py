@@ -5,9 +5,9 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 
-from pipeline.core.errors import TrainingError
 from pipeline.core.files import atomic_file
 from pipeline.report.recipes import CurvesRecipe
+from pipeline.report.tables import read_history
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -33,12 +33,7 @@ def plot_curves(recipe: CurvesRecipe, *, experiment: str, history: Path, output:
     ------
     TrainingError, OutputError
     """
-    try:
-        table = pd.read_csv(history)
-        if lacking := [name for name in _COLUMNS if name not in table]:
-            raise ValueError(f"a table without {', '.join(lacking)}")
-    except (OSError, ValueError) as error:
-        raise TrainingError(str(history), str(error), "the history of a training", "run `snakemake models`") from error
+    table = read_history(history, _COLUMNS)
     figure, (losses, scores, rate) = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     _line(losses, table, "train_loss", "training", "#0072B2", "-")
     _line(losses, table, "val_loss", "validation", "#D55E00", "--")

@@ -34,15 +34,7 @@ _OF_EACH = 3
 
 @dataclass(frozen=True)
 class Case:
-    """A test picture of an entrant that is shown as its best, median or worst.
-
-    Parameters
-    ----------
-    kind : {'best', 'median', 'worst'}
-    id : str
-    score : float
-        What it was chosen by, see `chosen_by`.
-    """
+    """A test image that is shown as the best, median or worst of an entrant, and the score that it was chosen by."""
 
     kind: str
     id: str

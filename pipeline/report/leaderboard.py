@@ -53,8 +53,6 @@ def build_leaderboard(*, summaries: Sequence[Path], output: Path, checks: Sequen
     joined.insert(after, "leak", [leaks.get(name, "") for name in joined["dataset"]])
     doubts = [suspicions(row, row["leak"]) for row in joined.to_dict("records")]
     joined.insert(after + 1, "suspicious", doubts)
-    if "class" not in joined:
-        joined["class"] = ""
     f1 = pd.to_numeric(joined["f1"])
     of_one_table = [joined[name] for name in ("experiment", "dataset", "split", "region", "averaging", "class")]
     f1 = f1.where(joined["statistic"] != "std").groupby(of_one_table, sort=False).transform("first")

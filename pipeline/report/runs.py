@@ -14,6 +14,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.fingerprint import Fingerprint, canonical, read_fingerprint
 from pipeline.evaluation.entrants import split_name
 from pipeline.report.sources import BASELINE, EXPERIMENT, Entrant, Reader
+from pipeline.report.tables import number
 from pipeline.tools.provenance import read_provenance
 
 _ORDER = (
@@ -65,13 +66,8 @@ def stage_times(reader: Reader, named: Collection[str], averaged: Collection[str
 def _measured(path: Path) -> list[tuple[float, float | None]]:
     """Read seconds and megabytes that Snakemake measured; of a file that says nothing, nothing."""
     with path.open(encoding="utf-8", newline="") as file:
-        rows = [(_number(row.get("s")), _number(row.get("max_rss"))) for row in csv.DictReader(file, delimiter="\t")]
+        rows = [(number(row.get("s")), number(row.get("max_rss"))) for row in csv.DictReader(file, delimiter="\t")]
     return [(seconds, peak or None) for seconds, peak in rows if seconds is not None]
-
-
-def _number(text: str | None) -> float | None:
-    value = pd.to_numeric(text or "", errors="coerce")
-    return None if pd.isna(value) else float(value)
 
 
 def provenances(reader: Reader, entrants: Sequence[Entrant]) -> list[dict[str, Any]]:

@@ -20,9 +20,8 @@ def learning(reader: Reader, entrants: Sequence[Entrant]) -> list[dict[str, Any]
     """Return the history of each training: column to one number for each epoch, None where nothing was measured."""
     found = []
     for index, entrant in enumerate(entrants):
-        if entrant.kind != EXPERIMENT:
-            continue
-        table = reader.table(paths.model(entrant.name) / "history.csv", (), _HISTORY)
+        is_trained = entrant.kind == EXPERIMENT
+        table = reader.table(paths.model(entrant.name) / "history.csv", (), _HISTORY) if is_trained else None
         if table is not None:
             columns = {name: _plain(table[name].to_numpy(), 6) for name in _HISTORY}
             found.append({"entrant": index, "dataset": entrant.dataset, **columns})

@@ -45,12 +45,7 @@ class Entrant:
 
 @dataclass
 class Reader:
-    """Reads tables of results, and keeps what is wrong with any of them for one message.
-
-    Parameters
-    ----------
-    problems : list of Problem
-    """
+    """Reads tables of results, and keeps what is wrong with any of them for one message."""
 
     problems: list[Problem] = field(default_factory=list)
 

@@ -1,11 +1,11 @@
-"""Tables of scores, read as text."""
+"""Tables of scores, read as text, and histories of trainings."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from pipeline.core.errors import PredictionError, Problem
+from pipeline.core.errors import PredictionError, Problem, TrainingError
 
 
 def read_tables(files: Sequence[Path]) -> list[pd.DataFrame]:
@@ -30,3 +30,27 @@ def read_tables(files: Sequence[Path]) -> list[pd.DataFrame]:
 def read_table(path: Path) -> pd.DataFrame:
     """Read one of them."""
     return read_tables([path])[0]
+
+
+def number(text: str | None) -> float | None:
+    """Read a cell; None where it is empty or says no number."""
+    value = pd.to_numeric(text or "", errors="coerce")
+    return None if pd.isna(value) else float(value)
+
+
+def read_history(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read a ``history.csv``: a row of numbers for each epoch, NaN where nothing was measured.
+
+    Raises
+    ------
+    TrainingError
+        If it is missing, is no table, or lacks some of the columns.
+    """
+    try:
+        table = pd.read_csv(path)
+        if lacking := [name for name in columns if name not in table]:
+            raise ValueError(f"a table without {', '.join(lacking)}")
+        return table.astype(float)
+    except (OSError, ValueError) as error:
+        remedy = "train the experiment first: `snakemake models`"
+        raise TrainingError(str(path), str(error), "the history of a training", remedy) from error

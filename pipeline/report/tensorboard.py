@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
-import pandas as pd
-
-from pipeline.core.errors import PipelineError, TrainingError
+from pipeline.core.errors import PipelineError
 from pipeline.core.files import atomic_file
+from pipeline.report.tables import read_history
 
 TAGS = {
     "train_loss": "loss/train",
@@ -41,25 +40,10 @@ def write_events(*, history: Path, output: Path) -> None:
     OutputError
     """
     with atomic_file(output) as temporary:
-        temporary.write_bytes(as_events(read_history(history), first=True))
-
-
-def read_history(path: Path) -> list[dict[str, float]]:
-    """Read a ``history.csv``: a row for each epoch, NaN where nothing was measured.
-
-    Raises
-    ------
-    TrainingError
-    """
-    try:
-        table = pd.read_csv(path)
-        if "epoch" not in table:
-            raise ValueError("a table without epoch")
-        table = table.astype(float)
-    except (OSError, ValueError) as error:
-        remedy = "train the experiment first: `snakemake models`"
-        raise TrainingError(str(path), str(error), "the history of a training", remedy) from error
-    return [{str(name): float(value) for name, value in row.items()} for row in table.to_dict("records")]
+        rows = read_history(history, ("epoch",)).to_dict("records")
+        temporary.write_bytes(
+            as_events([{str(name): value for name, value in row.items()} for row in rows], first=True)
+        )
 
 
 def as_events(rows: Sequence[Mapping[str, float]], *, first: bool) -> bytes:

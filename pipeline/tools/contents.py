@@ -189,11 +189,8 @@ def _read_shard(path: Path) -> dict[str, Any]:
 def _picture(first: Path, second: Path) -> Iterator[Difference]:
     from PIL import Image
 
-    arrays = []
-    for path in (first, second):
-        with Image.open(path) as picture:
-            arrays.append(np.asarray(picture))
-    yield from _arrays("pixel (row, column, channel) ", *arrays)
+    with Image.open(first) as one, Image.open(second) as other:
+        yield from _arrays("pixel (row, column, channel) ", np.asarray(one), np.asarray(other))
 
 
 def _contents(first: Path, second: Path) -> Iterator[Difference]:

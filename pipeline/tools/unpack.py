@@ -53,11 +53,6 @@ class _Budget:
             found = f"more than {self.limit} bytes when unpacked"
             raise _refuse(where, found, "less", "raise --max-bytes if that is right")
 
-    def count_file(self, where: str) -> None:
-        self.files += 1
-        if self.files > MAX_FILES:
-            raise _refuse(where, f"more than {MAX_FILES} files", "fewer", "unpack it by hand, and look what it is")
-
 
 def unpack(archive: Path, folder: Path, *, max_bytes: int | None = None) -> None:
     """Unpack an archive into a folder, all or nothing.
@@ -114,7 +109,8 @@ def _unpack(archive: Path, folder: Path, where: str, budget: _Budget, depth: int
     for nested in inside:
         if not nested.name.lower().endswith(_ENDINGS) or not is_archive(nested):
             continue  # spreadsheets and arrays of numpy are zip files too
-        target = nested.with_name(_stem(nested.name))
+        ending = max((ending for ending in _ENDINGS if nested.name.lower().endswith(ending)), key=len)
+        target = nested.with_name(nested.name[: -len(ending)] or "unpacked")
         named = f"{where}, {nested.relative_to(folder)}"
         if target.exists():
             raise _refuse(named, f"an archive beside a folder {target.name!r}", "one of them", "unpack it by hand")
@@ -205,7 +201,9 @@ def _safe_names(
             before = budget.taken.setdefault(folded, f"{kind} {whole}")
             if before != f"{kind} {whole}" or (kind == "file" and name in safe):
                 problems.append(_unsafe(where, name, f"a name that collides with {before}"))
-        budget.count_file(where)
+        budget.files += 1
+        if budget.files > MAX_FILES:
+            raise _refuse(where, f"more than {MAX_FILES} files", "fewer", "unpack it by hand, and look what it is")
         safe[name] = path
     if problems:
         raise RawDataError(problems)
@@ -230,11 +228,6 @@ def _unsafe(where: str, name: str, found: str) -> Problem:
 
 def _refuse(where: Path | str, found: str, expected: str, remedy: str) -> RawDataError:
     return RawDataError(str(where), found, expected, remedy)
-
-
-def _stem(name: str) -> str:
-    ending = max((ending for ending in _ENDINGS if name.lower().endswith(ending)), key=len)
-    return name[: -len(ending)] or "unpacked"
 
 
 def _say_root(folder: Path) -> None:

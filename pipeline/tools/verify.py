@@ -33,9 +33,6 @@ LEFT_OUT_NAMES = {
 }
 """Files that are not compared wherever they stand, and why."""
 
-_UNFINISHED = "not finished, or half removed"
-_ORIGIN = "what says how results were made"
-
 
 @dataclass
 class Comparison:
@@ -104,20 +101,17 @@ def as_text(result: Comparison, first: Path, second: Path) -> str:
     ]
     for reason, places in sorted(result.left_out.items()):
         lines.append(f"  {', '.join(f'{place} ({count})' for place, count in sorted(places.items()))}: {reason}")
-    if result.equal_contents:
-        count = len(result.equal_contents)
-        lines.append(f"{count} {'file has' if count == 1 else 'files have'} other bytes and equal contents:")
-        lines += [f"  {name}" for name in result.equal_contents]
+    if same := result.equal_contents:
+        lines.append(f"{len(same)} {'file has' if len(same) == 1 else 'files have'} other bytes and equal contents:")
+        lines += [f"  {name}" for name in same]
     if not result.differences:
-        lines.append(f"no difference between {first} and {second}")
-        return "\n".join(lines)
-    name, words = result.differences[0]
+        return "\n".join([*lines, f"no difference between {first} and {second}"])
+    (name, words), *more = result.differences
     lines.append(f"the first difference is in {name}: {words}")
-    others = [name for name, _ in result.differences[1:]]
-    if others:
-        lines.append(f"{len(others)} more {'file differs' if len(others) == 1 else 'files differ'}:")
-        lines += [f"  {name}" for name in others[:20]]
-        lines += [f"  and {len(others) - 20} more"] * (len(others) > 20)
+    if more:
+        lines.append(f"{len(more)} more {'file differs' if len(more) == 1 else 'files differ'}:")
+        lines += [f"  {name}" for name, _ in more[:20]]
+        lines += [f"  and {len(more) - 20} more"] * (len(more) > 20)
     return "\n".join(lines)
 
 
@@ -159,10 +153,10 @@ def _left_out(name: str, values_only: bool) -> tuple[str, str]:
     parts = Path(name).parts
     first, last = parts[0], parts[-1]
     if any(PARTIAL.match(part) for part in parts):
-        return ".*.partial-*", _UNFINISHED
+        return ".*.partial-*", "not finished, or half removed"
     if first in LEFT_OUT and len(parts) > 1:
         return f"{first}/", LEFT_OUT[first]
-    return last, _ORIGIN if values_only and last == FILE else LEFT_OUT_NAMES.get(last, "")
+    return last, "what says how results were made" if values_only and last == FILE else LEFT_OUT_NAMES.get(last, "")
 
 
 def _compare_files(name: str, first: Path, second: Path, result: Comparison, values_only: bool) -> None:

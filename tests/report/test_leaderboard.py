@@ -8,12 +8,12 @@ from pipeline.report.leaderboard import build_leaderboard
 
 def test_the_leaderboard_puts_test_and_field_of_view_first_then_the_highest_score(tmp_path):
     rows = [
-        (name, "d", split, region, "macro", value)
+        (name, "d", split, region, "vessel", "macro", value)
         for name, value in (("a", 0.2), ("b", 0.7))
         for split in ("validation", "test")
         for region in ("full", "fov")
     ]
-    table = pd.DataFrame(rows, columns=["experiment", "dataset", "split", "region", "averaging", "f1"])
+    table = pd.DataFrame(rows, columns=["experiment", "dataset", "split", "region", "class", "averaging", "f1"])
     table.iloc[:4].to_csv(tmp_path / "a.csv", index=False)
     table.iloc[4:].to_csv(tmp_path / "b.csv", index=False)
     build_leaderboard(summaries=[tmp_path / "a.csv", tmp_path / "b.csv"], output=tmp_path / "l.csv")

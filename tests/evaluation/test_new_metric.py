@@ -1,0 +1,99 @@
+"""What a new metric costs: a module and an entry in `METRICS`, tried on a copy of the package."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sources import opened
+
+from pipeline.images.png import write_png
+
+ROOT = Path(__file__).parents[2]
+MODULE = """
+from pipeline.evaluation.scores import accuracy
+
+
+def error_rate(counts, empty=1.0):
+    return 1 - accuracy(counts)
+"""
+IMPORT = "from pipeline.evaluation.error_rate import error_rate\n"
+ENTRY = """    "error_rate": Metric(
+        error_rate, "Error rate", lower_is_better=True, criterion=True, compared=True, shown=Shown.TERMINAL
+    ),
+"""
+TABLE = "METRICS: dict[str, Metric] = {\n"
+CONFIG = """
+datasets: {t: {layout: tgs, root: TGS, size: [48, 48], test: {method: fraction, fraction: 0.4},
+               validation: {fraction: 0.5}}}
+experiments:
+  good: &one {dataset: t, model: unet, loss: bce, optimizer: {name: sgd, lr: 1}, batch_size: 1, epochs: 1,
+              threshold: {metric: error_rate}}
+  worse: *one
+"""
+RUN = """
+import json, sys
+from pipeline.cli import main as cli
+for words in json.loads(sys.argv[1]):
+    assert cli.main(words) == 0, words
+"""
+
+
+def package_with_metric(folder):
+    """Copy the package, and add the metric to it."""
+    shutil.copytree(ROOT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "pipeline/evaluation/error_rate.py").write_text(MODULE)
+    path = folder / "pipeline/evaluation/metrics.py"
+    text = path.read_text()
+    first_import = re.search(r"^from pipeline", text, re.MULTILINE).start()
+    assert TABLE in text
+    path.write_text((text[:first_import] + IMPORT + text[first_import:]).replace(TABLE, TABLE + ENTRY))
+    return folder
+
+
+def test_it_stands_in_thresholds_tables_rankings_the_page_and_the_schema(tmp_path, tgs):
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    raw = opened("t", "tgs", tgs, test={"method": "fraction", "fraction": 0.4}, validation={"fraction": 0.5})
+    commands = []
+    for name, noise in (("good", 30), ("worse", 90)):
+        rng, folder = np.random.default_rng(0), f"results/predictions/{name}"
+        for split in ("validation", "test"):
+            (tmp_path / folder / split / "probability").mkdir(parents=True)
+            for sample in raw.splits[split]:
+                mask = raw.read_foreground(sample)
+                levels = np.clip(mask * 80.0 + rng.normal(90, noise, mask.shape), 0, 255).astype(np.uint8)
+                write_png(tmp_path / folder / split / "probability" / f"{sample.id}.png", levels)
+        its, threshold = ["--experiment", name], f"{folder}/threshold.json"
+        commands.append(["threshold", *its, "--predictions", f"{folder}/validation/probability"])
+        tests = ["--test-predictions", f"{folder}/test/probability", "--threshold", threshold]
+        commands.append(["evaluate", *its, *tests])
+    commands += [["leaderboard"], ["comparisons"], ["compare", "--metric", "error_rate"], ["report"]]
+    commands += [["schema", "--output", "schema.json"]]
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, json.dumps(commands)],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(package_with_metric(tmp_path / "code"))},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+    results = tmp_path / "results"
+    assert json.loads((results / "predictions/good/threshold.json").read_text())["metric"] == "micro error_rate"
+    for table in ("metrics/good/summary.csv", "metrics/good/per_image.csv", "leaderboard.csv"):
+        scores = pd.read_csv(results / table)
+        np.testing.assert_allclose(scores["error_rate"], 1 - scores["accuracy"], atol=2e-6)
+    assert set(pd.read_csv(results / "metrics/good/intervals.csv")["metric"]) >= {"error_rate"}
+    assert set(pd.read_csv(results / "comparisons.csv")["metric"]) >= {"error_rate", "f1"}
+    assert re.findall(r"^ *(good|worse) ", done.stdout, re.MULTILINE) == ["good", "worse"]  # the lowest first
+    for words in ("error_rate", "Of error_rate less is better.", "reference"):
+        assert words in done.stdout
+    page = (results / "report.html").read_text()
+    assert "Error rate ↓" in page
+    assert ".c-error_rate { display: none }" not in page
+    assert page.count("c-error_rate number best") == 2  # macro and micro
+    assert '"error_rate":"Error rate"' in page
+    assert '"error_rate"' in (tmp_path / "schema.json").read_text()
