@@ -4,45 +4,35 @@
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from pipeline.core.counts import LEVELS, Histogram, confusion, cut_level
-from pipeline.core.files import write_table
+from pipeline.core.counts import Histogram, confusion, cut_level
 from pipeline.core.fingerprint import sign
 from pipeline.core.progress import say
-from pipeline.evaluation.bootstrap import Weights, resampling_weights
+from pipeline.evaluation.bootstrap import Weights
 from pipeline.evaluation.contours import HAUSDORFF
 from pipeline.evaluation.criteria import oracle_columns
 from pipeline.evaluation.curves import CUTS, curves, max_f_columns, thresholds, with_foreground
-from pipeline.evaluation.intervals import COLUMNS, Intervals, f1_bounds, interval_rows, two_class_intervals
+from pipeline.evaluation.intervals import f1_bounds, two_class_intervals
 from pipeline.evaluation.metrics import OF_CONTOURS, REPORTED, compute, two_class_scores
 from pipeline.evaluation.recipes import EvaluateRecipe
 from pipeline.evaluation.regions import SplitCounts, count_splits
 from pipeline.evaluation.scores import BETA2_SALIENT, f_beta
+from pipeline.evaluation.tables import Scored, mean_of, score_regions, write_scores
 from pipeline.evaluation.thresholds import Threshold, read_threshold
-from pipeline.raw.dataset import RawDataset, open_dataset
+from pipeline.raw.dataset import open_dataset
 
 CURVE_OF = (
     *("experiment", "dataset", "origin", "split", "region", "class", "scale", "mask_binarization"),
     "probability_levels",
 )
 """What the numbers of a curve depend on: no threshold, and no policy for empty masks, which have no curve."""
-
-
-class Scored(NamedTuple):
-    """Scores of one split and region: of images, rows of the summary with the intervals of each, and a fourth table."""
-
-    images: pd.DataFrame
-    rows: list[dict[str, Any]]
-    intervals: Sequence[Intervals]
-    details: pd.DataFrame
 
 
 def evaluate(
@@ -86,62 +76,6 @@ def evaluate(
     for row in rows:
         where = ", ".join((experiment, row["split"], row["region"], row["averaging"]))
         say(f"{where}: F1 {row['f1']:.4f}, IoU {row['iou']:.4f}")
-
-
-def score_regions(
-    raw: RawDataset,
-    recipe: EvaluateRecipe,
-    experiment: str,
-    threshold: Threshold,
-    counted: Sequence[tuple[str, SplitCounts]],
-    score: Callable[[dict[str, Any], SplitCounts, str, Weights], Scored],
-) -> list[Scored]:
-    """Score every region of every split.
-
-    `score` takes what the numbers depend on, in columns beside them: there ``class`` is the foreground class, where
-    there are several their rows overwrite it, and what only a threshold needs is empty where there is none.
-    """
-    scored = []
-    for split, compared in counted:
-        weights = resampling_weights(len(compared.ids))
-        for region in compared.regions:
-            conditions = {
-                "experiment": experiment,
-                "dataset": raw.name,
-                "layout": raw.layout,
-                "origin": raw.origin,
-                "excluded": len(raw.excluded),
-                "split": split,
-                "region": region,
-                "class": raw.classes[1],
-                "scale": "native",
-                "threshold": threshold.value,
-                "threshold_source": threshold.source,
-                "threshold_metric": threshold.metric or None,
-                "mask_binarization": None if raw.multiclass else raw.binarization,
-                "probability_levels": None if raw.multiclass else LEVELS,
-                "empty_masks": recipe.empty_masks,
-            }
-            scored.append(score(conditions, compared, region, weights))
-    return scored
-
-
-def write_scores(scored: Sequence[Scored], output: Path, details: str) -> list[dict[str, Any]]:
-    """Write the tables, the fourth one under its name `details`; return the rows of the summary."""
-    rows = [row for one in scored for row in one.rows]
-    cells = [cell for one in scored for row, found in zip(one.rows, one.intervals, strict=True)
-             for cell in interval_rows(row, found)]  # fmt: skip
-    write_table(output / "per_image.csv", pd.concat([one.images for one in scored], ignore_index=True))
-    write_table(output / "summary.csv", pd.DataFrame(rows))
-    write_table(output / "intervals.csv", pd.DataFrame(cells, columns=list(COLUMNS)))
-    write_table(output / details, pd.concat([one.details for one in scored], ignore_index=True))
-    return rows
-
-
-def mean_of(values: NDArray[np.float64]) -> float:
-    """Average what is there; NaN where nothing is."""
-    there = values[~np.isnan(values)]
-    return float(there.mean()) if there.size else math.nan
 
 
 def _score(conditions: dict[str, Any], compared: SplitCounts, region: str, weights: Weights, cut: int) -> Scored:

@@ -23,11 +23,11 @@ from pipeline.evaluation.bootstrap import Weights
 from pipeline.evaluation.classes import one_against_rest, pixel_accuracy
 from pipeline.evaluation.confusion import confusion_table, plot_confusions
 from pipeline.evaluation.entrants import MEAN
-from pipeline.evaluation.evaluate import Scored, mean_of, score_regions, write_scores
 from pipeline.evaluation.intervals import class_intervals, f1_bounds
 from pipeline.evaluation.metrics import OF_CLASSES, OF_CONTOURS, compute
 from pipeline.evaluation.recipes import EvaluateRecipe
 from pipeline.evaluation.regions import SplitCounts, count_splits
+from pipeline.evaluation.tables import Scored, mean_of, score_regions, write_scores
 from pipeline.evaluation.thresholds import Threshold
 from pipeline.raw.dataset import open_dataset
 

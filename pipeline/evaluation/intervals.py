@@ -1,45 +1,21 @@
-"""Intervals of the scores of a summary, as rows of ``intervals.csv``."""
+"""Intervals of the scores of a summary."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.counts import LEVELS, Confusion, Histogram, max_f
-from pipeline.evaluation.bootstrap import (
-    LEVEL,
-    Interval,
-    Samples,
-    Weights,
-    blocks,
-    interval_of_each,
-    resampled_means,
-    weighted_sums,
-)
+from pipeline.evaluation.bootstrap import Interval, Weights, blocks, interval_of_each, resampled_means, weighted_sums
 from pipeline.evaluation.classes import Joint, one_against_rest, pixel_accuracy
 from pipeline.evaluation.curves import CUTS, MAX_F, curves
 from pipeline.evaluation.metrics import OF_CLASSES, compute, two_class_scores
 from pipeline.evaluation.scores import Scores, f_beta
 
-_ROW = ("experiment", "dataset", "split", "region", "class", "averaging")
-COLUMNS = (*_ROW, "metric", "estimate", "low", "high", "level", "resamples", "images")
-"""Columns of ``intervals.csv``."""
-
 Intervals = Mapping[str, Interval]
 """Column of the summary to its interval."""
 
 _FEW = 5  # images with at most 126 different resamples
-
-
-def interval_rows(row: Mapping[str, Any], found: Intervals) -> list[dict[str, Any]]:
-    """Return a row for each interval of a summary's row, in the order of the summary's columns."""
-    shared = {**{name: row[name] for name in _ROW}, "level": LEVEL}
-    return [
-        {**shared, "metric": name, "estimate": value, **found[name]._asdict()}
-        for name, value in row.items()
-        if name in found
-    ]
 
 
 def f1_bounds(found: Intervals) -> dict[str, float]:
@@ -84,14 +60,14 @@ def two_class_intervals(
         # of one histogram both definitions of a maximum are one number
         micro[name] = f_beta(points.precision, points.recall, beta2).max(axis=-1)
 
-    def named(samples: Mapping[str, Samples], images: Mapping[str, int]) -> dict[str, Interval]:
+    def named(samples: Mapping[str, Scores], images: Mapping[str, int]) -> dict[str, Interval]:
         values = np.stack([*samples.values()], axis=1)[places]
         return dict(zip(samples, interval_of_each(values, np.array([images[name] for name in samples])), strict=True))
 
     return {"macro": named(macro, images), "micro": named(micro, dict.fromkeys(micro, len(histograms)))}
 
 
-def resampled_histograms(weights: Weights, histograms: Histogram) -> tuple[Histogram, dict[str, Samples]]:
+def resampled_histograms(weights: Weights, histograms: Histogram) -> tuple[Histogram, dict[str, Scores]]:
     """Return what all pixels of a resample are, and the mean curves of its images.
 
     Parameters
@@ -174,7 +150,7 @@ def class_intervals(
     return found
 
 
-def _with_mean(values: Samples) -> Samples:
+def _with_mean(values: Scores) -> Scores:
     """Add to (B, K) scores of classes their mean over the foreground classes that have one: (B, K + 1)."""
     there = ~np.isnan(values[:, 1:])
     counts = there.sum(axis=1)

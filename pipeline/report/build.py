@@ -13,7 +13,7 @@ from pipeline.core.progress import say
 from pipeline.evaluation.metrics import METRICS
 from pipeline.images.figures import FALSE_ALARM, HIT, MISS
 from pipeline.raw.dataset import RawDataset, open_dataset
-from pipeline.report import series
+from pipeline.report import series, sources
 from pipeline.report.board import build_board, choices, compared
 from pipeline.report.cards import read_cards
 from pipeline.report.comparisons import COLUMNS as COMPARED
@@ -21,19 +21,6 @@ from pipeline.report.gallery import Case, choose_cases, chosen_by, fill_album
 from pipeline.report.page import assemble
 from pipeline.report.recipes import ReportRecipe
 from pipeline.report.runs import provenances, stage_times
-from pipeline.report.sources import (
-    DERIVED,
-    SHOWN,
-    Entrant,
-    Reader,
-    Scores,
-    confusions,
-    find_entrants,
-    main_region,
-    picture_scores,
-    read_intervals,
-    read_pictures,
-)
 from pipeline.report.tables import read_table
 from pipeline.report.thumbnails import OTHER
 
@@ -73,9 +60,9 @@ def build_report(
         Listing everything that is damaged.
     """
     table = read_table(leaderboard)
-    reader = Reader()
-    entrants = find_entrants(table, recipe.experiments)
-    averaged = [one.name for one in entrants if one.kind == DERIVED and not one.scored]
+    reader = sources.Reader()
+    entrants = sources.find_entrants(table, recipe.experiments)
+    averaged = [one.name for one in entrants if one.kind == sources.DERIVED and not one.scored]
     tested = reader.required(comparisons, COMPARED) if comparisons is not None else None
     raw = {name: open_dataset(name, source) for name, source in recipe.datasets.items()}
     scored, matrices = _scores(reader, entrants, raw)
@@ -84,7 +71,7 @@ def build_report(
         for index, scores in scored.items()
         for one in scores
     }
-    board = build_board(table, read_intervals(reader, intervals), images)
+    board = build_board(table, sources.read_intervals(reader, intervals), images)
     thresholds = {
         row["experiment"]: float(row["threshold"]) for row in table.to_dict("records") if row.get("threshold")
     }
@@ -93,7 +80,7 @@ def build_report(
         "curves": series.curves(reader, entrants, thresholds),
         "pictures": series.pictures([(index, entrants[index], scores) for index, scores in scored.items()]),
         "confusions": matrices,
-        "scores": {name: METRICS[name].label for name in SHOWN},
+        "scores": {name: METRICS[name].label for name in sources.SHOWN},
     }
     times = stage_times(reader, {*recipe.datasets, *(entrant.name for entrant in entrants)}, averaged)
     made = provenances(reader, entrants)
@@ -136,10 +123,10 @@ def _hex(colour: tuple[int, int, int]) -> str:
 
 
 def _scores(
-    reader: Reader, entrants: Sequence[Entrant], raw: Mapping[str, RawDataset]
-) -> tuple[dict[int, list[Scores]], list[dict[str, Any]]]:
+    reader: sources.Reader, entrants: Sequence[sources.Entrant], raw: Mapping[str, RawDataset]
+) -> tuple[dict[int, list[sources.Scores]], list[dict[str, Any]]]:
     """Read the scores of single images by the place of who has them, and all confusion matrices."""
-    scored: dict[int, list[Scores]] = {}
+    scored: dict[int, list[sources.Scores]] = {}
     matrices: list[dict[str, Any]] = []
     for index, entrant in enumerate(entrants):
         if entrant.dataset not in raw:
@@ -147,27 +134,27 @@ def _scores(
             problem = Problem(str(paths.metrics(entrant.name)), found, expected, "run `python -m pipeline clean`")
             reader.problems.append(problem)
         elif entrant.scored:
-            table = read_pictures(reader, entrant.name)
+            table = sources.read_pictures(reader, entrant.name)
             if table is not None:
-                scored[index] = picture_scores(table, raw[entrant.dataset].classes[0])
+                scored[index] = sources.picture_scores(table, raw[entrant.dataset].classes[0])
             about = {"entrant": index, "dataset": entrant.dataset}
-            matrices += [{**about, **one} for one in confusions(reader, entrant.name, table)]
+            matrices += [{**about, **one} for one in sources.confusions(reader, entrant.name, table)]
     return scored, matrices
 
 
 def _cases(
-    entrants: Sequence[Entrant], scored: Mapping[int, Sequence[Scores]], raw: Mapping[str, RawDataset]
-) -> dict[int, tuple[Scores, list[Case]]]:
+    entrants: Sequence[sources.Entrant], scored: Mapping[int, Sequence[sources.Scores]], raw: Mapping[str, RawDataset]
+) -> dict[int, tuple[sources.Scores, list[Case]]]:
     """Choose cases of every entrant that has masks of test images to show; its scores of test images beside them."""
     found = {}
     for index, scores in scored.items():
-        entrant, main = entrants[index], main_region(scores)
+        entrant, main = entrants[index], sources.main_region(scores)
         if main is not None and (entrant.pictures / "mask").is_dir():
             found[index] = (main, choose_cases(main.table, chosen_by(raw[entrant.dataset].multiclass)))
     return found
 
 
-def _entrant(entrant: Entrant, dataset: RawDataset, top: Path) -> dict[str, Any]:
+def _entrant(entrant: sources.Entrant, dataset: RawDataset, top: Path) -> dict[str, Any]:
     panels = entrant.pictures / "panel"
     return {
         "name": entrant.name,
@@ -178,7 +165,9 @@ def _entrant(entrant: Entrant, dataset: RawDataset, top: Path) -> dict[str, Any]
     }
 
 
-def _gallery(index: int, entrant: Entrant, dataset: RawDataset, main: Scores, cases: Sequence[Case]) -> dict[str, Any]:
+def _gallery(
+    index: int, entrant: sources.Entrant, dataset: RawDataset, main: sources.Scores, cases: Sequence[Case]
+) -> dict[str, Any]:
     """Say what the gallery of an entrant shows."""
     by = {"f1": "F1", "iou": "mean IoU over the foreground classes"}[chosen_by(dataset.multiclass)]
     region = {"fov": "inside the field of view", "full": "whole picture"}[main.region]

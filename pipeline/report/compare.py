@@ -100,8 +100,7 @@ def rank(
         If an experiment is unknown, or nothing has such rows; it says what there is.
     """
     board = _leaderboard(leaderboard)
-    columns = list(board.columns)
-    scores = [name for name in columns[columns.index("images") + 1 :] if name not in _NO_SCORE]
+    scores = [name for name in board.loc[:, "images":].columns[1:] if name not in _NO_SCORE]
     problems = [_unknown(name, "experiment", board["experiment"]) for name in dict.fromkeys(experiments)]
     problems += [_unknown(metric, "--metric", scores), _unknown(dataset, "--dataset", board["dataset"])]
     if found := [problem for problem in problems if problem is not None]:

@@ -16,7 +16,6 @@ from pipeline.raw.decode.palette import Colour
 OTHER = (204, 121, 167)  # reddish purple of the same palette: one class taken for another
 _QUALITY = 80
 _LOSSLESS = 101  # of OpenCV's WebP encoder
-_WRONG_KINDS = (HIT, MISS, FALSE_ALARM, OTHER)
 
 
 def reduced(pixels: NDArray[np.uint8], side: int, *, classes: bool = False) -> NDArray[np.uint8]:
@@ -74,7 +73,7 @@ def painted(classes: NDArray[np.uint8], colours: Sequence[Colour]) -> bytes:
 def overlaid(kinds: NDArray[np.uint8]) -> bytes:
     """Encode what `errors_of` gave as colours on nothing, to lie over the picture."""
     table = np.zeros((256, 4), dtype=np.uint8)
-    for kind, (red, green, blue) in enumerate(_WRONG_KINDS, start=1):
+    for kind, (red, green, blue) in enumerate((HIT, MISS, FALSE_ALARM, OTHER), start=1):
         table[kind] = (blue, green, red, 255)
     return _webp(table[kinds], _LOSSLESS)
 

@@ -13,11 +13,12 @@ from pipeline.evaluation.baselines import write_baseline
 from pipeline.evaluation.bootstrap import interval_of_each, resampled_means, resampling_weights, weighted_sums
 from pipeline.evaluation.classes import one_against_rest
 from pipeline.evaluation.curves import MAX_F, average_precision, max_f_columns, roc_auc
-from pipeline.evaluation.evaluate import evaluate, mean_of
+from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.evaluate_classes import evaluate_classes
-from pipeline.evaluation.intervals import COLUMNS, class_intervals, two_class_intervals
+from pipeline.evaluation.intervals import class_intervals, two_class_intervals
 from pipeline.evaluation.metrics import OF_CLASSES, POOLED, compute
 from pipeline.evaluation.recipes import BaselineRecipe, EvaluateRecipe
+from pipeline.evaluation.tables import COLUMNS, mean_of
 from pipeline.images.png import write_png
 
 

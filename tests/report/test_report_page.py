@@ -1,7 +1,9 @@
 """The page: what it collects, what it marks, what it lets in, and how large it gets."""
 
+import argparse
 import json
 import re
+import shlex
 import shutil
 from html.parser import HTMLParser
 
@@ -11,12 +13,14 @@ import pytest
 from pages import CLASSES, HOSTILE, REASON
 
 from pipeline.cli import main as cli
+from pipeline.cli.commands import COMMANDS
+from pipeline.config.config import load
 from pipeline.core import paths
 from pipeline.core.errors import PredictionError
 from pipeline.report.board import build_board
 from pipeline.report.gallery import choose_cases
 from pipeline.report.page import as_block
-from pipeline.report.runs import stage_times
+from pipeline.report.runs import commands, stage_times
 from pipeline.report.series import curves
 from pipeline.report.sources import Entrant, Reader, find_entrants
 from pipeline.report.thumbnails import errors_of, reduced
@@ -74,6 +78,25 @@ def test_everything_that_is_scored_or_trained_is_on_the_page(page):
     for words in ("Paired comparisons", "[0.801, 0.942]", "fingerprint of the scores", "evaluate --experiment good"):
         assert words in text, words
     assert "95%" in text
+
+
+def test_commands_on_the_page_are_those_of_the_command_line(project):
+    (project / "results/shards/t").mkdir(parents=True)
+    (project / "results/shards/t/test-0.h5").touch()
+    found = [line for entrant in find_entrants(*scored_and_configured(project)) for line in commands(entrant)]
+    words = [shlex.split(line.removeprefix("python -m pipeline ")) for line in found]
+    assert {line[0] for line in words} == {"shard", "train", "baseline", "predict", "threshold", "render", "evaluate"}
+    parser = argparse.ArgumentParser()
+    group = parser.add_subparsers()
+    for command in COMMANDS:
+        command.add_to(group)
+    for line in words:
+        parser.parse_args(line)  # ends the process where it does not understand
+
+
+def scored_and_configured(project):
+    board = pd.read_csv(project / "results/leaderboard.csv", dtype=str, keep_default_na=False)
+    return board, {name: run.dataset for name, run in load([project / "config.yaml"]).experiments.items()}
 
 
 def test_numbers_are_those_of_the_tables(page, project_with_page):
