@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sources import source as source_of
+from toy_layout import CLASSES, COLOURS, draw
 
 from pipeline.cli import main as cli
 from pipeline.core.counts import VOID
@@ -24,29 +25,6 @@ from pipeline.evaluation.recipes import ChosenThreshold, EvaluateRecipe, RenderR
 from pipeline.images.colours import VOID_COLOUR, legend, overlay_classes, paint
 from pipeline.images.png import write_png
 from pipeline.raw.decode.image import read_grey, read_image
-
-CLASSES = ("background", "circle", "triangle", "square")
-COLOURS = ((0, 0, 0), (128, 0, 0), (0, 128, 0), (0, 0, 128))
-
-
-def draw(seed, height=64, width=72):
-    """Draw an RGB picture and its mask: a circle, a triangle and a square on noise, each with a void rim."""
-    rng = np.random.default_rng(seed)
-    mask = np.zeros((height, width), np.uint8)
-    for index in rng.permutation([1, 2, 3]).tolist():
-        x, y, r = int(rng.integers(12, width - 12)), int(rng.integers(12, height - 12)), min(height, width) // 6
-        shape = np.zeros_like(mask)
-        if index == 1:
-            cv2.circle(shape, (x, y), r, 1, -1)
-        elif index == 2:
-            cv2.fillPoly(shape, [np.array([[x, y - r], [x - r, y + r], [x + r, y + r]])], 1)
-        else:
-            cv2.rectangle(shape, (x - r, y - r), (x + r, y + r), 1, -1)
-        mask[shape == 1] = index
-        mask[(cv2.dilate(shape, np.ones((3, 3), np.uint8)) == 1) & (shape == 0)] = VOID
-    shades = np.array([60, 200, 140, 170, *([60] * 252)])[mask]
-    image = shades[:, :, None] + np.array([20, 0, -20]) + rng.normal(0, 12, (height, width, 3))
-    return np.clip(image, 0, 255).astype(np.uint8), mask
 
 
 def add(root, name, image, mask=None):
