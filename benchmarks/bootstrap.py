@@ -13,15 +13,15 @@ import time
 
 import numpy as np
 
-from pipeline.core.counts import confusion
+from pipeline.core.counts import confusion, dice, max_f
 from pipeline.evaluation.bootstrap import RESAMPLES, resampled_means, resampling_weights
-from pipeline.evaluation.curves import BETA2_SALIENT, f_beta, max_f_of_mean_pr
-from pipeline.evaluation.evaluate import MACRO
+from pipeline.evaluation.curves import roc_auc
 from pipeline.evaluation.intervals import resampled_histograms, two_class_intervals
-from pipeline.evaluation.metrics import roc_auc
-from pipeline.evaluation.scores import f1
+from pipeline.evaluation.metrics import METRICS
+from pipeline.evaluation.scores import BETA2_SALIENT, f_beta
 
 CUT = 127
+MACRO = [name for name, metric in METRICS.items() if metric.of != "counts" or metric.reported]
 
 
 def draw(images):
@@ -35,7 +35,7 @@ def vectorized(weights, histograms, scores):
     pooled, means = resampled_histograms(weights, histograms)
     best = f_beta(means["precision"], means["recall"], BETA2_SALIENT).max(axis=-1)
     macro = resampled_means(weights, scores[:, None])[:, 0]
-    return np.stack([macro, f1(confusion(pooled, CUT)), roc_auc(pooled), best], axis=1)
+    return np.stack([macro, dice(confusion(pooled, CUT)), roc_auc(pooled), best], axis=1)
 
 
 def loop(weights, histograms, scores):
@@ -44,9 +44,7 @@ def loop(weights, histograms, scores):
         drawn = np.repeat(np.arange(len(row)), row)
         some = histograms[drawn]
         pooled = some.sum(axis=0)
-        rows.append(
-            [scores[drawn].mean(), f1(confusion(pooled, CUT)), roc_auc(pooled), max_f_of_mean_pr(some, BETA2_SALIENT)]
-        )
+        rows.append([scores[drawn].mean(), dice(confusion(pooled, CUT)), roc_auc(pooled), max_f(some, BETA2_SALIENT)])
     return np.array(rows, dtype=np.float64)
 
 
@@ -64,7 +62,7 @@ def main():
     print(f"{'images':>8}{'vectorized':>14}{'loop':>12}{'ratio':>9}{'all intervals':>16}")
     for images in arguments.images:
         histograms = draw(images)
-        scores = f1(confusion(histograms, CUT))
+        scores = dice(confusion(histograms, CUT))
         weights = resampling_weights(images)
         ours, ours_s = timed(vectorized, weights, histograms, scores)
         theirs, theirs_s = timed(loop, weights[: arguments.loop], histograms, scores)

@@ -28,8 +28,7 @@ import cv2
 import numpy as np
 import torch
 
-from pipeline.core.counts import absolute_error, joint_histogram
-from pipeline.evaluation.curves import max_f_of_mean_pr
+from pipeline.core.counts import absolute_error, joint_histogram, max_f
 from pipeline.evaluation.scores import BETA2_SALIENT, f_beta
 
 LEVELS = 256
@@ -50,7 +49,7 @@ def draw(size, pictures=8):
 
 def ours(pairs):
     histograms = np.stack([joint_histogram(levels, mask) for levels, mask in pairs])
-    return float(absolute_error(histograms).mean()), max_f_of_mean_pr(histograms, BETA2_SALIENT)
+    return float(absolute_error(histograms).mean()), max_f(histograms, BETA2_SALIENT)
 
 
 def best(precisions, recalls):

@@ -398,7 +398,16 @@ ROWS = [
         trained_anew("a", "u", "m", looked_at=True),
     ),
     Row("edit `prediction/tiles.py`", code("prediction/tiles"), scored_anew("a", "u", "m")),
-    Row("edit `evaluation/metrics.py`", code("evaluation/metrics"), {"scores": ALL, **TABLES}),
+    Row(
+        "edit `evaluation/metrics.py`",
+        code("evaluation/metrics"),
+        {
+            "threshold": named("a", "u", *BASELINES, words="a, u, baselines"),
+            "pictures": named("a *", "u *", f"{OBSERVER} *", words=f"a, u, {OBSERVER}"),
+            "scores": ALL,
+            **TABLES,
+        },
+    ),
     Row("edit `evaluation/bootstrap.py`", code("evaluation/bootstrap"), {"scores": ALL, **TABLES}),
     Row("edit `evaluation/paired.py`", code("evaluation/paired"), {"comparisons": TABLES["comparisons"]}),
     Row(

@@ -204,6 +204,7 @@ def _require_known(arguments: Arguments, study: "Study", kinds: Sequence[type[Ar
         if name is None or name in known:
             continue
         runs = study.seeded.get(name, []) if section == "experiment" else []
-        several = f", an experiment of several runs: {', '.join(runs)}" if runs else ""
+        several = ", of several classes" if name in study.several_classes else ""
+        several = f", an experiment of several runs: {', '.join(runs)}" if runs else several
         remedy = "name one of its runs" if runs else "correct the name"
         raise ConfigError(f"--{section}", f"{name!r}{several}", f"one of {', '.join(known) or 'none'}", remedy)

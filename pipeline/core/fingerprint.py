@@ -8,9 +8,11 @@ import hashlib
 import json
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
+
+from pydantic import TypeAdapter
 
 from pipeline.core.errors import Problem
 from pipeline.core.files import write_text
@@ -64,17 +66,7 @@ class Fingerprint:
 
     def to_json(self) -> str:
         """Return the one spelling of it."""
-        return canonical({"format": FORMAT, **self._plain()})
-
-    def _plain(self) -> dict[str, Any]:
-        made_from = {name: part._plain() for name, part in self.made_from.items()}
-        return {
-            "stage": self.stage,
-            "settings": self.settings,
-            "code": self.code,
-            "libraries": self.libraries,
-            "made_from": made_from,
-        }
+        return canonical({"format": FORMAT, **asdict(self)})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -90,17 +82,7 @@ class Fingerprint:
         plain = json.loads(text)
         if isinstance(plain, dict) and plain.pop("format", None) != FORMAT and "stage" in plain:
             raise EarlierVersionError
-        return cls._of(plain)
-
-    @classmethod
-    def _of(cls, plain: Any) -> Self:  # noqa: ANN401 - whatever a file holds
-        expected = {"stage": str, "settings": dict, "code": dict, "libraries": dict, "made_from": dict}
-        if not isinstance(plain, dict) or plain.keys() != expected.keys():
-            raise ValueError("no fingerprint")
-        if not all(isinstance(plain[key], kind) for key, kind in expected.items()):
-            raise ValueError("no fingerprint")
-        made_from = {name: cls._of(part) for name, part in plain["made_from"].items()}
-        return cls(**{**plain, "made_from": made_from})
+        return TypeAdapter(cls).validate_python(plain)
 
 
 def canonical(value: Any) -> str:  # noqa: ANN401 - any plain data

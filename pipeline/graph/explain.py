@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.core import paths
 from pipeline.core.code import LIBRARIES
 from pipeline.core.errors import PipelineError
-from pipeline.core.fingerprint import Fingerprint, differences
+from pipeline.core.fingerprint import EarlierVersionError, Fingerprint, differences
 from pipeline.graph.artifacts import Checkpoint, FoldTable, Shard
 from pipeline.graph.base import Artifact
 from pipeline.graph.recognize import recognize
@@ -133,6 +133,8 @@ class _Judge:
         text = stored_fingerprint(artifact.signature)
         try:
             return differences(Fingerprint.from_json(text or ""), self._study.plan(artifact).fingerprint())
+        except EarlierVersionError:
+            return ["an earlier version of the pipeline made it"]
         except ValueError:
             return ["it does not say what made it" if text is None else "its fingerprint is damaged"]
 

@@ -68,10 +68,8 @@ class Study:
     @cached_property
     def ensembles(self) -> dict[str, list[str]]:
         """Ensembles that are scored, each with the names of its runs."""
-        wanted = {name: runs for name, runs in self.seeded.items() if self._wants_ensemble(runs)}
-        return {
-            entrants.ensemble_name(name): runs for name, runs in wanted.items() if name not in self.without_ensemble
-        }
+        wanted = self._wanted_ensembles()
+        return {entrants.ensemble_name(name): wanted[name] for name in wanted if name not in self.without_ensemble}
 
     @property
     def ensembled(self) -> list[str]:
@@ -81,13 +79,14 @@ class Study:
     @cached_property
     def without_ensemble(self) -> list[str]:
         """Experiments that would have an ensemble, had they kept the probabilities of their several classes."""
-        wanted = {name: runs[0] for name, runs in self.seeded.items() if self._wants_ensemble(runs)}
+        wanted = {name: runs[0] for name, runs in self._wanted_ensembles().items()}
         return [
             name for name, run in wanted.items() if self.multiclass(run) and not self.experiments[run].keep_probability
         ]
 
-    def _wants_ensemble(self, runs: list[str]) -> bool:
-        return len(runs) > 1 and self.experiments[runs[0]].ensemble
+    def _wanted_ensembles(self) -> dict[str, list[str]]:
+        several = {name: runs for name, runs in self.seeded.items() if len(runs) > 1}
+        return {name: runs for name, runs in several.items() if self.experiments[runs[0]].ensemble}
 
     @cached_property
     def baselines(self) -> list[str]:

@@ -270,9 +270,11 @@ def by_name(
     return {found: first for found, (first, *_) in paths.items()}
 
 
-def no_pictures(images: Mapping[str, str], folder: Path, expected: str, remedy: str) -> list[Problem]:
+def no_pictures(
+    images: Mapping[str, str], folder: Path, expected: str, remedy: str, found: str = "no pictures"
+) -> list[Problem]:
     """Complain where there is no picture at all."""
-    return [] if images else [Problem(str(folder), "no pictures", expected, remedy)]
+    return [] if images else [Problem(str(folder), found, expected, remedy)]
 
 
 def unpaired(

@@ -16,8 +16,10 @@ from typing import IO, Any
 
 from pipeline.core.errors import OutputError, Problem, RawDataError
 from pipeline.core.files import atomic_folder
+from pipeline.core.options import names_of
 from pipeline.core.progress import say
-from pipeline.raw.archives import is_archive, is_zip, recognise
+from pipeline.raw.layouts.registry import LAYOUTS
+from pipeline.raw.samples import is_archive
 
 MAX_FILES = 1_000_000
 """How many files an archive may hold, those of nested archives included."""
@@ -98,7 +100,9 @@ def _unpack(archive: Path, folder: Path, where: str, budget: _Budget, depth: int
     if depth > MAX_DEPTH:
         raise _refuse(where, f"archives in archives, {depth} deep", f"at most {MAX_DEPTH}", "unpack it by hand")
     try:
-        inside = (_unpack_zip if is_zip(archive) else _unpack_tar)(archive, folder, where, budget)
+        with archive.open("rb") as handle:
+            is_zip = handle.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+        inside = (_unpack_zip if is_zip else _unpack_tar)(archive, folder, where, budget)
     except RawDataError:
         raise
     except _DAMAGED as error:
@@ -234,7 +238,12 @@ def _say_root(folder: Path) -> None:
     """Say what the configuration is to name: the folder that looks like a known layout, or the top folder."""
     inside = sorted(folder.iterdir())
     folders = [path for path in inside if path.is_dir()]
-    known = [(root, layout) for root in (folder, *folders) if (layout := recognise(root))]
+    known = [
+        (root, layout)
+        for root in (folder, *folders)
+        for layout, kind in zip(names_of(LAYOUTS, "layout"), LAYOUTS, strict=True)
+        if kind.marks and all((root / mark).is_dir() for mark in kind.marks)
+    ]
     for root, layout in known:
         say(f"This looks like the layout {layout}. In the configuration:\n\n    layout: {layout}\n    root: {root}\n")
     if not known:

@@ -143,7 +143,7 @@ def test_what_makes_a_result_asks_for_what_its_command_is_told(kind):
         ("train --experiment d.second-observer", 2, "one of e"),
         ("predict --experiment d.second-observer --split test", 2, "one of e"),
         ("train --experiment e --plan {}", 2, "KeyError('stage')"),
-        ("curves --experiment e", 1, "run `snakemake models`"),
+        ("curves --experiment e", 1, "train the experiment first: `snakemake models`"),
         ("shard --dataset d --split test --number 0 --output config.yaml/x.h5", 1, "a file stands where a folder"),
     ],
 )

@@ -31,7 +31,7 @@ def test_words_run_nothing(editable):
 @pytest.mark.parametrize(
     ("file", "runs"),
     [
-        ("evaluation/metrics.py", {"evaluate": 7, "comparisons": 1, "leaderboard": 1, "report": 1}),
+        ("evaluation/bootstrap.py", {"evaluate": 7, "comparisons": 1, "leaderboard": 1, "report": 1}),
         ("evaluation/paired.py", {"comparisons": 1, "report": 1}),
         ("report/leaderboard.py", {"leaderboard": 1, "report": 1}),
         ("report/gallery.py", {"report": 1}),

@@ -51,9 +51,8 @@ class Tgs(Layout):
         """List the samples, with masks from ``train/masks`` or ``train.csv``."""
         folder, table, masks = root / "train" / "images", root / "train.csv", root / "train" / "masks"
         images = by_name(folder, problems, endings=_PNG)
-        problems += no_pictures(
-            images, folder, "the labelled tiles, <id>.png", "unpack train.zip of the TGS data into train/"
-        )
+        remedy = "unpack train.zip of the TGS data into train/"
+        problems += no_pictures(images, folder, "the labelled tiles, <id>.png", remedy, found="no PNG pictures")
         depths = _read_depths(root / "depths.csv", problems)
         files, codes = {}, {}
         if self.masks == "png":
