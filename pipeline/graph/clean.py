@@ -54,20 +54,9 @@ class Survey:
 
 
 def survey(study: Study, results: Path = paths.RESULTS) -> Survey:
-    """List what no configured data set or experiment needs; nothing is changed.
+    """List what no configured data set or experiment needs, in the order of paths; nothing is changed.
 
     Of a data set that cannot be listed nothing counts as superseded, and a line says so.
-
-    Parameters
-    ----------
-    study : Study
-    results : Path
-        The folder of results.
-
-    Returns
-    -------
-    Survey
-        In the order of their paths.
     """
     found = Survey()
     needed = _needed(study)

@@ -27,7 +27,6 @@ class Stage(NamedTuple):
 
     Parameters
     ----------
-    name : str
     recipe : type of Options
         The type of its settings.
     function : str
@@ -54,7 +53,6 @@ class Plan:
 
     Parameters
     ----------
-    stage : Stage
     recipe : Options
         Its settings.
     made_from : dict of str to Plan
@@ -148,11 +146,7 @@ def _of_run(plan: Plan, run: Run) -> Plan:
 def stage_code(stage: Stage, chosen: frozenset[str] = frozenset()) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """Return digests of the code that a stage runs, and versions of the libraries below it.
 
-    Parameters
-    ----------
-    stage : Stage
-    chosen : frozenset of str
-        Modules that its settings choose.
+    Modules that its settings choose count with it.
     """
     code = code_digests([stage.module, *chosen])
     assets = (Path(__file__).parents[1] / stage.assets).iterdir() if stage.assets else ()

@@ -39,10 +39,6 @@ class Study:
 
     Raw data are listed when they are first asked for. Names of experiments are those of single networks, those of
     ensembles, ``<experiment>.ensemble``, and those of baselines, ``<data set>.<kind>``.
-
-    Parameters
-    ----------
-    config : Config
     """
 
     def __init__(self, config: Config) -> None:

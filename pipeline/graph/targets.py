@@ -103,11 +103,7 @@ def of_all(study: Study, target: str) -> list[Artifact]:
 def everything(study: Study, listed: Collection[str] | None = None) -> list[Artifact]:
     """Return every result that a study can lead to, also what is only made when asked for.
 
-    Parameters
-    ----------
-    study : Study
-    listed : collection of str, optional
-        Data sets that can be listed; without it all of them have to be. Of the others there are only tables and checks.
+    Of data sets that are not among those `listed` there are only tables and checks; without it all have to be listed.
     """
     known = study.datasets if listed is None else listed
     made: list[Artifact] = [kind(name) for name in study.datasets for kind in (SplitTable, Check)]
