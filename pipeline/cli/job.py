@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from pipeline.cli.commands import Arguments
 from pipeline.core.errors import ConfigError
 from pipeline.graph.artifacts import STAGES
-from pipeline.graph.base import Artifact
+from pipeline.graph.base import Artifact, plan_of
 from pipeline.graph.plan import Plan
 from pipeline.graph.stored import require_origin
 
@@ -162,7 +162,7 @@ def job_of(arguments: Arguments, kind: type[Artifact]) -> Job:
         found = {part: [one.path for one in outputs] for part, outputs in artifact.needs(study).items()}
         for part in artifact.if_there & found.keys():
             found[part] = [path for path in found[part] if path.exists()]
-        plan = study.plan(artifact)
+        plan = plan_of(artifact, study)
         made_from = {} if named else {part: below for part, below in plan.made_from.items() if found[part]}
         plan = dataclasses.replace(plan, made_from=made_from)
     for part in named.keys() - artifact.parts.keys():

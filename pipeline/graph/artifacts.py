@@ -189,7 +189,7 @@ class Checkpoint(OfExperiment):
         return study.experiments[self.experiment].to(TrainRecipe, fold=study.fold_of(self.experiment))
 
     def needs(self, study: "Study") -> Needs:
-        return study.samples(self.experiment)
+        return _samples(study, self.experiment)
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ class Augmented(OfExperiment):
         return study.experiments[self.experiment].to(AugmentedRecipe, fold=fold, note=note)
 
     def needs(self, study: "Study") -> Needs:
-        samples = study.samples(self.experiment)
+        samples = _samples(study, self.experiment)
         # what is validated on elsewhere is trained on in some fold
         return samples if "folds" in samples else {"train_shards": samples["train_shards"]}
 
@@ -265,11 +265,11 @@ class Predictions(OfPredictions):
 
     def needs(self, study: "Study") -> Needs:
         network = {"checkpoint": [Checkpoint(self.experiment).output()]}
-        samples = study.samples(self.experiment)
+        samples = _samples(study, self.experiment)
         if self.split == VALIDATION and "folds" in samples:
             shards = {**samples, "shards": samples.get("validation_shards", [])}
             return {**network, **{part: shards.get(part, []) for part in ("shards", "train_shards", "folds")}}
-        return {**network, "shards": study.shards(study.dataset_of(self.experiment), self.split)}
+        return {**network, "shards": _shards(study, study.dataset_of(self.experiment), self.split)}
 
 
 @dataclass(frozen=True)
@@ -302,7 +302,7 @@ class Ensemble(OfPredictions):
         runs = sorted(study.ensembles[self.scored_as])
         split = VALIDATION if self.split == OUT_OF_FOLD else self.split
         needs = {"predictions": [Predictions(run, split, "probability").output() for run in runs]}
-        return {**needs, "folds": study.fold_table(runs[0])} if self.split == OUT_OF_FOLD else needs
+        return {**needs, "folds": fold_table_of(study, runs[0])} if self.split == OUT_OF_FOLD else needs
 
 
 # -- of predictions ----------------------------------------------------------------------------------------------------
@@ -330,7 +330,7 @@ class Threshold(OfExperiment):
     def needs(self, study: "Study") -> Needs:
         if not study.chooses_threshold(self.experiment):
             return {}
-        return {"predictions": [study.predictions(self.experiment, study.validated_on(self.experiment)).output()]}
+        return {"predictions": [predictions_of(study, self.experiment, study.validated_on(self.experiment)).output()]}
 
     def raw_files(self, study: "Study") -> list[str]:
         if not study.chooses_threshold(self.experiment):
@@ -352,7 +352,7 @@ class Pictures(OfExperiment):
 
     @classmethod
     def chosen(cls, study: "Study", **fields: Any) -> Artifact:
-        return study.pictures(fields["experiment"], fields["split"])
+        return pictures_of(study, fields["experiment"], fields["split"])
 
     @property
     def signature(self) -> Path:
@@ -363,7 +363,7 @@ class Pictures(OfExperiment):
         return evaluation.RenderRecipe(dataset=study.dataset_of(self.experiment), split=self.split, source=source)
 
     def needs(self, study: "Study") -> Needs:
-        predictions = [study.predictions(self.experiment, self.split).output()]
+        predictions = [predictions_of(study, self.experiment, self.split).output()]
         return {"predictions": predictions, "threshold": [Threshold(self.experiment).output()]}
 
     def raw_files(self, study: "Study") -> list[str]:
@@ -385,7 +385,7 @@ class ClassPictures(Pictures):
     parts: ClassVar = {"predictions": "class indices of the split"}
 
     def needs(self, study: "Study") -> Needs:
-        return {"predictions": [study.predictions(self.experiment, self.split).output()]}
+        return {"predictions": [predictions_of(study, self.experiment, self.split).output()]}
 
 
 @dataclass(frozen=True)
@@ -409,7 +409,7 @@ class Submission(OfExperiment):
         return evaluation.SubmissionRecipe(dataset=dataset, source=source)
 
     def needs(self, study: "Study") -> Needs:
-        predictions = [study.predictions(self.experiment, UNLABELLED).output()]
+        predictions = [predictions_of(study, self.experiment, UNLABELLED).output()]
         return {"predictions": predictions, "threshold": [Threshold(self.experiment).output()]}
 
     def raw_files(self, study: "Study") -> list[str]:
@@ -435,7 +435,7 @@ class Scores(OfExperiment):
 
     @classmethod
     def chosen(cls, study: "Study", **fields: Any) -> Artifact:
-        return study.scores(fields["experiment"])
+        return scores_of(study, fields["experiment"])
 
     @property
     def signature(self) -> Path:
@@ -448,7 +448,7 @@ class Scores(OfExperiment):
 
     def needs(self, study: "Study") -> Needs:
         predictions = {
-            f"{split.replace('-', '_')}_predictions": [study.predictions(self.experiment, split).output()]
+            f"{split.replace('-', '_')}_predictions": [predictions_of(study, self.experiment, split).output()]
             for split in study.scored_splits(self.experiment)
         }
         threshold = {"threshold": [Threshold(self.experiment).output()]} if "threshold" in self.parts else {}
@@ -492,7 +492,7 @@ class Average(OfExperiment):
         return AverageRecipe(runs=tuple(runs), folds=study.fold_of(runs[0]) is not None)
 
     def needs(self, study: "Study") -> Needs:
-        return {"summaries": [study.scores(run).output("summary") for run in study.seeded[self.experiment]]}
+        return {"summaries": [scores_of(study, run).output("summary") for run in study.seeded[self.experiment]]}
 
 
 @dataclass(frozen=True)
@@ -516,7 +516,7 @@ class Comparisons(OfAll):
     if_there: ClassVar = frozenset(parts)
 
     def needs(self, study: "Study") -> Needs:
-        return {"per_image": [study.scores(name).output("per_image") for name in study.scored()]}
+        return {"per_image": [scores_of(study, name).output("per_image") for name in study.scored()]}
 
 
 @dataclass(frozen=True)
@@ -529,7 +529,7 @@ class Leaderboard(OfAll):
     if_there: ClassVar = frozenset(("checks",))
 
     def needs(self, study: "Study") -> Needs:
-        tables = [*map(study.scores, study.scored()), *study.averages()]
+        tables = [*(scores_of(study, name) for name in study.scored()), *averages_of(study)]
         checked = dict.fromkeys(study.dataset_of(name) for name in study.scored())
         return {
             "summaries": [table.output("summary") for table in tables],
@@ -556,7 +556,8 @@ class Report(OfAll):
 
     def needs(self, study: "Study") -> Needs:
         """Return what it is told, and what it finds by itself: checks, trainings, scores and pictures."""
-        scored, trained = [*map(study.scores, study.scored())], [*map(Checkpoint, study.experiments)]
+        scored = [scores_of(study, name) for name in study.scored()]
+        trained = [*map(Checkpoint, study.experiments)]
         tables = [*(Output(one, path) for one in scored for path in one.outputs().values() if path.suffix == ".csv")]
         return {
             "leaderboard": [Leaderboard().output()],
@@ -564,9 +565,65 @@ class Report(OfAll):
             "intervals": [one.output("intervals") for one in scored],
             "checks": [Check(name).output(part) for name in study.datasets for part in ("json", "sheet")],
             "trainings": [one.output(part) for one in trained for part in ("history", "timing", "provenance")],
-            "scores": [*tables, *(average.output() for average in study.averages())],
-            "pictures": study.shown_pictures(),
+            "scores": [*tables, *(average.output() for average in averages_of(study))],
+            "pictures": _shown_pictures(study),
         }
+
+
+# -- which of them it is -----------------------------------------------------------------------------------------------
+
+
+def _shards(study: "Study", dataset: str, split: str) -> list[Output]:
+    return [Shard(dataset, split, number).output() for number in study.raw(dataset).shard_members(split)]
+
+
+def fold_table_of(study: "Study", run: str) -> list[Output]:
+    """Return the table of folds of a run; nothing where there are none."""
+    fold = study.fold_of(run)
+    return [] if fold is None else [FoldTable(study.dataset_of(run), fold.folds).output()]
+
+
+def _samples(study: "Study", experiment: str) -> dict[str, list[Output]]:
+    """Return what a training reads: shards, and of a fold, whose samples lie in both kinds of them, the table."""
+    dataset = study.dataset_of(experiment)
+    shards = {f"{split}_shards": _shards(study, dataset, split) for split in ("train", VALIDATION)}
+    table = fold_table_of(study, experiment)
+    return {**shards, "folds": table} if table else shards
+
+
+def predictions_of(study: "Study", name: str, split: str, what: str | None = None) -> Artifact:
+    """Return predictions of a split; without `what`, those that scores and pictures are made from."""
+    owner, kind = entrants.split_name(name)
+    if entrants.is_baseline(name):
+        return Baseline(owner, kind, split)
+    what = what or ("mask" if study.multiclass(name) else "probability")
+    return Ensemble(owner, split, what) if kind == entrants.ENSEMBLE else Predictions(name, split, what)
+
+
+def scores_of(study: "Study", name: str) -> Scores:
+    """Return the scores of an experiment, ensemble or baseline."""
+    return ClassScores(name) if study.multiclass(name) else Scores(name)
+
+
+def pictures_of(study: "Study", name: str, split: str) -> Pictures:
+    """Return the pictures of a split."""
+    return ClassPictures(name, split) if study.multiclass(name) else Pictures(name, split)
+
+
+def averages_of(study: "Study") -> list[Average]:
+    """Return the means over runs; the runs share a data set, so either all are scored or none is."""
+    return [Average(name) for name, runs in study.seeded.items() if any(map(study.scored_splits, runs))]
+
+
+def _shown_pictures(study: "Study") -> list[Output]:
+    """Return masks and panels of the test pictures of everything that somebody may want to look at."""
+    shown: list[Output] = []
+    for name in filter(study.is_shown, study.scored()):
+        if TEST in study.scored_splits(name):
+            pictures = pictures_of(study, name, TEST)
+            masks = predictions_of(study, name, TEST).output() if study.multiclass(name) else pictures.output("mask")
+            shown += [masks, pictures.output("panel")]
+    return shown
 
 
 KINDS: tuple[type[Artifact], ...] = (

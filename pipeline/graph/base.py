@@ -4,6 +4,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
@@ -147,12 +148,14 @@ class Artifact(ABC):
         """The experiment or data set that it belongs to."""
         return str(getattr(self, "experiment", getattr(self, "dataset", "")))
 
-    def plan(self, study: "Study") -> Plan:
-        """Return what it is to be made by, all the way down."""
-        needs = self.needs(study) if self.verified else {}
-        made_from = {part: study.plan(outputs[0].artifact) for part, outputs in needs.items() if outputs}
-        deciding = {part: Plan(plan.stage, plan.recipe.deciding(), plan.made_from) for part, plan in made_from.items()}
-        return Plan(self.stage, self.recipe(study), deciding)
+
+@cache
+def plan_of(artifact: Artifact, study: "Study") -> Plan:
+    """Return what a result is to be made by, all the way down."""
+    needs = artifact.needs(study) if artifact.verified else {}
+    made_from = {part: plan_of(outputs[0].artifact, study) for part, outputs in needs.items() if outputs}
+    deciding = {part: Plan(plan.stage, plan.recipe.deciding(), plan.made_from) for part, plan in made_from.items()}
+    return Plan(artifact.stage, artifact.recipe(study), deciding)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pipeline.core.code import LIBRARIES
 from pipeline.core.errors import PipelineError
 from pipeline.core.fingerprint import EarlierVersionError, Fingerprint, differences
 from pipeline.graph.artifacts import Checkpoint, FoldTable, Shard
-from pipeline.graph.base import Artifact
+from pipeline.graph.base import Artifact, plan_of
 from pipeline.graph.recognize import recognize
 from pipeline.graph.stored import stored_fingerprint
 from pipeline.graph.study import Study
@@ -132,7 +132,7 @@ class _Judge:
     def _compare(self, artifact: Artifact) -> list[str]:
         text = stored_fingerprint(artifact.signature)
         try:
-            return differences(Fingerprint.from_json(text or ""), self._study.plan(artifact).fingerprint())
+            return differences(Fingerprint.from_json(text or ""), plan_of(artifact, self._study).fingerprint())
         except EarlierVersionError:
             return ["an earlier version of the pipeline made it"]
         except ValueError:

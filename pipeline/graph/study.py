@@ -12,20 +12,6 @@ from pipeline.core.errors import PipelineError, Problem, RawDataError
 from pipeline.core.progress import say
 from pipeline.evaluation import entrants
 from pipeline.evaluation.entrants import BASELINES, CEILING, ENSEMBLE, OBSERVER
-from pipeline.graph.artifacts import (
-    Average,
-    Baseline,
-    ClassPictures,
-    ClassScores,
-    Ensemble,
-    FoldTable,
-    Pictures,
-    Predictions,
-    Scores,
-    Shard,
-)
-from pipeline.graph.base import Artifact, Output
-from pipeline.graph.plan import Plan
 from pipeline.raw.dataset import Opened, RawDataset, open_leniently
 from pipeline.raw.samples import Sample
 from pipeline.raw.source import Source
@@ -45,7 +31,6 @@ class Study:
         self.config = config
         self.datasets: Mapping[str, Dataset] = config.datasets
         self.experiments: Mapping[str, Experiment] = config.experiments
-        self.plan: Callable[[Artifact], Plan] = cache(lambda artifact: artifact.plan(self))
         self.opened: Callable[[str], Opened] = cache(self._open)
         self.members: Callable[[str, int], dict[str, int]] = cache(self._assign)
         self.splits_of: Callable[[str], Mapping[str, list[Sample]]] = cache(self._split)
@@ -199,8 +184,8 @@ class Study:
 
     def _assign(self, dataset: str, folds: int) -> dict[str, int]:
         """Return the fold of each sample that is no test sample."""
-        recipe = FoldTable(dataset, folds).recipe(self)
-        return assign_folds(self.raw(dataset), folds, recipe.drawn, recipe.source.cache)
+        drawn = self.datasets[dataset].drawn
+        return assign_folds(self.raw(dataset), folds, drawn, str(paths.shares(dataset)) if drawn.stratify else None)
 
     def _split(self, name: str) -> Mapping[str, list[Sample]]:
         """Return samples by split as an experiment sees them: a fold has other ones than its data set."""
@@ -238,24 +223,6 @@ class Study:
         for name in self.without_ensemble:
             say(f"{name} has no ensemble: class indices have no mean. Set `keep_probability` or `ensemble: false`.")
 
-    # -- results -------------------------------------------------------------------------------------------------------
-
-    def shards(self, dataset: str, split: str) -> list[Output]:
-        """Return the shards of a split."""
-        return [Shard(dataset, split, number).output() for number in self.raw(dataset).shard_members(split)]
-
-    def fold_table(self, run: str) -> list[Output]:
-        """Return the table of folds of a run; nothing where there are none."""
-        fold = self.fold_of(run)
-        return [] if fold is None else [FoldTable(self.dataset_of(run), fold.folds).output()]
-
-    def samples(self, experiment: str) -> dict[str, list[Output]]:
-        """Return what a training reads: shards, and of a fold, whose samples lie in both kinds of them, the table."""
-        dataset = self.dataset_of(experiment)
-        shards = {f"{split}_shards": self.shards(dataset, split) for split in ("train", VALIDATION)}
-        table = self.fold_table(experiment)
-        return {**shards, "folds": table} if table else shards
-
     def chooses_threshold(self, name: str) -> bool:
         """Tell whether a threshold is chosen on samples, and not fixed.
 
@@ -276,36 +243,6 @@ class Study:
                 "`threshold`",
             )
         return True
-
-    def predictions(self, name: str, split: str, what: str | None = None) -> Artifact:
-        """Return predictions of a split; without `what`, those that scores and pictures are made from."""
-        owner, kind = entrants.split_name(name)
-        if entrants.is_baseline(name):
-            return Baseline(owner, kind, split)
-        what = what or ("mask" if self.multiclass(name) else "probability")
-        return Ensemble(owner, split, what) if kind == ENSEMBLE else Predictions(name, split, what)
-
-    def scores(self, name: str) -> Scores:
-        """Return the scores of an experiment, ensemble or baseline."""
-        return ClassScores(name) if self.multiclass(name) else Scores(name)
-
-    def pictures(self, name: str, split: str) -> Pictures:
-        """Return the pictures of a split."""
-        return ClassPictures(name, split) if self.multiclass(name) else Pictures(name, split)
-
-    def averages(self) -> list[Average]:
-        """Return the means over runs; the runs share a data set, so either all are scored or none is."""
-        return [Average(name) for name, runs in self.seeded.items() if any(map(self.scored_splits, runs))]
-
-    def shown_pictures(self) -> list[Output]:
-        """Return masks and panels of the test pictures of everything that somebody may want to look at."""
-        shown: list[Output] = []
-        for name in filter(self.is_shown, self.scored()):
-            if TEST in self.scored_splits(name):
-                masks = self.predictions(name, TEST) if self.multiclass(name) else self.pictures(name, TEST)
-                mask = masks.output() if self.multiclass(name) else masks.output("mask")
-                shown += [mask, self.pictures(name, TEST).output("panel")]
-        return shown
 
     @staticmethod
     def is_shown(name: str) -> bool:

@@ -10,6 +10,7 @@ from rawfiles import write_tif
 from pipeline.cli import main as cli
 from pipeline.config.config import load
 from pipeline.graph.artifacts import KINDS, Shard
+from pipeline.graph.base import plan_of
 from pipeline.graph.plan import NoRecipe
 from pipeline.graph.study import Study
 
@@ -106,7 +107,7 @@ def test_words_that_cannot_be_are_refused_by_the_parser(project, line):
 
 def test_plan_and_configuration_end_in_the_same_shard(project):
     assert cli.main(["shard", "--dataset", "d", "--split", "test", "--number", "0", "--output", "a.h5"]) == 0
-    plan = Study(load([project / "config.yaml"])).plan(Shard("d", "test", 0)).to_json()
+    plan = plan_of(Shard("d", "test", 0), Study(load([project / "config.yaml"]))).to_json()
     words = ["shard", "--dataset", "d", "--split", "test", "--number", "0", "--output", "b.h5", "--plan"]
     assert cli.main([*words, plan]) == 0
     assert (project / "a.h5").read_bytes() == (project / "b.h5").read_bytes()

@@ -30,6 +30,7 @@ from pipeline.graph.artifacts import (
     SplitTable,
     Threshold,
 )
+from pipeline.graph.base import plan_of
 from pipeline.graph.plan import NoRecipe, Plan, stage_code
 from pipeline.graph.study import Study
 from pipeline.models.networks import NETWORKS
@@ -397,6 +398,6 @@ def test_a_job_calls_no_module_that_its_digest_misses(tmp_path, drive, monkeypat
          "--output ceiling"),
         (SplitTable("d"), "splits --dataset d"),
     ):  # fmt: skip
-        plan = study.plan(artifact)
+        plan = plan_of(artifact, study)
         left = called(line, plan, tmp_path) - plan.code()[0].keys() - module.OVERLOOKED.keys()
         assert not {name for name in left if not name.startswith(NOT_THE_STAGE)}, artifact

@@ -12,7 +12,7 @@ from pipeline.evaluation.contours import contour_scores
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.evaluate_classes import evaluate_classes
 from pipeline.evaluation.recipes import BaselineRecipe, EvaluateRecipe
-from pipeline.graph.artifacts import Baseline
+from pipeline.graph.artifacts import Baseline, scores_of
 from pipeline.graph.study import Study
 from pipeline.images.png import read_levels, write_png
 from pipeline.shards.prepare import resize_mask
@@ -98,7 +98,7 @@ def test_baselines_count_empty_masks_as_the_experiments_on_their_data_do():
         for number, policy in enumerate(said)
     }
     study = Study(parse({"datasets": datasets, "experiments": experiments}))
-    found = {name: study.scores(f"{name}.all-background").recipe(study).empty_masks for name in policies}
+    found = {name: scores_of(study, f"{name}.all-background").recipe(study).empty_masks for name in policies}
     assert found == {"a": "skip", "b": "one", "c": "one"}
 
 

@@ -15,6 +15,7 @@ from pipeline.config.config import load
 from pipeline.core import code, fingerprint
 from pipeline.graph import plan
 from pipeline.graph.artifacts import Checkpoint
+from pipeline.graph.base import plan_of
 from pipeline.graph.study import Study
 
 CONFIG = """
@@ -181,7 +182,7 @@ def test_plans_that_are_none_are_a_mistake_in_the_command(project, text, capsys)
 
 
 def test_a_plan_below_the_plan_is_read_as_strictly(project, capsys):
-    said = json.loads(Study(load([Path("config.yaml")])).plan(Checkpoint("e")).to_json())
+    said = json.loads(plan_of(Checkpoint("e"), Study(load([Path("config.yaml")]))).to_json())
     for wrong in (5, {"stage": "nope", "recipe": {}}, {"stage": "shard", "recipe": {"size": "huge"}}):
         said["made_from"]["train_shards"] = wrong
         assert cli.main([*VERBS["train"].split(), "--plan", json.dumps(said)]) == 2

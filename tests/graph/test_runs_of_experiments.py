@@ -13,6 +13,7 @@ from pipeline.core.errors import ConfigError
 from pipeline.evaluation.entrants import is_baseline
 from pipeline.graph import clean
 from pipeline.graph.artifacts import Augmented, Average, Checkpoint, Ensemble, FoldTable, Predictions, Scores, Threshold
+from pipeline.graph.base import plan_of
 from pipeline.graph.study import Study
 from pipeline.report.suspicion import suspicions
 
@@ -72,7 +73,7 @@ def beside_raw_data(raw, monkeypatch):
 
 
 def plan(study, artifact):
-    return json.loads(study.plan(artifact).to_json())
+    return json.loads(plan_of(artifact, study).to_json())
 
 
 def test_runs_are_called_by_fold_and_seed():
@@ -203,11 +204,11 @@ def test_only_predictions_of_the_fold_depend_on_the_table():
 @pytest.mark.parametrize("more", [{"folds": 3}, {"folds": 3, "seeds": [2, 1]}, {"seeds": [12, 2, 5]}])
 def test_the_plan_of_one_run_gives_those_of_all(more, split):
     config = parsed(a=more)
-    ensemble = config.plan(Ensemble("a", split, "probability"))
+    ensemble = plan_of(Ensemble("a", split, "probability"), config)
     assert list(ensemble.recipe.runs) == config.seeded["a"]
     predicted = "validation" if split == "out-of-fold" else split
     for number, run in enumerate(sorted(ensemble.recipe.runs)):
-        asked = config.plan(Predictions(run, predicted, "probability"))
+        asked = plan_of(Predictions(run, predicted, "probability"), config)
         assert ensemble.part("predictions", number).fingerprint() == asked.fingerprint()
 
 
@@ -219,7 +220,7 @@ def test_the_order_of_seeds_does_not_count_and_their_number_does():
 
 def test_plans_of_many_runs_fit_into_a_command():
     config = parsed(a={"folds": 20, "seeds": list(range(10)), "augment": {"flip": "both"}})
-    said = config.plan(Scores("a.ensemble")).to_json()
+    said = plan_of(Scores("a.ensemble"), config).to_json()
     assert len(said) < 64 * 1024  # Linux takes 128 KiB
 
 

@@ -35,6 +35,7 @@ from pipeline.graph.artifacts import (
     Submission,
     Threshold,
 )
+from pipeline.graph.base import plan_of
 from pipeline.graph.stored import require_this_version
 from pipeline.graph.study import Study
 from pipeline.raw.splits.names import OUT_OF_FOLD, SPLITS
@@ -106,12 +107,12 @@ def state(result, **fixed):
 
 def plan(result, **fixed):
     # by what a result is made, all the way down, as canonical JSON
-    return asked(result, lambda made: STUDY.plan(made).to_json(), **fixed)
+    return asked(result, lambda made: plan_of(made, STUDY).to_json(), **fixed)
 
 
 def code(result, **fixed):
     # Snakemake does not see an edited module: this changes with the code that a job runs
-    return asked(result, lambda made: STUDY.plan(made).code_digest, **fixed)
+    return asked(result, lambda made: plan_of(made, STUDY).code_digest, **fixed)
 
 
 def of_experiment(function):
