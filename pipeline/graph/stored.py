@@ -66,8 +66,8 @@ def require_this_version(results: Path = paths.RESULTS) -> None:
     ------
     OriginError
     """
-    known = (*results.glob(f"metrics/*/{FILE}"), *results.glob("predictions/*/threshold.json"))
-    for path in known:
+    signed = (f"metrics/*/{FILE}", "predictions/*/threshold.json", "shards/*/*.h5")
+    for path in (path for pattern in signed for path in results.glob(pattern)):
         text = stored_fingerprint(path.parent if path.name == FILE else path)
         try:
             Fingerprint.from_json(text or "")
