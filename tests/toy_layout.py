@@ -21,6 +21,7 @@ COLOURS = ((0, 0, 0), (128, 0, 0), (0, 128, 0), (0, 0, 128))
 class Toy(Layout):
     """The layout; it is in no registry, so a source has it as an object: `source(TOY, root, test="official")`."""
 
+    official = ("test",)
     layout: Literal["toy"] = "toy"
 
     def describe(self):

@@ -136,8 +136,10 @@ def is_archive(path: Path) -> bool:
     return start.startswith(_ARCHIVES) or start[_TAR_AT:] == b"ustar"
 
 
-def require_root(root: Path, dataset: str, layout: str) -> None:
+def require_root(root: Path, dataset: str, layout: str, is_drawn: bool) -> None:
     """Refuse a raw root that is missing, is no folder, or is empty, and say how to make one.
+
+    `is_drawn` tells whether the embedded sample has a data set of the layout.
 
     Raises
     ------
@@ -145,7 +147,7 @@ def require_root(root: Path, dataset: str, layout: str) -> None:
         With the command that draws the embedded sample and the place for the real files.
     """
     remedy = f"correct `root` of data set {dataset!r}, or put the files there"
-    if layout != "folder":
+    if is_drawn:
         remedy = (
             f"put the files of layout {layout!r} there (the README lists the folders), or draw the embedded sample "
             f"with `python -m pipeline sample` and set `root` of data set {dataset!r} to where it was drawn"

@@ -149,7 +149,7 @@ def main_region(scores: Sequence[Scores]) -> Scores | None:
 
 
 SHOWN = tuple(name for name, metric in OF_CLASSES.items() if metric.shown >= Shown.TERMINAL)
-"""Scores of single images that the page shows."""
+"""Scores of single images that cases and the scatter plot of the page show: those that a terminal shows, too."""
 
 _COUNTS = ("tp", "fp", "fn", "tn")
 

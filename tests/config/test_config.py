@@ -9,6 +9,7 @@ import yaml
 
 from pipeline.config import config
 from pipeline.core.errors import ConfigError
+from pipeline.core.options import names_of
 from pipeline.evaluation.criteria import score_at_cuts
 from pipeline.evaluation.metrics import CRITERIA
 from pipeline.evaluation.recipes import ChosenThreshold
@@ -16,6 +17,7 @@ from pipeline.graph.artifacts import Checkpoint, SplitTable
 from pipeline.graph.study import Study
 from pipeline.raw.dataset import open_dataset
 from pipeline.raw.layouts.drive import Drive
+from pipeline.raw.layouts.registry import LAYOUTS
 from pipeline.raw.source import Source
 
 ROOT = Path(__file__).parents[2]
@@ -279,8 +281,9 @@ def test_methods_of_splits():
     assert "'sed'" in wrong(layout="shapes", validation={"fraction": 0.2, "sed": 1})["datasets.x.validation.sed"]
     extra = {"method": "fraction", "fraction": 2, "sed": 1}
     assert {"datasets.x.test.sed", "datasets.x.test.fraction"} == set(wrong(layout="shapes", test=extra))
-    for layout in ("drive", "tgs", "duts", "folder"):
-        assert "names no such samples" in wrong(layout=layout, validation="official")["datasets.x.validation"]
+    for kind, layout in zip(LAYOUTS, names_of(LAYOUTS, "layout"), strict=True):
+        for split in {"test", "validation"} - {*kind.official}:
+            assert "names no such samples" in wrong(layout=layout, **{split: "official"})[f"datasets.x.{split}"]
 
 
 def test_labels_decide_classes_and_order():

@@ -59,7 +59,9 @@ def scored(metric, predicted, true, empty):
         return np.mean([both > limit / 100 + 1e-9 for limit in range(50, 100, 5)])
     if metric == "iou":
         return jaccard_score(true, predicted, zero_division=0)
-    return fbeta_score(true, predicted, beta={"f1": 1.0, "f03": 0.3**0.5}[metric], zero_division=0)
+    betas = {"f1": 1.0, "f03": 0.3**0.5}
+    assert metric in betas, f"say here what scikit-learn gives for {metric}"
+    return fbeta_score(true, predicted, beta=betas[metric], zero_division=0)
 
 
 @functools.cache

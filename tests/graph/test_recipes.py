@@ -58,6 +58,12 @@ def test_a_recipe_holds_only_what_its_stage_uses():
     assert moved(ensemble=False) == set()
 
 
+def test_of_augmentation_only_what_is_done_is_told():
+    """So an option more, off by default, trains nothing again."""
+    assert recipes(augment={"flip": "both", "rotate": 0})["train"]["augment"] == {"flip": "both"}
+    assert recipes(augment={"elastic": {}})["train"]["augment"] == {"elastic": {"grid": 3, "sigma": 10.0}}
+
+
 def test_how_a_prediction_is_made_trains_nothing_again_and_is_not_said_at_its_defaults():
     plain = recipes()
     assert plain["predict"] == {

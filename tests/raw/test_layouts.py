@@ -6,6 +6,8 @@ from rawfiles import make_drive
 from sources import listed, opened
 
 from pipeline.core.errors import RawDataError
+from pipeline.core.options import names_of
+from pipeline.raw.layouts.registry import LAYOUTS
 
 
 def problems(layout, root, **options):
@@ -65,14 +67,14 @@ def test_drive_accepts_train_for_training_and_ignores_dot_files(tmp_path):
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.write_text("x")])
-@pytest.mark.parametrize("layout", ["drive", "tgs", "shapes", "duts", "folder"])
+@pytest.mark.parametrize("layout", names_of(LAYOUTS, "layout"))
 def test_a_root_that_is_missing_empty_or_a_file_names_the_command(tmp_path, make, layout):
     root = tmp_path / "RAW"
     make(root)
     error = problems(layout, root)
     assert str(root) in str(error)
-    # of a folder of one's own there is no drawn sample
-    assert ("python -m pipeline sample" in str(error)) == (layout != "folder")
+    kind = next(kind for kind in LAYOUTS if names_of([kind], "layout") == [layout])
+    assert ("python -m pipeline sample" in str(error)) == kind.is_drawn
     assert "`root` of data set 'd'" in str(error)
 
 

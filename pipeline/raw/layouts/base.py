@@ -29,6 +29,12 @@ class Layout(Options, ABC):
     presentation: ClassVar[tuple[str, ...]] = ()
     """Options that decide how results are shown or handed in, and neither samples nor masks."""
 
+    official: ClassVar[tuple[str, ...]] = ()
+    """Splits, of validation and test, for which every such data set names samples; see `official_splits`."""
+
+    is_drawn: ClassVar[bool] = False
+    """Whether the embedded sample has a data set of this layout."""
+
     marks: ClassVar[tuple[str, ...]] = ()
     """Folders that stand in every raw root of it, by which unpacked data is recognised."""
 
@@ -50,7 +56,7 @@ class Layout(Options, ABC):
             Listing every missing folder, misnamed file, repeated identifier and file without its partner;
             `ListingError` with what could be listed all the same.
         """
-        require_root(root, dataset, self.layout)
+        require_root(root, dataset, self.layout, self.is_drawn)
         problems: list[Problem] = []
         return sorted_samples(self.find_samples(root, problems), problems)
 
@@ -73,7 +79,7 @@ class Layout(Options, ABC):
 
     def official_splits(self) -> tuple[str, ...]:
         """Name the splits, of validation and test, for which the data set itself can name samples."""
-        return ("test",)
+        return self.official
 
     def submitted_as(self) -> str:
         """Return the template of the names of pictures that are handed in; see `challenge`."""

@@ -38,6 +38,8 @@ class Drive(Layout):
     defaults: ClassVar = {"normalize": "minmax", "test": "official"}
     challenge: ClassVar = "pictures"
     presentation: ClassVar = ("submission_name",)
+    official: ClassVar = ("test",)
+    is_drawn: ClassVar = True
     marks: ClassVar = ("training/images", "training/1st_manual")
 
     layout: Literal["drive"]

@@ -33,6 +33,8 @@ class Duts(Layout):
         "test": "official",
         "validation": {"fraction": 0.1},
     }
+    official: ClassVar = ("test",)
+    is_drawn: ClassVar = True
     marks: ClassVar = ("DUTS-TR/DUTS-TR-Image", "DUTS-TR/DUTS-TR-Mask")
 
     layout: Literal["duts"]

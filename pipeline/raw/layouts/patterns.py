@@ -138,7 +138,7 @@ class Patterns(Layout):
 
     def list_samples(self, root: Path, dataset: str) -> list[Sample]:
         """List the samples that the patterns find; see `Layout.list_samples`."""
-        require_root(root, dataset, self.layout)
+        require_root(root, dataset, self.layout, self.is_drawn)
         problems: list[Problem] = []
         prefix = "set `prefix_ids: true` if the splits use the same names, else "
         remedy = prefix + RENAME if SPLIT in self.images else RENAME

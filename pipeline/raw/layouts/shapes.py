@@ -29,13 +29,11 @@ class Shapes(Layout):
     """Shapes (circles, triangles, squares), or a folder of the same layout."""
 
     defaults: ClassVar = {"normalize": "symmetric", "test": "official", "validation": "official"}
+    official: ClassVar = ("test", "validation")
+    is_drawn: ClassVar = True
     marks: ClassVar = ("train_imgs", "train_mask")
 
     layout: Literal["shapes"]
-
-    def official_splits(self) -> tuple[str, ...]:
-        """Name the splits for which the data set itself can name samples."""
-        return ("test", "validation")
 
     def describe(self) -> Labels:
         """Say what the masks mean."""

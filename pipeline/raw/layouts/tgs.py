@@ -38,6 +38,8 @@ class Tgs(Layout):
     }
     challenge: ClassVar = "codes"
     tables: ClassVar = ("depths.csv",)  # train.csv belongs to the samples where it holds their masks
+    official: ClassVar = ("test",)
+    is_drawn: ClassVar = True
     marks: ClassVar = ("train/images", "train/masks")
 
     layout: Literal["tgs"]

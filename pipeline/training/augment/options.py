@@ -1,8 +1,8 @@
 """What a configuration says of augmentation, and which step does each of it. No import of torch."""
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from pipeline.core.options import NUMBER, Options, Rate
 
@@ -28,6 +28,8 @@ class Elastic(Options):
 class Augment(Options):
     """Random changes of training samples, picture and mask together."""
 
+    # by default nothing is done; only what is done stands in the plain form: an option more leaves all trainings alone
+
     flip: Literal["none", "horizontal", "vertical", "both"] = "none"
     turns: bool = Field(False, description="Right-angle turns; half turns only where the samples are not square")
     rotate: Degrees = 0.0
@@ -39,10 +41,16 @@ class Augment(Options):
     contrast: Annotated[float, Field(ge=0, lt=1), NUMBER] = 0.0
     gamma: Range = Field((1.0, 1.0), description="[lowest, highest] exponent")
 
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_done(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in dump(self).items() if self._does(name)}
+
+    def _does(self, name: str) -> bool:
+        return bool(getattr(self, name) != type(self).model_fields[name].default)
+
     def steps(self) -> list["Step"]:
         """Return the steps that have something to do, in their order."""
-        fields = type(self).model_fields
-        return [step for step in STEPS if any(getattr(self, name) != fields[name].default for name in step.options)]
+        return [step for step in STEPS if any(map(self._does, step.options))]
 
     def modules(self) -> set[str]:
         """Name the modules of these steps."""
