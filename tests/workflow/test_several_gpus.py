@@ -46,5 +46,5 @@ def test_the_same_configuration_with_and_without_gpus(tmp_path):
     assert locks <= {"turn.lock", "GPU-aa11.lock", "GPU-bb22.lock"}
 
     one, two = (load_checkpoint(models / name / "last.pt") for name in ("a", "both"))
-    assert two["settings"]["gpus"] == 2
-    assert abs(one["scores"]["train_loss"] - two["scores"]["train_loss"]) < 1e-5
+    assert two.about.settings.gpus == 2
+    assert abs(one.scores["train_loss"] - two.scores["train_loss"]) < 1e-5
