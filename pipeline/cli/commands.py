@@ -54,6 +54,7 @@ FIELDS = {
     "number": option("--number", "number of the shard, from 0", type=int),
     "folds": option("--folds", "how many, 2 to 1000", type=int, choices=range(2, 1001), metavar="K"),
 }
+_STORE = option("--store-gb", "gigabytes kept of earlier results, 0 for none (`store_gb`)", type=float, metavar="GB")
 THREADS: dict[str, Any] = {"type": int, "choices": range(1, 257), "metavar": "N"}
 
 
@@ -110,6 +111,7 @@ def making(kind: type[Artifact], *options: Option) -> Callable[[Run], Run]:
         CONFIG,
         option("--plan", "by what to make it, in place of --config, as rules pass it", metavar="JSON"),
         *(one for one in (*fields, *parts) if one.name not in declared),
+        *([_STORE] if kind.kept else []),
         *options,
         path("--output", f"what to write ({kind.example('<{}>').place})"),
     )

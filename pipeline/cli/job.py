@@ -5,16 +5,20 @@ import importlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, get_args
 
 from pipeline.cli.commands import Arguments
-from pipeline.core.errors import ConfigError
+from pipeline.core import manifest
+from pipeline.core.errors import ConfigError, OriginError
+from pipeline.core.fingerprint import Fingerprint
+from pipeline.core.manifest import Manifest
 from pipeline.graph.artifacts import STAGES
 from pipeline.graph.base import Artifact, plan_of
 from pipeline.graph.plan import Plan
-from pipeline.graph.stored import require_origin
+from pipeline.graph.store import Store
 
 if TYPE_CHECKING:
     from pipeline.graph.study import Study
@@ -28,10 +32,14 @@ class Job:
     ----------
     artifact : Artifact
     plan : Plan
-        Whoever names an input means that file, whatever made it: then the plan says nothing of what it is made from.
     inputs : dict of str to list of Path
         By part.
+    expected : dict of Path to str
+        The identity that an input has to have (see `pipeline.core.fingerprint.Fingerprint`). Whoever names an input
+        means that file, whatever made it: then there is none.
     output : Path
+    store : Store
+        For what is worth keeping.
     arguments : Namespace
         All that the command was told.
     """
@@ -39,7 +47,9 @@ class Job:
     artifact: Artifact
     plan: Plan
     inputs: dict[str, list[Path]]
+    expected: dict[Path, str]
     output: Path
+    store: Store
     arguments: Arguments
 
     def one(self, part: str) -> Path:
@@ -56,18 +66,36 @@ class Job:
         return self.one(part) if self.inputs.get(part) else None
 
     @property
-    def fingerprint(self) -> str:
-        """The fingerprint of the result in its one spelling."""
-        return self.plan.fingerprint().to_json()
+    def outputs(self) -> list[Path]:
+        """The files and folders that are to be made."""
+        if len(self.artifact.files) == 1:
+            return [self.output]
+        return [self.output / path.name for path in self.artifact.outputs().values()]
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """The fingerprint of the result, by the inputs that there are."""
+
+        def identity(path: Path) -> str:
+            found = self.expected.get(path) or manifest.find(path)
+            return found if isinstance(found, str) else found.identity if found else "not known"
+
+        made_from = {part: [identity(path) for path in paths] for part, paths in self.inputs.items() if paths}
+        return dataclasses.replace(self.plan, made_from=made_from).fingerprint()
 
     def require_origin(self) -> None:
-        """Refuse inputs that something else made than they have to be made by; see `pipeline.graph.stored`."""
-        require_origin(
-            (path, plan.fingerprint())
-            for part in self.plan.made_from
-            for number, path in enumerate(self.inputs.get(part, []))
-            if (plan := self.plan.part(part, number)) is not None
-        )
+        """Refuse inputs that something else made than they have to be made by, or that were edited since.
+
+        Raises
+        ------
+        OriginError
+            Listing all of them.
+        """
+        inputs = dict.fromkeys(path for paths in self.inputs.values() for path in paths)
+        asked = ((path, self.expected[path]) for path in inputs if path in self.expected and path.exists())
+        found = (manifest.problem(path, identity) for path, identity in asked)
+        if problems := [problem for problem in found if problem is not None]:
+            raise OriginError(problems)
 
     @property
     def function(self) -> Callable[..., Any]:
@@ -87,14 +115,16 @@ class Job:
                 asked[name] = more[name]
             elif name in self.artifact.parts:
                 asked[name] = self._part(name, parameter.annotation)
-            elif name == "fingerprint":
-                asked[name] = self.fingerprint
+            elif name == "raw_digest":
+                asked[name] = self.plan.raw.get("raw files")
             elif name in told:
                 asked[name] = told[name]
         return asked
 
     def make(self, **more: Any) -> Any:  # noqa: ANN401 - whatever the stage takes and returns
-        """Call the function of the stage with what it asks for.
+        """Call the function of the stage with what it asks for, and write the manifest of what it made.
+
+        What is worth keeping is taken from the store where it was made before, and kept there else.
 
         Raises
         ------
@@ -102,7 +132,22 @@ class Job:
             See `require_origin`.
         """
         self.require_origin()
-        return self.function(**self.asked(**more))
+        if self.taken():
+            return None
+        made = self.function(**self.asked(**more))
+        self.finish()
+        return made
+
+    def taken(self) -> bool:
+        """Take the result from the store, if it is there, and tell whether it was."""
+        return self.artifact.kept and self.store.take(self.fingerprint.identity, self.outputs)
+
+    def finish(self) -> None:
+        """Write the manifest of what was made, and keep it if it is worth it."""
+        made = Manifest.of(self.fingerprint, self.outputs)
+        made.write(self.outputs[0])
+        if self.artifact.kept:
+            self.store.keep(made, self.outputs)
 
     def _part(self, part: str, annotation: Any) -> Path | list[Path] | None:  # noqa: ANN401
         kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
@@ -152,6 +197,7 @@ def job_of(arguments: Arguments, kind: type[Artifact]) -> Job:
     named = {part: value for part, value in given.items() if value is not None}
     fields = {field: getattr(arguments, field) for field in kind.fields()}
     found: dict[str, list[Path]] = {}
+    limit = getattr(arguments, "store_gb", None)
     if arguments.plan is not None:
         plan = Plan.from_json(arguments.plan, STAGES)
         artifact = _planned(plan, kinds, fields)
@@ -160,16 +206,19 @@ def job_of(arguments: Arguments, kind: type[Artifact]) -> Job:
         _require_known(arguments, study, kinds)
         artifact = kind.chosen(study, **fields)
         found = {part: [one.path for one in outputs] for part, outputs in artifact.needs(study).items()}
-        for part in artifact.if_there & found.keys():
-            found[part] = [path for path in found[part] if path.exists()]
         plan = plan_of(artifact, study)
-        made_from = {} if named else {part: below for part, below in plan.made_from.items() if found[part]}
-        plan = dataclasses.replace(plan, made_from=made_from)
+        limit = study.config.store_gb if limit is None else limit
     for part in named.keys() - artifact.parts.keys():
-        expected = f"inputs of what is made here: {artifact.what}"
-        raise ConfigError(_flag(part), "an input that it is not made from", expected, f"leave out {_flag(part)}")
+        wanted = f"inputs of what is made here: {artifact.what}"
+        raise ConfigError(_flag(part), "an input that it is not made from", wanted, f"leave out {_flag(part)}")
     inputs = {part: _paths(named[part]) if part in named else found.get(part, []) for part in artifact.parts}
-    return Job(artifact, plan, inputs, arguments.output or artifact.place, arguments)
+    expected: dict[Path, str] = {}
+    if arguments.plan is not None or not named:
+        for part, identities in plan.made_from.items():
+            expected.update(zip(inputs[part], identities, strict=False))
+    for part in artifact.if_there - named.keys():
+        inputs[part] = [path for path in inputs[part] if path.exists()]
+    return Job(artifact, plan, inputs, expected, arguments.output or artifact.place, Store(limit or 0), arguments)
 
 
 def _flag(part: str) -> str:
@@ -189,11 +238,11 @@ def _planned(plan: Plan, kinds: Sequence[type[Artifact]], fields: dict[str, Any]
         expected = f"a plan of stage {' or '.join(kind.stage.name for kind in kinds)}"
         raise ConfigError("--plan", f"a plan of stage {plan.stage.name!r}", expected, "use --config FILE instead")
     for field, value in fields.items():
-        planned = getattr(plan.recipe, field, value)
-        if value is not None and planned != value:
+        planned = plan.result.get(field)
+        if value not in (None, planned):
             found, expected = f"{field} {planned!r} in the plan", f"{field} {value!r}, as --{field} says"
             raise ConfigError("--plan", found, expected, f"leave out --plan, or correct --{field}")
-    return kind(**{field: getattr(plan.recipe, field, value) for field, value in fields.items()})
+    return kind(**plan.result)
 
 
 def _require_known(arguments: Arguments, study: "Study", kinds: Sequence[type[Artifact]]) -> None:

@@ -79,7 +79,6 @@ def folds(arguments: Arguments) -> None:
 
 @making(
     Shard,
-    path("--timing", "table to write seconds and peak memory to (none)"),
     option("--threads", "pictures decoded at a time (1)", default=1, **THREADS),
 )
 def shard(arguments: Arguments) -> None:

@@ -12,30 +12,38 @@ _LOCKS = Path(".snakemake/locks")
 _SCHEMA = Path("workflow/schemas/config.schema.json")
 
 
-@command(CONFIG, option("--yes", "remove without asking", action="store_true"))
+@command(
+    CONFIG,
+    option("--outdated", "of what is configured, what is not what would be made today", action="store_true"),
+    option("--yes", "remove without asking", action="store_true"),
+)
 def clean(arguments: Arguments) -> None:
     """List what under results/ no configured data set or experiment needs, with its size, and remove it.
 
-    Old experiments, data sets that are gone, shards that no sample stands in, remains of killed jobs. On a
-    terminal it asks first; elsewhere it removes nothing without --yes. Links are never followed. Name with
+    Old experiments, data sets that are gone, shards that no sample stands in, remains of killed jobs, shards and
+    networks that are kept of earlier settings. With --outdated instead the results of what is configured that were
+    edited, or made by other settings, code or raw files; snakemake makes them again.
+
+    On a terminal it asks first; elsewhere it removes nothing without --yes. Links are never followed. Name with
     --config every file whose results are to stay.
     """
     from rich.filesize import decimal
 
-    from pipeline.graph.clean import remove, survey
+    from pipeline.graph.clean import outdated, remove, survey
 
-    found = survey(open_study(arguments))
+    found = (outdated if arguments.outdated else survey)(open_study(arguments))
     for one in found.unneeded:
         print(f"{decimal(one.bytes):>10}  {_printable(one.path)}  ({one.reason})")
     for left, reason in found.left_alone:
         print(f"left alone  {_printable(left)}  ({reason})")
     if not found.unneeded:
-        print(f"{paths.RESULTS}/ holds nothing that is not needed")
+        print(f"{paths.RESULTS}/ holds nothing that is {'outdated' if arguments.outdated else 'not needed'}")
         return
     count, total = len(found.unneeded), decimal(sum(one.bytes for one in found.unneeded))
-    print(f"{total:>10}  in {count} {'places' if count > 1 else 'place'} that nothing configured needs")
+    why = "to be made again" if arguments.outdated else "that nothing configured needs"
+    print(f"{total:>10}  in {count} {'places' if count > 1 else 'place'} {why}")
     if not arguments.yes and not _agreed():
-        print("Nothing was removed. `python -m pipeline clean --yes` with the same --config removes all of this.")
+        print("Nothing was removed. The same command with --yes removes all of this.")
         return
     if _LOCKS.is_dir() and any(_LOCKS.iterdir()):
         raise OutputError(
@@ -61,18 +69,25 @@ def _agreed() -> bool:
         return False
 
 
-@command(path("path", "file or folder under results/"), CONFIG)
+@command(
+    path("path", "file or folder under results/"),
+    CONFIG,
+    option("--thorough", "read the bytes of results and raw files", action="store_true"),
+)
 def explain(arguments: Arguments) -> None:
     """Tell where a result comes from, and whether it is what today's configuration and code would make.
 
     Shards, networks, predictions and single pictures of them, thresholds, scores, the leaderboard: what it is,
-    which stage made it by which settings, code and libraries, from what, and what differs by now.
+    which stage made it by which settings, code and libraries, from what, and what differs by now. Manifests and
+    kept digests are compared, and the bytes of tables; with --thorough all bytes.
 
       python -m pipeline explain results/predictions/drive-unet/test/mask/01.png
     """
     from pipeline.graph.explain import explain
 
-    explain(open_study(arguments), arguments.path)
+    study = open_study(arguments)
+    study.thorough = arguments.thorough
+    explain(study, arguments.path, arguments.thorough)
 
 
 @command(

@@ -1,6 +1,5 @@
 """Commands from shards to predictions: what trains networks and runs them."""
 
-import json
 import os
 from contextlib import closing
 from pathlib import Path
@@ -42,6 +41,8 @@ def train(arguments: Arguments) -> None:
     """Train the network of an experiment on its shards."""
     job = job_of(arguments, Checkpoint)
     job.require_origin()
+    if job.taken():
+        return
     from pipeline.core.gpus import hold_gpus
     from pipeline.shards.read import ShardReader
     from pipeline.tools import provenance
@@ -60,7 +61,7 @@ def train(arguments: Arguments) -> None:
             inputs |= reader.source_digests()
     with hold_gpus(recipe.gpus):  # before PyTorch looks which GPUs there are
         read = [file for part in ("train_shards", "validation_shards", "folds") for file in job.inputs[part]]
-        state = (arguments.state or paths.state(name)) / state_key(recipe, read, job.fingerprint)
+        state = (arguments.state or paths.state(name)) / state_key(recipe, read, job.fingerprint.identity)
         train = job.function if recipe.gpus == 1 else on_ranks(job.function, recipe.gpus)
         train(**job.asked(state=state, memory=_sample_memory(arguments.memory_mb, recipe.gpus)))
         accelerators = describe_accelerators()
@@ -68,12 +69,13 @@ def train(arguments: Arguments) -> None:
         job.output / paths.provenance(name).name,
         run,
         experiment=name,
-        fingerprints={"train": json.loads(job.fingerprint)},
+        fingerprint=job.fingerprint.identity,
         inputs=inputs,
         seeds={"seed": recipe.seed, **derived_seeds(recipe.seed)},
         threads=recipe.threads,
         accelerators=accelerators,
     )
+    job.finish()
     remove_state(state)  # not before: a job that ends here would lose all that it has done
 
 

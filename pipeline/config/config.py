@@ -13,7 +13,7 @@ from pipeline.config.experiments import Experiment
 from pipeline.config.messages import explain
 from pipeline.config.runs import clashing_runs, expand_runs
 from pipeline.core.errors import ConfigError
-from pipeline.core.options import Options
+from pipeline.core.options import NotNegative, Options
 
 
 class Config(Options):
@@ -25,6 +25,9 @@ class Config(Options):
 
     datasets: dict[str, AnyDataset]
     experiments: dict[str, Experiment] = Field(default_factory=dict)
+    store_gb: NotNegative = Field(
+        20, description="Gigabytes of shards and checkpoints of earlier settings that are kept; 0 keeps none"
+    )
 
 
 def parse(data: Mapping[str, Any]) -> Config:

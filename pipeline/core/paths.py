@@ -20,6 +20,16 @@ def shares(dataset: str) -> Path:
     return RESULTS / "cache" / f"foreground-{dataset}.json"
 
 
+def digests(dataset: str) -> Path:
+    """Return the file in which the digests of a data set's raw files are kept; it may be deleted."""
+    return RESULTS / "cache" / f"digests-{dataset}.json"
+
+
+def store() -> Path:
+    """Return the folder in which finished shards and checkpoints are kept."""
+    return RESULTS / "store"
+
+
 def folds(dataset: str, folds: int | str) -> Path:
     """Return the table of a data set's folds, of which there are `folds`."""
     return RESULTS / "folds" / dataset / f"{folds}.json"

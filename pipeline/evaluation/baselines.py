@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from pipeline.core.counts import to_levels
 from pipeline.core.errors import ConfigError, PipelineError, Problem, RawDataError
 from pipeline.core.files import atomic_folder
-from pipeline.core.fingerprint import sign
 from pipeline.core.progress import track
 from pipeline.evaluation.entrants import BACKGROUND, OBSERVER
 from pipeline.evaluation.recipes import BaselineRecipe
@@ -18,7 +17,7 @@ from pipeline.raw.samples import Sample
 from pipeline.shards.prepare import resize_image, resize_mask
 
 
-def write_baseline(recipe: BaselineRecipe, *, output: Path, fingerprint: str | None = None) -> None:
+def write_baseline(recipe: BaselineRecipe, *, output: Path) -> None:
     """Write a baseline of one split as probability pictures.
 
     Parameters
@@ -26,8 +25,6 @@ def write_baseline(recipe: BaselineRecipe, *, output: Path, fingerprint: str | N
     recipe : BaselineRecipe
     output : Path
         Folder of ``<id>.png``, 8-bit grey, as large as the masks.
-    fingerprint : str, optional
-        What the pictures are made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store beside them.
 
     Raises
     ------
@@ -56,7 +53,6 @@ def write_baseline(recipe: BaselineRecipe, *, output: Path, fingerprint: str | N
                 problems += error.problems
         if problems:
             raise RawDataError(problems)
-        sign(fingerprint, folder)
 
 
 def _levels(raw: RawDataset, sample: Sample, recipe: BaselineRecipe) -> NDArray[np.uint8]:

@@ -1,6 +1,5 @@
 """Choose the threshold that makes a mask of a probability: on validation samples, or fixed. Never on test."""
 
-import json
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from pipeline.core.progress import say
 from pipeline.evaluation.criteria import best_threshold
 from pipeline.evaluation.recipes import ThresholdRecipe
 from pipeline.evaluation.regions import count_split
-from pipeline.evaluation.thresholds import FINGERPRINT, Threshold
+from pipeline.evaluation.thresholds import Threshold
 from pipeline.raw.dataset import open_dataset
 
 
@@ -21,7 +20,6 @@ def choose_threshold(
     experiment: str,
     output: Path,
     predictions: Path | None = None,
-    fingerprint: str | None = None,
 ) -> None:
     """Write the threshold of an experiment.
 
@@ -33,8 +31,6 @@ def choose_threshold(
         JSON file; see `Threshold`.
     predictions : Path, optional
         Folder of the validation samples' probabilities; not needed for a fixed threshold.
-    fingerprint : str, optional
-        What the threshold is made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store with it.
 
     Raises
     ------
@@ -44,8 +40,7 @@ def choose_threshold(
         threshold = Threshold(recipe.fixed, "fixed")
     else:
         threshold = _choose(recipe, experiment, predictions)
-    made_by = {} if fingerprint is None else {FINGERPRINT: json.loads(fingerprint)}
-    write_json(output, {**asdict(threshold), **made_by})
+    write_json(output, asdict(threshold))
     say(f"{experiment}: threshold {threshold.value:.4f} ({threshold.source}) {threshold.chosen_by}")
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from pipeline.core.counts import Histogram, confusion, cut_level
-from pipeline.core.fingerprint import sign
 from pipeline.core.progress import say
 from pipeline.evaluation.bootstrap import Weights
 from pipeline.evaluation.contours import HAUSDORFF
@@ -42,7 +41,6 @@ def evaluate(
     predictions: Mapping[str, Path],
     threshold: Path | float,
     output: Path,
-    fingerprint: str | None = None,
 ) -> None:
     """Write ``per_image.csv``, ``summary.csv``, ``intervals.csv`` and ``curve.csv``.
 
@@ -58,8 +56,6 @@ def evaluate(
         The file that `choose_threshold` wrote, or a number.
     output : Path
         Folder for the four files.
-    fingerprint : str, optional
-        What the scores are made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store in a file beside them.
 
     Raises
     ------
@@ -72,7 +68,6 @@ def evaluate(
     rows = write_scores(
         score_regions(raw, recipe, experiment, chosen, counted, partial(_score, cut=cut)), output, "curve.csv"
     )
-    sign(fingerprint, output)
     for row in rows:
         where = ", ".join((experiment, row["split"], row["region"], row["averaging"]))
         say(f"{where}: F1 {row['f1']:.4f}, IoU {row['iou']:.4f}")

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.core.fingerprint import sign
 from pipeline.core.progress import say
 from pipeline.evaluation.bootstrap import Weights
 from pipeline.evaluation.classes import one_against_rest, pixel_accuracy
@@ -41,7 +40,6 @@ def evaluate_classes(
     experiment: str,
     predictions: Mapping[str, Path],
     output: Path,
-    fingerprint: str | None = None,
 ) -> None:
     """Write ``per_image.csv``, ``summary.csv``, ``intervals.csv``, ``confusion.csv`` and ``confusion.png``.
 
@@ -53,8 +51,6 @@ def evaluate_classes(
         Split (``validation``, ``test``) to its folder of class-index PNGs.
     output : Path
         Folder for the five files.
-    fingerprint : str, optional
-        What the scores are made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store in a file beside them.
 
     Raises
     ------
@@ -69,7 +65,6 @@ def evaluate_classes(
     }
     title = f"{experiment} (drawn sample data)" if raw.drawn else experiment
     plot_confusions(pooled, classes=raw.classes, title=title, output=output / "confusion.png")
-    sign(fingerprint, output)
     for split, compared in counted:
         # what the policy for empty masks gives these classes is no evidence
         pixels = pooled[split, compared.main_region].sum(axis=1)

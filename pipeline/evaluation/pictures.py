@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from pipeline.core.counts import VOID, cut_level
 from pipeline.core.errors import PipelineError, PredictionError, Problem, RawDataError
 from pipeline.core.files import atomic_file, atomic_folder
-from pipeline.core.fingerprint import sign
 from pipeline.core.progress import track
 from pipeline.evaluation.recipes import RenderRecipe
 from pipeline.evaluation.thresholds import read_threshold
@@ -37,7 +36,6 @@ def render(
     predictions: Path,
     threshold: Path,
     output: Path,
-    fingerprint: str | None = None,
 ) -> None:
     """Write the folders ``mask``, ``overlay`` and ``panel`` and the file ``sheet.png`` of one split.
 
@@ -51,8 +49,6 @@ def render(
         The file that `choose_threshold` wrote.
     output : Path
         Folder for the four.
-    fingerprint : str, optional
-        What the pictures are made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store in each folder.
 
     Raises
     ------
@@ -76,7 +72,7 @@ def render(
         return mask, painted, whole, whole
 
     kinds, what = ("mask", "overlay", "panel"), f"{experiment}: {recipe.split} pictures"
-    sheet = draw_samples(raw, samples, what, output, kinds, draw, fingerprint)
+    sheet = draw_samples(raw, samples, what, output, kinds, draw)
     with atomic_file(output / "sheet.png") as temporary:
         write_png(temporary, stack(named_rows(sheet)))
 
@@ -98,7 +94,6 @@ def draw_samples(
     output: Path,
     kinds: Sequence[str],
     draw: Callable[[Sample, Picture, NDArray[np.uint8] | None], Drawn],
-    fingerprint: str | None,
 ) -> dict[str, Picture]:
     """Draw all samples, two at a time, and write what `draw` gives of each, less the last, to folders of those kinds.
 
@@ -133,7 +128,6 @@ def draw_samples(
                 problems += error.problems
         if problems:
             raise PredictionError(problems)
-        sign(fingerprint, *folders)
     return sheet
 
 

@@ -17,9 +17,7 @@ from pipeline.raw.dataset import open_dataset, require_samples
 from pipeline.raw.samples import Sample
 
 
-def render_classes(
-    recipe: RenderRecipe, *, experiment: str, predictions: Path, output: Path, fingerprint: str | None = None
-) -> None:
+def render_classes(recipe: RenderRecipe, *, experiment: str, predictions: Path, output: Path) -> None:
     """Write the folders ``colour``, ``overlay`` and ``panel``, and ``legend.png`` and ``sheet.png``, of one split.
 
     Parameters
@@ -30,8 +28,6 @@ def render_classes(
         Folder of class-index PNGs.
     output : Path
         Folder for the five.
-    fingerprint : str, optional
-        What the pictures are made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store in each folder.
 
     Raises
     ------
@@ -53,7 +49,7 @@ def render_classes(
         return coloured, overlay_classes(image, predicted, truth, raw.colours), stack([three, key]), three
 
     kinds, what = ("colour", "overlay", "panel"), f"{experiment}: {recipe.split} pictures"
-    sheet = draw_samples(raw, samples, what, output, kinds, draw, fingerprint)
+    sheet = draw_samples(raw, samples, what, output, kinds, draw)
     rows = named_rows(sheet)
     widest = max(row.shape[1] for row in rows)
     key = legend(raw.classes, raw.colours, width=widest, void=bool(with_void & sheet.keys()))

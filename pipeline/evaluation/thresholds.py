@@ -6,9 +6,6 @@ from pathlib import Path
 
 from pipeline.core.errors import PredictionError
 
-FINGERPRINT = "fingerprint"
-"""The key of a threshold file under which stands what made it."""
-
 
 @dataclass(frozen=True)
 class Threshold:
@@ -40,8 +37,7 @@ def read_threshold(path: Path) -> Threshold:
         If the file is missing or says something else.
     """
     try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
-        threshold = Threshold(**{key: value for key, value in contents.items() if key != FINGERPRINT})
+        threshold = Threshold(**json.loads(path.read_text(encoding="utf-8")))
         if not 0 <= threshold.value <= 1:
             raise ValueError(f"the threshold {threshold.value}")
         return threshold

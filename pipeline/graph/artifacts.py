@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.core import paths
@@ -11,7 +10,7 @@ from pipeline.core.fingerprint import canonical
 from pipeline.core.options import Options
 from pipeline.evaluation import entrants
 from pipeline.evaluation import recipes as evaluation
-from pipeline.graph.base import Artifact, Needs, OfDataset, OfExperiment, OfPredictions, Output, files_of, under
+from pipeline.graph.base import Artifact, Needs, OfDataset, OfExperiment, OfPredictions, Output, RawInput, under
 from pipeline.graph.plan import NoRecipe, Stage
 from pipeline.prediction.recipes import EnsembleRecipe, PredictRecipe, Run
 from pipeline.raw.recipes import CheckRecipe, FoldsRecipe, SplitsRecipe
@@ -43,7 +42,6 @@ class SplitTable(OfDataset):
 
     stage: ClassVar = Stage("splits", SplitsRecipe, "pipeline.raw.splits.table.write_splits")
     files: ClassVar = {"table": paths.splits(_DATASET)}
-    signed: ClassVar = False
 
     def recipe(self, study: "Study") -> SplitsRecipe:
         return SplitsRecipe(dataset=self.dataset, source=study.source(self.dataset, *SPLITS, shards=True))
@@ -83,19 +81,17 @@ class Check(OfDataset):
         "page": paths.check(_DATASET).with_suffix(".html"),
         "sheet": paths.check(_DATASET).with_suffix(".png"),
     }
-    signed: ClassVar = False
 
     def recipe(self, study: "Study") -> CheckRecipe:
         data = study.datasets[self.dataset]
         source = study.source(self.dataset, *SPLITS, presentation=True)
         return data.to(CheckRecipe, dataset=self.dataset, normalize=data.normalize.method, source=source)
 
-    def raw_files(self, study: "Study") -> list[str]:
+    def raw(self, study: "Study") -> RawInput:
         """Return what can be listed, so that files that do not pair are reported and stop nothing else."""
         opened = study.opened(self.dataset)
         samples = [*(sample for split in SPLITS for sample in opened.dataset.splits[split]), *opened.unplaced]
-        files = files_of(samples, "files", "truth_files", "observer_files")
-        return [path for path in files if Path(path).exists()]
+        return RawInput(samples, ("files", "truth_files", "observer_files"))
 
     def state(self, study: "Study") -> str:
         """Return which samples stand where, what does not pair, and what nothing uses."""
@@ -113,6 +109,7 @@ class Shard(OfDataset):
 
     stage: ClassVar = Stage("shard", ShardRecipe, "pipeline.shards.write.build_shard")
     files: ClassVar = {"shard": paths.shard(_DATASET, _SPLIT, "{number}")}
+    kept: ClassVar = True
 
     split: str
     number: int
@@ -127,16 +124,12 @@ class Shard(OfDataset):
         """Return its samples."""
         return study.raw(self.dataset).shard_members(self.split).get(self.number, [])
 
-    def raw_files(self, study: "Study") -> list[str]:
-        return files_of(self.members(study), "files")
+    def raw(self, study: "Study") -> RawInput:
+        """Return its own files: tables would build every shard again for each new row, and their rows count anyway."""
+        return RawInput(self.members(study), ("files",))
 
     def state(self, study: "Study") -> str:
-        """Return which samples it holds, under which names, and their rows of shared tables.
-
-        Tables themselves as inputs would build every shard again for each new row.
-        """
-        raw, its = study.raw(self.dataset), (self.split, self.number)
-        return canonical([self.dataset, *its, raw.origin, raw.digest(*its), raw.shared_data_digest(*its)])
+        return study.raw(self.dataset).origin
 
 
 @dataclass(frozen=True)
@@ -167,9 +160,9 @@ class Baseline(OfDataset):
         told = {"dataset": self.dataset, "split": self.split, "kind": self.kind}
         return evaluation.BaselineRecipe(**told, source=study.source(self.dataset, self.split), **resized)
 
-    def raw_files(self, study: "Study") -> list[str]:
+    def raw(self, study: "Study") -> RawInput:
         files = "observer_files" if self.kind == entrants.OBSERVER else "truth_files"
-        return files_of(study.splits_of(self.scored_as)[self.split], files)
+        return RawInput(study.splits_of(self.scored_as)[self.split], (files,))
 
 
 # -- of networks -------------------------------------------------------------------------------------------------------
@@ -184,6 +177,7 @@ class Checkpoint(OfExperiment):
         paths.model(_EXPERIMENT), "best.pt", "last.pt", "history.csv", "timing.csv", "provenance.json"
     )
     parts: ClassVar = _SAMPLES
+    kept: ClassVar = True
 
     def recipe(self, study: "Study") -> TrainRecipe:
         return study.experiments[self.experiment].to(TrainRecipe, fold=study.fold_of(self.experiment))
@@ -199,7 +193,6 @@ class Augmented(OfExperiment):
     stage: ClassVar = Stage("augmented", AugmentedRecipe, "pipeline.training.preview.preview")
     files: ClassVar = under(paths.model(_EXPERIMENT), "augmented.png")
     parts: ClassVar = _SAMPLES
-    signed: ClassVar = False
 
     def recipe(self, study: "Study") -> AugmentedRecipe:
         note, fold = study.note(self.experiment), study.fold_of(self.experiment)
@@ -216,8 +209,6 @@ class OfHistory(OfExperiment):
     """What shows the history of a training."""
 
     parts: ClassVar = {"history": "history.csv of the training"}
-    signed: ClassVar = False
-    verified: ClassVar = False
 
     def needs(self, study: "Study") -> Needs:
         return {"history": [Checkpoint(self.experiment).output("history")]}
@@ -332,10 +323,10 @@ class Threshold(OfExperiment):
             return {}
         return {"predictions": [predictions_of(study, self.experiment, study.validated_on(self.experiment)).output()]}
 
-    def raw_files(self, study: "Study") -> list[str]:
+    def raw(self, study: "Study") -> RawInput:
         if not study.chooses_threshold(self.experiment):
-            return []
-        return files_of(study.splits_of(self.experiment)[study.validated_on(self.experiment)], "truth_files")
+            return RawInput()
+        return RawInput(study.splits_of(self.experiment)[study.validated_on(self.experiment)], ("truth_files",))
 
 
 @dataclass(frozen=True)
@@ -354,10 +345,6 @@ class Pictures(OfExperiment):
     def chosen(cls, study: "Study", **fields: Any) -> Artifact:
         return pictures_of(study, fields["experiment"], fields["split"])
 
-    @property
-    def signature(self) -> Path:
-        return self.outputs()["overlay"]
-
     def recipe(self, study: "Study") -> evaluation.RenderRecipe:
         source = study.source_of(self.experiment, self.split, presentation=True)
         return evaluation.RenderRecipe(dataset=study.dataset_of(self.experiment), split=self.split, source=source)
@@ -366,9 +353,8 @@ class Pictures(OfExperiment):
         predictions = [predictions_of(study, self.experiment, self.split).output()]
         return {"predictions": predictions, "threshold": [Threshold(self.experiment).output()]}
 
-    def raw_files(self, study: "Study") -> list[str]:
-        samples = study.splits_of(self.experiment)[self.split]
-        return list(dict.fromkeys([*files_of(samples, "files"), *files_of(samples, "truth_files")]))
+    def raw(self, study: "Study") -> RawInput:
+        return RawInput(study.splits_of(self.experiment)[self.split], ("files", "truth_files"))
 
 
 @dataclass(frozen=True)
@@ -397,7 +383,6 @@ class Submission(OfExperiment):
     )
     files: ClassVar = {"folder": paths.submission(_EXPERIMENT)}
     parts: ClassVar = {"predictions": "probabilities of the unlabelled samples", "threshold": "file of the threshold"}
-    signed: ClassVar = False
 
     @classmethod
     def names(cls, study: "Study") -> Iterable[str]:
@@ -412,8 +397,8 @@ class Submission(OfExperiment):
         predictions = [predictions_of(study, self.experiment, UNLABELLED).output()]
         return {"predictions": predictions, "threshold": [Threshold(self.experiment).output()]}
 
-    def raw_files(self, study: "Study") -> list[str]:
-        return files_of(study.splits_of(self.experiment)[UNLABELLED], "files")
+    def raw(self, study: "Study") -> RawInput:
+        return RawInput(study.splits_of(self.experiment)[UNLABELLED], ("files",))
 
 
 @dataclass(frozen=True)
@@ -421,9 +406,7 @@ class Scores(OfExperiment):
     """Scores of experiment {experiment}."""
 
     stage: ClassVar = Stage("evaluate", evaluation.EvaluateRecipe, "pipeline.evaluation.evaluate.evaluate")
-    files: ClassVar = under(
-        paths.metrics(_EXPERIMENT), "per_image.csv", "summary.csv", "intervals.csv", "curve.csv", "fingerprint.json"
-    )
+    files: ClassVar = under(paths.metrics(_EXPERIMENT), "per_image.csv", "summary.csv", "intervals.csv", "curve.csv")
     of: ClassVar = "two_classes"
     parts: ClassVar = {
         "validation_predictions": "probabilities of the validation samples; of several classes, class indices",
@@ -436,10 +419,6 @@ class Scores(OfExperiment):
     @classmethod
     def chosen(cls, study: "Study", **fields: Any) -> Artifact:
         return scores_of(study, fields["experiment"])
-
-    @property
-    def signature(self) -> Path:
-        return self.path.parent
 
     def recipe(self, study: "Study") -> evaluation.EvaluateRecipe:
         source = study.source_of(self.experiment, study.validated_on(self.experiment), TEST)
@@ -454,9 +433,9 @@ class Scores(OfExperiment):
         threshold = {"threshold": [Threshold(self.experiment).output()]} if "threshold" in self.parts else {}
         return {**predictions, **threshold}
 
-    def raw_files(self, study: "Study") -> list[str]:
+    def raw(self, study: "Study") -> RawInput:
         samples, splits = study.splits_of(self.experiment), study.scored_splits(self.experiment)
-        return files_of([sample for split in splits for sample in samples[split]], "truth_files")
+        return RawInput([sample for split in splits for sample in samples[split]], ("truth_files",))
 
 
 @dataclass(frozen=True)
@@ -467,7 +446,7 @@ class ClassScores(Scores):
         "evaluate_classes", evaluation.EvaluateRecipe, "pipeline.evaluation.evaluate_classes.evaluate_classes"
     )
     files: ClassVar = under(
-        paths.metrics(_EXPERIMENT), "per_image.csv", "summary.csv", "intervals.csv", "confusion.csv", "fingerprint.json"
+        paths.metrics(_EXPERIMENT), "per_image.csv", "summary.csv", "intervals.csv", "confusion.csv"
     ) | {"picture": paths.metrics(_EXPERIMENT) / "confusion.png"}
     of: ClassVar = "several_classes"
     parts: ClassVar = {part: words for part, words in Scores.parts.items() if part != "threshold"}
@@ -484,8 +463,6 @@ class Average(OfExperiment):
     files: ClassVar = under(paths.metrics(_EXPERIMENT), "summary.csv")
     of: ClassVar = "seeded"
     parts: ClassVar = {"summaries": "summary.csv of each run, in the order of the runs"}
-    signed: ClassVar = False
-    verified: ClassVar = False
 
     def recipe(self, study: "Study") -> AverageRecipe:
         runs = study.seeded[self.experiment]
@@ -498,9 +475,6 @@ class Average(OfExperiment):
 @dataclass(frozen=True)
 class OfAll(Artifact):
     """What is told of everything that is scored."""
-
-    signed: ClassVar = False
-    verified: ClassVar = False
 
     def recipe(self, study: "Study") -> Options:
         return NoRecipe()
@@ -547,25 +521,25 @@ class Report(OfAll):
         "leaderboard": "table of all scores",
         "comparisons": "table of paired comparisons",
         "intervals": "intervals.csv files",
+        "checks": "reports on raw data",
+        "trainings": "history.csv files",
+        "pictures": "folders of pictures of test samples",
     }
-    if_there: ClassVar = frozenset(("comparisons", "intervals"))
+    if_there: ClassVar = frozenset(parts) - {"leaderboard"}
 
     def recipe(self, study: "Study") -> ReportRecipe:
         datasets = {name: study.source(name, TEST, presentation=True) for name in study.datasets}
         return ReportRecipe(datasets=datasets, experiments={name: study.dataset_of(name) for name in study.experiments})
 
     def needs(self, study: "Study") -> Needs:
-        """Return what it is told, and what it finds by itself: checks, trainings, scores and pictures."""
+        """Return what it shows; of what one job makes, one file stands for all."""
         scored = [scores_of(study, name) for name in study.scored()]
-        trained = [*map(Checkpoint, study.experiments)]
-        tables = [*(Output(one, path) for one in scored for path in one.outputs().values() if path.suffix == ".csv")]
         return {
             "leaderboard": [Leaderboard().output()],
             "comparisons": [Comparisons().output()],
             "intervals": [one.output("intervals") for one in scored],
-            "checks": [Check(name).output(part) for name in study.datasets for part in ("json", "sheet")],
-            "trainings": [one.output(part) for one in trained for part in ("history", "timing", "provenance")],
-            "scores": [*tables, *(average.output() for average in averages_of(study))],
+            "checks": [Check(name).output() for name in study.datasets],
+            "trainings": [Checkpoint(name).output("history") for name in study.experiments],
             "pictures": _shown_pictures(study),
         }
 
@@ -616,13 +590,13 @@ def averages_of(study: "Study") -> list[Average]:
 
 
 def _shown_pictures(study: "Study") -> list[Output]:
-    """Return masks and panels of the test pictures of everything that somebody may want to look at."""
+    """Return the test pictures of everything that somebody may want to look at; of several classes, predictions too."""
     shown: list[Output] = []
     for name in filter(study.is_shown, study.scored()):
         if TEST in study.scored_splits(name):
             pictures = pictures_of(study, name, TEST)
-            masks = predictions_of(study, name, TEST).output() if study.multiclass(name) else pictures.output("mask")
-            shown += [masks, pictures.output("panel")]
+            masks = [predictions_of(study, name, TEST).output()] if study.multiclass(name) else []
+            shown += [*masks, pictures.output("panel")]
     return shown
 
 

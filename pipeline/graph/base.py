@@ -2,14 +2,16 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
+from pipeline.core.fingerprint import short_digest
 from pipeline.core.options import Options
 from pipeline.graph.plan import Plan, Stage
+from pipeline.raw.digests import joint_digest, sample_digest
 from pipeline.raw.samples import Sample
 from pipeline.raw.splits.names import SPLITS
 
@@ -26,6 +28,35 @@ class Output(NamedTuple):
 
 Needs = Mapping[str, list[Output]]
 """What a result is made from besides raw files, by part."""
+
+
+class RawInput(NamedTuple):
+    """Raw data that a result is made from.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+    roles : tuple of str
+        Which of their files: ``files``, ``truth_files``, ``observer_files``.
+    """
+
+    samples: Sequence[Sample] = ()
+    roles: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> list[str]:
+        """The files, each once; a table of run-length codes that many samples share is one of them."""
+        found = (path for sample in self.samples for role in self.roles for path in getattr(sample, role))
+        return list(dict.fromkeys(found))
+
+    def digest(self, digests: Mapping[str, str]) -> str:
+        """Return a digest of the contents; of tables only the rows of these samples count. `digests` are by path."""
+        each = []
+        for sample in self.samples:
+            own = dict.fromkeys(path for role in self.roles for path in getattr(sample, role))
+            files = [path for path in own if path != sample.codes_file]
+            each.append(sample_digest(sample, files, digests))
+        return joint_digest(self.samples, each)
 
 
 @dataclass(frozen=True)
@@ -53,11 +84,8 @@ class Artifact(ABC):
     of: ClassVar[str] = "experiments"
     """The attribute of `Study` with the names that its experiment or data set can have."""
 
-    signed: ClassVar[bool] = True
-    """Whether it keeps its fingerprint; else it is as current as what it is made from."""
-
-    verified: ClassVar[bool] = True
-    """Whether its job refuses inputs that something else made than it should have."""
+    kept: ClassVar[bool] = False
+    """Whether it is worth keeping for the day when a change is taken back; see `pipeline.graph.store`."""
 
     @abstractmethod
     def recipe(self, study: "Study") -> Options:
@@ -67,13 +95,23 @@ class Artifact(ABC):
         """Return the results that it is made from."""
         return {}
 
-    def raw_files(self, study: "Study") -> list[str]:
-        """Return the raw files that it is made from."""
-        return []
+    def raw(self, study: "Study") -> "RawInput":
+        """Return what of the raw data it is made from."""
+        return RawInput()
 
     def state(self, study: "Study") -> str:
-        """Return a short text that changes with what no file and no setting tells, such as rows of a table."""
+        """Return a text that changes with what of the raw data `raw` does not tell, such as where samples stand."""
         return ""
+
+    def raw_digests(self, study: "Study") -> dict[str, str]:
+        """Return digests that change with the raw data that it is made from; nothing where it needs none.
+
+        ``raw files`` is that of the contents of its raw files and of what samples have from shared tables, under their
+        names; ``raw data`` that of `state`.
+        """
+        files, state = self.raw(study), self.state(study)
+        digests = {"raw files": files.digest(study.digests(self.dataset_name(study)))} if files.samples else {}
+        return {**digests, "raw data": short_digest(state)} if state else digests
 
     def is_known(self, study: "Study") -> bool:
         """Tell whether the configuration names its experiment or data set."""
@@ -138,10 +176,9 @@ class Artifact(ABC):
         """What the command that makes it is told to write: a file or folder, or the folder of several."""
         return self.path if len(self.files) == 1 else self.path.parent
 
-    @property
-    def signature(self) -> Path:
-        """The file or folder that keeps its fingerprint."""
-        return self.path
+    def dataset_name(self, study: "Study") -> str:
+        """Return the data set that it belongs to."""
+        return study.dataset_of(self.name)
 
     @property
     def name(self) -> str:
@@ -151,11 +188,17 @@ class Artifact(ABC):
 
 @cache
 def plan_of(artifact: Artifact, study: "Study") -> Plan:
-    """Return what a result is to be made by, all the way down."""
-    needs = artifact.needs(study) if artifact.verified else {}
-    made_from = {part: plan_of(outputs[0].artifact, study) for part, outputs in needs.items() if outputs}
-    deciding = {part: Plan(plan.stage, plan.recipe.deciding(), plan.made_from) for part, plan in made_from.items()}
-    return Plan(artifact.stage, artifact.recipe(study), deciding)
+    """Return what a result is to be made by."""
+    needs = artifact.needs(study)
+    made_from = {part: [identity_of(one.artifact, study) for one in outputs] for part, outputs in needs.items()}
+    made_from = {part: identities for part, identities in made_from.items() if identities}
+    return Plan(artifact.stage, vars(artifact), artifact.recipe(study), artifact.raw_digests(study), made_from)
+
+
+@cache
+def identity_of(artifact: Artifact, study: "Study") -> str:
+    """Return the identity of a result that today's settings, code and raw files make."""
+    return plan_of(artifact, study).fingerprint().identity
 
 
 @dataclass(frozen=True)
@@ -165,6 +208,9 @@ class OfDataset(Artifact):
     of: ClassVar = "datasets"
 
     dataset: str
+
+    def dataset_name(self, study: "Study") -> str:
+        return self.dataset
 
 
 @dataclass(frozen=True)
@@ -201,8 +247,3 @@ class OfPredictions(OfExperiment):
 def under(folder: Path, *names: str) -> dict[str, Path]:
     """Return files and folders in a folder, by their names up to the first dot."""
     return {name.partition(".")[0]: folder / name for name in names}
-
-
-def files_of(samples: Iterable[Sample], *roles: str) -> list[str]:
-    """Return the files that samples have in some roles, each once."""
-    return list(dict.fromkeys(path for sample in samples for role in roles for path in getattr(sample, role)))

@@ -16,15 +16,19 @@ from pathlib import Path
 from pipeline.core import paths
 from pipeline.core.errors import OutputError, PipelineError, Problem
 from pipeline.core.files import PARTIAL, is_being_written, is_foreign, output_problem, partial_name
+from pipeline.core.manifest import beside
 from pipeline.graph import targets
 from pipeline.graph.artifacts import KINDS, Checkpoint, FoldTable
+from pipeline.graph.base import identity_of
+from pipeline.graph.current import Judge
 from pipeline.graph.recognize import matches, patterns
 from pipeline.graph.study import Study
 
 _NAMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_SHARES = re.compile(r"foreground-[A-Za-z0-9][A-Za-z0-9_-]*\.json")
+_CACHES = re.compile(r"(foreground|digests)-[A-Za-z0-9][A-Za-z0-9_-]*\.json")
 _OF_DATASETS = ("shards", "folds", "splits", "check", "cache")
 _OF_EXPERIMENTS = ("models", "predictions", "metrics", "tensorboard")
+_IDENTITY = re.compile(r"[0-9a-f]{32}")
 _EMPTY = "no sample stands in it"
 _BY_RULE = {"logs": ".log", "benchmarks": ".tsv"}
 
@@ -74,6 +78,7 @@ def survey(study: Study, results: Path = paths.RESULTS) -> Survey:
 
     for room in (*_OF_DATASETS, *_OF_EXPERIMENTS):
         look(paths.RESULTS / room)
+    _store(found, study, results)
     _states(found, study, results)
     _of_rules(found, study, results)
     gone = {one.path for one in found.unneeded}
@@ -90,7 +95,8 @@ def _needed(study: Study) -> set[Path]:
     datasets = study.datasets
     unknown = [name for name in datasets if not _can_be_listed(study, name)]
     made = targets.everything(study, [name for name in datasets if name not in unknown])
-    needed = {path for one in made for path in one.outputs().values()} | {paths.shares(name) for name in datasets}
+    needed = {path for one in made for path in (*one.outputs().values(), beside(one.path))}
+    needed |= {cache(name) for name in datasets for cache in (paths.shares, paths.digests)}
     needed |= {paths.RESULTS / room / name for name in unknown for room in ("shards", "folds")}
     names = [name for name in study.names if study.dataset_of(name) in unknown]
     return needed | {paths.RESULTS / room / name for name in names for room in _OF_EXPERIMENTS}
@@ -109,7 +115,7 @@ def _can_be_listed(study: Study, name: str) -> bool:
 def _is_ours(path: Path, is_folder: bool) -> bool:
     """Tell whether the pipeline gives that name to a file or folder, or to a folder of results."""
     if path.parts[1] == "cache":
-        return not is_folder and _SHARES.fullmatch(path.name) is not None
+        return not is_folder and _CACHES.fullmatch(path.name) is not None
     return any(
         (is_folder if len(path.parts) < len(steps) else is_folder == ends_in_folder)
         and len(path.parts) <= len(steps)
@@ -123,7 +129,8 @@ def _reason(study: Study, path: Path) -> str:
     """Say why something that the pipeline made is not needed."""
     _, room, name, *rest = path.parts
     if room in _OF_DATASETS:
-        dataset = name if room in ("shards", "folds") else Path(name).stem.removeprefix("foreground-")
+        dataset = name if room in ("shards", "folds") else name.partition(".")[0]
+        dataset = dataset.partition("-")[2] if room == "cache" else dataset
         made = next(matches(path), None)
         if dataset not in study.datasets:
             return f"no data set {dataset!r}"
@@ -134,6 +141,36 @@ def _reason(study: Study, path: Path) -> str:
         return f"no experiment {name!r}"
     owner = name if study.folded(name) else study.dataset_of(name)
     return f"{owner} has no {rest[0]} samples" if room == "predictions" and len(rest) == 1 else "not made any more"
+
+
+def _store(found: Survey, study: Study, results: Path) -> None:
+    """Mark what is kept for settings that are not those of today; where something cannot be listed, nothing."""
+    folder = results / paths.store().name
+    entries = {path.name: path for path in _entries(found, folder) if path.is_dir()}
+    if not entries or not all(_can_be_listed(study, name) for name in study.datasets):
+        return
+    needed = {identity_of(one, study) for one in targets.everything(study) if one.kept}
+    for identity in entries.keys() - needed:
+        if _IDENTITY.fullmatch(identity):
+            found.mark(entries[identity], "kept of earlier settings, code or raw files")
+
+
+def outdated(study: Study) -> Survey:
+    """List the results, of what is configured, that are not what today's settings, code and raw files make.
+
+    Raises
+    ------
+    RawDataError
+        If a data set cannot be listed.
+    """
+    found, judge = Survey(), Judge(study)
+    study.require_raw()
+    for one in targets.everything(study):
+        there = [path for path in one.outputs().values() if path.exists()]
+        if reasons := judge.of_itself(one) if there else []:
+            for path in (*there, *filter(Path.exists, (beside(one.path),))):
+                found.mark(path, "; ".join(reasons))
+    return found
 
 
 def _states(found: Survey, study: Study, results: Path) -> None:

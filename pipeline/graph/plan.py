@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from pipeline.core.code import code_digests, library_versions
 from pipeline.core.errors import ConfigError
-from pipeline.core.fingerprint import Fingerprint, canonical
+from pipeline.core.fingerprint import Fingerprint, canonical, short_digest
 from pipeline.core.options import Options
-from pipeline.prediction.recipes import EnsembleRecipe, PredictRecipe, Run
-from pipeline.training.recipes import TrainRecipe
 
 
 class NoRecipe(Options):
@@ -31,7 +29,7 @@ class Stage(NamedTuple):
         The type of its settings.
     function : str
         Dotted path of the function that makes it. It takes the settings, and by keyword the fields of the result, the
-        parts that it is made from (as ``Path``, ``Path | None`` or ``Sequence[Path]``), ``output`` and ``fingerprint``.
+        parts that it is made from (as ``Path``, ``Path | None`` or ``Sequence[Path]``) and ``output``.
     assets : str
         Folder under ``pipeline/`` of files that are no modules and decide what it makes; empty for none.
     """
@@ -49,35 +47,30 @@ class Stage(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a result is to be made by, all the way down.
+    """What a result is to be made by.
 
     Parameters
     ----------
+    result : dict of str to str or int
+        Which result of the stage it is: the fields of the artifact.
     recipe : Options
         Its settings.
-    made_from : dict of str to Plan
-        What it is made from, by part; raw files are not among them. Of the predictions of an ensemble, which differ in
-        seed and fold alone, the plan of the first run stands for all: those of all would be too long for a command.
+    raw : dict of str to str
+        Digests of the raw data that it is made from.
+    made_from : dict of str to list of str
+        The identities (see `Fingerprint`) of the results that it is made from, by part.
     """
 
     stage: Stage
+    result: Mapping[str, str | int]
     recipe: Options
-    made_from: Mapping[str, "Plan"] = field(default_factory=dict)
-
-    def part(self, name: str, number: int = 0) -> "Plan | None":
-        """Return the plan of the result that comes as `number` in a part; None where nothing is known of it."""
-        plan = self.made_from.get(name)
-        if plan is not None and isinstance(self.recipe, EnsembleRecipe) and isinstance(plan.recipe, PredictRecipe):
-            return _of_run(plan, self.recipe.runs[sorted(self.recipe.runs)[number]])
-        return plan
+    raw: Mapping[str, str] = field(default_factory=dict)
+    made_from: Mapping[str, list[str]] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Return it as canonical JSON."""
-        return canonical(self._plain())
-
-    def _plain(self) -> dict[str, Any]:
-        made_from = {part: plan._plain() for part, plan in self.made_from.items()}
-        return {"stage": self.stage.name, "recipe": self.recipe.plain(), "made_from": made_from}
+        """Return it as canonical JSON, with the digest of the code that is to carry it out."""
+        plain = {"stage": self.stage.name, "result": self.result, "recipe": self.recipe.plain()}
+        return canonical({**plain, "raw": self.raw, "made_from": self.made_from, "code": self.code_digest})
 
     @classmethod
     def from_json(cls, text: str, stages: Mapping[str, Stage]) -> "Plan":
@@ -86,16 +79,14 @@ class Plan:
         Raises
         ------
         ConfigError
-            If the text says something else.
+            If the text says something else, or the code of the stage has changed since.
         """
-
-        def read(plain: Any) -> Plan:  # noqa: ANN401 - whatever a text holds
-            made_from = {part: read(plan) for part, plan in plain.get("made_from", {}).items()}
-            stage = stages[plain["stage"]]
-            return cls(stage, stage.recipe.model_validate(plain["recipe"]), made_from)
-
         try:
-            return read(json.loads(text))
+            plain = json.loads(text)
+            stage = stages[plain["stage"]]
+            recipe = stage.recipe.model_validate(plain["recipe"])
+            mappings = (_FIELDS.validate_python(plain["result"]), _TEXTS.validate_python(plain.get("raw", {})))
+            plan = cls(stage, mappings[0], recipe, mappings[1], _LISTS.validate_python(plain.get("made_from", {})))
         except json.JSONDecodeError as error:
             found = f"text that is no JSON ({error})"
         except ValidationError as error:
@@ -104,42 +95,36 @@ class Plan:
             )
         except (KeyError, TypeError, AttributeError) as error:
             found = f"what cannot be followed ({error!r})"
-        expected = 'a JSON object {"stage": ..., "recipe": {...}, "made_from": {...}}, as the workflow passes it'
+        else:
+            if plain.get("code", plan.code_digest) == plan.code_digest:
+                return plan
+            found, expected = f"a plan for other code of stage {stage.name}", "the code that is here"
+            raise ConfigError("--plan", found, expected, "run snakemake again: the code changed since it looked")
+        expected = 'a JSON object {"stage": ..., "result": {...}, "recipe": {...}, ...}, as the workflow passes it'
         raise ConfigError("--plan", found, expected, "use --config FILE instead")
 
     def code(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
         """Return digests of the code that the stage runs, and versions of the libraries below it.
 
-        What its settings choose, such as a layout or a network, counts with it; and the network that its checkpoint is
-        one of.
+        What its settings choose, such as a layout or a network, counts with it.
         """
-        chosen = self.recipe.modules()
-        if "checkpoint" in self.made_from:
-            chosen |= self.made_from["checkpoint"].recipe.modules()
-        return stage_code(self.stage, frozenset(chosen))
+        return stage_code(self.stage, frozenset(self.recipe.modules()))
 
     @property
     def code_digest(self) -> str:
-        """A short digest of `code`: a job whose digest changes has to run again."""
-        code, libraries = self.code()
-        return Fingerprint(self.stage.name, {}, dict(code), dict(libraries)).digest[:16]
+        """A short digest of `code`."""
+        return short_digest(canonical(self.code()))
 
     def fingerprint(self) -> Fingerprint:
         """Return the fingerprint that the result has when it is made by the code that is here."""
         code, libraries = self.code()
-        parts = {part: plan.fingerprint().brief() for part, plan in self.made_from.items()}
-        return Fingerprint(self.stage.name, self.recipe.deciding().plain(), dict(code), dict(libraries), parts)
+        settings = {**self.recipe.deciding().plain(), **self.result}
+        return Fingerprint(self.stage.name, settings, code, libraries, self.raw, self.made_from)
 
 
-def _of_run(plan: Plan, run: Run) -> Plan:
-    """Turn the plan of one run's predictions into that of another."""
-    network = plan.made_from["checkpoint"]
-    trained, predicted = network.recipe, plan.recipe
-    assert isinstance(trained, TrainRecipe)
-    assert isinstance(predicted, PredictRecipe)
-    checkpoint = Plan(network.stage, trained.changed(seed=run.seed, fold=run.fold), network.made_from)
-    fold = run.fold if predicted.fold is not None else None
-    return Plan(plan.stage, predicted.changed(fold=fold), {**plan.made_from, "checkpoint": checkpoint})
+_FIELDS = TypeAdapter(dict[str, int | str])
+_TEXTS = TypeAdapter(dict[str, str])
+_LISTS = TypeAdapter(dict[str, list[str]])
 
 
 @cache

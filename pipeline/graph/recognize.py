@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pipeline.core import paths
 from pipeline.core.errors import PipelineError
+from pipeline.core.manifest import beside
 from pipeline.evaluation.entrants import BASELINES
 from pipeline.graph.artifacts import KINDS
 from pipeline.graph.base import Artifact
@@ -33,8 +34,9 @@ class Pattern(NamedTuple):
 
 @cache
 def patterns(kind: type[Artifact]) -> list[Pattern]:
-    """Return the patterns of the files and folders that a kind of result has."""
-    return [Pattern(tuple(map(_step, path.parts)), not path.suffix) for path in kind.files.values()]
+    """Return the patterns of the files and folders that a kind of result has, and of its manifest."""
+    files = [*kind.files.values(), beside(next(iter(kind.files.values())))]
+    return [Pattern(tuple(map(_step, path.parts)), not path.suffix) for path in files]
 
 
 def _step(text: str) -> re.Pattern[str]:

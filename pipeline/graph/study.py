@@ -8,6 +8,7 @@ from pipeline.config.config import Config
 from pipeline.config.datasets import Dataset
 from pipeline.config.experiments import Experiment, Run
 from pipeline.core import paths
+from pipeline.core.digests import kept_digests
 from pipeline.core.errors import PipelineError, Problem, RawDataError
 from pipeline.core.progress import say
 from pipeline.evaluation import entrants
@@ -29,9 +30,12 @@ class Study:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.thorough = False
+        """Whether raw files are read again also where their digests are kept."""
         self.datasets: Mapping[str, Dataset] = config.datasets
         self.experiments: Mapping[str, Experiment] = config.experiments
         self.opened: Callable[[str], Opened] = cache(self._open)
+        self.digests: Callable[[str], Mapping[str, str]] = cache(self._digest)
         self.members: Callable[[str, int], dict[str, int]] = cache(self._assign)
         self.splits_of: Callable[[str], Mapping[str, list[Sample]]] = cache(self._split)
 
@@ -160,6 +164,13 @@ class Study:
         if problems := self.opened(dataset).problems:
             raise RawDataError(problems)
         return self.opened(dataset).dataset
+
+    def _digest(self, dataset: str) -> Mapping[str, str]:
+        """Return the SHA-256 of each raw file of a data set that belongs to a sample."""
+        opened = self.opened(dataset)
+        samples = [*(sample for split in SPLITS for sample in opened.dataset.splits[split]), *opened.unplaced]
+        files = (path for sample in samples for path in (*sample.files, *sample.observer_files))
+        return kept_digests(files, paths.digests(dataset), dataset, again=self.thorough)
 
     def require_raw(self) -> None:
         """List all data sets.

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import PipelineError, PredictionError, Problem
 from pipeline.core.files import atomic_folder
-from pipeline.core.fingerprint import sign
 from pipeline.core.parallel import in_order
 from pipeline.core.progress import say, track
 from pipeline.images.png import read_grey, write_png
@@ -26,7 +25,6 @@ def average_predictions(
     output: Path,
     folds: Path | None = None,
     threads: int = 1,
-    fingerprint: str | None = None,
 ) -> None:
     """Average the probabilities of several runs, picture by picture.
 
@@ -47,8 +45,6 @@ def average_predictions(
         it, over all runs.
     threads : int
         Pictures at a time.
-    fingerprint : str, optional
-        What the ensemble is made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store beside it.
 
     Raises
     ------
@@ -87,7 +83,6 @@ def average_predictions(
         problems = [one for some in track(done, f"{ensemble}: {split} samples", len(members)) for one in some]
         if problems:
             raise PredictionError(problems)
-        sign(fingerprint, folder)
     several = sorted({len(roots) for roots in members.values()})
     say(f"{ensemble}: {len(members)} {split} samples, each the mean of {' or '.join(map(str, several))} networks")
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from pipeline.core.counts import to_levels
 from pipeline.core.errors import CheckpointError, ConfigError, ShardError
 from pipeline.core.files import atomic_folder
-from pipeline.core.fingerprint import sign
 from pipeline.core.parallel import in_order
 from pipeline.core.progress import say, track
 from pipeline.images.png import write_png
@@ -32,7 +31,6 @@ def predict(
     output: Path,
     train_shards: Sequence[Path] = (),
     folds: Path | None = None,
-    fingerprint: str | None = None,
 ) -> None:
     """Predict every sample of some shards.
 
@@ -51,8 +49,6 @@ def predict(
         shard has it.
     train_shards, folds
         Of a fold, whose samples lie in these shards as well: see `choose_samples`.
-    fingerprint : str, optional
-        What the predictions are made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store beside them.
 
     Raises
     ------
@@ -83,7 +79,6 @@ def predict(
     with atomic_folder(output) as folder:
         for _ in in_order(write, _predictions(network, reader, experiment), threads=2):
             pass
-        sign(fingerprint, folder)
 
 
 def _predictions(network: Predictor, reader: ShardReader, experiment: str) -> Iterator[tuple[int, NDArray[np.float32]]]:

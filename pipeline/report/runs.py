@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.core import paths
 from pipeline.core.code import LIBRARIES
 from pipeline.core.errors import PipelineError
-from pipeline.core.fingerprint import Fingerprint, canonical, read_fingerprint
+from pipeline.core.manifest import find
 from pipeline.evaluation.entrants import split_name
 from pipeline.report.sources import BASELINE, EXPERIMENT, Entrant, Reader
 from pipeline.report.tables import number
@@ -85,10 +85,10 @@ def provenances(reader: Reader, entrants: Sequence[Entrant]) -> list[dict[str, A
         training = _provenance(reader, paths.provenance(entrant.name)) if entrant.kind == EXPERIMENT else {}
         if training:
             lines += _training_lines(training)
-        scored = _fingerprint(paths.metrics(entrant.name)) if entrant.scored else None
+        scored = find(paths.metrics(entrant.name) / "summary.csv") if entrant.scored else None
         if scored is not None:
-            versions = ", ".join(f"{name} {version}" for name, version in scored.libraries.items())
-            lines += [("fingerprint of the scores", scored.digest), ("libraries of the scores", versions)]
+            versions = ", ".join(f"{name} {version}" for name, version in scored.fingerprint.libraries.items())
+            lines += [("fingerprint of the scores", scored.identity), ("libraries of the scores", versions)]
         made = {"command": shlex.join(training.get("command", ())), "commands": commands(entrant)}
         about = {"name": entrant.name, "kind": entrant.kind, "lines": lines, "target": target(entrant)}
         found.append({**about, **made})
@@ -103,20 +103,12 @@ def _provenance(reader: Reader, path: Path) -> dict[str, Any]:
         return {}
 
 
-def _fingerprint(folder: Path) -> Fingerprint | None:
-    try:
-        return Fingerprint.from_json(read_fingerprint(folder) or "")
-    except ValueError:
-        return None
-
-
 def _training_lines(said: dict[str, Any]) -> list[tuple[str, str]]:
     code, machine = said["code"]["pipeline"], said["hardware"]
     changed = f", {len(code['changed'])} files changed" if code and code["dirty"] else ""
     gpus = ", ".join(one["name"] for one in machine.get("gpus", ())) or "none"
     names = {name for distributions in LIBRARIES.values() for name in distributions}
     versions = ", ".join(f"{name} {version}" for name, version in said["packages"].items() if name in names)
-    own = said["fingerprints"].get("train")
     return [
         ("commit", f"{code['commit']}{changed}" if code else "not under git"),
         ("trained", f"{said['started']} to {said['finished']}"),
@@ -124,7 +116,7 @@ def _training_lines(said: dict[str, Any]) -> list[tuple[str, str]]:
         ("system", f"{machine['system']}, {said['python']}"),
         ("packages", versions),
         ("seeds", ", ".join(f"{purpose} {seed}" for purpose, seed in said["seeds"].items())),
-        *([("fingerprint of the training", Fingerprint.from_json(canonical(own)).digest)] if own else []),
+        ("fingerprint of the training", said["fingerprint"]),
     ]
 
 

@@ -1,7 +1,6 @@
 """From raw files to one prepared sample: decoded once, resized, with the numbers that normalize it."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.core.errors import RawDataError
 from pipeline.raw.dataset import RawDataset
 from pipeline.raw.decode.image import full_range
+from pipeline.raw.digests import sample_digest
 from pipeline.raw.inspect import read_sample, refusal
 from pipeline.raw.samples import Sample
 from pipeline.shards.recipes import Normalize, Preparation
@@ -34,8 +34,8 @@ class Prepared:
     original_size : (int, int)
         Height and width of the raw picture.
     digest : str
-        SHA-256 over the bytes of the sample's own files (of its page, where they are stacks) and over what it has from
-        shared tables.
+        SHA-256 over names and bytes of the sample's own files (of its page, where they are stacks) and over what it has
+        from shared tables; see `pipeline.raw.digests.sample_digest`.
     """
 
     sample: Sample
@@ -192,6 +192,7 @@ def prepare(dataset: RawDataset, sample: Sample, how: Preparation) -> Prepared:
         mask = resize_image(mask, height, width, how.interpolation)
     elif mask is not None:
         mask = resize_mask(mask, height, width)
+    digests = {path: hashlib.sha256(data).hexdigest() for path, data in decoded.contents.items()}
     return Prepared(
         sample=sample,
         stored=stored,
@@ -200,11 +201,5 @@ def prepare(dataset: RawDataset, sample: Sample, how: Preparation) -> Prepared:
         mask=mask,
         fov=None if fov is None else resize_mask(fov, height, width),
         original_size=native,
-        digest=source_digest(sample, decoded.contents),
+        digest=sample_digest(sample, sample.files, digests),
     )
-
-
-def source_digest(sample: Sample, contents: Mapping[Any, bytes]) -> str:
-    """Digest the bytes of a sample's own files, and what it has from shared tables (SHA-256, hexadecimal)."""
-    files = b"".join(hashlib.sha256(contents[path]).digest() for path in sample.files)
-    return hashlib.sha256(files + sample.shared_data.encode("utf-8", "surrogateescape")).hexdigest()

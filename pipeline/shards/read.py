@@ -223,16 +223,6 @@ def open_shard(path: Path) -> h5py.File:
     return h5py.File(path, "r", locking=False)
 
 
-def read_fingerprint(path: Path) -> str | None:
-    """Return what a shard says it was made by, or None; what cannot be opened `ShardReader` complains about."""
-    try:
-        with open_shard(path) as file:
-            stored = file.attrs.get("fingerprint")
-    except OSError:
-        return None
-    return stored if isinstance(stored, str) else None
-
-
 @contextmanager
 def _checked(path: Path) -> Iterator[None]:
     """Turn a failed checksum or read inside the block into an error that names the shard."""

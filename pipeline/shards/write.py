@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ from numpy.typing import NDArray
 
 from pipeline.core.counts import VOID
 from pipeline.core.errors import PipelineError, Problem, RawDataError
-from pipeline.core.files import atomic_file, write_text
-from pipeline.core.memory import peak_memory
+from pipeline.core.files import atomic_file
 from pipeline.core.parallel import in_order
 from pipeline.core.progress import say, track
 from pipeline.raw.dataset import RawDataset, open_dataset
+from pipeline.raw.digests import joint_digest
 from pipeline.raw.samples import Sample
 from pipeline.shards.prepare import Prepared, prepare
 from pipeline.shards.recipes import Preparation, ShardRecipe
@@ -34,8 +33,7 @@ def build_shard(
     number: int,
     output: Path,
     threads: int = 1,
-    fingerprint: str | None = None,
-    timing: Path | None = None,
+    raw_digest: str | None = None,
 ) -> None:
     """Build one shard of a data set from its raw files.
 
@@ -47,19 +45,17 @@ def build_shard(
         The HDF5 file to write.
     threads : int
         Pictures decoded at a time; it changes the speed, not the file.
-    fingerprint : str, optional
-        What the shard is made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store in it.
-    timing : Path, optional
-        Table to write, with tabs: ``s`` (seconds) and ``max_rss`` (most memory of the process, in MB).
+    raw_digest : str, optional
+        What `pipeline.raw.digests.joint_digest` gave for its samples when the shard was asked for. Pages of stacks are
+        not compared with it: whole files are digested there, and single pages are read here.
 
     Raises
     ------
     RawDataError
-        Listing every file of the shard that cannot be used; then no shard is written.
+        Listing every file of the shard that cannot be used, or if one changed since; then no shard is written.
     OutputError
         If the file cannot be written.
     """
-    started = time.perf_counter()
     raw = open_dataset(recipe.dataset, recipe.source)
     members = raw.shard_members(recipe.split).get(number)
     if not members:
@@ -75,15 +71,17 @@ def build_shard(
     with atomic_file(output) as temporary, _PatientFile(temporary, "w+") as target:
         with h5py.File(target, "w", libver="latest") as file:
             digests = _stream(file, prepared, len(members), target)
+            if raw_digest not in (None, joint_digest(members, digests)) and all(one.page is None for one in members):
+                raise _changed(raw)
             _write_metadata(file, members)
             _describe(file, raw, number, recipe, digests)
-            if fingerprint is not None:
-                file.attrs["fingerprint"] = fingerprint
         target.check()
-    if timing is not None:
-        peak = peak_memory()
-        write_text(timing, f"s\tmax_rss\n{time.perf_counter() - started:.4f}\t{peak:.2f}\n")
     say(f"{output}: {len(members)} samples, {output.stat().st_size / 1e6:.1f} MB")
+
+
+def _changed(raw: RawDataset) -> RawDataError:
+    found, expected = "raw files that changed while a shard was made of them", "the files that Snakemake found"
+    return RawDataError(f"data set {raw.name!r}", found, expected, "run snakemake again")
 
 
 class _PatientFile(io.FileIO):

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.manifest import ENDING
+
 Difference = tuple[str, str]
 """Where, and what stands there in either file."""
-
-ORIGIN = "fingerprint"
-"""What shards, thresholds and tables of folds call what made them."""
 
 WEIGHTS = ("state", "epoch", "scores")
 """What a checkpoint holds besides the description of how it was made."""
@@ -29,26 +28,27 @@ def first_difference(first: Path, second: Path, values_only: bool = False) -> st
     first, second : Path
         Files whose bytes differ. By their ending they are compared as shards (data sets, attributes), checkpoints
         (tensors to the bit, plain data), tables (row and column), JSON (keys), pictures (pixels), or else by bytes; by
-        bytes also where one of them is damaged.
+        bytes also where one of them is damaged. Manifests are compared without digests of the files that they speak of.
     values_only : bool
-        Pass over what says how a file was made, such as fingerprints: of checkpoints tensors, epoch and scores count.
+        Pass over what says how a file was made: of checkpoints tensors, epoch and scores count.
 
     Returns
     -------
     str or None
         The first place and both values, and how many more places differ.
     """
-    compare = _KINDS.get(first.suffix)
+    kind = ENDING if first.name.endswith(ENDING) else first.suffix
+    compare = _KINDS.get(kind)
     if compare is None:
         return _bytes(first, second)
     try:
-        found = [one for one in compare(first, second) if not (values_only and _is_origin(first.suffix, one[0]))]
+        found = [one for one in compare(first, second) if not (values_only and _is_origin(kind, one[0]))]
     except _DAMAGED as error:
         reason = " ".join(str(error).split())[:120]
         return f"{_bytes(first, second)} (and one of the two cannot be opened: {reason})"
     if not found:
         # a table or picture of other bytes is another file; only containers may hold the same things differently
-        return None if values_only or first.suffix in _CONTAINERS else _bytes(first, second)
+        return None if values_only or kind in _CONTAINERS else _bytes(first, second)
     where, words = found[0]
     others = len(found) - 1
     more = f", and {others} more place{'s' if others > 1 else ''}" if others else ""
@@ -57,8 +57,7 @@ def first_difference(first: Path, second: Path, values_only: bool = False) -> st
 
 def _is_origin(suffix: str, where: str) -> bool:
     """Tell a difference in what says how a file was made."""
-    top = where.partition(".")[0]
-    return where == f"attribute {ORIGIN}" or top == ORIGIN or (suffix == ".pt" and top not in WEIGHTS)
+    return suffix == ".pt" and where.partition(".")[0] not in WEIGHTS
 
 
 def _values(one: object, other: object) -> str:
@@ -193,8 +192,12 @@ def _picture(first: Path, second: Path) -> Iterator[Difference]:
         yield from _arrays("pixel (row, column, channel) ", np.asarray(one), np.asarray(other))
 
 
+def _read_manifest(path: Path) -> dict[str, Any]:
+    return {key: value for key, value in _read_json(path).items() if key != "contents"}
+
+
 def _contents(first: Path, second: Path) -> Iterator[Difference]:
-    read = _READERS[first.suffix]
+    read = _read_manifest if first.name.endswith(ENDING) else _READERS[first.suffix]
     yield from _plain("", read(first), read(second))
 
 
@@ -202,9 +205,9 @@ _READERS: dict[str, Callable[[Path], Any]] = {".json": _read_json, ".h5": _read_
 _KINDS: dict[str, Callable[[Path, Path], Iterator[Difference]]] = {
     ".csv": _table,
     ".png": _picture,
-    **dict.fromkeys(_READERS, _contents),
+    **dict.fromkeys((*_READERS, ENDING), _contents),
 }
-_CONTAINERS = {".pt"}
+_CONTAINERS = {".pt", ENDING}
 _DAMAGED = (
     *(OSError, KeyError, ValueError, RuntimeError, EOFError, SyntaxError),
     *(csv.Error, pickle.UnpicklingError, zipfile.BadZipFile),

@@ -53,7 +53,7 @@ def write_provenance(
     run: Mapping[str, Any],
     *,
     experiment: str,
-    fingerprints: Mapping[str, Any],
+    fingerprint: str,
     inputs: Mapping[str, str],
     seeds: Mapping[str, int],
     threads: int,
@@ -68,8 +68,8 @@ def write_provenance(
     run : mapping
         What `describe_run` said at the beginning; of a training that went on after a kill, when it went on.
     experiment : str
-    fingerprints : mapping
-        Stage to what its result depends on: the training's own, and those of what it read.
+    fingerprint : str
+        Digest of all that the result depends on: the identity in the manifest beside it.
     inputs : mapping of str to str
         Each shard that it read, with the SHA-256 of the raw files in it.
     seeds : mapping of str to int
@@ -83,7 +83,7 @@ def write_provenance(
     ------
     OutputError
     """
-    about = {"experiment": experiment, "fingerprints": fingerprints, "inputs": inputs, "seeds": seeds}
+    about = {"experiment": experiment, "fingerprint": fingerprint, "inputs": inputs, "seeds": seeds}
     hardware = {**run["hardware"], "threads": threads, **accelerators}
     write_json(path, {**run, **about, "format": FORMAT, "finished": _now(), "hardware": hardware})
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.core.errors import ComparisonError, Problem
 from pipeline.core.files import PARTIAL
-from pipeline.core.fingerprint import FILE
+from pipeline.core.manifest import ENDING
 from pipeline.tools.contents import first_difference
 
 _BLOCK = 1 << 20
@@ -22,6 +22,7 @@ LEFT_OUT = {
     "report": "the report, a page about the other files",
     "state": "states of trainings that have not ended",
     "cache": "may be deleted, and is made again",
+    "store": "kept of earlier settings",
 }
 """Folders of results that are not compared, and why."""
 
@@ -156,7 +157,9 @@ def _left_out(name: str, values_only: bool) -> tuple[str, str]:
         return ".*.partial-*", "not finished, or half removed"
     if first in LEFT_OUT and len(parts) > 1:
         return f"{first}/", LEFT_OUT[first]
-    return last, "what says how results were made" if values_only and last == FILE else LEFT_OUT_NAMES.get(last, "")
+    if last.endswith(ENDING) and values_only:
+        return f"*{ENDING}", "what says how results were made"
+    return last, LEFT_OUT_NAMES.get(last, "")
 
 
 def _compare_files(name: str, first: Path, second: Path, result: Comparison, values_only: bool) -> None:

@@ -36,8 +36,6 @@ class Trained(Options):
         Background first; they name folders of probabilities.
     settings : TrainRecipe
         With the precision that was chosen.
-    fingerprint : str, optional
-        What the training was made by (`pipeline.core.fingerprint.Fingerprint.to_json`).
     made_with : dict of str to str
         Hardware and versions.
     """
@@ -54,7 +52,6 @@ class Trained(Options):
     experiment: str
     seeds: dict[str, int]
     settings: TrainRecipe
-    fingerprint: str | None = None
     made_with: dict[str, str]
 
     @model_validator(mode="after")
@@ -97,16 +94,6 @@ def _canonical(value: Any) -> Any:  # noqa: ANN401 - plain data of any kind
     if isinstance(value, list):
         return [_canonical(item) for item in value]
     return value
-
-
-def read_fingerprint(path: Path) -> str | None:
-    """Return what a checkpoint says it was made by, or None; of what cannot be loaded `load_checkpoint` complains."""
-    try:
-        contents = torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # weights are not read
-        stored = contents["fingerprint"]
-    except (*_UNLOADABLE, TypeError):
-        return None
-    return stored if isinstance(stored, str) else None
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

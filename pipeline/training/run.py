@@ -58,7 +58,6 @@ def train(
     state: Path | None = None,
     save_every: float = 60.0,
     memory: int | None = None,
-    fingerprint: str | None = None,
 ) -> None:
     """Train a network and write ``best.pt``, ``last.pt``, ``history.csv`` and ``timing.csv``.
 
@@ -83,8 +82,6 @@ def train(
         Seconds between two saves of the state.
     memory : int, optional
         Bytes that samples may take in main memory; see `SampleStore`.
-    fingerprint : str, optional
-        What the training is made by (`pipeline.core.fingerprint.Fingerprint.to_json`), to store in the checkpoints.
 
     Raises
     ------
@@ -108,7 +105,7 @@ def train(
             progress.next_epoch()
             if progress.epoch <= recipe.epochs:
                 keeper.check()
-        training.write(output, fingerprint)
+        training.write(output)
 
 
 class _Training:
@@ -215,21 +212,21 @@ class _Training:
         if may_be_best and is_best(row, progress.best, monitor):
             progress.best, progress.best_weights = row, copy_weights(self.network)
 
-    def write(self, output: Path, fingerprint: str | None) -> None:
+    def write(self, output: Path) -> None:
         """Write checkpoints and tables, in the process that does so."""
         progress = self.progress
         last, last_weights = progress.history[-1], copy_weights(self.network)
         best, best_weights = (last, last_weights) if progress.best is None else (progress.best, progress.best_weights)
         peak = peak_memory()
         if ranks.rank() == 0:
-            about = self._describe(fingerprint)
+            about = self._describe()
             for name, weights, row in (("best.pt", best_weights, best), ("last.pt", last_weights, last)):
                 save_checkpoint(output / name, about, weights, epoch=int(row["epoch"]), scores=row)
             write_table(output / "history.csv", pd.DataFrame(progress.history))
             write_table(output / "timing.csv", pd.DataFrame(progress.timing).assign(max_rss=peak))
         say(f"{self.experiment}: best epoch {best['epoch']}, peak memory {peak:.0f} MB")
 
-    def _describe(self, fingerprint: str | None) -> Trained:
+    def _describe(self) -> Trained:
         """Say what the checkpoints hold besides weights."""
         info, recipe = self.data.info, self.recipe
         return Trained(
@@ -245,7 +242,6 @@ class _Training:
             experiment=self.experiment,
             seeds=derived_seeds(recipe.seed),
             settings=recipe.changed(precision=self.precision),
-            fingerprint=fingerprint,
             made_with={
                 "device": ", then ".join(self.progress.devices),
                 "python": platform.python_version(),

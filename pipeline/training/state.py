@@ -25,7 +25,7 @@ _DIGEST_SIZE = 32
 _LOADING = (OSError, MemoryError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError)
 
 
-def state_key(recipe: TrainRecipe, shards: Sequence[Path], fingerprint: str | None = None) -> str:
+def state_key(recipe: TrainRecipe, shards: Sequence[Path], identity: str | None = None) -> str:
     """Name the folder of a training's state, so that another training never finds it.
 
     Parameters
@@ -34,8 +34,8 @@ def state_key(recipe: TrainRecipe, shards: Sequence[Path], fingerprint: str | No
     shards : sequence of Path
         Of training and validation, in order; their contents count. One that cannot be read counts as that: whoever
         reads it for training says what is wrong.
-    fingerprint : str, optional
-        What else the training is made by, such as its code.
+    identity : str, optional
+        That of the result (see `pipeline.core.fingerprint.Fingerprint`), with which its code counts.
 
     Returns
     -------
@@ -47,14 +47,14 @@ def state_key(recipe: TrainRecipe, shards: Sequence[Path], fingerprint: str | No
     TrainingError
         If the hardware does not have the precision that the settings ask for.
     """
-    identity = {
+    deciding = {
         "settings": recipe.plain(),
-        "fingerprint": fingerprint,
+        "identity": identity,
         "shards": [_digest(path) for path in shards],
         "precision": choose_precision(recipe.precision, choose_device()),
         "torch": str(torch.__version__),
     }
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:

@@ -23,8 +23,6 @@ rule inspect:
     threads: 4
     params:
         plan=plan(Check),
-        code=code(Check),
-        state=state(Check),
         folder=folder_of,
     # errors are for the target `check` to fail on: a job that fails loses its outputs, and they are what one has to see
     shell:

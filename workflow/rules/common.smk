@@ -36,7 +36,7 @@ from pipeline.graph.artifacts import (
     Threshold,
 )
 from pipeline.graph.base import plan_of
-from pipeline.graph.stored import require_this_version
+from pipeline.graph.current import Guard
 from pipeline.graph.study import Study
 from pipeline.raw.splits.names import OUT_OF_FOLD, SPLITS
 
@@ -61,7 +61,7 @@ def said(function):
 
 
 STUDY = said(lambda: Study(configuration.parse(config)))()
-said(require_this_version)()
+GUARD = Guard(STUDY, is_known_to_snakemake)
 
 
 def any_of(names):
@@ -84,10 +84,14 @@ def made(result, name=None, **fixed):
 
 
 def asked(result, answer, **fixed):
-    # what the graph answers about the result that wildcards name
+    # what the graph answers about the result that wildcards name; one that Snakemake would wrongly leave as it is stops the
+    # run that looks
     @said
     def ask(wildcards):
-        return answer(result.of_texts(wildcards, **fixed))
+        made = result.of_texts(wildcards, **fixed)
+        if workflow.is_main_process:
+            GUARD.check(made)
+        return answer(made)
 
     return ask
 
@@ -98,21 +102,13 @@ def needs(result, part, **fixed):
 
 
 def raw_files(result, **fixed):
-    return asked(result, lambda made: made.raw_files(STUDY), **fixed)
-
-
-def state(result, **fixed):
-    return asked(result, lambda made: made.state(STUDY), **fixed)
+    # their contents count, which the plan tells, and not their times
+    return asked(result, lambda made: [ancient(path) for path in made.raw(STUDY).files], **fixed)
 
 
 def plan(result, **fixed):
-    # by what a result is made, all the way down, as canonical JSON
+    # by what a result is made, all the way down, as canonical JSON: changes with settings, code, raw files and inputs
     return asked(result, lambda made: plan_of(made, STUDY).to_json(), **fixed)
-
-
-def code(result, **fixed):
-    # Snakemake does not see an edited module: this changes with the code that a job runs
-    return asked(result, lambda made: plan_of(made, STUDY).code_digest, **fixed)
 
 
 def of_experiment(function):

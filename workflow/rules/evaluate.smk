@@ -12,7 +12,6 @@ rule threshold:
         experiment=any_of(Threshold.names(STUDY)),
     params:
         plan=plan(Threshold),
-        code=code(Threshold),
     shell:
         "pipeline threshold --experiment {wildcards.experiment:q} --plan {params.plan:q}"
         " --predictions {input.predictions:q} --output {output:q} > {log:q} 2>&1"
@@ -41,7 +40,6 @@ rule render:
         experiment=any_of(Pictures.names(STUDY)),
     params:
         plan=plan(Pictures),
-        code=code(Pictures),
         folder=folder_of,
     shell:
         "pipeline render --experiment {wildcards.experiment:q} --split {wildcards.split} --plan {params.plan:q}"
@@ -71,7 +69,6 @@ rule render_classes:
         experiment=any_of(ClassPictures.names(STUDY)),
     params:
         plan=plan(ClassPictures),
-        code=code(ClassPictures),
         folder=folder_of,
     shell:
         "pipeline render --experiment {wildcards.experiment:q} --split {wildcards.split} --plan {params.plan:q}"
@@ -94,7 +91,6 @@ rule submission:
         experiment=any_of(Submission.names(STUDY)),
     params:
         plan=plan(Submission),
-        code=code(Submission),
     shell:
         "pipeline submission --experiment {wildcards.experiment:q} --plan {params.plan:q}"
         " --predictions {input.predictions:q} --threshold {input.threshold:q} --output {output:q} > {log:q} 2>&1"
@@ -118,7 +114,6 @@ rule evaluate:
         ),
         intervals=made(Scores, "intervals"),
         curve=made(Scores, "curve"),
-        fingerprint=made(Scores, "fingerprint"),
     log:
         "results/logs/evaluate/{experiment}.log",
     benchmark:
@@ -127,7 +122,6 @@ rule evaluate:
         experiment=any_of(Scores.names(STUDY)),
     params:
         plan=plan(Scores),
-        code=code(Scores),
         folder=folder_of,
     shell:
         "pipeline evaluate --experiment {wildcards.experiment:q} --plan {params.plan:q}"
@@ -160,7 +154,6 @@ rule evaluate_classes:
             subcategory="Single experiments and baselines",
             labels=labelled("confusion matrix"),
         ),
-        fingerprint=made(ClassScores, "fingerprint"),
     log:
         "results/logs/evaluate_classes/{experiment}.log",
     benchmark:
@@ -169,7 +162,6 @@ rule evaluate_classes:
         experiment=any_of(ClassScores.names(STUDY)),
     params:
         plan=plan(ClassScores),
-        code=code(ClassScores),
         folder=folder_of,
     shell:
         "pipeline evaluate --experiment {wildcards.experiment:q} --plan {params.plan:q}"

@@ -19,7 +19,6 @@ rule predict:
         gpu=1,
     params:
         plan=plan(Predictions, kind="probability"),
-        code=code(Predictions, kind="probability"),
     shell:
         "pipeline predict --experiment {wildcards.experiment:q} --split {wildcards.split} --kind probability"
         " --plan {params.plan:q} --checkpoint {input.checkpoint:q} --shards {input.shards:q}"
@@ -45,7 +44,6 @@ rule predict_classes:
         gpu=1,
     params:
         plan=plan(Predictions, kind="mask"),
-        code=code(Predictions, kind="mask"),
     shell:
         "pipeline predict --experiment {wildcards.experiment:q} --split {wildcards.split} --kind mask"
         " --plan {params.plan:q} --checkpoint {input.checkpoint:q} --shards {input.shards:q}"
@@ -68,7 +66,6 @@ rule ensemble:
     threads: 2
     params:
         plan=plan(Ensemble, kind="probability"),
-        code=code(Ensemble, kind="probability"),
     shell:
         "pipeline ensemble --experiment {wildcards.experiment:q} --split {wildcards.split} --kind probability"
         " --plan {params.plan:q} --predictions {input.predictions:q} --folds {input.folds:q} --threads {threads}"
@@ -90,7 +87,6 @@ rule ensemble_classes:
     threads: 2
     params:
         plan=plan(Ensemble, kind="mask"),
-        code=code(Ensemble, kind="mask"),
     shell:
         "pipeline ensemble --experiment {wildcards.experiment:q} --split {wildcards.split} --kind mask"
         " --plan {params.plan:q} --predictions {input.predictions:q} --folds {input.folds:q} --threads {threads}"
@@ -109,7 +105,6 @@ rule baseline:
         "results/benchmarks/baseline/{dataset}.{kind}/{split}.tsv"
     params:
         plan=plan(Baseline),
-        code=code(Baseline),
     shell:
         "pipeline baseline --dataset {wildcards.dataset:q} --kind {wildcards.kind} --split {wildcards.split}"
         " --plan {params.plan:q} --output {output:q} > {log:q} 2>&1"

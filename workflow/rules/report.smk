@@ -18,7 +18,6 @@ rule average:
         experiment=any_of(Average.names(STUDY)),
     params:
         plan=plan(Average),
-        code=code(Average),
     shell:
         "pipeline average --experiment {wildcards.experiment:q} --plan {params.plan:q}"
         " --summaries {input.summaries:q} --output {output:q} > {log:q} 2>&1"
@@ -42,7 +41,6 @@ rule comparisons:
         "results/benchmarks/comparisons.tsv"
     params:
         plan=plan(Comparisons),
-        code=code(Comparisons),
     shell:
         "pipeline comparisons --plan {params.plan:q} --per-image {input.per_image:q} --output {output:q} > {log:q} 2>&1"
 
@@ -65,7 +63,6 @@ rule leaderboard:
         "results/benchmarks/leaderboard.tsv"
     params:
         plan=plan(Leaderboard),
-        code=code(Leaderboard),
     shell:
         "pipeline leaderboard --plan {params.plan:q} --summaries {input.summaries:q} --checks {input.checks:q}"
         " --output {output:q} > {log:q} 2>&1"
@@ -80,7 +77,6 @@ rule report:
         intervals=needs(Report, "intervals"),
         checks=needs(Report, "checks"),
         trainings=needs(Report, "trainings"),
-        scores=needs(Report, "scores"),
         pictures=needs(Report, "pictures"),
     output:
         made(Report),
@@ -90,7 +86,7 @@ rule report:
         "results/benchmarks/report.tsv"
     params:
         plan=plan(Report),
-        code=code(Report),
     shell:
         "pipeline report --plan {params.plan:q} --leaderboard {input.leaderboard:q} --intervals {input.intervals:q}"
-        " --comparisons {input.comparisons:q} --output {output:q} > {log:q} 2>&1"
+        " --comparisons {input.comparisons:q} --checks {input.checks:q} --trainings {input.trainings:q}"
+        " --pictures {input.pictures:q} --output {output:q} > {log:q} 2>&1"

@@ -8,8 +8,6 @@ rule splits:
         "results/benchmarks/splits/{dataset}.tsv"
     params:
         plan=plan(SplitTable),
-        code=code(SplitTable),
-        state=state(SplitTable),
     shell:
         "pipeline splits --dataset {wildcards.dataset:q} --plan {params.plan:q} --output {output:q} > {log:q} 2>&1"
 
@@ -25,8 +23,6 @@ rule folds:
         "results/benchmarks/folds/{dataset}/{folds}.tsv"
     params:
         plan=plan(FoldTable),
-        code=code(FoldTable),
-        state=state(FoldTable),
     shell:
         "pipeline folds --dataset {wildcards.dataset:q} --folds {wildcards.folds} --plan {params.plan:q}"
         " --output {output:q} > {log:q} 2>&1"
@@ -36,19 +32,17 @@ rule shard:
     input:
         raw_files(Shard),
     output:
-        shard=made(Shard),
-        # Snakemake measures no job whose output may come from its cache: this one does so itself
-        timing="results/benchmarks/shard/{dataset}/{split}-{number}.tsv",
+        made(Shard),
     log:
         "results/logs/shard/{dataset}/{split}-{number}.log",
-    cache: True
+    benchmark:
+        "results/benchmarks/shard/{dataset}/{split}-{number}.tsv"
     # many shards fill the cores by themselves; a single one decodes several pictures at a time
     threads: lambda wc: 4 if STUDY.datasets[wc.dataset].shards == 1 else 1
+    resources:
+        store_gb=STUDY.config.store_gb,
     params:
         plan=plan(Shard),
-        code=code(Shard),
-        state=state(Shard),
     shell:
         "pipeline shard --dataset {wildcards.dataset:q} --split {wildcards.split} --number {wildcards.number}"
-        " --threads {threads} --plan {params.plan:q} --output {output.shard:q} --timing {output.timing:q}"
-        " > {log:q} 2>&1"
+        " --threads {threads} --plan {params.plan:q} --store-gb {resources.store_gb} --output {output:q} > {log:q} 2>&1"

@@ -1,11 +1,7 @@
 # What is changed inside Snakemake: only in the versions in which it was tried.
 import functools
-import hashlib
-import json
 
 import snakemake
-from snakemake.caching.hash import ProvenanceHashMap
-from snakemake.exceptions import WorkflowError
 from snakemake.scheduling.job_scheduler import JobScheduler
 
 TRIED = ("9.27",)
@@ -26,32 +22,18 @@ def quiet_reevaluation(wake_later):
     return wake_if_needed
 
 
-# The key of Snakemake's cache between workflows holds the contents of raw files, sorted, and not their names: two images
-# that have changed places would get the shard from before. So names are added to it, each with its contents.
-def with_names(find):
-    named = {}
+# Whether Snakemake makes a result again by itself, because it has written down another plan for it, or that its job was cut
+# short. Under a version that was not tried it is taken to do so.
+def is_known_to_snakemake(path, plan):
+    if not _is_tried:
+        return True
+    notes = workflow.persistence
+    if notes._filter_incomplete_keys([str(path)]):
+        return True
+    written = notes._read_record(str(path))
+    return written is not None and repr(plan) not in (written.params or [])
 
-    @functools.wraps(find)
-    async def find_with_names(hashes, job):
-        key = (hashes, job)
-        if key not in named:
-            contents = await find(hashes, job)
-            made = {file for files in job.dag.dependencies[job].values() for file in files}
-            raw = {str(file): await file.checksum(force=True) for file in job.input if file not in made}
-            text = json.dumps([contents, raw], sort_keys=True)
-            named[key] = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-        return named[key]
-
-    return find_with_names
-
-
-if workflow.enable_cache and not _is_tried:
-    raise WorkflowError(
-        f"Snakemake {snakemake.__version__}: --cache was tried with {' and '.join(TRIED)} only, and could hand out shards "
-        "of other images under another version. Leave out --cache."
-    )
 
 # wrapped: this file, read twice in one process
 if _is_tried and not hasattr(JobScheduler._schedule_reevalutation, "__wrapped__"):
     JobScheduler._schedule_reevalutation = quiet_reevaluation(JobScheduler._schedule_reevalutation)
-    ProvenanceHashMap._get_provenance_hash = with_names(ProvenanceHashMap._get_provenance_hash)

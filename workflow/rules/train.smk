@@ -13,23 +13,21 @@ rule train:
         "results/logs/train/{experiment}.log",
     wildcard_constraints:
         experiment=any_of(Checkpoint.names(STUDY)),
-    cache: True
     threads: of_experiment(lambda experiment: experiment.threads * experiment.gpus)
     resources:
         gpu=of_experiment(lambda experiment: experiment.gpus),
         save_every=60,
+        store_gb=STUDY.config.store_gb,
     params:
         plan=plan(Checkpoint),
-        code=code(Checkpoint),
-        # stands in the checkpoint, and the cache between workflows does not ask for wildcards
-        name="{experiment}",
         folder=folder_of,
         # no output: those Snakemake deletes when a job fails, and this is what the next one goes on from
         state="results/state/{experiment}",
     shell:
         "pipeline train --experiment {wildcards.experiment:q} --plan {params.plan:q}"
         " --train-shards {input.train_shards:q} --validation-shards {input.validation_shards:q} --folds {input.folds:q}"
-        " --output {params.folder:q} --state {params.state:q} --save-every {resources.save_every} > {log:q} 2>&1"
+        " --output {params.folder:q} --state {params.state:q} --save-every {resources.save_every}"
+        " --store-gb {resources.store_gb} > {log:q} 2>&1"
 
 
 # To look at before training: it needs nothing but the shards.
@@ -53,7 +51,6 @@ rule augmented:
         experiment=any_of(Augmented.names(STUDY)),
     params:
         plan=plan(Augmented),
-        code=code(Augmented),
     shell:
         "pipeline augmented --experiment {wildcards.experiment:q} --plan {params.plan:q}"
         " --train-shards {input.train_shards:q} --validation-shards {input.validation_shards:q} --folds {input.folds:q}"
@@ -78,7 +75,6 @@ rule curves:
         experiment=any_of(Curves.names(STUDY)),
     params:
         plan=plan(Curves),
-        code=code(Curves),
     shell:
         "pipeline curves --experiment {wildcards.experiment:q} --plan {params.plan:q} --history {input.history:q}"
         " --output {output:q} > {log:q} 2>&1"
@@ -98,7 +94,6 @@ rule events:
         experiment=any_of(Events.names(STUDY)),
     params:
         plan=plan(Events),
-        code=code(Events),
     shell:
         "pipeline tensorboard --experiment {wildcards.experiment:q} --plan {params.plan:q}"
         " --history {input.history:q} --output {output:q} > {log:q} 2>&1"

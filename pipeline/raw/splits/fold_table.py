@@ -1,7 +1,6 @@
 """The table of folds: which sample belongs to which part, for whoever trains, predicts or averages.
 
-It is small JSON: ``folds``, how many there are; ``members``, from each identifier to its fold, 0 to folds - 1; and the
-fingerprint of what it was made by.
+It is small JSON: ``folds``, how many there are; and ``members``, from each identifier to its fold, 0 to folds - 1.
 """
 
 import json
@@ -33,15 +32,14 @@ class Fold:
         return self.training | self.validation
 
 
-def write_fold_table(path: Path, members: Mapping[str, int], *, folds: int, fingerprint: str | None = None) -> None:
-    """Write a table of folds; `members` are identifiers with their folds, `fingerprint` is JSON.
+def write_fold_table(path: Path, members: Mapping[str, int], *, folds: int) -> None:
+    """Write a table of folds; `members` are identifiers with their folds.
 
     Raises
     ------
     OutputError
     """
-    made_by = {} if fingerprint is None else {"fingerprint": json.loads(fingerprint)}
-    write_json(path, {"folds": folds, "members": dict(members), **made_by})
+    write_json(path, {"folds": folds, "members": dict(members)})
 
 
 def read_fold_table(path: Path, folds: int) -> list[frozenset[str]]:

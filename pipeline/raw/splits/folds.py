@@ -55,8 +55,8 @@ def assign_folds(dataset: RawDataset, folds: int, drawn: Drawn, cache: str | Non
     return dict(sorted(members.items()))
 
 
-def write_folds(recipe: FoldsRecipe, *, output: Path, fingerprint: str | None = None) -> None:
-    """Write the table of folds of a data set, and in it its `fingerprint`; see `write_fold_table`.
+def write_folds(recipe: FoldsRecipe, *, output: Path) -> None:
+    """Write the table of folds of a data set; see `write_fold_table`.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def write_folds(recipe: FoldsRecipe, *, output: Path, fingerprint: str | None = 
     """
     raw = open_dataset(recipe.dataset, recipe.source)
     members = assign_folds(raw, recipe.folds, recipe.drawn, recipe.source.cache)
-    write_fold_table(output, members, folds=recipe.folds, fingerprint=fingerprint)
+    write_fold_table(output, members, folds=recipe.folds)
 
 
 def split_by_fold(dataset: RawDataset, members: Mapping[str, int], fold: int) -> dict[str, list[Sample]]:

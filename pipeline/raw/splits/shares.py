@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.core.counts import VOID
+from pipeline.core.digests import file_state
 from pipeline.core.errors import OutputError, PipelineError, Problem, RawDataError
 from pipeline.core.files import write_text
 from pipeline.core.options import Options
@@ -23,14 +24,14 @@ STRATA = (0.0, 0.01, 0.03, 0.1, 0.3)
 """Upper limits of foreground shares, each included; a last stratum is above. They are fixed, so that the stratum of a
 sample depends on its own mask alone."""
 
-_FORMAT: Literal[1] = 1
+_FORMAT: Literal[2] = 2
 
-_Entry = tuple[int, int, Annotated[float, Field(ge=0, le=1)]]
-"""Size and last time of change (ns) of the files of a mask, and its foreground share."""
+_Entry = tuple[str, Annotated[float, Field(ge=0, le=1)]]
+"""State of the files of a mask (see `pipeline.core.digests.file_state`), and its foreground share."""
 
 
 class _Cache(Options):
-    format: Literal[1]
+    format: Literal[2]
     meaning: str
     masks: dict[str, _Entry]
 
@@ -72,7 +73,7 @@ def foreground_shares(
     """Measure the masks of labelled samples, or take from `cache` what was measured before.
 
     A share is a function of the mask and its meaning alone, so it does not matter who measures it, or when. A mask
-    file whose size or time of change differs from what the cache says is measured again. The cache may be deleted
+    file that changed since is measured again (see `pipeline.core.digests.kept_digests`). The cache may be deleted
     at any time; one that cannot be read or written is done without, and jobs that write it at the same time each put
     a whole one in place.
 
@@ -101,12 +102,12 @@ def foreground_shares(
     """
     known = {} if cache is None else _read(cache, meaning)
     files = {sample.id: _name(sample) for sample in samples if sample.mask is not None}
-    states = {sample.id: _state(sample.mask_files) for sample in samples}
-    shares = {name: known[file][2] for name, file in files.items() if file in known and known[file][:2] == states[name]}
+    states = {sample.id: repr([*map(file_state, sample.mask_files)]) for sample in samples}
+    shares = {name: known[file][1] for name, file in files.items() if file in known and known[file][0] == states[name]}
     missing = [sample for sample in samples if sample.id not in shares]
     shares |= _measure(missing, read, soft, what)
     if cache is not None and any(sample.id in files for sample in missing):
-        masks = {file: (*states[name], shares[name]) for name, file in files.items()}
+        masks = {file: (states[name], shares[name]) for name, file in files.items()}
         try:
             write_text(cache, json.dumps({"format": _FORMAT, "meaning": meaning, "masks": masks}))
         except OutputError as error:
@@ -139,15 +140,6 @@ def _measure(
 def _name(sample: Sample) -> str:
     """Name the mask of a sample: its file, and the page where it is a stack."""
     return f"{sample.mask}" if sample.page is None else f"{sample.mask}, page {sample.page}"
-
-
-def _state(paths: Sequence[str]) -> tuple[int, int]:
-    """Return size and last time of change (ns), by which changed files are told; -1 where one is gone."""
-    try:
-        states = [os.stat(path) for path in paths]  # noqa: PTH116 - ten times as fast where there are 100,000 files
-    except OSError:
-        return -1, -1
-    return sum(state.st_size for state in states), max((state.st_mtime_ns for state in states), default=-1)
 
 
 def _read(cache: Path, meaning: str) -> dict[str, _Entry]:

@@ -1,0 +1,114 @@
+"""The manifest beside a result: what the result was made by, and the digests of its own bytes.
+
+The manifest of ``best.pt`` is ``best.pt.manifest.json``; it speaks of all files and folders that the same job made. A
+result without one, or with one of other bytes, is used by nothing.
+"""
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from pydantic import TypeAdapter
+
+from pipeline.core.digests import contents_digest
+from pipeline.core.errors import Problem
+from pipeline.core.files import write_json
+from pipeline.core.fingerprint import Fingerprint
+
+ENDING = ".manifest.json"
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a result says of itself.
+
+    Parameters
+    ----------
+    fingerprint : Fingerprint
+    contents : dict of str to str
+        Name of each of its files and folders to the SHA-256 of its bytes; see `pipeline.core.digests`.
+    """
+
+    fingerprint: Fingerprint
+    contents: Mapping[str, str]
+
+    @property
+    def identity(self) -> str:
+        """That of its fingerprint."""
+        return self.fingerprint.identity
+
+    @classmethod
+    def of(cls, fingerprint: Fingerprint, outputs: list[Path]) -> Self:
+        """Describe files and folders as they are."""
+        return cls(fingerprint, {path.name: contents_digest(path) for path in outputs})
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what `write` wrote beside a result that is known by `path`.
+
+        Raises
+        ------
+        OSError, ValueError
+        """
+        plain = json.loads(beside(path).read_bytes())
+        if not isinstance(plain, dict) or plain.pop("format", None) != FORMAT or "identity" not in plain:
+            raise ValueError("another format")
+        identity = plain.pop("identity")
+        manifest = TypeAdapter(cls).validate_python(plain)
+        if manifest.identity != identity:
+            raise ValueError("a manifest that was edited")
+        return manifest
+
+    def write(self, path: Path) -> None:
+        """Write it beside a result that is known by `path`."""
+        write_json(beside(path), {"format": FORMAT, "identity": self.identity, **asdict(self)})
+
+    def changed(self, path: Path) -> bool:
+        """Tell whether the bytes of one of its files or folders are others than when it was made."""
+        return contents_digest(path) != self.contents.get(path.name)
+
+
+def beside(path: Path) -> Path:
+    """Return the manifest of a result that is known by `path`."""
+    return path.with_name(path.name + ENDING)
+
+
+def find(path: Path) -> Manifest | None:
+    """Return the manifest that speaks of a file or folder; None where none does, or it cannot be read."""
+    others = (Path(str(one).removesuffix(ENDING)) for one in sorted(path.parent.glob(f"*{ENDING}")))
+    for known_by in (path, *others):
+        try:
+            manifest = Manifest.read(known_by)
+        except (OSError, ValueError):
+            continue
+        if path.name in manifest.contents:
+            return manifest
+    return None
+
+
+def problem(path: Path, identity: str) -> Problem | None:
+    """Say why a file or folder is not the result asked for; None where it is.
+
+    Parameters
+    ----------
+    path : Path
+    identity : str
+        Of the result that it should be.
+    """
+    delete = f"delete it, and what needs it is made again: `rm -r {shlex.quote(str(path))} && snakemake`"
+    manifest = find(path)
+    if manifest is None:
+        return Problem(str(path), "no manifest", f"a result that says what made it, in *{ENDING} beside it", delete)
+    if manifest.identity != identity:
+        expected = "one that today's settings, code and raw files make"
+        why = f"`python -m pipeline explain {shlex.quote(str(path))}` says what differs; {delete}"
+        return Problem(str(path), "a result of other settings, code or raw files", expected, why)
+    # a shard is large, and checked by its own checksums as far as it is read
+    if path.suffix != ".h5" and manifest.changed(path):
+        return Problem(str(path), "changed since it was made", "the bytes that its manifest tells", delete)
+    return None

@@ -1,0 +1,29 @@
+"""Digests of what samples consist of, without their folder: equal files make equal results, wherever they lie."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
+
+from pipeline.core.fingerprint import short_digest
+from pipeline.raw.samples import Sample
+
+
+def sample_digest(sample: Sample, files: Iterable[str], digests: Mapping[str, str]) -> str:
+    """Digest some of a sample's own files, and what it has from shared tables (SHA-256, hexadecimal).
+
+    Parameters
+    ----------
+    sample : Sample
+    files : iterable of str
+        Paths, in a fixed order.
+    digests : mapping of str to str
+        Path to the SHA-256 of the file.
+    """
+    lines = [sample.id, *(f"{PurePath(path).name} {digests[path]}" for path in files), sample.shared_data]
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def joint_digest(samples: Sequence[Sample], digests: Iterable[str]) -> str:
+    """Digest which samples there are, and the digest of each, in order."""
+    pairs = zip(samples, digests, strict=True)
+    return short_digest("\n".join(f"{sample.id} {digest}" for sample, digest in pairs))
