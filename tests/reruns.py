@@ -5,10 +5,13 @@ shows, and in patterns which jobs have to run; whatever matches none of them mus
 """
 
 import fnmatch
+import os
 import shutil
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+from PIL import Image
 from rawfiles import add_drive, blobs, make_tgs, write_tif
 
 STAGES = (
@@ -18,6 +21,8 @@ STAGES = (
 DATASETS = {"a": "d", "u": "d", "m": "c"}
 OBSERVER = "d.second-observer"
 BASELINES = (OBSERVER, "d.all-background", "d.resolution-ceiling")
+OTHERS = ("r.all-background", "r.resolution-ceiling")
+OLD = (1_500_000_000, 1_500_000_000)
 
 
 class Cell(NamedTuple):
@@ -92,6 +97,56 @@ def change(half, number):
         return {"@its": [project.shard_of(f"{number:02d}")]}
 
     return edit
+
+
+def behind(edit):
+    """Give all raw files a time long before the results, as ``cp -p``, ``rsync -a`` and archives do."""
+
+    def edited(project):
+        said = edit(project)
+        for path in (project.folder / "raw").rglob("*.*"):
+            os.utime(path, OLD)
+        return said
+
+    return edited
+
+
+def rolled(name, number):
+    """Move what a mask or field of view shows."""
+
+    def edit(project):
+        path = project.folder / "raw/DRIVE" / name
+        with Image.open(path) as image:
+            moved = Image.fromarray(np.roll(np.array(image), 9, axis=1), image.mode)
+            if image.getpalette():
+                moved.putpalette(image.getpalette())
+        moved.save(path)
+        return {"@its": [project.shard_of(f"{number:02d}")]}
+
+    return edit
+
+
+def swapped(project):
+    folder = project.folder / "raw/DRIVE/test/images"
+    for old, new in (("01_test.tif", "x"), ("02_test.tif", "01_test.tif"), ("x", "02_test.tif")):
+        (folder / old).rename(folder / new)
+    return {"@its": [project.shard_of(name) for name in ("01", "02")]}
+
+
+def listed(project):
+    (project.folder / "raw/salt/validation.txt").write_text("tile003\ntile006\n")
+
+
+def row_of_table(project):
+    path = project.folder / "raw/salt/train.csv"
+    lines = path.read_text().splitlines()
+    number = next(number for number, line in enumerate(lines) if line.startswith("tile003,"))
+    lines[number] = "tile003,1 50"
+    path.write_text("\n".join(lines) + "\n")
+
+
+def without_notes(project):
+    shutil.rmtree(project.folder / ".snakemake")
 
 
 def moving(edit, at_most):
@@ -176,6 +231,10 @@ def docstrings(project):
 
 def overlooked(project):
     code("core/errors", "cli/main")(project)
+
+
+def plumbing(project):
+    code("core/files", "core/gpus", "core/parallel")(project)
 
 
 def comments(project):
@@ -263,6 +322,14 @@ def test_changed(**other):
     return tested_anew(check=checked("d"), prediction=predictions, scores=scores, **other)
 
 
+def truth_changed(**other):
+    """What follows from a test mask or field of view: two baselines are made of it, and all are scored by it."""
+    made = tuple(f"{name} test" for name in ("a", "u", *BASELINES[1:]))
+    scores = named("a", "u", *BASELINES, words="a, u, baselines")
+    predictions = Cell("a, u, two baselines (test)", made)
+    return tested_anew(check=checked("d", listed=False), prediction=predictions, scores=scores, **other)
+
+
 ENSEMBLE = ("a.ensemble test", "a.ensemble out-of-fold")
 
 ROWS = [
@@ -274,6 +341,52 @@ ROWS = [
         trained_anew("a", "u", looked_at=True, check=checked("d", listed=False), shards=ITS),
     ),
     Row("change a test picture", change("test", 2), tested_anew(check=checked("d", listed=False), shards=ITS)),
+    Row(
+        "change a training picture, with an old time",
+        behind(change("training", 22)),
+        trained_anew("a", "u", looked_at=True, check=checked("d", listed=False), shards=ITS),
+    ),
+    Row(
+        "change a training mask, with an old time",
+        behind(rolled("training/1st_manual/22_manual1.gif", 22)),
+        trained_anew("a", "u", looked_at=True, check=checked("d", listed=False), shards=ITS),
+    ),
+    Row(
+        "change a test mask, with an old time",
+        behind(rolled("test/1st_manual/02_manual1.gif", 2)),
+        truth_changed(shards=ITS),
+    ),
+    Row(
+        "change a field of view of a test picture, with an old time",
+        behind(rolled("test/mask/02_test_mask.gif", 2)),
+        truth_changed(shards=ITS),
+    ),
+    Row(
+        "change a mask of the second observer, with an old time",
+        behind(rolled("test/2nd_manual/02_manual2.gif", 2)),
+        {
+            "check": checked("d", listed=False),
+            "prediction": Cell(f"{OBSERVER} (test)", (f"{OBSERVER} test",)),
+            "pictures": Cell(f"{OBSERVER} (test)", (f"{OBSERVER} test",)),
+            "scores": named(OBSERVER),
+            **TABLES,
+        },
+    ),
+    Row(
+        "swap two test pictures, with old times",
+        behind(swapped),
+        tested_anew(check=checked("d", listed=False), shards=ITS),
+    ),
+    Row(
+        "change the list of validation samples of `r`, with an old time",
+        behind(listed),
+        {"check": checked("r"), "shards": named("r train 0", "r validation 0", words="r (train, validation)")},
+    ),
+    Row(
+        "change a row of the table of masks of `r`, with an old time",
+        behind(row_of_table),
+        {"check": checked("r", listed=False), "shards": named("r validation 0", words="r (validation)")},
+    ),
     Row(
         "add a training picture",
         moving(lambda root: add_drive(root, "training", 40), at_most=3),
@@ -402,7 +515,7 @@ ROWS = [
         "edit `evaluation/metrics.py`",
         code("evaluation/metrics"),
         {
-            "threshold": named("a", "u", *BASELINES, words="a, u, baselines"),
+            "threshold": named("a", "u", *BASELINES, *OTHERS, words="a, u, baselines"),
             "pictures": named("a *", "u *", f"{OBSERVER} *", words=f"a, u, {OBSERVER}"),
             "scores": ALL,
             **TABLES,
@@ -414,9 +527,9 @@ ROWS = [
         "edit `evaluation/criteria.py`",
         code("evaluation/criteria"),
         {
-            "threshold": named("a", "u", *BASELINES, words="a, u, baselines"),
+            "threshold": named("a", "u", *BASELINES, *OTHERS, words="a, u, baselines"),
             "pictures": named("a *", "u *", f"{OBSERVER} *", words=f"a, u, {OBSERVER}"),
-            "scores": named("a", "u", *BASELINES, words="a, u, baselines"),
+            "scores": named("a", "u", *BASELINES, *OTHERS, words="a, u, baselines"),
             **TABLES,
         },
     ),
@@ -428,7 +541,9 @@ ROWS = [
     Row("edit docstrings", docstrings, {}),
     Row("comments and blank lines in the whole package", comments, {}),
     Row("edit `core/errors.py` and `cli/main.py`", overlooked, {}),
+    Row("edit `core/files.py`, `core/gpus.py` and `core/parallel.py`", plumbing, {}),
     Row("check out the same commit again", check_out, {}),
+    Row("delete `.snakemake`", without_notes, {}),
     Row("edit a caption of the report", caption, {}),
     Row("edit the resources, the message and the priority of a rule", resources, {}),
     Row(
@@ -448,31 +563,18 @@ def matching(patterns, jobs):
     return {job for job in jobs if any(fnmatch.fnmatchcase(job, pattern) for pattern in patterns)}
 
 
-def as_page():
-    """Write the matrix as the page of the docs."""
+def as_table():
+    """Write the matrix as the table of the docs."""
     lines = [
-        "# What runs again, and what does not",
-        "",
-        "Each row is an edit of a finished project; the cells name what runs again after it. Where a cell is empty,",
-        "nothing of that stage runs. The project has the data sets `d` (the layout of DRIVE; its baselines are a",
-        "second observer, a background without objects, and the masks at the working size) and `c` (a folder of",
-        "pictures, four classes), and the experiments `a` (U-Net on `d`, threshold chosen on validation samples), `u`",
-        "(U2-Net on `d`, threshold 0.5) and `m` (a U-Net without padding on `c`).",
-        "",
-        "`tests/workflow/test_rerun_matrix.py` tries every row with real Snakemake and writes this table. Check stands",
-        "for the report on raw files and the table of splits; training has its curves and its picture of augmented",
-        "samples with it; page stands for `report.html`.",
-        "",
-        "| edit | " + " | ".join(STAGES) + " |",
+        f"| edit | {' | '.join(STAGES)} |",
         "|---" * (len(STAGES) + 1) + "|",
         *(f"| {' | '.join([row.edit, *(row.cell(stage).words for stage in STAGES)])} |" for row in ROWS),
-        "",
-        "A stage that runs makes everything below it run, even where it ends in the same bytes.",
-        "",
-        "Baselines count empty masks as all experiments on their data set do: where a change makes these agree or",
-        "differ, their scores are made again too.",
-        "",
-        "A shard that was corrupted by hand is not built again by itself: the training that reads it refuses it by its",
-        "checksum, and says the command. After that, the results are the same as before, byte for byte.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def with_table(page):
+    """Return a page with the table of today in the place of the one that begins with the column `edit`."""
+    start = page.index("| edit |")
+    end = page.index("\n\n", start) + 1
+    return page[:start] + as_table() + page[end:]

@@ -18,8 +18,10 @@ _FOLDER = Path(__file__).parents[1]
 
 OVERLOOKED = {
     "pipeline.core.code": "tells what was used and decides nothing",
+    "pipeline.core.digests": "tells what was used and decides nothing",
     "pipeline.core.errors": "words of messages",
     "pipeline.core.fingerprint": "tells what was used and decides nothing",
+    "pipeline.core.manifest": "tells what was used and decides nothing",
     "pipeline.core.memory": "tells what was used, and what fits: where samples lie changes the speed and nothing else",
     "pipeline.core.options": "checks settings, whose values count by themselves",
     "pipeline.core.progress": "what is shown while one waits",

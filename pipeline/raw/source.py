@@ -56,8 +56,8 @@ class Source(Options):
     cache: str | None = None
 
     def without_members(self) -> "Source":
-        """Return the same without what concerns single samples, or how soon they are known.
+        """Return the same without what concerns single samples, how soon they are known, or where they lie.
 
         Like the raw files these are seen to for each sample: one sample more or less must not make others outdated.
         """
-        return self.changed(exclude={}, cache=None)
+        return self.changed(exclude={}, cache=None, root="")

@@ -1,6 +1,8 @@
 import importlib
 import inspect
+import json
 import resource
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +11,8 @@ from rawfiles import write_tif
 
 from pipeline.cli import main as cli
 from pipeline.config.config import load
-from pipeline.graph.artifacts import KINDS, Shard
+from pipeline.core.manifest import Manifest, find
+from pipeline.graph.artifacts import KINDS, Report, Shard
 from pipeline.graph.base import plan_of
 from pipeline.graph.plan import NoRecipe
 from pipeline.graph.study import Study
@@ -48,7 +51,7 @@ def test_the_help_names_every_verb(capsys):
     assert all(f"    {verb}" in text for verb in VERBS)
 
 
-def test_a_person_can_go_the_whole_way_by_hand(project):
+def test_a_person_can_go_the_whole_way_by_hand(project, capsys):
     for line in (
         "splits --dataset d",
         "shard --dataset d --split train --number 0",
@@ -65,7 +68,7 @@ def test_a_person_can_go_the_whole_way_by_hand(project):
         "baseline --dataset d --kind second-observer --split test",
         "comparisons",
         "leaderboard",
-        "report",
+        "report --leaderboard results/leaderboard.csv",  # whatever is in it
     ):
         assert cli.main(line.split()) == 0, line
     for path in (
@@ -83,10 +86,18 @@ def test_a_person_can_go_the_whole_way_by_hand(project):
         "report.html",
     ):
         assert (project / "results" / path).is_file(), path
-    line = "evaluate --experiment d.second-observer --threshold 0.5"
-    assert cli.main(line.split()) == 0
-    assert cli.main(["leaderboard"]) == 0
+        assert find(project / "results" / path) or find((project / "results" / path).parent), path
+    for line in ("threshold --experiment d.second-observer", "evaluate --experiment d.second-observer", "leaderboard"):
+        assert cli.main(line.split()) == 0
     assert "d.second-observer" in (project / "results/leaderboard.csv").read_text()
+    assert cli.main("evaluate --experiment d.second-observer --threshold 0.4".split()) == 0
+    capsys.readouterr()
+    assert cli.main(["leaderboard"]) == 1
+    said = capsys.readouterr().err
+    assert "results/metrics/d.second-observer/summary.csv\n    found:    a result of other settings" in said
+    assert "1 problem" in said
+    summaries = [f"results/metrics/{name}/summary.csv" for name in ("e", "d.second-observer")]
+    assert cli.main(["leaderboard", "--summaries", *summaries]) == 0, "what is named is taken, whatever made it"
 
 
 @pytest.mark.parametrize(
@@ -105,27 +116,76 @@ def test_words_that_cannot_be_are_refused_by_the_parser(project, line):
         cli.main(line.split())
 
 
-def test_plan_and_configuration_end_in_the_same_shard(project):
+def test_plan_and_configuration_end_in_the_same_shard(project, capsys):
     assert cli.main(["shard", "--dataset", "d", "--split", "test", "--number", "0", "--output", "a.h5"]) == 0
     plan = plan_of(Shard("d", "test", 0), Study(load([project / "config.yaml"]))).to_json()
     words = ["shard", "--dataset", "d", "--split", "test", "--number", "0", "--output", "b.h5", "--plan"]
     assert cli.main([*words, plan]) == 0
     assert (project / "a.h5").read_bytes() == (project / "b.h5").read_bytes()
+    manifests = [Manifest.read(project / name) for name in ("a.h5", "b.h5")]
+    assert manifests[0].identity == manifests[1].identity
     assert cli.main(["shard", "--dataset", "d", "--split", "train", *words[5:], plan]) == 2
+    other = json.dumps({**json.loads(plan), "code": "of yesterday"})
+    capsys.readouterr()
+    assert cli.main([*words, other]) == 2
+    assert "a plan for other code of stage shard" in capsys.readouterr().err
+
+
+def test_a_trial_edit_taken_back_trains_nothing_again(project, capsys, monkeypatch):
+    def make(*words):
+        config = ["--dataset", "d", "--number", "0"] if words[0] == "shard" else []
+        assert cli.main([*words, *config]) == 0
+        return capsys.readouterr().err
+
+    def edit(old, new):
+        text = (project / "config.yaml").read_text()
+        assert old in text
+        (project / "config.yaml").write_text(text.replace(old, new))
+
+    for split in ("train", "validation"):
+        make("shard", "--split", split)
+    assert "epoch 1/1" in make("train", "--experiment", "e")
+    best = project / "results/models/e/best.pt"
+    first, made = best.read_bytes(), Manifest.read(best)
+    shutil.rmtree(best.parent)  # as Snakemake does where it starts the job
+    edit("epochs: 1", "epochs: 2")
+    assert "epoch 2/2" in make("train", "--experiment", "e")
+    assert best.read_bytes() != first
+    edit("epochs: 2", "epochs: 1")
+    monkeypatch.setattr("pipeline.training.run.train", None)
+    assert "taken from results/store/" in make("train", "--experiment", "e")
+    assert best.read_bytes() == first
+    assert Manifest.read(best) == made
+    assert find(best.with_name("history.csv")) == made
+    monkeypatch.setattr("pipeline.shards.write.build_shard", None)
+    (project / "results/shards/d/train-0.h5").unlink()
+    assert "taken from" in make("shard", "--split", "train")
+
+
+def test_without_a_store_nothing_is_kept(project):
+    line = "shard --dataset d --split test --number 0"
+    assert cli.main([*line.split(), "--store-gb", "0"]) == 0
+    with (project / "config.yaml").open("a") as file:
+        file.write("store_gb: 0\n")
+    assert cli.main(line.split()) == 0
+    assert not (project / "results/store").exists()
+    assert cli.main([*line.split(), "--store-gb", "1"]) == 0
+    assert len(list((project / "results/store").iterdir())) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_makes_a_result_asks_for_what_its_command_is_told(kind):
     module, _, name = kind.stage.function.rpartition(".")
     parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
-    told = {*kind.fields(), *kind.parts, "recipe", "output", "fingerprint"}
-    options = {"predictions", "threads", "timing", "state", "save_every", "memory"}  # see pipeline/cli
+    told = {*kind.fields(), *kind.parts, "recipe", "output"}
+    options = {"predictions", "threads", "raw_digest", "state", "save_every", "memory"}  # see pipeline/cli
     needed = {name for name, one in parameters.items() if one.default is one.empty}
     assert needed <= told | {"predictions"}
     assert parameters.keys() <= told | options
     assert ("recipe" in parameters) == (kind.stage.recipe is not NoRecipe)
-    assert ("fingerprint" in parameters) == kind.signed
-    assert {part for part in kind.parts if not part.endswith("_predictions")} <= parameters.keys()
+    looked_up = {"checks", "trainings", "pictures"} if kind is Report else set()  # by the page itself
+    parts = kind.parts.keys() - looked_up
+    assert {part for part in parts if not part.endswith("_predictions")} <= parameters.keys()
 
 
 @pytest.mark.parametrize(

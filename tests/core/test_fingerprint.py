@@ -2,11 +2,11 @@
 
 import ast
 import importlib.metadata
-import json
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +14,9 @@ from sources import source
 
 from pipeline.config.config import load
 from pipeline.core import code as module
-from pipeline.core import fingerprint as fingerprints
 from pipeline.core.code import code_digests, library_versions
-from pipeline.core.fingerprint import Fingerprint, differences, mismatch, read_fingerprint
+from pipeline.core.errors import ConfigError
+from pipeline.core.fingerprint import Fingerprint, differences
 from pipeline.core.options import names_of
 from pipeline.graph.artifacts import (
     STAGES,
@@ -68,9 +68,12 @@ def package(tmp_path, monkeypatch):
     forget()
 
 
+SHARD = {"dataset": "d", "split": "train", "number": 0}
+
+
 def shard_plan(layout="drive", source=source, **settings):
     recipe = {"dataset": "d", "split": "train", "size": [48, 40], "normalize": {"method": "unit"}, **settings}
-    return Plan(STAGES["shard"], ShardRecipe.model_validate({"source": source(layout, "raw"), **recipe}))
+    return Plan(STAGES["shard"], SHARD, ShardRecipe.model_validate({"source": source(layout, "raw"), **recipe}))
 
 
 def train_plan(model="unet", **settings):
@@ -78,9 +81,9 @@ def train_plan(model="unet", **settings):
         **{"dataset": "d", "model": {"name": model}, "loss": "bce", "optimizer": {"name": "adam", "lr": 0.1}},
         **{"batch_size": 1, "epochs": 1, "augment": {"flip": "both"}},
     }
-    shards = shard_plan(**settings)
+    shards = [shard_plan(**settings).fingerprint().identity]
     made_from = {"train_shards": shards, "validation_shards": shards}
-    return Plan(STAGES["train"], TrainRecipe.model_validate(recipe), made_from)
+    return Plan(STAGES["train"], {"experiment": "e"}, TrainRecipe.model_validate(recipe), {}, made_from)
 
 
 def train(model="unet"):
@@ -93,7 +96,7 @@ def shard(layout):
 
 def bare(stage):
     """The digest of a stage whose settings choose nothing."""
-    return Plan(STAGES[stage], NoRecipe()).code_digest
+    return Plan(STAGES[stage], {}, NoRecipe()).code_digest
 
 
 @pytest.mark.parametrize(
@@ -168,7 +171,8 @@ def test_predictions_depend_on_the_network_of_their_checkpoint_and_on_no_other(p
         recipe = PredictRecipe(
             dataset="d", split="test", kind="probability", precision="fp32", threads=1, test_time="none"
         )
-        return Plan(STAGES["predict"], recipe, {"checkpoint": train_plan(name)}).code_digest
+        made_from = {"checkpoint": [train_plan(name).fingerprint().identity]}
+        return Plan(STAGES["predict"], {"experiment": "e"}, recipe, {}, made_from).fingerprint().identity
 
     before = {name: predict(name) for name in NETWORK_NAMES}
     package("models/unet_plain.py", "import torch\n", "import torch\nADDED = 1\n")
@@ -232,61 +236,48 @@ def test_libraries_count_to_the_minor_version(monkeypatch):
         module._version.cache_clear()
 
 
-def test_every_rule_that_makes_something_says_which_code_makes_it():
+def test_every_rule_that_makes_something_has_a_plan_with_which_it_changes():
     rules = {}
     for path in (PACKAGE.parent / "workflow/rules").glob("*.smk"):
         for block in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]:
             rules[block.partition(":")[0]] = block
     making = {name for name, block in rules.items() if re.search(r"^    output:", block, re.MULTILINE)}
     assert {"shard", "train", "predict", "evaluate", "report"} <= making
-    assert [name for name in sorted(making) if not re.search(r"^        code=", rules[name], re.MULTILINE)] == []
-    cached = {name for name, block in rules.items() if "    cache: True" in block}
-    assert cached == {"shard", "train"}
-    assert not any("benchmark:" in rules[name] for name in cached)  # Snakemake refuses the pair
+    assert [name for name in sorted(making) if not re.search(r"^        plan=plan\(", rules[name], re.MULTILINE)] == []
 
 
 # -- fingerprints ----------------------------------------------------------------------------------------------------
 
 
-def test_a_fingerprint_survives_being_written(tmp_path):
+def test_what_decides_a_result_changes_its_identity_and_nothing_else_does():
     made = train_plan().fingerprint()
-    again = Fingerprint.from_json(made.to_json())
-    assert again == made
-    assert again.digest == made.digest
-    assert json.loads(made.to_json())["made_from"]["train_shards"]["settings"]["size"] == [48, 40]
-    fingerprints.sign(made.to_json(), tmp_path)
-    fingerprints.sign(None, tmp_path / "nowhere")
-    assert mismatch(tmp_path, read_fingerprint(tmp_path), made) is None
-    assert [path.name for path in tmp_path.iterdir()] == [fingerprints.FILE]
+    assert re.fullmatch("[0-9a-f]{32}", made.identity)
+    assert made.identity == train_plan().fingerprint().identity
+    for field in ("settings", "code", "libraries", "raw", "made_from"):
+        assert replace(made, **{field: {**getattr(made, field), "other": "x"}}).identity != made.identity, field
+    assert replace(made, stage="predict").identity != made.identity
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"format": 2}', '{"format": 2, "stage": "train"}'])
-def test_what_is_no_fingerprint_is_said_to_be_damaged(tmp_path, text):
-    problem = mismatch(tmp_path / "x y", text, shard_plan().fingerprint())
-    assert problem.found == "a damaged fingerprint"
-    assert f"rm -r '{tmp_path / 'x y'}'" in problem.remedy
+def test_the_result_is_part_of_its_identity():
+    plan = train_plan()
+    assert replace(plan, result={"experiment": "f"}).fingerprint().identity != plan.fingerprint().identity
 
 
-def test_a_result_without_a_fingerprint_is_named(tmp_path):
-    assert (
-        mismatch(tmp_path, read_fingerprint(tmp_path / "nowhere"), shard_plan().fingerprint()).found == "no fingerprint"
-    )
-
-
-def test_members_of_a_shard_are_no_part_of_its_fingerprint():
+def test_members_of_a_shard_and_their_place_are_no_part_of_its_settings():
     recipe = shard_plan().recipe
     for changes, same in (
         ({"exclude": {"21": "blurred"}, "cache": "results/cache/x.json"}, True),
-        ({"root": "elsewhere"}, False),
+        ({"root": "elsewhere"}, True),
+        ({"mask_kind": "soft"}, False),
     ):
-        changed = Plan(STAGES["shard"], recipe.changed(source=recipe.source.changed(**changes)))
-        assert (changed.fingerprint() == shard_plan().fingerprint()) == same
+        changed = Plan(STAGES["shard"], SHARD, recipe.changed(source=recipe.source.changed(**changes)))
+        assert (changed.fingerprint() == shard_plan().fingerprint()) == same, changes
 
 
 def test_the_order_of_keys_and_tuples_for_lists_change_nothing():
     said = shard_plan(size=(48, 40)).recipe.plain()
-    turned = Plan(STAGES["shard"], ShardRecipe.model_validate(dict(reversed(said.items()))))
-    assert turned.fingerprint().digest == shard_plan().fingerprint().digest
+    turned = Plan(STAGES["shard"], SHARD, ShardRecipe.model_validate(dict(reversed(said.items()))))
+    assert turned.fingerprint().identity == shard_plan().fingerprint().identity
 
 
 def test_differences_name_what_differs():
@@ -296,6 +287,8 @@ def test_differences_name_what_differs():
         {**made.settings, "size": [64, 64], "normalize": {"method": "minmax"}, "added": "rgb"},
         {**made.code, "pipeline.shards.write": "0" * 16},
         {**made.libraries, "h5py": "9.9"},
+        {"raw files": "0"},
+        {"train_shards": ["1"], "checkpoint": ["2"]},
     )
     assert differences(made, made) == []
     assert differences(made, other) == [
@@ -304,6 +297,8 @@ def test_differences_name_what_differs():
         "size [48, 40] here, [64, 64] asked for",
         "code of pipeline.shards.write differs",
         f"h5py {made.libraries['h5py']} here, 9.9 asked for",
+        "raw files changed",
+        "made from other checkpoint and train shards",
     ]
     assert differences(train_plan().fingerprint(), made) == ["made by stage train here, shard asked for"]
 
@@ -315,22 +310,25 @@ def test_many_changed_modules_are_counted():
     assert said.endswith(f" and {len(made.code) - 4} more differs")
 
 
-def test_differences_go_down_to_what_it_was_made_from():
-    made, other = train_plan().fingerprint(), train_plan(size=[64, 64]).fingerprint()
-    assert differences(made, other) == [
-        "train shards and validation shards: size [48, 40] here, [64, 64] asked for",
-    ]
-    alone = Fingerprint(made.stage, made.settings, made.code, made.libraries)
-    assert differences(alone, made) == ["train shards and validation shards: not known what made it"]
-    assert differences(made, alone) == ["train shards and validation shards: used here, not asked for"]
+@pytest.mark.parametrize("change", [{"size": [64, 64]}, {"layout": "tgs"}])
+def test_what_counts_for_an_input_counts_for_what_is_made_from_it(change):
+    made, other = train_plan().fingerprint(), train_plan(**change).fingerprint()
+    assert differences(made, other) == ["made from other train shards and validation shards"]
+    assert made.identity != other.identity
 
 
-def test_changed_code_of_a_part_is_seen(package):
+def test_changed_code_of_an_input_is_seen(package):
     made = train_plan().fingerprint()
     package("raw/layouts/drive.py", "from pathlib", "ADDED = 1\nfrom pathlib")
-    assert differences(made, train_plan().fingerprint()) == [
-        "train shards and validation shards: code of all modules differs"
-    ]
+    assert differences(made, train_plan().fingerprint()) == ["made from other train shards and validation shards"]
+
+
+def test_a_plan_of_other_code_is_refused(package):
+    text = train_plan().to_json()
+    assert Plan.from_json(text, STAGES) == train_plan()
+    package("models/unet.py", "import torch\n", "import torch\nADDED = 1\n")
+    with pytest.raises(ConfigError, match="run snakemake again: the code changed since it looked"):
+        Plan.from_json(text, STAGES)
 
 
 # -- nothing is missed -------------------------------------------------------------------------------------------------
@@ -399,5 +397,8 @@ def test_a_job_calls_no_module_that_its_digest_misses(tmp_path, drive, monkeypat
         (SplitTable("d"), "splits --dataset d"),
     ):  # fmt: skip
         plan = plan_of(artifact, study)
-        left = called(line, plan, tmp_path) - plan.code()[0].keys() - module.OVERLOOKED.keys()
+        code = plan.code()[0].keys()
+        if isinstance(artifact, Predictions):  # the network counts with the checkpoint
+            code |= plan_of(Checkpoint("e"), study).code()[0].keys()
+        left = called(line, plan, tmp_path) - code - module.OVERLOOKED.keys()
         assert not {name for name in left if not name.startswith(NOT_THE_STAGE)}, artifact

@@ -72,7 +72,10 @@ def test_it_stands_in_thresholds_tables_rankings_the_page_and_the_schema(tmp_pat
         commands.append(["threshold", *its, "--predictions", f"{folder}/validation/probability"])
         tests = ["--test-predictions", f"{folder}/test/probability", "--threshold", threshold]
         commands.append(["evaluate", *its, *tests])
-    commands += [["leaderboard"], ["comparisons"], ["compare", "--metric", "error_rate"], ["report"]]
+    summaries = [f"results/metrics/{name}/summary.csv" for name in ("good", "worse")]
+    commands += [["leaderboard", "--summaries", *summaries]]
+    commands += [["comparisons", "--per-image", *(path.replace("summary", "per_image") for path in summaries)]]
+    commands += [["compare", "--metric", "error_rate"], ["report", "--leaderboard", "results/leaderboard.csv"]]
     commands += [["schema", "--output", "schema.json"]]
     done = subprocess.run(
         [sys.executable, "-c", RUN, json.dumps(commands)],

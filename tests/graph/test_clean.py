@@ -11,7 +11,10 @@ from pipeline.config.config import parse
 from pipeline.core import files as written
 from pipeline.core.errors import OutputError
 from pipeline.core.files import atomic_file, atomic_folder, partial_name
+from pipeline.core.manifest import Manifest
 from pipeline.graph import clean
+from pipeline.graph.artifacts import Checkpoint
+from pipeline.graph.base import identity_of
 from pipeline.graph.study import Study
 
 EXPERIMENT = {"model": "unet", "loss": "bce", "optimizer": {"name": "adam", "lr": 0.02}, "batch_size": 2, "epochs": 1}
@@ -20,19 +23,28 @@ DATASET = {"layout": "drive", "size": [48, 48], "shards": 40, "validation": {"fr
 
 NEEDED = [
     "shards/d/train-8.h5",
+    "shards/d/train-8.h5.manifest.json",
+    "shards/d/train-8.manifest.json",  # nobody's
     "shards/d/train-12.h5",
     "shards/d/test-5.h5",
     "shards/d/notes.txt",
     "splits/d.csv",
     "cache/foreground-d.json",
+    "cache/digests-d.json",
+    "store/notes.txt",
+    "store/notes/mine.txt",
     "check/d.json",
     "models/e/best.pt",
+    "models/e/best.pt.manifest.json",
     "models/a-seed1/best.pt",
     "models/notes.txt",
     "predictions/e/test/mask/01.png",
+    "predictions/e/test/probability.manifest.json",
     "predictions/e/threshold.json",
+    "predictions/e/threshold.json.manifest.json",
     "predictions/d.second-observer/test/probability/01.png",
     "metrics/a/summary.csv",
+    "metrics/a/summary.csv.manifest.json",
     "metrics/e/summary.csv",
     "state/e/abc/current.pt",
     "logs/train/e.log",
@@ -40,15 +52,21 @@ NEEDED = [
     "logs/average/a.log",
     "logs/report.log",
     "leaderboard.csv",
+    "leaderboard.csv.manifest.json",
     "my-notes/old/of-mine.txt",
 ]
 
+EARLIER = f"store/{'0' * 32}"
+
 UNNEEDED = {
     "shards/d/train-1.h5": ["shards/d/train-1.h5"],
+    "shards/d/train-1.h5.manifest.json": ["shards/d/train-1.h5.manifest.json"],
     "shards/d/validation-0.h5": ["shards/d/validation-0.h5"],
     "shards/gone": ["shards/gone/train-0.h5", "shards/gone/test-0.h5"],
     "splits/gone.csv": ["splits/gone.csv"],
     "cache/foreground-gone.json": ["cache/foreground-gone.json"],
+    "cache/digests-gone.json": ["cache/digests-gone.json"],
+    EARLIER: [f"{EARLIER}/best.pt", f"{EARLIER}/best.pt.manifest.json"],
     "check/gone.html": ["check/gone.html"],
     "models/a": ["models/a/best.pt"],
     "models/old": ["models/old/best.pt", "models/old/deep/er.txt"],
@@ -66,7 +84,8 @@ UNNEEDED = {
 
 
 @pytest.fixture
-def results(tmp_path, drive):
+def results(tmp_path, drive, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for name in [*NEEDED, *(name for names in UNNEEDED.values() for name in names)]:
         path = tmp_path / "results" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,13 +94,17 @@ def results(tmp_path, drive):
     return tmp_path / "results"
 
 
-def surveyed(results, root="DRIVE"):
-    experiment = {**EXPERIMENT, "dataset": "d", "threshold": 0.5}
+def study_of(results, root="DRIVE", **changes):
+    experiment = {**EXPERIMENT, "dataset": "d", "threshold": 0.5, **changes}
     data = {
         "datasets": {"d": {**DATASET, "root": str(results.resolve().parent / root)}},
         "experiments": {"e": experiment, "a": {**experiment, "seeds": [1]}},
     }
-    return clean.survey(Study(parse(data)), results)
+    return Study(parse(data))
+
+
+def surveyed(results, root="DRIVE", **changes):
+    return clean.survey(study_of(results, root, **changes), results)
 
 
 def files(folder):
@@ -103,7 +126,19 @@ def test_it_finds_all_that_nothing_needs_with_sizes_and_removes_just_that(result
 
 def test_of_a_data_set_that_cannot_be_listed_nothing_is_superseded(results):
     gone = {str(one.path.relative_to(results)) for one in surveyed(results, "unplugged").unneeded}
-    assert set(UNNEEDED) - gone == {"shards/d/train-1.h5", "shards/d/validation-0.h5", "predictions/e/validation"}
+    assert set(UNNEEDED) - gone == {
+        *("shards/d/train-1.h5", "shards/d/train-1.h5.manifest.json", "shards/d/validation-0.h5"),
+        *("predictions/e/validation", EARLIER),
+    }
+
+
+def test_what_is_kept_of_today_stays(results):
+    today = results / "store" / identity_of(Checkpoint("e"), study_of(results))
+    (results / EARLIER).rename(today)
+    assert surveyed(results, epochs=1).unneeded
+    assert today not in [one.path for one in surveyed(results, epochs=1).unneeded]
+    (earlier,) = [one for one in surveyed(results, epochs=2).unneeded if one.path == today]
+    assert earlier.reason == "kept of earlier settings, code or raw files"
 
 
 def test_a_state_older_than_the_finished_training_goes(results):
@@ -240,8 +275,8 @@ def test_the_command_shows_first_and_removes_only_with_yes(project, capsys, monk
     assert "2.0 kB  results/models/e-seed2  (no experiment 'e-seed2')" in said.out
     assert "results/predictions/e-seed1/unlabelled  (d has no unlabelled samples)" in said.out
     assert "4.0 kB  in 2 places" in said.out
-    assert "clean --yes" in said.out
-    assert "lost: its shards and predictions all stay" in said.err
+    assert "The same command with --yes" in said.out
+    assert said.err.count("lost: its shards and predictions all stay") == 1
     assert (project / "results/models/e-seed2").exists()
 
     monkeypatch.setattr(tools.sys.stdin, "isatty", lambda: True, raising=False)
@@ -263,6 +298,100 @@ def test_nothing_is_removed_while_a_workflow_holds_its_lock(project, capsys):
     assert cli.main(["clean", "--yes"]) == 1
     assert "snakemake --unlock" in capsys.readouterr().err
     assert files(project / "results") == before
+
+
+@pytest.fixture
+def made(tmp_path, drive, monkeypatch):
+    """A project of which some results are there, as commands made them."""
+    monkeypatch.chdir(tmp_path)
+    data = {
+        "datasets": {"d": {"layout": "drive", "root": "DRIVE", "size": [48, 48]}},
+        "experiments": {"e": {**EXPERIMENT, "dataset": "d", "threshold": 0.5}},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(data))
+    for line in (
+        "splits --dataset d",
+        "shard --dataset d --split test --number 0",
+        "baseline --dataset d --kind second-observer --split test",
+        "threshold --experiment d.second-observer",
+        "evaluate --experiment d.second-observer",
+    ):
+        assert cli.main(line.split()) == 0
+    return tmp_path
+
+
+def test_results_of_today_are_not_outdated(made, capsys):
+    before = files(made / "results")
+    assert cli.main(["clean", "--outdated", "--yes"]) == 0
+    assert "results/ holds nothing that is outdated" in capsys.readouterr().out
+    assert files(made / "results") == before
+
+
+def outdated_after(made, capsys):
+    """The results that the command removes with their manifests, and what it said of each."""
+    before = files(made / "results")
+    assert cli.main(["clean", "--outdated"]) == 0
+    assert "Nothing was removed." in capsys.readouterr().out
+    assert files(made / "results") == before
+    assert cli.main(["clean", "--outdated", "--yes"]) == 0
+    said = capsys.readouterr().out
+    lines = [line.split("  (") for line in said.splitlines() if "  (" in line]
+    reasons = {place.rsplit("results/", 1)[1]: reason.removesuffix(")") for place, reason in lines}
+    gone = before - files(made / "results")
+    assert gone
+    assert all(any(f"{name}/".startswith(f"{place}/") for place in reasons) for name in gone)
+    assert not any((made / "results" / place).exists() for place in reasons)
+    assert cli.main(["clean", "--outdated"]) == 0
+    assert "holds nothing that is outdated" in capsys.readouterr().out
+    return {place: reason for place, reason in reasons.items() if not place.endswith(".manifest.json")}
+
+
+def test_a_table_that_was_edited_is_outdated(made, capsys):
+    path = made / "results/metrics/d.second-observer/summary.csv"
+    path.write_text(path.read_text().replace("0.", "0.9", 1))
+    folder = "metrics/d.second-observer"
+    tables = {f"{folder}/{name}.csv" for name in ("per_image", "summary", "intervals", "curve")}
+    found = outdated_after(made, capsys)
+    assert found == dict.fromkeys(tables, f"edited since it was made: results/{folder}/summary.csv")
+
+
+def test_what_was_made_by_other_settings_is_outdated(made, capsys):
+    (made / "config.yaml").write_text((made / "config.yaml").read_text().replace("- 48", "- 64"))
+    assert outdated_after(made, capsys) == {"shards/d/test-0.h5": "size [48, 48] here, [64, 64] asked for"}
+
+
+def test_what_was_made_of_other_raw_files_is_outdated(made, capsys):
+    observer = made / "DRIVE/test/2nd_manual/01_manual2.gif"
+    times = observer.stat().st_atime_ns, observer.stat().st_mtime_ns
+    observer.write_bytes((made / "DRIVE/test/2nd_manual/02_manual2.gif").read_bytes())
+    os.utime(observer, ns=times)
+    found = outdated_after(made, capsys)
+    assert found["predictions/d.second-observer/test/probability"] == "raw files changed"
+    assert "made from other" in found["metrics/d.second-observer/summary.csv"]
+    assert not [place for place in found if place.startswith(("shards", "splits"))]
+
+
+@pytest.mark.parametrize("damage", ["gone", "{", "edited"])
+def test_what_does_not_say_what_made_it_is_outdated(made, capsys, damage):
+    path = made / "results/predictions/d.second-observer/threshold.json.manifest.json"
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_text("{" if damage == "{" else path.read_text().replace("0.5", "0.6"))
+    if damage == "edited":
+        with pytest.raises(ValueError, match="edited"):
+            Manifest.read(path.with_name("threshold.json"))
+    words = "it does not say what made it" if damage == "gone" else "is damaged"
+    (reason,) = outdated_after(made, capsys).values()
+    assert words in reason
+
+
+def test_of_a_data_set_that_cannot_be_listed_nothing_is_called_outdated(made, capsys):
+    (made / "DRIVE").rename(made / "unplugged")
+    before = files(made / "results")
+    assert cli.main(["clean", "--outdated", "--yes"]) == 1
+    assert "DRIVE" in capsys.readouterr().err
+    assert files(made / "results") == before
 
 
 def test_a_configuration_that_is_wrong_removes_nothing(project, capsys):

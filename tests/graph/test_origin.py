@@ -5,14 +5,13 @@ import os
 import shutil
 from pathlib import Path
 
-import h5py
 import pytest
-import torch
 from rawfiles import make_tgs
 
 from pipeline.cli import main as cli
 from pipeline.config.config import load
-from pipeline.core import code, fingerprint
+from pipeline.core import code
+from pipeline.core.manifest import Manifest, beside
 from pipeline.graph import plan
 from pipeline.graph.artifacts import Checkpoint
 from pipeline.graph.base import plan_of
@@ -72,6 +71,12 @@ def project(made, tmp_path, monkeypatch):
     return edit
 
 
+def times():
+    """When each result was last written."""
+    paths = [path for path in Path("results").rglob("*") if "cache" not in path.parts and path != Path("results")]
+    return {path: path.stat().st_mtime_ns for path in paths}
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_what_was_made_by_the_same_is_taken(project, verb):
     assert cli.main(VERBS[verb].split()) == 0
@@ -80,31 +85,36 @@ def test_what_was_made_by_the_same_is_taken(project, verb):
 @pytest.mark.parametrize("verb", VERBS)
 def test_another_size_of_the_shards_is_refused_all_the_way_down(project, verb, capsys):
     project("size: [48, 48]", "size: [32, 48]")
-    before = {path: path.stat().st_mtime_ns for path in Path("results").rglob("*")}
+    before = times()
     assert cli.main(VERBS[verb].split()) == 1
     said = capsys.readouterr().err
-    assert "size [48, 48] here, [32, 48] asked for" in said
+    assert "a result of other settings, code or raw files" in said
     assert "rm -r results/" in said
-    assert {path: path.stat().st_mtime_ns for path in Path("results").rglob("*")} == before
-    shards = sum(path.name.startswith(("train", "validation")) for path in Path("results/shards/t").iterdir())
+    assert cli.main(["explain", "results/shards/t/train-0.h5"]) == 0
+    assert "size [48, 48] here, [32, 48] asked for" in capsys.readouterr().out
+    assert times() == before
+    shards = sum(
+        path.name.startswith(("train", "validation")) and path.suffix == ".h5"
+        for path in Path("results/shards/t").iterdir()
+    )
     assert shards > 2
     assert verb != "train" or f"({shards} problems)" in said
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "difference", "refusing"),
+    ("old", "new", "refusing"),
     [
-        ("lr: 0.02", "lr: 0.01", "optimizer.lr 0.02 here, 0.01 asked for", {"predict", "render", "evaluate"}),
-        ("epochs: 1", "epochs: 1, threshold: 0.4", "fixed none here, 0.4 asked for", {"render", "evaluate"}),
-        ("epochs: 1", "epochs: 1, test_time: flips", "test_time none here, flips asked for", {"render", "evaluate"}),
-        ("name: unet, width: 4", "name: unet, width: 6", "model.width 4 here, 6 asked for", {"predict", "evaluate"}),
+        ("lr: 0.02", "lr: 0.01", {"predict", "render", "evaluate"}),
+        ("epochs: 1", "epochs: 1, threshold: 0.4", {"render", "evaluate"}),
+        ("epochs: 1", "epochs: 1, test_time: flips", {"render", "evaluate"}),
+        ("name: unet, width: 4", "name: unet, width: 6", {"predict", "evaluate"}),
     ],
 )
-def test_each_consumer_is_asked_about_what_it_is_made_from(project, capsys, old, new, difference, refusing):
+def test_each_consumer_is_asked_about_what_it_is_made_from(project, capsys, old, new, refusing):
     project(old, new)
     for verb in sorted(refusing):
         assert cli.main(VERBS[verb].split()) == 1, verb
-        assert difference in capsys.readouterr().err
+        assert "a result of other settings, code or raw files" in capsys.readouterr().err
     if "predict" not in refusing:
         assert cli.main(VERBS["predict"].split()) == 0
 
@@ -112,7 +122,6 @@ def test_each_consumer_is_asked_about_what_it_is_made_from(project, capsys, old,
 @pytest.mark.parametrize(
     ("old", "new", "verb"),
     [
-        ("shards: 2", "shards: 2, exclude: {tile000: torn}", "predict"),
         ("epochs: 1", "epochs: 1, empty_masks: skip", "evaluate"),
         ("batch_size: 4", "batch_size: 2", "augmented"),
         ("batch_size: 4", "batch_size: 2", "train"),
@@ -127,45 +136,80 @@ def test_other_libraries_are_refused(project, monkeypatch, capsys):
     monkeypatch.setattr(code, "_version", lambda name: "9.9")
     plan.stage_code.cache_clear()
     try:
-        assert cli.main(VERBS["train"].split()) == 1
-        assert "h5py" in (said := capsys.readouterr().err)
-        assert "here, 9.9 asked for" in said
-        assert cli.main(VERBS["predict"].split()) == 1
-        assert "torch" in capsys.readouterr().err
+        for verb in ("train", "predict"):
+            assert cli.main(VERBS[verb].split()) == 1
+            assert "a result of other settings, code or raw files" in capsys.readouterr().err
+        assert cli.main(["explain", "results/shards/t/train-0.h5"]) == 0
+        assert "here, 9.9 asked for" in capsys.readouterr().out
     finally:
         plan.stage_code.cache_clear()
 
 
-def test_results_of_earlier_versions_are_refused(project, capsys):
-    with h5py.File("results/shards/t/train-0.h5", "r+") as file:
-        del file.attrs["fingerprint"]
-    checkpoint = torch.load(CHECKPOINT, weights_only=True)
-    torch.save({**checkpoint, "fingerprint": None}, CHECKPOINT)
-    Path(PREDICTIONS, "test/probability", fingerprint.FILE).unlink()
-    path = Path(PREDICTIONS, "threshold.json")
-    path.write_text(
-        json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "fingerprint"})
-    )
-    for verb, names in (
-        ("train", ["results/shards/t/train-0.h5"]),
-        ("predict", [CHECKPOINT]),
-        ("evaluate", [f"{PREDICTIONS}/test/probability", f"{PREDICTIONS}/threshold.json"]),
-    ):
+CONSUMED = (
+    ("train", ["results/shards/t/train-0.h5"]),
+    ("predict", [CHECKPOINT]),
+    ("evaluate", [f"{PREDICTIONS}/test/probability", f"{PREDICTIONS}/threshold.json"]),
+)
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", "3", '{"format": 1, "identity": "x"}', '{"format": 0}'])
+def test_results_without_a_manifest_are_refused(project, capsys, text):
+    for verb, names in CONSUMED:
+        for name in names:
+            manifest = beside(Path(name))
+            manifest.unlink() if text is None else manifest.write_text(text)
         assert cli.main(VERBS[verb].split()) == 1
         said = capsys.readouterr().err
-        assert all(f"{name}\n    found:    no fingerprint" in said for name in names)
+        assert all(f"{name}\n    found:    no manifest" in said for name in names)
         assert f"({len(names)} problem" in said
+
+
+def test_a_manifest_that_was_edited_is_none(project, capsys):
+    manifest = beside(Path(CHECKPOINT))
+    text = manifest.read_text()
+    assert '"lr": 0.02' in text
+    manifest.write_text(text.replace('"lr": 0.02', '"lr": 0.01'))
+    assert cli.main(VERBS["predict"].split()) == 1
+    assert "no manifest" in capsys.readouterr().err
+
+
+def test_results_of_other_bytes_are_refused(project, capsys):
+    times = {}
+    for path in (
+        Path(CHECKPOINT),
+        *Path(PREDICTIONS, "test/probability").glob("*.png"),
+        Path(PREDICTIONS, "threshold.json"),
+    ):
+        times[path] = path.stat()
+    Path(CHECKPOINT).write_bytes(Path(CHECKPOINT).read_bytes() + b" ")
+    one, other = sorted(Path(PREDICTIONS, "test/probability").glob("*.png"))[:2]
+    one.rename(other)
+    text = Path(PREDICTIONS, "threshold.json").read_text()
+    Path(PREDICTIONS, "threshold.json").write_text(text.replace('"metric"', ' "metric"'))
+    for path, state in times.items():
+        if path.exists():
+            os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    for verb, names in CONSUMED[1:]:
+        assert cli.main(VERBS[verb].split()) == 1
+        said = capsys.readouterr().err
+        assert all(f"{name}\n    found:    changed since it was made" in said for name in names)
 
 
 def test_whoever_names_a_file_means_it(project):
     project("lr: 0.02", "lr: 0.01")
-    named = ["--shards", *map(str, sorted(Path("results/shards/t").glob("test-*")))]
+    named = ["--shards", *map(str, sorted(Path("results/shards/t").glob("test-*.h5")))]
     assert cli.main([*VERBS["predict"].split(), "--checkpoint", CHECKPOINT, *named, "--output", "mine"]) == 0
     assert cli.main([*VERBS["evaluate"].split(), "--test-predictions", "mine", "--threshold", "0.5"]) == 0
     words = ["predict", "--checkpoint", CHECKPOINT, "--input", "TGS/test/images", "--output", "new"]
     assert cli.main(words) == 0
-    # and what comes of it says that nobody knows what it was made from
-    assert json.loads(Path("mine", fingerprint.FILE).read_text())["made_from"] == {}
+    # and what comes of it says what it was made from in fact
+    made_from = Manifest.read(Path("mine")).fingerprint.made_from
+    assert made_from["checkpoint"] == [Manifest.read(Path(CHECKPOINT)).identity]
+    assert len(made_from["shards"]) == 2
+    Path("other.pt").write_bytes(Path(CHECKPOINT).read_bytes())
+    words = [*VERBS["predict"].split(), "--checkpoint", "other.pt", *named, "--output", "mine"]
+    assert cli.main(words) == 0
+    assert Manifest.read(Path("mine")).fingerprint.made_from["checkpoint"] == ["not known"]
 
 
 @pytest.mark.parametrize(
@@ -181,11 +225,11 @@ def test_plans_that_are_none_are_a_mistake_in_the_command(project, text, capsys)
     assert "use --config FILE instead" in said
 
 
-def test_a_plan_below_the_plan_is_read_as_strictly(project, capsys):
+@pytest.mark.parametrize("key", ["result", "raw", "made_from"])
+def test_all_of_a_plan_is_read_strictly(project, capsys, key):
     said = json.loads(plan_of(Checkpoint("e"), Study(load([Path("config.yaml")]))).to_json())
-    for wrong in (5, {"stage": "nope", "recipe": {}}, {"stage": "shard", "recipe": {"size": "huge"}}):
-        said["made_from"]["train_shards"] = wrong
-        assert cli.main([*VERBS["train"].split(), "--plan", json.dumps(said)]) == 2
+    for wrong in (5, [1], {"train_shards": {"stage": "shard"}}):
+        assert cli.main([*VERBS["train"].split(), "--plan", json.dumps({**said, key: wrong})]) == 2
         assert "--plan" in capsys.readouterr().err
 
 
@@ -198,9 +242,10 @@ def test_the_same_shard_anywhere_and_no_place_in_it(made, tmp_path, monkeypatch)
     make_tgs(tmp_path / "TGS")
     (tmp_path / "config.yaml").write_text(CONFIG)
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["shard", "--dataset", "t", "--split", "test", "--number", "0", "--timing", "t.tsv"]) == 0
+    assert cli.main(["shard", "--dataset", "t", "--split", "test", "--number", "0"]) == 0
     contents = Path("results/shards/t/test-0.h5").read_bytes()
     assert contents == (made / "results/shards/t/test-0.h5").read_bytes()
     assert str(tmp_path).encode() not in contents
-    assert Path("t.tsv").read_text().startswith("s\tmax_rss\n")
+    manifest = beside(Path("results/shards/t/test-0.h5")).read_text()
+    assert manifest == beside(made / "results/shards/t/test-0.h5").read_text()
     assert str(made).encode() not in (made / CHECKPOINT).read_bytes()

@@ -13,7 +13,7 @@ from pipeline.core.errors import ConfigError
 from pipeline.evaluation.entrants import is_baseline
 from pipeline.graph import clean
 from pipeline.graph.artifacts import Augmented, Average, Checkpoint, Ensemble, FoldTable, Predictions, Scores, Threshold
-from pipeline.graph.base import plan_of
+from pipeline.graph.base import identity_of, plan_of
 from pipeline.graph.study import Study
 from pipeline.report.suspicion import suspicions
 
@@ -31,7 +31,7 @@ CELLS = {
 SHAPES = {"layout": "shapes", "root": "shapes", "size": [64, 64]}
 DATASETS = {
     "d": DRIVE,
-    "g": {**DRIVE, "validation": {"fraction": 0.3, "seed": 4, "group": {"pattern": "^(.)"}}},
+    "g": {**DRIVE, "validation": {"fraction": 0.3, "seed": 4, "group": {"pattern": "(.)$"}}},
     "s": {**DRIVE, "validation": {"method": "k-fold", "folds": 2, "fold": 1, "stratify": "foreground"}},
     "n": {**DRIVE, "validation": {"fraction": 0}},
     "l": {**DRIVE, "validation": {"method": "list", "file": "validation.txt"}},
@@ -57,7 +57,7 @@ def parsed(**experiments):
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
     folder = tmp_path_factory.mktemp("raw")
-    make_drive(folder / "drive", training=12)
+    make_drive(folder / "drive", training=20)
     make_shapes(folder / "shapes")
     (folder / "drive/validation.txt").write_text("21\n22\n")
     for part in ("i", "m"):
@@ -155,7 +155,7 @@ def test_folds_need_no_validation_samples_of_the_data_set():
     ("dataset", "drawing"),
     [
         ("d", {"seed": 0}),
-        ("g", {"seed": 4, "group": {"pattern": "^(.)"}}),
+        ("g", {"seed": 4, "group": {"pattern": "(.)$"}}),
         ("s", {"seed": 0, "stratify": "foreground"}),
         ("l", {"seed": 0}),
     ],
@@ -202,14 +202,16 @@ def test_only_predictions_of_the_fold_depend_on_the_table():
 
 @pytest.mark.parametrize("split", ["out-of-fold", "validation", "test"])
 @pytest.mark.parametrize("more", [{"folds": 3}, {"folds": 3, "seeds": [2, 1]}, {"seeds": [12, 2, 5]}])
-def test_the_plan_of_one_run_gives_those_of_all(more, split):
+def test_an_ensemble_is_made_from_the_predictions_of_each_run(more, split):
     config = parsed(a=more)
     ensemble = plan_of(Ensemble("a", split, "probability"), config)
     assert list(ensemble.recipe.runs) == config.seeded["a"]
     predicted = "validation" if split == "out-of-fold" else split
-    for number, run in enumerate(sorted(ensemble.recipe.runs)):
-        asked = plan_of(Predictions(run, predicted, "probability"), config)
-        assert ensemble.part("predictions", number).fingerprint() == asked.fingerprint()
+    asked = [
+        identity_of(Predictions(run, predicted, "probability"), config) for run in sorted(ensemble.recipe.runs)
+    ]
+    assert ensemble.made_from["predictions"] == asked
+    assert len(set(asked)) == len(config.seeded["a"])
 
 
 def test_the_order_of_seeds_does_not_count_and_their_number_does():

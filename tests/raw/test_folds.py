@@ -7,9 +7,7 @@ from rawfiles import add_drive, make_drive, make_tgs
 from sources import opened, source
 
 from pipeline.cli.main import main
-from pipeline.core.errors import OriginError, RawDataError, ShardError
-from pipeline.core.fingerprint import Fingerprint
-from pipeline.graph.stored import require_origin
+from pipeline.core.errors import RawDataError, ShardError
 from pipeline.raw.dataset import require_samples
 from pipeline.raw.recipes import FoldsRecipe
 from pipeline.raw.samples import Sample
@@ -104,22 +102,18 @@ def test_out_of_fold_samples_are_those_that_are_no_test_samples(tiles):
     )
 
 
-def test_the_table_holds_what_was_assigned_and_by_what(tiles, tmp_path):
-    made_by = Fingerprint("folds", {"folds": 3}, {}, {})
+def test_the_table_holds_what_was_assigned_and_nothing_else(tiles, tmp_path):
     table = tmp_path / "3.json"
     recipe = FoldsRecipe.model_validate({"dataset": "d", "folds": 3, "drawn": PLAIN, "source": source(**tiles)})
-    write_folds(recipe, output=table, fingerprint=made_by.to_json())
+    write_folds(recipe, output=table)
     members = assign_folds(opened("d", **tiles), 3, **PLAIN)
-    assert json.loads(table.read_text())["members"] == members
+    assert json.loads(table.read_text()) == {"folds": 3, "members": members}
     parts = read_fold_table(table, 3)
     assert [sorted(part) for part in parts] == [[n for n, f in members.items() if f == fold] for fold in range(3)]
     fold = read_fold(table, folds=3, fold=1)
     assert fold.validation == parts[1]
     assert fold.training == parts[0] | parts[2]
     assert fold.pool == members.keys()
-    require_origin([(table, made_by)])
-    with pytest.raises(OriginError, match="folds 3 here, 4 asked for"):
-        require_origin([(table, Fingerprint("folds", {"folds": 4}, {}, {}))])
 
 
 @pytest.mark.parametrize(
@@ -141,13 +135,6 @@ def test_a_table_that_is_none_is_refused(tmp_path, text, found):
         table.write_text(text)
     with pytest.raises(RawDataError, match=f"2.json\n *found: .*{found}"):
         read_fold_table(table, 2)
-
-
-def test_a_table_without_fingerprint_is_refused_where_one_is_asked_for(tmp_path):
-    write_fold_table(tmp_path / "2.json", {"a": 0, "b": 1}, folds=2)
-    assert read_fold_table(tmp_path / "2.json", 2) == [{"a"}, {"b"}]
-    with pytest.raises(OriginError, match="no fingerprint"):
-        require_origin([(tmp_path / "2.json", Fingerprint("folds", {}, {}, {}))])
 
 
 @pytest.mark.parametrize(
@@ -173,7 +160,7 @@ def test_a_table_that_is_named_is_taken_whatever_made_it(tmp_path, tgs, monkeypa
     assert "mine.json" not in said
     write_fold_table(tmp_path / "results/folds/d/2.json", {"t00": 0, "t01": 1}, folds=2)
     assert main(words) == 1
-    assert "results/folds/d/2.json" in capsys.readouterr().err, "nothing says what made it"
+    assert "results/folds/d/2.json\n    found:    no manifest" in capsys.readouterr().err
 
 
 def test_rows_come_in_the_order_of_shards_and_identifiers():

@@ -1,9 +1,15 @@
+import os
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
 from sources import opened
 
+from pipeline.core import digests as kept
 from pipeline.core.counts import VOID
+from pipeline.core.digests import file_digest, kept_digests
 from pipeline.core.errors import RawDataError
 from pipeline.images.png import write_png
 from pipeline.raw import dataset as datasets
@@ -64,7 +70,61 @@ def test_masks_are_read_once_and_again_only_where_they_changed(tgs, tmp_path, re
     assert reads == ["tile003"]
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"format": 1, "meaning": "?", "masks": 3}', b"\xff"])
+def swap(one, other):
+    """Swap two files; each keeps the time of what stood there, and nothing about times tells."""
+    times = [(path.stat().st_atime_ns, path.stat().st_mtime_ns) for path in (one, other)]
+    contents = [path.read_bytes() for path in (one, other)]
+    for path, data, old in zip((one, other), reversed(contents), times, strict=True):
+        path.write_bytes(data)
+        os.utime(path, ns=old)
+
+
+@pytest.mark.parametrize("way", ["written", "moved"])
+def test_masks_that_were_swapped_with_old_times_are_measured_again(tgs, tmp_path, reads, way):
+    cache = tmp_path / "x.json"
+    folds(tgs, str(cache))
+    reads.clear()
+    one, other = (tgs / f"train/masks/tile00{number}.png" for number in (3, 5))
+    if way == "written":
+        swap(one, other)
+    else:  # each file keeps its own times, size and inode, and has another name
+        one.rename(tgs / "aside")
+        other.rename(one)
+        (tgs / "aside").rename(other)
+    after = folds(tgs, str(cache))
+    assert sorted(reads) == ["tile003", "tile005"]
+    assert after == folds(tgs, None)
+
+
+def digests(tgs, cache, **options):
+    paths = sorted(str(path) for path in tgs.rglob("*.png"))
+    return kept_digests(paths, cache, "t", **options)
+
+
+def settle(monkeypatch):
+    """Let files count as written long ago."""
+    now = time.time_ns()
+    monkeypatch.setattr("pipeline.core.digests.time.time_ns", lambda: now + 10**10)
+
+
+def test_files_that_were_swapped_with_old_times_are_digested_again(tgs, tmp_path, monkeypatch):
+    cache = tmp_path / "digests.json"
+    settle(monkeypatch)
+    before = digests(tgs, cache)
+    one, other = (str(tgs / f"train/masks/tile00{number}.png") for number in (3, 5))
+    opened_files = []
+    monkeypatch.setattr(kept, "file_digest", lambda path: opened_files.append(path) or file_digest(path))
+    assert digests(tgs, cache) == before
+    assert opened_files == []
+    swap(Path(one), Path(other))
+    assert digests(tgs, cache) == {**before, one: before[other], other: before[one]}
+    assert sorted(opened_files) == [one, other]
+    opened_files.clear()
+    assert digests(tgs, cache, again=True)[one] == before[other]
+    assert len(opened_files) == len(before)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"format": 2, "meaning": "?", "masks": 3}', b"\xff"])
 def test_a_damaged_cache_is_made_again(tgs, tmp_path, reads, damage):
     cache = tmp_path / "x.json"
     first = folds(tgs, str(cache))

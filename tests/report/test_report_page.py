@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from manifests import sign_all
 from pages import CLASSES, HOSTILE, REASON
 
 from pipeline.cli import main as cli
@@ -192,6 +193,31 @@ def test_all_that_is_damaged_is_said_at_once(project, capsys):
     assert "gone.csv" in capsys.readouterr().err
     assert cli.main(["report", "--comparisons", "away.csv"]) == 1
     assert "away.csv" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("table", ["leaderboard.csv", "comparisons.csv", "metrics/good/intervals.csv"])
+def test_a_number_that_was_typed_in_does_not_reach_the_page(project, capsys, table):
+    path = project / "results" / table
+    text = path.read_text()
+    number = re.search(r"0\.\d+", text)[0]
+    path.write_text(text.replace(number, "0.99", 1))
+    before = (project / "results/report.html").read_bytes()
+    assert cli.main(["report"]) == 1
+    said = capsys.readouterr().err
+    assert f"results/{table}\n    found:    changed since it was made" in said
+    assert "1 problem" in said
+    assert (project / "results/report.html").read_bytes() == before
+
+
+def test_results_of_other_settings_are_refused_unless_they_are_named(project, capsys):
+    config = project / "config.yaml"
+    config.write_text(config.read_text().replace("threshold: 0.5", "threshold: 0.4"))
+    assert cli.main(["report"]) == 1
+    said = capsys.readouterr().err
+    for name in ("leaderboard.csv", "comparisons.csv", "metrics/good/intervals.csv", "predictions/good/test/panel"):
+        assert f"results/{name}\n    found:    a result of other settings, code or raw files" in said
+    assert "metrics/classes" not in said
+    assert cli.main(["report", "--leaderboard", "results/leaderboard.csv"]) == 0
 
 
 def test_missing_and_damaged_pictures_are_said_at_once(project, capsys):
@@ -413,6 +439,7 @@ def test_an_entrant_without_model_and_tested_on_other_pictures_is_shown(project)
     board = pd.read_csv(project / "results/leaderboard.csv", dtype=str, keep_default_na=False)
     row = board[(board["experiment"] == "good") & (board["averaging"] == "macro")].assign(experiment="good.ensemble")
     pd.concat([board, row]).to_csv(project / "results/leaderboard.csv", index=False)
+    sign_all()
     assert cli.main(["report"]) == 0
     page = Page((project / "results/report.html").read_text())
     data = json.loads(page.blocks["data-figures"])
@@ -434,6 +461,7 @@ def test_what_one_network_left_is_not_shown_as_that_of_several(project):
     (project / "results/metrics/worse/intervals.csv").write_text(
         table.replace("good,", "worse,").replace("0.801", "0.6")
     )
+    sign_all()
     assert cli.main(["report"]) == 0
     page = Page((project / "results/report.html").read_text())
     data = json.loads(page.blocks["data-figures"])
@@ -460,6 +488,7 @@ def test_what_another_number_of_classes_left_is_not_shown(project):
 def test_a_difference_on_one_picture_has_no_interval(project):
     path = project / "results/comparisons.csv"
     path.write_text(path.read_text().replace("worse,6,0.2,0.1,0.3", "worse,1,0.2,,"))
+    sign_all()
     assert cli.main(["report"]) == 0
     texts = " ".join(Page((project / "results/report.html").read_text()).texts)
     assert "[-0.100, 0.300]" in texts

@@ -20,7 +20,11 @@ from pipeline.training.peek import peek_history
 from pipeline.training.state import save_state
 
 NAME = paths.events("e").name
-CONFIG = Path(__file__).parents[2] / "config.yaml"
+CONFIG = """
+datasets: {d: {layout: drive, root: DRIVE, size: [48, 48]}}
+experiments:
+  e: {dataset: d, model: unet, loss: bce, optimizer: {name: adam, lr: 0.02}, batch_size: 2, epochs: 1}
+"""
 
 
 def epochs(count):
@@ -85,15 +89,17 @@ def test_what_is_no_history_is_refused(tmp_path, text):
     assert not (tmp_path / "log" / NAME).exists()
 
 
-def test_without_tensorboard_the_remedy_is_said(tmp_path, history, monkeypatch, capsys):
+def test_without_tensorboard_the_remedy_is_said(tmp_path, drive, history, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text(CONFIG)
     for name in [name for name in sys.modules if name.split(".")[0] == "tensorboard"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(PipelineError, match=r"\.\[tensorboard\]"):
         write_events(history=history, output=tmp_path / "log" / NAME)
     assert not (tmp_path / "log" / NAME).exists()
-    line = f"tensorboard --experiment drive-unet --history {history} --output {tmp_path / 'log' / NAME}"
-    assert cli.main([*line.split(), "--config", str(CONFIG)]) == 1
+    line = f"tensorboard --experiment e --history {history} --output {tmp_path / 'log' / NAME}"
+    assert cli.main(line.split()) == 1
     assert "pip install" in capsys.readouterr().err
 
 

@@ -9,18 +9,21 @@ from contextlib import closing
 import h5py
 import numpy as np
 import pytest
+import tifffile
 from rawfiles import add_drive, make_drive, make_tgs
-from sources import preparation, source
+from sources import opened, preparation, source
 
+from pipeline.core.digests import file_digest
 from pipeline.core.errors import RawDataError, ShardError
-from pipeline.shards.read import ShardReader, read_fingerprint
+from pipeline.raw.digests import joint_digest, sample_digest
+from pipeline.shards.read import ShardReader
 from pipeline.shards.recipes import ShardRecipe
 from pipeline.shards.write import build_shard
 
 
 def build(path, root, layout="drive", split="train", number=0, of=(), **changes):
     """Build a shard; `of` are more words of its source."""
-    more = {key: changes.pop(key) for key in ("threads", "fingerprint") if key in changes}
+    more = {key: changes.pop(key) for key in ("threads", "raw_digest") if key in changes}
     how = preparation(**{"size": [48, 40], "storage": "float16", **changes})
     recipe = how.to(ShardRecipe, dataset="d", split=split, source=source(layout, root, test="official", **dict(of)))
     build_shard(recipe, number=number, output=path, **more)
@@ -53,6 +56,7 @@ def test_a_shard_speaks_for_itself(tmp_path, drive):
     assert said["interpolation_mask"] == "nearest"
     assert said["origin"] == "raw files"
     assert len(said["sources_sha256"]) == 64
+    assert "fingerprint" not in said, "what made it stands in the manifest: equal files are equal shards"
 
 
 def test_the_same_files_give_the_same_bytes_at_another_time_and_place(tmp_path, drive):
@@ -116,6 +120,47 @@ def test_every_bad_file_is_listed_and_no_shard_appears(tmp_path, drive):
     for name in ("21_training.tif", "23_manual1.gif", "26_manual1.gif"):
         assert name in str(caught.value)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def raw_digest_of(layout, root, options=None, split="train"):
+    samples = opened("d", layout, root, options, test="official").shard_members(split)[0]
+    files = {path for sample in samples for path in sample.files}
+    digests = {path: file_digest(path) for path in files}
+    return joint_digest(samples, [sample_digest(sample, sample.files, digests) for sample in samples])
+
+
+@pytest.mark.parametrize("change", ["contents", "names", "samples"])
+def test_files_that_changed_since_the_shard_was_asked_for_are_told(tmp_path, drive, change):
+    asked = raw_digest_of("drive", drive)
+    plain = build(tmp_path / "plain.h5", drive).read_bytes()
+    assert build(tmp_path / "a.h5", drive, raw_digest=asked).read_bytes() == plain
+    images = [drive / f"training/images/{number}_training.tif" for number in (21, 22)]
+    if change == "contents":
+        images[0].write_bytes(images[1].read_bytes())
+    elif change == "names":  # two pictures swapped: the same files, and other samples
+        first, second = (path.read_bytes() for path in images)
+        images[0].write_bytes(second)
+        images[1].write_bytes(first)
+    else:
+        add_drive(drive, "training", 31)
+    with pytest.raises(RawDataError, match="changed while a shard was made") as caught:
+        build(tmp_path / "out/b.h5", drive, raw_digest=asked)
+    assert "run snakemake again" in str(caught.value)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_pages_of_stacks_are_read_alone_and_not_compared(tmp_path):
+    for name in ("images", "masks"):
+        (tmp_path / "raw" / name).mkdir(parents=True)
+        pages = np.zeros((3, 16, 16), np.uint8)
+        pages[:, :8] = 255 if name == "masks" else 70
+        tifffile.imwrite(tmp_path / f"raw/{name}/a.tif", pages, photometric="minisblack")
+    of = {"test": {"method": "fraction", "fraction": 0.34, "seed": 0}}
+    how = preparation(size=[32, 32])
+    said = source("folder", tmp_path / "raw", {"pages": "samples"}, **of)
+    recipe = how.to(ShardRecipe, dataset="d", split="train", source=said)
+    build_shard(recipe, number=0, output=tmp_path / "a.h5", raw_digest="that of whole files")
+    assert len(ShardReader([tmp_path / "a.h5"])) == 2
 
 
 def test_native_size_needs_equal_pictures(tmp_path, drive):
@@ -197,10 +242,9 @@ def test_shards_that_do_not_fit_are_all_named(tmp_path, drive):
 
 
 def test_a_shard_is_read_whoever_holds_its_lock(tmp_path, drive):
-    path = build(tmp_path / "a.h5", drive, fingerprint="made so")
+    path = build(tmp_path / "a.h5", drive)
     with path.open("rb+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with closing(ShardReader([path])) as reader:
             assert reader.whole("images").shape[0] == len(reader) > 0
             assert reader.source_digests().keys() == {str(path)}
-            assert read_fingerprint(path) == "made so"

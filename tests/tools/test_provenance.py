@@ -9,6 +9,7 @@ import torch
 
 from pipeline.cli import main as cli
 from pipeline.core.errors import PipelineError
+from pipeline.core.manifest import Manifest
 from pipeline.tools import provenance
 
 CONFIG = """
@@ -69,8 +70,12 @@ def test_a_training_writes_what_it_was_made_by_and_times_stand_nowhere_else(tmp_
     assert said["experiment"] == "e"
     assert said["seeds"]["seed"] == 7
     assert len({said["seeds"][purpose] for purpose in ("weights", "order", "augmentation")}) == 3
-    assert said["fingerprints"]["train"]["settings"]["seed"] == 7
-    assert said["fingerprints"]["train"]["made_from"]["train_shards"]["stage"] == "shard"
+    made = Manifest.read(folder / "best.pt")
+    assert said["fingerprint"] == made.identity
+    assert made.fingerprint.settings["seed"] == 7
+    shard = Manifest.read(tmp_path / "results/shards/d/train-0.h5")
+    assert shard.fingerprint.stage == "shard"
+    assert made.fingerprint.made_from["train_shards"] == [shard.identity]
     assert said["packages"]["torch"] == metadata.version("torch")
     assert said["packages"]["h5py"] == metadata.version("h5py")
     assert said["hardware"]["threads"] == 1

@@ -406,7 +406,7 @@ def test_states_are_told_apart_by_settings_and_by_what_is_in_the_shards(shards, 
         state_key(recipe_of(), [copy, paths[1]]),
         state_key(recipe_of(), paths[:1]),
         state_key(recipe_of(), [paths[0], tmp_path / "missing.h5"]),
-        state_key(recipe_of(), paths, fingerprint="other code"),
+        state_key(recipe_of(), paths, identity="of other code"),
         state_key(recipe_of(seed=1), paths),
         state_key(recipe_of(optimizer={"name": "adam", "lr": 0.01}), paths),
     ]
@@ -415,7 +415,7 @@ def test_states_are_told_apart_by_settings_and_by_what_is_in_the_shards(shards, 
 
 def words(shards, output, state, **changes):
     """Return the words of a `train` command."""
-    plan = Plan(STAGES["train"], recipe_of(**changes))
+    plan = Plan(STAGES["train"], {"experiment": "e"}, recipe_of(**changes))
     return [
         *("train", "--experiment", "e", "--plan", plan.to_json()),
         *("--train-shards", str(shards / "train.h5"), "--validation-shards", str(shards / "validation.h5")),

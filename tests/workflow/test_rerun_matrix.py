@@ -1,21 +1,22 @@
 """What runs again after which edit: each row is tried on a copy of a finished project with real Snakemake.
 
-``WRITE_RERUNS=1 pytest tests/workflow/test_rerun_matrix.py -k table`` writes the table into docs/reruns.md.
+``WRITE_RERUNS=1 pytest tests/workflow/test_rerun_matrix.py -k docs`` writes the table into docs/reruns.md.
 """
 
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from projects import ROOT, Project
-from rawfiles import add_drive, make_drive, make_shapes
+from rawfiles import add_drive, make_drive, make_shapes, make_tgs
 from reruns import (
     ROWS,
     STAGES,
-    as_page,
     caption,
     check_out,
     code,
@@ -32,6 +33,7 @@ from reruns import (
     resources,
     touch_raw,
     with_shard,
+    with_table,
 )
 
 from pipeline.tools.verify import compare_runs
@@ -48,6 +50,7 @@ datasets:
     colours: {disc: "#ff8000"}
     size: [32, 32]
     validation: {fraction: 0.25}
+  r: {layout: tgs, masks: csv, root: raw/salt, size: [32, 32], validation: {method: list, file: validation.txt}}
 experiments:
   a:
     dataset: d
@@ -117,6 +120,8 @@ class Clone(Project):
         # larger than what Snakemake compares by content if the profile does not say so
         add_drive(self.folder / "raw/DRIVE", "test", 3, height=800, width=700)
         make_shapes(self.folder / "raw/shapes")
+        make_tgs(self.folder / "raw/salt", labelled=8)
+        (self.folder / "raw/salt/validation.txt").write_text("tile003\ntile005\n")
         self.config.write_text(CONFIG)
         self.git("init", "--quiet")
         self.git("add", "Snakefile", "workflow", "pipeline", "profiles", "config.yaml")
@@ -283,12 +288,67 @@ def test_edits_that_change_nothing_run_nothing(base, clone):
     clone.equals(base)
 
 
+def trained(clone):
+    return (clone.folder / "results/logs/train/a.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_trial_edit_taken_back_trains_nothing(base, clone):
+    configure("epochs: 1", "epochs: 400")(clone)
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "results/models/a/best.pt"]
+    with subprocess.Popen(
+        command, cwd=clone.folder, env={**os.environ, "PYTHONPATH": str(clone.folder)}, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as run:  # fmt: skip
+        deadline = time.monotonic() + 120
+        while "epoch 1/400" not in trained(clone).replace("epoch   1", "epoch 1"):
+            assert time.monotonic() < deadline, trained(clone)
+            time.sleep(0.2)
+        run.send_signal(signal.SIGINT)
+    assert run.returncode != 0
+    assert not (clone.folder / "results/models/a/best.pt").exists()
+    configure("epochs: 400", "epochs: 1")(clone)
+    found = clone.jobs()
+    assert found["shards"] == set()
+    assert "a" in found["training"]
+    run_to_the_end(clone)
+    assert "taken from results/store/" in trained(clone)
+    assert "epoch" not in trained(clone)
+    clone.equals(base)
+
+
+@pytest.mark.slow
+def test_results_that_snakemake_takes_for_current_stop_the_run(base, clone, tmp_path):
+    table = clone.folder / "results/metrics/a/summary.csv"
+    before = table.stat()
+    table.write_text(re.sub(r"0\.\d+", "0.99", table.read_text()))
+    os.utime(table, ns=(before.st_atime_ns, before.st_mtime_ns))
+    for words in (["--dry-run"], [], ["results/leaderboard.csv"]):
+        assert clone.snakemake(*words, check=False) != 0
+        assert "edited since it was made: results/metrics/a/summary.csv" in clone.said
+        assert "run `python -m pipeline clean --outdated`" in clone.said
+    # another configuration, and no notes of Snakemake: nothing tells it that anything changed
+    table.write_bytes((base.folder / "results/metrics/a/summary.csv").read_bytes())
+    shutil.rmtree(clone.folder / ".snakemake")
+    clone.snakemake("--dry-run")
+    assert "Nothing to be done" in clone.said
+    configure("lr: 0.02", "lr: 0.01")(clone)
+    assert clone.snakemake(check=False) != 0
+    for path in ("models/a/best.pt", "predictions/a/test/probability", "metrics/a/per_image.csv", "leaderboard.csv"):
+        assert f"results/{path}\n" in clone.said
+    assert "optimizer.lr 0.02 here, 0.01 asked for" in clone.said
+    assert "results/models/u/best.pt" not in clone.said
+    clone.run(sys.executable, "-m", "pipeline", "clean", "--outdated", "--yes")
+    run_to_the_end(clone)
+    assert "models/a/best.pt" in differing(base, clone)
+
+
 def test_the_table_in_the_docs_is_the_matrix():
     page = ROOT / "docs/reruns.md"
     if os.environ.get("WRITE_RERUNS"):
-        page.write_text(as_page())
-    assert page.read_text() == as_page(), (
-        "write it anew: WRITE_RERUNS=1 pytest tests/workflow/test_rerun_matrix.py -k table"
+        page.write_text(with_table(page.read_text()))
+    assert page.read_text() == with_table(page.read_text()), (
+        "write it anew: WRITE_RERUNS=1 pytest tests/workflow/test_rerun_matrix.py -k docs"
     )
     assert len(ROWS) >= 20
     assert len({row.edit for row in ROWS}) == len(ROWS)
