@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -27,12 +28,12 @@ def files(tmp_path, monkeypatch):
         found = kept_digests(map(str, paths.values()), tmp_path / "cache.json", "d", **options)
         return [found[str(path)] for path in paths.values()], sorted(read)
 
-    monkeypatch.setattr(module, "file_digest", lambda path: read.append(os.path.basename(path)) or file_digest(path))
+    monkeypatch.setattr(module, "file_digest", lambda path: read.append(Path(path).name) or file_digest(path))
     return paths, digests
 
 
 def test_unchanged_files_are_read_once(files):
-    paths, digests = files
+    _, digests = files
     first, read = digests()
     assert read == ["a", "b", "c"]
     assert len(set(first)) == 3
@@ -76,7 +77,7 @@ def test_other_contents_with_an_old_time_are_seen(files, tmp_path, how):
 
 
 def test_what_has_just_changed_is_not_kept(files, monkeypatch):
-    paths, digests = files
+    _, digests = files
     monkeypatch.setattr(module, "_SETTLED", 10**12)
     digests()
     assert digests()[1] == ["a", "b", "c"]
@@ -117,7 +118,7 @@ def test_files_that_are_asked_for_no_more_are_forgotten(files, tmp_path):
     paths["d"].write_text("d")
     del paths["a"]
     digests()
-    assert {os.path.basename(name) for name in json.loads((tmp_path / "cache.json").read_text())["files"]} == {*"bcd"}
+    assert {Path(name).name for name in json.loads((tmp_path / "cache.json").read_text())["files"]} == {*"bcd"}
 
 
 def test_a_folder_is_its_names_and_bytes(tmp_path):

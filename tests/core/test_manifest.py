@@ -70,5 +70,5 @@ def test_another_identity_is_a_problem(scores):
 def test_what_is_no_manifest_says_nothing(scores, text):
     beside(scores / "summary.csv").write_text(text)
     assert problem(scores / "panel", MADE_BY.identity).found == "no manifest"
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         Manifest.read(scores / "summary.csv")

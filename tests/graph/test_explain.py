@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from sources import opened
 
 from pipeline.cli import main as cli
 from pipeline.config.config import parse
@@ -13,8 +12,6 @@ from pipeline.core.errors import PipelineError
 from pipeline.graph import explain
 from pipeline.graph.recognize import recognize
 from pipeline.graph.study import Study
-from pipeline.shards.recipes import ShardRecipe
-from pipeline.shards.write import build_shard
 
 EXPERIMENT = {"dataset": "d", "model": "unet", "loss": "bce", "optimizer": {"name": "sgd", "lr": 1}, "batch_size": 1,
               "epochs": 1}  # fmt: skip
@@ -42,41 +39,42 @@ def place(path):
 
 
 @pytest.mark.parametrize(
-    ("path", "stage", "signed"),
+    ("path", "stage", "known_by"),
     [
         ("shards/d/validation-12.h5", "shard", "shards/d/validation-12.h5"),
         ("check/d.html", "check", "check/d.json"),
         ("models/a", "train", "models/a/best.pt"),
         ("models/a/last.pt", "train", "models/a/best.pt"),
         ("models/a/provenance.json", "train", "models/a/best.pt"),
-        ("predictions/a/test/mask/x/y.png", "render", "predictions/a/test/overlay"),
-        ("predictions/a/test/sheet.png", "render", "predictions/a/test/overlay"),
+        ("predictions/a/test/mask/x/y.png", "render", "predictions/a/test/mask"),
+        ("predictions/a/test/sheet.png", "render", "predictions/a/test/mask"),
         ("predictions/one/test/mask/01.png", "predict", "predictions/one/test/mask"),
         ("predictions/one/test/probability/cat/01.png", "predict", "predictions/one/test/probability"),
-        ("predictions/one/test/colour", "render_classes", "predictions/one/test/overlay"),
-        ("predictions/one/test/legend.png", "render_classes", "predictions/one/test/overlay"),
+        ("predictions/one/test/colour", "render_classes", "predictions/one/test/colour"),
+        ("predictions/one/test/legend.png", "render_classes", "predictions/one/test/colour"),
         (
             "predictions/d.second-observer/test/probability",
             "baseline",
             "predictions/d.second-observer/test/probability",
         ),
         ("folds/d/12.json", "folds", "folds/d/12.json"),
-        ("predictions/mean.ensemble/test/mask", "render", "predictions/mean.ensemble/test/overlay"),
+        ("predictions/mean.ensemble/test/mask", "render", "predictions/mean.ensemble/test/mask"),
         (
             "predictions/mean.ensemble/out-of-fold/probability/01.png",
             "ensemble",
             "predictions/mean.ensemble/out-of-fold/probability",
         ),
         ("predictions/many.ensemble/test/mask", "ensemble", "predictions/many.ensemble/test/mask"),
-        ("metrics/mean.ensemble/summary.csv", "evaluate", "metrics/mean.ensemble"),
-        ("metrics/one/confusion.csv", "evaluate_classes", "metrics/one"),
+        ("metrics/mean.ensemble/summary.csv", "evaluate", "metrics/mean.ensemble/per_image.csv"),
+        ("metrics/one/confusion.csv", "evaluate_classes", "metrics/one/per_image.csv"),
+        ("metrics/one/per_image.csv.manifest.json", "evaluate_classes", "metrics/one/per_image.csv"),
         ("metrics/mean/summary.csv", "average", "metrics/mean/summary.csv"),
-        ("predictions/a/test", "render", "predictions/a/test/overlay"),
+        ("predictions/a/test", "render", "predictions/a/test/mask"),
     ],
 )
-def test_names_say_what_stands_there(path, stage, signed):
+def test_names_say_what_stands_there(path, stage, known_by):
     found = place(path)
-    assert (found.stage.name, found.signature) == (stage, Path("results") / signed)
+    assert (found.stage.name, found.path) == (stage, Path("results") / known_by)
     assert found.name in found.what
 
 
@@ -116,26 +114,25 @@ def test_settings_are_spelt_flat():
     assert explain.flat({"b": {"y": [1, 2], "x": None, "w": {}}, "a": "text"}) == ["a: text", "b.y: [1, 2]"]
 
 
-def test_pages_of_a_stack_count_by_what_was_read_of_them(tmp_path):
+def test_the_pages_of_a_changed_stack_all_count(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     noise = np.random.default_rng(0)
-    raw = tmp_path / "raw"
     for kind, top in (("images", 255), ("masks", 1)):
-        (raw / kind).mkdir(parents=True)
+        (tmp_path / "raw" / kind).mkdir(parents=True)
         pages = noise.integers(0, top + 1, (3, 40, 40), np.uint8)
-        tifffile.imwrite(raw / kind / "s.tif", pages, photometric="minisblack")
-    dataset = opened(
-        "d", "folder", raw, {"pages": "samples", "labels": {"0": "background", "1": "thing"}},
-        test={"method": "fraction", "fraction": 0.34, "seed": 0},
-    )  # fmt: skip
-    shard = tmp_path / "train-0.h5"
-    recipe = {"dataset": "d", "split": "train", "source": dataset.source, "size": (32, 32), "channels": "grey"}
-    recipe = ShardRecipe.model_validate({**recipe, "interpolation": "area", "normalize": "unit", "storage": "float16"})
-    build_shard(recipe, number=0, output=shard)
-    members = dataset.shard_members("train")[0]
-    assert explain.changed_sources(shard, members) == []
-    assert explain.changed_sources(shard, members[1:]) == [f"samples that do not stand in it any more: {members[0].id}"]
-    tifffile.imwrite(raw / "images/s.tif", noise.integers(0, 255, (3, 40, 40), np.uint8), photometric="minisblack")
-    (said,) = explain.changed_sources(shard, members)
-    assert said == f"raw files changed since: {', '.join(sorted(sample.id for sample in members))}"
-    (raw / "images/s.tif").unlink()
-    assert explain.changed_sources(shard, members) == [said]
+        tifffile.imwrite(tmp_path / "raw" / kind / "s.tif", pages, photometric="minisblack")
+    (tmp_path / "config.yaml").write_text(
+        "datasets: {d: {layout: folder, root: raw, pages: samples, labels: {0: background, 1: thing}, "
+        "size: [32, 32], channels: grey, test: {method: fraction, fraction: 0.34, seed: 0}, validation: {fraction: 0}}}"
+    )
+    assert cli.main(["shard", "--dataset", "d", "--split", "train", "--number", "0"]) == 0
+    shard = "results/shards/d/train-0.h5"
+    assert cli.main(["explain", shard]) == 0
+    assert "current     yes" in capsys.readouterr().out
+    pages = noise.integers(0, 255, (3, 40, 40), np.uint8)
+    tifffile.imwrite(tmp_path / "raw/images/s.tif", pages, photometric="minisblack")
+    assert cli.main(["explain", shard]) == 0
+    assert "- raw files changed" in capsys.readouterr().out
+    (tmp_path / "raw/images/s.tif").unlink()
+    assert cli.main(["explain", shard]) == 0
+    assert "what it would be made from is not known" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """What is said of results that a real workflow made, as they are and after changes."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,30 +15,30 @@ from rawfiles import add_drive, blobs, write_tif
 from pipeline.cli import main as cli
 
 RESULTS = [
-    ("shards/d/train-0.h5", "shard", True),
-    ("splits/d.csv", "splits", False),
-    ("models/a", "train", True),
-    ("models/a/best.pt", "train", True),
-    ("models/a/last.pt", "train", True),
-    ("models/a/history.csv", "train", True),
-    ("models/a/curves.png", "curves", False),
-    ("models/a/augmented.png", "augmented", False),
-    ("predictions/a/threshold.json", "threshold", True),
-    ("predictions/b-2/threshold.json", "threshold", True),
-    ("predictions/a/test/probability", "predict", True),
-    ("predictions/a/test/probability/01.png", "predict", True),
-    ("predictions/a/validation/mask", "render", True),
-    ("predictions/a/test/overlay/01.png", "render", True),
-    ("predictions/a/test/sheet.png", "render", True),
-    ("predictions/b-2/unlabelled/submission", "submission", False),
-    ("predictions/d.second-observer/test/probability/01.png", "baseline", True),
-    ("metrics/a", "evaluate", True),
-    ("metrics/a/summary.csv", "evaluate", True),
-    ("metrics/d.second-observer/summary.csv", "evaluate", True),
-    ("metrics/a/intervals.csv", "evaluate", True),
-    ("comparisons.csv", "comparisons", False),
-    ("leaderboard.csv", "leaderboard", False),
-    ("report.html", "report", False),
+    ("shards/d/train-0.h5", "shard"),
+    ("splits/d.csv", "splits"),
+    ("models/a", "train"),
+    ("models/a/best.pt", "train"),
+    ("models/a/last.pt", "train"),
+    ("models/a/history.csv", "train"),
+    ("models/a/curves.png", "curves"),
+    ("models/a/augmented.png", "augmented"),
+    ("predictions/a/threshold.json", "threshold"),
+    ("predictions/b-2/threshold.json", "threshold"),
+    ("predictions/a/test/probability", "predict"),
+    ("predictions/a/test/probability/01.png", "predict"),
+    ("predictions/a/validation/mask", "render"),
+    ("predictions/a/test/overlay/01.png", "render"),
+    ("predictions/a/test/sheet.png", "render"),
+    ("predictions/b-2/unlabelled/submission", "submission"),
+    ("predictions/d.second-observer/test/probability/01.png", "baseline"),
+    ("metrics/a", "evaluate"),
+    ("metrics/a/summary.csv", "evaluate"),
+    ("metrics/d.second-observer/summary.csv", "evaluate"),
+    ("metrics/a/intervals.csv", "evaluate"),
+    ("comparisons.csv", "comparisons"),
+    ("leaderboard.csv", "leaderboard"),
+    ("report.html", "report"),
 ]
 
 
@@ -45,20 +46,22 @@ RESULTS = [
 def explain(project, monkeypatch, capsys):
     monkeypatch.chdir(project.folder)
 
-    def said(path):
-        assert cli.main(["explain", f"results/{path}"]) == 0, capsys.readouterr().err
+    def said(path, *words):
+        assert cli.main(["explain", *words, f"results/{path}"]) == 0, capsys.readouterr().err
         return " ".join(capsys.readouterr().out.split())
 
     return said
 
 
 def test_of_a_finished_workflow_all_is_current(explain, finished):
-    for path, stage, signed in RESULTS:
-        said = explain(path)
-        assert said.startswith(f"results/{path} what "), said
-        assert f"made by stage {stage} (pipeline." in said
-        assert ("current not known" if stage == "splits" else "current yes") in said, said
-        assert ("fingerprint" in said.split(" current ")[0]) == signed, said
+    for path, stage in RESULTS:
+        for words in ([], ["--thorough"]):
+            said = explain(path, *words)
+            assert said.startswith(f"results/{path} what "), said
+            assert f"made by stage {stage} (pipeline." in said
+            assert " current yes: today's configuration, code and raw files would make the same" in said, said
+            assert ("bytes of results and raw files" in said) == bool(words)
+            assert ("`--thorough` reads the bytes of all files" in said) != bool(words)
     said = explain("models/a/best.pt")
     for words in (
         "optimizer.lr: 0.02",
@@ -73,15 +76,17 @@ def test_of_a_finished_workflow_all_is_current(explain, finished):
     assert "samples under raw/DRIVE current yes" in explain(f"shards/d/{shard}")
 
 
-def test_a_setting_is_named_wherever_it_counts(explain, project):
+def test_a_setting_is_named_where_it_counts_and_a_no_goes_upward(explain, project):
     project.edit("lr: 0.02", "lr: 0.01")
     assert "current no: - optimizer.lr 0.02 here, 0.01 asked for" in explain("models/a/best.pt")
-    assert "checkpoint: optimizer.lr 0.02 here, 0.01 asked for" in explain("predictions/a/test/probability/02.png")
+    said = explain("predictions/a/test/probability/02.png")
+    assert "current no: - made from other checkpoint - not current itself: results/models/a/best.pt" in said
     said = explain("metrics/a")
-    assert "checkpoint: optimizer.lr 0.02 here, 0.01 asked for" in said
+    assert "made from other test predictions and threshold and validation predictions" in said
     assert "results/predictions/a/threshold.json (not current)" in said
     assert "not current itself: results/models/a/history.csv" in explain("models/a/curves.png")
     assert "not current itself: results/metrics/a/summary.csv" in explain("leaderboard.csv")
+    assert "not current itself: " in explain("report.html")
     for path in ("shards/d/train-0.h5", "models/b-2", "metrics/b-2", "predictions/d.second-observer/test/probability"):
         assert "current yes" in explain(path), path
 
@@ -90,32 +95,59 @@ def test_a_raw_picture_that_changed_and_one_that_came(explain, project):
     shards = sorted((project.folder / "results/shards/d").glob("train-*.h5"))
     with h5py.File(shards[0]) as file:
         name = file["ids"].asstr()[0]
-    write_tif(project.folder / f"raw/DRIVE/training/images/{name}_training.tif", blobs(99)[1], photometric="rgb")
-    assert f"current no: - raw files changed since: {name}" in explain(f"shards/d/{shards[0].name}")
+    path = project.folder / f"raw/DRIVE/training/images/{name}_training.tif"
+    before = path.stat()
+    write_tif(path, blobs(99)[1], photometric="rgb")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert f"current no: - raw files changed - raw files changed since: {name}" in explain(f"shards/d/{shards[0].name}")
     assert "current yes" in explain(f"shards/d/{shards[1].name}")
+    assert f"not current itself: results/shards/d/{shards[0].name}" in explain("models/a/best.pt")
+    assert "current no" in explain("metrics/a/summary.csv")
     add_drive(project.folder / "raw/DRIVE", "training", 40)
     said = " ".join(explain(f"shards/d/{path.name}") for path in (project.folder / "results/shards/d").glob("*.h5"))
     assert "samples that stand in it by now: 40" in said
 
 
-def test_a_training_is_older_than_the_data_it_would_see_now(explain, project):
-    folder = project.folder / "raw/DRIVE/training/images"
-    for path in folder.iterdir():
-        write_tif(path, blobs(int(path.name[:2]) + 50)[1], photometric="rgb")
-    project.snakemake("shards")
-    said = explain("models/a")
-    assert "trained on other raw files than are now in: results/shards/d/train-0.h5" in said
-    assert "written later: results/shards/d/train-0.h5" in said
-    assert "not current itself: results/models/a/best.pt" in explain("predictions/a/test/probability")
+def test_what_was_edited_is_seen_in_tables_at_once_and_elsewhere_thoroughly(explain, project):
+    picture = project.folder / "results/predictions/a/test/probability/01.png"
+    picture.write_bytes(picture.with_name("02.png").read_bytes())
+    assert "current yes" in explain("metrics/a")
+    edited = "edited since it was made: results/predictions/a/test/probability"
+    assert edited in explain("predictions/a/test/probability", "--thorough")
+    assert "not current itself: results/predictions/a/test/probability" in explain("metrics/a", "--thorough")
+    table = project.folder / "results/metrics/b-2/summary.csv"
+    table.write_text(table.read_text() + "\n")
+    assert "edited since it was made: results/metrics/b-2/summary.csv" in explain("metrics/b-2")
+    assert "not current itself: results/metrics/b-2/summary.csv" in explain("leaderboard.csv")
 
 
-def test_what_is_gone_or_has_no_fingerprint(explain, project):
-    (project.folder / "results/predictions/a/test/probability/fingerprint.json").unlink()
+def test_kept_digests_are_not_asked_by_a_thorough_look(explain, project):
+    """Contents that changed behind a clock and an inode that did not: only reading tells."""
+    explain("shards/d/test-0.h5")
+    cache = project.folder / "results/cache/digests-d.json"
+    kept = json.loads(cache.read_text())
+    (path,) = (path for path in kept["files"] if path.endswith("01_test.tif"))
+    write_tif(project.folder / path, blobs(98)[1], photometric="rgb")
+    state = (project.folder / path).stat()
+    kept["files"][path][:4] = state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino
+    cache.write_text(json.dumps(kept))
+    shard = next(path.name for path in (project.folder / "results/shards/d").glob("test-*.h5") if _has(path, "01"))
+    assert "current yes" in explain(f"shards/d/{shard}")
+    assert "raw files changed since: 01" in explain(f"shards/d/{shard}", "--thorough")
+
+
+def _has(shard, name):
+    with h5py.File(shard) as file:
+        return name in file["ids"].asstr()[:]
+
+
+def test_what_is_gone_or_has_no_manifest(explain, project):
+    (project.folder / "results/predictions/a/test/probability.manifest.json").unlink()
     assert "current no: - it does not say what made it" in explain("predictions/a/test/probability/01.png")
     shutil.rmtree(project.folder / "results/predictions/a/test/probability")
     assert "missing: results/predictions/a/test/probability" in explain("metrics/a")
-    (project.folder / "results/metrics/b-2/fingerprint.json").write_text("{")
-    assert "its fingerprint is damaged" in explain("metrics/b-2")
+    (project.folder / "results/metrics/b-2/per_image.csv.manifest.json").write_text("{")
+    assert "its manifest results/metrics/b-2/per_image.csv.manifest.json is damaged" in explain("metrics/b-2")
 
 
 def test_results_of_what_is_not_configured_any_more(explain, project):

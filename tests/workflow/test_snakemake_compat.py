@@ -1,7 +1,8 @@
-"""What is changed inside Snakemake: how often its scheduler looks, and when the cache may be used."""
+"""What is changed inside Snakemake: how often its scheduler looks; and what is read from its notes."""
 
 import functools
 import re
+import shutil
 import subprocess
 import sys
 import types
@@ -68,7 +69,9 @@ def wake_up():
     """The patch of the scheduler around a method that notes its calls; and a scheduler with what the patch asks for."""
     source = COMPAT.read_text()
     names = {"functools": functools}
-    exec(source[source.index("def quiet_reevaluation") : source.index("# The key of Snakemake's cache")], names)
+    exec(
+        source[source.index("def quiet_reevaluation") : source.index("# Whether Snakemake makes a result again")], names
+    )
     woken = []
     patched = names["quiet_reevaluation"](lambda scheduler, delay: woken.append(delay))
 
@@ -89,7 +92,7 @@ def test_only_the_wake_up_that_nothing_needs_is_left_out(wake_up):
     assert wake_up(running={"a job"}, free=5, limiter=False)
 
 
-def test_an_untried_snakemake_is_left_as_it_is_and_refuses_its_cache(tmp_path):
+def test_an_untried_snakemake_is_left_as_it_is_and_trusted(tmp_path):
     untried = tmp_path / "untried.smk"
     untried.write_text(re.sub(r"^TRIED = .*$", 'TRIED = ("1.0",)', COMPAT.read_text(), flags=re.MULTILINE))
     text = SNAKEFILE.format(include=f'include: "{untried}"')
@@ -98,9 +101,47 @@ def test_an_untried_snakemake_is_left_as_it_is_and_refuses_its_cache(tmp_path):
         + """
 from snakemake.scheduling.job_scheduler import JobScheduler
 print("patched:", hasattr(JobScheduler._schedule_reevalutation, "__wrapped__"))
+print("known:", is_known_to_snakemake("done/0", "a plan"))
 """
     )
-    assert "patched: False" in run(tmp_path, text, "-n").stdout
-    refused = run(tmp_path, text, "-n", "--cache", check=False)
-    assert refused.returncode != 0
-    assert "Leave out --cache" in refused.stdout + refused.stderr
+    said = run(tmp_path, text, "-n").stdout
+    assert "patched: False" in said
+    assert "known: True" in said
+
+
+def test_what_snakemake_noted_tells_whether_it_makes_a_result_again(tmp_path):
+    text = f"""
+include: "{COMPAT}"
+
+def said(wildcards):
+    print("known:", *(is_known_to_snakemake("made", plan) for plan in ("this plan", "another plan")))
+    return []
+
+rule all:
+    input:
+        "made",
+
+rule make:
+    input:
+        said,
+    output:
+        "made",
+    params:
+        plan="this plan",
+        fails=FAILS,
+    shell:
+        "touch {{output}}; {{params.fails}}"
+"""
+
+    def known(fails=""):
+        done = run(tmp_path, text.replace("FAILS", repr(fails)), check=not fails)
+        return (done.stdout + done.stderr).split("known: ")[1].split("\n")[0]
+
+    assert known() == "False False"  # it has noted nothing
+    assert known() == "False True"
+    shutil.rmtree(tmp_path / ".snakemake")
+    assert known() == "False False"
+    (tmp_path / "made").unlink()
+    run(tmp_path, text.replace("FAILS", "'kill -9 $PPID; sleep 9'"), check=False)
+    run(tmp_path, text.replace("FAILS", "''"), "--unlock")
+    assert known("false") == "True True"  # cut short, so it is made again
