@@ -162,6 +162,27 @@ def test_a_trial_edit_taken_back_trains_nothing_again(project, capsys, monkeypat
     assert "taken from" in make("shard", "--split", "train")
 
 
+@pytest.mark.parametrize("changed", ["another file", "the same file, edited"])
+def test_shards_that_are_named_are_not_taken_for_others(project, capsys, changed):
+    """What is named is taken whatever made it, so the store must not answer for files that it does not know."""
+    for split in ("train", "validation", "test"):
+        assert cli.main(["shard", "--dataset", "d", "--split", split, "--number", "0"]) == 0
+    shards, mine = project / "results/shards/d", project / "mine.h5"
+    if changed == "another file":
+        shutil.copy(shards / "train-0.h5", mine)
+    else:
+        mine = shards / "train-0.h5"
+    words = ["train", "--experiment", "e", "--train-shards", str(mine)]
+    words += ["--validation-shards", str(shards / "validation-0.h5")]
+    assert cli.main([*words, "--output", "one"]) == 0
+    capsys.readouterr()
+    mine.unlink()
+    shutil.copy(shards / "test-0.h5", mine)
+    assert cli.main([*words, "--output", "two"]) == 0
+    assert "epoch 1/1" in capsys.readouterr().err
+    assert (project / "one/best.pt").read_bytes() != (project / "two/best.pt").read_bytes()
+
+
 def test_without_a_store_nothing_is_kept(project):
     line = "shard --dataset d --split test --number 0"
     assert cli.main([*line.split(), "--store-gb", "0"]) == 0

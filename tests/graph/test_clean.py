@@ -276,7 +276,7 @@ def test_the_command_shows_first_and_removes_only_with_yes(project, capsys, monk
     assert "results/predictions/e-seed1/unlabelled  (d has no unlabelled samples)" in said.out
     assert "4.0 kB  in 2 places" in said.out
     assert "The same command with --yes" in said.out
-    assert said.err.count("lost: its shards and predictions all stay") == 1
+    assert "lost: its shards and predictions all stay" in said.err
     assert (project / "results/models/e-seed2").exists()
 
     monkeypatch.setattr(tools.sys.stdin, "isatty", lambda: True, raising=False)
@@ -288,6 +288,12 @@ def test_the_command_shows_first_and_removes_only_with_yes(project, capsys, monk
     assert files(project / "results") == {f"{x}/train-9.h5" for x in ("models/e-seed1", "metrics/e", "shards/lost")}
     assert cli.main(["clean", "--yes"]) == 0
     assert "holds nothing that is not needed" in capsys.readouterr().out
+
+
+def test_a_data_set_that_cannot_be_listed_is_named_once(project, capsys):
+    (project / "results" / EARLIER).mkdir(parents=True)
+    assert cli.main(["clean"]) == 0
+    assert capsys.readouterr().err.count("lost: its shards and predictions all stay") == 1
 
 
 def test_nothing_is_removed_while_a_workflow_holds_its_lock(project, capsys):

@@ -207,9 +207,7 @@ def test_an_ensemble_is_made_from_the_predictions_of_each_run(more, split):
     ensemble = plan_of(Ensemble("a", split, "probability"), config)
     assert list(ensemble.recipe.runs) == config.seeded["a"]
     predicted = "validation" if split == "out-of-fold" else split
-    asked = [
-        identity_of(Predictions(run, predicted, "probability"), config) for run in sorted(ensemble.recipe.runs)
-    ]
+    asked = [identity_of(Predictions(run, predicted, "probability"), config) for run in sorted(ensemble.recipe.runs)]
     assert ensemble.made_from["predictions"] == asked
     assert len(set(asked)) == len(config.seeded["a"])
 

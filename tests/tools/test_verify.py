@@ -9,6 +9,8 @@ import torch
 from pipeline.cli import main as cli
 from pipeline.core.errors import ComparisonError
 from pipeline.core.files import write_json, write_table
+from pipeline.core.fingerprint import Fingerprint
+from pipeline.core.manifest import Manifest
 from pipeline.images.png import write_png
 from pipeline.tools.contents import first_difference
 from pipeline.tools.verify import compare_runs
@@ -185,6 +187,48 @@ def test_links_to_a_cache_are_followed(runs, tmp_path):
     path.symlink_to(tmp_path / "cached")
     (runs[1] / "models/loop").symlink_to(runs[1])
     assert compare_runs(*runs).differences == []
+
+
+def describe(run, loss="bce"):
+    """Write the manifest of the checkpoint and of the times beside it."""
+    files = [run / "models/a" / name for name in ("best.pt", "timing.csv")]
+    Manifest.of(Fingerprint("train", {"loss": {"name": loss}}, {}, {}), files).write(files[0])
+
+
+def test_manifests_of_equal_settings_are_equal_whatever_the_bytes_that_they_speak_of(runs):
+    (runs[1] / "models/a/timing.csv").write_text("epoch,seconds\n1,9\n")
+    for run in runs:
+        describe(run)
+    result = compare_runs(*runs)
+    assert result.differences == []
+    assert result.equal_contents == ["models/a/best.pt.manifest.json"]
+
+
+def test_what_results_were_made_by_differs_unless_values_alone_count(runs, capsys):
+    describe(runs[0])
+    describe(runs[1], loss="dice")
+    name, words = only_difference(runs)
+    assert name == "models/a/best.pt.manifest.json"
+    assert words.startswith("fingerprint.settings.loss.name: 'bce' in the first, 'dice' in the second, and 1 more")
+    save(runs[1], loss="dice")
+    assert cli.main(["verify-run", *map(str, runs)]) == 1
+    capsys.readouterr()
+    assert cli.main(["verify-run", "--values-only", *map(str, runs)]) == 0
+    said = capsys.readouterr().out
+    assert "*.manifest.json (1): what says how results were made" in said
+    assert "models/a/best.pt" in said.partition("equal contents:")[2]
+    save(runs[1], weight=2.0)
+    assert cli.main(["verify-run", "--values-only", *map(str, runs)]) == 1
+    assert "state.conv.weight[0, 1]" in capsys.readouterr().out
+
+
+def test_what_is_kept_of_earlier_settings_is_no_result(runs):
+    kept = runs[0] / "store" / ("0" * 32)
+    kept.mkdir(parents=True)
+    shutil.copy(runs[0] / "models/a/best.pt", kept)
+    result = compare_runs(*runs)
+    assert result.differences == []
+    assert result.left_out["kept of earlier settings"] == {"store/": 1}
 
 
 def test_folders_that_are_no_results_are_refused_both_at_once(runs, tmp_path, capsys):

@@ -1,0 +1,292 @@
+"""What is kept of finished shards and checkpoints, what is given back, and what goes first."""
+
+import errno
+import os
+import shutil
+
+import pytest
+
+from pipeline.core.errors import OutputError
+from pipeline.core.files import partial_name
+from pipeline.core.fingerprint import Fingerprint
+from pipeline.core.manifest import Manifest, beside
+from pipeline.graph import store as stores
+from pipeline.graph.store import Store
+
+KILOBYTE = 1e-6
+"""In gigabytes."""
+
+
+def fingerprint(number=0):
+    return Fingerprint("train", {"number": number}, {"pipeline.training.run": "0"}, {"torch": "2.0"})
+
+
+def made(folder, number=0, size=600):
+    """A result of two files, and its manifest beside the first."""
+    outputs = [folder / "best.pt", folder / "history.csv"]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in outputs:
+        path.write_bytes(f"{path.name} of {number}: ".encode().ljust(size // 2, b"."))
+    manifest = Manifest.of(fingerprint(number), outputs)
+    manifest.write(outputs[0])
+    return manifest, outputs
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def names(store):
+    return {entry.path.name for entry in store.entries()}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(1, tmp_path / "store")
+
+
+@pytest.fixture
+def apart(monkeypatch):
+    """A store on another file system than the results."""
+
+    def refused(*_, **__):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refused)
+
+
+@pytest.mark.parametrize("way", ["linked", "copied"])
+def test_what_is_kept_comes_back_with_its_manifest(store, tmp_path, capsys, request, way):
+    if way == "copied":
+        request.getfixturevalue("apart")
+    manifest, outputs = made(tmp_path / "models/e")
+    before = contents(tmp_path / "models/e")
+    store.keep(manifest, outputs)
+    assert contents(store.folder / manifest.identity) == before
+    shutil.rmtree(tmp_path / "models")
+    assert store.take(manifest.identity, outputs)
+    assert "taken from" in capsys.readouterr().err
+    assert contents(tmp_path / "models/e") == before
+    assert Manifest.read(outputs[0]) == manifest
+    assert not [path for path in store.folder.rglob("*") if ".partial" in path.name]
+
+
+def test_what_is_in_use_takes_no_room_of_its_own(store, tmp_path):
+    manifest, outputs = made(tmp_path / "models/e")
+    store.keep(manifest, outputs)
+    assert [path.stat().st_nlink for path in outputs] == [2, 2]
+    assert [entry.bytes for entry in store.entries()] == [0]
+    outputs[0].unlink()
+    assert [entry.bytes for entry in store.entries()] == [300]
+
+
+def test_copies_take_their_room_and_are_others_than_the_result(store, tmp_path, apart):
+    manifest, outputs = made(tmp_path / "models/e")
+    store.keep(manifest, outputs)
+    assert [entry.bytes for entry in store.entries()] == [600]
+    outputs[0].write_bytes(b"edited")
+    shutil.rmtree(tmp_path / "models")
+    assert store.take(manifest.identity, outputs)
+    assert not Manifest.read(outputs[0]).changed(outputs[0])
+
+
+def test_what_is_taken_is_newer_than_what_it_was_made_from(store, tmp_path):
+    manifest, outputs = made(tmp_path / "models/e")
+    store.keep(manifest, outputs)
+    shutil.rmtree(tmp_path / "models")
+    for path in (store.folder / manifest.identity).iterdir():
+        os.utime(path, (100, 100))
+    (tmp_path / "train-0.h5").touch()
+    assert store.take(manifest.identity, outputs)
+    shard = (tmp_path / "train-0.h5").stat().st_mtime_ns
+    assert all(path.stat().st_mtime_ns >= shard for path in (*outputs, beside(outputs[0])))
+
+
+def test_a_result_that_is_there_is_replaced(store, tmp_path):
+    manifest, outputs = made(tmp_path / "models/e")
+    store.keep(manifest, outputs)
+    made(tmp_path / "models/other", 1)
+    shutil.rmtree(tmp_path / "models/e")
+    shutil.move(tmp_path / "models/other", tmp_path / "models/e")
+    assert store.take(manifest.identity, outputs)
+    assert Manifest.read(outputs[0]) == manifest
+    assert not any(manifest.changed(path) for path in outputs)
+
+
+def test_nothing_is_given_where_nothing_is_kept(store, tmp_path):
+    _, outputs = made(tmp_path / "models/e")
+    before = contents(tmp_path / "models/e")
+    assert not store.take(fingerprint().identity, outputs)
+    assert not store.take(fingerprint(1).identity, outputs)
+    assert contents(tmp_path / "models/e") == before
+    assert not list(store.entries())
+
+
+def edit_result(entry):
+    """In place, as a tool does that opens the result: the entry is the same file."""
+    with (entry / "best.pt").open("r+b") as file:
+        file.write(b"BEST")
+
+
+def lose_a_file(entry):
+    (entry / "history.csv").unlink()
+
+
+def cut_manifest(entry):
+    path = beside(entry / "best.pt")
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def put_another(entry):
+    """As who renames folders by hand: a whole entry under the name of another."""
+    manifest, outputs = made(entry.parent / "other", 7)
+    Store(1, entry.parent).keep(manifest, outputs)
+    shutil.rmtree(entry)
+    (entry.parent / manifest.identity).rename(entry)
+
+
+def forget_a_file(entry):
+    """Of a version whose result had another file less."""
+    Manifest.of(fingerprint(), [entry / "best.pt"]).write(entry / "best.pt")
+
+
+@pytest.mark.parametrize("damage", [edit_result, lose_a_file, cut_manifest, put_another, forget_a_file])
+def test_a_damaged_entry_is_removed_and_never_given(store, tmp_path, capsys, damage):
+    manifest, outputs = made(tmp_path / "models/e")
+    store.keep(manifest, outputs)
+    entry = store.folder / manifest.identity
+    damage(entry)
+    shutil.rmtree(tmp_path / "models")
+    capsys.readouterr()
+    assert not store.take(manifest.identity, outputs)
+    assert f"{entry}: damaged, and removed" in capsys.readouterr().err
+    assert not entry.exists()
+    assert not (tmp_path / "models").exists()
+    made(tmp_path / "models/e")
+    store.keep(manifest, outputs)
+    assert store.take(manifest.identity, outputs)
+
+
+def test_an_entry_without_manifest_is_none(store, tmp_path):
+    manifest, outputs = made(tmp_path / "models/e")
+    store.keep(manifest, outputs)
+    beside(store.folder / manifest.identity / "best.pt").unlink()
+    assert not store.take(manifest.identity, outputs)
+
+
+def kept(store, tmp_path, number, size=600, at=None):
+    """Keep a result that is removed then, as if it was used at some second; return the name of its entry."""
+    manifest, outputs = made(tmp_path / f"models/{number}", number, size)
+    store.keep(manifest, outputs)
+    shutil.rmtree(tmp_path / f"models/{number}")
+    for path in (store.folder / manifest.identity).iterdir():
+        os.utime(path, (at or number, at or number))
+    return manifest.identity
+
+
+def test_what_was_not_used_for_longest_goes_first(tmp_path):
+    store = Store(2 * KILOBYTE, tmp_path / "store")
+    first, second, third = (kept(store, tmp_path, number) for number in (1, 2, 3))
+    assert names(store) == {first, second, third}, "1800 bytes"
+    fourth = kept(store, tmp_path, 4)
+    store.prune()
+    assert names(store) == {second, third, fourth}
+
+
+@pytest.mark.parametrize("way", ["linked", "copied"])
+def test_what_was_taken_counts_as_used(tmp_path, request, way):
+    store = Store(2 * KILOBYTE, tmp_path / "store")
+    if way == "copied":
+        request.getfixturevalue("apart")
+    first, second, _ = (kept(store, tmp_path, number) for number in (1, 2, 3))
+    outputs = [tmp_path / "models/1" / name for name in ("best.pt", "history.csv")]
+    assert store.take(first, outputs)
+    shutil.rmtree(tmp_path / "models/1")
+    kept(store, tmp_path, 4)
+    store.prune()
+    assert first in names(store)
+    assert second not in names(store)
+
+
+def test_something_large_goes_and_smaller_ones_that_are_older_stay(tmp_path):
+    store = Store(2 * KILOBYTE, tmp_path / "store")
+    small = kept(store, tmp_path, 1)
+    large = kept(store, tmp_path, 2, size=3000)
+    store.prune()
+    assert names(store) == {small} != {large}
+
+
+def test_what_is_in_use_is_not_pruned(tmp_path):
+    store = Store(1 * KILOBYTE, tmp_path / "store")
+    manifest, outputs = made(tmp_path / "models/used", 0, size=5000)
+    store.keep(manifest, outputs)
+    for path in outputs:
+        os.utime(path, (1, 1))  # for longest of all
+    last = kept(store, tmp_path, 5)
+    store.prune()
+    assert names(store) == {manifest.identity, last}
+    shutil.rmtree(tmp_path / "models")
+    store.prune()
+    assert names(store) == {last}
+
+
+def test_a_limit_of_nothing_keeps_and_gives_nothing(store, tmp_path):
+    manifest, outputs = made(tmp_path / "models/e")
+    none = Store(0, store.folder)
+    none.keep(manifest, outputs)
+    assert not store.folder.exists()
+    store.keep(manifest, outputs)
+    assert not none.take(manifest.identity, outputs)
+    assert names(store) == {manifest.identity}, "what another configuration keeps there stays"
+
+
+def test_what_cannot_be_kept_is_said_and_does_no_harm(store, tmp_path, capsys):
+    manifest, outputs = made(tmp_path / "models/e")
+    before = contents(tmp_path / "models/e")
+    store.folder.write_text("in the way")
+    Store(1, store.folder / "deeper").keep(manifest, outputs)
+    assert f"{outputs[0]}: not kept for later" in capsys.readouterr().err
+    assert contents(tmp_path / "models/e") == before
+
+
+def test_a_disk_that_is_full_leaves_no_half_of_an_entry(store, tmp_path, monkeypatch, capsys, apart):
+    manifest, outputs = made(tmp_path / "models/e")
+
+    def full(source, target):
+        target.write_bytes(source.read_bytes()[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stores.shutil, "copyfile", full)
+        store.keep(manifest, outputs)
+    assert "not kept for later" in capsys.readouterr().err
+    assert list(store.folder.iterdir()) == []
+    store.keep(manifest, outputs)
+    shutil.rmtree(tmp_path / "models")
+    with monkeypatch.context() as patched:
+        patched.setattr(stores.shutil, "copyfile", full)
+        with pytest.raises(OutputError, match="No space left"):
+            store.take(manifest.identity, outputs)
+    assert not [path for path in (tmp_path / "models").rglob("*") if path.is_file()]
+    assert names(store) == {manifest.identity}
+
+
+def test_several_projects_may_share_a_folder(store, tmp_path):
+    (tmp_path / "shared").mkdir()
+    store.folder.symlink_to(tmp_path / "shared")
+    manifest, outputs = made(tmp_path / "one/models/e")
+    store.keep(manifest, outputs)
+    there = [tmp_path / "two/models/e" / path.name for path in outputs]
+    assert Store(1, tmp_path / "shared").take(manifest.identity, there)
+    assert contents(tmp_path / "two/models/e") == contents(tmp_path / "one/models/e")
+
+
+def test_what_others_are_writing_and_files_beside_are_no_entries(store, tmp_path):
+    manifest, outputs = made(tmp_path / "models/e")
+    store.keep(manifest, outputs)
+    (store.folder / "notes.txt").write_text("mine")
+    made(store.folder / partial_name("0" * 32))
+    assert names(store) == {manifest.identity}
+    (store.folder / ("0" * 32)).mkdir()
+    empty = next(entry for entry in store.entries() if entry.path.name == "0" * 32)
+    assert (empty.bytes, empty.used) == (0, 0)
