@@ -107,6 +107,6 @@ def models(arguments: Arguments) -> None:
 def schema(arguments: Arguments) -> None:
     """Write the JSON schema of config.yaml."""
     from pipeline.config.config import schema
-    from pipeline.core.files import write_json
+    from pipeline.core.tables import write_json
 
     write_json(arguments.output, schema())

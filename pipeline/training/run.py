@@ -11,9 +11,9 @@ import pandas as pd
 import torch
 from torch import nn
 
-from pipeline.core.files import write_table
 from pipeline.core.memory import peak_memory
 from pipeline.core.progress import say, track
+from pipeline.core.tables import write_table
 from pipeline.models.registry import build_model, count_parameters
 from pipeline.training import ranks
 from pipeline.training.augment.augmentation import Augmentation
