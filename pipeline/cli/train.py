@@ -42,6 +42,7 @@ def train(arguments: Arguments) -> None:
     """Train the network of an experiment on its shards."""
     job = job_of(arguments, Checkpoint)
     job.require_origin()
+    from pipeline.core.generations import remove_state
     from pipeline.core.gpus import hold_gpus
     from pipeline.shards.read import ShardReader
     from pipeline.tools import provenance
@@ -49,7 +50,7 @@ def train(arguments: Arguments) -> None:
     from pipeline.training.launch import on_ranks
     from pipeline.training.recipes import TrainRecipe
     from pipeline.training.seeds import derived_seeds
-    from pipeline.training.state import remove_state, state_key
+    from pipeline.training.state import state_key
 
     name, recipe = arguments.experiment, job.plan.recipe
     assert isinstance(recipe, TrainRecipe)
