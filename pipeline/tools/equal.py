@@ -146,6 +146,9 @@ def declare(revision: str, configs: Sequence[Path], stages: Stages, *, root: Pat
             say(f"runs the configuration with the code in {code}")
             files = [str(folder / copied) for copied in names]
             _run(code, folder, "snakemake", "--snakefile", str(code / "Snakefile"), "--configfile", *files)
+        if sources_in(root).digests(new.counted) != new.digests(new.counted):
+            found = "modules that were edited meanwhile"
+            raise ComparisonError(str(root), found, "the code that was run", "run this again, and leave them alone")
         comparison = compare_runs(*(folder / "results" for folder in folders), values_only=True)
         if comparison.differences:
             return Declaration(comparison, {}, [], [])

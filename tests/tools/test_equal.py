@@ -197,6 +197,7 @@ def test_nothing_to_declare_and_no_such_commit_are_refused(copy):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)  # four runs of the workflow
 def test_a_refactoring_is_declared_equal_and_a_change_of_values_is_refused(copy):
     before = digests(copy)
     assert "pipeline.training.seeds" in before
