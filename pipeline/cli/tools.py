@@ -131,7 +131,6 @@ def _compared_stages(configs: Sequence[Path]) -> Iterator[tuple[str, frozenset[s
     """Yield the stages of all results of a configuration but the report, which `verify-run` leaves out."""
     from pipeline.config.config import load
     from pipeline.graph.artifacts import Comparisons, Leaderboard
-    from pipeline.graph.base import plan_of
     from pipeline.graph.study import Study
     from pipeline.graph.targets import of_all
 
@@ -145,11 +144,7 @@ def _compared_stages(configs: Sequence[Path]) -> Iterator[tuple[str, frozenset[s
             continue
         seen.add(artifact)
         waiting += [output.artifact for outputs in artifact.needs(study).values() for output in outputs]
-        plan = plan_of(artifact, study)
-        chosen = plan.recipe.modules()
-        if "checkpoint" in plan.made_from:
-            chosen |= plan.made_from["checkpoint"].recipe.modules()
-        yield plan.stage.name, frozenset({plan.stage.module, *chosen})
+        yield artifact.stage.name, frozenset({artifact.stage.module, *artifact.recipe(study).modules()})
 
 
 @command()
