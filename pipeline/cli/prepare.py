@@ -46,8 +46,8 @@ def check(arguments: Arguments) -> int:
     Writes DATASET.json, DATASET.html and DATASET.png (a contact sheet) for each data set. The exit status is 1
     where there are errors; warnings do not count.
     """
-    from pipeline.raw.check.run import read_reports
     from pipeline.raw.check.text import as_text
+    from pipeline.raw.reports import read_reports
 
     if arguments.reports is not None:
         reports = read_reports(arguments.reports)

@@ -1,6 +1,7 @@
 """Commands that look after the folder of results, and tell what there is."""
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.cli.commands import CONFIG, Arguments, command, option, path
@@ -110,6 +111,57 @@ def verify_run(arguments: Arguments) -> int:
     return int(bool(result.differences))
 
 
+@command(
+    option("--against", "commit, tag or branch that gave the same", required=True, metavar="REV"),
+    path("--config", "configuration to run (config.yaml)", nargs="+", metavar="FILE"),
+)
+def declare_equal(arguments: Arguments) -> int:
+    """Declare a refactoring equal: what an earlier version made stays, and does not run again.
+
+    Runs the configuration on the drawn sample with the code of REV and with the code that is here, and compares
+    tensors, pixels and tables. Where nothing differs, pipeline/core/equal.json gets an entry, to be committed with
+    the refactoring: changed modules then count as what they were, until they are edited again. Modules that nothing
+    of this ran are named, and count as changed.
+
+      python -m pipeline declare-equal --against origin/main
+    """
+    from pipeline.tools.equal import ROOT, declare
+    from pipeline.tools.verify import as_text
+
+    made = declare(arguments.against, arguments.config or [ROOT / "config.yaml"], _compared_stages)
+    print(as_text(made.comparison, Path("earlier"), Path("here")))
+    if made.comparison.differences:
+        print("Not declared equal: results differ.")
+        return 1
+    for module in made.modules:
+        print(f"declared equal: {module}")
+    for module in made.not_run:
+        print(f"counts as changed: {module}, which nothing ran whose results were compared")
+    for stage in made.run_again:
+        print(f"runs again all the same: {stage}, whose modules import others than before")
+    return 0 if made.modules else 1
+
+
+def _compared_stages(configs: Sequence[Path]) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield the stages of all results of a configuration but the report, which `verify-run` leaves out."""
+    from pipeline.config.config import load
+    from pipeline.graph.artifacts import Comparisons, Leaderboard
+    from pipeline.graph.study import Study
+    from pipeline.graph.targets import of_all
+
+    study = Study(load(list(configs)))
+    waiting = [one for target in ("shards", "models", "predictions", "metrics") for one in of_all(study, target)]
+    waiting += [Comparisons(), Leaderboard()]
+    seen = set()
+    while waiting:
+        artifact = waiting.pop()
+        if artifact in seen:
+            continue
+        seen.add(artifact)
+        waiting += [output.artifact for outputs in artifact.needs(study).values() for output in outputs]
+        yield artifact.stage.name, frozenset({artifact.stage.module, *artifact.recipe(study).modules()})
+
+
 @command()
 def models(arguments: Arguments) -> None:
     """Print the published networks: parameters, size, operations for one picture, shapes."""
@@ -122,6 +174,6 @@ def models(arguments: Arguments) -> None:
 def schema(arguments: Arguments) -> None:
     """Write the JSON schema of config.yaml."""
     from pipeline.config.config import schema
-    from pipeline.core.files import write_json
+    from pipeline.core.tables import write_json
 
     write_json(arguments.output, schema())

@@ -43,6 +43,7 @@ def train(arguments: Arguments) -> None:
     job.require_origin()
     if job.taken():
         return
+    from pipeline.core.generations import remove_state
     from pipeline.core.gpus import hold_gpus
     from pipeline.shards.read import ShardReader
     from pipeline.tools import provenance
@@ -50,7 +51,7 @@ def train(arguments: Arguments) -> None:
     from pipeline.training.launch import on_ranks
     from pipeline.training.recipes import TrainRecipe
     from pipeline.training.seeds import derived_seeds
-    from pipeline.training.state import remove_state, state_key
+    from pipeline.training.state import state_key
 
     name, recipe = arguments.experiment, job.plan.recipe
     assert isinstance(recipe, TrainRecipe)

@@ -1,30 +1,48 @@
 """Digests of the code of this package: what an edit changes, and what it does not.
 
-Docstrings, comments, blank lines and positions do not count, nor does `OVERLOOKED`.
+Docstrings, comments, blank lines and positions do not count, nor does `OVERLOOKED`. A module that was declared equal to
+earlier ones counts as those.
 """
 
 import ast
 import importlib.metadata
 import importlib.util
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.core.fingerprint import short_digest
 
 PACKAGE = "pipeline"
 _FOLDER = Path(__file__).parents[1]
 
-OVERLOOKED = {
+RECORD = "core/equal.json"
+"""Below the package: which modules were declared equal to which earlier ones; see `pipeline.tools.equal`."""
+
+PLUMBING = {
     "pipeline.core.code": "tells what was used and decides nothing",
     "pipeline.core.digests": "tells what was used and decides nothing",
     "pipeline.core.errors": "words of messages",
+    "pipeline.core.files": "how files reach the disk as a whole; what stands in them others decide",
     "pipeline.core.fingerprint": "tells what was used and decides nothing",
+    "pipeline.core.generations": "how the state of a training stays whole; what stands in it others decide",
+    "pipeline.core.gpus": "which job gets which GPU, and when",
     "pipeline.core.manifest": "tells what was used and decides nothing",
     "pipeline.core.memory": "tells what was used, and what fits: where samples lie changes the speed and nothing else",
-    "pipeline.core.options": "checks settings, whose values count by themselves",
+    "pipeline.core.parallel": "how many things are done at once; their order stays",
     "pipeline.core.progress": "what is shown while one waits",
+    "pipeline.core.signals": "when a process ends",
+}
+"""Modules that decide no bytes, each with the reason.
+
+The rule, which a test enforces: such a module imports nothing of `LIBRARIES`, and of this package only what does not
+count either. A function that decides bytes belongs elsewhere, such as in `pipeline.core.tables`.
+"""
+
+SETTINGS = {
+    "pipeline.core.options": "checks settings, whose values count by themselves",
     "pipeline.evaluation.recipes": "settings, whose values count by themselves",
     "pipeline.models.networks": "settings, whose values count, and the module that builds a network counts by itself",
     "pipeline.prediction.recipes": "settings, whose values count by themselves",
@@ -37,6 +55,9 @@ OVERLOOKED = {
     "pipeline.training.augment.options": "settings, whose values count, and the steps that are chosen count",
     "pipeline.training.recipes": "settings, whose values count by themselves",
 }
+"""Modules of settings, each with the reason why its code does not count; they import nothing of `LIBRARIES` either."""
+
+OVERLOOKED = {**PLUMBING, **SETTINGS}
 """Modules whose code does not count, each with the reason."""
 
 LIBRARIES = {
@@ -57,12 +78,33 @@ pandas, matplotlib and the others write or draw what was computed before.
 
 _TYPES_ONLY = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
+Declared = Mapping[tuple[str, str], Mapping[str, str]]
+"""Of modules that were declared equal to earlier ones: (module, digest) to the modules and digests it stands for."""
+
+
+class Module(NamedTuple):
+    """What counts of a module.
+
+    Parameters
+    ----------
+    digest : str
+        16 hexadecimal digits.
+    modules : frozenset of str
+        The modules of this package that it imports.
+    libraries : frozenset of str
+        The packages that it imports.
+    """
+
+    digest: str
+    modules: frozenset[str]
+    libraries: frozenset[str]
+
 
 def code_digests(roots: Iterable[str]) -> dict[str, str]:
     """Digest some modules and what they import, directly or not, from this package.
 
     Imports inside functions count; those for type checkers do not. Docstrings, comments, blank lines and positions do
-    not count, nor does `OVERLOOKED`.
+    not count, nor does `OVERLOOKED`. A module that was declared equal to earlier ones (`RECORD`) counts as those.
 
     Parameters
     ----------
@@ -74,36 +116,125 @@ def code_digests(roots: Iterable[str]) -> dict[str, str]:
     dict of str to str
         Module to 16 hexadecimal digits, sorted.
     """
-    return {module: _module(module)[0] for module in _closure(roots)}
+    return as_declared(source_digests(roots), _declared())
 
 
-def library_versions(modules: Iterable[str]) -> dict[str, str]:
-    """Return major and minor version of those of `LIBRARIES` that some modules import: ``{"torch": "2.13"}``."""
-    used = {name for module in modules for name in _module(module)[2]}
+def source_digests(roots: Iterable[str]) -> dict[str, str]:
+    """Digest modules as `code_digests` does, whatever was declared equal."""
+    return {module: _module(module).digest for module in closure(roots)}
+
+
+def library_versions(roots: Iterable[str]) -> dict[str, str]:
+    """Return versions of those of `LIBRARIES` that some modules, and what they import from this package, import.
+
+    Parameters
+    ----------
+    roots : iterable of str
+        Names of modules; one that is not there any more, as `code_digests` may name it, is left out.
+
+    Returns
+    -------
+    dict of str to str
+        Name to major and minor version: ``{"torch": "2.13"}``.
+    """
+    there = [module for module in roots if _file(module) is not None]
+    used = {name for module in closure(there) for name in _module(module).libraries}
     return {name: _version(name) for name in sorted(used & LIBRARIES.keys())}
 
 
-def _closure(roots: Iterable[str]) -> list[str]:
+def closure(
+    roots: Iterable[str],
+    read: Callable[[str], Module] | None = None,
+    overlooked: Container[str] = OVERLOOKED.keys(),
+) -> list[str]:
+    """Return some modules and what they import, directly or not, from this package, sorted.
+
+    Parameters
+    ----------
+    roots : iterable of str
+    read : callable, optional
+        Gives a module by its name; those of this package without it.
+    overlooked : container of str
+        Modules that are left out, with what only they import.
+    """
+    read = read or _module
     found: set[str] = set()
     waiting = set(roots)
     while waiting:
         module = waiting.pop()
-        if module not in found and module not in OVERLOOKED:
+        if module not in found and module not in overlooked:
             found.add(module)
-            waiting |= _module(module)[1]
+            waiting |= read(module).modules
     return sorted(found)
 
 
+def as_declared(digests: Mapping[str, str], declared: Declared) -> dict[str, str]:
+    """Put what modules stand for in their place, until nothing stands for anything.
+
+    Parameters
+    ----------
+    digests : dict of str to str
+        Module to digest.
+    declared : dict
+        See `Declared`.
+
+    Returns
+    -------
+    dict of str to str
+        Module to digest, sorted. A module that several stand for, with different digests, has all of them, joined
+        by ``+``.
+    """
+    found: dict[str, set[str]] = {}
+    seen: set[tuple[str, str]] = set()
+    waiting = list(digests.items())
+    while waiting:
+        pair = waiting.pop()
+        if pair in seen:
+            continue
+        seen.add(pair)
+        if pair in declared:
+            waiting += declared[pair].items()
+        else:
+            found.setdefault(pair[0], set()).add(pair[1])
+    return {module: "+".join(sorted(found[module])) for module in sorted(found)}
+
+
+def read_record(text: str) -> Declared:
+    """Read what was declared equal, as it stands in `RECORD`."""
+    return {
+        (module, one["new"]): one["stands_for"]
+        for entry in json.loads(text)
+        for module, one in entry["modules"].items()
+    }
+
+
 @cache
-def _module(name: str) -> tuple[str, frozenset[str], frozenset[str]]:
-    """Return the digest of a module, the modules of this package that it imports, and the libraries."""
+def _declared() -> Declared:
+    return read_record((_FOLDER / RECORD).read_text(encoding="utf-8"))
+
+
+def read_module(source: bytes, is_module: Callable[[str], bool]) -> Module:
+    """Read the source of a module.
+
+    Parameters
+    ----------
+    source : bytes
+    is_module : callable
+        Tells whether this package has a module of a name: an imported name may stand in one.
+    """
+    tree = ast.parse(source)
+    names = {imported for node in _nodes(tree) for imported in _imports(node)}
+    inside = {module for imported in names if (module := _inside(imported, is_module)) is not None}
+    libraries = frozenset(imported.partition(".")[0] for imported in names)
+    return Module(short_digest(_text(tree)), frozenset(inside), libraries)
+
+
+@cache
+def _module(name: str) -> Module:
     source = _file(name)
     if source is None:
         raise ModuleNotFoundError(f"no module {name}")
-    tree = ast.parse(source.read_bytes())
-    names = {imported for node in _nodes(tree) for imported in _imports(node)}
-    inside = {module for imported in names if (module := _inside(imported)) is not None}
-    return short_digest(_text(tree)), frozenset(inside), frozenset(imported.partition(".")[0] for imported in names)
+    return read_module(source.read_bytes(), lambda module: _file(module) is not None)
 
 
 @cache
@@ -117,12 +248,12 @@ def _file(name: str) -> Path | None:
     return file if file.is_file() else None
 
 
-def _inside(imported: str) -> str | None:
+def _inside(imported: str, is_module: Callable[[str], bool]) -> str | None:
     """Return the module of this package that an imported name is, or stands in; none for another package's."""
     if imported.partition(".")[0] != PACKAGE:
         return None
-    module = imported if _file(imported) is not None else imported.rpartition(".")[0]
-    return module if _file(module) is not None and module != PACKAGE else None
+    module = imported if is_module(imported) else imported.rpartition(".")[0]
+    return module if is_module(module) and module != PACKAGE else None
 
 
 def _imports(node: ast.AST) -> list[str]:

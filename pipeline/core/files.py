@@ -11,7 +11,6 @@ import ctypes
 import errno
 import fcntl
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -20,12 +19,8 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import OutputError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _TRIES = 100  # against others who write the same at the same time
 
@@ -293,14 +288,3 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text to `path`, all or nothing."""
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
-
-
-def write_json(path: Path, data: Any) -> None:  # noqa: ANN401 - JSON is any plain data
-    """Write plain data to `path` as readable JSON with sorted keys, all or nothing."""
-    write_text(path, json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-
-
-def write_table(path: Path, table: "pd.DataFrame") -> None:
-    """Write a table to `path` as CSV (floats to 6 decimals, missing values empty), all or nothing."""
-    with atomic_file(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from pipeline.core.digests import contents_digest
 from pipeline.core.errors import Problem
-from pipeline.core.files import write_json
+from pipeline.core.files import write_text
 from pipeline.core.fingerprint import Fingerprint
 
 ENDING = ".manifest.json"
@@ -66,7 +66,8 @@ class Manifest:
 
     def write(self, path: Path) -> None:
         """Write it beside a result that is known by `path`."""
-        write_json(beside(path), {"format": FORMAT, "identity": self.identity, **asdict(self)})
+        plain = {"format": FORMAT, "identity": self.identity, **asdict(self)}
+        write_text(beside(path), json.dumps(plain, indent=2, sort_keys=True) + "\n")
 
     def changed(self, path: Path) -> bool:
         """Tell whether the bytes of one of its files or folders are others than when it was made."""

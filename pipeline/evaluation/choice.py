@@ -5,8 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.core.errors import PredictionError
-from pipeline.core.files import write_json
 from pipeline.core.progress import say
+from pipeline.core.tables import write_json
 from pipeline.evaluation.criteria import best_threshold
 from pipeline.evaluation.recipes import ThresholdRecipe
 from pipeline.evaluation.regions import count_split

@@ -8,8 +8,9 @@ import pandas as pd
 
 from pipeline.core.counts import cut_level
 from pipeline.core.errors import ConfigError, PipelineError, PredictionError, Problem, RawDataError
-from pipeline.core.files import atomic_folder, write_table
+from pipeline.core.files import atomic_folder
 from pipeline.core.progress import track
+from pipeline.core.tables import write_table
 from pipeline.evaluation.recipes import SubmissionRecipe
 from pipeline.evaluation.thresholds import read_threshold
 from pipeline.images.png import read_levels, write_png

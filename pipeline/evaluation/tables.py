@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.core.counts import LEVELS
-from pipeline.core.files import write_table
+from pipeline.core.tables import write_table
 from pipeline.evaluation.bootstrap import LEVEL, Weights, resampling_weights
 from pipeline.evaluation.intervals import Intervals
 from pipeline.evaluation.recipes import EvaluateRecipe

@@ -133,8 +133,9 @@ def stage_code(stage: Stage, chosen: frozenset[str] = frozenset()) -> tuple[Mapp
 
     Modules that its settings choose count with it.
     """
-    code = code_digests([stage.module, *chosen])
+    roots = [stage.module, *chosen]
+    code = code_digests(roots)
     assets = (Path(__file__).parents[1] / stage.assets).iterdir() if stage.assets else ()
     files = [path for path in sorted(assets) if path.is_file()]
     contents = {f"file {path.name}": hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in files}
-    return {**code, **contents}, library_versions(code)
+    return {**code, **contents}, library_versions(roots)

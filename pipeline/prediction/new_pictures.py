@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from pipeline.core.counts import cut_level, to_levels
 from pipeline.core.errors import ConfigError, OutputError, Problem, RawDataError
-from pipeline.core.files import atomic_folder, write_table
+from pipeline.core.files import atomic_folder
 from pipeline.core.parallel import in_order
 from pipeline.core.progress import say, track
+from pipeline.core.tables import write_table
 from pipeline.images.colours import legend, overlay_classes, paint
 from pipeline.images.figures import for_display, overlay
 from pipeline.images.png import write_png

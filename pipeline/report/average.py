@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.core.errors import PredictionError, Problem
-from pipeline.core.files import write_table
 from pipeline.core.progress import say
+from pipeline.core.tables import write_table
 from pipeline.report.recipes import AverageRecipe
 from pipeline.report.tables import read_tables
 

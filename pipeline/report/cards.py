@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from pipeline.core import paths
-from pipeline.raw.check.run import read_reports
 from pipeline.raw.check.text import fact_lines, found, grouped, places, verdict
+from pipeline.raw.reports import read_reports
 from pipeline.report.thumbnails import as_uri, photograph, reduced
 
 SHEET = 1000

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.core.errors import PredictionError, Problem
-from pipeline.core.files import write_table
 from pipeline.core.progress import say
+from pipeline.core.tables import write_table
 from pipeline.evaluation.bootstrap import blocks
 from pipeline.evaluation.entrants import MEAN
 from pipeline.evaluation.metrics import METRICS, OF_CLASSES

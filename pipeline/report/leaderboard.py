@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.core.files import write_table
+from pipeline.core.tables import write_table
 from pipeline.evaluation.entrants import MEAN
-from pipeline.raw.check.run import read_reports
+from pipeline.raw.reports import read_reports
 from pipeline.report.average import STATISTICS
 from pipeline.report.suspicion import suspicions
 from pipeline.report.tables import read_tables

@@ -18,7 +18,7 @@ import psutil
 
 import pipeline
 from pipeline.core.errors import PipelineError
-from pipeline.core.files import write_json
+from pipeline.core.tables import write_json
 
 FORMAT = 1
 

@@ -1,9 +1,8 @@
 """When the state of a training is saved, what belongs to it, and how a signal ends it."""
 
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,26 +12,10 @@ import torch
 
 from pipeline.core.errors import InterruptionError, OutputError, Problem, TrainingError
 from pipeline.core.progress import say
+from pipeline.core.signals import handled
 from pipeline.training import ranks
 from pipeline.training.history import Progress
 from pipeline.training.state import load_state, save_state
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Ctrl-C, what cluster managers send before they kill, and what they can be asked to send earlier."""
-
-
-@contextmanager
-def handled(handle: Callable[[signal.Signals], None]) -> Iterator[None]:
-    """Let a function handle `SIGNALS` inside the block; not outside of the main thread, which alone gets them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, lambda sent, _: handle(signal.Signals(sent))) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Stateful(Protocol):

@@ -25,7 +25,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from pipeline.core.errors import InterruptionError, PipelineError, Problem, TrainingError
 from pipeline.core.progress import mute, say
-from pipeline.training.keeper import handled
+from pipeline.core.signals import handled
 
 HOST = "127.0.0.1"
 

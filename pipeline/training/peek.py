@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
+from pipeline.core.generations import GENERATIONS
 from pipeline.training.history import Row
-from pipeline.training.state import GENERATIONS
 
 # a file that is just being replaced or removed fails in many ways; the next look will do
 _UNREADABLE = (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, AttributeError, pickle.UnpicklingError)

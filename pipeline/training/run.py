@@ -11,9 +11,9 @@ import pandas as pd
 import torch
 from torch import nn
 
-from pipeline.core.files import write_table
 from pipeline.core.memory import peak_memory
 from pipeline.core.progress import say, track
+from pipeline.core.tables import write_table
 from pipeline.models.registry import build_model, count_parameters
 from pipeline.training import ranks
 from pipeline.training.augment.augmentation import Augmentation
@@ -77,7 +77,7 @@ def train(
     state : Path, optional
         Folder of the training's state, which must be of this very training (see `state_key`): what lies there is gone
         on from, to the same files bit for bit. Without it nothing is saved. It stays: whoever has done all that belongs
-        to the training removes it (`pipeline.training.state.remove_state`).
+        to the training removes it (`pipeline.core.generations.remove_state`).
     save_every : float
         Seconds between two saves of the state.
     memory : int, optional

@@ -90,7 +90,7 @@ def test_a_person_can_go_the_whole_way_by_hand(project, capsys):
     for line in ("threshold --experiment d.second-observer", "evaluate --experiment d.second-observer", "leaderboard"):
         assert cli.main(line.split()) == 0
     assert "d.second-observer" in (project / "results/leaderboard.csv").read_text()
-    assert cli.main("evaluate --experiment d.second-observer --threshold 0.4".split()) == 0
+    assert cli.main(["evaluate", "--experiment", "d.second-observer", "--threshold", "0.4"]) == 0
     capsys.readouterr()
     assert cli.main(["leaderboard"]) == 1
     said = capsys.readouterr().err

@@ -3,7 +3,8 @@ import contextlib
 import pytest
 
 from pipeline.core.errors import OutputError, Problem
-from pipeline.core.files import atomic_file, atomic_folder, write_json, write_text
+from pipeline.core.files import atomic_file, atomic_folder, write_text
+from pipeline.core.tables import write_json
 
 
 def test_a_file_appears_under_its_name_only_when_complete(tmp_path):

@@ -230,7 +230,11 @@ def test_libraries_count_to_the_minor_version(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", version)
     module._version.cache_clear()
     try:
-        assert library_versions(["pipeline.training.preview"]) == {"cv2": "5.0", "numpy": "2.4", "torch": "2.13"}
+        assert library_versions(["pipeline.core.counts", "pipeline.models.unet"]) == {
+            "cv2": "5.0",
+            "numpy": "2.4",
+            "torch": "2.13",
+        }
         assert library_versions(["pipeline.raw.decode.tiff"])["tifffile"] == "not installed"
     finally:
         module._version.cache_clear()

@@ -12,7 +12,7 @@ from toy_layout import CLASSES, COLOURS, draw
 from pipeline.cli import main as cli
 from pipeline.core.counts import VOID
 from pipeline.core.errors import PredictionError
-from pipeline.core.files import write_json
+from pipeline.core.tables import write_json
 from pipeline.evaluation.choice import choose_threshold
 from pipeline.evaluation.classes import joint_confusion, one_against_rest, pixel_accuracy
 from pipeline.evaluation.confusion import plot_confusions, shares

@@ -13,9 +13,9 @@ from toy_layout import TOY, add, draw
 from pipeline.cli import main as cli
 from pipeline.core.errors import RawDataError
 from pipeline.raw.check import ignored as check_ignored
-from pipeline.raw.check.run import read_reports
 from pipeline.raw.check.text import as_text
 from pipeline.raw.decode.headers import read_header
+from pipeline.raw.reports import read_reports
 from pipeline.shards.prepare import prepare
 
 

@@ -2,7 +2,6 @@
 
 import math
 import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -12,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from pipeline.cli import main as cli
 from pipeline.core import paths
 from pipeline.core.errors import PipelineError, TrainingError
-from pipeline.core.files import write_table
+from pipeline.core.tables import write_table
 from pipeline.report.follow import follow
 from pipeline.report.tensorboard import TAGS, write_events
 from pipeline.training.history import Progress

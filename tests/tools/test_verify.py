@@ -8,9 +8,9 @@ import torch
 
 from pipeline.cli import main as cli
 from pipeline.core.errors import ComparisonError
-from pipeline.core.files import write_json, write_table
 from pipeline.core.fingerprint import Fingerprint
 from pipeline.core.manifest import Manifest
+from pipeline.core.tables import write_json, write_table
 from pipeline.images.png import write_png
 from pipeline.tools.contents import first_difference
 from pipeline.tools.verify import compare_runs

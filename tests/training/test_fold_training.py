@@ -7,6 +7,7 @@ from rawfiles import make_drive
 from sources import opened, source
 
 from pipeline.core.errors import InterruptionError, RawDataError, ShardError
+from pipeline.core.signals import SIGNALS
 from pipeline.prediction.predict import predict
 from pipeline.prediction.recipes import PredictRecipe
 from pipeline.raw.recipes import FoldsRecipe
@@ -110,7 +111,7 @@ def test_a_fold_that_was_killed_goes_on_bit_for_bit(data, trained, tmp_path, mon
 
     def check(self):
         if next(steps) == 4:  # in the second epoch
-            self._signal = keepers.SIGNALS[1]
+            self._signal = SIGNALS[1]
         real(self)
 
     real = keepers.Keeper.check

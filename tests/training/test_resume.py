@@ -21,6 +21,7 @@ from sources import source
 
 from pipeline.cli.main import main
 from pipeline.core.errors import InterruptionError, OutputError, TrainingError
+from pipeline.core.signals import SIGNALS
 from pipeline.graph.artifacts import STAGES
 from pipeline.graph.plan import Plan
 from pipeline.shards.recipes import ShardRecipe
@@ -229,13 +230,13 @@ def test_whatever_else_a_training_does_it_goes_on(shards, tmp_path, monkeypatch,
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name)
 def test_a_signal_saves_the_step_that_is_under_way_and_ends_the_training(shards, tmp_path, monkeypatch, capfd, number):
     run(shards, tmp_path / "whole")
-    handlers = [signal.getsignal(one) for one in keepers.SIGNALS]
+    handlers = [signal.getsignal(one) for one in SIGNALS]
     signalled = {"act": lambda: os.kill(os.getpid(), number), "ends_by": InterruptionError}
     error = interrupt(monkeypatch, shards, tmp_path / "kept", tmp_path / "state", 5, **signalled)
     assert error.status == 128 + number
     assert f"found:    {number.name}" in str(error)
     assert "it goes on from here" in str(error)
-    assert handlers == [signal.getsignal(one) for one in keepers.SIGNALS]
+    assert handlers == [signal.getsignal(one) for one in SIGNALS]
     progress = load_state(tmp_path / "state")["progress"]
     per_epoch = -(-len(progress["rows"]) // 3)
     assert (progress["epoch"], progress["step"]) == (1 + 5 // per_epoch, 5 % per_epoch)

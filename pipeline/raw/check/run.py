@@ -17,16 +17,15 @@
   have it); empty where no mask was read
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import Problem, RawDataError
-from pipeline.core.files import atomic_file, write_json, write_text
+from pipeline.core.files import atomic_file, write_text
 from pipeline.core.parallel import in_order
 from pipeline.core.progress import track
+from pipeline.core.tables import write_json
 from pipeline.images.png import write_png
 from pipeline.raw.check.findings import ERROR, Finding, find
 from pipeline.raw.check.ignored import unused_files
@@ -37,12 +36,11 @@ from pipeline.raw.check.text import printable
 from pipeline.raw.dataset import Opened, RawDataset, open_leniently
 from pipeline.raw.decode.headers import Header
 from pipeline.raw.recipes import CheckRecipe
+from pipeline.raw.reports import Report
 from pipeline.raw.samples import Sample
 from pipeline.raw.splits.names import SPLITS
 
 _FIRST = 5  # ignored files that are named for each reason
-
-Report = dict[str, Any]
 
 
 def check_dataset(recipe: CheckRecipe, *, output: Path, threads: int = 1) -> Report:
@@ -78,29 +76,6 @@ def check_dataset(recipe: CheckRecipe, *, output: Path, threads: int = 1) -> Rep
     write_text(output / f"{dataset}.html", page(report, (output / f"{dataset}.png").read_bytes()))
     write_json(output / f"{dataset}.json", report)
     return report
-
-
-def read_reports(paths: Sequence[Path]) -> list[Report]:
-    """Read ``<dataset>.json`` files back.
-
-    Raises
-    ------
-    RawDataError
-        Listing every file that is missing or is no such report.
-    """
-    reports, problems = [], []
-    for path in paths:
-        try:
-            report = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(report, dict) or not {"dataset", "errors", "findings", "leak"} <= report.keys():
-                raise ValueError("JSON that is no report of a check")
-            reports.append(report)
-        except (OSError, ValueError) as error:
-            remedy = "run `python -m pipeline check` again"
-            problems.append(Problem(str(path), str(error), "the report of a check", remedy))
-    if problems:
-        raise RawDataError(problems)
-    return reports
 
 
 def _measure_all(

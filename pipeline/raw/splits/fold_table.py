@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import RawDataError
-from pipeline.core.files import write_json
+from pipeline.core.tables import write_json
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.core.files import write_table
+from pipeline.core.tables import write_table
 from pipeline.raw.dataset import open_dataset
 from pipeline.raw.recipes import SplitsRecipe
 from pipeline.raw.splits.names import SPLITS
