@@ -38,16 +38,19 @@ class RawInput(NamedTuple):
     samples : sequence of Sample
     roles : tuple of str
         Which of their files: ``files``, ``truth_files``, ``observer_files``.
+    there : bool
+        Whether to pass over files that are not there.
     """
 
     samples: Sequence[Sample] = ()
     roles: tuple[str, ...] = ()
+    there: bool = False
 
     @property
     def files(self) -> list[str]:
         """The files, each once; a table of run-length codes that many samples share is one of them."""
         found = (path for sample in self.samples for role in self.roles for path in getattr(sample, role))
-        return list(dict.fromkeys(found))
+        return [path for path in dict.fromkeys(found) if not self.there or Path(path).exists()]
 
     def digest(self, digests: Mapping[str, str]) -> str:
         """Return a digest of the contents; of tables only the rows of these samples count. `digests` are by path."""

@@ -61,7 +61,7 @@ def test_every_job_reads_and_writes_what_the_graph_says(planned):
         made = list(map(str, artifact.outputs().values()))
         assert sorted(made) == sorted(name for name in outputs if "/benchmarks/" not in name), rule
         needed = {str(one.path) for part in artifact.needs(study).values() for one in part}
-        assert set(inputs) == needed | set(artifact.raw_files(study)), (rule, artifact)
+        assert set(inputs) == needed | set(artifact.raw(study).files), (rule, artifact)
         words = shlex.split(command)
         assert words[words.index("--plan") + 1] == plan_of(artifact, study).to_json(), rule
         for part in artifact.parts:
