@@ -7,7 +7,8 @@ Draws a few tiny pictures and links them as often as asked for, in a temporary f
 
 listing: seconds to list a data set in a new process, splits and shards assigned.
 dry run: seconds of `snakemake -n`, on nothing built, with one shard for every 512 pairs and one experiment; and the
-processor seconds of it, which a busy machine leaves as they are.
+processor seconds of it, which a busy machine leaves as they are. The first one reads all raw files; again: the second
+one, which asks each of them for its state.
 memory: the largest resident set of `python -m pipeline shard` on a shard of about 512 samples of the set, and of a
 tenth of the set. The two should be nearly the same: the list of samples is all that grows.
 
@@ -147,9 +148,10 @@ def main():
                     continue
                 listing = run("-c", LISTING, folder=folder).split()
                 _, planned, busy, _ = plan(folder)
+                _, again, busy_again, _ = plan(folder)
         print(
             f"{layout}: listing {float(listing[0]):.1f} s of {listing[1]} samples, "
-            f"dry run {planned:.1f} s ({busy:.1f}), "
+            f"dry run {planned:.1f} s ({busy:.1f}), again {again:.1f} s ({busy_again:.1f}), "
             f"memory of a shard job {peaks[0]:.0f} MB of {given.pairs // 10} pairs, {peaks[1]:.0f} MB of {given.pairs}",
             flush=True,
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 from pipeline.core.fingerprint import short_digest
 from pipeline.core.options import Options
 from pipeline.graph.plan import Plan, Stage
-from pipeline.raw.digests import joint_digest, sample_digest
+from pipeline.raw.digests import joint_digest
 from pipeline.raw.samples import Sample
 from pipeline.raw.splits.names import SPLITS
 
@@ -50,16 +50,8 @@ class RawInput(NamedTuple):
     def files(self) -> list[str]:
         """The files, each once; a table of run-length codes that many samples share is one of them."""
         found = (path for sample in self.samples for role in self.roles for path in getattr(sample, role))
-        return [path for path in dict.fromkeys(found) if not self.there or Path(path).exists()]
-
-    def digest(self, digests: Mapping[str, str]) -> str:
-        """Return a digest of the contents; of tables only the rows of these samples count. `digests` are by path."""
-        each = []
-        for sample in self.samples:
-            own = dict.fromkeys(path for role in self.roles for path in getattr(sample, role))
-            files = [path for path in own if path != sample.codes_file]
-            each.append(sample_digest(sample, files, digests))
-        return joint_digest(self.samples, each)
+        files = list(dict.fromkeys(found))
+        return [path for path in files if Path(path).exists()] if self.there else files
 
 
 @dataclass(frozen=True)
@@ -113,7 +105,11 @@ class Artifact(ABC):
         names; ``raw data`` that of `state`.
         """
         files, state = self.raw(study), self.state(study)
-        digests = {"raw files": files.digest(study.digests(self.dataset_name(study)))} if files.samples else {}
+        digests = {}
+        if files.samples:
+            dataset = self.dataset_name(study)
+            each = (study.sample_digest(dataset, sample, files.roles) for sample in files.samples)
+            digests["raw files"] = joint_digest(files.samples, each)
         return {**digests, "raw data": short_digest(state)} if state else digests
 
     def is_known(self, study: "Study") -> bool:

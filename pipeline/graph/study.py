@@ -14,6 +14,7 @@ from pipeline.core.progress import say
 from pipeline.evaluation import entrants
 from pipeline.evaluation.entrants import BASELINES, CEILING, ENSEMBLE, OBSERVER
 from pipeline.raw.dataset import Opened, RawDataset, open_leniently
+from pipeline.raw.digests import sample_digest
 from pipeline.raw.samples import Sample
 from pipeline.raw.source import Source
 from pipeline.raw.splits.folds import assign_folds, split_by_fold
@@ -36,6 +37,7 @@ class Study:
         self.experiments: Mapping[str, Experiment] = config.experiments
         self.opened: Callable[[str], Opened] = cache(self._open)
         self.digests: Callable[[str], Mapping[str, str]] = cache(self._digest)
+        self._sample_digests: dict[tuple[str, tuple[str, ...], int], str] = {}
         self.members: Callable[[str, int], dict[str, int]] = cache(self._assign)
         self.splits_of: Callable[[str], Mapping[str, list[Sample]]] = cache(self._split)
 
@@ -171,6 +173,15 @@ class Study:
         samples = [*(sample for split in SPLITS for sample in opened.dataset.splits[split]), *opened.unplaced]
         files = (path for sample in samples for path in (*sample.files, *sample.observer_files))
         return kept_digests(files, paths.digests(dataset), dataset, again=self.thorough)
+
+    def sample_digest(self, dataset: str, sample: Sample, roles: tuple[str, ...]) -> str:
+        """Return a digest of what a sample has in some roles; of tables, its own rows. See `sample_digest`."""
+        key = (dataset, roles, id(sample))  # samples live as long as the study, and every experiment asks
+        if key not in self._sample_digests:
+            own = dict.fromkeys(path for role in roles for path in getattr(sample, role))
+            files = [path for path in own if path != sample.codes_file]
+            self._sample_digests[key] = sample_digest(sample, files, self.digests(dataset))
+        return self._sample_digests[key]
 
     def require_raw(self) -> None:
         """List all data sets.
