@@ -254,6 +254,7 @@ def test_when_one_process_ends_badly_all_do_and_it_is_said_why(capfd, how, kind,
 
 
 CONFIG = """
+store_gb: 0
 datasets:
   t: {layout: tgs, root: TGS, size: [48, 48], validation: {fraction: 0.3}, test: {method: fraction, fraction: 0.2}}
 experiments:
