@@ -58,13 +58,13 @@ def explain(study: Study, given: Path, thorough: bool = False) -> None:
         _say_provenance(artifact.outputs()["provenance"])
     states = [f"{one} ({judge.state(made, one)})" for one, made in judge.inputs(artifact).items()]
     _say("made from", *states, *_raw_inputs(study, artifact))
+    told = f"settings, code and digests that {beside(artifact.path).name} and the manifests of its inputs tell"
+    kept = f"{told}; raw files that changed, and bytes of tables. `--thorough` reads the bytes of all files"
+    _say("compared", f"{told}; bytes of results and raw files" if thorough else kept)
     if reasons:
         _say("current", "no:", *(f"- {reason}" for reason in reasons))
     else:
         _say("current", "yes: today's configuration, code and raw files would make the same")
-    compared = f"settings, code and digests as {beside(artifact.path).name} and those of its inputs tell them"
-    kept = f"{compared}; digests of raw files that changed, bytes of tables. `--thorough` reads the bytes of all files"
-    _say("compared", f"{compared}; bytes of results and raw files" if thorough else kept)
 
 
 def _raw_inputs(study: Study, artifact: Artifact) -> list[str]:
