@@ -380,12 +380,20 @@ ROWS = [
     Row(
         "change the list of validation samples of `r`, with an old time",
         behind(listed),
-        {"check": checked("r"), "shards": named("r train 0", "r validation 0", words="r (train, validation)")},
+        {
+            "check": checked("r"),
+            "shards": named("r train 0", "r validation 0", words="r (train, validation)"),
+            "leaderboard": LEADERBOARD,
+        },
     ),
     Row(
         "change a row of the table of masks of `r`, with an old time",
         behind(row_of_table),
-        {"check": checked("r", listed=False), "shards": named("r validation 0", words="r (validation)")},
+        {
+            "check": checked("r", listed=False),
+            "shards": named("r validation 0", words="r (validation)"),
+            "leaderboard": LEADERBOARD,
+        },
     ),
     Row(
         "add a training picture",

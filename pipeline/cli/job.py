@@ -16,7 +16,7 @@ from pipeline.core.errors import ConfigError, OriginError
 from pipeline.core.fingerprint import Fingerprint
 from pipeline.core.manifest import Manifest
 from pipeline.graph.artifacts import STAGES
-from pipeline.graph.base import Artifact, plan_of
+from pipeline.graph.base import Artifact, plan_of, plan_without_inputs
 from pipeline.graph.plan import Plan
 from pipeline.graph.store import Store
 
@@ -206,16 +206,16 @@ def job_of(arguments: Arguments, kind: type[Artifact]) -> Job:
         _require_known(arguments, study, kinds)
         artifact = kind.chosen(study, **fields)
         found = {part: [one.path for one in outputs] for part, outputs in artifact.needs(study).items()}
-        plan = plan_of(artifact, study)
-        limit = study.config.store_gb if limit is None else limit
+        plan = (plan_without_inputs if named else plan_of)(artifact, study)
+        # what is made from files that somebody names is told by no identity
+        limit = 0 if named else study.config.store_gb if limit is None else limit
     for part in named.keys() - artifact.parts.keys():
         wanted = f"inputs of what is made here: {artifact.what}"
         raise ConfigError(_flag(part), "an input that it is not made from", wanted, f"leave out {_flag(part)}")
     inputs = {part: _paths(named[part]) if part in named else found.get(part, []) for part in artifact.parts}
     expected: dict[Path, str] = {}
-    if arguments.plan is not None or not named:
-        for part, identities in plan.made_from.items():
-            expected.update(zip(inputs[part], identities, strict=False))
+    for part, identities in plan.made_from.items():
+        expected.update(zip(inputs[part], identities, strict=False))
     for part in artifact.if_there - named.keys():
         inputs[part] = [path for path in inputs[part] if path.exists()]
     return Job(artifact, plan, inputs, expected, arguments.output or artifact.place, Store(limit or 0), arguments)

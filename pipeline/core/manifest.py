@@ -22,6 +22,9 @@ ENDING = ".manifest.json"
 
 FORMAT = 1
 
+TABLES = (".csv", ".json")
+"""Endings of results that people edit."""
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -108,8 +111,13 @@ def problem(path: Path, identity: str) -> Problem | None:
     if manifest.identity != identity:
         expected = "one that today's settings, code and raw files make"
         why = f"`python -m pipeline explain {shlex.quote(str(path))}` says what differs; {delete}"
-        return Problem(str(path), "a result of other settings, code or raw files", expected, why)
+        return Problem(str(path), "a result of other settings, code, raw files or inputs", expected, why)
     # a shard is large, and checked by its own checksums as far as it is read
-    if path.suffix != ".h5" and manifest.changed(path):
-        return Problem(str(path), "changed since it was made", "the bytes that its manifest tells", delete)
+    files = [] if path.suffix == ".h5" else [path]
+    if path.suffix in TABLES:  # who reads one of them reads others beside it
+        others = (path.with_name(name) for name in manifest.contents if name != path.name)
+        files += [one for one in others if one.suffix in TABLES and one.exists()]
+    if changed := [str(one) for one in files if manifest.changed(one)]:
+        found = "changed since it was made" if changed == [str(path)] else f"{', '.join(changed)}: changed since made"
+        return Problem(str(path), found, "the bytes that its manifest tells", delete)
     return None

@@ -521,7 +521,7 @@ class Report(OfAll):
         "leaderboard": "table of all scores",
         "comparisons": "table of paired comparisons",
         "intervals": "intervals.csv files",
-        "checks": "reports on raw data",
+        "checks": "reports on raw data; like the next two found by itself, and refused where other settings made them",
         "trainings": "history.csv files",
         "pictures": "folders of pictures of test samples",
     }

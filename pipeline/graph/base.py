@@ -3,7 +3,7 @@
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
@@ -190,8 +190,15 @@ def plan_of(artifact: Artifact, study: "Study") -> Plan:
     """Return what a result is to be made by."""
     needs = artifact.needs(study)
     made_from = {part: [identity_of(one.artifact, study) for one in outputs] for part, outputs in needs.items()}
-    made_from = {part: identities for part, identities in made_from.items() if identities}
-    return Plan(artifact.stage, vars(artifact), artifact.recipe(study), artifact.raw_digests(study), made_from)
+    return replace(
+        plan_without_inputs(artifact, study),
+        made_from={part: identities for part, identities in made_from.items() if identities},
+    )
+
+
+def plan_without_inputs(artifact: Artifact, study: "Study") -> Plan:
+    """Return what a result is to be made by where others say what it is made from."""
+    return Plan(artifact.stage, vars(artifact), artifact.recipe(study), artifact.raw_digests(study))
 
 
 @cache

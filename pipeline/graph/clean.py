@@ -63,7 +63,8 @@ def survey(study: Study, results: Path = paths.RESULTS) -> Survey:
     Of a data set that cannot be listed nothing counts as superseded, and a line says so.
     """
     found = Survey()
-    needed = _needed(study)
+    unknown = [name for name in study.datasets if not _can_be_listed(study, name)]
+    needed = _needed(study, unknown)
     above = {folder for path in needed for folder in path.parents}
 
     def look(folder: Path) -> None:
@@ -78,7 +79,8 @@ def survey(study: Study, results: Path = paths.RESULTS) -> Survey:
 
     for room in (*_OF_DATASETS, *_OF_EXPERIMENTS):
         look(paths.RESULTS / room)
-    _store(found, study, results)
+    if not unknown:
+        _store(found, study, results)
     _states(found, study, results)
     _of_rules(found, study, results)
     gone = {one.path for one in found.unneeded}
@@ -90,10 +92,9 @@ def survey(study: Study, results: Path = paths.RESULTS) -> Survey:
     return found
 
 
-def _needed(study: Study) -> set[Path]:
+def _needed(study: Study, unknown: Collection[str]) -> set[Path]:
     """Return the files and folders that the configuration leads to; what cannot be listed needs its whole folders."""
     datasets = study.datasets
-    unknown = [name for name in datasets if not _can_be_listed(study, name)]
     made = targets.everything(study, [name for name in datasets if name not in unknown])
     needed = {path for one in made for path in (*one.outputs().values(), beside(one.path))}
     needed |= {cache(name) for name in datasets for cache in (paths.shares, paths.digests)}
@@ -144,11 +145,9 @@ def _reason(study: Study, path: Path) -> str:
 
 
 def _store(found: Survey, study: Study, results: Path) -> None:
-    """Mark what is kept for settings that are not those of today; where something cannot be listed, nothing."""
+    """Mark what is kept for settings that are not those of today."""
     folder = results / paths.store().name
     entries = {path.name: path for path in _entries(found, folder) if path.is_dir()}
-    if not entries or not all(_can_be_listed(study, name) for name in study.datasets):
-        return
     needed = {identity_of(one, study) for one in targets.everything(study) if one.kept}
     for identity in entries.keys() - needed:
         if _IDENTITY.fullmatch(identity):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.core.errors import OriginError, PipelineError, Problem
 from pipeline.core.fingerprint import differences, some
-from pipeline.core.manifest import Manifest, beside
+from pipeline.core.manifest import TABLES, Manifest, beside
 from pipeline.graph import targets
 from pipeline.graph.artifacts import FoldTable, Shard
 from pipeline.graph.base import Artifact, identity_of, plan_of
@@ -15,9 +15,6 @@ from pipeline.graph.study import Study
 from pipeline.raw.digests import sample_digest
 from pipeline.raw.splits.fold_table import read_fold_table
 from pipeline.shards.read import ShardReader
-
-TABLES = (".csv", ".json")
-"""Endings of results that people edit: their bytes are compared at every look, because they are few."""
 
 
 class Judge:
@@ -27,7 +24,7 @@ class Judge:
     ----------
     study : Study
     thorough : bool
-        Whether to compare the bytes of all results, not those of tables alone.
+        Whether to compare the bytes of all results, not those of tables alone, which people edit and which are few.
     """
 
     def __init__(self, study: Study, thorough: bool = False) -> None:

@@ -1,7 +1,7 @@
 """Finished shards and checkpoints, kept by identity: a change that is taken back costs no training.
 
-An entry is a folder with the files of a result and their manifest, hard links to the results themselves where the file
-system has them: then what is in use takes no room of its own.
+An entry is a folder with the files of a result and their manifest; large files are hard links to the results themselves
+where the file system has them: then what is in use takes no room of its own.
 """
 
 import os
@@ -19,6 +19,7 @@ from pipeline.core.manifest import ENDING, Manifest, beside
 from pipeline.core.progress import say
 
 _GIGABYTE = 10**9
+_SMALL = 1 << 20
 
 
 class Entry(NamedTuple):
@@ -29,7 +30,7 @@ class Entry(NamedTuple):
     path : Path
         Its folder, named by the identity.
     bytes : int
-        What removing it would free: files that are results at the same time do not count.
+        What removing it would free; nothing where a file of it is a result at the same time.
     used : int
         When it was made or last taken, in nanoseconds.
     """
@@ -79,6 +80,7 @@ class Store:
         for path in outputs:
             _put(entry / path.name, path)
         kept.write(outputs[0])
+        os.utime(beside(first))
         say(f"{', '.join(map(str, outputs))}: taken from {entry}, where the same was kept")
         return True
 
@@ -90,6 +92,8 @@ class Store:
         if not self.limit:
             return
         entry = self.folder / made.identity
+        if entry.exists():
+            return
         try:
             with atomic_folder(entry) as folder:
                 for path in outputs:
@@ -111,22 +115,33 @@ class Store:
 
     def entries(self) -> Iterator[Entry]:
         """Yield what is kept; of another job's work, whatever is there at the moment."""
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             for path in self.folder.iterdir():
                 if path.name.startswith(".") or not path.is_dir():
                     continue
-                with suppress(FileNotFoundError):
-                    states = [file.stat() for file in path.iterdir() if not file.name.endswith(ENDING)]
-                    free = sum(state.st_size for state in states if state.st_nlink == 1)
-                    yield Entry(path, free, max((state.st_mtime_ns for state in states), default=0))
+                with suppress(OSError):
+                    manifests = [*path.glob(f"*{ENDING}")]
+                    states = [file.stat() for file in path.iterdir() if file not in manifests]
+                    free = all(state.st_nlink == 1 for state in states)
+                    used = max((file.stat().st_mtime_ns for file in manifests), default=0)
+                    yield Entry(path, free * sum(state.st_size for state in states), used)
 
 
 def _put(source: Path, path: Path) -> None:
-    """Give a file a second name, or a copy where that does not go; its time is now, later than all it was made from."""
+    """Give a large file a second name, or a copy; its time is now, later than all that it was made from.
+
+    A small one is copied: people edit tables in place. So is one that is a result already, of another project that
+    shares the store: there its time has to stay.
+    """
     with atomic_file(path) as temporary:
-        try:
-            temporary.unlink()
-            os.link(source, temporary)
-        except OSError:
+        state = source.stat()
+        linked = state.st_size >= _SMALL and state.st_nlink == 1
+        if linked:
+            try:
+                temporary.unlink()
+                os.link(source, temporary)
+            except OSError:
+                linked = False
+        if not linked:
             shutil.copyfile(source, temporary)
         os.utime(temporary)

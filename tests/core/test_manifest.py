@@ -62,7 +62,7 @@ def test_edited_bytes_are_a_problem_whatever_their_time(scores, path, change):
 
 def test_another_identity_is_a_problem(scores):
     found = problem(scores / "summary.csv", "0" * 32)
-    assert found.found == "a result of other settings, code or raw files"
+    assert found.found == "a result of other settings, code, raw files or inputs"
     assert f"python -m pipeline explain {scores / 'summary.csv'}" in found.remedy
 
 

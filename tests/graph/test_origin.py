@@ -88,7 +88,7 @@ def test_another_size_of_the_shards_is_refused_all_the_way_down(project, verb, c
     before = times()
     assert cli.main(VERBS[verb].split()) == 1
     said = capsys.readouterr().err
-    assert "a result of other settings, code or raw files" in said
+    assert "a result of other settings, code, raw files or inputs" in said
     assert "rm -r results/" in said
     assert cli.main(["explain", "results/shards/t/train-0.h5"]) == 0
     assert "size [48, 48] here, [32, 48] asked for" in capsys.readouterr().out
@@ -114,7 +114,7 @@ def test_each_consumer_is_asked_about_what_it_is_made_from(project, capsys, old,
     project(old, new)
     for verb in sorted(refusing):
         assert cli.main(VERBS[verb].split()) == 1, verb
-        assert "a result of other settings, code or raw files" in capsys.readouterr().err
+        assert "a result of other settings, code, raw files or inputs" in capsys.readouterr().err
     if "predict" not in refusing:
         assert cli.main(VERBS["predict"].split()) == 0
 
@@ -138,7 +138,7 @@ def test_other_libraries_are_refused(project, monkeypatch, capsys):
     try:
         for verb in ("train", "predict"):
             assert cli.main(VERBS[verb].split()) == 1
-            assert "a result of other settings, code or raw files" in capsys.readouterr().err
+            assert "a result of other settings, code, raw files or inputs" in capsys.readouterr().err
         assert cli.main(["explain", "results/shards/t/train-0.h5"]) == 0
         assert "here, 9.9 asked for" in capsys.readouterr().out
     finally:

@@ -40,6 +40,11 @@ def names(store):
     return {entry.path.name for entry in store.entries()}
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_small(monkeypatch):
+    monkeypatch.setattr(stores, "_SMALL", 0)
+
+
 @pytest.fixture
 def store(tmp_path):
     return Store(1, tmp_path / "store")
@@ -71,13 +76,40 @@ def test_what_is_kept_comes_back_with_its_manifest(store, tmp_path, capsys, requ
     assert not [path for path in store.folder.rglob("*") if ".partial" in path.name]
 
 
+def test_small_files_are_copied_so_that_an_edit_in_place_damages_no_entry(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(stores, "_SMALL", 400)
+    manifest, outputs = made(tmp_path / "models/e", size=800)
+    outputs[1].write_bytes(b"a table")
+    manifest = Manifest.of(fingerprint(), outputs)
+    store.keep(manifest, outputs)
+    assert [path.stat().st_nlink for path in outputs] == [2, 1]
+    with outputs[1].open("r+b") as file:
+        file.write(b"an edit")
+    assert store.take(manifest.identity, outputs)
+    assert outputs[1].read_bytes() == b"a table"
+
+
+def test_a_result_of_another_project_is_copied_and_keeps_its_time(store, tmp_path):
+    manifest, outputs = made(tmp_path / "one/models/e")
+    store.keep(manifest, outputs)
+    for path in outputs:
+        os.utime(path, (100, 100))
+    others = [tmp_path / "other" / path.name for path in outputs]
+    assert store.take(manifest.identity, others)
+    assert [path.read_bytes() for path in others] == [path.read_bytes() for path in outputs]
+    assert not any(path.samefile(other) for path, other in zip(outputs, others, strict=True))
+    assert [path.stat().st_mtime for path in outputs] == [100, 100]
+
+
 def test_what_is_in_use_takes_no_room_of_its_own(store, tmp_path):
     manifest, outputs = made(tmp_path / "models/e")
     store.keep(manifest, outputs)
     assert [path.stat().st_nlink for path in outputs] == [2, 2]
     assert [entry.bytes for entry in store.entries()] == [0]
     outputs[0].unlink()
-    assert [entry.bytes for entry in store.entries()] == [300]
+    assert [entry.bytes for entry in store.entries()] == [0]
+    outputs[1].unlink()
+    assert [entry.bytes for entry in store.entries()] == [600]
 
 
 def test_copies_take_their_room_and_are_others_than_the_result(store, tmp_path, apart):

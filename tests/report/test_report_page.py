@@ -215,7 +215,7 @@ def test_results_of_other_settings_are_refused_unless_they_are_named(project, ca
     assert cli.main(["report"]) == 1
     said = capsys.readouterr().err
     for name in ("leaderboard.csv", "comparisons.csv", "metrics/good/intervals.csv", "predictions/good/test/panel"):
-        assert f"results/{name}\n    found:    a result of other settings, code or raw files" in said
+        assert f"results/{name}\n    found:    a result of other settings, code, raw files or inputs" in said
     assert "metrics/classes" not in said
     assert cli.main(["report", "--leaderboard", "results/leaderboard.csv"]) == 0
 
