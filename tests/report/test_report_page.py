@@ -182,7 +182,7 @@ def test_all_that_is_damaged_is_said_at_once(project, capsys):
     (project / "results/metrics/worse/curve.csv").write_bytes(b"\xff\xfe\x00")
     (project / "results/models/eyes/provenance.json").write_text("{")
     before = (project / "results/report.html").read_bytes()
-    assert cli.main(["report"]) == 1
+    assert cli.main(["report", "--leaderboard", "results/leaderboard.csv"]) == 1
     said = capsys.readouterr().err
     for name in ("metrics/good/per_image.csv", "metrics/worse/curve.csv", "models/eyes/provenance.json"):
         assert name in said
