@@ -79,7 +79,8 @@ class Manifest:
 
 def beside(path: Path) -> Path:
     """Return the manifest of a result that is known by `path`."""
-    return path.with_name(path.name + ENDING)
+    # TensorBoard takes every file with this word in its name for one of events
+    return path.with_name(path.name.replace("tfevents", "events") + ENDING)
 
 
 def find(path: Path) -> Manifest | None:

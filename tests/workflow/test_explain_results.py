@@ -74,7 +74,7 @@ def test_of_a_finished_workflow_all_is_current(explain, finished):
         assert words in said, words
     assert "pipeline.models.unet_crop" not in said
     shard = next((finished.folder / "results/shards/d").glob("test-*.h5")).name
-    assert "samples under raw/DRIVE current yes" in explain(f"shards/d/{shard}")
+    assert "samples under raw/DRIVE compared settings, code" in explain(f"shards/d/{shard}")
 
 
 def test_a_setting_is_named_where_it_counts_and_a_no_goes_upward(explain, project):
@@ -129,6 +129,7 @@ def test_kept_digests_are_not_asked_by_a_thorough_look(explain, project):
     digest = file_digest(project.folder / path)
     write_tif(project.folder / path, blobs(98)[1], photometric="rgb")
     kept = {"format": 1, "files": {path: [*file_state(project.folder / path), digest]}}
+    (project.folder / "results/cache").mkdir(exist_ok=True)
     (project.folder / "results/cache/digests-d.json").write_text(json.dumps(kept))
     assert "current yes" in explain(f"shards/d/{shard}")
     assert "raw files changed since: 01" in explain(f"shards/d/{shard}", "--thorough")

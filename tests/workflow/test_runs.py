@@ -210,7 +210,8 @@ def test_histories_go_to_tensorboard_when_asked_for_and_once(project):
     assert "events" not in project.planned("--forceall")
     project.snakemake("tensorboard_a")
     names = {str(path.relative_to(project.folder)) for path in (project.folder / "results/tensorboard").rglob("*.*")}
-    assert names == {"results/tensorboard/a/events.out.tfevents.0.history"}
+    events = "results/tensorboard/a/events.out.tfevents.0.history"
+    assert names == {events, f"{events.replace('tfevents', 'events')}.manifest.json"}
     assert project.planned("tensorboard") == {"events": 1, "tensorboard": 1}
     log = EventAccumulator(str(project.folder / "results/tensorboard/a"))
     log.Reload()
