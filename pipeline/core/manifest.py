@@ -50,8 +50,8 @@ class Manifest:
         """Describe files and folders as they are."""
         return cls(fingerprint, {path.name: contents_digest(path) for path in outputs})
 
-    @classmethod
-    def read(cls, path: Path) -> Self:
+    @staticmethod
+    def read(path: Path) -> "Manifest":
         """Read what `write` wrote beside a result that is known by `path`.
 
         Raises
@@ -62,7 +62,7 @@ class Manifest:
         if not isinstance(plain, dict) or plain.pop("format", None) != FORMAT or "identity" not in plain:
             raise ValueError("another format")
         identity = plain.pop("identity")
-        manifest = TypeAdapter(cls).validate_python(plain)
+        manifest = _ADAPTER.validate_python(plain)
         if manifest.identity != identity:
             raise ValueError("a manifest that was edited")
         return manifest
@@ -75,6 +75,9 @@ class Manifest:
     def changed(self, path: Path) -> bool:
         """Tell whether the bytes of one of its files or folders are others than when it was made."""
         return contents_digest(path) != self.contents.get(path.name)
+
+
+_ADAPTER = TypeAdapter(Manifest)
 
 
 def beside(path: Path) -> Path:

@@ -79,7 +79,7 @@ class Plan:
         Raises
         ------
         ConfigError
-            If the text says something else, or the code of the stage has changed since.
+            If the text says something else, or code or libraries of the stage are others.
         """
         try:
             plain = json.loads(text)
@@ -98,8 +98,9 @@ class Plan:
         else:
             if plain.get("code", plan.code_digest) == plan.code_digest:
                 return plan
-            found, expected = f"a plan for other code of stage {stage.name}", "the code that is here"
-            raise ConfigError("--plan", found, expected, "run snakemake again: the code changed since it looked")
+            found, expected = f"a plan for other code or libraries of stage {stage.name}", "those that are here"
+            remedy = "run snakemake again: they changed since it looked, or are others in the container of the job"
+            raise ConfigError("--plan", found, expected, remedy)
         expected = 'a JSON object {"stage": ..., "result": {...}, "recipe": {...}, ...}, as the workflow passes it'
         raise ConfigError("--plan", found, expected, "use --config FILE instead")
 

@@ -77,8 +77,13 @@ class Store:
             say(f"{entry}: damaged, and removed")
             shutil.rmtree(entry, ignore_errors=True)
             return False
-        for path in outputs:
-            _put(entry / path.name, path)
+        try:
+            for path in outputs:
+                _put(entry / path.name, path)
+        except OutputError:
+            if entry.exists():
+                raise
+            return False  # another job removed it, to keep the limit
         kept.write(outputs[0])
         os.utime(beside(first))
         say(f"{', '.join(map(str, outputs))}: taken from {entry}, where the same was kept")

@@ -128,7 +128,7 @@ def test_plan_and_configuration_end_in_the_same_shard(project, capsys):
     other = json.dumps({**json.loads(plan), "code": "of yesterday"})
     capsys.readouterr()
     assert cli.main([*words, other]) == 2
-    assert "a plan for other code of stage shard" in capsys.readouterr().err
+    assert "a plan for other code or libraries of stage shard" in capsys.readouterr().err
 
 
 def test_a_trial_edit_taken_back_trains_nothing_again(project, capsys, monkeypatch):

@@ -331,7 +331,7 @@ def test_a_plan_of_other_code_is_refused(package):
     text = train_plan().to_json()
     assert Plan.from_json(text, STAGES) == train_plan()
     package("models/unet.py", "import torch\n", "import torch\nADDED = 1\n")
-    with pytest.raises(ConfigError, match="run snakemake again: the code changed since it looked"):
+    with pytest.raises(ConfigError, match="run snakemake again: they changed since it looked"):
         Plan.from_json(text, STAGES)
 
 

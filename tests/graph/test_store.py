@@ -322,3 +322,17 @@ def test_what_others_are_writing_and_files_beside_are_no_entries(store, tmp_path
     (store.folder / ("0" * 32)).mkdir()
     empty = next(entry for entry in store.entries() if entry.path.name == "0" * 32)
     assert (empty.bytes, empty.used) == (0, 0)
+
+
+def test_an_entry_that_another_job_removes_meanwhile_is_none(store, tmp_path, monkeypatch):
+    manifest, outputs = made(tmp_path / "models/e")
+    store.keep(manifest, outputs)
+    shutil.rmtree(tmp_path / "models")
+    put = stores._put
+
+    def removed(source, path):
+        shutil.rmtree(source.parent, ignore_errors=True)
+        put(source, path)
+
+    monkeypatch.setattr(stores, "_put", removed)
+    assert not store.take(manifest.identity, outputs)
