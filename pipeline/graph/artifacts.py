@@ -91,7 +91,7 @@ class Check(OfDataset):
         """Return what can be listed, so that files that do not pair are reported and stop nothing else."""
         opened = study.opened(self.dataset)
         samples = [*(sample for split in SPLITS for sample in opened.dataset.splits[split]), *opened.unplaced]
-        return RawInput(samples, ("files", "truth_files", "observer_files"), there=True)
+        return RawInput(samples, ("files", "truth_files", "observer_files"))
 
     def state(self, study: "Study") -> str:
         """Return which samples stand where, what does not pair, and what nothing uses."""

@@ -38,20 +38,16 @@ class RawInput(NamedTuple):
     samples : sequence of Sample
     roles : tuple of str
         Which of their files: ``files``, ``truth_files``, ``observer_files``.
-    there : bool
-        Whether to pass over files that are not there.
     """
 
     samples: Sequence[Sample] = ()
     roles: tuple[str, ...] = ()
-    there: bool = False
 
     @property
     def files(self) -> list[str]:
         """The files, each once; a table of run-length codes that many samples share is one of them."""
         found = (path for sample in self.samples for role in self.roles for path in getattr(sample, role))
-        files = list(dict.fromkeys(found))
-        return [path for path in files if Path(path).exists()] if self.there else files
+        return list(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)
@@ -93,6 +89,11 @@ class Artifact(ABC):
     def raw(self, study: "Study") -> "RawInput":
         """Return what of the raw data it is made from."""
         return RawInput()
+
+    def raw_folders(self, study: "Study") -> list[str]:
+        """Return the folder of the raw files that it is made from; nothing where it needs none, or it is not there."""
+        root = study.datasets[self.dataset_name(study)].root if self.raw(study).samples else ""
+        return [root] if root and Path(root).exists() else []
 
     def state(self, study: "Study") -> str:
         """Return a text that changes with what of the raw data `raw` does not tell, such as where samples stand."""

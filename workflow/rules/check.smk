@@ -1,7 +1,7 @@
 # Reads every raw file once. Shards do not depend on it: one new file would build all of them again.
 rule inspect:
     input:
-        raw_files(Check),
+        raw_folder(Check),
     output:
         json=made(Check, "json"),
         page=report(

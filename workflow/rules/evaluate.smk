@@ -1,7 +1,7 @@
 rule threshold:
     input:
         predictions=needs(Threshold, "predictions"),
-        raw=raw_files(Threshold),
+        raw=raw_folder(Threshold),
     output:
         made(Threshold),
     log:
@@ -21,7 +21,7 @@ rule render:
     input:
         predictions=needs(Pictures, "predictions"),
         threshold=needs(Pictures, "threshold"),
-        raw=raw_files(Pictures),
+        raw=raw_folder(Pictures),
     output:
         mask=directory(made(Pictures, "mask")),
         overlay=directory(made(Pictures, "overlay")),
@@ -49,7 +49,7 @@ rule render:
 rule render_classes:
     input:
         predictions=needs(ClassPictures, "predictions"),
-        raw=raw_files(ClassPictures),
+        raw=raw_folder(ClassPictures),
     output:
         colour=directory(made(ClassPictures, "colour")),
         overlay=directory(made(ClassPictures, "overlay")),
@@ -80,7 +80,7 @@ rule submission:
     input:
         predictions=needs(Submission, "predictions"),
         threshold=needs(Submission, "threshold"),
-        raw=raw_files(Submission),
+        raw=raw_folder(Submission),
     output:
         directory(made(Submission)),
     log:
@@ -102,7 +102,7 @@ rule evaluate:
         out_of_fold_predictions=needs(Scores, "out_of_fold_predictions"),
         test_predictions=needs(Scores, "test_predictions"),
         threshold=needs(Scores, "threshold"),
-        raw=raw_files(Scores),
+        raw=raw_folder(Scores),
     output:
         per_image=made(Scores, "per_image"),
         summary=report(
@@ -135,7 +135,7 @@ rule evaluate_classes:
         validation_predictions=needs(ClassScores, "validation_predictions"),
         out_of_fold_predictions=needs(ClassScores, "out_of_fold_predictions"),
         test_predictions=needs(ClassScores, "test_predictions"),
-        raw=raw_files(ClassScores),
+        raw=raw_folder(ClassScores),
     output:
         per_image=made(ClassScores, "per_image"),
         summary=report(

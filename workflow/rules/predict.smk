@@ -96,7 +96,7 @@ rule ensemble_classes:
 # What a second person drew, nothing at all, and the masks at the working size: scored like a network.
 rule baseline:
     input:
-        raw_files(Baseline),
+        raw_folder(Baseline),
     output:
         directory(made(Baseline)),
     log:

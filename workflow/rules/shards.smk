@@ -30,7 +30,7 @@ rule folds:
 
 rule shard:
     input:
-        raw_files(Shard),
+        raw_folder(Shard),
     output:
         made(Shard),
     log:
