@@ -42,6 +42,14 @@ raw = study.raw("x")
 shards = {split: len(raw.shard_members(split)) for split in raw.splits}
 print(time.perf_counter() - started, sum(map(len, raw.splits.values())))
 """
+PLAN = """
+import pathlib
+from pipeline.config.config import load
+from pipeline.graph.artifacts import Shard
+from pipeline.graph.base import plan_of
+from pipeline.graph.study import Study
+print(plan_of(Shard("x", "train", 0), Study(load([pathlib.Path("config.yaml")]))).to_json())
+"""
 # the peak of a waited-for child, as the system counts it
 PEAK = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stderr=1); "
 PEAK += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
@@ -92,8 +100,9 @@ def configure(folder, layout, pairs):
 
 
 def peak(folder):
-    """Return MB of the largest resident set of a shard job."""
+    """Return MB of the largest resident set of a shard job, as the workflow starts it."""
     words = ["-m", "pipeline", "shard", "--dataset", "x", "--split", "train", "--number", "0", "--output", "0.h5"]
+    words += ["--plan", run("-c", PLAN, folder=folder).strip()]
     text = run("-c", PEAK, sys.executable, *words, folder=folder)
     return int(text.split()[-1]) / 1024
 

@@ -10,8 +10,8 @@ _is_tried = ".".join(snakemake.__version__.split(".")[:2]) in TRIED
 
 # Snakemake (pull request 3744 of its project is about this) wakes its scheduler one second after it last looked, in case
 # its rate limit had held jobs back, and once more for each job that has ended: after sixty jobs, sixty times a second,
-# each time asking for the size of every input of every job that waits. With thousands of raw files that takes a core from
-# the training it waits for. While jobs run and nothing was held back, the end of a job is all that has to wake it.
+# each time asking for the size of every input of every job that waits. With many of them that takes a core from the training
+# it waits for. While jobs run and nothing was held back, the end of a job is all that has to wake it.
 def quiet_reevaluation(wake_later):
     @functools.wraps(wake_later)
     def wake_if_needed(scheduler, delay):
