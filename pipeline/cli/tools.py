@@ -86,9 +86,7 @@ def explain(arguments: Arguments) -> None:
     """
     from pipeline.graph.explain import explain
 
-    study = open_study(arguments)
-    study.thorough = arguments.thorough
-    explain(study, arguments.path, arguments.thorough)
+    explain(open_study(arguments), arguments.path, arguments.thorough)
 
 
 @command(

@@ -40,6 +40,7 @@ def explain(study: Study, given: Path, thorough: bool = False) -> None:
     PipelineError
         If the path is not there, or nothing that the pipeline makes.
     """
+    study.thorough = thorough
     path = _below_results(given)
     artifact = recognize(study, path)
     for needed in (path, artifact.path):
