@@ -11,8 +11,9 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, get_args
 
 from pipeline.cli.commands import Arguments
-from pipeline.core import manifest
-from pipeline.core.errors import ConfigError, OriginError
+from pipeline.core import manifest, paths
+from pipeline.core.digests import changed_since, files_read
+from pipeline.core.errors import ConfigError, OriginError, Problem, RawDataError
 from pipeline.core.fingerprint import Fingerprint
 from pipeline.core.manifest import Manifest
 from pipeline.graph.artifacts import STAGES
@@ -80,7 +81,7 @@ class Job:
             found = self.expected.get(path) or manifest.find(path)
             return found if isinstance(found, str) else found.identity if found else "not known"
 
-        made_from = {part: [identity(path) for path in paths] for part, paths in self.inputs.items() if paths}
+        made_from = {part: [identity(path) for path in given] for part, given in self.inputs.items() if given}
         return dataclasses.replace(self.plan, made_from=made_from).fingerprint()
 
     def require_origin(self) -> None:
@@ -91,7 +92,7 @@ class Job:
         OriginError
             Listing all of them.
         """
-        inputs = dict.fromkeys(path for paths in self.inputs.values() for path in paths)
+        inputs = dict.fromkeys(path for given in self.inputs.values() for path in given)
         asked = ((path, self.expected[path]) for path in inputs if path in self.expected and path.exists())
         found = (manifest.problem(path, identity) for path, identity in asked)
         if problems := [problem for problem in found if problem is not None]:
@@ -134,6 +135,7 @@ class Job:
         self.require_origin()
         if self.taken():
             return None
+        files_read.clear()
         made = self.function(**self.asked(**more))
         self.finish()
         return made
@@ -143,7 +145,17 @@ class Job:
         return self.artifact.kept and self.store.take(self.fingerprint.identity, self.outputs)
 
     def finish(self) -> None:
-        """Write the manifest of what was made, and keep it if it is worth it."""
+        """Write the manifest of what was made, and keep it if it is worth it.
+
+        Raises
+        ------
+        RawDataError
+            If raw files were read that changed after the job was planned: then there is no manifest.
+        """
+        dataset = getattr(self.plan.recipe, "dataset", None)
+        if changed := changed_since(paths.digests(dataset)) if dataset and self.plan.raw else []:
+            expected, remedy = "the file that was there when this was planned", "run snakemake again"
+            raise RawDataError(Problem(path, "a file that changed meanwhile", expected, remedy) for path in changed)
         made = Manifest.of(self.fingerprint, self.outputs)
         made.write(self.outputs[0])
         if self.artifact.kept:

@@ -22,6 +22,10 @@ FileState = tuple[int, int, int, int]
 """Size, last change of the contents (ns), last change of the entry (ns; nobody can set it back), and inode."""
 
 
+files_read: dict[str, str] = {}
+"""The SHA-256 of raw files as this process has read them: `changed_since` compares them."""
+
+
 class _Kept(BaseModel):
     format: Literal[1] = 1
     files: dict[str, tuple[int, int, int, int, str]]
@@ -53,6 +57,17 @@ def contents_digest(path: Path) -> str:
     digests = in_order(file_digest, files, os.cpu_count() or 1)
     lines = (f"{file.relative_to(path)}\0{digest}\n" for file, digest in zip(files, digests, strict=True))
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def note_read(path: Path | str, data: bytes) -> None:
+    """Remember what a raw file held when it was read."""
+    files_read[str(path)] = hashlib.sha256(data).hexdigest()
+
+
+def changed_since(cache: Path) -> list[str]:
+    """Return the files that this process has read with other contents than `cache` keeps (see `kept_digests`)."""
+    known = _read(cache)
+    return sorted(path for path, digest in files_read.items() if path in known and known[path][4] != digest)
 
 
 def kept_digests(paths: Iterable[str], cache: Path, what: str, *, again: bool = False) -> dict[str, str]:

@@ -6,7 +6,7 @@ result without one, or with one of other bytes, is used by nothing.
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -71,6 +71,9 @@ class Manifest:
         """Write it beside a result that is known by `path`."""
         plain = {"format": FORMAT, "identity": self.identity, **asdict(self)}
         write_text(beside(path), json.dumps(plain, indent=2, sort_keys=True) + "\n")
+        for other in _known_by(path):  # results of the same names that were here before
+            if beside(other) != beside(path) and _read_contents(other) & self.contents.keys():
+                beside(other).unlink(missing_ok=True)
 
     def changed(self, path: Path) -> bool:
         """Tell whether the bytes of one of its files or folders are others than when it was made."""
@@ -86,10 +89,21 @@ def beside(path: Path) -> Path:
     return path.with_name(path.name.replace("tfevents", "events") + ENDING)
 
 
+def _known_by(path: Path) -> list[Path]:
+    """Return by what the results with manifests beside a path are known."""
+    return [Path(str(one).removesuffix(ENDING)) for one in sorted(path.parent.glob(f"*{ENDING}"))]
+
+
+def _read_contents(path: Path) -> Set[str]:
+    try:
+        return Manifest.read(path).contents.keys()
+    except (OSError, ValueError):
+        return set()
+
+
 def find(path: Path) -> Manifest | None:
     """Return the manifest that speaks of a file or folder; None where none does, or it cannot be read."""
-    others = (Path(str(one).removesuffix(ENDING)) for one in sorted(path.parent.glob(f"*{ENDING}")))
-    for known_by in (path, *others):
+    for known_by in (path, *_known_by(path)):
         try:
             manifest = Manifest.read(known_by)
         except (OSError, ValueError):
@@ -116,8 +130,7 @@ def problem(path: Path, identity: str) -> Problem | None:
         expected = "one that today's settings, code and raw files make"
         why = f"`python -m pipeline explain {shlex.quote(str(path))}` says what differs; {delete}"
         return Problem(str(path), "a result of other settings, code, raw files or inputs", expected, why)
-    # a shard is large, and checked by its own checksums as far as it is read
-    files = [] if path.suffix == ".h5" else [path]
+    files = [path]
     if path.suffix in TABLES:  # who reads one of them reads others beside it
         others = (path.with_name(name) for name in manifest.contents if name != path.name)
         files += [one for one in others if one.suffix in TABLES and one.exists()]

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from pipeline.core.options import OneOf, Options, Share
 from pipeline.evaluation.entrants import BASELINES
 from pipeline.evaluation.metrics import CRITERIA
-from pipeline.raw.source import Source
+from pipeline.raw.source import FromSource, Source
 from pipeline.shards.recipes import Interpolation, Size
 
 EmptyMasks = Literal["one", "skip"]
@@ -34,7 +34,7 @@ class ChosenThreshold(Options):
         return self.averaging == "macro" and CRITERIA[self.metric].empty_matters
 
 
-class ThresholdRecipe(Options):
+class ThresholdRecipe(FromSource):
     """What a threshold is made by.
 
     Parameters
@@ -66,7 +66,7 @@ class ThresholdRecipe(Options):
         return self
 
 
-class RenderRecipe(Options):
+class RenderRecipe(FromSource):
     """What the pictures of a split are made by; with classes in their colours."""
 
     dataset: str
@@ -74,14 +74,14 @@ class RenderRecipe(Options):
     source: Source
 
 
-class SubmissionRecipe(Options):
+class SubmissionRecipe(FromSource):
     """What a submission to a challenge is made by."""
 
     dataset: str
     source: Source
 
 
-class EvaluateRecipe(Options):
+class EvaluateRecipe(FromSource):
     """What scores are made by.
 
     Parameters
@@ -98,7 +98,7 @@ class EvaluateRecipe(Options):
     source: Source
 
 
-class BaselineRecipe(Options):
+class BaselineRecipe(FromSource):
     """What a baseline is made by.
 
     Parameters

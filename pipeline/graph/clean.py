@@ -16,7 +16,7 @@ from pathlib import Path
 from pipeline.core import paths
 from pipeline.core.errors import OutputError, PipelineError, Problem
 from pipeline.core.files import PARTIAL, is_being_written, is_foreign, output_problem, partial_name
-from pipeline.core.manifest import beside
+from pipeline.core.manifest import ENDING, beside
 from pipeline.graph import targets
 from pipeline.graph.artifacts import KINDS, Checkpoint, FoldTable
 from pipeline.graph.base import identity_of
@@ -157,14 +157,14 @@ def _store(found: Survey, study: Study, results: Path) -> None:
 def outdated(study: Study) -> Survey:
     """List the results, of what is configured, that are not what today's settings, code and raw files make.
 
-    Raises
-    ------
-    RawDataError
-        If a data set cannot be listed.
+    Those of data sets that cannot be listed are left out, and a line says so.
     """
     found, judge = Survey(), Judge(study)
-    study.require_raw()
-    for one in targets.everything(study):
+    listed = [name for name in study.datasets if _can_be_listed(study, name)]
+    results = targets.everything(study, listed)
+    for file in sorted(paths.RESULTS.rglob(f"*{ENDING}")):  # also what nobody needs and somebody asked for
+        results += [one for one in matches(file) if one.is_known(study) and study.dataset_of(one.name or "") in listed]
+    for one in dict.fromkeys(results):
         there = [path for path in one.outputs().values() if path.exists()]
         if reasons := judge.of_itself(one) if there else []:
             for path in (*there, *filter(Path.exists, (beside(one.path),))):

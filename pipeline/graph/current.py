@@ -1,6 +1,5 @@
 """Whether results are what today's settings, code and raw files make, by their manifests."""
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 from pipeline.core.errors import OriginError, PipelineError, Problem
 from pipeline.core.fingerprint import differences, some
 from pipeline.core.manifest import TABLES, Manifest, beside
-from pipeline.graph import targets
 from pipeline.graph.artifacts import FoldTable, Shard
 from pipeline.graph.base import Artifact, identity_of, plan_of
 from pipeline.graph.study import Study
@@ -121,40 +119,49 @@ class Guard:
     ----------
     study : Study
     is_known : callable
-        Tells of a path and a plan whether Snakemake makes the result again by itself: because it has written down
-        another plan, or that the job was cut short.
+        Tells of the files of a result and its plan whether Snakemake makes it again by itself: because it has written
+        down another plan, or that the job was cut short.
     """
 
-    def __init__(self, study: Study, is_known: Callable[[Path, str], bool]) -> None:
+    def __init__(self, study: Study, is_known: Callable[[Iterable[Path], str], bool]) -> None:
         self._study, self._judge, self._is_known = study, Judge(study), is_known
-        self.reasons: Callable[[Artifact], list[str]] = cache(self._look)
+        self._seen: dict[Artifact, list[str]] = {}
 
-    def check(self, artifact: Artifact) -> None:
-        """Stop where a result is not current and Snakemake would not make it again.
+    def check(self, artifacts: Iterable[Artifact]) -> None:
+        """Stop where a result, or anything that it is made from, is not current and would not be made again.
+
+        All of it at once: what is said of a single input Snakemake may pass over.
 
         Raises
         ------
         OriginError
-            Listing all such results of the study.
+            Listing all such results.
         """
-        if self.reasons(artifact):
-            everything = dict.fromkeys([artifact, *targets.everything(self._study)])
-            raise OriginError(self._problem({one: self.reasons(one) for one in everything}.items()))
+        waiting, problems = [*artifacts], []
+        while waiting:
+            artifact = waiting.pop()
+            if artifact not in self._seen:
+                self._seen[artifact] = self._look(artifact)
+                waiting += [one.artifact for part in artifact.needs(self._study).values() for one in part]
+                problems += [_not_current(artifact, self._seen[artifact])] if self._seen[artifact] else []
+        if problems:
+            self._seen.clear()  # whoever asks again gets the same answer
+            raise OriginError(sorted(problems))
 
     def _look(self, artifact: Artifact) -> list[str]:
-        # with an output missing it is made anyway
-        if not all(path.exists() for path in artifact.outputs().values()):
+        if not artifact.path.exists():  # it is made anyway
             return []
         reasons = self._judge.of_itself(artifact)
-        if not reasons or self._is_known(artifact.path, plan_of(artifact, self._study).to_json()):
+        if reasons and self._is_known(artifact.outputs().values(), plan_of(artifact, self._study).to_json()):
             return []
         return reasons
 
-    @staticmethod
-    def _problem(found: Iterable[tuple[Artifact, Sequence[str]]]) -> list[Problem]:
-        remedy = (
-            "run `python -m pipeline clean --outdated`, which lists them and asks, then snakemake again; or put back "
-            "the settings or files that they were made by"
-        )
-        expected = "results of today's settings, code and raw files, as they were made"
-        return [Problem(os.fspath(one.path), "; ".join(reasons), expected, remedy) for one, reasons in found if reasons]
+
+def _not_current(artifact: Artifact, reasons: Sequence[str]) -> Problem:
+    return Problem(
+        str(artifact.path),
+        "; ".join(reasons),
+        "a result of today's settings, code and raw files, as it was made",
+        "run `python -m pipeline clean --outdated`, which lists such results and asks, then snakemake again; or put "
+        "back the settings or files that they were made by",
+    )

@@ -97,7 +97,8 @@ class Store:
         if not self.limit:
             return
         entry = self.folder / made.identity
-        if entry.exists():
+        with suppress(OSError, ValueError):
+            Manifest.read(entry / outputs[0].name)
             return
         try:
             with atomic_folder(entry) as folder:

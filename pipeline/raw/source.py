@@ -61,3 +61,13 @@ class Source(Options):
         Like the raw files these are seen to for each sample: one sample more or less must not make others outdated.
         """
         return self.changed(exclude={}, cache=None, root="")
+
+
+class FromSource(Options):
+    """Settings of a stage that reads samples: where these lie decides nothing, their contents count by themselves."""
+
+    source: Source | None
+
+    def deciding(self) -> "FromSource":
+        """Return it without the raw folder."""
+        return self.changed(source=self.source and self.source.changed(root=""))

@@ -72,3 +72,23 @@ def test_what_is_no_manifest_says_nothing(scores, text):
     assert problem(scores / "panel", MADE_BY.identity).found == "no manifest"
     with pytest.raises(ValueError, match=r"."):
         Manifest.read(scores / "summary.csv")
+
+
+def test_a_shard_of_another_origin_is_a_problem_too(tmp_path):
+    shard = tmp_path / "train-0.h5"
+    shard.write_bytes(b"samples")
+    Manifest.of(MADE_BY, [shard]).write(shard)
+    assert problem(shard, MADE_BY.identity) is None
+    shard.write_bytes(b"others.")
+    assert problem(shard, MADE_BY.identity).found == "changed since it was made"
+
+
+def test_a_manifest_of_what_stood_here_before_speaks_no_more(scores):
+    (scores / "curves.png").write_bytes(b"")
+    Manifest.of(MADE_BY, [scores / "curves.png"]).write(scores / "curves.png")
+    (scores / "legend.png").write_bytes(b"")
+    after = Fingerprint("render", {}, {}, {})
+    Manifest.of(after, [scores / "legend.png", scores / "panel"]).write(scores / "legend.png")
+    assert find(scores / "panel").fingerprint == after
+    assert find(scores / "summary.csv") is None
+    assert find(scores / "curves.png").fingerprint == MADE_BY

@@ -9,8 +9,9 @@ import pytest
 from rawfiles import make_tgs
 
 from pipeline.cli import main as cli
+from pipeline.cli.job import Job
 from pipeline.config.config import load
-from pipeline.core import code
+from pipeline.core import code, digests
 from pipeline.core.manifest import Manifest, beside
 from pipeline.graph import plan
 from pipeline.graph.artifacts import Checkpoint
@@ -193,6 +194,27 @@ def test_results_of_other_bytes_are_refused(project, capsys):
         assert cli.main(VERBS[verb].split()) == 1
         said = capsys.readouterr().err
         assert all(f"{name}\n    found:    changed since it was made" in said for name in names)
+
+
+def test_a_mask_that_changes_under_a_job_leaves_no_scores(project, monkeypatch, capsys):
+    monkeypatch.setattr(digests, "_SETTLED", 0)
+    mask = next(path for path in sorted(Path("TGS/train/masks").glob("*.png")) if "tile001" in path.name)
+    other = next(path for path in sorted(Path("TGS/train/masks").glob("*.png")) if "tile002" in path.name)
+    before = mask.read_bytes()
+    require = Job.require_origin
+
+    def changed_meanwhile(job):
+        require(job)
+        for path in Path("TGS/train/masks").glob("*.png"):
+            path.write_bytes(other.read_bytes())
+
+    monkeypatch.setattr(Job, "require_origin", changed_meanwhile)
+    assert cli.main(VERBS["evaluate"].split()) == 1
+    said = capsys.readouterr().err
+    assert "a file that changed meanwhile" in said
+    assert "run snakemake again" in said
+    assert not list(Path("results/metrics/e").glob("*.manifest.json"))
+    assert before != other.read_bytes()
 
 
 def test_whoever_names_a_file_means_it(project):

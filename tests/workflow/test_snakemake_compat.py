@@ -101,7 +101,7 @@ def test_an_untried_snakemake_is_left_as_it_is_and_trusted(tmp_path):
         + """
 from snakemake.scheduling.job_scheduler import JobScheduler
 print("patched:", hasattr(JobScheduler._schedule_reevalutation, "__wrapped__"))
-print("known:", is_known_to_snakemake("done/0", "a plan"))
+print("known:", is_known_to_snakemake(["done/0"], "a plan"))
 """
     )
     said = run(tmp_path, text, "-n").stdout
@@ -114,7 +114,7 @@ def test_what_snakemake_noted_tells_whether_it_makes_a_result_again(tmp_path):
 include: "{COMPAT}"
 
 def said(wildcards):
-    print("known:", *(is_known_to_snakemake("made", plan) for plan in ("this plan", "another plan")))
+    print("known:", *(is_known_to_snakemake(["made"], plan) for plan in ("this plan", "another plan")))
     return []
 
 rule all:

@@ -83,14 +83,18 @@ def made(result, name=None, **fixed):
     return str(path).format(**{field: fixed.get(field, f"{{{field}}}") for field in result.fields()})
 
 
+def guard(results):
+    # the run stops where Snakemake would wrongly leave results as they are
+    if workflow.is_main_process:
+        GUARD.check(results)
+
+
 def asked(result, answer, **fixed):
-    # what the graph answers about the result that wildcards name; one that Snakemake would wrongly leave as it is stops the
-    # run that looks
+    # what the graph answers about the result that wildcards name
     @said
     def ask(wildcards):
         made = result.of_texts(wildcards, **fixed)
-        if workflow.is_main_process:
-            GUARD.check(made)
+        guard([made])
         return answer(made)
 
     return ask
@@ -131,13 +135,21 @@ def all_of(target):
         STUDY.require_raw()
         if target == "metrics":
             STUDY.warn()
-        return files_of(targets.of_all(STUDY, target))
+        results = targets.of_all(STUDY, target)
+        guard([*results, *([Comparisons(), Leaderboard(), Report()] if target == "metrics" else [])])
+        return files_of(results)
 
     return files
 
 
 def all_of_one(target, experiment):
-    return said(lambda wildcards: files_of(targets.targeted(STUDY, target, experiment)))
+    @said
+    def files(wildcards):
+        results = targets.targeted(STUDY, target, experiment)
+        guard(results)
+        return files_of(results)
+
+    return files
 
 
 def labelled(figure):

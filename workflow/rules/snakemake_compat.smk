@@ -3,6 +3,7 @@ import functools
 
 import snakemake
 from snakemake.scheduling.job_scheduler import JobScheduler
+from snakemake.settings.types import RerunTrigger
 
 TRIED = ("9.27",)
 _is_tried = ".".join(snakemake.__version__.split(".")[:2]) in TRIED
@@ -22,16 +23,17 @@ def quiet_reevaluation(wake_later):
     return wake_if_needed
 
 
-# Whether Snakemake makes a result again by itself, because it has written down another plan for it, or that its job was cut
-# short. Under a version that was not tried it is taken to do so.
-def is_known_to_snakemake(path, plan):
+# Whether Snakemake makes a result again by itself: because it has written down another plan for one of its files and heeds
+# params, or that the job was cut short. Under a version that was not tried it is taken to do so.
+def is_known_to_snakemake(paths, plan):
     if not _is_tried:
         return True
-    notes = workflow.persistence
-    if notes._filter_incomplete_keys([str(path)]):
+    notes, keys = workflow.persistence, [str(path) for path in paths]
+    if notes._filter_incomplete_keys(keys):
         return True
-    written = notes._read_record(str(path))
-    return written is not None and repr(plan) not in (written.params or [])
+    written = [record for record in map(notes._read_record, keys) if record is not None]
+    heeded = RerunTrigger.PARAMS in workflow.rerun_triggers
+    return heeded and any(repr(plan) not in (record.params or []) for record in written)
 
 
 # wrapped: this file, read twice in one process

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.core.digests import note_read
 from pipeline.core.errors import Problem, RawDataError
 from pipeline.raw.decode import tiff
 from pipeline.raw.decode.containers import (
@@ -81,6 +82,8 @@ def read_bytes(path: Path | str, page: int | None = None) -> bytes:
     if data.startswith(_GIT_LFS):
         told = ("a Git-LFS pointer", "the image it stands for", "run `git lfs pull` where it lies")
         raise RawDataError(Problem(str(path), *told, kind="git-lfs"))
+    if page is None:
+        note_read(path, data)
     return data
 
 
