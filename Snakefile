@@ -26,13 +26,7 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        all_of("shards"),
-        all_of("models"),
-        all_of("predictions"),
-        all_of("metrics"),
-        str(Comparisons().path),
-        str(Leaderboard().path),
-        str(Report().path),
+        all_of("shards", "models", "predictions", "metrics", tables=[Comparisons(), Leaderboard(), Report()]),
 
 
 rule shards:
@@ -52,8 +46,7 @@ rule predictions:
 
 rule metrics:
     input:
-        all_of("metrics"),
-        str(Comparisons().path),
+        all_of("metrics", tables=[Comparisons()]),
 
 
 rule tensorboard:

@@ -129,14 +129,14 @@ def files_of(results):
     return list(dict.fromkeys(str(path) for made in results for path in made.outputs().values()))
 
 
-def all_of(target):
+def all_of(*names, tables=()):
     @said
     def files(wildcards):
         STUDY.require_raw()
-        if target == "metrics":
+        if "metrics" in names:
             STUDY.warn()
-        results = targets.of_all(STUDY, target)
-        guard([*results, *([Comparisons(), Leaderboard(), Report()] if target == "metrics" else [])])
+        results = [*(made for name in names for made in targets.of_all(STUDY, name)), *tables]
+        guard(results)
         return files_of(results)
 
     return files
