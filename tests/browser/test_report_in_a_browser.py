@@ -183,7 +183,7 @@ def test_pictures_without_a_score_come_last_and_count_for_nothing(visit, project
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     table.loc[(table["split"] == "test") & (table["id"] == "tile003"), "f1"] = ""
     table.to_csv(path, index=False)
-    assert cli.main(["report"]) == 0
+    assert cli.main(["report", "--leaderboard", "results/leaderboard.csv"]) == 0
     page = visit(at=(folder / "results/report.html").as_uri())
     page.locator("#pictures-controls select").first.select_option("t")
     drawn(page, "pictures")
