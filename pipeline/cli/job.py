@@ -186,7 +186,8 @@ def open_study(arguments: Arguments) -> "Study":
     from pipeline.config.config import load
     from pipeline.graph.study import Study
 
-    return Study(load(arguments.config or [Path("config.yaml")]))
+    thorough = getattr(arguments, "thorough", False)
+    return Study(load(arguments.config or [Path("config.yaml")]), thorough=thorough)
 
 
 def job_of(arguments: Arguments, kind: type[Artifact]) -> Job:
@@ -249,6 +250,9 @@ def _planned(plan: Plan, kinds: Sequence[type[Artifact]], fields: dict[str, Any]
     if kind is None:
         expected = f"a plan of stage {' or '.join(kind.stage.name for kind in kinds)}"
         raise ConfigError("--plan", f"a plan of stage {plan.stage.name!r}", expected, "use --config FILE instead")
+    if plan.result.keys() != fields.keys():
+        expected = f"the fields of {kind.example('<{}>').what}: {', '.join(fields)}"
+        raise ConfigError("--plan", f"a result {dict(plan.result)}", expected, "use --config FILE instead")
     for field, value in fields.items():
         planned = plan.result.get(field)
         if value not in (None, planned):

@@ -3,7 +3,8 @@
 from pipeline.cli.commands import Arguments, command, making, number_or_file, option
 from pipeline.cli.job import job_of
 from pipeline.core import paths
-from pipeline.core.errors import ConfigError
+from pipeline.core.errors import ConfigError, OriginError
+from pipeline.core.manifest import edited
 from pipeline.evaluation.entrants import is_baseline
 from pipeline.graph.artifacts import (
     SCORED,
@@ -115,6 +116,9 @@ def compare(arguments: Arguments) -> None:
     from pipeline.report.compare import rank
     from pipeline.report.compare_text import write_rankings
 
+    tables = [paths.leaderboard(), paths.comparisons(), *(paths.RESULTS / "metrics").glob("*/intervals.csv")]
+    if problems := edited(tables):
+        raise OriginError(problems)
     rankings = rank(
         leaderboard=paths.leaderboard(),
         comparisons=paths.comparisons(),

@@ -86,7 +86,7 @@ def explain(arguments: Arguments) -> None:
     """
     from pipeline.graph.explain import explain
 
-    explain(open_study(arguments), arguments.path, arguments.thorough)
+    explain(open_study(arguments), arguments.path)
 
 
 @command(
@@ -144,19 +144,13 @@ def _compared_stages(configs: Sequence[Path]) -> Iterator[tuple[str, frozenset[s
     """Yield the stages of all results of a configuration but the report, which `verify-run` leaves out."""
     from pipeline.config.config import load
     from pipeline.graph.artifacts import Comparisons, Leaderboard
+    from pipeline.graph.base import with_inputs
     from pipeline.graph.study import Study
     from pipeline.graph.targets import of_all
 
     study = Study(load(list(configs)))
-    waiting = [one for target in ("shards", "models", "predictions", "metrics") for one in of_all(study, target)]
-    waiting += [Comparisons(), Leaderboard()]
-    seen = set()
-    while waiting:
-        artifact = waiting.pop()
-        if artifact in seen:
-            continue
-        seen.add(artifact)
-        waiting += [output.artifact for outputs in artifact.needs(study).values() for output in outputs]
+    results = [one for target in ("shards", "models", "predictions", "metrics") for one in of_all(study, target)]
+    for artifact in with_inputs([*results, Comparisons(), Leaderboard()], study):
         yield artifact.stage.name, frozenset({artifact.stage.module, *artifact.recipe(study).modules()})
 
 

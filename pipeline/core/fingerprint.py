@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-_NAMED = 4  # modules named in a message
-
 
 @dataclass(frozen=True)
 class Fingerprint:
@@ -64,8 +62,7 @@ def differences(found: Fingerprint, asked: Fingerprint) -> list[str]:
     said = [*_values("", found.settings, asked.settings)]
     changed = _differing(found.code, asked.code)
     if changed:
-        more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
-        said.append(f"code of {', '.join(changed[:_NAMED])}{more} differs")
+        said.append(f"code of {some(changed, 4)} differs")
     said += _values("", found.libraries, asked.libraries)
     said += [f"{what} changed" for what in _differing(found.raw, asked.raw)]
     parts = [part.replace("_", " ") for part in _differing(found.made_from, asked.made_from)]

@@ -6,7 +6,7 @@ result without one, or with one of other bytes, is used by nothing.
 
 import json
 import shlex
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -113,6 +113,12 @@ def find(path: Path) -> Manifest | None:
     return None
 
 
+def edited(paths: Iterable[Path]) -> list[Problem]:
+    """Name those files that are there and whose bytes are others than when they were made, as far as that is known."""
+    made = ((path, find(path)) for path in paths if path.exists())
+    return [_changed([path], path) for path, manifest in made if manifest is not None and manifest.changed(path)]
+
+
 def problem(path: Path, identity: str) -> Problem | None:
     """Say why a file or folder is not the result asked for; None where it is.
 
@@ -122,19 +128,29 @@ def problem(path: Path, identity: str) -> Problem | None:
     identity : str
         Of the result that it should be.
     """
-    delete = f"delete it, and what needs it is made again: `rm -r {shlex.quote(str(path))} && snakemake`"
     manifest = find(path)
     if manifest is None:
-        return Problem(str(path), "no manifest", f"a result that says what made it, in *{ENDING} beside it", delete)
+        return Problem(
+            str(path), "no manifest", f"a result that says what made it, in *{ENDING} beside it", _delete(path)
+        )
     if manifest.identity != identity:
         expected = "one that today's settings, code and raw files make"
-        why = f"`python -m pipeline explain {shlex.quote(str(path))}` says what differs; {delete}"
+        why = f"`python -m pipeline explain {shlex.quote(str(path))}` says what differs; {_delete(path)}"
         return Problem(str(path), "a result of other settings, code, raw files or inputs", expected, why)
     files = [path]
     if path.suffix in TABLES:  # who reads one of them reads others beside it
         others = (path.with_name(name) for name in manifest.contents if name != path.name)
         files += [one for one in others if one.suffix in TABLES and one.exists()]
-    if changed := [str(one) for one in files if manifest.changed(one)]:
-        found = "changed since it was made" if changed == [str(path)] else f"{', '.join(changed)}: changed since made"
-        return Problem(str(path), found, "the bytes that its manifest tells", delete)
-    return None
+    changed = [one for one in files if manifest.changed(one)]
+    return _changed(changed, path) if changed else None
+
+
+def _changed(files: list[Path], path: Path) -> Problem:
+    """Say that files of a result, which is asked for by `path`, were edited."""
+    named = ", ".join(map(str, files))
+    found = "changed since it was made" if files == [path] else f"{named}: changed since made"
+    return Problem(str(path), found, "the bytes that its manifest tells", _delete(path))
+
+
+def _delete(path: Path) -> str:
+    return f"delete it, and what needs it is made again: `rm -r {shlex.quote(str(path))} && snakemake`"

@@ -2,7 +2,7 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -195,6 +195,17 @@ def plan_of(artifact: Artifact, study: "Study") -> Plan:
         plan_without_inputs(artifact, study),
         made_from={part: identities for part, identities in made_from.items() if identities},
     )
+
+
+def with_inputs(artifacts: Iterable[Artifact], study: "Study", seen: set[Artifact] | None = None) -> Iterator[Artifact]:
+    """Yield results and all that they are made from, each once; those `seen` are left out, and the others added."""
+    seen, waiting = set() if seen is None else seen, [*artifacts]
+    while waiting:
+        artifact = waiting.pop()
+        if artifact not in seen:
+            seen.add(artifact)
+            yield artifact
+            waiting += [one.artifact for part in artifact.needs(study).values() for one in part]
 
 
 def plan_without_inputs(artifact: Artifact, study: "Study") -> Plan:

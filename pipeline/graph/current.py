@@ -8,7 +8,7 @@ from pipeline.core.errors import OriginError, PipelineError, Problem
 from pipeline.core.fingerprint import differences, some
 from pipeline.core.manifest import TABLES, Manifest, beside
 from pipeline.graph.artifacts import FoldTable, Shard
-from pipeline.graph.base import Artifact, identity_of, plan_of
+from pipeline.graph.base import Artifact, identity_of, plan_of, with_inputs
 from pipeline.graph.study import Study
 from pipeline.raw.digests import sample_digest
 from pipeline.raw.splits.fold_table import read_fold_table
@@ -21,12 +21,12 @@ class Judge:
     Parameters
     ----------
     study : Study
-    thorough : bool
-        Whether to compare the bytes of all results, not those of tables alone, which people edit and which are few.
+        A thorough one: the bytes of all results are compared, not those of tables alone, which people edit and which
+        are few.
     """
 
-    def __init__(self, study: Study, thorough: bool = False) -> None:
-        self._study, self._thorough = study, thorough
+    def __init__(self, study: Study) -> None:
+        self._study = study
         self.reasons: Callable[[Artifact], list[str]] = cache(self._judge)
         self.of_itself: Callable[[Artifact], list[str]] = cache(self._compare)
 
@@ -66,7 +66,7 @@ class Judge:
         except (OSError, ValueError) as error:
             return [f"its manifest {beside(artifact.path)} is damaged ({' '.join(str(error).split())[:80]})"]
         paths = [path for path in artifact.outputs().values() if path.exists()]
-        edited = [path for path in paths if self._thorough or path.suffix in TABLES]
+        edited = [path for path in paths if self._study.thorough or path.suffix in TABLES]
         edited = [path for path in edited if manifest.changed(path)]
         said = [f"edited since it was made: {some(map(str, edited))}"] if edited else []
         if manifest.identity == identity_of(artifact, self._study):
@@ -125,7 +125,7 @@ class Guard:
 
     def __init__(self, study: Study, is_known: Callable[[Iterable[Path], str], bool]) -> None:
         self._study, self._judge, self._is_known = study, Judge(study), is_known
-        self._seen: dict[Artifact, list[str]] = {}
+        self._seen: set[Artifact] = set()
 
     def check(self, artifacts: Iterable[Artifact]) -> None:
         """Stop where a result, or anything that it is made from, is not current and would not be made again.
@@ -137,14 +137,8 @@ class Guard:
         OriginError
             Listing all such results.
         """
-        waiting, problems = [*artifacts], []
-        while waiting:
-            artifact = waiting.pop()
-            if artifact not in self._seen:
-                self._seen[artifact] = self._look(artifact)
-                waiting += [one.artifact for part in artifact.needs(self._study).values() for one in part]
-                problems += [_not_current(artifact, self._seen[artifact])] if self._seen[artifact] else []
-        if problems:
+        looked_at = ((one, self._look(one)) for one in with_inputs(artifacts, self._study, self._seen))
+        if problems := [_not_current(one, reasons) for one, reasons in looked_at if reasons]:
             self._seen.clear()  # whoever asks again gets the same answer
             raise OriginError(sorted(problems))
 

@@ -22,25 +22,23 @@ from pipeline.tools.provenance import read_provenance
 _WIDTH = 116
 
 
-def explain(study: Study, given: Path, thorough: bool = False) -> None:
+def explain(study: Study, given: Path) -> None:
     """Print what stands at a path, what made it, from what, and whether it is current.
 
     Parameters
     ----------
     study : Study
-        Of today's configuration.
+        Of today's configuration. A thorough one: the bytes of this result are read and of all that it was made from,
+        raw files too. Else manifests are compared, the digests of raw files that are kept for those which have not
+        changed, and the bytes of tables.
     given : Path
         A file or folder under ``results/``.
-    thorough : bool
-        Read the bytes of this result and of all that it was made from, raw files too. Without, manifests and the
-        digests of raw files are compared that are kept for files which have not changed, and the bytes of tables.
 
     Raises
     ------
     PipelineError
         If the path is not there, or nothing that the pipeline makes.
     """
-    study.thorough = thorough
     path = _below_results(given)
     artifact = recognize(study, path)
     for needed in (path, artifact.path):
@@ -49,7 +47,7 @@ def explain(study: Study, given: Path, thorough: bool = False) -> None:
             raise PipelineError(str(needed), "no such file or folder", "a result that was made", remedy)
     if isinstance(artifact, Shard):
         ShardReader([artifact.path]).close()  # raises where it cannot be read
-    judge = Judge(study, thorough)
+    judge = Judge(study)
     reasons = judge.reasons(artifact)
     print(path)
     _say("what", artifact.what + (f": {path}" if path not in (artifact.path, artifact.place) else ""))
@@ -61,7 +59,7 @@ def explain(study: Study, given: Path, thorough: bool = False) -> None:
     _say("made from", *states, *_raw_inputs(study, artifact))
     told = f"settings, code and digests that {beside(artifact.path).name} and the manifests of its inputs tell"
     kept = f"{told}; raw files that changed, and bytes of tables. `--thorough` reads the bytes of all files"
-    _say("compared", f"{told}; bytes of results and raw files" if thorough else kept)
+    _say("compared", f"{told}; bytes of results and raw files" if study.thorough else kept)
     if reasons:
         _say("current", "no:", *(f"- {reason}" for reason in reasons))
     else:

@@ -1,14 +1,13 @@
 """Stages, what a result is to be made by (its plan), and the fingerprint that follows from it."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
 from pipeline.core.code import code_digests, library_versions
 from pipeline.core.errors import ConfigError
@@ -82,27 +81,17 @@ class Plan:
             If the text says something else, or code or libraries of the stage are others.
         """
         try:
-            plain = json.loads(text)
-            stage = stages[plain["stage"]]
-            recipe = stage.recipe.model_validate(plain["recipe"])
-            mappings = (_FIELDS.validate_python(plain["result"]), _TEXTS.validate_python(plain.get("raw", {})))
-            plan = cls(stage, mappings[0], recipe, mappings[1], _LISTS.validate_python(plain.get("made_from", {})))
-        except json.JSONDecodeError as error:
-            found = f"text that is no JSON ({error})"
-        except ValidationError as error:
-            found = "; ".join(
-                f"{'.'.join(map(str, one['loc']))}: {one['msg']} ({one['input']!r:.60})" for one in error.errors()
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            found = f"what cannot be followed ({error!r})"
-        else:
-            if plain.get("code", plan.code_digest) == plan.code_digest:
-                return plan
+            plain = _Plain.model_validate_json(text)
+            stage = stages[plain.stage]
+            plan = cls(stage, plain.result, stage.recipe.model_validate(plain.recipe), plain.raw, plain.made_from)
+        except (ValidationError, KeyError) as error:
+            expected = 'a JSON object {"stage": ..., "result": {...}, "recipe": {...}, ...}, as the workflow passes it'
+            raise ConfigError("--plan", _what_is_wrong(error), expected, "use --config FILE instead") from error
+        if plain.code not in (None, plan.code_digest):
             found, expected = f"a plan for other code or libraries of stage {stage.name}", "those that are here"
             remedy = "run snakemake again: they changed since it looked, or are others in the container of the job"
             raise ConfigError("--plan", found, expected, remedy)
-        expected = 'a JSON object {"stage": ..., "result": {...}, "recipe": {...}, ...}, as the workflow passes it'
-        raise ConfigError("--plan", found, expected, "use --config FILE instead")
+        return plan
 
     def code(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
         """Return digests of the code that the stage runs, and versions of the libraries below it.
@@ -123,9 +112,22 @@ class Plan:
         return Fingerprint(self.stage.name, settings, code, libraries, self.raw, self.made_from)
 
 
-_FIELDS = TypeAdapter(dict[str, int | str])
-_TEXTS = TypeAdapter(dict[str, str])
-_LISTS = TypeAdapter(dict[str, list[str]])
+class _Plain(Options):
+    """A plan as text."""
+
+    stage: str
+    result: dict[str, int | str]
+    recipe: dict[str, Any]
+    raw: dict[str, str] = Field({})
+    made_from: dict[str, list[str]] = Field({})
+    code: str | None = None
+
+
+def _what_is_wrong(error: ValidationError | KeyError) -> str:
+    if isinstance(error, KeyError):
+        return f"no stage {error}"
+    said = (f"{'.'.join(map(str, one['loc']))}: {one['msg']} ({one['input']!r:.60})" for one in error.errors())
+    return "; ".join(said)
 
 
 @cache

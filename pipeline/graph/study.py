@@ -27,12 +27,16 @@ class Study:
 
     Raw data are listed when they are first asked for. Names of experiments are those of single networks, those of
     ensembles, ``<experiment>.ensemble``, and those of baselines, ``<data set>.<kind>``.
+
+    Parameters
+    ----------
+    config : Config
+    thorough : bool
+        Read raw files again also where their digests are kept.
     """
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.thorough = False
-        """Whether raw files are read again also where their digests are kept."""
+    def __init__(self, config: Config, thorough: bool = False) -> None:
+        self.config, self.thorough = config, thorough
         self.datasets: Mapping[str, Dataset] = config.datasets
         self.experiments: Mapping[str, Experiment] = config.experiments
         self.opened: Callable[[str], Opened] = cache(self._open)

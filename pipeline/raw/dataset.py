@@ -100,17 +100,13 @@ class RawDataset:
         """Shards of all splits: every job of a large data set asks for them, so they are assigned once."""
         return {split: assign_shards(samples, self.source.shards) for split, samples in self.splits.items()}
 
-    def shared_data_digest(self, split: str, shard: int) -> str:
-        """Return a short text that changes when a table row of one of the shard's samples does."""
-        return short_digest("\n".join(sample.shared_data for sample in self.shard_members(split).get(shard, [])))
-
     def exclusions(self, split: str, shard: int) -> dict[str, str]:
         """Return what one shard has to know of `excluded`: what else is excluded must not build it again."""
         return concerning(self.excluded, split, shard, self.source.shards)
 
-    def digest(self, split: str, shard: int | None = None) -> str:
-        """Return a short text that changes when the members of a split, or of one of its shards, do."""
-        samples = self.splits[split] if shard is None else self.shard_members(split).get(shard, [])
+    def digest(self, split: str) -> str:
+        """Return a short text that changes when the members of a split do."""
+        samples = self.splits[split]
         return short_digest("\n".join(text for sample in samples for text in (sample.id, *sample.files)))
 
     def read_truth(self, sample: Sample, contents: Mapping[str, bytes] | None = None) -> ClassMask:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.fingerprint import Fingerprint
-from pipeline.core.manifest import Manifest, beside, find, problem
+from pipeline.core.manifest import Manifest, beside, edited, find, problem
 
 MADE_BY = Fingerprint("evaluate", {"dataset": "d"}, {"m": "0"}, {"numpy": "2.4"}, {"raw files": "1"}, {"x": ["2"]})
 
@@ -92,3 +92,12 @@ def test_a_manifest_of_what_stood_here_before_speaks_no_more(scores):
     assert find(scores / "panel").fingerprint == after
     assert find(scores / "summary.csv") is None
     assert find(scores / "curves.png").fingerprint == MADE_BY
+
+
+def test_edited_files_are_named_where_that_is_known(scores):
+    table = scores / "summary.csv"
+    (scores / "curves.csv").write_text("no manifest speaks of it")
+    assert edited([table, scores / "curves.csv", scores / "gone.csv"]) == []
+    table.write_text("f1\n0.99\n")
+    (found,) = edited([table, scores / "curves.csv"])
+    assert (found.where, found.found) == (str(table), "changed since it was made")
