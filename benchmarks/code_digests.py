@@ -58,7 +58,7 @@ def sources(commit):
 def is_plumbing(name, read, overlooked):
     """Whether a module is one of `PLUMBING` by its earlier name, and keeps the rule that stands there."""
     *above, last = name.split(".")
-    if above not in ([PACKAGE], [PACKAGE, "core"]) or last not in NAMES:
+    if name not in PLUMBING and (above not in ([PACKAGE], [PACKAGE, "core"]) or last not in NAMES):
         return False
     made: Module = read(name)
     others = made.modules - overlooked - {name}

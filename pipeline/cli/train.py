@@ -43,11 +43,11 @@ def train(arguments: Arguments) -> None:
     job.require_origin()
     if job.taken():
         return
-    from pipeline.core.generations import remove_state
     from pipeline.core.gpus import hold_gpus
     from pipeline.shards.read import ShardReader
     from pipeline.tools import provenance
     from pipeline.training.device import describe_accelerators
+    from pipeline.training.generations import remove_state
     from pipeline.training.launch import on_ranks
     from pipeline.training.recipes import TrainRecipe
     from pipeline.training.seeds import derived_seeds

@@ -27,13 +27,13 @@ PLUMBING = {
     "pipeline.core.errors": "words of messages",
     "pipeline.core.files": "how files reach the disk as a whole; what stands in them others decide",
     "pipeline.core.fingerprint": "tells what was used and decides nothing",
-    "pipeline.core.generations": "how the state of a training stays whole; what stands in it others decide",
     "pipeline.core.gpus": "which job gets which GPU, and when",
     "pipeline.core.manifest": "tells what was used and decides nothing",
     "pipeline.core.memory": "tells what was used, and what fits: where samples lie changes the speed and nothing else",
     "pipeline.core.parallel": "how many things are done at once; their order stays",
     "pipeline.core.progress": "what is shown while one waits",
     "pipeline.core.signals": "when a process ends",
+    "pipeline.training.generations": "how the state of a training stays whole; what stands in it others decide",
 }
 """Modules that decide no bytes, each with the reason.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.core.generations import GENERATIONS
+from pipeline.training.generations import GENERATIONS
 from pipeline.training.history import Row
 
 # a file that is just being replaced or removed fails in many ways; the next look will do

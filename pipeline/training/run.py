@@ -77,7 +77,7 @@ def train(
     state : Path, optional
         Folder of the training's state, which must be of this very training (see `state_key`): what lies there is gone
         on from, to the same files bit for bit. Without it nothing is saved. It stays: whoever has done all that belongs
-        to the training removes it (`pipeline.core.generations.remove_state`).
+        to the training removes it (`pipeline.training.generations.remove_state`).
     save_every : float
         Seconds between two saves of the state.
     memory : int, optional

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from pipeline.core.generations import keep, newest
 from pipeline.training.device import choose_device, choose_precision
+from pipeline.training.generations import keep, newest
 from pipeline.training.recipes import TrainRecipe
 
 _LOADING = (OSError, MemoryError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError)
@@ -50,7 +50,7 @@ def state_key(recipe: TrainRecipe, shards: Sequence[Path], identity: str | None 
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write a state, plain data and tensors; see `pipeline.core.generations.keep`."""
+    """Write a state, plain data and tensors; see `pipeline.training.generations.keep`."""
     keep(folder, lambda file: torch.save(dict(state), file))  # type: ignore[arg-type] # all it asks for is `write`
 
 
@@ -65,7 +65,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     Raises
     ------
     TrainingError
-        If a file cannot be read, or a whole one cannot be loaded; see `pipeline.core.generations.newest`.
+        If a file cannot be read, or a whole one cannot be loaded; see `pipeline.training.generations.newest`.
     """
 
     def load(body: memoryview) -> dict[str, Any]:

@@ -3,7 +3,6 @@ import functools
 
 import snakemake
 from snakemake.scheduling.job_scheduler import JobScheduler
-from snakemake.settings.types import RerunTrigger
 
 TRIED = ("9.27",)
 _is_tried = ".".join(snakemake.__version__.split(".")[:2]) in TRIED
@@ -28,6 +27,8 @@ def quiet_reevaluation(wake_later):
 def is_known_to_snakemake(paths, plan):
     if not _is_tried:
         return True
+    from snakemake.settings.types import RerunTrigger
+
     notes, keys = workflow.persistence, [str(path) for path in paths]
     if notes._filter_incomplete_keys(keys):
         return True
