@@ -94,7 +94,8 @@ class Job:
         """
         inputs = dict.fromkeys(path for given in self.inputs.values() for path in given)
         asked = ((path, self.expected[path]) for path in inputs if path in self.expected and path.exists())
-        found = (manifest.problem(path, identity) for path, identity in asked)
+        config = self.arguments.config or []
+        found = (manifest.problem(path, identity, config) for path, identity in asked)
         if problems := [problem for problem in found if problem is not None]:
             raise OriginError(problems)
 

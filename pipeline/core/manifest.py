@@ -6,7 +6,7 @@ result without one, or with one of other bytes, is used by nothing.
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -119,7 +119,7 @@ def edited(paths: Iterable[Path]) -> list[Problem]:
     return [_changed([path], path) for path, manifest in made if manifest is not None and manifest.changed(path)]
 
 
-def problem(path: Path, identity: str) -> Problem | None:
+def problem(path: Path, identity: str, config: Sequence[Path] = ()) -> Problem | None:
     """Say why a file or folder is not the result asked for; None where it is.
 
     Parameters
@@ -127,30 +127,38 @@ def problem(path: Path, identity: str) -> Problem | None:
     path : Path
     identity : str
         Of the result that it should be.
+    config : sequence of Path
+        Configuration files other than config.yaml, for the commands that the remedy names.
     """
     manifest = find(path)
     if manifest is None:
         return Problem(
-            str(path), "no manifest", f"a result that says what made it, in *{ENDING} beside it", _delete(path)
+            str(path), "no manifest", f"a result that says what made it, in *{ENDING} beside it", _delete(path, config)
         )
     if manifest.identity != identity:
         expected = "one that today's settings, code and raw files make"
-        why = f"`python -m pipeline explain {shlex.quote(str(path))}` says what differs; {_delete(path)}"
+        explain = shlex.join(["python", "-m", "pipeline", "explain", str(path), *_option("--config", config)])
+        why = f"`{explain}` says what differs; {_delete(path, config)}"
         return Problem(str(path), "a result of other settings, code, raw files or inputs", expected, why)
     files = [path]
     if path.suffix in TABLES:  # who reads one of them reads others beside it
         others = (path.with_name(name) for name in manifest.contents if name != path.name)
         files += [one for one in others if one.suffix in TABLES and one.exists()]
     changed = [one for one in files if manifest.changed(one)]
-    return _changed(changed, path) if changed else None
+    return _changed(changed, path, config) if changed else None
 
 
-def _changed(files: list[Path], path: Path) -> Problem:
+def _changed(files: list[Path], path: Path, config: Sequence[Path] = ()) -> Problem:
     """Say that files of a result, which is asked for by `path`, were edited."""
     named = ", ".join(map(str, files))
     found = "changed since it was made" if files == [path] else f"{named}: changed since made"
-    return Problem(str(path), found, "the bytes that its manifest tells", _delete(path))
+    return Problem(str(path), found, "the bytes that its manifest tells", _delete(path, config))
 
 
-def _delete(path: Path) -> str:
-    return f"delete it, and what needs it is made again: `rm -r {shlex.quote(str(path))} && snakemake`"
+def _delete(path: Path, config: Sequence[Path]) -> str:
+    again = shlex.join(["snakemake", *_option("--configfile", config)])
+    return f"delete it, and what needs it is made again: `rm -r {shlex.quote(str(path))} && {again}`"
+
+
+def _option(flag: str, files: Sequence[Path]) -> list[str]:
+    return [flag, *map(str, files)] if files else []
