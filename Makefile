@@ -10,12 +10,12 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 .PHONY: run install debian-packages test test-slow lint format schema clean
 
 run: install
-	$(BIN)/python -m pipeline sample
+	$(BIN)/python -m pipeline synthetic
 	$(BIN)/snakemake --cores all
 	@echo
-	@echo "Done. Open results/report.html in a browser: scores, curves, pictures, times."
-	@echo "Scores: results/leaderboard.csv and results/metrics/. Pictures: results/predictions/*/test/."
-	@echo "Networks and learning curves: results/models/. All of it was made from drawn sample data."
+	@echo "Done. Open results/report.html in a browser: scores, curves, images, times."
+	@echo "Scores: results/leaderboard.csv and results/metrics/. Renderings: results/predictions/*/test/."
+	@echo "Networks and learning curves: results/models/. All of it was made from synthetic data."
 
 install: $(STAMP)
 
@@ -62,4 +62,4 @@ schema: install
 	$(BIN)/python -m pipeline schema
 
 clean:
-	rm -rf results data/sample .snakemake
+	rm -rf results data/synthetic .snakemake

@@ -2,7 +2,7 @@
 
     python benchmarks/bootstrap.py [--images 20 600 5000] [--loop 20]
 
-Both get the same histograms and scores of drawn pictures, and give the 2,000 resampled values of macro F1, micro F1,
+Both get the same histograms and scores of drawn images, and give the 2,000 resampled values of macro F1, micro F1,
 micro ROC area and maxF (beta^2 0.3, of mean precision and mean recall). The loop puts `--loop` resamples together and
 scores each with the functions that score a split; its time is scaled to 2,000. That both agree on them is checked
 first. One thread; processor time. The last column is the time for all intervals of a summary's two rows.
@@ -25,7 +25,7 @@ MACRO = [name for name, metric in METRICS.items() if metric.of != "counts" or me
 
 
 def draw(images):
-    """Draw histograms of pictures, (images, 2, 256)."""
+    """Draw histograms of images, (images, 2, 256)."""
     rng = np.random.default_rng(0)
     slopes = np.stack([np.linspace(3, 0.2, 256), np.linspace(0.2, 1, 256)])
     return rng.poisson(200 * slopes * rng.uniform(0.5, 2, (images, 2, 1))).astype(np.int64)

@@ -1,18 +1,18 @@
-"""Convert raw pictures for training: the DRIVE tutorial's way and this pipeline's, side by side.
+"""Convert raw images for training: the DRIVE tutorial's way and this pipeline's, side by side.
 
     python benchmarks/convert.py --root data/raw [--rounds 5]
 
-`--root` holds DRIVE/ and TGS/ (the real sets; without it the drawn sample is used). Both ways do what they do in their
-own processes, in turns; medians are printed.
+`--root` holds DRIVE/ and TGS/, the real sets; without it the synthetic data are used. Both ways do what they do in
+their own processes, in turns; medians are printed.
 
-The tutorial's way, written afresh from its description: Pillow decodes, OpenCV resizes (labels too), each picture and
+The tutorial's way, written afresh from its description: Pillow decodes, OpenCV resizes (labels too), each image and
 each label is brought to [0, 1] by its own smallest and largest value in float64, all of them are collected in lists,
-and one object array goes to a `.npy` file. (A blank picture, which would divide by zero, is left as zeros here, so that
+and one object array goes to a `.npy` file. (A blank image, which would divide by zero, is left as zeros here, so that
 the comparison can run at all.) The same number of samples, the same sizes, three channels.
 
 Ours is `python -m pipeline shard`, one process for each shard, as many at a time as there are cores.
 
-in loop: seconds from the first picture to the finished file, in one process. whole: seconds from starting the
+in loop: seconds from the first image to the finished file, in one process. whole: seconds from starting the
 process(es) to the end of the last. memory: the largest peak of any one process. bytes: what lies on disk afterwards.
 """
 
@@ -30,14 +30,14 @@ SETS = {"DRIVE": ("drive", [512, 512], 1), "TGS": ("tgs", [128, 128], 4)}
 
 
 def tutorial(root, layout, size, output):
-    """Convert the labelled training pictures the tutorial's way; return the seconds that took."""
+    """Convert the labelled training images the tutorial's way; return the seconds that took."""
     import cv2
     import numpy as np
     from PIL import Image
 
     def read(path):
-        with Image.open(path) as picture:
-            return np.array(picture)
+        with Image.open(path) as image:
+            return np.array(image)
 
     def stretch(values):
         span = values.max() - values.min()
@@ -62,7 +62,7 @@ def tutorial(root, layout, size, output):
 
 
 def configuration(root, layout, size, shards, storage):
-    """Return what config.yaml would say: all labelled pictures that are no test pictures are trained on."""
+    """Return what config.yaml would say: all labelled images that are no test images are trained on."""
     data = {"layout": layout, "root": str(root), "shards": shards, "size": size, "storage": storage}
     return {"datasets": {"benchmark": {**data, "test": "official", "validation": {"fraction": 0}}}}
 
@@ -133,7 +133,7 @@ def child(job):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=Path("data/sample"))
+    parser.add_argument("--root", type=Path, default=Path("data/synthetic"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -2,12 +2,12 @@
 
     python benchmarks/evaluate.py [--rounds 25] [--size 512]
 
-All get the same eight pictures, decoded, and give their mean absolute error and maxF (beta^2 0.3, of mean precision and
+All get the same eight images, decoded, and give their mean absolute error and maxF (beta^2 0.3, of mean precision and
 mean recall) over 256 levels; that they agree is checked before anything is timed. They take turns, in one thread; the
-median and the least processor time for all pictures, divided by their number, are printed. On a machine that does
+median and the least processor time for all images, divided by their number, are printed. On a machine that does
 something else as well, the least times are what to compare.
 
-ours: what `python -m pipeline evaluate` does: one joint histogram of levels and mask for each picture, and all the rest
+ours: what `python -m pipeline evaluate` does: one joint histogram of levels and mask for each image, and all the rest
 from its sums.
 
 tutorial: written afresh after the evaluation that the U2-Net tutorial reports: float tensors, the error as a mean of
@@ -34,11 +34,11 @@ from pipeline.evaluation.scores import BETA2_SALIENT, f_beta
 LEVELS = 256
 
 
-def draw(size, pictures=8):
+def draw(size, images=8):
     """Draw masks of blobs, and noisy guesses at them as grey levels."""
     rng = np.random.default_rng(0)
     pairs = []
-    for _ in range(pictures):
+    for _ in range(images):
         field = cv2.GaussianBlur(rng.normal(size=(size, size)), (0, 0), size / 24)
         field /= field.std()
         mask = (field > 0.7).astype(np.uint8)
@@ -129,7 +129,7 @@ def main():
             way(pairs)
             seconds[name].append((time.process_time() - started) / len(pairs))
     size, rounds = arguments.size, arguments.rounds
-    print(f"{size}x{size}, {rounds} rounds, milliseconds of processor time for each picture")
+    print(f"{size}x{size}, {rounds} rounds, milliseconds of processor time for each image")
     print(f"{'':12}{'median':>10}{'ratio':>9}{'least':>10}{'ratio':>9}")
     for name, times in seconds.items():
         cells = [

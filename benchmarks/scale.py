@@ -3,7 +3,7 @@
     python benchmarks/scale.py [--pairs 100000] [--layouts tgs folder duts] [--folder FOLDER]
     python benchmarks/scale.py --experiments 10 100 1000 [--pairs 2000] [--folder FOLDER]
 
-Draws a few tiny pictures and links them as often as asked for, in a temporary folder. Then, for each layout:
+Draws a few tiny images and links them as often as asked for, in a temporary folder. Then, for each layout:
 
 listing: seconds to list a data set in a new process, splits and shards assigned.
 dry run: seconds of `snakemake -n`, on nothing built, with one shard for every 512 pairs and one experiment; and the
@@ -56,7 +56,7 @@ PEAK += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
 
 
 def generate(root, layout, pairs):
-    """Link `pairs` tiny pictures and masks in the folders of a layout."""
+    """Link `pairs` tiny images and masks in the folders of a layout."""
     rng = np.random.default_rng(0)
     images, masks = {
         "tgs": ("train/images", "train/masks"),
@@ -93,7 +93,7 @@ def processor():
 def configure(folder, layout, pairs):
     """Write config.yaml: a data set, and one experiment on it."""
     data = {"layout": layout, "root": "raw", "size": [32, 32], "shards": max(1, pairs // 512), "normalize": "unit"}
-    data |= {"test": {"method": "fraction", "fraction": 0.1}, "validation": {"fraction": 0.1}}
+    data |= {"test": {"rule": "fraction", "fraction": 0.1}, "validation": {"fraction": 0.1}}
     experiment = {"dataset": "x", "model": "unet-crop" if layout == "tgs" else "unet", "loss": "bce",
                   "optimizer": {"name": "adam", "lr": 1e-3}, "batch_size": 1, "epochs": 1}  # fmt: skip
     (folder / "config.yaml").write_text(json.dumps({"datasets": {"x": data}, "experiments": {"e": experiment}}))

@@ -140,7 +140,7 @@ class Chaos:
         return len(self.finished()) / len(reference.finished())
 
 
-def torment(kills, seed, folder, cores=2, epochs=60, say=print):
+def torment(kills, seed, folder, cores=2, epochs=60, log=print):
     """Kill one workflow after another until there were enough kills.
 
     Returns
@@ -153,7 +153,7 @@ def torment(kills, seed, folder, cores=2, epochs=60, say=print):
     reference = Chaos(folder / "undisturbed", cores, epochs)
     duration = reference.run()
     shortest = reference.run("--dry-run")
-    say(f"undisturbed: {duration:.0f} s, {len(reference.finished())} outputs; to look what to do: {shortest:.1f} s")
+    log(f"undisturbed: {duration:.0f} s, {len(reference.finished())} outputs; to look what to do: {shortest:.1f} s")
     window, total, losses = 1.5 * shortest, 0, 0
     while total < kills:
         chaos = Chaos(folder / f"after-{total}", cores, epochs)
@@ -167,29 +167,29 @@ def torment(kills, seed, folder, cores=2, epochs=60, say=print):
                 raise RuntimeError(f"not done within {PATIENCE} s:\n{chaos.log.read_text()[-5000:]}")
             total = already + chaos.kills
             share = chaos.progress(reference)
-            say(f"kill {total} after {moment:.1f} s: {share:.0%} done", flush=True)
+            log(f"kill {total} after {moment:.1f} s: {share:.0%} done", flush=True)
             # one workflow is to last for all kills: longer where nothing was finished, shorter where too much was
             if len(chaos.finished()) <= before:
                 window = min(window * 1.25, shortest + duration)
             elif share > chaos.kills / (kills - already):
                 window = max(window * 0.8, shortest)
-        losses += judge(chaos, reference, say)
-    say(f"{total} kills, {losses} losses")
+        losses += judge(chaos, reference, log)
+    log(f"{total} kills, {losses} losses")
     return losses
 
 
-def judge(chaos, reference, say=print):
+def judge(chaos, reference, log=print):
     """Say what was done to one workflow that is finished, and return its losses."""
     results = [reference.folder / "results", chaos.folder / "results"]
     comparison = compare_runs(*results)
     leftovers = [path for path in results[1].rglob("*") if PARTIAL.match(path.name)]
-    say(as_text(comparison, *results))
+    log(as_text(comparison, *results))
     first, last = min(chaos.moments, default=0), max(chaos.moments, default=0)
-    say(
+    log(
         f"{chaos.kills} kills, {first:.1f} to {last:.1f} s after a start; {chaos.starts} starts, "
         f"{chaos.unlocks} times `snakemake --unlock`, {chaos.went_on} times a training went on where it was"
     )
-    say(
+    log(
         f"{len(comparison.differences)} files differ or are missing, {chaos.rewritten} finished outputs written again, "
         f"{len(leftovers)} leftovers, {chaos.survivors} processes outlived a kill"
     )

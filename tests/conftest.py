@@ -25,7 +25,7 @@ settings.load_profile("any machine")
 
 @pytest.fixture
 def drive(tmp_path):
-    """A fresh DRIVE folder of 6 training and 3 test pictures."""
+    """A fresh DRIVE folder of 6 training and 3 test images."""
     return make_drive(tmp_path / "DRIVE")
 
 

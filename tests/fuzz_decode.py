@@ -46,7 +46,7 @@ def make_files() -> dict[str, bytes]:
         "palette.gif": _save(Image.fromarray(rgb).quantize(32), "gif"),
         "photo.jpg": _save(rgb, "jpeg"),
         "progressive.jpg": _save(rgb, "jpeg", progressive=True),
-        "picture.bmp": _save(rgb, "bmp"),
+        "image.bmp": _save(rgb, "bmp"),
         "exact.webp": _save(rgb, "webp", lossless=True),
         "lossy.webp": _save(rgb, "webp"),
     }
@@ -67,10 +67,10 @@ def make_files() -> dict[str, bytes]:
     return files
 
 
-def _save(picture, kind, **options) -> bytes:
+def _save(image, kind, **options) -> bytes:
     buffer = io.BytesIO()
-    picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    picture.save(buffer, kind, **options)
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Our scores against those of other libraries, to 1e-6: shared by the tests on drawn and on real pictures."""
+"""Our scores against those of other libraries, to 1e-6: shared by the tests on drawn and on real images."""
 
 import numpy as np
 import pytest

@@ -22,7 +22,7 @@ datasets:
     size: [48, 48]
     validation: {fraction: 0.34}
     exclude: {"26": "<iframe src=//example.org></iframe>"}
-  t: {layout: tgs, root: raw/TGS, size: [48, 48], test: {method: list, file: test.txt}}
+  t: {layout: tgs, root: raw/TGS, size: [48, 48], test: {rule: list, file: test.txt}}
   s:
     layout: folder
     root: raw/shapes

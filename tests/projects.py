@@ -16,7 +16,7 @@ CONFIG = """
 # two data sets, two experiments, as small as they can be
 datasets:
   d: {layout: drive, root: raw/DRIVE, size: [48, 40], shards: 3, validation: {fraction: 0.34}}
-  t: {layout: tgs, root: raw/TGS, size: [48, 48], test: {method: permutation, fraction: 0.25, seed: 42}}
+  t: {layout: tgs, root: raw/TGS, size: [48, 48], test: {rule: permutation, fraction: 0.25, seed: 42}}
 experiments:
   a:
     dataset: d
@@ -33,7 +33,7 @@ experiments:
 LASTING = """
 # one training that can be stopped in the middle, and draws of every kind
 datasets:
-  t: {layout: tgs, root: raw/TGS, size: [48, 48], validation: {fraction: 0.3}, test: {method: fraction, fraction: 0.2}}
+  t: {layout: tgs, root: raw/TGS, size: [48, 48], validation: {fraction: 0.3}, test: {rule: fraction, fraction: 0.2}}
 experiments:
   a:
     dataset: t

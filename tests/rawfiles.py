@@ -11,12 +11,12 @@ HEIGHT, WIDTH = 70, 60
 
 
 def blobs(seed: int, height: int = HEIGHT, width: int = WIDTH):
-    """Give a mask of {0, 1} with soft-edged blobs and an RGB picture that shows them."""
+    """Give a mask of {0, 1} with soft-edged blobs and an RGB image that shows them."""
     rng = np.random.default_rng(seed)
     noise = cv2.GaussianBlur(rng.normal(0, 1, (height, width)), (0, 0), 5)
     mask = (noise > np.quantile(noise, 0.75)).astype(np.uint8)
-    picture = 60 + 120 * mask[:, :, None] + rng.normal(0, 12, (height, width, 3)) + np.array([20, 0, -20])
-    return mask, np.clip(picture, 0, 255).astype(np.uint8)
+    image = 60 + 120 * mask[:, :, None] + rng.normal(0, 12, (height, width, 3)) + np.array([20, 0, -20])
+    return mask, np.clip(image, 0, 255).astype(np.uint8)
 
 
 def write_gif(path: Path, plane: np.ndarray) -> None:
@@ -25,10 +25,10 @@ def write_gif(path: Path, plane: np.ndarray) -> None:
 
 
 def write_palette_gif(path: Path, mask: np.ndarray) -> None:
-    picture = Image.fromarray(mask).convert("P")
-    picture.putpalette((4, 2, 4, 252, 254, 252))
+    image = Image.fromarray(mask).convert("P")
+    image.putpalette((4, 2, 4, 252, 254, 252))
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, optimize=False)
+    image.save(path, optimize=False)
 
 
 def write_tif(path: Path, pixels: np.ndarray, **options) -> None:
@@ -39,12 +39,12 @@ def write_tif(path: Path, pixels: np.ndarray, **options) -> None:
 def add_drive(
     root: Path, half: str, number: int, height: int = HEIGHT, width: int = WIDTH, labels: bool = True
 ) -> None:
-    """Add one picture with all that belongs to it."""
-    mask, picture = blobs(number, height, width)
+    """Add one image with all that belongs to it."""
+    mask, image = blobs(number, height, width)
     y, x = np.mgrid[:height, :width]
     fov = (np.hypot(y - height / 2, x - width / 2) < min(height, width) * 0.48).astype(np.uint8)
     folder, name = root / half, f"{number:02d}"
-    write_tif(folder / "images" / f"{name}_{half}.tif", picture, photometric="rgb")
+    write_tif(folder / "images" / f"{name}_{half}.tif", image, photometric="rgb")
     write_gif(folder / "mask" / f"{name}_{half}_mask.gif", fov * 255)
     if labels:
         write_gif(folder / "1st_manual" / f"{name}_manual1.gif", mask * 255)
@@ -61,7 +61,7 @@ def make_drive(root: Path, training: int = 6, test: int = 3) -> Path:
 
 
 def make_tgs(root: Path, labelled: int = 12, unlabelled: int = 2, side: int = 101) -> Path:
-    """16-bit masks, 8-bit masks where they are empty, one blank picture, codes and depths."""
+    """16-bit masks, 8-bit masks where they are empty, one blank image, codes and depths."""
     from pipeline.images.png import write_png
     from pipeline.raw.decode.masks import encode_runs
 
@@ -70,12 +70,12 @@ def make_tgs(root: Path, labelled: int = 12, unlabelled: int = 2, side: int = 10
     codes, depths = ["id,rle_mask"], ["id,z"]
     for index in range(labelled + unlabelled):
         name = f"tile{index:03d}"
-        mask, picture = blobs(100 + index, side, side)
+        mask, image = blobs(100 + index, side, side)
         if index % 4 == 0:
             mask[:] = 0
         if index == 0:
-            picture[:] = 0
-        grey = np.repeat(picture[:, :, :1], 3, axis=2)
+            image[:] = 0
+        grey = np.repeat(image[:, :, :1], 3, axis=2)
         half = "train" if index < labelled else "test"
         write_png(root / half / "images" / f"{name}.png", grey)
         depths.append(f"{name},{100 + index}")
@@ -101,9 +101,9 @@ def make_shapes(root: Path, training: int = 6, validation: int = 2, test: int = 
         x, y = (int(value) for value in rng.integers(10, 38, 2))
         cv2.circle(mask, (x, y), 8, 1, -1)
         cv2.rectangle(mask, (2, 2), (14, 14), 3, -1)
-        picture = np.array([40, 220, 0, 130])[mask][:, :, None] + rng.normal(0, 10, (48, 48, 3))
+        image = np.array([40, 220, 0, 130])[mask][:, :, None] + rng.normal(0, 10, (48, 48, 3))
         half = "test" if number >= 900 else "train"
-        cv2.imwrite(str(root / f"{half}_imgs/{number}.jpg"), np.clip(picture, 0, 255).astype(np.uint8))
+        cv2.imwrite(str(root / f"{half}_imgs/{number}.jpg"), np.clip(image, 0, 255).astype(np.uint8))
         if half == "train" or test_masks:
             write_png(root / f"{half}_mask/{number}.png", mask)
     return root

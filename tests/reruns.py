@@ -15,7 +15,7 @@ from PIL import Image
 from rawfiles import add_drive, blobs, make_tgs, write_tif
 
 STAGES = (
-    *("check", "shards", "training", "prediction", "threshold", "pictures", "scores", "comparisons", "leaderboard"),
+    *("check", "shards", "training", "prediction", "threshold", "images", "scores", "comparisons", "leaderboard"),
     "page",
 )
 DATASETS = {"a": "d", "u": "d", "m": "c"}
@@ -36,8 +36,8 @@ class Row(NamedTuple):
     cells: dict[str, Cell]
 
     def cell(self, stage):
-        """What is said of a stage; the page follows from whatever it shows: checks, pictures and the leaderboard."""
-        shown = stage == "page" and any(self.cells.get(name) for name in ("check", "pictures", *TABLES))
+        """What is said of a stage; the page follows from whatever it shows: checks, images and the leaderboard."""
+        shown = stage == "page" and any(self.cells.get(name) for name in ("check", "images", *TABLES))
         return self.cells.get(stage, PAGE if shown else NOTHING)
 
 
@@ -53,14 +53,14 @@ def named(*names, words=None):
 
 
 def scored_anew(*experiments, splits="*", **other):
-    """From predictions to the leaderboard; a threshold, where one is chosen, depends on validation pictures only."""
+    """From predictions to the leaderboard; a threshold, where one is chosen, depends on validation images only."""
     chosen = [name for name in experiments if name == "a" and splits != "test"]
     of_splits = tuple(f"{name} {splits}" for name in experiments)
     words = ", ".join(experiments) + (f" ({splits})" if splits != "*" else "")
     return {
         "prediction": Cell(words, of_splits),
         "threshold": named(*chosen) if chosen else NOTHING,
-        "pictures": Cell(words, (*of_splits, *(f"{name} *" for name in chosen))),
+        "images": Cell(words, (*of_splits, *(f"{name} *" for name in chosen))),
         "scores": named(*experiments),
         **TABLES,
         **other,
@@ -68,7 +68,7 @@ def scored_anew(*experiments, splits="*", **other):
 
 
 def trained_anew(*experiments, looked_at=False, **other):
-    """Training and all that follows; `looked_at`: the picture of augmented samples as well."""
+    """Training and all that follows; `looked_at`: the image of augmented samples as well."""
     jobs = [job for name in experiments for job in (name, f"curves {name}")]
     jobs += [f"augmented {name}" for name in experiments if looked_at]
     return {"training": Cell(", ".join(experiments), tuple(jobs)), **scored_anew(*experiments), **other}
@@ -311,8 +311,8 @@ MOVED = named("@moved", words="whose samples changed")
 def tested_anew(**other):
     """What follows from a test sample of d; its threshold is chosen on validation samples."""
     words = f"a, u, {OBSERVER} (test)"
-    pictures = Cell(words, tuple(f"{name} test" for name in ("a", "u", OBSERVER)))
-    return {**scored_anew("a", "u", splits="test"), "pictures": pictures, **other}
+    images = Cell(words, tuple(f"{name} test" for name in ("a", "u", OBSERVER)))
+    return {**scored_anew("a", "u", splits="test"), "images": images, **other}
 
 
 def test_changed(**other):
@@ -336,13 +336,13 @@ ROWS = [
     Row("nothing", nothing, {}),
     Row("touch all raw files", touch_raw, {}),
     Row(
-        "change a training picture",
+        "change a training image",
         change("training", 22),
         trained_anew("a", "u", looked_at=True, check=checked("d", listed=False), shards=ITS),
     ),
-    Row("change a test picture", change("test", 2), tested_anew(check=checked("d", listed=False), shards=ITS)),
+    Row("change a test image", change("test", 2), tested_anew(check=checked("d", listed=False), shards=ITS)),
     Row(
-        "change a training picture, with an old time",
+        "change a training image, with an old time",
         behind(change("training", 22)),
         trained_anew("a", "u", looked_at=True, check=checked("d", listed=False), shards=ITS),
     ),
@@ -357,7 +357,7 @@ ROWS = [
         truth_changed(shards=ITS),
     ),
     Row(
-        "change a field of view of a test picture, with an old time",
+        "change a field of view of a test image, with an old time",
         behind(rolled("test/mask/02_test_mask.gif", 2)),
         truth_changed(shards=ITS),
     ),
@@ -367,13 +367,13 @@ ROWS = [
         {
             "check": checked("d", listed=False),
             "prediction": Cell(f"{OBSERVER} (test)", (f"{OBSERVER} test",)),
-            "pictures": Cell(f"{OBSERVER} (test)", (f"{OBSERVER} test",)),
+            "images": Cell(f"{OBSERVER} (test)", (f"{OBSERVER} test",)),
             "scores": named(OBSERVER),
             **TABLES,
         },
     ),
     Row(
-        "swap two test pictures, with old times",
+        "swap two test images, with old times",
         behind(swapped),
         tested_anew(check=checked("d", listed=False), shards=ITS),
     ),
@@ -396,27 +396,27 @@ ROWS = [
         },
     ),
     Row(
-        "add a training picture",
+        "add a training image",
         moving(lambda root: add_drive(root, "training", 40), at_most=3),
         trained_anew("a", "u", looked_at=True, check=checked("d"), shards=MOVED),
     ),
     Row(
-        "add a test picture",
+        "add a test image",
         moving(lambda root: add_drive(root, "test", 9), at_most=1),
         test_changed(shards=MOVED),
     ),
     Row(
-        "delete a test picture",
+        "delete a test image",
         moving(delete("test", 1), at_most=1),
         test_changed(shards=MOVED),
     ),
     Row(
-        "rename a test picture",
+        "rename a test image",
         moving(rename("test", 1, 17), at_most=2),
         test_changed(shards=named("@moved", words="at most its old and its new one")),
     ),
     Row(
-        "rename a training picture",
+        "rename a training image",
         moving(rename("training", 23, 37), at_most=4),
         trained_anew("a", "u", looked_at=True, check=checked("d"), shards=MOVED),
     ),
@@ -426,7 +426,7 @@ ROWS = [
         test_changed(
             shards=ITS,
             threshold=named("a"),
-            pictures=Cell(f"a, u, {OBSERVER}", ("a *", "u *", f"{OBSERVER} *")),
+            images=Cell(f"a, u, {OBSERVER}", ("a *", "u *", f"{OBSERVER} *")),
         ),
     ),
     Row("whitespace, comments, `0.02` as `2.0e-2`", configure_all, {}),
@@ -441,7 +441,7 @@ ROWS = [
             "training": Cell("each fold", ("folds d", "a-fold*", "curves a-fold*", "augmented a-fold*")),
             "prediction": Cell("each fold, a.ensemble", ("a-fold? test", "a-fold? validation", *ENSEMBLE)),
             "threshold": Cell("each fold, a.ensemble", ("a-fold?", "a.ensemble")),
-            "pictures": Cell("each fold, a.ensemble", ("a-fold? test", "a-fold? validation", *ENSEMBLE)),
+            "images": Cell("each fold, a.ensemble", ("a-fold? test", "a-fold? validation", *ENSEMBLE)),
             "scores": Cell("each fold, a.ensemble, their mean", ("a-fold?", "a.ensemble", "a")),
             **TABLES,
         },
@@ -462,9 +462,9 @@ ROWS = [
         {"scores": named("a"), **TABLES},
     ),
     Row(
-        "colours of the pictures of `c`",
+        "colours of the images of `c`",
         configure("#ff8000", "#0080ff"),
-        {"check": checked("c", listed=False), "pictures": named("m *", words="m"), "leaderboard": LEADERBOARD},
+        {"check": checked("c", listed=False), "images": named("m *", words="m"), "leaderboard": LEADERBOARD},
     ),
     Row(
         "image size of `d`",
@@ -510,7 +510,7 @@ ROWS = [
     Row(
         "edit `shards/prepare.py`",
         code("shards/prepare"),
-        trained_anew("a", "u", "m", looked_at=True, shards=ALL, prediction=ALL, pictures=ALL, scores=ALL),
+        trained_anew("a", "u", "m", looked_at=True, shards=ALL, prediction=ALL, images=ALL, scores=ALL),
     ),
     Row("edit `training/losses.py`", code("training/losses"), trained_anew("a", "u", "m")),
     Row(
@@ -524,7 +524,7 @@ ROWS = [
         code("evaluation/metrics"),
         {
             "threshold": named("a", "u", *BASELINES, *OTHERS, words="a, u, baselines"),
-            "pictures": named("a *", "u *", f"{OBSERVER} *", words=f"a, u, {OBSERVER}"),
+            "images": named("a *", "u *", f"{OBSERVER} *", words=f"a, u, {OBSERVER}"),
             "scores": ALL,
             **TABLES,
         },
@@ -536,12 +536,12 @@ ROWS = [
         code("evaluation/criteria"),
         {
             "threshold": named("a", "u", *BASELINES, *OTHERS, words="a, u, baselines"),
-            "pictures": named("a *", "u *", f"{OBSERVER} *", words=f"a, u, {OBSERVER}"),
+            "images": named("a *", "u *", f"{OBSERVER} *", words=f"a, u, {OBSERVER}"),
             "scores": named("a", "u", *BASELINES, *OTHERS, words="a, u, baselines"),
             **TABLES,
         },
     ),
-    Row("edit `evaluation/pictures.py`", code("evaluation/pictures"), {"pictures": ALL}),
+    Row("edit `evaluation/renderings.py`", code("evaluation/renderings"), {"images": ALL}),
     Row("edit `report/curves.py`", code("report/curves"), {"training": named("curves *", words="curves")}),
     Row("edit `report/leaderboard.py`", code("report/leaderboard"), {"leaderboard": LEADERBOARD}),
     Row("edit `report/gallery.py`", code("report/gallery"), {"page": PAGE}),

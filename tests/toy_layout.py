@@ -48,7 +48,7 @@ TOY = Toy()
 
 
 def draw(seed, height=64, width=72, void=True):
-    """Give an RGB picture and its mask: a circle, a triangle and a square on noise, with a void rim."""
+    """Give an RGB image and its mask: a circle, a triangle and a square on noise, with a void rim."""
     rng = np.random.default_rng(seed)
     mask = np.zeros((height, width), np.uint8)
     for index in rng.permutation([1, 2, 3]).tolist():
@@ -64,12 +64,12 @@ def draw(seed, height=64, width=72, void=True):
         if void:
             mask[(cv2.dilate(shape, np.ones((3, 3), np.uint8)) == 1) & (shape == 0)] = 255
     shades = np.array([60, 200, 140, 170, *([60] * 252)])[mask]
-    picture = shades[:, :, None] + np.array([20, 0, -20]) + rng.normal(0, 12, (height, width, 3))
-    return np.clip(picture, 0, 255).astype(np.uint8), mask
+    image = shades[:, :, None] + np.array([20, 0, -20]) + rng.normal(0, 12, (height, width, 3))
+    return np.clip(image, 0, 255).astype(np.uint8), mask
 
 
-def add(root, name, picture, mask=None, fov=None):
-    for folder, pixels in (("images", picture), ("masks", mask), ("fov", fov)):
+def add(root, name, image, mask=None, fov=None):
+    for folder, pixels in (("images", image), ("masks", mask), ("fov", fov)):
         if pixels is not None:
             (root / folder).mkdir(parents=True, exist_ok=True)
             write_png(root / folder / f"{name}.png", pixels)

@@ -10,12 +10,12 @@ from pipeline.core.errors import ConfigError
 from pipeline.graph.artifacts import Check, FoldTable, Shard, SplitTable
 
 
-@command(path("--output", "folder to draw into (data/sample)", default=Path("data/sample")))
-def sample(arguments: Arguments) -> None:
-    """Draw the embedded sample data sets in the formats of DRIVE, TGS, Shapes and DUTS."""
-    from pipeline.raw.synthetic.sample import draw_sample
+@command(path("--output", "folder to write into (data/synthetic)", default=Path("data/synthetic")))
+def synthetic(arguments: Arguments) -> None:
+    """Write the synthetic data sets in the formats of DRIVE, TGS, Shapes and DUTS."""
+    from pipeline.raw.synthetic.datasets import write_datasets
 
-    draw_sample(arguments.output)
+    write_datasets(arguments.output)
 
 
 @command(
@@ -36,7 +36,7 @@ def unpack(arguments: Arguments) -> None:
 @making(
     Check,
     option("--dataset", "name of the data set (all that are configured)"),
-    option("--threads", "pictures decoded at a time (all cores)", **THREADS),
+    option("--threads", "images decoded at a time (all cores)", **THREADS),
     option("--report-only", "exit with status 0 whatever is found", action="store_true"),
     path("--reports", "print these DATASET.json again, and read no raw files", nargs="*", metavar="FILE"),
 )
@@ -79,7 +79,7 @@ def folds(arguments: Arguments) -> None:
 
 @making(
     Shard,
-    option("--threads", "pictures decoded at a time (1)", default=1, **THREADS),
+    option("--threads", "images decoded at a time (1)", default=1, **THREADS),
 )
 def shard(arguments: Arguments) -> None:
     """Build one HDF5 shard from raw files: decode, check, resize, normalize."""

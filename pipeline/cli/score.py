@@ -5,14 +5,14 @@ from pipeline.cli.job import job_of
 from pipeline.core import paths
 from pipeline.core.errors import ConfigError, OriginError
 from pipeline.core.manifest import edited
-from pipeline.evaluation.entrants import is_baseline
+from pipeline.evaluation.methods import is_baseline
 from pipeline.graph.artifacts import (
     SCORED,
     Average,
     Baseline,
     Comparisons,
     Leaderboard,
-    Pictures,
+    Renderings,
     Report,
     Scores,
     Submission,
@@ -35,14 +35,14 @@ def threshold(arguments: Arguments) -> None:
     job_of(arguments, Threshold).make()
 
 
-@making(Pictures)
+@making(Renderings)
 def render(arguments: Arguments) -> None:
-    """Draw the pictures of a split: mask, overlay, panel and sheet; of several classes colour and legend too.
+    """Draw the images of a split: mask, overlay, panel and sheet; of several classes colour and legend too.
 
     Predictions are probabilities of the split; of several classes they are class indices, and there is no
     threshold.
     """
-    job_of(arguments, Pictures).make()
+    job_of(arguments, Renderings).make()
 
 
 @making(Scores, option("--threshold", Scores.parts["threshold"], type=number_or_file, metavar="FILE|NUMBER"))
@@ -50,12 +50,12 @@ def evaluate(arguments: Arguments) -> None:
     """Score predictions against the native masks: per_image.csv, summary.csv and intervals.csv.
 
     Of two classes curve.csv, of several classes confusion.csv and confusion.png as well. Anybody's predictions can
-    be scored: a folder of 8-bit grey <id>.png as large as the raw pictures, the name of an experiment that says the
+    be scored: a folder of 8-bit grey <id>.png as large as the raw images, the name of an experiment that says the
     data set, and a threshold:
 
       python -m pipeline evaluate --experiment drive-unet --test-predictions mine --threshold 0.5 --output scores
 
-    Of several classes the pictures hold class indices, and there is no threshold.
+    Of several classes the images hold class indices, and there is no threshold.
     """
     job, name = job_of(arguments, Scores), arguments.experiment
     parts = {split: f"{split.replace('-', '_')}_predictions" for split in SCORED}
@@ -87,7 +87,7 @@ def average(arguments: Arguments) -> None:
 
 @making(Comparisons)
 def comparisons(arguments: Arguments) -> None:
-    """Compare all experiments and baselines, pair by pair, on the test pictures that they share.
+    """Compare all experiments and baselines, pair by pair, on the test images that they share.
 
     Mean difference, its bootstrap interval, and the p-value of a sign-flip test, corrected for the number of
     comparisons.
@@ -101,7 +101,7 @@ def comparisons(arguments: Arguments) -> None:
     option("--dataset", "data set (all of them)", metavar="NAME"),
     option("--split", "which samples (test)", choices=SCORED, default="test"),
     option("--region", "region (the field of view where there is one)", choices=("fov", "full")),
-    option("--averaging", "over pictures or pixels (macro)", choices=("macro", "micro"), default="macro"),
+    option("--averaging", "over images or pixels (macro)", choices=("macro", "micro"), default="macro"),
     option("--class", "class (the mean over foreground classes)", dest="class_name", metavar="NAME"),
     option("--format", "form of the table (text)", choices=("text", "csv", "json"), default="text"),
 )
@@ -148,6 +148,6 @@ def leaderboard(arguments: Arguments) -> None:
 def report(arguments: Arguments) -> None:
     """Write the page about all data sets, experiments and scores: one HTML file that needs nothing else.
 
-    It shows what it finds under results/: pictures, learning curves and times that are not there are left out.
+    It shows what it finds under results/: images, learning curves and times that are not there are left out.
     """
     job_of(arguments, Report).make()

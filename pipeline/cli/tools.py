@@ -78,7 +78,7 @@ def _agreed() -> bool:
 def explain(arguments: Arguments) -> None:
     """Tell where a result comes from, and whether it is what today's configuration and code would make.
 
-    Shards, networks, predictions and single pictures of them, thresholds, scores, the leaderboard: what it is,
+    Shards, networks, predictions and single images of them, thresholds, scores, the leaderboard: what it is,
     which stage made it by which settings, code and libraries, from what, and what differs by now. Manifests and
     kept digests are compared, and the bytes of tables; with --thorough all bytes.
 
@@ -116,7 +116,7 @@ def verify_run(arguments: Arguments) -> int:
 def declare_equal(arguments: Arguments) -> int:
     """Declare a refactoring equal: what an earlier version made stays, and does not run again.
 
-    Runs the configuration on the drawn sample with the code of REV and with the code that is here, and compares
+    Runs the configuration on the synthetic data with the code of REV and with the code that is here, and compares
     tensors, pixels and tables. Where nothing differs, pipeline/core/equal.json gets an entry, to be committed with
     the refactoring: changed modules then count as what they were, until they are edited again. Modules that nothing
     of this ran are named, and count as changed.
@@ -156,7 +156,7 @@ def _compared_stages(configs: Sequence[Path]) -> Iterator[tuple[str, frozenset[s
 
 @command()
 def models(arguments: Arguments) -> None:
-    """Print the published networks: parameters, size, operations for one picture, shapes."""
+    """Print the published networks: parameters, size, operations for one image, shapes."""
     from pipeline.models.published import print_models
 
     print_models()

@@ -141,7 +141,7 @@ def tensorboard(arguments: Arguments) -> None:
 
 
 _SAMPLES = ("experiment", "split", "kind", "shards", "train_shards", "folds", "config", "plan")
-_PICTURES = ("threshold", "tiles", "test_time", "precision", "threads", "skip_unreadable")
+_IMAGES = ("threshold", "tiles", "test_time", "precision", "threads", "skip_unreadable")
 
 
 @making(
@@ -149,35 +149,35 @@ _PICTURES = ("threshold", "tiles", "test_time", "precision", "threads", "skip_un
     FIELDS["experiment"],
     option("--split", "which samples", choices=SPLITS),
     _KIND,
-    path("--input", "a picture or a folder of them, in place of --experiment and --split"),
+    path("--input", "an image or a folder of them, in place of --experiment and --split"),
     option("--threshold", "of --input: threshold file, or a number (0.5)", type=number_or_file, metavar="FILE|NUMBER"),
     option(
         "--tiles",
-        "of --input: predict large pictures in overlapping tiles",
+        "of --input: predict large images in overlapping tiles",
         type=int,
         nargs=2,
         metavar=("HEIGHT", "WIDTH"),
     ),
     option(
         "--test-time",
-        "of --input: average over 4 mirror images or 8 turns (none)",
-        choices=("none", "flips", "turns"),
+        "of --input: average over 4 mirror images or 8 symmetries of the square (none)",
+        choices=("none", "flips", "rot90"),
     ),
     option("--precision", "of --input: number format of the network (fp32)", choices=("fp32", "bf16", "auto")),
     option("--threads", "of --input: threads of the network (all cores)", **THREADS),
     option("--skip-unreadable", "of --input: leave out files that cannot be used", action="store_true"),
 )
 def predict(arguments: Arguments) -> None:
-    """Predict every sample of a split, or any other pictures, at native size.
+    """Predict every sample of a split, or any other images, at native size.
 
-    A folder of pictures that belong to no data set, or a single one, needs no configuration; the results are
+    A folder of images that belong to no data set, or a single one, needs no configuration; the results are
     probability/, mask/, overlay/, cutout/ (the background transparent) and timing.csv:
 
-      python -m pipeline predict --checkpoint best.pt --input my-pictures --output my-results
+      python -m pipeline predict --checkpoint best.pt --input my-images --output my-results
     """
     _require_either(arguments)
     if arguments.input is not None:
-        _predict_pictures(arguments)
+        _predict_images(arguments)
         return
     job = job_of(arguments, Predictions)
     from pipeline.core.gpus import hold_gpus
@@ -186,19 +186,19 @@ def predict(arguments: Arguments) -> None:
         job.make()
 
 
-def _predict_pictures(arguments: Arguments) -> None:
+def _predict_images(arguments: Arguments) -> None:
     threshold = arguments.threshold
     if isinstance(threshold, Path):
         from pipeline.evaluation.thresholds import read_threshold
 
         threshold = read_threshold(threshold).value
     from pipeline.core.gpus import hold_gpus
-    from pipeline.prediction.new_pictures import predict_pictures
+    from pipeline.prediction.new_images import predict_images
 
     with hold_gpus():
-        predict_pictures(
+        predict_images(
             checkpoint=only_one("checkpoint", arguments.checkpoint),
-            pictures=arguments.input,
+            images=arguments.input,
             output=arguments.output,
             threshold=threshold,
             tiles=None if arguments.tiles is None else _tiles(arguments.tiles),
@@ -222,18 +222,18 @@ def _require_either(arguments: Arguments) -> None:
     new = arguments.input is not None
     needed = ("checkpoint", "output") if new else ("experiment", "split")
     missing = [name for name in needed if getattr(arguments, name) is None]
-    foreign = [name for name in (_SAMPLES if new else _PICTURES) if getattr(arguments, name) not in (None, False)]
+    foreign = [name for name in (_SAMPLES if new else _IMAGES) if getattr(arguments, name) not in (None, False)]
     if missing or foreign:
         found = "; ".join(
             f"{word} {', '.join('--' + name.replace('_', '-') for name in names)}"
             for word, names in (("missing:", missing), ("of the other way to predict:", foreign))
             if names
         )
-        expected = "--experiment and --split for a data set, or --input, --checkpoint and --output for other pictures"
+        expected = "--experiment and --split for a data set, or --input, --checkpoint and --output for other images"
         raise ConfigError("predict", found, expected, "see `python -m pipeline predict --help`")
 
 
-@making(Ensemble, _KIND, option("--threads", "pictures averaged at a time (1)", default=1, **THREADS))
+@making(Ensemble, _KIND, option("--threads", "images averaged at a time (1)", default=1, **THREADS))
 def ensemble(arguments: Arguments) -> None:
     """Average what all runs of an experiment with `seeds` or `folds` predict; no network is run.
 

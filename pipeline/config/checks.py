@@ -7,7 +7,7 @@ from pipeline.config.datasets import Dataset
 from pipeline.config.experiments import Experiment
 from pipeline.core.errors import Problem
 from pipeline.core.options import NAME
-from pipeline.raw.splits.methods import OfficialSplit
+from pipeline.raw.splits.rules import OfficialSplit
 from pipeline.training.recipes import SOFTMAX_LOSSES, Cosine
 
 
@@ -86,7 +86,7 @@ def _unfit_for_classes(where: str, experiment: Experiment, classes: Sequence[str
         yield Problem(
             f"{where}.keep_probability",
             f"false, while {said}",
-            "probabilities of two classes, from which threshold, scores and pictures are made",
+            "probabilities of two classes, from which threshold, scores and images are made",
             "remove `keep_probability`",
         )
 

@@ -12,7 +12,7 @@ from pipeline.core.options import one_of
 from pipeline.raw.layouts.base import Layout
 from pipeline.raw.layouts.registry import LAYOUTS
 from pipeline.raw.source import Exclude, MaskKind, Shards, Source
-from pipeline.raw.splits.methods import Drawn, DrawnValidation, Fold, FoldSplit, OfficialSplit, Test, Validation
+from pipeline.raw.splits.rules import Fold, FoldSplit, OfficialSplit, RandomValidation, Sampling, Test, Validation
 from pipeline.shards.recipes import Normalization, Preparation
 
 
@@ -26,7 +26,7 @@ class Dataset(Preparation):
     shards: Shards = 1
     normalize: Normalization
     test: Test
-    validation: Validation = DrawnValidation()
+    validation: Validation = RandomValidation()
     exclude: Exclude = Field(
         {}, description="Identifier of a sample to leave out of all splits, in quotes, to the reason"
     )
@@ -49,13 +49,13 @@ class Dataset(Preparation):
     @property
     def validated(self) -> bool:
         """Whether there are to be validation samples."""
-        return not (isinstance(self.validation, DrawnValidation) and self.validation.fraction == 0)
+        return not (isinstance(self.validation, RandomValidation) and self.validation.fraction == 0)
 
     @property
-    def drawn(self) -> Drawn:
+    def sampling(self) -> Sampling:
         """How folds are drawn: by seed, strata or groups, as validation samples are."""
         said = self.validation
-        return said.to(Drawn) if isinstance(said, Drawn) else Drawn()
+        return said.to(Sampling) if isinstance(said, Sampling) else Sampling()
 
     def source(
         self, *splits: str, cache: str, presentation: bool = False, fold: Fold | None = None, shards: bool = False
@@ -79,8 +79,8 @@ class Dataset(Preparation):
         if {"train", "validation"} & set(splits) and (fold is not None or self.validated):
             validation = self.validation
             if fold is not None:
-                validation = self.drawn.to(FoldSplit, method="k-fold", folds=fold.folds, fold=fold.fold)
-        stratified = any(isinstance(method, Drawn) and method.stratify for method in (test, validation))
+                validation = self.sampling.to(FoldSplit, rule="k-fold", folds=fold.folds, fold=fold.fold)
+        stratified = any(isinstance(rule, Sampling) and rule.stratify for rule in (test, validation))
         return Source(
             layout=self.files.as_source(presentation),
             root=self.root,
@@ -115,8 +115,8 @@ class Dataset(Preparation):
                 yield Problem(
                     f"{where}.{split}",
                     "'official', while the data set itself names no such samples",
-                    "another method",
-                    "set a fraction, such as {method: fraction, fraction: 0.2}",
+                    "another rule",
+                    "set a fraction, such as {rule: fraction, fraction: 0.2}",
                 )
         yield from self.files.problems(where, self.mask_kind)
 

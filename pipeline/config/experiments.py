@@ -27,16 +27,16 @@ class Experiment(Training):
         "validation",
         description="validation: highest micro F1 on the validation samples; another {metric, averaging}; or a number",
     )
-    tiles: Tiles | None = Field(None, description="Predict in tiles of this size; without it every picture as a whole")
+    tiles: Tiles | None = Field(None, description="Predict in tiles of this size; without it every image as a whole")
     test_time: TestTime = Field(
         "none",
-        description="Average the prediction over mirror images (flips, 4 passes) or also quarter turns (turns, 8)",
+        description="Average predictions over mirror images (flips, 4 passes) or also right-angle rotations (rot90, 8)",
     )
     empty_masks: EmptyMasks = Field(
-        "one", description="Score of a picture whose mask and prediction both are empty: 1, or left out of the mean"
+        "one", description="Score of an image whose mask and prediction both are empty: 1, or left out of the mean"
     )
     keep_probability: bool = Field(
-        False, description="Keep a probability picture for each of several classes; of two classes it is always kept"
+        False, description="Keep a probability image for each of several classes; of two classes it is always kept"
     )
 
     @model_validator(mode="after")

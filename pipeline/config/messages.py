@@ -81,7 +81,7 @@ def _place(detail: ErrorDetails, data: Mapping[str, Any]) -> list[str]:
     steps = detail["loc"]
     for index, step in enumerate(steps):
         following = steps[index + 1] if index + 1 < len(steps) else None
-        # {method: fraction, fraction: 0.2, sed: 1} gives (fraction, sed), where the first is a tag and no key
+        # {rule: fraction, fraction: 0.2, sed: 1} gives (fraction, sed), where the first is a tag and no key
         tag = isinstance(node, Mapping) and following in node and not _inside(node.get(step), following)
         if _inside(node, step) and not tag:
             node = node[step]

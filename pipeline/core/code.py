@@ -49,7 +49,7 @@ SETTINGS = {
     "pipeline.raw.layouts.registry": "the layout that is chosen counts by itself",
     "pipeline.raw.recipes": "settings, whose values count by themselves",
     "pipeline.raw.source": "settings, whose values count by themselves",
-    "pipeline.raw.splits.methods": "settings, whose values count by themselves",
+    "pipeline.raw.splits.rules": "settings, whose values count by themselves",
     "pipeline.report.recipes": "settings, whose values count by themselves",
     "pipeline.shards.recipes": "settings, whose values count by themselves",
     "pipeline.training.augment.options": "settings, whose values count, and the steps that are chosen count",

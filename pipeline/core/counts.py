@@ -1,4 +1,4 @@
-"""Counts from which every score follows: one joint histogram for each picture and region."""
+"""Counts from which every score follows: one joint histogram for each image and region."""
 
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ _EXACT = 1 << 24  # OpenCV gives counts as float32, which holds whole numbers up
 
 
 class Confusion(NamedTuple):
-    """Pixel counts of one threshold, or arrays of them over several thresholds or pictures."""
+    """Pixel counts of one threshold, or arrays of them over several thresholds or images."""
 
     tp: NDArray[np.int64]
     fp: NDArray[np.int64]
@@ -120,10 +120,10 @@ def dice(counts: Confusion, empty: float = 1.0) -> NDArray[np.float64]:
 
 
 def max_f(histograms: Histogram, beta2: float = 0.3) -> float:
-    """Return the highest F over all levels, of the mean precision and the mean recall of several pictures.
+    """Return the highest F over all levels, of the mean precision and the mean recall of several images.
 
     Achanta, Hemami, Estrada, Süsstrunk (CVPR 2009), eq. 6: ``(1 + beta2) P R / (beta2 P + R)`` with beta2 = 0.3, as
-    works on salient objects report it. A picture in which nothing is predicted has precision 0; pictures with empty
+    works on salient objects report it. An image in which nothing is predicted has precision 0; images with empty
     masks are left out. The level at which everything is foreground is among them.
 
     Parameters

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pipeline.core.errors import OutputError
 from pipeline.core.files import write_text
 from pipeline.core.parallel import in_order
-from pipeline.core.progress import say, track
+from pipeline.core.progress import log, progress_bar
 
 _SETTLED = 2 * 10**9
 """Nanoseconds: a file that changed less than that before it was read may change again within the same tick of the
@@ -99,7 +99,7 @@ def kept_digests(paths: Iterable[str], cache: Path, what: str, *, again: bool = 
     missing = [path for path in states if path not in digests]
     if missing:
         now = time.time_ns()
-        read = track(in_order(_try, missing, os.cpu_count() or 1), f"{what}: digests of raw files", len(missing))
+        read = progress_bar(in_order(_try, missing, os.cpu_count() or 1), f"{what}: digests of raw files", len(missing))
         digests |= dict(zip(missing, read, strict=True))
         kept = {
             path: (*state, digests[path])
@@ -110,7 +110,7 @@ def kept_digests(paths: Iterable[str], cache: Path, what: str, *, again: bool = 
             try:
                 write_text(cache, _Kept(files=kept).model_dump_json())
             except OutputError as error:
-                say(f"{what}: digests of raw files are not kept, and all will be read again. {error}")
+                log(f"{what}: digests of raw files are not kept, and all will be read again. {error}")
     return digests
 
 

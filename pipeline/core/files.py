@@ -252,7 +252,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         temporary, handle = _begin(path, folder=True)
         yield temporary
-        _sync_file_system(handle)  # once for thousands of pictures: syncing each of them takes minutes
+        _sync_file_system(handle)  # once for thousands of images: syncing each of them takes minutes
         _put_in_place(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:

@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline.core.errors import OutputError, TrainingError
-from pipeline.core.progress import say
+from pipeline.core.progress import log
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """CUDA reads it when it starts, once: a process has to hold its GPUs before."""
@@ -155,12 +155,12 @@ def _wait_for(count: int, visible: Sequence[str], folder: Path, locks: ExitStack
             now = time.monotonic()
             if len(held) == count:
                 waited = f", after {now - started:.0f} s" if reminded > started else ""
-                say(f"on GPU {', '.join(held)}{waited}")
+                log(f"on GPU {', '.join(held)}{waited}")
                 return held
             if reminded == started or now - reminded >= _REMIND:
                 reminded = now
                 what = "a GPU" if count == 1 else f"{count} GPUs"
-                say(f"waits for {what}: other jobs use, or wait for, the {len(visible)} here ({', '.join(visible)})")
+                log(f"waits for {what}: other jobs use, or wait for, the {len(visible)} here ({', '.join(visible)})")
             time.sleep(_POLL)
 
 

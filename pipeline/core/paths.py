@@ -61,7 +61,7 @@ def provenance(experiment: str) -> Path:
 
 
 def prediction(experiment: str, split: str) -> Path:
-    """Return the folder of a split's pictures: probability, mask, overlay, panel."""
+    """Return the folder of a split's images: probability, mask, overlay, panel."""
     return RESULTS / "predictions" / experiment / split
 
 
@@ -81,7 +81,7 @@ def metrics(experiment: str) -> Path:
 
 
 def comparisons() -> Path:
-    """Return the table of all entrants against each other."""
+    """Return the table of all methods against each other."""
     return RESULTS / "comparisons.csv"
 
 

@@ -18,13 +18,13 @@ def mute() -> None:
     _muted = True
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """Print one line to standard error, at once."""
     if not _muted:
         print(text, file=sys.stderr, flush=True)
 
 
-def track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
+def progress_bar(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
     """Pass `items` through while telling how far they are.
 
     Parameters
@@ -43,15 +43,15 @@ def track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
     """
     if sys.stderr.isatty() and not _muted:
         from rich.console import Console
-        from rich.progress import track as rich_track
+        from rich.progress import track
 
-        yield from rich_track(items, description=what, total=total, console=Console(stderr=True))
+        yield from track(items, description=what, total=total, console=Console(stderr=True))
         return
     started = said = time.monotonic()
     for done, item in enumerate(items):
         yield item
         now = time.monotonic()
         if now - said >= LOG_INTERVAL and done + 1 < total:
-            say(f"{what}: {done + 1} of {total} ({(done + 1) / (now - started):.1f}/s)")
+            log(f"{what}: {done + 1} of {total} ({(done + 1) / (now - started):.1f}/s)")
             said = now
-    say(f"{what}: {total} in {time.monotonic() - started:.1f} s")
+    log(f"{what}: {total} in {time.monotonic() - started:.1f} s")

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from pipeline.core.counts import to_levels
 from pipeline.core.errors import ConfigError, PipelineError, Problem, RawDataError
 from pipeline.core.files import atomic_folder
-from pipeline.core.progress import track
-from pipeline.evaluation.entrants import BACKGROUND, OBSERVER
+from pipeline.core.progress import progress_bar
+from pipeline.evaluation.methods import BACKGROUND, OBSERVER
 from pipeline.evaluation.recipes import BaselineRecipe
 from pipeline.images.png import write_png
 from pipeline.raw.dataset import RawDataset, open_dataset, require_samples
@@ -18,7 +18,7 @@ from pipeline.shards.prepare import resize_image, resize_mask
 
 
 def write_baseline(recipe: BaselineRecipe, *, output: Path) -> None:
-    """Write a baseline of one split as probability pictures.
+    """Write a baseline of one split as probability images.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def write_baseline(recipe: BaselineRecipe, *, output: Path) -> None:
     if problems:
         raise RawDataError(problems)
     with atomic_folder(output) as folder:
-        for sample in track(samples, f"{raw.name}: {kind}", len(samples)):
+        for sample in progress_bar(samples, f"{raw.name}: {kind}", len(samples)):
             try:
                 write_png(folder / f"{sample.id}.png", _levels(raw, sample, recipe))
             except PipelineError as error:

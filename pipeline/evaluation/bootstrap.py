@@ -1,14 +1,14 @@
-"""Bootstrap over pictures: how far a score may be off because other pictures could have been taken.
+"""Bootstrap over images: how far a score may be off because other images could have been taken.
 
-A resample draws as many pictures as there are, with replacement. What matters of it is how often each picture was
-drawn, so all resamples are one matrix of weights (resamples, pictures), and every sum over the pictures of a resample
+A resample draws as many images as there are, with replacement. What matters of it is how often each image was
+drawn, so all resamples are one matrix of weights (resamples, images), and every sum over the images of a resample
 is a product with that matrix: no resample is ever put together.
 
 The interval is the percentile interval (Efron, Tibshirani: An Introduction to the Bootstrap, 1993, chapter 13) with the
-tails widened for few pictures (Hesterberg, The American Statistician 69 (2015) 371, "expanded percentile"). The BCa
+tails widened for few images (Hesterberg, The American Statistician 69 (2015) 371, "expanded percentile"). The BCa
 interval (DiCiccio, Efron, Statistical Science 11 (1996) 189) was not taken: its acceleration is estimated from the same
-few pictures, it does not exist where all pictures score the same, and it stays as narrow as the percentile interval
-where pictures are few.
+few images, it does not exist where all images score the same, and it stays as narrow as the percentile interval
+where images are few.
 """
 
 from collections.abc import Iterator
@@ -25,18 +25,18 @@ LEVEL = 0.95
 """How much of the distribution lies between the ends of an interval."""
 
 SEED = 0
-"""Of the resamples. They depend on nothing but this and the number of pictures, so that two experiments on the same
-pictures are resampled alike."""
+"""Of the resamples. They depend on nothing but this and the number of images, so that two experiments on the same
+images are resampled alike."""
 
 _DRAWN = 1 << 22  # numbers drawn at a time
-_PICTURES = 512  # pictures multiplied at a time
+_IMAGES = 512  # images multiplied at a time
 
 Weights = NDArray[np.uint16]
 Samples = NDArray[np.float64]
 
 
 class Interval(NamedTuple):
-    """Ends of an interval, and what it rests on; ends are NaN where fewer than two pictures have a score.
+    """Ends of an interval, and what it rests on; ends are NaN where fewer than two images have a score.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Interval(NamedTuple):
     resamples : int
         Resamples in which the score exists.
     images : int
-        Pictures that the score is made from.
+        Images that the score is made from.
     """
 
     low: float
@@ -54,7 +54,7 @@ class Interval(NamedTuple):
 
 
 def resampling_weights(images: int, resamples: int = RESAMPLES, seed: int = SEED) -> Weights:
-    """Draw resamples of pictures.
+    """Draw resamples of images.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def resampling_weights(images: int, resamples: int = RESAMPLES, seed: int = SEED
     Returns
     -------
     (resamples, N) array of uint16
-        How often each picture stands in each resample; rows sum to N.
+        How often each image stands in each resample; rows sum to N.
     """
     rng = np.random.default_rng(seed)
     weights = np.empty((resamples, images), np.uint16)
@@ -76,14 +76,14 @@ def resampling_weights(images: int, resamples: int = RESAMPLES, seed: int = SEED
     return weights
 
 
-def blocks(length: int, size: int = _PICTURES) -> Iterator[slice]:
+def blocks(length: int, size: int = _IMAGES) -> Iterator[slice]:
     """Cut a length into slices of at most `size`."""
     for start in range(0, length, size):
         yield slice(start, min(start + size, length))
 
 
 def weighted_sums(weights: Weights, columns: NDArray[Any]) -> Samples:
-    """Sum columns over the pictures of each resample.
+    """Sum columns over the images of each resample.
 
     Parameters
     ----------
@@ -102,18 +102,18 @@ def weighted_sums(weights: Weights, columns: NDArray[Any]) -> Samples:
 
 
 def resampled_means(weights: Weights, values: NDArray[np.float64]) -> Samples:
-    """Average each column over the pictures of each resample that have a value.
+    """Average each column over the images of each resample that have a value.
 
     Parameters
     ----------
     weights : (B, N) array
     values : (N, C) array
-        NaN where a picture has no such score.
+        NaN where an image has no such score.
 
     Returns
     -------
     (B, C) array of float64
-        A ratio of sums; NaN where no picture of a resample has a value.
+        A ratio of sums; NaN where no image of a resample has a value.
     """
     there = ~np.isnan(values)
     counts = weighted_sums(weights, there)
@@ -125,7 +125,7 @@ def tail(images: int, level: float = LEVEL) -> float:
     """Return the share of the resamples below the lower end of an interval, and above the upper one.
 
     The normal tail at sqrt(n / (n - 1)) t, with t the quantile of Student's t with n - 1 degrees of freedom
-    (Hesterberg 2015): for many pictures (1 - level) / 2, for few of them less, because n pictures spread
+    (Hesterberg 2015): for many images (1 - level) / 2, for few of them less, because n images spread
     less than what they were drawn from, and their spread is itself an estimate.
     """
     outer = np.sqrt(images / (images - 1)) * stdtrit(images - 1, (1 - level) / 2)
@@ -140,13 +140,13 @@ def intervals(values: Samples, images: NDArray[np.int64], level: float = LEVEL) 
     values : (B, C) array
         NaN in a resample that has no such score.
     images : (C,) array
-        Pictures that each score is made from.
+        Images that each score is made from.
     level : float
 
     Returns
     -------
     (C,) arrays of float64
-        NaN where there are fewer than two pictures.
+        NaN where there are fewer than two images.
     """
     ends = np.full((2, values.shape[1]), np.nan)
     gaps = np.isnan(values)

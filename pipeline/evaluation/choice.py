@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.core.errors import PredictionError
-from pipeline.core.progress import say
+from pipeline.core.progress import log
 from pipeline.core.tables import write_json
 from pipeline.evaluation.criteria import best_threshold
 from pipeline.evaluation.recipes import ThresholdRecipe
@@ -41,7 +41,7 @@ def choose_threshold(
     else:
         threshold = _choose(recipe, experiment, predictions)
     write_json(output, asdict(threshold))
-    say(f"{experiment}: threshold {threshold.value:.4f} ({threshold.source}) {threshold.chosen_by}")
+    log(f"{experiment}: threshold {threshold.value:.4f} ({threshold.source}) {threshold.chosen_by}")
 
 
 def _choose(recipe: ThresholdRecipe, experiment: str, predictions: Path | None) -> Threshold:

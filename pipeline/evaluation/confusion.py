@@ -1,4 +1,4 @@
-"""The confusion matrix of several classes, as a table and as a picture."""
+"""The confusion matrix of several classes, as a table and as an image."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

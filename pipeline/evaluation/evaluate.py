@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.core.counts import Histogram, confusion, cut_level
-from pipeline.core.progress import say
+from pipeline.core.progress import log
 from pipeline.evaluation.bootstrap import Weights
 from pipeline.evaluation.contours import HAUSDORFF
 from pipeline.evaluation.criteria import oracle_columns
@@ -70,7 +70,7 @@ def evaluate(
     )
     for row in rows:
         where = ", ".join((experiment, row["split"], row["region"], row["averaging"]))
-        say(f"{where}: F1 {row['f1']:.4f}, IoU {row['iou']:.4f}")
+        log(f"{where}: F1 {row['f1']:.4f}, IoU {row['iou']:.4f}")
 
 
 def _score(conditions: dict[str, Any], compared: SplitCounts, region: str, weights: Weights, cut: int) -> Scored:

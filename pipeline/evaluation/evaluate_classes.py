@@ -1,4 +1,4 @@
-"""Score predictions of several classes against the native masks: four CSV files and a picture.
+"""Score predictions of several classes against the native masks: four CSV files and an image.
 
 ``per_image.csv`` has a row for each image, region and class, the class against all others. ``summary.csv`` has, for
 each split, region and averaging, a row for each class and the row `MEAN`, the mean over the foreground classes (class 0
@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.core.progress import say
+from pipeline.core.progress import log
 from pipeline.evaluation.bootstrap import Weights
 from pipeline.evaluation.classes import one_against_rest, pixel_accuracy
 from pipeline.evaluation.confusion import confusion_table, plot_confusions
-from pipeline.evaluation.entrants import MEAN
 from pipeline.evaluation.intervals import class_intervals, f1_bounds
+from pipeline.evaluation.methods import MEAN
 from pipeline.evaluation.metrics import OF_CLASSES, OF_CONTOURS, compute
 from pipeline.evaluation.recipes import EvaluateRecipe
 from pipeline.evaluation.regions import SplitCounts, count_splits
@@ -63,17 +63,17 @@ def evaluate_classes(
     pooled = {
         (split, region): joint.sum(axis=0) for split, compared in counted for region, joint in compared.regions.items()
     }
-    title = f"{experiment} (drawn sample data)" if raw.drawn else experiment
+    title = f"{experiment} (synthetic data)" if raw.synthetic else experiment
     plot_confusions(pooled, classes=raw.classes, title=title, output=output / "confusion.png")
     for split, compared in counted:
         # what the policy for empty masks gives these classes is no evidence
         pixels = pooled[split, compared.main_region].sum(axis=1)
         if absent := [name for name, count in zip(raw.classes, pixels, strict=True) if count == 0]:
-            say(f"{experiment}, {split}: no mask has {', '.join(absent)}; read the scores of these classes with care")
+            log(f"{experiment}, {split}: no mask has {', '.join(absent)}; read the scores of these classes with care")
     for row in rows:
         if row["class"] == MEAN:
             where = ", ".join((experiment, row["split"], row["region"], row["averaging"]))
-            say(f"{where}: mean F1 {row['f1']:.4f}, IoU {row['iou']:.4f}, accuracy {row['accuracy']:.4f}")
+            log(f"{where}: mean F1 {row['f1']:.4f}, IoU {row['iou']:.4f}, accuracy {row['accuracy']:.4f}")
 
 
 def _score(

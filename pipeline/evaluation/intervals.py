@@ -96,10 +96,10 @@ def resampled_histograms(weights: Weights, histograms: Histogram) -> tuple[Histo
         columns = np.concatenate([its.reshape(len(its), width), *(np.where(shown[:, None], x, 0) for x in lines)], 1)
         total += weighted_sums(weights[:, some], np.concatenate([columns, shown[:, None]], axis=1))
     pooled: Histogram = np.rint(total[:, :width]).astype(np.int64).reshape(-1, 2, LEVELS)
-    pictures = total[:, -1:]
+    images = total[:, -1:]
     sums = np.split(total[:, width:-1], len(names), axis=1)
     return pooled, {
-        name: np.where(pictures > 0, values / np.maximum(pictures, 1), np.nan)
+        name: np.where(images > 0, values / np.maximum(images, 1), np.nan)
         for name, values in zip(names, sums, strict=True)
     }
 

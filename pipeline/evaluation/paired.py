@@ -1,6 +1,6 @@
-"""Paired comparison on the same pictures: mean difference with its interval, sign-flip test, Holm's correction.
+"""Paired comparison on the same images: mean difference with its interval, sign-flip test, Holm's correction.
 
-If two entrants were equally good, each picture's difference could as well have had the other sign. The test asks how
+If two methods were equally good, each image's difference could as well have had the other sign. The test asks how
 often random signs give a mean difference as far from 0 as the one that was found (Fisher, The Design of Experiments,
 1935, section 21; Good, Permutation, Parametric and Bootstrap Tests of Hypotheses, 2005, chapter 3).
 """
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from pipeline.evaluation.bootstrap import SEED, Samples, blocks, intervals, resampling_weights, weighted_sums
 
 EXACT = 20
-"""Where at most so many pictures differ, all 2^n signs count. The smallest p-value is then 2 / 2^n, which six decimals
+"""Where at most so many images differ, all 2^n signs count. The smallest p-value is then 2 / 2^n, which six decimals
 still tell from 0."""
 
 DRAWS = 10_000
-"""Signs that are drawn where more pictures differ, at least."""
+"""Signs that are drawn where more images differ, at least."""
 
 DRAWS_FOR_EACH = 40
 """Signs that are drawn for each comparison of a family, at least: with fewer, the smallest p-value that draws can give
@@ -29,16 +29,16 @@ _SIGNS = 1024  # signs tried at a time
 
 
 class Paired(NamedTuple):
-    """Comparisons, (P,) arrays; those of a pair without common pictures are NaN.
+    """Comparisons, (P,) arrays; those of a pair without common images are NaN.
 
     Parameters
     ----------
     images
-        Pictures that both have a score for.
+        Images that both have a score for.
     difference
         Mean of the first one's score less the second one's.
     low, high
-        Bootstrap interval of the difference; NaN with fewer than two pictures.
+        Bootstrap interval of the difference; NaN with fewer than two images.
     p
         Of the two-sided sign-flip test.
     """
@@ -53,16 +53,16 @@ class Paired(NamedTuple):
 def compare_pairs(
     values: NDArray[np.float64], pairs: Sequence[tuple[int, int]], draws: int = DRAWS, seed: int = SEED
 ) -> Paired:
-    """Compare pairs of entrants on the pictures that they share.
+    """Compare pairs of methods on the images that they share.
 
     Parameters
     ----------
     values : (E, N) array
-        Score of each entrant and picture, taken to six decimals; NaN where there is none.
+        Score of each method and image, taken to six decimals; NaN where there is none.
     pairs : sequence of (int, int)
         At least one.
     draws, seed : int
-        Of the signs, where more than `EXACT` pictures differ.
+        Of the signs, where more than `EXACT` images differ.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def compare_pairs(
     shared = there[first] & there[second]
     differences = np.where(shared, whole[first] - whole[second], 0.0)
     images, sums = shared.sum(axis=1), differences.sum(axis=1)
-    # sums over all pictures are differences of the entrants' sums, and entrants are fewer than pairs
+    # sums over all images are differences of the methods' sums, and methods are fewer than pairs
     simple = bool(there.all())
     columns = whole.T if simple else differences.T
 
@@ -86,8 +86,8 @@ def compare_pairs(
 
     weights = resampling_weights(values.shape[1])
     with np.errstate(invalid="ignore", divide="ignore"):
-        pictures = np.float64(values.shape[1]) if simple else weighted_sums(weights, shared.T).T
-        resampled = of_pairs(weighted_sums(weights, columns).T) / pictures / _MICRO
+        compared = np.float64(values.shape[1]) if simple else weighted_sums(weights, shared.T).T
+        resampled = of_pairs(weighted_sums(weights, columns).T) / compared / _MICRO
         difference = sums / images / _MICRO
     low, high = intervals(resampled.T, images)
     p = np.where(images > 0, 1.0, np.nan)
@@ -96,7 +96,7 @@ def compare_pairs(
         p[pair] = exact_p(differences[pair])
     if not few.all():
         as_far = np.zeros(len(pairs), np.int64)
-        for signs in _drawn_signs(values.shape[1], draws, seed):
+        for signs in _random_signs(values.shape[1], draws, seed):
             as_far += np.count_nonzero(np.abs(of_pairs(columns.T @ signs)) >= np.abs(sums)[:, None], axis=1)
         p = np.where(few, p, (1 + as_far) / (1 + draws))
     return Paired(images, difference, low, high, p)
@@ -134,7 +134,7 @@ def _signed_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return sums
 
 
-def _drawn_signs(number: int, draws: int, seed: int) -> Iterator[Samples]:
+def _random_signs(number: int, draws: int, seed: int) -> Iterator[Samples]:
     """Yield random signs, (number, some) arrays."""
     rng = np.random.default_rng(seed)
     for some in blocks(draws, _SIGNS):

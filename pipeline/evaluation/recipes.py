@@ -1,11 +1,11 @@
-"""What thresholds, scores and pictures are made by."""
+"""What thresholds, scores and images are made by."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from pipeline.core.options import OneOf, Options, Share
-from pipeline.evaluation.entrants import BASELINES
+from pipeline.evaluation.methods import BASELINES
 from pipeline.evaluation.metrics import CRITERIA
 from pipeline.raw.source import FromSource, Source
 from pipeline.shards.recipes import Interpolation, Size
@@ -20,17 +20,17 @@ class ChosenThreshold(Options):
     metric: Annotated[str, OneOf(CRITERIA)] = Field(
         "f1", description="What is made highest; f03: F with beta² 0.3, youden: true - false positive rate"
     )
-    averaging: Averaging = Field("micro", description="micro: of all pixels together, macro: mean over the pictures")
+    averaging: Averaging = Field("micro", description="micro: of all pixels together, macro: mean over the images")
 
     @model_validator(mode="after")
     def _has_that_average(self) -> "ChosenThreshold":
         if CRITERIA[self.metric].macro_only and self.averaging == "micro":
-            raise ValueError(f"`averaging: macro`: `{self.metric}` belongs to single pictures")
+            raise ValueError(f"`averaging: macro`: `{self.metric}` belongs to single images")
         return self
 
     @property
     def depends_on_empty(self) -> bool:
-        """Whether it matters what a picture scores whose mask and prediction both are empty."""
+        """Whether it matters what an image scores whose mask and prediction both are empty."""
         return self.averaging == "macro" and CRITERIA[self.metric].empty_matters
 
 
@@ -47,7 +47,7 @@ class ThresholdRecipe(FromSource):
     split : str
         What it is chosen on. Of out-of-fold samples each is predicted by networks that have not seen it.
     empty_masks : {'one', 'skip'}
-        Score of a picture whose mask and prediction both are empty: 1, or left out of the mean.
+        Score of an image whose mask and prediction both are empty: 1, or left out of the mean.
     source : Source, optional
         For the masks.
     """
@@ -67,7 +67,7 @@ class ThresholdRecipe(FromSource):
 
 
 class RenderRecipe(FromSource):
-    """What the pictures of a split are made by; with classes in their colours."""
+    """What the images of a split are made by; with classes in their colours."""
 
     dataset: str
     split: str
@@ -88,8 +88,8 @@ class EvaluateRecipe(FromSource):
     ----------
     dataset : str
     empty_masks : {'one', 'skip'}
-        Score of a picture whose mask and prediction both are empty: 1, or left out of the mean. Of several classes the
-        score of a class that neither mask nor prediction of a picture has.
+        Score of an image whose mask and prediction both are empty: 1, or left out of the mean. Of several classes the
+        score of a class that neither mask nor prediction of an image has.
     source : Source
     """
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.counts import VOID, joint_histogram
 from pipeline.core.errors import PipelineError, PredictionError, Problem, RawDataError
-from pipeline.core.progress import track
+from pipeline.core.progress import progress_bar
 from pipeline.evaluation.classes import joint_confusion, read_classes
 from pipeline.evaluation.contours import contour_scores
 from pipeline.images.png import read_levels
@@ -74,7 +74,7 @@ def count_split(raw: RawDataset, split: str, predictions: Path, experiment: str,
     names = (FULL, FOV) if with_fov else (FULL,)
     regions: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
     contours: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
-    for sample in track(samples, f"{experiment}: {split} samples", len(samples)):
+    for sample in progress_bar(samples, f"{experiment}: {split} samples", len(samples)):
         try:
             truth = raw.read_truth(sample) if raw.multiclass else raw.read_foreground(sample)
             height, width = truth.shape

@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.core.counts import cut_level
 from pipeline.core.errors import ConfigError, PipelineError, PredictionError, Problem, RawDataError
 from pipeline.core.files import atomic_folder
-from pipeline.core.progress import track
+from pipeline.core.progress import progress_bar
 from pipeline.core.tables import write_table
 from pipeline.evaluation.recipes import SubmissionRecipe
 from pipeline.evaluation.thresholds import read_threshold
@@ -25,10 +25,10 @@ def write_submission(
 ) -> None:
     """Write what can be handed in to the challenge of a data set.
 
-    As ``pictures``: a PNG of each picture, 8 bit, 0 and 255, as large as the picture. In the template of its name,
-    ``{number}`` stands for the number of the picture without leading zeros (``1.png`` to ``20.png``), ``{id}`` for the
+    As ``images``: a PNG of each image, 8 bit, 0 and 255, as large as the image. In the template of its name,
+    ``{number}`` stands for the number of the image without leading zeros (``1.png`` to ``20.png``), ``{id}`` for the
     number as the raw file has it. As ``codes``: ``submission.csv`` with the columns ``id`` and ``rle_mask`` (pairs of
-    start and length, column-major, starts from 1; an empty mask is an empty text), one row for each picture, sorted by
+    start and length, column-major, starts from 1; an empty mask is an empty text), one row for each image, sorted by
     ``id``.
 
     Parameters
@@ -59,7 +59,7 @@ def write_submission(
             f"data set {raw.name!r}",
             f"the layout {raw.layout!r}, for which no challenge format is known",
             "a layout that says how its challenge takes predictions",
-            f"use the pictures in {predictions.parent / 'mask'}",
+            f"use the images in {predictions.parent / 'mask'}",
         )
     as_codes = layout.challenge == "codes"
     samples = require_samples(raw, "unlabelled")
@@ -68,7 +68,7 @@ def write_submission(
     codes: dict[str, str] = {}
     problems: list[Problem] = []
     with atomic_folder(output) as folder:
-        for sample in track(samples, f"{experiment}: submission", len(samples)):
+        for sample in progress_bar(samples, f"{experiment}: submission", len(samples)):
             try:
                 height, width = read_image(sample.image, "grey").shape[:2]
                 mask = (read_levels(predictions / f"{sample.id}.png", height, width) > cut).astype(np.uint8)
@@ -94,8 +94,8 @@ def _file_names(samples: Sequence[Sample], template: str) -> dict[str, str]:
     problems = [
         Problem(
             ", ".join(sample.image for sample in some),
-            f"{len(some)} pictures that would be handed in as {name}",
-            "one file for each picture",
+            f"{len(some)} images that would be handed in as {name}",
+            "one file for each image",
             "rename or remove all but one, or set `submission_name` to '{id}.png'",
         )
         for name, some in by_name.items()

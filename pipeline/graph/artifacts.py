@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pipeline.core import paths
 from pipeline.core.fingerprint import canonical
 from pipeline.core.options import Options
-from pipeline.evaluation import entrants
+from pipeline.evaluation import methods
 from pipeline.evaluation import recipes as evaluation
 from pipeline.graph.base import Artifact, Needs, OfDataset, OfExperiment, OfPredictions, Output, RawInput, under
 from pipeline.graph.plan import NoRecipe, Stage
@@ -60,11 +60,11 @@ class FoldTable(OfDataset):
     folds: int
 
     def recipe(self, study: "Study") -> FoldsRecipe:
-        drawn = study.datasets[self.dataset].drawn
+        sampling = study.datasets[self.dataset].sampling
         source = study.source(self.dataset, TEST)
-        if drawn.stratify:
+        if sampling.stratify:
             source = source.changed(cache=str(paths.shares(self.dataset)))
-        return FoldsRecipe(dataset=self.dataset, folds=self.folds, drawn=drawn, source=source)
+        return FoldsRecipe(dataset=self.dataset, folds=self.folds, sampling=sampling, source=source)
 
     def state(self, study: "Study") -> str:
         members = canonical(study.members(self.dataset, self.folds))
@@ -140,8 +140,8 @@ class Baseline(OfDataset):
     """
 
     stage: ClassVar = Stage("baseline", evaluation.BaselineRecipe, "pipeline.evaluation.baselines.write_baseline")
-    files: ClassVar = {"folder": paths.prediction(entrants.baseline_name(_DATASET, "{kind}"), _SPLIT) / "probability"}
-    choices: ClassVar = {"split": SPLITS, "kind": entrants.BASELINES}
+    files: ClassVar = {"folder": paths.prediction(methods.baseline_name(_DATASET, "{kind}"), _SPLIT) / "probability"}
+    choices: ClassVar = {"split": SPLITS, "kind": methods.BASELINES}
 
     kind: str
     split: str
@@ -149,19 +149,19 @@ class Baseline(OfDataset):
     @property
     def scored_as(self) -> str:
         """The name under which it is scored."""
-        return entrants.baseline_name(self.dataset, self.kind)
+        return methods.baseline_name(self.dataset, self.kind)
 
     def is_known(self, study: "Study") -> bool:
         return self.scored_as in study.baselines
 
     def recipe(self, study: "Study") -> evaluation.BaselineRecipe:
         data = study.datasets[self.dataset]
-        resized = {"size": data.size, "interpolation": data.interpolation} if self.kind == entrants.CEILING else {}
+        resized = {"size": data.size, "interpolation": data.interpolation} if self.kind == methods.CEILING else {}
         told = {"dataset": self.dataset, "split": self.split, "kind": self.kind}
         return evaluation.BaselineRecipe(**told, source=study.source(self.dataset, self.split), **resized)
 
     def raw(self, study: "Study") -> RawInput:
-        files = "observer_files" if self.kind == entrants.OBSERVER else "truth_files"
+        files = "observer_files" if self.kind == methods.OBSERVER else "truth_files"
         return RawInput(study.splits_of(self.scored_as)[self.split], (files,))
 
 
@@ -188,7 +188,7 @@ class Checkpoint(OfExperiment):
 
 @dataclass(frozen=True)
 class Augmented(OfExperiment):
-    """Picture of augmented training samples of experiment {experiment}, to look at before training."""
+    """Image of augmented training samples of experiment {experiment}, to look at before training."""
 
     stage: ClassVar = Stage("augmented", AugmentedRecipe, "pipeline.training.preview.preview")
     files: ClassVar = under(paths.model(_EXPERIMENT), "augmented.png")
@@ -271,7 +271,7 @@ class Ensemble(OfPredictions):
     """
 
     stage: ClassVar = Stage("ensemble", EnsembleRecipe, "pipeline.prediction.ensemble.average_predictions")
-    files: ClassVar = {"folder": paths.prediction(entrants.ensemble_name(_EXPERIMENT), _SPLIT) / "{kind}"}
+    files: ClassVar = {"folder": paths.prediction(methods.ensemble_name(_EXPERIMENT), _SPLIT) / "{kind}"}
     choices: ClassVar = {"split": (*SPLITS, OUT_OF_FOLD), "kind": ("probability", "mask")}
     of: ClassVar = "ensembled"
     parts: ClassVar = {
@@ -281,7 +281,7 @@ class Ensemble(OfPredictions):
 
     @property
     def scored_as(self) -> str:
-        return entrants.ensemble_name(self.experiment)
+        return methods.ensemble_name(self.experiment)
 
     def recipe(self, study: "Study") -> EnsembleRecipe:
         dataset, names = study.dataset_of(self.scored_as), study.ensembles[self.scored_as]
@@ -330,10 +330,10 @@ class Threshold(OfExperiment):
 
 
 @dataclass(frozen=True)
-class Pictures(OfExperiment):
-    """Pictures of the {split} samples of experiment {experiment}: masks, overlays, panels, and a sheet of some."""
+class Renderings(OfExperiment):
+    """Images of the {split} samples of experiment {experiment}: masks, overlays, panels, and a sheet of some."""
 
-    stage: ClassVar = Stage("render", evaluation.RenderRecipe, "pipeline.evaluation.pictures.render")
+    stage: ClassVar = Stage("render", evaluation.RenderRecipe, "pipeline.evaluation.renderings.render")
     files: ClassVar = under(paths.prediction(_EXPERIMENT, _SPLIT), "mask", "overlay", "panel", "sheet.png")
     choices: ClassVar = {"split": (*SPLITS, OUT_OF_FOLD)}
     of: ClassVar = "two_classes"
@@ -343,7 +343,7 @@ class Pictures(OfExperiment):
 
     @classmethod
     def chosen(cls, study: "Study", **fields: Any) -> Artifact:
-        return pictures_of(study, fields["experiment"], fields["split"])
+        return renderings_of(study, fields["experiment"], fields["split"])
 
     def recipe(self, study: "Study") -> evaluation.RenderRecipe:
         source = study.source_of(self.experiment, self.split, presentation=True)
@@ -358,11 +358,11 @@ class Pictures(OfExperiment):
 
 
 @dataclass(frozen=True)
-class ClassPictures(Pictures):
-    """Pictures of the {split} samples of experiment {experiment}: classes, overlays, panels, and a sheet of some."""
+class ClassRenderings(Renderings):
+    """Images of the {split} samples of experiment {experiment}: classes, overlays, panels, and a sheet of some."""
 
     stage: ClassVar = Stage(
-        "render_classes", evaluation.RenderRecipe, "pipeline.evaluation.pictures_of_classes.render_classes"
+        "render_classes", evaluation.RenderRecipe, "pipeline.evaluation.class_renderings.render_classes"
     )
     files: ClassVar = under(
         paths.prediction(_EXPERIMENT, _SPLIT), "colour", "overlay", "panel", "legend.png", "sheet.png"
@@ -386,7 +386,7 @@ class Submission(OfExperiment):
 
     @classmethod
     def names(cls, study: "Study") -> Iterable[str]:
-        return [name for name in study.two_classes if not entrants.is_baseline(name)]
+        return [name for name in study.two_classes if not methods.is_baseline(name)]
 
     def recipe(self, study: "Study") -> evaluation.SubmissionRecipe:
         dataset = study.dataset_of(self.experiment)
@@ -447,7 +447,7 @@ class ClassScores(Scores):
     )
     files: ClassVar = under(
         paths.metrics(_EXPERIMENT), "per_image.csv", "summary.csv", "intervals.csv", "confusion.csv"
-    ) | {"picture": paths.metrics(_EXPERIMENT) / "confusion.png"}
+    ) | {"image": paths.metrics(_EXPERIMENT) / "confusion.png"}
     of: ClassVar = "several_classes"
     parts: ClassVar = {part: words for part, words in Scores.parts.items() if part != "threshold"}
 
@@ -482,9 +482,9 @@ class OfAll(Artifact):
 
 @dataclass(frozen=True)
 class Comparisons(OfAll):
-    """Table of all networks, ensembles and baselines against each other, picture by picture."""
+    """Table of all networks, ensembles and baselines against each other, image by image."""
 
-    stage: ClassVar = Stage("comparisons", NoRecipe, "pipeline.report.comparisons.compare_entrants")
+    stage: ClassVar = Stage("comparisons", NoRecipe, "pipeline.report.comparisons.compare_methods")
     files: ClassVar = {"table": paths.comparisons()}
     parts: ClassVar = {"per_image": "per_image.csv of each"}
     if_there: ClassVar = frozenset(parts)
@@ -523,7 +523,7 @@ class Report(OfAll):
         "intervals": "intervals.csv files",
         "checks": "reports on raw data; like the next two found by itself, and refused where other settings made them",
         "trainings": "history.csv files",
-        "pictures": "folders of pictures of test samples",
+        "images": "folders of images of test samples",
     }
     if_there: ClassVar = frozenset(parts) - {"leaderboard"}
 
@@ -540,7 +540,7 @@ class Report(OfAll):
             "intervals": [one.output("intervals") for one in scored],
             "checks": [Check(name).output() for name in study.datasets],
             "trainings": [Checkpoint(name).output("history") for name in study.experiments],
-            "pictures": _shown_pictures(study),
+            "images": _shown_renderings(study),
         }
 
 
@@ -566,12 +566,12 @@ def _samples(study: "Study", experiment: str) -> dict[str, list[Output]]:
 
 
 def predictions_of(study: "Study", name: str, split: str, what: str | None = None) -> Artifact:
-    """Return predictions of a split; without `what`, those that scores and pictures are made from."""
-    owner, kind = entrants.split_name(name)
-    if entrants.is_baseline(name):
+    """Return predictions of a split; without `what`, those that scores and images are made from."""
+    owner, kind = methods.split_name(name)
+    if methods.is_baseline(name):
         return Baseline(owner, kind, split)
     what = what or ("mask" if study.multiclass(name) else "probability")
-    return Ensemble(owner, split, what) if kind == entrants.ENSEMBLE else Predictions(name, split, what)
+    return Ensemble(owner, split, what) if kind == methods.ENSEMBLE else Predictions(name, split, what)
 
 
 def scores_of(study: "Study", name: str) -> Scores:
@@ -579,9 +579,9 @@ def scores_of(study: "Study", name: str) -> Scores:
     return ClassScores(name) if study.multiclass(name) else Scores(name)
 
 
-def pictures_of(study: "Study", name: str, split: str) -> Pictures:
-    """Return the pictures of a split."""
-    return ClassPictures(name, split) if study.multiclass(name) else Pictures(name, split)
+def renderings_of(study: "Study", name: str, split: str) -> Renderings:
+    """Return the images of a split."""
+    return ClassRenderings(name, split) if study.multiclass(name) else Renderings(name, split)
 
 
 def averages_of(study: "Study") -> list[Average]:
@@ -589,20 +589,31 @@ def averages_of(study: "Study") -> list[Average]:
     return [Average(name) for name, runs in study.seeded.items() if any(map(study.scored_splits, runs))]
 
 
-def _shown_pictures(study: "Study") -> list[Output]:
-    """Return the test pictures of everything that somebody may want to look at; of several classes, predictions too."""
+def _shown_renderings(study: "Study") -> list[Output]:
+    """Return the test images of everything that somebody may want to look at; of several classes, predictions too."""
     shown: list[Output] = []
     for name in filter(study.is_shown, study.scored()):
         if TEST in study.scored_splits(name):
-            pictures = pictures_of(study, name, TEST)
+            images = renderings_of(study, name, TEST)
             masks = [predictions_of(study, name, TEST).output()] if study.multiclass(name) else []
-            shown += [*masks, pictures.output("panel")]
+            shown += [*masks, images.output("panel")]
     return shown
 
 
 KINDS: tuple[type[Artifact], ...] = (
     *(SplitTable, FoldTable, Check, Shard, Checkpoint, Augmented, Curves, Events, Predictions, Ensemble, Baseline),
-    *(Threshold, Pictures, ClassPictures, Submission, Scores, ClassScores, Average, Comparisons, Leaderboard, Report),
+    *(
+        Threshold,
+        Renderings,
+        ClassRenderings,
+        Submission,
+        Scores,
+        ClassScores,
+        Average,
+        Comparisons,
+        Leaderboard,
+        Report,
+    ),
 )
 """Every kind of result."""
 

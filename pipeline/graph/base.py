@@ -257,7 +257,7 @@ class OfPredictions(OfExperiment):
 
     @classmethod
     def chosen(cls, study: "Study", **fields: Any) -> Artifact:
-        """Return those that scores and pictures are made from, where a command is not told the kind."""
+        """Return those that scores and images are made from, where a command is not told the kind."""
         kind = fields["kind"] or ("mask" if study.multiclass(fields["experiment"]) else "probability")
         return cls(**{**fields, "kind": kind})
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pipeline.core import paths
 from pipeline.core.errors import PipelineError
 from pipeline.core.manifest import beside
-from pipeline.evaluation.entrants import BASELINES
+from pipeline.evaluation.methods import BASELINES
 from pipeline.graph.artifacts import KINDS
 from pipeline.graph.base import Artifact
 from pipeline.graph.study import Study

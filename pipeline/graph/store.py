@@ -16,7 +16,7 @@ from pipeline.core.digests import contents_digest
 from pipeline.core.errors import OutputError
 from pipeline.core.files import atomic_file, atomic_folder
 from pipeline.core.manifest import ENDING, Manifest, beside
-from pipeline.core.progress import say
+from pipeline.core.progress import log
 
 _GIGABYTE = 10**9
 _SMALL = 1 << 20
@@ -74,7 +74,7 @@ class Store:
         except (OSError, ValueError):
             whole = False
         if not whole:
-            say(f"{entry}: damaged, and removed")
+            log(f"{entry}: damaged, and removed")
             shutil.rmtree(entry, ignore_errors=True)
             return False
         try:
@@ -86,7 +86,7 @@ class Store:
             return False  # another job removed it, to keep the limit
         kept.write(outputs[0])
         os.utime(beside(first))
-        say(f"{', '.join(map(str, outputs))}: taken from {entry}, where the same was kept")
+        log(f"{', '.join(map(str, outputs))}: taken from {entry}, where the same was kept")
         return True
 
     def keep(self, made: Manifest, outputs: Sequence[Path]) -> None:
@@ -106,7 +106,7 @@ class Store:
                     _put(path, folder / path.name)
                 made.write(folder / outputs[0].name)
         except OutputError as error:
-            say(f"{outputs[0]}: not kept for later. {error}")
+            log(f"{outputs[0]}: not kept for later. {error}")
         self.prune()
 
     def prune(self) -> None:

@@ -10,16 +10,16 @@ from pipeline.config.experiments import Experiment, Run
 from pipeline.core import paths
 from pipeline.core.digests import kept_digests
 from pipeline.core.errors import PipelineError, Problem, RawDataError
-from pipeline.core.progress import say
-from pipeline.evaluation import entrants
-from pipeline.evaluation.entrants import BASELINES, CEILING, ENSEMBLE, OBSERVER
+from pipeline.core.progress import log
+from pipeline.evaluation import methods
+from pipeline.evaluation.methods import BASELINES, CEILING, ENSEMBLE, OBSERVER
 from pipeline.raw.dataset import Opened, RawDataset, open_leniently
 from pipeline.raw.digests import sample_digest
 from pipeline.raw.samples import Sample
 from pipeline.raw.source import Source
 from pipeline.raw.splits.folds import assign_folds, split_by_fold
-from pipeline.raw.splits.methods import Fold
 from pipeline.raw.splits.names import OUT_OF_FOLD, SPLITS, TEST, UNLABELLED, VALIDATION
+from pipeline.raw.splits.rules import Fold
 
 
 class Study:
@@ -60,12 +60,12 @@ class Study:
     def ensembles(self) -> dict[str, list[str]]:
         """Ensembles that are scored, each with the names of its runs."""
         wanted = self._wanted_ensembles()
-        return {entrants.ensemble_name(name): wanted[name] for name in wanted if name not in self.without_ensemble}
+        return {methods.ensemble_name(name): wanted[name] for name in wanted if name not in self.without_ensemble}
 
     @property
     def ensembled(self) -> list[str]:
         """Experiments that have an ensemble."""
-        return [entrants.split_name(name)[0] for name in self.ensembles]
+        return [methods.split_name(name)[0] for name in self.ensembles]
 
     @cached_property
     def without_ensemble(self) -> list[str]:
@@ -86,7 +86,7 @@ class Study:
         Data sets of several classes have none, and at the native size nothing is lost by resizing.
         """
         return [
-            entrants.baseline_name(dataset, kind)
+            methods.baseline_name(dataset, kind)
             for dataset, data in self.datasets.items()
             for kind in BASELINES
             if not data.multiclass and not (kind == CEILING and data.size == "native")
@@ -110,14 +110,14 @@ class Study:
 
     def recipe_of(self, name: str) -> Experiment | None:
         """Return what an experiment says; of an ensemble what its first run says, of a baseline nothing."""
-        owner, kind = entrants.split_name(name)
+        owner, kind = methods.split_name(name)
         runs = self.seeded.get(owner, []) if kind == ENSEMBLE or name in self.seeded else [name]
         return self.experiments.get(runs[0]) if runs else None
 
     def dataset_of(self, name: str) -> str:
         """Return the data set of an experiment, an ensemble or a baseline."""
         said = self.recipe_of(name)
-        return entrants.split_name(name)[0] if said is None else said.dataset
+        return methods.split_name(name)[0] if said is None else said.dataset
 
     def multiclass(self, name: str) -> bool:
         """Tell whether masks and predictions are class indices: more than one foreground class."""
@@ -205,13 +205,15 @@ class Study:
             raise RawDataError(problems)
 
     def note(self, name: str) -> str:
-        """Return what pictures of an experiment say of the origin of its data."""
-        return "drawn sample data" if self.raw(self.dataset_of(name)).drawn else ""
+        """Return what images of an experiment say of the origin of its data."""
+        return "synthetic data" if self.raw(self.dataset_of(name)).synthetic else ""
 
     def _assign(self, dataset: str, folds: int) -> dict[str, int]:
         """Return the fold of each sample that is no test sample."""
-        drawn = self.datasets[dataset].drawn
-        return assign_folds(self.raw(dataset), folds, drawn, str(paths.shares(dataset)) if drawn.stratify else None)
+        sampling = self.datasets[dataset].sampling
+        return assign_folds(
+            self.raw(dataset), folds, sampling, str(paths.shares(dataset)) if sampling.stratify else None
+        )
 
     def _split(self, name: str) -> Mapping[str, list[Sample]]:
         """Return samples by split as an experiment sees them: a fold has other ones than its data set."""
@@ -223,14 +225,14 @@ class Study:
     def scored_splits(self, name: str) -> list[str]:
         """Return the splits that an experiment, ensemble or baseline is scored on."""
         splits = self.splits_of(name)
-        if entrants.is_baseline(name):
-            seen = entrants.split_name(name)[1] != OBSERVER or all(sample.observer for sample in splits[TEST])
+        if methods.is_baseline(name):
+            seen = methods.split_name(name)[1] != OBSERVER or all(sample.observer for sample in splits[TEST])
             return [TEST] if splits[TEST] and seen else []
         return [split for split in (self.validated_on(name), TEST) if splits[split]]
 
     def predicted_splits(self, name: str) -> list[str]:
         """Return the splits that are predicted."""
-        unlabelled = not entrants.is_baseline(name) and self.splits_of(name)[UNLABELLED]
+        unlabelled = not methods.is_baseline(name) and self.splits_of(name)[UNLABELLED]
         return [*self.scored_splits(name), *([UNLABELLED] if unlabelled else [])]
 
     def scored(self) -> list[str]:
@@ -245,9 +247,9 @@ class Study:
         """Say which experiments have less than they seem to ask for."""
         for name in self.experiments:
             if not self.scored_splits(name):
-                say(f"{name} has neither validation nor test samples: it is trained and not scored.")
+                log(f"{name} has neither validation nor test samples: it is trained and not scored.")
         for name in self.without_ensemble:
-            say(f"{name} has no ensemble: class indices have no mean. Set `keep_probability` or `ensemble: false`.")
+            log(f"{name} has no ensemble: class indices have no mean. Set `keep_probability` or `ensemble: false`.")
 
     def chooses_threshold(self, name: str) -> bool:
         """Tell whether a threshold is chosen on samples, and not fixed.
@@ -265,12 +267,11 @@ class Study:
                 f"the threshold of {name}",
                 f"to be chosen on validation samples, and {self.dataset_of(name)} has none",
                 "samples to choose it on",
-                "add labelled pictures, raise its `validation` fraction, or give the experiment a number as "
-                "`threshold`",
+                "add labelled images, raise its `validation` fraction, or give the experiment a number as `threshold`",
             )
         return True
 
     @staticmethod
     def is_shown(name: str) -> bool:
-        """Tell whether there are pictures: nobody has to look at nothing, or at masks that were resized."""
-        return not entrants.is_baseline(name) or entrants.split_name(name)[1] == OBSERVER
+        """Tell whether there are images: nobody has to look at nothing, or at masks that were resized."""
+        return not methods.is_baseline(name) or methods.split_name(name)[1] == OBSERVER

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 
-from pipeline.evaluation import entrants
+from pipeline.evaluation import methods
 from pipeline.graph import artifacts
 from pipeline.graph.base import Artifact
 from pipeline.graph.study import Study
@@ -35,13 +35,13 @@ def _events(study: Study, name: str) -> list[Artifact]:
 
 
 def _predictions(study: Study, name: str) -> list[Artifact]:
-    """Return predictions and pictures of an experiment, an ensemble or a baseline, for people to look at."""
+    """Return predictions and images of an experiment, an ensemble or a baseline, for people to look at."""
     if not study.is_shown(name):
         return []
     splits = study.predicted_splits(name)
     made: list[Artifact] = []
     for split in splits:
-        made += [artifacts.predictions_of(study, name, split), artifacts.pictures_of(study, name, split)]
+        made += [artifacts.predictions_of(study, name, split), artifacts.renderings_of(study, name, split)]
         said = study.recipe_of(name)
         if study.multiclass(name) and said is not None and said.keep_probability:
             made.append(artifacts.predictions_of(study, name, split, "probability"))
@@ -73,7 +73,7 @@ TARGETS: dict[str, Callable[[Study, str], list[Artifact]]] = {
 
 def targeted(study: Study, target: str, name: str) -> list[Artifact]:
     """Return what a target consists of for an experiment, or for all runs of an experiment and their ensemble."""
-    ensemble = entrants.ensemble_name(name)
+    ensemble = methods.ensemble_name(name)
     entries = [*study.seeded.get(name, [name]), *([ensemble] if ensemble in study.ensembles else [])]
     made = [one for entry in entries for one in TARGETS[target](study, entry)]
     averages = (

@@ -1,4 +1,4 @@
-"""Names of samples in pictures: in any script, as long as they fit."""
+"""Names of samples in images: in any script, as long as they fit."""
 
 from functools import cache
 from pathlib import Path
@@ -7,7 +7,7 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.images.figures import Picture
+from pipeline.images.figures import RgbImage
 
 DARK = (30, 30, 30)
 _STRIP = 22  # height of a caption in pixels
@@ -38,12 +38,12 @@ def shortened(name: str, note: str, width: float, size: int) -> str:
     return text
 
 
-def below(picture: Picture, name: str) -> Picture:
-    """Write a name under a picture.
+def below(image: RgbImage, name: str) -> RgbImage:
+    """Write a name under an image.
 
     Parameters
     ----------
-    picture : (H, W, 3) array of uint8
+    image : (H, W, 3) array of uint8
     name : str
         Without control characters; see `pipeline.raw.check.text.printable`.
 
@@ -51,8 +51,8 @@ def below(picture: Picture, name: str) -> Picture:
     -------
     (H + 22, W, 3) array of uint8
     """
-    width = picture.shape[1]
+    width = image.shape[1]
     strip = Image.new("RGB", (width, _STRIP), "white")
     text = shortened(name, "", width - 2 * _MARGIN, 13)
     ImageDraw.Draw(strip).text((_MARGIN, _STRIP // 2), text, font=font(13), fill=DARK, anchor="lm")
-    return np.vstack([picture, np.asarray(strip)])
+    return np.vstack([image, np.asarray(strip)])

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from pipeline.core.counts import VOID
 from pipeline.images.captions import DARK, font
-from pipeline.images.figures import VOID_GREY, Picture
+from pipeline.images.figures import VOID_GREY, RgbImage
 
 Colour = tuple[int, int, int]
 
@@ -17,15 +17,15 @@ VOID_COLOUR: Colour = (VOID_GREY, VOID_GREY, VOID_GREY)
 WRONG = "wrong"
 """What a legend calls the white outline and hatching of an overlay."""
 
-_STRENGTH = 0.6  # of a colour over the grey picture
-_DIM = 0.7  # of the grey picture
+_STRENGTH = 0.6  # of a colour over the grey image
+_DIM = 0.7  # of the grey image
 _HATCH = 6  # pixels from one line of the hatching to the next, at a line of one pixel
 _LINE_PER = 512  # pixels of the shorter side for each pixel of a line's width
 _ROW, _SWATCH, _GAP = 22, 14, 6  # pixels
 _SIZE = 12  # of the font
 
 
-def paint(classes: NDArray[np.uint8], colours: Sequence[Colour]) -> Picture:
+def paint(classes: NDArray[np.uint8], colours: Sequence[Colour]) -> RgbImage:
     """Give each class its exact colour; void is grey.
 
     Parameters
@@ -46,9 +46,9 @@ def paint(classes: NDArray[np.uint8], colours: Sequence[Colour]) -> Picture:
 
 
 def overlay_classes(
-    image: Picture, predicted: NDArray[np.uint8], truth: NDArray[np.uint8] | None, colours: Sequence[Colour]
-) -> Picture:
-    """Blend the predicted classes over the dimmed grey picture; outline and hatch wrong pixels in white.
+    image: RgbImage, predicted: NDArray[np.uint8], truth: NDArray[np.uint8] | None, colours: Sequence[Colour]
+) -> RgbImage:
+    """Blend the predicted classes over the dimmed grey image; outline and hatch wrong pixels in white.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def overlay_classes(
 
 
 def _hatched(wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Choose the pixels of the inner outline and of the hatching of some areas; lines grow with the picture."""
+    """Choose the pixels of the inner outline and of the hatching of some areas; lines grow with the image."""
     line = max(1, round(min(wrong.shape) / _LINE_PER))
     kernel = np.ones((2 * line + 1, 2 * line + 1), dtype=np.uint8)
     inner = cv2.erode(wrong.astype(np.uint8), kernel, borderType=cv2.BORDER_REPLICATE) == 1
@@ -85,7 +85,7 @@ def _hatched(wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def legend(
     classes: Sequence[str], colours: Sequence[Colour], *, width: int = 0, void: bool = False, wrong: bool = False
-) -> Picture:
+) -> RgbImage:
     """Draw the names of the classes beside their colours.
 
     Parameters

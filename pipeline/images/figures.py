@@ -1,4 +1,4 @@
-"""Pictures for people: a prediction painted over its picture, and panels side by side."""
+"""Images for people: a prediction painted over its image, and panels side by side."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,21 +7,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Picture = NDArray[np.uint8]
+RgbImage = NDArray[np.uint8]
 
 # Okabe, Ito: Color Universal Design (2008): told apart with every kind of colour vision
 HIT = (0, 158, 115)  # bluish green
 MISS = (230, 159, 0)  # orange
 FALSE_ALARM = (86, 180, 233)  # sky blue
 VOID_GREY = 128  # a pixel of the mask that does not count
-_STRENGTH = 0.75  # of a colour over the grey picture
+_STRENGTH = 0.75  # of a colour over the grey image
 _CLIPPED = 0.1  # percent of the values at either end that may be clipped for display
-_PANEL_HEIGHT = 256  # smaller pictures are enlarged to this
+_PANEL_HEIGHT = 256  # smaller images are enlarged to this
 _STRIP = 26  # height of a caption
 
 
-def overlay(image: Picture, predicted: NDArray[np.bool_], true: NDArray[np.bool_] | None) -> Picture:
-    """Paint hits, misses and false alarms over the dimmed grey picture.
+def overlay(image: RgbImage, predicted: NDArray[np.bool_], true: NDArray[np.bool_] | None) -> RgbImage:
+    """Paint hits, misses and false alarms over the dimmed grey image.
 
     Parameters
     ----------
@@ -41,15 +41,15 @@ def overlay(image: Picture, predicted: NDArray[np.bool_], true: NDArray[np.bool_
     return np.asarray(np.rint(painted), dtype=np.uint8)
 
 
-def panel(parts: Sequence[tuple[str, Picture]], note: str) -> Picture:
-    """Set pictures side by side, each under its caption, with a note on the right.
+def panel(parts: Sequence[tuple[str, RgbImage]], note: str) -> RgbImage:
+    """Set images side by side, each under its caption, with a note on the right.
 
     Parameters
     ----------
     parts : sequence of (caption, (H, W, 3) array of uint8)
         All of one size; enlarged by whole factors to at least 256 pixels of height.
     note : str
-        Such as ``"drawn sample"``.
+        Such as ``"synthetic"``.
     """
     gap = 6
     columns = []
@@ -66,14 +66,14 @@ def panel(parts: Sequence[tuple[str, Picture]], note: str) -> Picture:
     return np.asarray(whole)
 
 
-def _write(strip: Picture, text: str, left: int) -> None:
+def _write(strip: RgbImage, text: str, left: int) -> None:
     cv2.putText(strip, text, (left, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (30, 30, 30), 1, cv2.LINE_AA)
 
 
-def for_display(pixels: NDArray[Any]) -> Picture:
-    """Bring 16-bit and float pictures to 0..255, from dark to bright; the thousandth at either end may be clipped.
+def for_display(pixels: NDArray[Any]) -> RgbImage:
+    """Bring 16-bit and float images to 0..255, from dark to bright; the thousandth at either end may be clipped.
 
-    12 bits in a container of 16 would be black over the range of the type, and so would a picture with one hot pixel
+    12 bits in a container of 16 would be black over the range of the type, and so would an image with one hot pixel
     from its lowest to its highest value.
     """
     if pixels.dtype == np.uint8:

@@ -1,4 +1,4 @@
-"""Write and read the pictures that the pipeline itself makes: PNG, fast, never half-written."""
+"""Write and read the images that the pipeline itself makes: PNG, fast, never half-written."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def write_png(path: Path, pixels: NDArray[Any]) -> None:
 
 
 def read_levels(path: Path, height: int, width: int) -> NDArray[np.uint8]:
-    """Read a probability picture whose size is known.
+    """Read a probability image whose size is known.
 
     Parameters
     ----------

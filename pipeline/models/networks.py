@@ -35,7 +35,7 @@ class UNet(Network):
 
 
 class UNetOriginal(Network):
-    """The U-Net of the paper: valid convolutions, cropped skips; the picture is mirrored at its borders."""
+    """The U-Net of the paper: valid convolutions, cropped skips; the image is mirrored at its borders."""
 
     factory: ClassVar = "pipeline.models.unet_plain.unet_original"
     name: Literal["unet-original"]

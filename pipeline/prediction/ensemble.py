@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipeline.core.errors import PipelineError, PredictionError, Problem
 from pipeline.core.files import atomic_folder
 from pipeline.core.parallel import in_order
-from pipeline.core.progress import say, track
+from pipeline.core.progress import log, progress_bar
 from pipeline.images.png import read_grey, write_png
 from pipeline.prediction.recipes import EnsembleRecipe, Run
 from pipeline.raw.splits.fold_table import read_fold_table
@@ -26,7 +26,7 @@ def average_predictions(
     folds: Path | None = None,
     threads: int = 1,
 ) -> None:
-    """Average the probabilities of several runs, picture by picture.
+    """Average the probabilities of several runs, image by image.
 
     Levels (0 to 255) are averaged and rounded to levels again, halves to even. A level is within 1/510 of what its
     network said, so a mean is within 1/255 of the mean of what the networks said.
@@ -41,15 +41,15 @@ def average_predictions(
     output : Path
         Folder; as `pipeline.prediction.predict.predict` writes it.
     folds : Path, optional
-        Each picture is averaged over those runs whose fold it belongs to: the networks that have not seen it. Without
+        Each image is averaged over those runs whose fold it belongs to: the networks that have not seen it. Without
         it, over all runs.
     threads : int
-        Pictures at a time.
+        Images at a time.
 
     Raises
     ------
     PredictionError
-        Listing every run that lacks pictures or has others than it should, and every picture that cannot be used.
+        Listing every run that lacks images or has others than it should, and every image that cannot be used.
     RawDataError
         If the table of folds cannot be used.
     OutputError
@@ -80,11 +80,11 @@ def average_predictions(
 
     with atomic_folder(output) as folder:
         done = in_order(average, members, threads)
-        problems = [one for some in track(done, f"{ensemble}: {split} samples", len(members)) for one in some]
+        problems = [one for some in progress_bar(done, f"{ensemble}: {split} samples", len(members)) for one in some]
         if problems:
             raise PredictionError(problems)
     several = sorted({len(roots) for roots in members.values()})
-    say(f"{ensemble}: {len(members)} {split} samples, each the mean of {' or '.join(map(str, several))} networks")
+    log(f"{ensemble}: {len(members)} {split} samples, each the mean of {' or '.join(map(str, several))} networks")
 
 
 def mean_levels(sums: NDArray[np.uint32], count: int) -> NDArray[np.uint8]:
@@ -92,18 +92,18 @@ def mean_levels(sums: NDArray[np.uint32], count: int) -> NDArray[np.uint8]:
     return np.rint(sums / count).astype(np.uint8)
 
 
-def _sum(pictures: Sequence[Path]) -> NDArray[np.uint32]:
-    """Add up the levels of one picture of several runs."""
-    first = read_grey(pictures[0])
+def _sum(images: Sequence[Path]) -> NDArray[np.uint32]:
+    """Add up the levels of one image of several runs."""
+    first = read_grey(images[0])
     total = first.astype(np.uint32)
-    for path in pictures[1:]:
+    for path in images[1:]:
         levels = read_grey(path)
         if levels.shape != first.shape:
             raise PredictionError(
                 str(path),
                 f"a size of {levels.shape}",
-                f"{first.shape} (height, width), as {pictures[0]} has it",
-                "delete the folder that is not of the size of the raw picture and run snakemake again",
+                f"{first.shape} (height, width), as {images[0]} has it",
+                "delete the folder that is not of the size of the raw image and run snakemake again",
             )
         total += levels
     return total
@@ -126,7 +126,7 @@ def _members(
         Problem(
             str(by_run[run] / plane),
             words,
-            "a picture of each sample, as the other runs have",
+            "an image of each sample, as the other runs have",
             "delete the folder and run snakemake again",
         )
         for run, of_run in found.items()
@@ -153,9 +153,9 @@ def _images(folder: Path) -> frozenset[str]:
 def _misfits(found: frozenset[str], wanted: frozenset[str]) -> list[str]:
     """Say which images are missing, and which should not be there."""
     if not wanted:
-        return ["no pictures"]
+        return ["no images"]
     return [
         f"{words} {', '.join(sorted(names)[:_SHOWN])}{', ...' * (len(names) > _SHOWN)}"
-        for words, names in (("no picture of", wanted - found), ("pictures that do not belong there:", found - wanted))
+        for words, names in (("no image of", wanted - found), ("images that do not belong there:", found - wanted))
         if names
     ]

@@ -10,14 +10,14 @@ IMAGE_ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".web
 """Endings, in lower case, of the files that a folder is searched for."""
 
 
-class Picture(NamedTuple):
+class ImageFile(NamedTuple):
     """An image file. The results made from it are named by `id`: its path below the folder, with ``-`` for ``/``."""
 
     id: str
     path: Path
 
 
-def list_pictures(source: Path, output: Path | None = None) -> list[Picture]:
+def list_images(source: Path, output: Path | None = None) -> list[ImageFile]:
     """List an image, or all images of a folder by their endings, sorted by identifier.
 
     Parameters
@@ -32,7 +32,7 @@ def list_pictures(source: Path, output: Path | None = None) -> list[Picture]:
         If there is none, or if several have one identifier.
     """
     if source.is_file():
-        return [Picture(_name(Path(source.name)), source)]
+        return [ImageFile(_name(Path(source.name)), source)]
     own = None if output is None else output.resolve()
     by_id: dict[str, list[Path]] = {}
     for folder, folders, files in os.walk(source):
@@ -44,15 +44,15 @@ def list_pictures(source: Path, output: Path | None = None) -> list[Picture]:
     if not by_id:
         raise RawDataError(
             str(source),
-            "no pictures" if source.is_dir() else "no such file or folder",
-            f"a picture, or a folder of files that end in {', '.join(IMAGE_ENDINGS)}",
+            "no images" if source.is_dir() else "no such file or folder",
+            f"an image, or a folder of files that end in {', '.join(IMAGE_ENDINGS)}",
             "correct --input",
         )
     repeated = [
         Problem(
             ", ".join(sorted(map(str, paths))),
-            f"{len(paths)} pictures with the identifier {name!r}",
-            "one picture for each identifier (path without ending, '-' for '/')",
+            f"{len(paths)} images with the identifier {name!r}",
+            "one image for each identifier (path without ending, '-' for '/')",
             "rename all but one, or predict them into another folder",
         )
         for name, paths in sorted(by_id.items())
@@ -60,7 +60,7 @@ def list_pictures(source: Path, output: Path | None = None) -> list[Picture]:
     ]
     if repeated:
         raise RawDataError(repeated)
-    return [Picture(name, path) for name, (path,) in sorted(by_id.items())]
+    return [ImageFile(name, path) for name, (path,) in sorted(by_id.items())]
 
 
 def _name(relative: Path) -> str:

@@ -134,7 +134,7 @@ def load_predictor(
     tiles : Tiles, optional
         See `blended_axis`. A network of valid convolutions takes their size alone: see `valid_axis`. Without tiles,
         every image is predicted whole.
-    test_time : {'none', 'flips', 'turns'}
+    test_time : {'none', 'flips', 'rot90'}
         See `pipeline.prediction.symmetries`.
 
     Raises

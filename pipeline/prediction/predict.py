@@ -12,7 +12,7 @@ from pipeline.core.counts import to_levels
 from pipeline.core.errors import CheckpointError, ConfigError, ShardError
 from pipeline.core.files import atomic_folder
 from pipeline.core.parallel import in_order
-from pipeline.core.progress import say, track
+from pipeline.core.progress import log, progress_bar
 from pipeline.images.png import write_png
 from pipeline.prediction.network import Predictor, load_predictor
 from pipeline.prediction.recipes import PredictRecipe
@@ -67,7 +67,7 @@ def predict(
             "predict the probability; a threshold makes a mask of it",
         )
     ids = _file_names(reader, samples.shards)
-    say(f"{experiment}: {len(reader)} samples on {network.runs_on}")
+    log(f"{experiment}: {len(reader)} samples on {network.runs_on}")
 
     def write(prediction: tuple[int, NDArray[np.float32]]) -> None:
         row, native = prediction
@@ -90,7 +90,7 @@ def _predictions(network: Predictor, reader: ShardReader, experiment: str) -> It
     height, width = reader.info.size
     batch = max(1, PIXELS_AT_ONCE // (height * width))
     starts = range(0, len(reader), batch)
-    for start in track(starts, f"{experiment}: batches of {batch}", len(starts)):
+    for start in progress_bar(starts, f"{experiment}: batches of {batch}", len(starts)):
         rows = range(start, min(start + batch, len(reader)))
         stored = np.stack([reader.plane("images", row) for row in rows]).astype(np.float32)
         image = torch.from_numpy(stored * scale[rows.start : rows.stop] + offset[rows.start : rows.stop])

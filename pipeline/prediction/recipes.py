@@ -5,15 +5,15 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipeline.core.options import NUMBER, Options, Seed, Share, Side
-from pipeline.raw.splits.methods import Fold
+from pipeline.raw.splits.rules import Fold
 from pipeline.training.recipes import Precision, Threads
 
 Kind = Literal["probability", "mask"]
-TestTime = Literal["none", "flips", "turns"]
+TestTime = Literal["none", "flips", "rot90"]
 
 
 class Tiles(Options):
-    """How large pictures are predicted in parts that overlap."""
+    """How large images are predicted in parts that overlap."""
 
     size: tuple[Side, Side] = Field(
         description="[height, width] of a tile in pixels of the data set's `size`, filled up to what the network pools"

@@ -4,9 +4,9 @@ import torch
 
 from pipeline.prediction.tiles import Forward
 
-_MIRRORS = tuple((turns, mirrored) for turns in (0, 2) for mirrored in (False, True))
-_SQUARE = tuple((turns, mirrored) for turns in range(4) for mirrored in (False, True))
-SYMMETRIES: dict[str, tuple[tuple[int, bool], ...]] = {"none": ((0, False),), "flips": _MIRRORS, "turns": _SQUARE}
+_MIRRORS = tuple((quarter_turns, mirrored) for quarter_turns in (0, 2) for mirrored in (False, True))
+_SQUARE = tuple((quarter_turns, mirrored) for quarter_turns in range(4) for mirrored in (False, True))
+SYMMETRIES: dict[str, tuple[tuple[int, bool], ...]] = {"none": ((0, False),), "flips": _MIRRORS, "rot90": _SQUARE}
 """Name to quarter turns and whether the image is mirrored first: itself; both mirrors and both together; all eight
 symmetries of the square."""
 
@@ -17,8 +17,8 @@ def averaged(forward: Forward, name: str) -> Forward:
     Parameters
     ----------
     forward : callable
-        Maps (N, C, H, W) to (N, K, h, w), for H and W swapped too where `name` is ``'turns'``.
-    name : {'none', 'flips', 'turns'}
+        Maps (N, C, H, W) to (N, K, h, w), for H and W swapped too where `name` is ``'rot90'``.
+    name : {'none', 'flips', 'rot90'}
     """
     views = SYMMETRIES[name]
     if len(views) == 1:
@@ -26,9 +26,9 @@ def averaged(forward: Forward, name: str) -> Forward:
 
     def mean(image: torch.Tensor) -> torch.Tensor:
         total = torch.zeros(())
-        for turns, mirrored in views:
-            view = torch.rot90(image.flip(-1) if mirrored else image, turns, (-2, -1))
-            answer = torch.rot90(forward(view), -turns, (-2, -1))
+        for quarter_turns, mirrored in views:
+            view = torch.rot90(image.flip(-1) if mirrored else image, quarter_turns, (-2, -1))
+            answer = torch.rot90(forward(view), -quarter_turns, (-2, -1))
             total = total.to(answer.device) + (answer.flip(-1) if mirrored else answer)
         return total / len(views)
 

@@ -1,6 +1,6 @@
-"""Overlap-tile prediction: for pictures larger than the memory, or than what a network was trained on.
+"""Overlap-tile prediction: for images larger than the memory, or than what a network was trained on.
 
-Ronneberger, Fischer, Brox: U-Net (MICCAI 2015), figure 2: overlapping tiles of a picture mirrored at its borders.
+Ronneberger, Fischer, Brox: U-Net (MICCAI 2015), figure 2: overlapping tiles of an image mirrored at its borders.
 Where padded networks blend, the weights are those of Isensee et al.: nnU-Net (Nature Methods 2021): a Gaussian whose
 sigma is an eighth of the tile.
 """
@@ -22,7 +22,7 @@ PIXELS_AT_ONCE = 2**20
 
 
 class Axis(NamedTuple):
-    """How tiles lie along one axis of a picture.
+    """How tiles lie along one axis of an image.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Axis(NamedTuple):
     kept : int
         Pixels in its middle that are used.
     starts : list of int
-        Where the used parts begin, in pixels of the picture; multiples of the network's pooling step.
+        Where the used parts begin, in pixels of the image; multiples of the network's pooling step.
     weights : (kept,) tensor of float32
         How much each used pixel counts where parts overlap.
     """
@@ -53,7 +53,7 @@ def blended_axis(length: int, side: int, *, overlap: float, margin: int, multipl
     Parameters
     ----------
     length : int
-        Pixels of the picture along the axis.
+        Pixels of the image along the axis.
     side : int
         Pixels of a tile; filled up to a multiple of `multiple`.
     overlap : float
@@ -61,9 +61,9 @@ def blended_axis(length: int, side: int, *, overlap: float, margin: int, multipl
         evenly from border to border.
     margin : int
         Pixels on each side that are dropped; filled up likewise. From the radius of the network's receptive field
-        on, tiles equal the whole picture everywhere but near its borders, beyond which tiles see it mirrored.
+        on, tiles equal the whole image everywhere but near its borders, beyond which tiles see it mirrored.
     multiple : int
-        The network's pooling step: parts begin at multiples of it, so that a tile pools as the whole picture does.
+        The network's pooling step: parts begin at multiples of it, so that a tile pools as the whole image does.
 
     Raises
     ------
@@ -88,13 +88,13 @@ def blended_axis(length: int, side: int, *, overlap: float, margin: int, multipl
 def valid_axis(length: int, side: int, *, margins: Callable[[int], tuple[int, int]], multiple: int) -> Axis:
     """Lay tiles of a network of valid convolutions, whose output is smaller than its input (572 to 388).
 
-    Such tiles need no blending: where two overlap they agree, and together they equal the whole picture mirrored at
+    Such tiles need no blending: where two overlap they agree, and together they equal the whole image mirrored at
     its borders.
 
     Parameters
     ----------
     length, side : int
-        Pixels of the picture and of a tile; the tile is filled up to the next size that fits the pooling.
+        Pixels of the image and of a tile; the tile is filled up to the next size that fits the pooling.
     margins, multiple
         Those of `PlainUNet`.
     """
@@ -106,9 +106,9 @@ def valid_axis(length: int, side: int, *, margins: Callable[[int], tuple[int, in
 
 
 def predict_tiles(forward: Forward, image: torch.Tensor, rows: Axis, columns: Axis) -> torch.Tensor:
-    """Predict pictures tile by tile and put them together.
+    """Predict images tile by tile and put them together.
 
-    In memory are the pictures, the result, one row of tiles and one batch of them.
+    In memory are the images, the result, one row of tiles and one batch of them.
 
     Parameters
     ----------
@@ -131,8 +131,8 @@ def predict_tiles(forward: Forward, image: torch.Tensor, rows: Axis, columns: Ax
         parts = centre_crop(forward(torch.stack([tile for *_, tile in group])).cpu(), rows.kept, columns.kept)
         if not whole.numel():
             whole = torch.zeros(len(image), parts.shape[1], height, width)
-        for (picture, top, left, _), part in zip(group, parts, strict=True):
-            target = whole[picture, :, top : top + rows.kept, left : left + columns.kept]
+        for (index, top, left, _), part in zip(group, parts, strict=True):
+            target = whole[index, :, top : top + rows.kept, left : left + columns.kept]
             target += crop_to(part * weights, *target.shape[-2:])
     whole /= _total(rows, height)[:, None]
     whole /= _total(columns, width)
@@ -140,15 +140,15 @@ def predict_tiles(forward: Forward, image: torch.Tensor, rows: Axis, columns: Ax
 
 
 def _cut(image: torch.Tensor, rows: Axis, columns: Axis) -> Iterator[tuple[int, int, int, torch.Tensor]]:
-    """Yield picture, top and left of the used part, and the tile (C, side, side), mirrored beyond the borders."""
+    """Yield the image's index, top and left of the used part, and the tile (C, side, side), mirrored at the borders."""
     height, width = image.shape[-2:]
-    for number, picture in enumerate(image):
+    for index, plane in enumerate(image):
         for top in rows.starts:
             first = top - rows.margin
-            band = picture.index_select(-2, mirror_places(height, first, first + rows.side))
+            band = plane.index_select(-2, mirror_places(height, first, first + rows.side))
             for left in columns.starts:
                 first = left - columns.margin
-                yield number, top, left, band.index_select(-1, mirror_places(width, first, first + columns.side))
+                yield index, top, left, band.index_select(-1, mirror_places(width, first, first + columns.side))
 
 
 def _total(axis: Axis, length: int) -> torch.Tensor:

@@ -35,8 +35,8 @@ class RawDataset:
         What its masks mean.
     splits : dict of str to list of Sample
         train, validation, test, unlabelled; each sorted by identifier.
-    drawn : bool
-        Whether this is the embedded sample, drawn and not measured.
+    synthetic : bool
+        Whether a program made this data set (`pipeline.raw.synthetic`).
     excluded : tuple of Excluded
         Samples that are left out of all splits, with their reasons.
     tables : tuple of str
@@ -47,7 +47,7 @@ class RawDataset:
     source: Source
     labels: Labels
     splits: dict[str, list[Sample]]
-    drawn: bool
+    synthetic: bool
     excluded: tuple[Excluded, ...] = ()
     tables: tuple[str, ...] = ()
 
@@ -83,8 +83,8 @@ class RawDataset:
 
     @property
     def origin(self) -> str:
-        """What every result made from this data set says about it: ``"drawn sample"`` or ``"raw files"``."""
-        return "drawn sample" if self.drawn else "raw files"
+        """What every result made from this data set says about it: ``"synthetic"`` or ``"raw files"``."""
+        return "synthetic" if self.synthetic else "raw files"
 
     @property
     def pool(self) -> list[Sample]:
@@ -210,7 +210,7 @@ def open_leniently(name: str, source: Source) -> Opened:
         source=source,
         labels=source.layout.describe(),
         splits={split: [] for split in SPLITS},
-        drawn=(folder / MARKER).exists(),
+        synthetic=(folder / MARKER).exists(),
         tables=tuple(str(folder / name) for name in tables),
     )
     try:
@@ -290,14 +290,14 @@ def _nothing_left(splits: Mapping[str, list[Sample]], excluded: Sequence[Exclude
 def same_size(
     sample: Sample, what: Path | str, plane: NDArray[np.uint8] | None, size: tuple[int, int]
 ) -> Problem | None:
-    """Compare the size of a mask or field of view with its picture's; return what is wrong, or None."""
+    """Compare the size of a mask or field of view with its image's; return what is wrong, or None."""
     if plane is None or plane.shape == size:
         return None
     return Problem(
         str(what),
         f"{plane.shape[1]}x{plane.shape[0]} pixels, while {sample.image} has {size[1]}x{size[0]}",
-        "mask and picture of the same size (width x height)",
-        "export the mask again at the size of its picture, or leave the sample out (`exclude`)",
+        "mask and image of the same size (width x height)",
+        "export the mask again at the size of its image, or leave the sample out (`exclude`)",
         kind="size",
     )
 

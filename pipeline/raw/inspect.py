@@ -44,7 +44,7 @@ def read_file(sample: Sample, path: str) -> bytes:
 
 
 def read_sample(dataset: RawDataset, sample: Sample, channels: str) -> Decoded:
-    """Read picture, mask and field of view of one sample, and compare their sizes.
+    """Read image, mask and field of view of one sample, and compare their sizes.
 
     Parameters
     ----------
@@ -89,13 +89,13 @@ def read_sample(dataset: RawDataset, sample: Sample, channels: str) -> Decoded:
 
 
 def refusal(sample: Sample, pixels: NDArray[Any], storage: str, normalize: str) -> Problem | None:
-    """Say why a picture that was read cannot be stored as the configuration asks, or return None.
+    """Say why an image that was read cannot be stored as the configuration asks, or return None.
 
     Parameters
     ----------
     pixels : (H, W, C) array of uint8, uint16 or float32
     storage : {'float16', 'float32', 'uint8'}
-        Must keep all bits of the picture: float16 has 11, float32 has 24.
+        Must keep all bits of the image: float16 has 11, float32 has 24.
     normalize : str
         Method. All but ``minmax`` start from the full range of the type, which floats do not have.
     """
@@ -106,6 +106,6 @@ def refusal(sample: Sample, pixels: NDArray[Any], storage: str, normalize: str) 
         return Problem(sample.image, f"{pixels.dtype} pixels", kept, "set `storage: float32`", kind="storage")
     if pixels.dtype == np.float32 and normalize != "minmax":
         found = f"float pixels have no full range, which `normalize: {normalize}` needs"
-        fitting = "a normalization that fits the picture"
+        fitting = "a normalization that fits the image"
         return Problem(sample.image, found, fitting, "set `normalize: minmax`", kind="storage")
     return None

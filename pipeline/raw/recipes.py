@@ -6,7 +6,7 @@ from pydantic import Field
 
 from pipeline.core.options import Options
 from pipeline.raw.source import Source
-from pipeline.raw.splits.methods import Drawn
+from pipeline.raw.splits.rules import Sampling
 
 Channels = Literal["rgb", "grey"]
 Storage = Literal["float16", "float32", "uint8"]
@@ -19,9 +19,9 @@ class CheckRecipe(Options):
     Parameters
     ----------
     channels : {'rgb', 'grey'}
-        What pictures are compared as.
+        What images are compared as.
     storage, normalize : str
-        Storage and method of normalization of the shards, which pictures have to fit.
+        Storage and method of normalization of the shards, which images have to fit.
     """
 
     dataset: str
@@ -45,13 +45,13 @@ class FoldsRecipe(Options):
     ----------
     folds : int
         How many there are.
-    drawn : Drawn
-        How they are drawn: by seed, from strata or in groups.
+    sampling : Sampling
+        How samples are assigned: by seed, from strata or in groups.
     """
 
     dataset: str
     folds: Annotated[int, Field(ge=2, le=1000)]
-    drawn: Drawn
+    sampling: Sampling
     source: Source
 
     def deciding(self) -> "FoldsRecipe":

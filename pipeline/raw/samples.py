@@ -14,10 +14,10 @@ from typing import TypeVar
 from pipeline.core.errors import Problem, RawDataError
 
 MARKER = "DRAWN-SAMPLE.txt"
-"""A file of this name in a raw root says that the data set was drawn, not measured."""
+"""A file of this name in a raw root says that the data set is synthetic."""
 
 IMAGE_ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
-"""Endings of pictures and masks, in small letters; names may have them in any case."""
+"""Endings of images and masks, in small letters; names may have them in any case."""
 
 _SHOWN = 5  # names that a message offers in place of a missing folder
 _ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
@@ -29,28 +29,28 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture with what belongs to it. Files are plain strings: a hundred thousand of them are listed in a blink.
+    """One image with what belongs to it. Files are plain strings: a hundred thousand of them are listed in a blink.
 
     Parameters
     ----------
     id : str
         The identifier that pairs the files; names every file made from this sample.
     image : str
-        The picture.
+        The image.
     mask : str, optional
         The mask. None where the sample is unlabelled or its mask is run-length coded.
     more_masks : tuple of str
         Further masks, one for each object: what is foreground in any of them is foreground.
     page : int, optional
-        Which page of picture, mask and field of view is meant, from 1, where the files are stacks.
+        Which page of image, mask and field of view is meant, from 1, where the files are stacks.
     mask_codes : str, optional
         The mask as run-length codes (column-major, 1-based starts; an empty text is an empty mask).
     codes_file : str, optional
         The table that `mask_codes` was read from.
     fov : str, optional
-        The field of view: the part of the picture that counts.
+        The field of view: the part of the image that counts.
     observer : str, optional
-        A second person's mask of the same picture.
+        A second person's mask of the same image.
     official_split : str, optional
         ``"training"``, ``"validation"`` or ``"test"`` where the data set says so.
     metadata : mapping of str to float
@@ -96,7 +96,7 @@ class Sample:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The sample's own files: picture, masks, field of view. Tables that many samples share are not among them."""
+        """The sample's own files: image, masks, field of view. Tables that many samples share are not among them."""
         return tuple(path for path in (self.image, *self.mask_files, self.fov) if path is not None)
 
     @property
@@ -136,21 +136,21 @@ def is_archive(path: Path) -> bool:
     return start.startswith(_ARCHIVES) or start[_TAR_AT:] == b"ustar"
 
 
-def require_root(root: Path, dataset: str, layout: str, is_drawn: bool) -> None:
+def require_root(root: Path, dataset: str, layout: str, has_synthetic: bool) -> None:
     """Refuse a raw root that is missing, is no folder, or is empty, and say how to make one.
 
-    `is_drawn` tells whether the embedded sample has a data set of the layout.
+    `has_synthetic` tells whether there is a synthetic data set of the layout.
 
     Raises
     ------
     RawDataError
-        With the command that draws the embedded sample and the place for the real files.
+        With the command that draws the synthetic data and the place for the real files.
     """
     remedy = f"correct `root` of data set {dataset!r}, or put the files there"
-    if is_drawn:
+    if has_synthetic:
         remedy = (
-            f"put the files of layout {layout!r} there (the README lists the folders), or draw the embedded sample "
-            f"with `python -m pipeline sample` and set `root` of data set {dataset!r} to where it was drawn"
+            f"put the files of layout {layout!r} there (the README lists the folders), or draw the synthetic data "
+            f"with `python -m pipeline synthetic` and set `root` of data set {dataset!r} to where it was drawn"
         )
     if is_archive(root):
         found = "an archive"
@@ -194,12 +194,12 @@ def sorted_samples(samples: Sequence[Sample], problems: Iterable[Problem], remed
     Raises
     ------
     ListingError
-        If there are problems, or more than one picture carries an identifier.
+        If there are problems, or more than one image carries an identifier.
     """
-    pictures: dict[str, list[str]] = {}
+    images: dict[str, list[str]] = {}
     for sample in samples:
-        pictures.setdefault(sample.id, []).append(sample.image)
-    problems = [*problems, *repeated(pictures.items(), "pictures", remedy)]
+        images.setdefault(sample.id, []).append(sample.image)
+    problems = [*problems, *repeated(images.items(), "images", remedy)]
     if problems:
         raise ListingError(problems, samples)
     return sorted(samples, key=attrgetter("id"))
@@ -272,10 +272,10 @@ def by_name(
     return {found: first for found, (first, *_) in paths.items()}
 
 
-def no_pictures(
-    images: Mapping[str, str], folder: Path, expected: str, remedy: str, found: str = "no pictures"
+def no_images(
+    images: Mapping[str, str], folder: Path, expected: str, remedy: str, found: str = "no images"
 ) -> list[Problem]:
-    """Complain where there is no picture at all."""
+    """Complain where there is no image at all."""
     return [] if images else [Problem(str(folder), found, expected, remedy)]
 
 
@@ -290,20 +290,20 @@ def unpaired(
     instead: str = "leave the sample out (`exclude`)",
     identifier: Callable[[_Key], str] = str,
 ) -> list[Problem]:
-    """List every picture without its file, and every file without its picture.
+    """List every image without its file, and every file without its image.
 
     Parameters
     ----------
     images, files : mapping of key to path
         They belong together where their keys are equal.
     where, image_where : Path or str
-        Folders of the files and of the pictures, for messages.
+        Folders of the files and of the images, for messages.
     what : str
         What the files are.
     same : str
         What partners have in common, such as "of that name".
     instead : str
-        What else can be done about a picture without its file.
+        What else can be done about an image without its file.
     identifier : callable
         Gives the identifier of the sample that a key stands for.
     """
@@ -311,8 +311,8 @@ def unpaired(
         Problem(
             images[key],
             f"no {what} {same} in {where}",
-            f"one {what} for every picture",
-            f"add the {what}, remove the picture, or {instead}",
+            f"one {what} for every image",
+            f"add the {what}, remove the image, or {instead}",
             kind="unpaired",
             sample=identifier(key),
         )
@@ -322,9 +322,9 @@ def unpaired(
     extra = [
         Problem(
             files[key],
-            f"no picture {same} in {image_where}",
-            f"one picture for every {what}",
-            f"add the missing picture, remove this {what}, or leave the sample out (`exclude`)",
+            f"no image {same} in {image_where}",
+            f"one image for every {what}",
+            f"add the missing image, remove this {what}, or leave the sample out (`exclude`)",
             kind="unpaired",
             sample=identifier(key),
         )

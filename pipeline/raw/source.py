@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pipeline.core.options import NUMBER, Options
 from pipeline.raw.layouts.registry import AnyLayout
 from pipeline.raw.samples import as_identifier
-from pipeline.raw.splits.methods import Test, Validation
+from pipeline.raw.splits.rules import Test, Validation
 
 
 def _quoted(name: object) -> object:

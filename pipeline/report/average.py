@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.core.errors import PredictionError, Problem
-from pipeline.core.progress import say
+from pipeline.core.progress import log
 from pipeline.core.tables import write_table
 from pipeline.report.recipes import AverageRecipe
 from pipeline.report.tables import read_tables
@@ -35,8 +35,8 @@ def average_runs(recipe: AverageRecipe, *, experiment: str, summaries: Sequence[
         ``runs``, the number of networks n. ``std`` is the sample standard deviation, sqrt(sum((x - mean)^2) / (n - 1)),
         of the scores as they stand in the summaries (6 decimals); a single run has none. A score that any of the runs
         lacks is empty, and so is a condition in which they differ, such as a threshold chosen for each of them.
-        The number of validation pictures is empty where there are folds, because each network has its own.
-        The ends of intervals are empty: they say how far one network's score may be off because other pictures could
+        The number of validation images is empty where there are folds, because each network has its own.
+        The ends of intervals are empty: they say how far one network's score may be off because other images could
         have been taken, which is not what the spread over networks tells.
 
     Raises
@@ -71,7 +71,7 @@ def average_runs(recipe: AverageRecipe, *, experiment: str, summaries: Sequence[
             rows.append({**head, **said, **values.to_dict(), **ends})
         mean, spread = rows[-2]["f1"], rows[-1]["f1"]
         where = ", ".join(same[name].iloc[0] for name in _ROW[1:])
-        say(f"{experiment}, {where}: F1 {mean:.4f}, standard deviation {spread:.4f} over {len(runs)} runs")
+        log(f"{experiment}, {where}: F1 {mean:.4f}, standard deviation {spread:.4f} over {len(runs)} runs")
     write_table(output, pd.DataFrame(rows))
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.evaluation.contours import HAUSDORFF
 from pipeline.evaluation.curves import MAX_F
-from pipeline.evaluation.entrants import MEAN, is_baseline
+from pipeline.evaluation.methods import MEAN, is_baseline
 from pipeline.evaluation.metrics import METRICS, Shown
 
 MORE, LESS, NEITHER = "higher is better", "lower is better", ""
@@ -39,8 +39,8 @@ COLUMNS = {
     column.name: column
     for column in (
         *sorted(_OF_METRICS, key=lambda column: not column.shown),
-        Column(f"{HAUSDORFF}_images", "Pictures with HD95", NEITHER),
-        Column("f1_sd", "F1, sd over pictures", NEITHER),
+        Column(f"{HAUSDORFF}_images", "Images with HD95", NEITHER),
+        Column("f1_sd", "F1, sd over images", NEITHER),
         *(Column(name, label, MORE) for name, (label, _, _) in MAX_F.items()),
         Column("oracle_f1", "Oracle F1 (no result)", NEITHER),
         Column("oracle_threshold", "Oracle threshold", NEITHER),
@@ -107,7 +107,7 @@ class Board:
 def build_board(
     table: pd.DataFrame,
     intervals: Mapping[tuple[str, ...], tuple[str, str, str]],
-    pictures: Mapping[tuple[str, str], str] | None = None,
+    images: Mapping[tuple[str, str], str] | None = None,
 ) -> Board:
     """Prepare a leaderboard for the page.
 
@@ -122,7 +122,7 @@ def build_board(
         ``leaderboard.csv``, as text.
     intervals : mapping
         See `pipeline.report.sources.read_intervals`.
-    pictures : mapping, optional
+    images : mapping, optional
         Experiment and split to a text that is the same for the same images. Validation samples of a fold are those of
         no other fold: where such rows are not in it, as means are not, they are compared with nothing.
     """
@@ -148,7 +148,7 @@ def build_board(
                 levels.add(level)
             row.cells.append(cell)
         rows.append(row)
-    _mark_best(rows, columns, pictures or {})
+    _mark_best(rows, columns, images or {})
     return Board(columns, rows, ", ".join(f"{float(level):.0%}" for level in sorted(filter(None, levels))))
 
 
@@ -164,12 +164,12 @@ def _short(text: str, name: str) -> str:
     return f"{float(text):.{digits}f}"
 
 
-def _mark_best(rows: Sequence[Row], columns: Sequence[Column], pictures: Mapping[tuple[str, str], str]) -> None:
+def _mark_best(rows: Sequence[Row], columns: Sequence[Column], images: Mapping[tuple[str, str], str]) -> None:
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         if row.kind != "baseline" and not row.said.get("suspicious"):
             name, split = row.said["experiment"], row.said.get("split", "")
-            same = pictures.get((name, split), "" if split == "test" else name)
+            same = images.get((name, split), "" if split == "test" else name)
             groups.setdefault((row.kind, same, *(row.said.get(said, "") for said in _COMPARABLE)), []).append(row)
     for group in groups.values():
         for index, column in enumerate(columns):

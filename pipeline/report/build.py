@@ -9,7 +9,7 @@ from urllib.parse import quote
 from pipeline.core import paths
 from pipeline.core.errors import Problem
 from pipeline.core.files import write_text
-from pipeline.core.progress import say
+from pipeline.core.progress import log
 from pipeline.evaluation.metrics import METRICS
 from pipeline.images.figures import FALSE_ALARM, HIT, MISS
 from pipeline.raw.dataset import RawDataset, open_dataset
@@ -38,7 +38,7 @@ def build_report(
 ) -> None:
     """Write one HTML file about all data sets, experiments and scores.
 
-    What it shows it finds by `pipeline.core.paths`, for every entrant of the leaderboard and every experiment; what is
+    What it shows it finds by `pipeline.core.paths`, for every method of the leaderboard and every experiment; what is
     not there, such as the learning curve of a baseline, is left out. The same files give the same bytes, but for the
     sections on times and on how results were made.
 
@@ -61,13 +61,13 @@ def build_report(
     """
     table = read_table(leaderboard)
     reader = sources.Reader()
-    entrants = sources.find_entrants(table, recipe.experiments)
-    averaged = [one.name for one in entrants if one.kind == sources.DERIVED and not one.scored]
+    methods = sources.find_methods(table, recipe.experiments)
+    averaged = [one.name for one in methods if one.kind == sources.DERIVED and not one.scored]
     tested = reader.required(comparisons, COMPARED) if comparisons is not None else None
     raw = {name: open_dataset(name, source) for name, source in recipe.datasets.items()}
-    scored, matrices = _scores(reader, entrants, raw)
+    scored, matrices = _scores(reader, methods, raw)
     images = {
-        (entrants[index].name, one.split): "\n".join(sorted(map(str, one.table["id"])))
+        (methods[index].name, one.split): "\n".join(sorted(map(str, one.table["id"])))
         for index, scores in scored.items()
         for one in scores
     }
@@ -76,25 +76,25 @@ def build_report(
         row["experiment"]: float(row["threshold"]) for row in table.to_dict("records") if row.get("threshold")
     }
     data: dict[str, Any] = {
-        "learning": series.learning(reader, entrants),
-        "curves": series.curves(reader, entrants, thresholds),
-        "pictures": series.pictures([(index, entrants[index], scores) for index, scores in scored.items()]),
+        "learning": series.learning(reader, methods),
+        "curves": series.curves(reader, methods, thresholds),
+        "images": series.images([(index, methods[index], scores) for index, scores in scored.items()]),
         "confusions": matrices,
         "scores": {name: METRICS[name].label for name in sources.SHOWN},
     }
-    times = stage_times(reader, {*recipe.datasets, *(entrant.name for entrant in entrants)}, averaged)
-    made = provenances(reader, entrants)
+    times = stage_times(reader, {*recipe.datasets, *(method.name for method in methods)}, averaged)
+    made = provenances(reader, methods)
     reader.check()
 
-    cases = _cases(entrants, scored, raw)
-    inside = {entrants[index].dataset for index, (main, _) in cases.items() if main.region == "fov"}
-    wanted = [(entrants[index], [case.id for case in chosen], main.ids) for index, (main, chosen) in cases.items()]
+    cases = _cases(methods, scored, raw)
+    inside = {methods[index].dataset for index, (main, _) in cases.items() if main.region == "fov"}
+    wanted = [(methods[index], [case.id for case in chosen], main.ids) for index, (main, chosen) in cases.items()]
     album = fill_album(wanted, raw, inside)
     top = output.parent
-    data["entrants"] = [_entrant(entrant, raw[entrant.dataset], top) for entrant in entrants]
-    data["album"] = [[album.shown[key] for key in album.shown if key[0] == one.name] for one in entrants]
-    data["shown"] = [[key[1] for key in album.shown if key[0] == one.name] for one in entrants]
-    incomplete = {entrant.dataset for entrant, _, _ in wanted} - album.complete
+    data["methods"] = [_method(method, raw[method.dataset], top) for method in methods]
+    data["album"] = [[album.shown[key] for key in album.shown if key[0] == one.name] for one in methods]
+    data["shown"] = [[key[1] for key in album.shown if key[0] == one.name] for one in methods]
+    incomplete = {method.dataset for method, _, _ in wanted} - album.complete
     page = assemble(
         data=data,
         images=album.images,
@@ -102,20 +102,20 @@ def build_report(
         filters={name: choices(board.rows, name) for name in _FILTERS},
         comparisons=compared(tested),
         galleries=[
-            _gallery(index, entrants[index], raw[entrants[index].dataset], main, chosen)
+            _gallery(index, methods[index], raw[methods[index].dataset], main, chosen)
             for index, (main, chosen) in cases.items()
         ],
         album={"side": album.side, "complete": sorted(album.complete), "rest": sorted(incomplete)},
         cards=read_cards([*recipe.datasets]),
         times=times,
         provenances=made,
-        entrants=entrants,
+        methods=methods,
         colours={name: _hex(colour) for name, colour in _LEGEND.items()},
         links=[(path.name, _link(path, top)) for path in (leaderboard, comparisons) if path is not None],
-        drawn=sorted(name for name, dataset in raw.items() if dataset.drawn),
+        synthetic=sorted(name for name, dataset in raw.items() if dataset.synthetic),
     )
     write_text(output, page)
-    say(f"{output}: {len(entrants)} entrants, {len(album.images)} pictures, {len(page.encode()) / 1e6:.1f} MB")
+    log(f"{output}: {len(methods)} methods, {len(album.images)} images, {len(page.encode()) / 1e6:.1f} MB")
 
 
 def _hex(colour: tuple[int, int, int]) -> str:
@@ -123,59 +123,59 @@ def _hex(colour: tuple[int, int, int]) -> str:
 
 
 def _scores(
-    reader: sources.Reader, entrants: Sequence[sources.Entrant], raw: Mapping[str, RawDataset]
+    reader: sources.Reader, methods: Sequence[sources.Method], raw: Mapping[str, RawDataset]
 ) -> tuple[dict[int, list[sources.Scores]], list[dict[str, Any]]]:
     """Read the scores of single images by the place of who has them, and all confusion matrices."""
     scored: dict[int, list[sources.Scores]] = {}
     matrices: list[dict[str, Any]] = []
-    for index, entrant in enumerate(entrants):
-        if entrant.dataset not in raw:
-            found, expected = f"scores on a data set {entrant.dataset!r}", f"one of {', '.join(raw)}"
-            problem = Problem(str(paths.metrics(entrant.name)), found, expected, "run `python -m pipeline clean`")
+    for index, method in enumerate(methods):
+        if method.dataset not in raw:
+            found, expected = f"scores on a data set {method.dataset!r}", f"one of {', '.join(raw)}"
+            problem = Problem(str(paths.metrics(method.name)), found, expected, "run `python -m pipeline clean`")
             reader.problems.append(problem)
-        elif entrant.scored:
-            table = sources.read_pictures(reader, entrant.name)
+        elif method.scored:
+            table = sources.read_images(reader, method.name)
             if table is not None:
-                scored[index] = sources.picture_scores(table, raw[entrant.dataset].classes[0])
-            about = {"entrant": index, "dataset": entrant.dataset}
-            matrices += [{**about, **one} for one in sources.confusions(reader, entrant.name, table)]
+                scored[index] = sources.image_scores(table, raw[method.dataset].classes[0])
+            about = {"method": index, "dataset": method.dataset}
+            matrices += [{**about, **one} for one in sources.confusions(reader, method.name, table)]
     return scored, matrices
 
 
 def _cases(
-    entrants: Sequence[sources.Entrant], scored: Mapping[int, Sequence[sources.Scores]], raw: Mapping[str, RawDataset]
+    methods: Sequence[sources.Method], scored: Mapping[int, Sequence[sources.Scores]], raw: Mapping[str, RawDataset]
 ) -> dict[int, tuple[sources.Scores, list[Case]]]:
-    """Choose cases of every entrant that has masks of test images to show; its scores of test images beside them."""
+    """Choose cases of every method that has masks of test images to show; its scores of test images beside them."""
     found = {}
     for index, scores in scored.items():
-        entrant, main = entrants[index], sources.main_region(scores)
-        if main is not None and (entrant.pictures / "mask").is_dir():
-            found[index] = (main, choose_cases(main.table, chosen_by(raw[entrant.dataset].multiclass)))
+        method, main = methods[index], sources.main_region(scores)
+        if main is not None and (method.images / "mask").is_dir():
+            found[index] = (main, choose_cases(main.table, chosen_by(raw[method.dataset].multiclass)))
     return found
 
 
-def _entrant(entrant: sources.Entrant, dataset: RawDataset, top: Path) -> dict[str, Any]:
-    panels = entrant.pictures / "panel"
+def _method(method: sources.Method, dataset: RawDataset, top: Path) -> dict[str, Any]:
+    panels = method.images / "panel"
     return {
-        "name": entrant.name,
-        "dataset": entrant.dataset,
-        "kind": entrant.kind,
+        "name": method.name,
+        "dataset": method.dataset,
+        "kind": method.kind,
         "several": dataset.multiclass,
         "panels": _link(panels, top) if panels.is_dir() else None,
     }
 
 
 def _gallery(
-    index: int, entrant: sources.Entrant, dataset: RawDataset, main: sources.Scores, cases: Sequence[Case]
+    index: int, method: sources.Method, dataset: RawDataset, main: sources.Scores, cases: Sequence[Case]
 ) -> dict[str, Any]:
-    """Say what the gallery of an entrant shows."""
+    """Say what the gallery of a method shows."""
     by = {"f1": "F1", "iou": "mean IoU over the foreground classes"}[chosen_by(dataset.multiclass)]
-    region = {"fov": "inside the field of view", "full": "whole picture"}[main.region]
+    region = {"fov": "inside the field of view", "full": "whole image"}[main.region]
     legend = [(name, _hex(colour)) for name, colour in zip(dataset.classes, dataset.colours, strict=True)]
     return {
         "index": index,
-        "name": entrant.name,
-        "dataset": entrant.dataset,
+        "name": method.name,
+        "dataset": method.dataset,
         "by": f"{by}, {region}",
         "cases": [{"kind": case.kind, "id": case.id, "score": f"{case.score:.3f}"} for case in cases],
         "classes": legend if dataset.multiclass else [],

@@ -50,7 +50,7 @@ def _card(name: str, report: dict[str, Any] | None) -> dict[str, Any]:
         "dataset": name,
         "checked": True,
         "about": f"layout {report['layout']}, {report['root']}, {report['origin']}",
-        "drawn": report["origin"] != "raw files",
+        "synthetic": report["origin"] != "raw files",
         "verdict": verdict(report),
         "errors": report["errors"],
         "warnings": report["warnings"],

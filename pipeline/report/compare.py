@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.errors import ConfigError, PredictionError, Problem
-from pipeline.evaluation.entrants import MEAN, is_baseline
+from pipeline.evaluation.methods import MEAN, is_baseline
 from pipeline.report.board import BOUNDS, COLUMNS, LESS, NEITHER
 from pipeline.report.comparisons import COMPARED
 from pipeline.report.tables import number, read_table, read_tables
@@ -37,7 +37,7 @@ class Ranking:
         What they are ranked by.
     reference : str or None
         The best experiment, of those that are not in doubt where there is one, which the others are compared with; a
-        baseline only where there is nothing else. None where no comparison is known: they are of single pictures'
+        baseline only where there is nothing else. None where no comparison is known: they are of single images'
         scores, and of some metrics.
     rows : list of dict
         For each experiment ``experiment``, ``statistic``, ``runs``, ``baseline``, ``images``, ``threshold``,
@@ -46,8 +46,8 @@ class Ranking:
         ``difference_low``, ``difference_high``, ``p``, ``p_holm`` and ``comparisons``. None is what does not exist.
     scores : list of str
         Which columns are scores.
-    same_pictures : bool
-        Whether all of them were scored on the same pictures; folds are validated on different ones.
+    same_images : bool
+        Whether all of them were scored on the same images; folds are validated on different ones.
     """
 
     said: dict[str, str]
@@ -55,7 +55,7 @@ class Ranking:
     reference: str | None
     rows: list[Record]
     scores: list[str]
-    same_pictures: bool
+    same_images: bool
 
 
 def rank(

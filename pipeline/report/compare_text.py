@@ -85,10 +85,10 @@ def _print_list(console: Console, lines: Sequence[dict[str, str]], names: Sequen
 
 
 def _heading(ranking: Ranking) -> str:
-    said, pictures = ranking.said, sorted({row["images"] for row in ranking.rows} - {None})
+    said, images = ranking.said, sorted({row["images"] for row in ranking.rows} - {None})
     scale = "/".join(sorted({row["scale"] for row in ranking.rows} - {""}))
-    counts = "/".join(map(str, pictures))
-    number = f"{counts} {said['split']} picture{'s' if pictures != [1] else ''}".lstrip()
+    counts = "/".join(map(str, images))
+    number = f"{counts} {said['split']} image{'s' if images != [1] else ''}".lstrip()
     where = (said["dataset"], number, f"region {said['region']}", f"class {said['class']}", said["averaging"])
     return ", ".join((*where, f"{scale} size") if scale else where)
 
@@ -127,24 +127,24 @@ def _notes(ranking: Ranking) -> list[str]:
     notes = [f"* {row['experiment']}: {row['suspicious']}" for row in rows if row["suspicious"]]
     if ranking.metric in LOWER:
         notes.append(f"Of {ranking.metric} less is better.")
-    if not ranking.same_pictures:
-        notes.append("Not all of them were scored on the same pictures: folds are validated on different ones.")
+    if not ranking.same_images:
+        notes.append("Not all of them were scored on the same images: folds are validated on different ones.")
     policies = {row["empty_masks"]: row["experiment"] for row in reversed(rows) if row["empty_masks"]}
     if len(policies) > 1:
         named = ", ".join(f"{policy} in {name}" for policy, name in sorted(policies.items()))
-        notes.append(f"Pictures without foreground in both masks count otherwise where `empty_masks` differs: {named}.")
+        notes.append(f"Images without foreground in both masks count otherwise where `empty_masks` differs: {named}.")
     if any(row["low"] is not None for row in rows):
-        notes.append("[low, high]: 95 % bootstrap interval over pictures; it says nothing about other training seeds.")
+        notes.append("[low, high]: 95 % bootstrap interval over images; it says nothing about other training seeds.")
     compared = {row["comparisons"] for row in rows if row["comparisons"] is not None}
     if compared:
         notes.append(
-            f"difference: to {ranking.reference}, on the same pictures; p_holm: sign-flip test, corrected for "
+            f"difference: to {ranking.reference}, on the same images; p_holm: sign-flip test, corrected for "
             f"{'/'.join(map(str, sorted(compared)))} comparisons. See docs/uncertainty.md."
         )
     elif ranking.metric not in COMPARED or ranking.said["averaging"] != "macro":
         notes.append(f"Differences are compared by macro {', '.join(COMPARED[:-1])} and {COMPARED[-1]} only.")
     elif all(row["statistic"] == "mean" for row in rows):
-        notes.append("Means over networks are not compared picture by picture: name their runs, or an ensemble.")
-    if any(row["origin"] == "drawn sample" for row in rows):
-        notes.append("Made from drawn sample data.")
+        notes.append("Means over networks are not compared image by image: name their runs, or an ensemble.")
+    if any(row["origin"] == "synthetic" for row in rows):
+        notes.append("Made from synthetic data.")
     return notes

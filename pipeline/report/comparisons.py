@@ -1,4 +1,4 @@
-"""All entrants against each other, picture by picture."""
+"""All methods against each other, image by image."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from pipeline.core.errors import PredictionError, Problem
-from pipeline.core.progress import say
+from pipeline.core.progress import log
 from pipeline.core.tables import write_table
 from pipeline.evaluation.bootstrap import blocks
-from pipeline.evaluation.entrants import MEAN
+from pipeline.evaluation.methods import MEAN
 from pipeline.evaluation.metrics import METRICS, OF_CLASSES
 from pipeline.evaluation.paired import DRAWS, DRAWS_FOR_EACH, Paired, compare_pairs, holm
 
@@ -32,8 +32,8 @@ _NUMBERS = ("pixels", "tp", "fn")
 _SAME = ("class", "id", "pixels", "positives", *_DEFINITION)
 
 
-def compare_entrants(*, per_image: Sequence[Path], output: Path) -> None:
-    """Compare the scores of all experiments and baselines, pair by pair, on the test pictures that they share.
+def compare_methods(*, per_image: Sequence[Path], output: Path) -> None:
+    """Compare the scores of all experiments and baselines, pair by pair, on the test images that they share.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def compare_entrants(*, per_image: Sequence[Path], output: Path) -> None:
     output : Path
         CSV file with a row for each data set, region, class, metric and pair: see `pipeline.evaluation.paired`. A
         family, over which p-values are corrected, is all pairs of one data set, split, region, class and metric. Two
-        entrants are compared only where all pictures are the same, with the same masks and the same definitions; what
+        methods are compared only where all images are the same, with the same masks and the same definitions; what
         is not compared is said.
 
     Raises
@@ -56,21 +56,21 @@ def compare_entrants(*, per_image: Sequence[Path], output: Path) -> None:
         groups = _alike(same)
         if len(groups) > 1:
             parts = "; ".join(", ".join(group) for group in groups)
-            others = "other pictures, masks or policies for empty masks, so not compared with each other"
-            say(f"{dataset}, {region}: {others}: {parts}")
+            others = "other images, masks or policies for empty masks, so not compared with each other"
+            log(f"{dataset}, {region}: {others}: {parts}")
         classes = list(dict.fromkeys(same["class"]))
         for name in [MEAN, *classes] if len(classes) > 1 else classes:
             chosen = classes[1:] if name == MEAN else [name]
-            by_picture = [{entrant: _by_picture(table, chosen) for entrant, table in one.items()} for one in groups]
+            by_image = [{method: _by_image(table, chosen) for method, table in one.items()} for one in groups]
             said = {"dataset": dataset, "split": _SPLIT, "region": region, "class": name}
-            rows += [table.assign(**said) for table in _families(by_picture)]
+            rows += [table.assign(**said) for table in _families(by_image)]
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=list(COLUMNS))
     write_table(output, table[list(COLUMNS)])
-    say(f"{len(table)} comparisons of {scores['experiment'].nunique()} entrants")
+    log(f"{len(table)} comparisons of {scores['experiment'].nunique()} methods")
 
 
 def _read(files: Sequence[Path]) -> pd.DataFrame:
-    """Read the scores of test pictures; an experiment named 007 or NA keeps its name."""
+    """Read the scores of test images; an experiment named 007 or NA keeps its name."""
     tables, problems = [pd.DataFrame(columns=[*_TEXT, *_NUMBERS, *COMPARED])], []
     required = (*_TEXT, *_NUMBERS, *(name for name in COMPARED if name in OF_CLASSES))
     types = {**dict.fromkeys(_TEXT, "str"), **dict.fromkeys((*_NUMBERS, *COMPARED), "float64")}
@@ -86,9 +86,9 @@ def _read(files: Sequence[Path]) -> pd.DataFrame:
             if lacking := [name for name in required if name not in table]:
                 raise ValueError(f"a table without {', '.join(lacking)}")
             if table.duplicated([name for name in _TEXT if name not in _DEFINITION]).any():
-                raise ValueError("pictures that stand in it twice")
+                raise ValueError("images that stand in it twice")
         except (OSError, ValueError) as error:
-            expected, remedy = "scores of single pictures", "delete it and run snakemake again"
+            expected, remedy = "scores of single images", "delete it and run snakemake again"
             problems.append(Problem(str(path), str(error), expected, remedy))
         else:
             tables.append(table[table["split"] == _SPLIT])
@@ -106,7 +106,7 @@ def _read(files: Sequence[Path]) -> pd.DataFrame:
 
 
 def _alike(scores: pd.DataFrame) -> list[dict[str, pd.DataFrame]]:
-    """Put entrants together that were scored on the same pictures by the same definitions, the most of them first."""
+    """Put methods together that were scored on the same images by the same definitions, the most of them first."""
     groups: dict[bytes, dict[str, pd.DataFrame]] = {}
     for name, table in scores.groupby("experiment", sort=True):
         same = table[list(_SAME)].sort_values(["class", "id"]).to_csv(index=False).encode()
@@ -114,14 +114,14 @@ def _alike(scores: pd.DataFrame) -> list[dict[str, pd.DataFrame]]:
     return sorted(groups.values(), key=len, reverse=True)
 
 
-def _by_picture(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Average each picture's scores over those of the classes that have one; in the order of the identifiers."""
+def _by_image(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Average each image's scores over those of the classes that have one; in the order of the identifiers."""
     return table[table["class"].isin(classes)].groupby("id", sort=True)[list(COMPARED)].mean()
 
 
-def _families(by_picture: Sequence[dict[str, pd.DataFrame]]) -> Iterator[pd.DataFrame]:
-    """Compare all pairs of entrants, and correct for their number: one table for each metric."""
-    groups = [group for group in by_picture if len(group) > 1]
+def _families(by_image: Sequence[dict[str, pd.DataFrame]]) -> Iterator[pd.DataFrame]:
+    """Compare all pairs of methods, and correct for their number: one table for each metric."""
+    groups = [group for group in by_image if len(group) > 1]
     number = sum(len(group) * (len(group) - 1) // 2 for group in groups)
     tables: dict[str, list[pd.DataFrame]] = {metric: [] for metric in COMPARED}
     for group in groups:

@@ -1,4 +1,4 @@
-"""Loss and score over the epochs, as a picture."""
+"""Loss and score over the epochs, as an image."""
 
 from pathlib import Path
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.core.files import atomic_file, output_problem
-from pipeline.core.progress import say
+from pipeline.core.progress import log
 from pipeline.report.tensorboard import as_events, write_events
 from pipeline.training.peek import peek_history, written
 
@@ -46,16 +46,16 @@ def follow(
         If TensorBoard is not installed.
     """
     done, epochs = b"", 0
-    say(f"{experiment}: epochs appear when the training saves its state; Ctrl-C ends this and not the training")
+    log(f"{experiment}: epochs appear when the training saves its state; Ctrl-C ends this and not the training")
     if not states.exists() and not written(history):
         others = sorted(path.name for path in states.parent.glob("*/"))
-        say(f"{experiment}: nothing in {states} yet; states are there of {', '.join(others) or 'no training'}")
+        log(f"{experiment}: nothing in {states} yet; states are there of {', '.join(others) or 'no training'}")
     while True:
         ended = written(history)
         rows = peek_history(states, after=ended)
         if rows is None and ended:
             write_events(history=history, output=output)
-            say(f"{experiment}: the training has ended; {output} holds all of it")
+            log(f"{experiment}: the training has ended; {output} holds all of it")
             return
         if rows:
             events = as_events(rows, first=True)
@@ -65,7 +65,7 @@ def follow(
                 with atomic_file(output) as temporary:
                     temporary.write_bytes(events)
             if len(rows) != epochs:
-                say(f"{experiment}: up to epoch {len(rows)}")
+                log(f"{experiment}: up to epoch {len(rows)}")
             done, epochs = events, len(rows)
         wait(every)
 

@@ -1,4 +1,4 @@
-"""Which pictures the page shows, and how large, so that it stays within a budget of bytes."""
+"""Which images the page shows, and how large, so that it stays within a budget of bytes."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 
 from pipeline.core.counts import VOID
 from pipeline.core.errors import PipelineError, PredictionError, Problem
-from pipeline.evaluation.pictures import load_image
-from pipeline.images.figures import Picture
+from pipeline.evaluation.renderings import load_image
+from pipeline.images.figures import RgbImage
 from pipeline.images.png import read_levels
 from pipeline.raw.dataset import RawDataset
 from pipeline.raw.samples import Sample
-from pipeline.report.sources import Entrant
+from pipeline.report.sources import Method
 from pipeline.report.thumbnails import as_uri, errors_of, overlaid, painted, photograph, reduced
 
 BUDGET = 6_000_000
-"""Bytes of encoded pictures; as text they take a third more."""
+"""Bytes of encoded images; as text they take a third more."""
 
 SIDES = (640, 448, 320, 224, 160)
-"""Pixels of the longer side of a picture: the first at which the cases of all entrants fit."""
+"""Pixels of the longer side of an image: the first at which the cases of all methods fit."""
 
 FEW = 100
-"""A data set of at most so many test pictures has all of them on the page, where the budget allows it."""
+"""A data set of at most so many test images has all of them on the page, where the budget allows it."""
 
 KINDS = ("best", "median", "worst")
 _OF_EACH = 3
@@ -34,7 +34,7 @@ _OF_EACH = 3
 
 @dataclass(frozen=True)
 class Case:
-    """A test image that is shown as the best, median or worst of an entrant, and the score that it was chosen by."""
+    """A test image that is shown as the best, median or worst of a method, and the score that it was chosen by."""
 
     kind: str
     id: str
@@ -43,18 +43,18 @@ class Case:
 
 @dataclass
 class Album:
-    """Encoded pictures and where they belong.
+    """Encoded images and where they belong.
 
     Parameters
     ----------
     images : list of str
-        Each encoded picture as an address, once.
+        Each encoded image as an address, once.
     shown : dict
-        Entrant and identifier to the places of picture, mask, prediction and errors in `images`.
+        Method and identifier to the places of image, mask, prediction and errors in `images`.
     side : int
         Pixels of the longer side that none of them exceeds.
     complete : set of str
-        Data sets of which every test picture is there.
+        Data sets of which every test image is there.
     """
 
     images: list[str] = field(default_factory=list)
@@ -69,18 +69,18 @@ def chosen_by(several_classes: bool) -> str:
 
 
 def choose_cases(table: pd.DataFrame, by: str) -> list[Case]:
-    """Choose the best, the median and the worst test pictures, at most three of each and none twice.
+    """Choose the best, the median and the worst test images, at most three of each and none twice.
 
     Parameters
     ----------
     table : DataFrame
-        ``id`` and the score `by`; pictures without one are left out.
+        ``id`` and the score `by`; images without one are left out.
     by : str
 
     Returns
     -------
     list of Case
-        Best first; pictures with the same score in the order of their identifiers.
+        Best first; images with the same score in the order of their identifiers.
     """
     scored = table[["id", by]].dropna().sort_values([by, "id"], ascending=[False, True])
     ids, values = scored["id"].tolist(), scored[by].tolist()
@@ -94,7 +94,7 @@ def choose_cases(table: pd.DataFrame, by: str) -> list[Case]:
 
 
 def fill_album(
-    cases: Sequence[tuple[Entrant, Sequence[str], Sequence[str]]],
+    cases: Sequence[tuple[Method, Sequence[str], Sequence[str]]],
     raw: Mapping[str, RawDataset],
     inside: Collection[str],
 ) -> Album:
@@ -102,7 +102,7 @@ def fill_album(
 
     Parameters
     ----------
-    cases : sequence of (Entrant, sequence of str, sequence of str)
+    cases : sequence of (Method, sequence of str, sequence of str)
         Whose images, which of them at least, and all of them. Where the cases do not fit at the smallest size, the
         later ones are left out.
     raw : mapping of str to RawDataset
@@ -115,18 +115,18 @@ def fill_album(
     RawDataError, PredictionError
         Listing every image that cannot be used.
     """
-    # of all splits: an entrant may be tested on others than the data set says, such as a fold
+    # of all splits: a method may be tested on others than the data set says, such as a fold
     samples = {
-        entrant.dataset: {one.id: one for split in raw[entrant.dataset].splits.values() for one in split}
-        for entrant, _, _ in cases
+        method.dataset: {one.id: one for split in raw[method.dataset].splits.values() for one in split}
+        for method, _, _ in cases
     }
 
-    def load(wanted: Sequence[tuple[Entrant, str]]) -> Iterator[_Loaded]:
-        by_sample: dict[tuple[str, str], list[Entrant]] = {}
-        for entrant, name in wanted:
-            by_sample.setdefault((entrant.dataset, name), []).append(entrant)
+    def load(wanted: Sequence[tuple[Method, str]]) -> Iterator[_Loaded]:
+        by_sample: dict[tuple[str, str], list[Method]] = {}
+        for method, name in wanted:
+            by_sample.setdefault((method.dataset, name), []).append(method)
         problems: list[Problem] = []
-        for (dataset, name), entrants in by_sample.items():
+        for (dataset, name), methods in by_sample.items():
             try:
                 if name not in samples[dataset]:
                     expected, remedy = (
@@ -134,13 +134,13 @@ def fill_album(
                         "delete its scores and run `snakemake report`",
                     )
                     raise PredictionError(f"data set {dataset!r}", f"no sample {name!r}", expected, remedy)
-                yield _load(raw[dataset], samples[dataset][name], entrants, dataset in inside)
+                yield _load(raw[dataset], samples[dataset][name], methods, dataset in inside)
             except PipelineError as error:
                 problems += error.problems
         if problems:
             raise PredictionError(problems)
 
-    loaded = [*load([(entrant, name) for entrant, names, _ in cases for name in names])]
+    loaded = [*load([(method, name) for method, names, _ in cases for name in names])]
     for side in SIDES:
         album, left = _encode(loaded, raw, Album(side=side), BUDGET)
         if left >= 0:
@@ -148,7 +148,7 @@ def fill_album(
     else:
         return _encode(loaded, raw, Album(side=SIDES[-1]), BUDGET, stop=True)[0]
     for dataset in samples:
-        more = [(entrant, name) for entrant, _, names in cases if entrant.dataset == dataset for name in names]
+        more = [(method, name) for method, _, names in cases if method.dataset == dataset for name in names]
         if len({name for _, name in more}) <= FEW:
             with_all, after = _encode(load(more), raw, deepcopy(album), left)
             if after >= 0:
@@ -159,16 +159,16 @@ def fill_album(
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A test image, its mask, and of each entrant the prediction and the errors; reduced to the largest size."""
+    """A test image, its mask, and of each method the prediction and the errors; reduced to the largest size."""
 
     dataset: str
     id: str
-    image: Picture
+    image: RgbImage
     truth: NDArray[np.uint8]
     predicted: dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 
 
-def _load(raw: RawDataset, sample: Sample, entrants: Sequence[Entrant], inside: bool) -> _Loaded:
+def _load(raw: RawDataset, sample: Sample, methods: Sequence[Method], inside: bool) -> _Loaded:
     image, truth = load_image(raw, sample)
     height, width = image.shape[:2]
     if truth is None:
@@ -177,10 +177,10 @@ def _load(raw: RawDataset, sample: Sample, entrants: Sequence[Entrant], inside: 
     counted = truth if fov is None else np.where(fov == 1, truth, np.uint8(VOID))
     shrink = partial(reduced, side=SIDES[0], classes=True)
     predicted = {}
-    for entrant in entrants:
-        classes = read_levels(entrant.pictures / "mask" / f"{sample.id}.png", height, width)
+    for method in methods:
+        classes = read_levels(method.images / "mask" / f"{sample.id}.png", height, width)
         classes = classes if raw.multiclass else (classes > 0).astype(np.uint8)
-        predicted[entrant.name] = shrink(classes), shrink(errors_of(counted, classes))
+        predicted[method.name] = shrink(classes), shrink(errors_of(counted, classes))
     return _Loaded(raw.name, sample.id, reduced(image, SIDES[0]), shrink(truth), predicted)
 
 

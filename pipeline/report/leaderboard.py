@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.core.tables import write_table
-from pipeline.evaluation.entrants import MEAN
+from pipeline.evaluation.methods import MEAN
 from pipeline.raw.reports import read_reports
 from pipeline.report.average import STATISTICS
 from pipeline.report.suspicion import suspicions
@@ -24,11 +24,11 @@ def build_leaderboard(*, summaries: Sequence[Path], output: Path, checks: Sequen
     summaries : sequence of Path
         ``summary.csv`` files, those that `average_runs` wrote included; none gives a table without rows.
     checks : sequence of Path
-        Reports of `pipeline.raw.check.run`: column ``leak`` says how many pictures of the data set also stand in
+        Reports of `pipeline.raw.check.run`: column ``leak`` says how many images of the data set also stand in
         another of its splits; it is empty where the data set was not checked. Column ``suspicious`` says why a row
         is to be doubted, see `suspicions`.
     output : Path
-        CSV file: by data set, test before validation, field of view before full picture, macro before micro, of
+        CSV file: by data set, test before validation, field of view before full image, macro before micro, of
         several classes the mean before each class, then by falling F1, ``std`` below its ``mean``. Column
         ``statistic`` is ``run`` for the scores of one network, ``mean`` or ``std`` for those of ``runs`` networks. A
         column that only some experiments have, such as MAE, is empty for the others.

@@ -27,7 +27,7 @@ def assemble(*, data: Mapping[str, Any], images: list[str], **shown: Any) -> str
     data : mapping
         What the figures are drawn from.
     images : list of str
-        Encoded pictures, which `data` counts on by their places.
+        Encoded images, which `data` counts on by their places.
     **shown
         What the template asks for.
     """
@@ -62,10 +62,10 @@ def as_block(value: Any) -> Markup:  # noqa: ANN401 - any plain data
 
 
 def _policy(*scripts: str) -> str:
-    """Return a content security policy: these scripts, pictures that stand in the page, and nothing else."""
+    """Return a content security policy: these scripts, images that stand in the page, and nothing else."""
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") for script in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
-    # the plots set styles of their own; a picture of a plot is saved by way of a blob
+    # the plots set styles of their own; an image of a plot is saved by way of a blob
     return (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"

@@ -5,7 +5,7 @@ from pipeline.raw.source import Source
 
 
 class CurvesRecipe(Options):
-    """What a picture of learning curves is made by: what else its title says."""
+    """What an image of learning curves is made by: what else its title says."""
 
     note: str = ""
 
@@ -18,7 +18,7 @@ class AverageRecipe(Options):
     runs : tuple of str
         Their names.
     folds : bool
-        Whether they are validated on different pictures, however many of them.
+        Whether they are validated on different images, however many of them.
     """
 
     runs: tuple[str, ...]

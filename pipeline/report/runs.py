@@ -12,8 +12,8 @@ from pipeline.core import paths
 from pipeline.core.code import LIBRARIES
 from pipeline.core.errors import PipelineError
 from pipeline.core.manifest import find
-from pipeline.evaluation.entrants import split_name
-from pipeline.report.sources import BASELINE, EXPERIMENT, Entrant, Reader
+from pipeline.evaluation.methods import split_name
+from pipeline.report.sources import BASELINE, EXPERIMENT, Method, Reader
 from pipeline.report.tables import number
 from pipeline.tools.provenance import read_provenance
 
@@ -33,7 +33,7 @@ def stage_times(reader: Reader, named: Collection[str], averaged: Collection[str
     ----------
     reader : Reader
     named : collection of str
-        Data sets and entrants; what is left from others does not count.
+        Data sets and methods; what is left from others does not count.
     averaged : collection of str
         Those of them that are means over several networks: nothing but `average` is a job of theirs.
 
@@ -70,7 +70,7 @@ def _measured(path: Path) -> list[tuple[float, float | None]]:
     return [(seconds, peak or None) for seconds, peak in rows if seconds is not None]
 
 
-def provenances(reader: Reader, entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
+def provenances(reader: Reader, methods: Sequence[Method]) -> list[dict[str, Any]]:
     """Say of each training how it came to be, and of everything scored by what its scores were made.
 
     Returns
@@ -80,17 +80,17 @@ def provenances(reader: Reader, entrants: Sequence[Entrant]) -> list[dict[str, A
         person types to make each of its results again).
     """
     found = []
-    for entrant in entrants:
+    for method in methods:
         lines: list[tuple[str, str]] = []
-        training = _provenance(reader, paths.provenance(entrant.name)) if entrant.kind == EXPERIMENT else {}
+        training = _provenance(reader, paths.provenance(method.name)) if method.kind == EXPERIMENT else {}
         if training:
             lines += _training_lines(training)
-        scored = find(paths.metrics(entrant.name) / "summary.csv") if entrant.scored else None
+        scored = find(paths.metrics(method.name) / "summary.csv") if method.scored else None
         if scored is not None:
             versions = ", ".join(f"{name} {version}" for name, version in scored.fingerprint.libraries.items())
             lines += [("fingerprint of the scores", scored.identity), ("libraries of the scores", versions)]
-        made = {"command": shlex.join(training.get("command", ())), "commands": commands(entrant)}
-        about = {"name": entrant.name, "kind": entrant.kind, "lines": lines, "target": target(entrant)}
+        made = {"command": shlex.join(training.get("command", ())), "commands": commands(method)}
+        about = {"name": method.name, "kind": method.kind, "lines": lines, "target": target(method)}
         found.append({**about, **made})
     return found
 
@@ -120,26 +120,26 @@ def _training_lines(said: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def target(entrant: Entrant) -> str:
-    """Return the target that makes everything of an entrant: of a baseline, its scores."""
-    scores = shlex.quote(str(paths.metrics(entrant.name) / "summary.csv"))
-    return f"snakemake --cores all {f'report_{entrant.name}' if entrant.kind == EXPERIMENT else scores}"
+def target(method: Method) -> str:
+    """Return the target that makes everything of a method: of a baseline, its scores."""
+    scores = shlex.quote(str(paths.metrics(method.name) / "summary.csv"))
+    return f"snakemake --cores all {f'report_{method.name}' if method.kind == EXPERIMENT else scores}"
 
 
-def commands(entrant: Entrant) -> list[str]:
+def commands(method: Method) -> list[str]:
     """Return the commands of each stage, in order, for the results that are there."""
-    name = entrant.name
+    name = method.name
     lines: list[str] = []
     predicted = paths.prediction(name, "test").parent
     splits = sorted(path.name for path in predicted.iterdir() if path.is_dir()) if predicted.is_dir() else []
-    if entrant.kind == EXPERIMENT:
-        for shard in sorted(paths.shard(entrant.dataset, "x", 0).parent.glob("*-*.h5")):
+    if method.kind == EXPERIMENT:
+        for shard in sorted(paths.shard(method.dataset, "x", 0).parent.glob("*-*.h5")):
             split, _, number = shard.stem.rpartition("-")
-            lines.append(f"shard --dataset {entrant.dataset} --split {split} --number {number}")
+            lines.append(f"shard --dataset {method.dataset} --split {split} --number {number}")
         lines.append(f"train --experiment {name}")
         lines += [f"predict --experiment {name} --split {split}" for split in splits]
-    elif entrant.kind == BASELINE:
-        made = f"baseline --dataset {entrant.dataset} --kind {split_name(name)[1]}"
+    elif method.kind == BASELINE:
+        made = f"baseline --dataset {method.dataset} --kind {split_name(name)[1]}"
         lines += [f"{made} --split {split}" for split in splits]
     else:
         return []

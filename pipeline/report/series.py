@@ -1,4 +1,4 @@
-"""The numbers behind the figures of the page, as plain data: learning curves, ROC and PR curves, single pictures."""
+"""The numbers behind the figures of the page, as plain data: learning curves, ROC and PR curves, single images."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,56 +9,56 @@ from numpy.typing import NDArray
 
 from pipeline.core import paths
 from pipeline.core.counts import cut_level
-from pipeline.report.sources import EXPERIMENT, SHOWN, Entrant, Reader, Scores
+from pipeline.report.sources import EXPERIMENT, SHOWN, Method, Reader, Scores
 
 _HISTORY = ("epoch", "train_loss", "lr", "val_loss", "val_dice", "val_mae", "val_max_f")
 _POINTS = ("precision", "recall", "f1", "fpr")
 _DIGITS = 4
 
 
-def learning(reader: Reader, entrants: Sequence[Entrant]) -> list[dict[str, Any]]:
+def learning(reader: Reader, methods: Sequence[Method]) -> list[dict[str, Any]]:
     """Return the history of each training: column to one number for each epoch, None where nothing was measured."""
     found = []
-    for index, entrant in enumerate(entrants):
-        is_trained = entrant.kind == EXPERIMENT
-        table = reader.table(paths.model(entrant.name) / "history.csv", (), _HISTORY) if is_trained else None
+    for index, method in enumerate(methods):
+        is_trained = method.kind == EXPERIMENT
+        table = reader.table(paths.model(method.name) / "history.csv", (), _HISTORY) if is_trained else None
         if table is not None:
             columns = {name: _plain(table[name].to_numpy(), 6) for name in _HISTORY}
-            found.append({"entrant": index, "dataset": entrant.dataset, **columns})
+            found.append({"method": index, "dataset": method.dataset, **columns})
     return found
 
 
-def curves(reader: Reader, entrants: Sequence[Entrant], thresholds: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Return the curves of each entrant, split, region and averaging, over rising levels.
+def curves(reader: Reader, methods: Sequence[Method], thresholds: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Return the curves of each method, split, region and averaging, over rising levels.
 
     Parameters
     ----------
     reader : Reader
-    entrants : sequence of Entrant
+    methods : sequence of Method
     thresholds : mapping of str to float
-        The threshold that each entrant's scores were made with. Who has none, as with several classes, has no curves.
+        The threshold that each method's scores were made with. Who has none, as with several classes, has no curves.
 
     Returns
     -------
     list of dict
-        With ``threshold``, the columns of `_POINTS`, and ``at``, the place at which the entrant works. Of points that
+        With ``threshold``, the columns of `_POINTS`, and ``at``, the place at which the method works. Of points that
         do not move, the first and the last are kept.
     """
     found = []
     keys = ("split", "region", "averaging")
-    for index, entrant in enumerate(entrants):
-        if not entrant.scored or entrant.name not in thresholds:
+    for index, method in enumerate(methods):
+        if not method.scored or method.name not in thresholds:
             continue
-        path = paths.metrics(entrant.name) / "curve.csv"
+        path = paths.metrics(method.name) / "curve.csv"
         table = reader.table(path, keys, ("level", "threshold", *_POINTS))
         for where, rows in table.groupby(list(keys), sort=False) if table is not None else ():
-            working = rows["level"].to_numpy() == cut_level(thresholds[entrant.name]) + 1
+            working = rows["level"].to_numpy() == cut_level(thresholds[method.name]) + 1
             kept = _moving(rows[list(_POINTS)].round(_DIGITS).to_numpy()) | working
             kept_rows = rows[kept]
             found.append(
                 {
-                    "entrant": index,
-                    "dataset": entrant.dataset,
+                    "method": index,
+                    "dataset": method.dataset,
                     **dict(zip(keys, where, strict=True)),
                     "at": int(np.flatnonzero(working[kept])[0]) if working.any() else None,
                     **{name: _plain(kept_rows[name].to_numpy()) for name in ("threshold", *_POINTS)},
@@ -73,26 +73,26 @@ def _moving(points: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray(np.concatenate([[True], ~same]) | np.concatenate([~same, [True]]))
 
 
-def pictures(scored: Sequence[tuple[int, Entrant, Sequence[Scores]]], split: str = "test") -> list[dict[str, Any]]:
-    """Return the scores of the single pictures, for each data set and region.
+def images(scored: Sequence[tuple[int, Method, Sequence[Scores]]], split: str = "test") -> list[dict[str, Any]]:
+    """Return the scores of the single images, for each data set and region.
 
     Parameters
     ----------
-    scored : sequence of (int, Entrant, sequence of Scores)
-        The place of each entrant among all, and what it scored.
+    scored : sequence of (int, Method, sequence of Scores)
+        The place of each method among all, and what it scored.
     split : str
 
     Returns
     -------
     list of dict
-        ``dataset``, ``region``, ``ids``, ``share`` (foreground), and ``scores``: entrant to score to one number for
+        ``dataset``, ``region``, ``ids``, ``share`` (foreground), and ``scores``: method to score to one number for
         each identifier.
     """
     groups: dict[tuple[str, str], list[tuple[int, pd.DataFrame]]] = {}
-    for index, entrant, several in scored:
+    for index, method, several in scored:
         for one in several:
             if one.split == split:
-                groups.setdefault((entrant.dataset, one.region), []).append((index, one.table))
+                groups.setdefault((method.dataset, one.region), []).append((index, one.table))
     found = []
     for (dataset, region), tables in groups.items():
         by_id = {str(index): table.set_index("id") for index, table in tables}

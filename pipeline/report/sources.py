@@ -10,17 +10,17 @@ import pandas as pd
 
 from pipeline.core import paths
 from pipeline.core.errors import PredictionError, Problem
-from pipeline.evaluation.entrants import is_baseline
+from pipeline.evaluation.methods import is_baseline
 from pipeline.evaluation.metrics import OF_CLASSES, Shown
 
 EXPERIMENT, BASELINE, DERIVED = "experiment", "baseline", "derived"
-"""Kinds of entrants: trained; needing no training; made from others, such as the mean of several seeds."""
+"""Kinds of methods: trained; needing no training; made from others, such as the mean of several seeds."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
-class Entrant:
+class Method:
     """Something that is scored, trained, or both.
 
     Parameters
@@ -28,7 +28,7 @@ class Entrant:
     name, dataset : str
     kind : {'experiment', 'baseline', 'derived'}
     scored : bool
-        Whether it has scores of single pictures. A mean over several networks has none, and what stands under its name
+        Whether it has scores of single images. A mean over several networks has none, and what stands under its name
         beside its summary is left from a time when it was one network.
     """
 
@@ -38,8 +38,8 @@ class Entrant:
     scored: bool = True
 
     @property
-    def pictures(self) -> Path:
-        """The folder of its test pictures, which need not be there."""
+    def images(self) -> Path:
+        """The folder of its test images, which need not be there."""
         return paths.prediction(self.name, "test")
 
 
@@ -88,7 +88,7 @@ class Reader:
             raise PredictionError(self.problems)
 
 
-def find_entrants(board: pd.DataFrame, experiments: Mapping[str, str]) -> list[Entrant]:
+def find_methods(board: pd.DataFrame, experiments: Mapping[str, str]) -> list[Method]:
     """List what has scores or is configured, in order of data sets; experiments first, baselines last.
 
     Parameters
@@ -113,23 +113,23 @@ def find_entrants(board: pd.DataFrame, experiments: Mapping[str, str]) -> list[E
     kinds = (EXPERIMENT, DERIVED, BASELINE)
     of_many = board.get("statistic", pd.Series("run", board.index)).isin(("mean", "std"))
     scored = {*board.loc[~of_many, "experiment"]}
-    entrants = []
+    methods = []
     for name, dataset in datasets.items():
         kind = EXPERIMENT if name in experiments else BASELINE if is_baseline(name) else DERIVED
-        entrants.append(Entrant(name, dataset, kind, name in scored))
-    return sorted(entrants, key=lambda one: (one.dataset, kinds.index(one.kind), one.name))
+        methods.append(Method(name, dataset, kind, name in scored))
+    return sorted(methods, key=lambda one: (one.dataset, kinds.index(one.kind), one.name))
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of the single pictures of a split, and of a region of them.
+    """Scores of the single images of a split, and of a region of them.
 
     Parameters
     ----------
     split, region : str
     table : DataFrame
-        A row for each picture: ``id``, ``share`` (of foreground among the pixels that count) and the scores of
-        `SHOWN`; of several classes, their means over the foreground classes, where a picture has one.
+        A row for each image: ``id``, ``share`` (of foreground among the pixels that count) and the scores of
+        `SHOWN`; of several classes, their means over the foreground classes, where an image has one.
     """
 
     split: str
@@ -154,8 +154,8 @@ SHOWN = tuple(name for name, metric in OF_CLASSES.items() if metric.shown >= Sho
 _COUNTS = ("tp", "fp", "fn", "tn")
 
 
-def picture_scores(table: pd.DataFrame, background: str | None) -> list[Scores]:
-    """Bring a ``per_image.csv`` to one row for each picture.
+def image_scores(table: pd.DataFrame, background: str | None) -> list[Scores]:
+    """Bring a ``per_image.csv`` to one row for each image.
 
     Parameters
     ----------
@@ -175,17 +175,17 @@ def picture_scores(table: pd.DataFrame, background: str | None) -> list[Scores]:
     return found
 
 
-def read_pictures(reader: Reader, name: str) -> pd.DataFrame | None:
-    """Read the scores of an entrant's single pictures; None where it has none, as a mean over seeds."""
+def read_images(reader: Reader, name: str) -> pd.DataFrame | None:
+    """Read the scores of a method's single images; None where it has none, as a mean over seeds."""
     return reader.table(
         paths.metrics(name) / "per_image.csv", ("id", "split", "region", "class"), ("pixels", *_COUNTS, *SHOWN)
     )
 
 
-def confusions(reader: Reader, name: str, pictures: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """Return an entrant's confusion matrices, of all pixels of a split and region together.
+def confusions(reader: Reader, name: str, images: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Return a method's confusion matrices, of all pixels of a split and region together.
 
-    Of two classes they are added up from the counts of the pictures.
+    Of two classes they are added up from the counts of the images.
 
     Returns
     -------
@@ -193,12 +193,12 @@ def confusions(reader: Reader, name: str, pictures: pd.DataFrame | None) -> list
         ``split``, ``region``, ``classes`` (K names) and ``pixels``, K rows (mask) of K counts (prediction).
     """
     where = ["split", "region"]
-    two_classes = pictures is not None and pictures["class"].nunique() == 1
+    two_classes = images is not None and images["class"].nunique() == 1
     if not two_classes:
         path = paths.metrics(name) / "confusion.csv"
-        pictures = reader.table(path, (*where, "truth", "predicted"), ("pixels",))
+        images = reader.table(path, (*where, "truth", "predicted"), ("pixels",))
     found: list[dict[str, Any]] = []
-    for (split, region), rows in pictures.groupby(where, sort=False) if pictures is not None else ():
+    for (split, region), rows in images.groupby(where, sort=False) if images is not None else ():
         if two_classes:
             tp, fp, fn, tn = (int(rows[count].sum()) for count in _COUNTS)
             classes, pixels = ["background", str(rows["class"].iloc[0])], [[tn, fp], [fn, tp]]

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.evaluation.entrants import is_baseline
+from pipeline.evaluation.methods import is_baseline
 
 BEST_KNOWN = {"drive": {"f1": 0.84, "accuracy": 0.9582}}
-"""What nobody has surpassed by fair means, by layout: inside the field of view, at native size, on the test pictures.
+"""What nobody has surpassed by fair means, by layout: inside the field of view, at native size, on the test images.
 
 DRIVE: published F1 ends at 0.83 and accuracy at 0.9582 (arXiv 2111.03853), where the protocol is told in full. Two
 people who draw the vessels agree to an F1 of 0.79.
@@ -21,18 +21,18 @@ def suspicions(row: Mapping[Any, str], leak: str = "") -> str:
     row : mapping of str to str
         A row of a summary, as text.
     leak : str
-        How many pictures of the data set also stand in another of its splits; empty where that is not known.
+        How many images of the data set also stand in another of its splits; empty where that is not known.
 
     Returns
     -------
     str
         The reasons in words, separated by ``; ``; empty where there is none. A baseline has learnt nothing, and drawn
-        pictures are easier than real ones: they are never doubted for a high score.
+        images are easier than real ones: they are never doubted for a high score.
     """
     reasons = []
     learnt = not is_baseline(row["experiment"])
     if leak not in ("", "0") and learnt:
-        reasons.append(f"likely leak: {leak} pictures also stand in another split")
+        reasons.append(f"likely leak: {leak} images also stand in another split")
     known = BEST_KNOWN.get(row.get("layout", ""), {})
     compared = (row.get("split"), row.get("region"), row.get("origin")) == ("test", "fov", "raw files")
     if compared and learnt and row.get("statistic", "run") != "std":

@@ -1,4 +1,4 @@
-"""Small pictures for the page: WebP of bounded size, as text that stands in it."""
+"""Small images for the page: WebP of bounded size, as text that stands in it."""
 
 import base64
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.counts import VOID
 from pipeline.images.colours import paint
-from pipeline.images.figures import FALSE_ALARM, HIT, MISS, Picture
+from pipeline.images.figures import FALSE_ALARM, HIT, MISS, RgbImage
 from pipeline.raw.decode.palette import Colour
 
 OTHER = (204, 121, 167)  # reddish purple of the same palette: one class taken for another
@@ -19,7 +19,7 @@ _LOSSLESS = 101  # of OpenCV's WebP encoder
 
 
 def reduced(pixels: NDArray[np.uint8], side: int, *, classes: bool = False) -> NDArray[np.uint8]:
-    """Bring a picture to at most `side` pixels in height and width; smaller ones stay as they are.
+    """Bring an image to at most `side` pixels in height and width; smaller ones stay as they are.
 
     Parameters
     ----------
@@ -59,8 +59,8 @@ def errors_of(truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> NDArray
     return kinds
 
 
-def photograph(pixels: Picture) -> bytes:
-    """Encode an RGB picture."""
+def photograph(pixels: RgbImage) -> bytes:
+    """Encode an RGB image."""
     return _webp(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), _QUALITY)
 
 
@@ -71,7 +71,7 @@ def painted(classes: NDArray[np.uint8], colours: Sequence[Colour]) -> bytes:
 
 
 def overlaid(kinds: NDArray[np.uint8]) -> bytes:
-    """Encode what `errors_of` gave as colours on nothing, to lie over the picture."""
+    """Encode what `errors_of` gave as colours on nothing, to lie over the image."""
     table = np.zeros((256, 4), dtype=np.uint8)
     for kind, (red, green, blue) in enumerate((HIT, MISS, FALSE_ALARM, OTHER), start=1):
         table[kind] = (blue, green, red, 255)
@@ -86,5 +86,5 @@ def _webp(pixels: NDArray[Any], quality: int) -> bytes:
 
 
 def as_uri(encoded: bytes) -> str:
-    """Write an encoded picture as an address that holds it."""
+    """Write an encoded image as an address that holds it."""
     return f"data:image/webp;base64,{base64.b64encode(encoded).decode('ascii')}"

@@ -32,7 +32,7 @@ class Prepared:
     fov : (H, W) array of uint8, optional
         1 inside the field of view, 0 outside.
     original_size : (int, int)
-        Height and width of the raw picture.
+        Height and width of the raw image.
     digest : str
         SHA-256 over names and bytes of the sample's own files (of its page, where they are stacks) and over what it has
         from shared tables; see `pipeline.raw.digests.sample_digest`.
@@ -49,7 +49,7 @@ class Prepared:
 
 
 def resize_image(pixels: NDArray[Any], height: int, width: int, interpolation: str = "area") -> NDArray[Any]:
-    """Resize a picture.
+    """Resize an image.
 
     Parameters
     ----------
@@ -90,8 +90,8 @@ def normalization(pixels: NDArray[Any], normalize: Normalize) -> tuple[NDArray[n
     ----------
     pixels : (H, W, C) array of uint8, uint16 or float32
     normalize : Normalize
-        Its method is one of ``minmax`` (this picture's smallest value to 0, its largest to 1, over all channels
-        together; a blank picture gives zeros), ``unit`` (full range of the type to [0, 1]), ``symmetric`` (full
+        Its method is one of ``minmax`` (this image's smallest value to 0, its largest to 1, over all channels
+        together; a blank image gives zeros), ``unit`` (full range of the type to [0, 1]), ``symmetric`` (full
         range to [-1, 1]), ``standard`` (``unit``, then ``(x - mean) / std`` for each channel).
 
     Returns
@@ -101,7 +101,7 @@ def normalization(pixels: NDArray[Any], normalize: Normalize) -> tuple[NDArray[n
     Raises
     ------
     ValueError
-        For float pictures with a method that needs the full range of the type, or a wrong number of means.
+        For float images with a method that needs the full range of the type, or a wrong number of means.
     """
     channels = pixels.shape[2]
     method = normalize.method
@@ -184,11 +184,11 @@ def prepare(dataset: RawDataset, sample: Sample, how: Preparation) -> Prepared:
         scale, offset = normalization(resized, how.normalize)
         stored = store(resized, scale, offset, how.storage)
     except ValueError as error:
-        fitting = "a normalization that fits the picture"
+        fitting = "a normalization that fits the image"
         raise RawDataError(sample.image, str(error), fitting, "change `normalize`") from error
     if how.storage != "uint8":  # what is stored is the normalized image itself
         scale, offset = np.ones_like(scale), np.zeros_like(offset)
-    if mask is not None and dataset.mask_kind == "soft":  # probabilities are averaged as pictures are
+    if mask is not None and dataset.mask_kind == "soft":  # probabilities are averaged as images are
         mask = resize_image(mask, height, width, how.interpolation)
     elif mask is not None:
         mask = resize_mask(mask, height, width)

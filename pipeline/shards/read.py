@@ -17,7 +17,7 @@ from pipeline.shards.schema import SCHEMA_VERSION
 from pipeline.shards.select import Selection, select_rows
 
 _REBUILT = "run snakemake again: only this shard is rebuilt, then what depends on it"
-_ONE_SIZE = "where `size: native` meets pictures of several sizes, give the data set a `size: [height, width]`"
+_ONE_SIZE = "where `size: native` meets images of several sizes, give the data set a `size: [height, width]`"
 _SAME = (
     "dataset",
     "size",
@@ -38,7 +38,7 @@ class ShardInfo:
     Parameters
     ----------
     origin : str
-        ``"raw files"`` or ``"drawn sample"``.
+        ``"raw files"`` or ``"synthetic"``.
     size : (int, int)
         Height and width.
     mask_kind : {'index', 'soft'}

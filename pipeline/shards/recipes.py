@@ -1,4 +1,4 @@
-"""What a shard is made by: how pictures are resized, normalized and stored."""
+"""What a shard is made by: how images are resized, normalized and stored."""
 
 from typing import Annotated, Literal
 
@@ -41,7 +41,7 @@ class Preparation(Options):
     interpolation : {'area', 'linear'}
         See `pipeline.shards.prepare.resize_image`.
     storage : {'float16', 'float32', 'uint8'}
-        Pictures of 16 bits and floats need ``'float32'``: the others would merge levels, and are refused.
+        Images of 16 bits and floats need ``'float32'``: the others would merge levels, and are refused.
     normalize : Normalize
         See `pipeline.shards.prepare.normalization`.
     """
@@ -54,7 +54,7 @@ class Preparation(Options):
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
-        """Height and width, or None where pictures keep their native sizes."""
+        """Height and width, or None where images keep their native sizes."""
         return None if self.size == "native" else self.size
 
 

@@ -15,7 +15,7 @@ from pipeline.core.counts import VOID
 from pipeline.core.errors import PipelineError, Problem, RawDataError
 from pipeline.core.files import atomic_file
 from pipeline.core.parallel import in_order
-from pipeline.core.progress import say, track
+from pipeline.core.progress import log, progress_bar
 from pipeline.raw.dataset import RawDataset, open_dataset
 from pipeline.raw.digests import joint_digest
 from pipeline.raw.samples import Sample
@@ -24,7 +24,7 @@ from pipeline.shards.recipes import Preparation, ShardRecipe
 from pipeline.shards.schema import SCHEMA_VERSION
 
 BLOCK_BYTES = 2 * 2**20
-"""Samples are written in blocks of about this many bytes: a call into HDF5 costs as much as a small picture."""
+"""Samples are written in blocks of about this many bytes: a call into HDF5 costs as much as a small image."""
 
 
 def build_shard(
@@ -44,7 +44,7 @@ def build_shard(
     output : Path
         The HDF5 file to write.
     threads : int
-        Pictures decoded at a time; it changes the speed, not the file.
+        Images decoded at a time; it changes the speed, not the file.
     raw_digest : str, optional
         What `pipeline.raw.digests.joint_digest` gave for its samples when the shard was asked for. Pages of stacks are
         not compared with it: whole files are digested there, and single pages are read here.
@@ -65,7 +65,7 @@ def build_shard(
             f"one of the shards {sorted(raw.shard_members(recipe.split))}",
             "run snakemake again: the raw files changed since it looked",
         )
-    prepared = track(
+    prepared = progress_bar(
         _prepare_all(raw, members, threads, recipe), f"{raw.name} {recipe.split}-{number}: samples", len(members)
     )
     with atomic_file(output) as temporary, _PatientFile(temporary, "w+") as target:
@@ -76,7 +76,7 @@ def build_shard(
             _write_metadata(file, members)
             _describe(file, raw, number, recipe, digests)
         target.check()
-    say(f"{output}: {len(members)} samples, {output.stat().st_size / 1e6:.1f} MB")
+    log(f"{output}: {len(members)} samples, {output.stat().st_size / 1e6:.1f} MB")
 
 
 def _changed(raw: RawDataset) -> RawDataError:
@@ -178,7 +178,7 @@ def _unequal_sizes(sizes: Mapping[tuple[int, ...], Sequence[str]]) -> list[Probl
         Problem(
             paths[0] + (f" and {len(paths) - 1} more" if len(paths) > 1 else ""),
             f"{shape[2]}x{shape[1]} pixels",
-            "one size for all pictures, because of `size: native`",
+            "one size for all images, because of `size: native`",
             "give the data set a `size: [height, width]`",
         )
         for shape, paths in sorted(sizes.items())

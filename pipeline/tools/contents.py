@@ -27,7 +27,7 @@ def first_difference(first: Path, second: Path, values_only: bool = False) -> st
     ----------
     first, second : Path
         Files whose bytes differ. By their ending they are compared as shards (data sets, attributes), checkpoints
-        (tensors to the bit, plain data), tables (row and column), JSON (keys), pictures (pixels), or else by bytes; by
+        (tensors to the bit, plain data), tables (row and column), JSON (keys), images (pixels), or else by bytes; by
         bytes also where one of them is damaged. Manifests are compared without digests of the files that they speak of.
     values_only : bool
         Pass over what says how a file was made: of checkpoints tensors, epoch and scores count.
@@ -47,7 +47,7 @@ def first_difference(first: Path, second: Path, values_only: bool = False) -> st
         reason = " ".join(str(error).split())[:120]
         return f"{_bytes(first, second)} (and one of the two cannot be opened: {reason})"
     if not found:
-        # a table or picture of other bytes is another file; only containers may hold the same things differently
+        # a table or image of other bytes is another file; only containers may hold the same things differently
         return None if values_only or kind in _CONTAINERS else _bytes(first, second)
     where, words = found[0]
     others = len(found) - 1
@@ -185,7 +185,7 @@ def _read_shard(path: Path) -> dict[str, Any]:
     return contents
 
 
-def _picture(first: Path, second: Path) -> Iterator[Difference]:
+def _image(first: Path, second: Path) -> Iterator[Difference]:
     from PIL import Image
 
     with Image.open(first) as one, Image.open(second) as other:
@@ -204,7 +204,7 @@ def _contents(first: Path, second: Path) -> Iterator[Difference]:
 _READERS: dict[str, Callable[[Path], Any]] = {".json": _read_json, ".h5": _read_shard, ".pt": _read_checkpoint}
 _KINDS: dict[str, Callable[[Path, Path], Iterator[Difference]]] = {
     ".csv": _table,
-    ".png": _picture,
+    ".png": _image,
     **dict.fromkeys((*_READERS, ENDING), _contents),
 }
 _CONTAINERS = {".pt", ENDING}

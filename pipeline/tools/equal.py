@@ -39,7 +39,7 @@ from pipeline.core.code import (
     read_record,
 )
 from pipeline.core.errors import ComparisonError
-from pipeline.core.progress import say
+from pipeline.core.progress import log
 from pipeline.core.tables import write_json
 from pipeline.tools.verify import Comparison, compare_runs
 
@@ -113,9 +113,9 @@ def declare(revision: str, configs: Sequence[Path], stages: Stages, *, root: Pat
     revision : str
         As git takes it.
     configs : sequence of Path
-        Later ones over earlier ones. Relative roots of data sets lead into the drawn sample (``data/sample/...``).
+        Later ones over earlier ones. Relative roots of data sets lead into the synthetic data (``data/synthetic/...``).
     stages : callable
-        See `Stages`; called in a folder where the sample was drawn.
+        See `Stages`; called in a folder where they were written.
     root : Path
         A checkout of this repository, of which this package is part.
 
@@ -137,13 +137,13 @@ def declare(revision: str, configs: Sequence[Path], stages: Stages, *, root: Pat
             folder.mkdir()
             for path, copied in zip(configs, names, strict=True):
                 shutil.copy2(path, folder / copied)
-            _run(root, folder, "pipeline", "sample")
+            _run(root, folder, "pipeline", "synthetic")
         with contextlib.chdir(folders[1]):
             ran = list(stages([Path(copied) for copied in names]))
         used = new.closure({module for _, roots in ran for module in roots})
         modules = stand_ins(old, new, used, declared)
         for code, folder in zip((earlier, root), folders, strict=True):
-            say(f"runs the configuration with the code in {code}")
+            log(f"runs the configuration with the code in {code}")
             files = [str(folder / copied) for copied in names]
             _run(code, folder, "snakemake", "--snakefile", str(code / "Snakefile"), "--configfile", *files)
         if sources_in(root).digests(new.counted) != new.digests(new.counted):

@@ -17,7 +17,7 @@ from typing import IO, Any
 from pipeline.core.errors import OutputError, Problem, RawDataError
 from pipeline.core.files import atomic_folder
 from pipeline.core.options import names_of
-from pipeline.core.progress import say
+from pipeline.core.progress import log
 from pipeline.raw.layouts.registry import LAYOUTS
 from pipeline.raw.samples import is_archive
 
@@ -92,7 +92,7 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int | None = None) -> None
     with atomic_folder(folder) as temporary:
         _unpack(archive, temporary, str(archive), budget, depth=1)
     skipped = f", {budget.skipped} left out ({', '.join(_CLUTTER)})" if budget.skipped else ""
-    say(f"{folder}: {budget.files} files, {budget.written / 1e6:.1f} MB{skipped}")
+    log(f"{folder}: {budget.files} files, {budget.written / 1e6:.1f} MB{skipped}")
     _say_root(folder)
 
 
@@ -245,9 +245,9 @@ def _say_root(folder: Path) -> None:
         if kind.marks and all((root / mark).is_dir() for mark in kind.marks)
     ]
     for root, layout in known:
-        say(f"This looks like the layout {layout}. In the configuration:\n\n    layout: {layout}\n    root: {root}\n")
+        log(f"This looks like the layout {layout}. In the configuration:\n\n    layout: {layout}\n    root: {root}\n")
     if not known:
         root = inside[0] if folders == inside and len(inside) == 1 else folder
-        say(
+        log(
             f"No layout that is known by its folders: see `layout: folder`. In the configuration:\n\n    root: {root}\n"
         )

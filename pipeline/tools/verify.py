@@ -13,7 +13,7 @@ from pipeline.tools.contents import first_difference
 
 _BLOCK = 1 << 20
 
-ROOMS = ("shards", "models", "predictions", "metrics")
+FOLDERS = ("shards", "models", "predictions", "metrics")
 """Folders of which results have at least one."""
 
 LEFT_OUT = {
@@ -124,8 +124,8 @@ def _require_results(first: Path, second: Path) -> None:
         if not folder.is_dir():
             found = "a file" if folder.exists() else "no such folder"
             problems.append(Problem(str(folder), found, "a folder of results", remedy))
-        elif not any((folder / room).is_dir() for room in ROOMS):
-            expected = f"at least one of the folders {', '.join(ROOMS)}"
+        elif not any((folder / room).is_dir() for room in FOLDERS):
+            expected = f"at least one of the folders {', '.join(FOLDERS)}"
             problems.append(Problem(str(folder), "none of the folders that results have", expected, remedy))
     if not problems and first.resolve() == second.resolve():
         problems.append(

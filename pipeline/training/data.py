@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.core.counts import SOFT_CUT, VOID
 from pipeline.core.errors import ShardError
 from pipeline.core.files import output_problem
-from pipeline.core.progress import say, track
+from pipeline.core.progress import log, progress_bar
 from pipeline.shards.read import ShardReader
 from pipeline.shards.select import Selection
 from pipeline.training import ranks
@@ -102,7 +102,7 @@ class SampleStore:
                 where = "GPU memory"
         else:
             where = "the shards, read as needed"
-        say(f"{len(self.reader)} samples of {self.info.dataset}, {size / 1e6:.0f} MB, in {where}")
+        log(f"{len(self.reader)} samples of {self.info.dataset}, {size / 1e6:.0f} MB, in {where}")
 
     def __len__(self) -> int:
         return len(self.reader)
@@ -134,7 +134,7 @@ class SampleStore:
             If the folder for temporary files has no room for them.
         """
         maps = self._room_for_weights()
-        for row in track(range(len(self)), "weights of the pixels", len(self)):
+        for row in progress_bar(range(len(self)), "weights of the pixels", len(self)):
             maps[row, 0] = weigh(self._mask(row))
         self._weights = torch.from_numpy(maps)
         if self._held is not None:

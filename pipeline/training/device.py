@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from pipeline.core.errors import TrainingError
-from pipeline.core.progress import say
+from pipeline.core.progress import log
 
 
 def choose_device() -> torch.device:
@@ -93,13 +93,13 @@ def prepare_determinism(deterministic: bool, device: torch.device) -> None:
     if device.type == "cpu":
         return
     if deterministic:
-        say(
+        log(
             "deterministic: repeatable operations are chosen, also where others are faster (`deterministic: false` "
             "takes those); operations that have none on this device are warned of, and may differ in the last digits "
             "from run to run; another kind of device differs in them anyway"
         )
     else:
-        say("not deterministic: the fastest operations are chosen; results differ in the last digits from run to run")
+        log("not deterministic: the fastest operations are chosen; results differ in the last digits from run to run")
 
 
 def bf16_is_native(device: torch.device) -> bool:

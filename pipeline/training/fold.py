@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.raw.splits.fold_table import read_fold
-from pipeline.raw.splits.methods import Fold
+from pipeline.raw.splits.rules import Fold
 from pipeline.shards.select import Selection
 
 

@@ -9,7 +9,7 @@ from typing import BinaryIO, TypeVar
 
 from pipeline.core.errors import TrainingError
 from pipeline.core.files import atomic_file
-from pipeline.core.progress import say
+from pipeline.core.progress import log
 
 Kept = TypeVar("Kept")
 
@@ -87,12 +87,12 @@ def newest(folder: Path, read: Callable[[memoryview], Kept], failures: tuple[typ
                 return read(body)
             except failures as error:
                 raise _unreadable_now(path, error) from error
-        say(f"{path}: no whole state (its checksum does not match); it is left out")
+        log(f"{path}: no whole state (its checksum does not match); it is left out")
         torn += 1
         with suppress(OSError):
             path.unlink()
     if torn:
-        say(f"{folder}: no whole state is left; the training starts anew")
+        log(f"{folder}: no whole state is left; the training starts anew")
     return None
 
 

@@ -24,7 +24,7 @@ from torch import distributed
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from pipeline.core.errors import InterruptionError, PipelineError, Problem, TrainingError
-from pipeline.core.progress import mute, say
+from pipeline.core.progress import log, mute
 from pipeline.core.signals import handled
 
 HOST = "127.0.0.1"
@@ -176,7 +176,7 @@ def _fail(name: str, failure: str, received: list[signal.Signals]) -> None:
         raise InterruptionError(problem, status=128 + received[0])
     lines = failure.strip().splitlines()
     if len(lines) > 1:
-        say(f"{name}:\n{failure}")
+        log(f"{name}:\n{failure}")
     raise TrainingError(
         f"{name} of this training",
         lines[-1],

@@ -57,7 +57,7 @@ class Schedule:
         self._torch: LambdaLR | ReduceLROnPlateau
         if isinstance(options, Plateau):
             # PyTorch acts on the first bad validation beyond its patience, Keras (and this) on the last one within
-            factor, patience, gain = options.factor, options.patience - 1, options.smallest_gain
+            factor, patience, gain = options.factor, options.patience - 1, options.min_delta
             self._torch = ReduceLROnPlateau(optimizer, "min", factor, patience, gain, threshold_mode="abs")
         else:
             warmup = round(options.warmup * steps) if isinstance(options, Cosine) else 0

@@ -1,4 +1,4 @@
-"""A picture of training samples as the network gets to see them, to look at before training."""
+"""An image of training samples as the network gets to see them, to look at before training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +18,9 @@ from pipeline.training.fold import choose_samples
 from pipeline.training.recipes import AugmentedRecipe
 from pipeline.training.seeds import derive_seed
 
-Picture = NDArray[np.uint8]
+RgbImage = NDArray[np.uint8]
 
-_SAMPLES = 6  # rows of the picture
+_SAMPLES = 6  # rows of the image
 _CHANGED = 4  # columns of changed samples beside the unchanged one
 _HEIGHT = 192  # of one sample; its outlines are drawn at this size
 _GAP = 6
@@ -82,7 +82,7 @@ def preview(
         write_png(temporary, np.vstack([caption, *padded]))
 
 
-def _tile(batch: Batch, row: int, colours: Sequence[Colour]) -> Picture:
+def _tile(batch: Batch, row: int, colours: Sequence[Colour]) -> RgbImage:
     """Draw one sample: grey values from its darkest to its brightest, outlines of each class, void pixels dimmed."""
     image = batch.image[row].numpy()
     low, high = float(image.min()), float(image.max())

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline.core.options import NUMBER, ByName, Fraction, NotNegative, Options, Positive, Rate, Seed, Share, Side
 from pipeline.models.networks import AnyNetwork
-from pipeline.raw.splits.methods import Fold
+from pipeline.raw.splits.rules import Fold
 from pipeline.training.augment.options import Augment
 
 SOFTMAX_LOSSES = frozenset({"cross-entropy", "cross-entropy-dice", "softmax-bce", "softmax-dice"})
@@ -84,7 +84,7 @@ class Adam(Options):
 Optimizer = Annotated[Sgd | Adam, Field(discriminator="name")]
 
 
-class Steady(Options):
+class Constant(Options):
     """The learning rate stays."""
 
     name: Literal["constant"] = "constant"
@@ -103,11 +103,11 @@ class Plateau(Options):
     name: Literal["plateau"]
     factor: Fraction = 0.5
     patience: Positive = 3
-    smallest_gain: NotNegative = 1e-4
+    min_delta: NotNegative = 1e-4
 
 
 Schedule = Annotated[
-    Annotated[Steady | Cosine | Plateau, Field(discriminator="name")],
+    Annotated[Constant | Cosine | Plateau, Field(discriminator="name")],
     ByName("name", "constant", "cosine", "plateau"),
 ]
 
@@ -119,7 +119,7 @@ class Training(Options):
     model: AnyNetwork
     loss: Annotated[Loss, ByName("name", *get_args(LossName))]
     optimizer: Optimizer
-    schedule: Schedule = Steady()
+    schedule: Schedule = Constant()
     batch_size: Positive
     epochs: Positive
     repeats: Positive = Field(1, description="How often an epoch takes each training sample")
@@ -173,12 +173,12 @@ class TrainRecipe(Training):
 
 
 class AugmentedRecipe(Options):
-    """What the picture of augmented training samples is made by: see `Training`.
+    """What the image of augmented training samples is made by: see `Training`.
 
     Parameters
     ----------
     note : str
-        What else the caption says, such as ``"drawn sample data"``.
+        What else the caption says, such as ``"synthetic data"``.
     """
 
     dataset: str

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from pipeline.core.memory import peak_memory
-from pipeline.core.progress import say, track
+from pipeline.core.progress import log, progress_bar
 from pipeline.core.tables import write_table
 from pipeline.models.registry import build_model, count_parameters
 from pipeline.training import ranks
@@ -38,11 +38,11 @@ from pipeline.training.history import (
     is_best,
     require_finite,
 )
-from pipeline.training.keeper import Keeper
 from pipeline.training.losses import LOSSES, supervise
 from pipeline.training.optim import Schedule, build_optimizer
 from pipeline.training.recipes import TrainRecipe
 from pipeline.training.seeds import derived_seeds
+from pipeline.training.state_saver import StateSaver
 from pipeline.training.validate import Validation, validate
 from pipeline.training.weights import class_weights, weight_map
 
@@ -92,19 +92,19 @@ def train(
     samples = choose_samples(train_shards, validation_shards, recipe.fold, folds)
     training = _Training(recipe, experiment, *samples, memory)
     progress = training.progress
-    keeper = Keeper(experiment, state, save_every, progress, training.parts, training.generators)
-    keeper.resume()
+    saver = StateSaver(experiment, state, save_every, progress, training.parts, training.generators)
+    saver.resume()
     progress.runs_on(training.hardware)
-    with keeper.heeding_signals():
+    with saver.heeding_signals():
         while progress.epoch <= recipe.epochs:
-            training.train_epoch(keeper)
-            training.finish_epoch(keeper)
+            training.train_epoch(saver)
+            training.finish_epoch(saver)
             if recipe.early_stopping is not None and progress.since_best >= recipe.early_stopping:
-                say(f"{experiment}: stopped, {recipe.monitor} did not improve in {recipe.early_stopping} validations")
+                log(f"{experiment}: stopped, {recipe.monitor} did not improve in {recipe.early_stopping} validations")
                 break
             progress.next_epoch()
             if progress.epoch <= recipe.epochs:
-                keeper.check()
+                saver.check()
         training.write(output)
 
 
@@ -137,7 +137,7 @@ class _Training:
         self.parts = {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule}
         self.generators = {name: torch.Generator().manual_seed(seeds[name]) for name in ("order", "augmentation")}
         self.hardware = describe_device(device) + f", {recipe.gpus} processes" * (recipe.gpus > 1)
-        say(
+        log(
             f"{experiment}: {recipe.model.name} with {count_parameters(self.network):,} parameters on {self.hardware}, "
             f"{self.precision}, {recipe.threads} threads, {len(self.data)} training and {len(self.validation or ())} "
             "validation samples"
@@ -161,7 +161,7 @@ class _Training:
                 each.weigh(lambda mask: weight_map(mask, by_class, loss.border))
         return data, validation
 
-    def train_epoch(self, keeper: Keeper) -> None:
+    def train_epoch(self, saver: StateSaver) -> None:
         """Take the steps that are left of an epoch."""
         progress, size, repeats = self.progress, self.recipe.batch_size, self.recipe.repeats
         started = time.perf_counter() - progress.seconds
@@ -170,7 +170,7 @@ class _Training:
             orders = [torch.randperm(len(self.data), generator=self.generators["order"]) for _ in range(repeats)]
             progress.rows = torch.cat(orders)
         left = self.data.batches(progress.rows[progress.step * size :], size)
-        for batch in track(left, f"epoch {progress.epoch} of {self.recipe.epochs}", self.steps - progress.step):
+        for batch in progress_bar(left, f"epoch {progress.epoch} of {self.recipe.epochs}", self.steps - progress.step):
             batch_rows = min(size, len(progress.rows) - progress.step * size)
             if self.augment is not None:
                 rng, rows = self.generators["augmentation"], ranks.share(batch_rows)
@@ -186,9 +186,9 @@ class _Training:
             progress.loss += float(loss.detach()) * batch_rows
             progress.step += 1
             progress.seconds = time.perf_counter() - started
-            keeper.check()
+            saver.check()
 
-    def finish_epoch(self, keeper: Keeper) -> None:
+    def finish_epoch(self, saver: StateSaver) -> None:
         """Validate where it is time to, note the epoch down, and keep its weights where they are the best."""
         recipe, progress, monitor = self.recipe, self.progress, self.recipe.monitor
         assert progress.rows is not None
@@ -196,7 +196,7 @@ class _Training:
         due = self.validation is not None and recipe.validates(progress.epoch)
         if self.validation is not None and due:
             size, losses = recipe.batch_size, ["train_loss", *dict.fromkeys(["val_loss", monitor])]
-            scores = validate(self.network, self.criterion, self.validation, size, self.precision, keeper.check)
+            scores = validate(self.network, self.criterion, self.validation, size, self.precision, saver.check)
         row: Row = {"epoch": progress.epoch, "train_loss": progress.loss / len(progress.rows), "lr": progress.rate}
         row = ranks.from_first({**row, **scores._asdict()})  # so that all of them decide alike
         require_finite(row, self.experiment, *losses)
@@ -207,7 +207,7 @@ class _Training:
         seconds, speed = progress.seconds + time.perf_counter() - started, len(progress.rows) / progress.seconds
         progress.history.append(row)
         progress.timing.append({"epoch": progress.epoch, "seconds": seconds, "train_samples_per_second": speed})
-        say(describe_epoch(row, recipe.epochs, seconds))
+        log(describe_epoch(row, recipe.epochs, seconds))
         may_be_best = progress.epoch % recipe.checkpoint_every == 0 or progress.epoch == recipe.epochs
         if may_be_best and is_best(row, progress.best, monitor):
             progress.best, progress.best_weights = row, copy_weights(self.network)
@@ -224,7 +224,7 @@ class _Training:
                 save_checkpoint(output / name, about, weights, epoch=int(row["epoch"]), scores=row)
             write_table(output / "history.csv", pd.DataFrame(progress.history))
             write_table(output / "timing.csv", pd.DataFrame(progress.timing).assign(max_rss=peak))
-        say(f"{self.experiment}: best epoch {best['epoch']}, peak memory {peak:.0f} MB")
+        log(f"{self.experiment}: best epoch {best['epoch']}, peak memory {peak:.0f} MB")
 
     def _describe(self) -> Trained:
         """Say what the checkpoints hold besides weights."""

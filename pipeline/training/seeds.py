@@ -1,6 +1,6 @@
 """Seeds of a training; apart from its loop, so that what only draws samples does not depend on how they are learned."""
 
-from pipeline.raw.splits.draws import stable_hash
+from pipeline.raw.splits.sampling import stable_hash
 
 
 def derive_seed(seed: int, purpose: str) -> int:

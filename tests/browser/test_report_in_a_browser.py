@@ -132,7 +132,7 @@ def test_layers_of_a_case_are_chosen_and_revealed_by_keys(visit):
     assert case.get_by_label("prediction").is_checked()
     assert over.get_attribute("src") != errors
     assert over.get_attribute("alt").startswith("prediction of ")
-    case.get_by_label("picture", exact=True).check()
+    case.get_by_label("image", exact=True).check()
     assert over.is_hidden()
     assert case.get_by_role("slider").is_disabled()
     case.get_by_label("mask", exact=True).check()
@@ -150,16 +150,16 @@ def test_layers_of_a_case_are_chosen_and_revealed_by_keys(visit):
     assert all(chosen.evaluate_all("boxes => boxes.map((box) => box.checked)"))
 
 
-def test_a_point_opens_its_picture_and_so_does_the_table(visit):
+def test_a_point_opens_its_image_and_so_does_the_table(visit):
     page = visit()
-    page.locator("#pictures-controls select").first.select_option("t")
-    drawn(page, "pictures")
-    dots = page.locator("#pictures-plots .point")
+    page.locator("#images-controls select").first.select_option("t")
+    drawn(page, "images")
+    dots = page.locator("#images-plots .point")
     assert dots.count() == 6
     page.wait_for_timeout(200)
     box = dots.first.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.wait_for_selector("#pictures-plots .hovertext")
+    page.wait_for_selector("#images-plots .hovertext")
     page.mouse.down()
     page.mouse.up()
     viewer = page.locator("#viewer")
@@ -167,7 +167,7 @@ def test_a_point_opens_its_picture_and_so_does_the_table(visit):
     assert viewer.locator(".under").evaluate("one => one.naturalWidth") == 101
     page.keyboard.press("Escape")
     assert viewer.is_hidden()
-    page.locator("details[data-table=pictures] summary").click()
+    page.locator("details[data-table=images] summary").click()
     page.get_by_role("button", name=HOSTILE).click()
     assert page.locator("#viewer-title").inner_text() == f"{HOSTILE}, good"
     link = viewer.get_by_role("link", name="full panel").evaluate("one => one.href")
@@ -176,7 +176,7 @@ def test_a_point_opens_its_picture_and_so_does_the_table(visit):
     assert viewer.is_hidden()
 
 
-def test_pictures_without_a_score_come_last_and_count_for_nothing(visit, project_with_page, tmp_path, monkeypatch):
+def test_images_without_a_score_come_last_and_count_for_nothing(visit, project_with_page, tmp_path, monkeypatch):
     folder = shutil.copytree(project_with_page, tmp_path / "project")
     monkeypatch.chdir(folder)
     path = folder / "results/metrics/good/per_image.csv"
@@ -185,14 +185,14 @@ def test_pictures_without_a_score_come_last_and_count_for_nothing(visit, project
     table.to_csv(path, index=False)
     assert cli.main(["report", "--leaderboard", "results/leaderboard.csv"]) == 0
     page = visit(at=(folder / "results/report.html").as_uri())
-    page.locator("#pictures-controls select").first.select_option("t")
-    drawn(page, "pictures")
+    page.locator("#images-controls select").first.select_option("t")
+    drawn(page, "images")
     scores = sorted(pd.to_numeric(table.loc[(table["split"] == "test") & (table["f1"] != ""), "f1"]))
     assert len(scores) == 5
-    assert f"5 of 6 test pictures have this score; lowest {scores[0]:.3f}, median {scores[2]:.3f}" in (
-        page.locator("#pictures-said").inner_text()
+    assert f"5 of 6 test images have this score; lowest {scores[0]:.3f}, median {scores[2]:.3f}" in (
+        page.locator("#images-said").inner_text()
     )
-    details = page.locator("details[data-table=pictures]")
+    details = page.locator("details[data-table=images]")
     details.locator("summary").click()
     for order in ("worst", "best"):
         details.get_by_label("Order").select_option(order)
@@ -201,9 +201,9 @@ def test_pictures_without_a_score_come_last_and_count_for_nothing(visit, project
 
 def test_the_median_of_an_even_number_and_nobody_against_itself(visit, project_with_page):
     page = visit()
-    controls, said = page.locator("#pictures-controls"), page.locator("#pictures-said")
+    controls, said = page.locator("#images-controls"), page.locator("#images-said")
     controls.locator("select").first.select_option("t")
-    drawn(page, "pictures")
+    drawn(page, "images")
     for name in ("good", "worse"):
         table = pd.read_csv(project_with_page / f"results/metrics/{name}/per_image.csv")
         controls.get_by_label("Upwards").select_option(label=name)
@@ -232,7 +232,7 @@ def test_names_are_text_in_figures_and_tables(visit):
 
 def test_every_figure_is_drawn_and_said_in_words(visit):
     page = visit()
-    for name, charts in (("learning", 3), ("curves", 3), ("pictures", 1), ("confusion", 1), ("runs", 1)):
+    for name, charts in (("learning", 3), ("curves", 3), ("images", 1), ("confusion", 1), ("runs", 1)):
         found = drawn(page, name)
         assert found.count() == charts, name
         for index in range(charts):
@@ -250,7 +250,7 @@ def test_every_figure_is_drawn_and_said_in_words(visit):
 @pytest.mark.parametrize("width", [390, 768, 1280])
 def test_the_page_is_never_wider_than_the_screen(visit, width):
     page = visit(width=width)
-    for name in ("learning", "curves", "pictures", "confusion", "runs"):
+    for name in ("learning", "curves", "images", "confusion", "runs"):
         drawn(page, name)
     page.locator("details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
     page.wait_for_timeout(200)
@@ -301,12 +301,12 @@ def barriers(page):
 def test_nothing_on_the_page_is_a_barrier(visit, width, scheme):
     page = visit(width=width, color_scheme=scheme)
     assert barriers(page) == []
-    for name in ("learning", "curves", "pictures", "confusion", "runs"):
+    for name in ("learning", "curves", "images", "confusion", "runs"):
         drawn(page, name)
     page.locator("details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
     page.wait_for_timeout(200)
     assert barriers(page) == []
-    page.locator("details[data-table=pictures] table button").first.click()
+    page.locator("details[data-table=images] table button").first.click()
     page.locator("#viewer").wait_for(state="visible")
     assert barriers(page) == []
 
@@ -314,7 +314,7 @@ def test_nothing_on_the_page_is_a_barrier(visit, width, scheme):
 def test_tables_are_told_and_links_lead_somewhere(visit):
     """What axe-core has no rules for."""
     page = visit()
-    for name in ("learning", "curves", "pictures", "confusion", "runs"):
+    for name in ("learning", "curves", "images", "confusion", "runs"):
         drawn(page, name)
     for selector in ("table.sortable:not(:has(caption))", "main th:not([scope])"):
         assert page.locator(selector).count() == 0, selector

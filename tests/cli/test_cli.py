@@ -17,7 +17,7 @@ from pipeline.graph.base import plan_of
 from pipeline.graph.plan import NoRecipe
 from pipeline.graph.study import Study
 
-VERBS = ["sample", "unpack", "splits", "check", "shard", "train", "curves", "tensorboard", "predict", "baseline",
+COMMANDS = ["synthetic", "unpack", "splits", "check", "shard", "train", "curves", "tensorboard", "predict", "baseline",
          "threshold", "render", "evaluate", "submission", "comparisons", "compare", "leaderboard", "report", "average",
          "clean", "explain", "models", "schema"]  # fmt: skip
 
@@ -35,7 +35,7 @@ def project(tmp_path, drive, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", COMMANDS)
 def test_every_verb_explains_itself(verb, capsys):
     with pytest.raises(SystemExit, match="0"):
         cli.main([verb, "--help"])
@@ -48,7 +48,7 @@ def test_the_help_names_every_verb(capsys):
     with pytest.raises(SystemExit, match="0"):
         cli.main(["--help"])
     text = capsys.readouterr().out
-    assert all(f"    {verb}" in text for verb in VERBS)
+    assert all(f"    {verb}" in text for verb in COMMANDS)
 
 
 def test_a_person_can_go_the_whole_way_by_hand(project, capsys):
@@ -204,7 +204,7 @@ def test_what_makes_a_result_asks_for_what_its_command_is_told(kind):
     assert needed <= told | {"predictions"}
     assert parameters.keys() <= told | options
     assert ("recipe" in parameters) == (kind.stage.recipe is not NoRecipe)
-    looked_up = {"checks", "trainings", "pictures"} if kind is Report else set()  # by the page itself
+    looked_up = {"checks", "trainings", "images"} if kind is Report else set()  # by the page itself
     parts = kind.parts.keys() - looked_up
     assert {part for part in parts if not part.endswith("_predictions")} <= parameters.keys()
 
@@ -249,7 +249,7 @@ def test_mistakes_end_in_one_message_and_a_status(project, capsys, line, status,
 
 def test_the_leaderboard_wants_no_scores_where_there_is_nothing_to_score_on(project, capsys):
     config = (project / "config.yaml").read_text()
-    few = "validation: {fraction: 0}, test: {method: fraction, fraction: 0.01}"
+    few = "validation: {fraction: 0}, test: {rule: fraction, fraction: 0.01}"
     config = config.replace("{d: {", f"{{n: {{layout: drive, root: DRIVE, size: [48, 48], {few}}}, d: {{")
     lone = "model: unet, loss: bce, optimizer: {name: adam, lr: 0.02}, batch_size: 2, epochs: 1, threshold: 0.5"
     (project / "config.yaml").write_text(f"{config}  z: {{dataset: n, seeds: [1, 2], {lone}}}\n")
@@ -276,8 +276,8 @@ def test_a_bad_file_is_named_and_nothing_is_left(project, capsys):
 def test_a_sample_does_not_replace_what_it_did_not_draw(project, capsys):
     (project / "mine" / "DRIVE").mkdir(parents=True)
     (project / "mine" / "DRIVE" / "thesis.tif").write_bytes(b"precious")
-    assert cli.main(["sample", "--output", "mine"]) == 1
-    assert "not a drawn sample" in capsys.readouterr().err
+    assert cli.main(["synthetic", "--output", "mine"]) == 1
+    assert "not a synthetic data set" in capsys.readouterr().err
     assert (project / "mine" / "DRIVE" / "thesis.tif").read_bytes() == b"precious"
 
 
@@ -286,8 +286,8 @@ def test_a_sample_does_not_replace_what_it_did_not_draw(project, capsys):
     [
         ("shard --dataset d --split train --number 0 --output out/x.h5", 20_000),
         ("shard --dataset d --split train --number 0 --output out/x.h5", 1_000),
-        ("baseline --dataset d --kind second-observer --split test --output out/pictures", 50),
-        ("sample --output out", 300_000),
+        ("baseline --dataset d --kind second-observer --split test --output out/images", 50),
+        ("synthetic --output out", 300_000),
     ],
 )
 def test_a_disk_that_is_full_ends_in_one_message_and_leaves_nothing(project, line, limit):

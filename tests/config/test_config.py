@@ -170,11 +170,11 @@ def test_what_a_threshold_may_be_chosen_by_is_what_can_be_computed():
         assert error.problems[0].where.startswith("experiments.drive-unet.threshold"), str(error)
 
 
-def test_only_a_mean_over_pictures_depends_on_the_policy_for_empty_masks():
+def test_only_a_mean_over_images_depends_on_the_policy_for_empty_masks():
     rng = np.random.default_rng(0)
     nothing = np.zeros((3, 2, 256), np.int64)
     nothing[:, 0] = rng.integers(0, 3, (3, 256))
-    nothing[2, 1] = rng.integers(0, 3, 256)  # one picture with foreground, two that are empty at the highest cuts
+    nothing[2, 1] = rng.integers(0, 3, 256)  # one image with foreground, two that are empty at the highest cuts
     nothing[:, 0, 200:] = 0
     for metric in CRITERIA:
         for averaging in ("micro", "macro"):
@@ -248,38 +248,38 @@ def wrong(**keys):
 
 def test_every_layout_has_the_defaults_of_its_data():
     shapes, duts, folder = (with_dataset(layout=name).datasets["x"] for name in ("shapes", "duts", "folder"))
-    assert (shapes.normalize.method, shapes.test.method, shapes.validation.method) == ("symmetric",) + ("official",) * 2
+    assert (shapes.normalize.method, shapes.test.rule, shapes.validation.rule) == ("symmetric",) + ("official",) * 2
     assert shapes.files.class_names() == ("background", "circle", "triangle", "square")
-    assert (duts.mask_kind, duts.test.method, duts.validation.fraction) == ("soft", "official", 0.1)
+    assert (duts.mask_kind, duts.test.rule, duts.validation.fraction) == ("soft", "official", 0.1)
     assert duts.normalize.mean == (0.485, 0.456, 0.406)
-    assert (folder.test.method, folder.validation.fraction) == ("fraction", 0.2)
+    assert (folder.test.rule, folder.validation.fraction) == ("fraction", 0.2)
     assert folder.files.class_names() == ("background", "foreground")
     split = with_dataset(layout="folder", images="{split}/img", masks="{split}/lab").datasets["x"]
-    assert (split.test.method, split.validation.method) == ("official", "official")
+    assert (split.test.rule, split.validation.rule) == ("official", "official")
     fixed = with_dataset(layout="folder", images="{split}/img", masks="{split}/lab", validation={"fraction": 0.1})
-    assert fixed.datasets["x"].validation.method == "fraction"
+    assert fixed.datasets["x"].validation.rule == "fraction"
 
 
 def test_methods_of_splits():
     for said in (
         "official",
-        {"method": "official"},
+        {"rule": "official"},
         {"fraction": 0.3},
-        {"method": "fraction", "fraction": 0.3, "seed": 1},
-        {"method": "list", "file": "val.txt"},
-        {"method": "k-fold", "folds": 5, "fold": 4, "seed": 2},
+        {"rule": "fraction", "fraction": 0.3, "seed": 1},
+        {"rule": "list", "file": "val.txt"},
+        {"rule": "k-fold", "folds": 5, "fold": 4, "seed": 2},
     ):
         parsed = with_dataset(layout="shapes", validation=said)
         validation = source(parsed, "train").validation
-        assert validation.method == (said if isinstance(said, str) else said.get("method", "fraction"))
+        assert validation.rule == (said if isinstance(said, str) else said.get("rule", "fraction"))
         jsonschema.Draft202012Validator(config.schema()).validate(
             {"datasets": {"x": {"layout": "shapes", "root": "r", "size": "native", "validation": said}}}
         )
     assert source(with_dataset(layout="shapes", validation={"fraction": 0}), "train").validation is None
-    assert "0 to 4" in wrong(layout="shapes", test={"method": "k-fold", "folds": 5, "fold": 5})["datasets.x.test"]
-    assert "datasets.x.test.file" in wrong(layout="shapes", test={"method": "list"})
+    assert "0 to 4" in wrong(layout="shapes", test={"rule": "k-fold", "folds": 5, "fold": 5})["datasets.x.test"]
+    assert "datasets.x.test.file" in wrong(layout="shapes", test={"rule": "list"})
     assert "'sed'" in wrong(layout="shapes", validation={"fraction": 0.2, "sed": 1})["datasets.x.validation.sed"]
-    extra = {"method": "fraction", "fraction": 2, "sed": 1}
+    extra = {"rule": "fraction", "fraction": 2, "sed": 1}
     assert {"datasets.x.test.sed", "datasets.x.test.fraction"} == set(wrong(layout="shapes", test=extra))
     for kind, layout in zip(LAYOUTS, names_of(LAYOUTS, "layout"), strict=True):
         for split in {"test", "validation"} - {*kind.official}:
@@ -357,7 +357,7 @@ def test_a_data_set_without_masks_cannot_be_trained_on():
     assert "without masks" in str(complaints(**{"datasets/drive": folder}))
 
 
-def test_another_colour_of_a_class_only_draws_pictures_again():
+def test_another_colour_of_a_class_only_draws_images_again():
     base = {"layout": "folder", "labels": {0: "background", 255: "a"}}
     one, other = with_dataset(**base), with_dataset(**base, colours={"a": "#ff0000"})
     assert source(one, "train") == source(other, "train")
@@ -454,21 +454,21 @@ def test_masks_to_merge_of_several_classes_and_soft_ones_are_refused_with_the_wa
 
 def test_strata_and_groups_of_splits():
     table = {"column": "z", "file": "depths.csv"}
-    parsed = with_dataset(layout="tgs", test={"method": "fraction", "fraction": 0.2, "group": table},
+    parsed = with_dataset(layout="tgs", test={"rule": "fraction", "fraction": 0.2, "group": table},
                           validation={"stratify": "foreground"})  # fmt: skip
     train = source(parsed, "train").plain()
     assert train["test"]["group"] == {**table, "id": "id"}
-    assert train["validation"] == {"method": "fraction", "fraction": 0.2, "seed": 0, "stratify": "foreground"}
+    assert train["validation"] == {"rule": "fraction", "fraction": 0.2, "seed": 0, "stratify": "foreground"}
     assert train["cache"] == "results/cache/foreground-x.json"
     assert source(parsed, "test").cache is None
-    pattern = {"method": "k-fold", "folds": 2, "fold": 0, "group": {"pattern": "(a)(?:b)"}}
+    pattern = {"rule": "k-fold", "folds": 2, "fold": 0, "group": {"pattern": "(a)(?:b)"}}
     assert source(with_dataset(layout="tgs", test=pattern), "test").plain()["test"]["group"] == {"pattern": "(a)(?:b)"}
 
 
 def test_splits_without_strata_and_groups_are_said_as_before():
     train = source(with_dataset(layout="tgs"), "train").plain()
-    assert train["test"] == {"method": "permutation", "fraction": 0.15, "seed": 42}
-    assert train["validation"] == {"method": "fraction", "fraction": 0.2, "seed": 0}
+    assert train["test"] == {"rule": "permutation", "fraction": 0.15, "seed": 42}
+    assert train["validation"] == {"rule": "fraction", "fraction": 0.2, "seed": 0}
 
 
 @pytest.mark.parametrize(
@@ -479,22 +479,22 @@ def test_splits_without_strata_and_groups_are_said_as_before():
         ({"group": {"pattern": "(a)", "id": "x"}}, "`pattern` alone"),
         ({"group": {"column": "z"}}, "either `column` and `file`"),
         ({"group": {"pattern": "(a)"}, "stratify": "foreground"}, "not both"),
-        ({"method": "permutation", "stratify": "foreground"}, "only with the methods fraction and k-fold"),
+        ({"rule": "permutation", "stratify": "foreground"}, "only with the methods fraction and k-fold"),
         ({"stratify": "size"}, "foreground"),
     ],
 )
 def test_strata_and_groups_that_cannot_be(said, message):
-    found = wrong(layout="tgs", test={"method": "fraction", "fraction": 0.2, **said})
+    found = wrong(layout="tgs", test={"rule": "fraction", "fraction": 0.2, **said})
     assert any(message in text for text in found.values()), found
 
 
 def test_official_and_listed_splits_have_no_groups():
-    for said in ({"method": "official"}, {"method": "list", "file": "a.txt"}):
+    for said in ({"rule": "official"}, {"rule": "list", "file": "a.txt"}):
         found = wrong(layout="drive", test={**said, "group": {"pattern": "(a)"}})
         assert set(found) == {"datasets.x.test.group"}
 
 
-def test_names_of_submitted_pictures():
+def test_names_of_submitted_images():
     parsed = with_dataset(layout="drive", submission_name="{id}_test.png")
     assert parsed.datasets["x"].files.submitted_as() == "{id}_test.png"
     for name in ("x.png", "{id}.gif", "../{id}.png", "{id}{number}.png"):

@@ -28,7 +28,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
 
 
 def test_a_folder_is_replaced_whole(tmp_path):
-    path = tmp_path / "pictures"
+    path = tmp_path / "images"
     for names in (("a", "b"), ("c",)):
         with atomic_folder(path) as temporary:
             for name in names:
@@ -38,7 +38,7 @@ def test_a_folder_is_replaced_whole(tmp_path):
         (temporary / "d").write_text("d")
         raise KeyboardInterrupt
     assert [p.name for p in path.iterdir()] == ["c"]
-    assert [p.name for p in tmp_path.iterdir()] == ["pictures"]
+    assert [p.name for p in tmp_path.iterdir()] == ["images"]
 
 
 def test_a_place_that_cannot_be_written_is_named_with_a_remedy(tmp_path):

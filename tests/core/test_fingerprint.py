@@ -23,8 +23,8 @@ from pipeline.graph.artifacts import (
     Augmented,
     Baseline,
     Checkpoint,
-    Pictures,
     Predictions,
+    Renderings,
     Scores,
     Shard,
     SplitTable,
@@ -124,7 +124,7 @@ def test_words_about_the_code_do_not_count(package, old, new):
         ("models/unet.py", "import torch\n", "import torch\nimport pipeline.report.leaderboard\n"),
         ("training/losses.py", "def ", "@some.decorator\ndef "),
         (FLIPS, "\ndef ", "\nEXTRA = 1\n\n\ndef "),
-        ("raw/splits/draws.py", "return ", "return not "),  # three imports away
+        ("raw/splits/sampling.py", "return ", "return not "),  # three imports away
     ],
 )
 def test_code_counts_where_the_stage_reaches_it(package, file, old, new):
@@ -392,7 +392,7 @@ def test_a_job_calls_no_module_that_its_digest_misses(tmp_path, drive, monkeypat
         (Predictions("e", "validation", "probability"), "predict --experiment e --split validation --kind probability "
          f"--checkpoint results/models/e/best.pt --shards {SHARDS}/validation-0.h5"),
         (Threshold("e"), f"threshold --experiment e --predictions {RESULTS}/validation/probability"),
-        (Pictures("e", "validation"), f"render --experiment e --split validation --predictions "
+        (Renderings("e", "validation"), f"render --experiment e --split validation --predictions "
          f"{RESULTS}/validation/probability --threshold {RESULTS}/threshold.json"),
         (Scores("e"), f"evaluate --experiment e --validation-predictions {RESULTS}/validation/probability "
          f"--threshold {RESULTS}/threshold.json"),

@@ -1,4 +1,4 @@
-"""Pixels are counted as one would count them one at a time, on any picture."""
+"""Pixels are counted as one would count them one at a time, on any image."""
 
 import numpy as np
 from hypothesis import given

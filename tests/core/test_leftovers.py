@@ -231,7 +231,7 @@ def test_nothing_stays_of_what_could_not_be_begun(tmp_path, monkeypatch, writer)
 
 
 def test_two_writers_of_one_folder_do_not_mix(tmp_path):
-    path = tmp_path / "pictures"
+    path = tmp_path / "images"
     failures = []
 
     def write_often(name):
@@ -262,7 +262,7 @@ def test_a_file_that_nobody_wrote_is_no_output(tmp_path):
 
 
 def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
-    path = tmp_path / "pictures"
+    path = tmp_path / "images"
     write("atomic_folder", path, "old")
     replace = files.Path.replace
 

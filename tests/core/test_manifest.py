@@ -15,7 +15,7 @@ MADE_BY = Fingerprint("evaluate", {"dataset": "d"}, {"m": "0"}, {"numpy": "2.4"}
 def scores(tmp_path):
     """A result of a table and a folder, with its manifest."""
     (tmp_path / "panel").mkdir()
-    (tmp_path / "panel/01.png").write_bytes(b"picture")
+    (tmp_path / "panel/01.png").write_bytes(b"image")
     (tmp_path / "summary.csv").write_text("f1\n0.5\n")
     outputs = [tmp_path / "summary.csv", tmp_path / "panel"]
     Manifest.of(MADE_BY, outputs).write(outputs[0])

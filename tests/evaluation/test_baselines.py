@@ -17,7 +17,7 @@ from pipeline.graph.study import Study
 from pipeline.images.png import read_levels, write_png
 from pipeline.shards.prepare import resize_mask
 
-OFFICIAL = {"test": {"method": "official"}}
+OFFICIAL = {"test": {"rule": "official"}}
 
 
 def recipe(origin, kind, **more):
@@ -54,7 +54,7 @@ def test_at_the_native_size_nothing_is_lost(tmp_path, drive, size):
 
 
 def test_soft_masks_are_resized_as_shards_do(tmp_path, tgs):
-    half = {"method": "fraction", "fraction": 0.5}
+    half = {"rule": "fraction", "fraction": 0.5}
     raw = opened("d", "tgs", tgs, {"masks": "csv"}, test=half, mask_kind="soft")
     for kind in ("area", "linear"):
         ceiling = recipe(raw.source, "resolution-ceiling", size=[40, 40], interpolation=kind)
@@ -107,15 +107,15 @@ def test_contours_and_their_means_stand_in_the_tables(tmp_path, drive):
     write_png(tmp_path / "p/03.png", np.zeros_like(pairs["03"][0]))
     scores = EvaluateRecipe(dataset="d", source=source("drive", drive, **OFFICIAL), empty_masks="one")
     evaluate(scores, experiment="e", predictions={"test": tmp_path / "p"}, threshold=0.5, output=tmp_path)
-    pictures = pd.read_csv(tmp_path / "per_image.csv", dtype={"id": str}).set_index(["region", "id"])
+    images = pd.read_csv(tmp_path / "per_image.csv", dtype={"id": str}).set_index(["region", "id"])
     for name in ("01", "02"):
         levels, mask = pairs[name]
-        found = pictures.loc[("full", name), ["boundary_dice_2px", "hd95_px"]].astype(float)
+        found = images.loc[("full", name), ["boundary_dice_2px", "hd95_px"]].astype(float)
         np.testing.assert_allclose(found, contour_scores(levels > 127, mask), atol=1e-6)
-    assert pictures.loc[("full", "03"), "boundary_dice_2px"] == 0
-    assert np.isnan(pictures.loc[("full", "03"), "hd95_px"])
+    assert images.loc[("full", "03"), "boundary_dice_2px"] == 0
+    assert np.isnan(images.loc[("full", "03"), "hd95_px"])
     macro = pd.read_csv(tmp_path / "summary.csv").set_index(["region", "averaging"]).loc[("full", "macro")]
-    full = pictures.loc["full"]
+    full = images.loc["full"]
     assert macro["hd95_px_images"] == 2
     for name in ("hd95_px", "boundary_dice_2px", "tgs_score", "pr_auc", "mcc"):
         assert macro[name] == pytest.approx(full[name].mean(), abs=2e-6)
@@ -135,13 +135,13 @@ def test_contours_of_several_classes_are_those_of_each_class(tmp_path):
     for policy, absent in (("one", 1.0), ("skip", np.nan)):
         scores = EvaluateRecipe(dataset="s", source=raw.source, empty_masks=policy)
         evaluate_classes(scores, experiment="e", predictions={"test": tmp_path / "p"}, output=tmp_path)
-        pictures = pd.read_csv(tmp_path / "per_image.csv")
+        images = pd.read_csv(tmp_path / "per_image.csv")
         numbers = np.array(expected)
         missing = np.isnan(numbers[:, 0])
         assert missing.any()
         numbers[missing, 0] = absent
-        np.testing.assert_allclose(pictures[["boundary_dice_2px", "hd95_px"]], numbers, atol=1e-6)
+        np.testing.assert_allclose(images[["boundary_dice_2px", "hd95_px"]], numbers, atol=1e-6)
         summary = pd.read_csv(tmp_path / "summary.csv").set_index(["averaging", "class"])
-        some = pictures[pictures["class"] == "square"]
+        some = images[images["class"] == "square"]
         assert summary.loc[("macro", "square"), "hd95_px"] == pytest.approx(some["hd95_px"].mean(), abs=1e-6)
         assert np.isnan(summary.loc[("micro", "square"), "hd95_px"])

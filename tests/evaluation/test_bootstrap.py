@@ -1,4 +1,4 @@
-"""Intervals over resampled pictures: against SciPy, against resamples put together one by one; how often they hold."""
+"""Intervals over resampled images: against SciPy, against resamples put together one by one; how often they hold."""
 
 import numpy as np
 import pandas as pd
@@ -48,7 +48,7 @@ def test_sums_of_whole_numbers_are_exact_in_any_blocks(monkeypatch):
     weights, columns = resampling_weights(40, 30), rng.integers(0, 1 << 40, (40, 3))
     expected = weights.astype(np.int64) @ columns
     for size in (1, 7, 64):
-        monkeypatch.setattr(bootstrap, "_PICTURES", size)
+        monkeypatch.setattr(bootstrap, "_IMAGES", size)
         np.testing.assert_array_equal(weighted_sums(weights, columns), expected)
 
 
@@ -64,13 +64,13 @@ def test_the_interval_of_a_mean_is_scipys_for_the_same_resamples(images):
     assert found[2:] == (bootstrap.RESAMPLES, images)
 
 
-def test_of_many_pictures_it_is_the_percentile_interval_and_of_few_a_wider_one():
+def test_of_many_images_it_is_the_percentile_interval_and_of_few_a_wider_one():
     assert bootstrap.tail(100_000) == pytest.approx(0.025, abs=1e-4)
     assert bootstrap.tail(20) == pytest.approx(scipy.stats.norm.cdf(-np.sqrt(20 / 19) * scipy.stats.t.ppf(0.975, 19)))
     assert 0 < bootstrap.tail(4) < bootstrap.tail(20) < 0.02
 
 
-def test_pictures_without_a_score_are_left_out_and_one_picture_has_no_interval():
+def test_images_without_a_score_are_left_out_and_one_image_has_no_interval():
     values = np.array([0.2, np.nan, 0.8, np.nan])
     means = resampled_means(resampling_weights(4), values[:, None])
     none = np.isnan(means)
@@ -84,7 +84,7 @@ def test_pictures_without_a_score_are_left_out_and_one_picture_has_no_interval()
 
 
 def test_intervals_hold_what_they_promise():
-    """Coverage of the mean of skewed scores, over 1,000 data sets of 20 pictures each."""
+    """Coverage of the mean of skewed scores, over 1,000 data sets of 20 images each."""
     rng, images, rounds = np.random.default_rng(3), 20, 1000
     values = rng.beta(6, 2, (images, rounds))
     means = resampled_means(resampling_weights(images), values)
@@ -136,7 +136,7 @@ def test_scores_of_two_classes_are_those_of_resamples_put_together(policy):
     close(found["micro"]["pr_auc"], expected, "pr_auc")
 
 
-def test_few_pictures_are_scored_as_many_are(monkeypatch):
+def test_few_images_are_scored_as_many_are(monkeypatch):
     histograms = np.random.default_rng(4).poisson(3, (4, 2, 256))
     scores = {"roc_auc": roc_auc(histograms)}
     given = (resampling_weights(4), histograms, scores, 128, "one")
@@ -199,7 +199,7 @@ NOT_RESAMPLED = ("f1_low", "f1_high", "f1_sd", "hd95_px_images", "oracle_f1", "o
 
 
 def test_the_table_of_two_classes_has_the_scores_of_the_summary_and_no_oracle(tmp_path, drive):
-    its = {"dataset": "d", "source": source("drive", drive, test={"method": "official"})}
+    its = {"dataset": "d", "source": source("drive", drive, test={"rule": "official"})}
     write_baseline(BaselineRecipe(split="test", kind="second-observer", **its), output=tmp_path / "p")
     given = {"experiment": "e", "predictions": {"test": tmp_path / "p"}, "threshold": 0.5}
     for folder in ("a", "b"):
@@ -207,14 +207,14 @@ def test_the_table_of_two_classes_has_the_scores_of_the_summary_and_no_oracle(tm
     table = check_table(tmp_path / "a", NOT_RESAMPLED)
     assert (table["images"] == 3).all()
     assert (tmp_path / "a/intervals.csv").read_bytes() == (tmp_path / "b/intervals.csv").read_bytes()
-    # three pictures: the interval is their range
-    pictures = pd.read_csv(tmp_path / "a/per_image.csv").query("region == 'fov'")
+    # three images: the interval is their range
+    images = pd.read_csv(tmp_path / "a/per_image.csv").query("region == 'fov'")
     f1 = table.query("region == 'fov' and averaging == 'macro' and metric == 'f1'").iloc[0]
-    assert (f1["low"], f1["high"]) == pytest.approx((pictures["f1"].min(), pictures["f1"].max()), abs=2e-6)
+    assert (f1["low"], f1["high"]) == pytest.approx((images["f1"].min(), images["f1"].max()), abs=2e-6)
 
 
 def test_the_table_of_several_classes_has_each_class_and_the_mean(tmp_path):
-    raw = opened("s", "shapes", make_shapes(tmp_path / "raw"), test={"method": "official"})
+    raw = opened("s", "shapes", make_shapes(tmp_path / "raw"), test={"rule": "official"})
     (tmp_path / "p").mkdir()
     rng = np.random.default_rng(0)
     for sample in raw.splits["test"]:

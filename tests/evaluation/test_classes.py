@@ -14,14 +14,14 @@ from pipeline.core.counts import VOID
 from pipeline.core.errors import PredictionError
 from pipeline.core.tables import write_json
 from pipeline.evaluation.choice import choose_threshold
+from pipeline.evaluation.class_renderings import render_classes
 from pipeline.evaluation.classes import joint_confusion, one_against_rest, pixel_accuracy
 from pipeline.evaluation.confusion import plot_confusions, shares
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.evaluate_classes import evaluate_classes
 from pipeline.evaluation.metrics import OF_CLASSES
-from pipeline.evaluation.pictures import render
-from pipeline.evaluation.pictures_of_classes import render_classes
 from pipeline.evaluation.recipes import ChosenThreshold, EvaluateRecipe, RenderRecipe, ThresholdRecipe
+from pipeline.evaluation.renderings import render
 from pipeline.images.colours import VOID_COLOUR, legend, overlay_classes, paint
 from pipeline.images.png import write_png
 from pipeline.raw.decode.image import read_grey, read_image
@@ -58,7 +58,7 @@ def folder_options(root, classes):
     }  # fmt: skip
 
 
-SPLITS = {"test": {"method": "official"}, "validation": {"method": "fraction", "fraction": 0.4}}
+SPLITS = {"test": {"rule": "official"}, "validation": {"rule": "fraction", "fraction": 0.4}}
 
 
 def source(root, classes=CLASSES):
@@ -114,34 +114,34 @@ def test_a_joint_confusion_is_that_of_a_plain_comparison(seed, classes):
     assert pixel_accuracy(joint) == pytest.approx((truth == predicted)[region].mean())
 
 
-def test_every_class_of_every_picture_is_scored_as_by_hand_without_void(tmp_path, toys):
+def test_every_class_of_every_image_is_scored_as_by_hand_without_void(tmp_path, toys):
     pairs = guess(toys, tmp_path / "p")
-    pictures, _, _ = score(toys, tmp_path)
-    assert pictures[["id", "class"]].to_numpy().tolist() == [[i, c] for i in pairs for c in CLASSES]
-    for row in pictures.itertuples():
+    images, _, _ = score(toys, tmp_path)
+    assert images[["id", "class"]].to_numpy().tolist() == [[i, c] for i in pairs for c in CLASSES]
+    for row in images.itertuples():
         truth, predicted = pairs[row.id]
-        counts = by_pixel(truth, predicted, CLASSES.index(pictures.loc[row.Index, "class"]))
+        counts = by_pixel(truth, predicted, CLASSES.index(images.loc[row.Index, "class"]))
         assert {name: getattr(row, name) for name in counts} == counts
         assert row.pixels == (truth != VOID).sum() < truth.size
         assert row.iou == pytest.approx(counts["tp"] / (counts["tp"] + counts["fp"] + counts["fn"]), abs=1e-6)
         assert row.f1 == pytest.approx(row.dice, abs=2e-6)
-    assert pictures["threshold"].isna().all()
-    assert set(pictures["threshold_source"]) == {"argmax"}
+    assert images["threshold"].isna().all()
+    assert set(images["threshold_source"]) == {"argmax"}
 
 
-def test_summaries_average_pictures_or_pixels_and_then_foreground_classes(tmp_path, toys):
+def test_summaries_average_images_or_pixels_and_then_foreground_classes(tmp_path, toys):
     pairs = guess(toys, tmp_path / "p")
-    pictures, summary, _ = score(toys, tmp_path)
+    images, summary, _ = score(toys, tmp_path)
     rows = summary.set_index(["averaging", "class"])
     assert len(rows) == 2 * 5
     for name in OF_CLASSES:
         for index in CLASSES:
-            macro = pictures.loc[pictures["class"] == index, name].mean()
+            macro = images.loc[images["class"] == index, name].mean()
             assert rows.loc[("macro", index), name] == pytest.approx(macro, abs=2e-6)
         for averaging in ("macro", "micro"):
             foreground = [rows.loc[(averaging, index), name] for index in CLASSES[1:]]
             assert rows.loc[(averaging, "mean"), name] == pytest.approx(np.mean(foreground), abs=2e-6)
-    pooled = pictures.groupby("class")[["tp", "fp", "fn"]].sum().loc["circle"]
+    pooled = images.groupby("class")[["tp", "fp", "fn"]].sum().loc["circle"]
     assert rows.loc[("micro", "circle"), "iou"] == pytest.approx(pooled["tp"] / pooled.sum(), abs=2e-6)
     right = [(t == p)[t != VOID] for t, p in pairs.values()]
     assert rows.loc[("macro", "mean"), "accuracy"] == pytest.approx(np.mean([r.mean() for r in right]), abs=1e-6)
@@ -158,9 +158,9 @@ def test_a_class_that_neither_mask_nor_prediction_has_follows_the_policy(tmp_pat
         add(toys, name, draw(0)[0], mask)
         (tmp_path / "p").mkdir(exist_ok=True)
         write_png(tmp_path / "p" / f"{name}.png", np.where(mask == 2, 0, mask))
-    pictures, summary, _ = score(toys, tmp_path, empty_masks=policy)
+    images, summary, _ = score(toys, tmp_path, empty_masks=policy)
     rows = summary.set_index(["averaging", "class"])["f1"]
-    triangle = pictures[pictures["class"] == "triangle"].set_index("id")["f1"]
+    triangle = images[images["class"] == "triangle"].set_index("id")["f1"]
     assert triangle["t0"] == 0.0
     np.testing.assert_equal(triangle["t1"], absent)
     assert rows["macro", "triangle"] == (0.75 if policy == "one" else 0.0)
@@ -176,8 +176,8 @@ def test_the_region_inside_the_field_of_view_is_scored_apart(tmp_path, toys):
         (path.parents[1] / "fov").mkdir(exist_ok=True)
         write_png(path.parents[1] / "fov" / path.name, fov)
     pairs = guess(toys, tmp_path / "p")
-    pictures, _, matrices = score(toys, tmp_path)
-    one = pictures.set_index(["id", "region", "class"])
+    images, _, matrices = score(toys, tmp_path)
+    one = images.set_index(["id", "region", "class"])
     for region, inside in (("full", None), ("fov", fov == 255)):
         counts = by_pixel(*pairs["t2"], 3, inside)
         assert one.loc[("t2", region, "square"), list(counts)].to_dict() == counts
@@ -224,7 +224,7 @@ def test_unusable_predictions_of_all_splits_are_listed_and_nothing_is_written(tm
 
 @pytest.fixture
 def two(toys):
-    """The same pictures with two classes, circles against the rest, and void rims."""
+    """The same images with two classes, circles against the rest, and void rims."""
     for path in toys.glob("*/masks/*.png"):
         mask = read_grey(path)
         write_png(path, np.where(mask == VOID, mask, mask == 1).astype(np.uint8))
@@ -249,9 +249,9 @@ def test_void_pixels_change_no_score_and_no_threshold_of_two_classes(tmp_path, t
         evaluate(EvaluateRecipe(empty_masks="one", **its), threshold=threshold, **where)
         results.append([path.read_text() for path in (threshold, tables / "per_image.csv", tables / "summary.csv")])
     assert results[0] == results[1]
-    pictures = pd.read_csv(tmp_path / "a/m/per_image.csv")
-    assert set(pictures["class"]) == {"circle"}
-    assert (pictures["pixels"] < 64 * 72).all()
+    images = pd.read_csv(tmp_path / "a/m/per_image.csv")
+    assert set(images["class"]) == {"circle"}
+    assert (images["pixels"] < 64 * 72).all()
 
 
 def test_void_pixels_of_two_classes_are_not_painted(tmp_path, two):
@@ -270,7 +270,7 @@ def test_void_pixels_of_two_classes_are_not_painted(tmp_path, two):
     assert (panel == VOID_COLOUR).all(axis=2).any()
 
 
-# -- pictures of several classes ------------------------------------------------------------------------------------
+# -- images of several classes ------------------------------------------------------------------------------------
 
 
 def test_classes_are_painted_in_their_exact_colours():
@@ -315,7 +315,7 @@ def test_a_legend_shows_every_colour_and_wraps():
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-def test_pictures_of_a_split_of_several_classes(tmp_path, toys, labelled):
+def test_images_of_a_split_of_several_classes(tmp_path, toys, labelled):
     guess(toys, tmp_path / "p")
     split = "test"
     if not labelled:
@@ -336,7 +336,7 @@ def test_pictures_of_a_split_of_several_classes(tmp_path, toys, labelled):
     assert ((panel == VOID_COLOUR).all(axis=2).sum() > 1000) == labelled
 
 
-def test_pictures_that_do_not_fit_are_all_listed_and_nothing_is_written(tmp_path, toys):
+def test_images_that_do_not_fit_are_all_listed_and_nothing_is_written(tmp_path, toys):
     guess(toys, tmp_path / "p")
     write_png(tmp_path / "p/t1.png", np.full((64, 72), VOID, np.uint8))
     write_png(toys / "test/masks/t2.png", np.zeros((65, 72), np.uint8))

@@ -18,7 +18,7 @@ def test_the_contour_of_a_square_is_its_rim():
     np.testing.assert_array_equal(contour(mask), expected)
     rim = np.ones((4, 5), bool)
     rim[1:3, 1:4] = False
-    np.testing.assert_array_equal(contour(np.ones((4, 5), bool)), rim)  # beyond the picture is background
+    np.testing.assert_array_equal(contour(np.ones((4, 5), bool)), rim)  # beyond the image is background
 
 
 def test_a_square_that_moves_by_whole_pixels():

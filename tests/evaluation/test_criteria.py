@@ -27,7 +27,7 @@ WAYS = [way for way in WAYS if way[0] not in MACRO_ONLY or way[1] == "macro"]
 THRESHOLDS = [(cut + 0.5) / 255 for cut in range(255)]
 
 
-def pictures(seed, empty=1, full=0):
+def images(seed, empty=1, full=0):
     """Return probability levels and masks: some with objects, some without, some with nothing else."""
     rng = np.random.default_rng(seed)
     found = []
@@ -80,7 +80,7 @@ def brute(some, metric, averaging, empty, threshold):
 @pytest.mark.parametrize("policy", ["one", "skip"])
 @pytest.mark.parametrize(("metric", "averaging"), WAYS)
 def test_the_threshold_is_the_best_of_all_that_there_are(metric, averaging, policy):
-    some = pictures(7, empty=1, full=1)
+    some = images(7, empty=1, full=1)
     empty = {"one": 1.0, "skip": np.nan}[policy]
     expected = np.array([brute(some, metric, averaging, empty, threshold) for threshold in THRESHOLDS])
     np.testing.assert_allclose(score_at_cuts(histograms(some), metric, averaging, policy), expected, atol=1e-12)
@@ -91,16 +91,16 @@ def test_the_threshold_is_the_best_of_all_that_there_are(metric, averaging, poli
 
 
 def test_the_ways_do_not_all_come_to_the_same():
-    given_ = histograms(pictures(7))
+    given_ = histograms(images(7))
     assert len({best_threshold(given_, *way)[0] for way in WAYS}) >= 4
 
 
 @given(st.integers(0, 10**6))
 def test_what_is_said_of_relations_between_them_holds(seed):
-    some = histograms(pictures(seed))
+    some = histograms(images(seed))
     # of all pixels together IoU is F1 / (2 - F1): one rises with the other
     assert best_threshold(some, "iou")[0] == best_threshold(some, "f1")[0] == best_threshold(some)[0]
-    # of one picture there is nothing to average
+    # of one image there is nothing to average
     for metric in CRITERIA.keys() - MACRO_ONLY:
         assert best_threshold(some[-1:], metric, "macro") == best_threshold(some[-1:], metric, "micro")
 
@@ -116,7 +116,7 @@ def test_of_equally_good_thresholds_it_is_the_middle_one(metric, averaging):
 @pytest.mark.parametrize(("metric", "averaging"), WAYS)
 def test_without_any_foreground(metric, averaging):
     """Nothing is to be found: where that has a score, a threshold at which nothing is found; else none."""
-    some = histograms([(levels, np.zeros_like(mask)) for levels, mask in pictures(3)])
+    some = histograms([(levels, np.zeros_like(mask)) for levels, mask in images(3)])
     highest = int(np.flatnonzero(some.sum(axis=(0, 1)))[-1])
     value, score = best_threshold(some, metric, averaging)
     if metric == "youden":
@@ -128,7 +128,7 @@ def test_without_any_foreground(metric, averaging):
         assert np.isnan(best_threshold(some, metric, averaging, "skip")).all()
 
 
-HALVES = {"test": {"method": "fraction", "fraction": 0.3}, "validation": {"fraction": 0.8}}
+HALVES = {"test": {"rule": "fraction", "fraction": 0.3}, "validation": {"fraction": 0.8}}
 
 
 def recipe(root, metric, averaging="micro", **more):

@@ -21,9 +21,9 @@ from pipeline.evaluation.scores import EMPTY_VALUES, f_beta, tgs_score
 EMPTY = joint_histogram(np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8))
 
 
-def histograms(seed=0, pictures=4):
+def histograms(seed=0, images=4):
     rng = np.random.default_rng(seed)
-    masks = (rng.random((pictures, 21, 17)) < 0.3).astype(np.uint8)
+    masks = (rng.random((images, 21, 17)) < 0.3).astype(np.uint8)
     levels = np.clip(rng.normal(110, 60, masks.shape) + 50 * masks, 0, 255).astype(np.uint8)
     return np.stack([joint_histogram(*pair) for pair in zip(levels, masks, strict=True)])
 
@@ -45,7 +45,7 @@ def test_at_the_ends_everything_and_nothing_is_foreground():
 
 
 def test_both_maxima_of_f_by_hand():
-    # one level above 0 in each picture: precision and recall (1, 0.5) and (0.5, 1) there
+    # one level above 0 in each image: precision and recall (1, 0.5) and (0.5, 1) there
     first = np.zeros((2, LEVELS), dtype=np.int64)
     first[1, 200], first[1, 0], first[0, 0] = 2, 2, 96
     second = np.zeros((2, LEVELS), dtype=np.int64)
@@ -60,7 +60,7 @@ def test_both_maxima_of_f_by_hand():
 
 
 def test_max_f_is_the_highest_point_of_mean_precision_and_recall_where_everything_is_foreground_included():
-    some = histograms(pictures=3)
+    some = histograms(images=3)
     upside_down = some[:, :, ::-1]  # the best that can be done with it is to call everything foreground
     for case in (some, upside_down):
         points = curves(case)
@@ -81,8 +81,8 @@ def test_the_oracle_is_the_best_of_all_thresholds_and_no_other_threshold_is_bett
     assert np.isnan(list(nothing.values())).all()
 
 
-def test_the_curve_of_two_pictures_is_the_mean_of_their_curves_and_micro_is_that_of_all_pixels():
-    some = histograms(pictures=2)
+def test_the_curve_of_two_images_is_the_mean_of_their_curves_and_micro_is_that_of_all_pixels():
+    some = histograms(images=2)
     table = curve_table({"experiment": "e"}, np.stack([*some, EMPTY]))
     assert len(table) == 2 * CUTS
     macro, micro = (table[table["averaging"] == name].reset_index() for name in ("macro", "micro"))
@@ -90,7 +90,7 @@ def test_the_curve_of_two_pictures_is_the_mean_of_their_curves_and_micro_is_that
     single = [one[one["averaging"] == "macro"].reset_index() for one in single]
     for name in ("precision", "recall", "f1", "f03", "tpr"):
         np.testing.assert_allclose(macro[name], (single[0][name] + single[1][name]) / 2)
-    # there is background in the picture whose mask is empty
+    # there is background in the image whose mask is empty
     alone = (np.arange(CUTS) == 0).astype(float)
     np.testing.assert_allclose(macro["fpr"], (single[0]["fpr"] + single[1]["fpr"] + alone) / 3)
     counts = counts_at_levels(np.stack([*some, EMPTY]).sum(axis=0))

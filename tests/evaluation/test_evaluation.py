@@ -12,14 +12,14 @@ from pipeline.core.errors import PredictionError, RawDataError
 from pipeline.evaluation.baselines import write_baseline
 from pipeline.evaluation.choice import choose_threshold
 from pipeline.evaluation.evaluate import evaluate
-from pipeline.evaluation.pictures import render
 from pipeline.evaluation.recipes import BaselineRecipe, ChosenThreshold, EvaluateRecipe, RenderRecipe, ThresholdRecipe
+from pipeline.evaluation.renderings import render
 from pipeline.evaluation.thresholds import read_threshold
 from pipeline.images.figures import FALSE_ALARM, HIT, MISS, overlay
 from pipeline.images.png import read_levels, write_png
 from pipeline.raw.dataset import open_dataset
 
-SPLITS = {"test": {"method": "official"}, "validation": {"fraction": 0.34}}
+SPLITS = {"test": {"rule": "official"}, "validation": {"fraction": 0.34}}
 
 
 def predict_truth(raw, folder, split, noise=0.0):
@@ -45,11 +45,11 @@ def raw(drive):
 
 def test_a_perfect_prediction_scores_one_everywhere(tmp_path, raw):
     predict_truth(raw, tmp_path / "p", "test")
-    pictures, summary = score(raw, tmp_path / "p", tmp_path)
-    assert pictures["id"].tolist() == ["01", "02", "03"] * 2
+    images, summary = score(raw, tmp_path / "p", tmp_path)
+    assert images["id"].tolist() == ["01", "02", "03"] * 2
     for name in ("f1", "dice", "iou", "precision", "recall", "specificity", "accuracy"):
         assert (summary[name] == 1.0).all()
-        assert (pictures[name] == 1.0).all()
+        assert (images[name] == 1.0).all()
     assert set(zip(summary["region"], summary["averaging"], strict=True)) == {
         (region, averaging) for region in ("fov", "full") for averaging in ("macro", "micro")
     }
@@ -57,31 +57,31 @@ def test_a_perfect_prediction_scores_one_everywhere(tmp_path, raw):
     assert (summary["threshold_source"] == "fixed").all()
 
 
-def test_summaries_follow_from_the_pictures(tmp_path, raw):
+def test_summaries_follow_from_the_images(tmp_path, raw):
     predict_truth(raw, tmp_path / "p", "test", noise=120)
-    pictures, summary = score(raw, tmp_path / "p", tmp_path)
+    images, summary = score(raw, tmp_path / "p", tmp_path)
     for region in ("fov", "full"):
-        some = pictures[pictures["region"] == region]
+        some = images[images["region"] == region]
         rows = summary[summary["region"] == region].set_index("averaging")
         assert rows.loc["macro", "f1"] == pytest.approx(some["f1"].mean(), abs=2e-6)
         assert 0.5 < rows.loc["macro", "f1"] < 0.99
         tp, fp, fn = some["tp"].sum(), some["fp"].sum(), some["fn"].sum()
         assert rows.loc["micro", "f1"] == pytest.approx(2 * tp / (2 * tp + fp + fn), abs=2e-6)
         assert (some["tp"] + some["fp"] + some["fn"] + some["tn"] == some["pixels"]).all()
-    inside, full = (pictures[pictures["region"] == region]["pixels"].sum() for region in ("fov", "full"))
+    inside, full = (images[images["region"] == region]["pixels"].sum() for region in ("fov", "full"))
     assert inside < full == 3 * 70 * 60
 
 
 def test_the_policy_for_empty_masks_is_followed_and_said(tmp_path, tgs):
-    raw = opened("d", "tgs", tgs, test={"method": "fraction", "fraction": 0.6})
+    raw = opened("d", "tgs", tgs, test={"rule": "fraction", "fraction": 0.6})
     predict_truth(raw, tmp_path / "p", "test")
     empty = [sample.id for sample in raw.splits["test"] if not raw.read_foreground(sample).any()]
     assert empty
     wrong = next(sample for sample in raw.splits["test"] if sample.id not in empty)
     write_png(tmp_path / "p" / f"{wrong.id}.png", np.zeros((101, 101), np.uint8))
     for policy, extra in (("one", len(empty)), ("skip", 0)):
-        pictures, summary = score(raw, tmp_path / "p", tmp_path, empty_masks=policy)
-        good = len(pictures) - len(empty) - 1
+        images, summary = score(raw, tmp_path / "p", tmp_path, empty_masks=policy)
+        good = len(images) - len(empty) - 1
         assert summary.loc[0, "f1"] == pytest.approx((good + extra) / (good + extra + 1), abs=1e-6)
         assert (summary["empty_masks"] == policy).all()
 
@@ -162,8 +162,8 @@ def test_overlay_colours_hits_misses_and_false_alarms():
 
 
 @pytest.mark.parametrize("split", ["test", "unlabelled"])
-def test_pictures_of_a_split(tmp_path, tgs, split):
-    origin = source("tgs", tgs, test={"method": "fraction", "fraction": 0.5})
+def test_images_of_a_split(tmp_path, tgs, split):
+    origin = source("tgs", tgs, test={"rule": "fraction", "fraction": 0.5})
     predictions = tmp_path / "out" / "probability"
     if split == "test":
         predict_truth(open_dataset("d", origin), predictions, "test")

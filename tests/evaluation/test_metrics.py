@@ -13,7 +13,7 @@ RNG = np.random.default_rng(3)
 OF_COUNTS = [metric for metric in METRICS.values() if metric.of == "counts"]
 
 
-def picture(seed=0, share=0.3):
+def image(seed=0, share=0.3):
     rng = np.random.default_rng(seed)
     mask = (rng.random((31, 23)) < share).astype(np.uint8)
     probability = np.clip(0.6 * mask + rng.random((31, 23)) * 0.5, 0, 1)
@@ -22,7 +22,7 @@ def picture(seed=0, share=0.3):
 
 @given(st.integers(0, 30), st.sampled_from([0.0, 0.25, 0.5, 0.7312, 0.999]))
 def test_counts_are_those_of_a_plain_comparison(seed, threshold):
-    mask, probability, region = picture(seed)
+    mask, probability, region = image(seed)
     levels = to_levels(probability)
     histogram = joint_histogram(levels, mask, region)
     predicted, true = (levels / 255 > threshold)[region], (mask == 1)[region]
@@ -73,13 +73,13 @@ def test_empty_masks_and_predictions():
     assert mcc(only_mask, 1.0) == mcc(only_prediction, np.nan) == 0.0
 
 
-def test_a_picture_without_a_pixel_that_counts_has_no_score():
+def test_a_image_without_a_pixel_that_counts_has_no_score():
     for metric in OF_COUNTS:
         assert np.isnan(metric.function(Confusion(*map(np.array, (0, 0, 0, 0))), 1.0))
 
 
-def test_scores_of_many_pictures_at_once():
-    histograms = np.stack([joint_histogram(to_levels(p), m) for m, p, _ in map(picture, range(5))])
+def test_scores_of_many_images_at_once():
+    histograms = np.stack([joint_histogram(to_levels(p), m) for m, p, _ in map(image, range(5))])
     together = confusion(histograms, 100)
     for row in range(5):
         one = confusion(histograms[row], 100)
@@ -88,7 +88,7 @@ def test_scores_of_many_pictures_at_once():
 
 
 def test_the_best_threshold_is_the_best_of_all_256():
-    histograms = np.stack([joint_histogram(to_levels(p), m) for m, p, _ in map(picture, range(4))])
+    histograms = np.stack([joint_histogram(to_levels(p), m) for m, p, _ in map(image, range(4))])
     threshold, score = best_threshold(histograms)
     everywhere = [float(dice(confusion(histograms.sum(axis=0), cut))) for cut in range(255)]
     assert score == max(everywhere)
@@ -105,7 +105,7 @@ def test_a_perfect_prediction_gets_a_threshold_in_the_middle():
 def test_max_f_by_hand():
     from pipeline.core.counts import LEVELS, max_f
 
-    # two pictures of four pixels; levels 255, 255, 0, 0 each; masks 1, 1, 0, 0 and 1, 0, 1, 0
+    # two images of four pixels; levels 255, 255, 0, 0 each; masks 1, 1, 0, 0 and 1, 0, 1, 0
     levels = np.array([[255, 255], [0, 0]], dtype=np.uint8)
     masks = [np.array([[1, 1], [0, 0]], dtype=np.uint8), np.array([[1, 0], [1, 0]], dtype=np.uint8)]
     histograms = np.stack([joint_histogram(levels, mask) for mask in masks])

@@ -25,7 +25,7 @@ def documented(section, classes):
 
 
 def test_the_columns_of_two_classes(tmp_path, drive):
-    its = {"dataset": "d", "source": source("drive", drive, test={"method": "official"})}
+    its = {"dataset": "d", "source": source("drive", drive, test={"rule": "official"})}
     write_baseline(BaselineRecipe(split="test", kind="all-background", **its), output=tmp_path / "p")
     given = {"experiment": "e", "predictions": {"test": tmp_path / "p"}, "threshold": 0.5}
     evaluate(EvaluateRecipe(empty_masks="one", **its), output=tmp_path, **given)
@@ -38,7 +38,7 @@ def test_the_columns_of_two_classes(tmp_path, drive):
 
 
 def test_the_columns_of_several_classes(tmp_path):
-    raw = opened("s", "shapes", make_shapes(tmp_path / "raw"), test={"method": "official"})
+    raw = opened("s", "shapes", make_shapes(tmp_path / "raw"), test={"rule": "official"})
     (tmp_path / "p").mkdir()
     for sample in raw.splits["test"]:
         write_png(tmp_path / "p" / f"{sample.id}.png", np.asarray(raw.read_truth(sample)))

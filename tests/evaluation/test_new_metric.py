@@ -29,7 +29,7 @@ ENTRY = """    "error_rate": Metric(
 """
 TABLE = "METRICS: dict[str, Metric] = {\n"
 CONFIG = """
-datasets: {t: {layout: tgs, root: TGS, size: [48, 48], test: {method: fraction, fraction: 0.4},
+datasets: {t: {layout: tgs, root: TGS, size: [48, 48], test: {rule: fraction, fraction: 0.4},
                validation: {fraction: 0.5}}}
 experiments:
   good: &one {dataset: t, model: unet, loss: bce, optimizer: {name: sgd, lr: 1}, batch_size: 1, epochs: 1,
@@ -58,7 +58,7 @@ def package_with_metric(folder):
 
 def test_it_stands_in_thresholds_tables_rankings_the_page_and_the_schema(tmp_path, tgs):
     (tmp_path / "config.yaml").write_text(CONFIG)
-    raw = opened("t", "tgs", tgs, test={"method": "fraction", "fraction": 0.4}, validation={"fraction": 0.5})
+    raw = opened("t", "tgs", tgs, test={"rule": "fraction", "fraction": 0.4}, validation={"fraction": 0.5})
     commands = []
     for name, noise in (("good", 30), ("worse", 90)):
         rng, folder = np.random.default_rng(0), f"results/predictions/{name}"

@@ -1,4 +1,4 @@
-"""Scores beside those of scikit-learn, SciPy and PySODMetrics, on drawn pictures; tests/real has the real ones."""
+"""Scores beside those of scikit-learn, SciPy and PySODMetrics, on drawn images; tests/real has the real ones."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from oracles import (
 )
 
 
-def picture(seed, height=61, width=83):
+def image(seed, height=61, width=83):
     """Draw blobs, and a noisy guess at them that uses all levels from 0 to 255."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:height, :width]
@@ -28,8 +28,8 @@ SEEDS = range(6)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_counts_areas_and_curve_of_a_picture(seed):
-    levels, mask = picture(seed)
+def test_counts_areas_and_curve_of_a_image(seed):
+    levels, mask = image(seed)
     region = np.random.default_rng(seed).random(mask.shape) < 0.8
     for inside in (None, region):
         compare_counts(levels, mask, inside, cut=100 + 10 * seed)
@@ -38,19 +38,19 @@ def test_counts_areas_and_curve_of_a_picture(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_contours_of_a_picture(seed):
-    levels, mask = picture(seed)
+def test_contours_of_a_image(seed):
+    levels, mask = image(seed)
     region = np.zeros(mask.shape, bool)
     region[5:50, 9:70] = True
     for inside in (None, region):
         compare_contours(levels > 127, mask == 1, inside)
 
 
-def test_saliency_scores_of_several_pictures():
-    compare_saliency([picture(seed, 40 + seed, 70 - seed) for seed in SEEDS])
+def test_saliency_scores_of_several_images():
+    compare_saliency([image(seed, 40 + seed, 70 - seed) for seed in SEEDS])
 
 
-def test_saliency_scores_of_pictures_that_were_guessed_badly():
+def test_saliency_scores_of_images_that_were_guessed_badly():
     # the best that can be done is to call everything foreground
     rng = np.random.default_rng(0)
     pairs = []

@@ -9,7 +9,7 @@ from pipeline.evaluation.paired import compare_pairs, exact_p, holm
 
 
 def scores(images, shift, seed=0):
-    """Return scores of two entrants, to six decimals."""
+    """Return scores of two methods, to six decimals."""
     rng = np.random.default_rng(seed)
     one = rng.beta(5, 2, images)
     return np.round(np.stack([one, np.clip(one + rng.normal(shift, 0.1, images), 0, 1)]), 6)
@@ -35,7 +35,7 @@ def test_the_exact_p_of_worked_examples():
     assert exact_p(np.array([1.0, 1, 1, -1])) == 10 / 16
     assert exact_p(np.array([3.0, 0, 0])) == 1.0
     assert exact_p(np.array([2.0, -2])) == exact_p(np.zeros(4)) == 1.0
-    # pictures that score the same turn nothing
+    # images that score the same turn nothing
     assert exact_p(np.array([1.0, 0, 2, 0, 3, 4, 5])) == 2 / 32
 
 
@@ -70,7 +70,7 @@ def test_the_interval_of_a_difference_is_that_of_the_differences():
 
 
 @pytest.mark.parametrize("images", [15, 60])
-def test_pictures_that_one_of_them_has_no_score_for_are_left_out(images):
+def test_images_that_one_of_them_has_no_score_for_are_left_out(images):
     values = np.concatenate([scores(images, 0.05), scores(images, 0.05, seed=1)])
     values[1, :5] = values[2, 3:7] = values[3] = np.nan
     pairs = [(0, 1), (0, 2), (1, 2), (2, 3)]
@@ -86,7 +86,7 @@ def test_pictures_that_one_of_them_has_no_score_for_are_left_out(images):
         assert (ours.low[number], ours.high[number]) == pytest.approx((alone.low[0], alone.high[0]), abs=0.25 * width)
 
 
-def test_one_picture_shows_nothing_and_equal_entrants_do_not_differ():
+def test_one_image_shows_nothing_and_equal_methods_do_not_differ():
     alone = compare_pairs(np.array([[0.3], [0.9]]), [(0, 1)])
     assert (alone.images[0], alone.p[0]) == (1, 1.0)
     assert np.isnan([alone.low[0], alone.high[0]]).all()

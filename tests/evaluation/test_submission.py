@@ -54,7 +54,7 @@ def unlabelled(drive):
     return drive
 
 
-def test_the_pictures_of_drive_are_named_by_number_and_hold_0_and_255(unlabelled, tmp_path):
+def test_the_images_of_drive_are_named_by_number_and_hold_0_and_255(unlabelled, tmp_path):
     masks = {f"{number:02d}": blobs(number)[0] for number in (1, 2, 3)}
     predict(tmp_path, masks)
     folder = submit(unlabelled, tmp_path, "drive")
@@ -66,12 +66,12 @@ def test_the_pictures_of_drive_are_named_by_number_and_hold_0_and_255(unlabelled
     assert sorted(path.name for path in named.iterdir()) == ["01_test.png", "02_test.png", "03_test.png"]
 
 
-def test_pictures_that_would_get_one_name_are_refused(unlabelled, tmp_path):
+def test_images_that_would_get_one_name_are_refused(unlabelled, tmp_path):
     predict(tmp_path, {})
     for folder in ("images", "mask"):
         path = next((unlabelled / "test" / folder).glob("01*"))
         shutil.copy(path, path.with_name(path.name[1:]))
-    with pytest.raises(RawDataError, match=r"2 pictures that would be handed in as 1\.png"):
+    with pytest.raises(RawDataError, match=r"2 images that would be handed in as 1\.png"):
         submit(unlabelled, tmp_path, "drive")
 
 

@@ -123,7 +123,7 @@ def test_the_pages_of_a_changed_stack_all_count(tmp_path, monkeypatch, capsys):
         tifffile.imwrite(tmp_path / "raw" / kind / "s.tif", pages, photometric="minisblack")
     (tmp_path / "config.yaml").write_text(
         "datasets: {d: {layout: folder, root: raw, pages: samples, labels: {0: background, 1: thing}, "
-        "size: [32, 32], channels: grey, test: {method: fraction, fraction: 0.34, seed: 0}, validation: {fraction: 0}}}"
+        "size: [32, 32], channels: grey, test: {rule: fraction, fraction: 0.34, seed: 0}, validation: {fraction: 0}}}"
     )
     assert cli.main(["shard", "--dataset", "d", "--split", "train", "--number", "0"]) == 0
     shard = "results/shards/d/train-0.h5"

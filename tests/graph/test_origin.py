@@ -20,14 +20,14 @@ from pipeline.graph.study import Study
 
 CONFIG = """
 datasets:
-  t: {layout: tgs, root: TGS, size: [48, 48], shards: 2, test: {method: permutation, fraction: 0.25, seed: 42}}
+  t: {layout: tgs, root: TGS, size: [48, 48], shards: 2, test: {rule: permutation, fraction: 0.25, seed: 42}}
 experiments:
   e: {dataset: t, model: {name: unet, width: 4, depth: 2}, loss: bce, optimizer: {name: adam, lr: 0.02},
     batch_size: 4, epochs: 1, threads: 1}
 """
 CHECKPOINT = "results/models/e/best.pt"
 PREDICTIONS = "results/predictions/e"
-VERBS = {
+COMMANDS = {
     "train": "train --experiment e",
     "augmented": "augmented --experiment e",
     "predict": "predict --experiment e --split test",
@@ -50,10 +50,10 @@ def made(tmp_path_factory):
         for split in raw.splits:
             for number in raw.shard_members(split):
                 assert cli.main(f"shard --dataset t --split {split} --number {number}".split()) == 0
-        assert cli.main(VERBS["train"].split()) == 0
+        assert cli.main(COMMANDS["train"].split()) == 0
         for split in ("validation", "test", "unlabelled"):
             assert cli.main(f"predict --experiment e --split {split}".split()) == 0
-        assert cli.main(VERBS["threshold"].split()) == 0
+        assert cli.main(COMMANDS["threshold"].split()) == 0
     finally:
         os.chdir(before)
     return folder
@@ -78,16 +78,16 @@ def times():
     return {path: path.stat().st_mtime_ns for path in paths}
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", COMMANDS)
 def test_what_was_made_by_the_same_is_taken(project, verb):
-    assert cli.main(VERBS[verb].split()) == 0
+    assert cli.main(COMMANDS[verb].split()) == 0
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", COMMANDS)
 def test_another_size_of_the_shards_is_refused_all_the_way_down(project, verb, capsys):
     project("size: [48, 48]", "size: [32, 48]")
     before = times()
-    assert cli.main(VERBS[verb].split()) == 1
+    assert cli.main(COMMANDS[verb].split()) == 1
     said = capsys.readouterr().err
     assert "a result of other settings, code, raw files or inputs" in said
     assert "rm -r results/" in said
@@ -114,10 +114,10 @@ def test_another_size_of_the_shards_is_refused_all_the_way_down(project, verb, c
 def test_each_consumer_is_asked_about_what_it_is_made_from(project, capsys, old, new, refusing):
     project(old, new)
     for verb in sorted(refusing):
-        assert cli.main(VERBS[verb].split()) == 1, verb
+        assert cli.main(COMMANDS[verb].split()) == 1, verb
         assert "a result of other settings, code, raw files or inputs" in capsys.readouterr().err
     if "predict" not in refusing:
-        assert cli.main(VERBS["predict"].split()) == 0
+        assert cli.main(COMMANDS["predict"].split()) == 0
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_each_consumer_is_asked_about_what_it_is_made_from(project, capsys, old,
 )
 def test_nothing_is_asked_about_what_does_not_concern_it(project, old, new, verb):
     project(old, new)
-    assert cli.main(VERBS[verb].split()) == 0
+    assert cli.main(COMMANDS[verb].split()) == 0
 
 
 def test_other_libraries_are_refused(project, monkeypatch, capsys):
@@ -138,7 +138,7 @@ def test_other_libraries_are_refused(project, monkeypatch, capsys):
     plan.stage_code.cache_clear()
     try:
         for verb in ("train", "predict"):
-            assert cli.main(VERBS[verb].split()) == 1
+            assert cli.main(COMMANDS[verb].split()) == 1
             assert "a result of other settings, code, raw files or inputs" in capsys.readouterr().err
         assert cli.main(["explain", "results/shards/t/train-0.h5"]) == 0
         assert "here, 9.9 asked for" in capsys.readouterr().out
@@ -159,7 +159,7 @@ def test_results_without_a_manifest_are_refused(project, capsys, text):
         for name in names:
             manifest = beside(Path(name))
             manifest.unlink() if text is None else manifest.write_text(text)
-        assert cli.main(VERBS[verb].split()) == 1
+        assert cli.main(COMMANDS[verb].split()) == 1
         said = capsys.readouterr().err
         assert all(f"{name}\n    found:    no manifest" in said for name in names)
         assert f"({len(names)} problem" in said
@@ -170,7 +170,7 @@ def test_a_manifest_that_was_edited_is_none(project, capsys):
     text = manifest.read_text()
     assert '"lr": 0.02' in text
     manifest.write_text(text.replace('"lr": 0.02', '"lr": 0.01'))
-    assert cli.main(VERBS["predict"].split()) == 1
+    assert cli.main(COMMANDS["predict"].split()) == 1
     assert "no manifest" in capsys.readouterr().err
 
 
@@ -191,7 +191,7 @@ def test_results_of_other_bytes_are_refused(project, capsys):
         if path.exists():
             os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
     for verb, names in CONSUMED[1:]:
-        assert cli.main(VERBS[verb].split()) == 1
+        assert cli.main(COMMANDS[verb].split()) == 1
         said = capsys.readouterr().err
         assert all(f"{name}\n    found:    changed since it was made" in said for name in names)
 
@@ -209,7 +209,7 @@ def test_a_mask_that_changes_under_a_job_leaves_no_scores(project, monkeypatch, 
             path.write_bytes(other.read_bytes())
 
     monkeypatch.setattr(Job, "require_origin", changed_meanwhile)
-    assert cli.main(VERBS["evaluate"].split()) == 1
+    assert cli.main(COMMANDS["evaluate"].split()) == 1
     said = capsys.readouterr().err
     assert "a file that changed meanwhile" in said
     assert "run snakemake again" in said
@@ -220,8 +220,8 @@ def test_a_mask_that_changes_under_a_job_leaves_no_scores(project, monkeypatch, 
 def test_whoever_names_a_file_means_it(project):
     project("lr: 0.02", "lr: 0.01")
     named = ["--shards", *map(str, sorted(Path("results/shards/t").glob("test-*.h5")))]
-    assert cli.main([*VERBS["predict"].split(), "--checkpoint", CHECKPOINT, *named, "--output", "mine"]) == 0
-    assert cli.main([*VERBS["evaluate"].split(), "--test-predictions", "mine", "--threshold", "0.5"]) == 0
+    assert cli.main([*COMMANDS["predict"].split(), "--checkpoint", CHECKPOINT, *named, "--output", "mine"]) == 0
+    assert cli.main([*COMMANDS["evaluate"].split(), "--test-predictions", "mine", "--threshold", "0.5"]) == 0
     words = ["predict", "--checkpoint", CHECKPOINT, "--input", "TGS/test/images", "--output", "new"]
     assert cli.main(words) == 0
     # and what comes of it says what it was made from in fact
@@ -229,7 +229,7 @@ def test_whoever_names_a_file_means_it(project):
     assert made_from["checkpoint"] == [Manifest.read(Path(CHECKPOINT)).identity]
     assert len(made_from["shards"]) == 2
     Path("other.pt").write_bytes(Path(CHECKPOINT).read_bytes())
-    words = [*VERBS["predict"].split(), "--checkpoint", "other.pt", *named, "--output", "mine"]
+    words = [*COMMANDS["predict"].split(), "--checkpoint", "other.pt", *named, "--output", "mine"]
     assert cli.main(words) == 0
     assert Manifest.read(Path("mine")).fingerprint.made_from["checkpoint"] == ["not known"]
 
@@ -241,7 +241,7 @@ def test_whoever_names_a_file_means_it(project):
      '{"stage": "predict", "recipe": {"dataset": "t", "split": "test", "kind": "probability"}}'],
 )  # fmt: skip
 def test_plans_that_are_none_are_a_mistake_in_the_command(project, text, capsys):
-    assert cli.main([*VERBS["train"].split(), "--plan", text]) == 2
+    assert cli.main([*COMMANDS["train"].split(), "--plan", text]) == 2
     said = capsys.readouterr().err
     assert "--plan" in said
     assert "use --config FILE instead" in said
@@ -251,11 +251,11 @@ def test_plans_that_are_none_are_a_mistake_in_the_command(project, text, capsys)
 def test_all_of_a_plan_is_read_strictly(project, capsys, key):
     said = json.loads(plan_of(Checkpoint("e"), Study(load([Path("config.yaml")]))).to_json())
     for wrong in (5, [1], {"train_shards": {"stage": "shard"}}):
-        assert cli.main([*VERBS["train"].split(), "--plan", json.dumps({**said, key: wrong})]) == 2
+        assert cli.main([*COMMANDS["train"].split(), "--plan", json.dumps({**said, key: wrong})]) == 2
         assert "--plan" in capsys.readouterr().err
 
 
-def test_new_pictures_take_no_plans(project, capsys):
+def test_new_images_take_no_plans(project, capsys):
     assert cli.main(["predict", "--checkpoint", CHECKPOINT, "--input", "TGS", "--output", "o", "--plan", "{}"]) == 2
     assert "--plan" in capsys.readouterr().err
 

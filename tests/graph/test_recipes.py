@@ -4,7 +4,7 @@ import pytest
 from rawfiles import make_drive
 
 from pipeline.config.config import parse
-from pipeline.graph.artifacts import Checkpoint, Pictures, Predictions, Scores, Shard, Threshold
+from pipeline.graph.artifacts import Checkpoint, Predictions, Renderings, Scores, Shard, Threshold
 from pipeline.graph.study import Study
 
 DATASET = {"layout": "drive", "root": "raw", "size": [512, 512]}
@@ -22,7 +22,7 @@ RESULTS = {
     "train": Checkpoint("e"),
     "predict": Predictions("e", "test", "probability"),
     "threshold": Threshold("e"),
-    "render": Pictures("e", "test"),
+    "render": Renderings("e", "test"),
     "evaluate": Scores("e"),
 }
 
@@ -75,9 +75,9 @@ def test_how_a_prediction_is_made_trains_nothing_again_and_is_not_said_at_its_de
         "test_time": "none",
     }
     assert moved(tiles=None, test_time="none") == set()
-    tiled = recipes(tiles={"size": [256, 320]}, test_time="turns")
+    tiled = recipes(tiles={"size": [256, 320]}, test_time="rot90")
     assert tiled["predict"]["tiles"] == {"size": [256, 320], "overlap": 0.5, "margin": 0}
-    assert tiled["predict"]["test_time"] == "turns"
+    assert tiled["predict"]["test_time"] == "rot90"
     assert tiled["train"] == plain["train"]
     assert not {"tiles", "test_time"} & tiled["train"].keys()
 

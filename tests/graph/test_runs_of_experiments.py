@@ -10,7 +10,7 @@ from rawfiles import make_drive, make_shapes
 from pipeline.cli.main import main
 from pipeline.config.config import parse
 from pipeline.core.errors import ConfigError
-from pipeline.evaluation.entrants import is_baseline
+from pipeline.evaluation.methods import is_baseline
 from pipeline.graph import clean
 from pipeline.graph.artifacts import Augmented, Average, Checkpoint, Ensemble, FoldTable, Predictions, Scores, Threshold
 from pipeline.graph.base import identity_of, plan_of
@@ -26,15 +26,15 @@ CELLS = {
     "labels": {0: "background", 1: "nucleus", 2: "wall"},
     "size": [64, 64],
     "normalize": "unit",
-    "test": {"method": "fraction", "fraction": 0.2},
+    "test": {"rule": "fraction", "fraction": 0.2},
 }
 SHAPES = {"layout": "shapes", "root": "shapes", "size": [64, 64]}
 DATASETS = {
     "d": DRIVE,
     "g": {**DRIVE, "validation": {"fraction": 0.3, "seed": 4, "group": {"pattern": "(.)$"}}},
-    "s": {**DRIVE, "validation": {"method": "k-fold", "folds": 2, "fold": 1, "stratify": "foreground"}},
+    "s": {**DRIVE, "validation": {"rule": "k-fold", "folds": 2, "fold": 1, "stratify": "foreground"}},
     "n": {**DRIVE, "validation": {"fraction": 0}},
-    "l": {**DRIVE, "validation": {"method": "list", "file": "validation.txt"}},
+    "l": {**DRIVE, "validation": {"rule": "list", "file": "validation.txt"}},
     "c": CELLS,
     "shapes": SHAPES,
 }
@@ -144,7 +144,7 @@ def test_folds_need_no_validation_samples_of_the_data_set():
         parsed(a={"dataset": "n", "threshold": 0.5, "monitor": "val_dice"})
     config = parsed(a={"dataset": "n", "folds": 3, "monitor": "val_dice", "early_stopping": 2})
     assert plan(config, Threshold("a-fold2"))["recipe"]["source"]["validation"] == {
-        "method": "k-fold",
+        "rule": "k-fold",
         "folds": 3,
         "fold": 2,
         "seed": 0,
@@ -163,9 +163,9 @@ def test_folds_need_no_validation_samples_of_the_data_set():
 def test_folds_are_drawn_as_validation_samples_are(dataset, drawing):
     config = parsed(a={"dataset": dataset, "folds": 3})
     source = config.source_of("a-fold1", "validation").plain()
-    assert source["validation"] == {"method": "k-fold", "folds": 3, "fold": 1, **drawing}
+    assert source["validation"] == {"rule": "k-fold", "folds": 3, "fold": 1, **drawing}
     table = plan(config, FoldTable(dataset, 3))["recipe"]
-    assert (table["folds"], table["drawn"]) == (3, drawing)
+    assert (table["folds"], table["sampling"]) == (3, drawing)
     assert "validation" not in table["source"]
     assert ("cache" in source) == ("cache" in table["source"]) == (dataset == "s")
     assert config.source_of("a.ensemble", "out-of-fold").validation is None
@@ -230,7 +230,7 @@ def test_an_ensemble_has_learnt_and_may_be_doubted():
     row = {"layout": "drive", "split": "test", "region": "fov", "origin": "raw files", "f1": "0.95", "accuracy": "0.9"}
     assert "likely leak: f1 0.9500" in suspicions({**row, "experiment": "a.ensemble"})
     assert suspicions({**row, "experiment": "d.second-observer"}) == ""
-    assert "1 pictures also stand" in suspicions({**row, "experiment": "a.ensemble", "f1": "0.5"}, "1")
+    assert "1 images also stand" in suspicions({**row, "experiment": "a.ensemble", "f1": "0.5"}, "1")
 
 
 def test_what_folds_and_ensembles_left_behind_can_go(tmp_path):
@@ -277,7 +277,7 @@ def test_the_verb_names_what_has_an_ensemble(tmp_path, monkeypatch, capsys):
     assert main(["ensemble", "--experiment", "b", "--split", "test"]) == 2
     assert "expected: one of a\n" in capsys.readouterr().err
     assert main(["ensemble", "--experiment", "a", "--split", "test"]) == 1
-    assert "results/predictions/a-fold1/test/probability\n    found:    no pictures" in capsys.readouterr().err
+    assert "results/predictions/a-fold1/test/probability\n    found:    no images" in capsys.readouterr().err
     assert main(["train", "--experiment", "a"]) == 2
     assert "an experiment of several runs: a-fold0, a-fold1" in capsys.readouterr().err
     assert main(["ensemble", "--experiment", "a", "--split", "out-of-fold"]) == 1

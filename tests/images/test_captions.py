@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from pipeline.evaluation.pictures import named_rows
+from pipeline.evaluation.renderings import named_rows
 from pipeline.images.captions import below, font, shortened
 
 GREY = np.full((40, 200, 3), 120, np.uint8)
 
 
-def test_a_name_stands_under_its_picture_and_leaves_it_alone():
+def test_a_name_stands_under_its_image_and_leaves_it_alone():
     named = below(GREY, "21_training")
     assert named.shape == (62, 200, 3)
     np.testing.assert_array_equal(named[:40], GREY)
@@ -24,7 +24,7 @@ def test_long_names_are_cut_in_the_middle_and_fit(width):
     assert text.startswith("f")
     assert "…" in text
     assert shortened("01", " · test", 200, 13) == "01 · test"
-    # the margins stay white: nothing runs out of the picture
+    # the margins stay white: nothing runs out of the image
     assert (below(np.repeat(GREY, 2, axis=1)[:, :width], name)[40:, -3:] == 255).all()
 
 

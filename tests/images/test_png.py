@@ -4,8 +4,8 @@ from pipeline.core.errors import PredictionError
 from pipeline.images.png import read_levels
 
 
-@pytest.mark.parametrize("contents", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\n" + bytes(100)])
-def test_what_is_no_picture_is_a_damaged_file(tmp_path, contents):
+@pytest.mark.parametrize("contents", [b"", b"no image", b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\n" + bytes(100)])
+def test_what_is_no_image_is_a_damaged_file(tmp_path, contents):
     path = tmp_path / "x.png"
     path.write_bytes(contents)
     with pytest.raises(PredictionError, match="a damaged file"):

@@ -122,7 +122,7 @@ def test_fixed_weights_give_fixed_outputs(name):
     assert pinned_outputs(name) == pytest.approx(PINNED[name], rel=2e-4)
 
 
-def test_a_picture_moved_by_whole_pooling_steps_moves_the_output():
+def test_a_image_moved_by_whole_pooling_steps_moves_the_output():
     torch.manual_seed(1)
     model = build("unet", width=4, depth=3).eval()
     x = torch.rand(1, 3, 96, 96)
@@ -154,7 +154,7 @@ def test_the_original_maps_572_to_388_and_sees_mirrored_borders_elsewhere():
     assert [model.margins(side) for side in (388, 32)] == [(92, 92), (92, 96)]
 
 
-def test_mirroring_goes_on_beyond_the_size_of_the_picture():
+def test_mirroring_goes_on_beyond_the_size_of_the_image():
     x = torch.arange(4.0).view(1, 1, 1, 4)
     row = mirror_pad(x, (0, 0), (7, 5))[0, 0, 0].tolist()
     assert row == [1, 0, 1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1, 2]

@@ -34,7 +34,7 @@ def average(tmp_path, runs, output="out", split="test", kind="probability", clas
     average_predictions(recipe, experiment="a", predictions=predictions, output=tmp_path / output, **more)
 
 
-def pictures(folder):
+def images(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*.png"))
 
 
@@ -42,7 +42,7 @@ def pictures(folder):
 def test_a_mean_is_that_of_the_levels_rounded(tmp_path, threads):
     planes = [draw(tmp_path / run, "xyz", seed) for seed, run in enumerate(RUNS)]
     average(tmp_path, RUNS, threads=threads)
-    assert pictures(tmp_path / "out") == ["x.png", "y.png", "z.png"]
+    assert images(tmp_path / "out") == ["x.png", "y.png", "z.png"]
     for name in "xyz":
         mean = np.mean([run[name] for run in planes], axis=0)
         found = read_grey(tmp_path / "out" / f"{name}.png")
@@ -73,7 +73,7 @@ def test_out_of_fold_a_sample_is_the_mean_of_the_networks_that_have_not_seen_it(
         for seed, (run, said) in enumerate(FOLDED.items())
     }
     average(tmp_path, FOLDED, split="out-of-fold", folds=tmp_path / "2.json")
-    assert pictures(tmp_path / "out") == ["x.png", "y.png", "z.png"]  # each of them, once
+    assert images(tmp_path / "out") == ["x.png", "y.png", "z.png"]  # each of them, once
     for name, fold in members.items():
         unseen = [planes[run][name] for run, said in FOLDED.items() if said["fold"]["fold"] == fold]
         assert len(unseen) == 3
@@ -88,7 +88,7 @@ def test_of_several_classes_the_mean_of_each_and_the_likeliest_of_them(tmp_path)
     ]
     average(tmp_path, RUNS, classes=CLASSES)
     average(tmp_path, RUNS, classes=CLASSES, kind="mask", output="mask")
-    assert pictures(tmp_path / "mask") == ["x.png", "y.png"]
+    assert images(tmp_path / "mask") == ["x.png", "y.png"]
     for name in "xy":
         means = np.array([np.mean([run[title][name] for run in planes], axis=0) for title in folders])
         for title, mean in zip(folders, means, strict=True):
@@ -111,14 +111,14 @@ def test_runs_that_do_not_agree_are_all_named_and_nothing_is_written(tmp_path):
         average(tmp_path, RUNS)
     text = str(error.value)
     assert "3 problems" in text
-    assert "a-seed2\n    found:    no picture of y, z" in text
-    assert "a-seed2\n    found:    pictures that do not belong there: w" in text
-    assert "a-seed3\n    found:    no picture of x, y, z" in text
+    assert "a-seed2\n    found:    no image of y, z" in text
+    assert "a-seed2\n    found:    images that do not belong there: w" in text
+    assert "a-seed3\n    found:    no image of x, y, z" in text
     assert not (tmp_path / "out").exists()
 
 
 def test_nothing_to_average_is_refused(tmp_path):
-    with pytest.raises(PredictionError, match=r"a-seed1\n *found: *no pictures"):
+    with pytest.raises(PredictionError, match=r"a-seed1\n *found: *no images"):
         average(tmp_path, RUNS)
 
 
@@ -134,11 +134,11 @@ def test_a_fold_that_was_not_predicted_is_refused(tmp_path):
         average(tmp_path, thirds, split="validation", folds=tmp_path / "2.json")
 
 
-def test_every_picture_that_cannot_be_used_is_named(tmp_path):
+def test_every_image_that_cannot_be_used_is_named(tmp_path):
     for seed, run in enumerate(RUNS):
         draw(tmp_path / run, "xyz", seed)
     draw(tmp_path / "a-seed2", "x", 1, shape=(9, 8))
-    (tmp_path / "a-seed3/y.png").write_bytes(b"no picture")
+    (tmp_path / "a-seed3/y.png").write_bytes(b"no image")
     write_png(tmp_path / "a-seed1/z.png", np.zeros((9, 7, 3), dtype=np.uint8))
     with pytest.raises(PredictionError) as error:
         average(tmp_path, RUNS, threads=2)

@@ -20,9 +20,9 @@ from pipeline.images.png import read_levels, write_png
 from pipeline.models.registry import build_model
 from pipeline.prediction import network as networks
 from pipeline.prediction import predict as shards_room
-from pipeline.prediction.listing import IMAGE_ENDINGS, list_pictures
+from pipeline.prediction.listing import IMAGE_ENDINGS, list_images
 from pipeline.prediction.network import load_predictor
-from pipeline.prediction.new_pictures import predict_pictures
+from pipeline.prediction.new_images import predict_images
 from pipeline.prediction.predict import class_indices, predict, resize_planes
 from pipeline.prediction.recipes import PredictRecipe, Tiles
 from pipeline.raw.decode.palette import COLOURS
@@ -153,7 +153,7 @@ def test_checkpoints_that_describe_no_network_are_refused(tmp_path, wrong, messa
         load(path)
 
 
-def test_answers_that_are_no_numbers_become_no_picture(tmp_path, shard):
+def test_answers_that_are_no_numbers_become_no_image(tmp_path, shard):
     path = checkpoint(tmp_path / "c.pt")
     weights = load_checkpoint(path).state
     weights["head.bias"].fill_(float("nan"))
@@ -193,7 +193,7 @@ def test_tiles_that_do_not_fit_the_network_are_refused_on_loading(tmp_path):
         load(checkpoint(tmp_path / "c.pt"), tiles=Tiles(size=(64, 64), margin=31))
 
 
-def test_tiles_of_a_network_of_valid_convolutions_equal_the_whole_picture(tmp_path):
+def test_tiles_of_a_network_of_valid_convolutions_equal_the_whole_image(tmp_path):
     path = checkpoint(tmp_path / "c.pt", classes=3, name="unet-original", width=3)
     x = torch.rand(2, 3, 77, 131)
     torch.testing.assert_close(load(path, tiles=Tiles(size=(84, 100)))(x), load(path)(x), atol=1e-5, rtol=0)
@@ -291,18 +291,18 @@ def test_a_mask_of_two_classes_needs_a_threshold_and_is_refused(tmp_path, shard)
 
 def test_test_time_views_change_a_prediction(tmp_path, shard):
     path = checkpoint(tmp_path / "c.pt")
-    pictures = {}
-    for name in ("none", "flips", "turns"):
+    images = {}
+    for name in ("none", "flips", "rot90"):
         predict_shard(path, shard, tmp_path / name, test_time=name)
-        pictures[name] = b"".join(file.read_bytes() for file in sorted((tmp_path / name).iterdir()))
-    assert len(set(pictures.values())) == 3
+        images[name] = b"".join(file.read_bytes() for file in sorted((tmp_path / name).iterdir()))
+    assert len(set(images.values())) == 3
 
 
-# -- new pictures ----------------------------------------------------------------------------------------------------
+# -- new images ----------------------------------------------------------------------------------------------------
 
 
-def make_pictures(root):
-    """Write pictures of many formats and sizes; return identifier to (height, width)."""
+def make_images(root):
+    """Write images of many formats and sizes; return identifier to (height, width)."""
     sizes = {
         "a b": (70, 60),
         "sub-deep-grey16": (33, 120),
@@ -325,12 +325,12 @@ def make_pictures(root):
 
 
 def predict_folder(tmp_path, path, **more):
-    arguments = {"pictures": tmp_path / "in", "output": tmp_path / "out", "precision": "fp32", "threads": 1, **more}
-    predict_pictures(checkpoint=path, **arguments)
+    arguments = {"images": tmp_path / "in", "output": tmp_path / "out", "precision": "fp32", "threads": 1, **more}
+    predict_images(checkpoint=path, **arguments)
 
 
-def test_new_pictures_of_every_format_and_size_are_predicted_at_native_size(tmp_path, capsys):
-    sizes = make_pictures(tmp_path / "in")
+def test_new_images_of_every_format_and_size_are_predicted_at_native_size(tmp_path, capsys):
+    sizes = make_images(tmp_path / "in")
     predict_folder(tmp_path, checkpoint(tmp_path / "c.pt"))
     out = tmp_path / "out"
     assert {part.name for part in out.iterdir()} == {"probability", "mask", "overlay", "cutout", "timing.csv"}
@@ -349,18 +349,18 @@ def test_new_pictures_of_every_format_and_size_are_predicted_at_native_size(tmp_
     assert "field of view" not in capsys.readouterr().err
 
 
-def test_new_pictures_are_prepared_as_the_shards_are(tmp_path, shard):
+def test_new_images_are_prepared_as_the_shards_are(tmp_path, shard):
     path = checkpoint(tmp_path / "c.pt")
     predict_shard(path, shard, tmp_path / "p")
-    predict_folder(tmp_path, path, pictures=shard.parent / "TGS/test/images")
+    predict_folder(tmp_path, path, images=shard.parent / "TGS/test/images")
     names = {file.name for file in (tmp_path / "p").iterdir()}
     assert len(names) == 5
     for name in names:
         assert (tmp_path / "out/probability" / name).read_bytes() == (tmp_path / "p" / name).read_bytes()
 
 
-def test_several_classes_of_new_pictures_are_painted_beside_a_legend(tmp_path):
-    make_pictures(tmp_path / "in")
+def test_several_classes_of_new_images_are_painted_beside_a_legend(tmp_path):
+    make_images(tmp_path / "in")
     predict_folder(tmp_path, checkpoint(tmp_path / "c.pt", classes=3), test_time="flips")
     mask, painted = (read(tmp_path / f"out/{kind}/one.png") for kind in ("mask", "colour"))
     assert set(np.unique(mask)) <= {0, 1, 2}
@@ -372,8 +372,8 @@ def test_several_classes_of_new_pictures_are_painted_beside_a_legend(tmp_path):
         predict_folder(tmp_path, tmp_path / "c.pt", threshold=0.4)
 
 
-def test_native_pictures_are_not_resized_and_tiles_bound_what_the_network_sees(tmp_path, monkeypatch):
-    make_pictures(tmp_path / "in")
+def test_native_images_are_not_resized_and_tiles_bound_what_the_network_sees(tmp_path, monkeypatch):
+    make_images(tmp_path / "in")
     seen = []
     run = networks.run_network
 
@@ -393,11 +393,11 @@ def test_native_pictures_are_not_resized_and_tiles_bound_what_the_network_sees(t
     assert set(seen) == {(48, 64)}
 
 
-def test_every_unreadable_picture_is_listed_before_anything_is_written(tmp_path, capsys):
-    make_pictures(tmp_path / "in")
+def test_every_unreadable_image_is_listed_before_anything_is_written(tmp_path, capsys):
+    make_images(tmp_path / "in")
     whole = (tmp_path / "in/one.Tiff").read_bytes()
     (tmp_path / "in/one.Tiff").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "in/fake.jpg").write_bytes(b"no picture")
+    (tmp_path / "in/fake.jpg").write_bytes(b"no image")
     path = checkpoint(tmp_path / "c.pt")
     with pytest.raises(RawDataError, match="2 problems") as caught:
         predict_folder(tmp_path, path)
@@ -406,12 +406,12 @@ def test_every_unreadable_picture_is_listed_before_anything_is_written(tmp_path,
     predict_folder(tmp_path, path, skip_unreadable=True)
     assert len(pd.read_csv(tmp_path / "out/timing.csv")) == 4
     assert "left out: " in capsys.readouterr().err
-    only = {"pictures": tmp_path / "in/fake.jpg", "output": tmp_path / "other", "skip_unreadable": True}
+    only = {"images": tmp_path / "in/fake.jpg", "output": tmp_path / "other", "skip_unreadable": True}
     with pytest.raises(RawDataError, match=r"fake\.jpg"):
         predict_folder(tmp_path, path, **only)
 
 
-def test_pictures_that_the_network_cannot_take_are_named(tmp_path):
+def test_images_that_the_network_cannot_take_are_named(tmp_path):
     (tmp_path / "in").mkdir()
     write_png(tmp_path / "in/small.png", np.zeros((20, 50, 3), np.uint8))
     write_tif(tmp_path / "in/float.tif", np.ones((50, 50), np.float32))
@@ -423,26 +423,26 @@ def test_pictures_that_the_network_cannot_take_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("names", [("a.png", "a.tif"), ("x/a.png", "x-a.png")])
-def test_pictures_with_one_identifier_are_refused(tmp_path, names):
+def test_images_with_one_identifier_are_refused(tmp_path, names):
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    with pytest.raises(RawDataError, match="2 pictures with the identifier"):
-        list_pictures(tmp_path)
+    with pytest.raises(RawDataError, match="2 images with the identifier"):
+        list_images(tmp_path)
 
 
-def test_a_folder_without_pictures_and_no_folder_are_refused(tmp_path):
-    with pytest.raises(RawDataError, match="no pictures"):
-        list_pictures(tmp_path)
+def test_a_folder_without_images_and_no_folder_are_refused(tmp_path):
+    with pytest.raises(RawDataError, match="no images"):
+        list_images(tmp_path)
     with pytest.raises(RawDataError, match="no such file or folder"):
-        list_pictures(tmp_path / "gone")
+        list_images(tmp_path / "gone")
     (tmp_path / "x.PnG").write_bytes(b"")
-    assert [picture.id for picture in list_pictures(tmp_path / "x.PnG")] == ["x"]
+    assert [image.id for image in list_images(tmp_path / "x.PnG")] == ["x"]
     assert all(ending == ending.lower() for ending in IMAGE_ENDINGS)
 
 
-def test_results_inside_the_input_are_no_pictures_and_are_replaced(tmp_path):
-    make_pictures(tmp_path / "in")
+def test_results_inside_the_input_are_no_images_and_are_replaced(tmp_path):
+    make_images(tmp_path / "in")
     path = checkpoint(tmp_path / "c.pt")
     for _ in range(2):
         predict_folder(tmp_path, path, output=tmp_path / "in/out")
@@ -450,7 +450,7 @@ def test_results_inside_the_input_are_no_pictures_and_are_replaced(tmp_path):
 
 
 def test_a_folder_that_holds_anything_else_is_never_replaced(tmp_path):
-    make_pictures(tmp_path / "in")
+    make_images(tmp_path / "in")
     path = checkpoint(tmp_path / "c.pt")
     predict_folder(tmp_path, path)
     (tmp_path / "truth/mask").mkdir(parents=True)
@@ -459,8 +459,8 @@ def test_a_folder_that_holds_anything_else_is_never_replaced(tmp_path):
     for output in (tmp_path, tmp_path / "in", tmp_path / "truth", tmp_path / "file"):
         with pytest.raises(OutputError, match="name another --output"):
             predict_folder(tmp_path, path, output=output)
-    with pytest.raises(OutputError, match="the folder that the pictures lie in"):
-        predict_folder(tmp_path, path, pictures=tmp_path / "out/overlay")
+    with pytest.raises(OutputError, match="the folder that the images lie in"):
+        predict_folder(tmp_path, path, images=tmp_path / "out/overlay")
     assert (tmp_path / "truth/mask/one.png").read_bytes() == b"precious"
     assert (tmp_path / "in/one.Tiff").is_file()
 
@@ -477,9 +477,9 @@ def test_classes_are_painted_and_the_background_is_not():
 # -- the command line ------------------------------------------------------------------------------------------------
 
 
-def test_the_command_line_predicts_new_pictures(tmp_path, capsys, monkeypatch):
+def test_the_command_line_predicts_new_images(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    make_pictures(tmp_path / "in")
+    make_images(tmp_path / "in")
     checkpoint(tmp_path / "c.pt", region="fov")
     (tmp_path / "threshold.json").write_text('{"value": 0.3, "source": "fixed", "chosen_by": ""}')
     line = "predict --checkpoint c.pt --input in --output out --tiles 32 32 --threads 1"
@@ -503,7 +503,7 @@ def test_the_command_line_predicts_new_pictures(tmp_path, capsys, monkeypatch):
 )
 def test_options_that_do_not_go_together_are_named(tmp_path, monkeypatch, capsys, line, message):
     monkeypatch.chdir(tmp_path)
-    make_pictures(tmp_path / "in")
+    make_images(tmp_path / "in")
     checkpoint(tmp_path / "c.pt")
     assert cli.main(line.split()) == 2
     assert message in capsys.readouterr().err
@@ -513,7 +513,7 @@ def test_options_that_do_not_go_together_are_named(tmp_path, monkeypatch, capsys
 def test_levels_follow_the_probability_of_the_network(tmp_path):
     write_png(tmp_path / "x.png", blobs(1, 48, 64)[1])
     path = checkpoint(tmp_path / "c.pt")
-    predict_folder(tmp_path, path, pictures=tmp_path / "x.png")
+    predict_folder(tmp_path, path, images=tmp_path / "x.png")
     pixels = read(tmp_path / "x.png").astype(np.float32)
     image = torch.from_numpy((pixels - pixels.min()) / (pixels.max() - pixels.min())).permute(2, 0, 1)[None]
     levels = read(tmp_path / "out/probability/x.png").astype(int)

@@ -30,7 +30,7 @@ def network(name, options, channels):
     return torch.no_grad()(model), model
 
 
-def picture(height, width, count=1):
+def random_image(height, width, count=1):
     return torch.rand((count, 3, height, width), generator=torch.Generator().manual_seed(7))
 
 
@@ -42,39 +42,39 @@ def blended(forward, image, size, multiple, overlap=0.5, margin=0):
 
 @pytest.mark.parametrize(("name", "options", "channels", "radius"), NETS)
 @pytest.mark.parametrize(("height", "width", "overlap"), [(160, 128, 0.5), (133, 171, 0.0)])
-def test_tiles_with_a_margin_equal_the_whole_picture_away_from_its_borders(
+def test_tiles_with_a_margin_equal_the_whole_image_away_from_its_borders(
     name, options, channels, radius, height, width, overlap
 ):
     forward, model = network(name, options, channels)
-    image = picture(height, width, 2)
+    image = random_image(height, width, 2)
     whole = forward(image)
     result = blended(forward, image, (2 * radius + 24, 2 * radius + 40), model.multiple, overlap, radius)
     assert result.shape == whole.shape == (2, channels, height, width)
     inner = (..., slice(radius, height - radius - 4), slice(radius, width - radius - 4))
     torch.testing.assert_close(result[inner], whole[inner], atol=1e-4, rtol=0)
-    assert (result - whole).abs().max() > 1e-3  # at the borders one sees the picture mirrored, the other zeros
+    assert (result - whole).abs().max() > 1e-3  # at the borders one sees the image mirrored, the other zeros
 
 
-def test_without_a_margin_tiles_differ_from_the_whole_picture():
+def test_without_a_margin_tiles_differ_from_the_whole_image():
     forward, model = network(*NETS[0][:3])
-    image = picture(160, 192)
+    image = random_image(160, 192)
     assert (blended(forward, image, (48, 48), model.multiple, overlap=0.0) - forward(image)).abs().max() > 1e-3
 
 
-def test_a_picture_of_one_tile_is_predicted_as_a_whole():
+def test_a_image_of_one_tile_is_predicted_as_a_whole():
     forward, model = network(*NETS[0][:3])
-    image = picture(64, 96)
+    image = random_image(64, 96)
     torch.testing.assert_close(blended(forward, image, (64, 96), model.multiple), forward(image))
 
 
-def test_a_picture_smaller_than_a_tile_is_continued_by_mirroring():
+def test_a_image_smaller_than_a_tile_is_continued_by_mirroring():
     seen = []
 
     def forward(x):
         seen.append(x)
         return x
 
-    image = picture(33, 41)
+    image = random_image(33, 41)
     torch.testing.assert_close(blended(forward, image, (128, 160), 16), image)
     assert [x.shape for x in seen] == [(1, 3, 128, 160)]
     torch.testing.assert_close(seen[0][..., 33:65, :41], image.flip(-2)[..., 1:, :])
@@ -84,7 +84,7 @@ def test_a_picture_smaller_than_a_tile_is_continued_by_mirroring():
 @pytest.mark.parametrize(
     ("side", "overlap", "margin", "multiple"), [(64, 0.5, 0, 16), (100, 0, 13, 4), (50, 0.9, 3, 8)]
 )
-def test_tiles_cover_every_pixel_and_pool_like_the_whole_picture(length, side, overlap, margin, multiple):
+def test_tiles_cover_every_pixel_and_pool_like_the_whole_image(length, side, overlap, margin, multiple):
     axis = blended_axis(length, side, overlap=overlap, margin=margin, multiple=multiple)
     covered = torch.zeros(length)
     for start in axis.starts:
@@ -114,7 +114,7 @@ def test_tiles_of_which_nothing_is_left_are_refused(size, margin):
 
 def test_batches_of_tiles_hold_no_more_than_they_may_and_change_nothing(monkeypatch):
     forward, _ = network(*NETS[1][:3])
-    image = picture(150, 170)
+    image = random_image(150, 170)
     counts, results = [], []
     for pixels in (1, 64 * 64 * 3, 2**20):
         monkeypatch.setattr(tiles, "PIXELS_AT_ONCE", pixels)
@@ -157,9 +157,9 @@ VALID = [(2, 4, 64), (3, 3, 100), (5, 1, 572)]
 
 @pytest.mark.parametrize(("depth", "width", "side"), VALID)
 @pytest.mark.parametrize("size", [(40, 33), (401, 470)])
-def test_tiles_of_valid_convolutions_equal_the_whole_picture_to_its_borders(depth, width, side, size):
+def test_tiles_of_valid_convolutions_equal_the_whole_image_to_its_borders(depth, width, side, size):
     _, model = network("unet-original", {"width": width, "depth": depth}, 3)
-    image = picture(*size)
+    image = random_image(*size)
     seen = []
 
     @torch.no_grad()
@@ -189,10 +189,10 @@ def test_tiles_of_valid_convolutions_are_as_few_as_can_be():
     assert smallest.side == 204
 
 
-@pytest.mark.parametrize(("name", "passes"), [("none", 1), ("flips", 4), ("turns", 8)])
+@pytest.mark.parametrize(("name", "passes"), [("none", 1), ("flips", 4), ("rot90", 8)])
 @pytest.mark.parametrize("size", [(48, 48), (33, 70)])
 def test_test_time_views_are_all_different_and_are_turned_back(name, passes, size):
-    image = picture(*size)
+    image = random_image(*size)
     views = []
 
     def forward(x):
@@ -203,16 +203,16 @@ def test_test_time_views_are_all_different_and_are_turned_back(name, passes, siz
     assert len(views) == len(SYMMETRIES[name]) == passes
     different = {tuple(view.shape[-2:]) + tuple(view[0, 0, :3, :3].flatten().tolist()) for view in views}
     assert len(different) == passes
-    allowed = {size, size[::-1]} if name == "turns" else {size}
+    allowed = {size, size[::-1]} if name == "rot90" else {size}
     assert {tuple(view.shape[-2:]) for view in views} == allowed
 
 
-@pytest.mark.parametrize("name", ["flips", "turns"])
-def test_the_average_of_a_network_turns_with_the_picture_and_the_network_alone_does_not(name):
+@pytest.mark.parametrize("name", ["flips", "rot90"])
+def test_the_average_of_a_network_turns_with_the_image_and_the_network_alone_does_not(name):
     forward, _ = network(*NETS[1][:3])
-    image = picture(64, 48)
+    image = random_image(64, 48)
     mean = averaged(forward, name)
-    for turned in (lambda x: x.flip(-1), lambda x: x.flip(-2), *([lambda x: x.mT] if name == "turns" else [])):
+    for turned in (lambda x: x.flip(-1), lambda x: x.flip(-2), *([lambda x: x.mT] if name == "rot90" else [])):
         torch.testing.assert_close(mean(turned(image)), turned(mean(image)), atol=1e-5, rtol=0)
         assert (forward(turned(image)) - turned(forward(image))).abs().max() > 1e-3
 
@@ -224,6 +224,6 @@ def test_test_time_views_and_tiles_go_together():
         seen.append(tuple(x.shape[-2:]))
         return 3 * x
 
-    image = picture(100, 150)
-    torch.testing.assert_close(blended(averaged(forward, "turns"), image, (48, 64), 16), 3 * image)
+    image = random_image(100, 150)
+    torch.testing.assert_close(blended(averaged(forward, "rot90"), image, (48, 64), 16), 3 * image)
     assert set(seen) == {(48, 64), (64, 48)}

@@ -21,7 +21,7 @@ from pipeline.shards.prepare import prepare
 
 @pytest.fixture
 def toys(tmp_path):
-    """Six pictures of a toy layout; those that start with t are test samples."""
+    """Six images of a toy layout; those that start with t are test samples."""
     for index, name in enumerate(["a", "b", "c", "d", "t1", "t2"]):
         add(tmp_path / "toy", name, *draw(index))
     return tmp_path / "toy"
@@ -62,7 +62,7 @@ def test_a_pair_is_whole_or_is_none(drive):
     report = check(drive, "drive")
     assert kinds(report) == [("error", "unpaired", 1)]
     assert report["pairs"] == 8
-    assert report["facts"]["pictures_read"] == 9
+    assert report["facts"]["images_read"] == 9
 
 
 def test_tables_that_are_read_are_not_ignored(tmp_path, toys, tgs):
@@ -71,12 +71,12 @@ def test_tables_that_are_read_are_not_ignored(tmp_path, toys, tgs):
     (toys / "test.txt").write_text("t1\nt2\n")
     (toys / "notes.csv").write_text("x")
     group = {"file": "tables/patients.csv", "id": "id", "column": "patient"}
-    validation = {"method": "fraction", "fraction": 0.25, "seed": 0, "group": group}
-    report = check(toys, test={"method": "list", "file": "test.txt"}, validation=validation)
+    validation = {"rule": "fraction", "fraction": 0.25, "seed": 0, "group": group}
+    report = check(toys, test={"rule": "list", "file": "test.txt"}, validation=validation)
     assert report["ignored"] == [{"reason": check_ignored.NOTES, "count": 1, "first": ["notes.csv"]}]
     absolute = {**validation, "group": {**group, "file": str(toys / "tables/patients.csv")}}
     assert check(toys, validation=absolute)["ignored"][0]["first"] == ["notes.csv", "test.txt"]
-    drawn = {"test": {"method": "fraction", "fraction": 0.3, "seed": 0}}
+    drawn = {"test": {"rule": "fraction", "fraction": 0.3, "seed": 0}}
     assert check(tgs, "tgs", **drawn)["ignored"][0]["first"] == ["train.csv"]
     assert check(tgs, "tgs", options={"masks": "csv"}, **drawn)["ignored"][0]["reason"] == check_ignored.UNUSED
 
@@ -130,9 +130,9 @@ def test_a_second_observers_mask_is_read_too(drive):
     assert kinds(check(drive, "drive")) == [("error", "size", 1)]
 
 
-def test_a_picture_in_two_splits_is_an_error_and_counted_as_a_leak(toys):
-    picture, mask = draw(0)
-    add(toys, "t3", picture, np.roll(mask, 1))
+def test_a_image_in_two_splits_is_an_error_and_counted_as_a_leak(toys):
+    image, mask = draw(0)
+    add(toys, "t3", image, np.roll(mask, 1))
     report = check(toys)
     assert kinds(report) == [("error", "leak", 2)]
     assert report["leak"] == 2
@@ -141,9 +141,9 @@ def test_a_picture_in_two_splits_is_an_error_and_counted_as_a_leak(toys):
 
 
 def test_the_same_pixels_in_another_file_are_a_duplicate(toys):
-    picture, mask = draw(0)
-    add(toys, "e", picture, mask)
-    done, data = cv2.imencode(".png", picture[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 0])
+    image, mask = draw(0)
+    add(toys, "e", image, mask)
+    done, data = cv2.imencode(".png", image[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 0])
     assert done
     (toys / "images/e.png").write_bytes(data.tobytes())
     report = check(toys)
@@ -151,15 +151,15 @@ def test_the_same_pixels_in_another_file_are_a_duplicate(toys):
     assert report["leak"] == 0
 
 
-def test_blank_pictures_are_one_warning_even_across_splits(tmp_path):
+def test_blank_images_are_one_warning_even_across_splits(tmp_path):
     root = make_tgs(tmp_path / "TGS")
     blank = (root / "train/images/tile000.png").read_bytes()
     for name in ("train/images/tile004.png", "train/images/tile008.png", "test/images/tile012.png"):
         (root / name).write_bytes(blank)
-    report = check(root, "tgs", test={"method": "fraction", "fraction": 0.5, "seed": 1})
+    report = check(root, "tgs", test={"rule": "fraction", "fraction": 0.5, "seed": 1})
     assert kinds(report) == [("warning", "blank", 4)]
     assert "all identical" in report["findings"][0]["found"]
-    assert report["facts"]["blank_pictures"] == 3
+    assert report["facts"]["blank_images"] == 3
     assert report["facts"]["empty_masks"] == 3
     assert report["facts"]["mask_types"] == {"PNG 16-bit": 9, "PNG 8-bit": 3}
 

@@ -1,4 +1,4 @@
-"""Pictures that are nearly the same in two splits are told, and others are not."""
+"""Images that are nearly the same in two splits are told, and others are not."""
 
 import io
 
@@ -71,11 +71,11 @@ def test_series_are_counted_and_the_first_are_named(toys):
     assert found.endswith("and 2 more pairs")
 
 
-def test_flat_and_faint_pictures_are_not_alike():
+def test_flat_and_faint_images_are_not_alike():
     flat = [np.full((64, 64, 3), level, np.uint8) for level in (80, 80, 81)]
     rng = np.random.default_rng(0)
     coarse = [np.kron(rng.integers(100, 103, (16, 16, 1)).astype(np.uint8), np.ones((4, 4, 3), np.uint8)) for _ in "ab"]
-    thumbnails = [tiny(picture) for picture in (*flat, *coarse)]
+    thumbnails = [tiny(image) for image in (*flat, *coarse)]
     assert look_alikes(thumbnails, range(5)) == {}
     assert look_alikes([], []) == {}
 

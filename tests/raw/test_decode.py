@@ -9,7 +9,7 @@ from PIL import Image
 from pipeline.core.errors import RawDataError
 from pipeline.raw.decode.image import as_channels, decode, read_bytes, read_grey, read_image
 
-PATH = Path("picture")
+PATH = Path("image")
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (40, 30, 3), dtype=np.uint8)
 GREY = RGB[:, :, 0]
@@ -17,8 +17,8 @@ GREY = RGB[:, :, 0]
 
 def encode(pixels, kind, **options):
     buffer = io.BytesIO()
-    picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-    picture.save(buffer, kind, **options)
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -70,9 +70,9 @@ def test_png(mode):
         deep = RNG.integers(0, 65536, (9, 7), dtype=np.uint16)
         np.testing.assert_array_equal(decode(encode(Image.fromarray(deep), "png"), PATH), deep)
         return
-    picture = Image.fromarray(RGB).convert(mode)
-    expected = np.asarray(picture.convert({"1": "L", "P": "RGB"}.get(mode, mode)))
-    np.testing.assert_array_equal(decode(encode(picture, "png"), PATH), expected)
+    image = Image.fromarray(RGB).convert(mode)
+    expected = np.asarray(image.convert({"1": "L", "P": "RGB"}.get(mode, mode)))
+    np.testing.assert_array_equal(decode(encode(image, "png"), PATH), expected)
 
 
 def test_jpeg_is_turned_as_its_exif_says():
@@ -114,7 +114,7 @@ def test_a_file_that_ends_too_early_is_refused(name, share):
         (tiff(np.zeros((8, 8), np.int32)), "pixels of type int32"),
     ],
 )
-def test_what_is_no_picture_is_refused_by_name(tmp_path, data, found):
+def test_what_is_no_image_is_refused_by_name(tmp_path, data, found):
     path = tmp_path / "x.tif"
     path.write_bytes(data)
     with pytest.raises(RawDataError, match=found) as caught:

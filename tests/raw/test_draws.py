@@ -9,7 +9,7 @@ from sources import assigned
 
 from pipeline.core.errors import RawDataError
 from pipeline.raw.samples import Sample
-from pipeline.raw.splits.draws import (
+from pipeline.raw.splits.sampling import (
     take_fold_of_groups,
     take_fold_of_strata,
     take_fraction,
@@ -99,7 +99,7 @@ PATTERN = {"pattern": r"^s(\d+)_"}
 def test_tiles_of_one_section_stay_together_in_test_and_validation():
     splits = assigned(
         SECTIONS,
-        test={"method": "k-fold", "folds": 3, "fold": 1, "seed": 0, "group": PATTERN},
+        test={"rule": "k-fold", "folds": 3, "fold": 1, "seed": 0, "group": PATTERN},
         validation={"fraction": 0.25, "seed": 0, "group": PATTERN},
     )
     owners = {split: {sample.id.split("_")[0] for sample in members} for split, members in splits.items()}
@@ -112,7 +112,7 @@ def test_tiles_of_one_section_stay_together_in_test_and_validation():
 def test_a_pattern_that_does_not_fit_names_the_first_twenty_and_the_count(tmp_path):
     strange = [Sample(f"x{number:02d}", "i", mask="m") for number in range(30)]
     with pytest.raises(RawDataError) as caught:
-        assigned([*SECTIONS, *strange], test={"method": "fraction", "fraction": 0.2, "seed": 0, "group": PATTERN})
+        assigned([*SECTIONS, *strange], test={"rule": "fraction", "fraction": 0.2, "seed": 0, "group": PATTERN})
     (problem,) = caught.value.problems
     assert "30 of 54" in problem.found
     assert "x19" in problem.found
@@ -123,7 +123,7 @@ def test_a_table_lists_every_sample_without_a_group(tmp_path):
     rows = [f"{sample.id},{sample.id[:2]}" for sample in SECTIONS]
     (tmp_path / "t.csv").write_text("name,section\n" + "\n".join(rows[2:]) + f"\n{SECTIONS[0].id},\nother,s9\n")
     table = {"column": "section", "file": "t.csv", "id": "name"}
-    said = {"method": "fraction", "fraction": 0.3, "seed": 0, "group": table}
+    said = {"rule": "fraction", "fraction": 0.3, "seed": 0, "group": table}
     with pytest.raises(RawDataError) as caught:
         assigned(SECTIONS, tmp_path, test=said)
     assert "2 of 24 samples: s0_0, s0_1" in caught.value.problems[0].found
@@ -132,9 +132,9 @@ def test_a_table_lists_every_sample_without_a_group(tmp_path):
 
 
 def test_groups_that_are_all_too_large_are_refused():
-    one = {"method": "fraction", "fraction": 0.2, "seed": 0, "group": {"pattern": "(s)"}}
+    one = {"rule": "fraction", "fraction": 0.2, "seed": 0, "group": {"pattern": "(s)"}}
     with pytest.raises(RawDataError, match="at least one group that fits"):
         assigned(SECTIONS, test=one)
-    fold = {"method": "k-fold", "folds": 4, "fold": 0, "seed": 0, "group": {"pattern": "(s)"}}
+    fold = {"rule": "k-fold", "folds": 4, "fold": 0, "seed": 0, "group": {"pattern": "(s)"}}
     with pytest.raises(RawDataError, match="in 1 groups: fold 0 is empty"):
         assigned(SECTIONS, test=fold)

@@ -88,7 +88,7 @@ def test_no_mask_at_all_is_one_problem(tmp_path):
     put(tmp_path, *(f"images/{index}.jpg" for index in range(30)), "labels/0.png")
     error = refusal(tmp_path)
     assert len(error.problems) == 1
-    assert "any of the 30 pictures" in str(error)
+    assert "any of the 30 images" in str(error)
 
 
 def test_one_folder_with_names_that_say_what_is_what(tmp_path):
@@ -179,7 +179,7 @@ def test_fields_of_view_pair_too(tmp_path):
     assert listed(tmp_path, fov="fov", fov_name="{id}_roi")["b"].fov == str(tmp_path / "fov/b_roi.png")
 
 
-def test_a_folder_without_pictures_says_what_there_is(tmp_path):
+def test_a_folder_without_images_says_what_there_is(tmp_path):
     put(tmp_path, "imgs/a.jp2", "masks/a.png")
     assert "there is imgs, masks" in str(refusal(tmp_path))
     assert "there is a.jp2" in str(refusal(tmp_path, images="imgs"))
@@ -304,10 +304,10 @@ def test_masks_to_merge_of_another_size_are_refused_and_void_wins_over_backgroun
         assert raw.read_truth(samples[name])[0, :4].tolist() == [VOID, 1, 1, 0]
 
 
-def test_two_pictures_in_a_folder_of_masks_to_merge_are_refused(tmp_path):
+def test_two_images_in_a_folder_of_masks_to_merge_are_refused(tmp_path):
     put(tmp_path, "a/images/1.png", "a/images/2.png", "a/masks/1.png", "b/images/1.png", "c/masks/1.png")
     error = str(refusal(tmp_path, **MERGE))
-    for part in ("2 files of one role (picture) with the identifier 'a'", "b/images/1.png", "c/masks/1.png"):
+    for part in ("2 files of one role (image) with the identifier 'a'", "b/images/1.png", "c/masks/1.png"):
         assert part in error
 
 

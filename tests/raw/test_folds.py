@@ -14,7 +14,7 @@ from pipeline.raw.samples import Sample
 from pipeline.raw.splits import folds
 from pipeline.raw.splits.fold_table import read_fold, read_fold_table, write_fold_table
 from pipeline.raw.splits.folds import split_by_fold, write_folds
-from pipeline.raw.splits.methods import Drawn
+from pipeline.raw.splits.rules import Sampling
 from pipeline.shards.select import Selection, select_rows
 
 PLAIN = {"seed": 3}
@@ -25,7 +25,7 @@ STRATIFIED = {"seed": 3, "stratify": "foreground"}
 def tiles(tmp_path_factory):
     """12 labelled tiles, of which 3 are test samples."""
     root = make_tgs(tmp_path_factory.mktemp("raw") / "TGS")
-    return {"layout": "tgs", "root": root, "test": {"method": "fraction", "fraction": 0.25, "seed": 0}}
+    return {"layout": "tgs", "root": root, "test": {"rule": "fraction", "fraction": 0.25, "seed": 0}}
 
 
 def drive_of(root, **more):
@@ -33,7 +33,7 @@ def drive_of(root, **more):
 
 
 def assign_folds(dataset, count, **drawn):
-    return folds.assign_folds(dataset, count, Drawn.model_validate({"seed": 0, **drawn}))
+    return folds.assign_folds(dataset, count, Sampling.model_validate({"seed": 0, **drawn}))
 
 
 def names(samples):
@@ -41,7 +41,7 @@ def names(samples):
 
 
 @pytest.mark.parametrize(
-    "own", [None, {"fraction": 0.3, "seed": 1}, {"method": "k-fold", "folds": 2, "fold": 1, "seed": 7}]
+    "own", [None, {"fraction": 0.3, "seed": 1}, {"rule": "k-fold", "folds": 2, "fold": 1, "seed": 7}]
 )
 @pytest.mark.parametrize("drawing", [PLAIN, STRATIFIED], ids=["plain", "strata"])
 @pytest.mark.parametrize("excluded", [[], [1]], ids=["all", "excluded"])
@@ -52,7 +52,7 @@ def test_a_fold_is_what_a_data_set_of_that_fold_validates_on(tiles, own, drawing
     members = assign_folds(dataset, 3, **drawing)
     assert sorted(members) == sorted(set(pool) - exclude.keys())  # complete, and each sample in one of them
     for fold in range(3):
-        configured = {"method": "k-fold", "folds": 3, "fold": fold, **drawing}
+        configured = {"rule": "k-fold", "folds": 3, "fold": fold, **drawing}
         meant = opened("d", **tiles, exclude=exclude, validation=configured)
         assert split_by_fold(dataset, members, fold) == meant.splits
     assert sorted(list(members.values()).count(fold) for fold in range(3)) == ([2, 3, 3] if exclude else [3, 3, 3])
@@ -67,7 +67,7 @@ def test_groups_are_kept_together(tmp_path):
     assert set(members.values()) == {0, 1, 2}
     assert all(members[f"{number}"] == members[f"{number + 10}"] for number in range(21, 31))
     for fold in range(3):
-        configured = {"method": "k-fold", "folds": 3, "fold": fold, "seed": 0, "group": group}
+        configured = {"rule": "k-fold", "folds": 3, "fold": fold, "seed": 0, "group": group}
         assert split_by_fold(dataset, members, fold) == drive_of(tmp_path, validation=configured).splits
 
 
@@ -104,7 +104,7 @@ def test_out_of_fold_samples_are_those_that_are_no_test_samples(tiles):
 
 def test_the_table_holds_what_was_assigned_and_nothing_else(tiles, tmp_path):
     table = tmp_path / "3.json"
-    recipe = FoldsRecipe.model_validate({"dataset": "d", "folds": 3, "drawn": PLAIN, "source": source(**tiles)})
+    recipe = FoldsRecipe.model_validate({"dataset": "d", "folds": 3, "sampling": PLAIN, "source": source(**tiles)})
     write_folds(recipe, output=table)
     members = assign_folds(opened("d", **tiles), 3, **PLAIN)
     assert json.loads(table.read_text()) == {"folds": 3, "members": members}
@@ -147,7 +147,7 @@ def test_a_table_that_is_none_is_refused(tmp_path, text, found):
 )
 def test_a_table_that_is_named_is_taken_whatever_made_it(tmp_path, tgs, monkeypatch, capsys, verb, missing):
     monkeypatch.chdir(tmp_path)
-    drawn = {"method": "fraction", "fraction": 0.2}
+    drawn = {"rule": "fraction", "fraction": 0.2}
     data = {"layout": "tgs", "root": str(tgs), "size": [32, 32], "test": drawn}
     recipe = {"dataset": "d", "model": "unet", "loss": "bce", "optimizer": {"name": "sgd", "lr": 0.1}, "epochs": 1}
     config = {"datasets": {"d": data}, "experiments": {"e": {**recipe, "batch_size": 1, "folds": 2}}}

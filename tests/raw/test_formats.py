@@ -20,10 +20,10 @@ MASK = (cv2.GaussianBlur(RNG.normal(size=(41, 30)), (0, 0), 3) > 0).astype(np.ui
 RGB = RNG.integers(0, 256, (41, 30, 3), dtype=np.uint8)
 
 
-def save(picture, kind, **options):
+def save(image, kind, **options):
     buffer = io.BytesIO()
-    picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    picture.save(buffer, kind, **options)
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -79,9 +79,9 @@ def test_2_and_4_bits_are_spread_over_0_to_255(bits):
 @pytest.mark.parametrize("kind", ["png", "gif"])
 @pytest.mark.parametrize("inverted", [False, True])
 def test_palette_masks_count_by_their_colours_not_their_indices(kind, inverted):
-    picture = Image.fromarray(MASK ^ np.uint8(inverted)).convert("P")
-    picture.putpalette((255, 255, 255, 0, 0, 0) if inverted else (0, 0, 0, 255, 255, 255))
-    np.testing.assert_array_equal(BLACK_AND_WHITE.read("x", save(picture, kind, optimize=False)), MASK)
+    image = Image.fromarray(MASK ^ np.uint8(inverted)).convert("P")
+    image.putpalette((255, 255, 255, 0, 0, 0) if inverted else (0, 0, 0, 255, 255, 255))
+    np.testing.assert_array_equal(BLACK_AND_WHITE.read("x", save(image, kind, optimize=False)), MASK)
 
 
 def test_alpha_that_is_constant_is_dropped_and_alpha_that_varies_is_refused():
@@ -136,7 +136,7 @@ TURNED = {
     7: lambda p: np.rot90(p, 2).swapaxes(0, 1),
     8: lambda p: np.rot90(p, -1),
 }
-"""How a camera stores an upright picture under each orientation."""
+"""How a camera stores an upright image under each orientation."""
 
 
 @pytest.mark.parametrize("orientation", TURNED)

@@ -39,15 +39,15 @@ def test_a_mask_of_0_and_1_is_refused_rather_than_read_as_empty(tmp_path):
 def test_black_and_white_in_every_depth(tmp_path, kind):
     truth = np.eye(8, dtype=np.uint8)
     path = tmp_path / "mask.png"
-    picture = {
+    image = {
         "1-bit": Image.fromarray(truth * 255).convert("1"),
         "8-bit": Image.fromarray(truth * 255),
         "16-bit": Image.fromarray(truth.astype(np.uint16) * np.uint16(65535)),
         "palette": Image.fromarray(truth).convert("P"),
     }[kind]
     if kind == "palette":
-        picture.putpalette((0, 0, 0, 255, 255, 255))
-    picture.save(path)
+        image.putpalette((0, 0, 0, 255, 255, 255))
+    image.save(path)
     np.testing.assert_array_equal(BLACK_AND_WHITE.read(path), truth)
 
 
@@ -69,19 +69,19 @@ def test_16_bit_indices_are_taken_as_they_are(tmp_path):
 
 def test_colours_are_told_apart_and_a_grey_value_among_them_means_equal_channels():
     labels = LabelMap({0: 0, RED: 1, BLUE: 2, (9, 8, 7): VOID})
-    picture = np.array([[(0, 0, 0), RED, BLUE, (9, 8, 7)]], dtype=np.uint8)
-    np.testing.assert_array_equal(labels.classify(picture, "m"), [[0, 1, 2, VOID]])
+    image = np.array([[(0, 0, 0), RED, BLUE, (9, 8, 7)]], dtype=np.uint8)
+    np.testing.assert_array_equal(labels.classify(image, "m"), [[0, 1, 2, VOID]])
     np.testing.assert_array_equal(labels.classify(np.zeros((2, 2), np.uint8), "m"), np.zeros((2, 2)))
 
 
 def test_near_misses_need_a_tolerance_of_their_distance_in_every_channel():
-    picture = np.array([[(2, 2, 255), (0, 0, 253), (3, 0, 0)]], dtype=np.uint8)
+    image = np.array([[(2, 2, 255), (0, 0, 253), (3, 0, 0)]], dtype=np.uint8)
     meaning = {0: 0, BLUE: 1}
-    message = refusal(LabelMap(meaning), picture)
+    message = refusal(LabelMap(meaning), image)
     for part in ("#0202ff (1 pixels)", "#0000fd", "#030000"):
         assert part in message
-    assert "#030000" in refusal(LabelMap(meaning, tolerance=2), picture)
-    np.testing.assert_array_equal(LabelMap(meaning, tolerance=3).classify(picture, "m"), [[1, 1, 0]])
+    assert "#030000" in refusal(LabelMap(meaning, tolerance=2), image)
+    np.testing.assert_array_equal(LabelMap(meaning, tolerance=3).classify(image, "m"), [[1, 1, 0]])
 
 
 def test_tolerance_holds_for_grey_values_up_to_the_ends_of_the_range():
@@ -101,11 +101,11 @@ def test_inverted_masks_change_the_two_classes_and_leave_void(tmp_path):
 def test_shapes_reads_the_blue_channel(tmp_path, kind):
     truth = np.arange(16, dtype=np.uint8).reshape(4, 4) % 4
     rgb = np.stack([truth * 0 + 90, truth * 40, truth], axis=2)
-    picture = {"grey": Image.fromarray(truth), "colour": Image.fromarray(rgb), "palette": Image.fromarray(truth)}[kind]
+    image = {"grey": Image.fromarray(truth), "colour": Image.fromarray(rgb), "palette": Image.fromarray(truth)}[kind]
     if kind == "palette":
-        picture = picture.convert("P")
-        picture.putpalette([50, 60, 0, 70, 80, 1, 90, 100, 2, 110, 120, 3])
-    picture.save(tmp_path / "m.png")
+        image = image.convert("P")
+        image.putpalette([50, 60, 0, 70, 80, 1, 90, 100, 2, 110, 120, 3])
+    image.save(tmp_path / "m.png")
     np.testing.assert_array_equal(described("shapes").meaning.read(tmp_path / "m.png"), truth)
     assert "4 (1 pixels)" in refusal(described("shapes").meaning, np.array([[4]], np.uint8))
 
@@ -128,8 +128,8 @@ def test_described_labels_have_the_colours_of_the_file_unless_others_are_said():
         colours={"background": "#010203"},
     )
     assert known.colours == ((1, 2, 3), (16, 32, 48), COLOURS[1])
-    picture = np.array([[(17, 33, 49), (7, 7, 7), (255, 255, 255)]], np.uint8)
-    np.testing.assert_array_equal(known.meaning.classify(picture, "m"), [[1, 2, VOID]])
+    image = np.array([[(17, 33, 49), (7, 7, 7), (255, 255, 255)]], np.uint8)
+    np.testing.assert_array_equal(known.meaning.classify(image, "m"), [[1, 2, VOID]])
 
 
 @pytest.mark.parametrize(("text", "key"), [(7, 7), ("255", 255), ("#80fF00", (128, 255, 0)), (" 1, 2,3 ", (1, 2, 3))])

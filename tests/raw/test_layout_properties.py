@@ -80,7 +80,7 @@ def judge(samples, offenders, expected):
 
 
 def repeated(*halves):
-    """Give the paths of pictures whose identifier stands in two halves."""
+    """Give the paths of images whose identifier stands in two halves."""
     shared = set(halves[0]) & set(halves[1])
     return {half[name] for half in halves for name in shared}
 
@@ -97,7 +97,7 @@ DRIVE_ROLES = (
 @given(training=roles(NUMBERS, 4), test=roles(NUMBERS, 4), copies=st.booleans(), named=st.booleans(), ignored=IGNORED)
 def test_drive(training, test, copies, named, ignored):
     with tempfile.TemporaryDirectory() as folder:
-        root, offenders, expected, pictures = Path(folder), set(), {}, []
+        root, offenders, expected, listed_images = Path(folder), set(), {}, []
         for half, members in (("training", training), ("test", test)):
             (root / half).mkdir()
             images, masks, fovs, observers = (
@@ -108,7 +108,7 @@ def test_drive(training, test, copies, named, ignored):
             offenders |= apart(images, masks) if masks or half == "training" else set()
             offenders |= apart(images, observers) if observers else set()
             offenders |= set() if images else {str(root / half / "images")}
-            pictures.append(images)
+            listed_images.append(images)
             expected |= {
                 name: {
                     "image": images[name],
@@ -126,7 +126,7 @@ def test_drive(training, test, copies, named, ignored):
             offenders.add(copy)
         if named:
             offenders.add(put(root, "test/mask", "no number.gif"))
-        offenders |= repeated(*pictures)
+        offenders |= repeated(*listed_images)
         judge(lambda: listed("drive", root), offenders, expected)
 
 
@@ -151,11 +151,11 @@ def test_tgs(train, test, form, ignored):
 @settings(max_examples=150)
 @given(train=roles(WRITABLE, 3), twice=st.booleans(), form=st.sampled_from(["NFC", "NFD"]), words=st.booleans())
 def test_tgs_with_tables(train, twice, form, words):
-    pictured, coded, deep = train
+    with_image, coded, deep = train
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         put(root, "train", "notes.txt")
-        images = put_all(root, "train/images", "{}.png", pictured)
+        images = put_all(root, "train/images", "{}.png", with_image)
         rows = {nfc(name): f"{index + 1} 1" for index, name in enumerate(sorted(coded))}
         depths = {nfc(name): float(index) for index, name in enumerate(sorted(deep))}
         for table, column, values in (("train.csv", "rle_mask", rows), ("depths.csv", "z", depths)):
@@ -182,20 +182,20 @@ def test_tgs_with_tables(train, twice, form, words):
 @given(train=roles(NUMBERS, 2), test=roles(NUMBERS, 2), strange=NAMES, odd=st.booleans(), ignored=IGNORED)
 def test_shapes(train, test, strange, odd, ignored):
     with tempfile.TemporaryDirectory() as folder:
-        root, offenders, expected, pictures = Path(folder), set(), {}, []
+        root, offenders, expected, listed_images = Path(folder), set(), {}, []
         put(root, ".", "notes.txt")
         for half, members in (("train", train), ("test", test)):
             images = put_all(root, f"{half}_imgs", "{}.jpg", members[0])
             masks = put_all(root, f"{half}_mask", "{}.png", members[1])
             offenders |= apart(images, masks) if half == "train" or masks else set()
-            pictures.append(images)
+            listed_images.append(images)
             expected |= {name: {"image": path, "mask": masks.get(name)} for name, path in images.items()}
         for name in ignored:
             put(root, "train_imgs", name)
-        offenders |= set() if pictures[0] else {str(root / "train_imgs")}
+        offenders |= set() if listed_images[0] else {str(root / "train_imgs")}
         if odd and not (strange.isascii() and strange.isdigit()):
             offenders.add(put(root, "test_imgs", f"{strange}.JPG"))
-        judge(lambda: listed("shapes", root), offenders | repeated(*pictures), expected)
+        judge(lambda: listed("shapes", root), offenders | repeated(*listed_images), expected)
 
 
 @settings(max_examples=150)
@@ -207,7 +207,7 @@ def test_shapes(train, test, strange, odd, ignored):
 )
 def test_duts(halves, there, form, ignored):
     with tempfile.TemporaryDirectory() as folder:
-        root, expected, pictures = Path(folder), {}, []
+        root, expected, listed_images = Path(folder), {}, []
         put(root, ".", "notes.txt")
         offenders = set() if there else {str(root)}
         for half, members in zip(("DUTS-TR", "DUTS-TE"), halves, strict=True):
@@ -220,7 +220,7 @@ def test_duts(halves, there, form, ignored):
                 put(root, f"{half}/{half}-Mask", name)
             offenders |= apart(images, masks) if masks or half == "DUTS-TR" else set()
             offenders |= set() if images else {str(root / half / f"{half}-Image")}
-            pictures.append(images)
+            listed_images.append(images)
             expected |= {name: {"image": path, "mask": masks.get(name)} for name, path in images.items()}
-        offenders |= repeated(*pictures) if len(pictures) == 2 else set()
+        offenders |= repeated(*listed_images) if len(listed_images) == 2 else set()
         judge(lambda: listed("duts", root), offenders, expected)

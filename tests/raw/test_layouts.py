@@ -74,7 +74,7 @@ def test_a_root_that_is_missing_empty_or_a_file_names_the_command(tmp_path, make
     error = problems(layout, root)
     assert str(root) in str(error)
     kind = next(kind for kind in LAYOUTS if names_of([kind], "layout") == [layout])
-    assert ("python -m pipeline sample" in str(error)) == kind.is_drawn
+    assert ("python -m pipeline synthetic" in str(error)) == kind.has_synthetic
     assert "`root` of data set 'd'" in str(error)
 
 

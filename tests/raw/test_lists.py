@@ -70,8 +70,8 @@ def test_lists_lie_below_the_root_or_anywhere(tmp_path):
     splits = assigned(
         SAMPLES,
         tmp_path,
-        test={"method": "list", "file": "test.txt"},
-        validation={"method": "list", "file": str(tmp_path / "val.txt")},
+        test={"rule": "list", "file": "test.txt"},
+        validation={"rule": "list", "file": str(tmp_path / "val.txt")},
     )
     assert [sample.id for sample in splits["test"]] == ["21"]
     assert [sample.id for sample in splits["validation"]] == ["c"]
@@ -80,7 +80,7 @@ def test_lists_lie_below_the_root_or_anywhere(tmp_path):
 
 def test_a_sample_in_both_lists_is_refused(tmp_path):
     (tmp_path / "list.txt").write_text("21\nc\n")
-    both = {"method": "list", "file": "list.txt"}
+    both = {"rule": "list", "file": "list.txt"}
     with pytest.raises(RawDataError, match="that the list of `validation` names too") as caught:
         assigned(SAMPLES, tmp_path, test=both, validation=both)
     assert len(caught.value.problems) == 2
@@ -89,7 +89,7 @@ def test_a_sample_in_both_lists_is_refused(tmp_path):
 def test_a_sample_without_mask_cannot_be_listed(tmp_path):
     (tmp_path / "list.txt").write_text("u\n")
     with pytest.raises(RawDataError, match="fits no sample"):
-        assigned([*SAMPLES, Sample("u", "u.png")], tmp_path, test={"method": "list", "file": "list.txt"})
+        assigned([*SAMPLES, Sample("u", "u.png")], tmp_path, test={"rule": "list", "file": "list.txt"})
 
 
 def test_an_entry_and_a_file_may_write_accents_in_two_ways(tmp_path):

@@ -22,9 +22,9 @@ def test_codes_and_masks_are_inverse(mask):
     ("codes", "found"),
     [
         ("3", "odd count"),
-        ("0 2", "leave the picture"),
-        ("8 3", "leave the picture"),
-        ("1 0", "leave the picture"),
+        ("0 2", "leave the image"),
+        ("8 3", "leave the image"),
+        ("1 0", "leave the image"),
         ("1 4 3 2", "overlap"),
         ("5 1 1 1", "out of order"),
         ("one 2", "not whole numbers"),

@@ -33,9 +33,9 @@ def stacks(tmp_path):
     for index in range(6):
         masks = np.zeros((3, 24, 32), np.uint8)
         masks[:, 8:16, 8:16] = 255
-        pictures = rng.integers(100, 300, masks.shape, dtype=np.uint16)
-        pictures[masks == 255] += 3000
-        for name, pages in (("images", pictures), ("masks", masks)):
+        images = rng.integers(100, 300, masks.shape, dtype=np.uint16)
+        images[masks == 255] += 3000
+        for name, pages in (("images", images), ("masks", masks)):
             (tmp_path / "raw" / name).mkdir(parents=True, exist_ok=True)
             tifffile.imwrite(tmp_path / "raw" / name / f"s{index}.tif", pages, photometric="minisblack")
         rows.append(f"s{index},P{index // 2}")
@@ -54,7 +54,7 @@ def put(path, pixels, **options):
 
 def test_pages_belong_to_the_group_of_their_stack(stacks):
     split = {"group": GROUP, "seed": 0}
-    test = {"method": "k-fold", "folds": 3, "fold": 0, **split}
+    test = {"rule": "k-fold", "folds": 3, "fold": 0, **split}
     raw = opened("x", "folder", stacks, PAGES, test=test, validation={"fraction": 0, **split})
     held_out = [sample.id for sample in raw.splits["test"]]
     assert len(held_out) == 6
@@ -69,7 +69,7 @@ def test_a_row_of_a_page_goes_before_that_of_its_stack(stacks):
     split = {"group": GROUP, "seed": 0}
     tests = []
     for fold in range(3):
-        said = {"method": "k-fold", "folds": 3, "fold": fold, **split}
+        said = {"rule": "k-fold", "folds": 3, "fold": fold, **split}
         raw = opened("x", "folder", stacks, PAGES, test=said, validation={"fraction": 0, **split})
         tests.append({sample.id for sample in raw.splits["test"]})
     assert {"s0-p002", "s4-p001", "s5-p003"} <= next(test for test in tests if "s0-p002" in test)
@@ -78,7 +78,7 @@ def test_a_row_of_a_page_goes_before_that_of_its_stack(stacks):
 
 def test_a_table_of_other_identifiers_is_quoted(stacks):
     (stacks / "patients.csv").write_text("stack,patient\nslide-1,P1\nslide-2,P2\n")
-    report = check(stacks, test={"method": "fraction", "fraction": 0.2, "seed": 0, "group": GROUP})
+    report = check(stacks, test={"rule": "fraction", "fraction": 0.2, "seed": 0, "group": GROUP})
     (finding,) = report["findings"]
     assert "18 of 18 samples: s0-p001" in finding["found"]
     assert "'slide-1', 'slide-2'" in finding["remedy"]
@@ -89,7 +89,7 @@ def test_a_table_of_other_identifiers_is_quoted(stacks):
 def test_check_and_shard_job_refuse_a_storage_in_the_same_words(stacks, storage):
     report = check(stacks, storage=storage)
     assert [row["kind"] for row in report["findings"]] == ["storage"] * 6  # files, not pages
-    assert report["facts"]["pictures_read"] == 18
+    assert report["facts"]["images_read"] == 18
     raw = opened("x", "folder", stacks, PAGES)
     sample = raw.splits["train"][0]
     with pytest.raises(RawDataError) as caught:
@@ -101,7 +101,7 @@ def test_check_and_shard_job_refuse_a_storage_in_the_same_words(stacks, storage)
     ]
 
 
-def test_float_pictures_that_unit_cannot_normalize_are_told_by_check(stacks):
+def test_float_images_that_unit_cannot_normalize_are_told_by_check(stacks):
     tifffile.imwrite(
         stacks / "images/s0.tif",
         np.random.default_rng(0).random((3, 24, 32), dtype=np.float32),
@@ -130,8 +130,8 @@ def test_the_contact_sheet_tells_inverted_masks_from_right_ones(stacks):
     def inside_and_outside(**options):
         recipe = check_recipe("folder", stacks, {**PAGES, **options})
         raw = open_dataset("x", recipe.source)
-        shown = measure(raw, raw.splits["train"][0], "train", recipe, pictured=True).thumbnail.astype(int)
-        colourful = shown.max(axis=2) - shown.min(axis=2)  # the picture itself is grey
+        shown = measure(raw, raw.splits["train"][0], "train", recipe, with_thumbnail=True).thumbnail.astype(int)
+        colourful = shown.max(axis=2) - shown.min(axis=2)  # the image itself is grey
         scale = shown.shape[1] / 32
         inner = colourful[int(10 * scale) : int(14 * scale), int(10 * scale) : int(14 * scale)]
         outer = colourful[int(2 * scale) : int(6 * scale), int(20 * scale) : int(28 * scale)]
@@ -141,7 +141,7 @@ def test_the_contact_sheet_tells_inverted_masks_from_right_ones(stacks):
     assert inside_and_outside(inverted=True) == (False, True)
 
 
-def test_12_bit_pictures_are_shown_bright_even_with_a_hot_pixel():
+def test_12_bit_images_are_shown_bright_even_with_a_hot_pixel():
     ramp = np.linspace(200, 4000, 64 * 64).astype(np.uint16).reshape(64, 64, 1)
     ramp[5, 5] = 65535
     shown = for_display(ramp)
@@ -156,8 +156,8 @@ def test_12_bit_pictures_are_shown_bright_even_with_a_hot_pixel():
 
 def test_files_with_one_remedy_are_listed_under_it_once(tmp_path):
     for index, value in enumerate((100, 100, 101, 255)):
-        picture = np.random.default_rng(index).integers(0, 255, (20, 20, 3), dtype=np.uint8)
-        put(tmp_path / f"raw/images/<b>{index}.png", picture)
+        image = np.random.default_rng(index).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+        put(tmp_path / f"raw/images/<b>{index}.png", image)
         mask = np.zeros((20, 20), np.uint8)
         mask[5:9, 5:9] = value
         put(tmp_path / f"raw/masks/<b>{index}.png", mask)
@@ -183,10 +183,10 @@ def test_a_root_that_is_misspelt_leads_to_what_is_beside_it(stacks):
     assert f"no folder {stacks / 'no'}" in finding["found"]
 
 
-def test_a_missing_folder_of_pictures_is_one_problem(stacks):
-    report = check(stacks, options={"images": "pictures"})
+def test_a_missing_folder_of_images_is_one_problem(stacks):
+    report = check(stacks, options={"images": "images"})
     (finding,) = report["findings"]
-    assert finding["where"].endswith("raw/pictures")
+    assert finding["where"].endswith("raw/images")
     assert "there is images, masks, patients.csv" in finding["found"]
 
 
@@ -198,11 +198,11 @@ def test_many_sizes_are_told_by_their_range():
 
 def test_excluded_files_stay_excluded_where_the_splits_fail(tmp_path):
     for name in ("a", "b", "c"):
-        picture = np.random.default_rng(ord(name)).integers(0, 255, (20, 20, 3), dtype=np.uint8)
-        put(tmp_path / f"raw/images/{name}.png", picture)
+        image = np.random.default_rng(ord(name)).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+        put(tmp_path / f"raw/images/{name}.png", image)
         put(tmp_path / f"raw/masks/{name}.png", np.zeros((20, 20), np.uint8))
     (tmp_path / "raw/list.txt").write_text("nobody.png\n")
-    test = {"method": "list", "file": str(tmp_path / "raw/list.txt")}
+    test = {"rule": "list", "file": str(tmp_path / "raw/list.txt")}
     report = check(tmp_path / "raw", options={}, exclude={"a": "blurred"}, test=test)
     assert report["pairs"] == 2
     assert next(row["reason"] for row in report["ignored"]) == "files of excluded samples"
@@ -221,16 +221,16 @@ def test_what_a_person_types_fits_names_whose_accents_are_spelt_otherwise(tmp_pa
 
     names = [f"{place}-{index}" for place in ("Köln", "Évry", "Århus") for index in range(2)]
     for name in names:
-        picture = np.random.default_rng(len(name)).integers(0, 255, (20, 20, 3), dtype=np.uint8)
-        put(tmp_path / "raw" / disk(f"images/{name}.png"), picture)
+        image = np.random.default_rng(len(name)).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+        put(tmp_path / "raw" / disk(f"images/{name}.png"), image)
         put(tmp_path / "raw" / disk(f"masks/{name}_gefäß.png"), np.zeros((20, 20), np.uint8))
     (tmp_path / "raw/t.csv").write_text(hand("id,Größe\n" + "".join(f"{name},{name[:-2]}\n" for name in names)))
     (tmp_path / "raw/test.txt").write_text(hand("Évry-0\nÉvry-1\n"))
     options = {"mask_name": hand("{id}_gefäß")}
     by_table = {"column": disk("Größe"), "file": "t.csv", "id": "id"}
     for group in (by_table, {"pattern": hand("^([A-ZÅÉ][a-zö]+)-")}):
-        validation = {"method": "fraction", "fraction": 0.5, "seed": 0, "group": group}
-        test = {"method": "list", "file": "test.txt"}
+        validation = {"rule": "fraction", "fraction": 0.5, "seed": 0, "group": group}
+        test = {"rule": "list", "file": "test.txt"}
         exclude = {hand("Köln-1"): "blurred"}
         raw = opened("d", "folder", tmp_path / "raw", options, test=test, validation=validation, exclude=exclude)
         assert [sample.id for sample in raw.splits["test"]] == ["Évry-0", "Évry-1"]

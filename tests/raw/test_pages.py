@@ -183,10 +183,10 @@ def test_what_cannot_stand_alone_is_read_whole(tmp_path):
     lsm = stack(tmp_path, GREY, extratags=[(34412, 1, 4, b"abcd", False)])
     assert pages.read_page(lsm, 2) is None
     np.testing.assert_array_equal(decode(read_bytes(lsm, 2), lsm, 2), GREY[1])
-    picture = tmp_path / "t.png"
-    Image.fromarray(GREY[0]).save(picture)
-    assert pages.read_page(picture, 1) is None
-    np.testing.assert_array_equal(decode(read_bytes(picture, 1), picture, 1), GREY[0])
+    image = tmp_path / "t.png"
+    Image.fromarray(GREY[0]).save(image)
+    assert pages.read_page(image, 1) is None
+    np.testing.assert_array_equal(decode(read_bytes(image, 1), image, 1), GREY[0])
 
 
 def test_the_header_is_that_of_the_page(tmp_path):

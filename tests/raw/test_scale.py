@@ -6,7 +6,7 @@ import os
 import pytest
 from sources import opened
 
-from pipeline.raw.splits import draws
+from pipeline.raw.splits import sampling
 
 FOLDERS = {
     "tgs": ("train/images", "train/masks"),
@@ -36,8 +36,8 @@ def test_listing_looks_at_folders_and_not_at_files_and_hashes_a_sample_a_few_tim
     for name in ("stat", "listdir", "scandir"):
         count(os, name, name)
     count(builtins, "open", "open")
-    count(draws, "stable_hash", "hash")
-    drawn = {"method": "fraction", "fraction": 0.1, "seed": 0}
+    count(sampling, "stable_hash", "hash")
+    drawn = {"rule": "fraction", "fraction": 0.1, "seed": 0}
     raw = opened("x", layout, tmp_path, shards=6, test=drawn, validation=drawn)
     for _ in range(10):  # a rule asks for its members once for each shard
         members = raw.shard_members("train")

@@ -15,7 +15,7 @@ from pipeline.images.png import write_png
 from pipeline.raw import dataset as datasets
 from pipeline.raw.splits.shares import STRATA, foreground_share, stratum_of
 
-STRATIFIED = {"method": "k-fold", "folds": 3, "fold": 0, "seed": 0, "stratify": "foreground"}
+STRATIFIED = {"rule": "k-fold", "folds": 3, "fold": 0, "seed": 0, "stratify": "foreground"}
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_each_page_of_a_stack_has_its_own_share_and_each_object_of_a_mask_counts
 
 def test_unreadable_masks_are_all_listed_and_nothing_is_kept(tgs, tmp_path):
     for name in ("tile001", "tile005"):
-        (tgs / f"train/masks/{name}.png").write_bytes(b"no picture")
+        (tgs / f"train/masks/{name}.png").write_bytes(b"no image")
     with pytest.raises(RawDataError) as caught:
         folds(tgs, str(tmp_path / "x.json"))
     assert len(caught.value.problems) == 2

@@ -6,9 +6,9 @@ from sources import assigned
 
 from pipeline.core.errors import RawDataError
 from pipeline.raw.samples import Sample
-from pipeline.raw.splits import draws
+from pipeline.raw.splits import sampling
 from pipeline.raw.splits.assign import assign_shards, shard_of
-from pipeline.raw.splits.draws import take_fold, take_permutation
+from pipeline.raw.splits.sampling import take_fold, take_permutation
 
 IDS = st.sets(st.text("abcdef0123", min_size=1, max_size=6), min_size=1, max_size=60)
 FRACTIONS = st.floats(0, 1)
@@ -16,7 +16,7 @@ FRACTIONS = st.floats(0, 1)
 
 def take_fraction(ids, fraction, seed):
     """Take identifiers that are in one stratum."""
-    return draws.take_fraction(dict.fromkeys(ids, 0), fraction, seed)
+    return sampling.take_fraction(dict.fromkeys(ids, 0), fraction, seed)
 
 
 def samples(names, labelled=True):
@@ -64,7 +64,7 @@ def test_the_four_splits():
 
 
 def test_a_split_that_leaves_nothing_to_train_on():
-    everything = {"method": "fraction", "fraction": 0.99, "seed": 0}
+    everything = {"rule": "fraction", "fraction": 0.99, "seed": 0}
     with pytest.raises(RawDataError, match="at least one labelled sample"):
         assigned(samples("ab"), test=everything)
     with pytest.raises(RawDataError, match="at least one labelled sample"):
@@ -72,7 +72,7 @@ def test_a_split_that_leaves_nothing_to_train_on():
 
 
 def test_a_data_set_without_any_mask_is_there_to_be_predicted():
-    splits = assigned(samples("ab", labelled=False), test={"method": "fraction", "fraction": 0.5, "seed": 0})
+    splits = assigned(samples("ab", labelled=False), test={"rule": "fraction", "fraction": 0.5, "seed": 0})
     assert [sample.id for sample in splits["unlabelled"]] == ["a", "b"]
     assert splits["train"] == splits["test"] == []
 
@@ -126,7 +126,7 @@ def test_one_more_file_moves_at_most_one_other_across_each_border_of_folds(ids, 
 
 def test_a_fold_that_is_empty_is_refused():
     with pytest.raises(RawDataError, match="fold 0 is empty"):
-        assigned(samples("ab"), test={"method": "k-fold", "folds": 3, "fold": 0, "seed": 0})
+        assigned(samples("ab"), test={"rule": "k-fold", "folds": 3, "fold": 0, "seed": 0})
 
 
 @given(IDS, st.integers(1, 7))

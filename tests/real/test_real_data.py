@@ -32,7 +32,7 @@ datasets:
     root: {root}/TGS
     size: [128, 128]
     shards: 8
-    test: {{method: permutation, fraction: 0.15, seed: 42}}
+    test: {{rule: permutation, fraction: 0.15, seed: 42}}
 experiments: {{}}
 """
 
@@ -74,7 +74,7 @@ def test_the_check_finds_the_known_oddities_and_no_error(built):
     assert (drive["pairs"], drive["errors"], drive["warnings"]) == (40, 0, 0)
     assert (tgs["pairs"], tgs["errors"], tgs["warnings"]) == (4000, 0, 1)
     assert tgs["facts"]["empty_masks"] == 1562
-    assert tgs["facts"]["blank_pictures"] == 80
+    assert tgs["facts"]["blank_images"] == 80
     assert tgs["facts"]["mask_types"] == {"PNG 16-bit": 2438, "PNG 8-bit": 1562}
     assert tgs["leak"] == 0
     (warning,) = tgs["findings"]
@@ -89,8 +89,8 @@ def test_the_second_observer_has_the_published_scores(built):
     assert macro.loc["full", ["f1", "recall", "specificity", "accuracy"]].tolist() == [0.7879, 0.7757, 0.9819, 0.9637]
     assert (macro["images"] == 20).all()
     assert macro.loc["fov", "f1_sd"] == 0.0206
-    pictures = pd.read_csv(built.folder / "results/metrics/drive.second-observer/per_image.csv")
-    inside = pictures[pictures["region"] == "fov"]["f1"]
+    images = pd.read_csv(built.folder / "results/metrics/drive.second-observer/per_image.csv")
+    inside = images[images["region"] == "fov"]["f1"]
     assert len(inside) == 20
     assert (round(inside.std(ddof=1), 4), round(inside.std(ddof=0), 4)) == (0.0206, 0.0200)
 
@@ -106,7 +106,7 @@ def test_the_second_observers_scores_have_intervals_and_beat_an_empty_prediction
     pairs = pd.read_csv(built.folder / "results/comparisons.csv")
     drive = pairs.query("dataset == 'drive' and region == 'fov' and metric == 'f1'").set_index(["a", "b"])
     row = drive.loc[("drive.all-background", "drive.second-observer")]
-    assert (row["images"], row["p"], row["comparisons"]) == (20, 2e-6, 3)  # worse on every one of 20 pictures
+    assert (row["images"], row["p"], row["comparisons"]) == (20, 2e-6, 3)  # worse on every one of 20 images
     assert -row["high"] == pytest.approx(f1["low"], abs=2e-6)
     assert set(pairs.query("dataset == 'tgs'")["images"]) == {600}
 
@@ -156,7 +156,7 @@ def test_the_leaderboard_ranks_baselines_and_doubts_none_of_them(built):
     assert (board["suspicious"] == "").all()
 
 
-def test_scores_of_the_real_pictures_agree_with_other_libraries(real_data):
+def test_scores_of_the_real_images_agree_with_other_libraries(real_data):
     raw = opened("drive", "drive", real_data / "DRIVE", test="official")
     pairs = []
     for sample in raw.splits["test"][:4]:
@@ -242,7 +242,7 @@ datasets:
     layout: duts
     root: {json.dumps(str(real_data / "DUTS"))}
     size: [96, 96]
-    test: {{method: fraction, fraction: 0.25}}
+    test: {{rule: fraction, fraction: 0.25}}
     validation: {{fraction: 0.34}}
 experiments:
   lite:

@@ -134,7 +134,7 @@ def test_mean_and_sample_standard_deviation(tmp_path):
     assert test["f1"].tolist() == ["0.500000", "0.500000"]
 
 
-def test_folds_have_no_number_of_validation_pictures(tmp_path):
+def test_folds_have_no_number_of_validation_images(tmp_path):
     """However many there are: they are others in each fold."""
     runs = ["a-fold0", "a-fold1"]
     summaries = [summary(tmp_path, run, f1, 0.5) for run, f1 in zip(runs, (0.2, 0.3), strict=True)]

@@ -1,4 +1,4 @@
-"""All entrants against each other: who is compared with whom, over which family; and the tables that people read."""
+"""All methods against each other: who is compared with whom, over which family; and the tables that people read."""
 
 import io
 import json
@@ -10,9 +10,9 @@ import pytest
 from pipeline.cli import main as cli
 from pipeline.core.errors import PredictionError
 from pipeline.evaluation.paired import holm
-from pipeline.report.comparisons import COLUMNS, compare_entrants
+from pipeline.report.comparisons import COLUMNS, compare_methods
 
-PICTURES = 8
+IMAGES = 8
 
 
 def scores(
@@ -23,7 +23,7 @@ def scores(
     rows = []
     for split in ("test", "validation"):
         for region in regions:
-            for number in range(PICTURES):
+            for number in range(IMAGES):
                 for kind in classes:
                     f1 = float(np.clip(rng.beta(6, 2) + shift + rng.normal(0, 0.02) * (shift != 0), 0, 1))
                     rows.append(
@@ -46,11 +46,11 @@ def write(folder, *tables):
 
 
 def compare(folder, *tables):
-    compare_entrants(per_image=write(folder, *tables), output=folder / "out.csv")
+    compare_methods(per_image=write(folder, *tables), output=folder / "out.csv")
     return pd.read_csv(folder / "out.csv", dtype={"a": str, "b": str}, keep_default_na=False, na_values={"p": [""]})
 
 
-def test_all_pairs_of_test_pictures_in_families_of_their_own(tmp_path):
+def test_all_pairs_of_test_images_in_families_of_their_own(tmp_path):
     tables = [scores("NA", 0.1), scores("007", 0.0), scores("b.second-observer", -0.1)]
     found = compare(tmp_path, *tables)
     assert tuple(found.columns) == COLUMNS
@@ -67,7 +67,7 @@ def test_all_pairs_of_test_pictures_in_families_of_their_own(tmp_path):
     means = [table.query("split == 'test' and region == 'fov'")["f1"].mean() for table in (tables[1], tables[0])]
     assert one["difference"] == pytest.approx(means[0] - means[1], abs=2e-6)
     assert one["low"] < one["difference"] < one["high"] < 0
-    assert (one["images"], one["p"]) == (PICTURES, round(2 / 2**PICTURES, 6))
+    assert (one["images"], one["p"]) == (IMAGES, round(2 / 2**IMAGES, 6))
     less = found.query("region == 'fov' and metric == 'mae' and a == '007' and b == 'NA'").iloc[0]
     assert less["difference"] == pytest.approx(-one["difference"], abs=2e-6)
 
@@ -84,7 +84,7 @@ def test_the_bytes_depend_on_no_order(tmp_path):
 @pytest.mark.parametrize(
     ("other", "why"),
     [
-        (scores("c", 0.1).query("id != '03'"), "another picture"),
+        (scores("c", 0.1).query("id != '03'"), "another image"),
         (scores("c", 0.1, policy="skip"), "another policy"),
         (scores("c", 0.1, pixels=99), "other masks"),
         (scores("c", 0.1, mask_binarization="soft mask > 127"), "another definition"),
@@ -95,7 +95,7 @@ def test_who_was_scored_otherwise_is_not_compared_and_that_is_said(tmp_path, oth
     found = compare(tmp_path, scores("a", 0.1), scores("b", 0.0), other)
     assert set(found["a"]) | set(found["b"]) == {"a", "b"}, why
     assert set(found["comparisons"]) == {1}
-    assert "d, fov: other pictures, masks or policies for empty masks, so not compared with each other: a, b; c" in (
+    assert "d, fov: other images, masks or policies for empty masks, so not compared with each other: a, b; c" in (
         capsys.readouterr().err
     )
 
@@ -118,7 +118,7 @@ def test_several_classes_have_each_class_and_the_mean_over_the_foreground(tmp_pa
     assert row["difference"] == pytest.approx(means[0] - means[1], abs=2e-6)
 
 
-def test_pictures_without_a_score_are_left_out(tmp_path):
+def test_images_without_a_score_are_left_out(tmp_path):
     table = scores("a", 0.1)
     table.loc[table["id"] < "03", ["f1", "iou"]] = np.nan
     found = compare(tmp_path, table, scores("b", 0.0)).query("region == 'fov'").set_index("metric")
@@ -139,7 +139,7 @@ def test_tables_that_cannot_be_used_are_all_named(tmp_path):
     torn.write_text("experiment,dataset\n")
     files = [good, good, words, twice, torn, tmp_path / "gone.csv"]
     with pytest.raises(PredictionError) as caught:
-        compare_entrants(per_image=files, output=tmp_path / "out.csv")
+        compare_methods(per_image=files, output=tmp_path / "out.csv")
     where = [problem.where for problem in caught.value.problems]
     assert where == [*map(str, files[2:]), "experiment 'a'"]
     for said in ("twice", "without split", "No such file", "scores in 2 files"):
@@ -154,7 +154,7 @@ def board_row(name, f1, **changes):
     row = {
         "experiment": name, "statistic": "run", "runs": 1, "dataset": "d", "origin": "raw files", "suspicious": "",
         "split": "test", "region": "fov", "class": "vessel", "scale": "native", "threshold": 0.4,
-        "threshold_source": "validation", "empty_masks": "one", "averaging": "macro", "images": PICTURES,
+        "threshold_source": "validation", "empty_masks": "one", "averaging": "macro", "images": IMAGES,
         "mae": 1 - f1, "f1": f1, "iou": f1 / 2, "f1_low": f1 - 0.1, "f1_high": f1 + 0.1,
     }  # fmt: skip
     return {**row, **changes}
@@ -172,7 +172,7 @@ def results(tmp_path, monkeypatch):
     (tmp_path / "results/metrics").mkdir(parents=True)
     pd.DataFrame(rows).to_csv("results/leaderboard.csv", index=False, float_format="%.6f")
     files = write(tmp_path, *(scores(name, f1 - 0.8) for name, f1 in names.items()))
-    compare_entrants(per_image=files, output=tmp_path / "results/comparisons.csv")
+    compare_methods(per_image=files, output=tmp_path / "results/comparisons.csv")
     for row in rows:
         if row["statistic"] == "run" and row["region"] == "fov":
             keys = ["experiment", "dataset", "split", "region", "class", "averaging"]
@@ -196,7 +196,7 @@ def test_a_pipe_gets_every_number_and_no_colour(results, capsys, monkeypatch):
     assert "\x1b" not in text
     assert "…" not in text
     lines = text.splitlines()
-    assert lines[0] == "d, 8 test pictures, region fov, class vessel, macro, native size"
+    assert lines[0] == "d, 8 test images, region fov, class vessel, macro, native size"
     order = [next(k for k, line in enumerate(lines) if line.split()[:1] == [name]) for name in
              ("d.resolution-ceiling", "z-seed1", "z", "[a]b", "z-seed2")]  # fmt: skip
     assert order == sorted(order)
@@ -204,9 +204,9 @@ def test_a_pipe_gets_every_number_and_no_colour(results, capsys, monkeypatch):
     assert lines[order[1]].split()[-1] == "reference"
     assert "0.7001 (sd 0.1414, 2 runs)" in lines[order[2]]
     assert "-0.2" in lines[order[4]]
-    assert lines[order[4]].split()[-1] == f"{6 * 2 / 2**PICTURES:.4f}"  # all eight pictures, six comparisons
+    assert lines[order[4]].split()[-1] == f"{6 * 2 / 2**IMAGES:.4f}"  # all eight images, six comparisons
     assert "corrected for 6 comparisons" in text
-    assert "s, 2 test pictures, region full, class mean, macro" in text
+    assert "s, 2 test images, region full, class mean, macro" in text
 
 
 def test_json_and_csv_have_the_same_rows(results, capsys):
@@ -243,7 +243,7 @@ def test_other_rows_and_what_is_not_compared(results, capsys):
     assert "Differences are compared by macro f1, iou and mae only." in text
     assert "reference" not in text
     means = run(capsys, "z")
-    assert "Means over networks are not compared picture by picture: name their runs, or an ensemble." in means
+    assert "Means over networks are not compared image by image: name their runs, or an ensemble." in means
     assert "only" not in means
     board.assign(mae="").to_csv("results/leaderboard.csv", index=False)
     text = run(capsys, "--metric", "mae", "z-seed1", "z-seed2")
@@ -276,34 +276,34 @@ def test_scores_that_count_empty_masks_otherwise_are_told(results, capsys):
     assert {one["empty_masks"] for one in records if one["statistic"] == "run"} == {"one", "skip"}
 
 
-def test_folds_of_equal_size_are_still_other_pictures(results, capsys):
+def test_folds_of_equal_size_are_still_other_images(results, capsys):
     rows = [board_row(name, 0.7, split="validation", dataset="k") for name in ("k-fold0", "k-fold1", "other")]
     pd.DataFrame(rows).to_csv("results/leaderboard.csv", index=False)
     for number, name in enumerate(("k-fold0", "k-fold1", "other")):
         table = scores(name, 0.1, dataset="k")
-        table["id"] = [f"{int(one) + PICTURES * (number % 2) * (split == 'validation')}" for one, split in zip(
+        table["id"] = [f"{int(one) + IMAGES * (number % 2) * (split == 'validation')}" for one, split in zip(
             table["id"], table["split"], strict=True
         )]  # fmt: skip
         folder = results / "results/metrics" / name
         folder.mkdir()
         table.to_csv(folder / "per_image.csv", index=False)
-    said = "Not all of them were scored on the same pictures"
+    said = "Not all of them were scored on the same images"
     assert said in run(capsys, "--split", "validation")
     assert said not in run(capsys, "--split", "validation", "k-fold0", "other")
     (results / "results/metrics/other/per_image.csv").write_text("experiment,id\nother,1\n")
     assert "a table without split or id" in run(capsys, "--split", "validation", status=1)
 
 
-def test_networks_of_folds_of_different_sizes_have_a_mean_without_a_number_of_pictures(results, capsys):
+def test_networks_of_folds_of_different_sizes_have_a_mean_without_a_number_of_images(results, capsys):
     changes = {"split": "validation", "dataset": "k"}
     rows = [board_row(f"k-fold{fold}", 0.7, **changes, images=fold + 7) for fold in range(2)]
     rows += [board_row("k", 0.7, **changes, statistic=kind, runs=2, images="") for kind in ("mean", "std")]
     rows += [board_row("l", 0.7, **{**changes, "dataset": "l"}, statistic="mean", runs=2, images="")]
     pd.DataFrame(rows).to_csv("results/leaderboard.csv", index=False)
     lines = run(capsys, "--split", "validation").splitlines()
-    assert lines[0].startswith("k, 7/8 validation pictures, ")
-    assert [line for line in lines if line.startswith("Not all of them were scored on the same pictures")]
-    assert any(line.startswith("l, validation pictures, ") for line in lines)
+    assert lines[0].startswith("k, 7/8 validation images, ")
+    assert [line for line in lines if line.startswith("Not all of them were scored on the same images")]
+    assert any(line.startswith("l, validation images, ") for line in lines)
     records = json.loads(run(capsys, "--split", "validation", "--format", "json", "--dataset", "k"))
     assert {one["experiment"]: one["images"] for one in records} == {"k": None, "k-fold0": 7, "k-fold1": 8}
     text = run(capsys, "--split", "validation", "--format", "csv", "--dataset", "k")

@@ -10,7 +10,7 @@ def test_curves_are_drawn_alike_each_time_and_need_all_columns(tmp_path):
     history.write_text(
         "epoch,train_loss,lr,val_loss,val_dice,val_mae,val_max_f\n1,0.5,0.1,0.6,0.2,,\n2,0.4,0.1,,,,\n3,0.3,0.1,0.5,0.4,,\n"
     )
-    recipe = CurvesRecipe(note="drawn sample data")
+    recipe = CurvesRecipe(note="synthetic data")
     plot_curves(recipe, experiment="e", history=history, output=tmp_path / "c.png")
     assert (tmp_path / "c.png").read_bytes()[:4] == b"\x89PNG"
     again = tmp_path / "again.png"

@@ -23,7 +23,7 @@ from pipeline.report.gallery import choose_cases
 from pipeline.report.page import as_block
 from pipeline.report.runs import commands, stage_times
 from pipeline.report.series import curves
-from pipeline.report.sources import Entrant, Reader, find_entrants
+from pipeline.report.sources import Method, Reader, find_methods
 from pipeline.report.thumbnails import errors_of, reduced
 
 
@@ -64,16 +64,16 @@ def page(project_with_page):
 
 def test_everything_that_is_scored_or_trained_is_on_the_page(page):
     data = json.loads(page.blocks["data-figures"])
-    names = [entrant["name"] for entrant in data["entrants"]]
+    names = [method["name"] for method in data["methods"]]
     assert names == ["eyes", "d.second-observer", "classes", "good", "worse"]
-    assert [one["entrant"] for one in data["learning"]] == [0, 2, 3, 4]
+    assert [one["method"] for one in data["learning"]] == [0, 2, 3, 4]
     assert data["learning"][0]["val_dice"] == [None, 0.6, 0.7]
-    assert {one["entrant"] for one in data["curves"]} == {0, 1, 3, 4}
-    assert {(one["dataset"], one["region"]) for one in data["pictures"]} == {
+    assert {one["method"] for one in data["curves"]} == {0, 1, 3, 4}
+    assert {(one["dataset"], one["region"]) for one in data["images"]} == {
         ("d", "fov"), ("d", "full"), ("s", "full"), ("t", "full")
     }  # fmt: skip
-    assert {one["entrant"] for one in data["confusions"]} == {0, 1, 2, 3, 4}
-    matrix = next(one for one in data["confusions"] if one["entrant"] == 2)
+    assert {one["method"] for one in data["confusions"]} == {0, 1, 2, 3, 4}
+    matrix = next(one for one in data["confusions"] if one["method"] == 2)
     assert matrix["classes"] == ["background", *CLASSES]
     text = " ".join(page.texts)
     for words in ("Paired comparisons", "[0.801, 0.942]", "fingerprint of the scores", "evaluate --experiment good"):
@@ -84,7 +84,7 @@ def test_everything_that_is_scored_or_trained_is_on_the_page(page):
 def test_commands_on_the_page_are_those_of_the_command_line(project):
     (project / "results/shards/t").mkdir(parents=True)
     (project / "results/shards/t/test-0.h5").touch()
-    found = [line for entrant in find_entrants(*scored_and_configured(project)) for line in commands(entrant)]
+    found = [line for method in find_methods(*scored_and_configured(project)) for line in commands(method)]
     words = [shlex.split(line.removeprefix("python -m pipeline ")) for line in found]
     assert {line[0] for line in words} == {"shard", "train", "baseline", "predict", "threshold", "render", "evaluate"}
     parser = argparse.ArgumentParser()
@@ -102,15 +102,15 @@ def scored_and_configured(project):
 
 def test_numbers_are_those_of_the_tables(page, project_with_page):
     data = json.loads(page.blocks["data-figures"])
-    group = next(one for one in data["pictures"] if one["dataset"] == "t")
+    group = next(one for one in data["images"] if one["dataset"] == "t")
     table = pd.read_csv(project_with_page / "results/metrics/good/per_image.csv", dtype={"id": str}).set_index("id")
     for place, name in enumerate(group["ids"]):
         row = table.loc[name]
         assert group["scores"]["3"]["f1"][place] == pytest.approx(row["f1"], abs=6e-5)
         assert group["share"][place] == pytest.approx((row["tp"] + row["fn"]) / row["pixels"], abs=6e-5)
-    matrix = next(one for one in data["confusions"] if one["entrant"] == 3)
+    matrix = next(one for one in data["confusions"] if one["method"] == 3)
     assert matrix["pixels"] == [[table["tn"].sum(), table["fp"].sum()], [table["fn"].sum(), table["tp"].sum()]]
-    curve = next(one for one in data["curves"] if one["entrant"] == 3 and one["averaging"] == "micro")
+    curve = next(one for one in data["curves"] if one["method"] == 3 and one["averaging"] == "micro")
     whole = pd.read_csv(project_with_page / "results/metrics/good/curve.csv")
     micro = whole[whole["averaging"] == "micro"]
     assert len(curve["recall"]) < 10  # two levels only: points that do not move are left out
@@ -119,7 +119,7 @@ def test_numbers_are_those_of_the_tables(page, project_with_page):
 
 def test_several_classes_are_means_over_the_foreground_classes(page, project_with_page):
     data = json.loads(page.blocks["data-figures"])
-    group = next(one for one in data["pictures"] if one["dataset"] == "s")
+    group = next(one for one in data["images"] if one["dataset"] == "s")
     table = pd.read_csv(project_with_page / "results/metrics/classes/per_image.csv", dtype={"id": str})
     rows = table[(table["id"] == group["ids"][0]) & (table["class"] != "background")]
     assert group["scores"]["2"]["iou"][0] == pytest.approx(rows["iou"].mean(), abs=6e-5)
@@ -132,7 +132,7 @@ def test_hostile_names_are_text_and_nothing_else(page):
     assert not any(tag == "img" and attributes.get("src", "").startswith("x") for tag, attributes in page.tags)
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
     assert sum(tag == "script" for tag, _ in page.tags) == 4
-    assert HOSTILE in json.loads(page.blocks["data-figures"])["pictures"][-1]["ids"]
+    assert HOSTILE in json.loads(page.blocks["data-figures"])["images"][-1]["ids"]
     policy = next(attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
     assert "unsafe-inline" not in policy.partition("style-src")[0]
@@ -150,7 +150,7 @@ def test_nothing_is_asked_of_anywhere(page, project_with_page):
     assert "url(" not in style
     assert "@import" not in style
     data = json.loads(page.blocks["data-figures"])
-    assert (project_with_page / "results" / data["entrants"][3]["panels"] / f"{HOSTILE}.png").exists()
+    assert (project_with_page / "results" / data["methods"][3]["panels"] / f"{HOSTILE}.png").exists()
 
 
 def test_the_same_results_give_the_same_bytes(project):
@@ -220,11 +220,11 @@ def test_results_of_other_settings_are_refused_unless_they_are_named(project, ca
     assert cli.main(["report", "--leaderboard", "results/leaderboard.csv"]) == 0
 
 
-def test_missing_and_damaged_pictures_are_said_at_once(project, capsys):
+def test_missing_and_damaged_images_are_said_at_once(project, capsys):
     folder = project / "results/predictions/good/test/mask"
     names = sorted(path.name for path in folder.glob("tile*.png"))
     (folder / names[0]).unlink()
-    (folder / names[1]).write_bytes(b"no picture")
+    (folder / names[1]).write_bytes(b"no image")
     assert cli.main(["report"]) == 1
     said = capsys.readouterr().err
     assert names[0] in said
@@ -234,17 +234,17 @@ def test_missing_and_damaged_pictures_are_said_at_once(project, capsys):
 def test_names_that_are_no_names_lead_nowhere():
     table = pd.DataFrame({"experiment": ["../../etc"], "dataset": ["d"]})
     with pytest.raises(PredictionError, match="letters, digits"):
-        find_entrants(table, {})
+        find_methods(table, {})
 
 
 # -- the leaderboard -------------------------------------------------------------------------------------------------
 
 
-def board(*rows, pictures=None):
+def board(*rows, images=None):
     shared = {"statistic": "run", "runs": "1", "dataset": "d", "origin": "raw files", "split": "test", "region": "fov",
               "class": "vessel", "averaging": "macro", "scale": "native", "empty_masks": "one", "images": "20",
               "suspicious": "", "f1": "0.8", "mae": "0.1", "oracle_f1": "0.9"}  # fmt: skip
-    return build_board(pd.DataFrame([{**shared, **row} for row in rows]).astype(str), {}, pictures)
+    return build_board(pd.DataFrame([{**shared, **row} for row in rows]).astype(str), {}, images)
 
 
 def best(made, column):
@@ -262,7 +262,7 @@ def test_best_is_the_highest_or_the_lowest_of_rows_that_can_be_compared():
 @pytest.mark.parametrize(
     "other",
     [{"dataset": "t"}, {"split": "validation"}, {"region": "full"}, {"class": "salt"}, {"averaging": "micro"},
-     {"empty_masks": "skip"}, {"images": "19"}, {"statistic": "mean"}, {"origin": "drawn sample"}],
+     {"empty_masks": "skip"}, {"images": "19"}, {"statistic": "mean"}, {"origin": "synthetic"}],
 )  # fmt: skip
 def test_rows_of_other_conditions_are_not_compared(other):
     made = board({"experiment": "a", "f1": "0.7"}, {"experiment": "b", "f1": "0.9", **other})
@@ -271,10 +271,10 @@ def test_rows_of_other_conditions_are_not_compared(other):
 
 def test_networks_validated_on_different_folds_are_not_compared():
     f1 = {"a-fold0": "0.9", "a-fold1": "0.8", "b-fold0": "0.7", "b-fold1": "0.85"}
-    pictures = {(name, "validation"): "21\n22" if "fold0" in name else "23\n24" for name in f1}
+    images = {(name, "validation"): "21\n22" if "fold0" in name else "23\n24" for name in f1}
     rows = [{"experiment": name, "f1": score, "split": "validation"} for name, score in f1.items()]
     means = [{**row, "experiment": row["experiment"][0], "statistic": "mean", "images": ""} for row in rows[1:3]]
-    assert best(board(*rows, *means, pictures=pictures), "f1") == ["a-fold0", "b-fold1"]
+    assert best(board(*rows, *means, images=images), "f1") == ["a-fold0", "b-fold1"]
 
 
 def test_baselines_and_rows_in_doubt_are_never_best():
@@ -311,7 +311,7 @@ def test_of_several_classes_the_mean_is_what_is_shown_first():
     assert [row.overall for row in made.rows] == [True, False, True]
 
 
-# -- cases, pictures, blocks -----------------------------------------------------------------------------------------
+# -- cases, images, blocks -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", range(30))
@@ -327,7 +327,7 @@ def test_cases_are_distinct_and_in_order(count):
         assert (cases[-1].kind, cases[-1].id) == ("worst", "00")
 
 
-def test_pictures_without_a_score_are_no_cases_and_ties_go_by_name():
+def test_images_without_a_score_are_no_cases_and_ties_go_by_name():
     table = pd.DataFrame({"id": ["b", "a", "c"], "f1": [0.5, 0.5, np.nan]})
     assert [(case.kind, case.id) for case in choose_cases(table, "f1")] == [("best", "a"), ("worst", "b")]
 
@@ -358,12 +358,12 @@ def budgeted(project, monkeypatch, **values):
     return json.loads(page.blocks["data-figures"]), sum(len(one) for one in images), " ".join(page.texts)
 
 
-def test_pictures_stay_within_their_budget(project, monkeypatch):
+def test_images_stay_within_their_budget(project, monkeypatch):
     data, whole, text = budgeted(project, monkeypatch)
     assert [len(ids) for ids in data["shown"]] == [3, 0, 2, 6, 6]
-    assert "All test pictures of d, s, t are in this file." in " ".join(text.split())
+    assert "All test images of d, s, t are in this file." in " ".join(text.split())
     data, _, text = budgeted(project, monkeypatch, FEW=2)
-    assert [len(ids) for ids in data["shown"]] == [3, 0, 2, 6, 6]  # as many as are cases of one entrant or another
+    assert [len(ids) for ids in data["shown"]] == [3, 0, 2, 6, 6]  # as many as are cases of one method or another
     assert "Of d, t only these are" in " ".join(text.split())
     budget = 3 * whole // 8  # half of it, encoded
     data, less, _ = budgeted(project, monkeypatch, BUDGET=budget)
@@ -396,7 +396,7 @@ def test_points_that_do_not_move_are_left_out(tmp_path, monkeypatch):
     pd.DataFrame({**table, "precision": 0.5, "recall": steps, "f1": steps, "fpr": np.nan}).to_csv(
         paths.metrics("a") / "curve.csv", index=False
     )
-    (curve,) = curves(Reader(), [Entrant("a", "d", "experiment")], {"a": 0.5})
+    (curve,) = curves(Reader(), [Method("a", "d", "experiment")], {"a": 0.5})
     assert curve["recall"] == [1, 1, 0, 0, 0]  # both ends of each step, and the place it works at
     assert curve["fpr"] == [None] * 5
     assert curve["threshold"][curve["at"]] == pytest.approx(127.5 / 255)
@@ -425,8 +425,8 @@ def test_times_of_what_is_configured_are_added_up(tmp_path, monkeypatch):
     ]
 
 
-def test_an_entrant_without_model_and_tested_on_other_pictures_is_shown(project):
-    """Such as an ensemble, or a fold: its test pictures need not be those of the data set."""
+def test_an_method_without_model_and_tested_on_other_images_is_shown(project):
+    """Such as an ensemble, or a fold: its test images need not be those of the data set."""
     table = pd.read_csv(project / "results/metrics/good/per_image.csv", dtype=str, keep_default_na=False)
     table = table[table["id"].isin(["tile002", "tile003"])].replace("tile003", "tile004")
     folder = project / "results/metrics/good.ensemble"
@@ -443,8 +443,8 @@ def test_an_entrant_without_model_and_tested_on_other_pictures_is_shown(project)
     assert cli.main(["report"]) == 0
     page = Page((project / "results/report.html").read_text())
     data = json.loads(page.blocks["data-figures"])
-    index = [entrant["name"] for entrant in data["entrants"]].index("good.ensemble")
-    assert data["entrants"][index]["kind"] == "derived"
+    index = [method["name"] for method in data["methods"]].index("good.ensemble")
+    assert data["methods"][index]["kind"] == "derived"
     assert sorted(data["shown"][index]) == ["tile002", "tile004"]
     assert "snakemake --cores all results/metrics/good.ensemble/summary.csv" in " ".join(page.texts)
 
@@ -465,11 +465,11 @@ def test_what_one_network_left_is_not_shown_as_that_of_several(project):
     assert cli.main(["report"]) == 0
     page = Page((project / "results/report.html").read_text())
     data = json.loads(page.blocks["data-figures"])
-    names = [entrant["name"] for entrant in data["entrants"]]
+    names = [method["name"] for method in data["methods"]]
     index = names.index("worse")
     for part in ("learning", "curves", "confusions"):
-        assert index not in {one["entrant"] for one in data[part]}, part
-    assert not [group for group in data["pictures"] if str(index) in group["scores"]]
+        assert index not in {one["method"] for one in data[part]}, part
+    assert not [group for group in data["images"] if str(index) in group["scores"]]
     assert data["shown"][index] == []
     texts = " ".join(page.texts)
     assert "[0.801, 0.942]" in texts
@@ -485,7 +485,7 @@ def test_what_another_number_of_classes_left_is_not_shown(project):
     assert Page((project / "results/report.html").read_text()).blocks["data-figures"] == before
 
 
-def test_a_difference_on_one_picture_has_no_interval(project):
+def test_a_difference_on_one_image_has_no_interval(project):
     path = project / "results/comparisons.csv"
     path.write_text(path.read_text().replace("worse,6,0.2,0.1,0.3", "worse,1,0.2,,"))
     sign_all()

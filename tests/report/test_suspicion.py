@@ -24,7 +24,7 @@ def board(tmp_path, *rows, checks=()):
         ({"f1": "0.91", "accuracy": "0.97"}, ["f1 0.9100", "accuracy 0.9700"]),
         ({"f1": "0.91", "accuracy": "0.97", "region": "full"}, []),
         ({"f1": "0.91", "accuracy": "0.97", "split": "validation"}, []),
-        ({"f1": "0.91", "accuracy": "0.97", "origin": "drawn sample"}, []),
+        ({"f1": "0.91", "accuracy": "0.97", "origin": "synthetic"}, []),
         ({"f1": "0.91", "accuracy": "0.97", "layout": "tgs"}, []),
         ({"f1": "0.91", "accuracy": "0.97", "experiment": "d.resolution-ceiling"}, []),
         ({"f1": "0.91", "accuracy": "", "statistic": "mean"}, ["f1 0.9100"]),
@@ -40,10 +40,10 @@ def test_a_result_above_the_best_that_is_known_is_doubted(tmp_path, scores, said
         assert words in reason
 
 
-def test_pictures_that_stand_in_two_splits_are_a_likely_leak(tmp_path):
+def test_images_that_stand_in_two_splits_are_a_likely_leak(tmp_path):
     report = tmp_path / "d.json"
     report.write_text('{"dataset": "d", "errors": 1, "findings": [], "leak": 3}')
     rows = board(tmp_path, {}, {"experiment": "d.all-background", "f1": "0"}, checks=[report]).set_index("experiment")
     assert rows["leak"].tolist() == ["3", "3"]
-    assert rows.loc["e", "suspicious"] == "likely leak: 3 pictures also stand in another split"
+    assert rows.loc["e", "suspicious"] == "likely leak: 3 images also stand in another split"
     assert rows.loc["d.all-background", "suspicious"] == ""

@@ -56,7 +56,7 @@ def test_minmax_is_over_all_channels_together():
 
 
 @pytest.mark.parametrize("value", [0, 7, 255])
-def test_a_blank_picture_becomes_zeros(value):
+def test_a_blank_image_becomes_zeros(value):
     image = apply(np.full((4, 4, 3), value, dtype=np.uint8), method="minmax")
     np.testing.assert_array_equal(image, 0.0)
 
@@ -76,7 +76,7 @@ def test_standard_takes_mean_and_std_of_each_channel():
         apply(pixels, method="standard", mean=[0.1], std=[0.5])
 
 
-def test_float_pictures_have_no_full_range():
+def test_float_images_have_no_full_range():
     with pytest.raises(ValueError, match="no full range"):
         apply(np.ones((2, 2, 1), np.float32), method="unit")
 
@@ -144,8 +144,8 @@ def test_12_bits_in_16_keep_every_level_in_float32(drive, method):
     assert len(np.unique(item.stored)) == 4096
 
 
-def write_pair(root, picture, mask):
-    for folder, pixels in (("images", picture), ("masks", mask)):
+def write_pair(root, image, mask):
+    for folder, pixels in (("images", image), ("masks", mask)):
         (root / folder).mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(root / folder / "a.png"), pixels)
 
@@ -157,7 +157,7 @@ def own(root, **more):
 
 
 @pytest.mark.parametrize("interpolation", ["area", "linear"])
-def test_soft_masks_are_averaged_as_pictures_are(tmp_path, interpolation):
+def test_soft_masks_are_averaged_as_images_are(tmp_path, interpolation):
     mask = np.zeros((64, 96), np.uint8)
     mask[:, 1::3] = 240  # every third column: nearest pixels would be all or nothing
     write_pair(tmp_path, mask, mask)

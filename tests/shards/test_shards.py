@@ -100,7 +100,7 @@ def test_unlabelled_samples_have_no_masks_and_depths_are_kept(tmp_path, tgs):
         assert file["metadata/depth"][:].tolist() == [112.0, 113.0]
 
 
-def test_a_blank_picture_is_zeros_in_the_shard(tmp_path, tgs):
+def test_a_blank_image_is_zeros_in_the_shard(tmp_path, tgs):
     with h5py.File(build(tmp_path / "a.h5", tgs, layout="tgs")) as file:
         assert file["ids"].asstr()[0] == "tile000"
         assert not file["images"][0].any()
@@ -137,7 +137,7 @@ def test_files_that_changed_since_the_shard_was_asked_for_are_told(tmp_path, dri
     images = [drive / f"training/images/{number}_training.tif" for number in (21, 22)]
     if change == "contents":
         images[0].write_bytes(images[1].read_bytes())
-    elif change == "names":  # two pictures swapped: the same files, and other samples
+    elif change == "names":  # two images swapped: the same files, and other samples
         first, second = (path.read_bytes() for path in images)
         images[0].write_bytes(second)
         images[1].write_bytes(first)
@@ -155,7 +155,7 @@ def test_pages_of_stacks_are_read_alone_and_not_compared(tmp_path):
         pages = np.zeros((3, 16, 16), np.uint8)
         pages[:, :8] = 255 if name == "masks" else 70
         tifffile.imwrite(tmp_path / f"raw/{name}/a.tif", pages, photometric="minisblack")
-    of = {"test": {"method": "fraction", "fraction": 0.34, "seed": 0}}
+    of = {"test": {"rule": "fraction", "fraction": 0.34, "seed": 0}}
     how = preparation(size=[32, 32])
     said = source("folder", tmp_path / "raw", {"pages": "samples"}, **of)
     recipe = how.to(ShardRecipe, dataset="d", split="train", source=said)
@@ -163,7 +163,7 @@ def test_pages_of_stacks_are_read_alone_and_not_compared(tmp_path):
     assert len(ShardReader([tmp_path / "a.h5"])) == 2
 
 
-def test_native_size_needs_equal_pictures(tmp_path, drive):
+def test_native_size_needs_equal_images(tmp_path, drive):
     with h5py.File(build(tmp_path / "a.h5", drive, size="native")) as file:
         assert file["images"].shape == (6, 3, 70, 60)
     add_drive(drive, "training", 31, height=80, width=64)

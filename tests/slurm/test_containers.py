@@ -8,7 +8,7 @@ from rawfiles import make_tgs
 
 CONFIG = """
 datasets:
-  t: {layout: tgs, root: raw/TGS, size: [48, 48], test: {method: fraction, fraction: 0.2}}
+  t: {layout: tgs, root: raw/TGS, size: [48, 48], test: {rule: fraction, fraction: 0.2}}
 experiments: {}
 """
 APPTAINER = """#!/bin/sh

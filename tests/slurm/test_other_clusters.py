@@ -11,7 +11,7 @@ from rawfiles import make_tgs
 
 CONFIG = """
 datasets:
-  t: {layout: tgs, root: raw/TGS, size: [48, 48], validation: {fraction: 0.3}, test: {method: fraction, fraction: 0.2}}
+  t: {layout: tgs, root: raw/TGS, size: [48, 48], validation: {fraction: 0.3}, test: {rule: fraction, fraction: 0.2}}
 experiments:
   a: {dataset: t, model: {name: unet, width: 4, depth: 2}, loss: bce, optimizer: {name: adamw, lr: 0.01}, batch_size: 2,
     epochs: 2, threads: 2}

@@ -15,7 +15,7 @@ from pipeline.tools.equal import overlooked_in, sources_in, sources_of, stand_in
 
 CONFIG = """
 datasets:
-  t: {layout: tgs, root: data/sample/TGS, size: [32, 32], test: {method: permutation, fraction: 0.25, seed: 42}}
+  t: {layout: tgs, root: data/synthetic/TGS, size: [32, 32], test: {rule: permutation, fraction: 0.25, seed: 42}}
 experiments:
   a:
     dataset: t

@@ -69,7 +69,7 @@ def test_zip_of_drive_becomes_a_root_that_is_said_and_listed(tmp_path, drive, ca
     root = tmp_path / "raw" / "DRIVE"
     assert f"root: {root}" in said.out + said.err
     assert "layout: drive" in said.out + said.err
-    raw = opened("d", "drive", root, test={"method": "official"})
+    raw = opened("d", "drive", root, test={"rule": "official"})
     assert len(raw.splits["test"]) == 3
 
 

@@ -157,15 +157,15 @@ def test_what_differs_in_a_shard_is_named(runs):
     assert "data set images[1, 0, 2, 3]: np.uint8(23) in the first, np.uint8(99)" in only_difference(runs)[1]
     with h5py.File(path, "r+") as file:
         file["images"][1, 0, 2, 3] = 23
-        file.attrs["origin"] = "drawn sample"
-    assert "attribute origin: 'raw files' in the first, 'drawn sample'" in only_difference(runs)[1]
+        file.attrs["origin"] = "synthetic"
+    assert "attribute origin: 'raw files' in the first, 'synthetic'" in only_difference(runs)[1]
     with h5py.File(path, "r+") as file:
         file.attrs["origin"] = "raw files"
         file["fov"] = np.zeros(3)
     assert "data set fov: missing in the first, there in the second" in only_difference(runs)[1]
 
 
-def test_what_differs_in_a_picture_and_in_plain_data_is_named(runs, tmp_path):
+def test_what_differs_in_a_image_and_in_plain_data_is_named(runs, tmp_path):
     pixels = np.full((4, 5), 9, np.uint8)
     pixels[2, 3] = 8
     write_png(runs[1] / "predictions/a/test/probability/01.png", pixels)

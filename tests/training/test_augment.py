@@ -10,7 +10,7 @@ from pipeline.training.data import Batch
 
 EVERYTHING = {
     "flip": "both",
-    "turns": True,
+    "rot90": True,
     "rotate": 20,
     "shear": 10,
     "scale": (0.8, 1.25),
@@ -31,7 +31,7 @@ def random(seed=0):
 
 
 def batch(count=6, height=40, width=56, classes=False):
-    """Give pictures that show where they are from, with the mask and weight of the same places."""
+    """Give images that show where they are from, with the mask and weight of the same places."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     image = torch.stack([y, x, (y * x) % 7]).float()[None].repeat(count, 1, 1, 1) / 60
     target = ((y // 8 + x // 8) % (4 if classes else 2))[None, None].repeat(count, 1, 1, 1)
@@ -48,12 +48,12 @@ def test_nothing_asked_for_changes_nothing():
 
 @pytest.mark.parametrize(
     "options",
-    [{"crop": (24, 32)}, {"flip": "both"}, {"turns": True, "crop": (32, 32)}, {"flip": "horizontal", "turns": True}],
+    [{"crop": (24, 32)}, {"flip": "both"}, {"rot90": True, "crop": (32, 32)}, {"flip": "horizontal", "rot90": True}],
 )
-def test_picture_mask_and_weight_move_together(options):
+def test_image_mask_and_weight_move_together(options):
     before = batch()
     after = augmentation(**options)(before, random(1))
-    # the picture says where each of its pixels came from
+    # the image says where each of its pixels came from
     y, x = (after.image[:, channel] * 60 for channel in (0, 1))
     y, x = y.round().long(), x.round().long()
     torch.testing.assert_close(after.target[:, 0], before.target[0, 0][y, x])
@@ -62,7 +62,7 @@ def test_picture_mask_and_weight_move_together(options):
 
 
 @pytest.mark.parametrize("name", ["rotate", "shear", "scale", "shift", "elastic"])
-def test_each_warp_moves_the_mask_as_far_as_the_picture(name):
+def test_each_warp_moves_the_mask_as_far_as_the_image(name):
     before = batch(height=64, width=64)
     after = augmentation(**{name: EVERYTHING[name]})(before, random(2))
     assert not torch.equal(after.image, before.image)
@@ -73,7 +73,7 @@ def test_each_warp_moves_the_mask_as_far_as_the_picture(name):
     assert agree > 0.97, "a mask that stayed behind would agree on about half of the pixels"
 
 
-def test_a_magnification_of_two_shows_half_of_the_picture():
+def test_a_magnification_of_two_shows_half_of_the_image():
     before = batch(height=64, width=64)
     after = augmentation(scale=(2.0, 2.0))(before, random())
     span = after.image[0, 1].max() - after.image[0, 1].min()
@@ -114,12 +114,12 @@ def test_the_same_seed_gives_the_same_samples():
 
 
 def test_half_turns_only_where_samples_are_not_square():
-    after = augmentation(turns=True)(batch(count=12), random(9))
+    after = augmentation(rot90=True)(batch(count=12), random(9))
     assert after.image.shape[-2:] == (40, 56)
     assert not torch.equal(after.image, batch(count=12).image)
 
 
-def test_tints_change_the_picture_and_nothing_else():
+def test_tints_change_the_image_and_nothing_else():
     before = batch()
     after = augmentation(brightness=0.2, contrast=0.3, gamma=(0.5, 2))(before, random())
     assert not torch.allclose(after.image, before.image)

@@ -16,7 +16,7 @@ from pipeline.shards.read import ShardReader
 from pipeline.shards.recipes import ShardRecipe
 from pipeline.shards.select import Selection
 from pipeline.shards.write import build_shard
-from pipeline.training import keeper as keepers
+from pipeline.training import saver as keepers
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.preview import preview
 from pipeline.training.recipes import AugmentedRecipe, TrainRecipe
@@ -45,7 +45,7 @@ def data(tmp_path_factory):
     root = make_drive(folder / "raw", training=9, test=1)
     ways = {
         "own": {"fraction": 0.4, "seed": 5},
-        "fold": {"method": "k-fold", "seed": 0, **FOLD},
+        "fold": {"rule": "k-fold", "seed": 0, **FOLD},
     }
     shards = {}
     for way, validation in ways.items():
@@ -58,7 +58,7 @@ def data(tmp_path_factory):
                 build_shard(recipe, number=number, output=path)
                 shards[way, split].append(path)
     of = source("drive", root, test="official", shards=3)
-    recipe = FoldsRecipe.model_validate({"dataset": "d", "folds": 3, "drawn": {"seed": 0}, "source": of})
+    recipe = FoldsRecipe.model_validate({"dataset": "d", "folds": 3, "sampling": {"seed": 0}, "source": of})
     write_folds(recipe, output=folder / "3.json")
     return folder / "3.json", shards
 
@@ -114,8 +114,8 @@ def test_a_fold_that_was_killed_goes_on_bit_for_bit(data, trained, tmp_path, mon
             self._signal = SIGNALS[1]
         real(self)
 
-    real = keepers.Keeper.check
-    monkeypatch.setattr(keepers.Keeper, "check", check)
+    real = keepers.StateSaver.check
+    monkeypatch.setattr(keepers.StateSaver, "check", check)
     with pytest.raises(InterruptionError):
         run(data, tmp_path / "out", "own", state=tmp_path / "state", save_every=0)
     assert not (tmp_path / "out/best.pt").exists()

@@ -44,7 +44,7 @@ RECIPE = {
     "crop": [32, 40],
     "augment": {
         "flip": "both",
-        "turns": True,
+        "rot90": True,
         "rotate": 10.0,
         "scale": [0.8, 1.2],
         "elastic": {"grid": 3, "sigma": 3.0},
@@ -64,7 +64,7 @@ RECIPES = {
     "streamed": {"batch_size": 6, "memory": 0},
     "crop": {"augment": None, "model": {"name": "unet-crop", "widths": [4, 8]}},
     "weights": loss("bce", border={"w0": 10, "sigma": 5}, class_balance=True),
-    "plateau": {"schedule": {"name": "plateau", "patience": 1, "smallest_gain": 1.0}, "repeats": 2, "epochs": 3},
+    "plateau": {"schedule": {"name": "plateau", "patience": 1, "min_delta": 1.0}, "repeats": 2, "epochs": 3},
     **{name: loss(name) for name in ("mse", "dice", "bce-dice", "cross-entropy", "softmax-dice", "softmax-bce")},
 }
 
@@ -172,7 +172,7 @@ def test_every_row_belongs_to_one_process_and_the_first_has_most(as_rank, count)
 )
 def test_a_sample_is_changed_in_the_same_way_whichever_process_has_it(crop, warp):
     tint = {"brightness": 0.2, "contrast": 0.2, "gamma": (0.5, 2.0)}
-    change = Augmentation(crop, Augment.model_validate({"flip": "both", "turns": True, **tint, **warp}))
+    change = Augmentation(crop, Augment.model_validate({"flip": "both", "rot90": True, **tint, **warp}))
     random = np.random.default_rng(0)
     planes = [torch.from_numpy(random.random((5, channels, 32, 32), dtype=np.float32)) for channels in (3, 1, 1)]
     whole = change(Batch(*planes), torch.Generator().manual_seed(3))
@@ -256,7 +256,7 @@ def test_when_one_process_ends_badly_all_do_and_it_is_said_why(capfd, how, kind,
 CONFIG = """
 store_gb: 0
 datasets:
-  t: {layout: tgs, root: TGS, size: [48, 48], validation: {fraction: 0.3}, test: {method: fraction, fraction: 0.2}}
+  t: {layout: tgs, root: TGS, size: [48, 48], validation: {fraction: 0.3}, test: {rule: fraction, fraction: 0.2}}
 experiments:
   e: {dataset: t, model: {name: unet, width: 4, depth: 2}, loss: bce-dice, optimizer: {name: adamw, lr: 0.01},
     schedule: {name: cosine, warmup: 1}, crop: [32, 40], augment: {flip: both, rotate: 10}, batch_size: 4,

@@ -28,8 +28,8 @@ from pipeline.shards.recipes import ShardRecipe
 from pipeline.shards.write import build_shard
 from pipeline.tools import provenance
 from pipeline.training import device as devices
-from pipeline.training import keeper as keepers
 from pipeline.training import run as training
+from pipeline.training import saver as keepers
 from pipeline.training import validate as validation
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.recipes import TrainRecipe
@@ -49,7 +49,7 @@ WILD = {
     "crop": [32, 40],
     "augment": {
         "flip": "both",
-        "turns": True,
+        "rot90": True,
         "rotate": 10.0,
         "elastic": {"grid": 3, "sigma": 3.0},
         "gamma": [0.8, 1.2],
@@ -64,7 +64,7 @@ OPTIMIZERS = {
 SCHEDULES = {
     "constant": {"name": "constant"},
     "cosine": {"name": "cosine", "warmup": 1.5},
-    "plateau": {"name": "plateau", "factor": 0.5, "patience": 1, "smallest_gain": 1.0},
+    "plateau": {"name": "plateau", "factor": 0.5, "patience": 1, "min_delta": 1.0},
 }
 FILES = ("best.pt", "last.pt", "history.csv")
 NATIVE_BF16 = pytest.mark.skipif(

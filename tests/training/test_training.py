@@ -190,7 +190,7 @@ def test_training_stops_when_validation_gets_no_better(shards, tmp_path, capfd):
 
 @pytest.mark.usefixtures("one_thread")
 def test_a_plateau_halves_the_rate_after_so_many_epochs(shards, tmp_path):
-    plateau = {"name": "plateau", "factor": 0.5, "patience": 3, "smallest_gain": 10.0}
+    plateau = {"name": "plateau", "factor": 0.5, "patience": 3, "min_delta": 10.0}
     history = run(shards, tmp_path / "m", epochs=8, schedule=plateau, optimizer={"name": "adam", "lr": 0.01})
     assert history["lr"].tolist() == [0.01] * 4 + [0.005] * 3 + [0.0025]
 
@@ -202,7 +202,7 @@ def test_a_warm_up_of_one_epoch_has_half_the_rate_on_average(shards, tmp_path):
     assert history["lr"].iloc[-1] < history["lr"].iloc[2] < history["lr"].iloc[1] < 0.02
 
 
-WILD = {"flip": "both", "turns": True, "rotate": 10.0, "elastic": {"grid": 3, "sigma": 3.0}, "brightness": 0.1}
+WILD = {"flip": "both", "rot90": True, "rotate": 10.0, "elastic": {"grid": 3, "sigma": 3.0}, "brightness": 0.1}
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -335,7 +335,7 @@ def test_a_loss_for_two_classes_is_refused_where_there_are_more(shards, tmp_path
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_validation_scores_agree_with_the_counts_of_each_picture(shards, tmp_path):
+def test_validation_scores_agree_with_the_counts_of_each_image(shards, tmp_path):
     torch.manual_seed(0)
     network = build_model(UNet(name="unet", width=4, depth=2), in_channels=3, out_channels=1)
     store = SampleStore([shards / "drive-validation.h5"], torch.device("cpu"))
@@ -353,7 +353,7 @@ def test_validation_scores_agree_with_the_counts_of_each_picture(shards, tmp_pat
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_the_picture_of_augmented_samples_shows_something(shards, tmp_path):
+def test_the_image_of_augmented_samples_shows_something(shards, tmp_path):
     for layout, crop in (("tgs", None), ("drive", [32, 40])):
         path = tmp_path / f"{layout}.png"
         recipe = AugmentedRecipe.model_validate({"dataset": "d", "seed": 0, "crop": crop, "augment": WILD})

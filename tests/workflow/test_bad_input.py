@@ -38,7 +38,7 @@ def test_unpaired_and_missing_raw_data_of_all_data_sets_is_one_message(fresh):
     said = refuse(fresh)
     assert "22_training.tif" in said
     assert "raw/TGS" in said
-    assert "python -m pipeline sample" in said
+    assert "python -m pipeline synthetic" in said
     assert not (fresh.folder / "results").exists()
 
 
@@ -52,7 +52,7 @@ def test_a_threshold_without_validation_samples_is_refused_before_anything_runs(
 def test_an_empty_raw_folder(fresh):
     for path in (fresh.folder / "raw/TGS/train/images").iterdir():
         path.unlink()
-    assert "no PNG pictures" in refuse(fresh)
+    assert "no PNG images" in refuse(fresh)
 
 
 def test_a_wrong_configuration_lists_every_mistake(fresh):

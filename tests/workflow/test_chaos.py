@@ -16,8 +16,8 @@ def test_losses_are_seen(tmp_path):
     for run in runs:
         (run.folder / "results/shards/d").mkdir(parents=True)
         (run.folder / "results/shards/d/train-0.h5").write_bytes(b"same")
-    assert judge(*reversed(runs), say=lambda words: None) == 0
+    assert judge(*reversed(runs), log=lambda words: None) == 0
     (runs[1].folder / "results/shards/d/.0123456789ab.partial-train-1.h5").write_bytes(b"half")
     (runs[1].folder / "results/shards/d/train-0.h5").write_bytes(b"other")
     runs[1].rewritten = 3
-    assert judge(*reversed(runs), say=lambda words: None) == 5
+    assert judge(*reversed(runs), log=lambda words: None) == 5

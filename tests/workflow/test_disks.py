@@ -80,18 +80,18 @@ def test_a_raw_file_that_vanishes_while_the_workflow_runs(fresh):
         # of the data set that has no shard yet, every file of which is still to be read
         tgs_is_done = bool(list(shards.glob("t/*.h5")))
         waiting = "DRIVE/training/images/22_training.tif" if tgs_is_done else "TGS/train/images/tile003.png"
-        picture = fresh.folder / "raw" / waiting
-        kept = picture.read_bytes()
-        picture.unlink()
+        image = fresh.folder / "raw" / waiting
+        kept = image.read_bytes()
+        image.unlink()
         process.send_signal(signal.SIGCONT)
         assert process.wait(400) != 0
     finally:
         process.kill()
     text = said.read_text()
-    assert picture.name in text
+    assert image.name in text
     assert "remedy:" in text or "Missing files" in text  # who notices first: the job, or Snakemake before it starts it
     assert "Traceback" not in text
     assert leftovers(fresh) == []
-    picture.write_bytes(kept)
+    image.write_bytes(kept)
     fresh.snakemake("shards")
     assert fresh.planned("shards") == {}

@@ -92,7 +92,7 @@ def test_a_setting_is_named_where_it_counts_and_a_no_goes_upward(explain, projec
         assert "current yes" in explain(path), path
 
 
-def test_a_raw_picture_that_changed_and_one_that_came(explain, project):
+def test_a_raw_image_that_changed_and_one_that_came(explain, project):
     shards = sorted((project.folder / "results/shards/d").glob("train-*.h5"))
     with h5py.File(shards[0]) as file:
         name = file["ids"].asstr()[0]
@@ -110,8 +110,8 @@ def test_a_raw_picture_that_changed_and_one_that_came(explain, project):
 
 
 def test_what_was_edited_is_seen_in_tables_at_once_and_elsewhere_thoroughly(explain, project):
-    picture = project.folder / "results/predictions/a/test/probability/01.png"
-    picture.write_bytes(picture.with_name("02.png").read_bytes())
+    image = project.folder / "results/predictions/a/test/probability/01.png"
+    image.write_bytes(image.with_name("02.png").read_bytes())
     assert "current yes" in explain("metrics/a")
     edited = "edited since it was made: results/predictions/a/test/probability"
     assert edited in explain("predictions/a/test/probability", "--thorough")

@@ -20,7 +20,7 @@ from pipeline.graph.study import Study
 
 CONFIG = """
 datasets:
-  t: {layout: tgs, root: raw/TGS, size: [48, 48], shards: 2, test: {method: fraction, fraction: 0.25}}
+  t: {layout: tgs, root: raw/TGS, size: [48, 48], shards: 2, test: {rule: fraction, fraction: 0.25}}
   s: {layout: shapes, root: raw/shapes, size: [32, 32]}
 experiments:
   one: &common {dataset: t, model: unet, loss: bce, optimizer: {name: adam, lr: 0.02}, batch_size: 4, epochs: 1}

@@ -50,7 +50,7 @@ datasets:
     colours: {disc: "#ff8000"}
     size: [32, 32]
     validation: {fraction: 0.25}
-  r: {layout: tgs, masks: csv, root: raw/salt, size: [32, 32], validation: {method: list, file: validation.txt}}
+  r: {layout: tgs, masks: csv, root: raw/salt, size: [32, 32], validation: {rule: list, file: validation.txt}}
 experiments:
   a:
     dataset: d
@@ -92,8 +92,8 @@ RULES = {
     "baseline": ("prediction", "{dataset}.{kind} {split}"),
     "ensemble": ("prediction", "{experiment}.ensemble {split}"),
     "threshold": ("threshold", "{experiment}"),
-    "render": ("pictures", "{experiment} {split}"),
-    "render_classes": ("pictures", "{experiment} {split}"),
+    "render": ("images", "{experiment} {split}"),
+    "render_classes": ("images", "{experiment} {split}"),
     "evaluate": ("scores", "{experiment}"),
     "evaluate_classes": ("scores", "{experiment}"),
     "comparisons": ("comparisons", "comparisons"),
@@ -262,7 +262,7 @@ def test_there_and_back_again_ends_in_the_same_bytes(base, clone):
 
 
 @pytest.mark.slow
-def test_a_picture_that_came_and_went_leaves_nothing(base, clone):
+def test_a_image_that_came_and_went_leaves_nothing(base, clone):
     moving(lambda root: add_drive(root, "test", 9), at_most=1)(clone)
     run_to_the_end(clone)
     assert "predictions/a/test/mask/09.png" in differing(base, clone)

@@ -93,14 +93,14 @@ def test_a_touched_raw_file_runs_nothing(project):
     assert project.planned() == {}
 
 
-def test_one_changed_picture_rebuilds_one_shard(project):
+def test_one_changed_image_rebuilds_one_shard(project):
     write_tif(project.folder / "raw/DRIVE/training/images/23_training.tif", blobs(99)[1], photometric="rgb")
     planned = project.planned()
     assert planned["shard"] == 1
     assert planned["train"] == 1
 
 
-def test_one_more_picture_rebuilds_its_shard_and_at_most_one_other(project):
+def test_one_more_image_rebuilds_its_shard_and_at_most_one_other(project):
     add_drive(project.folder / "raw/DRIVE", "training", 40)
     planned = project.planned()
     assert 1 <= planned["shard"] <= 3  # its own; and where a sample crossed from train to validation, those two
@@ -222,7 +222,7 @@ def test_histories_go_to_tensorboard_when_asked_for_and_once(project):
 def test_an_edited_list_of_samples_builds_the_shards_of_moved_samples_again_and_no_others(project):
     entries = project.folder / "raw/DRIVE/validation.txt"
     entries.write_text("21_training.tif\n22_training.tif\n")
-    project.edit("{fraction: 0.34}", "{method: list, file: validation.txt}")
+    project.edit("{fraction: 0.34}", "{rule: list, file: validation.txt}")
     project.snakemake("shards")
     entries.write_text("# the same two\n22\n21\n")
     assert project.planned("shards") == {}

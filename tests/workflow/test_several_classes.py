@@ -1,4 +1,4 @@
-"""Several classes through the whole workflow, and what trains on them used on new pictures."""
+"""Several classes through the whole workflow, and what trains on them used on new images."""
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ experiments:
     epochs: 6
     early_stopping: 5
     threads: 1
-  kept: {<<: *few, loss: softmax-bce, epochs: 1, keep_probability: true, tiles: {size: [32, 32]}, test_time: turns}
+  kept: {<<: *few, loss: softmax-bce, epochs: 1, keep_probability: true, tiles: {size: [32, 32]}, test_time: rot90}
 """
 COLOURS = np.array([(0, 0, 0), (128, 0, 0), (0, 128, 0), (0, 0, 128)])
 
@@ -84,19 +84,19 @@ def test_other_views_in_prediction_train_nothing_again(done, tmp_path):
     import shutil
 
     project = Project(shutil.copytree(done.folder, tmp_path / "project", copy_function=shutil.copy2))
-    project.edit("test_time: turns", "test_time: flips")
+    project.edit("test_time: rot90", "test_time: flips")
     planned = project.planned()
     assert "train" not in planned
     assert planned["predict classes"] == 2
     assert planned["predict"] == 2
 
 
-def test_the_network_predicts_pictures_of_its_own(done, tmp_path, capfd):
-    new = tmp_path / "new pictures"
+def test_the_network_predicts_images_of_its_own(done, tmp_path, capfd):
+    new = tmp_path / "new images"
     new.mkdir()
     for name, size in (("a (1).png", (80, 60)), ("b.jpg", (48, 48))):
-        picture = cv2.imread(str(done.folder / "raw/Shapes/test_imgs/900.jpg"))
-        cv2.imwrite(str(new / name), cv2.resize(picture, size))
+        image = cv2.imread(str(done.folder / "raw/Shapes/test_imgs/900.jpg"))
+        cv2.imwrite(str(new / name), cv2.resize(image, size))
     checkpoint = done.folder / "results/models/few/best.pt"
     out = tmp_path / "out"
     status = cli.main(["predict", "--checkpoint", str(checkpoint), "--input", str(new), "--output", str(out)])

@@ -10,7 +10,7 @@ from pipeline.training.checkpoint import load_checkpoint
 
 CONFIG = """
 datasets:
-  t: {layout: tgs, root: raw/TGS, size: [48, 48], validation: {fraction: 0.3}, test: {method: fraction, fraction: 0.2}}
+  t: {layout: tgs, root: raw/TGS, size: [48, 48], validation: {fraction: 0.3}, test: {rule: fraction, fraction: 0.2}}
 experiments:
   a: &recipe {dataset: t, model: {name: unet-small, widths: [4, 8]}, loss: bce, optimizer: {name: sgd, lr: 0.01},
     batch_size: 2, epochs: 1, threads: 1, threshold: 0.5}

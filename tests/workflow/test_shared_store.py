@@ -51,7 +51,7 @@ def test_a_second_folder_computes_no_shard_and_no_network(tmp_path):
 def test_names_count(tmp_path):
     store = tmp_path / "store"
     first, renamed = (project(tmp_path / name, store) for name in ("first", "renamed"))
-    # the same contents, but two pictures have changed places; and another name for the data set
+    # the same contents, but two images have changed places; and another name for the data set
     images = renamed.folder / "raw/DRIVE/test/images"
     (images / "01_test.tif").rename(images / "x")
     (images / "02_test.tif").rename(images / "01_test.tif")

@@ -26,7 +26,7 @@ def test_drive_without_test_labels_is_scored_by_folds_and_submitted_by_number(tm
     shutil.rmtree(drive / "test/1st_manual")
     shutil.rmtree(drive / "test/2nd_manual")
     data = yaml.safe_load(CONFIG)
-    data["datasets"]["d"]["test"] = {"method": "k-fold", "folds": 3, "fold": 1, "stratify": "foreground"}
+    data["datasets"]["d"]["test"] = {"rule": "k-fold", "folds": 3, "fold": 1, "stratify": "foreground"}
     del data["datasets"]["t"], data["experiments"]["b-2"]
     project = Project(tmp_path)
     project.config.write_text(yaml.safe_dump(data))

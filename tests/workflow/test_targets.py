@@ -29,5 +29,5 @@ def test_the_page_waits_for_the_panels_that_it_leads_to(tmp_path):
     project = Project(tmp_path)
     project.config.write_text(SEVERAL)
     planned = project.planned("report")
-    # test pictures only; of validation samples the page shows none
+    # test images only; of validation samples the page shows none
     assert (planned["predict classes"], planned["render classes"]) == (2, 1)

@@ -1,4 +1,4 @@
-"""The systems of the five tutorials, quickly, on drawn data: each learns."""
+"""The systems of the five tutorials, quickly, on synthetic data: each learns."""
 
 import shutil
 
@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from projects import ROOT, Project
 
-from pipeline.raw.synthetic.sample import draw_sample
+from pipeline.raw.synthetic.datasets import write_datasets
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -26,7 +26,7 @@ FLOORS = {
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("tutorials"))
-    draw_sample(project.folder / "data/sample")
+    write_datasets(project.folder / "data/synthetic")
     shutil.copy(ROOT / "config/tutorials-quick.yaml", project.config)
     project.snakemake(timeout=1700)
     return project
@@ -51,5 +51,5 @@ def test_each_system_learns(done, name):
 def test_both_networks_of_the_same_kind_were_scored_and_nothing_is_left_to_do(done):
     board = pd.read_csv(done.folder / "results/leaderboard.csv")
     assert set(FLOORS) <= set(board["experiment"])
-    assert (board["origin"] == "drawn sample").all()
+    assert (board["origin"] == "synthetic").all()
     assert done.planned() == {}

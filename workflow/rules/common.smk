@@ -10,7 +10,7 @@ from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 from pipeline.config import config as configuration
 from pipeline.core.errors import PipelineError
-from pipeline.evaluation import entrants
+from pipeline.evaluation import methods
 from pipeline.graph import targets
 from pipeline.graph.artifacts import (
     Augmented,
@@ -18,7 +18,7 @@ from pipeline.graph.artifacts import (
     Baseline,
     Check,
     Checkpoint,
-    ClassPictures,
+    ClassRenderings,
     ClassScores,
     Comparisons,
     Curves,
@@ -26,7 +26,7 @@ from pipeline.graph.artifacts import (
     Events,
     FoldTable,
     Leaderboard,
-    Pictures,
+    Renderings,
     Predictions,
     Report,
     Scores,
@@ -73,7 +73,7 @@ wildcard_constraints:
     experiment=any_of([*STUDY.experiments, *STUDY.ensembles, *STUDY.baselines, *STUDY.seeded]),
     split=any_of([*SPLITS, OUT_OF_FOLD]),
     folds=r"\d+",
-    kind=any_of(entrants.BASELINES),
+    kind=any_of(methods.BASELINES),
     number=r"\d+",
 
 

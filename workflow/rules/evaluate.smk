@@ -19,15 +19,15 @@ rule threshold:
 
 rule render:
     input:
-        predictions=needs(Pictures, "predictions"),
-        threshold=needs(Pictures, "threshold"),
-        raw=raw_folder(Pictures),
+        predictions=needs(Renderings, "predictions"),
+        threshold=needs(Renderings, "threshold"),
+        raw=raw_folder(Renderings),
     output:
-        mask=directory(made(Pictures, "mask")),
-        overlay=directory(made(Pictures, "overlay")),
-        panel=directory(made(Pictures, "panel")),
+        mask=directory(made(Renderings, "mask")),
+        overlay=directory(made(Renderings, "overlay")),
+        panel=directory(made(Renderings, "panel")),
         sheet=report(
-            made(Pictures, "sheet"),
+            made(Renderings, "sheet"),
             caption="../report/sheet.rst",
             category="Predictions",
             labels=labelled("some samples"),
@@ -37,9 +37,9 @@ rule render:
     benchmark:
         "results/benchmarks/render/{experiment}/{split}.tsv"
     wildcard_constraints:
-        experiment=any_of(Pictures.names(STUDY)),
+        experiment=any_of(Renderings.names(STUDY)),
     params:
-        plan=plan(Pictures),
+        plan=plan(Renderings),
         folder=folder_of,
     shell:
         "pipeline render --experiment {wildcards.experiment:q} --split {wildcards.split} --plan {params.plan:q}"
@@ -48,15 +48,15 @@ rule render:
 
 rule render_classes:
     input:
-        predictions=needs(ClassPictures, "predictions"),
-        raw=raw_folder(ClassPictures),
+        predictions=needs(ClassRenderings, "predictions"),
+        raw=raw_folder(ClassRenderings),
     output:
-        colour=directory(made(ClassPictures, "colour")),
-        overlay=directory(made(ClassPictures, "overlay")),
-        panel=directory(made(ClassPictures, "panel")),
-        legend=made(ClassPictures, "legend"),
+        colour=directory(made(ClassRenderings, "colour")),
+        overlay=directory(made(ClassRenderings, "overlay")),
+        panel=directory(made(ClassRenderings, "panel")),
+        legend=made(ClassRenderings, "legend"),
         sheet=report(
-            made(ClassPictures, "sheet"),
+            made(ClassRenderings, "sheet"),
             caption="../report/sheet_classes.rst",
             category="Predictions",
             labels=labelled("some samples"),
@@ -66,9 +66,9 @@ rule render_classes:
     benchmark:
         "results/benchmarks/render_classes/{experiment}/{split}.tsv"
     wildcard_constraints:
-        experiment=any_of(ClassPictures.names(STUDY)),
+        experiment=any_of(ClassRenderings.names(STUDY)),
     params:
-        plan=plan(ClassPictures),
+        plan=plan(ClassRenderings),
         folder=folder_of,
     shell:
         "pipeline render --experiment {wildcards.experiment:q} --split {wildcards.split} --plan {params.plan:q}"
@@ -147,8 +147,8 @@ rule evaluate_classes:
         ),
         intervals=made(ClassScores, "intervals"),
         confusion=made(ClassScores, "confusion"),
-        picture=report(
-            made(ClassScores, "picture"),
+        image=report(
+            made(ClassScores, "image"),
             caption="../report/confusion.rst",
             category="Scores",
             subcategory="Single experiments and baselines",

@@ -23,7 +23,7 @@ rule average:
         " --summaries {input.summaries:q} --output {output:q} > {log:q} 2>&1"
 
 
-# All experiments and baselines against each other, picture by picture.
+# All experiments and baselines against each other, image by image.
 rule comparisons:
     input:
         per_image=needs(Comparisons, "per_image"),
@@ -68,7 +68,7 @@ rule leaderboard:
         " --output {output:q} > {log:q} 2>&1"
 
 
-# One page about all of it. Raw files are not listed: whatever changes them makes pictures and scores anew. Snakemake's
+# One page about all of it. Raw files are not listed: whatever changes them makes images and scores anew. Snakemake's
 # own report does not hold it: it shows the same figures, and this page would be most of its size.
 rule report:
     input:
@@ -77,7 +77,7 @@ rule report:
         intervals=needs(Report, "intervals"),
         checks=needs(Report, "checks"),
         trainings=needs(Report, "trainings"),
-        pictures=needs(Report, "pictures"),
+        images=needs(Report, "images"),
     output:
         made(Report),
     log:
@@ -89,4 +89,4 @@ rule report:
     shell:
         "pipeline report --plan {params.plan:q} --leaderboard {input.leaderboard:q} --intervals {input.intervals:q}"
         " --comparisons {input.comparisons:q} --checks {input.checks:q} --trainings {input.trainings:q}"
-        " --pictures {input.pictures:q} --output {output:q} > {log:q} 2>&1"
+        " --images {input.images:q} --output {output:q} > {log:q} 2>&1"

@@ -37,7 +37,7 @@ rule shard:
         "results/logs/shard/{dataset}/{split}-{number}.log",
     benchmark:
         "results/benchmarks/shard/{dataset}/{split}-{number}.tsv"
-    # many shards fill the cores by themselves; a single one decodes several pictures at a time
+    # many shards fill the cores by themselves; a single one decodes several images at a time
     threads: lambda wc: 4 if STUDY.datasets[wc.dataset].shards == 1 else 1
     resources:
         store_gb=STUDY.config.store_gb,

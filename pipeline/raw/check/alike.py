@@ -1,4 +1,4 @@
-"""Pictures that are nearly the same, such as a copy that was saved as JPEG, found by their thumbnails."""
+"""Images that are nearly the same, such as a copy that was saved as JPEG, found by their thumbnails."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.images.figures import Picture
+from pipeline.images.figures import RgbImage
 
 Tiny = NDArray[np.float16]
 
 SIDE = 16
-"""Height and width of the thumbnails, whatever the shape of the picture."""
+"""Height and width of the thumbnails, whatever the shape of the image."""
 
 MOST, SHARE = 1.0, 0.15
 """Root mean square difference of two thumbnails that look alike: at most this many of 255 grey levels, and at most this
@@ -21,15 +21,15 @@ closest two different tiles of TGS differ by 2.9, the closest two photographs of
 _COARSE = 4  # side of the thumbnails of thumbnails
 
 
-def tiny(shown: Picture) -> Tiny:
-    """Shrink a (H, W, 1) or (H, W, 3) picture to a thumbnail: (SIDE, SIDE) grey levels 0..255."""
+def tiny(shown: RgbImage) -> Tiny:
+    """Shrink a (H, W, 1) or (H, W, 3) image to a thumbnail: (SIDE, SIDE) grey levels 0..255."""
     grey = cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY) if shown.shape[2] == 3 else np.ascontiguousarray(shown[:, :, 0])
     small = cv2.resize(grey.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return np.asarray(small, dtype=np.float16)
 
 
 def look_alikes(thumbnails: Sequence[Tiny], groups: Sequence[int]) -> dict[int, int]:
-    """Find pictures that look like one of another group.
+    """Find images that look like one of another group.
 
     Averages over blocks never differ more (root mean square) than what they average, so nearly all pairs are ruled out
     by their means, and most of the rest by averages over 4 x 4 blocks; none is missed.
@@ -43,7 +43,7 @@ def look_alikes(thumbnails: Sequence[Tiny], groups: Sequence[int]) -> dict[int, 
     Returns
     -------
     dict of int to int
-        Place of each such picture to the place of one that it looks like, sorted.
+        Place of each such image to the place of one that it looks like, sorted.
     """
     if not thumbnails:
         return {}

@@ -10,7 +10,7 @@ from pipeline.raw.splits.names import SPLITS, TEST, TRAIN, VALIDATION
 
 ERROR, WARNING = "error", "warning"
 
-_APART = (TRAIN, VALIDATION, TEST)  # a picture in two of these is a leak
+_APART = (TRAIN, VALIDATION, TEST)  # an image in two of these is a leak
 _DARK = 0.25  # of the range of the type: 14 bits in a container of 16
 _NAMED = 3  # files that a grouped warning names
 
@@ -27,7 +27,7 @@ class Finding:
         ``mask-values``, ``size``, ``storage``, ``leak`` (errors); ``blank``, ``duplicate``, ``alike``,
         ``absent-class``, ``dark``, ``orientation`` (warnings).
     count : int
-        How many pictures or files it is about.
+        How many images or files it is about.
     """
 
     severity: str
@@ -67,7 +67,7 @@ def find(
         _alike([item for item in read if item.split in _APART and not item.blank]),
         _absent([item for item in read if item.pixels is not None], classes),
         _dark([item for item in read if item.highest is not None], normalize),
-        _turned([item for item in read if item.picture and item.picture.orientation != 1 and not item.picture.turned]),
+        _turned([item for item in read if item.image and item.image.orientation != 1 and not item.image.turned]),
     ]
     return errors + [warning for warning in warnings if warning is not None]
 
@@ -100,8 +100,8 @@ def _leak(group: Sequence[Measured]) -> Finding:
     members = ", ".join(f"{item.sample.id} in {item.split}" for item in group)
     problem = Problem(
         group[0].sample.image,
-        f"the same picture under {len(group)} identifiers, in more than one split: {members}",
-        "no picture that a network learns from among those it is scored on",
+        f"the same image under {len(group)} identifiers, in more than one split: {members}",
+        "no image that a network learns from among those it is scored on",
         "keep one of them: remove the others, or name them under `exclude`",
     )
     return Finding(ERROR, "leak", problem, len(group))
@@ -113,14 +113,14 @@ def _blank(group: Sequence[Measured]) -> Finding | None:
     kinds = len({item.content for item in group})
     labelled = sum(item.sample.labelled for item in group)
     others = f", {len(group) - labelled} of them without a mask" if labelled < len(group) else ""
-    pictures = f"{len(group)} blank picture{'s' if len(group) > 1 else ''} (every pixel has the same colour)"
+    images = f"{len(group)} blank image{'s' if len(group) > 1 else ''} (every pixel has the same colour)"
     alike = "" if len(group) == 1 else ", all identical" if kinds == 1 else f", {kinds} different ones"
     return _warning(
         "blank",
         group[0],
         len(group),
-        f"{pictures}{others}{alike}; {_splits(group)}; first: {_first(_ids(group))}",
-        "pictures that show something: a network learns nothing from blank ones",
+        f"{images}{others}{alike}; {_splits(group)}; first: {_first(_ids(group))}",
+        "images that show something: a network learns nothing from blank ones",
         "nothing, if the data set is known for it; else fetch the files again, or name them under `exclude`",
     )
 
@@ -134,8 +134,8 @@ def _duplicates(groups: Sequence[Sequence[Measured]]) -> Finding | None:
         "duplicate",
         groups[0][0],
         count,
-        f"{count} pictures that are {len(groups)}, each several times in one split; first: {first}",
-        "each picture once: copies count more than the others",
+        f"{count} images that are {len(groups)}, each several times in one split; first: {first}",
+        "each image once: copies count more than the others",
         "remove the copies, or name them under `exclude`",
     )
 
@@ -155,9 +155,8 @@ def _alike(items: Sequence[Measured]) -> Finding | None:
         "alike",
         pairs[0][0],
         len(pairs),
-        f"{len(pairs)} pictures that look like one in another split; first: "
-        + _first(distinct.values(), "; ", " pairs"),
-        "different pictures in train, validation and test: copies saved anew, and pictures in series, leak",
+        f"{len(pairs)} images that look like one in another split; first: " + _first(distinct.values(), "; ", " pairs"),
+        "different images in train, validation and test: copies saved anew, and images in series, leak",
         "look at them; remove copies or name them under `exclude`, and keep series together (`group`)",
     )
 
@@ -183,7 +182,7 @@ def _dark(deep: Sequence[Measured], normalize: str) -> Finding | None:
         "dark",
         deep[0],
         len(deep),
-        f"{len(deep)} pictures of 16 bits, none of which is brighter than {highest:.1%} of the full range",
+        f"{len(deep)} images of 16 bits, none of which is brighter than {highest:.1%} of the full range",
         f"values over most of the range, which `normalize: {normalize}` starts from: a network would see them "
         "nearly black",
         "set `normalize: minmax`, or `standard` with the mean and standard deviation of your data",
@@ -197,8 +196,8 @@ def _turned(group: Sequence[Measured]) -> Finding | None:
         "orientation",
         group[0],
         len(group),
-        f"{len(group)} pictures whose file says that they lie on their side or are mirrored, which is "
+        f"{len(group)} images whose file says that they lie on their side or are mirrored, which is "
         f"followed only in JPEG; first: {_first(_ids(group))}",
-        "upright pictures",
+        "upright images",
         "look at the contact sheet: save them upright if they do not fit their masks",
     )

@@ -15,8 +15,8 @@ _NOTES = (".txt", ".csv", ".md", ".json", ".yaml", ".yml", ".xml", ".pdf", ".htm
 HIDDEN = "hidden files (names that start with a dot)"
 SYSTEM = "files of the operating system"
 NOTES = "tables, lists and notes (read where the layout or the configuration asks for them)"
-OTHER = "files that do not end as pictures do"
-UNUSED = "pictures that the layout has no place for"
+OTHER = "files that do not end as images do"
+UNUSED = "images that the layout has no place for"
 EXCLUDED = "files of excluded samples"
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.counts import VOID
 from pipeline.core.errors import PipelineError, Problem
-from pipeline.images.figures import Picture, for_display
+from pipeline.images.figures import RgbImage, for_display
 from pipeline.raw.check.alike import Tiny, tiny
 from pipeline.raw.dataset import RawDataset, same_size
 from pipeline.raw.decode.headers import Header, read_header
@@ -22,9 +22,9 @@ from pipeline.raw.recipes import CheckRecipe
 from pipeline.raw.samples import Sample
 
 THUMBNAIL = 220
-"""Height and width that a picture of the contact sheet fits into."""
+"""Height and width that an image of the contact sheet fits into."""
 
-_TINT = 0.3  # of a class's colour over the picture
+_TINT = 0.3  # of a class's colour over the image
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ class Measured:
     problems : tuple of Problem
         Where there are any, nothing below is known.
     unfit : Problem, optional
-        Why the picture, which can be read, cannot be stored as configured.
+        Why the image, which can be read, cannot be stored as configured.
     highest : float, optional
-        The brightest value of a picture of 16 bits, as a share of the range of its type.
+        The brightest value of an image of 16 bits, as a share of the range of its type.
     content : str
-        SHA-256 over shape, type and pixels of the decoded picture.
+        SHA-256 over shape, type and pixels of the decoded image.
     tiny : (16, 16) array of float16, optional
-        The picture in small and grey; see `pipeline.raw.check.alike`.
+        The image in small and grey; see `pipeline.raw.check.alike`.
     blank : bool
-        Whether all pixels of the picture are equal.
+        Whether all pixels of the image are equal.
     size : (int, int)
         Height and width in pixels.
     pixels : tuple of int, optional
@@ -63,14 +63,16 @@ class Measured:
     tiny: Tiny | None = None
     blank: bool = False
     size: tuple[int, int] = (0, 0)
-    picture: Header | None = None
+    image: Header | None = None
     mask: Header | None = None
     pixels: tuple[int, ...] | None = None
-    thumbnail: Picture | None = None
+    thumbnail: RgbImage | None = None
 
 
-def measure(dataset: RawDataset, sample: Sample, split: str | None, recipe: CheckRecipe, pictured: bool) -> Measured:
-    """Read one sample, the second observer's mask included; where it is `pictured`, also draw its thumbnail."""
+def measure(
+    dataset: RawDataset, sample: Sample, split: str | None, recipe: CheckRecipe, with_thumbnail: bool
+) -> Measured:
+    """Read one sample, the second observer's mask included; where it is `with_thumbnail`, also draw its thumbnail."""
     try:
         decoded = read_sample(dataset, sample, recipe.channels)
     except PipelineError as error:
@@ -88,10 +90,10 @@ def measure(dataset: RawDataset, sample: Sample, split: str | None, recipe: Chec
         tiny=tiny(for_display(pixels)),
         blank=bool((pixels == pixels[:1, :1]).all()),
         size=(int(pixels.shape[0]), int(pixels.shape[1])),
-        picture=read_header(decoded.contents[sample.image]),
+        image=read_header(decoded.contents[sample.image]),
         mask=None if sample.mask is None else read_header(decoded.contents[sample.mask]),
         pixels=None if classes is None else _count(classes, len(dataset.classes)),
-        thumbnail=_thumbnail(decoded, classes, dataset.colours) if pictured else None,
+        thumbnail=_thumbnail(decoded, classes, dataset.colours) if with_thumbnail else None,
     )
 
 
@@ -116,22 +118,22 @@ def _count(classes: ClassMask, count: int) -> tuple[int, ...]:
     return (*pixels[:count].tolist(), int(pixels[VOID]))
 
 
-def _thumbnail(decoded: Decoded, classes: ClassMask | None, colours: tuple[Colour, ...]) -> Picture:
-    """Shrink or enlarge a picture to fit, tint its classes, and draw their outlines on it."""
+def _thumbnail(decoded: Decoded, classes: ClassMask | None, colours: tuple[Colour, ...]) -> RgbImage:
+    """Shrink or enlarge an image to fit, tint its classes, and draw their outlines on it."""
     height, width = decoded.pixels.shape[:2]
     factor = THUMBNAIL / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     shown = for_display(decoded.pixels)
-    picture = cv2.cvtColor(shown, cv2.COLOR_GRAY2RGB) if shown.shape[2] == 1 else shown
-    picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST)
+    image = cv2.cvtColor(shown, cv2.COLOR_GRAY2RGB) if shown.shape[2] == 1 else shown
+    image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST)
     if classes is None:
-        return np.asarray(picture)
+        return np.asarray(image)
     small = cv2.resize(classes, size, interpolation=cv2.INTER_NEAREST_EXACT)
     for index, colour in enumerate(colours):
         if index:
             # an outline alone looks the same from both sides: the tint says which side is meant
             inside = small == index
-            picture[inside] = np.rint((1 - _TINT) * picture[inside] + _TINT * np.array(colour)).astype(np.uint8)
+            image[inside] = np.rint((1 - _TINT) * image[inside] + _TINT * np.array(colour)).astype(np.uint8)
             outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(picture, outlines, -1, colour, 1)
-    return np.asarray(picture)
+            cv2.drawContours(image, outlines, -1, colour, 1)
+    return np.asarray(image)

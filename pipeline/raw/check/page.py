@@ -36,7 +36,7 @@ def page(report: Mapping[str, Any], sheet: bytes) -> str:
     about = f"Layout {report['layout']}, {report['root']}, {report['origin']}"
     rows = "\n".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in fact_lines(report))
     findings = "\n".join(map(_finding, grouped(report["findings"]))) or "<p>Nothing to complain about.</p>"
-    picture = base64.b64encode(sheet).decode("ascii")
+    image = base64.b64encode(sheet).decode("ascii")
     return f"""<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
@@ -53,8 +53,8 @@ def page(report: Mapping[str, Any], sheet: bytes) -> str:
 </table>
 <h2>Samples with their masks</h2>
 <p>Each class but the first is tinted and outlined. A tint that misses what it should cover means swapped masks, one on
-everything else inverted masks. Pictures of more than 8 bits are shown from their darkest to their brightest pixels.</p>
-<div class="sheet"><img alt="contact sheet" src="data:image/png;base64,{picture}"></div>
+everything else inverted masks. Images of more than 8 bits are shown from their darkest to their brightest pixels.</p>
+<div class="sheet"><img alt="contact sheet" src="data:image/png;base64,{image}"></div>
 </html>
 """
 

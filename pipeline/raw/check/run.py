@@ -8,10 +8,10 @@
 - ``ignored``: list of ``reason``, ``count``, ``first`` (paths below the root): files that no sample uses
 - ``errors``, ``warnings``: how many of each stand in ``findings``, a list of ``severity``, ``kind`` (see `Finding`),
   ``count``, ``where``, ``found``, ``expected``, ``remedy``
-- ``leak``: pictures that also stand in another of the splits train, validation and test (blank ones apart)
-- ``facts``: counts of ``pictures_read``, ``blank_pictures`` (of those with a mask), ``blank_unlabelled``,
+- ``leak``: images that also stand in another of the splits train, validation and test (blank ones apart)
+- ``facts``: counts of ``images_read``, ``blank_images`` (of those with a mask), ``blank_unlabelled``,
   ``empty_masks`` (no class but the first), ``full_masks`` (nothing of the first class), ``turned`` (as EXIF says),
-  ``icc_profiles``, ``alpha``; and ``sizes`` (width x height), ``picture_types``, ``mask_types`` (format and bits of a
+  ``icc_profiles``, ``alpha``; and ``sizes`` (width x height), ``image_types``, ``mask_types`` (format and bits of a
   channel): text to number of files
 - ``balance``: for each class ``class``, ``pixels`` (share of the pixels that count), ``masks`` (share of the masks that
   have it); empty where no mask was read
@@ -24,7 +24,7 @@ from typing import Any
 
 from pipeline.core.files import atomic_file, write_text
 from pipeline.core.parallel import in_order
-from pipeline.core.progress import track
+from pipeline.core.progress import progress_bar
 from pipeline.core.tables import write_json
 from pipeline.images.png import write_png
 from pipeline.raw.check.findings import ERROR, Finding, find
@@ -81,13 +81,13 @@ def check_dataset(recipe: CheckRecipe, *, output: Path, threads: int = 1) -> Rep
 def _measure_all(
     raw: RawDataset, placed: Sequence[tuple[Sample, str]], recipe: CheckRecipe, threads: int
 ) -> Iterator[Measured]:
-    pictured = spread(len(placed))
+    with_thumbnail = spread(len(placed))
 
     def attempt(index: int) -> Measured:
         sample, split = placed[index]
-        return measure(raw, sample, split or None, recipe, index in pictured)
+        return measure(raw, sample, split or None, recipe, index in with_thumbnail)
 
-    return track(in_order(attempt, range(len(placed)), threads), f"{raw.name}: samples checked", len(placed))
+    return progress_bar(in_order(attempt, range(len(placed)), threads), f"{raw.name}: samples checked", len(placed))
 
 
 def _describe(opened: Opened, measured: Sequence[Measured], normalize: str) -> Report:
@@ -128,19 +128,19 @@ def _ignored(opened: Opened) -> list[dict[str, Any]]:
 
 
 def _facts(read: Sequence[Measured]) -> dict[str, Any]:
-    pictures = [item.picture for item in read if item.picture is not None]
+    images = [item.image for item in read if item.image is not None]
     counted = [item.pixels for item in read if item.pixels is not None]
     return {
-        "pictures_read": len(read),
-        "blank_pictures": sum(item.blank for item in read if item.sample.labelled),
+        "images_read": len(read),
+        "blank_images": sum(item.blank for item in read if item.sample.labelled),
         "blank_unlabelled": sum(item.blank for item in read if not item.sample.labelled),
         "empty_masks": sum(not any(pixels[1:-1]) for pixels in counted),
         "full_masks": sum(pixels[0] == 0 and any(pixels[1:-1]) for pixels in counted),
-        "turned": sum(header.turned for header in pictures),
-        "icc_profiles": sum(header.icc for header in pictures),
-        "alpha": sum(header.alpha for header in pictures),
+        "turned": sum(header.turned for header in images),
+        "icc_profiles": sum(header.icc for header in images),
+        "alpha": sum(header.alpha for header in images),
         "sizes": dict(Counter(f"{item.size[1]}x{item.size[0]}" for item in read)),
-        "picture_types": dict(Counter(map(_type, pictures))),
+        "image_types": dict(Counter(map(_type, images))),
         "mask_types": dict(Counter(_type(item.mask) for item in read if item.mask is not None)),
     }
 

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pipeline.images.captions import DARK, font, shortened
-from pipeline.images.figures import Picture
+from pipeline.images.figures import RgbImage
 from pipeline.raw.check.measure import THUMBNAIL, Measured
 from pipeline.raw.check.text import printable
 
@@ -22,7 +22,7 @@ def spread(count: int) -> set[int]:
     return {index * count // min(SHOWN, count) for index in range(min(SHOWN, count))}
 
 
-def contact_sheet(measured: Sequence[Measured]) -> Picture:
+def contact_sheet(measured: Sequence[Measured]) -> RgbImage:
     """Lay the chosen samples out in rows, each above its identifier and split.
 
     Parameters

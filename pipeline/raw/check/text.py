@@ -38,10 +38,10 @@ def fact_lines(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     special = {"turned as EXIF says": "turned", "with ICC profile": "icc_profiles", "with alpha": "alpha"}
     notes = ", ".join(f"{facts[key]} {words}" for words, key in special.items() if facts[key])
     lines = [
-        ("pairs", f"{report['pairs']} of picture and mask"),
+        ("pairs", f"{report['pairs']} of image and mask"),
         ("splits", ", ".join(f"{split} {count}" for split, count in report["splits"].items() if count) or "none"),
         ("sizes", sizes(facts["sizes"])),
-        ("pictures", "; ".join(filter(None, (counts(facts["picture_types"]), notes)))),
+        ("images", "; ".join(filter(None, (counts(facts["image_types"]), notes)))),
         ("masks", "; ".join(filter(None, (counts(facts["mask_types"]), masks if report["balance"] else "")))),
     ]
     lines += [

@@ -1,6 +1,6 @@
-"""Whether a PNG, JPEG, GIF, BMP or WebP file is whole, and how large a picture it claims, before it is decoded.
+"""Whether a PNG, JPEG, GIF, BMP or WebP file is whole, and how large an image it claims, before it is decoded.
 
-Decoders forgive: a missing end, a wrong checksum, a second picture. What they forgive is refused here.
+Decoders forgive: a missing end, a wrong checksum, a second image. What they forgive is refused here.
 """
 
 import re
@@ -8,7 +8,7 @@ import struct
 import zlib
 
 MAX_PIXELS = 2**28
-"""A picture of more pixels (height x width) is refused before memory is taken for it."""
+"""An image of more pixels (height x width) is refused before memory is taken for it."""
 
 AGAIN = "fetch the file again, or leave it out of the folder"
 
@@ -29,22 +29,22 @@ class UnusableError(Exception):
 
 
 def cut_off(what: str) -> UnusableError:
-    """Say that a file ends, or breaks, before its picture does."""
+    """Say that a file ends, or breaks, before its image does."""
     return UnusableError(f"a damaged or cut-off file ({what})", "a whole image")
 
 
 def several(count: int, kind: str, parts: str) -> UnusableError:
-    """Say that a file holds more than one picture."""
-    return UnusableError(f"a {kind} of {count} {parts}", "one picture in one file", f"export one of the {parts}")
+    """Say that a file holds more than one image."""
+    return UnusableError(f"a {kind} of {count} {parts}", "one image in one file", f"export one of the {parts}")
 
 
 def require_size(width: int, height: int) -> None:
-    """Refuse a picture without pixels, or with more than `MAX_PIXELS`."""
+    """Refuse an image without pixels, or with more than `MAX_PIXELS`."""
     if width < 1 or height < 1:
         raise cut_off(f"{width}x{height} pixels")
     if width * height > MAX_PIXELS:
         raise UnusableError(
-            f"a picture that claims {width}x{height} pixels",
+            f"an image that claims {width}x{height} pixels",
             f"at most {MAX_PIXELS} pixels",
             f"cut it into tiles; if it should be small, {AGAIN}",
         )
@@ -152,7 +152,7 @@ def check_gif(data: bytes) -> None:
             frame = struct.unpack_from("<HHHH", data, position + 1)
             if frames == 1 and frame != (0, 0, width, height):
                 found = f"a GIF frame of {frame[2]}x{frame[3]} at {frame[:2]}, on a screen of {width}x{height}"
-                raise UnusableError(found, "a frame that fills the screen", "save the picture as PNG")
+                raise UnusableError(found, "a frame that fills the screen", "save the image as PNG")
             position = _after_blocks(data, position + 11 + _palette_bytes(data[position + 9]))
         else:
             raise cut_off("a GIF without its end")

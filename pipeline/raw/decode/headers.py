@@ -1,4 +1,4 @@
-"""What a picture file says about itself besides its pixels, read from its first bytes."""
+"""What an image file says about itself besides its pixels, read from its first bytes."""
 
 import io
 from dataclasses import dataclass
@@ -37,12 +37,12 @@ class Header:
 
     @property
     def turned(self) -> bool:
-        """Whether `pipeline.raw.decode.image` turns or mirrors the picture: it does so for JPEG."""
+        """Whether `pipeline.raw.decode.image` turns or mirrors the image: it does so for JPEG."""
         return self.format == "JPEG" and self.orientation in range(2, 9)
 
 
 def read_header(data: bytes) -> Header:
-    """Read the header of a picture file; no pixel is decoded, and nothing is raised.
+    """Read the header of an image file; no pixel is decoded, and nothing is raised.
 
     Parameters
     ----------
@@ -69,14 +69,14 @@ def _read_tiff(data: bytes) -> Header:
 
 
 def _read_other(data: bytes) -> Header:
-    with Image.open(io.BytesIO(data)) as picture:
-        bits = 1 if picture.mode == "1" else 8
+    with Image.open(io.BytesIO(data)) as image:
+        bits = 1 if image.mode == "1" else 8
         if data.startswith(_PNG):
             bits = data[24]  # IHDR: width, height, bit depth
         return Header(
-            format=picture.format or "unknown",
+            format=image.format or "unknown",
             bits=bits,
-            orientation=int(picture.getexif().get(ExifTags.Base.Orientation, 1)),
-            icc=bool(picture.info.get("icc_profile")),
-            alpha=picture.mode in _ALPHA_MODES or "transparency" in picture.info,
+            orientation=int(image.getexif().get(ExifTags.Base.Orientation, 1)),
+            icc=bool(image.info.get("icc_profile")),
+            alpha=image.mode in _ALPHA_MODES or "transparency" in image.info,
         )

@@ -1,6 +1,6 @@
 """Turn the bytes of an image file into pixels, exactly, or say by name why not.
 
-The format is told by the first bytes, never by the file's ending. Nothing is guessed from the picture's
+The format is told by the first bytes, never by the file's ending. Nothing is guessed from the image's
 content, and a file that ends too early is refused.
 """
 
@@ -88,7 +88,7 @@ def read_bytes(path: Path | str, page: int | None = None) -> bytes:
 
 
 def decode(data: bytes, path: Path | str, page: int | None = None) -> Pixels:
-    """Decode one picture.
+    """Decode one image.
 
     Parameters
     ----------
@@ -97,18 +97,18 @@ def decode(data: bytes, path: Path | str, page: int | None = None) -> Pixels:
     path : Path or str
         Its name, for messages only.
     page : int, optional
-        Which page of a TIFF file, from 1. Without it the file must hold one picture only.
+        Which page of a TIFF file, from 1. Without it the file must hold one image only.
 
     Returns
     -------
     (H, W) or (H, W, C) array of uint8, uint16 or float32
-        1-, 2- and 4-bit values are spread over 0..255; palettes are looked up, so that a palette picture comes
-        back in colours; 16-bit and float pictures keep their values; EXIF orientation is applied.
+        1-, 2- and 4-bit values are spread over 0..255; palettes are looked up, so that a palette image comes
+        back in colours; 16-bit and float images keep their values; EXIF orientation is applied.
 
     Raises
     ------
     RawDataError
-        If the file is of another kind, damaged, cut off, or holds more than one picture.
+        If the file is of another kind, damaged, cut off, or holds more than one image.
     """
     try:
         pixels = _decode(data, page)
@@ -118,7 +118,7 @@ def decode(data: bytes, path: Path | str, page: int | None = None) -> Pixels:
         if pixels.dtype not in (np.uint8, np.uint16, np.float32):
             raise UnusableError(f"pixels of type {pixels.dtype}", "8-bit, 16-bit or float pixels")
         if pixels.ndim not in (2, 3) or 0 in pixels.shape:
-            raise UnusableError(f"an array of shape {pixels.shape}", "one picture of height x width (x channels)")
+            raise UnusableError(f"an array of shape {pixels.shape}", "one image of height x width (x channels)")
         if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
             raise UnusableError("float pixels that are not finite (NaN or infinity)", "finite numbers")
     except UnusableError as error:
@@ -132,7 +132,7 @@ def _decode(data: bytes, page: int | None) -> Pixels:
         if data.startswith(STARTS):
             return tiff.decode_tiff(data, page)
         if page not in (None, 1):
-            raise UnusableError("one picture", f"a TIFF file with a page {page}")
+            raise UnusableError("one image", f"a TIFF file with a page {page}")
         if data.startswith(_PNG):
             exif = check_png(data)
             return _turned(np.asarray(imagecodecs.png_decode(data)), exif)
@@ -157,7 +157,7 @@ def _turned(pixels: Pixels, exif: bytes) -> Pixels:
         return pixels
     tags = Image.Exif()
     tags.load(exif if exif.startswith(b"Exif\0\0") else b"Exif\0\0" + exif)
-    return tiff.turn(pixels, tags.get(_ORIENTATION, 1))
+    return tiff.apply_orientation(pixels, tags.get(_ORIENTATION, 1))
 
 
 def _decode_by_imageio(data: bytes, kind: str) -> Pixels:
@@ -180,7 +180,7 @@ def full_range(pixels: Pixels) -> int:
 
 
 def as_channels(pixels: Pixels, channels: str, path: Path | str) -> Pixels:
-    """Give a picture the channels that the data set asks for.
+    """Give an image the channels that the data set asks for.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def as_channels(pixels: Pixels, channels: str, path: Path | str) -> Pixels:
         alpha = pixels[:, :, -1]
         if alpha.min() != alpha.max():
             raise RawDataError(
-                str(path), "an alpha channel that varies", "an opaque picture", "flatten it onto a background"
+                str(path), "an alpha channel that varies", "an opaque image", "flatten it onto a background"
             )
         pixels = pixels[:, :, :-1]
         count -= 1
@@ -226,17 +226,17 @@ def as_channels(pixels: Pixels, channels: str, path: Path | str) -> Pixels:
 
 
 def read_pixels(path: Path | str, data: bytes | None = None, page: int | None = None) -> Pixels:
-    """Read a picture as `decode` gives it; `data` are the contents of the file, where they were read already."""
+    """Read an image as `decode` gives it; `data` are the contents of the file, where they were read already."""
     return decode(read_bytes(path, page) if data is None else data, path, page)
 
 
 def read_image(path: Path | str, channels: str, data: bytes | None = None, page: int | None = None) -> Pixels:
-    """Read a picture as (H, W, 3) for ``'rgb'`` or (H, W, 1) for ``'grey'``; see `decode` and `as_channels`."""
+    """Read an image as (H, W, 3) for ``'rgb'`` or (H, W, 1) for ``'grey'``; see `decode` and `as_channels`."""
     return as_channels(read_pixels(path, data, page), channels, path)
 
 
 def read_grey(path: Path | str, data: bytes | None = None, page: int | None = None) -> Pixels:
-    """Read a picture as one (H, W) plane of uint8; see `to_8_bit`."""
+    """Read an image as one (H, W) plane of uint8; see `to_8_bit`."""
     return to_8_bit(as_channels(read_pixels(path, data, page), "grey", path)[:, :, 0], path)
 
 

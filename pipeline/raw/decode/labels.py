@@ -23,9 +23,9 @@ MAX_CLASSES = 254
 
 _LISTED = 8  # undeclared values that a message names
 _FEW = 3  # the same where there are very many
-_PICTURE = 64  # values; a mask of classes has fewer, a picture more
+_IMAGE = 64  # values; a mask of classes has fewer, an image more
 _NO_CLASSES = (
-    "so many values make a picture, or a mask that was smoothed or saved as JPEG: see that `images` and `masks` are "
+    "so many values make an image, or a mask that was smoothed or saved as JPEG: see that `images` and `masks` are "
     "not swapped, and save masks as PNG without smoothing"
 )
 _SOFT = ", or set `mask_kind: soft` if the mask holds probabilities"
@@ -122,7 +122,7 @@ class LabelMap:
             _unpack(number) if self._coloured else number: count
             for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
         }
-        shown = _LISTED if len(found) <= _PICTURE else _FEW
+        shown = _LISTED if len(found) <= _IMAGE else _FEW
         most = sorted(found, key=lambda key: -found[key])[:shown] if self._coloured else list(found)[:shown]
         listed = ", ".join(f"{show_key(key)} ({found[key]} pixels)" for key in most)
         more = f" and {len(found) - shown} more values" if len(found) > shown else ""
@@ -145,10 +145,10 @@ class LabelMap:
             return "save the mask with the class index as its value: no smoothing, no JPEG"
         if not self.editable:
             return "save the mask as two-valued 8-bit PNG or GIF: black background, white foreground, no smoothing"
-        many = len(unknown) > _PICTURE
+        many = len(unknown) > _IMAGE
         if not self._coloured and _has_colours(pixels):
             colours = np.unique(_pack(pixels[:, :, :3].astype(np.uint8))).tolist()
-            if len(colours) > _PICTURE:
+            if len(colours) > _IMAGE:
                 return _NO_CLASSES
             named = ", ".join(f'"{show_key(_unpack(number))}"' for number in colours[:3])
             return f"the mask is coloured: declare its colours under `labels`, such as {named}"
@@ -198,7 +198,7 @@ BLACK_AND_WHITE = LabelMap({0: 0, 255: 1})
 
 
 def _pack(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Give every pixel of a (H, W, 3) picture one number: red * 2**16 + green * 2**8 + blue."""
+    """Give every pixel of a (H, W, 3) image one number: red * 2**16 + green * 2**8 + blue."""
     packed = pixels[:, :, 0].astype(np.int32)
     for channel in (1, 2):
         packed <<= 8

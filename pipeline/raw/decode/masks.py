@@ -21,7 +21,7 @@ def decode_runs(codes: str, height: int, width: int, where: str) -> ClassMask:
         Pairs of start and length, separated by blanks. Starts count from 1 down the columns (column-major).
         An empty text is an empty mask.
     height, width : int
-        Size of the picture in pixels.
+        Size of the image in pixels.
     where : str
         File and row, for messages only.
 
@@ -32,7 +32,7 @@ def decode_runs(codes: str, height: int, width: int, where: str) -> ClassMask:
     Raises
     ------
     RawDataError
-        For numbers that are no numbers, an odd count, runs outside the picture, or runs that overlap.
+        For numbers that are no numbers, an odd count, runs outside the image, or runs that overlap.
     """
 
     def refuse(found: str) -> RawDataError:
@@ -52,7 +52,7 @@ def decode_runs(codes: str, height: int, width: int, where: str) -> ClassMask:
     starts, lengths = numbers[0::2] - 1, numbers[1::2]
     ends = starts + lengths
     if len(starts) and (starts.min() < 0 or lengths.min() < 1 or ends.max() > height * width):
-        raise refuse("runs that leave the picture")
+        raise refuse("runs that leave the image")
     if (starts[1:] < ends[:-1]).any():
         raise refuse("runs that overlap or are out of order")
     # +1 at each start, -1 after each end: the running sum is the mask

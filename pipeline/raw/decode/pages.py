@@ -36,7 +36,7 @@ class PageBytes(bytes):
 
 
 class Page(NamedTuple):
-    """A page that is a picture: its place in the list of all pages, from 0, and where its tags start."""
+    """A page that is an image: its place in the list of all pages, from 0, and where its tags start."""
 
     number: int
     offset: int
@@ -73,7 +73,7 @@ class _Tag(NamedTuple):
 
 
 def count_pages(path: Path | str) -> int:
-    """Count the pictures of a file: the pages of a TIFF without overviews and masks; any other file has one.
+    """Count the images of a file: the pages of a TIFF without overviews and masks; any other file has one.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def read_page(path: Path | str, number: int) -> PageBytes | None:
     Parameters
     ----------
     number : int
-        Which picture, from 1.
+        Which image, from 1.
 
     Returns
     -------
@@ -123,8 +123,8 @@ def read_page(path: Path | str, number: int) -> PageBytes | None:
             return None
 
 
-def picture_pages(read: Read, length: int) -> tuple[Page, ...]:
-    """List the pages that are pictures: overviews and masks (GeoTIFF) are pages too.
+def image_pages(read: Read, length: int) -> tuple[Page, ...]:
+    """List the pages that are images: overviews and masks (GeoTIFF) are pages too.
 
     The list of pages is followed here, because damaged ones may lead tifffile around in circles.
 
@@ -137,10 +137,10 @@ def picture_pages(read: Read, length: int) -> tuple[Page, ...]:
     Raises
     ------
     UnusableError
-        If the list leads out of the file or in circles, or has no picture.
+        If the list leads out of the file or in circles, or has no image.
     """
     form = _form(read(0, 4))
-    pictures: list[Page] = []
+    images: list[Page] = []
     index = used = 0
     try:
         (offset,) = struct.unpack(form.order + form.place, read(8 if form.big else 4, form.size(form.place)))
@@ -152,14 +152,14 @@ def picture_pages(read: Read, length: int) -> tuple[Page, ...]:
                 raise cut_off("a TIFF whose list of pages has no end")
             tags = read(offset + form.size(form.many), count * form.size(form.tag) + form.size(form.place))
             if not _kind(tags, count, form) & (_REDUCED | _MASK):
-                pictures.append(Page(index, offset))
+                images.append(Page(index, offset))
             (offset,) = struct.unpack_from(form.order + form.place, tags, count * form.size(form.tag))
             index += 1
     except (struct.error, OverflowError) as error:
         raise cut_off("a TIFF whose list of pages leads out of the file") from error
-    if not pictures:
+    if not images:
         raise cut_off("a TIFF without a single page")
-    return tuple(pictures)
+    return tuple(images)
 
 
 def in_memory(data: bytes) -> Read:
@@ -180,7 +180,7 @@ def _stamp(handle: BinaryIO) -> tuple[int, ...]:
 def _listed(path: str, stamp: tuple[int, ...]) -> tuple[Page, ...]:
     """List the pages of a file; once for as long as its stamp stays, or a stack would be walked for each page."""
     with Path(path).open("rb") as handle:
-        return picture_pages(_from_file(handle), os.fstat(handle.fileno()).st_size)
+        return image_pages(_from_file(handle), os.fstat(handle.fileno()).st_size)
 
 
 def _form(start: bytes) -> _Form:

@@ -9,14 +9,14 @@ from pipeline.raw.samples import Sample, page_suffix
 
 
 def by_page(samples: Iterable[Sample], problems: list[Problem]) -> list[Sample]:
-    """Turn each sample into one for each page of its picture: ``<id>-p001``, ``<id>-p002``, ...
+    """Turn each sample into one for each page of its image: ``<id>-p001``, ``<id>-p002``, ...
 
     Only the lists of pages are read. Files of one page are stacks of one.
 
     Parameters
     ----------
     problems : list of Problem
-        Joined by masks and fields of view that have another number of pages than their picture.
+        Joined by masks and fields of view that have another number of pages than their image.
 
     Raises
     ------
@@ -30,7 +30,7 @@ def by_page(samples: Iterable[Sample], problems: list[Problem]) -> list[Sample]:
             Problem(
                 path,
                 f"{other} pages, while {sample.image} has {count}",
-                "as many pages as the picture",
+                "as many pages as the image",
                 "export the stack again, or leave both out",
             )
             for path in sample.files[1:]

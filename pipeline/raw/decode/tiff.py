@@ -11,7 +11,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from pipeline.raw.decode.containers import AGAIN, UnusableError, cut_off, require_size
-from pipeline.raw.decode.pages import PageBytes, in_memory, picture_pages
+from pipeline.raw.decode.pages import PageBytes, image_pages, in_memory
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it logs is raised here instead
 logging.getLogger("tifffile").propagate = False
@@ -44,14 +44,14 @@ def decode_tiff(data: bytes, number: int | None = None) -> Pixels:
     UnusableError
         If the page is missing, cut off, too large or of a kind that is not read.
     """
-    pages = picture_pages(in_memory(data), len(data))
+    pages = image_pages(in_memory(data), len(data))
     if isinstance(data, PageBytes):
         number = None
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
         if number is None and len(pages) > 1:
             raise UnusableError(
                 f"a TIFF of {len(pages)} pages",
-                "one picture in one file",
+                "one image in one file",
                 "save each page as a file of its own, or set `pages: samples` (layout folder)",
             )
         if number is not None and number > len(pages):
@@ -63,7 +63,7 @@ def decode_tiff(data: bytes, number: int | None = None) -> Pixels:
         plain = index == 0 and _is_plain(page)  # libtiff is three times as fast for LZW
         pixels = np.asarray(imagecodecs.tiff_decode(data)) if plain else _read(page)
         orientation = page.tags.get(_ORIENTATION)
-        return turn(pixels, 1 if orientation is None else orientation.value)
+        return apply_orientation(pixels, 1 if orientation is None else orientation.value)
 
 
 def _check(page: Any, length: int) -> None:  # noqa: ANN401
@@ -71,7 +71,7 @@ def _check(page: Any, length: int) -> None:  # noqa: ANN401
     require_size(page.imagewidth, page.imagelength)
     chunk = math.prod(page.chunks)
     if chunk > 16 * 2**28 or math.prod(page.shape) > 16 * 2**28:
-        raise UnusableError(f"a TIFF that claims {page.shape} values", "a picture that fits into memory")
+        raise UnusableError(f"a TIFF that claims {page.shape} values", "an image that fits into memory")
     ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
     if len(ends) != math.prod(page.chunked) or 0 in page.databytecounts:
         raise cut_off(f"a TIFF that has {len(ends)} of {math.prod(page.chunked)} strips or tiles")
@@ -125,8 +125,8 @@ def _look_up(indices: Pixels, colormap: Pixels) -> Pixels:
     return np.asarray(colours.astype(np.uint8)[indices])
 
 
-def turn(pixels: Pixels, orientation: int) -> Pixels:
-    """Turn a picture upright as its orientation tag says.
+def apply_orientation(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn an image upright as its orientation tag says.
 
     Parameters
     ----------

@@ -23,8 +23,8 @@ class Layout(Options, ABC):
     tables: ClassVar[tuple[str, ...]] = ()
     """Files that belong to no single sample and are read where they are there."""
 
-    challenge: ClassVar[Literal["pictures", "codes"] | None] = None
-    """How a challenge takes predictions of the unlabelled samples: as pictures, or as a table of run-length codes."""
+    challenge: ClassVar[Literal["images", "codes"] | None] = None
+    """How a challenge takes predictions of the unlabelled samples: as images, or as a table of run-length codes."""
 
     presentation: ClassVar[tuple[str, ...]] = ()
     """Options that decide how results are shown or handed in, and neither samples nor masks."""
@@ -32,8 +32,8 @@ class Layout(Options, ABC):
     official: ClassVar[tuple[str, ...]] = ()
     """Splits, of validation and test, for which every such data set names samples; see `official_splits`."""
 
-    is_drawn: ClassVar[bool] = False
-    """Whether the embedded sample has a data set of this layout."""
+    has_synthetic: ClassVar[bool] = False
+    """Whether there is a synthetic data set of this layout."""
 
     marks: ClassVar[tuple[str, ...]] = ()
     """Folders that stand in every raw root of it, by which unpacked data is recognised."""
@@ -56,7 +56,7 @@ class Layout(Options, ABC):
             Listing every missing folder, misnamed file, repeated identifier and file without its partner;
             `ListingError` with what could be listed all the same.
         """
-        require_root(root, dataset, self.layout, self.is_drawn)
+        require_root(root, dataset, self.layout, self.has_synthetic)
         problems: list[Problem] = []
         return sorted_samples(self.find_samples(root, problems), problems)
 
@@ -82,7 +82,7 @@ class Layout(Options, ABC):
         return self.official
 
     def submitted_as(self) -> str:
-        """Return the template of the names of pictures that are handed in; see `challenge`."""
+        """Return the template of the names of images that are handed in; see `challenge`."""
         return "{id}.png"
 
     @property

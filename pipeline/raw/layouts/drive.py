@@ -8,7 +8,7 @@
                                               root/test/2nd_manual/01_manual2.gif
 
 Names differ by role, so files pair on the number they start with. Newer downloads bring no labels for the test
-half (no ``1st_manual``): its pictures are then unlabelled samples. ``train`` is accepted for ``training``.
+half (no ``1st_manual``): its images are then unlabelled samples. ``train`` is accepted for ``training``.
 """
 
 import re
@@ -21,7 +21,7 @@ from pipeline.core.errors import Problem
 from pipeline.raw.decode.labels import BLACK_AND_WHITE, LabelMap, Labels
 from pipeline.raw.decode.palette import class_colours
 from pipeline.raw.layouts.base import Layout
-from pipeline.raw.samples import Sample, by_name, no_pictures, unpaired
+from pipeline.raw.samples import Sample, by_name, no_images, unpaired
 
 CLASSES = ("background", "vessel")
 OBSERVER_MEANING = LabelMap({0: 0, 3: 0, 253: 1, 255: 1})
@@ -36,10 +36,10 @@ class Drive(Layout):
     """DRIVE retina vessels, or a folder of the same layout."""
 
     defaults: ClassVar = {"normalize": "minmax", "test": "official"}
-    challenge: ClassVar = "pictures"
+    challenge: ClassVar = "images"
     presentation: ClassVar = ("submission_name",)
     official: ClassVar = ("test",)
-    is_drawn: ClassVar = True
+    has_synthetic: ClassVar = True
     marks: ClassVar = ("training/images", "training/1st_manual")
 
     layout: Literal["drive"]
@@ -52,7 +52,7 @@ class Drive(Layout):
     ] = "{number}.png"
 
     def submitted_as(self) -> str:
-        """Return the template of the names of pictures that are handed in."""
+        """Return the template of the names of images that are handed in."""
         return self.submission_name
 
     def describe(self) -> Labels:
@@ -81,7 +81,7 @@ class Drive(Layout):
 def _list_half(folder: Path, half: str, problems: list[Problem]) -> list[Sample]:
     images = _by_number(folder / "images", problems)
     files = {role: _by_number(folder / role, problems) for role in _PARTNERS}
-    problems += no_pictures(images, folder / "images", "pictures such as 21_training.tif", "unpack DRIVE there")
+    problems += no_images(images, folder / "images", "images such as 21_training.tif", "unpack DRIVE there")
     for role, what in _PARTNERS.items():
         optional = (role == "1st_manual" and half == "test") or role == "2nd_manual"
         if files[role] or not optional:  # a whole role may be absent; a gap in it may not

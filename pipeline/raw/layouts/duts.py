@@ -5,8 +5,8 @@
     root/DUTS-TR/DUTS-TR-Image/n01440764_10.jpg    root/DUTS-TE/DUTS-TE-Image/<name>.jpg
     root/DUTS-TR/DUTS-TR-Mask/n01440764_10.png     root/DUTS-TE/DUTS-TE-Mask/<name>.png
 
-Pictures and masks pair on their name. Many masks have soft edges, so they are read as probabilities unless
-``mask_kind: index`` is said. One of the halves may be absent; without ``DUTS-TE-Mask`` its pictures are unlabelled.
+Images and masks pair on their name. Many masks have soft edges, so they are read as probabilities unless
+``mask_kind: index`` is said. One of the halves may be absent; without ``DUTS-TE-Mask`` its images are unlabelled.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from pipeline.core.errors import Problem
 from pipeline.raw.decode.labels import BLACK_AND_WHITE, Labels
 from pipeline.raw.decode.palette import class_colours
 from pipeline.raw.layouts.base import Layout
-from pipeline.raw.samples import Sample, by_name, no_pictures, unpaired
+from pipeline.raw.samples import Sample, by_name, no_images, unpaired
 
 CLASSES = ("background", "salient")
 
@@ -34,7 +34,7 @@ class Duts(Layout):
         "validation": {"fraction": 0.1},
     }
     official: ClassVar = ("test",)
-    is_drawn: ClassVar = True
+    has_synthetic: ClassVar = True
     marks: ClassVar = ("DUTS-TR/DUTS-TR-Image", "DUTS-TR/DUTS-TR-Mask")
 
     layout: Literal["duts"]
@@ -59,7 +59,7 @@ class Duts(Layout):
         for half, official in halves:
             image_folder, mask_folder = root / half / f"{half}-Image", root / half / f"{half}-Mask"
             images, masks = by_name(image_folder, problems), by_name(mask_folder, problems)
-            problems += no_pictures(images, image_folder, "pictures such as <name>.jpg", f"unpack {half} there")
+            problems += no_images(images, image_folder, "images such as <name>.jpg", f"unpack {half} there")
             if masks or official != "test":  # a whole role may be absent; a gap in it may not
                 problems += unpaired(images, masks, mask_folder, image_folder)
             samples += [

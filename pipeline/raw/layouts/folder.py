@@ -47,7 +47,7 @@ class Folder(Patterns):
     {split}, test and validation samples are those that the folders name so, unless something else is said.
     """
 
-    defaults: ClassVar = {"normalize": "unit", "test": {"method": "fraction", "fraction": 0.2}}
+    defaults: ClassVar = {"normalize": "unit", "test": {"rule": "fraction", "fraction": 0.2}}
     presentation: ClassVar = ("colours",)
 
     layout: Literal["folder"]
@@ -113,7 +113,7 @@ class Folder(Patterns):
             yield Problem(
                 f"{where}.merge_masks",
                 "true, without a wildcard in every pattern",
-                "a folder of masks for each picture",
+                "a folder of masks for each image",
                 'say for instance `images: "*/images"` and `masks: "*/masks"`',
             )
         several = len(self.class_names()) > 2
@@ -123,7 +123,7 @@ class Folder(Patterns):
                 f"{where}.merge_masks",
                 f"true, for {f'{len(self.class_names())} classes' if several else 'soft masks'}",
                 "masks of single objects, of one foreground class: where others overlap, nothing says which one counts",
-                f"{one_class}, or join the masks of each picture into one file and remove `merge_masks`",
+                f"{one_class}, or join the masks of each image into one file and remove `merge_masks`",
             )
 
     def _class_problems(self, where: str, mask_kind: str) -> Iterator[Problem]:

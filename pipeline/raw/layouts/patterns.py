@@ -17,7 +17,7 @@ In the path of a folder, ``*`` stands for any text within one name, ``**`` for a
 followed there), ``{split}`` for the folder names of `split_folders`. The identifier of a sample is what the wildcards
 stood for and what ``{id}`` stood for in the name, joined by ``-``.
 
-With `merge_masks` a folder of masks, one for each object, belongs to the picture of the same wildcards::
+With `merge_masks` a folder of masks, one for each object, belongs to the image of the same wildcards::
 
     images: "*/images"                root/n7/images/any.png          sample n7
     masks: "*/masks"                  root/n7/masks/1.png, 2.png, ...
@@ -119,7 +119,7 @@ class Patterns(Layout):
         "error", description="A TIFF file of several pages is an error, or each page is a sample: <id>-p001"
     )
     merge_masks: bool = Field(
-        False, description="Masks of a folder are single objects of one picture: images */images, masks */masks"
+        False, description="Masks of a folder are single objects of one image: images */images, masks */masks"
     )
 
     @classmethod
@@ -138,7 +138,7 @@ class Patterns(Layout):
 
     def list_samples(self, root: Path, dataset: str) -> list[Sample]:
         """List the samples that the patterns find; see `Layout.list_samples`."""
-        require_root(root, dataset, self.layout, self.is_drawn)
+        require_root(root, dataset, self.layout, self.has_synthetic)
         problems: list[Problem] = []
         prefix = "set `prefix_ids: true` if the splits use the same names, else "
         remedy = prefix + RENAME if SPLIT in self.images else RENAME
@@ -159,12 +159,12 @@ class Patterns(Layout):
                 named = ((self._identifier(key), paths) for key, paths in listed.items())
                 hint = f"{RENAME}, or say more in the pattern and the name"
                 problems += repeated(named, f"files of one role ({role.what})", hint)
-        pictures = {key: paths[0] for key, paths in files["images"].items()}
-        if not pictures:  # that no mask has its picture then follows from it
+        images = {key: paths[0] for key, paths in files["images"].items()}
+        if not images:  # that no mask has its image then follows from it
             problems.append(self._nothing(root, roles["images"]))
             return []
         masks, fovs = (
-            self._pair(pictures, files[what], roles[what], root, problems) if what in roles else {}
+            self._pair(images, files[what], roles[what], root, problems) if what in roles else {}
             for what in ("masks", "fov")
         )
         return [
@@ -176,13 +176,13 @@ class Patterns(Layout):
                 fov=fovs[key][0] if key in fovs else None,
                 official_split=None if key[0] is None else _OFFICIAL[key[0]],
             )
-            for key, path in pictures.items()
+            for key, path in images.items()
         ]
 
     def _roles(self) -> dict[str, "_Role"]:
         """Return the roles that files have here, by the option that says where they lie."""
         options = {
-            "images": ("picture", self.images, self.image_name),
+            "images": ("image", self.images, self.image_name),
             "masks": ("mask", self.masks, self.mask_name),
             "fov": ("fov", self.fov, self.fov_name),
         }
@@ -213,51 +213,49 @@ class Patterns(Layout):
         return files
 
     def _pair(
-        self, pictures: Mapping[_Key, str], files: _Files, role: "_Role", root: Path, problems: list[Problem]
+        self, images: Mapping[_Key, str], files: _Files, role: "_Role", root: Path, problems: list[Problem]
     ) -> _Files:
-        """Give every picture its files of a role; what does not pair joins `problems`."""
+        """Give every image its files of a role; what does not pair joins `problems`."""
         shared = SPLIT in self.images and SPLIT not in role.pattern  # one folder for all splits
-        paired = {key: files[other] for key in pictures if (other := (None, key[1]) if shared else key) in files}
+        paired = {key: files[other] for key in images if (other := (None, key[1]) if shared else key) in files}
         used = {paths[0] for paths in paired.values()}
         unused = {key: paths[0] for key, paths in files.items() if paths[0] not in used}
         where, image_where = f"{root / role.pattern} ({role.name.template})", root / self.images
-        without = {split for split, _ in pictures} - {split for split, _ in paired}
+        without = {split for split, _ in images} - {split for split, _ in paired}
         for split in sorted(without, key=str):
             if role.what == "mask" and split in ("validation", "test"):
                 continue  # a whole role may be absent; a gap in it may not
-            count = sum(key[0] == split for key in pictures)
+            count = sum(key[0] == split for key in images)
             half = f" of split {split!r}" if split else ""
             problems.append(
                 Problem(
                     where,
-                    f"no {role.what} for any of the {count} pictures{half}",
-                    f"files named as the pictures in {image_where} are ({self.image_name})",
+                    f"no {role.what} for any of the {count} images{half}",
+                    f"files named as the images in {image_where} are ({self.image_name})",
                     f"correct the pattern and the name, or set it to null if there is no {role.what}",
                 )
             )
         all_wanted = role.what != "mask" or self.missing_masks == "error"
-        wanted = {
-            key: path for key, path in pictures.items() if key in paired or (all_wanted and key[0] not in without)
-        }
+        wanted = {key: path for key, path in images.items() if key in paired or (all_wanted and key[0] not in without)}
         known = {key: paths[0] for key, paths in paired.items()} | unused
         problems += unpaired(wanted, known, where, image_where, role.what, identifier=self._identifier)
         return paired
 
     def _nothing(self, root: Path, role: "_Role") -> Problem:
-        """Say that no picture fits, and what there is instead."""
+        """Say that no image fits, and what there is instead."""
         folders = [place.path for place in _places(_Place(str(root)), _steps(role.pattern), self._splits)]
         existing = next((folder for folder in folders if Path(folder).is_dir()), None)
         known = f" ({SPLIT} is one of {', '.join(sorted(self._splits))})" if SPLIT in role.pattern else ""
         if existing:
             seen = ", ".join(sorted(os.listdir(existing))[:5]) or "nothing"
-            found = f"no pictures named {role.name.template}; there is {seen}"
+            found = f"no images named {role.name.template}; there is {seen}"
         else:
             names = sorted(name for name in os.listdir(root) if not name.startswith("."))
             found = f"no such folder; in {root} there is {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
         return Problem(
             str(root / role.pattern),
             found + known,
-            f"pictures: files that end in {', '.join(IMAGE_ENDINGS)}",
+            f"images: files that end in {', '.join(IMAGE_ENDINGS)}",
             "correct `images` (a folder below `root`; `.` is `root` itself) or `image_name`",
         )
 

@@ -1,12 +1,12 @@
-"""Layout of Shapes: small pictures of circles, triangles and squares.
+"""Layout of Shapes: small images of circles, triangles and squares.
 
 ::
 
     root/train_imgs/0.jpg     root/test_imgs/900.jpg
     root/train_mask/0.png     root/test_mask/900.png   (the folder may be absent)
 
-Pictures and masks pair on their number. A mask's blue channel holds the class index: masks are usually grey, and then
-all channels agree. Without ``test_mask`` the pictures of ``test_imgs`` are unlabelled samples.
+Images and masks pair on their number. A mask's blue channel holds the class index: masks are usually grey, and then
+all channels agree. Without ``test_mask`` the images of ``test_imgs`` are unlabelled samples.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from pipeline.core.errors import Problem
 from pipeline.raw.decode.labels import LabelMap, Labels
 from pipeline.raw.decode.palette import Colour, Key
 from pipeline.raw.layouts.base import Layout
-from pipeline.raw.samples import Sample, by_name, no_pictures, stem, unpaired
+from pipeline.raw.samples import Sample, by_name, no_images, stem, unpaired
 
 CLASSES = ("background", "circle", "triangle", "square")
 COLOURS: tuple[Colour, ...] = ((0, 0, 0), (128, 0, 0), (0, 128, 0), (0, 0, 128))
@@ -30,7 +30,7 @@ class Shapes(Layout):
 
     defaults: ClassVar = {"normalize": "symmetric", "test": "official", "validation": "official"}
     official: ClassVar = ("test", "validation")
-    is_drawn: ClassVar = True
+    has_synthetic: ClassVar = True
     marks: ClassVar = ("train_imgs", "train_mask")
 
     layout: Literal["shapes"]
@@ -51,10 +51,10 @@ class Shapes(Layout):
             image_folder, mask_folder = root / f"{half}_imgs", root / f"{half}_mask"
             images, masks = _by_number(image_folder, problems), _by_number(mask_folder, problems)
             if half == "train":
-                problems += no_pictures(
+                problems += no_images(
                     images,
                     image_folder,
-                    "pictures such as 0.jpg, with their masks in train_mask/",
+                    "images such as 0.jpg, with their masks in train_mask/",
                     "unpack Shapes so that train_imgs/ and train_mask/ stand directly in the root",
                 )
             if half == "train" or mask_folder.is_dir():

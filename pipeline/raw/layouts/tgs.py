@@ -19,7 +19,7 @@ from pipeline.core.errors import Problem
 from pipeline.raw.decode.labels import BLACK_AND_WHITE, Labels
 from pipeline.raw.decode.palette import class_colours
 from pipeline.raw.layouts.base import Layout
-from pipeline.raw.samples import Sample, by_name, no_pictures, unpaired
+from pipeline.raw.samples import Sample, by_name, no_images, unpaired
 from pipeline.raw.tables import read_columns
 
 CLASSES = ("background", "salt")
@@ -34,12 +34,12 @@ class Tgs(Layout):
 
     defaults: ClassVar = {
         "normalize": "unit",
-        "test": {"method": "permutation", "fraction": 0.15, "seed": 42},
+        "test": {"rule": "permutation", "fraction": 0.15, "seed": 42},
     }
     challenge: ClassVar = "codes"
     tables: ClassVar = ("depths.csv",)  # train.csv belongs to the samples where it holds their masks
     official: ClassVar = ("test",)
-    is_drawn: ClassVar = True
+    has_synthetic: ClassVar = True
     marks: ClassVar = ("train/images", "train/masks")
 
     layout: Literal["tgs"]
@@ -54,7 +54,7 @@ class Tgs(Layout):
         folder, table, masks = root / "train" / "images", root / "train.csv", root / "train" / "masks"
         images = by_name(folder, problems, endings=_PNG)
         remedy = "unpack train.zip of the TGS data into train/"
-        problems += no_pictures(images, folder, "the labelled tiles, <id>.png", remedy, found="no PNG pictures")
+        problems += no_images(images, folder, "the labelled tiles, <id>.png", remedy, found="no PNG images")
         depths = _read_depths(root / "depths.csv", problems)
         files, codes = {}, {}
         if self.masks == "png":

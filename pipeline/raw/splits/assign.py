@@ -6,19 +6,19 @@ from pathlib import Path
 
 from pipeline.core.errors import Problem, RawDataError
 from pipeline.raw.samples import Sample
-from pipeline.raw.splits import draws
+from pipeline.raw.splits import sampling
 from pipeline.raw.splits.groups import find_groups
 from pipeline.raw.splits.lists import take_listed
-from pipeline.raw.splits.methods import (
-    Drawn,
-    DrawnTest,
-    DrawnValidation,
+from pipeline.raw.splits.names import SPLITS, TEST, TRAIN, UNLABELLED, VALIDATION
+from pipeline.raw.splits.rules import (
     FoldSplit,
     ListedSplit,
-    Method,
     OfficialSplit,
+    RandomTest,
+    RandomValidation,
+    Rule,
+    Sampling,
 )
-from pipeline.raw.splits.names import SPLITS, TEST, TRAIN, UNLABELLED, VALIDATION
 
 Strata = Callable[[Sequence[Sample]], Mapping[str, int]]
 """Gives the stratum of labelled samples, by identifier."""
@@ -27,8 +27,8 @@ Strata = Callable[[Sequence[Sample]], Mapping[str, int]]
 def assign_splits(
     samples: Sequence[Sample],
     dataset: str,
-    test: Method | None = None,
-    validation: Method | None = None,
+    test: Rule | None = None,
+    validation: Rule | None = None,
     *,
     root: Path | str = ".",
     strata: Strata | None = None,
@@ -39,9 +39,9 @@ def assign_splits(
     ----------
     dataset : str
         Name of the data set, for messages.
-    test, validation : Method, optional
+    test, validation : Rule, optional
         How test samples are taken from all labelled ones, and validation samples from what is left; see
-        `pipeline.raw.splits.draws` and `take_listed`. None leaves the split empty. Unless they are asked for, official
+        `pipeline.raw.splits.sampling` and `take_listed`. None leaves it empty. Unless they are asked for, official
         validation samples count as training samples.
     root : Path
         The raw folder.
@@ -62,7 +62,7 @@ def assign_splits(
     """
     labelled = {sample.id: sample for sample in samples if sample.labelled}
     known: Mapping[str, int] = {}
-    if labelled and any(isinstance(method, Drawn) and method.stratify for method in (test, validation)):
+    if labelled and any(isinstance(rule, Sampling) and rule.stratify for rule in (test, validation)):
         if strata is None:
             raise ValueError("nothing gives the strata")
         known = strata(list(labelled.values()))
@@ -85,16 +85,16 @@ def assign_splits(
             f"data set {dataset!r}",
             f"{len(labelled)} labelled samples, {len(test_ids)} of them test and {len(validation_ids)} validation",
             "at least one labelled sample to train on",
-            "add labelled pictures, or give fewer of them to `test` and `validation`",
+            "add labelled images, or give fewer of them to `test` and `validation`",
         )
     by_id = {sample.id: sample for sample in samples}
     return {split: [by_id[name] for name in sorted(members[split])] for split in SPLITS}
 
 
-def files_read(*methods: Method | None) -> list[str]:
-    """Return the files that methods of `assign_splits` read, lists and tables of groups, absolute or below the root."""
-    lists = [method.file for method in methods if isinstance(method, ListedSplit)]
-    groups = [method.group for method in methods if isinstance(method, Drawn) and method.group is not None]
+def files_read(*rules: Rule | None) -> list[str]:
+    """Return the files that rules of `assign_splits` read, lists and tables of groups, absolute or below the root."""
+    lists = [rule.file for rule in rules if isinstance(rule, ListedSplit)]
+    groups = [rule.group for rule in rules if isinstance(rule, Sampling) and rule.group is not None]
     return list(dict.fromkeys([*lists, *(group.file for group in groups if group.file is not None)]))
 
 
@@ -116,35 +116,35 @@ class Drawing:
     root: Path
     strata: Mapping[str, int]
 
-    def take(self, samples: Mapping[str, Sample], split: str, method: Method | None) -> set[str]:
-        """Return the identifiers of one split, taken from `samples` (by identifier) as `method` says.
+    def take(self, samples: Mapping[str, Sample], split: str, rule: Rule | None) -> set[str]:
+        """Return the identifiers of one split, taken from `samples` (by identifier) as `rule` says.
 
         Raises
         ------
         RawDataError
             See `assign_splits`.
         """
-        if method is None or not samples:
+        if rule is None or not samples:
             return set()
-        match method:
+        match rule:
             case OfficialSplit():
                 return _take_official(samples, split, self.dataset)
             case ListedSplit():
-                return take_listed(self.root / method.file, samples.values(), split)
-            case DrawnTest(method="permutation"):
-                return draws.take_permutation(samples, method.fraction, method.seed)
+                return take_listed(self.root / rule.file, samples.values(), split)
+            case RandomTest(rule="permutation"):
+                return sampling.take_permutation(samples, rule.fraction, rule.seed)
             case FoldSplit():
-                return self._fold(samples, split, method)
+                return self._fold(samples, split, rule)
             case _:
-                return self._fraction(samples, split, method)
+                return self._fraction(samples, split, rule)
 
-    def _fraction(self, samples: Mapping[str, Sample], split: str, method: DrawnTest | DrawnValidation) -> set[str]:
-        fraction, seed = method.fraction, method.seed
-        if method.group is None:  # samples as they come are one stratum
-            strata = {name: self.strata[name] if method.stratify else 0 for name in samples}
-            return draws.take_fraction(strata, fraction, seed)
-        groups = find_groups(samples.values(), method.group, self.root)
-        taken = draws.take_fraction_of_groups(groups, fraction, seed)
+    def _fraction(self, samples: Mapping[str, Sample], split: str, rule: RandomTest | RandomValidation) -> set[str]:
+        fraction, seed = rule.fraction, rule.seed
+        if rule.group is None:  # samples as they come are one stratum
+            strata = {name: self.strata[name] if rule.stratify else 0 for name in samples}
+            return sampling.take_fraction(strata, fraction, seed)
+        groups = find_groups(samples.values(), rule.group, self.root)
+        taken = sampling.take_fraction_of_groups(groups, fraction, seed)
         if fraction and not taken:
             raise RawDataError(
                 f"data set {self.dataset!r}, `{split}`",
@@ -155,23 +155,23 @@ class Drawing:
             )
         return taken
 
-    def _fold(self, samples: Mapping[str, Sample], split: str, method: FoldSplit) -> set[str]:
-        which = (method.folds, method.fold, method.seed)
+    def _fold(self, samples: Mapping[str, Sample], split: str, rule: FoldSplit) -> set[str]:
+        which = (rule.folds, rule.fold, rule.seed)
         what = f"{len(samples)} labelled samples"
-        if method.stratify:
-            taken = draws.take_fold_of_strata({name: self.strata[name] for name in samples}, *which)
-        elif method.group is not None:
-            groups = find_groups(samples.values(), method.group, self.root)
+        if rule.stratify:
+            taken = sampling.take_fold_of_strata({name: self.strata[name] for name in samples}, *which)
+        elif rule.group is not None:
+            groups = find_groups(samples.values(), rule.group, self.root)
             what += f" in {len(set(groups.values()))} groups"
-            taken = draws.take_fold_of_groups(groups, *which)
+            taken = sampling.take_fold_of_groups(groups, *which)
         else:
-            taken = draws.take_fold(samples, *which)
+            taken = sampling.take_fold(samples, *which)
         if not taken:
             raise RawDataError(
                 f"data set {self.dataset!r}, `{split}`",
-                f"{method.folds} folds of {what}: fold {method.fold} is empty",
+                f"{rule.folds} folds of {what}: fold {rule.fold} is empty",
                 "at least one sample in every fold",
-                "lower `folds`, or add labelled pictures",
+                "lower `folds`, or add labelled images",
             )
         return taken
 
@@ -202,7 +202,7 @@ def _in_both(names: Sequence[str], dataset: str) -> list[Problem]:
 
 def shard_of(name: str, shards: int) -> int:
     """Return the shard (0 to shards - 1) that an identifier belongs to, whatever else there is."""
-    return draws.stable_hash(name) % shards
+    return sampling.stable_hash(name) % shards
 
 
 def assign_shards(samples: Iterable[Sample], shards: int) -> dict[int, list[Sample]]:

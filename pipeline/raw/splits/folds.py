@@ -9,14 +9,14 @@ from pipeline.raw.recipes import FoldsRecipe
 from pipeline.raw.samples import Sample
 from pipeline.raw.splits.assign import Drawing
 from pipeline.raw.splits.fold_table import write_fold_table
-from pipeline.raw.splits.methods import Drawn, FoldSplit
 from pipeline.raw.splits.names import TRAIN, VALIDATION
+from pipeline.raw.splits.rules import FoldSplit, Sampling
 
 
-def assign_folds(dataset: RawDataset, folds: int, drawn: Drawn, cache: str | None = None) -> dict[str, int]:
+def assign_folds(dataset: RawDataset, folds: int, sampling: Sampling, cache: str | None = None) -> dict[str, int]:
     """Assign each sample that is no test sample to a fold.
 
-    Fold i holds the validation samples that the data set has with ``validation: {method: k-fold, fold: i, ...}``,
+    Fold i holds the validation samples that the data set has with ``validation: {rule: k-fold, fold: i, ...}``,
     whatever its own validation samples are: these count among the others here.
 
     Parameters
@@ -39,11 +39,13 @@ def assign_folds(dataset: RawDataset, folds: int, drawn: Drawn, cache: str | Non
     left_out = [item.sample for item in dataset.excluded if item.sample and item.split in (TRAIN, VALIDATION)]
     samples = {sample.id: sample for sample in (*dataset.pool, *left_out)}
     excluded = [sample.id for sample in left_out]
-    strata = measure_strata(dataset, list(samples.values()), left_out=excluded, cache=cache) if drawn.stratify else {}
+    strata = (
+        measure_strata(dataset, list(samples.values()), left_out=excluded, cache=cache) if sampling.stratify else {}
+    )
     drawing = Drawing(dataset.name, dataset.root, strata)
     members: dict[str, int] = {}
     for fold in range(folds):
-        taken = drawing.take(samples, "folds", drawn.to(FoldSplit, method="k-fold", folds=folds, fold=fold))
+        taken = drawing.take(samples, "folds", sampling.to(FoldSplit, rule="k-fold", folds=folds, fold=fold))
         if not taken & kept:
             raise RawDataError(
                 f"data set {dataset.name!r}, fold {fold} of {folds}",
@@ -63,7 +65,7 @@ def write_folds(recipe: FoldsRecipe, *, output: Path) -> None:
     RawDataError, OutputError
     """
     raw = open_dataset(recipe.dataset, recipe.source)
-    members = assign_folds(raw, recipe.folds, recipe.drawn, recipe.source.cache)
+    members = assign_folds(raw, recipe.folds, recipe.sampling, recipe.source.cache)
     write_fold_table(output, members, folds=recipe.folds)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.core.errors import Problem, RawDataError
 from pipeline.raw.samples import Sample, as_identifier
-from pipeline.raw.splits.methods import Group
+from pipeline.raw.splits.rules import Group
 from pipeline.raw.tables import read_columns
 
 _SHOWN = 20

@@ -15,7 +15,7 @@ _CELLS = re.compile(r"[,;\t]")
 def take_listed(file: Path, samples: Collection[Sample], what: str) -> set[str]:
     """Take the samples that a text file names.
 
-    An entry is an identifier, the name of a picture or mask, or a path to one, of this machine or another, with slashes
+    An entry is an identifier, the name of an image or mask, or a path to one, of this machine or another, with slashes
     or backslashes. The name without its ending decides; where it fits several samples, those with the most folders in
     common. A line that fits nothing as a whole counts by its first cell (before ``,``, ``;`` or tab) or its first
     word. Blank lines and lines that start with ``#`` are passed over.

@@ -17,7 +17,7 @@ from pipeline.core.errors import OutputError, PipelineError, Problem, RawDataErr
 from pipeline.core.files import write_text
 from pipeline.core.options import Options
 from pipeline.core.parallel import in_order
-from pipeline.core.progress import say, track
+from pipeline.core.progress import log, progress_bar
 from pipeline.raw.samples import Sample
 
 STRATA = (0.0, 0.01, 0.03, 0.1, 0.3)
@@ -111,7 +111,7 @@ def foreground_shares(
         try:
             write_text(cache, json.dumps({"format": _FORMAT, "meaning": meaning, "masks": masks}))
         except OutputError as error:
-            say(f"{what}: foreground shares are not kept, and will be measured again. {error}")
+            log(f"{what}: foreground shares are not kept, and will be measured again. {error}")
     return shares
 
 
@@ -131,7 +131,9 @@ def _measure(
     if files := [sample for sample in samples if sample.mask is not None]:
         measured = in_order(attempt, files, os.cpu_count() or 1)
         title = f"{what}: foreground shares of masks"
-        shares |= {sample.id: share for sample, share in zip(files, track(measured, title, len(files)), strict=True)}
+        shares |= {
+            sample.id: share for sample, share in zip(files, progress_bar(measured, title, len(files)), strict=True)
+        }
     if problems:
         raise RawDataError(sorted(problems))
     return shares

@@ -1,6 +1,6 @@
-"""What the drawn data sets share: noise, texture, colour, outlines and JPEG files.
+"""What the synthetic data sets share: noise, texture, colour, outlines and JPEG files.
 
-Pictures are (3, H, W) while they are drawn, RGB of about 0..255: sums over planes are several times faster so.
+Images are (3, H, W) while they are drawn, RGB of about 0..255: sums over planes are several times faster so.
 A `shape` is height and width in pixels.
 """
 
@@ -50,7 +50,7 @@ def clouds(
     for octave in range(octaves):
         size = max(cell / 2**octave, 2.0)
         grid = (int(height / size) + 2, int(width / (size * stretch)) + 2)
-        # from grid to grid, because enlarging every one of them to the whole picture is what takes the time
+        # from grid to grid, because enlarging every one of them to the whole image is what takes the time
         total = np.asarray(cv2.resize(total, grid[::-1], interpolation=cv2.INTER_CUBIC), dtype=np.float32)
         total += rng.standard_normal(grid, dtype=np.float32) * np.float32(0.5**octave)
     texture = cv2.resize(total, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -77,7 +77,7 @@ def distinct_colour(rng: np.random.Generator, others: list[Field], *, candidates
 
 
 def blend(below: Field, above: Field, share: Field | float) -> Field:
-    """Lay colours or pictures over others, where `share`, 0..1 or (H, W) of it, says how much of them is seen."""
+    """Lay colours or images over others, where `share`, 0..1 or (H, W) of it, says how much of them is seen."""
     return np.asarray(below + (above - below) * share, dtype=np.float32)
 
 
@@ -99,12 +99,12 @@ def fill_outline(shape: tuple[int, int], points: NDArray[np.float64]) -> Plane:
     return plane
 
 
-def write_jpeg(path: Path, picture: Field, *, blur: float, quality: int) -> None:
-    """Write a picture as JPEG.
+def write_jpeg(path: Path, image: Field, *, blur: float, quality: int) -> None:
+    """Write an image as JPEG.
 
     Parameters
     ----------
-    picture : (3, H, W) array of float32
+    image : (3, H, W) array of float32
         RGB; values outside 0..255 are cut.
     blur : float
         Standard deviation of a last Gaussian blur, in pixels.
@@ -116,9 +116,9 @@ def write_jpeg(path: Path, picture: Field, *, blur: float, quality: int) -> None
     OSError
         If the file cannot be written; `pipeline.core.files` turns it into words.
     """
-    pixels = cv2.GaussianBlur(cv2.merge(list(picture[::-1])), (0, 0), blur)
+    pixels = cv2.GaussianBlur(cv2.merge(list(image[::-1])), (0, 0), blur)
     levels = np.clip(pixels, 0, 255).astype(np.uint8)
     done, data = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
-        raise ValueError(f"cannot encode an array of shape {picture.shape} and type {picture.dtype}")
+        raise ValueError(f"cannot encode an array of shape {image.shape} and type {image.dtype}")
     path.write_bytes(data.tobytes())

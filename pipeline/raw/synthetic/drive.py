@@ -32,7 +32,7 @@ Segment = tuple[tuple[float, float], tuple[float, float], float]  # from, to, wi
 
 
 def draw_drive(root: Path) -> None:
-    """Write ``training`` (12 pictures) and ``test`` (6) below `root`, with a second observer for the test half."""
+    """Write ``training`` (12 images) and ``test`` (6) below `root`, with a second observer for the test half."""
     for half, numbers in (("training", _TRAINING), ("test", _TEST)):
         for role in ("images", "1st_manual", "mask", *(["2nd_manual"] if half == "test" else [])):
             (root / half / role).mkdir(parents=True)
@@ -153,6 +153,6 @@ def _write_grey_gif(path: Path, plane: Plane) -> None:
 
 def _write_palette_gif(path: Path, plane: Plane) -> None:
     """Write two palette indices whose colours are nearly black and nearly white."""
-    picture = Image.fromarray((plane > 0).astype(np.uint8)).convert("P")
-    picture.putpalette(_OBSERVER_PALETTE)
-    picture.save(path, optimize=False)
+    image = Image.fromarray((plane > 0).astype(np.uint8)).convert("P")
+    image.putpalette(_OBSERVER_PALETTE)
+    image.save(path, optimize=False)

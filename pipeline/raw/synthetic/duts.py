@@ -34,7 +34,7 @@ Triple = tuple[tuple[int, int, int], ...]
 
 
 def draw_duts(root: Path) -> None:
-    """Write ``DUTS-TR`` (96 pictures with masks) and ``DUTS-TE`` (24) below `root`."""
+    """Write ``DUTS-TR`` (96 images with masks) and ``DUTS-TE`` (24) below `root`."""
     for part, (half, count) in enumerate(_HALVES.items()):
         images, masks = root / half / f"{half}-Image", root / half / f"{half}-Mask"
         images.mkdir(parents=True)
@@ -42,13 +42,13 @@ def draw_duts(root: Path) -> None:
         for index in range(count):
             rng = np.random.default_rng([2017, part, index])
             name = _name(rng)
-            picture, mask = _scene(rng)
-            write_jpeg(images / f"{name}.jpg", picture, blur=0.6, quality=_QUALITY)
+            image, mask = _scene(rng)
+            write_jpeg(images / f"{name}.jpg", image, blur=0.6, quality=_QUALITY)
             write_png(masks / f"{name}.png", mask)
 
 
 def _name(rng: np.random.Generator) -> str:
-    """Draw a name as the sources of the real pictures give them: two challenges, a word net, a scene database."""
+    """Draw a name as the sources of the real images give them: two challenges, a word net, a scene database."""
     style = rng.choice(4, p=[0.45, 0.1, 0.3, 0.15])
     if style < 2:
         return f"ILSVRC{2012 + style}_test_{rng.integers(1, 100_000):08d}"
@@ -58,10 +58,10 @@ def _name(rng: np.random.Generator) -> str:
 
 
 def _scene(rng: np.random.Generator) -> tuple[Field, Plane]:
-    """Draw one picture and its mask of 0 to 255."""
+    """Draw one image and its mask of 0 to 255."""
     shape = _SIZES[rng.integers(len(_SIZES))]
     height, width = shape
-    picture = _ground(rng, shape)
+    image = _ground(rng, shape)
     whole = np.zeros(shape, dtype=np.uint8)
     beside = rng.uniform(0.24, 0.3) * rng.choice([-1, 1]) if rng.random() < 0.2 else 0.0
     size = min(shape) * rng.uniform(0.16, 0.36)
@@ -71,13 +71,13 @@ def _scene(rng: np.random.Generator) -> tuple[Field, Plane]:
         cover = np.zeros(shape, dtype=np.uint8)
         for points in _OUTLINES[kind](rng, size * (rng.uniform(0.6, 0.8) if beside else 1.0)):
             cover = np.maximum(cover, fill_outline(shape, centre + points))
-        picture = _lay(rng, picture, cover)
+        image = _lay(rng, image, cover)
         whole = np.maximum(whole, cover)
-    picture *= 1 + 0.12 * clouds(rng, shape, max(shape), octaves=1)
-    picture += rng.standard_normal(shape, dtype=np.float32) * np.float32(rng.uniform(2, 5))
+    image *= 1 + 0.12 * clouds(rng, shape, max(shape), octaves=1)
+    image += rng.standard_normal(shape, dtype=np.float32) * np.float32(rng.uniform(2, 5))
     if rng.random() < _HARD:
-        return picture, (whole > 127).astype(np.uint8) * np.uint8(255)
-    return picture, np.asarray(cv2.GaussianBlur(whole, (0, 0), rng.uniform(0.6, 1.3)), dtype=np.uint8)
+        return image, (whole > 127).astype(np.uint8) * np.uint8(255)
+    return image, np.asarray(cv2.GaussianBlur(whole, (0, 0), rng.uniform(0.6, 1.3)), dtype=np.uint8)
 
 
 def _ground(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
@@ -115,14 +115,14 @@ def _surface(rng: np.random.Generator, shape: tuple[int, int], palette: Triple, 
     return mixed + np.float32(rng.uniform(0, 9)) * clouds(rng, shape, 5, octaves=2, stretch=stretch)
 
 
-def _lay(rng: np.random.Generator, picture: Field, cover: Plane) -> Field:
-    """Lay a thing over the picture: its shadow, its pattern, and light that makes it round."""
-    shape = (picture.shape[1], picture.shape[2])
-    beneath = picture[:, cover > 127].mean(axis=1)[:, None, None].astype(np.float32)
+def _lay(rng: np.random.Generator, image: Field, cover: Plane) -> Field:
+    """Lay a thing over the image: its shadow, its pattern, and light that makes it round."""
+    shape = (image.shape[1], image.shape[2])
+    beneath = image[:, cover > 127].mean(axis=1)[:, None, None].astype(np.float32)
     base = distinct_colour(rng, [beneath], candidates=5)
     base = blend(base, base.mean(keepdims=True), rng.uniform(0, 0.6))  # nature is seldom bright
     other = blend(base, distinct_colour(rng, [base], candidates=2), rng.uniform(0.25, 0.8))
-    shaded = picture * (1 - _shadow(rng, cover))
+    shaded = image * (1 - _shadow(rng, cover))
     body = blend(base, other, _pattern(rng, shape))
     body += np.float32(rng.uniform(4, 12)) * clouds(rng, shape, rng.uniform(4, 16), octaves=3)
     body *= _relief(rng, cover)
@@ -135,9 +135,9 @@ def _pattern(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
     kind = rng.integers(4)
     rough = clouds(rng, shape, (70, 22, 50, 120)[kind], octaves=3)
     if kind == 2:
-        turn = rng.uniform(0, np.pi)
+        angle = rng.uniform(0, np.pi)
         y, x = np.ogrid[: shape[0], : shape[1]]
-        waves = (x * np.cos(turn) + y * np.sin(turn)) / rng.uniform(3, 9)
+        waves = (x * np.cos(angle) + y * np.sin(angle)) / rng.uniform(3, 9)
         rough = np.sin(waves.astype(np.float32) + 1.2 * rough)
     return np.asarray(1 / (1 + np.exp(-np.clip((4, 7, 5, 1.5)[kind] * (rough - rng.uniform(-0.3, 0.8)), -30, 30))))
 
@@ -193,7 +193,9 @@ def _animal(rng: np.random.Generator, size: float) -> list[Points]:
     head = np.array([side * size * wide * rng.uniform(0.85, 1.1), -size * rng.uniform(0.3, 0.9)])
     skull = size * rng.uniform(0.35, 0.5)
     parts = [body, head + _blob(rng, skull, 0.2, wide=rng.uniform(1, 1.3))]
-    parts += [head + _limb(-np.pi / 2 + turn, skull * rng.uniform(1.2, 1.8), skull * 0.6, 0.3) for turn in (-0.5, 0.4)]
+    parts += [
+        head + _limb(-np.pi / 2 + angle, skull * rng.uniform(1.2, 1.8), skull * 0.6, 0.3) for angle in (-0.5, 0.4)
+    ]
     for place in (-0.7, -0.45, 0.45, 0.7):
         start = np.array([place * size * wide, 0.3 * size])
         reach = size * rng.uniform(0.8, 1.2)
@@ -223,8 +225,8 @@ def _vessel(rng: np.random.Generator, size: float) -> list[Points]:
     half = np.clip(rng.uniform(0.4, 0.7) + waves, 0.18, 1.1)
     tall = rng.uniform(1.0, 1.5)
     right = np.stack([half, rows * tall], axis=1) * size
-    turn = rng.normal(0, 0.08)
-    matrix = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    angle = rng.normal(0, 0.08)
+    matrix = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     parts = [np.concatenate([right, right[::-1] * (-1, 1)]) @ matrix]
     if rng.random() < 0.5:
         parts.append(np.array([half[20] * size * 0.9, -0.35 * tall * size]) + _limb(-0.6, size * 1.5, size * 0.22, 2.8))

@@ -20,21 +20,21 @@ _QUALITY = 92
 
 
 def draw_shapes(root: Path) -> None:
-    """Write ``train_imgs`` and ``train_mask`` (420 pictures), ``test_imgs`` and ``test_mask`` (60) below `root`."""
+    """Write ``train_imgs`` and ``train_mask`` (420 images), ``test_imgs`` and ``test_mask`` (60) below `root`."""
     for half, numbers in _IDS.items():
         images, masks = root / f"{half}_imgs", root / f"{half}_mask"
         images.mkdir(parents=True)
         masks.mkdir()
         for number in numbers:
             rng = np.random.default_rng([22, number])
-            picture, mask = _scene(rng)
-            write_jpeg(images / f"{number}.jpg", picture, blur=rng.uniform(0.3, 0.8), quality=_QUALITY)
+            image, mask = _scene(rng)
+            write_jpeg(images / f"{number}.jpg", image, blur=rng.uniform(0.3, 0.8), quality=_QUALITY)
             write_png(masks / f"{number}.png", mask)
 
 
 def _scene(rng: np.random.Generator) -> tuple[Field, Plane]:
-    """Draw one picture and its mask of class indices; a shape covers those drawn before it in both."""
-    picture = _ground(rng)
+    """Draw one image and its mask of class indices; a shape covers those drawn before it in both."""
+    image = _ground(rng)
     texture = clouds(rng, _SIZE, rng.uniform(5, 24), octaves=3)
     mask = np.zeros(_SIZE, dtype=np.uint8)
     in_sight: list[tuple[NDArray[np.bool_], int]] = []  # what is left of each shape, and its whole area
@@ -45,37 +45,37 @@ def _scene(rng: np.random.Generator) -> tuple[Field, Plane]:
         if cover is None:
             continue
         inside = cover > 127
-        beneath = picture[:, inside].mean(axis=1)[:, None, None]
+        beneath = image[:, inside].mean(axis=1)[:, None, None]
         colours.append(distinct_colour(rng, [*colours, beneath], candidates=6))
         shade = rng.uniform(0, 40) * _slope(rng.uniform(0, 2 * np.pi)) + rng.uniform(0, 6) * texture
-        picture = blend(picture, colours[-1] + shade, cover.astype(np.float32) * np.float32(1 / 255))
+        image = blend(image, colours[-1] + shade, cover.astype(np.float32) * np.float32(1 / 255))
         mask[inside] = kind
         in_sight = [(left & ~inside, area) for left, area in in_sight]
         in_sight.append((inside, int(inside.sum())))
-    grain = rng.standard_normal(picture.shape, dtype=np.float32) * np.float32(rng.uniform(2, 6))
-    return picture + grain, mask
+    grain = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(2, 6))
+    return image + grain, mask
 
 
 def _place(rng: np.random.Generator, corners: int, in_sight: list[tuple[NDArray[np.bool_], int]]) -> Plane | None:
     """Find a place where a regular shape leaves enough of the others in sight; None where there is none."""
     for _ in range(20):
         # a triangle stands on a side and so does a square
-        turn = np.pi / corners + np.pi / 2 + rng.uniform(-_TILT, _TILT)
+        angle = np.pi / corners + np.pi / 2 + rng.uniform(-_TILT, _TILT)
         radius = rng.uniform(*_RADIUS)
         # the corners lie so far out that every kind has the area of the circle: size says nothing about the class
         reach = radius * math.sqrt(2 * math.pi / (corners * math.sin(2 * math.pi / corners)))
         centre = rng.uniform(0.85 * reach, SIDE - 1 - 0.85 * reach, 2)
-        angles = turn + np.arange(corners) * 2 * np.pi / corners
+        angles = angle + np.arange(corners) * 2 * np.pi / corners
         cover = fill_outline(_SIZE, centre + reach * np.stack([np.cos(angles), np.sin(angles)], axis=1))
         if all(np.count_nonzero(left & (cover < 128)) >= _STAYS * area for left, area in in_sight):
             return cover
     return None
 
 
-def _slope(turn: float) -> Field:
-    """Return a plane that rises by 1 over the picture's side, in the direction `turn` (radians)."""
+def _slope(angle: float) -> Field:
+    """Return a plane that rises by 1 over the image's side, in the direction `angle` (radians)."""
     steps = np.arange(SIDE, dtype=np.float32) / SIDE - np.float32(0.5)
-    return np.asarray(steps * np.float32(np.cos(turn)) + steps[:, None] * np.float32(np.sin(turn)), dtype=np.float32)
+    return np.asarray(steps * np.float32(np.cos(angle)) + steps[:, None] * np.float32(np.sin(angle)), dtype=np.float32)
 
 
 def _ground(rng: np.random.Generator) -> Field:

@@ -1,7 +1,7 @@
 // What all parts share: the data, the theme, small helpers. Texts become nodes, never markup.
 const DATA = JSON.parse(document.getElementById("data-figures").textContent);
 const IMAGES = JSON.parse(document.getElementById("data-images").textContent);
-const ENTRANTS = DATA.entrants;
+const METHODS = DATA.methods;
 const byId = (id) => document.getElementById(id);
 const unique = (values) => [...new Set(values)];
 const number = (value, digits = 3) => (value === null || value === undefined || Number.isNaN(value) ? "–" : value.toFixed(digits));

@@ -5,9 +5,9 @@ const PALETTE = {
 };
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"];
 const MARKS = ["circle", "square", "diamond", "cross", "x", "triangle-up", "star"];
-const places = new Map(); // of an entrant among those of its data set: colour, dash and mark
-for (const [index, entrant] of ENTRANTS.entries()) {
-  places.set(index, ENTRANTS.slice(0, index).filter((other) => other.dataset === entrant.dataset).length);
+const places = new Map(); // of a method among those of its data set: colour, dash and mark
+for (const [index, method] of METHODS.entries()) {
+  places.set(index, METHODS.slice(0, index).filter((other) => other.dataset === method.dataset).length);
 }
 const colour = (index) => PALETTE[isDark() ? "dark" : "light"][index % 7];
 const dash = (place) => DASHES[Math.floor(place / 7 + place) % 5];
@@ -45,7 +45,7 @@ const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;"
 const figures = new Map();
 class Figure {
   constructor(name, { controls = () => [], state, plots, said = () => "", rows = null, after = () => {} }) {
-    Object.assign(this, { name, state, controls, plots, said, rows, after, drawn: false });
+    Object.assign(this, { name, state, controls, plots, said, rows, after, rendered: false });
     this.place = byId(`${name}-plots`);
     if (!this.place) return;
     figures.set(name, this);
@@ -56,7 +56,7 @@ class Figure {
         this.draw();
       }
     }, { rootMargin: "400px" }).observe(this.place);
-    themeListeners.push(() => this.drawn && this.draw());
+    themeListeners.push(() => this.rendered && this.draw());
     beforePrint.push(() => this.draw());
     this.details = document.querySelector(`details[data-table="${name}"]`);
     this.details?.addEventListener("toggle", () => this.fillTable());
@@ -86,7 +86,7 @@ class Figure {
       this.after(holder, this.state);
     });
     this.place.classList.toggle("nothing", !plots.length);
-    this.drawn = true;
+    this.rendered = true;
     this.filled = plots.length > 0;
     byId(`${this.name}-said`).textContent = plots.length ? this.said(this.state) : "Nothing to show.";
     this.fillTable();
@@ -96,7 +96,7 @@ class Figure {
   }
 }
 const options = (values) => unique(values).map((value) => [value, value]);
-const nameOf = (index) => ENTRANTS[index].name;
+const nameOf = (index) => METHODS[index].name;
 
 // -- learning curves -----------------------------------------------------------------------------------------------------
 const HISTORY = { val_dice: "Dice at 0.5", val_max_f: "maxF, beta² 0.3", val_mae: "MAE" };
@@ -112,7 +112,7 @@ new Figure("learning", {
   plots: (state) => {
     const line = (one, column, style, name) => {
       const there = one.epoch.map((epoch, index) => [epoch, one[column][index]]).filter(([, value]) => value !== null);
-      const place = places.get(one.entrant);
+      const place = places.get(one.method);
       return {
         x: there.map(([epoch]) => epoch), y: there.map(([, value]) => value), name: plain(name), mode: "lines+markers",
         line: { color: colour(place), dash: style, width: 2 }, marker: { color: colour(place), symbol: MARKS[place % 7], size: there.length > 60 ? 3 : 5 },
@@ -121,23 +121,23 @@ new Figure("learning", {
     };
     const chosen = learning(state);
     if (!chosen.length) return [];
-    const said = (what) => `${what} over epochs of ${chosen.map((one) => nameOf(one.entrant)).join(", ")}; numbers are in the table below.`;
+    const said = (what) => `${what} over epochs of ${chosen.map((one) => nameOf(one.method)).join(", ")}; numbers are in the table below.`;
     const scored = chosen.filter((one) => one[state.score].some((value) => value !== null));
     return [
-      { traces: chosen.flatMap((one) => [line(one, "train_loss", "dot", `${nameOf(one.entrant)}, training`), line(one, "val_loss", "solid", `${nameOf(one.entrant)}, validation`)]),
+      { traces: chosen.flatMap((one) => [line(one, "train_loss", "dot", `${nameOf(one.method)}, training`), line(one, "val_loss", "solid", `${nameOf(one.method)}, validation`)]),
         layout: layout("Loss", "epoch", "loss", { yaxis: { type: state.scale } }), alt: said("Training and validation loss") },
-      ...(scored.length ? [{ traces: scored.map((one) => line(one, state.score, "solid", nameOf(one.entrant))),
+      ...(scored.length ? [{ traces: scored.map((one) => line(one, state.score, "solid", nameOf(one.method))),
         layout: layout(`Validation: ${HISTORY[state.score]}`, "epoch", HISTORY[state.score], { yaxis: { range: [0, 1] } }), alt: said(HISTORY[state.score]) }] : []),
-      { traces: chosen.map((one) => line(one, "lr", "solid", nameOf(one.entrant))),
+      { traces: chosen.map((one) => line(one, "lr", "solid", nameOf(one.method))),
         layout: layout("Learning rate", "epoch", "learning rate", { yaxis: { rangemode: "tozero", exponentformat: "power" } }), alt: said("Learning rate") },
     ];
   },
   said: (state) => learning(state).map((one) => {
     const at = lowest(one.val_loss);
-    return at < 0 ? `${nameOf(one.entrant)}: no validation.` : `${nameOf(one.entrant)}: lowest validation loss ${number(one.val_loss[at], 4)} at epoch ${one.epoch[at]} of ${one.epoch.at(-1)}.`;
+    return at < 0 ? `${nameOf(one.method)}: no validation.` : `${nameOf(one.method)}: lowest validation loss ${number(one.val_loss[at], 4)} at epoch ${one.epoch[at]} of ${one.epoch.at(-1)}.`;
   }).join(" "),
   rows: (state) => table(["Experiment", "Epoch", "Training loss", "Validation loss", "Dice at 0.5", "maxF", "MAE", "Learning rate"],
-    learning(state).flatMap((one) => one.epoch.map((epoch, i) => [nameOf(one.entrant), epoch,
+    learning(state).flatMap((one) => one.epoch.map((epoch, i) => [nameOf(one.method), epoch,
       ...["train_loss", "val_loss", "val_dice", "val_max_f", "val_mae"].map((name) => number(one[name][i], 4)), one.lr[i]]))),
 });
 
@@ -166,35 +166,35 @@ new Figure("curves", {
     const chosen = curvesOf(state);
     if (!chosen.length) return [];
     // where nothing is predicted there is no precision, and the table's 0 is no point of the curve
-    const drawn = (one, y) => one.threshold.map((_, i) => i).filter((i) => !(y === "precision" && one.recall[i] === 0 && one.precision[i] === 0));
+    const visible = (one, y) => one.threshold.map((_, i) => i).filter((i) => !(y === "precision" && one.recall[i] === 0 && one.precision[i] === 0));
     const draw = (x, y, title, xTitle, yTitle, xRange = [0, 1]) => ({
       traces: chosen.flatMap((one) => {
-        const kept = drawn(one, y);
+        const kept = visible(one, y);
         const pick = (values) => kept.map((i) => values[i]);
-        const place = places.get(one.entrant);
-        const shown = ENTRANTS[one.entrant].name.endsWith(".all-background") ? "legendonly" : true;
-        const hover = `${xTitle} %{x:.3f}<br>${yTitle} %{y:.3f}<br>threshold %{customdata:.3f}<extra>${plain(nameOf(one.entrant))}</extra>`;
-        const line = { x: pick(one[x]), y: pick(one[y]), customdata: pick(one.threshold), name: plain(nameOf(one.entrant)), legendgroup: one.entrant, visible: shown, mode: "lines",
+        const place = places.get(one.method);
+        const shown = METHODS[one.method].name.endsWith(".all-background") ? "legendonly" : true;
+        const hover = `${xTitle} %{x:.3f}<br>${yTitle} %{y:.3f}<br>threshold %{customdata:.3f}<extra>${plain(nameOf(one.method))}</extra>`;
+        const line = { x: pick(one[x]), y: pick(one[y]), customdata: pick(one.threshold), name: plain(nameOf(one.method)), legendgroup: one.method, visible: shown, mode: "lines",
           line: { color: colour(place), dash: dash(place), width: 2 }, hovertemplate: hover };
         if (one.at === null) return [line];
-        return [line, { x: [one[x][one.at]], y: [one[y][one.at]], customdata: [one.threshold[one.at]], name: plain(nameOf(one.entrant)), legendgroup: one.entrant, showlegend: false, visible: shown,
+        return [line, { x: [one[x][one.at]], y: [one[y][one.at]], customdata: [one.threshold[one.at]], name: plain(nameOf(one.method)), legendgroup: one.method, showlegend: false, visible: shown,
           mode: "markers", marker: { size: 12, color: "rgba(0,0,0,0)", symbol: MARKS[place % 7], line: { color: colour(place), width: 3 } }, hovertemplate: hover }];
       }),
       layout: layout(title, xTitle, yTitle, { xaxis: { range: xRange }, yaxis: { range: [0, 1.02] } }),
-      alt: `${title} of ${chosen.map((one) => nameOf(one.entrant)).join(", ")}; working points are in the text and table below.`,
+      alt: `${title} of ${chosen.map((one) => nameOf(one.method)).join(", ")}; working points are in the text and table below.`,
     });
     return [draw("fpr", "recall", "ROC", "false positive rate", "true positive rate"), draw("recall", "precision", "Precision and recall", "recall", "precision"),
       draw("threshold", "f1", "F1 over thresholds", "threshold", "F1")];
   },
   said: (state) => curvesOf(state).filter((one) => one.at !== null).map((one) =>
-    `${nameOf(one.entrant)} at its threshold: precision ${number(one.precision[one.at])}, recall ${number(one.recall[one.at])}, false positive rate ${number(one.fpr[one.at])}, F1 ${number(one.f1[one.at])}.`).join(" "),
+    `${nameOf(one.method)} at its threshold: precision ${number(one.precision[one.at])}, recall ${number(one.recall[one.at])}, false positive rate ${number(one.fpr[one.at])}, F1 ${number(one.f1[one.at])}.`).join(" "),
   rows: (state) => table(["Name", "Threshold", "Precision", "Recall", "False positive rate", "F1", "Note"],
     curvesOf(state).flatMap((one) => one.threshold.map((threshold, i) => [threshold, i]).filter(([, i]) => i === one.at || i % 16 === 0).map(([threshold, i]) =>
-      [nameOf(one.entrant), number(threshold), number(one.precision[i]), number(one.recall[i]), number(one.fpr[i]), number(one.f1[i]), i === one.at ? "works here" : ""]))),
+      [nameOf(one.method), number(threshold), number(one.precision[i]), number(one.recall[i]), number(one.fpr[i]), number(one.f1[i]), i === one.at ? "works here" : ""]))),
 });
 
 // -- confusion ---------------------------------------------------------------------------------------------------------------
-const confusions = (state) => DATA.confusions.filter((one) => one.entrant === state.entrant);
+const confusions = (state) => DATA.confusions.filter((one) => one.method === state.method);
 const matrixOf = (state) => confusions(state).find((one) => one.split === state.split && one.region === state.region) ?? confusions(state)[0];
 const shares = (one) => one.pixels.map((row) => {
   const sum = row.reduce((a, b) => a + b, 0);
@@ -203,9 +203,9 @@ const shares = (one) => one.pixels.map((row) => {
 const percent = (share) => (share === null ? "–" : share > 0 && share < 0.0005 ? "<0.1%" : `${(100 * share).toFixed(1)}%`);
 const firstMatrix = DATA.confusions.find((one) => one.split === "test" && one.region === "fov") ?? DATA.confusions.find((one) => one.split === "test") ?? DATA.confusions[0];
 new Figure("confusion", {
-  state: { entrant: firstMatrix?.entrant, split: firstMatrix?.split, region: firstMatrix?.region },
+  state: { method: firstMatrix?.method, split: firstMatrix?.split, region: firstMatrix?.region },
   controls: (state, set) => DATA.confusions.length ? [
-    select("Name", unique(DATA.confusions.map((one) => one.entrant)).map((index) => [index, nameOf(index)]), state.entrant, (value) => set("entrant", Number(value))),
+    select("Name", unique(DATA.confusions.map((one) => one.method)).map((index) => [index, nameOf(index)]), state.method, (value) => set("method", Number(value))),
     select("Split", options(confusions(state).map((one) => one.split)), matrixOf(state).split, (value) => set("split", value)),
     select("Region", options(confusions(state).map((one) => one.region)), matrixOf(state).region, (value) => set("region", value)),
   ] : [],
@@ -222,8 +222,8 @@ new Figure("confusion", {
     return [{
       traces: [{ type: "heatmap", z: values, customdata: one.pixels, zmin: 0, zmax: 1, colorscale: scale, colorbar: { title: { text: "share of the row" }, thickness: 12 }, xgap: 2, ygap: 2,
         text: one.classes.map((truth) => one.classes.map((said) => `${plain(truth)} called ${plain(said)}`)), hovertemplate: "%{text}<br>%{z:.2%}, %{customdata:,} pixels<extra></extra>" }],
-      layout: layout(`${plain(nameOf(one.entrant))}, ${one.split}, ${one.region}`, "predicted", "mask", { xaxis: ticks, yaxis: { ...ticks, autorange: "reversed" }, annotations: numbers, showlegend: false }),
-      alt: `Confusion matrix of ${nameOf(one.entrant)}, ${one.split}, ${one.region}: the same as the table below.`,
+      layout: layout(`${plain(nameOf(one.method))}, ${one.split}, ${one.region}`, "predicted", "mask", { xaxis: ticks, yaxis: { ...ticks, autorange: "reversed" }, annotations: numbers, showlegend: false }),
+      alt: `Confusion matrix of ${nameOf(one.method)}, ${one.split}, ${one.region}: the same as the table below.`,
     }];
   },
   said: (state) => {

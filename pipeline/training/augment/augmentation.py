@@ -13,7 +13,7 @@ import torch
 
 from pipeline.core.errors import Problem
 from pipeline.training.augment import transforms
-from pipeline.training.augment.draws import Draws, Planes
+from pipeline.training.augment.batch_rng import BatchRng, Planes
 from pipeline.training.augment.options import Augment
 from pipeline.training.data import Batch
 
@@ -30,7 +30,7 @@ class Augmentation:
 
     def __init__(self, crop: tuple[int, int] | None, augment: Augment | None) -> None:
         steps = [] if augment is None else augment.steps()
-        self._transforms: list[Callable[[Planes, Draws], Planes]] = []
+        self._transforms: list[Callable[[Planes, BatchRng], Planes]] = []
         if crop is not None and not any(step.crops for step in steps):
             self._transforms.append(partial(transforms.crop, size=crop))
         for step in steps:
@@ -57,12 +57,12 @@ class Augmentation:
         batch_rows : int
             Number of rows of that larger batch.
         """
-        draws = Draws(rng, batch_rows if rows else len(batch.image), rows or slice(None), soft)
+        batch_rng = BatchRng(rng, batch_rows if rows else len(batch.image), rows or slice(None), soft)
         planes = {"image": batch.image, "target": batch.target}
         if batch.weight is not None:
             planes["weight"] = batch.weight
         for transform in self._transforms:
-            planes = transform(planes, draws)
+            planes = transform(planes, batch_rng)
         image = planes["image"].contiguous(memory_format=torch.channels_last)
         return Batch(image=image, target=planes["target"], weight=planes.get("weight"))
 

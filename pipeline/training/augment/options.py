@@ -26,18 +26,20 @@ class Elastic(Options):
 
 
 class Augment(Options):
-    """Random changes of training samples, picture and mask together."""
+    """Random changes of training samples, image and mask together."""
 
     # by default nothing is done; only what is done stands in the plain form: an option more leaves all trainings alone
 
     flip: Literal["none", "horizontal", "vertical", "both"] = "none"
-    turns: bool = Field(False, description="Right-angle turns; half turns only where the samples are not square")
+    rot90: bool = Field(
+        False, description="Right-angle rotations; only by 180 degrees where the samples are not square"
+    )
     rotate: Degrees = 0.0
     shear: Annotated[float, Field(ge=0, le=60, description="Degrees, uniform in plus or minus"), NUMBER] = 0.0
     scale: Range = Field((1.0, 1.0), description="[lowest, highest] magnification")
     shift: Annotated[float, Field(ge=0, le=1, description="Share of height and width"), NUMBER] = 0.0
     elastic: Elastic | None = None
-    brightness: Annotated[float, Field(ge=0, le=1, description="Share of the picture's range"), NUMBER] = 0.0
+    brightness: Annotated[float, Field(ge=0, le=1, description="Share of the image's range"), NUMBER] = 0.0
     contrast: Annotated[float, Field(ge=0, lt=1), NUMBER] = 0.0
     gamma: Range = Field((1.0, 1.0), description="[lowest, highest] exponent")
 
@@ -63,8 +65,8 @@ class Step(NamedTuple):
     Parameters
     ----------
     function : str
-        Module and name of a function that takes `Planes`, `Draws` (see `pipeline.training.augment.draws`) and the
-        options as keyword arguments, and returns changed `Planes`.
+        Module and name of a function that takes `Planes` and `BatchRng` (`pipeline.training.augment.batch_rng`) and
+        the options as keyword arguments, and returns changed `Planes`.
     options : tuple of str
         Fields of `Augment`. Where all of them have their defaults, there is nothing to do.
     crops : bool
@@ -79,7 +81,7 @@ class Step(NamedTuple):
 STEPS = (
     Step("pipeline.training.augment.transforms.warp", ("rotate", "shear", "scale", "shift", "elastic"), crops=True),
     Step("pipeline.training.augment.transforms.mirror", ("flip",)),
-    Step("pipeline.training.augment.transforms.turn", ("turns",)),
+    Step("pipeline.training.augment.transforms.rot90", ("rot90",)),
     Step("pipeline.training.augment.transforms.tint", ("brightness", "contrast", "gamma")),
 )
 """In the order in which they are done."""

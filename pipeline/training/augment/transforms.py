@@ -3,16 +3,16 @@
 import torch
 from torch.nn import functional
 
-from pipeline.training.augment.draws import Draws, Planes, where
+from pipeline.training.augment.batch_rng import BatchRng, Planes, where
 from pipeline.training.augment.options import Elastic
 
 
-def crop(planes: Planes, draws: Draws, *, size: tuple[int, int]) -> Planes:
+def crop(planes: Planes, rng: BatchRng, *, size: tuple[int, int]) -> Planes:
     """Cut a part of the given height and width out of each sample; samples of that very size stay as they are."""
     height, width = planes["image"].shape[-2:]
     if size == (height, width):
         return planes
-    tops, lefts = draws.below(height - size[0] + 1).tolist(), draws.below(width - size[1] + 1).tolist()
+    tops, lefts = rng.below(height - size[0] + 1).tolist(), rng.below(width - size[1] + 1).tolist()
     cut: Planes = {}
     for name, plane in planes.items():
         cut[name] = plane.new_empty((*plane.shape[:2], *size))
@@ -23,7 +23,7 @@ def crop(planes: Planes, draws: Draws, *, size: tuple[int, int]) -> Planes:
 
 def warp(
     planes: Planes,
-    draws: Draws,
+    rng: BatchRng,
     *,
     rotate: float,
     shear: float,
@@ -38,7 +38,7 @@ def warp(
     ----------
     planes : Planes
         Images and soft masks are interpolated bilinearly; of hard masks and weights the nearest pixel is taken.
-    draws : Draws
+    rng : Draws
     rotate, shear : float
         Degrees, uniform in plus or minus.
     scale : (float, float)
@@ -53,9 +53,9 @@ def warp(
     """
     full = planes["image"].shape[-2:]
     size = crop or (full[0], full[1])
-    angle = torch.deg2rad(draws.symmetric(rotate))
-    slant = torch.tan(torch.deg2rad(draws.symmetric(shear)))
-    shrink = 1.0 / draws.log_uniform(scale)
+    angle = torch.deg2rad(rng.symmetric(rotate))
+    slant = torch.tan(torch.deg2rad(rng.symmetric(shear)))
+    shrink = 1.0 / rng.log_uniform(scale)
     cos, sin = torch.cos(angle) * shrink, torch.sin(angle) * shrink
     matrix = torch.stack([cos, slant * cos - sin, sin, slant * sin + cos], dim=1).view(len(angle), 2, 2)
     y, x = (torch.arange(side, dtype=torch.float32) - (side - 1) / 2 for side in size)
@@ -63,18 +63,18 @@ def warp(
     from_centre = torch.stack([grid_x, grid_y], dim=-1).view(1, -1, 2)
     places = (from_centre @ matrix.transpose(1, 2)).view(len(angle), *size, 2)
     if elastic is not None:
-        nodes = draws.normal(2, elastic.grid, elastic.grid)
+        nodes = rng.normal(2, elastic.grid, elastic.grid)
         field = functional.interpolate(nodes * elastic.sigma, size, mode="bicubic", align_corners=True)
         places = places + field.permute(0, 2, 3, 1)
     centres = [
-        (side - 1) / 2 + draws.symmetric(0.5 * (side - part) + shift * side)
+        (side - 1) / 2 + rng.symmetric(0.5 * (side - part) + shift * side)
         for side, part in zip(full[::-1], size[::-1], strict=True)
     ]
     places = places + torch.stack(centres, dim=1)[:, None, None]
     # of `grid_sample`: (N, h, w, 2) places (x, y), in which -1 and 1 are the outer edges
     grid = (2.0 * places + 1.0) / torch.tensor(full[::-1], dtype=torch.float32) - 1.0
     grid = grid.to(planes["image"].device)
-    return {name: _sample(plane, grid, name == "image" or draws.soft) for name, plane in planes.items()}
+    return {name: _sample(plane, grid, name == "image" or rng.soft) for name, plane in planes.items()}
 
 
 def _sample(plane: torch.Tensor, grid: torch.Tensor, smooth: bool) -> torch.Tensor:
@@ -84,35 +84,35 @@ def _sample(plane: torch.Tensor, grid: torch.Tensor, smooth: bool) -> torch.Tens
     return looked_up.to(plane.dtype)
 
 
-def mirror(planes: Planes, draws: Draws, *, flip: str) -> Planes:
+def mirror(planes: Planes, rng: BatchRng, *, flip: str) -> Planes:
     """Mirror left and right (``'horizontal'``), top and bottom (``'vertical'``) or both, each with probability 1/2."""
     for name, axis in (("horizontal", -1), ("vertical", -2)):
         if flip in (name, "both"):
-            chosen = draws.uniform() < 0.5
+            chosen = rng.uniform() < 0.5
             planes = {key: where(chosen, plane.flip(axis), plane) for key, plane in planes.items()}
     return planes
 
 
-def turn(planes: Planes, draws: Draws, *, turns: bool) -> Planes:
+def rot90(planes: Planes, rng: BatchRng, *, rot90: bool) -> Planes:
     """Turn by 0, 90, 180 or 270 degrees; only by 0 or 180 where samples are not square."""
     rows, columns = planes["image"].shape[-2:]
-    quarters = draws.below(4)
+    quarters = rng.below(4)
     if rows != columns:
         quarters = quarters // 2 * 2
-    for number in (1, 2, 3) if turns else ():
+    for number in (1, 2, 3) if rot90 else ():
         chosen = quarters == number
         if chosen.any():
             planes = {key: where(chosen, plane.rot90(number, (-2, -1)), plane) for key, plane in planes.items()}
     return planes
 
 
-def tint(planes: Planes, draws: Draws, *, brightness: float, contrast: float, gamma: tuple[float, float]) -> Planes:
+def tint(planes: Planes, rng: BatchRng, *, brightness: float, contrast: float, gamma: tuple[float, float]) -> Planes:
     """Change the values of each image within its own range.
 
     Parameters
     ----------
     planes : Planes
-    draws : Draws
+    rng : Draws
     brightness : float
         Share of the range, uniform in plus or minus, added.
     contrast : float
@@ -121,7 +121,7 @@ def tint(planes: Planes, draws: Draws, *, brightness: float, contrast: float, ga
         Exponent of the image brought to [0, 1] by its range, uniform in its logarithm.
     """
     image = planes["image"]
-    drawn = (draws.log_uniform(gamma), 1.0 + draws.symmetric(contrast), draws.symmetric(brightness))
+    drawn = (rng.log_uniform(gamma), 1.0 + rng.symmetric(contrast), rng.symmetric(brightness))
     exponent, factor, added = (value.to(image.device)[:, None, None, None] for value in drawn)
     low = image.amin(dim=(1, 2, 3), keepdim=True)
     span = (image.amax(dim=(1, 2, 3), keepdim=True) - low).clamp(min=1e-6)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from pipeline.core.errors import InterruptionError, OutputError, Problem, TrainingError
-from pipeline.core.progress import say
+from pipeline.core.progress import log
 from pipeline.core.signals import handled
 from pipeline.training import ranks
 from pipeline.training.history import Progress
@@ -29,7 +29,7 @@ class Stateful(Protocol):
 
 
 @dataclass
-class Keeper:
+class StateSaver:
     """Saves all that moves in a training, and brings it back.
 
     Where several processes train together, rank 0 reads and saves the state, and all of them stop after the same step,
@@ -91,7 +91,7 @@ class Keeper:
                 "the state of the same network, optimizer and schedule",
                 "delete this folder, then run the same command again",
             ) from error
-        say(f"{self.experiment}: goes on from epoch {self.progress.epoch}, step {self.progress.step}")
+        log(f"{self.experiment}: goes on from epoch {self.progress.epoch}, step {self.progress.step}")
 
     @contextmanager
     def heeding_signals(self) -> Iterator[None]:
@@ -141,7 +141,7 @@ class Keeper:
             save_state(folder, state)
         except (OutputError, RuntimeError) as error:
             if not self._failed:
-                say(f"{self.experiment} trains on, but its state cannot be saved, and a kill would lose it\n{error}")
+                log(f"{self.experiment} trains on, but its state cannot be saved, and a kill would lose it\n{error}")
             self._failed = True
             return False
         return True

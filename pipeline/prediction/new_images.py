@@ -14,13 +14,13 @@ from pipeline.core.counts import cut_level, to_levels
 from pipeline.core.errors import ConfigError, OutputError, Problem, RawDataError
 from pipeline.core.files import atomic_folder
 from pipeline.core.parallel import in_order
-from pipeline.core.progress import say, track
+from pipeline.core.progress import log, progress_bar
 from pipeline.core.tables import write_table
 from pipeline.images.colours import legend, overlay_classes, paint
 from pipeline.images.figures import for_display, overlay
 from pipeline.images.png import write_png
 from pipeline.models.shapes import SMALLEST
-from pipeline.prediction.listing import Picture, list_pictures
+from pipeline.prediction.listing import ImageFile, list_images
 from pipeline.prediction.network import Predictor, load_predictor, synchronize
 from pipeline.prediction.predict import class_indices, resize_planes, write_probability
 from pipeline.prediction.recipes import TestTime, Tiles
@@ -35,10 +35,10 @@ _TIMING = "timing.csv"
 _LEGEND = "legend.png"
 
 
-def predict_pictures(
+def predict_images(
     *,
     checkpoint: Path,
-    pictures: Path,
+    images: Path,
     output: Path,
     precision: Precision,
     threads: int,
@@ -47,19 +47,19 @@ def predict_pictures(
     test_time: TestTime = "none",
     skip_unreadable: bool = False,
 ) -> None:
-    """Predict pictures that belong to no data set, of whatever size.
+    """Predict images that belong to no data set, of whatever size.
 
     Parameters
     ----------
     checkpoint : Path
         What `pipeline.training.run.train` wrote.
-    pictures : Path
-        A picture, or a folder that is searched with all folders below it; hidden ones are passed over.
+    images : Path
+        An image, or a folder that is searched with all folders below it; hidden ones are passed over.
     output : Path
         Folder for ``probability/`` (see `write_probability`), ``mask/`` (0 and 255; class indices where there are
-        more than two), ``colour/`` and ``legend.png`` (only then), ``overlay/``, ``cutout/`` (the picture with its
+        more than two), ``colour/`` and ``legend.png`` (only then), ``overlay/``, ``cutout/`` (the image with its
         background transparent) and ``timing.csv``, all at native size. It appears only when all is there, and
-        replaces only what an earlier prediction of pictures wrote.
+        replaces only what an earlier prediction of images wrote.
     precision : {'fp32', 'bf16', 'auto'}
     threads : int
     threshold : float, optional
@@ -75,8 +75,8 @@ def predict_pictures(
         Listing every file that cannot be used, before anything is predicted.
     CheckpointError, ConfigError, PredictionError, TrainingError, OutputError
     """
-    found = list_pictures(pictures, output)
-    _require_own_folder(output, pictures)
+    found = list_images(images, output)
+    _require_own_folder(output, images)
     network = load_predictor(checkpoint, precision=precision, threads=threads, tiles=tiles, test_time=test_time)
     if threshold is not None and network.multiclass:
         raise ConfigError(
@@ -87,9 +87,9 @@ def predict_pictures(
         )
     preparation = network.about.preparation
     found = _usable(found, preparation, skip_unreadable)
-    say(f"{len(found)} pictures on {network.runs_on}")
+    log(f"{len(found)} images on {network.runs_on}")
     if network.inside_only:
-        say(
+        log(
             "the network was trained inside the field of view, where its data set has one: "
             "outside of any field of view its probabilities mean little"
         )
@@ -99,29 +99,29 @@ def predict_pictures(
         draw = _Painter(folder, network, cut_level(0.5 if threshold is None else threshold))
         rows = list(in_order(draw, _predictions(network, found), threads=2))
         write_table(folder / _TIMING, pd.DataFrame(rows))
-    say(f"{output}: {len(rows)} pictures, {sum(row['network_seconds'] for row in rows):.2f} s in the network")
+    log(f"{output}: {len(rows)} images, {sum(row['network_seconds'] for row in rows):.2f} s in the network")
 
 
 class _Prediction(NamedTuple):
     """What the network said of an image, and how long it took."""
 
-    picture: Picture
+    file: ImageFile
     pixels: Pixels
     probability: NDArray[np.float32]
     started: float
     seconds: float
 
 
-def _predictions(network: Predictor, pictures: Sequence[Picture]) -> Iterator[_Prediction]:
+def _predictions(network: Predictor, images: Sequence[ImageFile]) -> Iterator[_Prediction]:
     """Predict one image after another."""
-    for picture in track(pictures, "pictures", len(pictures)):
+    for file in progress_bar(images, "images", len(images)):
         started = time.perf_counter()
-        pixels, image = _load(picture, network.about.preparation)
+        pixels, image = _load(file, network.about.preparation)
         synchronize(network.device)
         before = time.perf_counter()
         probability = network(image)[0].numpy()
         synchronize(network.device)
-        yield _Prediction(picture, pixels, probability, started, time.perf_counter() - before)
+        yield _Prediction(file, pixels, probability, started, time.perf_counter() - before)
 
 
 class _Painter:
@@ -136,8 +136,8 @@ class _Painter:
             write_png(folder / _LEGEND, legend(self.classes, self.colours))
 
     def __call__(self, predicted: _Prediction) -> dict[str, Any]:
-        picture, name = predicted.picture, f"{predicted.picture.id}.png"
-        image = for_display(as_channels(predicted.pixels, "rgb", picture.path))
+        file, name = predicted.file, f"{predicted.file.id}.png"
+        image = for_display(as_channels(predicted.pixels, "rgb", file.path))
         height, width = image.shape[:2]
         native = resize_planes(predicted.probability, height, width)
         if self.multiclass:
@@ -149,52 +149,54 @@ class _Painter:
             foreground = to_levels(native[0]) > self.cut
             mask = foreground.astype(np.uint8) * np.uint8(255)
             painted = overlay(image, foreground, None)
-        write_probability(self.folder / "probability", picture.id, native, self.classes)
+        write_probability(self.folder / "probability", file.id, native, self.classes)
         write_png(self.folder / "mask" / name, mask)
         write_png(self.folder / "overlay" / name, painted)
         write_png(self.folder / "cutout" / name, np.dstack([image, foreground.astype(np.uint8) * np.uint8(255)]))
         times = {"network_seconds": predicted.seconds, "total_seconds": time.perf_counter() - predicted.started}
-        return {"id": picture.id, "height": height, "width": width, **times}
+        return {"id": file.id, "height": height, "width": width, **times}
 
 
-def _usable(found: Sequence[Picture], preparation: Preparation, skip: bool) -> list[Picture]:
+def _usable(found: Sequence[ImageFile], preparation: Preparation, skip: bool) -> list[ImageFile]:
     """Decode every file once before the network sees any; return those that can be used."""
 
-    def problems_of(picture: Picture) -> tuple[Problem, ...]:
+    def problems_of(file: ImageFile) -> tuple[Problem, ...]:
         try:
-            _load(picture, preparation)
+            _load(file, preparation)
         except RawDataError as error:
             return error.problems
         return ()
 
-    problems = dict(zip(found, track(in_order(problems_of, found, 2), "reading pictures", len(found)), strict=True))
-    usable = [picture for picture in found if not problems[picture]]
+    problems = dict(
+        zip(found, progress_bar(in_order(problems_of, found, 2), "reading images", len(found)), strict=True)
+    )
+    usable = [file for file in found if not problems[file]]
     unusable = [problem for some in problems.values() for problem in some]
     if unusable and (not skip or not usable):
         raise RawDataError(unusable)
     for problem in unusable:
-        say(f"left out: {problem}")
+        log(f"left out: {problem}")
     return usable
 
 
-def _load(picture: Picture, how: Preparation) -> tuple[Pixels, torch.Tensor]:
+def _load(file: ImageFile, how: Preparation) -> tuple[Pixels, torch.Tensor]:
     """Decode an image; return its pixels, and (1, C, H, W) float32 as shards are prepared."""
-    decoded = decode(read_bytes(picture.path), picture.path)
-    pixels = as_channels(decoded, how.channels, picture.path)
+    decoded = decode(read_bytes(file.path), file.path)
+    pixels = as_channels(decoded, how.channels, file.path)
     height, width = how.fixed_size or pixels.shape[:2]
     if min(height, width) < SMALLEST:
         raise RawDataError(
-            str(picture.path),
+            str(file.path),
             f"{width}x{height} pixels (width x height)",
             f"{SMALLEST} pixels or more on each side",
-            "enlarge the picture, or leave it out",
+            "enlarge the image, or leave it out",
         )
     resized = resize_image(pixels, height, width, how.interpolation)
     try:
         stored = store(resized, *normalization(resized, how.normalize), "float32")
     except ValueError as error:
-        expected = "a picture of the kind that the network was trained on"
-        raise RawDataError(str(picture.path), str(error), expected, "convert the picture") from error
+        expected = "an image of the kind that the network was trained on"
+        raise RawDataError(str(file.path), str(error), expected, "convert the image") from error
     return decoded, torch.from_numpy(stored)[None]
 
 
@@ -204,7 +206,7 @@ def _require_own_folder(output: Path, source: Path) -> None:
         return
     there = {path.name for path in output.iterdir()} if output.is_dir() else {output.name}
     if output.resolve() in (source.resolve(), *source.resolve().parents):
-        found = "the folder that the pictures lie in"
+        found = "the folder that the images lie in"
     elif there and not (_TIMING in there and there <= {*_FOLDERS, _TIMING, _LEGEND}):
         found = f"{', '.join(sorted(there)[:5])}, which this command did not write together"
     else:

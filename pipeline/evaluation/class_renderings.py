@@ -1,4 +1,4 @@
-"""Pictures for people where there are several classes: colours, overlay, three panels, a sheet, and a legend."""
+"""Images for people where there are several classes: colours, overlay, three panels, a sheet, and a legend."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from pipeline.core.counts import VOID
 from pipeline.core.files import atomic_file
 from pipeline.evaluation.classes import read_classes
-from pipeline.evaluation.pictures import Drawn, draw_samples, named_rows, stack, three_panels
 from pipeline.evaluation.recipes import RenderRecipe
+from pipeline.evaluation.renderings import Rendered, draw_samples, named_rows, stack, three_panels
 from pipeline.images.colours import legend, overlay_classes, paint
-from pipeline.images.figures import Picture
+from pipeline.images.figures import RgbImage
 from pipeline.images.png import write_png
 from pipeline.raw.dataset import open_dataset, require_samples
 from pipeline.raw.samples import Sample
@@ -32,13 +32,13 @@ def render_classes(recipe: RenderRecipe, *, experiment: str, predictions: Path, 
     Raises
     ------
     RawDataError, PredictionError, OutputError
-        Listing every picture that cannot be used.
+        Listing every image that cannot be used.
     """
     raw = open_dataset(recipe.dataset, recipe.source)
     samples = require_samples(raw, recipe.split)
     with_void: set[str] = set()
 
-    def draw(sample: Sample, image: Picture, truth: NDArray[np.uint8] | None) -> Drawn:
+    def draw(sample: Sample, image: RgbImage, truth: NDArray[np.uint8] | None) -> Rendered:
         predicted = read_classes(predictions / f"{sample.id}.png", image.shape[0], image.shape[1], raw.classes)
         coloured = paint(predicted, raw.colours)
         three = three_panels(raw, image, None if truth is None else paint(truth, raw.colours), coloured)
@@ -48,7 +48,7 @@ def render_classes(recipe: RenderRecipe, *, experiment: str, predictions: Path, 
         key = legend(raw.classes, raw.colours, width=three.shape[1], void=void)
         return coloured, overlay_classes(image, predicted, truth, raw.colours), stack([three, key]), three
 
-    kinds, what = ("colour", "overlay", "panel"), f"{experiment}: {recipe.split} pictures"
+    kinds, what = ("colour", "overlay", "panel"), f"{experiment}: {recipe.split} images"
     sheet = draw_samples(raw, samples, what, output, kinds, draw)
     rows = named_rows(sheet)
     widest = max(row.shape[1] for row in rows)

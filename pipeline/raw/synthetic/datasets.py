@@ -1,25 +1,25 @@
-"""The embedded sample: small data sets, drawn by chance from a seed, in the exact formats of the real ones."""
+"""The synthetic data: small data sets, drawn by chance from a seed, in the exact formats of the real ones."""
 
 from pathlib import Path
 
 from pipeline.core.errors import OutputError, Problem
 from pipeline.core.files import atomic_folder
-from pipeline.core.progress import say
+from pipeline.core.progress import log
 from pipeline.raw.samples import MARKER
 from pipeline.raw.synthetic.drive import draw_drive
 from pipeline.raw.synthetic.duts import draw_duts
 from pipeline.raw.synthetic.shapes import draw_shapes
 from pipeline.raw.synthetic.tgs import draw_tgs
 
-_NOTE = """These pictures were drawn by a program (python -m pipeline sample). They have the file formats of the real
+_NOTE = """These images were drawn by a program (python -m pipeline synthetic). They have the file formats of the real
 data set and look like it from afar; a score on them says nothing about the real one.
 """
 
 
-def draw_sample(folder: Path) -> None:
+def write_datasets(folder: Path) -> None:
     """Draw the sample data sets ``DRIVE``, ``TGS``, ``Shapes`` and ``DUTS`` into `folder`.
 
-    The same files come out every time. A sample that was drawn before is replaced.
+    The same files come out every time. A data set written before is replaced.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def draw_sample(folder: Path) -> None:
             [
                 Problem(
                     str(path),
-                    "a folder that is not a drawn sample",
+                    "a folder that is not a synthetic data set",
                     "an empty place",
                     "name another folder with --output, or move this one away",
                 )
@@ -49,4 +49,4 @@ def draw_sample(folder: Path) -> None:
             (temporary / MARKER).write_text(_NOTE, encoding="utf-8")
             draw(temporary)
         files = [path for path in (folder / name).rglob("*") if path.is_file()]
-        say(f"{folder / name}: {len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB")
+        log(f"{folder / name}: {len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB")

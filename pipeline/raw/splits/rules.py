@@ -36,7 +36,7 @@ class Group(Options):
         return {key: value for key, value in dump(self).items() if key not in unused}
 
 
-class Drawn(Options):
+class Sampling(Options):
     """Samples are drawn by seeded hash, as they come, evenly from strata, or in whole groups."""
 
     seed: Seed = 0
@@ -46,7 +46,7 @@ class Drawn(Options):
     group: Group | None = Field(None, description="Keep samples that belong together on one side")
 
     @model_validator(mode="after")
-    def _strata_or_groups(self) -> "Drawn":
+    def _strata_or_groups(self) -> "Sampling":
         if self.stratify is not None and self.group is not None:
             raise ValueError("`stratify` or `group`, not both: a group is taken whole, whatever its masks show")
         return self
@@ -55,33 +55,33 @@ class Drawn(Options):
 class OfficialSplit(Options):
     """Samples are those that the data set itself names so."""
 
-    method: Literal["official"]
+    rule: Literal["official"]
 
 
-class DrawnTest(Drawn):
+class RandomTest(Sampling):
     """Test samples are a share of all labelled ones, by seeded hash or by seeded permutation."""
 
-    method: Literal["fraction", "permutation"]
+    rule: Literal["fraction", "permutation"]
     fraction: Fraction
 
     @model_validator(mode="after")
-    def _permutes_all(self) -> "DrawnTest":
-        if self.method == "permutation" and (self.stratify is not None or self.group is not None):
-            raise ValueError("`stratify` and `group` only with the methods fraction and k-fold")
+    def _permutes_all(self) -> "RandomTest":
+        if self.rule == "permutation" and (self.stratify is not None or self.group is not None):
+            raise ValueError("`stratify` and `group` only with the rules fraction and k-fold")
         return self
 
 
-class DrawnValidation(Drawn):
+class RandomValidation(Sampling):
     """Validation samples are a share of the training samples, by seeded hash; 0 means none."""
 
-    method: Literal["fraction"] = "fraction"
+    rule: Literal["fraction"] = "fraction"
     fraction: Share = 0.2
 
 
 class ListedSplit(Options):
     """Samples are those that a text file names, one in each line: an identifier, a file name or a path."""
 
-    method: Literal["list"]
+    rule: Literal["list"]
     file: Annotated[str, Field(min_length=1, description="Text file, absolute or relative to `root`")]
 
 
@@ -98,19 +98,19 @@ class Fold(Options):
         return self
 
 
-class FoldSplit(Drawn, Fold):
+class FoldSplit(Sampling, Fold):
     """Samples are one of several equal parts, by seeded hash."""
 
-    method: Literal["k-fold"]
+    rule: Literal["k-fold"]
 
 
 Test = Annotated[
-    Annotated[OfficialSplit | DrawnTest | ListedSplit | FoldSplit, Field(discriminator="method")],
-    ByName("method", "official"),
+    Annotated[OfficialSplit | RandomTest | ListedSplit | FoldSplit, Field(discriminator="rule")],
+    ByName("rule", "official"),
 ]
 Validation = Annotated[
-    Annotated[OfficialSplit | DrawnValidation | ListedSplit | FoldSplit, Field(discriminator="method")],
-    ByName("method", "official", default="fraction"),
+    Annotated[OfficialSplit | RandomValidation | ListedSplit | FoldSplit, Field(discriminator="rule")],
+    ByName("rule", "official", default="fraction"),
 ]
-Method = OfficialSplit | DrawnTest | DrawnValidation | ListedSplit | FoldSplit
+Rule = OfficialSplit | RandomTest | RandomValidation | ListedSplit | FoldSplit
 """How the samples of a split are taken from those that are left."""

@@ -9,7 +9,7 @@ Planes = dict[str, torch.Tensor]
 """``image`` (N, C, H, W) float32, ``target`` and perhaps ``weight`` (N, 1, H, W), all on one device."""
 
 
-class Draws(NamedTuple):
+class BatchRng(NamedTuple):
     """Random numbers for some rows of a batch, drawn for all of it: on the CPU, so that every device gets the same.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The embedded sample: its formats, and the whole default run on it."""
+"""The synthetic data: its formats, and the whole default run on it."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ from sources import opened
 
 from pipeline.core.errors import OutputError
 from pipeline.raw.samples import MARKER
-from pipeline.raw.synthetic.sample import draw_sample
+from pipeline.raw.synthetic.datasets import write_datasets
 
 DATASETS = ("DRIVE", "TGS", "Shapes", "DUTS")
 
@@ -22,8 +22,8 @@ DATASETS = ("DRIVE", "TGS", "Shapes", "DUTS")
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sample")
-    draw_sample(folder / "data/sample")
-    return folder / "data/sample"
+    write_datasets(folder / "data/synthetic")
+    return folder / "data/synthetic"
 
 
 def test_the_sample_has_the_formats_of_the_real_sets(sample):
@@ -36,17 +36,17 @@ def test_the_sample_has_the_formats_of_the_real_sets(sample):
         ("test/mask/01_test_mask.gif", "L", {0, 255}),
         ("test/2nd_manual/01_manual2.gif", "P", {0, 1}),
     ):
-        with Image.open(drive / name) as picture:
-            assert picture.mode == mode
-            assert set(np.unique(np.asarray(picture))) == values
+        with Image.open(drive / name) as image:
+            assert image.mode == mode
+            assert set(np.unique(np.asarray(image))) == values
     modes = set()
     for path in (tgs / "train/masks").iterdir():
-        with Image.open(path) as picture:
-            modes.add((picture.mode, bool(np.asarray(picture).any())))
+        with Image.open(path) as image:
+            modes.add((image.mode, bool(np.asarray(image).any())))
     assert modes == {("I;16", True), ("L", False)}
     for root, layout in ((drive, "drive"), (tgs, "tgs")):
         raw = opened(layout, layout, root, test="official")
-        assert raw.origin == "drawn sample"
+        assert raw.origin == "synthetic"
     assert all((sample / name / MARKER).is_file() for name in DATASETS)
 
 
@@ -63,15 +63,15 @@ def test_sample_masks_look_like_the_real_ones(sample):
 
 
 def read_pairs(images, masks):
-    """Yield picture and mask as (name, (H, W, 3), (H, W)); the two folders must hold the same names."""
+    """Yield image and mask as (name, (H, W, 3), (H, W)); the two folders must hold the same names."""
     names = sorted(path.stem for path in images.iterdir())
     assert names == sorted(path.stem for path in masks.iterdir())
     for name in names:
-        with Image.open(images / f"{name}.jpg") as picture, Image.open(masks / f"{name}.png") as mask:
-            assert (picture.format, picture.mode) == ("JPEG", "RGB")
+        with Image.open(images / f"{name}.jpg") as image, Image.open(masks / f"{name}.png") as mask:
+            assert (image.format, image.mode) == ("JPEG", "RGB")
             assert (mask.format, mask.mode) == ("PNG", "L")
-            assert picture.size == mask.size
-            yield name, np.asarray(picture), np.asarray(mask)
+            assert image.size == mask.size
+            yield name, np.asarray(image), np.asarray(mask)
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +96,8 @@ def test_shapes_have_the_ids_sizes_and_class_indices_of_the_real_set(sample, sha
     assert shapes["train"].keys() == {*range(360), *range(800, 860)}
     assert shapes["test"].keys() == set(range(900, 960))
     assert (sample / "Shapes/train_imgs/7.jpg").is_file()
-    for picture, mask in [*shapes["train"].values(), *shapes["test"].values()]:
-        assert picture.shape == (128, 128, 3)
+    for image, mask in [*shapes["train"].values(), *shapes["test"].values()]:
+        assert image.shape == (128, 128, 3)
         assert {0} < set(np.unique(mask)) <= {0, 1, 2, 3}
 
 
@@ -128,8 +128,8 @@ def test_the_outline_tells_which_shape_it_is(shapes):
 
 def test_colour_alone_does_not_tell_the_shapes_apart(shapes):
     def pixels(half):
-        pictures, masks = (np.stack(arrays) for arrays in zip(*half.values(), strict=True))
-        return pictures[masks > 0].astype(np.float32), masks[masks > 0]
+        images, masks = (np.stack(arrays) for arrays in zip(*half.values(), strict=True))
+        return images[masks > 0].astype(np.float32), masks[masks > 0]
 
     colours, kinds = pixels(shapes["train"])
     means = np.stack([colours[kinds == kind].mean(axis=0) for kind in (1, 2, 3)])
@@ -162,9 +162,9 @@ def test_what_duts_marks_is_of_a_sane_size_and_differs_from_its_surroundings(dut
     assert max(shares) < 0.6
     assert 0.12 < np.mean(shares) < 0.3
     contrasts = []
-    for _, picture, mask in scenes:
+    for _, image, mask in scenes:
         around = (cv2.dilate(mask, np.ones((31, 31))) > 0) & (mask == 0)
-        contrasts.append(np.linalg.norm(picture[mask > 127].mean(axis=0) - picture[around].mean(axis=0)))
+        contrasts.append(np.linalg.norm(image[mask > 127].mean(axis=0) - image[around].mean(axis=0)))
     assert np.median(contrasts) > 60
     assert np.mean(np.array(contrasts) < 30) < 0.05
 
@@ -174,7 +174,7 @@ def test_folders_that_were_not_drawn_are_all_named_and_nothing_is_drawn(tmp_path
         (tmp_path / name).mkdir()
         (tmp_path / name / "notes.txt").write_text("mine")
     with pytest.raises(OutputError) as refusal:
-        draw_sample(tmp_path)
+        write_datasets(tmp_path)
     assert [problem.where for problem in refusal.value.problems] == [str(tmp_path / "Shapes"), str(tmp_path / "DUTS")]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["DUTS", "Shapes"]
 
@@ -184,7 +184,7 @@ def test_the_sample_is_the_same_every_time_and_replaces_one_drawn_before(sample,
         (tmp_path / name).mkdir()
         (tmp_path / name / MARKER).write_text("drawn before")
         (tmp_path / name / "left-over.png").write_text("drawn before")
-    draw_sample(tmp_path)
+    write_datasets(tmp_path)
     files = sorted(path.relative_to(sample) for path in sample.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
     for path in files:
@@ -197,7 +197,7 @@ def test_the_default_run_learns_and_says_that_its_data_were_drawn(sample):
     project = Project(sample.parents[1])
     project.snakemake()
     board = pd.read_csv(project.folder / "results/leaderboard.csv")
-    assert (board["origin"] == "drawn sample").all()
+    assert (board["origin"] == "synthetic").all()
     test = board[(board["split"] == "test") & (board["averaging"] == "micro")].set_index(["experiment", "region"])
     assert test.loc[("drive-unet", "fov"), "f1"] > 0.7
     assert test.loc[("tgs-unet", "full"), "f1"] > 0.7
