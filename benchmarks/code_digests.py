@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from pipeline.core.code import LIBRARIES, PACKAGE, PLUMBING, Module, closure, read_module
-from pipeline.tools.equal import overlooked_in
+from pipeline.tools.equal import excluded_in
 
 ROOT = Path(__file__).parents[1]
 STAGES = {
@@ -73,7 +73,7 @@ def digests(commit):
     def read(name):
         return module(files[name], names)
 
-    then = next((found for name in LISTS if name in names and (found := overlooked_in(text(files[name])))), None)
+    then = next((found for name in LISTS if name in names and (found := excluded_in(text(files[name])))), None)
     if then is None:
         return {}
     now = then | {name for name in names if is_plumbing(name, read, then)}

@@ -1,6 +1,6 @@
 """Digests of the code of this package: what an edit changes, and what it does not.
 
-Docstrings, comments, blank lines and positions do not count, nor does `OVERLOOKED`. A module that was declared equal to
+Docstrings, comments, blank lines and positions do not count, nor does `EXCLUDED`. A module that was declared equal to
 earlier ones counts as those.
 """
 
@@ -57,7 +57,7 @@ SETTINGS = {
 }
 """Modules of settings, each with the reason why its code does not count; they import nothing of `LIBRARIES` either."""
 
-OVERLOOKED = {**PLUMBING, **SETTINGS}
+EXCLUDED = {**PLUMBING, **SETTINGS}
 """Modules whose code does not count, each with the reason."""
 
 LIBRARIES = {
@@ -78,7 +78,7 @@ pandas, matplotlib and the others write or draw what was computed before.
 
 _TYPES_ONLY = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
-Declared = Mapping[tuple[str, str], Mapping[str, str]]
+Equivalents = Mapping[tuple[str, str], Mapping[str, str]]
 """Of modules that were declared equal to earlier ones: (module, digest) to the modules and digests it stands for."""
 
 
@@ -104,7 +104,7 @@ def code_digests(roots: Iterable[str]) -> dict[str, str]:
     """Digest some modules and what they import, directly or not, from this package.
 
     Imports inside functions count; those for type checkers do not. Docstrings, comments, blank lines and positions do
-    not count, nor does `OVERLOOKED`. A module that was declared equal to earlier ones (`RECORD`) counts as those.
+    not count, nor does `EXCLUDED`. A module that was declared equal to earlier ones (`RECORD`) counts as those.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def code_digests(roots: Iterable[str]) -> dict[str, str]:
     dict of str to str
         Module to 16 hexadecimal digits, sorted.
     """
-    return as_declared(source_digests(roots), _declared())
+    return resolve_equivalents(source_digests(roots), _declared())
 
 
 def source_digests(roots: Iterable[str]) -> dict[str, str]:
@@ -145,7 +145,7 @@ def library_versions(roots: Iterable[str]) -> dict[str, str]:
 def closure(
     roots: Iterable[str],
     read: Callable[[str], Module] | None = None,
-    overlooked: Container[str] = OVERLOOKED.keys(),
+    overlooked: Container[str] = EXCLUDED.keys(),
 ) -> list[str]:
     """Return some modules and what they import, directly or not, from this package, sorted.
 
@@ -168,7 +168,7 @@ def closure(
     return sorted(found)
 
 
-def as_declared(digests: Mapping[str, str], declared: Declared) -> dict[str, str]:
+def resolve_equivalents(digests: Mapping[str, str], declared: Equivalents) -> dict[str, str]:
     """Put what modules stand for in their place, until nothing stands for anything.
 
     Parameters
@@ -176,7 +176,7 @@ def as_declared(digests: Mapping[str, str], declared: Declared) -> dict[str, str
     digests : dict of str to str
         Module to digest.
     declared : dict
-        See `Declared`.
+        See `Equivalents`.
 
     Returns
     -------
@@ -199,7 +199,7 @@ def as_declared(digests: Mapping[str, str], declared: Declared) -> dict[str, str
     return {module: "+".join(sorted(found[module])) for module in sorted(found)}
 
 
-def read_record(text: str) -> Declared:
+def read_record(text: str) -> Equivalents:
     """Read what was declared equal, as it stands in `RECORD`."""
     return {
         (module, one["new"]): one["stands_for"]
@@ -209,7 +209,7 @@ def read_record(text: str) -> Declared:
 
 
 @cache
-def _declared() -> Declared:
+def _declared() -> Equivalents:
     return read_record((_FOLDER / RECORD).read_text(encoding="utf-8"))
 
 

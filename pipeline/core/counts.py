@@ -12,7 +12,7 @@ LEVELS = 256
 VOID = 255
 """Class index of a pixel that does not count: the ignore value of every mask inside the pipeline."""
 
-SOFT_CUT = 127
+SOFT_THRESHOLD = 127
 """A soft mask (0..255) counts as foreground above this value."""
 
 Histogram = NDArray[np.int64]
@@ -35,10 +35,10 @@ def to_levels(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     return levels
 
 
-def cut_level(threshold: float) -> int:
+def threshold_level(threshold: float) -> int:
     """Return the highest level that a threshold in [0, 1] calls background.
 
-    A pixel is foreground where ``level / 255 > threshold``, that is, where ``level > cut_level(threshold)``.
+    A pixel is foreground where ``level / 255 > threshold``, that is, where ``level > threshold_level(threshold)``.
     """
     return int(np.floor(threshold * (LEVELS - 1) + 1e-9))
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.core.errors import OutputError
 from pipeline.core.files import write_text
-from pipeline.core.parallel import in_order
+from pipeline.core.parallel import thread_map
 from pipeline.core.progress import log, progress_bar
 
 _SETTLED = 2 * 10**9
@@ -54,7 +54,7 @@ def contents_digest(path: Path) -> str:
     if not path.is_dir():
         return file_digest(path)
     files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-    digests = in_order(file_digest, files, os.cpu_count() or 1)
+    digests = thread_map(file_digest, files, os.cpu_count() or 1)
     lines = (f"{file.relative_to(path)}\0{digest}\n" for file, digest in zip(files, digests, strict=True))
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -65,12 +65,12 @@ def note_read(path: Path | str, data: bytes) -> None:
 
 
 def changed_since(cache: Path) -> list[str]:
-    """Return the files that this process has read with other contents than `cache` keeps (see `kept_digests`)."""
+    """Return the files that this process has read with other contents than `cache` keeps (see `cached_digests`)."""
     known = _read(cache)
     return sorted(path for path, digest in files_read.items() if path in known and known[path][4] != digest)
 
 
-def kept_digests(paths: Iterable[str], cache: Path, what: str, *, again: bool = False) -> dict[str, str]:
+def cached_digests(paths: Iterable[str], cache: Path, what: str, *, again: bool = False) -> dict[str, str]:
     """Return the SHA-256 of files; those that have not changed since they were read are not read again.
 
     A file has not changed where its size, its last change, the last change of its entry and its inode are as `cache`
@@ -99,7 +99,7 @@ def kept_digests(paths: Iterable[str], cache: Path, what: str, *, again: bool = 
     missing = [path for path in states if path not in digests]
     if missing:
         now = time.time_ns()
-        read = progress_bar(in_order(_try, missing, os.cpu_count() or 1), f"{what}: digests of raw files", len(missing))
+        read = progress_bar(thread_map(_try, missing, os.cpu_count() or 1), f"{what}: digests of raw files", len(missing))
         digests |= dict(zip(missing, read, strict=True))
         kept = {
             path: (*state, digests[path])

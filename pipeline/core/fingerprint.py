@@ -62,7 +62,7 @@ def differences(found: Fingerprint, asked: Fingerprint) -> list[str]:
     said = [*_values("", found.settings, asked.settings)]
     changed = _differing(found.code, asked.code)
     if changed:
-        said.append(f"code of {some(changed, 4)} differs")
+        said.append(f"code of {join_first(changed, 4)} differs")
     said += _values("", found.libraries, asked.libraries)
     said += [f"{what} changed" for what in _differing(found.raw, asked.raw)]
     parts = [part.replace("_", " ") for part in _differing(found.made_from, asked.made_from)]
@@ -88,7 +88,7 @@ def _shown(value: Any) -> str:  # noqa: ANN401 - any setting
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def some(names: Iterable[str], most: int = 5) -> str:
+def join_first(names: Iterable[str], most: int = 5) -> str:
     """Join the first few of some names, and count the rest."""
     listed = sorted(names)
     more = f" and {len(listed) - most} more" if len(listed) > most else ""

@@ -18,7 +18,7 @@ from pipeline.core.errors import Problem
 from pipeline.core.files import write_text
 from pipeline.core.fingerprint import Fingerprint
 
-ENDING = ".manifest.json"
+MANIFEST_SUFFIX = ".manifest.json"
 
 FORMAT = 1
 
@@ -46,7 +46,7 @@ class Manifest:
         return self.fingerprint.identity
 
     @classmethod
-    def of(cls, fingerprint: Fingerprint, outputs: list[Path]) -> Self:
+    def describe(cls, fingerprint: Fingerprint, outputs: list[Path]) -> Self:
         """Describe files and folders as they are."""
         return cls(fingerprint, {path.name: contents_digest(path) for path in outputs})
 
@@ -58,7 +58,7 @@ class Manifest:
         ------
         OSError, ValueError
         """
-        plain = json.loads(beside(path).read_bytes())
+        plain = json.loads(manifest_path(path).read_bytes())
         if not isinstance(plain, dict) or plain.pop("format", None) != FORMAT or "identity" not in plain:
             raise ValueError("another format")
         identity = plain.pop("identity")
@@ -70,10 +70,10 @@ class Manifest:
     def write(self, path: Path) -> None:
         """Write it beside a result that is known by `path`."""
         plain = {"format": FORMAT, "identity": self.identity, **asdict(self)}
-        write_text(beside(path), json.dumps(plain, indent=2, sort_keys=True) + "\n")
+        write_text(manifest_path(path), json.dumps(plain, indent=2, sort_keys=True) + "\n")
         for other in _known_by(path):  # results of the same names that were here before
-            if beside(other) != beside(path) and _read_contents(other) & self.contents.keys():
-                beside(other).unlink(missing_ok=True)
+            if manifest_path(other) != manifest_path(path) and _read_contents(other) & self.contents.keys():
+                manifest_path(other).unlink(missing_ok=True)
 
     def changed(self, path: Path) -> bool:
         """Tell whether the bytes of one of its files or folders are others than when it was made."""
@@ -83,15 +83,15 @@ class Manifest:
 _ADAPTER = TypeAdapter(Manifest)
 
 
-def beside(path: Path) -> Path:
+def manifest_path(path: Path) -> Path:
     """Return the manifest of a result that is known by `path`."""
     # TensorBoard takes every file with this word in its name for one of events
-    return path.with_name(path.name.replace("tfevents", "events") + ENDING)
+    return path.with_name(path.name.replace("tfevents", "events") + MANIFEST_SUFFIX)
 
 
 def _known_by(path: Path) -> list[Path]:
     """Return by what the results with manifests beside a path are known."""
-    return [Path(str(one).removesuffix(ENDING)) for one in sorted(path.parent.glob(f"*{ENDING}"))]
+    return [Path(str(one).removesuffix(MANIFEST_SUFFIX)) for one in sorted(path.parent.glob(f"*{MANIFEST_SUFFIX}"))]
 
 
 def _read_contents(path: Path) -> Set[str]:
@@ -133,7 +133,7 @@ def problem(path: Path, identity: str, config: Sequence[Path] = ()) -> Problem |
     manifest = find(path)
     if manifest is None:
         return Problem(
-            str(path), "no manifest", f"a result that says what made it, in *{ENDING} beside it", _delete(path, config)
+            str(path), "no manifest", f"a result that says what made it, in *{MANIFEST_SUFFIX} beside it", _delete(path, config)
         )
     if manifest.identity != identity:
         expected = "one that today's settings, code and raw files make"

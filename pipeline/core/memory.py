@@ -18,7 +18,7 @@ def peak_memory() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, Linux kilobytes
 
 
-def limited_memory(root: Path = Path("/")) -> int | None:
+def cgroup_memory_left(root: Path = Path("/")) -> int | None:
     """Return how many bytes the control groups of this process leave to it, or None where they limit nothing.
 
     A job that takes more is killed, however much the machine has. Contents of files that were read once count as free,

@@ -81,7 +81,7 @@ Share = Annotated[float, Field(ge=0, lt=1), NUMBER]
 Side = Annotated[int, Field(ge=32, le=16384), NUMBER]
 
 
-class ByName:
+class Shorthand:
     """Let a bare word stand for a mapping that says nothing but that word, in the file and in its schema.
 
     A mapping that leaves the word out has the word `default`, where there is one.
@@ -107,7 +107,7 @@ class ByName:
         return {"anyOf": [{"type": "string", "enum": list(self.words)}, handler(core)]}
 
 
-class OneOf:
+class Choice:
     """Let a text be one of some names that a table holds."""
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -118,15 +118,15 @@ class OneOf:
         return core_schema.literal_schema(self.names)
 
 
-def names_of(kinds: Iterable[type[Options]], key: str) -> list[str]:
+def tag_values(kinds: Iterable[type[Options]], key: str) -> list[str]:
     """Return the word that tells each kind of options from the others, its literal value of `key`."""
     return [str(kind.model_fields[key].annotation.__args__[0]) for kind in kinds]  # type: ignore[union-attr]
 
 
-def one_of(kinds: Iterable[type[Options]], key: str, **by_name: str) -> Any:  # noqa: ANN401 - a type
+def tagged_union(kinds: Iterable[type[Options]], key: str, **by_name: str) -> Any:  # noqa: ANN401 - a type
     """Return the type of options of one of several kinds, told by `key`; a bare word stands for a kind by itself."""
     kinds = tuple(kinds)
     return Annotated[
         Annotated[Union[kinds], Field(discriminator=key)],  # noqa: UP007 - known when it runs
-        ByName(key, *names_of(kinds, key), **by_name),
+        Shorthand(key, *tag_values(kinds, key), **by_name),
     ]

@@ -10,7 +10,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 @contextmanager
-def handled(handle: Callable[[signal.Signals], None]) -> Iterator[None]:
+def handle_signals(handle: Callable[[signal.Signals], None]) -> Iterator[None]:
     """Let a function handle `SIGNALS` inside the block; not outside of the main thread, which alone gets them."""
     if threading.current_thread() is not threading.main_thread():
         yield

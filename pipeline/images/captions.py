@@ -20,7 +20,7 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
-def shortened(name: str, note: str, width: float, size: int) -> str:
+def elide(name: str, note: str, width: float, size: int) -> str:
     """Cut the middle out of a name that is too wide, and put a note behind it: the ends of names tell samples apart.
 
     Parameters
@@ -38,7 +38,7 @@ def shortened(name: str, note: str, width: float, size: int) -> str:
     return text
 
 
-def below(image: RgbImage, name: str) -> RgbImage:
+def add_caption(image: RgbImage, name: str) -> RgbImage:
     """Write a name under an image.
 
     Parameters
@@ -53,6 +53,6 @@ def below(image: RgbImage, name: str) -> RgbImage:
     """
     width = image.shape[1]
     strip = Image.new("RGB", (width, _STRIP), "white")
-    text = shortened(name, "", width - 2 * _MARGIN, 13)
+    text = elide(name, "", width - 2 * _MARGIN, 13)
     ImageDraw.Draw(strip).text((_MARGIN, _STRIP // 2), text, font=font(13), fill=DARK, anchor="lm")
     return np.vstack([image, np.asarray(strip)])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.manifest import ENDING
+from pipeline.core.manifest import MANIFEST_SUFFIX
 
 Difference = tuple[str, str]
 """Where, and what stands there in either file."""
@@ -37,7 +37,7 @@ def first_difference(first: Path, second: Path, values_only: bool = False) -> st
     str or None
         The first place and both values, and how many more places differ.
     """
-    kind = ENDING if first.name.endswith(ENDING) else first.suffix
+    kind = MANIFEST_SUFFIX if first.name.endswith(MANIFEST_SUFFIX) else first.suffix
     compare = _KINDS.get(kind)
     if compare is None:
         return _bytes(first, second)
@@ -197,7 +197,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _contents(first: Path, second: Path) -> Iterator[Difference]:
-    read = _read_manifest if first.name.endswith(ENDING) else _READERS[first.suffix]
+    read = _read_manifest if first.name.endswith(MANIFEST_SUFFIX) else _READERS[first.suffix]
     yield from _plain("", read(first), read(second))
 
 
@@ -205,9 +205,9 @@ _READERS: dict[str, Callable[[Path], Any]] = {".json": _read_json, ".h5": _read_
 _KINDS: dict[str, Callable[[Path, Path], Iterator[Difference]]] = {
     ".csv": _table,
     ".png": _image,
-    **dict.fromkeys((*_READERS, ENDING), _contents),
+    **dict.fromkeys((*_READERS, MANIFEST_SUFFIX), _contents),
 }
-_CONTAINERS = {".pt", ENDING}
+_CONTAINERS = {".pt", MANIFEST_SUFFIX}
 _DAMAGED = (
     *(OSError, KeyError, ValueError, RuntimeError, EOFError, SyntaxError),
     *(csv.Error, pickle.UnpicklingError, zipfile.BadZipFile),

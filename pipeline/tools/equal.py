@@ -31,12 +31,12 @@ from typing import Any, NamedTuple
 from pipeline.core.code import (
     PACKAGE,
     RECORD,
-    Declared,
+    Equivalents,
     Module,
-    as_declared,
     closure,
     read_module,
     read_record,
+    resolve_equivalents,
 )
 from pipeline.core.errors import ComparisonError
 from pipeline.core.progress import log
@@ -128,7 +128,7 @@ def declare(revision: str, configs: Sequence[Path], stages: Stages, *, root: Pat
     with tempfile.TemporaryDirectory(prefix="declare-equal-") as name, _worktree(root, commit, Path(name)) as earlier:
         old, new = sources_in(earlier), sources_in(root)
         declared = read_record((root / PACKAGE / RECORD).read_text(encoding="utf-8"))
-        if not stand_ins(old, new, new.counted, declared):
+        if not module_equivalents(old, new, new.counted, declared):
             found, expected = f"no module that counts differs from {commit[:12]}", "a refactoring to declare"
             raise ComparisonError(revision, found, expected, "name a commit before the refactoring")
         names = [f"{number}-{path.name}" for number, path in enumerate(configs)]
@@ -141,7 +141,7 @@ def declare(revision: str, configs: Sequence[Path], stages: Stages, *, root: Pat
         with contextlib.chdir(folders[1]):
             ran = list(stages([Path(copied) for copied in names]))
         used = new.closure({module for _, roots in ran for module in roots})
-        modules = stand_ins(old, new, used, declared)
+        modules = module_equivalents(old, new, used, declared)
         for code, folder in zip((earlier, root), folders, strict=True):
             log(f"runs the configuration with the code in {code}")
             files = [str(folder / copied) for copied in names]
@@ -155,7 +155,7 @@ def declare(revision: str, configs: Sequence[Path], stages: Stages, *, root: Pat
         if modules:
             _record(root, commit, modules, comparison, configs)
         declared = read_record((root / PACKAGE / RECORD).read_text(encoding="utf-8"))
-        not_run = sorted(stand_ins(old, new, new.counted, declared))
+        not_run = sorted(module_equivalents(old, new, new.counted, declared))
         return Declaration(comparison, modules, not_run, _changed(old, new, ran, declared))
 
 
@@ -177,10 +177,10 @@ def sources_of(names: frozenset[str], text: Callable[[str], bytes]) -> Sources:
         return read_module(text(name), names.__contains__)
 
     listing = f"{PACKAGE}.core.code"
-    return Sources(read, names, overlooked_in(text(listing)) if listing in names else frozenset())
+    return Sources(read, names, excluded_in(text(listing)) if listing in names else frozenset())
 
 
-def overlooked_in(source: bytes) -> frozenset[str]:
+def excluded_in(source: bytes) -> frozenset[str]:
     """Read off the source of `pipeline.core.code` which modules do not count."""
     keys = [
         key
@@ -192,7 +192,7 @@ def overlooked_in(source: bytes) -> frozenset[str]:
     return frozenset(key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str))
 
 
-def stand_ins(old: Sources, new: Sources, modules: Collection[str], declared: Declared) -> dict[str, dict[str, Any]]:
+def module_equivalents(old: Sources, new: Sources, modules: Collection[str], declared: Equivalents) -> dict[str, dict[str, Any]]:
     """Say what changed modules stand for.
 
     Parameters
@@ -221,7 +221,7 @@ def stand_ins(old: Sources, new: Sources, modules: Collection[str], declared: De
         if known and old.read(module).digest == digest:
             continue
         stands_for = old.digests([module, *_left(old, new, module)]) if known else {}
-        if as_declared({module: digest}, declared) == as_declared(stands_for, declared):
+        if resolve_equivalents({module: digest}, declared) == resolve_equivalents(stands_for, declared):
             continue
         if (module, digest) in declared:
             found = f"the digest {digest}, which was declared equal to something else"
@@ -243,14 +243,14 @@ def _left(old: Sources, new: Sources, module: str) -> list[str]:
     return sorted(left)
 
 
-def _changed(old: Sources, new: Sources, stages: Iterable[tuple[str, frozenset[str]]], declared: Declared) -> list[str]:
+def _changed(old: Sources, new: Sources, stages: Iterable[tuple[str, frozenset[str]]], declared: Equivalents) -> list[str]:
     """Name stages whose code counts as other code than in the old version."""
     return sorted(
         {
             name
             for name, roots in stages
-            if as_declared(new.digests(new.closure(roots)), declared)
-            != as_declared(old.digests(old.closure(roots)), declared)
+            if resolve_equivalents(new.digests(new.closure(roots)), declared)
+            != resolve_equivalents(old.digests(old.closure(roots)), declared)
         }
     )
 

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from pipeline.core.errors import OutputError, Problem, RawDataError
 from pipeline.core.files import atomic_folder
-from pipeline.core.options import names_of
+from pipeline.core.options import tag_values
 from pipeline.core.progress import log
 from pipeline.raw.layouts.registry import LAYOUTS
 from pipeline.raw.samples import is_archive
@@ -241,7 +241,7 @@ def _say_root(folder: Path) -> None:
     known = [
         (root, layout)
         for root in (folder, *folders)
-        for layout, kind in zip(names_of(LAYOUTS, "layout"), LAYOUTS, strict=True)
+        for layout, kind in zip(tag_values(LAYOUTS, "layout"), LAYOUTS, strict=True)
         if kind.marks and all((root / mark).is_dir() for mark in kind.marks)
     ]
     for root, layout in known:

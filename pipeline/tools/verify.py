@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.core.errors import ComparisonError, Problem
 from pipeline.core.files import PARTIAL
-from pipeline.core.manifest import ENDING
+from pipeline.core.manifest import MANIFEST_SUFFIX
 from pipeline.tools.contents import first_difference
 
 _BLOCK = 1 << 20
@@ -16,7 +16,7 @@ _BLOCK = 1 << 20
 FOLDERS = ("shards", "models", "predictions", "metrics")
 """Folders of which results have at least one."""
 
-LEFT_OUT = {
+EXCLUDED_FOLDERS = {
     "logs": "logs tell times",
     "benchmarks": "times and memory",
     "report": "the report, a page about the other files",
@@ -26,7 +26,7 @@ LEFT_OUT = {
 }
 """Folders of results that are not compared, and why."""
 
-LEFT_OUT_NAMES = {
+EXCLUDED_FILES = {
     "timing.csv": "times",
     "provenance.json": "times and machines",
     "report.html": "the report, a page about the other files",
@@ -155,11 +155,11 @@ def _left_out(name: str, values_only: bool) -> tuple[str, str]:
     first, last = parts[0], parts[-1]
     if any(PARTIAL.match(part) for part in parts):
         return ".*.partial-*", "not finished, or half removed"
-    if first in LEFT_OUT and len(parts) > 1:
-        return f"{first}/", LEFT_OUT[first]
-    if last.endswith(ENDING) and values_only:
-        return f"*{ENDING}", "what says how results were made"
-    return last, LEFT_OUT_NAMES.get(last, "")
+    if first in EXCLUDED_FOLDERS and len(parts) > 1:
+        return f"{first}/", EXCLUDED_FOLDERS[first]
+    if last.endswith(MANIFEST_SUFFIX) and values_only:
+        return f"*{MANIFEST_SUFFIX}", "what says how results were made"
+    return last, EXCLUDED_FILES.get(last, "")
 
 
 def _compare_files(name: str, first: Path, second: Path, result: Comparison, values_only: bool) -> None:
@@ -174,7 +174,7 @@ def _compare_files(name: str, first: Path, second: Path, result: Comparison, val
         _cannot_read(error)
     if words is None:
         # a manifest also has digests of what tells times; other files that it speaks of are compared themselves
-        (result.equal if name.endswith(ENDING) else result.equal_contents).append(name)
+        (result.equal if name.endswith(MANIFEST_SUFFIX) else result.equal_contents).append(name)
     else:
         result.differences.append((name, words))
 

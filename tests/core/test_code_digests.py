@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.core import code
-from pipeline.core.code import LIBRARIES, OVERLOOKED, PLUMBING, as_declared, code_digests, library_versions
+from pipeline.core.code import EXCLUDED, LIBRARIES, PLUMBING, code_digests, library_versions, resolve_equivalents
 from pipeline.graph.artifacts import STAGES
 
 
@@ -12,11 +12,11 @@ def left_out_behind(name):
     found, waiting = set(), {name}
     while waiting:
         found.add(module := waiting.pop())
-        waiting |= (code._module(module).modules & OVERLOOKED.keys()) - found
+        waiting |= (code._module(module).modules & EXCLUDED.keys()) - found
     return found
 
 
-@pytest.mark.parametrize("name", sorted(OVERLOOKED))
+@pytest.mark.parametrize("name", sorted(EXCLUDED))
 def test_what_does_not_count_imports_nothing_that_decides_pixels_weights_or_numbers(name):
     for module in left_out_behind(name):
         assert not code._module(module).libraries & LIBRARIES.keys(), module
@@ -24,7 +24,7 @@ def test_what_does_not_count_imports_nothing_that_decides_pixels_weights_or_numb
 
 @pytest.mark.parametrize("name", sorted(PLUMBING))
 def test_nothing_that_counts_hides_behind_plumbing(name):
-    assert code._module(name).modules <= OVERLOOKED.keys()
+    assert code._module(name).modules <= EXCLUDED.keys()
 
 
 def test_how_tables_are_written_counts_and_how_files_are_written_does_not():
@@ -54,8 +54,8 @@ def test_the_leaderboard_does_not_depend_on_how_raw_data_are_checked():
     ],
 )
 def test_what_was_declared_equal_counts_as_what_it_stands_for(declared, digests, expected):
-    assert as_declared(digests, declared) == expected
-    assert list(as_declared(digests, declared)) == sorted(expected)
+    assert resolve_equivalents(digests, declared) == expected
+    assert list(resolve_equivalents(digests, declared)) == sorted(expected)
 
 
 def test_libraries_are_those_of_the_code_that_is_there(monkeypatch):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core import digests as module
-from pipeline.core.digests import contents_digest, file_digest, kept_digests
+from pipeline.core.digests import cached_digests, contents_digest, file_digest
 
 OLD = (1_500_000_000, 1_500_000_000)
 
@@ -25,7 +25,7 @@ def files(tmp_path, monkeypatch):
 
     def digests(**options):
         read.clear()
-        found = kept_digests(map(str, paths.values()), tmp_path / "cache.json", "d", **options)
+        found = cached_digests(map(str, paths.values()), tmp_path / "cache.json", "d", **options)
         return [found[str(path)] for path in paths.values()], sorted(read)
 
     monkeypatch.setattr(module, "file_digest", lambda path: read.append(Path(path).name) or file_digest(path))

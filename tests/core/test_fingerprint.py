@@ -17,7 +17,7 @@ from pipeline.core import code as module
 from pipeline.core.code import code_digests, library_versions
 from pipeline.core.errors import ConfigError
 from pipeline.core.fingerprint import Fingerprint, differences
-from pipeline.core.options import names_of
+from pipeline.core.options import tag_values
 from pipeline.graph.artifacts import (
     STAGES,
     Augmented,
@@ -43,7 +43,7 @@ from pipeline.training.recipes import TrainRecipe
 PACKAGE = Path(module.__file__).parents[1]
 FLIPS = next(f"{step.function.rpartition('.')[0].replace('.', '/')}.py" for step in STEPS if "flip" in step.options)
 FLIPS = FLIPS.removeprefix("pipeline/")
-NETWORK_NAMES, LAYOUT_NAMES = names_of(NETWORKS, "name"), names_of(LAYOUTS, "layout")
+NETWORK_NAMES, LAYOUT_NAMES = tag_values(NETWORKS, "name"), tag_values(LAYOUTS, "layout")
 
 
 @pytest.fixture
@@ -149,10 +149,10 @@ def test_an_else_of_type_checking_counts(package):
     assert "pipeline.report.curves" in code_digests(["pipeline.core.counts"])
 
 
-@pytest.mark.parametrize("name", sorted(module.OVERLOOKED))
+@pytest.mark.parametrize("name", sorted(module.EXCLUDED))
 def test_what_is_overlooked_exists_has_a_reason_and_changes_nothing(package, name):
     stages = {stage: bare(stage) for stage in STAGES}
-    assert len(module.OVERLOOKED[name]) > 10
+    assert len(module.EXCLUDED[name]) > 10
     assert not any(name in stage_code(stage)[0] for stage in STAGES.values())
     package(f"{name.removeprefix('pipeline.').replace('.', '/')}.py", '"""\n', '"""\nADDED = 1\n')
     assert {stage: bare(stage) for stage in STAGES} == stages
@@ -404,5 +404,5 @@ def test_a_job_calls_no_module_that_its_digest_misses(tmp_path, drive, monkeypat
         code = plan.code()[0].keys()
         if isinstance(artifact, Predictions):  # the network counts with the checkpoint
             code |= plan_of(Checkpoint("e"), study).code()[0].keys()
-        left = called(line, plan, tmp_path) - code - module.OVERLOOKED.keys()
+        left = called(line, plan, tmp_path) - code - module.EXCLUDED.keys()
         assert not {name for name in left if not name.startswith(NOT_THE_STAGE)}, artifact

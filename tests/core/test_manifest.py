@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.fingerprint import Fingerprint
-from pipeline.core.manifest import Manifest, beside, edited, find, problem
+from pipeline.core.manifest import Manifest, edited, find, manifest_path, problem
 
 MADE_BY = Fingerprint("evaluate", {"dataset": "d"}, {"m": "0"}, {"numpy": "2.4"}, {"raw files": "1"}, {"x": ["2"]})
 
@@ -18,7 +18,7 @@ def scores(tmp_path):
     (tmp_path / "panel/01.png").write_bytes(b"image")
     (tmp_path / "summary.csv").write_text("f1\n0.5\n")
     outputs = [tmp_path / "summary.csv", tmp_path / "panel"]
-    Manifest.of(MADE_BY, outputs).write(outputs[0])
+    Manifest.describe(MADE_BY, outputs).write(outputs[0])
     return tmp_path
 
 
@@ -26,7 +26,7 @@ def test_what_is_written_is_read_again(scores):
     manifest = Manifest.read(scores / "summary.csv")
     assert manifest.fingerprint == MADE_BY
     assert manifest.identity == MADE_BY.identity
-    assert beside(scores / "summary.csv").name == "summary.csv.manifest.json"
+    assert manifest_path(scores / "summary.csv").name == "summary.csv.manifest.json"
 
 
 def test_a_manifest_speaks_of_all_files_of_its_job_and_of_no_other(scores):
@@ -68,7 +68,7 @@ def test_another_identity_is_a_problem(scores):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', '{"format": 1, "identity": "0", "contents": {}}'])
 def test_what_is_no_manifest_says_nothing(scores, text):
-    beside(scores / "summary.csv").write_text(text)
+    manifest_path(scores / "summary.csv").write_text(text)
     assert problem(scores / "panel", MADE_BY.identity).found == "no manifest"
     with pytest.raises(ValueError, match=r"."):
         Manifest.read(scores / "summary.csv")
@@ -77,7 +77,7 @@ def test_what_is_no_manifest_says_nothing(scores, text):
 def test_a_shard_of_another_origin_is_a_problem_too(tmp_path):
     shard = tmp_path / "train-0.h5"
     shard.write_bytes(b"samples")
-    Manifest.of(MADE_BY, [shard]).write(shard)
+    Manifest.describe(MADE_BY, [shard]).write(shard)
     assert problem(shard, MADE_BY.identity) is None
     shard.write_bytes(b"others.")
     assert problem(shard, MADE_BY.identity).found == "changed since it was made"
@@ -85,10 +85,10 @@ def test_a_shard_of_another_origin_is_a_problem_too(tmp_path):
 
 def test_a_manifest_of_what_stood_here_before_speaks_no_more(scores):
     (scores / "curves.png").write_bytes(b"")
-    Manifest.of(MADE_BY, [scores / "curves.png"]).write(scores / "curves.png")
+    Manifest.describe(MADE_BY, [scores / "curves.png"]).write(scores / "curves.png")
     (scores / "legend.png").write_bytes(b"")
     after = Fingerprint("render", {}, {}, {})
-    Manifest.of(after, [scores / "legend.png", scores / "panel"]).write(scores / "legend.png")
+    Manifest.describe(after, [scores / "legend.png", scores / "panel"]).write(scores / "legend.png")
     assert find(scores / "panel").fingerprint == after
     assert find(scores / "summary.csv") is None
     assert find(scores / "curves.png").fingerprint == MADE_BY

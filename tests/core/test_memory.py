@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.cli import train
 from pipeline.core import memory
-from pipeline.core.memory import limited_memory, peak_memory
+from pipeline.core.memory import cgroup_memory_left, peak_memory
 
 
 def write(root, files):
@@ -41,7 +41,7 @@ def test_the_tightest_group_above_a_process_counts(tmp_path, line, folder, limit
             f"{folder}/{taken}": 30_000_000,
         },
     )
-    assert limited_memory(tmp_path) == 30_000_000
+    assert cgroup_memory_left(tmp_path) == 30_000_000
 
 
 @pytest.mark.parametrize(
@@ -61,24 +61,24 @@ def test_files_that_were_read_take_no_memory(tmp_path, line, folder, limit, take
     numbers = {f"{folder}/{limit}": 50_000_000, f"{folder}/{taken}": 45_000_000}
     said = f"anon 5000000\nactive_file 7\n{dropped} 40000000\nunevictable 0"
     write(tmp_path, {"proc/self/cgroup": line, f"{folder}/memory.stat": said, **numbers})
-    assert limited_memory(tmp_path) == 45_000_000
+    assert cgroup_memory_left(tmp_path) == 45_000_000
     (tmp_path / folder / "memory.stat").write_text("something else altogether\n")
-    assert limited_memory(tmp_path) == 5_000_000
+    assert cgroup_memory_left(tmp_path) == 5_000_000
 
 
 @pytest.mark.parametrize("limit", ["max", str(2**63 - 4096)])
 def test_no_limit_is_none(tmp_path, limit):
     write(tmp_path, {"proc/self/cgroup": "0::/", "sys/fs/cgroup/memory.max": limit, "sys/fs/cgroup/memory.current": 5})
-    assert limited_memory(tmp_path) is None
+    assert cgroup_memory_left(tmp_path) is None
 
 
 def test_a_group_that_is_full_leaves_nothing(tmp_path):
     write(tmp_path, {"proc/self/cgroup": "0::/a", "sys/fs/cgroup/a/memory.max": 5, "sys/fs/cgroup/a/memory.current": 9})
-    assert limited_memory(tmp_path) == 0
+    assert cgroup_memory_left(tmp_path) == 0
 
 
 def test_where_there_are_no_groups(tmp_path):
-    assert limited_memory(tmp_path) is None
+    assert cgroup_memory_left(tmp_path) is None
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_where_there_are_no_groups(tmp_path):
     ],
 )
 def test_samples_fill_what_was_said_or_a_third_of_what_a_job_may_take(monkeypatch, given, limited, processes, budget):
-    monkeypatch.setattr(memory, "limited_memory", lambda: limited)
+    monkeypatch.setattr(memory, "cgroup_memory_left", lambda: limited)
     assert train._sample_memory(given, processes) == budget
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from projects import ROOT, copy_code
 
-from pipeline.core.code import PACKAGE, RECORD, as_declared, read_module, read_record
+from pipeline.core.code import PACKAGE, RECORD, read_module, read_record, resolve_equivalents
 from pipeline.core.errors import ComparisonError
-from pipeline.tools.equal import overlooked_in, sources_in, sources_of, stand_ins
+from pipeline.tools.equal import excluded_in, module_equivalents, sources_in, sources_of
 
 CONFIG = """
 datasets:
@@ -45,7 +45,7 @@ def version(**changes):
 
 def told(old, new, declared=None):
     """Of each changed module, what it stands for."""
-    modules = stand_ins(old, new, new.counted, declared or {})
+    modules = module_equivalents(old, new, new.counted, declared or {})
     assert all(made["new"] == new.read(name).digest for name, made in modules.items())
     return {name.rpartition(".")[2]: {key.rpartition(".")[2] for key in made["stands_for"]}
             for name, made in modules.items()}  # fmt: skip
@@ -71,33 +71,33 @@ def table(modules):
 def test_changed_modules_stand_for_what_they_were_made_of(changes, expected):
     old, new = version(), version(**changes)
     assert told(old, new) == expected
-    declared = table(stand_ins(old, new, new.counted, {}))
+    declared = table(module_equivalents(old, new, new.counted, {}))
     root = ["pipeline.raw.a"]
-    assert as_declared(new.digests(new.closure(root)), declared) == old.digests(old.closure(root))
+    assert resolve_equivalents(new.digests(new.closure(root)), declared) == old.digests(old.closure(root))
     assert told(old, new, declared) == {}
 
 
 def test_a_second_refactoring_on_top_of_a_first_leads_back_to_the_beginning():
     first, second, third = version(), version(d="D = 1 + 0\n"), version(d="D = 0 + 1\n")
-    declared = table(stand_ins(first, second, second.counted, {}))
-    declared |= table(stand_ins(second, third, third.counted, declared))
+    declared = table(module_equivalents(first, second, second.counted, {}))
+    declared |= table(module_equivalents(second, third, third.counted, declared))
     for sources in (second, third):
-        assert as_declared(sources.digests(sources.counted), declared) == first.digests(first.counted)
+        assert resolve_equivalents(sources.digests(sources.counted), declared) == first.digests(first.counted)
     edited = version(d="D = 2\n")
-    digests = as_declared(edited.digests(edited.counted), declared)
+    digests = resolve_equivalents(edited.digests(edited.counted), declared)
     assert digests["pipeline.raw.d"] == edited.read("pipeline.raw.d").digest
     assert told(third, first, declared) == {}  # taken back: nothing to declare
 
 
 def test_one_digest_is_declared_equal_once():
     first, other, new = version(), version(d="D = 2\n"), version(d="D = 3\n")
-    declared = table(stand_ins(first, new, new.counted, {}))
+    declared = table(module_equivalents(first, new, new.counted, {}))
     with pytest.raises(ComparisonError, match="was declared equal to something else"):
-        stand_ins(other, new, new.counted, declared)
+        module_equivalents(other, new, new.counted, declared)
 
 
 def test_what_does_not_count_is_read_off_the_source_of_each_version():
-    assert overlooked_in(b'A = {"x": "y"}\nPLUMBING = {"a": "b"}\nOVERLOOKED = {**PLUMBING, "c": "d"}\n') == {"a", "c"}
+    assert excluded_in(b'A = {"x": "y"}\nPLUMBING = {"a": "b"}\nOVERLOOKED = {**PLUMBING, "c": "d"}\n') == {"a", "c"}
     assert "pipeline.core.files" in sources_in(ROOT).overlooked
     assert "pipeline.shards.write" in sources_in(ROOT).counted
 

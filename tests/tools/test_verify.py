@@ -192,7 +192,7 @@ def test_links_to_a_cache_are_followed(runs, tmp_path):
 def describe(run, loss="bce"):
     """Write the manifest of the checkpoint and of the times beside it."""
     files = [run / "models/a" / name for name in ("best.pt", "timing.csv")]
-    Manifest.of(Fingerprint("train", {"loss": {"name": loss}}, {}, {}), files).write(files[0])
+    Manifest.describe(Fingerprint("train", {"loss": {"name": loss}}, {}, {}), files).write(files[0])
 
 
 def test_manifests_of_equal_settings_are_equal_whatever_the_bytes_that_they_speak_of(runs):
