@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.core.counts import to_levels
 from pipeline.core.errors import CheckpointError, ConfigError, ShardError
 from pipeline.core.files import atomic_folder
-from pipeline.core.parallel import in_order
+from pipeline.core.parallel import thread_map
 from pipeline.core.progress import log, progress_bar
 from pipeline.images.png import write_png
 from pipeline.prediction.network import Predictor, load_predictor
@@ -19,7 +19,7 @@ from pipeline.prediction.recipes import PredictRecipe
 from pipeline.prediction.tiles import PIXELS_AT_ONCE
 from pipeline.shards.prepare import resize_image, resize_mask
 from pipeline.shards.read import ShardReader
-from pipeline.training.fold import choose_samples
+from pipeline.training.samples import choose_samples
 
 
 def predict(
@@ -77,7 +77,7 @@ def predict(
             write_probability(folder, ids[row], native, network.classes)
 
     with atomic_folder(output) as folder:
-        for _ in in_order(write, _predictions(network, reader, experiment), threads=2):
+        for _ in thread_map(write, _predictions(network, reader, experiment), threads=2):
             pass
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.core.files import atomic_file, output_problem
 from pipeline.core.progress import log
 from pipeline.report.tensorboard import as_events, write_events
-from pipeline.training.peek import peek_history, written
+from pipeline.training.live_history import modified_ns, read_live_history
 
 
 def follow(
@@ -28,7 +28,7 @@ def follow(
     experiment : str
         For messages.
     states : Path
-        See `pipeline.training.peek.peek_history`.
+        See `pipeline.training.live_history.read_live_history`.
     history : Path
         The ``history.csv`` that a training writes when it ends: where it is there, and no state is younger, it has
         ended. States that are older belong to trainings that were given up.
@@ -47,12 +47,12 @@ def follow(
     """
     done, epochs = b"", 0
     log(f"{experiment}: epochs appear when the training saves its state; Ctrl-C ends this and not the training")
-    if not states.exists() and not written(history):
+    if not states.exists() and not modified_ns(history):
         others = sorted(path.name for path in states.parent.glob("*/"))
         log(f"{experiment}: nothing in {states} yet; states are there of {', '.join(others) or 'no training'}")
     while True:
-        ended = written(history)
-        rows = peek_history(states, after=ended)
+        ended = modified_ns(history)
+        rows = read_live_history(states, newer_than=ended)
         if rows is None and ended:
             write_events(history=history, output=output)
             log(f"{experiment}: the training has ended; {output} holds all of it")

@@ -14,7 +14,7 @@ from pydantic import model_validator
 
 from pipeline.core.errors import CheckpointError
 from pipeline.core.files import atomic_file
-from pipeline.core.options import OneOf, Options, Positive
+from pipeline.core.options import Choice, Options, Positive
 from pipeline.models.networks import AnyNetwork
 from pipeline.shards.recipes import Preparation
 from pipeline.training.losses import ACTIVATIONS
@@ -43,7 +43,7 @@ class Trained(Options):
     model: AnyNetwork
     in_channels: Positive
     out_channels: Positive
-    activation: Annotated[str, OneOf(ACTIVATIONS)]
+    activation: Annotated[str, Choice(ACTIVATIONS)]
     size: tuple[Positive, Positive]
     preparation: Preparation
     dataset: str

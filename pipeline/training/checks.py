@@ -21,9 +21,9 @@ def require_ranks(experiment: str, recipe: TrainRecipe, device: torch.device) ->
     """
     where, gpus = f"experiment {experiment!r}", recipe.gpus
     problems = []
-    if gpus != ranks.count():
+    if gpus != ranks.world_size():
         found, remedy = (
-            f"{gpus}, while {ranks.count()} of their processes run",
+            f"{gpus}, while {ranks.world_size()} of their processes run",
             "start it by `python -m pipeline train`",
         )
         problems.append(Problem(f"{where}, gpus", found, "a process for each", remedy))

@@ -13,7 +13,7 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
-from pipeline.core.counts import SOFT_CUT, VOID
+from pipeline.core.counts import SOFT_THRESHOLD, VOID
 from pipeline.core.errors import ShardError
 from pipeline.core.files import output_problem
 from pipeline.core.progress import log, progress_bar
@@ -157,7 +157,7 @@ class SampleStore:
 
     def _mask(self, row: int) -> NDArray[np.uint8]:
         mask = self._plane("masks", row)
-        return (mask > SOFT_CUT).astype(np.uint8) if self.soft else mask
+        return (mask > SOFT_THRESHOLD).astype(np.uint8) if self.soft else mask
 
     def _plane(self, name: str, row: int) -> NDArray[np.uint8]:
         return self.reader.plane(name, row)[0] if self._held is None else self._held[name][row, 0].cpu().numpy()
@@ -173,7 +173,7 @@ class SampleStore:
             Rows of the samples.
         size : int
         """
-        parts = [rows[ranks.share(len(rows))] for rows in torch.split(order, size)] if len(order) else []
+        parts = [rows[ranks.local_rows(len(rows))] for rows in torch.split(order, size)] if len(order) else []
         if self._held is not None or not parts:
             for rows in parts:
                 yield self._finish(rows, self._take(rows))

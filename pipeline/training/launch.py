@@ -25,7 +25,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from pipeline.core.errors import InterruptionError, PipelineError, Problem, TrainingError
 from pipeline.core.progress import log, mute
-from pipeline.core.signals import handled
+from pipeline.core.signals import handle_signals
 
 HOST = "127.0.0.1"
 
@@ -71,7 +71,7 @@ def on_ranks(function: Callable[..., None], count: int) -> Callable[..., None]:
             for process in watched.values():
                 _send(process, number)
 
-        with handled(hand_on), ExitStack() as stack:
+        with handle_signals(hand_on), ExitStack() as stack:
             for rank in range(count):
                 ours, theirs = spawn.Pipe(duplex=False)
                 given = (rank, count, port, theirs, function, arguments)

@@ -22,11 +22,13 @@ _EPSILON = 1e-7  # Keras keeps probabilities this far from 0 and 1 inside a cros
 
 def _mean(values: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
     """Average (N, C, H, W) values over the pixels, by their weights; 0 where no pixel counts."""
-    if weight is None and ranks.count() == 1:
+    if weight is None and ranks.world_size() == 1:
         return values.mean()
     if weight is None:  # as if all were 1: other processes may have pixels that do not count
         weight = torch.ones_like(values[:, :1])
-    return ranks.total((values * weight).sum()) / (ranks.total(weight.sum()) * values.shape[1]).clamp(min=_EPSILON)
+    return ranks.all_reduce_sum((values * weight).sum()) / (ranks.all_reduce_sum(weight.sum()) * values.shape[1]).clamp(
+        min=_EPSILON
+    )
 
 
 def _shares(target: torch.Tensor, classes: int) -> torch.Tensor:
@@ -52,8 +54,8 @@ def _dice(probability: torch.Tensor, target: torch.Tensor, weight: torch.Tensor 
     if weight is not None:
         counted = (weight > 0).float()
         probability, target = probability * counted, target * counted
-    overlap = ranks.total((probability * target).sum(dim=(0, 2, 3)))
-    sizes = ranks.total(probability.sum(dim=(0, 2, 3)) + target.sum(dim=(0, 2, 3)))
+    overlap = ranks.all_reduce_sum((probability * target).sum(dim=(0, 2, 3)))
+    sizes = ranks.all_reduce_sum(probability.sum(dim=(0, 2, 3)) + target.sum(dim=(0, 2, 3)))
     return (1.0 - (2.0 * overlap + 1.0) / (sizes + 1.0)).mean()
 
 

@@ -14,8 +14,8 @@ from pipeline.images.png import write_png
 from pipeline.raw.decode.palette import Colour, class_colours
 from pipeline.training.augment.augmentation import Augmentation, crop_problems
 from pipeline.training.data import Batch, SampleStore
-from pipeline.training.fold import choose_samples
 from pipeline.training.recipes import AugmentedRecipe
+from pipeline.training.samples import choose_samples
 from pipeline.training.seeds import derive_seed
 
 RgbImage = NDArray[np.uint8]

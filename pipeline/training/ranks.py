@@ -1,8 +1,8 @@
-"""Several processes that train one network together: the rows that each of them works on, and what they add up.
+"""Distributed data-parallel training: the batch rows of each process, and collective sums over all processes.
 
-All of them hold the same weights and take every step at the same time. Each computes its rows of every batch; sums over
-a batch are sums over the processes, so losses, gradients and scores are those of the whole batch, as a single process
-would have them, up to the order in which floating-point numbers are added. In a single process nothing is communicated.
+All processes hold the same weights and take each step together. Each process computes its own rows of every batch. Sums
+over a batch are summed over the processes. Losses, gradients and scores are therefore those of the whole batch and
+equal those of a single process, up to the order of floating-point additions. A single process communicates nothing.
 """
 
 from collections.abc import Sequence
@@ -16,56 +16,56 @@ from torch import distributed, nn
 Item = TypeVar("Item")
 
 
-def count() -> int:
+def world_size() -> int:
     """Return the number of processes that train together."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def rank() -> int:
-    """Return the place of this process among them, from 0; rank 0 writes."""
-    return distributed.get_rank() if count() > 1 else 0
+    """Return the number of this process, from 0. Rank 0 writes the files."""
+    return distributed.get_rank() if world_size() > 1 else 0
 
 
-def share(total: int) -> slice:
-    """Return which rows of `total` are this process's: equal parts, the first ones a row longer where they must be.
+def local_rows(row_count: int) -> slice:
+    """Return the rows of this process: equal parts of `row_count` rows; the first parts have one row more if needed.
 
-    A part may be empty, never that of rank 0 while there is a row.
+    A part may be empty. That of rank 0 is empty only if there are no rows.
     """
-    each, longer = divmod(total, count())
-    first = rank() * each + min(rank(), longer)
-    return slice(first, first + each + (rank() < longer))
+    part_size, larger_parts = divmod(row_count, world_size())
+    first = rank() * part_size + min(rank(), larger_parts)
+    return slice(first, first + part_size + (rank() < larger_parts))
 
 
-class _Total(torch.autograd.Function):
-    """Sum over all processes; what each of them gave has the gradient of the sum."""
+class _AllReduceSum(torch.autograd.Function):
+    """Sum over all processes. The gradient of each part is the gradient of the sum."""
 
     @staticmethod
-    def forward(ctx: Any, part: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - as torch calls it
-        total = part.clone()
-        distributed.all_reduce(total)
-        return total
+    def forward(ctx: Any, part: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - the signature of torch
+        result = part.clone()
+        distributed.all_reduce(result)
+        return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
         return gradients[0]
 
 
-def total(part: torch.Tensor) -> torch.Tensor:
-    """Sum a tensor over all processes.
+def all_reduce_sum(part: torch.Tensor) -> torch.Tensor:
+    """Sum a tensor over all processes; each of them gets the sum.
 
-    Every process goes on with the sum; `sum_gradients` then adds up what each found out about its own part.
+    In the backward pass each process computes the gradients of its own part, which `sum_gradients` adds up.
     """
-    return part if count() == 1 else _Total.apply(part)  # type: ignore[no-untyped-call]
+    return part if world_size() == 1 else _AllReduceSum.apply(part)  # type: ignore[no-untyped-call]
 
 
 def sum_gradients(network: nn.Module) -> None:
-    """Add up the gradients of all processes, in one go, so that they are those of the whole batch.
+    """Sum the gradients over all processes in one call, so that they are the gradients of the whole batch.
 
-    They are sums and no means, because a loss that is made of `total` is a loss of the whole batch already. One vector
-    in the order of the parameters is always added up in the same way: a training that goes on after a kill ends with
-    the same bits, which gradients sent in the order in which they become ready do not promise.
+    They are summed and not averaged, because a loss computed with `all_reduce_sum` is already the loss of the whole
+    batch. One vector in the order of the parameters is always summed in the same way, so that a resumed training ends
+    with the same bits. Gradients that are sent as soon as they are ready do not guarantee this.
     """
-    if count() == 1:
+    if world_size() == 1:
         return
     gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
     joined = torch.cat([gradient.reshape(-1) for gradient in gradients])
@@ -75,40 +75,40 @@ def sum_gradients(network: nn.Module) -> None:
         gradient.copy_(total_gradient.view_as(gradient))
 
 
-def take_buffers(network: nn.Module) -> None:
-    """Take over the running statistics of rank 0: those are validated and saved."""
-    if count() > 1:
+def broadcast_buffers(network: nn.Module) -> None:
+    """Copy the running statistics of rank 0 to all processes: these are validated and saved."""
+    if world_size() > 1:
         for buffer in network.buffers():
             distributed.broadcast(buffer, src=0)
 
 
-def largest(number: int) -> int:
-    """Return the largest of the numbers that the processes have."""
-    if count() == 1:
+def all_reduce_max(number: int) -> int:
+    """Return the maximum of `number` over all processes."""
+    if world_size() == 1:
         return number
     numbers = torch.tensor(number)
     distributed.all_reduce(numbers, distributed.ReduceOp.MAX)
     return int(numbers)
 
 
-def from_first(value: Item) -> Item:
-    """Return what rank 0 has: plain data and tensors in main memory."""
-    if count() == 1:
+def broadcast(value: Item) -> Item:
+    """Return the value of rank 0: plain data and tensors in main memory."""
+    if world_size() == 1:
         return value
-    held = [value]
-    distributed.broadcast_object_list(held, src=0)
-    return held[0]
+    values = [value]
+    distributed.broadcast_object_list(values, src=0)
+    return values[0]
 
 
-def collect(parts: Sequence[NDArray[np.int64]], places: Sequence[slice], length: int) -> NDArray[np.int64]:
-    """Put together what the processes counted for their rows; all of them get the same.
+def gather_rows(parts: Sequence[NDArray[np.int64]], positions: Sequence[slice], length: int) -> NDArray[np.int64]:
+    """Join the counts that the processes have for their rows; each of them gets all rows.
 
     Parameters
     ----------
     parts : sequence of (n, ...) arrays of int64
         At least one.
-    places : sequence of slice
-        Where among all rows each of them belongs.
+    positions : sequence of slice
+        Position of each part among all rows.
     length : int
         Number of all rows.
 
@@ -117,8 +117,8 @@ def collect(parts: Sequence[NDArray[np.int64]], places: Sequence[slice], length:
     (length, ...) array of int64
     """
     joined = np.zeros((length, *parts[0].shape[1:]), dtype=np.int64)
-    for part, place in zip(parts, places, strict=True):
-        joined[place] = part
-    if count() > 1:
+    for part, position in zip(parts, positions, strict=True):
+        joined[position] = part
+    if world_size() > 1:
         distributed.all_reduce(torch.from_numpy(joined))
     return joined

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from pipeline.core.options import NUMBER, ByName, Fraction, NotNegative, Options, Positive, Rate, Seed, Share, Side
+from pipeline.core.options import NUMBER, Fraction, NotNegative, Options, Positive, Rate, Seed, Share, Shorthand, Side
 from pipeline.models.networks import AnyNetwork
 from pipeline.raw.splits.rules import Fold
 from pipeline.training.augment.options import Augment
@@ -108,7 +108,7 @@ class Plateau(Options):
 
 Schedule = Annotated[
     Annotated[Constant | Cosine | Plateau, Field(discriminator="name")],
-    ByName("name", "constant", "cosine", "plateau"),
+    Shorthand("name", "constant", "cosine", "plateau"),
 ]
 
 
@@ -117,7 +117,7 @@ class Training(Options):
 
     dataset: str
     model: AnyNetwork
-    loss: Annotated[Loss, ByName("name", *get_args(LossName))]
+    loss: Annotated[Loss, Shorthand("name", *get_args(LossName))]
     optimizer: Optimizer
     schedule: Schedule = Constant()
     batch_size: Positive

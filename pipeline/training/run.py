@@ -28,7 +28,6 @@ from pipeline.training.device import (
     prepare_determinism,
     run_logits,
 )
-from pipeline.training.fold import Samples, choose_samples
 from pipeline.training.history import (
     LESS_IS_BETTER,
     Progress,
@@ -41,6 +40,7 @@ from pipeline.training.history import (
 from pipeline.training.losses import LOSSES, supervise
 from pipeline.training.optim import Schedule, build_optimizer
 from pipeline.training.recipes import TrainRecipe
+from pipeline.training.samples import Samples, choose_samples
 from pipeline.training.seeds import derived_seeds
 from pipeline.training.state_saver import StateSaver
 from pipeline.training.validate import Validation, validate
@@ -173,7 +173,7 @@ class _Training:
         for batch in progress_bar(left, f"epoch {progress.epoch} of {self.recipe.epochs}", self.steps - progress.step):
             batch_rows = min(size, len(progress.rows) - progress.step * size)
             if self.augment is not None:
-                rng, rows = self.generators["augmentation"], ranks.share(batch_rows)
+                rng, rows = self.generators["augmentation"], ranks.local_rows(batch_rows)
                 batch = self.augment(batch, rng, self.data.soft, rows, batch_rows)
             self.optimizer.zero_grad(set_to_none=True)
             outputs = run_logits(self.network, batch.image, self.precision)
@@ -198,7 +198,7 @@ class _Training:
             size, losses = recipe.batch_size, ["train_loss", *dict.fromkeys(["val_loss", monitor])]
             scores = validate(self.network, self.criterion, self.validation, size, self.precision, saver.check)
         row: Row = {"epoch": progress.epoch, "train_loss": progress.loss / len(progress.rows), "lr": progress.rate}
-        row = ranks.from_first({**row, **scores._asdict()})  # so that all of them decide alike
+        row = ranks.broadcast({**row, **scores._asdict()})  # so that all of them decide alike
         require_finite(row, self.experiment, *losses)
         if due:
             cost = row[monitor] if LESS_IS_BETTER[monitor] else -row[monitor]

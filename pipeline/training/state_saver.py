@@ -12,7 +12,7 @@ import torch
 
 from pipeline.core.errors import InterruptionError, OutputError, Problem, TrainingError
 from pipeline.core.progress import log
-from pipeline.core.signals import handled
+from pipeline.core.signals import handle_signals
 from pipeline.training import ranks
 from pipeline.training.history import Progress
 from pipeline.training.state import load_state, save_state
@@ -72,7 +72,7 @@ class StateSaver:
             If the state cannot be read now, or belongs to another network or optimizer.
         """
         state = load_state(self.folder) if self.folder is not None and ranks.rank() == 0 else None
-        state = ranks.from_first(state)
+        state = ranks.broadcast(state)
         if state is None:
             return
         try:
@@ -99,7 +99,7 @@ class StateSaver:
         if self.folder is None:
             yield
             return
-        with handled(self._note):
+        with handle_signals(self._note):
             yield
 
     def _note(self, number: signal.Signals) -> None:
@@ -114,13 +114,13 @@ class StateSaver:
         """
         if self.folder is None:
             return
-        number = ranks.largest(self._signal)
+        number = ranks.all_reduce_max(self._signal)
         if not number and time.monotonic() < self._due:
             return
         saved = ranks.rank() > 0 or self._save(self.folder)
         self._due = time.monotonic() + self.every
         if number:
-            saved = ranks.from_first(saved)  # nobody ends before it is saved
+            saved = ranks.broadcast(saved)  # nobody ends before it is saved
             where = f"experiment {self.experiment!r}, epoch {self.progress.epoch}, step {self.progress.step}"
             onward = "from here" if saved else "from what was saved before, or starts anew"
             remedy = f"run the same command again: it goes on {onward}"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.core.counts import LEVELS, Confusion, absolute_error, confusion, cut_level, dice, max_f
+from pipeline.core.counts import LEVELS, Confusion, absolute_error, confusion, dice, max_f, threshold_level
 from pipeline.training import ranks
 from pipeline.training.data import Batch, SampleStore
 from pipeline.training.device import run_logits
@@ -46,7 +46,7 @@ def validate(
 
     Processes that train together share the samples, and all get the scores of all samples.
     """
-    ranks.take_buffers(network)
+    ranks.broadcast_buffers(network)
     network.eval()
     classes = len(data.info.class_names)
     total = 0.0
@@ -56,14 +56,14 @@ def validate(
         for batch in data.batches(torch.arange(len(data)), batch_size):
             first = len(counts) * batch_size
             batch_rows = min(batch_size, len(data) - first)
-            mine = ranks.share(batch_rows)
+            mine = ranks.local_rows(batch_rows)
             outputs = run_logits(network, batch.image, precision)
             total += float(supervise(loss.function, outputs, batch.target, batch.weight)) * batch_rows
             probability = activate(outputs[0], loss.activation)
             counts.append(_confusions(probability, batch) if classes > 2 else _histograms(probability, batch))
             places.append(slice(first + mine.start, first + mine.stop))
             after_batch()
-    joined = ranks.collect(counts, places, len(data))
+    joined = ranks.gather_rows(counts, places, len(data))
     mean_loss = total / len(data)
     if classes > 2:
         pooled = joined.sum(axis=0)
@@ -73,7 +73,7 @@ def validate(
         return Validation(mean_loss, float(scores[1:].mean()))
     return Validation(
         mean_loss,
-        float(dice(confusion(joined.sum(axis=0), cut_level(0.5)))),
+        float(dice(confusion(joined.sum(axis=0), threshold_level(0.5)))),
         float(np.nanmean(absolute_error(joined))) if joined.any() else math.nan,
         max_f(joined),
     )

@@ -15,7 +15,7 @@ from pipeline.core.tables import write_table
 from pipeline.report.follow import follow
 from pipeline.report.tensorboard import TAGS, write_events
 from pipeline.training.history import Progress
-from pipeline.training.peek import peek_history
+from pipeline.training.live_history import read_live_history
 from pipeline.training.state import save_state
 
 NAME = paths.events("e").name
@@ -108,15 +108,15 @@ def save(folder, rows):
 
 
 def test_a_look_at_a_state_changes_nothing_and_a_torn_one_stays(tmp_path):
-    assert peek_history(tmp_path / "e") is None
+    assert read_live_history(tmp_path / "e") is None
     save(tmp_path / "e/key", epochs(2))
     save(tmp_path / "e/key", epochs(3))
     before = {path: path.read_bytes() for path in (tmp_path / "e/key").iterdir()}
     assert len(before) == 2
-    assert [row["epoch"] for row in peek_history(tmp_path / "e")] == [1, 2, 3]
+    assert [row["epoch"] for row in read_live_history(tmp_path / "e")] == [1, 2, 3]
     assert {path: path.read_bytes() for path in (tmp_path / "e/key").iterdir()} == before
     (tmp_path / "e/key/current.pt").write_bytes(b"torn")
-    assert [row["epoch"] for row in peek_history(tmp_path / "e")] == [1, 2]
+    assert [row["epoch"] for row in read_live_history(tmp_path / "e")] == [1, 2]
     assert (tmp_path / "e/key/current.pt").read_bytes() == b"torn"
 
 
@@ -159,7 +159,7 @@ def test_a_training_is_followed_to_its_end(tmp_path, history):
     follow(experiment="e", states=states, history=history, output=log, every=7, wait=wait)
     assert sizes == [0, 2, 2, 4, 1]
     assert not steps
-    assert peek_history(states) is not None  # that of the training that was given up
+    assert read_live_history(states) is not None  # that of the training that was given up
     followed = log.read_bytes()
     write_events(history=history, output=log)
     assert log.read_bytes() == followed

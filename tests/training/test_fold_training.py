@@ -16,7 +16,7 @@ from pipeline.shards.read import ShardReader
 from pipeline.shards.recipes import ShardRecipe
 from pipeline.shards.select import Selection
 from pipeline.shards.write import build_shard
-from pipeline.training import saver as keepers
+from pipeline.training import state_saver
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.preview import preview
 from pipeline.training.recipes import AugmentedRecipe, TrainRecipe
@@ -114,8 +114,8 @@ def test_a_fold_that_was_killed_goes_on_bit_for_bit(data, trained, tmp_path, mon
             self._signal = SIGNALS[1]
         real(self)
 
-    real = keepers.StateSaver.check
-    monkeypatch.setattr(keepers.StateSaver, "check", check)
+    real = state_saver.StateSaver.check
+    monkeypatch.setattr(state_saver.StateSaver, "check", check)
     with pytest.raises(InterruptionError):
         run(data, tmp_path / "out", "own", state=tmp_path / "state", save_every=0)
     assert not (tmp_path / "out/best.pt").exists()

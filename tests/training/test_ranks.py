@@ -146,7 +146,7 @@ def test_the_trainings_differ_where_their_recipes_do(trained):
 @pytest.fixture
 def as_rank(monkeypatch):
     def be(rank, count):
-        monkeypatch.setattr(ranks, "count", lambda: count)
+        monkeypatch.setattr(ranks, "world_size", lambda: count)
         monkeypatch.setattr(ranks, "rank", lambda: rank)
 
     return be
@@ -158,7 +158,7 @@ def test_every_row_belongs_to_one_process_and_the_first_has_most(as_rank, count)
         rows, sizes = [], []
         for rank in range(count):
             as_rank(rank, count)
-            mine = list(range(total))[ranks.share(total)]
+            mine = list(range(total))[ranks.local_rows(total)]
             rows += mine
             sizes.append(len(mine))
         assert rows == list(range(total))
@@ -229,9 +229,9 @@ def test_a_gpu_of_another_kind_trains_alone(as_rank):
 def meet(how):
     """End badly in one process while the other waits for it."""
     if ranks.rank() == 0:
-        ranks.largest(0)
-        ranks.largest(0)
-    ranks.largest(0)
+        ranks.all_reduce_max(0)
+        ranks.all_reduce_max(0)
+    ranks.all_reduce_max(0)
     if how == "refuses":
         raise ShardError("a shard", "two\nlines", "one", "mend it")
     raise ZeroDivisionError("nobody foresaw this")

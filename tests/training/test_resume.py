@@ -29,7 +29,7 @@ from pipeline.shards.write import build_shard
 from pipeline.tools import provenance
 from pipeline.training import device as devices
 from pipeline.training import run as training
-from pipeline.training import saver as keepers
+from pipeline.training import state_saver
 from pipeline.training import validate as validation
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.recipes import TrainRecipe
@@ -102,7 +102,7 @@ def saves_every(monkeypatch):
     """A clock that moves by a second each time it is looked at: once a step, a validation batch and an epoch."""
 
     def every(checks):
-        monkeypatch.setattr(keepers, "time", types.SimpleNamespace(monotonic=itertools.count().__next__))
+        monkeypatch.setattr(state_saver, "time", types.SimpleNamespace(monotonic=itertools.count().__next__))
         return {"save_every": checks - 1}
 
     return every

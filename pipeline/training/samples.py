@@ -1,4 +1,4 @@
-"""Which samples a network trains on and is validated on: two splits, or all folds but one and that one."""
+"""Choose the training and validation samples: two splits, or all folds except one and that fold."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from pipeline.shards.select import Selection
 
 
 class Samples(NamedTuple):
-    """Samples of some shards: those of a selection, or all; no shards where there are no samples."""
+    """Samples of some shards: all, or a selection. `shards` is empty if there are no samples."""
 
     shards: list[Path]
     selection: Selection | None = None
@@ -19,24 +19,24 @@ class Samples(NamedTuple):
 def choose_samples(
     train_shards: Sequence[Path], validation_shards: Sequence[Path], fold: Fold | None, folds: Path | None
 ) -> tuple[Samples, Samples]:
-    """Return the samples to train on, and those to validate on.
+    """Return the training samples and the validation samples.
 
     Parameters
     ----------
     train_shards, validation_shards : sequence of Path
-        Of the data set. With a fold, both hold samples of both kinds.
+        Shards of the data set. With a fold, both contain training and validation samples.
     fold : Fold, optional
-        The one to validate on.
+        The fold to validate on.
     folds : Path, optional
-        What `pipeline.raw.splits.folds` wrote; needed with `fold`.
+        Table that `pipeline.raw.splits.folds` wrote; required with `fold`.
 
     Raises
     ------
     RawDataError
-        If the table cannot be used.
+        If the table of folds is not valid.
     """
     if fold is None or folds is None:
         return Samples(list(train_shards)), Samples(list(validation_shards))
-    known, shards = read_fold(folds, folds=fold.folds, fold=fold.fold), [*train_shards, *validation_shards]
-    training, validation = (Selection(ids, known.pool) for ids in (known.training, known.validation))
+    table, shards = read_fold(folds, folds=fold.folds, fold=fold.fold), [*train_shards, *validation_shards]
+    training, validation = (Selection(ids, table.pool) for ids in (table.training, table.validation))
     return Samples(shards, training), Samples(shards, validation)
