@@ -1,6 +1,6 @@
 """What runs again after which edit: each row is tried on a copy of a finished project with real Snakemake.
 
-``WRITE_RERUNS=1 pytest tests/workflow/test_rerun_matrix.py -k docs`` writes the table into docs/reruns.md.
+``WRITE_RERUNS=1 pytest tests/workflow/test_rerun_matrix.py -k docs`` writes the table into docs/rerun-table.md.
 """
 
 import os
@@ -315,7 +315,7 @@ def test_a_trial_edit_taken_back_trains_nothing(base, clone):
     assert found["shards"] == set()
     assert "a" in found["training"]
     run_to_the_end(clone)
-    assert "taken from results/store/" in trained(clone)
+    assert "restored from results/store/" in trained(clone)
     assert "epoch" not in trained(clone)
     clone.equals(base)
 
@@ -351,7 +351,7 @@ def test_results_that_snakemake_takes_for_current_stop_the_run(base, clone, tmp_
         assert clone.snakemake(*words, check=False) != 0
     for path in ("models/a/best.pt", "predictions/a/test/probability", "metrics/a/per_image.csv", "leaderboard.csv"):
         assert f"results/{path}\n" in clone.said
-    assert "optimizer.lr 0.02 here, 0.01 asked for" in clone.said
+    assert "optimizer.lr 0.02, expected 0.01" in clone.said
     assert "results/models/u/best.pt" not in clone.said
     clone.run(sys.executable, "-m", "pipeline", "clean", "--outdated", "--yes")
     run_to_the_end(clone)
@@ -359,7 +359,7 @@ def test_results_that_snakemake_takes_for_current_stop_the_run(base, clone, tmp_
 
 
 def test_the_table_in_the_docs_is_the_matrix():
-    page = ROOT / "docs/reruns.md"
+    page = ROOT / "docs/rerun-table.md"
     if os.environ.get("WRITE_RERUNS"):
         page.write_text(with_table(page.read_text()))
     assert page.read_text() == with_table(page.read_text()), (
