@@ -1,7 +1,7 @@
-"""Digests of the code of this package: what an edit changes, and what it does not.
+"""Digests of the source code that computes a result.
 
-Docstrings, comments, blank lines and positions do not count, nor does `EXCLUDED`. A module that was declared equal to
-earlier ones counts as those.
+Docstrings, comments, blank lines and positions do not change a digest. The modules in `EXCLUDED` are left out. A module
+that was declared equal to earlier modules has their digests.
 """
 
 import ast
@@ -19,46 +19,46 @@ PACKAGE = "pipeline"
 _FOLDER = Path(__file__).parents[1]
 
 RECORD = "core/equal.json"
-"""Below the package: which modules were declared equal to which earlier ones; see `pipeline.tools.equal`."""
+"""File, relative to the package, that lists modules declared equal to earlier ones; see `pipeline.tools.equal`."""
 
 PLUMBING = {
-    "pipeline.core.code": "tells what was used and decides nothing",
-    "pipeline.core.digests": "tells what was used and decides nothing",
-    "pipeline.core.errors": "words of messages",
-    "pipeline.core.files": "how files reach the disk as a whole; what stands in them others decide",
-    "pipeline.core.fingerprint": "tells what was used and decides nothing",
-    "pipeline.core.gpus": "which job gets which GPU, and when",
-    "pipeline.core.manifest": "tells what was used and decides nothing",
-    "pipeline.core.memory": "tells what was used, and what fits: where samples lie changes the speed and nothing else",
-    "pipeline.core.parallel": "how many things are done at once; their order stays",
-    "pipeline.core.progress": "what is shown while one waits",
-    "pipeline.core.signals": "when a process ends",
-    "pipeline.training.generations": "how the state of a training stays whole; what stands in it others decide",
+    "pipeline.core.code": "records what was used",
+    "pipeline.core.digests": "records what was used",
+    "pipeline.core.errors": "texts of messages",
+    "pipeline.core.files": "atomic writes; callers decide the contents",
+    "pipeline.core.fingerprint": "records what was used",
+    "pipeline.core.gpus": "assigns GPUs to jobs",
+    "pipeline.core.manifest": "records what was used",
+    "pipeline.core.memory": "measures memory; whether samples fit into it changes only the speed",
+    "pipeline.core.parallel": "number of simultaneous calls; the order of their results is kept",
+    "pipeline.core.progress": "progress and log lines",
+    "pipeline.core.signals": "handles signals that end a process",
+    "pipeline.training.generations": "atomic writes of the training state; callers decide the contents",
 }
-"""Modules that decide no bytes, each with the reason.
+"""Modules that do not affect the bytes of results, each with the reason.
 
-The rule, which a test enforces: such a module imports nothing of `LIBRARIES`, and of this package only what does not
-count either. A function that decides bytes belongs elsewhere, such as in `pipeline.core.tables`.
+A test enforces the rule: such a module imports none of `LIBRARIES`, and of this package only modules in `EXCLUDED`. A
+function that affects bytes belongs elsewhere, such as in `pipeline.core.tables`.
 """
 
 SETTINGS = {
-    "pipeline.core.options": "checks settings, whose values count by themselves",
-    "pipeline.evaluation.recipes": "settings, whose values count by themselves",
-    "pipeline.models.networks": "settings, whose values count, and the module that builds a network counts by itself",
-    "pipeline.prediction.recipes": "settings, whose values count by themselves",
-    "pipeline.raw.layouts.registry": "the layout that is chosen counts by itself",
-    "pipeline.raw.recipes": "settings, whose values count by themselves",
-    "pipeline.raw.source": "settings, whose values count by themselves",
-    "pipeline.raw.splits.rules": "settings, whose values count by themselves",
-    "pipeline.report.recipes": "settings, whose values count by themselves",
-    "pipeline.shards.recipes": "settings, whose values count by themselves",
-    "pipeline.training.augment.options": "settings, whose values count, and the steps that are chosen count",
-    "pipeline.training.recipes": "settings, whose values count by themselves",
+    "pipeline.core.options": "validates settings; fingerprints contain their values",
+    "pipeline.evaluation.recipes": "fingerprints contain the values",
+    "pipeline.models.networks": "fingerprints contain the values and the code of the configured network",
+    "pipeline.prediction.recipes": "fingerprints contain the values",
+    "pipeline.raw.layouts.registry": "fingerprints contain the code of the configured layout",
+    "pipeline.raw.recipes": "fingerprints contain the values",
+    "pipeline.raw.source": "fingerprints contain the values",
+    "pipeline.raw.splits.rules": "fingerprints contain the values",
+    "pipeline.report.recipes": "fingerprints contain the values",
+    "pipeline.shards.recipes": "fingerprints contain the values",
+    "pipeline.training.augment.options": "fingerprints contain the values and the code of the configured steps",
+    "pipeline.training.recipes": "fingerprints contain the values",
 }
-"""Modules of settings, each with the reason why its code does not count; they import nothing of `LIBRARIES` either."""
+"""Modules of settings, each with the reason why its code has no digest; they import none of `LIBRARIES` either."""
 
 EXCLUDED = {**PLUMBING, **SETTINGS}
-"""Modules whose code does not count, each with the reason."""
+"""Modules whose code has no digest, each with the reason."""
 
 LIBRARIES = {
     "PIL": ("pillow",),
@@ -71,28 +71,28 @@ LIBRARIES = {
     "tifffile": ("tifffile",),
     "torch": ("torch",),
 }
-"""Imported names that decide pixels, weights or numbers, and what their distributions are called.
+"""Imported packages that affect pixels, weights or numbers, and the names of their distributions.
 
-pandas, matplotlib and the others write or draw what was computed before.
+pandas, matplotlib and the others only write or plot computed values.
 """
 
 _TYPES_ONLY = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 Equivalents = Mapping[tuple[str, str], Mapping[str, str]]
-"""Of modules that were declared equal to earlier ones: (module, digest) to the modules and digests it stands for."""
+"""Modules declared equal to earlier ones: (module, digest) to the earlier modules and their digests."""
 
 
 class Module(NamedTuple):
-    """What counts of a module.
+    """The digest and imports of a module.
 
     Parameters
     ----------
     digest : str
         16 hexadecimal digits.
     modules : frozenset of str
-        The modules of this package that it imports.
+        Imported modules of this package.
     libraries : frozenset of str
-        The packages that it imports.
+        Imported top-level packages.
     """
 
     digest: str
@@ -101,10 +101,11 @@ class Module(NamedTuple):
 
 
 def code_digests(roots: Iterable[str]) -> dict[str, str]:
-    """Digest some modules and what they import, directly or not, from this package.
+    """Return the digests of modules and of what they import, directly or not, from this package.
 
-    Imports inside functions count; those for type checkers do not. Docstrings, comments, blank lines and positions do
-    not count, nor does `EXCLUDED`. A module that was declared equal to earlier ones (`RECORD`) counts as those.
+    Imports inside functions are followed, those for type checkers are not. Docstrings, comments, blank lines and
+    positions do not change a digest. The modules in `EXCLUDED` are left out. A module that was declared equal to
+    earlier modules (`RECORD`) is replaced by them.
 
     Parameters
     ----------
@@ -116,117 +117,117 @@ def code_digests(roots: Iterable[str]) -> dict[str, str]:
     dict of str to str
         Module to 16 hexadecimal digits, sorted.
     """
-    return resolve_equivalents(source_digests(roots), _declared())
+    return resolve_equivalents(source_digests(roots), _recorded_equivalents())
 
 
 def source_digests(roots: Iterable[str]) -> dict[str, str]:
-    """Digest modules as `code_digests` does, whatever was declared equal."""
+    """Return digests of modules as `code_digests` does, but ignore `RECORD`."""
     return {module: _module(module).digest for module in closure(roots)}
 
 
 def library_versions(roots: Iterable[str]) -> dict[str, str]:
-    """Return versions of those of `LIBRARIES` that some modules, and what they import from this package, import.
+    """Return the versions of those `LIBRARIES` that modules import, directly or through other modules of this package.
 
     Parameters
     ----------
     roots : iterable of str
-        Names of modules; one that is not there any more, as `code_digests` may name it, is left out.
+        Names of modules. Modules that no longer exist, which `code_digests` may return, are ignored.
 
     Returns
     -------
     dict of str to str
         Name to major and minor version: ``{"torch": "2.13"}``.
     """
-    there = [module for module in roots if _file(module) is not None]
-    used = {name for module in closure(there) for name in _module(module).libraries}
-    return {name: _version(name) for name in sorted(used & LIBRARIES.keys())}
+    existing_roots = [module for module in roots if _file(module) is not None]
+    imported = {name for module in closure(existing_roots) for name in _module(module).libraries}
+    return {name: _version(name) for name in sorted(imported & LIBRARIES.keys())}
 
 
 def closure(
     roots: Iterable[str],
     read: Callable[[str], Module] | None = None,
-    overlooked: Container[str] = EXCLUDED.keys(),
+    excluded: Container[str] = EXCLUDED.keys(),
 ) -> list[str]:
-    """Return some modules and what they import, directly or not, from this package, sorted.
+    """Return modules and what they import, directly or not, from this package, sorted.
 
     Parameters
     ----------
     roots : iterable of str
     read : callable, optional
-        Gives a module by its name; those of this package without it.
-    overlooked : container of str
+        Returns a module by its name; by default from this package.
+    excluded : container of str
         Modules that are left out, with what only they import.
     """
     read = read or _module
-    found: set[str] = set()
-    waiting = set(roots)
-    while waiting:
-        module = waiting.pop()
-        if module not in found and module not in overlooked:
-            found.add(module)
-            waiting |= read(module).modules
-    return sorted(found)
+    visited: set[str] = set()
+    pending = set(roots)
+    while pending:
+        module = pending.pop()
+        if module not in visited and module not in excluded:
+            visited.add(module)
+            pending |= read(module).modules
+    return sorted(visited)
 
 
-def resolve_equivalents(digests: Mapping[str, str], declared: Equivalents) -> dict[str, str]:
-    """Put what modules stand for in their place, until nothing stands for anything.
+def resolve_equivalents(digests: Mapping[str, str], equivalents: Equivalents) -> dict[str, str]:
+    """Replace modules by the earlier ones that they were declared equal to, until none is left to replace.
 
     Parameters
     ----------
     digests : dict of str to str
         Module to digest.
-    declared : dict
+    equivalents : dict
         See `Equivalents`.
 
     Returns
     -------
     dict of str to str
-        Module to digest, sorted. A module that several stand for, with different digests, has all of them, joined
-        by ``+``.
+        Module to digest, sorted. A module that replaces several modules under different digests has all digests,
+        joined by ``+``.
     """
-    found: dict[str, set[str]] = {}
-    seen: set[tuple[str, str]] = set()
-    waiting = list(digests.items())
-    while waiting:
-        pair = waiting.pop()
-        if pair in seen:
+    resolved: dict[str, set[str]] = {}
+    visited: set[tuple[str, str]] = set()
+    pending = list(digests.items())
+    while pending:
+        pair = pending.pop()
+        if pair in visited:
             continue
-        seen.add(pair)
-        if pair in declared:
-            waiting += declared[pair].items()
+        visited.add(pair)
+        if pair in equivalents:
+            pending += equivalents[pair].items()
         else:
-            found.setdefault(pair[0], set()).add(pair[1])
-    return {module: "+".join(sorted(found[module])) for module in sorted(found)}
+            resolved.setdefault(pair[0], set()).add(pair[1])
+    return {module: "+".join(sorted(resolved[module])) for module in sorted(resolved)}
 
 
 def read_record(text: str) -> Equivalents:
-    """Read what was declared equal, as it stands in `RECORD`."""
+    """Parse the contents of `RECORD`."""
     return {
-        (module, one["new"]): one["stands_for"]
+        (module, equivalence["new"]): equivalence["stands_for"]
         for entry in json.loads(text)
-        for module, one in entry["modules"].items()
+        for module, equivalence in entry["modules"].items()
     }
 
 
 @cache
-def _declared() -> Equivalents:
+def _recorded_equivalents() -> Equivalents:
     return read_record((_FOLDER / RECORD).read_text(encoding="utf-8"))
 
 
 def read_module(source: bytes, is_module: Callable[[str], bool]) -> Module:
-    """Read the source of a module.
+    """Compute the digest of a module and list its imports.
 
     Parameters
     ----------
     source : bytes
     is_module : callable
-        Tells whether this package has a module of a name: an imported name may stand in one.
+        Returns whether a dotted name is a module of this package, rather than a name defined in one.
     """
     tree = ast.parse(source)
-    names = {imported for node in _nodes(tree) for imported in _imports(node)}
-    inside = {module for imported in names if (module := _inside(imported, is_module)) is not None}
+    names = {imported for node in _effective_nodes(tree) for imported in _imports(node)}
+    modules = {module for imported in names if (module := _package_module(imported, is_module)) is not None}
     libraries = frozenset(imported.partition(".")[0] for imported in names)
-    return Module(short_digest(_text(tree)), frozenset(inside), libraries)
+    return Module(short_digest(_text(tree)), frozenset(modules), libraries)
 
 
 @cache
@@ -239,17 +240,17 @@ def _module(name: str) -> Module:
 
 @cache
 def _file(name: str) -> Path | None:
-    """Find the source of a module; of this package without importing anything."""
-    first, *rest = name.split(".")
-    if first != PACKAGE:
-        found = importlib.util.find_spec(name)
-        return None if found is None or found.origin is None else Path(found.origin)
-    file = _FOLDER.joinpath(*rest).with_suffix(".py") if rest else _FOLDER / "__init__.py"
+    """Return the source file of a module; for this package without importing anything."""
+    package, *parts = name.split(".")
+    if package != PACKAGE:
+        spec = importlib.util.find_spec(name)
+        return None if spec is None or spec.origin is None else Path(spec.origin)
+    file = _FOLDER.joinpath(*parts).with_suffix(".py") if parts else _FOLDER / "__init__.py"
     return file if file.is_file() else None
 
 
-def _inside(imported: str, is_module: Callable[[str], bool]) -> str | None:
-    """Return the module of this package that an imported name is, or stands in; none for another package's."""
+def _package_module(imported: str, is_module: Callable[[str], bool]) -> str | None:
+    """Return the module of this package that an imported name is, or is defined in; None for another package."""
     if imported.partition(".")[0] != PACKAGE:
         return None
     module = imported if is_module(imported) else imported.rpartition(".")[0]
@@ -264,28 +265,28 @@ def _imports(node: ast.AST) -> list[str]:
     return []
 
 
-def _nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Walk through all that counts."""
+def _effective_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Walk through the nodes of a syntax tree that have an effect at run time."""
     yield node
     for child in ast.iter_child_nodes(node):
-        if not _without_effect(child):
-            yield from _nodes(child)
+        if not _has_no_effect(child):
+            yield from _effective_nodes(child)
 
 
-def _without_effect(node: ast.AST) -> bool:
-    """Tell docstrings, other bare strings, and what only type checkers read."""
+def _has_no_effect(node: ast.AST) -> bool:
+    """Return whether a node is a docstring, another bare string, or code for type checkers only."""
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     return isinstance(node, ast.If) and not node.orelse and ast.unparse(node.test) in _TYPES_ONLY
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - nodes, lists of them, and constants
-    """Spell a syntax tree in the same way under every version of Python: `ast.dump` adds empty fields in later ones."""
+    """Serialize a syntax tree identically under every version of Python: later versions of `ast.dump` add fields."""
     if isinstance(value, ast.AST):
         fields = (f"{name}={_text(part)}" for name, part in ast.iter_fields(value) if part is not None and part != [])
         return f"{type(value).__name__}({','.join(fields)})"
     if isinstance(value, list):
-        return f"[{','.join(_text(part) for part in value if not _without_effect(part))}]"
+        return f"[{','.join(_text(part) for part in value if not _has_no_effect(part))}]"
     return repr(value)
 
 

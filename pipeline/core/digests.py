@@ -1,4 +1,4 @@
-"""SHA-256 of files: of one, of a folder, and of many that are read again only where they changed."""
+"""SHA-256 digests of files and folders, and a cache of digests that reads only changed files again."""
 
 import hashlib
 import os
@@ -14,19 +14,19 @@ from pipeline.core.files import write_text
 from pipeline.core.parallel import thread_map
 from pipeline.core.progress import log, progress_bar
 
-_SETTLED = 2 * 10**9
-"""Nanoseconds: a file that changed less than that before it was read may change again within the same tick of the
-file system's clock, so what was read is not kept."""
+_MIN_AGE = 2 * 10**9
+"""Nanoseconds between the last change of a file and its digest, for the digest to be cached: a younger file may change
+again within the same tick of the file system's clock."""
 
 FileState = tuple[int, int, int, int]
-"""Size, last change of the contents (ns), last change of the entry (ns; nobody can set it back), and inode."""
+"""Size, modification time (ns), change time of the inode (ns; cannot be set back), and inode."""
 
 
 files_read: dict[str, str] = {}
-"""The SHA-256 of raw files as this process has read them: `changed_since` compares them."""
+"""SHA-256 of the raw files that this process has read; `changed_since` compares them with a cache."""
 
 
-class _Kept(BaseModel):
+class _Cache(BaseModel):
     format: Literal[1] = 1
     files: dict[str, tuple[int, int, int, int, str]]
 
@@ -43,9 +43,9 @@ def file_digest(path: Path | str) -> str:
 
 
 def contents_digest(path: Path) -> str:
-    """Return the SHA-256 of a file; of a folder, that of the names and digests of all files in it.
+    """Return the SHA-256 of a file, or of the names and digests of all files in a folder.
 
-    Hidden files do not count: Snakemake leaves one in each folder that a job made.
+    Hidden files are left out: Snakemake writes one into each output folder.
 
     Raises
     ------
@@ -60,70 +60,71 @@ def contents_digest(path: Path) -> str:
 
 
 def note_read(path: Path | str, data: bytes) -> None:
-    """Remember what a raw file held when it was read."""
+    """Record the digest of the contents of a raw file that this process has read."""
     files_read[str(path)] = hashlib.sha256(data).hexdigest()
 
 
 def changed_since(cache: Path) -> list[str]:
-    """Return the files that this process has read with other contents than `cache` keeps (see `cached_digests`)."""
-    known = _read(cache)
-    return sorted(path for path, digest in files_read.items() if path in known and known[path][4] != digest)
+    """Return the files whose contents, as read by this process, differ from the digests in `cache`."""
+    cached = _read(cache)
+    return sorted(path for path, digest in files_read.items() if path in cached and cached[path][4] != digest)
 
 
-def cached_digests(paths: Iterable[str], cache: Path, what: str, *, again: bool = False) -> dict[str, str]:
-    """Return the SHA-256 of files; those that have not changed since they were read are not read again.
+def cached_digests(paths: Iterable[str], cache: Path, dataset: str, *, again: bool = False) -> dict[str, str]:
+    """Return the SHA-256 of files; unchanged files are not read again.
 
-    A file has not changed where its size, its last change, the last change of its entry and its inode are as `cache`
-    says: copying another file over it with an old time (``cp -p``, ``rsync -a``) changes the entry. The cache may be
-    deleted at any time; one that cannot be read or written is done without, and processes that write it at the same
-    time each put a whole one in place.
+    A file is unchanged if size, modification time, change time and inode equal those in `cache`. Copying another file
+    over it with an old modification time (``cp -p``, ``rsync -a``) sets a new change time. The cache may be deleted at
+    any time; a cache that cannot be read or written is ignored. Processes that write it at the same time do so
+    atomically.
 
     Parameters
     ----------
     paths : iterable of str
     cache : Path
-        JSON file; after the call it holds these files alone.
-    what : str
-        The data set, for messages.
+        JSON file; after the call it holds these files only.
+    dataset : str
+        Name of the data set, for messages.
     again : bool
         Read all files again.
 
     Returns
     -------
     dict of str to str
-        Path to hexadecimal digest; for a file that is missing or cannot be read, an empty text.
+        Path to hexadecimal digest; an empty string for a file that is missing or cannot be read.
     """
-    known = {} if again else _read(cache)
+    cached = {} if again else _read(cache)
     states = {path: file_state(path) for path in dict.fromkeys(paths)}
-    digests = {path: known[path][4] for path, state in states.items() if path in known and known[path][:4] == state}
-    missing = [path for path in states if path not in digests]
-    if missing:
-        now = time.time_ns()
-        read = progress_bar(thread_map(_try, missing, os.cpu_count() or 1), f"{what}: digests of raw files", len(missing))
-        digests |= dict(zip(missing, read, strict=True))
-        kept = {
+    digests = {path: cached[path][4] for path, state in states.items() if path in cached and cached[path][:4] == state}
+    changed = [path for path in states if path not in digests]
+    if changed:
+        start = time.time_ns()
+        description = f"{dataset}: digests of raw files"
+        read = progress_bar(thread_map(_digest_or_empty, changed, os.cpu_count() or 1), description, len(changed))
+        digests |= dict(zip(changed, read, strict=True))
+        entries = {
             path: (*state, digests[path])
             for path, state in states.items()
-            if state is not None and digests[path] and max(state[1:3]) < now - _SETTLED
+            if state is not None and digests[path] and max(state[1:3]) < start - _MIN_AGE
         }
-        if kept != known:
+        if entries != cached:
             try:
-                write_text(cache, _Kept(files=kept).model_dump_json())
+                write_text(cache, _Cache(files=entries).model_dump_json())
             except OutputError as error:
-                log(f"{what}: digests of raw files are not kept, and all will be read again. {error}")
+                log(f"{dataset}: cannot cache the digests of raw files; the next run reads all files again. {error}")
     return digests
 
 
 def file_state(path: str) -> FileState | None:
-    """Return by what an unchanged file is told; None where there is none."""
+    """Return size, times and inode of a file; None if it does not exist."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - ten times as fast where there are 100,000 files
+        status = os.stat(path)  # noqa: PTH116 - ten times as fast where there are 100,000 files
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def _try(path: str) -> str:
+def _digest_or_empty(path: str) -> str:
     try:
         return file_digest(path)
     except OSError:
@@ -132,6 +133,6 @@ def _try(path: str) -> str:
 
 def _read(cache: Path) -> dict[str, tuple[int, int, int, int, str]]:
     try:
-        return _Kept.model_validate_json(cache.read_bytes()).files
+        return _Cache.model_validate_json(cache.read_bytes()).files
     except (OSError, ValidationError):
         return {}

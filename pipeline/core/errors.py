@@ -1,4 +1,4 @@
-"""One family of errors: each says the place, what was found, what was expected and how to mend it."""
+"""Exceptions that report each problem with its location, the value found, the value expected and a remedy."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -7,20 +7,20 @@ from typing import overload
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing that is wrong, in the words of the person who has to mend it.
+    """A problem that a user can fix.
 
     Parameters
     ----------
     where : str
-        A file, or the path of a key inside the configuration.
+        A file, or the path of a key in the configuration.
     found, expected : str
-        What is there, and what should be.
+        The actual and the expected value or state.
     remedy : str
-        What to do about it; a command where one exists.
+        How to fix it; a command where one exists.
     kind : str
-        A short word for programs, where the check of a data set tells kinds apart.
+        Machine-readable kind of a problem that the check of a data set finds.
     sample : str, optional
-        Identifier of the one sample that it concerns, where there is one.
+        Identifier of the affected sample, if there is exactly one.
     """
 
     where: str
@@ -35,36 +35,37 @@ class Problem:
 
 
 class PipelineError(Exception):
-    """Everything that a person can mend; carries all offenders, not only the first.
+    """An error with all problems that caused it, not only the first.
 
     Parameters
     ----------
     problems : Problem or iterable of Problem
-        At least one; of a single problem also its four texts, in the order of `Problem`.
+        At least one. A single problem may be given as its four texts, in the order of `Problem`.
     """
 
-    title = "The pipeline cannot go on"
+    title = "The pipeline cannot continue"
 
     @overload
     def __init__(self, problems: Problem | Iterable[Problem], /) -> None: ...
     @overload
     def __init__(self, where: str, found: str, expected: str, remedy: str, /) -> None: ...
     def __init__(self, problems: str | Problem | Iterable[Problem], *texts: str) -> None:
-        one = Problem(problems, *texts) if isinstance(problems, str) else problems
-        self.problems = (one,) if isinstance(one, Problem) else tuple(one)
+        if isinstance(problems, str):
+            problems = Problem(problems, *texts)
+        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
         count = len(self.problems)
         heading = f"{self.title} ({count} problem{'s' if count != 1 else ''}):"
         super().__init__("\n".join([heading, *(f"  {problem}" for problem in self.problems)]))
 
 
 class ConfigError(PipelineError):
-    """The configuration says something it must not."""
+    """The configuration is invalid."""
 
     title = "The configuration is not valid"
 
 
 class RawDataError(PipelineError):
-    """Raw files are missing, unpaired, unreadable or hold values nobody declared."""
+    """Raw files are missing, unpaired or unreadable, or contain undeclared values."""
 
     title = "The raw data cannot be used"
 
@@ -76,25 +77,25 @@ class ShardError(PipelineError):
 
 
 class CheckpointError(PipelineError):
-    """A checkpoint is missing, damaged or was made by something else."""
+    """A checkpoint is missing, damaged or not from this pipeline."""
 
     title = "The checkpoint cannot be used"
 
 
 class TrainingError(PipelineError):
-    """Training cannot start or cannot go on."""
+    """Training cannot start or continue."""
 
     title = "Training stopped"
 
 
 class InterruptionError(PipelineError):
-    """A signal ended a training; what it did is saved.
+    """A signal ended a training; its state is saved.
 
     Parameters
     ----------
     problems : Problem or iterable of Problem
     status : int
-        Exit status of the process: 128 and the number of the signal, as shells count.
+        Exit status of the process: 128 plus the number of the signal, as in shells.
     """
 
     title = "Training was interrupted"
@@ -111,9 +112,9 @@ class PredictionError(PipelineError):
 
 
 class OriginError(PipelineError):
-    """Results that something is to be made from were made by something else than is asked for."""
+    """Input results were made by other settings, code or data than the current ones."""
 
-    title = "These results are not those that are asked for"
+    title = "These results do not match the current settings, code or data"
 
 
 class OutputError(PipelineError):
@@ -123,6 +124,6 @@ class OutputError(PipelineError):
 
 
 class ComparisonError(PipelineError):
-    """Folders that are to be compared hold no results, or cannot be read."""
+    """Folders to compare contain no results, or cannot be read."""
 
     title = "The runs cannot be compared"

@@ -1,10 +1,9 @@
-"""Write files and folders so that nothing half-written ever stands under a final name.
+"""Atomic writes of files and folders: a final name never refers to incomplete contents.
 
-What is being written has a hidden name beside the final one, and its writer holds a lock on it. The system takes the
-lock back when the writer ends, however it ends: so the next writer of the same name can tell what a killed one left,
-and removes it, and a living writer's work stays. Where a file system has no locks, nothing is removed, and nothing that
-another machine left: locks on folders of a network file system hold on one machine only. `python -m pipeline clean`
-finds what stays.
+A writer writes to a hidden temporary name in the same folder and holds a lock on it. The operating system releases the
+lock when the writer ends, even if it is killed. So the next writer of the same name recognizes and removes leftovers of
+a killed writer, and keeps the files of a running one. Leftovers stay on file systems without locks, and if they are from
+another machine: locks on folders of a network file system are local to a machine. `python -m pipeline clean` lists them.
 """
 
 import ctypes
@@ -22,7 +21,7 @@ from pathlib import Path
 
 from pipeline.core.errors import OutputError
 
-_TRIES = 100  # against others who write the same at the same time
+_ATTEMPTS = 100  # in case other processes write the same file at the same time
 
 _REMEDIES = {
     errno.ENOSPC: "free some disk space, then run the same command again",
@@ -31,40 +30,40 @@ _REMEDIES = {
     errno.EROFS: "choose a folder on a disk that can be written",
     errno.EACCES: "make the folder writable (chmod u+w), or choose another one",
     errno.EPERM: "make the folder writable (chmod u+w), or choose another one",
-    errno.ENOTDIR: "a file stands where a folder is needed: move it away",
-    errno.EBUSY: "another job writes the same: wait until it has ended, then run the same command again",
-    errno.EEXIST: "a file stands where a folder is needed: move it away",
+    errno.ENOTDIR: "a file has the name of a required folder: move it away",
+    errno.EBUSY: "another job writes the same file: wait until it has ended, then run the same command again",
+    errno.EEXIST: "a file has the name of a required folder: move it away",
 }
 
 
 def output_problem(path: Path, error: OSError) -> OutputError:
-    """Turn an `OSError` met while writing `path` into an error that says what to do."""
+    """Convert an `OSError` raised while writing `path` into an error with a remedy."""
     remedy = _REMEDIES.get(error.errno or 0, "check the folder and the disk, then run the same command again")
-    found = os.strerror(error.errno) if error.errno else str(error)
-    return OutputError(str(path), found, "a place that can be written", remedy)
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return OutputError(str(path), reason, "a writable path", remedy)
 
 
 PARTIAL = re.compile(r"\.([0-9a-f]{4})[0-9a-f]{8}\.partial-")
-"""How the name of what is not finished, or half removed, begins; its first part says on which machine."""
+"""Prefix of the names of incomplete, or partly removed, files and folders; the group identifies the machine."""
 
 
 def partial_name(name: str) -> str:
-    """Return a hidden name that nobody else uses; the ending stays, because image encoders choose the format by it."""
-    return f".{_machine()}{uuid.uuid4().hex[:8]}.partial-{name}"
+    """Return a unique hidden name with the same suffix, by which image encoders choose the format."""
+    return f".{_machine_id()}{uuid.uuid4().hex[:8]}.partial-{name}"
 
 
-def _machine() -> str:
-    """Return four hexadecimal digits that differ, mostly, from machine to machine."""
+def _machine_id() -> str:
+    """Return four hexadecimal digits of the digest of the host name."""
     return hashlib.sha256(socket.gethostname().encode("utf-8", "surrogateescape")).hexdigest()[:4]
 
 
-def _temporary(path: Path) -> Path:
-    """Name a hidden neighbour of `path` (same file system) that no other writer uses."""
+def _temporary_path(path: Path) -> Path:
+    """Return a unique hidden path in the folder of `path`, hence on the same file system."""
     return path.with_name(partial_name(path.name))
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, a link or a folder, if it is there and as far as it can be removed."""
+    """Remove a file, a link or a folder if it exists; ignore errors."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -73,12 +72,12 @@ def _remove(path: Path) -> None:
 
 
 def _lock(handle: int) -> bool:
-    """Lock an open file or folder until it is closed; False where there are no locks.
+    """Lock an open file or folder until it is closed; return False if the file system has no locks.
 
     Raises
     ------
     BlockingIOError
-        If somebody else holds the lock.
+        If another process holds the lock.
     """
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -90,13 +89,13 @@ def _lock(handle: int) -> bool:
 
 
 def is_foreign(path: Path) -> bool:
-    """Tell whether a temporary name was given on another machine, whose locks may not be seen here."""
-    found = PARTIAL.match(path.name)
-    return found is not None and found[1] != _machine()
+    """Return whether a temporary name is from another machine, whose locks may be invisible on this one."""
+    match = PARTIAL.match(path.name)
+    return match is not None and match[1] != _machine_id()
 
 
 def _open(path: Path) -> int:
-    """Open a file or a folder to lock it; a network file system locks no file that is only read."""
+    """Open a file or a folder for locking; network file systems lock only files that are open for writing."""
     if not path.is_dir():
         with suppress(PermissionError):
             return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
@@ -104,7 +103,7 @@ def _open(path: Path) -> int:
 
 
 def is_being_written(path: Path) -> bool:
-    """Tell whether the writer of a temporary name is alive, as far as locks can tell on this machine."""
+    """Return whether a process on this machine holds the lock of a temporary file or folder."""
     try:
         handle = _open(path)
     except OSError:
@@ -119,16 +118,16 @@ def is_being_written(path: Path) -> bool:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove what killed writers of `path` on this machine left beside it.
+    """Remove temporary files and folders of killed writers of `path` on this machine.
 
-    Whoever can lock a temporary name knows that its writer is dead. A writer that has made its file and not yet locked
-    it looks dead for a moment; it sees that it lost the file, or that somebody holds it to remove it, and begins again
-    (`_begin`).
+    A temporary file that can be locked has no running writer, except for one that has just created the file and not yet
+    locked it. Such a writer finds its file removed, or locked by the process that removes it, and starts again
+    (`_create_temporary`).
     """
     with suppress(OSError):
         for name in os.listdir(path.parent):
-            found = PARTIAL.match(name)
-            if found is None or name[found.end() :] != path.name:
+            match = PARTIAL.match(name)
+            if match is None or name[match.end() :] != path.name:
                 continue
             leftover = path.with_name(name)
             if is_foreign(leftover):
@@ -145,12 +144,12 @@ def _remove_leftovers(path: Path) -> None:
                     os.close(handle)
 
 
-def _begin(path: Path, folder: bool) -> tuple[Path, int]:
-    """Make an empty file or folder beside `path`, locked as long as the handle that comes with it is open."""
+def _create_temporary(path: Path, folder: bool) -> tuple[Path, int]:
+    """Create an empty file or folder beside `path`, locked until the returned handle is closed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path)
-    for _ in range(_TRIES):
-        temporary = _temporary(path)
+    for _ in range(_ATTEMPTS):
+        temporary = _temporary_path(path)
         if folder:
             temporary.mkdir()
         else:
@@ -162,14 +161,14 @@ def _begin(path: Path, folder: bool) -> tuple[Path, int]:
             _lock(handle)
             if os.fstat(handle).st_nlink and temporary.exists():
                 if not folder:
-                    os.utime(temporary, (0, 0))  # a file that is still so old at the end was never written to
+                    os.utime(temporary, (0, 0))  # `atomic_file` detects by this time that nothing was written
                 undo.pop_all()
                 return temporary, handle
     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path))
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename inside `folder` survive a power loss; file systems without folder sync are passed over."""
+    """Make a rename inside `folder` durable; ignore file systems that cannot sync folders."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -181,7 +180,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _sync_file_system(handle: int) -> None:
-    """Wait until the file system of an open folder holds all that was written; other disks need not be there."""
+    """Write all pending data of the file system of an open folder to disk."""
     sync = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if sync is not None and sync(handle) == 0:
         return
@@ -193,26 +192,26 @@ def _sync_file_system(handle: int) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Give a temporary name to write to; it takes the final name only if the block ends well.
+    """Write a file atomically: yield a temporary path that is renamed to `path` if the block succeeds.
 
     Parameters
     ----------
     path : Path
-        The final name. Missing parent folders are made.
+        The final name. Missing parent folders are created.
 
     Yields
     ------
     Path
-        A name in the same folder, with the same ending.
+        A path in the same folder, with the same suffix.
 
     Raises
     ------
     OutputError
-        If the folder cannot be made, or the file cannot be written, synced or renamed.
+        If the folder cannot be created, or the file cannot be written, synced or renamed.
     """
     temporary, handle = None, None
     try:
-        temporary, handle = _begin(path, folder=False)
+        temporary, handle = _create_temporary(path, folder=False)
         yield temporary
         with temporary.open("rb+") as written:
             if os.fstat(written.fileno()).st_mtime_ns == 0:
@@ -231,12 +230,12 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder to fill; it replaces the final one only if the block ends well.
+    """Write a folder atomically: yield a temporary folder that replaces `path` if the block succeeds.
 
     Parameters
     ----------
     path : Path
-        The final name. What stood there before is removed once the new folder is complete.
+        The final name. A file or folder of this name is removed once the new folder is complete.
 
     Yields
     ------
@@ -246,14 +245,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        If the folder cannot be made, filled or renamed.
+        If the folder cannot be created, filled or renamed.
     """
     temporary, handle = None, None
     try:
-        temporary, handle = _begin(path, folder=True)
+        temporary, handle = _create_temporary(path, folder=True)
         yield temporary
         _sync_file_system(handle)  # once for thousands of images: syncing each of them takes minutes
-        _put_in_place(temporary, path)
+        _replace_folder(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
         raise output_problem(path, error) from error
@@ -264,17 +263,17 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             _remove(temporary)
 
 
-def _put_in_place(temporary: Path, path: Path) -> None:
-    """Give a complete folder its final name; what stood there, also from a writer that was faster, goes."""
-    for _ in range(_TRIES):
-        old = _temporary(path)
+def _replace_folder(temporary: Path, path: Path) -> None:
+    """Rename a complete folder to its final name; remove the previous one, even if another process just wrote it."""
+    for _ in range(_ATTEMPTS):
+        old = _temporary_path(path)
         with suppress(FileNotFoundError):
             path.replace(old)
         try:
             temporary.replace(path)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                continue  # another writer of the same folder came in between
+                continue  # another process has just written the same folder
             with suppress(OSError):
                 old.replace(path)
             raise
@@ -285,6 +284,6 @@ def _put_in_place(temporary: Path, path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text to `path`, all or nothing."""
+    """Write UTF-8 text to `path` atomically."""
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")

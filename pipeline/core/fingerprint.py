@@ -1,7 +1,7 @@
-"""What a result was made by: settings, package code, library versions, raw files, and the results it was made from.
+"""The fingerprint of a result: settings, package code, library versions, raw files and input results.
 
-Two fingerprints are equal where nothing that decides a result differs. They hold no time, machine or commit, so that
-the same work leaves the same bytes everywhere.
+Two fingerprints are equal if everything that affects the result is equal. They contain no time, machine or commit, so
+that results are reproducible byte for byte.
 """
 
 import hashlib
@@ -14,22 +14,22 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What decides a result.
+    """Everything that affects a result.
 
     Parameters
     ----------
     stage : str
-        Its name.
+        Name of the stage.
     settings : dict
-        The stage's slice of the configuration, and which result of the stage it is; plain JSON.
+        Recipe of the stage and the fields that select one of its results; plain JSON.
     code : dict of str to str
         Module to the digest of its code.
     libraries : dict of str to str
-        Imported name to major and minor version.
+        Imported package to major and minor version.
     raw : dict of str to str
-        Digests of the raw data that it was made from: see `pipeline.graph.base.Artifact.raw_digests`.
+        Digests of the raw data used: see `pipeline.graph.base.Artifact.raw_digests`.
     made_from : dict of str to list of str
-        The identities of the results that it was made from, by part, such as ``"checkpoint"``.
+        Identities of the input results, by kind of input, such as ``"checkpoint"``.
     """
 
     stage: str
@@ -41,55 +41,55 @@ class Fingerprint:
 
     @cached_property
     def identity(self) -> str:
-        """32 hexadecimal digits that change with anything that counts, also with what counts for the inputs."""
+        """Digest of the fingerprint, and so of those of all inputs; 32 hexadecimal digits."""
         return hashlib.sha256(canonical(asdict(self)).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def canonical(value: Any) -> str:  # noqa: ANN401 - any plain data
-    """Return the one JSON text of plain data: sorted keys, no blanks, ASCII."""
+    """Return plain data as canonical JSON: sorted keys, no blanks, ASCII."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def short_digest(text: str) -> str:
-    """Return 16 hexadecimal digits that change with a text."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of a text."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def differences(found: Fingerprint, asked: Fingerprint) -> list[str]:
-    """Say in words what differs between the fingerprint that is here and the one asked for; nothing where equal."""
-    if found.stage != asked.stage:
-        return [f"made by stage {found.stage} here, {asked.stage} asked for"]
-    said = [*_values("", found.settings, asked.settings)]
-    changed = _differing(found.code, asked.code)
-    if changed:
-        said.append(f"code of {join_first(changed, 4)} differs")
-    said += _values("", found.libraries, asked.libraries)
-    said += [f"{what} changed" for what in _differing(found.raw, asked.raw)]
-    parts = [part.replace("_", " ") for part in _differing(found.made_from, asked.made_from)]
-    return [*said, *([f"made from other {' and '.join(parts)}"] if parts else [])]
+def differences(recorded: Fingerprint, expected: Fingerprint) -> list[str]:
+    """Describe the differences between a recorded and an expected fingerprint; an empty list if they are equal."""
+    if recorded.stage != expected.stage:
+        return [f"made by stage {recorded.stage}, expected {expected.stage}"]
+    descriptions = [*_setting_differences("", recorded.settings, expected.settings)]
+    changed_modules = _differing_keys(recorded.code, expected.code)
+    if changed_modules:
+        descriptions.append(f"code of {join_first(changed_modules, 4)} differs")
+    descriptions += _setting_differences("", recorded.libraries, expected.libraries)
+    descriptions += [f"{name} changed" for name in _differing_keys(recorded.raw, expected.raw)]
+    inputs = [name.replace("_", " ") for name in _differing_keys(recorded.made_from, expected.made_from)]
+    return [*descriptions, *([f"made from other {' and '.join(inputs)}"] if inputs else [])]
 
 
-def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+def _differing_keys(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    return sorted(key for key in first.keys() | second.keys() if first.get(key) != second.get(key))
 
 
-def _values(prefix: str, found: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[str]:
-    for key in _differing(found, asked):
-        here, there = found.get(key), asked.get(key)
-        if isinstance(here, Mapping) and isinstance(there, Mapping):
-            yield from _values(f"{prefix}{key}.", here, there)
+def _setting_differences(prefix: str, recorded: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[str]:
+    for key in _differing_keys(recorded, expected):
+        old, new = recorded.get(key), expected.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _setting_differences(f"{prefix}{key}.", old, new)
         else:
-            yield f"{prefix}{key} {_shown(here)} here, {_shown(there)} asked for"
+            yield f"{prefix}{key} {_format_setting(old)}, expected {_format_setting(new)}"
 
 
-def _shown(value: Any) -> str:  # noqa: ANN401 - any setting
+def _format_setting(value: Any) -> str:  # noqa: ANN401 - any setting
     if value is None:
         return "none"
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def join_first(names: Iterable[str], most: int = 5) -> str:
-    """Join the first few of some names, and count the rest."""
-    listed = sorted(names)
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return f"{', '.join(listed[:most])}{more}"
+def join_first(names: Iterable[str], limit: int = 5) -> str:
+    """Join the first names, sorted, and append the number of the remaining ones."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
+    return f"{', '.join(ordered[:limit])}{more}"

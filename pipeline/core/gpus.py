@@ -1,7 +1,7 @@
-"""GPUs of this machine, and how jobs that run side by side share them: each has its own, others wait.
+"""Assign the GPUs of this machine to concurrent jobs: each job has exclusive GPUs, other jobs wait.
 
-A GPU belongs to whoever holds the lock on the file of its name. The system takes the lock back when the holder ends,
-however it ends. Where there is no GPU, nothing here does anything.
+A GPU belongs to the process that holds the lock on the file named after it. The operating system releases the lock when
+the process ends, even if it is killed. Without GPUs, nothing is locked.
 """
 
 import os
@@ -20,63 +20,63 @@ from pipeline.core.errors import OutputError, TrainingError
 from pipeline.core.progress import log
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-"""CUDA reads it when it starts, once: a process has to hold its GPUs before."""
+"""CUDA reads it once, when it is initialized, so a process must hold its GPUs before that."""
 
-_POLL = 0.5  # seconds between two looks at GPUs that others hold
-_REMIND = 60.0  # seconds between two lines in the log while a job waits
+_POLL_INTERVAL = 0.5  # seconds between attempts to lock GPUs
+_LOG_INTERVAL = 60.0  # seconds between log lines while a job waits
 
 
 def installed_gpus() -> list[str]:
-    """Return the UUIDs of the NVIDIA GPUs here, in the order of `nvidia-smi`; none where that is missing or fails.
+    """Return the UUIDs of the NVIDIA GPUs of this machine, in the order of `nvidia-smi`; none if it is absent or fails.
 
-    Nothing of CUDA is started: that would settle which GPUs this process sees.
+    CUDA is not initialized, because that would fix which GPUs this process sees.
     """
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
-    words = [program, "--query-gpu=uuid", "--format=csv,noheader"]
+    command = [program, "--query-gpu=uuid", "--format=csv,noheader"]
     try:
-        listed = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout  # noqa: S603
+        output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return []
-    return [line.strip() for line in listed.splitlines() if line.startswith("GPU-")]
+    return [line.strip() for line in output.splitlines() if line.startswith("GPU-")]
 
 
-def visible_gpus(said: str | None, installed: Sequence[str]) -> list[str]:
-    """Return those of the installed GPUs that ``CUDA_VISIBLE_DEVICES`` leaves visible.
+def visible_gpus(value: str | None, installed: Sequence[str]) -> list[str]:
+    """Return the installed GPUs that ``CUDA_VISIBLE_DEVICES`` makes visible.
 
     Parameters
     ----------
-    said : str, optional
-        Its value. As CUDA reads it: what follows a name that is no GPU does not count, and an empty value hides all.
+    value : str, optional
+        Value of the variable. As in CUDA, entries after an invalid one are ignored, and an empty value hides all GPUs.
     installed : sequence of str
-        UUIDs. A number means a place in this list, so in the order of `nvidia-smi`. UUIDs may be shortened.
+        UUIDs in the order of `nvidia-smi`. A number in `value` is an index into this list. UUIDs may be abbreviated.
 
     Returns
     -------
     list of str
-        UUIDs; those of MIG devices as they were said.
+        UUIDs; those of MIG devices as in `value`.
     """
-    if said is None:
+    if value is None:
         return list(installed)
-    chosen: list[str] = []
-    for name in map(str.strip, said.split(",") if installed else ()):
-        if name.isdecimal() and int(name) < len(installed):
-            found = installed[int(name)]
-        elif name.startswith("MIG-"):
-            found = name
+    visible: list[str] = []
+    for entry in map(str.strip, value.split(",") if installed else ()):
+        if entry.isdecimal() and int(entry) < len(installed):
+            gpu = installed[int(entry)]
+        elif entry.startswith("MIG-"):
+            gpu = entry
         else:
-            fitting = [one for one in installed if name.startswith("GPU-") and one.startswith(name)]
-            if len(fitting) != 1:
+            matches = [uuid for uuid in installed if entry.startswith("GPU-") and uuid.startswith(entry)]
+            if len(matches) != 1:
                 break
-            found = fitting[0]
-        if found not in chosen:
-            chosen.append(found)
-    return chosen
+            gpu = matches[0]
+        if gpu not in visible:
+            visible.append(gpu)
+    return visible
 
 
 def usable_gpus() -> list[str]:
-    """Return the GPUs of this machine that jobs may use: all that ``CUDA_VISIBLE_DEVICES`` does not hide."""
+    """Return the GPUs of this machine that ``CUDA_VISIBLE_DEVICES`` does not hide."""
     return visible_gpus(os.environ.get(VISIBLE), installed_gpus())
 
 
@@ -88,102 +88,104 @@ def hold_gpus(
     installed: Callable[[], Sequence[str]] = installed_gpus,
     folder: Path | None = None,
 ) -> Iterator[list[str]]:
-    """Hold GPUs that no other job of this user holds, and let this process and its children see no others.
+    """Hold GPUs that no other job of this user holds, and hide all others from this process and its children.
 
-    Waits until they are free. One job at a time chooses; so a job that needs several gets them in its turn. In a Slurm
-    job that got as many as it needs nothing is done: the choice was made.
+    Waits until enough GPUs are free. One job at a time takes GPUs, so a job that needs several is not starved. In a
+    Slurm job with exactly as many GPUs as needed, nothing is locked.
 
     Parameters
     ----------
     count : int
-        How many.
+        Number of GPUs.
     environment : mapping
-        Where ``CUDA_VISIBLE_DEVICES`` is read and, for the time of the block, set.
+        Environment in which ``CUDA_VISIBLE_DEVICES`` is read, and set inside the block.
     installed : callable
-        Lists the UUIDs of this machine's GPUs.
+        Returns the UUIDs of the GPUs of this machine.
     folder : Path, optional
-        Where the locks lie; in the temporary folder of the system without it, in a folder of this user.
+        Folder of the lock files; by default a folder of this user in the temporary folder of the system.
 
     Yields
     ------
     list of str
-        The GPUs; none where there are none, and the work is the CPU's.
+        The GPUs; none if the machine has none, so that the job runs on the CPU.
 
     Raises
     ------
     TrainingError
-        If there are GPUs, and fewer than that.
+        If there are GPUs, but fewer than `count`.
     OutputError
-        If the folder of the locks belongs to somebody else, or its file system has no locks.
+        If the folder of the locks belongs to another user, or its file system has no locks.
     """
-    before = environment.get(VISIBLE)
-    visible = visible_gpus(before, installed())
+    previous = environment.get(VISIBLE)
+    visible = visible_gpus(previous, installed())
     if not visible or (environment.get("SLURM_JOB_ID") and len(visible) == count):
         yield visible
         return
     if count > len(visible):
         raise TrainingError(
             "GPUs of this machine",
-            f"{len(visible)} ({', '.join(visible)})" + f", as {VISIBLE} says" * (before is not None),
-            f"{count}, as the experiment says (`gpus`)",
-            "run it on a machine that has them, or change `gpus`: it is part of the recipe",
+            f"{len(visible)} ({', '.join(visible)})" + f", according to {VISIBLE}" * (previous is not None),
+            f"{count}, the value of `gpus` of the experiment",
+            "run it on a machine with enough GPUs, or change `gpus`, which is part of the recipe",
         )
     with ExitStack() as locks:
-        held = _wait_for(count, visible, folder or _lock_folder(), locks)
+        held = _wait_for_gpus(count, visible, folder or _lock_folder(), locks)
         environment[VISIBLE] = ",".join(held)
         try:
             yield held
         finally:
-            if before is None:
+            if previous is None:
                 del environment[VISIBLE]
             else:
-                environment[VISIBLE] = before
+                environment[VISIBLE] = previous
 
 
-def _wait_for(count: int, visible: Sequence[str], folder: Path, locks: ExitStack) -> list[str]:
-    """Hold as many of the visible GPUs, keeping those that come free until there are enough."""
-    started = reminded = time.monotonic()
+def _wait_for_gpus(count: int, visible: Sequence[str], folder: Path, locks: ExitStack) -> list[str]:
+    """Wait until `count` of the visible GPUs are locked; keep those already locked while waiting."""
+    start = last_log = time.monotonic()
     held: list[str] = []
-    with ExitStack() as turn:
-        choosing = False
+    with ExitStack() as queue_lock:
+        is_first = False
         while True:
-            if not choosing and _hold(folder / "turn.lock", turn):
-                choosing = True
-            for name in visible if choosing else ():
-                if len(held) < count and name not in held and _hold(folder / f"{name}.lock", locks):
-                    held.append(name)
+            if not is_first and _acquire(folder / "turn.lock", queue_lock):
+                is_first = True
+            for gpu in visible if is_first else ():
+                if len(held) < count and gpu not in held and _acquire(folder / f"{gpu}.lock", locks):
+                    held.append(gpu)
             now = time.monotonic()
             if len(held) == count:
-                waited = f", after {now - started:.0f} s" if reminded > started else ""
-                log(f"on GPU {', '.join(held)}{waited}")
+                waited = f", after {now - start:.0f} s" if last_log > start else ""
+                log(f"using GPU {', '.join(held)}{waited}")
                 return held
-            if reminded == started or now - reminded >= _REMIND:
-                reminded = now
-                what = "a GPU" if count == 1 else f"{count} GPUs"
-                log(f"waits for {what}: other jobs use, or wait for, the {len(visible)} here ({', '.join(visible)})")
-            time.sleep(_POLL)
+            if last_log == start or now - last_log >= _LOG_INTERVAL:
+                last_log = now
+                needed = "a GPU" if count == 1 else f"{count} GPUs"
+                log(
+                    f"waiting for {needed}: other jobs use or wait for the {len(visible)} visible ({', '.join(visible)})"
+                )
+            time.sleep(_POLL_INTERVAL)
 
 
-def _hold(path: Path, locks: ExitStack) -> bool:
-    """Take a lock, to be given back with the stack, or say that another process has it."""
+def _acquire(path: Path, locks: ExitStack) -> bool:
+    """Acquire a lock until the stack is closed; return False if another process holds it."""
     lock = FileLock(path)
     try:
         locks.enter_context(lock.acquire(blocking=False))
     except Timeout:
         return False
     except (OSError, NotImplementedError) as error:
-        found = getattr(error, "strerror", None) or str(error)
-        remedy = "set TMPDIR to a folder on a disk of this machine"
-        raise OutputError(str(path), found, "a file that can be locked", remedy) from error
+        reason = getattr(error, "strerror", None) or str(error)
+        remedy = "set TMPDIR to a folder on a local disk"
+        raise OutputError(str(path), reason, "a file that can be locked", remedy) from error
     return True
 
 
 def _lock_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"segmentation-pipeline-gpus-{os.getuid()}"
-    with suppress(FileExistsError):  # whatever it is
+    with suppress(FileExistsError):  # its type and owner are checked below
         folder.mkdir(mode=0o700)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        expected = "a folder of your own for locks"
-        raise OutputError(str(folder), "something of another user", expected, "remove it, or set TMPDIR")
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        remedy = "remove it, or set TMPDIR to another folder"
+        raise OutputError(str(folder), "no folder, or one of another user", "a folder of the current user", remedy)
     return folder

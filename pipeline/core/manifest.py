@@ -1,7 +1,7 @@
-"""The manifest beside a result: what the result was made by, and the digests of its own bytes.
+"""The manifest beside a result: its fingerprint and the digests of its bytes.
 
-The manifest of ``best.pt`` is ``best.pt.manifest.json``; it speaks of all files and folders that the same job made. A
-result without one, or with one of other bytes, is used by nothing.
+The manifest of ``best.pt`` is ``best.pt.manifest.json``; it lists all files and folders that the same job made. A
+result without a manifest, or with bytes that differ from it, is refused as input.
 """
 
 import json
@@ -23,18 +23,18 @@ MANIFEST_SUFFIX = ".manifest.json"
 FORMAT = 1
 
 TABLES = (".csv", ".json")
-"""Endings of results that people edit."""
+"""Suffixes of results that people edit."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a result says of itself.
+    """The fingerprint and content digests of a result.
 
     Parameters
     ----------
     fingerprint : Fingerprint
     contents : dict of str to str
-        Name of each of its files and folders to the SHA-256 of its bytes; see `pipeline.core.digests`.
+        Name of each file and folder of the result to the SHA-256 of its bytes; see `pipeline.core.digests`.
     """
 
     fingerprint: Fingerprint
@@ -42,17 +42,17 @@ class Manifest:
 
     @property
     def identity(self) -> str:
-        """That of its fingerprint."""
+        """The identity of the fingerprint."""
         return self.fingerprint.identity
 
     @classmethod
     def describe(cls, fingerprint: Fingerprint, outputs: list[Path]) -> Self:
-        """Describe files and folders as they are."""
+        """Return the manifest of files and folders with their current contents."""
         return cls(fingerprint, {path.name: contents_digest(path) for path in outputs})
 
     @staticmethod
     def read(path: Path) -> "Manifest":
-        """Read what `write` wrote beside a result that is known by `path`.
+        """Read the manifest that `write` wrote for `path`.
 
         Raises
         ------
@@ -60,23 +60,23 @@ class Manifest:
         """
         plain = json.loads(manifest_path(path).read_bytes())
         if not isinstance(plain, dict) or plain.pop("format", None) != FORMAT or "identity" not in plain:
-            raise ValueError("another format")
+            raise ValueError("not a manifest of this version")
         identity = plain.pop("identity")
         manifest = _ADAPTER.validate_python(plain)
         if manifest.identity != identity:
-            raise ValueError("a manifest that was edited")
+            raise ValueError("the manifest was edited")
         return manifest
 
     def write(self, path: Path) -> None:
-        """Write it beside a result that is known by `path`."""
+        """Write the manifest beside `path`, the first file or folder of the result; remove manifests it supersedes."""
         plain = {"format": FORMAT, "identity": self.identity, **asdict(self)}
         write_text(manifest_path(path), json.dumps(plain, indent=2, sort_keys=True) + "\n")
-        for other in _known_by(path):  # results of the same names that were here before
+        for other in _primary_paths(path):  # previous results with files of the same names
             if manifest_path(other) != manifest_path(path) and _read_contents(other) & self.contents.keys():
                 manifest_path(other).unlink(missing_ok=True)
 
     def changed(self, path: Path) -> bool:
-        """Tell whether the bytes of one of its files or folders are others than when it was made."""
+        """Return whether the bytes of a file or folder of the result differ from the manifest."""
         return contents_digest(path) != self.contents.get(path.name)
 
 
@@ -84,14 +84,15 @@ _ADAPTER = TypeAdapter(Manifest)
 
 
 def manifest_path(path: Path) -> Path:
-    """Return the manifest of a result that is known by `path`."""
-    # TensorBoard takes every file with this word in its name for one of events
+    """Return the path of the manifest of a result, given its first file or folder."""
+    # TensorBoard reads every file with "tfevents" in its name as an event file
     return path.with_name(path.name.replace("tfevents", "events") + MANIFEST_SUFFIX)
 
 
-def _known_by(path: Path) -> list[Path]:
-    """Return by what the results with manifests beside a path are known."""
-    return [Path(str(one).removesuffix(MANIFEST_SUFFIX)) for one in sorted(path.parent.glob(f"*{MANIFEST_SUFFIX}"))]
+def _primary_paths(path: Path) -> list[Path]:
+    """Return, for each manifest in the folder of a path, the file or folder that the manifest is named after."""
+    manifests = sorted(path.parent.glob(f"*{MANIFEST_SUFFIX}"))
+    return [Path(str(manifest).removesuffix(MANIFEST_SUFFIX)) for manifest in manifests]
 
 
 def _read_contents(path: Path) -> Set[str]:
@@ -102,10 +103,10 @@ def _read_contents(path: Path) -> Set[str]:
 
 
 def find(path: Path) -> Manifest | None:
-    """Return the manifest that speaks of a file or folder; None where none does, or it cannot be read."""
-    for known_by in (path, *_known_by(path)):
+    """Return the manifest that lists a file or folder; None if there is none, or it cannot be read."""
+    for primary_path in (path, *_primary_paths(path)):
         try:
-            manifest = Manifest.read(known_by)
+            manifest = Manifest.read(primary_path)
         except (OSError, ValueError):
             continue
         if path.name in manifest.contents:
@@ -114,50 +115,53 @@ def find(path: Path) -> Manifest | None:
 
 
 def edited(paths: Iterable[Path]) -> list[Problem]:
-    """Name those files that are there and whose bytes are others than when they were made, as far as that is known."""
-    made = ((path, find(path)) for path in paths if path.exists())
-    return [_changed([path], path) for path, manifest in made if manifest is not None and manifest.changed(path)]
+    """Return a problem for each existing file whose bytes differ from its manifest; files without one are ignored."""
+    manifests = ((path, find(path)) for path in paths if path.exists())
+    return [
+        _changed_problem([path], path)
+        for path, manifest in manifests
+        if manifest is not None and manifest.changed(path)
+    ]
 
 
 def problem(path: Path, identity: str, config: Sequence[Path] = ()) -> Problem | None:
-    """Say why a file or folder is not the result asked for; None where it is.
+    """Return the problem if a file or folder is not the unchanged result of an identity; None if it is.
 
     Parameters
     ----------
     path : Path
     identity : str
-        Of the result that it should be.
+        Expected identity.
     config : sequence of Path
-        Configuration files other than config.yaml, for the commands that the remedy names.
+        Configuration files other than config.yaml, for the commands in the remedy.
     """
     manifest = find(path)
     if manifest is None:
-        return Problem(
-            str(path), "no manifest", f"a result that says what made it, in *{MANIFEST_SUFFIX} beside it", _delete(path, config)
-        )
+        expected = f"a result with a manifest, *{MANIFEST_SUFFIX}, beside it"
+        return Problem(str(path), "no manifest", expected, _deletion_remedy(path, config))
     if manifest.identity != identity:
-        expected = "one that today's settings, code and raw files make"
+        expected = "a result of the current settings, code, raw files and inputs"
         explain = shlex.join(["python", "-m", "pipeline", "explain", str(path), *_option("--config", config)])
-        why = f"`{explain}` says what differs; {_delete(path, config)}"
-        return Problem(str(path), "a result of other settings, code, raw files or inputs", expected, why)
+        remedy = f"`{explain}` shows the differences; {_deletion_remedy(path, config)}"
+        return Problem(str(path), "a result of other settings, code, raw files or inputs", expected, remedy)
     files = [path]
-    if path.suffix in TABLES:  # who reads one of them reads others beside it
-        others = (path.with_name(name) for name in manifest.contents if name != path.name)
-        files += [one for one in others if one.suffix in TABLES and one.exists()]
-    changed = [one for one in files if manifest.changed(one)]
-    return _changed(changed, path, config) if changed else None
+    if path.suffix in TABLES:  # a reader of one table reads the other tables of the result, too
+        siblings = (path.with_name(name) for name in manifest.contents if name != path.name)
+        files += [sibling for sibling in siblings if sibling.suffix in TABLES and sibling.exists()]
+    changed_files = [file for file in files if manifest.changed(file)]
+    return _changed_problem(changed_files, path, config) if changed_files else None
 
 
-def _changed(files: list[Path], path: Path, config: Sequence[Path] = ()) -> Problem:
-    """Say that files of a result, which is asked for by `path`, were edited."""
-    named = ", ".join(map(str, files))
-    found = "changed since it was made" if files == [path] else f"{named}: changed since made"
-    return Problem(str(path), found, "the bytes that its manifest tells", _delete(path, config))
+def _changed_problem(files: list[Path], path: Path, config: Sequence[Path] = ()) -> Problem:
+    """Return the problem that files of the result at `path` were edited."""
+    names = ", ".join(map(str, files))
+    change = "changed since it was made" if files == [path] else f"{names}: changed since made"
+    return Problem(str(path), change, "the bytes whose digest is in its manifest", _deletion_remedy(path, config))
 
 
-def _delete(path: Path, config: Sequence[Path]) -> str:
-    again = shlex.join(["snakemake", *_option("--configfile", config)])
-    return f"delete it, and what needs it is made again: `rm -r {shlex.quote(str(path))} && {again}`"
+def _deletion_remedy(path: Path, config: Sequence[Path]) -> str:
+    snakemake = shlex.join(["snakemake", *_option("--configfile", config)])
+    return f"delete it, then make it again: `rm -r {shlex.quote(str(path))} && {snakemake}`"
 
 
 def _option(flag: str, files: Sequence[Path]) -> list[str]:

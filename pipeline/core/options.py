@@ -1,4 +1,4 @@
-"""What typed settings are made of: a frozen base class, numbers within limits, names, choices by name."""
+"""Building blocks of typed settings: a frozen base class, constrained numbers, names, tagged unions."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -17,16 +17,13 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-"""What data sets and experiments may be called: the names become paths, file names and rule names."""
+"""Valid names of data sets and experiments, which are also used as names of files and rules."""
 
 _Kind = TypeVar("_Kind", bound="Options")
 
 
 class Options(BaseModel):
-    """Settings of a stage, or of a part of one: frozen, unknown keys refused.
-
-    In their plain form None is left out where it is the default.
-    """
+    """Settings of a stage or a part of one: frozen, unknown keys are errors; `plain` omits None where it is the default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,15 +33,15 @@ class Options(BaseModel):
         return {key: value for key, value in dump(self).items() if value is not None or fields[key].default is not None}
 
     def plain(self) -> dict[str, Any]:
-        """Return the settings as plain data: what JSON can hold, and what they can be read from again."""
+        """Return the settings as plain data that can be stored as JSON and validated again."""
         return self.model_dump(mode="json")
 
     def changed(self, **values: Any) -> Self:  # noqa: ANN401 - values of the fields
-        """Return a copy with other values."""
+        """Return a copy with changed values."""
         return self.model_copy(update=values)
 
     def to(self, kind: type[_Kind], /, **more: Any) -> _Kind:  # noqa: ANN401 - values of the fields
-        """Return options of another kind: the fields that both have, and `more`; what was not said stays so."""
+        """Return options of another class with the shared fields and `more`; fields that are not set remain not set."""
         shared = {
             name: getattr(self, name)
             for name, field in kind.model_fields.items()
@@ -54,22 +51,22 @@ class Options(BaseModel):
         return kind(**{**shared, **more})
 
     def deciding(self) -> "Options":
-        """Return what decides a result for good: the same, less what concerns single samples."""
+        """Return the settings that belong into a fingerprint; subclasses leave out settings of single samples."""
         return self
 
     def modules(self) -> set[str]:
-        """Name the modules that these settings choose, such as that of a network: their code decides results too."""
+        """Return the modules that these settings select, such as that of a network: their code affects results."""
         parts = (getattr(self, name) for name in type(self).model_fields)
         return {module for part in parts if isinstance(part, Options) for module in part.modules()}
 
 
 def _no_bool(value: Any) -> Any:  # noqa: ANN401 - runs before the type is known
     if isinstance(value, bool):
-        raise ValueError("a number is expected, not yes/no")
+        raise ValueError("expected a number, not yes/no")
     return value
 
 
-NUMBER = BeforeValidator(_no_bool)  # stands last: limits that come after it would not reach the schema
+NUMBER = BeforeValidator(_no_bool)  # must be the last annotation: limits after it would be missing in the schema
 
 Positive = Annotated[int, Field(ge=1), NUMBER]
 Seed = Annotated[int, Field(ge=0, lt=2**32), NUMBER]
@@ -82,16 +79,23 @@ Side = Annotated[int, Field(ge=32, le=16384), NUMBER]
 
 
 class Shorthand:
-    """Let a bare word stand for a mapping that says nothing but that word, in the file and in its schema.
+    """Accept a string as a shorthand for a mapping with one key, in the file and in its schema.
 
-    A mapping that leaves the word out has the word `default`, where there is one.
+    Parameters
+    ----------
+    key : str
+        The key of the mapping.
+    *values : str
+        Its valid values.
+    default : str, optional
+        Its value in mappings without the key.
     """
 
-    def __init__(self, key: str, *words: str, default: str | None = None) -> None:
-        self.key, self.words, self.default = key, words, default
+    def __init__(self, key: str, *values: str, default: str | None = None) -> None:
+        self.key, self.values, self.default = key, values, default
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401
-        """Wrap a bare word before the mapping is looked at."""
+        """Convert a string into a mapping before validation."""
 
         def wrap(value: Any) -> Any:  # noqa: ANN401 - runs before the type is known
             if isinstance(value, str):
@@ -103,30 +107,30 @@ class Shorthand:
         return core_schema.no_info_before_validator_function(wrap, handler(source))
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Offer the words beside the mapping."""
-        return {"anyOf": [{"type": "string", "enum": list(self.words)}, handler(core)]}
+        """Allow the values as well as the mapping."""
+        return {"anyOf": [{"type": "string", "enum": list(self.values)}, handler(core)]}
 
 
 class Choice:
-    """Let a text be one of some names that a table holds."""
+    """Restrict a string to the names in a table."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.names = list(names)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401
-        """Take the names as the allowed values, in messages and in the schema."""
+        """Use the names as the valid values, in messages and in the schema."""
         return core_schema.literal_schema(self.names)
 
 
 def tag_values(kinds: Iterable[type[Options]], key: str) -> list[str]:
-    """Return the word that tells each kind of options from the others, its literal value of `key`."""
+    """Return the tag of each class of options: the literal value of its field `key`."""
     return [str(kind.model_fields[key].annotation.__args__[0]) for kind in kinds]  # type: ignore[union-attr]
 
 
-def tagged_union(kinds: Iterable[type[Options]], key: str, **by_name: str) -> Any:  # noqa: ANN401 - a type
-    """Return the type of options of one of several kinds, told by `key`; a bare word stands for a kind by itself."""
+def tagged_union(kinds: Iterable[type[Options]], key: str, **shorthand: str) -> Any:  # noqa: ANN401 - a type
+    """Return the union of classes of options, discriminated by field `key`; a tag alone is a shorthand for its class."""
     kinds = tuple(kinds)
     return Annotated[
-        Annotated[Union[kinds], Field(discriminator=key)],  # noqa: UP007 - known when it runs
-        Shorthand(key, *tag_values(kinds, key), **by_name),
+        Annotated[Union[kinds], Field(discriminator=key)],  # noqa: UP007 - the classes are known only at run time
+        Shorthand(key, *tag_values(kinds, key), **shorthand),
     ]

@@ -1,4 +1,4 @@
-"""Do many small jobs at once and keep their order."""
+"""Run many small calls in threads and return their results in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -11,22 +11,23 @@ Result = TypeVar("Result")
 
 
 def thread_map(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """Yield what a function makes of each item, in order.
+    """Apply a function to each item in threads, and yield the results in the order of the items.
 
     Parameters
     ----------
     function : callable
-        Must not raise what the caller wants to go on after.
+        An exception of it ends the iteration.
     items : iterable
     threads : int
-        Calls at a time. Two for each thread are under way at most, so that memory is bounded; 1 calls directly.
+        Number of threads. At most two calls for each thread are pending, so that memory is bounded. With 1, the
+        function is called directly.
     """
     if threads == 1:
         yield from map(function, items)
         return
     with ThreadPoolExecutor(max_workers=threads) as pool:
-        waiting = iter(items)
-        under_way = deque(pool.submit(function, item) for item in islice(waiting, 2 * threads))
-        while under_way:
-            yield under_way.popleft().result()
-            under_way.extend(pool.submit(function, item) for item in islice(waiting, 1))
+        remaining = iter(items)
+        futures = deque(pool.submit(function, item) for item in islice(remaining, 2 * threads))
+        while futures:
+            yield futures.popleft().result()
+            futures.extend(pool.submit(function, item) for item in islice(remaining, 1))

@@ -1,4 +1,4 @@
-"""Where results stand, relative to the folder that snakemake runs in: one place for the rules and the CLI."""
+"""Paths of results, relative to the working folder of Snakemake; used by the rules and the command line."""
 
 from pathlib import Path
 
@@ -11,37 +11,37 @@ def shard(dataset: str, split: str, number: int | str) -> Path:
 
 
 def splits(dataset: str) -> Path:
-    """Return the table of a data set's assignments."""
+    """Return the table that assigns the samples of a data set to splits."""
     return RESULTS / "splits" / f"{dataset}.csv"
 
 
 def shares(dataset: str) -> Path:
-    """Return the file in which the foreground shares of a data set's masks are kept; it may be deleted."""
+    """Return the cache of the foreground shares of a data set's masks; it may be deleted."""
     return RESULTS / "cache" / f"foreground-{dataset}.json"
 
 
 def digests(dataset: str) -> Path:
-    """Return the file in which the digests of a data set's raw files are kept; it may be deleted."""
+    """Return the cache of the digests of a data set's raw files; it may be deleted."""
     return RESULTS / "cache" / f"digests-{dataset}.json"
 
 
 def store() -> Path:
-    """Return the folder in which finished shards and checkpoints are kept."""
+    """Return the store of finished shards and checkpoints."""
     return RESULTS / "store"
 
 
 def folds(dataset: str, folds: int | str) -> Path:
-    """Return the table of a data set's folds, of which there are `folds`."""
+    """Return the table that assigns the samples of a data set to `folds` folds."""
     return RESULTS / "folds" / dataset / f"{folds}.json"
 
 
 def checks() -> Path:
-    """Return the folder of the reports on raw data."""
+    """Return the folder of the reports about raw data."""
     return RESULTS / "check"
 
 
 def check(dataset: str) -> Path:
-    """Return the report on a data set's raw files, for programs; page and contact sheet stand beside it."""
+    """Return the machine-readable report about a data set's raw files; page and contact sheet are in the same folder."""
     return checks() / f"{dataset}.json"
 
 
@@ -51,27 +51,27 @@ def model(experiment: str) -> Path:
 
 
 def state(experiment: str) -> Path:
-    """Return the folder of the states of an experiment's unfinished trainings, one folder for each."""
+    """Return the folder with the states of an experiment's unfinished trainings, one subfolder for each."""
     return RESULTS / "state" / experiment
 
 
 def provenance(experiment: str) -> Path:
-    """Return the file that says how an experiment's weights came to be; beside them, so that they are cached as one."""
+    """Return the provenance of an experiment's weights; it is in their folder, so that both are stored together."""
     return model(experiment) / "provenance.json"
 
 
 def prediction(experiment: str, split: str) -> Path:
-    """Return the folder of a split's images: probability, mask, overlay, panel."""
+    """Return the folder of a split's probabilities, masks, overlays and panels."""
     return RESULTS / "predictions" / experiment / split
 
 
 def threshold(experiment: str) -> Path:
-    """Return the file of an experiment's threshold."""
+    """Return the file with the threshold of an experiment."""
     return RESULTS / "predictions" / experiment / "threshold.json"
 
 
 def submission(experiment: str) -> Path:
-    """Return the folder that a challenge takes: predictions of the unlabelled samples in its format."""
+    """Return the folder with predictions of the unlabelled samples in the format of a challenge."""
     return prediction(experiment, "unlabelled") / "submission"
 
 
@@ -81,12 +81,12 @@ def metrics(experiment: str) -> Path:
 
 
 def comparisons() -> Path:
-    """Return the table of all methods against each other."""
+    """Return the table of pairwise comparisons of all methods."""
     return RESULTS / "comparisons.csv"
 
 
 def events(experiment: str) -> Path:
-    """Return the file of a training's history for TensorBoard, which reads files with ``tfevents`` in their name."""
+    """Return the TensorBoard event file of a training; TensorBoard reads files with ``tfevents`` in their name."""
     return RESULTS / "tensorboard" / experiment / "events.out.tfevents.0.history"
 
 
@@ -96,10 +96,10 @@ def leaderboard() -> Path:
 
 
 def benchmarks() -> Path:
-    """Return the folder in which Snakemake leaves the time and the memory that each job took."""
+    """Return the folder to which Snakemake writes the time and memory of each job."""
     return RESULTS / "benchmarks"
 
 
 def report() -> Path:
-    """Return the page about all of it."""
+    """Return the report page."""
     return RESULTS / "report.html"

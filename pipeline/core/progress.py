@@ -1,4 +1,4 @@
-"""Progress for people: a moving bar on a terminal, a line now and then in a log file."""
+"""Progress: a bar on a terminal, periodic lines in a log file."""
 
 import sys
 import time
@@ -13,28 +13,27 @@ _muted = False
 
 
 def mute() -> None:
-    """Say nothing from now on: this is one of several processes that do the same, and another one speaks."""
+    """Disable logs and progress bars in this process, because another process of the same job writes them."""
     global _muted
     _muted = True
 
 
 def log(text: str) -> None:
-    """Print one line to standard error, at once."""
+    """Print one line to standard error and flush it."""
     if not _muted:
         print(text, file=sys.stderr, flush=True)
 
 
-def progress_bar(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
-    """Pass `items` through while telling how far they are.
+def progress_bar(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
+    """Yield `items` and show progress.
 
     Parameters
     ----------
     items : iterable
-        What is worked on.
-    what : str
-        What is being done, such as ``"drive test-0: samples"``.
+    description : str
+        Description of the task, such as ``"drive test-0: samples"``.
     total : int
-        How many items there are.
+        Number of items.
 
     Yields
     ------
@@ -45,13 +44,13 @@ def progress_bar(items: Iterable[Item], what: str, total: int) -> Iterator[Item]
         from rich.console import Console
         from rich.progress import track
 
-        yield from track(items, description=what, total=total, console=Console(stderr=True))
+        yield from track(items, description=description, total=total, console=Console(stderr=True))
         return
-    started = said = time.monotonic()
-    for done, item in enumerate(items):
+    start = last_log = time.monotonic()
+    for index, item in enumerate(items):
         yield item
         now = time.monotonic()
-        if now - said >= LOG_INTERVAL and done + 1 < total:
-            log(f"{what}: {done + 1} of {total} ({(done + 1) / (now - started):.1f}/s)")
-            said = now
-    log(f"{what}: {total} in {time.monotonic() - started:.1f} s")
+        if now - last_log >= LOG_INTERVAL and index + 1 < total:
+            log(f"{description}: {index + 1} of {total} ({(index + 1) / (now - start):.1f}/s)")
+            last_log = now
+    log(f"{description}: {total} in {time.monotonic() - start:.1f} s")

@@ -1,4 +1,4 @@
-"""Signals that ask a process to end."""
+"""Handle signals that ask a process to end."""
 
 import signal
 import threading
@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Ctrl-C, what cluster managers send before they kill, and what they can be asked to send earlier."""
+"""Ctrl-C, the signal that cluster managers send before they kill, and one that they can send earlier on request."""
 
 
 @contextmanager
 def handle_signals(handle: Callable[[signal.Signals], None]) -> Iterator[None]:
-    """Let a function handle `SIGNALS` inside the block; not outside of the main thread, which alone gets them."""
+    """Handle `SIGNALS` by a function inside the block; do nothing outside of the main thread, which alone gets them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, lambda sent, _: handle(signal.Signals(sent))) for number in SIGNALS}
+    previous = {number: signal.signal(number, lambda sent, _: handle(signal.Signals(sent))) for number in SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

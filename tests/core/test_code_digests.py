@@ -61,7 +61,9 @@ def test_what_was_declared_equal_counts_as_what_it_stands_for(declared, digests,
 def test_libraries_are_those_of_the_code_that_is_there(monkeypatch):
     module = "pipeline.training.optim"
     monkeypatch.setattr(
-        code, "_declared", lambda: {(module, code._module(module).digest): {"pipeline.gone": "1", module: "0"}}
+        code,
+        "_recorded_equivalents",
+        lambda: {(module, code._module(module).digest): {"pipeline.gone": "1", module: "0"}},
     )
     digests = code_digests([module])
     assert (digests["pipeline.gone"], digests[module]) == ("1", "0")

@@ -20,7 +20,7 @@ def files(tmp_path, monkeypatch):
     for name, path in paths.items():
         path.write_text(name)
         os.utime(path, OLD)
-    monkeypatch.setattr(module, "_SETTLED", 0)
+    monkeypatch.setattr(module, "_MIN_AGE", 0)
     read = []
 
     def digests(**options):
@@ -78,7 +78,7 @@ def test_other_contents_with_an_old_time_are_seen(files, tmp_path, how):
 
 def test_what_has_just_changed_is_not_kept(files, monkeypatch):
     _, digests = files
-    monkeypatch.setattr(module, "_SETTLED", 10**12)
+    monkeypatch.setattr(module, "_MIN_AGE", 10**12)
     digests()
     assert digests()[1] == ["a", "b", "c"]
 
@@ -108,7 +108,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(files, tmp_path, capsys)
     (tmp_path / "cache.json").mkdir()
     first, _ = digests()
     assert digests() == (first, ["a", "b", "c"])
-    assert "digests of raw files are not kept" in capsys.readouterr().err
+    assert "cannot cache the digests of raw files" in capsys.readouterr().err
 
 
 def test_files_that_are_asked_for_no_more_are_forgotten(files, tmp_path):

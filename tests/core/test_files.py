@@ -44,7 +44,7 @@ def test_a_folder_is_replaced_whole(tmp_path):
 def test_a_place_that_cannot_be_written_is_named_with_a_remedy(tmp_path):
     (tmp_path / "file").write_text("in the way")
     for write in (write_json, write_text):
-        with pytest.raises(OutputError, match=r"file stands where a folder is needed") as caught:
+        with pytest.raises(OutputError, match=r"file has the name of a required folder") as caught:
             write(tmp_path / "file" / "below.json", "text")
         assert str(tmp_path / "file" / "below.json") in str(caught.value)
     with pytest.raises(OutputError), atomic_folder(tmp_path / "file" / "below"):

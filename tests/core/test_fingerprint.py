@@ -296,15 +296,15 @@ def test_differences_name_what_differs():
     )
     assert differences(made, made) == []
     assert differences(made, other) == [
-        "added none here, rgb asked for",
-        "normalize.method unit here, minmax asked for",
-        "size [48, 40] here, [64, 64] asked for",
+        "added none, expected rgb",
+        "normalize.method unit, expected minmax",
+        "size [48, 40], expected [64, 64]",
         "code of pipeline.shards.write differs",
-        f"h5py {made.libraries['h5py']} here, 9.9 asked for",
+        f"h5py {made.libraries['h5py']}, expected 9.9",
         "raw files changed",
         "made from other checkpoint and train shards",
     ]
-    assert differences(train_plan().fingerprint(), made) == ["made by stage train here, shard asked for"]
+    assert differences(train_plan().fingerprint(), made) == ["made by stage train, expected shard"]
 
 
 def test_many_changed_modules_are_counted():
@@ -331,7 +331,7 @@ def test_a_plan_of_other_code_is_refused(package):
     text = train_plan().to_json()
     assert Plan.from_json(text, STAGES) == train_plan()
     package("models/unet.py", "import torch\n", "import torch\nADDED = 1\n")
-    with pytest.raises(ConfigError, match="run snakemake again: they changed since it looked"):
+    with pytest.raises(ConfigError, match="run snakemake again: they changed since it planned the job"):
         Plan.from_json(text, STAGES)
 
 

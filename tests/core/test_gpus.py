@@ -1,4 +1,4 @@
-"""Jobs share the GPUs of one machine. The GPUs are names; the processes, their locks and their ends are real."""
+"""Concurrent jobs share the GPUs of one machine: simulated GPUs, real processes and locks."""
 
 import errno
 import fcntl
@@ -15,7 +15,7 @@ from pipeline.core import gpus
 from pipeline.core.errors import OutputError, TrainingError
 from pipeline.core.gpus import hold_gpus, installed_gpus, visible_gpus
 
-TWO = ["GPU-aa11", "GPU-bb22"]
+GPUS = ["GPU-aa11", "GPU-bb22"]
 
 JOB = """
 import json, os, sys
@@ -24,23 +24,23 @@ from pipeline.core.gpus import hold_gpus
 folder, count, names = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
 with hold_gpus(count, installed=lambda: names, folder=folder):
     print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
-    sys.stdin.read()  # works until it is told to end
+    sys.stdin.read()
 """
 
 
 @pytest.fixture
 def start(tmp_path):
-    """How to start a job that holds GPUs until its input ends."""
+    """Return a function that starts a job; the job holds GPUs until its standard input is closed."""
     jobs = []
 
-    def begin(count=1, names=TWO):
-        words = [sys.executable, "-c", JOB, str(tmp_path), str(count), json.dumps(names)]
-        clean = {key: value for key, value in os.environ.items() if key not in (gpus.VISIBLE, "SLURM_JOB_ID")}
+    def start_job(count=1, names=GPUS):
+        command = [sys.executable, "-c", JOB, str(tmp_path), str(count), json.dumps(names)]
+        environment = {key: value for key, value in os.environ.items() if key not in (gpus.VISIBLE, "SLURM_JOB_ID")}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        jobs.append(subprocess.Popen(words, text=True, env=clean, **pipes))
+        jobs.append(subprocess.Popen(command, text=True, env=environment, **pipes))
         return jobs[-1]
 
-    yield begin
+    yield start_job
     for job in jobs:
         job.kill()
         job.wait()
@@ -48,8 +48,8 @@ def start(tmp_path):
             stream.close()
 
 
-def got(job):
-    """Return the GPUs that a job sees, once it has them."""
+def visible_to(job):
+    """Wait until a job holds its GPUs; return the GPUs that it sees."""
     return job.stdout.readline().strip().split(",")
 
 
@@ -58,64 +58,64 @@ def end(job):
     assert job.wait(timeout=30) == 0
 
 
-def waits(job):
-    """Wait until a job says that it waits."""
-    said = job.stderr.readline()
-    assert said.startswith("waits for ")
-    return said
+def waiting_line(job):
+    """Return the log line of a job that waits for a GPU."""
+    line = job.stderr.readline()
+    assert line.startswith("waiting for ")
+    return line
 
 
 def test_each_job_has_its_own_gpu_and_the_next_one_waits_for_it(start):
     first, second = start(), start()
-    assert sorted(got(first) + got(second)) == TWO
+    assert sorted(visible_to(first) + visible_to(second)) == GPUS
     third = start()
-    assert waits(third) == "waits for a GPU: other jobs use, or wait for, the 2 here (GPU-aa11, GPU-bb22)\n"
+    assert waiting_line(third) == "waiting for a GPU: other jobs use or wait for the 2 visible (GPU-aa11, GPU-bb22)\n"
     end(second)
-    assert got(third)[0] in TWO
-    assert third.stderr.readline().startswith("on GPU GPU-")
+    assert visible_to(third)[0] in GPUS
+    assert third.stderr.readline().startswith("using GPU GPU-")
     end(first)
     end(third)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_job_that_is_killed_leaves_its_gpu_to_the_next(start, number):
-    holder = start(names=TWO[:1])
-    assert got(holder) == ["GPU-aa11"]
-    waiting = start(names=TWO[:1])
-    waits(waiting)
+    holder = start(names=GPUS[:1])
+    assert visible_to(holder) == ["GPU-aa11"]
+    waiting = start(names=GPUS[:1])
+    waiting_line(waiting)
     holder.send_signal(number)
-    assert got(waiting) == ["GPU-aa11"]
+    assert visible_to(waiting) == ["GPU-aa11"]
     assert holder.wait() == -number
     end(waiting)
 
 
 def test_a_job_that_needs_several_gets_them_in_its_turn(start):
     first, second = start(), start()
-    got(first), got(second)
-    both = start(count=2)
-    assert waits(both).startswith("waits for 2 GPUs: ")
+    visible_to(first), visible_to(second)
+    pair = start(count=2)
+    assert waiting_line(pair).startswith("waiting for 2 GPUs: ")
     late = start()
-    waits(late)
+    waiting_line(late)
     end(first)
-    time.sleep(2 * gpus._POLL)
+    time.sleep(2 * gpus._POLL_INTERVAL)
     assert late.poll() is None
     end(second)
-    assert sorted(got(both)) == TWO
-    end(both)
-    assert got(late)[0] in TWO
+    assert sorted(visible_to(pair)) == GPUS
+    end(pair)
+    assert visible_to(late)[0] in GPUS
     end(late)
 
 
 def test_a_job_that_is_killed_while_it_chooses_is_no_obstacle(start):
     first, second = start(), start()
-    got(first), got(second)
-    both = start(count=2)
-    waits(both)
+    visible_to(first), visible_to(second)
+    pair = start(count=2)
+    waiting_line(pair)
     end(first)
-    time.sleep(2 * gpus._POLL)  # it holds one by now, and waits for the other
-    both.kill()
+    time.sleep(2 * gpus._POLL_INTERVAL)  # it now holds one GPU and waits for the other
+    pair.kill()
     late = start()
-    assert got(late)[0] in TWO
+    assert visible_to(late)[0] in GPUS
     end(late)
     end(second)
 
@@ -126,78 +126,80 @@ def test_without_gpus_nothing_is_done(tmp_path):
         assert held == []
         assert environment == {}
     hidden = {gpus.VISIBLE: ""}
-    with hold_gpus(environment=hidden, installed=lambda: TWO, folder=tmp_path) as held:
+    with hold_gpus(environment=hidden, installed=lambda: GPUS, folder=tmp_path) as held:
         assert held == []
         assert hidden == {gpus.VISIBLE: ""}
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("before", [None, "1,0"])
-def test_the_environment_is_what_it_was_before(tmp_path, before):
-    environment = {} if before is None else {gpus.VISIBLE: before}
-    known = dict(environment)
-    asked = {"environment": environment, "installed": lambda: TWO, "folder": tmp_path}
-    with hold_gpus(**asked) as held:
-        assert held == [TWO[0] if before is None else TWO[1]]
+@pytest.mark.parametrize("previous", [None, "1,0"])
+def test_the_environment_is_what_it_was_before(tmp_path, previous):
+    environment = {} if previous is None else {gpus.VISIBLE: previous}
+    original = dict(environment)
+    options = {"environment": environment, "installed": lambda: GPUS, "folder": tmp_path}
+    with hold_gpus(**options) as held:
+        assert held == [GPUS[0] if previous is None else GPUS[1]]
         assert environment == {gpus.VISIBLE: held[0]}
-    assert environment == known
-    with pytest.raises(ZeroDivisionError), hold_gpus(**asked):
+    assert environment == original
+    with pytest.raises(ZeroDivisionError), hold_gpus(**options):
         1 / 0  # noqa: B018
-    assert environment == known
+    assert environment == original
 
 
 @pytest.mark.parametrize(
-    ("said", "visible"),
+    ("value", "visible"),
     [
-        (None, TWO),
-        ("0", TWO[:1]),
-        ("1,0", TWO[::-1]),
-        (" 1 , 1", TWO[1:]),
-        ("GPU-bb22", TWO[1:]),
-        ("GPU-b", TWO[1:]),
+        (None, GPUS),
+        ("0", GPUS[:1]),
+        ("1,0", GPUS[::-1]),
+        (" 1 , 1", GPUS[1:]),
+        ("GPU-bb22", GPUS[1:]),
+        ("GPU-b", GPUS[1:]),
         ("MIG-1234", ["MIG-1234"]),
         ("", []),
         ("-1", []),
         ("NoDevFiles", []),
-        ("0,-1,1", TWO[:1]),
-        ("0,7,1", TWO[:1]),
+        ("0,-1,1", GPUS[:1]),
+        ("0,7,1", GPUS[:1]),
         ("GPU-", []),
         ("GPU-ff,0", []),
     ],
 )
-def test_cuda_visible_devices_is_read_as_cuda_reads_it(said, visible):
-    assert visible_gpus(said, TWO) == visible
-    assert visible_gpus(said, []) == []
+def test_cuda_visible_devices_is_read_as_cuda_reads_it(value, visible):
+    assert visible_gpus(value, GPUS) == visible
+    assert visible_gpus(value, []) == []
 
 
 def test_a_slurm_job_keeps_what_it_got_and_divides_what_is_more(tmp_path):
-    given = {"SLURM_JOB_ID": "7", gpus.VISIBLE: "1"}
-    with hold_gpus(environment=given, installed=lambda: TWO, folder=tmp_path) as held:
+    environment = {"SLURM_JOB_ID": "7", gpus.VISIBLE: "1"}
+    with hold_gpus(environment=environment, installed=lambda: GPUS, folder=tmp_path) as held:
         assert held == ["GPU-bb22"]
-        assert given[gpus.VISIBLE] == "1"
+        assert environment[gpus.VISIBLE] == "1"
     assert not list(tmp_path.iterdir())
     allocation = {"SLURM_JOB_ID": "7", gpus.VISIBLE: "0,1"}
-    with hold_gpus(environment=allocation, installed=lambda: TWO, folder=tmp_path):
+    with hold_gpus(environment=allocation, installed=lambda: GPUS, folder=tmp_path):
         assert allocation[gpus.VISIBLE] == "GPU-aa11"
 
 
 def test_more_gpus_than_there_are_is_refused(tmp_path):
     visible = {gpus.VISIBLE: "0"}
     with (
-        pytest.raises(TrainingError, match=r"1 \(GPU-aa11\), as CUDA_VISIBLE_DEVICES says\n.*2, as the experiment"),
-        hold_gpus(2, environment=visible, installed=lambda: TWO, folder=tmp_path),
+        pytest.raises(
+            TrainingError, match=r"1 \(GPU-aa11\), according to CUDA_VISIBLE_DEVICES\n.*2, the value of `gpus`"
+        ),
+        hold_gpus(2, environment=visible, installed=lambda: GPUS, folder=tmp_path),
     ):
-        pytest.fail("it began")
+        pytest.fail("the block was entered")
 
 
 def test_gpus_are_listed_by_what_the_driver_brings(tmp_path, monkeypatch):
     program = tmp_path / "nvidia-smi"
     monkeypatch.setenv("PATH", str(tmp_path))
     assert installed_gpus() == []
-    asked = "--query-gpu=uuid --format=csv,noheader"
-    program.write_text(f'#!/bin/sh\n[ "$*" = "{asked}" ] && echo GPU-aa11 && echo GPU-bb22\n')
+    arguments = "--query-gpu=uuid --format=csv,noheader"
+    program.write_text(f'#!/bin/sh\n[ "$*" = "{arguments}" ] && echo GPU-aa11 && echo GPU-bb22\n')
     program.chmod(0o755)
-    assert installed_gpus() == TWO
+    assert installed_gpus() == GPUS
     program.write_text("#!/bin/sh\necho NVIDIA-SMI has failed because it could not reach the driver\nexit 9\n")
     assert installed_gpus() == []
 
@@ -207,7 +209,7 @@ def test_a_disk_without_locks_is_told(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", refused)
-    held = hold_gpus(environment={}, installed=lambda: TWO, folder=tmp_path)
+    held = hold_gpus(environment={}, installed=lambda: GPUS, folder=tmp_path)
     with pytest.raises(OutputError, match="set TMPDIR"), held:
         pass
 

@@ -28,7 +28,7 @@ def test_counts_beyond_the_whole_numbers_of_float32_are_exact(monkeypatch):
     levels[0, :2] = 9
     found = joint_histogram(levels, np.zeros_like(levels))
     assert (found[0, 7], found[0, 9], found.sum()) == (2**24 + 1, 2, 2**24 + 3)
-    monkeypatch.setattr(counts, "_EXACT", 5)
+    monkeypatch.setattr(counts, "_MAX_EXACT", 5)
     rng = np.random.default_rng(0)
     levels, mask = rng.integers(0, 256, (9, 7), np.uint8), rng.integers(0, 2, (9, 7), np.uint8)
     np.testing.assert_array_equal(joint_histogram(levels, mask), histogram_by_definition(levels, mask))

@@ -41,10 +41,10 @@ def test_the_same_configuration_with_and_without_gpus(tmp_path):
     project.snakemake("results/models/both/best.pt", "results/predictions/a/test/probability", **machine)
     assert (logs / "train/both.log").read_text() == said, "another machine is no reason to train again"
     for name in ("train/a", "predict/a/test"):
-        assert "on GPU GPU-" in (logs / f"{name}.log").read_text()
+        assert "using GPU GPU-" in (logs / f"{name}.log").read_text()
     locks = {file.name for file in (tmp_path / "tmp").rglob("*.lock")}
     assert locks <= {"turn.lock", "GPU-aa11.lock", "GPU-bb22.lock"}
 
     one, two = (load_checkpoint(models / name / "last.pt") for name in ("a", "both"))
-    assert two.about.settings.gpus == 2
+    assert two.info.settings.gpus == 2
     assert abs(one.scores["train_loss"] - two.scores["train_loss"]) < 1e-5
