@@ -1,4 +1,4 @@
-"""A raw data set as the stages see it: a layout's samples, their meaning and their splits."""
+"""A raw data set: the samples of a layout, the meaning of their masks, and their splits."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,38 +9,38 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.counts import SOFT_CUT
+from pipeline.core.counts import SOFT_THRESHOLD
 from pipeline.core.errors import Problem, RawDataError
 from pipeline.core.fingerprint import short_digest
 from pipeline.raw.decode.labels import BLACK_AND_WHITE, Labels
-from pipeline.raw.decode.masks import ClassMask, decode_runs, merge
+from pipeline.raw.decode.masks import ClassMask, decode_rle, merge_object_masks
 from pipeline.raw.decode.palette import Colour
-from pipeline.raw.samples import MARKER, ListingError, Sample
+from pipeline.raw.samples import SYNTHETIC_MARKER, ListingError, Sample
 from pipeline.raw.source import Source
-from pipeline.raw.splits.assign import assign_shards, assign_splits, files_read
-from pipeline.raw.splits.exclude import Excluded, concerning, leave_out, unknown_ids
+from pipeline.raw.splits.assign import assign_shards, assign_splits, rule_files
+from pipeline.raw.splits.exclude import Excluded, apply_exclusions, exclusions_for_shard, unknown_id_problems
 from pipeline.raw.splits.names import OUT_OF_FOLD, SPLITS, TRAIN, VALIDATION
 from pipeline.raw.splits.shares import foreground_shares, stratum_of
 
 
 @dataclass(frozen=True)
 class RawDataset:
-    """A listed data set. Nothing is decoded until a mask is asked for.
+    """A listed data set. Masks are decoded when they are read.
 
     Parameters
     ----------
     source : Source
-        Where it lies and how it was listed.
+        Its raw folder, layout and split rules.
     labels : Labels
-        What its masks mean.
+        The meaning of its mask values.
     splits : dict of str to list of Sample
         train, validation, test, unlabelled; each sorted by identifier.
     synthetic : bool
         Whether a program made this data set (`pipeline.raw.synthetic`).
     excluded : tuple of Excluded
-        Samples that are left out of all splits, with their reasons.
+        Samples excluded from all splits, with their reasons.
     tables : tuple of str
-        Files that belong to no single sample and are read all the same: tables of groups and of metadata, lists.
+        Files that samples share: tables of groups and of metadata, lists of samples.
     """
 
     name: str
@@ -53,7 +53,7 @@ class RawDataset:
 
     @property
     def layout(self) -> str:
-        """The word of its layout."""
+        """The name of its layout."""
         return self.source.layout.layout
 
     @property
@@ -68,12 +68,12 @@ class RawDataset:
 
     @property
     def colours(self) -> tuple[Colour, ...]:
-        """The colour that each class is shown in, RGB 0..255."""
+        """The display colour of each class, RGB 0..255."""
         return self.labels.colours
 
     @property
     def mask_kind(self) -> str:
-        """``"index"`` where mask pixels are class indices, ``"soft"`` where they are probabilities (255 is 1)."""
+        """``"index"`` if mask pixels are class indices, ``"soft"`` if they are probabilities (255 is 1)."""
         return self.source.mask_kind
 
     @property
@@ -83,12 +83,12 @@ class RawDataset:
 
     @property
     def origin(self) -> str:
-        """What every result made from this data set says about it: ``"synthetic"`` or ``"raw files"``."""
+        """The origin that results of this data set report: ``"synthetic"`` or ``"raw files"``."""
         return "synthetic" if self.synthetic else "raw files"
 
     @property
     def pool(self) -> list[Sample]:
-        """Training and validation samples together, sorted by identifier: what folds are parts of."""
+        """Training and validation samples together, sorted by identifier; folds are parts of them."""
         return sorted([*self.splits[TRAIN], *self.splits[VALIDATION]], key=lambda sample: sample.id)
 
     def shard_members(self, split: str) -> dict[int, list[Sample]]:
@@ -97,38 +97,38 @@ class RawDataset:
 
     @cached_property
     def _members(self) -> dict[str, dict[int, list[Sample]]]:
-        """Shards of all splits: every job of a large data set asks for them, so they are assigned once."""
+        """Shards of all splits; cached, because every job of a large data set needs them."""
         return {split: assign_shards(samples, self.source.shards) for split, samples in self.splits.items()}
 
     def exclusions(self, split: str, shard: int) -> dict[str, str]:
-        """Return what one shard has to know of `excluded`: what else is excluded must not build it again."""
-        return concerning(self.excluded, split, shard, self.source.shards)
+        """Return the exclusions that affect one shard; others must not rebuild it."""
+        return exclusions_for_shard(self.excluded, split, shard, self.source.shards)
 
     def digest(self, split: str) -> str:
-        """Return a short text that changes when the members of a split do."""
+        """Return a short digest of the members of a split."""
         samples = self.splits[split]
         return short_digest("\n".join(text for sample in samples for text in (sample.id, *sample.files)))
 
     def read_truth(self, sample: Sample, contents: Mapping[str, bytes] | None = None) -> ClassMask:
         """Read a labelled sample's mask: (H, W) class indices, `VOID` where pixels do not count; or soft, 0..255.
 
-        Masks of single objects are merged. `contents` are the bytes of the sample's files where they were read already.
+        Masks of single objects are merged. `contents` maps paths to the bytes of files that were already read.
 
         Raises
         ------
         RawDataError
-            If a mask cannot be used, or masks to merge differ in size.
+            If a mask cannot be used, or if masks to merge differ in size.
         """
         contents = contents or {}
         if sample.more_masks:
-            masks = [self.labels.meaning.read(path, contents.get(path), sample.page) for path in sample.mask_files]
-            return merge(masks, sample.mask_files)
+            masks = [self.labels.label_map.read(path, contents.get(path), sample.page) for path in sample.mask_files]
+            return merge_object_masks(masks, sample.mask_files)
         if sample.mask is not None:
-            read = self.labels.meaning.read_soft if self.mask_kind == "soft" else self.labels.meaning.read
+            read = self.labels.label_map.read_soft if self.mask_kind == "soft" else self.labels.label_map.read
             return read(sample.mask, contents.get(sample.mask), sample.page)
-        if sample.mask_codes is None or self.labels.tile is None:
+        if sample.mask_codes is None or self.labels.rle_shape is None:
             raise ValueError(f"sample {sample.id!r} has no mask")
-        mask = decode_runs(sample.mask_codes, *self.labels.tile, where=f"{sample.codes_file}, id {sample.id}")
+        mask = decode_rle(sample.mask_codes, *self.labels.rle_shape, location=f"{sample.codes_file}, id {sample.id}")
         return mask * np.uint8(255) if self.mask_kind == "soft" else mask
 
     def read_foreground(self, sample: Sample) -> ClassMask:
@@ -136,36 +136,36 @@ class RawDataset:
         return self.as_classes(self.read_truth(sample))
 
     def as_classes(self, truth: ClassMask) -> ClassMask:
-        """Return class indices for what `read_truth` gives."""
-        return (truth > SOFT_CUT).astype(np.uint8) if self.mask_kind == "soft" else truth
+        """Convert a mask from `read_truth` to class indices."""
+        return (truth > SOFT_THRESHOLD).astype(np.uint8) if self.mask_kind == "soft" else truth
 
     @property
     def binarization(self) -> str:
-        """How a mask became two-valued for scoring, in words."""
-        return f"soft mask > {SOFT_CUT}" if self.mask_kind == "soft" else "two-valued mask"
+        """How masks are binarized for scoring, as text."""
+        return f"soft mask > {SOFT_THRESHOLD}" if self.mask_kind == "soft" else "two-valued mask"
 
     def read_fov(self, sample: Sample, data: bytes | None = None) -> ClassMask | None:
-        """Read a sample's field of view as (H, W) of {0, 1}, or None where there is none."""
+        """Read a sample's field of view as (H, W) of {0, 1}, or return None if it has none."""
         return None if sample.fov is None else BLACK_AND_WHITE.read(sample.fov, data, sample.page)
 
     def read_observer(self, sample: Sample) -> ClassMask:
         """Read the second observer's mask as (H, W) class indices."""
-        if sample.observer is None or self.labels.observer_meaning is None:
+        if sample.observer is None or self.labels.observer_label_map is None:
             raise ValueError(f"sample {sample.id!r} has no second observer")
-        return self.labels.observer_meaning.read(sample.observer)
+        return self.labels.observer_label_map.read(sample.observer)
 
 
-class Opened(NamedTuple):
-    """A data set as far as it can be listed.
+class PartialDataset(NamedTuple):
+    """A data set of which some samples may not be listed or assigned.
 
     Parameters
     ----------
     dataset : RawDataset
-        What pairs, in its splits.
+        Complete samples, in their splits.
     problems : tuple of Problem
-        What keeps the rest of it from being listed, or from being assigned to splits.
+        Why other samples could not be listed or assigned to splits.
     unplaced : tuple of Sample
-        Samples that stand in no split because of those problems.
+        Samples that are in no split because of those problems.
     """
 
     dataset: RawDataset
@@ -174,22 +174,22 @@ class Opened(NamedTuple):
 
 
 def open_dataset(name: str, source: Source) -> RawDataset:
-    """List a raw folder and assign its samples to splits; `name` is that of the data set, for messages and files.
+    """List a raw folder and assign its samples to splits; `name` of the data set is for messages and files.
 
     Raises
     ------
     RawDataError
-        Listing everything that is missing or does not pair.
+        Listing every missing or unpaired file.
     """
-    opened = open_leniently(name, source)
-    if opened.problems:
-        raise RawDataError(opened.problems)
-    return opened.dataset
+    listed = open_partially(name, source)
+    if listed.problems:
+        raise RawDataError(listed.problems)
+    return listed.dataset
 
 
-def open_leniently(name: str, source: Source) -> Opened:
-    """List as much of a raw folder as can be listed; what cannot is told beside it. See `open_dataset`."""
-    folder, left_out = Path(source.root), source.exclude
+def open_partially(name: str, source: Source) -> PartialDataset:
+    """List a raw folder as `open_dataset` does, but return problems beside the samples that could be listed."""
+    folder, exclude = Path(source.root), source.exclude
     problems: list[Problem] = []
     samples: Sequence[Sample] = ()
     try:
@@ -197,46 +197,46 @@ def open_leniently(name: str, source: Source) -> Opened:
     except RawDataError as error:
         samples = error.samples if isinstance(error, ListingError) else ()
         problems += error.problems
-    problems += _no_texts(samples)
-    unpaired = {problem.sample for problem in problems if problem.sample is not None}
-    problems = [problem for problem in problems if problem.sample not in left_out]
-    if samples or unpaired:  # else no identifier could be known
-        problems += unknown_ids(left_out, unpaired | {sample.id for sample in samples}, name)
-    placed = [sample for sample in samples if sample.id not in unpaired]
-    unplaced = [sample for sample in samples if sample.id in unpaired and sample.id not in left_out]
-    tables = (*files_read(source.test, source.validation), *source.layout.tables)
+    problems += _encoding_problems(samples)
+    incomplete_ids = {problem.sample for problem in problems if problem.sample is not None}
+    problems = [problem for problem in problems if problem.sample not in exclude]
+    if samples or incomplete_ids:  # without any identifier, every excluded one would be unknown
+        problems += unknown_id_problems(exclude, incomplete_ids | {sample.id for sample in samples}, name)
+    complete = [sample for sample in samples if sample.id not in incomplete_ids]
+    unplaced = [sample for sample in samples if sample.id in incomplete_ids and sample.id not in exclude]
+    tables = (*rule_files(source.test, source.validation), *source.layout.tables)
     dataset = RawDataset(
         name=name,
         source=source,
-        labels=source.layout.describe(),
+        labels=source.layout.mask_labels(),
         splits={split: [] for split in SPLITS},
-        synthetic=(folder / MARKER).exists(),
+        synthetic=(folder / SYNTHETIC_MARKER).exists(),
         tables=tuple(str(folder / name) for name in tables),
     )
     try:
-        strata = partial(measure_strata, dataset, left_out=left_out, cache=source.cache)
-        assigned = assign_splits(placed, name, source.test, source.validation, root=folder, strata=strata)
-        splits, excluded = leave_out(assigned, left_out)
-        problems += _nothing_left(splits, excluded, name)
+        strata = partial(measure_strata, dataset, exclude=exclude, cache=source.cache)
+        assigned = assign_splits(complete, name, source.test, source.validation, root=folder, strata=strata)
+        splits, excluded = apply_exclusions(assigned, exclude)
+        problems += _empty_training_problems(splits, excluded, name)
         dataset = replace(dataset, splits=splits, excluded=excluded)
-    except RawDataError as error:  # where the listing fails, this may be no more than what follows from it
-        problems += [] if problems else error.problems
-        unplaced += [sample for sample in placed if sample.id not in left_out]
-        by_id = {sample.id: sample for sample in placed}
-        left = tuple(Excluded(key, reason, by_id.get(key)) for key, reason in sorted(left_out.items()))
-        dataset = replace(dataset, excluded=left)
-    return Opened(dataset, tuple(problems), tuple(unplaced))
+    except RawDataError as error:
+        problems += [] if problems else error.problems  # may only follow from the problems of the listing
+        unplaced += [sample for sample in complete if sample.id not in exclude]
+        by_id = {sample.id: sample for sample in complete}
+        excluded = tuple(Excluded(key, reason, by_id.get(key)) for key, reason in sorted(exclude.items()))
+        dataset = replace(dataset, excluded=excluded)
+    return PartialDataset(dataset, tuple(problems), tuple(unplaced))
 
 
 def measure_strata(
-    dataset: RawDataset, labelled: Sequence[Sample], *, left_out: Collection[str], cache: str | None
+    dataset: RawDataset, labelled: Sequence[Sample], *, exclude: Collection[str], cache: str | None
 ) -> Mapping[str, int]:
-    """Find the stratum of labelled samples, by the foreground share of their masks; of those that are left out it is 0.
+    """Return the stratum of labelled samples, from the foreground share of their masks; 0 for excluded samples.
 
     Parameters
     ----------
-    left_out : collection of str
-        Identifiers of samples whose masks may be damaged.
+    exclude : collection of str
+        Identifiers of samples whose masks are not read, because they may be damaged.
     cache : str, optional
         See `pipeline.raw.splits.shares.foreground_shares`.
 
@@ -246,23 +246,23 @@ def measure_strata(
         Listing every mask that cannot be read.
     """
     shares = foreground_shares(
-        [sample for sample in labelled if sample.id not in left_out],
+        [sample for sample in labelled if sample.id not in exclude],
         dataset.read_truth,
-        meaning=repr((dataset.labels.meaning, dataset.mask_kind)),
+        meaning=repr((dataset.labels.label_map, dataset.mask_kind)),
         soft=dataset.mask_kind == "soft",
         cache=None if cache is None else Path(cache),
-        what=dataset.name,
+        dataset=dataset.name,
     )
     return {sample.id: stratum_of(shares.get(sample.id, 0.0)) for sample in labelled}
 
 
-def _no_texts(samples: Sequence[Sample]) -> list[Problem]:
-    """Complain about names that no table, shard or page can hold: bytes that are no UTF-8, as in old archives."""
+def _encoding_problems(samples: Sequence[Sample]) -> list[Problem]:
+    """List file names that are not valid UTF-8, as in old archives; tables, shards and pages cannot hold them."""
     return [
         Problem(
             path.encode("utf-8", "backslashreplace").decode(),
-            "a name of bytes that are no UTF-8 text",
-            "names in UTF-8",
+            "a file name that is not valid UTF-8",
+            "file names in UTF-8",
             "rename the file; `convmv` renames whole folders from another encoding",
             kind="name",
             sample=sample.id,
@@ -273,7 +273,9 @@ def _no_texts(samples: Sequence[Sample]) -> list[Problem]:
     ]
 
 
-def _nothing_left(splits: Mapping[str, list[Sample]], excluded: Sequence[Excluded], name: str) -> list[Problem]:
+def _empty_training_problems(
+    splits: Mapping[str, list[Sample]], excluded: Sequence[Excluded], name: str
+) -> list[Problem]:
     if splits[TRAIN] or not any(item.split == TRAIN for item in excluded):
         return []
     return [
@@ -287,14 +289,14 @@ def _nothing_left(splits: Mapping[str, list[Sample]], excluded: Sequence[Exclude
     ]
 
 
-def same_size(
-    sample: Sample, what: Path | str, plane: NDArray[np.uint8] | None, size: tuple[int, int]
+def size_problem(
+    sample: Sample, path: Path | str, plane: NDArray[np.uint8] | None, size: tuple[int, int]
 ) -> Problem | None:
-    """Compare the size of a mask or field of view with its image's; return what is wrong, or None."""
+    """Return a problem if a mask or field of view has not the size (height, width) of its image, else None."""
     if plane is None or plane.shape == size:
         return None
     return Problem(
-        str(what),
+        str(path),
         f"{plane.shape[1]}x{plane.shape[0]} pixels, while {sample.image} has {size[1]}x{size[0]}",
         "mask and image of the same size (width x height)",
         "export the mask again at the size of its image, or leave the sample out (`exclude`)",
@@ -303,7 +305,13 @@ def same_size(
 
 
 def require_samples(dataset: RawDataset, split: str) -> list[Sample]:
-    """Return the samples of a split, or of `OUT_OF_FOLD`, which must not be empty."""
+    """Return the samples of a split, or of `OUT_OF_FOLD`.
+
+    Raises
+    ------
+    RawDataError
+        If there are none.
+    """
     samples = dataset.pool if split == OUT_OF_FOLD else dataset.splits[split]
     if not samples:
         raise RawDataError(

@@ -1,4 +1,4 @@
-"""Read one sample and say everything that is wrong with it: conversion and check both stand on it."""
+"""Read one sample and list everything that is wrong with it, for the shards and for the check."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import PipelineError, Problem, RawDataError
-from pipeline.raw.dataset import RawDataset, same_size
+from pipeline.raw.dataset import RawDataset, size_problem
 from pipeline.raw.decode.image import read_bytes, read_image
 from pipeline.raw.decode.masks import ClassMask
 from pipeline.raw.samples import Sample
@@ -29,7 +29,7 @@ class Decoded:
     fov : (H, W) array of uint8, optional
         1 inside the field of view, 0 outside.
     contents : mapping of str to bytes
-        The sample's own files, by path; its page alone where they are stacks.
+        Bytes of the sample's own files, by path; only its page if they are stacks.
     """
 
     pixels: NDArray[Any]
@@ -39,7 +39,7 @@ class Decoded:
 
 
 def read_file(sample: Sample, path: str) -> bytes:
-    """Read what a sample has in one of its own files: all of it, or the page of a stack; see `read_bytes`."""
+    """Read one of a sample's own files, or only its page of a stack; see `read_bytes`."""
     return read_bytes(path, sample.page)
 
 
@@ -49,13 +49,13 @@ def read_sample(dataset: RawDataset, sample: Sample, channels: str) -> Decoded:
     Parameters
     ----------
     dataset : RawDataset
-        Says what mask values mean.
+        Defines the meaning of mask values.
     channels : {'rgb', 'grey'}
 
     Raises
     ------
     RawDataError
-        Listing everything that is wrong with the sample's files, not only with the first of them.
+        Listing every problem of the sample's files.
     """
     problems: list[Problem] = []
 
@@ -82,14 +82,14 @@ def read_sample(dataset: RawDataset, sample: Sample, channels: str) -> Decoded:
         raise RawDataError(problems)
     planes = ((sample.mask or sample.codes_file or sample.image, mask), (sample.fov or "", fov))
     size = (int(pixels.shape[0]), int(pixels.shape[1]))
-    problems += [problem for what, plane in planes if (problem := same_size(sample, what, plane, size)) is not None]
+    problems += [problem for path, plane in planes if (problem := size_problem(sample, path, plane, size)) is not None]
     if problems:
         raise RawDataError(problems)
     return Decoded(pixels, mask, fov, contents)
 
 
-def refusal(sample: Sample, pixels: NDArray[Any], storage: str, normalize: str) -> Problem | None:
-    """Say why an image that was read cannot be stored as the configuration asks, or return None.
+def storage_problem(sample: Sample, pixels: NDArray[Any], storage: str, normalize: str) -> Problem | None:
+    """Return why an image cannot be stored as configured, or None.
 
     Parameters
     ----------
@@ -97,15 +97,19 @@ def refusal(sample: Sample, pixels: NDArray[Any], storage: str, normalize: str) 
     storage : {'float16', 'float32', 'uint8'}
         Must keep all bits of the image: float16 has 11, float32 has 24.
     normalize : str
-        Method. All but ``minmax`` start from the full range of the type, which floats do not have.
+        Normalization method. All but ``minmax`` need the full range of the type, which floats do not have.
     """
     if pixels.dtype != np.uint8 and storage != "float32":
-        kept = "8-bit pixels, because `storage: uint8` keeps the raw values"
+        expected = "8-bit pixels, because `storage: uint8` keeps the raw values"
         if storage == "float16":
-            kept = "8-bit pixels, because `storage: float16` keeps 11 bits of a number and merges finer levels"
-        return Problem(sample.image, f"{pixels.dtype} pixels", kept, "set `storage: float32`", kind="storage")
+            expected = "8-bit pixels, because `storage: float16` keeps 11 bits of a number and merges finer levels"
+        return Problem(sample.image, f"{pixels.dtype} pixels", expected, "set `storage: float32`", kind="storage")
     if pixels.dtype == np.float32 and normalize != "minmax":
-        found = f"float pixels have no full range, which `normalize: {normalize}` needs"
-        fitting = "a normalization that fits the image"
-        return Problem(sample.image, found, fitting, "set `normalize: minmax`", kind="storage")
+        return Problem(
+            sample.image,
+            f"float pixels, which have no full range, but `normalize: {normalize}` needs one",
+            "a normalization that fits the image",
+            "set `normalize: minmax`",
+            kind="storage",
+        )
     return None

@@ -1,4 +1,4 @@
-"""What the results of raw data are made by: checks, tables of splits and of folds."""
+"""Recipes of the results of raw data: checks, tables of splits and of folds."""
 
 from typing import Annotated, Literal
 
@@ -14,14 +14,14 @@ NormalizeMethod = Literal["minmax", "unit", "symmetric", "standard"]
 
 
 class CheckRecipe(Options):
-    """What the check of a data set is made by.
+    """Recipe of the check of a data set.
 
     Parameters
     ----------
     channels : {'rgb', 'grey'}
-        What images are compared as.
+        Channels in which images are compared.
     storage, normalize : str
-        Storage and method of normalization of the shards, which images have to fit.
+        Storage and normalization method of the shards; images must be compatible with them.
     """
 
     dataset: str
@@ -32,21 +32,21 @@ class CheckRecipe(Options):
 
 
 class SplitsRecipe(Options):
-    """What the table of assignments of a data set is made by."""
+    """Recipe of the table of splits of a data set."""
 
     dataset: str
     source: Source
 
 
 class FoldsRecipe(Options):
-    """What a table of folds is made by.
+    """Recipe of a table of folds.
 
     Parameters
     ----------
     folds : int
-        How many there are.
+        Number of folds.
     sampling : Sampling
-        How samples are assigned: by seed, from strata or in groups.
+        How samples are assigned: seed, strata or groups.
     """
 
     dataset: str
@@ -55,5 +55,5 @@ class FoldsRecipe(Options):
     source: Source
 
     def deciding(self) -> "FoldsRecipe":
-        """Return it without what concerns single samples."""
+        """Return the recipe without settings of single samples."""
         return self.changed(source=self.source.without_members())

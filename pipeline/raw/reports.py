@@ -1,4 +1,4 @@
-"""Read reports on raw data back; apart from the check that writes them, whose code decides nothing for a reader."""
+"""Read reports on raw data; apart from the code of the check, so that readers do not depend on it."""
 
 import json
 from collections.abc import Sequence
@@ -8,23 +8,23 @@ from typing import Any
 from pipeline.core.errors import Problem, RawDataError
 
 Report = dict[str, Any]
-"""What `pipeline.raw.check.run` says of a data set."""
+"""The report of `pipeline.raw.check.run` on a data set."""
 
 
 def read_reports(paths: Sequence[Path]) -> list[Report]:
-    """Read ``<dataset>.json`` files back.
+    """Read ``<dataset>.json`` files.
 
     Raises
     ------
     RawDataError
-        Listing every file that is missing or is no such report.
+        Listing every file that is missing or not a report.
     """
     reports, problems = [], []
     for path in paths:
         try:
             report = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(report, dict) or not {"dataset", "errors", "findings", "leak"} <= report.keys():
-                raise ValueError("JSON that is no report of a check")
+                raise ValueError("JSON that is not the report of a check")
             reports.append(report)
         except (OSError, ValueError) as error:
             remedy = "run `python -m pipeline check` again"

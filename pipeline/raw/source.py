@@ -1,4 +1,4 @@
-"""Which raw files are the samples of a data set, what their masks mean, and in which split each of them stands."""
+"""Settings that define the samples of a data set, the meaning of their masks, and their splits."""
 
 from typing import Annotated, Literal
 
@@ -10,13 +10,13 @@ from pipeline.raw.samples import as_identifier
 from pipeline.raw.splits.rules import Test, Validation
 
 
-def _quoted(name: object) -> object:
+def _require_string(name: object) -> object:
     if not isinstance(name, str):  # YAML reads 007 as the number 7
         raise ValueError('an identifier in quotes, such as "007", and its reason')
     return name
 
 
-SampleId = Annotated[str, BeforeValidator(_quoted), AfterValidator(as_identifier), Field(min_length=1)]
+SampleId = Annotated[str, BeforeValidator(_require_string), AfterValidator(as_identifier), Field(min_length=1)]
 Reason = Annotated[str, Field(pattern=r"\S")]
 Exclude = dict[SampleId, Reason]
 MaskKind = Literal["index", "soft"]
@@ -26,7 +26,7 @@ Shards = Annotated[
 
 
 class Source(Options):
-    """What decides the samples of some splits, and their masks.
+    """Settings that determine the samples of the splits, and their masks.
 
     Parameters
     ----------
@@ -35,14 +35,14 @@ class Source(Options):
     mask_kind : {'index', 'soft'}
         Whether mask pixels are class indices, or probabilities (uint8, 255 = 1).
     shards : int
-        How many shards a split is spread over at most.
+        Maximum number of shards of a split.
     test, validation : optional
-        How the samples of these splits are taken; see `pipeline.raw.splits.assign.assign_splits`.
+        Rules that select the samples of these splits; see `pipeline.raw.splits.assign.assign_splits`.
     exclude : dict of str to str
-        Identifiers of samples to leave out of all splits, each with the reason. What does not pair about them is no
-        problem, and the other samples are assigned as if they were there.
+        Identifiers of samples to exclude from all splits, each with the reason. Their missing or unpaired files are no
+        problem, and they do not change the splits of other samples.
     cache : str, optional
-        The file in which foreground shares are kept, where a split asks for strata; see
+        The file in which foreground shares are cached, if a split is stratified; see
         `pipeline.raw.splits.shares.foreground_shares`.
     """
 
@@ -56,18 +56,18 @@ class Source(Options):
     cache: str | None = None
 
     def without_members(self) -> "Source":
-        """Return the same without what concerns single samples, how soon they are known, or where they lie.
+        """Return the source without exclusions, cache and raw folder, which do not affect every sample.
 
-        Like the raw files these are seen to for each sample: one sample more or less must not make others outdated.
+        They are part of the plans of single samples, so that one sample more or less does not make others outdated.
         """
         return self.changed(exclude={}, cache=None, root="")
 
 
 class FromSource(Options):
-    """Settings of a stage that reads samples: where these lie decides nothing, their contents count by themselves."""
+    """Settings of a stage that reads samples; the contents of the files matter, but not their folder."""
 
     source: Source | None
 
     def deciding(self) -> "FromSource":
-        """Return it without the raw folder."""
+        """Return the settings without the raw folder."""
         return self.changed(source=self.source and self.source.changed(root=""))

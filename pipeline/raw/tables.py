@@ -1,4 +1,4 @@
-"""CSV tables that a data set brings along, read as text."""
+"""Read CSV tables of a data set as text."""
 
 import csv
 from pathlib import Path
@@ -19,15 +19,15 @@ def read_columns(
     key, value : str
         Names of the columns.
     problems : list of Problem
-        What is wrong with the table joins it: a file that cannot be read, a column that is not there, a key twice.
+        Problems are appended: an unreadable file, a missing column, a repeated key.
     remedy : str
-        What to do about a table that cannot be read or lacks a column.
+        Remedy for a table that cannot be read or lacks a column.
 
     Returns
     -------
     dict of str to str
-        A cell that a short row lacks is empty. Keys are in Unicode form NFC, as identifiers are; so are the names of
-        columns when they are compared.
+        Missing cells of a short row are empty. Keys are normalized to Unicode NFC, as identifiers are; column names are
+        compared in the same form.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
@@ -39,11 +39,12 @@ def read_columns(
                 problems.append(Problem(str(path), f"the columns {list(header)}", expected, remedy))
                 return {}
             rows: dict[str, str] = {}
-            key_at, value_at = header.index(key), header.index(value)
+            key_index, value_index = header.index(key), header.index(value)
             for cells in reader:
                 if not cells:
                     continue
-                name, text = as_identifier(cells[key_at]), cells[value_at] if value_at < len(cells) else ""
+                name = as_identifier(cells[key_index])
+                text = cells[value_index] if value_index < len(cells) else ""
                 if name in rows:
                     problems.append(
                         Problem(

@@ -1,54 +1,54 @@
-"""Files of a raw folder that no sample uses, and why not."""
+"""Files of a raw folder that no sample uses, by reason."""
 
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from pipeline.core.fingerprint import short_digest
-from pipeline.raw.dataset import Opened
-from pipeline.raw.samples import IMAGE_ENDINGS, MARKER, Sample
+from pipeline.raw.dataset import PartialDataset
+from pipeline.raw.samples import IMAGE_EXTENSIONS, SYNTHETIC_MARKER, Sample
 from pipeline.raw.splits.names import SPLITS
 
-_SYSTEM = ("thumbs.db", "desktop.ini")
-_NOTES = (".txt", ".csv", ".md", ".json", ".yaml", ".yml", ".xml", ".pdf", ".html")
+_SYSTEM_FILES = ("thumbs.db", "desktop.ini")
+_NOTE_EXTENSIONS = (".txt", ".csv", ".md", ".json", ".yaml", ".yml", ".xml", ".pdf", ".html")
 
 HIDDEN = "hidden files (names that start with a dot)"
 SYSTEM = "files of the operating system"
-NOTES = "tables, lists and notes (read where the layout or the configuration asks for them)"
-OTHER = "files that do not end as images do"
-UNUSED = "images that the layout has no place for"
+NOTES = "tables, lists and notes (read only if the layout or the configuration uses them)"
+OTHER = "files without an image extension"
+UNUSED = "images that the layout does not use"
 EXCLUDED = "files of excluded samples"
 
 
-def unused_files(opened: Opened) -> dict[str, list[str]]:
-    """Walk the raw folder of a data set; see `ignored_files`."""
+def unused_files(opened: PartialDataset) -> dict[str, list[str]]:
+    """List the unused files of a data set by reason; see `ignored_files`."""
     raw = opened.dataset
 
-    def files(samples: Iterable[Sample]) -> set[str]:
+    def files_of(samples: Iterable[Sample]) -> set[str]:
         return {path for sample in samples for path in (*sample.files, *sample.truth_files, *sample.observer_files)}
 
-    used = files([*(sample for split in SPLITS for sample in raw.splits[split]), *opened.unplaced])
+    used = files_of([*(sample for split in SPLITS for sample in raw.splits[split]), *opened.unplaced])
     used |= {problem.where for problem in opened.problems} | set(raw.tables)
-    left_out = files(item.sample for item in raw.excluded if item.sample is not None)
-    return ignored_files(raw.root, used, left_out)
+    excluded = files_of(item.sample for item in raw.excluded if item.sample is not None)
+    return ignored_files(raw.root, used, excluded)
 
 
-def unused_digest(opened: Opened) -> str:
-    """Return a short text that changes when people add or remove files that no sample uses.
+def unused_digest(opened: PartialDataset) -> str:
+    """Return a short digest of the paths of files that no sample uses.
 
-    Hidden files and those of the operating system come and go by themselves, so they do not count.
+    Hidden files and files of the operating system are left out, because programs create and remove them.
     """
-    found = [paths for reason, paths in unused_files(opened).items() if reason not in (HIDDEN, SYSTEM)]
-    return short_digest("\n".join(path for paths in found for path in paths))
+    path_lists = [paths for reason, paths in unused_files(opened).items() if reason not in (HIDDEN, SYSTEM)]
+    return short_digest("\n".join(path for paths in path_lists for path in paths))
 
 
 def ignored_files(root: Path, used: Collection[str], excluded: Collection[str]) -> dict[str, list[str]]:
-    """Walk a raw folder and sort the files that no sample uses by the reason.
+    """List the files of a raw folder that no sample uses, by reason.
 
     Parameters
     ----------
     used : collection of str
-        Paths of the files that samples use, tables that many share included.
+        Paths of the files that samples use, including shared tables.
     excluded : collection of str
         Paths of the files of excluded samples.
 
@@ -57,23 +57,23 @@ def ignored_files(root: Path, used: Collection[str], excluded: Collection[str]) 
     dict of str to list of str
         Reason to sorted paths below `root`; links to folders are not followed.
     """
-    known, left_out = {os.path.normpath(path) for path in used}, {os.path.normpath(path) for path in excluded}
-    found: dict[str, list[str]] = {}
+    used, excluded = {os.path.normpath(path) for path in used}, {os.path.normpath(path) for path in excluded}
+    by_reason: dict[str, list[str]] = {}
     for folder, subfolders, names in os.walk(root):
         subfolders.sort()
         for name in names:
             path = os.path.normpath(os.path.join(folder, name))
-            if path not in known and name != MARKER:
+            if path not in used and name != SYNTHETIC_MARKER:
                 hidden = any(part.startswith(".") for part in Path(os.path.relpath(path, root)).parts)
-                reason = EXCLUDED if path in left_out else HIDDEN if hidden else _reason(name)
-                found.setdefault(reason, []).append(os.path.relpath(path, root))
-    return {reason: sorted(paths) for reason, paths in sorted(found.items())}
+                reason = EXCLUDED if path in excluded else HIDDEN if hidden else _reason(name)
+                by_reason.setdefault(reason, []).append(os.path.relpath(path, root))
+    return {reason: sorted(paths) for reason, paths in sorted(by_reason.items())}
 
 
 def _reason(name: str) -> str:
     lower = name.lower()
-    if lower in _SYSTEM:
+    if lower in _SYSTEM_FILES:
         return SYSTEM
-    if lower.endswith(IMAGE_ENDINGS):
+    if lower.endswith(IMAGE_EXTENSIONS):
         return UNUSED
-    return NOTES if lower.endswith(_NOTES) else OTHER
+    return NOTES if lower.endswith(_NOTE_EXTENSIONS) else OTHER

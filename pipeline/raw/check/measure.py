@@ -1,4 +1,4 @@
-"""What the check of a data set keeps of one sample: a few numbers, so that many samples fit into the memory."""
+"""Measure one sample for the check of a data set; only a few numbers are kept in memory."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,56 +11,56 @@ from numpy.typing import NDArray
 from pipeline.core.counts import VOID
 from pipeline.core.errors import PipelineError, Problem
 from pipeline.images.figures import RgbImage, for_display
-from pipeline.raw.check.alike import Tiny, tiny
-from pipeline.raw.dataset import RawDataset, same_size
+from pipeline.raw.check.near_duplicates import GreyThumbnail, grey_thumbnail
+from pipeline.raw.dataset import RawDataset, size_problem
 from pipeline.raw.decode.headers import Header, read_header
 from pipeline.raw.decode.image import full_range
 from pipeline.raw.decode.masks import ClassMask
 from pipeline.raw.decode.palette import Colour
-from pipeline.raw.inspect import Decoded, read_sample, refusal
+from pipeline.raw.inspect import Decoded, read_sample, storage_problem
 from pipeline.raw.recipes import CheckRecipe
 from pipeline.raw.samples import Sample
 
 THUMBNAIL = 220
-"""Height and width that an image of the contact sheet fits into."""
+"""Maximum height and width of an image of the contact sheet, in pixels."""
 
-_TINT = 0.3  # of a class's colour over the image
+_TINT = 0.3  # opacity of class colours
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What is known of one sample once it was read.
+class Measurement:
+    """Measurements of one sample.
 
     Parameters
     ----------
     split : str, optional
-        None where the sample could not be assigned to one.
+        None if the sample could not be assigned to a split.
     problems : tuple of Problem
-        Where there are any, nothing below is known.
-    unfit : Problem, optional
-        Why the image, which can be read, cannot be stored as configured.
+        If there are any, all following fields have their defaults.
+    storage_problem : Problem, optional
+        Why the image cannot be stored as configured, although it can be read.
     highest : float, optional
-        The brightest value of an image of 16 bits, as a share of the range of its type.
+        Maximum of a 16-bit image, as a share of the range of its type.
     content : str
-        SHA-256 over shape, type and pixels of the decoded image.
-    tiny : (16, 16) array of float16, optional
-        The image in small and grey; see `pipeline.raw.check.alike`.
+        SHA-256 of shape, type and pixels of the decoded image.
+    grey_thumbnail : (16, 16) array of float16, optional
+        See `pipeline.raw.check.near_duplicates`.
     blank : bool
         Whether all pixels of the image are equal.
     size : (int, int)
         Height and width in pixels.
     pixels : tuple of int, optional
-        Mask pixels of each class, then those that do not count. None where there is no mask.
+        Number of mask pixels of each class, then of those that do not count. None without mask.
     thumbnail : (H, W, 3) array of uint8, optional
     """
 
     sample: Sample
     split: str | None
     problems: tuple[Problem, ...] = ()
-    unfit: Problem | None = None
+    storage_problem: Problem | None = None
     highest: float | None = None
     content: str = ""
-    tiny: Tiny | None = None
+    grey_thumbnail: GreyThumbnail | None = None
     blank: bool = False
     size: tuple[int, int] = (0, 0)
     image: Header | None = None
@@ -71,28 +71,28 @@ class Measured:
 
 def measure(
     dataset: RawDataset, sample: Sample, split: str | None, recipe: CheckRecipe, with_thumbnail: bool
-) -> Measured:
-    """Read one sample, the second observer's mask included; where it is `with_thumbnail`, also draw its thumbnail."""
+) -> Measurement:
+    """Read and measure one sample, including the second observer's mask and on request its thumbnail."""
     try:
         decoded = read_sample(dataset, sample, recipe.channels)
     except PipelineError as error:
-        return Measured(sample, split, error.problems)
+        return Measurement(sample, split, error.problems)
     if problems := _observer_problems(dataset, sample, decoded.pixels.shape[:2]):
-        return Measured(sample, split, problems)
+        return Measurement(sample, split, problems)
     pixels = decoded.pixels
     classes = None if decoded.mask is None else dataset.as_classes(decoded.mask)
-    return Measured(
+    return Measurement(
         sample,
         split,
-        unfit=refusal(sample, pixels, recipe.storage, recipe.normalize),
+        storage_problem=storage_problem(sample, pixels, recipe.storage, recipe.normalize),
         highest=float(pixels.max()) / full_range(pixels) if pixels.dtype == np.uint16 else None,
         content=_digest(pixels),
-        tiny=tiny(for_display(pixels)),
+        grey_thumbnail=grey_thumbnail(for_display(pixels)),
         blank=bool((pixels == pixels[:1, :1]).all()),
         size=(int(pixels.shape[0]), int(pixels.shape[1])),
         image=read_header(decoded.contents[sample.image]),
         mask=None if sample.mask is None else read_header(decoded.contents[sample.mask]),
-        pixels=None if classes is None else _count(classes, len(dataset.classes)),
+        pixels=None if classes is None else _count_pixels(classes, len(dataset.classes)),
         thumbnail=_thumbnail(decoded, classes, dataset.colours) if with_thumbnail else None,
     )
 
@@ -101,37 +101,37 @@ def _observer_problems(dataset: RawDataset, sample: Sample, size: tuple[int, ...
     if sample.observer is None:
         return ()
     try:
-        problem = same_size(sample, sample.observer, dataset.read_observer(sample), (size[0], size[1]))
+        problem = size_problem(sample, sample.observer, dataset.read_observer(sample), (size[0], size[1]))
     except PipelineError as error:
         return error.problems
     return () if problem is None else (problem,)
 
 
 def _digest(pixels: NDArray[Any]) -> str:
-    whole = hashlib.sha256(f"{pixels.shape} {pixels.dtype}".encode())
-    whole.update(np.ascontiguousarray(pixels).data)
-    return whole.hexdigest()
+    digest = hashlib.sha256(f"{pixels.shape} {pixels.dtype}".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
 
 
-def _count(classes: ClassMask, count: int) -> tuple[int, ...]:
+def _count_pixels(classes: ClassMask, class_count: int) -> tuple[int, ...]:
     pixels = np.bincount(classes.ravel(), minlength=256)
-    return (*pixels[:count].tolist(), int(pixels[VOID]))
+    return (*pixels[:class_count].tolist(), int(pixels[VOID]))
 
 
 def _thumbnail(decoded: Decoded, classes: ClassMask | None, colours: tuple[Colour, ...]) -> RgbImage:
-    """Shrink or enlarge an image to fit, tint its classes, and draw their outlines on it."""
+    """Resize an image to `THUMBNAIL`, tint its classes and draw their outlines."""
     height, width = decoded.pixels.shape[:2]
     factor = THUMBNAIL / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    shown = for_display(decoded.pixels)
-    image = cv2.cvtColor(shown, cv2.COLOR_GRAY2RGB) if shown.shape[2] == 1 else shown
+    display = for_display(decoded.pixels)
+    image = cv2.cvtColor(display, cv2.COLOR_GRAY2RGB) if display.shape[2] == 1 else display
     image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST)
     if classes is None:
         return np.asarray(image)
     small = cv2.resize(classes, size, interpolation=cv2.INTER_NEAREST_EXACT)
     for index, colour in enumerate(colours):
         if index:
-            # an outline alone looks the same from both sides: the tint says which side is meant
+            # an outline alone does not show which side is the class
             inside = small == index
             image[inside] = np.rint((1 - _TINT) * image[inside] + _TINT * np.array(colour)).astype(np.uint8)
             outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)

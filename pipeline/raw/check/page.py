@@ -1,11 +1,11 @@
-"""The report of a check as one HTML file that needs nothing else."""
+"""The report of a check as one self-contained HTML file."""
 
 import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from pipeline.raw.check.text import fact_lines, found, grouped, places, verdict
+from pipeline.raw.check.text import common_found, count_findings, format_facts, format_locations, group_findings
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -22,8 +22,8 @@ dt { opacity: .65; } dd { margin: 0; }
 """
 
 
-def page(report: Mapping[str, Any], sheet: bytes) -> str:
-    """Write a report as HTML; every text in it is shown as text, whatever files are called.
+def html_page(report: Mapping[str, Any], sheet: bytes) -> str:
+    """Format a report as HTML; all texts are escaped.
 
     Parameters
     ----------
@@ -32,10 +32,10 @@ def page(report: Mapping[str, Any], sheet: bytes) -> str:
     sheet : bytes
         The contact sheet, PNG.
     """
-    title = f"Check of {report['dataset']}: {verdict(report)}"
-    about = f"Layout {report['layout']}, {report['root']}, {report['origin']}"
-    rows = "\n".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in fact_lines(report))
-    findings = "\n".join(map(_finding, grouped(report["findings"]))) or "<p>Nothing to complain about.</p>"
+    title = f"Check of {report['dataset']}: {count_findings(report)}"
+    subtitle = f"Layout {report['layout']}, {report['root']}, {report['origin']}"
+    rows = "\n".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in format_facts(report))
+    findings = "\n".join(map(_finding, group_findings(report["findings"]))) or "<p>No errors or warnings.</p>"
     image = base64.b64encode(sheet).decode("ascii")
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -44,29 +44,29 @@ def page(report: Mapping[str, Any], sheet: bytes) -> str:
 <title>{escape(title)}</title>
 <style>{_STYLE}</style>
 <h1>{escape(title)}</h1>
-<p>{escape(about)}</p>
-<h2>What is wrong or worth knowing</h2>
+<p>{escape(subtitle)}</p>
+<h2>Errors and warnings</h2>
 {findings}
-<h2>What is there</h2>
+<h2>Contents</h2>
 <table>
 {rows}
 </table>
 <h2>Samples with their masks</h2>
-<p>Each class but the first is tinted and outlined. A tint that misses what it should cover means swapped masks, one on
-everything else inverted masks. Images of more than 8 bits are shown from their darkest to their brightest pixels.</p>
+<p>Each class but the first is tinted and outlined. A tint that misses the objects is a sign of swapped masks, a tint on
+everything else of inverted masks. Images of more than 8 bits are shown from their darkest to their brightest pixel.</p>
 <div class="sheet"><img alt="contact sheet" src="data:image/png;base64,{image}"></div>
 </html>
 """
 
 
 def _finding(group: Sequence[Mapping[str, Any]]) -> str:
-    row, where = group[0], [escape(place) for place in places(group)]
+    row, locations = group[0], [escape(location) for location in format_locations(group)]
     severity = escape(row["severity"])
-    told = {"found": found(group), "expected": row["expected"], "remedy": row["remedy"]}
-    lines = "\n".join(f"<dt>{key}</dt><dd>{escape(text)}</dd>" for key, text in told.items() if text is not None)
-    first = where[0] if len(where) == 1 else f"{len(where)} times"
-    listed = "".join(f"<li>{place}</li>" for place in where) if len(where) > 1 else ""
+    texts = {"found": common_found(group), "expected": row["expected"], "remedy": row["remedy"]}
+    lines = "\n".join(f"<dt>{key}</dt><dd>{escape(text)}</dd>" for key, text in texts.items() if text is not None)
+    heading = locations[0] if len(locations) == 1 else f"{len(locations)} times"
+    items = "".join(f"<li>{location}</li>" for location in locations) if len(locations) > 1 else ""
     return (
-        f'<div class="finding {severity}"><p><b>{severity}: {escape(row["kind"])}</b> {first}</p>\n'
-        f"{f'<ul>{listed}</ul>' if listed else ''}<dl>{lines}</dl></div>"
+        f'<div class="finding {severity}"><p><b>{severity}: {escape(row["kind"])}</b> {heading}</p>\n'
+        f"{f'<ul>{items}</ul>' if items else ''}<dl>{lines}</dl></div>"
     )

@@ -1,55 +1,55 @@
-"""The contact sheet of a data set: samples spread evenly over it, with their masks drawn on."""
+"""The contact sheet of a data set: evenly spaced samples with their masks."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipeline.images.captions import DARK, font, shortened
+from pipeline.images.captions import DARK, elide, font
 from pipeline.images.figures import RgbImage
-from pipeline.raw.check.measure import THUMBNAIL, Measured
+from pipeline.raw.check.measure import THUMBNAIL, Measurement
 from pipeline.raw.check.text import printable
 
-SHOWN = 24
+MAX_SAMPLES = 24
 _COLUMNS = 6
-_GAP, _STRIP = 6, 20  # pixels
-_SIZE = 11  # of the font
+_GAP, _CAPTION_HEIGHT = 6, 20  # pixels
+_FONT_SIZE = 11
 _RED, _GREY = (180, 0, 0), (225, 225, 225)
 
 
-def spread(count: int) -> set[int]:
-    """Choose up to 24 of `count` places, evenly."""
-    return {index * count // min(SHOWN, count) for index in range(min(SHOWN, count))}
+def evenly_spaced(count: int) -> set[int]:
+    """Return up to `MAX_SAMPLES` evenly spaced indices of `count` samples."""
+    return {index * count // min(MAX_SAMPLES, count) for index in range(min(MAX_SAMPLES, count))}
 
 
-def contact_sheet(measured: Sequence[Measured]) -> RgbImage:
-    """Lay the chosen samples out in rows, each above its identifier and split.
+def contact_sheet(measured: Sequence[Measurement]) -> RgbImage:
+    """Arrange the thumbnails of evenly spaced samples in rows, each above its identifier and split.
 
     Parameters
     ----------
-    measured : sequence of Measured
-        All samples, in the order in which `spread` chose.
+    measured : sequence of Measurement
+        All samples, in the order of the indices of `evenly_spaced`.
 
     Returns
     -------
     (H, W, 3) array of uint8
     """
-    shown = [measured[index] for index in sorted(spread(len(measured)))]
-    rows = max(1, -(-len(shown) // _COLUMNS))
-    wide, high = THUMBNAIL + _GAP, THUMBNAIL + _STRIP + _GAP
-    whole = Image.new("RGB", (_COLUMNS * wide + _GAP, rows * high + _GAP), "white")
-    pen = ImageDraw.Draw(whole)
-    if not shown:
-        pen.text((_GAP, _GAP), "no samples", font=font(_SIZE), fill=_RED)
-    for index, item in enumerate(shown):
-        left, top = _GAP + index % _COLUMNS * wide, _GAP + index // _COLUMNS * high
+    selected = [measured[index] for index in sorted(evenly_spaced(len(measured)))]
+    rows = max(1, -(-len(selected) // _COLUMNS))
+    column_width, row_height = THUMBNAIL + _GAP, THUMBNAIL + _CAPTION_HEIGHT + _GAP
+    sheet = Image.new("RGB", (_COLUMNS * column_width + _GAP, rows * row_height + _GAP), "white")
+    pen = ImageDraw.Draw(sheet)
+    if not selected:
+        pen.text((_GAP, _GAP), "no samples", font=font(_FONT_SIZE), fill=_RED)
+    for index, item in enumerate(selected):
+        left, top = _GAP + index % _COLUMNS * column_width, _GAP + index // _COLUMNS * row_height
         if item.thumbnail is None:
             pen.rectangle((left, top, left + THUMBNAIL - 1, top + THUMBNAIL - 1), fill=_GREY)
-            pen.text((left + _GAP, top + _GAP), "cannot be used", font=font(_SIZE), fill=_RED)
+            pen.text((left + _GAP, top + _GAP), "cannot be used", font=font(_FONT_SIZE), fill=_RED)
         else:
             height, width = item.thumbnail.shape[:2]
-            place = (left + (THUMBNAIL - width) // 2, top + (THUMBNAIL - height) // 2)
-            whole.paste(Image.fromarray(item.thumbnail), place)
-        name = shortened(str(printable(item.sample.id)), f" · {item.split or 'no split'}", THUMBNAIL, _SIZE)
-        pen.text((left, top + THUMBNAIL + 3), name, font=font(_SIZE), fill=_RED if item.problems else DARK)
-    return np.asarray(whole)
+            corner = (left + (THUMBNAIL - width) // 2, top + (THUMBNAIL - height) // 2)
+            sheet.paste(Image.fromarray(item.thumbnail), corner)
+        name = elide(str(printable(item.sample.id)), f" · {item.split or 'no split'}", THUMBNAIL, _FONT_SIZE)
+        pen.text((left, top + THUMBNAIL + 3), name, font=font(_FONT_SIZE), fill=_RED if item.problems else DARK)
+    return np.asarray(sheet)

@@ -1,103 +1,101 @@
-"""The report of a check as text for a terminal or a log."""
+"""Format the report of a check as text for a terminal or a log."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 
 def printable(value: Any) -> Any:  # noqa: ANN401 - walks plain data
-    """Escape controls and bytes that are no UTF-8 in all texts of plain data: terminals and files cannot hold them."""
+    """Escape control characters and invalid UTF-8 in all strings of plain data, for terminals and files."""
     if isinstance(value, str):
         return "".join(
-            letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in value
+            character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+            for character in value
         )
     if isinstance(value, Mapping):
-        return {printable(key): printable(inner) for key, inner in value.items()}
-    return [printable(inner) for inner in value] if isinstance(value, list) else value
+        return {printable(key): printable(item) for key, item in value.items()}
+    return [printable(item) for item in value] if isinstance(value, list) else value
 
 
-def counts(numbers: Mapping[str, int], most: int = 6) -> str:
-    """Write counts, the most frequent first, such as ``101x101 (4000)``."""
+def format_counts(numbers: Mapping[str, int], max_listed: int = 6) -> str:
+    """Format counts, the most frequent first, such as ``101x101 (4000)``."""
     ranked = sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
-    more = f" and {len(ranked) - most} more" if len(ranked) > most else ""
-    return ", ".join(f"{name} ({count})" for name, count in ranked[:most]) + more
+    more = f" and {len(ranked) - max_listed} more" if len(ranked) > max_listed else ""
+    return ", ".join(f"{name} ({count})" for name, count in ranked[:max_listed]) + more
 
 
-def sizes(numbers: Mapping[str, int], most: int = 6) -> str:
-    """Write sizes as `counts` does, or, where there are many, from which to which they go."""
-    if len(numbers) <= most:
-        return counts(numbers)
-    wide, high = zip(*(map(int, size.split("x")) for size in numbers), strict=True)
-    ranges = f"{min(wide)} to {max(wide)} wide, {min(high)} to {max(high)} high"
-    return f"{len(numbers)} different, {ranges}; most often {counts(numbers, 1).partition(' and ')[0]}"
+def format_sizes(numbers: Mapping[str, int], max_listed: int = 6) -> str:
+    """Format sizes as `format_counts` does, or as ranges if there are more than `max_listed`."""
+    if len(numbers) <= max_listed:
+        return format_counts(numbers)
+    widths, heights = zip(*(map(int, size.split("x")) for size in numbers), strict=True)
+    ranges = f"{min(widths)} to {max(widths)} wide, {min(heights)} to {max(heights)} high"
+    return f"{len(numbers)} different, {ranges}; most often {format_counts(numbers, 1).partition(' and ')[0]}"
 
 
-def fact_lines(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Say what is there: pairs of a heading and a text."""
+def format_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the facts of a report as pairs of heading and text."""
     facts = report["facts"]
     masks = f"{facts['empty_masks']} empty, {facts['full_masks']} without background"
-    special = {"turned as EXIF says": "turned", "with ICC profile": "icc_profiles", "with alpha": "alpha"}
-    notes = ", ".join(f"{facts[key]} {words}" for words, key in special.items() if facts[key])
+    special = {"rotated or mirrored by EXIF": "turned", "with ICC profile": "icc_profiles", "with alpha": "alpha"}
+    notes = ", ".join(f"{facts[key]} {label}" for label, key in special.items() if facts[key])
     lines = [
         ("pairs", f"{report['pairs']} of image and mask"),
         ("splits", ", ".join(f"{split} {count}" for split, count in report["splits"].items() if count) or "none"),
-        ("sizes", sizes(facts["sizes"])),
-        ("images", "; ".join(filter(None, (counts(facts["image_types"]), notes)))),
-        ("masks", "; ".join(filter(None, (counts(facts["mask_types"]), masks if report["balance"] else "")))),
+        ("sizes", format_sizes(facts["sizes"])),
+        ("images", "; ".join(filter(None, (format_counts(facts["image_types"]), notes)))),
+        ("masks", "; ".join(filter(None, (format_counts(facts["mask_types"]), masks if report["balance"] else "")))),
     ]
     lines += [
         ("class", f"{row['class']}: {row['pixels']:.2%} of the pixels, in {row['masks']:.1%} of the masks")
         for row in report["balance"]
     ]
     lines += [("excluded", f"{name}: {reason}") for name, reason in report["excluded"].items()]
-    lines += [
-        ("ignored", f"{row['count']} {row['reason']}: {', '.join(row['first'])}{', ...' if _more(row) else ''}")
-        for row in report["ignored"]
-    ]
+    for row in report["ignored"]:
+        more = ", ..." if row["count"] > len(row["first"]) else ""
+        lines.append(("ignored", f"{row['count']} {row['reason']}: {', '.join(row['first'])}{more}"))
     return [(heading, text) for heading, text in lines if text]
 
 
-def _more(row: Mapping[str, Any]) -> bool:
-    return bool(row["count"] > len(row["first"]))
-
-
-def verdict(report: Mapping[str, Any]) -> str:
-    """Count errors and warnings in words."""
+def count_findings(report: Mapping[str, Any]) -> str:
+    """Format the numbers of errors and warnings."""
     errors, warnings = report["errors"], report["warnings"]
     return f"{errors} error{'s' if errors != 1 else ''}, {warnings} warning{'s' if warnings != 1 else ''}"
 
 
-def grouped(findings: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """Put findings together that one remedy mends: same severity, kind, expectation and remedy."""
+def group_findings(findings: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Group findings with the same severity, kind, expectation and remedy."""
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for row in findings:
         groups.setdefault(tuple(row[key] for key in ("severity", "kind", "expected", "remedy")), []).append(row)
     return list(groups.values())
 
 
-def places(group: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Write where the findings of a group are, each with what was found there unless that is the same everywhere."""
-    alike = len({row["found"] for row in group}) == 1
-    return [row["where"] if alike else f"{row['where']}: {row['found']}" for row in group]
+def format_locations(group: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the location of each finding of a group, with what was found if that differs."""
+    same_found = common_found(group) is not None
+    return [row["where"] if same_found else f"{row['where']}: {row['found']}" for row in group]
 
 
-def found(group: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return what was found in all places of a group, or None where it differs."""
+def common_found(group: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return what was found in all findings of a group, or None if it differs."""
     texts = {row["found"] for row in group}
     return texts.pop() if len(texts) == 1 else None
 
 
-def as_text(reports: Sequence[Mapping[str, Any]]) -> str:
-    """Write the reports of several data sets as one text."""
+def format_reports(reports: Sequence[Mapping[str, Any]]) -> str:
+    """Format the reports of several data sets as one text."""
     parts = []
     for report in reports:
-        lines = [f"{report['dataset']}: {verdict(report)}  ({report['layout']}, {report['root']}, {report['origin']})"]
-        lines += [f"  {heading + ':':<10}{text}" for heading, text in fact_lines(report)]
-        for group in grouped(report["findings"]):
-            row, where, common = group[0], places(group), found(group)
+        lines = [
+            f"{report['dataset']}: {count_findings(report)}  ({report['layout']}, {report['root']}, {report['origin']})"
+        ]
+        lines += [f"  {heading + ':':<10}{text}" for heading, text in format_facts(report)]
+        for group in group_findings(report["findings"]):
+            row, locations, found_text = group[0], format_locations(group), common_found(group)
             title = f"  {row['severity'].upper()} {row['kind']}:"
-            lines += [f"{title} {where[0]}"] if len(group) == 1 else [f"{title} {len(group)} times"]
-            lines += [f"      {place}" for place in where if len(group) > 1]
-            lines += [] if common is None else [f"      found:    {common}"]
+            lines += [f"{title} {locations[0]}"] if len(group) == 1 else [f"{title} {len(group)} times"]
+            lines += [f"      {location}" for location in locations if len(group) > 1]
+            lines += [] if found_text is None else [f"      found:    {found_text}"]
             lines += [f"      expected: {row['expected']}", f"      remedy:   {row['remedy']}"]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)

@@ -1,4 +1,4 @@
-"""Which sample belongs to which split and to which shard: stable under added, removed and renamed files."""
+"""Assign samples to splits and shards, stably when files are added, removed or renamed."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pipeline.core.errors import Problem, RawDataError
 from pipeline.raw.samples import Sample
 from pipeline.raw.splits import sampling
 from pipeline.raw.splits.groups import find_groups
-from pipeline.raw.splits.lists import take_listed
+from pipeline.raw.splits.lists import select_listed
 from pipeline.raw.splits.names import SPLITS, TEST, TRAIN, UNLABELLED, VALIDATION
 from pipeline.raw.splits.rules import (
     FoldSplit,
@@ -21,7 +21,7 @@ from pipeline.raw.splits.rules import (
 )
 
 Strata = Callable[[Sequence[Sample]], Mapping[str, int]]
-"""Gives the stratum of labelled samples, by identifier."""
+"""Returns the stratum of labelled samples, by identifier."""
 
 
 def assign_splits(
@@ -40,42 +40,43 @@ def assign_splits(
     dataset : str
         Name of the data set, for messages.
     test, validation : Rule, optional
-        How test samples are taken from all labelled ones, and validation samples from what is left; see
-        `pipeline.raw.splits.sampling` and `take_listed`. None leaves it empty. Unless they are asked for, official
-        validation samples count as training samples.
+        Rules that select test samples from all labelled ones, and validation samples from the remaining ones; see
+        `pipeline.raw.splits.sampling` and `select_listed`. None leaves the split empty. Official validation samples
+        are training samples unless the rule of `validation` is official.
     root : Path
         The raw folder.
     strata : callable, optional
-        Called once, and only where strata are asked for.
+        Called at most once, if a rule is stratified.
 
     Returns
     -------
     dict of str to list of Sample
-        All four splits, each sorted by identifier, possibly empty. Unlabelled samples form their own.
+        All four splits, each sorted by identifier, possibly empty. Unlabelled samples are a split of their own.
 
     Raises
     ------
     RawDataError
-        If there are labelled samples and none is left to train on, if a fold is empty, if every group is too large,
-        if the official validation samples are asked for and there are none, for a list or table of groups that cannot
-        be used, or for masks that cannot be read where strata are asked for.
+        If no labelled sample remains for training, if a fold is empty, if every group is too large, if official
+        validation samples are configured and none exist, if a list or table of groups cannot be used, or if masks
+        cannot be read that strata need.
     """
     labelled = {sample.id: sample for sample in samples if sample.labelled}
-    known: Mapping[str, int] = {}
+    stratum_of_id: Mapping[str, int] = {}
     if labelled and any(isinstance(rule, Sampling) and rule.stratify for rule in (test, validation)):
         if strata is None:
-            raise ValueError("nothing gives the strata")
-        known = strata(list(labelled.values()))
-    drawing = Drawing(dataset, Path(root), known)
-    test_ids = drawing.take(labelled, TEST, test)
-    rest = {name: sample for name, sample in labelled.items() if name not in test_ids}
+            raise ValueError("a stratified rule needs `strata`")
+        stratum_of_id = strata(list(labelled.values()))
+    assigner = SplitAssigner(dataset, Path(root), stratum_of_id)
+    test_ids = assigner.select(labelled, TEST, test)
+    remaining = {name: sample for name, sample in labelled.items() if name not in test_ids}
     # a list may name test samples, which is refused below
-    validation_ids = drawing.take(labelled if isinstance(validation, ListedSplit) else rest, VALIDATION, validation)
-    if both := sorted(validation_ids & test_ids):
-        raise RawDataError(_in_both(both, dataset))
+    candidates = labelled if isinstance(validation, ListedSplit) else remaining
+    validation_ids = assigner.select(candidates, VALIDATION, validation)
+    if common_ids := sorted(validation_ids & test_ids):
+        raise RawDataError(_overlap_problems(common_ids, dataset))
     unlabelled = {sample.id for sample in samples if not sample.labelled}
     members = {
-        TRAIN: rest.keys() - validation_ids,
+        TRAIN: remaining.keys() - validation_ids,
         VALIDATION: validation_ids,
         TEST: test_ids,
         UNLABELLED: unlabelled,
@@ -91,33 +92,33 @@ def assign_splits(
     return {split: [by_id[name] for name in sorted(members[split])] for split in SPLITS}
 
 
-def files_read(*rules: Rule | None) -> list[str]:
-    """Return the files that rules of `assign_splits` read, lists and tables of groups, absolute or below the root."""
+def rule_files(*rules: Rule | None) -> list[str]:
+    """Return the lists and tables of groups that split rules read, absolute or relative to the root."""
     lists = [rule.file for rule in rules if isinstance(rule, ListedSplit)]
     groups = [rule.group for rule in rules if isinstance(rule, Sampling) and rule.group is not None]
     return list(dict.fromkeys([*lists, *(group.file for group in groups if group.file is not None)]))
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """Takes the members of splits from labelled samples.
+class SplitAssigner:
+    """Selects the members of splits from labelled samples.
 
     Parameters
     ----------
     dataset : str
-        Its name, for messages.
+        Name of the data set, for messages.
     root : Path
         The raw folder.
     strata : mapping of str to int
-        Identifier to stratum, where strata are asked for.
+        Identifier to stratum; needed by stratified rules.
     """
 
     dataset: str
     root: Path
     strata: Mapping[str, int]
 
-    def take(self, samples: Mapping[str, Sample], split: str, rule: Rule | None) -> set[str]:
-        """Return the identifiers of one split, taken from `samples` (by identifier) as `rule` says.
+    def select(self, samples: Mapping[str, Sample], split: str, rule: Rule | None) -> set[str]:
+        """Return the identifiers that `rule` selects for one split from `samples` (by identifier).
 
         Raises
         ------
@@ -128,67 +129,69 @@ class Drawing:
             return set()
         match rule:
             case OfficialSplit():
-                return _take_official(samples, split, self.dataset)
+                return _select_official(samples, split, self.dataset)
             case ListedSplit():
-                return take_listed(self.root / rule.file, samples.values(), split)
+                return select_listed(self.root / rule.file, samples.values(), split)
             case RandomTest(rule="permutation"):
-                return sampling.take_permutation(samples, rule.fraction, rule.seed)
+                return sampling.select_permutation(samples, rule.fraction, rule.seed)
             case FoldSplit():
-                return self._fold(samples, split, rule)
+                return self._select_fold(samples, split, rule)
             case _:
-                return self._fraction(samples, split, rule)
+                return self._select_fraction(samples, split, rule)
 
-    def _fraction(self, samples: Mapping[str, Sample], split: str, rule: RandomTest | RandomValidation) -> set[str]:
+    def _select_fraction(
+        self, samples: Mapping[str, Sample], split: str, rule: RandomTest | RandomValidation
+    ) -> set[str]:
         fraction, seed = rule.fraction, rule.seed
-        if rule.group is None:  # samples as they come are one stratum
+        if rule.group is None:  # without stratification all samples are one stratum
             strata = {name: self.strata[name] if rule.stratify else 0 for name in samples}
-            return sampling.take_fraction(strata, fraction, seed)
+            return sampling.select_fraction(strata, fraction, seed)
         groups = find_groups(samples.values(), rule.group, self.root)
-        taken = sampling.take_fraction_of_groups(groups, fraction, seed)
-        if fraction and not taken:
+        selected = sampling.select_fraction_of_groups(groups, fraction, seed)
+        if fraction and not selected:
             raise RawDataError(
                 f"data set {self.dataset!r}, `{split}`",
-                f"{len(set(groups.values()))} groups of {len(samples)} labelled samples, each of which is more than "
-                f"twice the wanted {fraction * len(samples):g}",
+                f"{len(set(groups.values()))} groups of {len(samples)} labelled samples, each with more than "
+                f"twice the {fraction * len(samples):g} samples to select",
                 "at least one group that fits",
                 "raise `fraction`, or choose smaller groups",
             )
-        return taken
+        return selected
 
-    def _fold(self, samples: Mapping[str, Sample], split: str, rule: FoldSplit) -> set[str]:
-        which = (rule.folds, rule.fold, rule.seed)
-        what = f"{len(samples)} labelled samples"
+    def _select_fold(self, samples: Mapping[str, Sample], split: str, rule: FoldSplit) -> set[str]:
+        fold = (rule.folds, rule.fold, rule.seed)
+        candidates = f"{len(samples)} labelled samples"
         if rule.stratify:
-            taken = sampling.take_fold_of_strata({name: self.strata[name] for name in samples}, *which)
+            selected = sampling.select_fold_of_strata({name: self.strata[name] for name in samples}, *fold)
         elif rule.group is not None:
             groups = find_groups(samples.values(), rule.group, self.root)
-            what += f" in {len(set(groups.values()))} groups"
-            taken = sampling.take_fold_of_groups(groups, *which)
+            candidates += f" in {len(set(groups.values()))} groups"
+            selected = sampling.select_fold_of_groups(groups, *fold)
         else:
-            taken = sampling.take_fold(samples, *which)
-        if not taken:
+            selected = sampling.select_fold(samples, *fold)
+        if not selected:
             raise RawDataError(
                 f"data set {self.dataset!r}, `{split}`",
-                f"{rule.folds} folds of {what}: fold {rule.fold} is empty",
+                f"{rule.folds} folds of {candidates}: fold {rule.fold} is empty",
                 "at least one sample in every fold",
                 "lower `folds`, or add labelled images",
             )
-        return taken
+        return selected
 
 
-def _take_official(samples: Mapping[str, Sample], split: str, dataset: str) -> set[str]:
-    taken = {name for name, sample in samples.items() if sample.official_split == split}
-    if split == VALIDATION and not taken:  # test samples may be published without masks: those may be none
+def _select_official(samples: Mapping[str, Sample], split: str, dataset: str) -> set[str]:
+    selected = {name for name, sample in samples.items() if sample.official_split == split}
+    if split == VALIDATION and not selected:  # test samples may be published without masks, so may be none
         raise RawDataError(
             f"data set {dataset!r}, `validation: official`",
             f"{len(samples)} labelled samples, none of which the data set calls a validation sample",
             "at least one",
             "set `validation: {fraction: 0.2}`, or add the validation samples of the data set",
         )
-    return taken
+    return selected
 
 
-def _in_both(names: Sequence[str], dataset: str) -> list[Problem]:
+def _overlap_problems(names: Sequence[str], dataset: str) -> list[Problem]:
     return [
         Problem(
             f"data set {dataset!r}, sample {name!r}",
@@ -201,12 +204,12 @@ def _in_both(names: Sequence[str], dataset: str) -> list[Problem]:
 
 
 def shard_of(name: str, shards: int) -> int:
-    """Return the shard (0 to shards - 1) that an identifier belongs to, whatever else there is."""
+    """Return the shard (0 to shards - 1) of an identifier; it depends on no other sample."""
     return sampling.stable_hash(name) % shards
 
 
 def assign_shards(samples: Iterable[Sample], shards: int) -> dict[int, list[Sample]]:
-    """Distribute the samples of one split over shards; only shards that hold something are listed."""
+    """Distribute the samples of one split over shards; empty shards are left out."""
     members: dict[int, list[Sample]] = {}
     for sample in samples:
         members.setdefault(shard_of(sample.id, shards), []).append(sample)

@@ -1,4 +1,4 @@
-"""Samples that are known to be bad and left out, each with its reason."""
+"""Samples that the configuration excludes, each with its reason."""
 
 import difflib
 from collections.abc import Collection, Mapping
@@ -8,19 +8,19 @@ from pipeline.core.errors import Problem
 from pipeline.raw.samples import Sample
 from pipeline.raw.splits.assign import shard_of
 
-_CLOSE = 3  # identifiers that a message offers
+_MAX_SUGGESTIONS = 3  # identifiers that a message suggests
 
 
 @dataclass(frozen=True)
 class Excluded:
-    """A sample that is left out of all splits.
+    """A sample that is excluded from all splits.
 
     Parameters
     ----------
     sample : Sample, optional
-        None where its files do not pair, so that there is no whole sample.
+        None if its files do not pair, so that the sample is incomplete.
     split : str, optional
-        The split that it would be in. None where its files do not pair.
+        The split that it would be in. None if its files do not pair.
     """
 
     id: str
@@ -29,50 +29,51 @@ class Excluded:
     split: str | None = None
 
 
-def unknown_ids(exclude: Mapping[str, str], known: Collection[str], dataset: str) -> list[Problem]:
-    """List the excluded identifiers that no sample has, with those that may have been meant."""
+def unknown_id_problems(exclude: Mapping[str, str], known_ids: Collection[str], dataset: str) -> list[Problem]:
+    """List excluded identifiers that no sample has, with similar ones."""
     problems = []
-    for name in sorted(exclude.keys() - set(known)):
-        close = difflib.get_close_matches(name, sorted(known), n=_CLOSE)
+    for name in sorted(exclude.keys() - set(known_ids)):
+        similar_ids = difflib.get_close_matches(name, sorted(known_ids), n=_MAX_SUGGESTIONS)
         problems.append(
             Problem(
                 f"data set {dataset!r}, `exclude`",
                 f"the identifier {name!r}, which no sample has",
                 "identifiers of samples (`python -m pipeline splits` lists them)",
-                f"did you mean {', '.join(map(repr, close))}? Else remove it" if close else "correct or remove it",
+                f"did you mean {', '.join(map(repr, similar_ids))}? Otherwise remove it"
+                if similar_ids
+                else "correct or remove it",
                 kind="exclude",
             )
         )
     return problems
 
 
-def leave_out(
+def apply_exclusions(
     splits: Mapping[str, list[Sample]], exclude: Mapping[str, str]
 ) -> tuple[dict[str, list[Sample]], tuple[Excluded, ...]]:
-    """Take the excluded samples out of the splits, once these are assigned: no other sample changes its split.
+    """Remove excluded samples after splits are assigned, so that no other sample changes its split.
 
     Returns
     -------
     splits : dict of str to list of Sample
-        What is left.
+        Splits without the excluded samples.
     excluded : tuple of Excluded
-        Sorted by identifier, with the reasons of `exclude`; those that stand in no split come without sample.
+        Sorted by identifier, with the reasons of `exclude`; without sample if the identifier is in no split.
     """
-    found = {
+    excluded = {
         sample.id: Excluded(sample.id, exclude[sample.id], sample, split)
         for split, samples in splits.items()
         for sample in samples
         if sample.id in exclude
     }
-    left = {split: [sample for sample in samples if sample.id not in exclude] for split, samples in splits.items()}
-    return left, tuple(found.get(name) or Excluded(name, reason) for name, reason in sorted(exclude.items()))
+    remaining = {split: [sample for sample in samples if sample.id not in exclude] for split, samples in splits.items()}
+    return remaining, tuple(excluded.get(name) or Excluded(name, reason) for name, reason in sorted(exclude.items()))
 
 
-def concerning(excluded: Collection[Excluded], split: str, shard: int, shards: int) -> dict[str, str]:
-    """Return the exclusions that one shard has to know, as identifier to reason.
+def exclusions_for_shard(excluded: Collection[Excluded], split: str, shard: int, shards: int) -> dict[str, str]:
+    """Return the exclusions that affect one shard, as identifier to reason.
 
-    They are those of the samples that would be in it, and those of files that do not pair, which stop every listing.
-    What else is excluded changes nothing in the shard.
+    These are samples that would be in the shard, and samples with unpaired files, which would stop every listing.
     """
     return {
         item.id: item.reason

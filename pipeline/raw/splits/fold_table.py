@@ -1,6 +1,6 @@
-"""The table of folds: which sample belongs to which part, for whoever trains, predicts or averages.
+"""The table of folds, which assigns samples to folds for training, prediction and averaging.
 
-It is small JSON: ``folds``, how many there are; and ``members``, from each identifier to its fold, 0 to folds - 1.
+It is a JSON object: ``folds``, the number of folds; and ``members``, identifier to fold, 0 to folds - 1.
 """
 
 import json
@@ -20,7 +20,7 @@ class Fold:
     Parameters
     ----------
     training, validation : frozenset of str
-        Identifiers; together they are all samples of the data set that are no test samples.
+        Identifiers; together they are all labelled samples of the data set except test samples.
     """
 
     training: frozenset[str]
@@ -28,12 +28,12 @@ class Fold:
 
     @property
     def pool(self) -> frozenset[str]:
-        """All of them."""
+        """Training and validation identifiers together."""
         return self.training | self.validation
 
 
 def write_fold_table(path: Path, members: Mapping[str, int], *, folds: int) -> None:
-    """Write a table of folds; `members` are identifiers with their folds.
+    """Write a table of folds; `members` maps identifiers to folds.
 
     Raises
     ------
@@ -43,32 +43,32 @@ def write_fold_table(path: Path, members: Mapping[str, int], *, folds: int) -> N
 
 
 def read_fold_table(path: Path, folds: int) -> list[frozenset[str]]:
-    """Read the identifiers of each fold from a table that has to have so many.
+    """Read the identifiers of each fold from a table that must have `folds` folds.
 
     Raises
     ------
     RawDataError
-        If the file is missing, or has another number of folds or an empty one.
+        If the file is missing, has another number of folds, or has an empty fold.
     """
     expected, remedy = f"a table of {folds} folds", f"delete it and run `snakemake {path}`"
-    said: Any = None
+    table: Any = None
     parts: list[set[str]] = [set() for _ in range(folds)]
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        for name, fold in said["members"].items():
+        table = json.loads(path.read_text(encoding="utf-8"))
+        for name, fold in table["members"].items():
             parts[fold].add(name)
-        number = said["folds"]
+        fold_count = table["folds"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        found = " ".join(str(error).split()) or type(error).__name__
-        raise RawDataError(str(path), found, expected, remedy) from error
-    if number != folds or not all(parts):
-        found = f"{number} folds; of {folds} samples are in {', '.join(str(len(part)) for part in parts)}"
-        raise RawDataError(str(path), found, expected, remedy)
+        message = " ".join(str(error).split()) or type(error).__name__
+        raise RawDataError(str(path), message, expected, remedy) from error
+    if fold_count != folds or not all(parts):
+        sizes = ", ".join(str(len(part)) for part in parts)
+        raise RawDataError(str(path), f"{fold_count} folds; samples in each of {folds}: {sizes}", expected, remedy)
     return [frozenset(part) for part in parts]
 
 
 def read_fold(path: Path, *, folds: int, fold: int) -> Fold:
-    """Read which samples a run trains on, and which it is validated on: those of one of `folds`.
+    """Read the training and validation samples of a run; the validation samples are one of `folds` folds.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Folds of a data set: parts of its training and validation samples, one of which a network is validated on."""
+"""Folds of a data set for cross-validation: parts of its training and validation samples."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,53 +7,53 @@ from pipeline.core.errors import RawDataError
 from pipeline.raw.dataset import RawDataset, measure_strata, open_dataset
 from pipeline.raw.recipes import FoldsRecipe
 from pipeline.raw.samples import Sample
-from pipeline.raw.splits.assign import Drawing
+from pipeline.raw.splits.assign import SplitAssigner
 from pipeline.raw.splits.fold_table import write_fold_table
 from pipeline.raw.splits.names import TRAIN, VALIDATION
 from pipeline.raw.splits.rules import FoldSplit, Sampling
 
 
 def assign_folds(dataset: RawDataset, folds: int, sampling: Sampling, cache: str | None = None) -> dict[str, int]:
-    """Assign each sample that is no test sample to a fold.
+    """Assign each training and validation sample to a fold.
 
-    Fold i holds the validation samples that the data set has with ``validation: {rule: k-fold, fold: i, ...}``,
-    whatever its own validation samples are: these count among the others here.
+    Fold i contains the validation samples that ``validation: {rule: k-fold, fold: i, ...}`` would select, whatever the
+    validation samples of the data set are.
 
     Parameters
     ----------
-    folds, drawn, cache
+    folds, sampling, cache
         See `FoldsRecipe` and `pipeline.raw.splits.shares.foreground_shares`.
 
     Returns
     -------
     dict of str to int
-        Identifier to fold, 0 to folds - 1, sorted by identifier. Excluded samples are left out after the folds are
-        drawn, so that no other sample changes its fold.
+        Identifier to fold, 0 to folds - 1, sorted by identifier. Excluded samples are removed after the folds are
+        assigned, so that no other sample changes its fold.
 
     Raises
     ------
     RawDataError
-        If a fold is empty, if groups cannot be told, or for masks that cannot be read where strata are asked for.
+        If a fold is empty, if groups cannot be found, or if masks cannot be read that strata need.
     """
-    kept = {sample.id for sample in dataset.pool}
-    left_out = [item.sample for item in dataset.excluded if item.sample and item.split in (TRAIN, VALIDATION)]
-    samples = {sample.id: sample for sample in (*dataset.pool, *left_out)}
-    excluded = [sample.id for sample in left_out]
+    pool_ids = {sample.id for sample in dataset.pool}
+    excluded_samples = [item.sample for item in dataset.excluded if item.sample and item.split in (TRAIN, VALIDATION)]
+    samples = {sample.id: sample for sample in (*dataset.pool, *excluded_samples)}
+    excluded_ids = [sample.id for sample in excluded_samples]
     strata = (
-        measure_strata(dataset, list(samples.values()), left_out=excluded, cache=cache) if sampling.stratify else {}
+        measure_strata(dataset, list(samples.values()), exclude=excluded_ids, cache=cache) if sampling.stratify else {}
     )
-    drawing = Drawing(dataset.name, dataset.root, strata)
+    assigner = SplitAssigner(dataset.name, dataset.root, strata)
     members: dict[str, int] = {}
     for fold in range(folds):
-        taken = drawing.take(samples, "folds", sampling.to(FoldSplit, rule="k-fold", folds=folds, fold=fold))
-        if not taken & kept:
+        selected = assigner.select(samples, "folds", sampling.to(FoldSplit, rule="k-fold", folds=folds, fold=fold))
+        if not selected & pool_ids:
             raise RawDataError(
                 f"data set {dataset.name!r}, fold {fold} of {folds}",
-                f"{len(taken)} samples, all of which are left out (`exclude`)",
+                f"{len(selected)} samples, all of which are excluded (`exclude`)",
                 "at least one sample in every fold",
                 "lower `folds`, or exclude fewer samples",
             )
-        members |= dict.fromkeys(taken & kept, fold)
+        members |= dict.fromkeys(selected & pool_ids, fold)
     return dict(sorted(members.items()))
 
 
@@ -70,7 +70,7 @@ def write_folds(recipe: FoldsRecipe, *, output: Path) -> None:
 
 
 def split_by_fold(dataset: RawDataset, members: Mapping[str, int], fold: int) -> dict[str, list[Sample]]:
-    """Return the splits as a run sees them that is validated on one fold; for `members` see `assign_folds`."""
+    """Return the splits of a run that is validated on one fold; for `members` see `assign_folds`."""
     return {
         **dataset.splits,
         TRAIN: [sample for sample in dataset.pool if members[sample.id] != fold],

@@ -1,4 +1,4 @@
-"""Which samples belong together, such as tiles of one section: told by a table or by their identifiers."""
+"""Find groups of samples, such as tiles of one section, from a table or from identifiers."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -9,8 +9,8 @@ from pipeline.raw.samples import Sample, as_identifier
 from pipeline.raw.splits.rules import Group
 from pipeline.raw.tables import read_columns
 
-_SHOWN = 20
-_OFFERED = 3  # identifiers of the table that a message shows
+_MAX_LISTED = 20  # samples that a message lists
+_MAX_EXAMPLES = 3  # identifiers of the table that a message shows
 
 
 def find_groups(samples: Iterable[Sample], group: Group, root: Path) -> dict[str, str]:
@@ -19,9 +19,9 @@ def find_groups(samples: Iterable[Sample], group: Group, root: Path) -> dict[str
     Parameters
     ----------
     group : Group
-        With `file`: the cell of its `column` in the row of the table whose column `id` is the identifier, or for a page
-        of a stack the identifier of the stack; rows of other identifiers are passed over. With `pattern`: what its one
-        group stands for, where it is first found in the identifier.
+        With `file`: the cell of `column` in the table row whose column `id` is the identifier, or for a page of a stack
+        the identifier of the stack; rows of other identifiers are ignored. With `pattern`: the text that its one group
+        matches at its first match in the identifier.
     root : Path
         The raw folder.
 
@@ -33,42 +33,44 @@ def find_groups(samples: Iterable[Sample], group: Group, root: Path) -> dict[str
     Raises
     ------
     RawDataError
-        If the table cannot be used, or for all identifiers without a row, an entry or a fitting part together.
+        If the table cannot be used, or listing all identifiers without a row, an entry or a match.
     """
     if group.pattern is not None:
-        return _by_pattern([sample.id for sample in samples], group.pattern)
+        return _groups_by_pattern([sample.id for sample in samples], group.pattern)
     assert group.file is not None
     assert group.column is not None
-    return _by_column({sample.id: sample.stack for sample in samples}, root / group.file, group.id, group.column)
+    return _groups_by_column(
+        {sample.id: sample.stack_id for sample in samples}, root / group.file, group.id, group.column
+    )
 
 
-def _by_column(stacks: Mapping[str, str], table: Path, key: str, column: str) -> dict[str, str]:
+def _groups_by_column(stacks: Mapping[str, str], table: Path, key: str, column: str) -> dict[str, str]:
     problems: list[Problem] = []
     rows = read_columns(table, key, column, problems, "correct `file`, `id` or `column` of `group`, or the table")
     if problems:
         raise RawDataError(problems)
     groups = {name: rows.get(name if name in rows else stack, "").strip() for name, stack in stacks.items()}
-    if missing := sorted(name for name, told in groups.items() if not told):
-        known = ", ".join(map(repr, list(rows)[:_OFFERED])) or "no row"
+    if missing := sorted(name for name, group in groups.items() if not group):
+        examples = ", ".join(map(repr, list(rows)[:_MAX_EXAMPLES])) or "no row"
         raise RawDataError(
             str(table),
             f"no {column!r} for {len(missing)} of {len(groups)} samples: {', '.join(missing)}",
             f"a row with {key!r} and {column!r} for every labelled sample",
-            f"write identifiers as they are here into {key!r} (the table begins with {known}), add the rows, or "
-            "take the samples out of the raw folder",
+            f"write these identifiers into {key!r} (the table begins with {examples}), add the rows, or "
+            "remove the samples from the raw folder",
         )
     return groups
 
 
-def _by_pattern(ids: Collection[str], pattern: str) -> dict[str, str]:
+def _groups_by_pattern(ids: Collection[str], pattern: str) -> dict[str, str]:
     compiled = re.compile(as_identifier(pattern))
-    found = {name: match.group(1) for name in ids if (match := compiled.search(name)) and match.group(1)}
-    if missing := sorted(set(ids) - found.keys()):
-        more = ", ..." if len(missing) > _SHOWN else ""
+    groups = {name: match.group(1) for name in ids if (match := compiled.search(name)) and match.group(1)}
+    if missing := sorted(set(ids) - groups.keys()):
+        more = ", ..." if len(missing) > _MAX_LISTED else ""
         raise RawDataError(
             f"the pattern {pattern!r} of `group`",
-            f"{len(missing)} of {len(ids)} samples that it does not fit: {', '.join(missing[:_SHOWN])}{more}",
-            "a pattern whose group stands for at least one character of every identifier",
+            f"{len(missing)} of {len(ids)} samples that it does not match: {', '.join(missing[:_MAX_LISTED])}{more}",
+            "a pattern whose group matches at least one character of every identifier",
             "correct it (`python -m pipeline splits` lists the identifiers of a data set without `group`)",
         )
-    return found
+    return groups

@@ -1,4 +1,4 @@
-"""Lists of samples that people keep in text files: one entry in each line, written in many ways."""
+"""Read lists of samples from text files with one entry in each line."""
 
 import os
 import re
@@ -7,25 +7,25 @@ from itertools import takewhile
 from pathlib import Path
 
 from pipeline.core.errors import Problem, RawDataError
-from pipeline.raw.samples import IMAGE_ENDINGS, Sample, as_identifier
+from pipeline.raw.samples import IMAGE_EXTENSIONS, Sample, as_identifier
 
-_CELLS = re.compile(r"[,;\t]")
+_CELL_SEPARATOR = re.compile(r"[,;\t]")
 
 
-def take_listed(file: Path, samples: Collection[Sample], what: str) -> set[str]:
-    """Take the samples that a text file names.
+def select_listed(file: Path, samples: Collection[Sample], split: str) -> set[str]:
+    """Select the samples that a text file lists.
 
     An entry is an identifier, the name of an image or mask, or a path to one, of this machine or another, with slashes
-    or backslashes. The name without its ending decides; where it fits several samples, those with the most folders in
-    common. A line that fits nothing as a whole counts by its first cell (before ``,``, ``;`` or tab) or its first
-    word. Blank lines and lines that start with ``#`` are passed over.
+    or backslashes. Names are compared without extension; if several samples match, those with the most parent folders
+    in common are selected. If a whole line matches nothing, its first cell (before ``,``, ``;`` or tab) or its first
+    word is the entry. Blank lines and lines that start with ``#`` are ignored.
 
     Parameters
     ----------
     samples : collection of Sample
         The labelled samples.
-    what : str
-        What the list is for, for messages.
+    split : str
+        The split that the list is for, for messages.
 
     Returns
     -------
@@ -35,52 +35,56 @@ def take_listed(file: Path, samples: Collection[Sample], what: str) -> set[str]:
     Raises
     ------
     RawDataError
-        If the file cannot be read or names nothing, or listing every entry that fits no sample or several.
+        If the file cannot be read or has no entry, or listing every entry that matches no sample or several.
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        found = (error.strerror if isinstance(error, OSError) else None) or "bytes that are no UTF-8 text"
+        message = (error.strerror if isinstance(error, OSError) else None) or "bytes that are not UTF-8 text"
         raise RawDataError(
-            str(file), found, f"a text file with one {what} sample in each line", "correct `file`"
+            str(file), message, f"a text file with one {split} sample in each line", "correct `file`"
         ) from error
     entries = [(number, line.strip()) for number, line in enumerate(lines, start=1)]
     entries = [(number, line) for number, line in entries if line and not line.startswith("#")]
-    index = _Index(samples)
-    taken: set[str] = set()
+    index = _SampleIndex(samples)
+    selected: set[str] = set()
     problems: list[Problem] = []
     for number, line in entries:
-        fits = next((fits for text in _readings(line) if (fits := index.find(text))), set())
-        if len(fits) == 1:
-            taken |= fits
+        matches = next((ids for entry in _candidate_entries(line) if (ids := index.find(entry))), set())
+        if len(matches) == 1:
+            selected |= matches
             continue
-        names = ", ".join(sorted(fits)[:8])
+        names = ", ".join(sorted(matches)[:8])
         problems.append(
             Problem(
                 f"{file}, line {number}",
-                f"{line!r}, which fits {len(fits)} samples: {names}" if fits else f"{line!r}, which fits no sample",
+                f"{line!r}, which matches {len(matches)} samples: {names}"
+                if matches
+                else f"{line!r}, which matches no sample",
                 "the identifier, file name or path of one labelled sample",
-                "write its identifier (`python -m pipeline splits` lists them)" if fits else "correct or remove it",
+                "write its identifier (`python -m pipeline splits` lists them)" if matches else "correct or remove it",
             )
         )
     if not entries:
-        problems.append(Problem(str(file), "no entry", f"at least one {what} sample", "add entries, or correct `file`"))
+        problems.append(
+            Problem(str(file), "no entry", f"at least one {split} sample", "add entries, or correct `file`")
+        )
     if problems:
         raise RawDataError(problems)
-    return taken
+    return selected
 
 
-def _readings(line: str) -> Iterator[str]:
-    """Give what a line may name, the likeliest first."""
-    first = (_CELLS.split(line)[0].strip(), line.split()[0])
-    files = [text for text in first if text != line and text.lower().endswith(IMAGE_ENDINGS)]
-    # the end of "images/1.png masks/2.png" looks like a path to 2.png: there the first file comes first
+def _candidate_entries(line: str) -> Iterator[str]:
+    """Yield the possible entries of a line, the most likely first."""
+    first_parts = (_CELL_SEPARATOR.split(line)[0].strip(), line.split()[0])
+    files = [text for text in first_parts if text != line and text.lower().endswith(IMAGE_EXTENSIONS)]
+    # "images/1.png masks/2.png" as a whole would be a path to 2.png, so the first file is tried first
     yield from (*files, line) if "/" in line or "\\" in line else (line, *files)
-    yield from first
+    yield from first_parts
 
 
-class _Index:
-    """Samples by identifier and by the names of their files."""
+class _SampleIndex:
+    """Finds samples by identifier and by the names of their files."""
 
     def __init__(self, samples: Iterable[Sample]) -> None:
         self._samples = {sample.id: sample for sample in samples}
@@ -91,29 +95,29 @@ class _Index:
                 for name in {file, _stem(file)}:
                     self._by_name.setdefault(name, set()).add(sample.id)
 
-    def find(self, text: str) -> set[str]:
-        """Return the identifiers that an entry may mean."""
-        text = as_identifier(text)
-        if text in self._samples:
-            return {text}
-        parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
+    def find(self, entry: str) -> set[str]:
+        """Return the identifiers of the samples that an entry matches."""
+        entry = as_identifier(entry)
+        if entry in self._samples:
+            return {entry}
+        parts = [part for part in entry.replace("\\", "/").split("/") if part not in ("", ".")]
         if not parts:
             return set()
         *folders, file = parts
-        fits = self._by_name.get(file) or self._by_name.get(_stem(file), set())
-        fits = fits or {name for name in (file, _stem(file)) if name in self._samples}
-        if len(fits) < 2:
-            return fits
-        shared = {name: max(_common(folders, path) for path in self._samples[name].files) for name in fits}
-        return {name for name in fits if shared[name] == max(shared.values())}
+        matches = self._by_name.get(file) or self._by_name.get(_stem(file), set())
+        matches = matches or {name for name in (file, _stem(file)) if name in self._samples}
+        if len(matches) < 2:
+            return matches
+        shared = {name: max(_count_shared(folders, path) for path in self._samples[name].files) for name in matches}
+        return {name for name in matches if shared[name] == max(shared.values())}
 
 
 def _stem(file: str) -> str:
-    return file[: file.rindex(".")] if file.lower().endswith(IMAGE_ENDINGS) else file
+    return file[: file.rindex(".")] if file.lower().endswith(IMAGE_EXTENSIONS) else file
 
 
-def _common(folders: list[str], path: str) -> int:
-    """Count the folders right above a file that two paths have in common."""
-    own = path.replace(os.sep, "/").split("/")[:-1]
-    pairs = zip(reversed(folders), reversed(own), strict=False)
+def _count_shared(folders: list[str], path: str) -> int:
+    """Count the parent folders, from the innermost, that an entry and a path have in common."""
+    path_folders = path.replace(os.sep, "/").split("/")[:-1]
+    pairs = zip(reversed(folders), reversed(path_folders), strict=False)
     return len([*takewhile(lambda pair: pair[0] == pair[1], pairs)])

@@ -1,15 +1,15 @@
-"""How the samples of a split are told or drawn: what a configuration says of `test` and `validation`."""
+"""Rules of splits: the options of `test` and `validation` in the configuration."""
 
 import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from pipeline.core.options import NUMBER, ByName, Fraction, Options, Seed, Share
+from pipeline.core.options import NUMBER, Fraction, Options, Seed, Share, Shorthand
 
 
 class Group(Options):
-    """Samples that have to stay on one side of a split: told by a column of a table, or by the identifier."""
+    """Samples that stay together in one split: grouped by a column of a table, or by a pattern in the identifier."""
 
     column: Annotated[str, Field(min_length=1, description="Column of `file` that names the group")] | None = None
     file: Annotated[str, Field(min_length=1, description="CSV table, absolute or relative to `root`")] | None = None
@@ -25,9 +25,9 @@ class Group(Options):
             try:
                 groups = re.compile(self.pattern).groups
             except re.error as error:
-                raise ValueError(f"`pattern` is no regular expression: {error}") from error
+                raise ValueError(f"`pattern` is not a regular expression: {error}") from error
             if groups != 1:
-                raise ValueError(f"`pattern` has to have one group in parentheses, not {groups}; (?:...) is none")
+                raise ValueError(f"`pattern` must have one group in parentheses, not {groups}; (?:...) does not count")
         return self
 
     @model_serializer(mode="wrap")
@@ -37,23 +37,25 @@ class Group(Options):
 
 
 class Sampling(Options):
-    """Samples are drawn by seeded hash, as they come, evenly from strata, or in whole groups."""
+    """Samples are selected by seeded hash: individually, evenly from strata, or in whole groups."""
 
     seed: Seed = 0
     stratify: Literal["foreground"] | None = Field(
-        None, description="Draw evenly from strata of masks with about the same share of foreground"
+        None, description="Select evenly from strata of masks with about the same share of foreground"
     )
-    group: Group | None = Field(None, description="Keep samples that belong together on one side")
+    group: Group | None = Field(None, description="Keep samples of a group in one split")
 
     @model_validator(mode="after")
     def _strata_or_groups(self) -> "Sampling":
         if self.stratify is not None and self.group is not None:
-            raise ValueError("`stratify` or `group`, not both: a group is taken whole, whatever its masks show")
+            raise ValueError(
+                "`stratify` or `group`, not both: groups are selected as a whole, so they cannot be stratified"
+            )
         return self
 
 
 class OfficialSplit(Options):
-    """Samples are those that the data set itself names so."""
+    """Samples are those that the data set defines as this split."""
 
     rule: Literal["official"]
 
@@ -79,38 +81,38 @@ class RandomValidation(Sampling):
 
 
 class ListedSplit(Options):
-    """Samples are those that a text file names, one in each line: an identifier, a file name or a path."""
+    """Samples are listed in a text file, one in each line: an identifier, a file name or a path."""
 
     rule: Literal["list"]
     file: Annotated[str, Field(min_length=1, description="Text file, absolute or relative to `root`")]
 
 
 class Fold(Options):
-    """One of several parts."""
+    """One fold of several."""
 
-    folds: Annotated[int, Field(ge=2, le=1000, description="How many parts there are"), NUMBER]
-    fold: Annotated[int, Field(ge=0, description="Which part is taken, from 0"), NUMBER]
+    folds: Annotated[int, Field(ge=2, le=1000, description="Number of folds"), NUMBER]
+    fold: Annotated[int, Field(ge=0, description="Number of the fold, from 0"), NUMBER]
 
     @model_validator(mode="after")
-    def _is_one_of_them(self) -> "Fold":
+    def _fold_in_range(self) -> "Fold":
         if self.fold >= self.folds:
             raise ValueError(f"`fold` counts from 0 to {self.folds - 1}, because of `folds: {self.folds}`")
         return self
 
 
 class FoldSplit(Sampling, Fold):
-    """Samples are one of several equal parts, by seeded hash."""
+    """Samples are one of several folds of equal size, by seeded hash."""
 
     rule: Literal["k-fold"]
 
 
 Test = Annotated[
     Annotated[OfficialSplit | RandomTest | ListedSplit | FoldSplit, Field(discriminator="rule")],
-    ByName("rule", "official"),
+    Shorthand("rule", "official"),
 ]
 Validation = Annotated[
     Annotated[OfficialSplit | RandomValidation | ListedSplit | FoldSplit, Field(discriminator="rule")],
-    ByName("rule", "official", default="fraction"),
+    Shorthand("rule", "official", default="fraction"),
 ]
 Rule = OfficialSplit | RandomTest | RandomValidation | ListedSplit | FoldSplit
-"""How the samples of a split are taken from those that are left."""
+"""Selects the samples of a split from the remaining samples."""

@@ -1,7 +1,7 @@
-"""Draw some of many identifiers by seeded hash: the same on every machine, and steady when one is added.
+"""Select identifiers by seeded hash: reproducibly on every machine, and stably when one is added.
 
-Everywhere `fraction` is 0 to 1, `fold` is one of `folds` counted from 0, and `seed` decides the order (see `rank`);
-`strata` and `groups` map each identifier to the number of its stratum or to the name of its group.
+In all functions `fraction` is 0 to 1, `fold` is one of `folds` counted from 0, and `seed` determines the order (see
+`rank`); `strata` and `groups` map each identifier to the number of its stratum or to the name of its group.
 """
 
 import hashlib
@@ -14,111 +14,111 @@ _Label = TypeVar("_Label", int, str)
 
 
 def stable_hash(*parts: object) -> int:
-    """Hash text to 64 bits, the same on every machine and in every run (SHA-256, first 8 bytes)."""
+    """Hash text to 64 bits, reproducibly on every machine and in every run (SHA-256, first 8 bytes)."""
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:8], "big")
 
 
 def rank(ids: Iterable[str], seed: int) -> list[str]:
-    """Sort identifiers by seeded hash; another seed gives another order, and one more leaves that of the rest."""
+    """Sort identifiers by seeded hash; an added identifier does not change the order of the others."""
     return sorted(ids, key=lambda name: (stable_hash(seed, name), name))
 
 
-def take_permutation(ids: Iterable[str], fraction: float, seed: int) -> set[str]:
-    """Take the first round(fraction * n) of a seeded permutation of the sorted identifiers.
+def select_permutation(ids: Iterable[str], fraction: float, seed: int) -> set[str]:
+    """Select the first round(fraction * n) of a seeded permutation of the sorted identifiers.
 
-    This is scikit-learn's ``train_test_split`` order: ``RandomState(seed).permutation(n)``, test first. One added
-    file reshuffles everything; it is here to reproduce a published split.
+    This is the order of scikit-learn's ``train_test_split``: ``RandomState(seed).permutation(n)``, test first. It
+    reproduces published splits; an added file changes the whole selection.
     """
     ordered = sorted(ids)
     order = np.random.RandomState(seed).permutation(len(ordered))
     return {ordered[index] for index in order[: round(fraction * len(ordered))]}
 
 
-def take_fraction(strata: Mapping[str, int], fraction: float, seed: int) -> set[str]:
-    """Take round(fraction * n) of the identifiers, and of each stratum that share of its own to within one.
+def select_fraction(strata: Mapping[str, int], fraction: float, seed: int) -> set[str]:
+    """Select round(fraction * n) identifiers, and `fraction` of each stratum to within one.
 
-    Inside a stratum they are those that rank first. Adding one identifier moves at most one other of each stratum,
-    because the number that is taken there changes by one at most.
+    In each stratum the first by rank are selected. Adding one identifier moves at most one other of each stratum,
+    because the number selected there changes by one at most.
     """
-    taken: set[str] = set()
-    for members, before in _strata(strata):
-        # shares of the running total are rounded, so that what rounding gives one stratum the next one lacks
-        count = round(fraction * (before + len(members))) - round(fraction * before)
-        taken.update(rank(members, seed)[:count])
-    return taken
+    selected: set[str] = set()
+    for members, offset in _iterate_strata(strata):
+        # shares of the cumulative count are rounded, so that rounding errors of strata cancel
+        count = round(fraction * (offset + len(members))) - round(fraction * offset)
+        selected.update(rank(members, seed)[:count])
+    return selected
 
 
-def take_fraction_of_groups(groups: Mapping[str, str], fraction: float, seed: int) -> set[str]:
-    """Take whole groups, those that rank first, as close to `fraction` of the identifiers as that gets.
+def select_fraction_of_groups(groups: Mapping[str, str], fraction: float, seed: int) -> set[str]:
+    """Select whole groups, the first by rank, as close to `fraction` of the identifiers as possible.
 
-    Groups that hold more than twice the wanted number are passed over; where all do, nothing is taken. Adding one
-    identifier to a group that is there moves at most one group across the line, unless that one grows past this limit.
+    Groups with more than twice the target count are skipped; if all are, nothing is selected. Adding one identifier to
+    an existing group moves at most one group, unless that group grows past this limit.
     """
-    members = _members(groups)
-    wanted = fraction * len(groups)
-    taken: set[str] = set()
+    members = _members_by_label(groups)
+    target_count = fraction * len(groups)
+    selected: set[str] = set()
     for name in rank(members, seed):
         size = len(members[name])
-        if size > 2 * wanted:
+        if size > 2 * target_count:
             continue
-        if abs(len(taken) + size - wanted) > abs(len(taken) - wanted):
+        if abs(len(selected) + size - target_count) > abs(len(selected) - target_count):
             break
-        taken.update(members[name])
-    return taken
+        selected.update(members[name])
+    return selected
 
 
-def take_fold(ids: Iterable[str], folds: int, fold: int, seed: int) -> set[str]:
-    """Take one of `folds` parts of equal size.
+def select_fold(ids: Iterable[str], folds: int, fold: int, seed: int) -> set[str]:
+    """Select one of `folds` folds of equal size.
 
-    Parts are blocks of neighbouring ranks, so adding one identifier moves at most one other across each border.
+    Folds are blocks of consecutive ranks, so adding one identifier moves at most one other across each border.
     """
     ranked = rank(ids, seed)
     return set(ranked[len(ranked) * fold // folds : len(ranked) * (fold + 1) // folds])
 
 
-def take_fold_of_strata(strata: Mapping[str, int], folds: int, fold: int, seed: int) -> set[str]:
-    """Take one of `folds` parts that have equal sizes, in all and in each stratum, to within one.
+def select_fold_of_strata(strata: Mapping[str, int], folds: int, fold: int, seed: int) -> set[str]:
+    """Select one of `folds` folds of equal size to within one, in total and in each stratum.
 
-    Inside a stratum parts are blocks of neighbouring ranks. Adding one identifier moves at most one other of each
+    In each stratum folds are blocks of consecutive ranks. Adding one identifier moves at most one other of each
     stratum across each border.
     """
-    taken: set[str] = set()
-    for members, before in _strata(strata):
-        whole, extra = divmod(len(members), folds)
-        # the folds that get one more follow those that got one more in the strata before
-        larger = {(before + step) % folds for step in range(extra)}
-        start = whole * fold + sum(number < fold for number in larger)
-        taken.update(rank(members, seed)[start : start + whole + (fold in larger)])
-    return taken
+    selected: set[str] = set()
+    for members, offset in _iterate_strata(strata):
+        base_size, extra = divmod(len(members), folds)
+        # larger folds continue after those of the previous strata, so that totals are equal to within one
+        larger_folds = {(offset + step) % folds for step in range(extra)}
+        start = base_size * fold + sum(number < fold for number in larger_folds)
+        selected.update(rank(members, seed)[start : start + base_size + (fold in larger_folds)])
+    return selected
 
 
-def take_fold_of_groups(groups: Mapping[str, str], folds: int, fold: int, seed: int) -> set[str]:
-    """Take one of `folds` parts of whole groups, of equal size in identifiers to within the groups at their borders.
+def select_fold_of_groups(groups: Mapping[str, str], folds: int, fold: int, seed: int) -> set[str]:
+    """Select one of `folds` folds of whole groups, with equal numbers of identifiers to within a group at each border.
 
-    A group belongs to the part that its middle falls into; a part that one large group covers is empty.
+    A group belongs to the fold that contains its middle; a fold inside one large group may be empty.
     """
-    members = _members(groups)
-    taken: set[str] = set()
-    before = 0
+    members = _members_by_label(groups)
+    selected: set[str] = set()
+    offset = 0
     for name in rank(members, seed):
         size = len(members[name])
-        if (2 * before + size) * folds // (2 * len(groups)) == fold:
-            taken.update(members[name])
-        before += size
-    return taken
+        if (2 * offset + size) * folds // (2 * len(groups)) == fold:
+            selected.update(members[name])
+        offset += size
+    return selected
 
 
-def _members(labels: Mapping[str, _Label]) -> dict[_Label, list[str]]:
+def _members_by_label(labels: Mapping[str, _Label]) -> dict[_Label, list[str]]:
     members: dict[_Label, list[str]] = {}
     for name, label in labels.items():
         members.setdefault(label, []).append(name)
     return members
 
 
-def _strata(strata: Mapping[str, int]) -> Iterator[tuple[list[str], int]]:
-    """Give the members of each stratum, and how many the strata before have together."""
-    before = 0
-    for _, members in sorted(_members(strata).items()):
-        yield members, before
-        before += len(members)
+def _iterate_strata(strata: Mapping[str, int]) -> Iterator[tuple[list[str], int]]:
+    """Yield the members of each stratum, and the number of members of all previous strata."""
+    offset = 0
+    for _, members in sorted(_members_by_label(strata).items()):
+        yield members, offset
+        offset += len(members)

@@ -1,4 +1,4 @@
-"""How much of each mask is foreground: measured once and kept in a file, so that listing a folder stays quick."""
+"""Foreground share of each mask, cached in a file to keep listing fast."""
 
 import json
 import os
@@ -16,13 +16,13 @@ from pipeline.core.digests import file_state
 from pipeline.core.errors import OutputError, PipelineError, Problem, RawDataError
 from pipeline.core.files import write_text
 from pipeline.core.options import Options
-from pipeline.core.parallel import in_order
+from pipeline.core.parallel import thread_map
 from pipeline.core.progress import log, progress_bar
 from pipeline.raw.samples import Sample
 
 STRATA = (0.0, 0.01, 0.03, 0.1, 0.3)
-"""Upper limits of foreground shares, each included; a last stratum is above. They are fixed, so that the stratum of a
-sample depends on its own mask alone."""
+"""Upper limits of the foreground shares of strata, inclusive; one more stratum is above. They are fixed, so that the
+stratum of a sample depends on its own mask alone."""
 
 _FORMAT: Literal[2] = 2
 
@@ -37,12 +37,12 @@ class _Cache(Options):
 
 
 def stratum_of(share: float) -> int:
-    """Return the stratum (0 to ``len(STRATA)``) of a foreground share; 0 is an empty mask."""
+    """Return the stratum (0 to ``len(STRATA)``) of a foreground share; 0 is that of empty masks."""
     return bisect_left(STRATA, share)
 
 
 def foreground_share(mask: NDArray[np.uint8], soft: bool) -> float:
-    """Return the foreground's share of the pixels of a mask that count.
+    """Return the share of foreground among the pixels of a mask that count.
 
     Parameters
     ----------
@@ -53,12 +53,12 @@ def foreground_share(mask: NDArray[np.uint8], soft: bool) -> float:
     Returns
     -------
     float
-        0 to 1; 0 where no pixel counts.
+        0 to 1; 0 if no pixel counts.
     """
     if soft:
         return float(mask.mean()) / 255
-    counted = np.count_nonzero(mask != VOID)
-    return (np.count_nonzero(mask) - (mask.size - counted)) / counted if counted else 0.0
+    valid_pixels = np.count_nonzero(mask != VOID)
+    return (np.count_nonzero(mask) - (mask.size - valid_pixels)) / valid_pixels if valid_pixels else 0.0
 
 
 def foreground_shares(
@@ -68,27 +68,27 @@ def foreground_shares(
     meaning: str,
     soft: bool,
     cache: Path | None,
-    what: str,
+    dataset: str,
 ) -> dict[str, float]:
-    """Measure the masks of labelled samples, or take from `cache` what was measured before.
+    """Return the foreground shares of labelled samples, measured or from `cache`.
 
-    A share is a function of the mask and its meaning alone, so it does not matter who measures it, or when. A mask
-    file that changed since is measured again (see `pipeline.core.digests.kept_digests`). The cache may be deleted
-    at any time; one that cannot be read or written is done without, and jobs that write it at the same time each put
-    a whole one in place.
+    A share is a function of the mask and its meaning alone, so any job may measure it. A changed mask file is measured
+    again (see `pipeline.core.digests.cached_digests`). The cache may be deleted
+    at any time; an unreadable or unwritable one is ignored, and jobs that write it at the same time each replace it
+    as a whole.
 
     Parameters
     ----------
     read : callable
-        Gives a sample's mask as `foreground_share` takes it.
+        Returns the mask of a sample, as `foreground_share` takes it.
     meaning : str
-        What mask values mean, as text: under another meaning nothing of the cache is used.
+        Meaning of mask values, as text; a cache with another meaning is not used.
     soft : bool
         See `foreground_share`.
     cache : Path, optional
-        JSON file. Shares of run-length coded masks are never kept: they are decoded faster than looked up.
-    what : str
-        The data set, for messages.
+        JSON file. Shares of run-length encoded masks are not cached, because decoding is faster than looking them up.
+    dataset : str
+        Name of the data set, for messages.
 
     Returns
     -------
@@ -100,23 +100,25 @@ def foreground_shares(
     RawDataError
         Listing every mask that cannot be read.
     """
-    known = {} if cache is None else _read(cache, meaning)
-    files = {sample.id: _name(sample) for sample in samples if sample.mask is not None}
+    cached = {} if cache is None else _read_cache(cache, meaning)
+    files = {sample.id: _mask_key(sample) for sample in samples if sample.mask is not None}
     states = {sample.id: repr([*map(file_state, sample.mask_files)]) for sample in samples}
-    shares = {name: known[file][1] for name, file in files.items() if file in known and known[file][0] == states[name]}
+    shares = {
+        name: cached[file][1] for name, file in files.items() if file in cached and cached[file][0] == states[name]
+    }
     missing = [sample for sample in samples if sample.id not in shares]
-    shares |= _measure(missing, read, soft, what)
+    shares |= _measure_shares(missing, read, soft, dataset)
     if cache is not None and any(sample.id in files for sample in missing):
         masks = {file: (states[name], shares[name]) for name, file in files.items()}
         try:
             write_text(cache, json.dumps({"format": _FORMAT, "meaning": meaning, "masks": masks}))
         except OutputError as error:
-            log(f"{what}: foreground shares are not kept, and will be measured again. {error}")
+            log(f"{dataset}: foreground shares cannot be cached and will be measured again. {error}")
     return shares
 
 
-def _measure(
-    samples: Sequence[Sample], read: Callable[[Sample], NDArray[np.uint8]], soft: bool, what: str
+def _measure_shares(
+    samples: Sequence[Sample], read: Callable[[Sample], NDArray[np.uint8]], soft: bool, dataset: str
 ) -> dict[str, float]:
     problems: list[Problem] = []
 
@@ -128,26 +130,24 @@ def _measure(
             return 0.0
 
     shares = {sample.id: attempt(sample) for sample in samples if sample.mask is None}
-    if files := [sample for sample in samples if sample.mask is not None]:
-        measured = in_order(attempt, files, os.cpu_count() or 1)
-        title = f"{what}: foreground shares of masks"
-        shares |= {
-            sample.id: share for sample, share in zip(files, progress_bar(measured, title, len(files)), strict=True)
-        }
+    if with_files := [sample for sample in samples if sample.mask is not None]:
+        measured = thread_map(attempt, with_files, os.cpu_count() or 1)
+        bar = progress_bar(measured, f"{dataset}: foreground shares of masks", len(with_files))
+        shares |= {sample.id: share for sample, share in zip(with_files, bar, strict=True)}
     if problems:
         raise RawDataError(sorted(problems))
     return shares
 
 
-def _name(sample: Sample) -> str:
-    """Name the mask of a sample: its file, and the page where it is a stack."""
+def _mask_key(sample: Sample) -> str:
+    """Return the cache key of a mask: its file, and the page if it is a stack."""
     return f"{sample.mask}" if sample.page is None else f"{sample.mask}, page {sample.page}"
 
 
-def _read(cache: Path, meaning: str) -> dict[str, _Entry]:
-    """Return what the cache knows; nothing where it is missing, damaged or of another meaning."""
+def _read_cache(path: Path, meaning: str) -> dict[str, _Entry]:
+    """Return the cached entries; none if the cache is missing, damaged or of another meaning."""
     try:
-        kept = _Cache.model_validate_json(cache.read_bytes())
+        cache = _Cache.model_validate_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return kept.masks if kept.meaning == meaning else {}
+    return cache.masks if cache.meaning == meaning else {}

@@ -1,4 +1,4 @@
-"""Which sample stands in which split and shard, as a table for people."""
+"""The table of splits: split and shard of each sample, for people."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from pipeline.raw.splits.names import SPLITS
 def write_splits(recipe: SplitsRecipe, *, output: Path) -> None:
     """Write one row for each sample: id, split, shard, image, mask, reason.
 
-    Samples that are left out have the split ``excluded``, no shard, and the reason.
+    Excluded samples have the split ``excluded``, no shard, and the reason.
 
     Parameters
     ----------
