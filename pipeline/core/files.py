@@ -1,9 +1,10 @@
 """Atomic writes of files and folders: a final name never refers to incomplete contents.
 
 A writer writes to a hidden temporary name in the same folder and holds a lock on it. The operating system releases the
-lock when the writer ends, even if it is killed. So the next writer of the same name recognizes and removes leftovers of
-a killed writer, and keeps the files of a running one. Leftovers stay on file systems without locks, and if they are from
-another machine: locks on folders of a network file system are local to a machine. `python -m pipeline clean` lists them.
+lock when the writer ends, even if it is killed. So the next writer of the same name recognizes and removes leftovers
+of a killed writer, and keeps the files of a running one. Leftovers stay on file systems without locks, and if they are
+from another machine: locks on folders of a network file system are local to a machine. `python -m pipeline clean`
+lists them.
 """
 
 import ctypes

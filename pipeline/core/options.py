@@ -23,7 +23,7 @@ _Kind = TypeVar("_Kind", bound="Options")
 
 
 class Options(BaseModel):
-    """Settings of a stage or a part of one: frozen, unknown keys are errors; `plain` omits None where it is the default."""
+    """Settings of a stage or a part of one: frozen; unknown keys are errors. Plain data omit None where it is the default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,7 +50,7 @@ class Options(BaseModel):
         }
         return kind(**{**shared, **more})
 
-    def deciding(self) -> "Options":
+    def fingerprint_settings(self) -> "Options":
         """Return the settings that belong into a fingerprint; subclasses leave out settings of single samples."""
         return self
 
@@ -128,7 +128,7 @@ def tag_values(kinds: Iterable[type[Options]], key: str) -> list[str]:
 
 
 def tagged_union(kinds: Iterable[type[Options]], key: str, **shorthand: str) -> Any:  # noqa: ANN401 - a type
-    """Return the union of classes of options, discriminated by field `key`; a tag alone is a shorthand for its class."""
+    """Return the union of classes of options, discriminated by field `key`; a tag alone is a shorthand for a class."""
     kinds = tuple(kinds)
     return Annotated[
         Annotated[Union[kinds], Field(discriminator=key)],  # noqa: UP007 - the classes are known only at run time

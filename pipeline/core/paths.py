@@ -41,7 +41,7 @@ def checks() -> Path:
 
 
 def check(dataset: str) -> Path:
-    """Return the machine-readable report about a data set's raw files; page and contact sheet are in the same folder."""
+    """Return the JSON report about a data set's raw files; page and contact sheet are in the same folder."""
     return checks() / f"{dataset}.json"
 
 

@@ -1,4 +1,4 @@
-"""Names of samples in images: in any script, as long as they fit."""
+"""Captions with names of samples, in any script, shortened to fit."""
 
 from functools import cache
 from pathlib import Path
@@ -16,30 +16,32 @@ _MARGIN = 4
 
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """Load the font that comes with matplotlib: cv2 draws ASCII only."""
+    """Load the font of matplotlib, because cv2 renders only ASCII."""
     return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
 def elide(name: str, note: str, width: float, size: int) -> str:
-    """Cut the middle out of a name that is too wide, and put a note behind it: the ends of names tell samples apart.
+    """Replace the middle of a name by an ellipsis if name and note are too wide, and append the note.
+
+    The ends of the name stay, because they distinguish samples.
 
     Parameters
     ----------
     name, note : str
     width : float
-        Pixels that both may take.
+        Maximum width in pixels.
     size : int
-        Of the font, in pixels.
+        Font size in pixels.
     """
-    kept, text = len(name), name + note
-    while font(size).getlength(text) > width and kept > 2:
-        kept -= 1
-        text = f"{name[: kept // 2]}…{name[len(name) - (kept - kept // 2) :]}{note}"
+    length, text = len(name), name + note
+    while font(size).getlength(text) > width and length > 2:
+        length -= 1
+        text = f"{name[: length // 2]}…{name[len(name) - (length - length // 2) :]}{note}"
     return text
 
 
 def add_caption(image: RgbImage, name: str) -> RgbImage:
-    """Write a name under an image.
+    """Add a caption strip with a name below an image.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Images for people: a prediction painted over its image, and panels side by side."""
+"""Overlays of a prediction on its image, and panels side by side."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,25 +9,25 @@ from numpy.typing import NDArray
 
 RgbImage = NDArray[np.uint8]
 
-# Okabe, Ito: Color Universal Design (2008): told apart with every kind of colour vision
+# Okabe, Ito: Color Universal Design (2008), distinguishable with every kind of colour vision
 HIT = (0, 158, 115)  # bluish green
 MISS = (230, 159, 0)  # orange
 FALSE_ALARM = (86, 180, 233)  # sky blue
-VOID_GREY = 128  # a pixel of the mask that does not count
-_STRENGTH = 0.75  # of a colour over the grey image
-_CLIPPED = 0.1  # percent of the values at either end that may be clipped for display
-_PANEL_HEIGHT = 256  # smaller images are enlarged to this
-_STRIP = 26  # height of a caption
+VOID_GREY = 128  # an ignored pixel of the mask
+_OPACITY = 0.75  # of a colour over the grey image
+_CLIPPED_PERCENT = 0.1  # of the values at either end that may be clipped for display
+_PANEL_HEIGHT = 256  # pixels; smaller images are enlarged to at least this height
+_STRIP = 26  # height of a caption in pixels
 
 
-def overlay(image: RgbImage, predicted: NDArray[np.bool_], true: NDArray[np.bool_] | None) -> RgbImage:
+def overlay(image: RgbImage, predicted: NDArray[np.bool_], truth: NDArray[np.bool_] | None) -> RgbImage:
     """Paint hits, misses and false alarms over the dimmed grey image.
 
     Parameters
     ----------
     image : (H, W, 3) array of uint8
-    predicted, true : (H, W) array of bool
-        Without `true` (an unlabelled sample) the whole prediction is painted as hits.
+    predicted, truth : (H, W) array of bool
+        Without `truth` (an unlabelled sample), the whole prediction is painted as hits.
 
     Returns
     -------
@@ -35,21 +35,21 @@ def overlay(image: RgbImage, predicted: NDArray[np.bool_], true: NDArray[np.bool
     """
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     painted = grey * 0.7
-    true_ = predicted if true is None else true
-    for where, colour in ((predicted & true_, HIT), (~predicted & true_, MISS), (predicted & ~true_, FALSE_ALARM)):
-        painted[where] = (1 - _STRENGTH) * painted[where] + _STRENGTH * np.array(colour)
+    mask = predicted if truth is None else truth
+    for pixels, colour in ((predicted & mask, HIT), (~predicted & mask, MISS), (predicted & ~mask, FALSE_ALARM)):
+        painted[pixels] = (1 - _OPACITY) * painted[pixels] + _OPACITY * np.array(colour)
     return np.asarray(np.rint(painted), dtype=np.uint8)
 
 
 def panel(parts: Sequence[tuple[str, RgbImage]], note: str) -> RgbImage:
-    """Set images side by side, each under its caption, with a note on the right.
+    """Arrange images side by side, each below its caption, with a note at the top right.
 
     Parameters
     ----------
     parts : sequence of (caption, (H, W, 3) array of uint8)
-        All of one size; enlarged by whole factors to at least 256 pixels of height.
+        All of one size; enlarged by an integer factor to a height of at least 256 pixels.
     note : str
-        Such as ``"synthetic"``.
+        For example ``"synthetic"``.
     """
     gap = 6
     columns = []
@@ -57,28 +57,28 @@ def panel(parts: Sequence[tuple[str, RgbImage]], note: str) -> RgbImage:
         factor = max(1, -(-_PANEL_HEIGHT // pixels.shape[0]))
         large = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
         strip = np.full((_STRIP, large.shape[1], 3), 255, dtype=np.uint8)
-        _write(strip, caption, 4)
+        _put_text(strip, caption, 4)
         columns += [np.vstack([strip, large]), np.full((large.shape[0] + _STRIP, gap, 3), 255, dtype=np.uint8)]
-    whole = np.hstack(columns[:-1])
+    canvas = np.hstack(columns[:-1])
     if note:
         width = cv2.getTextSize(note, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)[0][0]
-        _write(whole[:_STRIP], note, whole.shape[1] - width - 4)
-    return np.asarray(whole)
+        _put_text(canvas[:_STRIP], note, canvas.shape[1] - width - 4)
+    return np.asarray(canvas)
 
 
-def _write(strip: RgbImage, text: str, left: int) -> None:
+def _put_text(strip: RgbImage, text: str, left: int) -> None:
     cv2.putText(strip, text, (left, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (30, 30, 30), 1, cv2.LINE_AA)
 
 
 def for_display(pixels: NDArray[Any]) -> RgbImage:
-    """Bring 16-bit and float images to 0..255, from dark to bright; the thousandth at either end may be clipped.
+    """Rescale 16-bit and float images to 0..255 between their 0.1 and 99.9 percentiles; clip the values outside.
 
-    12 bits in a container of 16 would be black over the range of the type, and so would an image with one hot pixel
-    from its lowest to its highest value.
+    Over the range of the type, 12-bit values in 16 bits would look black; so would an image with one hot pixel over the
+    range of its values.
     """
     if pixels.dtype == np.uint8:
         return pixels
-    low, high = map(float, np.percentile(pixels, (_CLIPPED, 100 - _CLIPPED)))
+    low, high = map(float, np.percentile(pixels, (_CLIPPED_PERCENT, 100 - _CLIPPED_PERCENT)))
     if high <= low:
         low, high = float(pixels.min()), float(pixels.max())
     scaled = (pixels.astype(np.float32) - low) / max(high - low, 1e-12) * 255

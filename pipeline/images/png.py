@@ -1,4 +1,4 @@
-"""Write and read the images that the pipeline itself makes: PNG, fast, never half-written."""
+"""Write and read the PNG images of the pipeline."""
 
 from pathlib import Path
 from typing import Any
@@ -19,25 +19,25 @@ def write_png(path: Path, pixels: NDArray[Any]) -> None:
     Raises
     ------
     OSError
-        If the file cannot be written; `pipeline.core.files` turns it into words.
+        If the file cannot be written; `pipeline.core.files` converts it into an `OutputError`.
     """
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(".png", pixels)
-    if not done:
+    encoded, data = cv2.imencode(".png", pixels)
+    if not encoded:
         raise ValueError(f"cannot encode an array of shape {pixels.shape} and type {pixels.dtype}")
     path.write_bytes(data.tobytes())
 
 
 def read_levels(path: Path, height: int, width: int) -> NDArray[np.uint8]:
-    """Read a probability image whose size is known.
+    """Read a probability image of the expected size.
 
     Parameters
     ----------
     path : Path
         8-bit grey PNG.
     height, width : int
-        The size that the raw image has.
+        Size of the raw image.
 
     Returns
     -------
@@ -50,8 +50,8 @@ def read_levels(path: Path, height: int, width: int) -> NDArray[np.uint8]:
     """
     levels = read_grey(path)
     if levels.shape != (height, width):
-        found, expected = f"pixels of shape {levels.shape}", f"8-bit grey of shape {(height, width)}, as its mask has"
-        raise PredictionError(str(path), found, expected, _REMEDY)
+        expected = f"8-bit grey of shape {(height, width)}, like its mask"
+        raise PredictionError(str(path), f"pixels of shape {levels.shape}", expected, _REMEDY)
     return levels
 
 
@@ -67,9 +67,9 @@ def read_grey(path: Path) -> NDArray[np.uint8]:
         levels = np.asarray(imagecodecs.png_decode(path.read_bytes()))
     except FileNotFoundError as error:
         raise PredictionError(str(path), "no such file", "a prediction for every sample", _REMEDY) from error
-    except (OSError, ValueError, imagecodecs.PngError) as error:  # what is no PNG at all is a ValueError
+    except (OSError, ValueError, imagecodecs.PngError) as error:  # ValueError: not a PNG file
         raise PredictionError(str(path), f"a damaged file ({error})", "8-bit grey PNG", _REMEDY) from error
     if levels.dtype != np.uint8 or levels.ndim != 2:
-        found = f"{levels.dtype} pixels of shape {levels.shape}"
-        raise PredictionError(str(path), found, "8-bit grey, height x width", _REMEDY)
+        pixels = f"{levels.dtype} pixels of shape {levels.shape}"
+        raise PredictionError(str(path), pixels, "8-bit grey, height x width", _REMEDY)
     return levels
