@@ -1,4 +1,4 @@
-"""All methods against each other, image by image."""
+"""Paired comparisons of all methods on the images that they share."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,11 @@ from pipeline.core.progress import log
 from pipeline.core.tables import write_table
 from pipeline.evaluation.bootstrap import blocks
 from pipeline.evaluation.methods import MEAN
-from pipeline.evaluation.metrics import METRICS, OF_CLASSES
-from pipeline.evaluation.paired import DRAWS, DRAWS_FOR_EACH, Paired, compare_pairs, holm
+from pipeline.evaluation.metrics import CLASS_METRICS, METRICS
+from pipeline.evaluation.paired import SIGN_FLIPS, SIGN_FLIPS_PER_COMPARISON, PairedComparison, compare_pairs, holm
 
-COMPARED = tuple(name for name, metric in METRICS.items() if metric.compared)
-"""What is compared: overlap in both spellings that works in the field report, and the error that needs no threshold."""
+COMPARED_METRICS = tuple(name for name, metric in METRICS.items() if metric.compared)
+"""Metrics that are compared: F1 and IoU, the overlap scores in common use, and MAE, which needs no threshold."""
 
 COLUMNS = (
     *("dataset", "split", "region", "class", "metric", "a", "b", "images", "difference", "low", "high", "p", "p_holm"),
@@ -29,51 +29,52 @@ _SPLIT = "test"
 _DEFINITION = ("scale", "mask_binarization", "empty_masks")
 _TEXT = ("experiment", "dataset", "split", "region", "class", "id", *_DEFINITION)
 _NUMBERS = ("pixels", "tp", "fn")
-_SAME = ("class", "id", "pixels", "positives", *_DEFINITION)
+_GROUP_KEYS = ("class", "id", "pixels", "positives", *_DEFINITION)
 
 
 def compare_methods(*, per_image: Sequence[Path], output: Path) -> None:
-    """Compare the scores of all experiments and baselines, pair by pair, on the test images that they share.
+    """Compare the scores of all experiments and baselines, pair by pair, on their common test images.
 
     Parameters
     ----------
     per_image : sequence of Path
         ``per_image.csv`` files; none gives a table without rows.
     output : Path
-        CSV file with a row for each data set, region, class, metric and pair: see `pipeline.evaluation.paired`. A
-        family, over which p-values are corrected, is all pairs of one data set, split, region, class and metric. Two
-        methods are compared only where all images are the same, with the same masks and the same definitions; what
-        is not compared is said.
+        CSV file with a row for each data set, region, class, metric and pair, see `pipeline.evaluation.paired`.
+        p-values are corrected over a family: all pairs of one data set, split, region, class and metric. Two methods
+        are compared only if all images, masks and definitions are the same; the others are logged.
 
     Raises
     ------
     PredictionError
-        Listing every file that is missing or is no table of scores.
+        Listing every file that is missing or is not a table of scores.
     """
     scores = _read(per_image)
     rows: list[pd.DataFrame] = []
-    for (dataset, region), same in scores.groupby(["dataset", "region"], sort=True):
-        groups = _alike(same)
+    for (dataset, region), region_scores in scores.groupby(["dataset", "region"], sort=True):
+        groups = _comparable_groups(region_scores)
         if len(groups) > 1:
             parts = "; ".join(", ".join(group) for group in groups)
-            others = "other images, masks or policies for empty masks, so not compared with each other"
-            log(f"{dataset}, {region}: {others}: {parts}")
-        classes = list(dict.fromkeys(same["class"]))
+            reason = "not compared with each other because images, masks or policies for empty masks differ"
+            log(f"{dataset}, {region}: {reason}: {parts}")
+        classes = list(dict.fromkeys(region_scores["class"]))
         for name in [MEAN, *classes] if len(classes) > 1 else classes:
-            chosen = classes[1:] if name == MEAN else [name]
-            by_image = [{method: _by_image(table, chosen) for method, table in one.items()} for one in groups]
-            said = {"dataset": dataset, "split": _SPLIT, "region": region, "class": name}
-            rows += [table.assign(**said) for table in _families(by_image)]
+            selected_classes = classes[1:] if name == MEAN else [name]
+            by_image = [
+                {method: _by_image(table, selected_classes) for method, table in group.items()} for group in groups
+            ]
+            conditions = {"dataset": dataset, "split": _SPLIT, "region": region, "class": name}
+            rows += [table.assign(**conditions) for table in _families(by_image)]
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=list(COLUMNS))
     write_table(output, table[list(COLUMNS)])
     log(f"{len(table)} comparisons of {scores['experiment'].nunique()} methods")
 
 
 def _read(files: Sequence[Path]) -> pd.DataFrame:
-    """Read the scores of test images; an experiment named 007 or NA keeps its name."""
-    tables, problems = [pd.DataFrame(columns=[*_TEXT, *_NUMBERS, *COMPARED])], []
-    required = (*_TEXT, *_NUMBERS, *(name for name in COMPARED if name in OF_CLASSES))
-    types = {**dict.fromkeys(_TEXT, "str"), **dict.fromkeys((*_NUMBERS, *COMPARED), "float64")}
+    """Read the scores of test images; experiments named 007 or NA keep their name."""
+    tables, problems = [pd.DataFrame(columns=[*_TEXT, *_NUMBERS, *COMPARED_METRICS])], []
+    required = (*_TEXT, *_NUMBERS, *(name for name in COMPARED_METRICS if name in CLASS_METRICS))
+    types = {**dict.fromkeys(_TEXT, "str"), **dict.fromkeys((*_NUMBERS, *COMPARED_METRICS), "float64")}
     for path in files:
         try:
             table = pd.read_csv(
@@ -81,12 +82,12 @@ def _read(files: Sequence[Path]) -> pd.DataFrame:
                 usecols=lambda name: name in types,
                 dtype=types,
                 keep_default_na=False,
-                na_values={name: [""] for name in (*_NUMBERS, *COMPARED)},
+                na_values={name: [""] for name in (*_NUMBERS, *COMPARED_METRICS)},
             )
-            if lacking := [name for name in required if name not in table]:
-                raise ValueError(f"a table without {', '.join(lacking)}")
+            if missing_columns := [name for name in required if name not in table]:
+                raise ValueError(f"a table without {', '.join(missing_columns)}")
             if table.duplicated([name for name in _TEXT if name not in _DEFINITION]).any():
-                raise ValueError("images that stand in it twice")
+                raise ValueError("duplicate images")
         except (OSError, ValueError) as error:
             expected, remedy = "scores of single images", "delete it and run snakemake again"
             problems.append(Problem(str(path), str(error), expected, remedy))
@@ -101,47 +102,49 @@ def _read(files: Sequence[Path]) -> pd.DataFrame:
         raise PredictionError(problems)
     scores = pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
     return scores.assign(positives=scores["tp"] + scores["fn"]).reindex(
-        columns=[*_TEXT, "pixels", "positives", *COMPARED]
+        columns=[*_TEXT, "pixels", "positives", *COMPARED_METRICS]
     )
 
 
-def _alike(scores: pd.DataFrame) -> list[dict[str, pd.DataFrame]]:
-    """Put methods together that were scored on the same images by the same definitions, the most of them first."""
+def _comparable_groups(scores: pd.DataFrame) -> list[dict[str, pd.DataFrame]]:
+    """Group methods that were scored on the same images by the same definitions, the largest group first."""
     groups: dict[bytes, dict[str, pd.DataFrame]] = {}
     for name, table in scores.groupby("experiment", sort=True):
-        same = table[list(_SAME)].sort_values(["class", "id"]).to_csv(index=False).encode()
-        groups.setdefault(same, {})[str(name)] = table
+        group_key = table[list(_GROUP_KEYS)].sort_values(["class", "id"]).to_csv(index=False).encode()
+        groups.setdefault(group_key, {})[str(name)] = table
     return sorted(groups.values(), key=len, reverse=True)
 
 
 def _by_image(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Average each image's scores over those of the classes that have one; in the order of the identifiers."""
-    return table[table["class"].isin(classes)].groupby("id", sort=True)[list(COMPARED)].mean()
+    """Average the scores of each image over the classes that have one, in the order of the identifiers."""
+    return table[table["class"].isin(classes)].groupby("id", sort=True)[list(COMPARED_METRICS)].mean()
 
 
 def _families(by_image: Sequence[dict[str, pd.DataFrame]]) -> Iterator[pd.DataFrame]:
-    """Compare all pairs of methods, and correct for their number: one table for each metric."""
+    """Compare all pairs of methods and correct for the number of pairs: one table for each metric."""
     groups = [group for group in by_image if len(group) > 1]
-    number = sum(len(group) * (len(group) - 1) // 2 for group in groups)
-    tables: dict[str, list[pd.DataFrame]] = {metric: [] for metric in COMPARED}
+    pair_count = sum(len(group) * (len(group) - 1) // 2 for group in groups)
+    tables: dict[str, list[pd.DataFrame]] = {metric: [] for metric in COMPARED_METRICS}
     for group in groups:
         a, b = zip(*combinations(group, 2), strict=True)
-        for metric, compared in _compare(group, max(DRAWS, DRAWS_FOR_EACH * number)):
-            table = pd.DataFrame({"metric": metric, "a": a, "b": b, **compared._asdict()})
+        for metric, comparison in _compare(group, max(SIGN_FLIPS, SIGN_FLIPS_PER_COMPARISON * pair_count)):
+            table = pd.DataFrame({"metric": metric, "a": a, "b": b, **comparison._asdict()})
             tables[metric].append(table[table["images"] > 0])
-    for found in tables.values():
-        if found:
-            family = pd.concat(found, ignore_index=True)
+    for metric_tables in tables.values():
+        if metric_tables:
+            family = pd.concat(metric_tables, ignore_index=True)
             yield family.assign(p_holm=holm(family["p"].to_numpy()), comparisons=len(family))
 
 
-def _compare(group: dict[str, pd.DataFrame], draws: int) -> Iterator[tuple[str, Paired]]:
-    """Compare all pairs of a group by each metric that they have, with the same resamples and signs."""
+def _compare(group: dict[str, pd.DataFrame], sign_flips: int) -> Iterator[tuple[str, PairedComparison]]:
+    """Compare all pairs of a group by each available metric, with the same resamples and signs."""
     pairs = list(combinations(range(len(group)), 2))
-    by_metric = {name: np.stack([table[name].to_numpy(np.float64) for table in group.values()]) for name in COMPARED}
-    known = {name: values for name, values in by_metric.items() if not np.isnan(values).all()}
-    shifted = [(a + len(group) * k, b + len(group) * k) for k in range(len(known)) for a, b in pairs]
-    if shifted:
-        found = compare_pairs(np.concatenate([*known.values()]), shifted, draws)
-        for name, some in zip(known, blocks(len(shifted), len(pairs)), strict=True):
-            yield name, Paired._make(values[some] for values in found)
+    by_metric = {
+        name: np.stack([table[name].to_numpy(np.float64) for table in group.values()]) for name in COMPARED_METRICS
+    }
+    available = {name: values for name, values in by_metric.items() if not np.isnan(values).all()}
+    shifted_pairs = [(a + len(group) * k, b + len(group) * k) for k in range(len(available)) for a, b in pairs]
+    if shifted_pairs:
+        results = compare_pairs(np.concatenate([*available.values()]), shifted_pairs, sign_flips)
+        for name, block in zip(available, blocks(len(shifted_pairs), len(pairs)), strict=True):
+            yield name, PairedComparison._make(values[block] for values in results)

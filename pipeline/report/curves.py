@@ -1,4 +1,4 @@
-"""Loss and score over the epochs, as an image."""
+"""Plot losses, scores and the learning rate over the epochs."""
 
 from pathlib import Path
 
@@ -17,15 +17,15 @@ _COLUMNS = ("epoch", "train_loss", "lr", "val_loss", "val_dice", "val_mae", "val
 
 
 def plot_curves(recipe: CurvesRecipe, *, experiment: str, history: Path, output: Path) -> None:
-    """Draw losses, validation scores and the learning rate over the epochs of a ``history.csv``.
+    """Plot losses, validation scores and the learning rate over the epochs of a ``history.csv``.
 
     Parameters
     ----------
     recipe : CurvesRecipe
     experiment : str
-        For the title.
+        Title of the figure.
     history : Path
-        Columns ``epoch, train_loss, lr, val_loss, val_dice, val_mae, val_max_f``; empty where nothing was measured.
+        Columns ``epoch, train_loss, lr, val_loss, val_dice, val_mae, val_max_f``; empty if not measured.
     output : Path
         PNG file.
 
@@ -35,12 +35,12 @@ def plot_curves(recipe: CurvesRecipe, *, experiment: str, history: Path, output:
     """
     table = read_history(history, _COLUMNS)
     figure, (losses, scores, rate) = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
-    _line(losses, table, "train_loss", "training", "#0072B2", "-")
-    _line(losses, table, "val_loss", "validation", "#D55E00", "--")
-    _line(scores, table, "val_dice", "Dice at 0.5", "#D55E00", "-")
-    _line(scores, table, "val_max_f", "maxF (beta² 0.3)", "#009E73", "--")
-    _line(scores, table, "val_mae", "MAE", "#555555", ":")
-    _line(rate, table, "lr", "", "#0072B2", "-")
+    _plot_column(losses, table, "train_loss", "training", "#0072B2", "-")
+    _plot_column(losses, table, "val_loss", "validation", "#D55E00", "--")
+    _plot_column(scores, table, "val_dice", "Dice at 0.5", "#D55E00", "-")
+    _plot_column(scores, table, "val_max_f", "maxF (beta² 0.3)", "#009E73", "--")
+    _plot_column(scores, table, "val_mae", "MAE", "#555555", ":")
+    _plot_column(rate, table, "lr", "", "#0072B2", "-")
     scores.set_ylim(0, 1)
     labels = ("loss", "validation scores, working size", "learning rate, mean of the epoch")
     for axes, label in zip((losses, scores, rate), labels, strict=True):
@@ -56,8 +56,8 @@ def plot_curves(recipe: CurvesRecipe, *, experiment: str, history: Path, output:
     plt.close(figure)
 
 
-def _line(axes: Axes, table: pd.DataFrame, column: str, label: str, colour: str, style: str) -> None:
-    """Draw one column over the epochs in which it was measured."""
+def _plot_column(axes: Axes, table: pd.DataFrame, column: str, label: str, colour: str, style: str) -> None:
+    """Plot one column over the epochs in which it was measured."""
     measured = table[["epoch", column]].dropna()
     if len(measured):
         marker = "o" if len(measured) == 1 else None

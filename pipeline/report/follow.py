@@ -1,4 +1,4 @@
-"""Write the events of a training for TensorBoard while it runs."""
+"""Write the event file of a training for TensorBoard while the training runs."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.core.files import atomic_file, output_problem
 from pipeline.core.progress import log
-from pipeline.report.tensorboard import as_events, write_events
+from pipeline.report.tensorboard import encode_events, write_events
 from pipeline.training.live_history import modified_ns, read_live_history
 
 
@@ -16,12 +16,12 @@ def follow(
     states: Path,
     history: Path,
     output: Path,
-    every: float,
+    interval: float,
     wait: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Add epochs to a file of events as the state of a training gets to hold them, until the training has ended.
+    """Append epochs to an event file as a training saves them in its state, until the training has ended.
 
-    The training knows nothing of it. What is written at the end is what `write_events` writes.
+    The training is not affected. The final file is the same as that of `write_events`.
 
     Parameters
     ----------
@@ -30,14 +30,14 @@ def follow(
     states : Path
         See `pipeline.training.live_history.read_live_history`.
     history : Path
-        The ``history.csv`` that a training writes when it ends: where it is there, and no state is younger, it has
-        ended. States that are older belong to trainings that were given up.
+        The ``history.csv`` that a training writes at its end: the training has ended if the file exists and no state is
+        newer. Older states belong to trainings that were abandoned.
     output : Path
-        File of events; replaced at the first look and at the end, and where a training began anew.
-    every : float
-        Seconds between two looks.
+        Event file; replaced at the first poll, at the end, and if the training was restarted.
+    interval : float
+        Seconds between two polls.
     wait : callable
-        Waits for so many seconds.
+        Waits for the given number of seconds.
 
     Raises
     ------
@@ -45,29 +45,29 @@ def follow(
     PipelineError
         If TensorBoard is not installed.
     """
-    done, epochs = b"", 0
-    log(f"{experiment}: epochs appear when the training saves its state; Ctrl-C ends this and not the training")
+    written_events, written_epochs = b"", 0
+    log(f"{experiment}: epochs appear when the training saves its state; Ctrl-C stops following, not the training")
     if not states.exists() and not modified_ns(history):
-        others = sorted(path.name for path in states.parent.glob("*/"))
-        log(f"{experiment}: nothing in {states} yet; states are there of {', '.join(others) or 'no training'}")
+        running_names = sorted(path.name for path in states.parent.glob("*/"))
+        log(f"{experiment}: no state in {states} yet; trainings with a state: {', '.join(running_names) or 'none'}")
     while True:
         ended = modified_ns(history)
         rows = read_live_history(states, newer_than=ended)
         if rows is None and ended:
             write_events(history=history, output=output)
-            log(f"{experiment}: the training has ended; {output} holds all of it")
+            log(f"{experiment}: the training has ended; {output} is complete")
             return
         if rows:
-            events = as_events(rows, first=True)
-            if done and events.startswith(done):
-                _append(output, events[len(done) :])
+            events = encode_events(rows, first=True)
+            if written_events and events.startswith(written_events):
+                _append(output, events[len(written_events) :])
             else:
                 with atomic_file(output) as temporary:
                     temporary.write_bytes(events)
-            if len(rows) != epochs:
+            if len(rows) != written_epochs:
                 log(f"{experiment}: up to epoch {len(rows)}")
-            done, epochs = events, len(rows)
-        wait(every)
+            written_events, written_epochs = events, len(rows)
+        wait(interval)
 
 
 def _append(path: Path, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Which images the page shows, and how large, so that it stays within a budget of bytes."""
+"""Select the images of the page and their size, within a budget of bytes."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -17,24 +17,24 @@ from pipeline.images.png import read_levels
 from pipeline.raw.dataset import RawDataset
 from pipeline.raw.samples import Sample
 from pipeline.report.sources import Method
-from pipeline.report.thumbnails import as_uri, errors_of, overlaid, painted, photograph, reduced
+from pipeline.report.thumbnails import data_uri, downscale, encode_classes, encode_errors, encode_image, error_kinds
 
 BUDGET = 6_000_000
-"""Bytes of encoded images; as text they take a third more."""
+"""Maximum bytes of encoded images; in base64 they take a third more."""
 
 SIDES = (640, 448, 320, 224, 160)
-"""Pixels of the longer side of an image: the first at which the cases of all methods fit."""
+"""Pixels of the longer side of an image; the first size at which the cases of all methods fit is used."""
 
-FEW = 100
-"""A data set of at most so many test images has all of them on the page, where the budget allows it."""
+SMALL_DATASET = 100
+"""Data sets with at most this many test images have all of them on the page if the budget allows it."""
 
 KINDS = ("best", "median", "worst")
-_OF_EACH = 3
+_CASES_PER_KIND = 3
 
 
 @dataclass(frozen=True)
 class Case:
-    """A test image that is shown as the best, median or worst of a method, and the score that it was chosen by."""
+    """A test image shown as one of the best, median or worst of a method, and its score."""
 
     kind: str
     id: str
@@ -43,98 +43,102 @@ class Case:
 
 @dataclass
 class Album:
-    """Encoded images and where they belong.
+    """Encoded images, and which of them belong to each method and sample.
 
     Parameters
     ----------
     images : list of str
-        Each encoded image as an address, once.
-    shown : dict
-        Method and identifier to the places of image, mask, prediction and errors in `images`.
+        Each encoded image as a data URI, once.
+    layers : dict
+        Method and identifier to the indices of image, mask, prediction and errors in `images`.
     side : int
-        Pixels of the longer side that none of them exceeds.
+        Maximum pixels of the longer side.
     complete : set of str
-        Data sets of which every test image is there.
+        Data sets of which every test image is in the album.
     """
 
     images: list[str] = field(default_factory=list)
-    shown: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    layers: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     side: int = SIDES[0]
     complete: set[str] = field(default_factory=set)
 
 
-def chosen_by(several_classes: bool) -> str:
-    """Return the score that cases are chosen by: F1 of two classes, mean IoU of several."""
-    return "iou" if several_classes else "f1"
+def case_score(multiclass: bool) -> str:
+    """Return the score that cases are selected by: F1, or mean IoU with several foreground classes."""
+    return "iou" if multiclass else "f1"
 
 
-def choose_cases(table: pd.DataFrame, by: str) -> list[Case]:
-    """Choose the best, the median and the worst test images, at most three of each and none twice.
+def choose_cases(table: pd.DataFrame, score: str) -> list[Case]:
+    """Select the best, the median and the worst test images, at most three of each and none twice.
 
     Parameters
     ----------
     table : DataFrame
-        ``id`` and the score `by`; images without one are left out.
-    by : str
+        ``id`` and the column `score`; images without a score are left out.
+    score : str
 
     Returns
     -------
     list of Case
-        Best first; images with the same score in the order of their identifiers.
+        Best first; images with equal scores in the order of their identifiers.
     """
-    scored = table[["id", by]].dropna().sort_values([by, "id"], ascending=[False, True])
-    ids, values = scored["id"].tolist(), scored[by].tolist()
+    scored = table[["id", score]].dropna().sort_values([score, "id"], ascending=[False, True])
+    ids, values = scored["id"].tolist(), scored[score].tolist()
     count = len(ids)
-    each = min(_OF_EACH, count // len(KINDS))
-    middle = (count - each) // 2
-    places = {"best": range(each), "median": range(middle, middle + each), "worst": range(count - each, count)}
-    if not each:
-        places = {"best": range(min(1, count)), "worst": range(1, count)}
-    return [Case(kind, ids[index], float(values[index])) for kind, span in places.items() for index in span]
+    per_kind = min(_CASES_PER_KIND, count // len(KINDS))
+    median_start = (count - per_kind) // 2
+    ranges = {
+        "best": range(per_kind),
+        "median": range(median_start, median_start + per_kind),
+        "worst": range(count - per_kind, count),
+    }
+    if not per_kind:
+        ranges = {"best": range(min(1, count)), "worst": range(1, count)}
+    return [Case(kind, ids[index], float(values[index])) for kind, indices in ranges.items() for index in indices]
 
 
 def fill_album(
     cases: Sequence[tuple[Method, Sequence[str], Sequence[str]]],
     raw: Mapping[str, RawDataset],
-    inside: Collection[str],
+    fov_datasets: Collection[str],
 ) -> Album:
-    """Encode cases as large as `BUDGET` allows, then all other test images of small data sets where they fit, too.
+    """Encode cases as large as `BUDGET` allows, then all other test images of small data sets if they also fit.
 
     Parameters
     ----------
     cases : sequence of (Method, sequence of str, sequence of str)
-        Whose images, which of them at least, and all of them. Where the cases do not fit at the smallest size, the
-        later ones are left out.
+        Each method with the identifiers of its cases and of all its test images. If the cases do not fit at the
+        smallest size, the last ones are left out.
     raw : mapping of str to RawDataset
-        Their data sets.
-    inside : collection of str
-        Data sets that are scored inside the field of view: what lies outside does not count.
+        The data sets, by name.
+    fov_datasets : collection of str
+        Data sets that are scored inside the field of view; pixels outside it do not count.
 
     Raises
     ------
     RawDataError, PredictionError
         Listing every image that cannot be used.
     """
-    # of all splits: a method may be tested on others than the data set says, such as a fold
+    # of all splits: a method may be tested on other samples than the test split, such as a fold
     samples = {
-        method.dataset: {one.id: one for split in raw[method.dataset].splits.values() for one in split}
+        method.dataset: {sample.id: sample for split in raw[method.dataset].splits.values() for sample in split}
         for method, _, _ in cases
     }
 
-    def load(wanted: Sequence[tuple[Method, str]]) -> Iterator[_Loaded]:
+    def load(requests: Sequence[tuple[Method, str]]) -> Iterator[_LoadedSample]:
         by_sample: dict[tuple[str, str], list[Method]] = {}
-        for method, name in wanted:
+        for method, name in requests:
             by_sample.setdefault((method.dataset, name), []).append(method)
         problems: list[Problem] = []
         for (dataset, name), methods in by_sample.items():
             try:
                 if name not in samples[dataset]:
-                    expected, remedy = (
-                        "scores of samples that are there",
-                        "delete its scores and run `snakemake report`",
+                    expected = "scores of samples of the data set"
+                    remedy = (
+                        f"delete the scores of {', '.join(owner.name for owner in methods)} and run `snakemake report`"
                     )
                     raise PredictionError(f"data set {dataset!r}", f"no sample {name!r}", expected, remedy)
-                yield _load(raw[dataset], samples[dataset][name], methods, dataset in inside)
+                yield _load_sample(raw[dataset], samples[dataset][name], methods, dataset in fov_datasets)
             except PipelineError as error:
                 problems += error.problems
         if problems:
@@ -142,24 +146,24 @@ def fill_album(
 
     loaded = [*load([(method, name) for method, names, _ in cases for name in names])]
     for side in SIDES:
-        album, left = _encode(loaded, raw, Album(side=side), BUDGET)
-        if left >= 0:
+        album, remaining = _encode(loaded, raw, Album(side=side), BUDGET)
+        if remaining >= 0:
             break
     else:
-        return _encode(loaded, raw, Album(side=SIDES[-1]), BUDGET, stop=True)[0]
+        return _encode(loaded, raw, Album(side=SIDES[-1]), BUDGET, skip_excess=True)[0]
     for dataset in samples:
-        more = [(method, name) for method, _, names in cases if method.dataset == dataset for name in names]
-        if len({name for _, name in more}) <= FEW:
-            with_all, after = _encode(load(more), raw, deepcopy(album), left)
-            if after >= 0:
-                album, left = with_all, after
+        all_images = [(method, name) for method, _, names in cases if method.dataset == dataset for name in names]
+        if len({name for _, name in all_images}) <= SMALL_DATASET:
+            full_album, remaining_after = _encode(load(all_images), raw, deepcopy(album), remaining)
+            if remaining_after >= 0:
+                album, remaining = full_album, remaining_after
                 album.complete.add(dataset)
     return album
 
 
 @dataclass(frozen=True)
-class _Loaded:
-    """A test image, its mask, and of each method the prediction and the errors; reduced to the largest size."""
+class _LoadedSample:
+    """A test image, its mask, and the prediction and errors of each method, at the largest size of `SIDES`."""
 
     dataset: str
     id: str
@@ -168,53 +172,61 @@ class _Loaded:
     predicted: dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 
 
-def _load(raw: RawDataset, sample: Sample, methods: Sequence[Method], inside: bool) -> _Loaded:
+def _load_sample(raw: RawDataset, sample: Sample, methods: Sequence[Method], inside_fov: bool) -> _LoadedSample:
     image, truth = load_image(raw, sample)
     height, width = image.shape[:2]
     if truth is None:
         truth = np.full((height, width), VOID, dtype=np.uint8)
-    fov = raw.read_fov(sample) if inside else None
+    fov = raw.read_fov(sample) if inside_fov else None
     counted = truth if fov is None else np.where(fov == 1, truth, np.uint8(VOID))
-    shrink = partial(reduced, side=SIDES[0], classes=True)
+    shrink = partial(downscale, side=SIDES[0], classes=True)
     predicted = {}
     for method in methods:
-        classes = read_levels(method.images / "mask" / f"{sample.id}.png", height, width)
+        classes = read_levels(method.test_predictions / "mask" / f"{sample.id}.png", height, width)
         classes = classes if raw.multiclass else (classes > 0).astype(np.uint8)
-        predicted[method.name] = shrink(classes), shrink(errors_of(counted, classes))
-    return _Loaded(raw.name, sample.id, reduced(image, SIDES[0]), shrink(truth), predicted)
+        predicted[method.name] = shrink(classes), shrink(error_kinds(counted, classes))
+    return _LoadedSample(raw.name, sample.id, downscale(image, SIDES[0]), shrink(truth), predicted)
 
 
 def _encode(
-    loaded: Iterable[_Loaded], raw: Mapping[str, RawDataset], album: Album, budget: int, stop: bool = False
+    samples: Iterable[_LoadedSample],
+    raw: Mapping[str, RawDataset],
+    album: Album,
+    budget: int,
+    skip_excess: bool = False,
 ) -> tuple[Album, int]:
-    """Add images to an album; return it, and what is left of the budget: negative as soon as it is exceeded.
+    """Add images to an album; return it and the remaining bytes of the budget, negative if it was exceeded.
 
-    With `stop`, images that would exceed it are left out instead.
+    With `skip_excess`, images that would exceed the budget are left out instead.
     """
-    left = budget
-    shrink = partial(reduced, side=album.side, classes=True)
-    for one in loaded:
-        colours = raw[one.dataset].colours
-        known = next((album.shown[name, one.id][:2] for name in one.predicted if (name, one.id) in album.shown), None)
-        encoded = [photograph(reduced(one.image, album.side)), painted(shrink(one.truth), colours)]
-        each = {
-            name: [painted(shrink(classes), colours), overlaid(shrink(wrong))]
-            for name, (classes, wrong) in one.predicted.items()
-            if (name, one.id) not in album.shown
+    remaining = budget
+    shrink = partial(downscale, side=album.side, classes=True)
+    for sample in samples:
+        colours = raw[sample.dataset].colours
+        shared_layers = next(
+            (album.layers[name, sample.id][:2] for name in sample.predicted if (name, sample.id) in album.layers), None
+        )
+        shared = [encode_image(downscale(sample.image, album.side)), encode_classes(shrink(sample.truth), colours)]
+        by_method = {
+            name: [encode_classes(shrink(classes), colours), encode_errors(shrink(errors))]
+            for name, (classes, errors) in sample.predicted.items()
+            if (name, sample.id) not in album.layers
         }
-        cost = (0 if known else sum(map(len, encoded))) + sum(len(data) for both in each.values() for data in both)
-        if cost > left and stop:
+        cost = (0 if shared_layers else sum(map(len, shared))) + sum(
+            len(data) for layers in by_method.values() for data in layers
+        )
+        if cost > remaining and skip_excess:
             continue
-        left -= cost
-        if left < 0:
-            return album, left
-        places = known or _add(album, encoded)
-        for name, both in each.items():
-            album.shown[name, one.id] = [*places, *_add(album, both)]
-    return album, left
+        remaining -= cost
+        if remaining < 0:
+            return album, remaining
+        shared_indices = shared_layers or _append(album, shared)
+        for name, layers in by_method.items():
+            album.layers[name, sample.id] = [*shared_indices, *_append(album, layers)]
+    return album, remaining
 
 
-def _add(album: Album, encoded: Sequence[bytes]) -> list[int]:
+def _append(album: Album, encoded: Sequence[bytes]) -> list[int]:
     start = len(album.images)
-    album.images += map(as_uri, encoded)
+    album.images += map(data_uri, encoded)
     return [*range(start, len(album.images))]

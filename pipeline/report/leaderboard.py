@@ -1,4 +1,4 @@
-"""All experiments in one table."""
+"""Join the scores of all experiments in one table."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,21 +22,21 @@ def build_leaderboard(*, summaries: Sequence[Path], output: Path, checks: Sequen
     Parameters
     ----------
     summaries : sequence of Path
-        ``summary.csv`` files, those that `average_runs` wrote included; none gives a table without rows.
+        ``summary.csv`` files, including those of `average_runs`; none gives a table without rows.
     checks : sequence of Path
-        Reports of `pipeline.raw.check.run`: column ``leak`` says how many images of the data set also stand in
-        another of its splits; it is empty where the data set was not checked. Column ``suspicious`` says why a row
-        is to be doubted, see `suspicions`.
+        Reports of `pipeline.raw.check.run`. Column ``leak`` is the number of images of the data set that are also in
+        another of its splits; it is empty if the data set was not checked. Column ``suspicious`` holds the reasons to
+        doubt a row, see `suspicions`.
     output : Path
-        CSV file: by data set, test before validation, field of view before full image, macro before micro, of
-        several classes the mean before each class, then by falling F1, ``std`` below its ``mean``. Column
-        ``statistic`` is ``run`` for the scores of one network, ``mean`` or ``std`` for those of ``runs`` networks. A
-        column that only some experiments have, such as MAE, is empty for the others.
+        CSV file, sorted by data set, test before validation, field of view before full image, macro before micro, the
+        mean over classes before each class, then by descending F1, ``std`` below its ``mean``. Column ``statistic`` is
+        ``run`` for the scores of one network, ``mean`` or ``std`` for those of ``runs`` networks. A column that only
+        some experiments have, such as MAE, is empty for the others.
 
     Raises
     ------
     PredictionError, RawDataError
-        If a summary is missing or is no table, or a report is none.
+        If a summary is missing or is not a table, or a report is not valid.
     """
     leaks = {report["dataset"]: str(report["leak"]) for report in read_reports(checks)}
     tables = read_tables(summaries)
@@ -45,17 +45,17 @@ def build_leaderboard(*, summaries: Sequence[Path], output: Path, checks: Sequen
         write_table(output, pd.DataFrame(columns=columns))
         return
     joined = pd.concat(tables, ignore_index=True)
-    for place, (name, of_one_network) in enumerate((("statistic", "run"), ("runs", "1")), start=1):
-        said = joined.pop(name) if name in joined else pd.Series(index=joined.index, dtype=object)
-        joined.insert(place, name, said.fillna(of_one_network))
+    for position, (name, default) in enumerate((("statistic", "run"), ("runs", "1")), start=1):
+        column = joined.pop(name) if name in joined else pd.Series(index=joined.index, dtype=object)
+        joined.insert(position, name, column.fillna(default))
     joined = joined.fillna("")
-    after = list(joined.columns).index("excluded") + 1 if "excluded" in joined else len(joined.columns)
-    joined.insert(after, "leak", [leaks.get(name, "") for name in joined["dataset"]])
-    doubts = [suspicions(row, row["leak"]) for row in joined.to_dict("records")]
-    joined.insert(after + 1, "suspicious", doubts)
+    leak_position = list(joined.columns).index("excluded") + 1 if "excluded" in joined else len(joined.columns)
+    joined.insert(leak_position, "leak", [leaks.get(name, "") for name in joined["dataset"]])
+    reasons = [suspicions(row, row["leak"]) for row in joined.to_dict("records")]
+    joined.insert(leak_position + 1, "suspicious", reasons)
     f1 = pd.to_numeric(joined["f1"])
-    of_one_table = [joined[name] for name in ("experiment", "dataset", "split", "region", "averaging", "class")]
-    f1 = f1.where(joined["statistic"] != "std").groupby(of_one_table, sort=False).transform("first")
+    table_keys = [joined[name] for name in ("experiment", "dataset", "split", "region", "averaging", "class")]
+    f1 = f1.where(joined["statistic"] != "std").groupby(table_keys, sort=False).transform("first")
     keys = pd.DataFrame(
         {
             "dataset": joined["dataset"],
@@ -63,7 +63,7 @@ def build_leaderboard(*, summaries: Sequence[Path], output: Path, checks: Sequen
             "region": joined["region"].map(_REGIONS.index),
             "averaging": joined["averaging"],
             "mean": joined["class"] != MEAN,
-            "class": joined.groupby(["dataset", "class"], sort=False).ngroup(),  # summaries list classes in their order
+            "class": joined.groupby(["dataset", "class"], sort=False).ngroup(),  # in the order of the summaries
             "f1": -f1,
             "experiment": joined["experiment"],
             "statistic": joined["statistic"].map(STATISTICS.index),

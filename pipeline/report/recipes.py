@@ -1,24 +1,24 @@
-"""What the tables and pages about several experiments are made by."""
+"""Settings of the stages that make tables, figures and the page."""
 
 from pipeline.core.options import Options
 from pipeline.raw.source import Source
 
 
 class CurvesRecipe(Options):
-    """What an image of learning curves is made by: what else its title says."""
+    """Settings of a figure of learning curves: a note in its title."""
 
     note: str = ""
 
 
 class AverageRecipe(Options):
-    """What the mean of the scores of several runs is made by.
+    """Settings of the mean over the scores of several runs.
 
     Parameters
     ----------
     runs : tuple of str
-        Their names.
+        Names of the runs.
     folds : bool
-        Whether they are validated on different images, however many of them.
+        Whether the runs are folds, which are validated on different images.
     """
 
     runs: tuple[str, ...]
@@ -26,12 +26,12 @@ class AverageRecipe(Options):
 
 
 class ReportRecipe(Options):
-    """What the page about all data sets, experiments and scores is made by.
+    """Settings of the report page.
 
     Parameters
     ----------
     datasets : dict of str to Source
-        Where the test samples of each data set are.
+        Source of the samples of each data set.
     experiments : dict of str to str
         Each experiment with its data set.
     """

@@ -1,4 +1,4 @@
-"""What the page is made from, as far as it is there: tables of everything that was scored or trained."""
+"""Find all methods and read the tables of their results for the page; missing tables are skipped."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -11,25 +11,25 @@ import pandas as pd
 from pipeline.core import paths
 from pipeline.core.errors import PredictionError, Problem
 from pipeline.evaluation.methods import is_baseline
-from pipeline.evaluation.metrics import OF_CLASSES, Shown
+from pipeline.evaluation.metrics import CLASS_METRICS, Visibility
 
 EXPERIMENT, BASELINE, DERIVED = "experiment", "baseline", "derived"
-"""Kinds of methods: trained; needing no training; made from others, such as the mean of several seeds."""
+"""Kinds of methods: trained; without training; computed from others, such as the mean over several seeds."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
 class Method:
-    """Something that is scored, trained, or both.
+    """A method that is scored, trained, or both.
 
     Parameters
     ----------
     name, dataset : str
     kind : {'experiment', 'baseline', 'derived'}
     scored : bool
-        Whether it has scores of single images. A mean over several networks has none, and what stands under its name
-        beside its summary is left from a time when it was one network.
+        Whether it has scores of single images. A mean over several networks has none: files with its name other than
+        its summary are leftovers from when it was one network.
     """
 
     name: str
@@ -38,27 +38,27 @@ class Method:
     scored: bool = True
 
     @property
-    def images(self) -> Path:
-        """The folder of its test images, which need not be there."""
+    def test_predictions(self) -> Path:
+        """The folder of its predictions of test images, which may not exist."""
         return paths.prediction(self.name, "test")
 
 
 @dataclass
 class Reader:
-    """Reads tables of results, and keeps what is wrong with any of them for one message."""
+    """Reads tables of results and collects all problems for one error."""
 
     problems: list[Problem] = field(default_factory=list)
 
     def table(self, path: Path, columns: Collection[str], numbers: Collection[str] = ()) -> pd.DataFrame | None:
-        """Read those of some columns that a CSV file must have; None where there is no file.
+        """Read the given columns of a CSV file; None if the file does not exist.
 
         Parameters
         ----------
         path : Path
         columns : collection of str
-            Columns of text: an identifier 007 or NA stays what it is.
+            Text columns; an identifier 007 or NA is kept as it is.
         numbers : collection of str
-            Columns of numbers; NaN where a cell is empty.
+            Numeric columns; NaN where a cell is empty.
         """
         if not path.exists():
             return None
@@ -68,28 +68,28 @@ class Reader:
                 table[name] = pd.to_numeric(table[name].replace("", None))
         except (OSError, ValueError) as error:
             expected = f"a table with the columns {', '.join([*columns, *numbers])}"
-            self._complain(path, error, expected)
+            self._add_problem(path, error, expected)
             return None
         return table
 
     def required(self, path: Path, columns: Collection[str]) -> pd.DataFrame | None:
-        """Read a table that somebody named: without it something is wrong."""
+        """Read a table that was named on the command line or by a rule; it is a problem if it is missing."""
         if not path.exists():
-            self._complain(path, FileNotFoundError("no such file"), f"a table with the columns {', '.join(columns)}")
+            self._add_problem(path, FileNotFoundError("no such file"), f"a table with the columns {', '.join(columns)}")
         return self.table(path, columns)
 
-    def _complain(self, path: Path, error: Exception, expected: str) -> None:
-        found = " ".join(str(error).split())[:200]
-        self.problems.append(Problem(str(path), found, expected, "delete it and run `snakemake report`"))
+    def _add_problem(self, path: Path, error: Exception, expected: str) -> None:
+        message = " ".join(str(error).split())[:200]
+        self.problems.append(Problem(str(path), message, expected, "delete it and run `snakemake report`"))
 
     def check(self) -> None:
-        """Raise PredictionError for all that was wrong so far."""
+        """Raise PredictionError with all problems collected so far."""
         if self.problems:
             raise PredictionError(self.problems)
 
 
 def find_methods(board: pd.DataFrame, experiments: Mapping[str, str]) -> list[Method]:
-    """List what has scores or is configured, in order of data sets; experiments first, baselines last.
+    """List all methods with scores and all configured experiments, by data set; experiments first, baselines last.
 
     Parameters
     ----------
@@ -101,35 +101,35 @@ def find_methods(board: pd.DataFrame, experiments: Mapping[str, str]) -> list[Me
     Raises
     ------
     PredictionError
-        If a name is none that the pipeline gives: names lead to files.
+        If a name has other characters than the pipeline allows: names become paths of files.
     """
     datasets = dict(experiments)
     for name, dataset in zip(board["experiment"], board["dataset"], strict=True):
         datasets.setdefault(name, dataset)
-    wrong = sorted({text for pair in datasets.items() for text in pair if not _NAME.fullmatch(text)})
-    if wrong:
+    invalid_names = sorted({part for pair in datasets.items() for part in pair if not _NAME.fullmatch(part)})
+    if invalid_names:
         expected, remedy = "letters, digits, dots, dashes and underscores", "delete it and run `snakemake report`"
-        raise PredictionError(str(paths.leaderboard()), f"the name {wrong[0]!r}", expected, remedy)
-    kinds = (EXPERIMENT, DERIVED, BASELINE)
-    of_many = board.get("statistic", pd.Series("run", board.index)).isin(("mean", "std"))
-    scored = {*board.loc[~of_many, "experiment"]}
+        raise PredictionError(str(paths.leaderboard()), f"the name {invalid_names[0]!r}", expected, remedy)
+    kind_order = (EXPERIMENT, DERIVED, BASELINE)
+    is_statistic = board.get("statistic", pd.Series("run", board.index)).isin(("mean", "std"))
+    scored = {*board.loc[~is_statistic, "experiment"]}
     methods = []
     for name, dataset in datasets.items():
         kind = EXPERIMENT if name in experiments else BASELINE if is_baseline(name) else DERIVED
         methods.append(Method(name, dataset, kind, name in scored))
-    return sorted(methods, key=lambda one: (one.dataset, kinds.index(one.kind), one.name))
+    return sorted(methods, key=lambda method: (method.dataset, kind_order.index(method.kind), method.name))
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of the single images of a split, and of a region of them.
+    """Scores of the single images of a split, in one region.
 
     Parameters
     ----------
     split, region : str
     table : DataFrame
-        A row for each image: ``id``, ``share`` (of foreground among the pixels that count) and the scores of
-        `SHOWN`; of several classes, their means over the foreground classes, where an image has one.
+        A row for each image: ``id``, ``share`` (of foreground among the pixels that count) and `SCORE_COLUMNS`; with
+        several classes, means over the foreground classes that have a score.
     """
 
     split: str
@@ -143,75 +143,77 @@ class Scores:
 
 
 def main_region(scores: Sequence[Scores]) -> Scores | None:
-    """Return the scores of the test images: inside the field of view where there is one."""
-    test = {one.region: one for one in scores if one.split == "test"}
-    return test.get("fov", test.get("full"))
+    """Return the scores of the test images: inside the field of view if there is one, else of the full images."""
+    by_region = {
+        scores_of_region.region: scores_of_region for scores_of_region in scores if scores_of_region.split == "test"
+    }
+    return by_region.get("fov", by_region.get("full"))
 
 
-SHOWN = tuple(name for name, metric in OF_CLASSES.items() if metric.shown >= Shown.TERMINAL)
-"""Scores of single images that cases and the scatter plot of the page show: those that a terminal shows, too."""
+SCORE_COLUMNS = tuple(name for name, metric in CLASS_METRICS.items() if metric.visibility >= Visibility.TERMINAL)
+"""Scores of single images in the cases and the scatter plot of the page: those that `compare` prints in a terminal."""
 
 _COUNTS = ("tp", "fp", "fn", "tn")
 
 
 def image_scores(table: pd.DataFrame, background: str | None) -> list[Scores]:
-    """Bring a ``per_image.csv`` to one row for each image.
+    """Reduce a ``per_image.csv`` to one row for each image.
 
     Parameters
     ----------
     table : DataFrame
         Its columns ``id``, ``split``, ``region``, ``class``, ``pixels``, counts and scores.
     background : str, optional
-        The class that is left out of means, where there are several.
+        The class that is left out of means if there are several classes.
     """
-    found = []
+    all_scores = []
     for (split, region), rows in table.groupby(["split", "region"], sort=False):
-        several = rows["class"].nunique() > 1
-        kept = rows[rows["class"] != background] if several else rows
-        each = kept.groupby("id", sort=False)
-        means = each[list(SHOWN)].mean()
-        means.insert(0, "share", each[["tp", "fn"]].sum().sum(axis=1) / each["pixels"].first().clip(lower=1))
-        found.append(Scores(str(split), str(region), means.reset_index()))
-    return found
+        multiclass = rows["class"].nunique() > 1
+        scored_rows = rows[rows["class"] != background] if multiclass else rows
+        by_image = scored_rows.groupby("id", sort=False)
+        means = by_image[list(SCORE_COLUMNS)].mean()
+        means.insert(0, "share", by_image[["tp", "fn"]].sum().sum(axis=1) / by_image["pixels"].first().clip(lower=1))
+        all_scores.append(Scores(str(split), str(region), means.reset_index()))
+    return all_scores
 
 
 def read_images(reader: Reader, name: str) -> pd.DataFrame | None:
-    """Read the scores of a method's single images; None where it has none, as a mean over seeds."""
+    """Read a method's scores of single images; None if it has none, such as a mean over seeds."""
     return reader.table(
-        paths.metrics(name) / "per_image.csv", ("id", "split", "region", "class"), ("pixels", *_COUNTS, *SHOWN)
+        paths.metrics(name) / "per_image.csv", ("id", "split", "region", "class"), ("pixels", *_COUNTS, *SCORE_COLUMNS)
     )
 
 
 def confusions(reader: Reader, name: str, images: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """Return a method's confusion matrices, of all pixels of a split and region together.
+    """Return a method's confusion matrices, each over all pixels of a split and region.
 
-    Of two classes they are added up from the counts of the images.
+    With two classes they are sums of the counts of the images.
 
     Returns
     -------
     list of dict
         ``split``, ``region``, ``classes`` (K names) and ``pixels``, K rows (mask) of K counts (prediction).
     """
-    where = ["split", "region"]
+    keys = ["split", "region"]
     two_classes = images is not None and images["class"].nunique() == 1
     if not two_classes:
         path = paths.metrics(name) / "confusion.csv"
-        images = reader.table(path, (*where, "truth", "predicted"), ("pixels",))
-    found: list[dict[str, Any]] = []
-    for (split, region), rows in images.groupby(where, sort=False) if images is not None else ():
+        images = reader.table(path, (*keys, "truth", "predicted"), ("pixels",))
+    matrices: list[dict[str, Any]] = []
+    for (split, region), rows in images.groupby(keys, sort=False) if images is not None else ():
         if two_classes:
-            tp, fp, fn, tn = (int(rows[count].sum()) for count in _COUNTS)
+            tp, fp, fn, tn = (int(rows[name_of_count].sum()) for name_of_count in _COUNTS)
             classes, pixels = ["background", str(rows["class"].iloc[0])], [[tn, fp], [fn, tp]]
         else:
             classes = [*dict.fromkeys(rows["truth"])]
-            matrix = rows.pivot_table(index="truth", columns="predicted", values="pixels", sort=False)
-            pixels = matrix.loc[classes, classes].astype(int).to_numpy().tolist()
-        found.append({"split": split, "region": region, "classes": classes, "pixels": pixels})
-    return found
+            counts = rows.pivot_table(index="truth", columns="predicted", values="pixels", sort=False)
+            pixels = counts.loc[classes, classes].astype(int).to_numpy().tolist()
+        matrices.append({"split": split, "region": region, "classes": classes, "pixels": pixels})
+    return matrices
 
 
 def read_intervals(reader: Reader, files: Sequence[Path]) -> dict[tuple[str, ...], tuple[str, str, str]]:
-    """Read intervals of scores.
+    """Read confidence intervals of scores.
 
     Parameters
     ----------
@@ -223,12 +225,12 @@ def read_intervals(reader: Reader, files: Sequence[Path]) -> dict[tuple[str, ...
     Returns
     -------
     dict
-        The first seven of them to low, high and level, as text.
+        The first seven columns to low, high and level, as text.
     """
     key = ("experiment", "dataset", "split", "region", "class", "averaging", "metric")
-    found: dict[tuple[str, ...], tuple[str, str, str]] = {}
+    intervals: dict[tuple[str, ...], tuple[str, str, str]] = {}
     for path in files:
         table = reader.required(path, (*key, "low", "high", "level"))
         for row in table.to_dict("records") if table is not None else ():
-            found[tuple(row[name] for name in key)] = (row["low"], row["high"], row["level"])
-    return found
+            intervals[tuple(row[name] for name in key)] = (row["low"], row["high"], row["level"])
+    return intervals

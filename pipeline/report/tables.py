@@ -1,4 +1,4 @@
-"""Tables of scores, read as text, and histories of trainings."""
+"""Read tables of scores, as text, and histories of trainings."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +9,12 @@ from pipeline.core.errors import PredictionError, Problem, TrainingError
 
 
 def read_tables(files: Sequence[Path]) -> list[pd.DataFrame]:
-    """Read ``summary.csv`` files as text: an experiment named 007 or NA keeps its name, and numbers keep their digits.
+    """Read ``summary.csv`` files as text: experiments named 007 or NA keep their name, and numbers keep their digits.
 
     Raises
     ------
     PredictionError
-        Listing every file that is missing or is no table.
+        Listing every file that is missing or is not a table.
     """
     tables, problems = [], []
     for path in files:
@@ -28,28 +28,28 @@ def read_tables(files: Sequence[Path]) -> list[pd.DataFrame]:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read one of them."""
+    """Read one table of scores as text, see `read_tables`."""
     return read_tables([path])[0]
 
 
-def number(text: str | None) -> float | None:
-    """Read a cell; None where it is empty or says no number."""
+def parse_number(text: str | None) -> float | None:
+    """Parse a cell; None if it is empty or not a number."""
     value = pd.to_numeric(text or "", errors="coerce")
     return None if pd.isna(value) else float(value)
 
 
 def read_history(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a ``history.csv``: a row of numbers for each epoch, NaN where nothing was measured.
+    """Read a ``history.csv``: a row of numbers for each epoch, NaN if not measured.
 
     Raises
     ------
     TrainingError
-        If it is missing, is no table, or lacks some of the columns.
+        If it is missing, is not a table, or lacks any of the columns.
     """
     try:
         table = pd.read_csv(path)
-        if lacking := [name for name in columns if name not in table]:
-            raise ValueError(f"a table without {', '.join(lacking)}")
+        if missing_columns := [name for name in columns if name not in table]:
+            raise ValueError(f"a table without {', '.join(missing_columns)}")
         return table.astype(float)
     except (OSError, ValueError) as error:
         remedy = "train the experiment first: `snakemake models`"

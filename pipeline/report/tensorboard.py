@@ -1,4 +1,4 @@
-"""The history of a training as a log for TensorBoard, for those who compare their runs there."""
+"""Write the history of a training as an event file for TensorBoard."""
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -16,20 +16,20 @@ TAGS = {
     "val_max_f": "validation/max_f",
     "lr": "learning_rate",
 }
-"""Column of a history to what TensorBoard calls it: it groups by what stands before the slash."""
+"""Column of a history to its TensorBoard tag; TensorBoard groups tags by the part before the slash."""
 
 
 def write_events(*, history: Path, output: Path) -> None:
-    """Write a training's ``history.csv`` as one file of events, in the place of what was there.
+    """Write a training's ``history.csv`` as one event file, which replaces an existing one.
 
     The same history gives the same bytes: the wall time of an epoch is its number in seconds.
 
     Parameters
     ----------
     history : Path
-        A row for each epoch; a cell is empty where nothing was measured.
+        A row for each epoch; cells without a measurement are empty.
     output : Path
-        File of events; its name has to contain ``tfevents``.
+        Event file; its name must contain ``tfevents``.
 
     Raises
     ------
@@ -42,20 +42,20 @@ def write_events(*, history: Path, output: Path) -> None:
     with atomic_file(output) as temporary:
         rows = read_history(history, ("epoch",)).to_dict("records")
         temporary.write_bytes(
-            as_events([{str(name): value for name, value in row.items()} for row in rows], first=True)
+            encode_events([{str(name): value for name, value in row.items()} for row in rows], first=True)
         )
 
 
-def as_events(rows: Sequence[Mapping[str, float]], *, first: bool) -> bytes:
-    """Spell epochs as records of an event file.
+def encode_events(rows: Sequence[Mapping[str, float]], *, first: bool) -> bytes:
+    """Encode epochs as records of an event file.
 
     Parameters
     ----------
     rows : sequence of mapping
-        Of each epoch ``epoch``, which becomes the step, and numbers. Those of `TAGS` get the name there, others keep
-        theirs; what is NaN is left out. Values are stored as float32.
+        For each epoch ``epoch``, which becomes the step, and numbers. Columns of `TAGS` are renamed, others keep their
+        name; NaN is left out. Values are stored as float32.
     first : bool
-        Whether the file begins with them.
+        Whether the file begins with these records.
 
     Raises
     ------
@@ -67,9 +67,9 @@ def as_events(rows: Sequence[Mapping[str, float]], *, first: bool) -> bytes:
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.record_writer import RecordWriter
     except ModuleNotFoundError as error:
-        found, expected = f"no package {error.name}", "the package tensorboard, which only this needs"
+        expected = "the optional package tensorboard"
         remedy = "install it: `python -m pip install -c constraints.txt -e '.[tensorboard]'`"
-        raise PipelineError("tensorboard", found, expected, remedy) from error
+        raise PipelineError("tensorboard", f"no package {error.name}", expected, remedy) from error
     stream = BytesIO()
     records = RecordWriter(stream)
     if first:

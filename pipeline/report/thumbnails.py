@@ -1,4 +1,4 @@
-"""Small images for the page: WebP of bounded size, as text that stands in it."""
+"""Encode small images for the page as WebP data URIs."""
 
 import base64
 from collections.abc import Sequence
@@ -13,20 +13,20 @@ from pipeline.images.colours import paint
 from pipeline.images.figures import FALSE_ALARM, HIT, MISS, RgbImage
 from pipeline.raw.decode.palette import Colour
 
-OTHER = (204, 121, 167)  # reddish purple of the same palette: one class taken for another
+OTHER_CLASS = (204, 121, 167)  # reddish purple of the same palette: predicted as another class
 _QUALITY = 80
 _LOSSLESS = 101  # of OpenCV's WebP encoder
 
 
-def reduced(pixels: NDArray[np.uint8], side: int, *, classes: bool = False) -> NDArray[np.uint8]:
-    """Bring an image to at most `side` pixels in height and width; smaller ones stay as they are.
+def downscale(pixels: NDArray[np.uint8], side: int, *, classes: bool = False) -> NDArray[np.uint8]:
+    """Downscale an image to at most `side` pixels in height and width; smaller images are unchanged.
 
     Parameters
     ----------
     pixels : (H, W) or (H, W, 3) array of uint8
     side : int
     classes : bool
-        Whether values are classes, which cannot be averaged: the nearest one is taken.
+        Whether values are class indices, which cannot be averaged: the nearest pixel is taken.
     """
     factor = side / max(pixels.shape[:2])
     if factor >= 1:
@@ -35,8 +35,8 @@ def reduced(pixels: NDArray[np.uint8], side: int, *, classes: bool = False) -> N
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_NEAREST if classes else cv2.INTER_AREA))
 
 
-def errors_of(truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Tell where a prediction is right and wrong.
+def error_kinds(truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Classify the pixels of a prediction as hits, misses, false alarms or another class.
 
     Parameters
     ----------
@@ -46,45 +46,45 @@ def errors_of(truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> NDArray
     Returns
     -------
     (H, W) array of uint8
-        0: background, and what does not count; 1: foreground of the right class; 2: missed; 3: false alarm; 4: one
-        foreground class taken for another.
+        0: background, and pixels that do not count; 1: foreground of the right class; 2: missed; 3: false alarm;
+        4: foreground predicted as another foreground class.
     """
     kinds = np.zeros(truth.shape, dtype=np.uint8)
-    true, said = (truth > 0), (predicted > 0)
-    kinds[true & said & (truth == predicted)] = 1
-    kinds[true & ~said] = 2
-    kinds[~true & said] = 3
-    kinds[true & said & (truth != predicted)] = 4
+    is_foreground, is_predicted = (truth > 0), (predicted > 0)
+    kinds[is_foreground & is_predicted & (truth == predicted)] = 1
+    kinds[is_foreground & ~is_predicted] = 2
+    kinds[~is_foreground & is_predicted] = 3
+    kinds[is_foreground & is_predicted & (truth != predicted)] = 4
     kinds[truth == VOID] = 0
     return kinds
 
 
-def photograph(pixels: RgbImage) -> bytes:
+def encode_image(pixels: RgbImage) -> bytes:
     """Encode an RGB image."""
     return _webp(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), _QUALITY)
 
 
-def painted(classes: NDArray[np.uint8], colours: Sequence[Colour]) -> bytes:
-    """Encode class indices in their colours; of two classes, black and white. What does not count is grey."""
+def encode_classes(classes: NDArray[np.uint8], colours: Sequence[Colour]) -> bytes:
+    """Encode class indices in their colours; two classes are black and white. Pixels that do not count are grey."""
     shades = ((0, 0, 0), (255, 255, 255)) if len(colours) == 2 else colours
     return _webp(cv2.cvtColor(paint(classes, shades), cv2.COLOR_RGB2BGR), _LOSSLESS)
 
 
-def overlaid(kinds: NDArray[np.uint8]) -> bytes:
-    """Encode what `errors_of` gave as colours on nothing, to lie over the image."""
+def encode_errors(kinds: NDArray[np.uint8]) -> bytes:
+    """Encode the result of `error_kinds` as colours on a transparent background, to overlay the image."""
     table = np.zeros((256, 4), dtype=np.uint8)
-    for kind, (red, green, blue) in enumerate((HIT, MISS, FALSE_ALARM, OTHER), start=1):
+    for kind, (red, green, blue) in enumerate((HIT, MISS, FALSE_ALARM, OTHER_CLASS), start=1):
         table[kind] = (blue, green, red, 255)
     return _webp(table[kinds], _LOSSLESS)
 
 
 def _webp(pixels: NDArray[Any], quality: int) -> bytes:
-    done, data = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, quality])
-    if not done:
+    encoded, data = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, quality])
+    if not encoded:
         raise ValueError(f"cannot encode an array of shape {pixels.shape}")
     return data.tobytes()
 
 
-def as_uri(encoded: bytes) -> str:
-    """Write an encoded image as an address that holds it."""
+def data_uri(encoded: bytes) -> str:
+    """Return an encoded image as a data URI."""
     return f"data:image/webp;base64,{base64.b64encode(encoded).decode('ascii')}"

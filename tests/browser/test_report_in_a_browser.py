@@ -65,7 +65,7 @@ def drawn(page, name):
     return page.locator(f"#{name}-plots .chart")
 
 
-def test_the_leaderboard_is_sorted_by_mouse_and_by_keys(visit):
+def test_leaderboard_sorts_by_mouse_and_keyboard(visit):
     page = visit()
     heading = page.locator("#board th", has=page.get_by_role("button", name="F1", exact=True))
 
@@ -91,7 +91,7 @@ def test_the_leaderboard_is_sorted_by_mouse_and_by_keys(visit):
     assert error.get_attribute("aria-sort") == "ascending"  # the best first, of what should be low
 
 
-def test_the_leaderboard_is_filtered_and_its_columns_are_chosen(visit):
+def test_leaderboard_filters_rows_and_columns(visit):
     page = visit()
     assert set(shown_names(page)) == {"eyes", "d.second-observer", "classes", "good", "worse"}
     page.get_by_label("Data set").first.select_option("t")
@@ -111,7 +111,7 @@ def test_the_leaderboard_is_filtered_and_its_columns_are_chosen(visit):
     assert page.locator("#board td.c-mcc:visible").count() > 0
 
 
-def test_the_best_of_comparable_rows_and_intervals_are_shown(visit):
+def test_best_scores_and_intervals_are_shown(visit):
     page = visit()
     row = page.locator("#board tbody tr:visible", has=page.locator(".name", has_text="good"))
     cell = row.locator("td.c-f1")
@@ -121,7 +121,7 @@ def test_the_best_of_comparable_rows_and_intervals_are_shown(visit):
     assert observer.locator(".best").count() == 0
 
 
-def test_layers_of_a_case_are_chosen_and_revealed_by_keys(visit):
+def test_layers_of_a_case_work_by_keyboard(visit):
     page = visit()
     case = page.locator(".gallery[open] .case").first
     case.scroll_into_view_if_needed()
@@ -150,7 +150,7 @@ def test_layers_of_a_case_are_chosen_and_revealed_by_keys(visit):
     assert all(chosen.evaluate_all("boxes => boxes.map((box) => box.checked)"))
 
 
-def test_a_point_opens_its_image_and_so_does_the_table(visit):
+def test_points_and_table_rows_open_images(visit):
     page = visit()
     page.locator("#images-controls select").first.select_option("t")
     drawn(page, "images")
@@ -176,7 +176,7 @@ def test_a_point_opens_its_image_and_so_does_the_table(visit):
     assert viewer.is_hidden()
 
 
-def test_images_without_a_score_come_last_and_count_for_nothing(visit, project_with_page, tmp_path, monkeypatch):
+def test_images_without_a_score_come_last(visit, project_with_page, tmp_path, monkeypatch):
     folder = shutil.copytree(project_with_page, tmp_path / "project")
     monkeypatch.chdir(folder)
     path = folder / "results/metrics/good/per_image.csv"
@@ -199,7 +199,7 @@ def test_images_without_a_score_come_last_and_count_for_nothing(visit, project_w
         assert details.locator("tbody .name").all_inner_texts()[-1] == "tile003"
 
 
-def test_the_median_of_an_even_number_and_nobody_against_itself(visit, project_with_page):
+def test_scatter_plot_median_and_axes(visit, project_with_page):
     page = visit()
     controls, said = page.locator("#images-controls"), page.locator("#images-said")
     controls.locator("select").first.select_option("t")
@@ -230,7 +230,7 @@ def test_names_are_text_in_figures_and_tables(visit):
     assert page.locator("#data").inner_text().count("<iframe src=//example.org></iframe>") == 1
 
 
-def test_every_figure_is_drawn_and_said_in_words(visit):
+def test_all_figures_have_charts_text_and_tables(visit):
     page = visit()
     for name, charts in (("learning", 3), ("curves", 3), ("images", 1), ("confusion", 1), ("runs", 1)):
         found = drawn(page, name)
@@ -248,7 +248,7 @@ def test_every_figure_is_drawn_and_said_in_words(visit):
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])
-def test_the_page_is_never_wider_than_the_screen(visit, width):
+def test_page_is_not_wider_than_the_screen(visit, width):
     page = visit(width=width)
     for name in ("learning", "curves", "images", "confusion", "runs"):
         drawn(page, name)
@@ -259,7 +259,7 @@ def test_the_page_is_never_wider_than_the_screen(visit, width):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_switch_of_colours_overrules_the_system(visit, scheme):
+def test_theme_menu_overrides_the_system_theme(visit, scheme):
     page = visit(color_scheme=scheme)
     background = "getComputedStyle(document.body).backgroundColor"
     first = page.evaluate(background)
@@ -272,7 +272,7 @@ def test_the_switch_of_colours_overrules_the_system(visit, scheme):
     assert text.evaluate("one => getComputedStyle(one).fill") != before
 
 
-def test_print_opens_what_is_folded_and_shows_all_layers(visit):
+def test_print_opens_all_details_and_shows_all_layers(visit):
     page = visit()
     page.emulate_media(media="print", color_scheme="dark")
     page.wait_for_function("document.querySelectorAll('.case .strip').length > 5")
@@ -298,7 +298,7 @@ def barriers(page):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_on_the_page_is_a_barrier(visit, width, scheme):
+def test_page_has_no_accessibility_violations(visit, width, scheme):
     page = visit(width=width, color_scheme=scheme)
     assert barriers(page) == []
     for name in ("learning", "curves", "images", "confusion", "runs"):
@@ -311,7 +311,7 @@ def test_nothing_on_the_page_is_a_barrier(visit, width, scheme):
     assert barriers(page) == []
 
 
-def test_tables_are_told_and_links_lead_somewhere(visit):
+def test_tables_have_captions_and_links_have_targets(visit):
     """What axe-core has no rules for."""
     page = visit()
     for name in ("learning", "curves", "images", "confusion", "runs"):
@@ -322,7 +322,7 @@ def test_tables_are_told_and_links_lead_somewhere(visit):
         assert page.locator(link.get_attribute("href")).count() == 1
 
 
-def test_the_first_key_leads_past_the_navigation(visit):
+def test_first_tab_stop_skips_the_navigation(visit):
     page = visit()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"

@@ -1,4 +1,4 @@
-"""Several seeds: their names in the configuration, mean and spread of their scores, and their place in the tables."""
+"""Experiments with several seeds: names of the runs, mean and standard deviation of scores, leaderboard."""
 
 from functools import partial
 
@@ -33,51 +33,51 @@ def complaint(**experiments):
     return str(caught.value)
 
 
-def test_an_experiment_with_seeds_becomes_a_run_for_each(tmp_path, tgs, monkeypatch):
+def test_experiment_with_seeds_has_a_run_for_each_seed(tmp_path, tgs, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    both = parsed(a={"seeds": [3, 1]}, b={"seed": 3})
-    assert list(both.experiments) == ["a-seed3", "a-seed1", "b"]
-    assert both.seeded == {"a": ["a-seed3", "a-seed1"]}
-    assert Average("a").recipe(both) == AverageRecipe(runs=("a-seed3", "a-seed1"), folds=False)
-    assert [run.seed for run in both.experiments.values()] == [3, 1, 3]
-    # what one run is made by must not change when a seed joins
-    more = parsed(a={"seeds": [3, 1, 2]})
+    two_seeds = parsed(a={"seeds": [3, 1]}, b={"seed": 3})
+    assert list(two_seeds.experiments) == ["a-seed3", "a-seed1", "b"]
+    assert two_seeds.runs == {"a": ["a-seed3", "a-seed1"]}
+    assert Average("a").recipe(two_seeds) == AverageRecipe(runs=("a-seed3", "a-seed1"), folds=False)
+    assert [run.seed for run in two_seeds.experiments.values()] == [3, 1, 3]
+    # another seed must not change the recipe of an existing run
+    three_seeds = parsed(a={"seeds": [3, 1, 2]})
     predictions = partial(Predictions, split="test", kind="probability")
-    for made in (Checkpoint, predictions, Augmented, Threshold, Scores):
-        recipe = made("a-seed3").recipe(both)
-        assert recipe == made("a-seed3").recipe(more) == made("b").recipe(both)
+    for artifact in (Checkpoint, predictions, Augmented, Threshold, Scores):
+        recipe = artifact("a-seed3").recipe(two_seeds)
+        assert recipe == artifact("a-seed3").recipe(three_seeds) == artifact("b").recipe(two_seeds)
 
 
 def test_one_seed_is_a_list_of_one_and_null_is_none():
-    assert parsed(a={"seeds": [7]}).seeded == {"a": ["a-seed7"]}
+    assert parsed(a={"seeds": [7]}).runs == {"a": ["a-seed7"]}
     assert list(parsed(a={"seeds": None}).experiments) == ["a"]
 
 
 @pytest.mark.parametrize(
-    ("experiments", "said"),
+    ("experiments", "message"),
     [
         ({"a": {"seeds": [1], "seed": 1}}, "either `seed` or `seeds`, not both"),
-        ({"a": {"seeds": [1, 2, 1]}}, "`seeds` that all differ"),
+        ({"a": {"seeds": [1, 2, 1]}}, "`seeds` without repetition"),
         ({"a": {"seeds": []}}, "at least 1 item"),
         ({"a": {"seeds": [-1]}}, "greater than or equal to 0"),
         ({"a": {"seeds": [True]}}, "not yes/no"),
         ({"a": {"seeds": 3}}, "valid tuple"),
-        ({"a": {"seeds": [1]}, "a-seed1": {}}, "'a-seed1', which is also experiment 'a-seed1'"),
-        ({"a": {"seeds": [1]}, "A-Seed1": {}}, "'a-seed1', which is also experiment 'A-Seed1'"),
-        ({"a": {"seeds": [1]}, "a-seed1": {"seeds": [2]}}, "'a-seed1', which is also experiment 'a-seed1'"),
-        ({"x" * 60: {"seeds": [1]}}, "of 66 characters"),
+        ({"a": {"seeds": [1]}, "a-seed1": {}}, "'a-seed1', which is also the name of experiment 'a-seed1'"),
+        ({"a": {"seeds": [1]}, "A-Seed1": {}}, "'a-seed1', which is also the name of experiment 'A-Seed1'"),
+        ({"a": {"seeds": [1]}, "a-seed1": {"seeds": [2]}}, "'a-seed1', which is also the name of experiment 'a-seed1'"),
+        ({"x" * 60: {"seeds": [1]}}, "with 66 characters"),
     ],
 )
-def test_seeds_that_cannot_be(experiments, said):
-    assert said in complaint(**experiments)
+def test_invalid_seeds_are_rejected(experiments, message):
+    assert message in complaint(**experiments)
 
 
-def test_every_clash_is_named_at_once():
-    said = complaint(**{"a": {"seeds": [1, 2]}, "a-seed1": {}, "a-seed2": {}})
-    assert "2 problems" in said
+def test_all_name_clashes_are_reported_at_once():
+    message = complaint(**{"a": {"seeds": [1, 2]}, "a-seed1": {}, "a-seed2": {}})
+    assert "2 problems" in message
 
 
-def test_a_command_for_an_experiment_of_several_seeds_asks_for_one_of_its_runs(tmp_path, capsys):
+def test_command_for_an_experiment_with_seeds_needs_a_run(tmp_path, capsys):
     file = tmp_path / "c.yaml"
     file.write_text(yaml.safe_dump({"datasets": DATASETS, "experiments": {"a": {**PLAIN, "seeds": [1, 2]}}}))
     assert cli.main(["train", "--experiment", "a", "--config", str(file)]) == 2
@@ -134,16 +134,16 @@ def test_mean_and_sample_standard_deviation(tmp_path):
     assert test["f1"].tolist() == ["0.500000", "0.500000"]
 
 
-def test_folds_have_no_number_of_validation_images(tmp_path):
-    """However many there are: they are others in each fold."""
+def test_mean_over_folds_has_no_number_of_validation_images(tmp_path):
+    """Each fold has its own validation images, even if their number is the same."""
     runs = ["a-fold0", "a-fold1"]
     summaries = [summary(tmp_path, run, f1, 0.5) for run, f1 in zip(runs, (0.2, 0.3), strict=True)]
     average(summaries, runs, tmp_path / "out.csv", folds=True)
     images = read(tmp_path / "out.csv").groupby("split")["images"].unique()
-    assert {split: list(said) for split, said in images.items()} == {"validation": [""], "test": ["4"]}
+    assert {split: list(message) for split, message in images.items()} == {"validation": [""], "test": ["4"]}
 
 
-def test_one_run_has_a_mean_and_no_spread(tmp_path):
+def test_single_run_has_a_mean_but_no_standard_deviation(tmp_path):
     path = summary(tmp_path, "a-seed1", 0.2, 0.5)
     average([path], ["a-seed1"], tmp_path / "out.csv")
     table = read(tmp_path / "out.csv").query("split == 'validation' and averaging == 'macro'").set_index("statistic")
@@ -152,7 +152,7 @@ def test_one_run_has_a_mean_and_no_spread(tmp_path):
     assert set(table["runs"]) == {"1"}
 
 
-def test_summaries_that_do_not_belong_together_are_all_named(tmp_path):
+def test_all_mismatched_summaries_are_reported(tmp_path):
     good = summary(tmp_path, "a-seed1", 0.2, 0.5)
     other = summary(tmp_path, "b", 0.2, 0.5)
     longer = summary(tmp_path, "a-seed3", 0.2, 0.5, classes=("vessel", "bone"))
@@ -163,12 +163,12 @@ def test_summaries_that_do_not_belong_together_are_all_named(tmp_path):
     with pytest.raises(PredictionError) as caught:
         average([good, other, longer, torn, words], [f"a-seed{n}" for n in range(1, 6)], tmp_path / "out.csv")
     assert [problem.where for problem in caught.value.problems] == [str(p) for p in (other, longer, torn, words)]
-    for said in ("scores of 'b'", "other rows", "without split", "no numbers"):
-        assert said in str(caught.value)
+    for message in ("scores of 'b'", "other rows", "without split", "not numbers"):
+        assert message in str(caught.value)
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_the_leaderboard_marks_means_and_puts_the_spread_below_its_mean(tmp_path):
+def test_leaderboard_has_std_below_its_mean(tmp_path):
     runs = ["a-seed1", "a-seed2"]
     summaries = [summary(tmp_path, run, f1, 0.5) for run, f1 in zip(runs, (0.2, 0.6), strict=True)]
     average(summaries, runs, tmp_path / "a.csv")
@@ -185,7 +185,7 @@ def test_the_leaderboard_marks_means_and_puts_the_spread_below_its_mean(tmp_path
     ]
 
 
-def test_out_of_fold_predictions_stand_between_test_and_validation(tmp_path):
+def test_out_of_fold_rows_are_between_test_and_validation(tmp_path):
     ensemble = summary(tmp_path, "a.ensemble", 0.9, 0.5)
     ensemble.write_text(ensemble.read_text().replace("validation", "out-of-fold"))
     build_leaderboard(summaries=[summary(tmp_path, "a-fold0", 0.3, 0.5), ensemble], output=tmp_path / "board.csv")

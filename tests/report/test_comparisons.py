@@ -1,4 +1,4 @@
-"""All methods against each other: who is compared with whom, over which family; and the tables that people read."""
+"""Paired comparisons of methods: pairs, families and groups; and the output of `compare`."""
 
 import io
 import json
@@ -18,7 +18,7 @@ IMAGES = 8
 def scores(
     name, shift, *, classes=("vessel",), regions=("fov", "full"), policy="one", dataset="d", mae=True, **changes
 ):
-    """Return rows as `evaluate` writes them, less those that nobody reads here."""
+    """Return rows like those of `evaluate`, with the columns that comparisons read."""
     rng = np.random.default_rng(1)
     rows = []
     for split in ("test", "validation"):
@@ -50,29 +50,29 @@ def compare(folder, *tables):
     return pd.read_csv(folder / "out.csv", dtype={"a": str, "b": str}, keep_default_na=False, na_values={"p": [""]})
 
 
-def test_all_pairs_of_test_images_in_families_of_their_own(tmp_path):
+def test_all_pairs_are_compared_in_separate_families(tmp_path):
     tables = [scores("NA", 0.1), scores("007", 0.0), scores("b.second-observer", -0.1)]
-    found = compare(tmp_path, *tables)
-    assert tuple(found.columns) == COLUMNS
-    assert set(found["split"]) == {"test"}
-    assert found[["a", "b"]].drop_duplicates().to_numpy().tolist() == [
+    rows = compare(tmp_path, *tables)
+    assert tuple(rows.columns) == COLUMNS
+    assert set(rows["split"]) == {"test"}
+    assert rows[["a", "b"]].drop_duplicates().to_numpy().tolist() == [
         ["007", "NA"], ["007", "b.second-observer"], ["NA", "b.second-observer"]
     ]  # fmt: skip
-    families = found.groupby(["region", "metric"])
+    families = rows.groupby(["region", "metric"])
     assert families.ngroups == 6
     for _, family in families:
         assert (family["comparisons"] == 3).all()
         np.testing.assert_allclose(family["p_holm"], holm(family["p"].to_numpy()), atol=2e-6)
-    one = found.query("region == 'fov' and metric == 'f1' and a == '007' and b == 'NA'").iloc[0]
+    f1_row = rows.query("region == 'fov' and metric == 'f1' and a == '007' and b == 'NA'").iloc[0]
     means = [table.query("split == 'test' and region == 'fov'")["f1"].mean() for table in (tables[1], tables[0])]
-    assert one["difference"] == pytest.approx(means[0] - means[1], abs=2e-6)
-    assert one["low"] < one["difference"] < one["high"] < 0
-    assert (one["images"], one["p"]) == (IMAGES, round(2 / 2**IMAGES, 6))
-    less = found.query("region == 'fov' and metric == 'mae' and a == '007' and b == 'NA'").iloc[0]
-    assert less["difference"] == pytest.approx(-one["difference"], abs=2e-6)
+    assert f1_row["difference"] == pytest.approx(means[0] - means[1], abs=2e-6)
+    assert f1_row["low"] < f1_row["difference"] < f1_row["high"] < 0
+    assert (f1_row["images"], f1_row["p"]) == (IMAGES, round(2 / 2**IMAGES, 6))
+    mae_row = rows.query("region == 'fov' and metric == 'mae' and a == '007' and b == 'NA'").iloc[0]
+    assert mae_row["difference"] == pytest.approx(-f1_row["difference"], abs=2e-6)
 
 
-def test_the_bytes_depend_on_no_order(tmp_path):
+def test_output_is_independent_of_the_order_of_inputs(tmp_path):
     tables = [scores("a", 0.1), scores("b", 0.0), scores("c", -0.1)]
     (tmp_path / "x").mkdir()
     compare(tmp_path, *tables)
@@ -91,63 +91,63 @@ def test_the_bytes_depend_on_no_order(tmp_path):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_who_was_scored_otherwise_is_not_compared_and_that_is_said(tmp_path, other, why, capsys):
-    found = compare(tmp_path, scores("a", 0.1), scores("b", 0.0), other)
-    assert set(found["a"]) | set(found["b"]) == {"a", "b"}, why
-    assert set(found["comparisons"]) == {1}
-    assert "d, fov: other images, masks or policies for empty masks, so not compared with each other: a, b; c" in (
+def test_methods_scored_differently_are_logged_not_compared(tmp_path, other, why, capsys):
+    rows = compare(tmp_path, scores("a", 0.1), scores("b", 0.0), other)
+    assert set(rows["a"]) | set(rows["b"]) == {"a", "b"}, why
+    assert set(rows["comparisons"]) == {1}
+    assert "d, fov: not compared with each other because images, masks or policies for empty masks differ: a, b; c" in (
         capsys.readouterr().err
     )
 
 
-def test_two_groups_of_one_data_set_are_one_family(tmp_path):
+def test_two_groups_of_a_data_set_form_one_family(tmp_path):
     part = [scores(name, shift).query("id > '02'") for name, shift in (("c", 0.1), ("d", 0.0))]
-    found = compare(tmp_path, scores("a", 0.1), scores("b", 0.0), *part).query("region == 'fov' and metric == 'f1'")
-    assert found[["a", "b", "images"]].to_numpy().tolist() == [["a", "b", 8], ["c", "d", 5]]
-    assert set(found["comparisons"]) == {2}
+    rows = compare(tmp_path, scores("a", 0.1), scores("b", 0.0), *part).query("region == 'fov' and metric == 'f1'")
+    assert rows[["a", "b", "images"]].to_numpy().tolist() == [["a", "b", 8], ["c", "d", 5]]
+    assert set(rows["comparisons"]) == {2}
 
 
-def test_several_classes_have_each_class_and_the_mean_over_the_foreground(tmp_path):
-    given = {"classes": ("ground", "disc", "square"), "regions": ("full",), "mae": False}
-    tables = [scores("a", 0.1, **given), scores("b", 0.0, **given)]
-    found = compare(tmp_path, *tables)
-    assert set(found["metric"]) == {"f1", "iou"}
-    assert list(dict.fromkeys(found["class"])) == ["mean", "ground", "disc", "square"]
+def test_multiclass_comparisons_have_each_class_and_the_mean(tmp_path):
+    options = {"classes": ("ground", "disc", "square"), "regions": ("full",), "mae": False}
+    tables = [scores("a", 0.1, **options), scores("b", 0.0, **options)]
+    rows = compare(tmp_path, *tables)
+    assert set(rows["metric"]) == {"f1", "iou"}
+    assert list(dict.fromkeys(rows["class"])) == ["mean", "ground", "disc", "square"]
     means = [table.query("split == 'test' and `class` != 'ground'")["f1"].mean() for table in tables]
-    (row,) = found.query("`class` == 'mean' and metric == 'f1'").to_dict("records")
+    (row,) = rows.query("`class` == 'mean' and metric == 'f1'").to_dict("records")
     assert row["difference"] == pytest.approx(means[0] - means[1], abs=2e-6)
 
 
 def test_images_without_a_score_are_left_out(tmp_path):
     table = scores("a", 0.1)
     table.loc[table["id"] < "03", ["f1", "iou"]] = np.nan
-    found = compare(tmp_path, table, scores("b", 0.0)).query("region == 'fov'").set_index("metric")
-    assert found["images"].to_dict() == {"f1": 5, "iou": 5, "mae": 8}
+    rows = compare(tmp_path, table, scores("b", 0.0)).query("region == 'fov'").set_index("metric")
+    assert rows["images"].to_dict() == {"f1": 5, "iou": 5, "mae": 8}
 
 
 @pytest.mark.parametrize("tables", [[], [scores("a", 0.1)], [scores("a", 0.1), scores("b", 0.1, dataset="other")]])
-def test_where_there_is_no_pair_the_table_has_no_row(tmp_path, tables):
+def test_table_without_pairs_has_no_rows(tmp_path, tables):
     assert compare(tmp_path, *tables).empty
     assert (tmp_path / "out.csv").read_text() == ",".join(COLUMNS) + "\n"
 
 
-def test_tables_that_cannot_be_used_are_all_named(tmp_path):
-    good, words = write(tmp_path, scores("a", 0.1), scores("words", 0.1))
-    words.write_text(words.read_text().replace("0.", "x", 1))
-    (twice,) = write(tmp_path, pd.concat([scores("twice", 0.1)] * 2))
-    torn = tmp_path / "torn.csv"
-    torn.write_text("experiment,dataset\n")
-    files = [good, good, words, twice, torn, tmp_path / "gone.csv"]
+def test_all_unusable_tables_are_reported(tmp_path):
+    valid, invalid = write(tmp_path, scores("a", 0.1), scores("words", 0.1))
+    invalid.write_text(invalid.read_text().replace("0.", "x", 1))
+    (duplicated,) = write(tmp_path, pd.concat([scores("twice", 0.1)] * 2))
+    incomplete = tmp_path / "torn.csv"
+    incomplete.write_text("experiment,dataset\n")
+    files = [valid, valid, invalid, duplicated, incomplete, tmp_path / "gone.csv"]
     with pytest.raises(PredictionError) as caught:
         compare_methods(per_image=files, output=tmp_path / "out.csv")
-    where = [problem.where for problem in caught.value.problems]
-    assert where == [*map(str, files[2:]), "experiment 'a'"]
-    for said in ("twice", "without split", "No such file", "scores in 2 files"):
-        assert said in str(caught.value)
+    paths = [problem.where for problem in caught.value.problems]
+    assert paths == [*map(str, files[2:]), "experiment 'a'"]
+    for message in ("duplicate images", "without split", "No such file", "scores in 2 files"):
+        assert message in str(caught.value)
     assert not (tmp_path / "out.csv").exists()
 
 
-# -- the table in the terminal -----------------------------------------------------------------------------------------
+# -- output of `compare` -----------------------------------------------------------------------------------------------
 
 
 def board_row(name, f1, **changes):
@@ -186,11 +186,11 @@ def results(tmp_path, monkeypatch):
 
 def run(capsys, *words, status=0):
     assert cli.main(["compare", *words]) == status
-    said = capsys.readouterr()
-    return said.err if status else said.out
+    message = capsys.readouterr()
+    return message.err if status else message.out
 
 
-def test_a_pipe_gets_every_number_and_no_colour(results, capsys, monkeypatch):
+def test_output_to_a_pipe_is_complete_and_without_colour(results, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     text = run(capsys)
     assert "\x1b" not in text
@@ -211,7 +211,7 @@ def test_a_pipe_gets_every_number_and_no_colour(results, capsys, monkeypatch):
 
 def test_json_and_csv_have_the_same_rows(results, capsys):
     records = json.loads(run(capsys, "--format", "json", "z-seed1", "[a]b", "few"))
-    assert [one["experiment"] for one in records] == ["z-seed1", "[a]b", "few"]
+    assert [record["experiment"] for record in records] == ["z-seed1", "[a]b", "few"]
     lower = records[1]
     assert lower["reference"] == "z-seed1"
     assert lower["difference"] < 0
@@ -225,58 +225,61 @@ def test_json_and_csv_have_the_same_rows(results, capsys):
     assert list(records[0])[:7] == list(table.columns)[:7]
 
 
-def test_of_an_error_less_is_better(results, capsys):
+def test_mae_ranks_lower_values_first(results, capsys):
     records = json.loads(run(capsys, "--format", "json", "--metric", "mae", "--dataset", "d"))
-    assert [one["experiment"] for one in records][:2] == ["d.resolution-ceiling", "z-seed1"]
+    assert [record["experiment"] for record in records][:2] == ["d.resolution-ceiling", "z-seed1"]
     assert records[0]["low"] == pytest.approx(0.0, abs=1e-9)
     last = records[-1]
     assert (last["experiment"], last["reference"]) == ("z-seed2", "z-seed1")
     assert last["difference"] > 0
-    assert "less is better" in run(capsys, "--metric", "mae")
+    assert "mae: lower is better" in run(capsys, "--metric", "mae")
 
 
-def test_other_rows_and_what_is_not_compared(results, capsys):
+def test_notes_explain_why_there_are_no_differences(results, capsys):
     assert "region full" in run(capsys, "--region", "full", "--dataset", "d")
     board = pd.read_csv("results/leaderboard.csv", keep_default_na=False).assign(roc_auc=0.9)
     board.to_csv("results/leaderboard.csv", index=False)
     text = run(capsys, "--metric", "roc_auc", "--dataset", "d")
-    assert "Differences are compared by macro f1, iou and mae only." in text
+    assert "Differences are tested for macro f1, iou and mae only." in text
     assert "reference" not in text
     means = run(capsys, "z")
-    assert "Means over networks are not compared image by image: name their runs, or an ensemble." in means
+    assert "Means over networks have no paired differences: compare their runs, or an ensemble." in means
     assert "only" not in means
     board.assign(mae="").to_csv("results/leaderboard.csv", index=False)
     text = run(capsys, "--metric", "mae", "z-seed1", "z-seed2")
     assert "compared" not in text
 
 
-def test_what_is_in_doubt_is_no_reference_unless_all_is(results, capsys):
+def test_suspicious_rows_are_the_reference_only_if_all_are(results, capsys):
     board = pd.read_csv("results/leaderboard.csv", keep_default_na=False, dtype=str)
     board.loc[board["experiment"] == "z-seed1", "suspicious"] = "likely leak"
     board.to_csv("results/leaderboard.csv", index=False)
     records = json.loads(run(capsys, "--format", "json", "--dataset", "d"))
-    assert {one["reference"] for one in records} == {"[a]b"}
-    assert {one["experiment"]: one["difference"] is None for one in records if one["statistic"] == "run"} == {
+    assert {record["reference"] for record in records} == {"[a]b"}
+    runs = [record for record in records if record["statistic"] == "run"]
+    assert {record["experiment"]: record["difference"] is None for record in runs} == {
         "d.resolution-ceiling": False, "z-seed1": False, "[a]b": True, "z-seed2": False
     }  # fmt: skip
     board.loc[board["experiment"].isin(["[a]b", "z-seed2"]), "suspicious"] = "likely leak"
     board.to_csv("results/leaderboard.csv", index=False)
-    assert {one["reference"] for one in json.loads(run(capsys, "--format", "json", "--dataset", "d"))} == {"z-seed1"}
+    assert {record["reference"] for record in json.loads(run(capsys, "--format", "json", "--dataset", "d"))} == {
+        "z-seed1"
+    }
 
 
-def test_scores_that_count_empty_masks_otherwise_are_told(results, capsys):
+def test_different_policies_for_empty_masks_are_noted(results, capsys):
     board = pd.read_csv("results/leaderboard.csv", keep_default_na=False, dtype=str)
     assert "empty_masks" not in run(capsys)
     board.loc[board["experiment"] == "[a]b", "empty_masks"] = "skip"
     board.loc[board["experiment"] == "z", "empty_masks"] = ""  # a mean over runs that differ
     board.to_csv("results/leaderboard.csv", index=False)
-    said = "`empty_masks` differs: one in d.resolution-ceiling, skip in [a]b."
-    assert said in run(capsys, "--dataset", "d")
+    note = "`empty_masks` differs: one in d.resolution-ceiling, skip in [a]b."
+    assert note in run(capsys, "--dataset", "d")
     records = json.loads(run(capsys, "--format", "json", "--dataset", "d"))
-    assert {one["empty_masks"] for one in records if one["statistic"] == "run"} == {"one", "skip"}
+    assert {record["empty_masks"] for record in records if record["statistic"] == "run"} == {"record", "skip"}
 
 
-def test_folds_of_equal_size_are_still_other_images(results, capsys):
+def test_folds_of_equal_size_have_different_images(results, capsys):
     rows = [board_row(name, 0.7, split="validation", dataset="k") for name in ("k-fold0", "k-fold1", "other")]
     pd.DataFrame(rows).to_csv("results/leaderboard.csv", index=False)
     for number, name in enumerate(("k-fold0", "k-fold1", "other")):
@@ -287,14 +290,14 @@ def test_folds_of_equal_size_are_still_other_images(results, capsys):
         folder = results / "results/metrics" / name
         folder.mkdir()
         table.to_csv(folder / "per_image.csv", index=False)
-    said = "Not all of them were scored on the same images"
-    assert said in run(capsys, "--split", "validation")
-    assert said not in run(capsys, "--split", "validation", "k-fold0", "other")
+    note = "Not all experiments were scored on the same images"
+    assert note in run(capsys, "--split", "validation")
+    assert note not in run(capsys, "--split", "validation", "k-fold0", "other")
     (results / "results/metrics/other/per_image.csv").write_text("experiment,id\nother,1\n")
     assert "a table without split or id" in run(capsys, "--split", "validation", status=1)
 
 
-def test_networks_of_folds_of_different_sizes_have_a_mean_without_a_number_of_images(results, capsys):
+def test_mean_over_folds_has_no_number_of_images(results, capsys):
     changes = {"split": "validation", "dataset": "k"}
     rows = [board_row(f"k-fold{fold}", 0.7, **changes, images=fold + 7) for fold in range(2)]
     rows += [board_row("k", 0.7, **changes, statistic=kind, runs=2, images="") for kind in ("mean", "std")]
@@ -302,16 +305,16 @@ def test_networks_of_folds_of_different_sizes_have_a_mean_without_a_number_of_im
     pd.DataFrame(rows).to_csv("results/leaderboard.csv", index=False)
     lines = run(capsys, "--split", "validation").splitlines()
     assert lines[0].startswith("k, 7/8 validation images, ")
-    assert [line for line in lines if line.startswith("Not all of them were scored on the same images")]
+    assert [line for line in lines if line.startswith("Not all experiments were scored on the same images")]
     assert any(line.startswith("l, validation images, ") for line in lines)
     records = json.loads(run(capsys, "--split", "validation", "--format", "json", "--dataset", "k"))
-    assert {one["experiment"]: one["images"] for one in records} == {"k": None, "k-fold0": 7, "k-fold1": 8}
+    assert {record["experiment"]: record["images"] for record in records} == {"k": None, "k-fold0": 7, "k-fold1": 8}
     text = run(capsys, "--split", "validation", "--format", "csv", "--dataset", "k")
     table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
     assert sorted(table["images"]) == ["", "7", "8"]
 
 
-def test_a_narrow_terminal_gets_a_list(results, capsys, monkeypatch):
+def test_narrow_terminal_gets_a_list(results, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "50")
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
@@ -323,17 +326,17 @@ def test_a_narrow_terminal_gets_a_list(results, capsys, monkeypatch):
     assert "  difference  reference" not in run(capsys, "--dataset", "d")
 
 
-def test_mistakes_say_what_there_is(results, capsys):
-    said = run(capsys, "nope", "other", "--metric", "f7", status=2)
-    assert "3 problems" in said
-    assert "one of [a]b, z-seed1, z-seed2, d.resolution-ceiling, z, few" in said
-    assert "one of mae, f1, iou" in said
-    said = run(capsys, "--split", "validation", status=2)
-    assert "no row of split validation" in said
-    assert "split test; region fov, full" in said
+def test_unknown_names_are_reported_with_the_known_ones(results, capsys):
+    message = run(capsys, "nope", "other", "--metric", "f7", status=2)
+    assert "3 problems" in message
+    assert "one of [a]b, z-seed1, z-seed2, d.resolution-ceiling, z, few" in message
+    assert "one of mae, f1, iou" in message
+    message = run(capsys, "--split", "validation", status=2)
+    assert "no row of split validation" in message
+    assert "split test; region fov, full" in message
 
 
-def test_without_results_it_says_what_to_run(results, capsys):
+def test_missing_results_are_reported_with_a_command(results, capsys):
     (results / "results/comparisons.csv").unlink()
     assert "p_holm" not in run(capsys, "--dataset", "d")
     board = results / "results/leaderboard.csv"
@@ -342,6 +345,6 @@ def test_without_results_it_says_what_to_run(results, capsys):
     board.write_text("experiment,statistic,runs,dataset,split,class,f1\n")
     assert "no rows" in run(capsys, status=1)
     board.unlink()
-    said = run(capsys, status=1)
-    assert "no such file" in said
-    assert "snakemake --cores all" in said
+    message = run(capsys, status=1)
+    assert "no such file" in message
+    assert "snakemake --cores all" in message

@@ -6,7 +6,7 @@ from pipeline.core.errors import PipelineError, RawDataError
 from pipeline.report.leaderboard import build_leaderboard
 
 
-def test_the_leaderboard_puts_test_and_field_of_view_first_then_the_highest_score(tmp_path):
+def test_leaderboard_order_by_split_region_and_score(tmp_path):
     rows = [
         (name, "d", split, region, "vessel", "macro", value)
         for name, value in (("a", 0.2), ("b", 0.7))
@@ -27,7 +27,7 @@ def test_the_leaderboard_puts_test_and_field_of_view_first_then_the_highest_scor
         build_leaderboard(summaries=[tmp_path / "gone.csv"], output=tmp_path / "l.csv")
 
 
-def test_the_leaderboard_marks_data_sets_with_leaks(tmp_path):
+def test_leaderboard_has_the_leaks_of_each_data_set(tmp_path):
     rows = {"experiment": ["e", "f"], "dataset": ["d", "unchecked"], "excluded": [2, 0], "split": "test"}
     rows |= {"region": "full", "averaging": "macro", "class": "a", "f1": 0.5}
     pd.DataFrame(rows).to_csv(tmp_path / "s.csv", index=False)
@@ -41,7 +41,7 @@ def test_the_leaderboard_marks_data_sets_with_leaks(tmp_path):
         build_leaderboard(summaries=[tmp_path / "s.csv"], checks=[tmp_path / "s.csv"], output=out)
 
 
-def test_the_leaderboard_ranks_the_means_of_several_classes_before_each_class(tmp_path):
+def test_leaderboard_has_means_over_classes_before_classes(tmp_path):
     def summary(experiment, dataset, scores, **columns):
         rows = [
             {"experiment": experiment, "dataset": dataset, "split": "test", "region": "full", "class": name,

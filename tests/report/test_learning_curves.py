@@ -5,7 +5,7 @@ from pipeline.report.curves import plot_curves
 from pipeline.report.recipes import CurvesRecipe
 
 
-def test_curves_are_drawn_alike_each_time_and_need_all_columns(tmp_path):
+def test_curves_are_reproducible_and_need_all_columns(tmp_path):
     history = tmp_path / "history.csv"
     history.write_text(
         "epoch,train_loss,lr,val_loss,val_dice,val_mae,val_max_f\n1,0.5,0.1,0.6,0.2,,\n2,0.4,0.1,,,,\n3,0.3,0.1,0.5,0.4,,\n"

@@ -15,7 +15,7 @@ def board(tmp_path, *rows, checks=()):
 
 
 @pytest.mark.parametrize(
-    ("scores", "said"),
+    ("scores", "expected"),
     [
         ({"f1": "0.840000"}, []),
         ({"f1": "0.840001"}, ["f1 0.8400 is above 0.84"]),
@@ -31,19 +31,19 @@ def board(tmp_path, *rows, checks=()):
         ({"f1": "0.91", "accuracy": "0.97", "statistic": "std"}, []),
     ],
 )
-def test_a_result_above_the_best_that_is_known_is_doubted(tmp_path, scores, said):
+def test_scores_above_the_best_known_score_are_suspicious(tmp_path, scores, expected):
     (doubt,) = board(tmp_path, scores)["suspicious"]
     reasons = doubt.split("; ") if doubt else []
-    assert len(reasons) == len(said)
-    for reason, words in zip(reasons, said, strict=True):
+    assert len(reasons) == len(expected)
+    for reason, beginning in zip(reasons, expected, strict=True):
         assert reason.startswith("likely leak: ")
-        assert words in reason
+        assert beginning in reason
 
 
-def test_images_that_stand_in_two_splits_are_a_likely_leak(tmp_path):
+def test_images_in_two_splits_are_a_likely_leak(tmp_path):
     report = tmp_path / "d.json"
     report.write_text('{"dataset": "d", "errors": 1, "findings": [], "leak": 3}')
     rows = board(tmp_path, {}, {"experiment": "d.all-background", "f1": "0"}, checks=[report]).set_index("experiment")
     assert rows["leak"].tolist() == ["3", "3"]
-    assert rows.loc["e", "suspicious"] == "likely leak: 3 images also stand in another split"
+    assert rows.loc["e", "suspicious"] == "likely leak: 3 images are also in another split"
     assert rows.loc["d.all-background", "suspicious"] == ""

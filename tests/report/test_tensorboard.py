@@ -1,4 +1,4 @@
-"""The log for TensorBoard: read back by TensorBoard itself, and written while a training runs."""
+"""The event file for TensorBoard: read back by TensorBoard, and written while a training runs."""
 
 import math
 import sys
@@ -27,7 +27,7 @@ experiments:
 
 
 def epochs(count):
-    """Epochs of which every other one was validated."""
+    """Rows of a history; every other epoch was validated."""
     rows = []
     for epoch in range(1, count + 1):
         scores = {"val_loss": 1.5 / epoch, "val_dice": 1 - 1 / epoch, "val_mae": 0.2 / epoch, "val_max_f": 0.7}
@@ -49,18 +49,18 @@ def read_back(folder):
     return {tag: [(event.step, event.value) for event in log.Scalars(tag)] for tag in log.Tags()["scalars"]}
 
 
-def test_tensorboard_reads_every_number_of_the_history(tmp_path, history):
+def test_tensorboard_reads_all_numbers_of_the_history(tmp_path, history):
     write_events(history=history, output=tmp_path / "log" / NAME)
-    found, table = read_back(tmp_path / "log"), pd.read_csv(history)
-    assert set(found) == set(TAGS.values())
+    events, table = read_back(tmp_path / "log"), pd.read_csv(history)
+    assert set(events) == set(TAGS.values())
     for column, tag in TAGS.items():
-        there = table[["epoch", column]].dropna()
-        assert [step for step, _ in found[tag]] == there["epoch"].tolist()
-        assert [value for _, value in found[tag]] == pytest.approx(there[column].tolist(), rel=1e-6)
-    assert len(found["validation/dice"]) == 3
+        measured = table[["epoch", column]].dropna()
+        assert [step for step, _ in events[tag]] == measured["epoch"].tolist()
+        assert [value for _, value in events[tag]] == pytest.approx(measured[column].tolist(), rel=1e-6)
+    assert len(events["validation/dice"]) == 3
 
 
-def test_the_same_history_gives_the_same_bytes_in_the_place_of_what_was_there(tmp_path, history):
+def test_events_are_reproducible_and_replace_the_old_file(tmp_path, history):
     output = tmp_path / "log" / NAME
     write_events(history=history, output=output)
     first = output.read_bytes()
@@ -73,14 +73,14 @@ def test_the_same_history_gives_the_same_bytes_in_the_place_of_what_was_there(tm
     assert [step for step, _ in read_back(output.parent)["loss/train"]] == [1, 2]
 
 
-def test_a_column_that_nobody_knows_keeps_its_name(tmp_path, history):
+def test_unknown_columns_keep_their_name(tmp_path, history):
     write_table(history, pd.read_csv(history).assign(val_iou=0.5))
     write_events(history=history, output=tmp_path / "log" / NAME)
     assert [value for _, value in read_back(tmp_path / "log")["val_iou"]] == [0.5] * 5
 
 
 @pytest.mark.parametrize("text", [None, "", "a,b\n1,2\n", "epoch,lr\n1,high\n"])
-def test_what_is_no_history_is_refused(tmp_path, text):
+def test_invalid_histories_are_rejected(tmp_path, text):
     if text is not None:
         (tmp_path / "h.csv").write_text(text)
     with pytest.raises(TrainingError, match=r"h\.csv"):
@@ -88,7 +88,7 @@ def test_what_is_no_history_is_refused(tmp_path, text):
     assert not (tmp_path / "log" / NAME).exists()
 
 
-def test_without_tensorboard_the_remedy_is_said(tmp_path, drive, history, monkeypatch, capsys):
+def test_missing_tensorboard_is_reported_with_a_remedy(tmp_path, drive, history, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.yaml").write_text(CONFIG)
     for name in [name for name in sys.modules if name.split(".")[0] == "tensorboard"]:
@@ -107,7 +107,7 @@ def save(folder, rows):
     save_state(folder, state)
 
 
-def test_a_look_at_a_state_changes_nothing_and_a_torn_one_stays(tmp_path):
+def test_reading_a_state_does_not_change_files(tmp_path):
     assert read_live_history(tmp_path / "e") is None
     save(tmp_path / "e/key", epochs(2))
     save(tmp_path / "e/key", epochs(3))
@@ -120,7 +120,7 @@ def test_a_look_at_a_state_changes_nothing_and_a_torn_one_stays(tmp_path):
     assert (tmp_path / "e/key/current.pt").read_bytes() == b"torn"
 
 
-def test_a_name_that_nothing_stands_under_is_told_beside_those_that_are_there(tmp_path, history, capsys):
+def test_missing_state_is_logged_with_the_existing_ones(tmp_path, history, capsys):
     final = history.read_bytes()
     history.unlink()
     save(tmp_path / "state/known/key", epochs(2))
@@ -131,15 +131,15 @@ def test_a_name_that_nothing_stands_under_is_told_beside_those_that_are_there(tm
     for name in ("knwon", "known"):
         history.unlink(missing_ok=True)
         states = tmp_path / "state" / name
-        follow(experiment=name, states=states, history=history, output=tmp_path / name, every=1, wait=wait)
-    said = [line for line in capsys.readouterr().err.splitlines() if "states are there" in line]
-    assert len(said) == 1
-    assert said[0].startswith("knwon: nothing in ")
-    assert said[0].endswith("states are there of known")
+        follow(experiment=name, states=states, history=history, output=tmp_path / name, interval=1, wait=wait)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "trainings with a state" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("knwon: no state in ")
+    assert lines[0].endswith("trainings with a state: known")
 
 
-def test_a_training_is_followed_to_its_end(tmp_path, history):
-    """Nothing yet, two epochs, the same again, four epochs, given up for another training, whose end."""
+def test_training_is_followed_to_its_end(tmp_path, history):
+    """No state, two epochs, unchanged, four epochs, a second training instead, its end."""
     states, log, sizes = tmp_path / "state/e", tmp_path / "log" / NAME, []
     final = history.read_bytes()
     history.unlink()
@@ -156,34 +156,34 @@ def test_a_training_is_followed_to_its_end(tmp_path, history):
         sizes.append(len(read_back(log.parent)["loss/train"]) if log.exists() else 0)
         steps.pop(0)()
 
-    follow(experiment="e", states=states, history=history, output=log, every=7, wait=wait)
+    follow(experiment="e", states=states, history=history, output=log, interval=7, wait=wait)
     assert sizes == [0, 2, 2, 4, 1]
     assert not steps
-    assert read_live_history(states) is not None  # that of the training that was given up
+    assert read_live_history(states) is not None  # the state of the abandoned training
     followed = log.read_bytes()
     write_events(history=history, output=log)
     assert log.read_bytes() == followed
     assert [path.name for path in log.parent.iterdir()] == [NAME]
 
 
-def test_epochs_are_added_to_the_file_that_tensorboard_has_open(tmp_path, history):
+def test_epochs_are_appended_to_the_open_event_file(tmp_path, history):
     states, log = tmp_path / "state/e", tmp_path / "log" / NAME
     final = history.read_bytes()
     history.unlink()
     save(states / "one", epochs(2))
-    seen = []
+    readings = []
 
     def wait(_):
-        if not seen:
-            seen.append(EventAccumulator(str(log.parent)))
-            seen[0].Reload()
+        if not readings:
+            readings.append(EventAccumulator(str(log.parent)))
+            readings[0].Reload()
             save(states / "one", epochs(4))
-        elif len(seen) == 1:
-            seen[0].Reload()
-            seen.append([event.step for event in seen[0].Scalars("loss/train")])
+        elif len(readings) == 1:
+            readings[0].Reload()
+            readings.append([event.step for event in readings[0].Scalars("loss/train")])
             history.write_bytes(final)
             for path in states.glob("*/*"):
                 path.unlink()
 
-    follow(experiment="e", states=states, history=history, output=log, every=1, wait=wait)
-    assert seen[1] == [1, 2, 3, 4]
+    follow(experiment="e", states=states, history=history, output=log, interval=1, wait=wait)
+    assert readings[1] == [1, 2, 3, 4]

@@ -1,15 +1,15 @@
-// Images of single cases: image, mask, prediction or errors, and a slider that draws one over the other.
+// Images of a case: a layer (mask, prediction or errors) over the image, and a slider that reveals it.
 const LAYERS = ["image", "mask", "prediction", "errors"];
-const albums = METHODS.map((_, index) => new Map(DATA.shown[index].map((id, place) => [id, DATA.album[index][place]])));
-const SMALL = 200; // pixels: below, each pixel of the image is to be seen
+const albums = METHODS.map((_, method) => new Map(DATA.album_ids[method].map((id, index) => [id, DATA.layers[method][index]])));
+const SMALL = 200; // images with fewer pixels per side are enlarged without interpolation
 let counter = 0;
 
 function scoresOf(method, id, region) {
-  const group = DATA.images.find((one) => one.dataset === METHODS[method].dataset && one.region === region);
+  const group = DATA.images.find((candidate) => candidate.dataset === METHODS[method].dataset && candidate.region === region);
   const index = group?.ids.indexOf(id) ?? -1;
   const scores = index < 0 ? undefined : group.scores[method];
   if (!scores) return [];
-  return [...Object.entries(SCORES).map(([name, label]) => [label, number(scores[name][index])]), ["Foreground", number(group.share[index])], ["Region", region]];
+  return [...Object.entries(SCORES).map(([name, label]) => [label, number(scores[name][index])]), ["Share of foreground", number(group.share[index])], ["Region", region]];
 }
 
 function facts(method, id, region) {
@@ -22,15 +22,15 @@ function facts(method, id, region) {
   return list;
 }
 
-function layer(box, name) {
-  const [image, ...others] = box.images;
-  const over = { mask: others[0], prediction: others[1], errors: others[2] }[name];
+function showLayer(box, name) {
+  const [image, ...layers] = box.images;
+  const overlay = { mask: layers[0], prediction: layers[1], errors: layers[2] }[name];
   box.stage.classList.toggle("errors", name === "errors");
-  box.over.hidden = box.edge.hidden = over === undefined;
-  if (over !== undefined) box.over.src = IMAGES[over];
+  box.over.hidden = box.edge.hidden = overlay === undefined;
+  if (overlay !== undefined) box.over.src = IMAGES[overlay];
   box.under.src = IMAGES[image];
-  box.over.alt = over === undefined ? "" : `${name} of ${box.id}`;
-  box.range.disabled = over === undefined;
+  box.over.alt = overlay === undefined ? "" : `${name} of ${box.id}`;
+  box.range.disabled = overlay === undefined;
   reveal(box);
 }
 
@@ -39,36 +39,36 @@ function reveal(box) {
   box.over.style.clipPath = `inset(0 0 0 ${100 - share}%)`;
   box.edge.style.left = `${100 - share}%`;
   box.edge.hidden = box.over.hidden || share === 100 || share === 0;
-  box.range.setAttribute("aria-valuetext", `${share} % of the ${box.chosen}`);
+  box.range.setAttribute("aria-valuetext", `${share} % of the ${box.layer}`);
 }
 
-function mountCase(place, method, id, region, first = "errors") {
+function mountCase(container, method, id, region, layer = "errors") {
   const images = albums[method].get(id);
   if (!images) {
-    place.append(element("p", {}, "This image is not in this file: too many test images."), facts(method, id, region));
+    container.append(element("p", {}, "Images of this sample are not in this file, because there are too many test images."), facts(method, id, region));
     return null;
   }
   counter += 1;
   const under = element("img", { class: "under", alt: `image ${id} of ${METHODS[method].dataset}` });
-  const box = { id, images, under, over: element("img", { class: "over", alt: "" }), edge: element("span", { class: "edge" }), chosen: first };
+  const box = { id, images, under, over: element("img", { class: "over", alt: "" }), edge: element("span", { class: "edge" }), layer };
   under.addEventListener("load", () => box.stage.classList.toggle("small", Math.max(under.naturalWidth, under.naturalHeight) < SMALL));
   box.stage = element("div", { class: "stage" }, under, box.over, box.edge);
-  box.range = element("input", { type: "range", min: 0, max: 100, value: 100, step: 5, "aria-label": `How much of the layer lies over image ${id}`, oninput: () => reveal(box) });
-  const choose = (name) => { box.chosen = name; layer(box, name); };
+  box.range = element("input", { type: "range", min: 0, max: 100, value: 100, step: 5, "aria-label": `Visible share of the layer over image ${id}`, oninput: () => reveal(box) });
+  const choose = (name) => { box.layer = name; showLayer(box, name); };
   const name = `layer-${counter}`;
-  const radios = LAYERS.map((one) => element("label", {}, element("input", { type: "radio", name, value: one, checked: one === first, onchange: () => choose(one) }), ` ${one}`));
-  place.append(box.stage, element("fieldset", { class: "layer-choice" }, element("legend", { class: "hidden" }, `Layer shown of ${id}`), ...radios),
+  const radios = LAYERS.map((value) => element("label", {}, element("input", { type: "radio", name, value, checked: value === layer, onchange: () => choose(value) }), ` ${value}`));
+  container.append(box.stage, element("fieldset", { class: "layer-choice" }, element("legend", { class: "hidden" }, `Layer of ${id}`), ...radios),
     element("label", { class: "reveal" }, "Reveal", box.range), facts(method, id, region));
-  choose(first);
-  box.show = (one) => { radios[LAYERS.indexOf(one)].firstChild.checked = true; choose(one); };
-  beforePrint.push(() => place.querySelector(".strip") ?? place.append(strip(box)));
+  choose(layer);
+  box.show = (value) => { radios[LAYERS.indexOf(value)].firstChild.checked = true; choose(value); };
+  beforePrint.push(() => container.querySelector(".strip") ?? container.append(strip(box)));
   return box;
 }
 
 function strip(box) {
-  const [image, ...others] = box.images;
-  const frame = (name, ...places) => element("figure", {}, element("div", { class: `frame ${name}` }, ...places.map((one) => element("img", { src: IMAGES[one], alt: `${name} of ${box.id}` }))), element("figcaption", {}, name));
-  return element("div", { class: "strip" }, frame("image", image), frame("mask", others[0]), frame("prediction", others[1]), frame("errors", image, others[2]));
+  const [image, ...layers] = box.images;
+  const frame = (name, ...indices) => element("figure", {}, element("div", { class: `frame ${name}` }, ...indices.map((index) => element("img", { src: IMAGES[index], alt: `${name} of ${box.id}` }))), element("figcaption", {}, name));
+  return element("div", { class: "strip" }, frame("image", image), frame("mask", layers[0]), frame("prediction", layers[1]), frame("errors", image, layers[2]));
 }
 
 for (const gallery of document.querySelectorAll(".gallery")) {
@@ -77,7 +77,7 @@ for (const gallery of document.querySelectorAll(".gallery")) {
   let boxes = null;
   const mount = () => {
     if (boxes || !gallery.open) return;
-    boxes = [...gallery.querySelectorAll(".case")].map((place) => mountCase(place, method, place.dataset.id, region)).filter(Boolean);
+    boxes = [...gallery.querySelectorAll(".case")].map((container) => mountCase(container, method, container.dataset.id, region)).filter(Boolean);
   };
   gallery.addEventListener("toggle", mount);
   beforePrint.unshift(mount);
@@ -87,13 +87,13 @@ for (const gallery of document.querySelectorAll(".gallery")) {
   }
 }
 
-// -- one image by itself ---------------------------------------------------------------------------------------------------
+// -- viewer of one image ---------------------------------------------------------------------------------------------------
 const viewer = byId("viewer");
 function openImage(method, id, region) {
-  const place = element("div", { class: "case" });
+  const container = element("div", { class: "case" });
   byId("viewer-title").replaceChildren(element("span", { class: "name" }, id), `, ${nameOf(method)}`);
-  byId("viewer-body").replaceChildren(place);
-  mountCase(place, method, id, region);
+  byId("viewer-body").replaceChildren(container);
+  mountCase(container, method, id, region);
   viewer.showModal();
 }
 byId("viewer-close").addEventListener("click", () => viewer.close());

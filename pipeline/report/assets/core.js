@@ -1,4 +1,4 @@
-// What all parts share: the data, the theme, small helpers. Texts become nodes, never markup.
+// Shared by all scripts: data, theme, helpers. Texts are inserted as text nodes, never as markup.
 const DATA = JSON.parse(document.getElementById("data-figures").textContent);
 const IMAGES = JSON.parse(document.getElementById("data-images").textContent);
 const METHODS = DATA.methods;
@@ -7,20 +7,20 @@ const unique = (values) => [...new Set(values)];
 const number = (value, digits = 3) => (value === null || value === undefined || Number.isNaN(value) ? "–" : value.toFixed(digits));
 
 function element(tag, properties = {}, ...children) {
-  const made = document.createElement(tag);
+  const node = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
-    if (name === "class") made.className = value;
-    else if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (value !== null && value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : value);
+    if (name === "class") node.className = value;
+    else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);
   }
-  made.append(...children);
-  return made;
+  node.append(...children);
+  return node;
 }
 
-function select(label, options, chosen, changed) {
-  const box = element("select", { onchange: () => changed(box.value) });
-  for (const [value, text] of options) box.append(element("option", { value, selected: String(value) === String(chosen) }, text));
-  return element("label", {}, label, box);
+function select(label, options, selected, onChange) {
+  const menu = element("select", { onchange: () => onChange(menu.value) });
+  for (const [value, text] of options) menu.append(element("option", { value, selected: String(value) === String(selected) }, text));
+  return element("label", {}, label, menu);
 }
 
 function table(headings, rows) {
@@ -32,11 +32,11 @@ function table(headings, rows) {
 
 // -- theme ---------------------------------------------------------------------------------------------------------------
 const themeListeners = [];
-const darkSystem = matchMedia("(prefers-color-scheme: dark)");
+const systemDark = matchMedia("(prefers-color-scheme: dark)");
 const printing = matchMedia("print");
 const isDark = () => {
-  const chosen = document.documentElement.dataset.theme;
-  return !printing.matches && (chosen === "dark" || (chosen !== "light" && darkSystem.matches));
+  const theme = document.documentElement.dataset.theme;
+  return !printing.matches && (theme === "dark" || (theme !== "light" && systemDark.matches));
 };
 function changeTheme(value) {
   if (value === "auto") delete document.documentElement.dataset.theme;
@@ -44,23 +44,23 @@ function changeTheme(value) {
   for (const listener of themeListeners) listener();
 }
 byId("theme").addEventListener("change", (event) => changeTheme(event.target.value));
-darkSystem.addEventListener("change", () => themeListeners.forEach((listener) => listener()));
+systemDark.addEventListener("change", () => themeListeners.forEach((listener) => listener()));
 
-// -- print: everything that is folded opens, and what waits to be seen is drawn ----------------------------------------------
+// -- print: open all details and render all figures -----------------------------------------------------------------------
 const beforePrint = [];
 let openedForPrint = [];
-function toPrint() {
+function preparePrint() {
   if (openedForPrint.length) return;
   openedForPrint = [...document.querySelectorAll("details:not([open]):not([data-table]):not(.chooser)")];
   for (const details of openedForPrint) details.open = true;
   for (const prepare of beforePrint) prepare();
   themeListeners.forEach((listener) => listener());
 }
-function afterPrint() {
+function restoreAfterPrint() {
   for (const details of openedForPrint) details.open = false;
   openedForPrint = [];
   themeListeners.forEach((listener) => listener());
 }
-addEventListener("beforeprint", toPrint);
-addEventListener("afterprint", afterPrint);
-printing.addEventListener("change", (event) => (event.matches ? toPrint() : afterPrint()));
+addEventListener("beforeprint", preparePrint);
+addEventListener("afterprint", restoreAfterPrint);
+printing.addEventListener("change", (event) => (event.matches ? preparePrint() : restoreAfterPrint()));
