@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 from rawfiles import add_drive, blobs, make_tgs, write_gif, write_tif
 from sources import checked, opened, preparation
-from toy_layout import TOY, add, draw
+from toy_layout import TOY, add, toy_image
 
 from pipeline.cli import main as cli
 from pipeline.core.errors import RawDataError
 from pipeline.raw.check import ignored as check_ignored
-from pipeline.raw.check.text import as_text
+from pipeline.raw.check.text import format_reports
 from pipeline.raw.decode.headers import read_header
 from pipeline.raw.reports import read_reports
 from pipeline.shards.prepare import prepare
@@ -21,9 +21,9 @@ from pipeline.shards.prepare import prepare
 
 @pytest.fixture
 def toys(tmp_path):
-    """Six images of a toy layout; those that start with t are test samples."""
+    """Six images of a toy layout; names that start with t are test samples."""
     for index, name in enumerate(["a", "b", "c", "d", "t1", "t2"]):
-        add(tmp_path / "toy", name, *draw(index))
+        add(tmp_path / "toy", name, *toy_image(index))
     return tmp_path / "toy"
 
 
@@ -35,7 +35,7 @@ def kinds(report):
     return [(row["severity"], row["kind"], row["count"]) for row in report["findings"]]
 
 
-def test_a_clean_data_set_has_facts_and_no_findings(toys):
+def test_clean_data_set_has_facts_and_no_findings(toys):
     report = check(toys)
     assert kinds(report) == []
     assert (report["pairs"], report["errors"], report["warnings"]) == (6, 0, 0)
@@ -43,21 +43,21 @@ def test_a_clean_data_set_has_facts_and_no_findings(toys):
     assert report["facts"]["sizes"] == {"72x64": 6}
     assert report["facts"]["mask_types"] == {"PNG 8-bit": 6}
     assert sum(row["pixels"] for row in report["balance"]) == pytest.approx(1, abs=1e-5)
-    masks = np.stack([draw(index)[1] for index in range(6)])
+    masks = np.stack([toy_image(index)[1] for index in range(6)])
     assert report["balance"][1]["pixels"] == pytest.approx((masks == 1).sum() / (masks != 255).sum(), abs=1e-6)
 
 
-def test_unpaired_files_are_reported_and_the_rest_is_read(drive):
+def test_unpaired_files_are_reported_and_others_are_read(drive):
     (drive / "training/1st_manual/22_manual1.gif").unlink()
     (drive / "test/images/02_test.tif").unlink()
     report = check(drive, "drive")
     assert report["pairs"] == 7
     assert {kind for _, kind, _ in kinds(report)} == {"unpaired"}
-    assert "22_training.tif" in as_text([report])
-    assert "02_manual1.gif" in as_text([report])
+    assert "22_training.tif" in format_reports([report])
+    assert "02_manual1.gif" in format_reports([report])
 
 
-def test_a_pair_is_whole_or_is_none(drive):
+def test_incomplete_sample_does_not_count_as_pair(drive):
     (drive / "training/mask/22_training_mask.gif").unlink()
     report = check(drive, "drive")
     assert kinds(report) == [("error", "unpaired", 1)]
@@ -65,7 +65,7 @@ def test_a_pair_is_whole_or_is_none(drive):
     assert report["facts"]["images_read"] == 9
 
 
-def test_tables_that_are_read_are_not_ignored(tmp_path, toys, tgs):
+def test_tables_in_use_are_not_reported_as_ignored(tmp_path, toys, tgs):
     (toys / "tables").mkdir()
     (toys / "tables/patients.csv").write_text("id,patient\n" + "".join(f"{name},{name}\n" for name in "abcd"))
     (toys / "test.txt").write_text("t1\nt2\n")
@@ -76,15 +76,15 @@ def test_tables_that_are_read_are_not_ignored(tmp_path, toys, tgs):
     assert report["ignored"] == [{"reason": check_ignored.NOTES, "count": 1, "first": ["notes.csv"]}]
     absolute = {**validation, "group": {**group, "file": str(toys / "tables/patients.csv")}}
     assert check(toys, validation=absolute)["ignored"][0]["first"] == ["notes.csv", "test.txt"]
-    drawn = {"test": {"rule": "fraction", "fraction": 0.3, "seed": 0}}
-    assert check(tgs, "tgs", **drawn)["ignored"][0]["first"] == ["train.csv"]
-    assert check(tgs, "tgs", options={"masks": "csv"}, **drawn)["ignored"][0]["reason"] == check_ignored.UNUSED
+    split = {"test": {"rule": "fraction", "fraction": 0.3, "seed": 0}}
+    assert check(tgs, "tgs", **split)["ignored"][0]["first"] == ["train.csv"]
+    assert check(tgs, "tgs", options={"masks": "csv"}, **split)["ignored"][0]["reason"] == check_ignored.UNUSED
 
 
-@pytest.mark.parametrize("place", ["nowhere", "empty"])
-def test_a_root_that_is_missing_or_empty_is_a_report_as_well(tmp_path, place):
+@pytest.mark.parametrize("folder", ["missing", "empty"])
+def test_missing_or_empty_root_is_reported(tmp_path, folder):
     (tmp_path / "empty").mkdir()
-    report = check(tmp_path / place, "drive")
+    report = check(tmp_path / folder, "drive")
     assert kinds(report) == [("error", "listing", 1)]
     assert (tmp_path / "out/x.png").is_file()
 
@@ -100,7 +100,7 @@ def break_both(root):
 
 
 @pytest.mark.parametrize(
-    ("harm", "expected"),
+    ("damage", "expected"),
     [
         (break_tif, ["unreadable"]),
         (break_both, ["mask-values", "unreadable"]),
@@ -114,8 +114,8 @@ def break_both(root):
         (lambda root: write_gif(root / "training/mask/22_training_mask.gif", np.zeros((70, 61), np.uint8)), ["size"]),
     ],
 )
-def test_what_fails_in_the_check_fails_in_the_shard_job_with_the_same_words(drive, harm, expected):
-    harm(drive)
+def test_check_and_shard_job_report_the_same_problems(drive, damage, expected):
+    damage(drive)
     report = check(drive, "drive")
     assert sorted(kind for _, kind, _ in kinds(report)) == expected
     raw = opened("x", "drive", drive, test="official")
@@ -125,13 +125,13 @@ def test_what_fails_in_the_check_fails_in_the_shard_job_with_the_same_words(driv
     assert {problem.found for problem in caught.value.problems} == {row["found"] for row in report["findings"]}
 
 
-def test_a_second_observers_mask_is_read_too(drive):
+def test_check_reads_second_observer_masks(drive):
     write_gif(drive / "test/2nd_manual/01_manual2.gif", np.zeros((5, 60), np.uint8))
     assert kinds(check(drive, "drive")) == [("error", "size", 1)]
 
 
-def test_a_image_in_two_splits_is_an_error_and_counted_as_a_leak(toys):
-    image, mask = draw(0)
+def test_image_in_two_splits_is_a_leak(toys):
+    image, mask = toy_image(0)
     add(toys, "t3", image, np.roll(mask, 1))
     report = check(toys)
     assert kinds(report) == [("error", "leak", 2)]
@@ -140,11 +140,11 @@ def test_a_image_in_two_splits_is_an_error_and_counted_as_a_leak(toys):
     assert kinds(check(toys, exclude={"t3": "a copy of a"})) == []
 
 
-def test_the_same_pixels_in_another_file_are_a_duplicate(toys):
-    image, mask = draw(0)
+def test_same_pixels_in_another_file_are_a_duplicate(toys):
+    image, mask = toy_image(0)
     add(toys, "e", image, mask)
-    done, data = cv2.imencode(".png", image[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 0])
-    assert done
+    encoded_ok, data = cv2.imencode(".png", image[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 0])
+    assert encoded_ok
     (toys / "images/e.png").write_bytes(data.tobytes())
     report = check(toys)
     assert kinds(report) == [("warning", "duplicate", 2)]
@@ -164,7 +164,7 @@ def test_blank_images_are_one_warning_even_across_splits(tmp_path):
     assert report["facts"]["mask_types"] == {"PNG 16-bit": 9, "PNG 8-bit": 3}
 
 
-def test_full_masks_are_counted_and_classes_that_never_occur_are_named(toys):
+def test_full_masks_are_counted_and_absent_classes_listed(toys):
     for path in (toys / "masks").iterdir():
         cv2.imwrite(str(path), np.full((64, 72), 2, np.uint8))
     report = check(toys)
@@ -172,7 +172,7 @@ def test_full_masks_are_counted_and_classes_that_never_occur_are_named(toys):
     assert "none of which has a pixel of background, circle, square" in report["findings"][0]["found"]
 
 
-def test_files_that_nothing_uses_are_told_with_the_reason(toys):
+def test_unused_files_are_reported_with_the_reason(toys):
     for name in (".hidden", "masks/Thumbs.db", "notes.txt", "extra.png", "a.psd"):
         (toys / name).write_bytes(b"x")
     reasons = {row["reason"]: row["first"] for row in check(toys, exclude={"b": "blurred"})["ignored"]}
@@ -186,7 +186,7 @@ def test_files_that_nothing_uses_are_told_with_the_reason(toys):
     }
 
 
-def test_the_report_is_the_same_whatever_the_number_of_threads(toys):
+def test_report_does_not_depend_on_the_number_of_threads(toys):
     texts = []
     for threads in (1, 4):
         check(toys, threads=threads)
@@ -195,22 +195,22 @@ def test_the_report_is_the_same_whatever_the_number_of_threads(toys):
     assert read_reports([toys.parent / "out/x.json"])[0]["pairs"] == 6
 
 
-def test_hostile_file_names_are_shown_as_text(tmp_path):
+def test_hostile_file_names_are_escaped(tmp_path):
     root = tmp_path / "toy"
     for index, name in enumerate(['<img src=x onerror="alert(1)">', "\x1b[31mred", "été 1 (2)", "'\"&"]):
-        add(root, name, draw(index)[0], np.full((64, 72), 77, np.uint8))
+        add(root, name, toy_image(index)[0], np.full((64, 72), 77, np.uint8))
     report = check(root)
     page = (tmp_path / "out/x.html").read_text()
     assert re.findall(r"<img [^>]*", page)[0].startswith('<img alt="contact sheet"')
     assert page.count("<img ") == 1
     assert "&lt;img src=x onerror=" in page
-    assert "\x1b" not in page + as_text([report])
+    assert "\x1b" not in page + format_reports([report])
     assert "été 1 (2)" in page
 
 
 def test_long_names_do_not_widen_the_page(tmp_path):
     root, name = tmp_path / "toy", "a" * 200
-    add(root, name, *draw(1))
+    add(root, name, *toy_image(1))
     (root / "masks" / f"{name}.png").write_bytes((root / "images" / f"{name}.png").read_bytes()[:-60])
     assert check(root)["errors"] == 1
     page = (tmp_path / "out/x.html").read_text()
@@ -219,13 +219,13 @@ def test_long_names_do_not_widen_the_page(tmp_path):
     assert re.search(r"\n\.sheet \{[^}]*overflow-x: auto", page)
 
 
-def test_a_name_that_is_no_utf8_ends_in_a_report(tmp_path):
-    add(tmp_path / "toy", "a", *draw(1))
+def test_file_name_that_is_not_utf8_is_reported(tmp_path):
+    add(tmp_path / "toy", "a", *toy_image(1))
     odd = "b\udcff.png"
     for folder in ("images", "masks"):
         (tmp_path / "toy" / folder / odd).write_bytes((tmp_path / "toy" / folder / "a.png").read_bytes()[:-60])
     report = check(tmp_path / "toy")
-    as_text([report]).encode("utf-8")
+    format_reports([report]).encode("utf-8")
     assert "b\\udcff.png" in (tmp_path / "out/x.json").read_text().replace("\\\\", "\\")
 
 
@@ -235,32 +235,29 @@ def encoded(form, mode="RGB", **options):
     return buffer.getvalue()
 
 
-def test_headers_tell_orientation_profile_alpha_and_depth():
+def test_header_has_orientation_profile_alpha_and_depth():
     turned = Image.Exif()
     turned[274] = 6
     jpeg = read_header(encoded("JPEG", exif=turned, icc_profile=b"profile"))
-    assert (jpeg.format, jpeg.bits, jpeg.orientation, jpeg.turned, jpeg.icc) == ("JPEG", 8, 6, True, True)
+    assert (jpeg.format, jpeg.bits, jpeg.orientation, jpeg.orientation_applied, jpeg.icc) == ("JPEG", 8, 6, True, True)
     png = read_header(encoded("PNG", "RGBA", icc_profile=b"profile"))
-    assert (png.bits, png.alpha, png.icc, png.turned) == (8, True, True, False)
+    assert (png.bits, png.alpha, png.icc, png.orientation_applied) == (8, True, True, False)
     assert read_header(encoded("PNG", "1")).bits == 1
     assert read_header(encoded("GIF", "L")).format == "GIF"
     assert read_header(encoded("JPEG")[:9]).format == "unknown"
 
 
-def test_headers_of_tiff_tell_16_bits(tmp_path):
+def test_header_of_16_bit_tiff(tmp_path):
     write_tif(tmp_path / "a.tif", np.zeros((9, 8, 4), np.uint16), photometric="rgb", extrasamples=["unassalpha"])
     header = read_header((tmp_path / "a.tif").read_bytes())
     assert (header.format, header.bits, header.alpha) == ("TIFF", 16, True)
-
-
-# -- exclude --------------------------------------------------------------------------------------------------------
 
 
 def drive_of(root, **more):
     return opened("d", "drive", root, **{"test": "official", **more})
 
 
-def test_excluding_moves_no_other_sample(drive):
+def test_exclusion_does_not_move_other_samples(drive):
     validation = {"fraction": 0.5, "seed": 0}
     before = drive_of(drive, validation=validation)
     after = drive_of(drive, validation=validation, exclude={"22": "blurred"})
@@ -269,7 +266,7 @@ def test_excluding_moves_no_other_sample(drive):
     assert [(item.id, item.reason) for item in after.excluded] == [("22", "blurred")]
 
 
-def test_what_does_not_pair_can_be_excluded(drive):
+def test_unpaired_files_can_be_excluded(drive):
     (drive / "training/1st_manual/22_manual1.gif").unlink()
     (drive / "training/images/23_training.tif").unlink()
     with pytest.raises(RawDataError, match="22_training"):
@@ -278,25 +275,22 @@ def test_what_does_not_pair_can_be_excluded(drive):
     assert [sample.id for sample in raw.splits["train"]] == ["21", "24", "25", "26"]
 
 
-def test_only_its_own_shard_hears_of_an_exclusion(drive):
+def test_exclusion_affects_only_its_own_shard(drive):
     raw = drive_of(drive, shards=3, exclude={"22": "blurred"})
-    heard = [(split, k) for split in raw.splits for k in range(3) if raw.exclusions(split, k)]
-    ((split, number),) = heard
-    assert "22" in {sample.id for sample in drive_of(drive, shards=3).shard_members(split)[number]}
+    affected = [(split, shard) for split in raw.splits for shard in range(3) if raw.exclusions(split, shard)]
+    ((split, shard),) = affected
+    assert "22" in {sample.id for sample in drive_of(drive, shards=3).shard_members(split)[shard]}
 
 
-def test_an_unknown_identifier_is_an_error_that_names_close_ones(drive):
+def test_unknown_excluded_identifier_suggests_similar_ones(drive):
     with pytest.raises(RawDataError, match="did you mean '22'"):
         drive_of(drive, test=None, exclude={"222": "blurred"})
 
 
-def test_excluding_everything_is_refused(drive):
+def test_excluding_all_training_samples_is_refused(drive):
     names = {str(number): "bad" for number in range(21, 27)}
     with pytest.raises(RawDataError, match="every training sample"):
         drive_of(drive, exclude=names)
-
-
-# -- the command line -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -308,10 +302,10 @@ def project(tmp_path, drive, monkeypatch):
     return tmp_path
 
 
-def test_exit_status_and_files(project, capsys):
+def test_check_command_exit_status_and_files(project, capsys):
     assert cli.main(["check"]) == 0
     assert "d: 0 errors, 0 warnings" in capsys.readouterr().out
-    break_tif(project / "DRIVE")  # it is excluded
+    break_tif(project / "DRIVE")  # an excluded sample
     assert cli.main(["check", "--dataset", "d"]) == 0
     assert "excluded: 22: blurred" in capsys.readouterr().out
     add_drive(project / "DRIVE", "training", 40, labels=False)
@@ -324,14 +318,14 @@ def test_exit_status_and_files(project, capsys):
     assert "python -m pipeline check" in capsys.readouterr().err
 
 
-def test_exclusions_stand_in_the_table_of_splits(project):
+def test_table_of_splits_lists_excluded_samples(project):
     assert cli.main(["splits", "--dataset", "d"]) == 0
     (row,) = (line for line in (project / "results/splits/d.csv").read_text().splitlines() if "excluded" in line)
     assert row.startswith("22,excluded,,")
     assert row.endswith(",blurred")
 
 
-def test_an_identifier_without_quotes_is_refused(project, capsys):
+def test_excluded_identifier_without_quotes_is_refused(project, capsys):
     text = (project / "config.yaml").read_text()
     (project / "config.yaml").write_text(text.replace('"22"', "22"))
     assert cli.main(["check"]) == 2

@@ -1,4 +1,4 @@
-"""Folds of a data set, and the table that tells them."""
+"""Folds of a data set, and the table of folds."""
 
 import json
 
@@ -32,8 +32,8 @@ def drive_of(root, **more):
     return opened("d", "drive", root, test="official", **more)
 
 
-def assign_folds(dataset, count, **drawn):
-    return folds.assign_folds(dataset, count, Sampling.model_validate({"seed": 0, **drawn}))
+def assign_folds(dataset, count, **sampling):
+    return folds.assign_folds(dataset, count, Sampling.model_validate({"seed": 0, **sampling}))
 
 
 def names(samples):
@@ -41,24 +41,24 @@ def names(samples):
 
 
 @pytest.mark.parametrize(
-    "own", [None, {"fraction": 0.3, "seed": 1}, {"rule": "k-fold", "folds": 2, "fold": 1, "seed": 7}]
+    "validation", [None, {"fraction": 0.3, "seed": 1}, {"rule": "k-fold", "folds": 2, "fold": 1, "seed": 7}]
 )
-@pytest.mark.parametrize("drawing", [PLAIN, STRATIFIED], ids=["plain", "strata"])
+@pytest.mark.parametrize("sampling", [PLAIN, STRATIFIED], ids=["plain", "strata"])
 @pytest.mark.parametrize("excluded", [[], [1]], ids=["all", "excluded"])
-def test_a_fold_is_what_a_data_set_of_that_fold_validates_on(tiles, own, drawing, excluded):
+def test_fold_equals_validation_split_of_k_fold_rule(tiles, validation, sampling, excluded):
     pool = names(opened("d", **tiles).pool)
     exclude = {pool[index]: "blurred" for index in excluded}
-    dataset = opened("d", **tiles, exclude=exclude, validation=own)
-    members = assign_folds(dataset, 3, **drawing)
-    assert sorted(members) == sorted(set(pool) - exclude.keys())  # complete, and each sample in one of them
+    dataset = opened("d", **tiles, exclude=exclude, validation=validation)
+    members = assign_folds(dataset, 3, **sampling)
+    assert sorted(members) == sorted(set(pool) - exclude.keys())  # every sample is in one fold
     for fold in range(3):
-        configured = {"rule": "k-fold", "folds": 3, "fold": fold, **drawing}
-        meant = opened("d", **tiles, exclude=exclude, validation=configured)
-        assert split_by_fold(dataset, members, fold) == meant.splits
+        configured = {"rule": "k-fold", "folds": 3, "fold": fold, **sampling}
+        expected = opened("d", **tiles, exclude=exclude, validation=configured)
+        assert split_by_fold(dataset, members, fold) == expected.splits
     assert sorted(list(members.values()).count(fold) for fold in range(3)) == ([2, 3, 3] if exclude else [3, 3, 3])
 
 
-def test_groups_are_kept_together(tmp_path):
+def test_folds_keep_groups_together(tmp_path):
     make_drive(tmp_path, training=20, test=1)
     dataset = drive_of(tmp_path)
     group = {"pattern": r"(\d)$"}  # 21 and 31, 22 and 32, ...
@@ -71,7 +71,7 @@ def test_groups_are_kept_together(tmp_path):
         assert split_by_fold(dataset, members, fold) == drive_of(tmp_path, validation=configured).splits
 
 
-def test_a_new_sample_moves_at_most_one_other_across_each_border(tmp_path):
+def test_new_sample_moves_at_most_one_other_across_each_border(tmp_path):
     make_drive(tmp_path, training=12, test=1)
     before = assign_folds(drive_of(tmp_path), 4)
     add_drive(tmp_path, "training", 40)
@@ -80,29 +80,29 @@ def test_a_new_sample_moves_at_most_one_other_across_each_border(tmp_path):
     assert sum(after[name] != fold for name, fold in before.items()) <= 3
 
 
-def test_a_new_test_sample_moves_nothing(drive):
+def test_new_test_sample_does_not_change_folds(drive):
     before = assign_folds(drive_of(drive), 3)
     add_drive(drive, "test", 9)
     assert assign_folds(drive_of(drive), 3) == before
 
 
-def test_folds_that_cannot_be_filled_are_refused(drive):
+def test_empty_folds_are_refused(drive):
     with pytest.raises(RawDataError, match="7 folds of 6 labelled samples: fold 0 is empty"):
         assign_folds(drive_of(drive), 7)
     members = assign_folds(drive_of(drive), 3)
-    out = {name: "blurred" for name, fold in members.items() if fold == 1}
-    with pytest.raises(RawDataError, match=r"fold 1 of 3\n *found: *2 samples, all of which are left out"):
-        assign_folds(drive_of(drive, exclude=out), 3)
+    excluded = {name: "blurred" for name, fold in members.items() if fold == 1}
+    with pytest.raises(RawDataError, match=r"fold 1 of 3\n *found: *2 samples, all of which are excluded"):
+        assign_folds(drive_of(drive, exclude=excluded), 3)
 
 
-def test_out_of_fold_samples_are_those_that_are_no_test_samples(tiles):
+def test_out_of_fold_samples_are_training_and_validation(tiles):
     dataset = opened("d", **tiles, validation={"fraction": 0.3, "seed": 0})
     assert names(require_samples(dataset, "out-of-fold")) == sorted(
         names(dataset.splits["train"]) + names(dataset.splits["validation"])
     )
 
 
-def test_the_table_holds_what_was_assigned_and_nothing_else(tiles, tmp_path):
+def test_fold_table_contains_the_assignment_only(tiles, tmp_path):
     table = tmp_path / "3.json"
     recipe = FoldsRecipe.model_validate({"dataset": "d", "folds": 3, "sampling": PLAIN, "source": source(**tiles)})
     write_folds(recipe, output=table)
@@ -125,11 +125,11 @@ def test_the_table_holds_what_was_assigned_and_nothing_else(tiles, tmp_path):
         ('{"folds": 2}', "members"),
         ('{"folds": 2, "members": {"a": 0, "b": 2}}', "out of range"),
         ('{"folds": 2, "members": {"a": 0, "b": "1"}}', "indices must be"),
-        ('{"folds": 2, "members": {"a": 0}}', "2 folds; of 2 samples are in 1, 0"),
+        ('{"folds": 2, "members": {"a": 0}}', "2 folds; samples in each of 2: 1, 0"),
         ('{"folds": 3, "members": {"a": 0, "b": 1}}', "3 folds"),
     ],
 )
-def test_a_table_that_is_none_is_refused(tmp_path, text, found):
+def test_invalid_fold_table_is_refused(tmp_path, text, found):
     table = tmp_path / "2.json"
     if text is not None:
         table.write_text(text)
@@ -138,32 +138,32 @@ def test_a_table_that_is_none_is_refused(tmp_path, text, found):
 
 
 @pytest.mark.parametrize(
-    ("verb", "missing"),
+    ("command", "missing"),
     [
         ("train", "shards/d/"),
         ("augmented", "shards/d/"),
         ("predict --split validation", "models/e-fold0/best.pt"),
     ],
 )
-def test_a_table_that_is_named_is_taken_whatever_made_it(tmp_path, tgs, monkeypatch, capsys, verb, missing):
+def test_explicit_fold_table_needs_no_manifest(tmp_path, tgs, monkeypatch, capsys, command, missing):
     monkeypatch.chdir(tmp_path)
-    drawn = {"rule": "fraction", "fraction": 0.2}
-    data = {"layout": "tgs", "root": str(tgs), "size": [32, 32], "test": drawn}
+    test = {"rule": "fraction", "fraction": 0.2}
+    data = {"layout": "tgs", "root": str(tgs), "size": [32, 32], "test": test}
     recipe = {"dataset": "d", "model": "unet", "loss": "bce", "optimizer": {"name": "sgd", "lr": 0.1}, "epochs": 1}
     config = {"datasets": {"d": data}, "experiments": {"e": {**recipe, "batch_size": 1, "folds": 2}}}
     (tmp_path / "config.yaml").write_text(json.dumps(config))
     write_fold_table(tmp_path / "mine.json", {"t00": 0, "t01": 1}, folds=2)
-    words = [*verb.split(), "--experiment", "e-fold0"]
-    assert main([*words, "--folds", "mine.json"]) == 1
-    said = capsys.readouterr().err
-    assert f"results/{missing}" in said, "it got as far as what nobody has made"
-    assert "mine.json" not in said
+    arguments = [*command.split(), "--experiment", "e-fold0"]
+    assert main([*arguments, "--folds", "mine.json"]) == 1
+    message = capsys.readouterr().err
+    assert f"results/{missing}" in message, "the table is accepted; only the next input is missing"
+    assert "mine.json" not in message
     write_fold_table(tmp_path / "results/folds/d/2.json", {"t00": 0, "t01": 1}, folds=2)
-    assert main(words) == 1
+    assert main(arguments) == 1
     assert "results/folds/d/2.json\n    found:    no manifest" in capsys.readouterr().err
 
 
-def test_rows_come_in_the_order_of_shards_and_identifiers():
+def test_rows_are_ordered_by_shard_and_identifier():
     ids, shards = ["b", "d", "a", "c", "e"], [0, 0, 1, 0, 1]  # train-0, train-1, validation-0, validation-1
     selection = Selection({"b", "c", "e", "a"}, set(ids))
     assert select_rows(ids, shards, selection, []).tolist() == [0, 3, 2, 4]
@@ -172,17 +172,17 @@ def test_rows_come_in_the_order_of_shards_and_identifiers():
 @pytest.mark.parametrize(
     ("ids", "found"),
     [
-        (["a", "b"], "1 samples of the table of folds too few: c"),
-        (["a", "b", "c", "x"], "1 samples that the table of folds does not know: x"),
+        (["a", "b"], "1 samples missing: c"),
+        (["a", "b", "c", "x"], "1 samples not in the table of folds: x"),
         (["a", "b", "c", "b"], "1 samples more than once: b"),
     ],
 )
-def test_shards_that_hold_other_samples_than_the_table_are_refused(tmp_path, ids, found):
+def test_shards_with_other_samples_than_the_table_are_refused(tmp_path, ids, found):
     with pytest.raises(ShardError, match=found):
         select_rows(ids, [0] * len(ids), Selection({"a"}, {"a", "b", "c"}), [tmp_path / "train-0.h5"])
 
 
-def test_splits_of_a_fold_leave_the_others_alone():
+def test_fold_does_not_change_test_and_unlabelled():
     samples = [Sample(id=name, image=name, mask=name) for name in "abcd"]
     test = Sample(id="t", image="t", mask="t")
 
@@ -190,8 +190,8 @@ def test_splits_of_a_fold_leave_the_others_alone():
         splits = {"train": samples[:3], "validation": samples[3:], "test": [test], "unlabelled": []}  # noqa: RUF012
         pool = samples
 
-    found = split_by_fold(Dataset, {"a": 0, "b": 1, "c": 0, "d": 1}, 1)
-    assert {split: names(members) for split, members in found.items()} == {
+    splits = split_by_fold(Dataset, {"a": 0, "b": 1, "c": 0, "d": 1}, 1)
+    assert {split: names(members) for split, members in splits.items()} == {
         "train": ["a", "c"],
         "validation": ["b", "d"],
         "test": ["t"],

@@ -3,7 +3,7 @@ from sources import assigned
 
 from pipeline.core.errors import RawDataError
 from pipeline.raw.samples import Sample
-from pipeline.raw.splits.lists import take_listed
+from pipeline.raw.splits.lists import select_listed
 
 SAMPLES = [
     Sample("21", "/d/images/21_training.tif", mask="/d/manual/21_manual1.gif"),
@@ -14,10 +14,10 @@ SAMPLES = [
 ]
 
 
-def take(tmp_path, text, samples=SAMPLES):
+def select(tmp_path, text, samples=SAMPLES):
     path = tmp_path / "list.txt"
     path.write_bytes(text.encode())
-    return take_listed(path, samples, "test")
+    return select_listed(path, samples, "test")
 
 
 @pytest.mark.parametrize(
@@ -40,31 +40,31 @@ def take(tmp_path, text, samples=SAMPLES):
         ("train-7", "train-7"),
     ],
 )
-def test_an_entry_is_found_however_it_is_written(tmp_path, line, name):
-    assert take(tmp_path, f"\ufeff# a comment\r\n\r\n{line}\r\n") == {name}
+def test_list_entry_matches_in_many_notations(tmp_path, line, name):
+    assert select(tmp_path, f"\ufeff# a comment\r\n\r\n{line}\r\n") == {name}
 
 
-def test_entries_that_fit_none_or_several_are_all_listed_with_their_lines(tmp_path):
+def test_ambiguous_and_unknown_entries_are_listed_with_lines(tmp_path):
     with pytest.raises(RawDataError) as caught:
-        take(tmp_path, "21\nnobody\n\n7.png\nelsewhere/7\nc\n")
+        select(tmp_path, "21\nnobody\n\n7.png\nelsewhere/7\nc\n")
     found = {problem.where.rpartition(", ")[2]: problem.found for problem in caught.value.problems}
     assert set(found) == {"line 2", "line 4", "line 5"}
-    assert "fits no sample" in found["line 2"]
-    assert "fits 2 samples: test-7, train-7" in found["line 4"]
+    assert "matches no sample" in found["line 2"]
+    assert "matches 2 samples: test-7, train-7" in found["line 4"]
 
 
 @pytest.mark.parametrize(
     ("content", "found"), [(None, "No such file"), (b"# only\n", "no entry"), (b"\xff\xfe", "UTF-8")]
 )
-def test_a_file_that_is_no_list(tmp_path, content, found):
+def test_file_that_is_not_a_list_is_refused(tmp_path, content, found):
     path = tmp_path / "list.txt"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(RawDataError, match=found):
-        take_listed(path, SAMPLES, "test")
+        select_listed(path, SAMPLES, "test")
 
 
-def test_lists_lie_below_the_root_or_anywhere(tmp_path):
+def test_lists_are_relative_to_the_root_or_absolute(tmp_path):
     (tmp_path / "test.txt").write_text("21\n")
     (tmp_path / "val.txt").write_text("c\n")
     splits = assigned(
@@ -78,7 +78,7 @@ def test_lists_lie_below_the_root_or_anywhere(tmp_path):
     assert len(splits["train"]) == 3
 
 
-def test_a_sample_in_both_lists_is_refused(tmp_path):
+def test_sample_in_both_lists_is_refused(tmp_path):
     (tmp_path / "list.txt").write_text("21\nc\n")
     both = {"rule": "list", "file": "list.txt"}
     with pytest.raises(RawDataError, match="that the list of `validation` names too") as caught:
@@ -86,13 +86,13 @@ def test_a_sample_in_both_lists_is_refused(tmp_path):
     assert len(caught.value.problems) == 2
 
 
-def test_a_sample_without_mask_cannot_be_listed(tmp_path):
+def test_sample_without_mask_cannot_be_listed(tmp_path):
     (tmp_path / "list.txt").write_text("u\n")
-    with pytest.raises(RawDataError, match="fits no sample"):
+    with pytest.raises(RawDataError, match="matches no sample"):
         assigned([*SAMPLES, Sample("u", "u.png")], tmp_path, test={"rule": "list", "file": "list.txt"})
 
 
-def test_an_entry_and_a_file_may_write_accents_in_two_ways(tmp_path):
+def test_list_entries_match_accents_in_any_unicode_form(tmp_path):
     samples = [Sample("caf\u00e9", "/d/images/cafe\u0301.png", mask="/d/masks/caf\u00e9_m.png")]
     for line in ("cafe\u0301", "caf\u00e9", "x/caf\u00e9.png", "cafe\u0301.png", "cafe\u0301_m.png"):
-        assert take(tmp_path, line, samples) == {"caf\u00e9"}
+        assert select(tmp_path, line, samples) == {"caf\u00e9"}

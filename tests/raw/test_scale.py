@@ -1,4 +1,4 @@
-"""What listing many files asks of the file system and of the hash: counted, because time depends on the machine."""
+"""Number of file system calls and hashes when many files are listed; counts, because time depends on the machine."""
 
 import builtins
 import os
@@ -16,7 +16,7 @@ FOLDERS = {
 
 
 @pytest.mark.parametrize("layout", FOLDERS)
-def test_listing_looks_at_folders_and_not_at_files_and_hashes_a_sample_a_few_times(tmp_path, monkeypatch, layout):
+def test_listing_reads_folders_not_files_and_hashes_rarely(tmp_path, monkeypatch, layout):
     pairs = 3000
     for folder in FOLDERS[layout]:
         (tmp_path / folder).mkdir(parents=True)
@@ -24,12 +24,12 @@ def test_listing_looks_at_folders_and_not_at_files_and_hashes_a_sample_a_few_tim
             os.close(os.open(tmp_path / folder / f"p{number:05d}.png", os.O_CREAT))
     calls = dict.fromkeys(("stat", "listdir", "scandir", "open", "hash"), 0)
 
-    def count(module, name, what):
+    def count(module, name, kind):
         original = getattr(module, name)
 
-        def counting(*words, **named):
-            calls[what] += 1
-            return original(*words, **named)
+        def counting(*args, **kwargs):
+            calls[kind] += 1
+            return original(*args, **kwargs)
 
         monkeypatch.setattr(module, name, counting)
 
@@ -37,9 +37,9 @@ def test_listing_looks_at_folders_and_not_at_files_and_hashes_a_sample_a_few_tim
         count(os, name, name)
     count(builtins, "open", "open")
     count(sampling, "stable_hash", "hash")
-    drawn = {"rule": "fraction", "fraction": 0.1, "seed": 0}
-    raw = opened("x", layout, tmp_path, shards=6, test=drawn, validation=drawn)
-    for _ in range(10):  # a rule asks for its members once for each shard
+    split = {"rule": "fraction", "fraction": 0.1, "seed": 0}
+    raw = opened("x", layout, tmp_path, shards=6, test=split, validation=split)
+    for _ in range(10):  # a rule lists the members once for each shard
         members = raw.shard_members("train")
     assert sum(map(len, members.values())) == round(round(pairs * 0.9) * 0.9)
     assert calls.pop("hash") <= 3 * pairs

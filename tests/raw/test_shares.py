@@ -7,9 +7,9 @@ import pytest
 import tifffile
 from sources import opened
 
-from pipeline.core import digests as kept
+from pipeline.core import digests as digests_module
 from pipeline.core.counts import VOID
-from pipeline.core.digests import file_digest, kept_digests
+from pipeline.core.digests import cached_digests, file_digest
 from pipeline.core.errors import RawDataError
 from pipeline.images.png import write_png
 from pipeline.raw import dataset as datasets
@@ -20,19 +20,19 @@ STRATIFIED = {"rule": "k-fold", "folds": 3, "fold": 0, "seed": 0, "stratify": "f
 
 @pytest.fixture
 def reads(monkeypatch):
-    """The identifiers whose masks were read, in order."""
-    seen = []
+    """Identifiers whose masks were read, in order."""
+    ids = []
     read = datasets.RawDataset.read_truth
 
     def counting(self, sample, data=None):
-        seen.append(sample.id)
+        ids.append(sample.id)
         return read(self, sample, data)
 
     monkeypatch.setattr(datasets.RawDataset, "read_truth", counting)
-    return seen
+    return ids
 
 
-def test_a_share_counts_what_counts():
+def test_share_ignores_void_pixels():
     mask = np.array([[0, 1, 2, VOID], [0, 0, 0, VOID]], np.uint8)
     assert foreground_share(mask, soft=False) == 2 / 6
     assert foreground_share(np.full((2, 2), VOID, np.uint8), soft=False) == 0
@@ -51,14 +51,14 @@ def folds(root, cache, **options):
     ]
 
 
-def test_empty_masks_are_spread_evenly_and_png_and_codes_agree(tgs, tmp_path):
+def test_empty_masks_are_spread_evenly_for_png_and_rle(tgs, tmp_path):
     parts = folds(tgs, str(tmp_path / "c" / "x.json"))
     assert [len(part & {"tile000", "tile004", "tile008"}) for part in parts] == [1, 1, 1]
     assert [len(part) for part in parts] == [4, 4, 4]
     assert folds(tgs, None, masks="csv") == parts
 
 
-def test_masks_are_read_once_and_again_only_where_they_changed(tgs, tmp_path, reads):
+def test_masks_are_read_again_only_if_they_changed(tgs, tmp_path, reads):
     cache = tmp_path / "x.json"
     first = folds(tgs, str(cache))
     assert len(reads) == 12
@@ -70,27 +70,27 @@ def test_masks_are_read_once_and_again_only_where_they_changed(tgs, tmp_path, re
     assert reads == ["tile003"]
 
 
-def swap(one, other):
-    """Swap two files; each keeps the time of what stood there, and nothing about times tells."""
-    times = [(path.stat().st_atime_ns, path.stat().st_mtime_ns) for path in (one, other)]
-    contents = [path.read_bytes() for path in (one, other)]
-    for path, data, old in zip((one, other), reversed(contents), times, strict=True):
+def swap(first, second):
+    """Swap the contents of two files and restore the times of each path."""
+    times = [(path.stat().st_atime_ns, path.stat().st_mtime_ns) for path in (first, second)]
+    contents = [path.read_bytes() for path in (first, second)]
+    for path, data, old in zip((first, second), reversed(contents), times, strict=True):
         path.write_bytes(data)
         os.utime(path, ns=old)
 
 
 @pytest.mark.parametrize("way", ["written", "moved"])
-def test_masks_that_were_swapped_with_old_times_are_measured_again(tgs, tmp_path, reads, way):
+def test_swapped_masks_with_old_times_are_measured_again(tgs, tmp_path, reads, way):
     cache = tmp_path / "x.json"
     folds(tgs, str(cache))
     reads.clear()
-    one, other = (tgs / f"train/masks/tile00{number}.png" for number in (3, 5))
+    first, second = (tgs / f"train/masks/tile00{number}.png" for number in (3, 5))
     if way == "written":
-        swap(one, other)
-    else:  # each file keeps its own times, size and inode, and has another name
-        one.rename(tgs / "aside")
-        other.rename(one)
-        (tgs / "aside").rename(other)
+        swap(first, second)
+    else:  # renamed files keep times, size and inode
+        first.rename(tgs / "aside")
+        second.rename(first)
+        (tgs / "aside").rename(second)
     after = folds(tgs, str(cache))
     assert sorted(reads) == ["tile003", "tile005"]
     assert after == folds(tgs, None)
@@ -98,34 +98,34 @@ def test_masks_that_were_swapped_with_old_times_are_measured_again(tgs, tmp_path
 
 def digests(tgs, cache, **options):
     paths = sorted(str(path) for path in tgs.rglob("*.png"))
-    return kept_digests(paths, cache, "t", **options)
+    return cached_digests(paths, cache, "t", **options)
 
 
 def settle(monkeypatch):
-    """Let files count as written long ago."""
+    """Make files appear old."""
     now = time.time_ns()
     monkeypatch.setattr("pipeline.core.digests.time.time_ns", lambda: now + 10**10)
 
 
-def test_files_that_were_swapped_with_old_times_are_digested_again(tgs, tmp_path, monkeypatch):
+def test_swapped_files_with_old_times_are_digested_again(tgs, tmp_path, monkeypatch):
     cache = tmp_path / "digests.json"
     settle(monkeypatch)
     before = digests(tgs, cache)
-    one, other = (str(tgs / f"train/masks/tile00{number}.png") for number in (3, 5))
+    first, second = (str(tgs / f"train/masks/tile00{number}.png") for number in (3, 5))
     opened_files = []
-    monkeypatch.setattr(kept, "file_digest", lambda path: opened_files.append(path) or file_digest(path))
+    monkeypatch.setattr(digests_module, "file_digest", lambda path: opened_files.append(path) or file_digest(path))
     assert digests(tgs, cache) == before
     assert opened_files == []
-    swap(Path(one), Path(other))
-    assert digests(tgs, cache) == {**before, one: before[other], other: before[one]}
-    assert sorted(opened_files) == [one, other]
+    swap(Path(first), Path(second))
+    assert digests(tgs, cache) == {**before, first: before[second], second: before[first]}
+    assert sorted(opened_files) == [first, second]
     opened_files.clear()
-    assert digests(tgs, cache, again=True)[one] == before[other]
+    assert digests(tgs, cache, again=True)[first] == before[second]
     assert len(opened_files) == len(before)
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"format": 2, "meaning": "?", "masks": 3}', b"\xff"])
-def test_a_damaged_cache_is_made_again(tgs, tmp_path, reads, damage):
+def test_damaged_cache_of_shares_is_replaced(tgs, tmp_path, reads, damage):
     cache = tmp_path / "x.json"
     first = folds(tgs, str(cache))
     cache.write_bytes(damage)
@@ -134,20 +134,20 @@ def test_a_damaged_cache_is_made_again(tgs, tmp_path, reads, damage):
     assert len(reads) == 12
 
 
-def test_entries_that_are_no_shares_are_not_used(tgs, tmp_path):
+def test_cached_values_that_are_not_shares_are_ignored(tgs, tmp_path):
     cache = tmp_path / "x.json"
     first = folds(tgs, str(cache))
     cache.write_text(cache.read_text().replace(", 0.0]", ", 7]"))
     assert folds(tgs, str(cache)) == first
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tgs, tmp_path, capsys):
+def test_unwritable_cache_of_shares_is_ignored(tgs, tmp_path, capsys):
     (tmp_path / "file").touch()
     assert folds(tgs, str(tmp_path / "file" / "x.json")) == folds(tgs, None)
     assert "will be measured again" in capsys.readouterr().err
 
 
-def test_each_page_of_a_stack_has_its_own_share_and_each_object_of_a_mask_counts(tmp_path, reads):
+def test_shares_of_stack_pages_and_object_masks(tmp_path, reads):
     for name in ("images", "masks"):
         (tmp_path / "stacks" / name).mkdir(parents=True)
         for stack in "ab":
@@ -169,14 +169,14 @@ def test_each_page_of_a_stack_has_its_own_share_and_each_object_of_a_mask_counts
     for name in cases:
         first, count = test_samples(name), len(reads)
         assert test_samples(name) == first
-        assert len(reads) == count, "what is known is not read again"
+        assert len(reads) == count, "cached shares are not measured again"
     reads.clear()
     write_png(tmp_path / "objects/p1/masks/2.png", np.full((16, 16), 255, np.uint8))
     test_samples("objects")
     assert reads == ["p1"]
 
 
-def test_unreadable_masks_are_all_listed_and_nothing_is_kept(tgs, tmp_path):
+def test_all_unreadable_masks_are_listed_and_none_cached(tgs, tmp_path):
     for name in ("tile001", "tile005"):
         (tgs / f"train/masks/{name}.png").write_bytes(b"no image")
     with pytest.raises(RawDataError) as caught:

@@ -8,15 +8,15 @@ from pipeline.core.errors import RawDataError
 from pipeline.raw.samples import Sample
 from pipeline.raw.splits import sampling
 from pipeline.raw.splits.assign import assign_shards, shard_of
-from pipeline.raw.splits.sampling import take_fold, take_permutation
+from pipeline.raw.splits.sampling import select_fold, select_permutation
 
 IDS = st.sets(st.text("abcdef0123", min_size=1, max_size=6), min_size=1, max_size=60)
 FRACTIONS = st.floats(0, 1)
 
 
-def take_fraction(ids, fraction, seed):
-    """Take identifiers that are in one stratum."""
-    return sampling.take_fraction(dict.fromkeys(ids, 0), fraction, seed)
+def select_fraction(ids, fraction, seed):
+    """Select identifiers from one stratum."""
+    return sampling.select_fraction(dict.fromkeys(ids, 0), fraction, seed)
 
 
 def samples(names, labelled=True):
@@ -24,31 +24,31 @@ def samples(names, labelled=True):
 
 
 @given(IDS, FRACTIONS, st.integers(0, 9))
-def test_a_fraction_is_exact(ids, fraction, seed):
-    assert len(take_fraction(ids, fraction, seed)) == round(fraction * len(ids))
+def test_fraction_is_exact(ids, fraction, seed):
+    assert len(select_fraction(ids, fraction, seed)) == round(fraction * len(ids))
 
 
 @given(IDS, FRACTIONS, st.integers(0, 9))
-def test_one_more_file_moves_at_most_one_other(ids, fraction, seed):
-    before = take_fraction(ids, fraction, seed)
-    after = take_fraction(ids | {"new"}, fraction, seed)
+def test_added_file_moves_at_most_one_other(ids, fraction, seed):
+    before = select_fraction(ids, fraction, seed)
+    after = select_fraction(ids | {"new"}, fraction, seed)
     assert len((before ^ after) - {"new"}) <= 1
 
 
-def test_another_seed_takes_others():
+def test_another_seed_selects_other_samples():
     ids = [str(i) for i in range(100)]
-    assert take_fraction(ids, 0.5, 0) != take_fraction(ids, 0.5, 1)
+    assert select_fraction(ids, 0.5, 0) != select_fraction(ids, 0.5, 1)
 
 
-def test_a_permutation_is_the_published_one():
+def test_permutation_equals_the_published_one():
     ids = [f"{i:04d}" for i in range(4000)]
     order = np.random.RandomState(42).permutation(4000)
-    assert take_permutation(reversed(ids), 0.15, 42) == {ids[i] for i in order[:600]}
-    # the first of them, as any NumPy since 1.0 draws it
+    assert select_permutation(reversed(ids), 0.15, 42) == {ids[i] for i in order[:600]}
+    # the first values, equal in every NumPy since 1.0
     assert order[:3].tolist() == [555, 3491, 527]
 
 
-def test_the_four_splits():
+def test_assignment_to_four_splits():
     official = [Sample("t", "t", mask="t", official_split="test")]
     splits = assigned(
         [*samples("abcdefghij"), *official, *samples("u", labelled=False)],
@@ -63,7 +63,7 @@ def test_the_four_splits():
     assert sorted(everything) == sorted("abcdefghijtu")
 
 
-def test_a_split_that_leaves_nothing_to_train_on():
+def test_split_without_training_samples_is_refused():
     everything = {"rule": "fraction", "fraction": 0.99, "seed": 0}
     with pytest.raises(RawDataError, match="at least one labelled sample"):
         assigned(samples("ab"), test=everything)
@@ -71,7 +71,7 @@ def test_a_split_that_leaves_nothing_to_train_on():
         assigned([])
 
 
-def test_a_data_set_without_any_mask_is_there_to_be_predicted():
+def test_data_set_without_masks_is_unlabelled():
     splits = assigned(samples("ab", labelled=False), test={"rule": "fraction", "fraction": 0.5, "seed": 0})
     assert [sample.id for sample in splits["unlabelled"]] == ["a", "b"]
     assert splits["train"] == splits["test"] == []
@@ -88,35 +88,35 @@ def ids(splits):
     return {split: {sample.id for sample in members} for split, members in splits.items()}
 
 
-def test_official_samples_never_train():
+def test_official_samples_stay_in_their_splits():
     splits = ids(assigned(OFFICIAL, test="official", validation="official"))
     assert splits["train"] == {f"tr{i}" for i in range(5)}
     assert splits["validation"] == {f"va{i}" for i in range(5)}
     assert splits["test"] == {f"te{i}" for i in range(5)}
 
 
-def test_official_validation_samples_train_when_others_validate():
+def test_unused_official_validation_samples_are_training():
     splits = ids(assigned(OFFICIAL, test="official", validation={"fraction": 0.2, "seed": 0}))
     assert len(splits["validation"]) == 2
-    assert splits["train"] | splits["validation"] == {f"{half}{i}" for half in ("tr", "va") for i in range(5)}
+    assert splits["train"] | splits["validation"] == {f"{prefix}{i}" for prefix in ("tr", "va") for i in range(5)}
 
 
-def test_official_validation_of_a_data_set_that_names_none():
+def test_official_validation_without_samples_is_refused():
     with pytest.raises(RawDataError, match="none of which the data set calls a validation sample"):
         assigned(samples("abc"), validation="official")
 
 
 @given(IDS, st.integers(2, 9), st.integers(0, 9))
-def test_folds_are_parts_of_equal_size(ids, folds, seed):
-    parts = [take_fold(ids, folds, fold, seed) for fold in range(folds)]
+def test_folds_have_equal_size(ids, folds, seed):
+    parts = [select_fold(ids, folds, fold, seed) for fold in range(folds)]
     assert sorted(name for part in parts for name in part) == sorted(ids)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 @given(IDS, st.integers(2, 9), st.integers(0, 9))
-def test_one_more_file_moves_at_most_one_other_across_each_border_of_folds(ids, folds, seed):
+def test_added_file_moves_at_most_one_other_per_fold_border(ids, folds, seed):
     def fold_of(names):
-        return {name: fold for fold in range(folds) for name in take_fold(names, folds, fold, seed)}
+        return {name: fold for fold in range(folds) for name in select_fold(names, folds, fold, seed)}
 
     before, after = fold_of(ids), fold_of(ids | {"new"})
     moved = [(before[name], after[name]) for name in ids if before[name] != after[name]]
@@ -124,15 +124,15 @@ def test_one_more_file_moves_at_most_one_other_across_each_border_of_folds(ids, 
         assert sum(min(pair) < border <= max(pair) for pair in moved) <= 1
 
 
-def test_a_fold_that_is_empty_is_refused():
+def test_empty_fold_is_refused():
     with pytest.raises(RawDataError, match="fold 0 is empty"):
         assigned(samples("ab"), test={"rule": "k-fold", "folds": 3, "fold": 0, "seed": 0})
 
 
 @given(IDS, st.integers(1, 7))
-def test_a_sample_keeps_its_shard_whatever_else_there_is(ids, shards):
+def test_shard_of_a_sample_does_not_depend_on_others(ids, shards):
     members = assign_shards(samples(sorted(ids)), shards)
     assert all(members.values())
-    for number, some in members.items():
-        assert all(shard_of(sample.id, shards) == number for sample in some)
-    assert sorted(sample.id for some in members.values() for sample in some) == sorted(ids)
+    for number, shard_samples in members.items():
+        assert all(shard_of(sample.id, shards) == number for sample in shard_samples)
+    assert sorted(sample.id for shard_samples in members.values() for sample in shard_samples) == sorted(ids)
