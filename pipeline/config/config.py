@@ -1,4 +1,4 @@
-"""The one place that knows what config.yaml may say: typed, frozen, unknown keys refused."""
+"""Read and check config.yaml: typed, frozen, without unknown keys."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,33 +10,35 @@ from pydantic import Field, ValidationError
 from pipeline.config.checks import bad_names, contradictions, unknown_datasets
 from pipeline.config.datasets import AnyDataset
 from pipeline.config.experiments import Experiment
-from pipeline.config.messages import explain
+from pipeline.config.messages import to_problems
 from pipeline.config.runs import clashing_runs, expand_runs
 from pipeline.core.errors import ConfigError
 from pipeline.core.options import NotNegative, Options
 
 
 class Config(Options):
-    """All that config.yaml may say.
+    """The contents of config.yaml.
 
-    `parse` puts runs in the place of an experiment with `seeds` or `folds`: one experiment for each network, which
-    trains, predicts and is scored like any other.
+    `parse` replaces an experiment with `seeds` or `folds` by its runs: one experiment for each network, which is
+    trained and scored like any other.
     """
 
-    datasets: dict[str, AnyDataset]
-    experiments: dict[str, Experiment] = Field(default_factory=dict)
+    datasets: dict[str, AnyDataset] = Field(description="Data sets by name.")
+    experiments: dict[str, Experiment] = Field(default_factory=dict, description="Experiments by name.")
     store_gb: NotNegative = Field(
-        20, description="Gigabytes of shards and checkpoints of earlier settings that are kept; 0 keeps none"
+        20,
+        description="Limit in gigabytes for shards and checkpoints kept from earlier settings, at least 0; "
+        "0 keeps none.",
     )
 
 
 def parse(data: Mapping[str, Any]) -> Config:
-    """Check plain data and freeze it.
+    """Check plain data and convert it to a frozen configuration.
 
     Parameters
     ----------
     data : mapping
-        What YAML gave. A data set or experiment that is null is left out, so that a later file can take one away.
+        Parsed YAML. Data sets and experiments that are null are left out, so that a later file can remove them.
 
     Returns
     -------
@@ -45,7 +47,7 @@ def parse(data: Mapping[str, Any]) -> Config:
     Raises
     ------
     ConfigError
-        Listing every mistake with its path and the allowed values.
+        Listing every problem with its key path and the allowed values.
     """
     plain = dict(data)
     for section in ("datasets", "experiments"):
@@ -57,7 +59,7 @@ def parse(data: Mapping[str, Any]) -> Config:
     try:
         config = Config.model_validate(plain)
     except ValidationError as error:
-        problems += explain(error, plain, schema())
+        problems += to_problems(error, plain, schema())
         raise ConfigError(problems) from error
     problems += [*contradictions(config.datasets, config.experiments), *clashing_runs(config.experiments)]
     if problems:
@@ -66,7 +68,7 @@ def parse(data: Mapping[str, Any]) -> Config:
 
 
 def load(paths: list[Path]) -> Config:
-    """Read one or several YAML files, later ones over earlier ones key by key, and `parse` the result."""
+    """Read YAML files, merge them key by key with precedence of later ones, and `parse` the result."""
     merged: dict[str, Any] = {}
     for path in paths:
         try:
@@ -78,7 +80,7 @@ def load(paths: list[Path]) -> Config:
             ) from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ConfigError(
-                str(path), " ".join(str(error).split()), "YAML", "correct the line; indent with blanks only"
+                str(path), " ".join(str(error).split()), "YAML", "correct the line; indent with spaces only"
             ) from error
         if not isinstance(data, dict):
             raise ConfigError(str(path), type(data).__name__, "the keys `datasets` and `experiments`", "see the README")
@@ -87,14 +89,14 @@ def load(paths: list[Path]) -> Config:
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON schema that lets editors complete and check config.yaml."""
-    described = Config.model_json_schema()
-    for section in ("datasets", "experiments"):  # null takes an entry of an earlier file away
-        entries = described["properties"][section]
+    """Return the JSON schema with which editors complete and check config.yaml."""
+    plain_schema = Config.model_json_schema()
+    for section in ("datasets", "experiments"):  # null removes an entry of an earlier file
+        entries = plain_schema["properties"][section]
         entries["additionalProperties"] = {"anyOf": [entries["additionalProperties"], {"type": "null"}]}
-    described["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    described["title"] = "config.yaml of the segmentation pipeline"
-    return described
+    plain_schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    plain_schema["title"] = "config.yaml of the segmentation pipeline"
+    return plain_schema
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What config.yaml may say about data sets: keys that all have, and those of their layouts."""
+"""Types of the data sets in config.yaml: common keys, and those of the layouts."""
 
 from collections.abc import Iterator
 from copy import copy
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, create_model, model_validator
 
 from pipeline.core.errors import Problem
-from pipeline.core.options import one_of
+from pipeline.core.options import tagged_union
 from pipeline.raw.layouts.base import Layout
 from pipeline.raw.layouts.registry import LAYOUTS
 from pipeline.raw.source import Exclude, MaskKind, Shards, Source
@@ -17,18 +17,23 @@ from pipeline.shards.recipes import Normalization, Preparation
 
 
 class Dataset(Preparation):
-    """What every data set has. The options of its layout stand beside these."""
+    """Keys that all data sets have, beside the options of the layout."""
 
-    root: Annotated[str, Field(min_length=1, description="Folder with the raw files, relative to where snakemake runs")]
+    root: Annotated[
+        str, Field(min_length=1, description="Folder of the raw files, absolute or relative to the working folder.")
+    ]
     mask_kind: MaskKind = Field(
-        "index", description="index: mask pixels are classes; soft: they are probabilities, 255 is 1"
+        "index",
+        description="Meaning of mask pixels: `index`, the label of a class; `soft`, a foreground probability "
+        "(0 to 255 for 0 to 1).",
     )
     shards: Shards = 1
     normalize: Normalization
     test: Test
     validation: Validation = RandomValidation()
     exclude: Exclude = Field(
-        {}, description="Identifier of a sample to leave out of all splits, in quotes, to the reason"
+        {},
+        description="Samples to leave out of all splits: their identifiers, in quotes, each with the reason.",
     )
 
     @model_validator(mode="before")
@@ -37,52 +42,52 @@ class Dataset(Preparation):
         return cls.prefill(data) if isinstance(data, dict) and issubclass(cls, Layout) else data
 
     @cached_property
-    def files(self) -> Layout:
-        """The layout with its options."""
+    def layout_options(self) -> Layout:
+        """The layout with its options, without the common keys."""
         return self.to(next(kind for kind in LAYOUTS if isinstance(self, kind)))
 
     @cached_property
     def multiclass(self) -> bool:
-        """Whether there is more than one foreground class: masks and predictions are then class indices."""
-        return len(self.files.class_names()) > 2
+        """Whether there is more than one foreground class, so that masks and predictions are class indices."""
+        return len(self.layout_options.class_names()) > 2
 
     @property
-    def validated(self) -> bool:
-        """Whether there are to be validation samples."""
+    def has_validation(self) -> bool:
+        """Whether validation samples are configured."""
         return not (isinstance(self.validation, RandomValidation) and self.validation.fraction == 0)
 
     @property
     def sampling(self) -> Sampling:
-        """How folds are drawn: by seed, strata or groups, as validation samples are."""
-        said = self.validation
-        return said.to(Sampling) if isinstance(said, Sampling) else Sampling()
+        """Seed, strata and groups for the assignment of folds: those of the validation samples."""
+        validation = self.validation
+        return validation.to(Sampling) if isinstance(validation, Sampling) else Sampling()
 
     def source(
         self, *splits: str, cache: str, presentation: bool = False, fold: Fold | None = None, shards: bool = False
     ) -> Source:
-        """Return what decides the members of some splits and their masks, and nothing else.
+        """Return only the settings that determine the samples of some splits and their masks.
 
         Parameters
         ----------
         splits : str
         cache : str
-            Where foreground shares are kept, if they are asked for.
+            Cache file of foreground shares, used for stratified splits.
         presentation : bool
-            Whether it also matters how they are shown or handed in.
+            Include settings of renderings and submissions.
         fold : Fold, optional
-            Split the data set as for a run that is validated on one fold, whatever it says of validation samples.
+            Split the data set as for a run that is validated on this fold, instead of by `validation`.
         shards : bool
-            Whether it also matters over how many shards they are spread.
+            Include the number of shards.
         """
         test = None if set(splits) == {"unlabelled"} else self.test
         validation: Validation | None = None
-        if {"train", "validation"} & set(splits) and (fold is not None or self.validated):
+        if {"train", "validation"} & set(splits) and (fold is not None or self.has_validation):
             validation = self.validation
             if fold is not None:
                 validation = self.sampling.to(FoldSplit, rule="k-fold", folds=fold.folds, fold=fold.fold)
         stratified = any(isinstance(rule, Sampling) and rule.stratify for rule in (test, validation))
         return Source(
-            layout=self.files.as_source(presentation),
+            layout=self.layout_options.as_source(presentation),
             root=self.root,
             mask_kind=self.mask_kind,
             shards=self.shards if shards else 1,
@@ -92,37 +97,37 @@ class Dataset(Preparation):
             cache=cache if stratified else None,
         )
 
-    def contradictions(self, where: str) -> Iterator[Problem]:
-        """List what is right in itself and wrong together; `where` is the path of the data set in the file."""
+    def contradictions(self, key_path: str) -> Iterator[Problem]:
+        """List values that are valid alone but not in combination; `key_path` is that of the data set."""
         channels = 3 if self.channels == "rgb" else 1
-        said, classes = self.normalize, self.files.class_names()
-        if said.mean is not None and said.std is not None and {len(said.mean), len(said.std)} != {channels}:
+        mean, std, classes = self.normalize.mean, self.normalize.std, self.layout_options.class_names()
+        if mean is not None and std is not None and {len(mean), len(std)} != {channels}:
             yield Problem(
-                f"{where}.normalize",
-                f"{len(said.mean)} means and {len(said.std)} standard deviations",
+                f"{key_path}.normalize",
+                f"{len(mean)} means and {len(std)} standard deviations",
                 f"{channels} of each, because of `channels: {self.channels}`",
                 "give one number for each channel",
             )
         if self.mask_kind == "soft" and len(classes) > 2:
             yield Problem(
-                f"{where}.mask_kind",
+                f"{key_path}.mask_kind",
                 f"'soft', while there are {len(classes)} classes",
-                "soft masks only with two classes: background and one other",
+                "two classes, background and one other, for soft masks",
                 "set `mask_kind: index`",
             )
         for split in ("test", "validation"):
-            if isinstance(getattr(self, split), OfficialSplit) and split not in self.files.official_splits():
+            if isinstance(getattr(self, split), OfficialSplit) and split not in self.layout_options.official_splits():
                 yield Problem(
-                    f"{where}.{split}",
-                    "'official', while the data set itself names no such samples",
+                    f"{key_path}.{split}",
+                    f"'official', while this data set has no official {split} samples",
                     "another rule",
                     "set a fraction, such as {rule: fraction, fraction: 0.2}",
                 )
-        yield from self.files.problems(where, self.mask_kind)
+        yield from self.layout_options.problems(key_path, self.mask_kind)
 
 
-def _of_layout(layout: type[Layout]) -> type[Dataset]:
-    """Return the type of the data sets of a layout: with its options, and with its defaults."""
+def _dataset_type(layout: type[Layout]) -> type[Dataset]:
+    """Return the type of the data sets of a layout, with its options and defaults."""
     fields: dict[str, Any] = {}
     for name, value in layout.defaults.items():
         field = copy(Dataset.model_fields[name])
@@ -134,9 +139,9 @@ def _of_layout(layout: type[Layout]) -> type[Dataset]:
     return kind
 
 
-DATASETS = tuple(map(_of_layout, LAYOUTS))
+DATASETS = tuple(map(_dataset_type, LAYOUTS))
 
 if TYPE_CHECKING:
     AnyDataset = Dataset
 else:
-    AnyDataset = one_of(DATASETS, "layout")
+    AnyDataset = tagged_union(DATASETS, "layout")

@@ -1,4 +1,4 @@
-"""What config.yaml may say of an experiment: its training, and how it predicts and is scored."""
+"""Types of the experiments in config.yaml: training, prediction and scoring."""
 
 from typing import Annotated, Literal
 
@@ -11,61 +11,75 @@ from pipeline.training.recipes import Training
 
 
 class Experiment(Training):
-    """One training with everything that decides its result, or several that differ in seed and fold alone."""
+    """One training with all settings of its result, or several that differ only in seed and fold."""
 
     seeds: tuple[Seed, ...] | None = Field(
-        None, min_length=1, description="Train one network for each of these, and give mean and spread of their scores"
+        None,
+        min_length=1,
+        description="Seeds of several trainings, one network each; the scores then also have a mean and a spread. "
+        "Integers from 0 to 2^32 - 1.",
     )
     folds: Annotated[int, Field(ge=2, le=1000), NUMBER] | None = Field(
         None,
-        description="Cross-validation: so many networks, each validated on another part of all but the test samples",
+        description="Number of folds for cross-validation, 2 to 1000: one network per fold, validated on that fold. "
+        "Test samples belong to no fold.",
     )
     ensemble: bool = Field(
-        True, description="Score the mean of the probabilities of all networks of `seeds` and `folds` as well"
+        True, description="Also score the mean of the probabilities of all networks of `seeds` and `folds`."
     )
     threshold: Literal["validation"] | Share | ChosenThreshold = Field(
         "validation",
-        description="validation: highest micro F1 on the validation samples; another {metric, averaging}; or a number",
+        description="Probability above which a pixel is foreground: a number from 0 to below 1, or `validation`, which "
+        "maximises micro F1 on the validation samples, or {metric, averaging} for another criterion.",
     )
-    tiles: Tiles | None = Field(None, description="Predict in tiles of this size; without it every image as a whole")
+    tiles: Tiles | None = Field(
+        None, description="Predict large images in overlapping tiles; by default each image as a whole."
+    )
     test_time: TestTime = Field(
         "none",
-        description="Average predictions over mirror images (flips, 4 passes) or also right-angle rotations (rot90, 8)",
+        description="Test-time augmentation: average the predictions of mirror images (`flips`, 4 passes), or also of "
+        "rotations by 90 degrees (`rot90`, 8 passes).",
     )
     empty_masks: EmptyMasks = Field(
-        "one", description="Score of an image whose mask and prediction both are empty: 1, or left out of the mean"
+        "one",
+        description="Score of an image whose mask and prediction are both empty: 1 (`one`), or omitted from the mean "
+        "(`skip`).",
     )
     keep_probability: bool = Field(
-        False, description="Keep a probability image for each of several classes; of two classes it is always kept"
+        False,
+        description="With more than two classes, also store a probability image of each class; with two classes the "
+        "probability is always stored.",
     )
 
     @model_validator(mode="after")
-    def _one_way_to_say_seeds(self) -> "Experiment":
+    def _seed_or_seeds(self) -> "Experiment":
         if self.seeds is not None:
             if "seed" in self.model_fields_set:
                 raise ValueError("either `seed` or `seeds`, not both")
             if len(set(self.seeds)) < len(self.seeds):
-                raise ValueError("`seeds` that all differ: the same seed twice is the same network twice")
+                raise ValueError("`seeds` without repetition: equal seeds give equal networks")
         return self
 
     @model_validator(mode="after")
-    def _ensemble_of_several(self) -> "Experiment":
-        several = self.folds is not None or len(self.seeds or ()) > 1
-        if self.ensemble and "ensemble" in self.model_fields_set and not several:
-            raise ValueError("`ensemble: true` only with `folds` or at least two `seeds`: one network is no ensemble")
+    def _ensemble_has_several_runs(self) -> "Experiment":
+        has_several_runs = self.folds is not None or len(self.seeds or ()) > 1
+        if self.ensemble and "ensemble" in self.model_fields_set and not has_several_runs:
+            raise ValueError(
+                "`ensemble: true` only with `folds` or at least two `seeds`: an ensemble needs several networks"
+            )
         return self
 
 
 class Run(Experiment):
-    """One network of an experiment with `seeds` or `folds`: config.yaml never says this.
+    """One network of an experiment with `seeds` or `folds`; not a type of config.yaml.
 
     Parameters
     ----------
-    of : str
-        The experiment.
+    experiment : str
+        Name of the experiment.
     fold : int, optional
-        The part, from 0, that it is validated on; it is trained on the other parts. None where there are no folds.
+        Index, from 0, of the fold that it is validated on; it is trained on the others. None without folds.
     """
 
-    of: str
+    experiment: str
     fold: int | None = None

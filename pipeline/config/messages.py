@@ -1,4 +1,4 @@
-"""Say what a validation found in the words of the person who wrote the file."""
+"""Convert validation errors of pydantic to problems with the key paths of config.yaml."""
 
 import difflib
 import re
@@ -12,93 +12,93 @@ from pydantic_core import ErrorDetails
 from pipeline.core.errors import Problem
 
 
-def explain(error: ValidationError, data: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Problem]:
-    """Turn a validation error into problems.
+def to_problems(error: ValidationError, data: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Problem]:
+    """Convert a validation error to problems.
 
     Parameters
     ----------
     error : ValidationError
     data : mapping
-        What was validated: paths are said as they stand in it.
+        The validated data; key paths refer to it.
     schema : mapping
-        The JSON schema, for keys that may have been meant.
+        The JSON schema, for suggestions of similar keys.
 
     Returns
     -------
     list of Problem
-        One for each place.
+        One for each key path.
     """
     keys = _all_keys(schema)
-    return _merge_alternatives([_explain(detail, data, keys) for detail in error.errors()])
+    return _merge_alternatives([_to_problem(detail, data, keys) for detail in error.errors()])
 
 
 def _merge_alternatives(problems: list[Problem]) -> list[Problem]:
-    """Join what the alternatives of one key say into one problem."""
+    """Merge the problems of all alternatives of one key into one problem."""
     merged: dict[str, Problem] = {}
     for problem in sorted(problems, key=lambda problem: len(problem.where)):
-        parent = next((known for known in merged if problem.where.startswith(f"{known}.")), problem.where)
-        before = merged.get(parent)
-        if before is None:
+        parent = next((path for path in merged if problem.where.startswith(f"{path}.")), problem.where)
+        earlier = merged.get(parent)
+        if earlier is None:
             merged[problem.where] = problem
-        elif parent != problem.where and isinstance(before.found, str) and before.found.startswith("{"):
-            del merged[parent]  # whoever wrote a mapping meant the alternative that is one
+        elif parent != problem.where and isinstance(earlier.found, str) and earlier.found.startswith("{"):
+            del merged[parent]  # the value is a mapping: only the alternative that is a mapping was meant
             merged[problem.where] = problem
-        elif parent == problem.where or (isinstance(before.found, str) and before.found.startswith(("[", "("))):
-            merged[parent] = replace(before, expected=f"{before.expected}, or {problem.expected}")
+        elif parent == problem.where or (isinstance(earlier.found, str) and earlier.found.startswith(("[", "("))):
+            merged[parent] = replace(earlier, expected=f"{earlier.expected}, or {problem.expected}")
         else:
             merged[problem.where] = problem
     return list(merged.values())
 
 
-def _explain(detail: ErrorDetails, data: Mapping[str, Any], keys: Collection[str]) -> Problem:
-    """Say one pydantic error in this project's form."""
-    place = _place(detail, data)
-    where = ".".join(place) or "config"
+def _to_problem(detail: ErrorDetails, data: Mapping[str, Any], keys: Collection[str]) -> Problem:
+    """Convert one pydantic error to a problem."""
+    path = _key_path(detail, data)
+    dotted_path = ".".join(path) or "config"
     context = detail.get("ctx", {})
-    found = f"{detail['input']!r}"[:120]
+    value = f"{detail['input']!r}"[:120]
     kind = detail["type"]
     if kind == "extra_forbidden":
-        key = place[-1]
-        return Problem(where, f"the unknown key {key!r}", "a known key", _closest(key, keys))
+        key = path[-1]
+        return Problem(dotted_path, f"the unknown key {key!r}", "a known key", _suggest_key(key, keys))
     if kind == "missing":
-        return Problem(where, "nothing", "this key, which has no default", f"add `{place[-1]}:`")
+        return Problem(dotted_path, "nothing", "this key, which has no default", f"add `{path[-1]}:`")
     if kind in ("literal_error", "union_tag_invalid"):
         allowed = str(context.get("expected") or context.get("expected_tags"))
-        return Problem(where, found, allowed, _nearest(str(context.get("tag", detail["input"])), allowed))
+        return Problem(dotted_path, value, allowed, _suggest_value(str(context.get("tag", detail["input"])), allowed))
     if kind == "union_tag_not_found":
         key = str(context["discriminator"]).strip("'")
-        return Problem(f"{where}.{key}", "nothing", f"the key {key!r}, which says what kind it is", f"add `{key}:`")
+        return Problem(f"{dotted_path}.{key}", "nothing", f"the key {key!r}, which selects the kind", f"add `{key}:`")
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return Problem(where, found, "a mapping, such as {name: ..., ...}", "write its keys; the schema lists them")
+        return Problem(dotted_path, value, "a mapping, such as {name: ..., ...}", "add its keys; the schema lists them")
     expected = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return Problem(where, found, expected, "correct the value")
+    return Problem(dotted_path, value, expected, "correct the value")
 
 
-def _place(detail: ErrorDetails, data: Mapping[str, Any]) -> list[str]:
-    """Return the keys that lead to an error, as they stand in the file; pydantic puts tags in between."""
-    place: list[str] = []
+def _key_path(detail: ErrorDetails, data: Mapping[str, Any]) -> list[str]:
+    """Return the key path of an error in the file, without the tags of unions that pydantic inserts."""
+    path: list[str] = []
     node: Any = data
     steps = detail["loc"]
     for index, step in enumerate(steps):
         following = steps[index + 1] if index + 1 < len(steps) else None
         # {rule: fraction, fraction: 0.2, sed: 1} gives (fraction, sed), where the first is a tag and no key
-        tag = isinstance(node, Mapping) and following in node and not _inside(node.get(step), following)
-        if _inside(node, step) and not tag:
+        is_tag = isinstance(node, Mapping) and following in node and not _contains(node.get(step), following)
+        if _contains(node, step) and not is_tag:
             node = node[step]
-            place.append(str(step))
+            path.append(str(step))
         elif following is None and detail["type"] == "missing":
-            place.append(str(step))
-    return place
+            path.append(str(step))
+    return path
 
 
-def _inside(node: Any, step: Any) -> bool:  # noqa: ANN401 - walks plain data
+def _contains(node: Any, step: Any) -> bool:  # noqa: ANN401 - walks plain data
     if isinstance(node, Mapping):
         return step in node
     return isinstance(node, list | tuple) and isinstance(step, int) and step < len(node)
 
 
 def _all_keys(schema: Mapping[str, Any]) -> set[str]:
-    """Collect every key that a JSON schema names."""
+    """Collect all property names of a JSON schema."""
     keys: set[str] = set()
 
     def collect(node: Any) -> None:  # noqa: ANN401 - walks plain JSON
@@ -114,11 +114,11 @@ def _all_keys(schema: Mapping[str, Any]) -> set[str]:
     return keys
 
 
-def _closest(key: str, keys: Collection[str]) -> str:
+def _suggest_key(key: str, keys: Collection[str]) -> str:
     close = difflib.get_close_matches(key, sorted({*keys} - {key}), n=1)
-    return f"did you mean `{close[0]}`? Else remove it" if close else "remove it; the schema lists what there is"
+    return f"did you mean `{close[0]}`? Else remove it" if close else "remove it; the schema lists the known keys"
 
 
-def _nearest(value: str, allowed: str) -> str:
+def _suggest_value(value: str, allowed: str) -> str:
     close = difflib.get_close_matches(value, re.findall(r"'([^']+)'", allowed), n=1)
     return f"did you mean {close[0]!r}?" if close else "choose one of them"

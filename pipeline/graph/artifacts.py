@@ -1,4 +1,4 @@
-"""Every kind of result, in the order in which they are made: where it lies, what makes it, by what and from what."""
+"""All kinds of results in the order of the pipeline: their paths, stages, recipes and inputs."""
 
 import hashlib
 from collections.abc import Iterable
@@ -10,7 +10,16 @@ from pipeline.core.fingerprint import canonical
 from pipeline.core.options import Options
 from pipeline.evaluation import methods
 from pipeline.evaluation import recipes as evaluation
-from pipeline.graph.base import Artifact, Needs, OfDataset, OfExperiment, OfPredictions, Output, RawInput, under
+from pipeline.graph.base import (
+    Artifact,
+    DatasetArtifact,
+    ExperimentArtifact,
+    Needs,
+    Output,
+    PredictionsArtifact,
+    RawInput,
+    paths_in,
+)
 from pipeline.graph.plan import NoRecipe, Stage
 from pipeline.prediction.recipes import EnsembleRecipe, PredictRecipe, Run
 from pipeline.raw.recipes import CheckRecipe, FoldsRecipe, SplitsRecipe
@@ -24,21 +33,21 @@ if TYPE_CHECKING:
     from pipeline.graph.study import Study
 
 SCORED = (VALIDATION, OUT_OF_FOLD, TEST)
-"""Splits whose predictions are scored, where they have samples."""
+"""Splits whose predictions are scored if they have samples."""
 
 _DATASET, _EXPERIMENT, _SPLIT = "{dataset}", "{experiment}", "{split}"
-_SAMPLES = {
+_SAMPLE_PARTS = {
     "train_shards": "shards of the training samples",
     "validation_shards": "shards of the validation samples",
-    "folds": "table of folds, where the experiment has some",
+    "folds": "table of folds, if the experiment has folds",
 }
 
-# -- of raw data -------------------------------------------------------------------------------------------------------
+# -- raw data ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class SplitTable(OfDataset):
-    """Table of which sample of data set {dataset} stands where."""
+class SplitTable(DatasetArtifact):
+    """Table of the split and shard of each sample of data set {dataset}."""
 
     stage: ClassVar = Stage("splits", SplitsRecipe, "pipeline.raw.splits.table.write_splits")
     files: ClassVar = {"table": paths.splits(_DATASET)}
@@ -51,8 +60,8 @@ class SplitTable(OfDataset):
 
 
 @dataclass(frozen=True)
-class FoldTable(OfDataset):
-    """Table of which sample of data set {dataset} belongs to which of {folds} folds."""
+class FoldTable(DatasetArtifact):
+    """Table of the fold of each sample of data set {dataset}, with {folds} folds."""
 
     stage: ClassVar = Stage("folds", FoldsRecipe, "pipeline.raw.splits.folds.write_folds")
     files: ClassVar = {"table": paths.folds(_DATASET, "{folds}")}
@@ -67,13 +76,13 @@ class FoldTable(OfDataset):
         return FoldsRecipe(dataset=self.dataset, folds=self.folds, sampling=sampling, source=source)
 
     def state(self, study: "Study") -> str:
-        members = canonical(study.members(self.dataset, self.folds))
-        return hashlib.sha256(members.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        assignment = canonical(study.fold_assignment(self.dataset, self.folds))
+        return hashlib.sha256(assignment.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
-class Check(OfDataset):
-    """Report on the raw files of data set {dataset}, its page and its contact sheet."""
+class Check(DatasetArtifact):
+    """Check of the raw files of data set {dataset}: report, page and contact sheet."""
 
     stage: ClassVar = Stage("check", CheckRecipe, "pipeline.raw.check.run.check_dataset")
     files: ClassVar = {
@@ -88,28 +97,28 @@ class Check(OfDataset):
         return data.to(CheckRecipe, dataset=self.dataset, normalize=data.normalize.method, source=source)
 
     def raw(self, study: "Study") -> RawInput:
-        """Return what can be listed, so that files that do not pair are reported and stop nothing else."""
+        """Return the samples that can be listed: files that cannot be paired are reported and do not stop the check."""
         opened = study.opened(self.dataset)
         samples = [*(sample for split in SPLITS for sample in opened.dataset.splits[split]), *opened.unplaced]
         return RawInput(samples, ("files", "truth_files", "observer_files"))
 
     def state(self, study: "Study") -> str:
-        """Return which samples stand where, what does not pair, and what nothing uses."""
+        """Return the samples of each split, problems of pairing, and unused files."""
         from pipeline.raw.check.ignored import unused_digest
 
         opened = study.opened(self.dataset)
-        members = {split: opened.dataset.digest(split) for split in SPLITS}
+        split_digests = {split: opened.dataset.digest(split) for split in SPLITS}
         problems = sorted(map(str, opened.problems))
-        return canonical({"members": members, "problems": problems, "unused": unused_digest(opened)})
+        return canonical({"members": split_digests, "problems": problems, "unused": unused_digest(opened)})
 
 
 @dataclass(frozen=True)
-class Shard(OfDataset):
+class Shard(DatasetArtifact):
     """Shard {number} of the {split} samples of data set {dataset}."""
 
     stage: ClassVar = Stage("shard", ShardRecipe, "pipeline.shards.write.build_shard")
     files: ClassVar = {"shard": paths.shard(_DATASET, _SPLIT, "{number}")}
-    kept: ClassVar = True
+    stored: ClassVar = True
 
     split: str
     number: int
@@ -120,23 +129,23 @@ class Shard(OfDataset):
         data = study.datasets[self.dataset]
         return data.to(ShardRecipe, dataset=self.dataset, split=self.split, source=source)
 
-    def members(self, study: "Study") -> list[Sample]:
-        """Return its samples."""
+    def samples(self, study: "Study") -> list[Sample]:
+        """Return the samples of the shard."""
         return study.raw(self.dataset).shard_members(self.split).get(self.number, [])
 
     def raw(self, study: "Study") -> RawInput:
-        """Return its own files: tables would build every shard again for each new row, and their rows count anyway."""
-        return RawInput(self.members(study), ("files",))
+        """Return its files without shared tables: a new row would change all shards; rows of samples count anyway."""
+        return RawInput(self.samples(study), ("files",))
 
     def state(self, study: "Study") -> str:
         return study.raw(self.dataset).origin
 
 
 @dataclass(frozen=True)
-class Baseline(OfDataset):
-    """{kind} of the {split} samples of data set {dataset}, as if it were predicted.
+class Baseline(DatasetArtifact):
+    """Baseline {kind} of the {split} samples of data set {dataset}, as predictions.
 
-    What needs no training: a second observer, nothing, or masks that were resized.
+    A baseline needs no training: the masks of a second observer, empty masks, or resized masks.
     """
 
     stage: ClassVar = Stage("baseline", evaluation.BaselineRecipe, "pipeline.evaluation.baselines.write_baseline")
@@ -148,65 +157,65 @@ class Baseline(OfDataset):
 
     @property
     def scored_as(self) -> str:
-        """The name under which it is scored."""
+        """The name of the method in tables of scores."""
         return methods.baseline_name(self.dataset, self.kind)
 
-    def is_known(self, study: "Study") -> bool:
+    def is_configured(self, study: "Study") -> bool:
         return self.scored_as in study.baselines
 
     def recipe(self, study: "Study") -> evaluation.BaselineRecipe:
         data = study.datasets[self.dataset]
         resized = {"size": data.size, "interpolation": data.interpolation} if self.kind == methods.CEILING else {}
-        told = {"dataset": self.dataset, "split": self.split, "kind": self.kind}
-        return evaluation.BaselineRecipe(**told, source=study.source(self.dataset, self.split), **resized)
+        fields = {"dataset": self.dataset, "split": self.split, "kind": self.kind}
+        return evaluation.BaselineRecipe(**fields, source=study.source(self.dataset, self.split), **resized)
 
     def raw(self, study: "Study") -> RawInput:
         files = "observer_files" if self.kind == methods.OBSERVER else "truth_files"
         return RawInput(study.splits_of(self.scored_as)[self.split], (files,))
 
 
-# -- of networks -------------------------------------------------------------------------------------------------------
+# -- networks ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Checkpoint(OfExperiment):
-    """Network of experiment {experiment}, and how it was trained."""
+class Checkpoint(ExperimentArtifact):
+    """Trained network of experiment {experiment}, with history and provenance."""
 
     stage: ClassVar = Stage("train", TrainRecipe, "pipeline.training.run.train")
-    files: ClassVar = under(
+    files: ClassVar = paths_in(
         paths.model(_EXPERIMENT), "best.pt", "last.pt", "history.csv", "timing.csv", "provenance.json"
     )
-    parts: ClassVar = _SAMPLES
-    kept: ClassVar = True
+    parts: ClassVar = _SAMPLE_PARTS
+    stored: ClassVar = True
 
     def recipe(self, study: "Study") -> TrainRecipe:
         return study.experiments[self.experiment].to(TrainRecipe, fold=study.fold_of(self.experiment))
 
     def needs(self, study: "Study") -> Needs:
-        return _samples(study, self.experiment)
+        return _training_inputs(study, self.experiment)
 
 
 @dataclass(frozen=True)
-class Augmented(OfExperiment):
-    """Image of augmented training samples of experiment {experiment}, to look at before training."""
+class Augmented(ExperimentArtifact):
+    """Figure of augmented training samples of experiment {experiment}, for inspection before training."""
 
     stage: ClassVar = Stage("augmented", AugmentedRecipe, "pipeline.training.preview.preview")
-    files: ClassVar = under(paths.model(_EXPERIMENT), "augmented.png")
-    parts: ClassVar = _SAMPLES
+    files: ClassVar = paths_in(paths.model(_EXPERIMENT), "augmented.png")
+    parts: ClassVar = _SAMPLE_PARTS
 
     def recipe(self, study: "Study") -> AugmentedRecipe:
         note, fold = study.note(self.experiment), study.fold_of(self.experiment)
         return study.experiments[self.experiment].to(AugmentedRecipe, fold=fold, note=note)
 
     def needs(self, study: "Study") -> Needs:
-        samples = _samples(study, self.experiment)
-        # what is validated on elsewhere is trained on in some fold
+        samples = _training_inputs(study, self.experiment)
+        # with folds, training samples are in both kinds of shards
         return samples if "folds" in samples else {"train_shards": samples["train_shards"]}
 
 
 @dataclass(frozen=True)
-class OfHistory(OfExperiment):
-    """What shows the history of a training."""
+class HistoryArtifact(ExperimentArtifact):
+    """A result made from the history of a training."""
 
     parts: ClassVar = {"history": "history.csv of the training"}
 
@@ -215,19 +224,19 @@ class OfHistory(OfExperiment):
 
 
 @dataclass(frozen=True)
-class Curves(OfHistory):
+class Curves(HistoryArtifact):
     """Learning curves of experiment {experiment}."""
 
     stage: ClassVar = Stage("curves", CurvesRecipe, "pipeline.report.curves.plot_curves")
-    files: ClassVar = under(paths.model(_EXPERIMENT), "curves.png")
+    files: ClassVar = paths_in(paths.model(_EXPERIMENT), "curves.png")
 
     def recipe(self, study: "Study") -> CurvesRecipe:
         return CurvesRecipe(note=study.note(self.experiment))
 
 
 @dataclass(frozen=True)
-class Events(OfHistory):
-    """History of the training of experiment {experiment}, for TensorBoard."""
+class Events(HistoryArtifact):
+    """TensorBoard events of the training of experiment {experiment}."""
 
     stage: ClassVar = Stage("tensorboard", NoRecipe, "pipeline.report.tensorboard.write_events")
     files: ClassVar = {"events": paths.events(_EXPERIMENT)}
@@ -237,26 +246,26 @@ class Events(OfHistory):
 
 
 @dataclass(frozen=True)
-class Predictions(OfPredictions):
-    """{kind} of the {split} samples of experiment {experiment}, as its network predicts them."""
+class Predictions(PredictionsArtifact):
+    """Predictions ({kind}) of the {split} samples by experiment {experiment}."""
 
     stage: ClassVar = Stage("predict", PredictRecipe, "pipeline.prediction.predict.predict")
     files: ClassVar = {"folder": paths.prediction(_EXPERIMENT, _SPLIT) / "{kind}"}
     parts: ClassVar = {
-        "checkpoint": "network, best.pt",
+        "checkpoint": "checkpoint, best.pt",
         "shards": "shards of the split",
-        "train_shards": "of a fold, the shards that the rest of its samples lie in",
-        "folds": "table of folds, where the experiment has some",
+        "train_shards": "shards of the training samples, which contain other samples of a fold",
+        "folds": "table of folds, if the experiment has folds",
     }
 
     def recipe(self, study: "Study") -> PredictRecipe:
         fold = study.fold_of(self.experiment) if self.split == VALIDATION else None
-        said = study.experiments[self.experiment]
-        return said.to(PredictRecipe, split=self.split, kind=self.kind, fold=fold)
+        experiment = study.experiments[self.experiment]
+        return experiment.to(PredictRecipe, split=self.split, kind=self.kind, fold=fold)
 
     def needs(self, study: "Study") -> Needs:
         network = {"checkpoint": [Checkpoint(self.experiment).output()]}
-        samples = _samples(study, self.experiment)
+        samples = _training_inputs(study, self.experiment)
         if self.split == VALIDATION and "folds" in samples:
             shards = {**samples, "shards": samples.get("validation_shards", [])}
             return {**network, **{part: shards.get(part, []) for part in ("shards", "train_shards", "folds")}}
@@ -264,18 +273,18 @@ class Predictions(OfPredictions):
 
 
 @dataclass(frozen=True)
-class Ensemble(OfPredictions):
-    """{kind} of the {split} samples of the ensemble of experiment {experiment}.
+class Ensemble(PredictionsArtifact):
+    """Predictions ({kind}) of the {split} samples by the ensemble of experiment {experiment}.
 
-    The mean of what all its runs predict; out-of-fold, by those that have not seen a sample.
+    The mean of the predictions of all its runs; out-of-fold, of the runs that were not trained on a sample.
     """
 
     stage: ClassVar = Stage("ensemble", EnsembleRecipe, "pipeline.prediction.ensemble.average_predictions")
     files: ClassVar = {"folder": paths.prediction(methods.ensemble_name(_EXPERIMENT), _SPLIT) / "{kind}"}
     choices: ClassVar = {"split": (*SPLITS, OUT_OF_FOLD), "kind": ("probability", "mask")}
-    of: ClassVar = "ensembled"
+    names_from: ClassVar = "ensemble_experiments"
     parts: ClassVar = {
-        "predictions": "probabilities of each run, in the order of the names of the runs",
+        "predictions": "probabilities of each run, sorted by the names of the runs",
         "folds": "table of folds, for out-of-fold predictions",
     }
 
@@ -286,7 +295,7 @@ class Ensemble(OfPredictions):
     def recipe(self, study: "Study") -> EnsembleRecipe:
         dataset, names = study.dataset_of(self.scored_as), study.ensembles[self.scored_as]
         runs = {name: Run(seed=study.experiments[name].seed, fold=study.fold_of(name)) for name in names}
-        classes = study.datasets[dataset].files.class_names() if study.multiclass(self.scored_as) else None
+        classes = study.datasets[dataset].layout_options.class_names() if study.multiclass(self.scored_as) else None
         return EnsembleRecipe(dataset=dataset, split=self.split, kind=self.kind, runs=runs, classes=classes)
 
     def needs(self, study: "Study") -> Needs:
@@ -296,53 +305,57 @@ class Ensemble(OfPredictions):
         return {**needs, "folds": fold_table_of(study, runs[0])} if self.split == OUT_OF_FOLD else needs
 
 
-# -- of predictions ----------------------------------------------------------------------------------------------------
+# -- predictions -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Threshold(OfExperiment):
-    """Threshold that makes masks of the probabilities of experiment {experiment}."""
+class Threshold(ExperimentArtifact):
+    """Threshold of the probabilities of experiment {experiment}."""
 
     stage: ClassVar = Stage("threshold", evaluation.ThresholdRecipe, "pipeline.evaluation.choice.choose_threshold")
     files: ClassVar = {"threshold": paths.threshold(_EXPERIMENT)}
-    of: ClassVar = "two_classes"
+    names_from: ClassVar = "binary_methods"
     parts: ClassVar = {"predictions": "probabilities of the validation samples"}
 
     def recipe(self, study: "Study") -> evaluation.ThresholdRecipe:
-        dataset, said = study.dataset_of(self.experiment), study.recipe_of(self.experiment)
-        if said is None or isinstance(said.threshold, float):
-            return evaluation.ThresholdRecipe(dataset=dataset, fixed=0.5 if said is None else said.threshold)
-        chosen = evaluation.ChosenThreshold() if isinstance(said.threshold, str) else said.threshold
-        split = study.validated_on(self.experiment)
-        empty = {"empty_masks": said.empty_masks} if chosen.depends_on_empty else {}
+        dataset, experiment = study.dataset_of(self.experiment), study.experiment_of(self.experiment)
+        if experiment is None or isinstance(experiment.threshold, float):
+            return evaluation.ThresholdRecipe(
+                dataset=dataset, fixed=0.5 if experiment is None else experiment.threshold
+            )
+        criterion = evaluation.ChosenThreshold() if isinstance(experiment.threshold, str) else experiment.threshold
+        split = study.validation_split(self.experiment)
+        empty = {"empty_masks": experiment.empty_masks} if criterion.depends_on_empty else {}
         source = study.source_of(self.experiment, split)
-        return evaluation.ThresholdRecipe(dataset=dataset, chosen=chosen, split=split, source=source, **empty)
+        return evaluation.ThresholdRecipe(dataset=dataset, chosen=criterion, split=split, source=source, **empty)
 
     def needs(self, study: "Study") -> Needs:
         if not study.chooses_threshold(self.experiment):
             return {}
-        return {"predictions": [predictions_of(study, self.experiment, study.validated_on(self.experiment)).output()]}
+        return {
+            "predictions": [predictions_of(study, self.experiment, study.validation_split(self.experiment)).output()]
+        }
 
     def raw(self, study: "Study") -> RawInput:
         if not study.chooses_threshold(self.experiment):
             return RawInput()
-        return RawInput(study.splits_of(self.experiment)[study.validated_on(self.experiment)], ("truth_files",))
+        return RawInput(study.splits_of(self.experiment)[study.validation_split(self.experiment)], ("truth_files",))
 
 
 @dataclass(frozen=True)
-class Renderings(OfExperiment):
-    """Images of the {split} samples of experiment {experiment}: masks, overlays, panels, and a sheet of some."""
+class Renderings(ExperimentArtifact):
+    """Renderings of the {split} samples of experiment {experiment}: masks, overlays, panels and a sheet."""
 
     stage: ClassVar = Stage("render", evaluation.RenderRecipe, "pipeline.evaluation.renderings.render")
-    files: ClassVar = under(paths.prediction(_EXPERIMENT, _SPLIT), "mask", "overlay", "panel", "sheet.png")
+    files: ClassVar = paths_in(paths.prediction(_EXPERIMENT, _SPLIT), "mask", "overlay", "panel", "sheet.png")
     choices: ClassVar = {"split": (*SPLITS, OUT_OF_FOLD)}
-    of: ClassVar = "two_classes"
+    names_from: ClassVar = "binary_methods"
     parts: ClassVar = {"predictions": "probabilities of the split", "threshold": "file of the threshold"}
 
     split: str
 
     @classmethod
-    def chosen(cls, study: "Study", **fields: Any) -> Artifact:
+    def for_command(cls, study: "Study", **fields: Any) -> Artifact:
         return renderings_of(study, fields["experiment"], fields["split"])
 
     def recipe(self, study: "Study") -> evaluation.RenderRecipe:
@@ -359,15 +372,15 @@ class Renderings(OfExperiment):
 
 @dataclass(frozen=True)
 class ClassRenderings(Renderings):
-    """Images of the {split} samples of experiment {experiment}: classes, overlays, panels, and a sheet of some."""
+    """Renderings of the {split} samples of experiment {experiment}: classes, overlays, panels and a sheet."""
 
     stage: ClassVar = Stage(
         "render_classes", evaluation.RenderRecipe, "pipeline.evaluation.class_renderings.render_classes"
     )
-    files: ClassVar = under(
+    files: ClassVar = paths_in(
         paths.prediction(_EXPERIMENT, _SPLIT), "colour", "overlay", "panel", "legend.png", "sheet.png"
     )
-    of: ClassVar = "several_classes"
+    names_from: ClassVar = "multiclass_methods"
     parts: ClassVar = {"predictions": "class indices of the split"}
 
     def needs(self, study: "Study") -> Needs:
@@ -375,8 +388,8 @@ class ClassRenderings(Renderings):
 
 
 @dataclass(frozen=True)
-class Submission(OfExperiment):
-    """Submission of experiment {experiment}: predictions of the unlabelled samples, as the challenge takes them."""
+class Submission(ExperimentArtifact):
+    """Submission of experiment {experiment}: predictions of unlabelled samples in the format of the challenge."""
 
     stage: ClassVar = Stage(
         "submission", evaluation.SubmissionRecipe, "pipeline.evaluation.submission.write_submission"
@@ -386,7 +399,7 @@ class Submission(OfExperiment):
 
     @classmethod
     def names(cls, study: "Study") -> Iterable[str]:
-        return [name for name in study.two_classes if not methods.is_baseline(name)]
+        return [name for name in study.binary_methods if not methods.is_baseline(name)]
 
     def recipe(self, study: "Study") -> evaluation.SubmissionRecipe:
         dataset = study.dataset_of(self.experiment)
@@ -402,26 +415,26 @@ class Submission(OfExperiment):
 
 
 @dataclass(frozen=True)
-class Scores(OfExperiment):
+class Scores(ExperimentArtifact):
     """Scores of experiment {experiment}."""
 
     stage: ClassVar = Stage("evaluate", evaluation.EvaluateRecipe, "pipeline.evaluation.evaluate.evaluate")
-    files: ClassVar = under(paths.metrics(_EXPERIMENT), "per_image.csv", "summary.csv", "intervals.csv", "curve.csv")
-    of: ClassVar = "two_classes"
+    files: ClassVar = paths_in(paths.metrics(_EXPERIMENT), "per_image.csv", "summary.csv", "intervals.csv", "curve.csv")
+    names_from: ClassVar = "binary_methods"
     parts: ClassVar = {
-        "validation_predictions": "probabilities of the validation samples; of several classes, class indices",
-        "out_of_fold_predictions": "those of all samples that are no test samples, of an ensemble of folds",
-        "test_predictions": "those of the test samples",
+        "validation_predictions": "probabilities of the validation samples; class indices if there are several classes",
+        "out_of_fold_predictions": "the same for an ensemble of folds, on all samples but the test samples",
+        "test_predictions": "the same for the test samples",
         "threshold": "file of the threshold, or a number in [0, 1)",
     }
-    if_there: ClassVar = frozenset(("validation_predictions", "out_of_fold_predictions", "test_predictions"))
+    optional_parts: ClassVar = frozenset(("validation_predictions", "out_of_fold_predictions", "test_predictions"))
 
     @classmethod
-    def chosen(cls, study: "Study", **fields: Any) -> Artifact:
+    def for_command(cls, study: "Study", **fields: Any) -> Artifact:
         return scores_of(study, fields["experiment"])
 
     def recipe(self, study: "Study") -> evaluation.EvaluateRecipe:
-        source = study.source_of(self.experiment, study.validated_on(self.experiment), TEST)
+        source = study.source_of(self.experiment, study.validation_split(self.experiment), TEST)
         policy = study.empty_masks(self.experiment)
         return evaluation.EvaluateRecipe(dataset=study.dataset_of(self.experiment), empty_masks=policy, source=source)
 
@@ -440,80 +453,80 @@ class Scores(OfExperiment):
 
 @dataclass(frozen=True)
 class ClassScores(Scores):
-    """Scores of experiment {experiment}, of several classes."""
+    """Multi-class scores of experiment {experiment}."""
 
     stage: ClassVar = Stage(
         "evaluate_classes", evaluation.EvaluateRecipe, "pipeline.evaluation.evaluate_classes.evaluate_classes"
     )
-    files: ClassVar = under(
+    files: ClassVar = paths_in(
         paths.metrics(_EXPERIMENT), "per_image.csv", "summary.csv", "intervals.csv", "confusion.csv"
     ) | {"image": paths.metrics(_EXPERIMENT) / "confusion.png"}
-    of: ClassVar = "several_classes"
-    parts: ClassVar = {part: words for part, words in Scores.parts.items() if part != "threshold"}
+    names_from: ClassVar = "multiclass_methods"
+    parts: ClassVar = {part: text for part, text in Scores.parts.items() if part != "threshold"}
 
 
-# -- of all together ---------------------------------------------------------------------------------------------------
+# -- all methods -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Average(OfExperiment):
+class Average(ExperimentArtifact):
     """Mean and spread of the scores of experiment {experiment} over its runs."""
 
     stage: ClassVar = Stage("average", AverageRecipe, "pipeline.report.average.average_runs")
-    files: ClassVar = under(paths.metrics(_EXPERIMENT), "summary.csv")
-    of: ClassVar = "seeded"
-    parts: ClassVar = {"summaries": "summary.csv of each run, in the order of the runs"}
+    files: ClassVar = paths_in(paths.metrics(_EXPERIMENT), "summary.csv")
+    names_from: ClassVar = "runs"
+    parts: ClassVar = {"summaries": "summary.csv of each run, in the order of the configuration"}
 
     def recipe(self, study: "Study") -> AverageRecipe:
-        runs = study.seeded[self.experiment]
+        runs = study.runs[self.experiment]
         return AverageRecipe(runs=tuple(runs), folds=study.fold_of(runs[0]) is not None)
 
     def needs(self, study: "Study") -> Needs:
-        return {"summaries": [scores_of(study, run).output("summary") for run in study.seeded[self.experiment]]}
+        return {"summaries": [scores_of(study, run).output("summary") for run in study.runs[self.experiment]]}
 
 
 @dataclass(frozen=True)
-class OfAll(Artifact):
-    """What is told of everything that is scored."""
+class OverallArtifact(Artifact):
+    """A result about all methods."""
 
     def recipe(self, study: "Study") -> Options:
         return NoRecipe()
 
 
 @dataclass(frozen=True)
-class Comparisons(OfAll):
-    """Table of all networks, ensembles and baselines against each other, image by image."""
+class Comparisons(OverallArtifact):
+    """Paired comparisons, image by image, of all networks, ensembles and baselines."""
 
     stage: ClassVar = Stage("comparisons", NoRecipe, "pipeline.report.comparisons.compare_methods")
     files: ClassVar = {"table": paths.comparisons()}
-    parts: ClassVar = {"per_image": "per_image.csv of each"}
-    if_there: ClassVar = frozenset(parts)
+    parts: ClassVar = {"per_image": "per_image.csv of each method"}
+    optional_parts: ClassVar = frozenset(parts)
 
     def needs(self, study: "Study") -> Needs:
-        return {"per_image": [scores_of(study, name).output("per_image") for name in study.scored()]}
+        return {"per_image": [scores_of(study, name).output("per_image") for name in study.scored_methods()]}
 
 
 @dataclass(frozen=True)
-class Leaderboard(OfAll):
-    """Table of the scores of everything that is scored."""
+class Leaderboard(OverallArtifact):
+    """Table of the scores of all methods."""
 
     stage: ClassVar = Stage("leaderboard", NoRecipe, "pipeline.report.leaderboard.build_leaderboard")
     files: ClassVar = {"table": paths.leaderboard()}
     parts: ClassVar = {"summaries": "summary.csv files", "checks": "reports of checks, for the column `leak`"}
-    if_there: ClassVar = frozenset(("checks",))
+    optional_parts: ClassVar = frozenset(("checks",))
 
     def needs(self, study: "Study") -> Needs:
-        tables = [*(scores_of(study, name) for name in study.scored()), *averages_of(study)]
-        checked = dict.fromkeys(study.dataset_of(name) for name in study.scored())
+        tables = [*(scores_of(study, name) for name in study.scored_methods()), *averages_of(study)]
+        datasets = dict.fromkeys(study.dataset_of(name) for name in study.scored_methods())
         return {
             "summaries": [table.output("summary") for table in tables],
-            "checks": [Check(name).output() for name in checked],
+            "checks": [Check(name).output() for name in datasets],
         }
 
 
 @dataclass(frozen=True)
-class Report(OfAll):
-    """Page about all data sets, experiments and scores."""
+class Report(OverallArtifact):
+    """Report page on all data sets, experiments and scores."""
 
     stage: ClassVar = Stage("report", ReportRecipe, "pipeline.report.build.build_report", assets="report/assets")
     files: ClassVar = {"page": paths.report()}
@@ -521,30 +534,30 @@ class Report(OfAll):
         "leaderboard": "table of all scores",
         "comparisons": "table of paired comparisons",
         "intervals": "intervals.csv files",
-        "checks": "reports on raw data; like the next two found by itself, and refused where other settings made them",
+        "checks": "reports of checks; by default, like `trainings` and `images`, those that exist and are current",
         "trainings": "history.csv files",
-        "images": "folders of images of test samples",
+        "images": "folders of renderings of test samples",
     }
-    if_there: ClassVar = frozenset(parts) - {"leaderboard"}
+    optional_parts: ClassVar = frozenset(parts) - {"leaderboard"}
 
     def recipe(self, study: "Study") -> ReportRecipe:
         datasets = {name: study.source(name, TEST, presentation=True) for name in study.datasets}
         return ReportRecipe(datasets=datasets, experiments={name: study.dataset_of(name) for name in study.experiments})
 
     def needs(self, study: "Study") -> Needs:
-        """Return what it shows; of what one job makes, one file stands for all."""
-        scored = [scores_of(study, name) for name in study.scored()]
+        """Return the results that it shows; one output of each job represents all of them."""
+        scores = [scores_of(study, name) for name in study.scored_methods()]
         return {
             "leaderboard": [Leaderboard().output()],
             "comparisons": [Comparisons().output()],
-            "intervals": [one.output("intervals") for one in scored],
+            "intervals": [result.output("intervals") for result in scores],
             "checks": [Check(name).output() for name in study.datasets],
             "trainings": [Checkpoint(name).output("history") for name in study.experiments],
-            "images": _shown_renderings(study),
+            "images": _rendered_test_samples(study),
         }
 
 
-# -- which of them it is -----------------------------------------------------------------------------------------------
+# -- selection --------------------------------------------------------------------------------------------------------
 
 
 def _shards(study: "Study", dataset: str, split: str) -> list[Output]:
@@ -552,26 +565,26 @@ def _shards(study: "Study", dataset: str, split: str) -> list[Output]:
 
 
 def fold_table_of(study: "Study", run: str) -> list[Output]:
-    """Return the table of folds of a run; nothing where there are none."""
+    """Return the table of folds of a run as a list; empty without folds."""
     fold = study.fold_of(run)
     return [] if fold is None else [FoldTable(study.dataset_of(run), fold.folds).output()]
 
 
-def _samples(study: "Study", experiment: str) -> dict[str, list[Output]]:
-    """Return what a training reads: shards, and of a fold, whose samples lie in both kinds of them, the table."""
+def _training_inputs(study: "Study", experiment: str) -> dict[str, list[Output]]:
+    """Return the inputs of a training: shards, and with folds the table of folds."""
     dataset = study.dataset_of(experiment)
     shards = {f"{split}_shards": _shards(study, dataset, split) for split in ("train", VALIDATION)}
     table = fold_table_of(study, experiment)
     return {**shards, "folds": table} if table else shards
 
 
-def predictions_of(study: "Study", name: str, split: str, what: str | None = None) -> Artifact:
-    """Return predictions of a split; without `what`, those that scores and images are made from."""
-    owner, kind = methods.split_name(name)
+def predictions_of(study: "Study", name: str, split: str, kind: str | None = None) -> Artifact:
+    """Return predictions of a split; without `kind`, those that scores and renderings are made from."""
+    owner, method_kind = methods.parse_method_name(name)
     if methods.is_baseline(name):
-        return Baseline(owner, kind, split)
-    what = what or ("mask" if study.multiclass(name) else "probability")
-    return Ensemble(owner, split, what) if kind == methods.ENSEMBLE else Predictions(name, split, what)
+        return Baseline(owner, method_kind, split)
+    kind = kind or ("mask" if study.multiclass(name) else "probability")
+    return Ensemble(owner, split, kind) if method_kind == methods.ENSEMBLE else Predictions(name, split, kind)
 
 
 def scores_of(study: "Study", name: str) -> Scores:
@@ -580,24 +593,24 @@ def scores_of(study: "Study", name: str) -> Scores:
 
 
 def renderings_of(study: "Study", name: str, split: str) -> Renderings:
-    """Return the images of a split."""
+    """Return the renderings of a split."""
     return ClassRenderings(name, split) if study.multiclass(name) else Renderings(name, split)
 
 
 def averages_of(study: "Study") -> list[Average]:
-    """Return the means over runs; the runs share a data set, so either all are scored or none is."""
-    return [Average(name) for name, runs in study.seeded.items() if any(map(study.scored_splits, runs))]
+    """Return the means over the runs of scored experiments; the runs of one are either all scored or none."""
+    return [Average(name) for name, runs in study.runs.items() if any(map(study.scored_splits, runs))]
 
 
-def _shown_renderings(study: "Study") -> list[Output]:
-    """Return the test images of everything that somebody may want to look at; of several classes, predictions too."""
-    shown: list[Output] = []
-    for name in filter(study.is_shown, study.scored()):
+def _rendered_test_samples(study: "Study") -> list[Output]:
+    """Return the renderings of test samples of all methods; with several classes, the predictions too."""
+    outputs: list[Output] = []
+    for name in filter(study.is_rendered, study.scored_methods()):
         if TEST in study.scored_splits(name):
             images = renderings_of(study, name, TEST)
             masks = [predictions_of(study, name, TEST).output()] if study.multiclass(name) else []
-            shown += [*masks, images.output("panel")]
-    return shown
+            outputs += [*masks, images.output("panel")]
+    return outputs
 
 
 KINDS: tuple[type[Artifact], ...] = (
@@ -618,4 +631,4 @@ KINDS: tuple[type[Artifact], ...] = (
 """Every kind of result."""
 
 STAGES = {kind.stage.name: kind.stage for kind in KINDS}
-"""What makes them, by name."""
+"""The stages by name."""

@@ -1,4 +1,4 @@
-"""What is common to all kinds of results."""
+"""Base classes of the results in the graph, and their plans and identities."""
 
 import dataclasses
 from abc import ABC, abstractmethod
@@ -27,11 +27,11 @@ class Output(NamedTuple):
 
 
 Needs = Mapping[str, list[Output]]
-"""What a result is made from besides raw files, by part."""
+"""The inputs of a result besides raw files, by part."""
 
 
 class RawInput(NamedTuple):
-    """Raw data that a result is made from.
+    """Raw files that a result is made from.
 
     Parameters
     ----------
@@ -45,112 +45,112 @@ class RawInput(NamedTuple):
 
     @property
     def files(self) -> list[str]:
-        """The files, each once; a table of run-length codes that many samples share is one of them."""
-        found = (path for sample in self.samples for role in self.roles for path in getattr(sample, role))
-        return list(dict.fromkeys(found))
+        """The files without duplicates; samples may share a table of run-length codes."""
+        sample_files = (path for sample in self.samples for role in self.roles for path in getattr(sample, role))
+        return list(dict.fromkeys(sample_files))
 
 
 @dataclass(frozen=True)
 class Artifact(ABC):
-    """A result: what one job makes. Its fields are the wildcards of the rule that makes it.
+    """A result of one job. Its fields are the wildcards of the rule that makes it.
 
-    Inputs, outputs and parameters of rules, default paths of commands, fingerprints, `explain` and `clean` follow from
-    it. The first line of the docstring of a kind says what its results are, with fields in braces.
+    Inputs, outputs and parameters of rules, default paths of commands, fingerprints, `explain` and `clean` are derived
+    from it. The first line of the docstring of a subclass describes its results, with fields in braces.
     """
 
     stage: ClassVar[Stage]
 
     files: ClassVar[Mapping[str, Path]]
-    """Its files and folders by name, with fields in braces; it is known by the first one."""
+    """Its files and folders by name, with fields in braces; the first one identifies it."""
 
     parts: ClassVar[Mapping[str, str]] = {}
-    """Each part that it may be made from, in words; the options of the command that makes it are called so."""
+    """Description of each kind of input; the command that makes the result has an option of the same name."""
 
-    if_there: ClassVar[frozenset[str]] = frozenset()
-    """Parts of which a command that is not told them takes what is there, and leaves out the rest."""
+    optional_parts: ClassVar[frozenset[str]] = frozenset()
+    """Parts that may be missing: a command that is not given their paths uses the default ones that exist."""
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"split": SPLITS}
-    """The values that some of its fields can have."""
+    """Allowed values of fields."""
 
-    of: ClassVar[str] = "experiments"
-    """The attribute of `Study` with the names that its experiment or data set can have."""
+    names_from: ClassVar[str] = "experiments"
+    """The attribute of `Study` that lists the allowed values of the field ``experiment`` or ``dataset``."""
 
-    kept: ClassVar[bool] = False
-    """Whether it is worth keeping for the day when a change is taken back; see `pipeline.graph.store`."""
+    stored: ClassVar[bool] = False
+    """Whether the store keeps it, for the case that a change is undone; see `pipeline.graph.store`."""
 
     @abstractmethod
     def recipe(self, study: "Study") -> Options:
-        """Return the settings that it is made by."""
+        """Return the settings of its stage."""
 
     def needs(self, study: "Study") -> Needs:
         """Return the results that it is made from."""
         return {}
 
     def raw(self, study: "Study") -> "RawInput":
-        """Return what of the raw data it is made from."""
+        """Return the raw files that it is made from."""
         return RawInput()
 
     def raw_folders(self, study: "Study") -> list[str]:
-        """Return the folder of the raw files that it is made from; nothing where it needs none, or it is not there."""
+        """Return the folder of its raw files as a list; empty if it needs no raw files or the folder does not exist."""
         root = study.datasets[self.dataset_name(study)].root if self.raw(study).samples else ""
         return [root] if root and Path(root).exists() else []
 
     def state(self, study: "Study") -> str:
-        """Return a text that changes with what of the raw data `raw` does not tell, such as where samples stand."""
+        """Return a text that changes with properties of the raw data other than file contents, such as the splits."""
         return ""
 
     def raw_digests(self, study: "Study") -> dict[str, str]:
-        """Return digests that change with the raw data that it is made from; nothing where it needs none.
+        """Return digests of the raw data that it is made from; empty if it needs none.
 
-        ``raw files`` is that of the contents of its raw files and of what samples have from shared tables, under their
-        names; ``raw data`` that of `state`.
+        ``raw files`` covers the contents of its raw files and the rows of its samples in shared tables, each with the
+        identifier of the sample; ``raw data`` covers `state`.
         """
         files, state = self.raw(study), self.state(study)
         digests = {}
         if files.samples:
             dataset = self.dataset_name(study)
-            each = (study.sample_digest(dataset, sample, files.roles) for sample in files.samples)
-            digests["raw files"] = joint_digest(files.samples, each)
+            sample_digests = (study.sample_digest(dataset, sample, files.roles) for sample in files.samples)
+            digests["raw files"] = joint_digest(files.samples, sample_digests)
         return {**digests, "raw data": short_digest(state)} if state else digests
 
-    def is_known(self, study: "Study") -> bool:
-        """Tell whether the configuration names its experiment or data set."""
+    def is_configured(self, study: "Study") -> bool:
+        """Tell whether its experiment or data set is in the configuration."""
         return not self.name or self.name in self.names(study)
 
     @classmethod
-    def chosen(cls, study: "Study", **fields: Any) -> "Artifact":
-        """Return the result that a command is to make; a field that it is not told is None."""
+    def for_command(cls, study: "Study", **fields: Any) -> "Artifact":
+        """Return the result that a command makes; fields without a value on the command line are None."""
         return cls(**fields)
 
     @classmethod
     def fields(cls) -> tuple[str, ...]:
-        """Name its fields."""
+        """Return the names of its fields."""
         return tuple(field.name for field in dataclasses.fields(cls))
 
     @classmethod
     def names(cls, study: "Study") -> Iterable[str]:
-        """Return the values that its field ``experiment`` or ``dataset`` can have."""
-        names: Iterable[str] = getattr(study, cls.of)
+        """Return the allowed values of its field ``experiment`` or ``dataset``."""
+        names: Iterable[str] = getattr(study, cls.names_from)
         return names
 
     @classmethod
-    def of_texts(cls, texts: Mapping[str, str], **fields: Any) -> Self:
-        """Return the result whose fields are spelled by texts, or given as they are."""
-        spelled = {
+    def from_texts(cls, texts: Mapping[str, str], **fields: Any) -> Self:
+        """Parse the fields from texts, such as wildcards; `fields` take precedence."""
+        parsed_fields = {
             field.name: int(texts[field.name]) if field.type is int else texts[field.name]
             for field in dataclasses.fields(cls)
             if field.name not in fields
         }
-        return cls(**spelled, **fields)
+        return cls(**parsed_fields, **fields)
 
     @classmethod
-    def example(cls, word: str) -> Self:
-        """Return one with a word for each field, such as ``<{}>``, of its name."""
-        return cls(**{field: word.format(field) for field in cls.fields()})
+    def example(cls, template: str) -> Self:
+        """Return an example whose fields are the template, such as ``<{}>``, formatted with their names."""
+        return cls(**{field: template.format(field) for field in cls.fields()})
 
     @property
-    def what(self) -> str:
-        """What it is, in words."""
+    def description(self) -> str:
+        """One line for messages."""
         line = (self.__doc__ or "").split("\n")[0].rstrip(".")
         return (line[:1].lower() + line[1:]).format(**self._values)
 
@@ -163,17 +163,17 @@ class Artifact(ABC):
         return {name: Path(str(path).format(**self._values)) for name, path in self.files.items()}
 
     def output(self, name: str | None = None) -> Output:
-        """Return one of its files or folders."""
+        """Return one of its files or folders; the first one by default."""
         return Output(self, self.path if name is None else self.outputs()[name])
 
     @property
     def path(self) -> Path:
-        """The file or folder that it is known by."""
+        """The file or folder that identifies it."""
         return next(iter(self.outputs().values()))
 
     @property
-    def place(self) -> Path:
-        """What the command that makes it is told to write: a file or folder, or the folder of several."""
+    def destination(self) -> Path:
+        """The default of ``--output``: its file or folder, or the folder that contains several."""
         return self.path if len(self.files) == 1 else self.path.parent
 
     def dataset_name(self, study: "Study") -> str:
@@ -188,42 +188,47 @@ class Artifact(ABC):
 
 @cache
 def plan_of(artifact: Artifact, study: "Study") -> Plan:
-    """Return what a result is to be made by."""
+    """Return the plan of a result: its recipe, digests of raw files and identities of its inputs."""
     needs = artifact.needs(study)
-    made_from = {part: [identity_of(one.artifact, study) for one in outputs] for part, outputs in needs.items()}
+    made_from = {part: [identity_of(output.artifact, study) for output in outputs] for part, outputs in needs.items()}
     return replace(
         plan_without_inputs(artifact, study),
         made_from={part: identities for part, identities in made_from.items() if identities},
     )
 
 
-def with_inputs(artifacts: Iterable[Artifact], study: "Study", seen: set[Artifact] | None = None) -> Iterator[Artifact]:
-    """Yield results and all that they are made from, each once; those `seen` are left out, and the others added."""
-    seen, waiting = set() if seen is None else seen, [*artifacts]
-    while waiting:
-        artifact = waiting.pop()
-        if artifact not in seen:
-            seen.add(artifact)
+def with_inputs(
+    artifacts: Iterable[Artifact], study: "Study", visited: set[Artifact] | None = None
+) -> Iterator[Artifact]:
+    """Yield results and all results that they are made from, each once.
+
+    Results in `visited` are skipped; those that are yielded are added to it.
+    """
+    visited, pending = set() if visited is None else visited, [*artifacts]
+    while pending:
+        artifact = pending.pop()
+        if artifact not in visited:
+            visited.add(artifact)
             yield artifact
-            waiting += [one.artifact for part in artifact.needs(study).values() for one in part]
+            pending += [output.artifact for outputs in artifact.needs(study).values() for output in outputs]
 
 
 def plan_without_inputs(artifact: Artifact, study: "Study") -> Plan:
-    """Return what a result is to be made by where others say what it is made from."""
+    """Return the plan of a result without the identities of its inputs."""
     return Plan(artifact.stage, vars(artifact), artifact.recipe(study), artifact.raw_digests(study))
 
 
 @cache
 def identity_of(artifact: Artifact, study: "Study") -> str:
-    """Return the identity of a result that today's settings, code and raw files make."""
+    """Return the identity of the result that the current settings, code and raw files make."""
     return plan_of(artifact, study).fingerprint().identity
 
 
 @dataclass(frozen=True)
-class OfDataset(Artifact):
+class DatasetArtifact(Artifact):
     """A result that belongs to a data set."""
 
-    of: ClassVar = "datasets"
+    names_from: ClassVar = "datasets"
 
     dataset: str
 
@@ -232,14 +237,14 @@ class OfDataset(Artifact):
 
 
 @dataclass(frozen=True)
-class OfExperiment(Artifact):
-    """A result that belongs to an experiment, or to what is scored like one."""
+class ExperimentArtifact(Artifact):
+    """A result that belongs to an experiment, or to an ensemble or baseline."""
 
     experiment: str
 
 
 @dataclass(frozen=True)
-class OfPredictions(OfExperiment):
+class PredictionsArtifact(ExperimentArtifact):
     """Predictions of a split: probabilities, or class indices."""
 
     choices: ClassVar = {"split": SPLITS, "kind": ("probability", "mask")}
@@ -249,19 +254,19 @@ class OfPredictions(OfExperiment):
 
     @property
     def scored_as(self) -> str:
-        """The name under which they are scored."""
+        """The name of the method in tables of scores."""
         return self.experiment
 
-    def is_known(self, study: "Study") -> bool:
-        return super().is_known(study) and (self.kind == "probability" or study.multiclass(self.scored_as))
+    def is_configured(self, study: "Study") -> bool:
+        return super().is_configured(study) and (self.kind == "probability" or study.multiclass(self.scored_as))
 
     @classmethod
-    def chosen(cls, study: "Study", **fields: Any) -> Artifact:
-        """Return those that scores and images are made from, where a command is not told the kind."""
+    def for_command(cls, study: "Study", **fields: Any) -> Artifact:
+        """Return the predictions that a command makes; without a kind, those that scores and images are made from."""
         kind = fields["kind"] or ("mask" if study.multiclass(fields["experiment"]) else "probability")
         return cls(**{**fields, "kind": kind})
 
 
-def under(folder: Path, *names: str) -> dict[str, Path]:
-    """Return files and folders in a folder, by their names up to the first dot."""
+def paths_in(folder: Path, *names: str) -> dict[str, Path]:
+    """Return the paths of files and folders in a folder, by their names up to the first dot."""
     return {name.partition(".")[0]: folder / name for name in names}

@@ -1,7 +1,6 @@
-"""Find what under ``results/`` no configured data set or experiment needs, and remove it.
+"""Find and remove files under ``results/`` that no configured data set or experiment needs.
 
-Only what the pipeline names is ever looked at: a file or folder that it would not have written there stays. Links are
-never followed.
+Only names that the pipeline itself writes are considered; other files and folders stay. Links are never followed.
 """
 
 import os
@@ -16,26 +15,26 @@ from pathlib import Path
 from pipeline.core import paths
 from pipeline.core.errors import OutputError, PipelineError, Problem
 from pipeline.core.files import PARTIAL, is_being_written, is_foreign, output_problem, partial_name
-from pipeline.core.manifest import ENDING, beside
+from pipeline.core.manifest import MANIFEST_SUFFIX, manifest_path
 from pipeline.graph import targets
 from pipeline.graph.artifacts import KINDS, Checkpoint, FoldTable
 from pipeline.graph.base import identity_of
-from pipeline.graph.current import Judge
-from pipeline.graph.recognize import matches, patterns
+from pipeline.graph.current import OutdatedCheck
+from pipeline.graph.recognize import matching_artifacts, patterns
 from pipeline.graph.study import Study
 
-_NAMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_CACHES = re.compile(r"(foreground|digests)-[A-Za-z0-9][A-Za-z0-9_-]*\.json")
-_OF_DATASETS = ("shards", "folds", "splits", "check", "cache")
-_OF_EXPERIMENTS = ("models", "predictions", "metrics", "tensorboard")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_CACHE = re.compile(r"(foreground|digests)-[A-Za-z0-9][A-Za-z0-9_-]*\.json")
+_DATASET_FOLDERS = ("shards", "folds", "splits", "check", "cache")
+_EXPERIMENT_FOLDERS = ("models", "predictions", "metrics", "tensorboard")
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
-_EMPTY = "no sample stands in it"
-_BY_RULE = {"logs": ".log", "benchmarks": ".tsv"}
+_NO_SAMPLES = "it has no samples"
+_JOB_SUFFIXES = {"logs": ".log", "benchmarks": ".tsv"}
 
 
 @dataclass(frozen=True)
 class Unneeded:
-    """Something that can go: a file, a folder with all that is in it, or a link (itself, not where it leads)."""
+    """A file, a folder with its contents, or a link (not its target) that can be removed."""
 
     path: Path
     reason: str
@@ -44,79 +43,79 @@ class Unneeded:
 
 @dataclass
 class Survey:
-    """What can go, and what was left out of the search, with the reason."""
+    """What can be removed, and which folders were skipped, with the reasons."""
 
     unneeded: list[Unneeded] = field(default_factory=list)
-    left_alone: list[tuple[Path, str]] = field(default_factory=list)
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
 
     def mark(self, path: Path, reason: str) -> None:
-        """Take a path as not needed, unless it is a link to a folder."""
+        """Add a path as unneeded, unless it is a link to a folder."""
         if path.is_symlink() and path.is_dir():
-            self.left_alone.append((path, f"a link to the folder {path.readlink()}"))
+            self.skipped.append((path, f"a link to the folder {path.readlink()}"))
         else:
             self.unneeded.append(Unneeded(path, reason, size_of(path)))
 
 
-def survey(study: Study, results: Path = paths.RESULTS) -> Survey:
-    """List what no configured data set or experiment needs, in the order of paths; nothing is changed.
+def find_unneeded(study: Study, results: Path = paths.RESULTS) -> Survey:
+    """List the results that no configured data set or experiment needs, sorted by path, without changing anything.
 
-    Of a data set that cannot be listed nothing counts as superseded, and a line says so.
+    Results of a data set that cannot be listed are all kept, and a line on standard error says so.
     """
-    found = Survey()
-    unknown = [name for name in study.datasets if not _can_be_listed(study, name)]
-    needed = _needed(study, unknown)
-    above = {folder for path in needed for folder in path.parents}
+    survey = Survey()
+    unlisted = [name for name in study.datasets if not _can_be_listed(study, name)]
+    needed = _needed(study, unlisted)
+    parents = {folder for path in needed for folder in path.parents}
 
-    def look(folder: Path) -> None:
-        for path in _entries(found, results / folder.relative_to(paths.RESULTS)):
-            known = folder / path.name
-            if known in needed or not _is_ours(known, path.is_dir()):
+    def search(folder: Path) -> None:
+        for path in _entries(survey, results / folder.relative_to(paths.RESULTS)):
+            default_path = folder / path.name
+            if default_path in needed or not _is_ours(default_path, path.is_dir()):
                 continue
-            if known in above and path.is_dir() and not path.is_symlink():
-                look(known)
+            if default_path in parents and path.is_dir() and not path.is_symlink():
+                search(default_path)
             else:
-                found.mark(path, _reason(study, known))
+                survey.mark(path, _reason(study, default_path))
 
-    for room in (*_OF_DATASETS, *_OF_EXPERIMENTS):
-        look(paths.RESULTS / room)
-    if not unknown:
-        _store(found, study, results)
-    _states(found, study, results)
-    _of_rules(found, study, results)
-    gone = {one.path for one in found.unneeded}
+    for top_folder in (*_DATASET_FOLDERS, *_EXPERIMENT_FOLDERS):
+        search(paths.RESULTS / top_folder)
+    if not unlisted:
+        _mark_store(survey, study, results)
+    _mark_states(survey, study, results)
+    _mark_job_files(survey, study, results)
+    marked = {entry.path for entry in survey.unneeded}
     for path in _partial(results):
-        if not gone & {path, *path.parents} and not is_being_written(path):
-            with suppress(FileNotFoundError):  # it got its final name in between
-                found.mark(path, "left behind by a job that was killed" + " or runs elsewhere" * is_foreign(path))
-    found.unneeded.sort(key=lambda one: one.path)
-    return found
+        if not marked & {path, *path.parents} and not is_being_written(path):
+            with suppress(FileNotFoundError):  # it got its final name in the meantime
+                survey.mark(path, "left by a job that was killed" + " or runs on another machine" * is_foreign(path))
+    survey.unneeded.sort(key=lambda entry: entry.path)
+    return survey
 
 
-def _needed(study: Study, unknown: Collection[str]) -> set[Path]:
-    """Return the files and folders that the configuration leads to; what cannot be listed needs its whole folders."""
+def _needed(study: Study, unlisted: Collection[str]) -> set[Path]:
+    """Return the paths of all configured results; for data sets that cannot be listed, their whole folders."""
     datasets = study.datasets
-    made = targets.everything(study, [name for name in datasets if name not in unknown])
-    needed = {path for one in made for path in (*one.outputs().values(), beside(one.path))}
+    results = targets.all_results(study, [name for name in datasets if name not in unlisted])
+    needed = {path for result in results for path in (*result.outputs().values(), manifest_path(result.path))}
     needed |= {cache(name) for name in datasets for cache in (paths.shares, paths.digests)}
-    needed |= {paths.RESULTS / room / name for name in unknown for room in ("shards", "folds")}
-    names = [name for name in study.names if study.dataset_of(name) in unknown]
-    return needed | {paths.RESULTS / room / name for name in names for room in _OF_EXPERIMENTS}
+    needed |= {paths.RESULTS / folder / name for name in unlisted for folder in ("shards", "folds")}
+    methods = [name for name in study.methods if study.dataset_of(name) in unlisted]
+    return needed | {paths.RESULTS / folder / name for name in methods for folder in _EXPERIMENT_FOLDERS}
 
 
 def _can_be_listed(study: Study, name: str) -> bool:
     try:
         study.raw(name)
     except PipelineError as error:
-        print(f"{name}: its shards and predictions all stay, because its raw files cannot be listed:", file=sys.stderr)
+        print(f"{name}: its shards and predictions are kept, because its raw files cannot be listed:", file=sys.stderr)
         print(error, file=sys.stderr)
         return False
     return True
 
 
 def _is_ours(path: Path, is_folder: bool) -> bool:
-    """Tell whether the pipeline gives that name to a file or folder, or to a folder of results."""
+    """Tell whether the pipeline writes a file or folder of that name, or a folder of results."""
     if path.parts[1] == "cache":
-        return not is_folder and _CACHES.fullmatch(path.name) is not None
+        return not is_folder and _CACHE.fullmatch(path.name) is not None
     return any(
         (is_folder if len(path.parts) < len(steps) else is_folder == ends_in_folder)
         and len(path.parts) <= len(steps)
@@ -127,81 +126,86 @@ def _is_ours(path: Path, is_folder: bool) -> bool:
 
 
 def _reason(study: Study, path: Path) -> str:
-    """Say why something that the pipeline made is not needed."""
-    _, room, name, *rest = path.parts
-    if room in _OF_DATASETS:
-        dataset = name if room in ("shards", "folds") else name.partition(".")[0]
-        dataset = dataset.partition("-")[2] if room == "cache" else dataset
-        made = next(matches(path), None)
+    """Return why a path that the pipeline wrote is not needed."""
+    _, folder, name, *parts = path.parts
+    if folder in _DATASET_FOLDERS:
+        dataset = name if folder in ("shards", "folds") else name.partition(".")[0]
+        dataset = dataset.partition("-")[2] if folder == "cache" else dataset
+        result = next(matching_artifacts(path), None)
         if dataset not in study.datasets:
             return f"no data set {dataset!r}"
-        return f"no experiment on {dataset} has {made.folds} folds" if isinstance(made, FoldTable) else _EMPTY
-    if name in study.seeded and room == "metrics":
+        if isinstance(result, FoldTable):
+            return f"no experiment on {dataset} has {result.folds} folds"
+        return _NO_SAMPLES
+    if name in study.runs and folder == "metrics":
         return f"{name} is the mean of several networks"
-    if name not in study.names:
+    if name not in study.methods:
         return f"no experiment {name!r}"
-    owner = name if study.folded(name) else study.dataset_of(name)
-    return f"{owner} has no {rest[0]} samples" if room == "predictions" and len(rest) == 1 else "not made any more"
+    owner = name if study.uses_folds(name) else study.dataset_of(name)
+    if folder == "predictions" and len(parts) == 1:
+        return f"{owner} has no {parts[0]} samples"
+    return "no longer a result of this experiment"
 
 
-def _store(found: Survey, study: Study, results: Path) -> None:
-    """Mark what is kept for settings that are not those of today."""
+def _mark_store(survey: Survey, study: Study, results: Path) -> None:
+    """Mark entries of the store that do not belong to the current settings."""
     folder = results / paths.store().name
-    entries = {path.name: path for path in _entries(found, folder) if path.is_dir()}
-    needed = {identity_of(one, study) for one in targets.everything(study) if one.kept}
+    entries = {path.name: path for path in _entries(survey, folder) if path.is_dir()}
+    needed = {identity_of(result, study) for result in targets.all_results(study) if result.stored}
     for identity in entries.keys() - needed:
         if _IDENTITY.fullmatch(identity):
-            found.mark(entries[identity], "kept of earlier settings, code or raw files")
+            survey.mark(entries[identity], "kept from earlier settings, code or raw files")
 
 
-def outdated(study: Study) -> Survey:
-    """List the results, of what is configured, that are not what today's settings, code and raw files make.
+def find_outdated(study: Study) -> Survey:
+    """List configured results that differ from those that the current settings, code and raw files would make.
 
-    Those of data sets that cannot be listed are left out, and a line says so.
+    Results of data sets that cannot be listed are omitted, and a line on standard error says so.
     """
-    found, judge = Survey(), Judge(study)
+    survey, check = Survey(), OutdatedCheck(study)
     listed = [name for name in study.datasets if _can_be_listed(study, name)]
-    results = targets.everything(study, listed)
-    for file in sorted(paths.RESULTS.rglob(f"*{ENDING}")):  # also what nobody needs and somebody asked for
-        results += [one for one in matches(file) if one.is_known(study) and study.dataset_of(one.name or "") in listed]
-    for one in dict.fromkeys(results):
-        there = [path for path in one.outputs().values() if path.exists()]
-        if reasons := judge.of_itself(one) if there else []:
-            for path in (*there, *filter(Path.exists, (beside(one.path),))):
-                found.mark(path, "; ".join(reasons))
-    return found
+    results = targets.all_results(study, listed)
+    for file in sorted(paths.RESULTS.rglob(f"*{MANIFEST_SUFFIX}")):  # also results that no target needs
+        matching = [result for result in matching_artifacts(file) if result.is_configured(study)]
+        results += [result for result in matching if study.dataset_of(result.name or "") in listed]
+    for result in dict.fromkeys(results):
+        outputs = [path for path in result.outputs().values() if path.exists()]
+        if reasons := check.own_reasons(result) if outputs else []:
+            for path in (*outputs, *filter(Path.exists, (manifest_path(result.path),))):
+                survey.mark(path, "; ".join(reasons))
+    return survey
 
 
-def _states(found: Survey, study: Study, results: Path) -> None:
-    """Mark states of trainings that are not configured, or that were given up before the last one ended."""
-    for folder in _entries(found, results / "state"):
-        if not folder.is_dir() or not _NAMED.fullmatch(folder.name):
+def _mark_states(survey: Survey, study: Study, results: Path) -> None:
+    """Mark states of trainings that are not configured, or that were abandoned before the last one ended."""
+    for folder in _entries(survey, results / "state"):
+        if not folder.is_dir() or not _NAME.fullmatch(folder.name):
             continue
         if folder.name not in study.experiments:
-            found.mark(folder, f"no experiment {folder.name!r}")
+            survey.mark(folder, f"no experiment {folder.name!r}")
             continue
-        trained = results / Checkpoint(folder.name).path.relative_to(paths.RESULTS)
-        for path in _entries(found, folder) if trained.exists() else ():
-            if path.is_dir() and _newest(path) < trained.lstat().st_mtime_ns:
-                found.mark(path, "a training that was given up before the last one ended")
+        checkpoint = results / Checkpoint(folder.name).path.relative_to(paths.RESULTS)
+        for path in _entries(survey, folder) if checkpoint.exists() else ():
+            if path.is_dir() and _newest(path) < checkpoint.lstat().st_mtime_ns:
+                survey.mark(path, "a training that was abandoned before the last one ended")
 
 
-def _of_rules(found: Survey, study: Study, results: Path) -> None:
-    """Mark logs and times of jobs of what is not configured."""
-    named = {*study.datasets, *study.names, *study.seeded}
-    for room, ending in _BY_RULE.items():
-        for rule in _entries(found, results / room):
-            for path in _entries(found, rule) if rule.is_dir() else ():
-                name = path.name if path.is_dir() else path.name.removesuffix(ending)
-                if (path.is_dir() or path.suffix == ending) and _NAMED.fullmatch(name) and name not in named:
-                    found.mark(path, f"neither a data set nor an experiment {name!r}")
+def _mark_job_files(survey: Survey, study: Study, results: Path) -> None:
+    """Mark logs and benchmarks of jobs whose data set or experiment is not configured."""
+    configured = {*study.datasets, *study.methods, *study.runs}
+    for top_folder, suffix in _JOB_SUFFIXES.items():
+        for rule in _entries(survey, results / top_folder):
+            for path in _entries(survey, rule) if rule.is_dir() else ():
+                name = path.name if path.is_dir() else path.name.removesuffix(suffix)
+                if (path.is_dir() or path.suffix == suffix) and _NAME.fullmatch(name) and name not in configured:
+                    survey.mark(path, f"no data set or experiment {name!r}")
 
 
-def _entries(found: Survey, folder: Path) -> list[Path]:
-    """List a folder without what is hidden; of a folder that is a link, nothing."""
+def _entries(survey: Survey, folder: Path) -> list[Path]:
+    """List a folder without hidden entries; empty if it is a link."""
     if folder.is_symlink():
-        if not any(path == folder for path, _ in found.left_alone):
-            found.left_alone.append((folder, f"a link to {folder.readlink()}"))
+        if not any(path == folder for path, _ in survey.skipped):
+            survey.skipped.append((folder, f"a link to {folder.readlink()}"))
         return []
     if not folder.is_dir():
         return []
@@ -209,7 +213,7 @@ def _entries(found: Survey, folder: Path) -> list[Path]:
 
 
 def _partial(results: Path) -> Iterator[Path]:
-    """Find temporary names that never became final ones, at any depth."""
+    """Find leftover temporary files and folders at any depth."""
     for folder, folders, files in os.walk(results, followlinks=False):
         for name in (*folders, *files):
             if PARTIAL.match(name):
@@ -218,7 +222,7 @@ def _partial(results: Path) -> Iterator[Path]:
 
 
 def size_of(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder; a link counts as itself."""
+    """Return the size in bytes of a file, or of all files in a folder; of a link, its own size."""
     total = path.lstat().st_size if path.is_symlink() or not path.is_dir() else 0
     for folder, _, files in os.walk(path, followlinks=False) if not path.is_symlink() else ():
         total += sum((Path(folder) / name).lstat().st_size for name in files)
@@ -226,28 +230,30 @@ def size_of(path: Path) -> int:
 
 
 def _newest(folder: Path) -> int:
-    """Return when a folder or anything in it was last written, in nanoseconds."""
+    """Return the latest modification time of a folder and everything in it, in nanoseconds."""
     return max(path.lstat().st_mtime_ns for path in (folder, *folder.rglob("*")))
 
 
 def remove(results: Path, unneeded: Collection[Unneeded]) -> None:
-    """Remove what `survey` found.
+    """Remove the entries that `find_unneeded` or `find_outdated` listed.
 
-    A folder first takes a hidden name, so that a kill in the middle leaves no half of an experiment under its name;
-    the next survey finds the rest.
+    A folder is renamed to a hidden name first, so that a kill in the middle leaves no incomplete folder under the name
+    of an experiment; the next call of `find_unneeded` lists the remainder.
 
     Raises
     ------
     OutputError
-        Listing everything that could not be removed, or no longer lies inside `results`; the rest is removed.
+        Listing everything that could not be removed or is no longer inside `results`; all other entries are removed.
     """
     problems = []
-    top = results.resolve()
-    for one in unneeded:
-        path = one.path
-        if path.parent.resolve() != top / path.parent.relative_to(results):
+    resolved_results = results.resolve()
+    for entry in unneeded:
+        path = entry.path
+        if path.parent.resolve() != resolved_results / path.parent.relative_to(results):
             problems.append(
-                Problem(str(path), "a folder above it is a link", f"a path inside {top}", "remove it yourself")
+                Problem(
+                    str(path), "a parent folder is a link", f"a path inside {resolved_results}", "remove it yourself"
+                )
             )
             continue
         try:

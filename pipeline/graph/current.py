@@ -1,12 +1,12 @@
-"""Whether results are what today's settings, code and raw files make, by their manifests."""
+"""Check by their manifests whether results are up to date with the current settings, code and raw files."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
 from pipeline.core.errors import OriginError, PipelineError, Problem
-from pipeline.core.fingerprint import differences, some
-from pipeline.core.manifest import TABLES, Manifest, beside
+from pipeline.core.fingerprint import differences, join_first
+from pipeline.core.manifest import TABLES, Manifest, manifest_path
 from pipeline.graph.artifacts import FoldTable, Shard
 from pipeline.graph.base import Artifact, identity_of, plan_of, with_inputs
 from pipeline.graph.study import Study
@@ -15,20 +15,20 @@ from pipeline.raw.splits.fold_table import read_fold_table
 from pipeline.shards.read import ShardReader
 
 
-class Judge:
-    """Compares results with what today's configuration, code and raw files would make.
+class OutdatedCheck:
+    """Compares results with the results that the current configuration, code and raw files would make.
 
     Parameters
     ----------
     study : Study
-        A thorough one: the bytes of all results are compared, not those of tables alone, which people edit and which
-        are few.
+        With ``thorough``, the bytes of all results are compared with their manifests; without, only those of tables,
+        which people edit and which are few.
     """
 
     def __init__(self, study: Study) -> None:
         self._study = study
-        self.reasons: Callable[[Artifact], list[str]] = cache(self._judge)
-        self.of_itself: Callable[[Artifact], list[str]] = cache(self._compare)
+        self.reasons: Callable[[Artifact], list[str]] = cache(self._reasons)
+        self.own_reasons: Callable[[Artifact], list[str]] = cache(self._own_reasons)
 
     def state(self, artifact: Artifact, path: Path) -> str:
         """Return ``current``, ``not current`` or ``missing``."""
@@ -37,116 +37,120 @@ class Judge:
         return "not current" if self.reasons(artifact) else "current"
 
     def inputs(self, artifact: Artifact) -> dict[Path, Artifact]:
-        """Return the results that a result is made from; raw files are not among them."""
-        if not artifact.is_known(self._study):
+        """Return the results that a result is made from; raw files are not included."""
+        if not artifact.is_configured(self._study):
             return {}
-        return {one.path: one.artifact for part in artifact.needs(self._study).values() for one in part}
+        needs = artifact.needs(self._study).values()
+        return {output.path: output.artifact for outputs in needs for output in outputs}
 
-    def _judge(self, artifact: Artifact) -> list[str]:
-        """Say why a result, or anything that it is made from, is not what would be made today; nothing where it is."""
-        if not artifact.is_known(self._study):
+    def _reasons(self, artifact: Artifact) -> list[str]:
+        """Return why a result, or any of its inputs, is outdated; empty if it is current."""
+        if not artifact.is_configured(self._study):
             kind = "experiment" if hasattr(artifact, "experiment") else "data set"
             return [f"no {kind} {artifact.name!r} is configured"]
         try:
-            said = self.of_itself(artifact)
+            own_reasons = self.own_reasons(artifact)
             inputs = self.inputs(artifact)
         except PipelineError as error:
-            return [f"what it would be made from is not known: {' '.join(str(error).split())[:200]}"]
+            return [f"its inputs cannot be determined: {' '.join(str(error).split())[:200]}"]
         missing = [str(path) for path in inputs if not path.exists()]
-        outdated = [str(path) for path, one in inputs.items() if path.exists() and self.reasons(one)]
-        named = {"missing: ": missing, "not current itself: ": outdated}
-        return [*said, *(words + some(paths) for words, paths in named.items() if paths)]
+        outdated = [str(path) for path, result in inputs.items() if path.exists() and self.reasons(result)]
+        lists = {"missing: ": missing, "not current itself: ": outdated}
+        return [*own_reasons, *(title + join_first(paths) for title, paths in lists.items() if paths)]
 
-    def _compare(self, artifact: Artifact) -> list[str]:
-        """Say why a result that is there is not what would be made today, whatever became of its inputs since."""
+    def _own_reasons(self, artifact: Artifact) -> list[str]:
+        """Return why an existing result is outdated, without looking at the present state of its inputs."""
         try:
             manifest = Manifest.read(artifact.path)
         except FileNotFoundError:
-            return [f"it does not say what made it: there is no {beside(artifact.path)}"]
+            return [f"its manifest {manifest_path(artifact.path)} is missing"]
         except (OSError, ValueError) as error:
-            return [f"its manifest {beside(artifact.path)} is damaged ({' '.join(str(error).split())[:80]})"]
+            return [f"its manifest {manifest_path(artifact.path)} is damaged ({' '.join(str(error).split())[:80]})"]
         paths = [path for path in artifact.outputs().values() if path.exists()]
         edited = [path for path in paths if self._study.thorough or path.suffix in TABLES]
         edited = [path for path in edited if manifest.changed(path)]
-        said = [f"edited since it was made: {some(map(str, edited))}"] if edited else []
+        reasons = [f"edited since it was made: {join_first(map(str, edited))}"] if edited else []
         if manifest.identity == identity_of(artifact, self._study):
-            return said
-        said += differences(manifest.fingerprint, plan_of(artifact, self._study).fingerprint())
-        return [*said, *self._samples(artifact)]
+            return reasons
+        reasons += differences(manifest.fingerprint, plan_of(artifact, self._study).fingerprint())
+        return [*reasons, *self._changed_members(artifact)]
 
-    def _samples(self, artifact: Artifact) -> list[str]:
-        """Name the samples in which a shard or a table of folds differs from today's."""
+    def _changed_members(self, artifact: Artifact) -> list[str]:
+        """Return which samples of a shard or a table of folds changed."""
         try:
             if isinstance(artifact, Shard):
                 return _changed_samples(self._study, artifact)
             if isinstance(artifact, FoldTable):
-                now = self._study.members(artifact.dataset, artifact.folds)
+                current_folds = self._study.fold_assignment(artifact.dataset, artifact.folds)
                 parts = enumerate(read_fold_table(artifact.path, artifact.folds))
-                then = {name: fold for fold, names in parts for name in names}
-                moved = {name for name in now.keys() | then.keys() if now.get(name) != then.get(name)}
-                return [f"samples that came, went or changed their fold: {some(moved)}"] if moved else []
+                table_folds = {name: fold for fold, names in parts for name in names}
+                all_names = current_folds.keys() | table_folds.keys()
+                moved = {name for name in all_names if current_folds.get(name) != table_folds.get(name)}
+                return [f"samples added, removed or moved to another fold: {join_first(moved)}"] if moved else []
         except PipelineError:
-            pass  # the file itself cannot be read: whoever reads it says so
+            pass  # the file itself is damaged: the command that reads it reports that
         return []
 
 
 def _changed_samples(study: Study, shard: Shard) -> list[str]:
-    """Compare what a shard was made from with the raw files that are there; pages of stacks are not told apart."""
+    """Compare the samples in a shard with the present raw files; pages of one stack are not told apart."""
     with ShardReader([shard.path]) as reader:
         sources = [text.decode() for text in reader.column("source_sha256")]
-        then = dict(zip(reader.column("ids"), sources, strict=True))
-    digests, members = study.digests(shard.dataset), {sample.id: sample for sample in shard.members(study)}
-    alone = {name: one for name, one in members.items() if one.page is None}
-    now = {name: sample_digest(one, one.files, digests) for name, one in alone.items()}
+        stored_digests = dict(zip(reader.column("ids"), sources, strict=True))
+    file_digests, samples = study.digests(shard.dataset), {sample.id: sample for sample in shard.samples(study)}
+    single_page = {name: sample for name, sample in samples.items() if sample.page is None}
+    digests = {name: sample_digest(sample, sample.files, file_digests) for name, sample in single_page.items()}
+    common = digests.keys() & stored_digests.keys()
     return [
-        f"{text}: {some(names)}"
+        f"{text}: {join_first(names)}"
         for text, names in (
-            ("raw files changed since", [name for name in now.keys() & then.keys() if now[name] != then[name]]),
-            ("samples that do not stand in it any more", then.keys() - members.keys()),
-            ("samples that stand in it by now", members.keys() - then.keys()),
+            ("raw files changed since", [name for name in common if digests[name] != stored_digests[name]]),
+            ("samples removed since", stored_digests.keys() - samples.keys()),
+            ("samples added since", samples.keys() - stored_digests.keys()),
         )
         if names
     ]
 
 
 class Guard:
-    """Stops a workflow where results are there that it would take for current, and that are not.
+    """Stops a workflow that would take outdated results for current ones.
 
-    Snakemake compares what it wrote down when it made a result with what it would do today. It cannot know of results
-    that were edited, or copied from elsewhere, or made before its notes were lost.
+    Snakemake compares the parameters that it recorded for a result with those of today. It cannot notice results that
+    were edited, copied from elsewhere, or made before its records were lost.
 
     Parameters
     ----------
     study : Study
-    is_known : callable
-        Tells of the files of a result and its plan whether Snakemake makes it again by itself: because it has written
-        down another plan, or that the job was cut short.
+    will_rerun : callable
+        Tells from the files of a result and its plan whether Snakemake makes it again by itself: because it recorded
+        another plan, or that the job was interrupted.
     """
 
-    def __init__(self, study: Study, is_known: Callable[[Iterable[Path], str], bool]) -> None:
-        self._study, self._judge, self._is_known = study, Judge(study), is_known
-        self._seen: set[Artifact] = set()
+    def __init__(self, study: Study, will_rerun: Callable[[Iterable[Path], str], bool]) -> None:
+        self._study, self._check, self._will_rerun = study, OutdatedCheck(study), will_rerun
+        self._visited: set[Artifact] = set()
 
     def check(self, artifacts: Iterable[Artifact]) -> None:
-        """Stop where a result, or anything that it is made from, is not current and would not be made again.
+        """Raise an error if a result, or any of its inputs, is outdated and Snakemake would not make it again.
 
-        All of it at once: what is said of a single input Snakemake may pass over.
+        All results of a target are checked at once: Snakemake may ignore an error about a single input.
 
         Raises
         ------
         OriginError
             Listing all such results.
         """
-        looked_at = ((one, self._look(one)) for one in with_inputs(artifacts, self._study, self._seen))
-        if problems := [_not_current(one, reasons) for one, reasons in looked_at if reasons]:
-            self._seen.clear()  # whoever asks again gets the same answer
+        results = with_inputs(artifacts, self._study, self._visited)
+        checked = ((result, self._reasons(result)) for result in results)
+        if problems := [_not_current(result, reasons) for result, reasons in checked if reasons]:
+            self._visited.clear()  # a second call reports the same
             raise OriginError(sorted(problems))
 
-    def _look(self, artifact: Artifact) -> list[str]:
+    def _reasons(self, artifact: Artifact) -> list[str]:
         if not artifact.path.exists():  # it is made anyway
             return []
-        reasons = self._judge.of_itself(artifact)
-        if reasons and self._is_known(artifact.outputs().values(), plan_of(artifact, self._study).to_json()):
+        reasons = self._check.own_reasons(artifact)
+        if reasons and self._will_rerun(artifact.outputs().values(), plan_of(artifact, self._study).to_json()):
             return []
         return reasons
 
@@ -155,7 +159,7 @@ def _not_current(artifact: Artifact, reasons: Sequence[str]) -> Problem:
     return Problem(
         str(artifact.path),
         "; ".join(reasons),
-        "a result of today's settings, code and raw files, as it was made",
-        "run `python -m pipeline clean --outdated`, which lists such results and asks, then snakemake again; or put "
-        "back the settings or files that they were made by",
+        "an unedited result of the current settings, code and raw files",
+        "run `python -m pipeline clean --outdated`, which lists such results and asks before it removes them, then "
+        "snakemake again; or restore the settings or files that they were made with",
     )

@@ -1,4 +1,4 @@
-"""Tell in words where a result comes from, and whether it is what today's configuration and code would make."""
+"""Explain how a result was made and whether it is up to date with the current configuration and code."""
 
 import os
 import textwrap
@@ -10,10 +10,10 @@ from pipeline.core import paths
 from pipeline.core.code import LIBRARIES
 from pipeline.core.errors import PipelineError
 from pipeline.core.fingerprint import Fingerprint
-from pipeline.core.manifest import Manifest, beside
+from pipeline.core.manifest import Manifest, manifest_path
 from pipeline.graph.artifacts import Checkpoint, Shard
 from pipeline.graph.base import Artifact
-from pipeline.graph.current import Judge
+from pipeline.graph.current import OutdatedCheck
 from pipeline.graph.recognize import recognize
 from pipeline.graph.study import Study
 from pipeline.shards.read import ShardReader
@@ -22,53 +22,56 @@ from pipeline.tools.provenance import read_provenance
 _WIDTH = 116
 
 
-def explain(study: Study, given: Path) -> None:
-    """Print what stands at a path, what made it, from what, and whether it is current.
+def explain(study: Study, given_path: Path) -> None:
+    """Print which result a path belongs to, how it was made, its inputs, and whether it is current.
 
     Parameters
     ----------
     study : Study
-        Of today's configuration. A thorough one: the bytes of this result are read and of all that it was made from,
-        raw files too. Else manifests are compared, the digests of raw files that are kept for those which have not
-        changed, and the bytes of tables.
-    given : Path
+        Of the current configuration. With ``thorough``, the bytes of the result and of all its inputs are read, raw
+        files included. Without, only manifests, cached digests of unchanged raw files and the bytes of tables are
+        compared.
+    given_path : Path
         A file or folder under ``results/``.
 
     Raises
     ------
     PipelineError
-        If the path is not there, or nothing that the pipeline makes.
+        If the path does not exist or is not a result of the pipeline.
     """
-    path = _below_results(given)
+    path = _below_results(given_path)
     artifact = recognize(study, path)
-    for needed in (path, artifact.path):
-        if not needed.exists():
+    for required_path in (path, artifact.path):
+        if not required_path.exists():
             remedy = f"run `snakemake {artifact.path}`"
-            raise PipelineError(str(needed), "no such file or folder", "a result that was made", remedy)
+            raise PipelineError(str(required_path), "no such file or folder", "an existing result", remedy)
     if isinstance(artifact, Shard):
-        ShardReader([artifact.path]).close()  # raises where it cannot be read
-    judge = Judge(study)
-    reasons = judge.reasons(artifact)
+        ShardReader([artifact.path]).close()  # raises an error if it cannot be read
+    check = OutdatedCheck(study)
+    reasons = check.reasons(artifact)
     print(path)
-    _say("what", artifact.what + (f": {path}" if path not in (artifact.path, artifact.place) else ""))
-    _say("made by", f"stage {artifact.stage.name} ({artifact.stage.module}); `snakemake {artifact.path}`")
-    _say_fingerprint(artifact.path)
+    within = f": {path}" if path not in (artifact.path, artifact.destination) else ""
+    _print_field("what", artifact.description + within)
+    _print_field("made by", f"stage {artifact.stage.name} ({artifact.stage.module}); `snakemake {artifact.path}`")
+    _print_fingerprint(artifact.path)
     if isinstance(artifact, Checkpoint):
-        _say_provenance(artifact.outputs()["provenance"])
-    states = [f"{one} ({judge.state(made, one)})" for one, made in judge.inputs(artifact).items()]
-    _say("made from", *states, *_raw_inputs(study, artifact))
-    told = f"settings, code and digests that {beside(artifact.path).name} and the manifests of its inputs tell"
-    kept = f"{told}; raw files that changed, and bytes of tables. `--thorough` reads the bytes of all files"
-    _say("compared", f"{told}; bytes of results and raw files" if study.thorough else kept)
+        _print_provenance(artifact.outputs()["provenance"])
+    states = [
+        f"{input_path} ({check.state(result, input_path)})" for input_path, result in check.inputs(artifact).items()
+    ]
+    _print_field("made from", *states, *_raw_inputs(study, artifact))
+    manifests = f"settings, code and digests in {manifest_path(artifact.path).name} and in the manifests of its inputs"
+    quick = f"{manifests}; changed raw files, and the bytes of tables. `--thorough` reads the bytes of all files"
+    _print_field("compared", f"{manifests}; the bytes of results and raw files" if study.thorough else quick)
     if reasons:
-        _say("current", "no:", *(f"- {reason}" for reason in reasons))
+        _print_field("current", "no:", *(f"- {reason}" for reason in reasons))
     else:
-        _say("current", "yes: today's configuration, code and raw files would make the same")
+        _print_field("current", "yes: the current configuration, code and raw files would make the same result")
 
 
 def _raw_inputs(study: Study, artifact: Artifact) -> list[str]:
-    """Say which raw files a result is made from."""
-    if not artifact.is_known(study) or not artifact.name:
+    """Describe the raw files that a result is made from."""
+    if not artifact.is_configured(study) or not artifact.name:
         return []
     dataset = artifact.dataset_name(study)
     try:
@@ -78,62 +81,63 @@ def _raw_inputs(study: Study, artifact: Artifact) -> list[str]:
     return [f"{len(raw.files)} raw files of {len(raw.samples)} samples under {root}"] if raw.files else []
 
 
-def _below_results(given: Path) -> Path:
-    """Spell a path as the pipeline does, without following links."""
-    path = Path(os.path.normpath(Path.cwd() / given))
-    top = Path.cwd() / paths.RESULTS
-    if not path.is_relative_to(top) or path == top:
-        found, expected = "not a path below it", f"a file or folder below {paths.RESULTS}/"
-        remedy = "go to the folder that holds results/, and name something in it"
-        raise PipelineError(str(given), found, expected, remedy)
-    return paths.RESULTS / path.relative_to(top)
+def _below_results(given_path: Path) -> Path:
+    """Return a path relative to the working folder, starting with ``results``, without following links."""
+    path = Path(os.path.normpath(Path.cwd() / given_path))
+    results = Path.cwd() / paths.RESULTS
+    if not path.is_relative_to(results) or path == results:
+        remedy = "change to the folder that contains results/ and name a path in it"
+        expected = f"a file or folder below {paths.RESULTS}/"
+        raise PipelineError(str(given_path), "not a path below it", expected, remedy)
+    return paths.RESULTS / path.relative_to(results)
 
 
 # -- printing --------------------------------------------------------------------------------------------------------
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Spell settings as ``key.key: value``, one each; empty mappings and None are left out."""
-    said = []
+    """Flatten settings to lines ``key.key: value``; empty mappings and None are omitted."""
+    lines = []
     for key, value in sorted(settings.items()):
         if isinstance(value, Mapping):
-            said += flat(value, f"{prefix}{key}.")
+            lines += flat(value, f"{prefix}{key}.")
         elif value is not None:
-            said.append(f"{prefix}{key}: {value}")
-    return said
+            lines.append(f"{prefix}{key}: {value}")
+    return lines
 
 
-def _say(title: str, *lines: str) -> None:
+def _print_field(title: str, *lines: str) -> None:
     for number, line in enumerate(lines):
         head = f"  {title if number == 0 else '':12}"
         print(textwrap.fill(line, _WIDTH, initial_indent=head, subsequent_indent=" " * 16, break_on_hyphens=False))
 
 
-def _say_fingerprint(path: Path) -> None:
+def _print_fingerprint(path: Path) -> None:
     try:
-        made_by: Fingerprint = Manifest.read(path).fingerprint
+        fingerprint: Fingerprint = Manifest.read(path).fingerprint
     except (OSError, ValueError):
         return
-    _say("settings", *flat(made_by.settings))
-    _say("code", f"{len(made_by.code)} modules: {', '.join(made_by.code)}")
-    _say("libraries", _versions(made_by.libraries.items()))
-    _say("fingerprint", made_by.identity)
+    _print_field("settings", *flat(fingerprint.settings))
+    _print_field("code", f"{len(fingerprint.code)} modules: {', '.join(fingerprint.code)}")
+    _print_field("libraries", _versions(fingerprint.libraries.items()))
+    _print_field("fingerprint", fingerprint.identity)
 
 
-def _say_provenance(file: Path) -> None:
-    """Say how a training went; of one without such a file, nothing."""
+def _print_provenance(file: Path) -> None:
+    """Print how a training was run; nothing if it has no such file."""
     if not file.exists():
         return
-    said = read_provenance(file)
-    code, machine = said["code"]["pipeline"], said["hardware"]
-    gpus = "".join(f", {one['name']}" for one in machine["gpus"])
-    _say("trained", f"from {said['started']} to {said['finished']}, {said['python']}")
-    _say("on", f"{machine['cpu']}, {machine['threads']} of {machine['logical_cores']} cores{gpus}")
-    _say("seeds", ", ".join(f"{purpose} {seed}" for purpose, seed in said["seeds"].items()))
+    provenance = read_provenance(file)
+    code, machine = provenance["code"]["pipeline"], provenance["hardware"]
+    gpus = "".join(f", {gpu['name']}" for gpu in machine["gpus"])
+    _print_field("trained", f"from {provenance['started']} to {provenance['finished']}, {provenance['python']}")
+    _print_field("on", f"{machine['cpu']}, {machine['threads']} of {machine['logical_cores']} cores{gpus}")
+    _print_field("seeds", ", ".join(f"{purpose} {seed}" for purpose, seed in provenance["seeds"].items()))
     changed = f", {len(code['changed'])} files changed" if code and code["dirty"] else ""
-    _say("commit", f"{code['commit']}{changed}" if code else "not under git")
+    _print_field("commit", f"{code['commit']}{changed}" if code else "not under git")
     names = {name for distributions in LIBRARIES.values() for name in distributions}
-    _say("packages", _versions((name, version) for name, version in said["packages"].items() if name in names))
+    packages = provenance["packages"].items()
+    _print_field("packages", _versions((name, version) for name, version in packages if name in names))
 
 
 def _versions(versions: Iterable[tuple[str, str]]) -> str:

@@ -1,4 +1,4 @@
-"""Stages, what a result is to be made by (its plan), and the fingerprint that follows from it."""
+"""Stages, plans of results, and the fingerprints that follow from plans."""
 
 import hashlib
 from collections.abc import Mapping
@@ -16,21 +16,21 @@ from pipeline.core.options import Options
 
 
 class NoRecipe(Options):
-    """What a stage is made by that has no settings."""
+    """The recipe of a stage without settings."""
 
 
 class Stage(NamedTuple):
-    """What makes a kind of result.
+    """The code that makes a kind of result.
 
     Parameters
     ----------
     recipe : type of Options
         The type of its settings.
     function : str
-        Dotted path of the function that makes it. It takes the settings, and by keyword the fields of the result, the
-        parts that it is made from (as ``Path``, ``Path | None`` or ``Sequence[Path]``) and ``output``.
+        Dotted path of the function that makes the result. It takes the settings, and as keyword arguments the fields
+        of the result, the paths of its inputs by part (``Path``, ``Path | None`` or ``Sequence[Path]``) and ``output``.
     assets : str
-        Folder under ``pipeline/`` of files that are no modules and decide what it makes; empty for none.
+        Folder under ``pipeline/`` of files besides modules that influence the result; empty for none.
     """
 
     name: str
@@ -40,24 +40,24 @@ class Stage(NamedTuple):
 
     @property
     def module(self) -> str:
-        """The module of its function."""
+        """The module of `function`."""
         return self.function.rpartition(".")[0]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a result is to be made by.
+    """Everything that a result is made from: what a rule passes to a command.
 
     Parameters
     ----------
     result : dict of str to str or int
-        Which result of the stage it is: the fields of the artifact.
+        The fields of the artifact.
     recipe : Options
         Its settings.
     raw : dict of str to str
-        Digests of the raw data that it is made from.
+        Digests of its raw data.
     made_from : dict of str to list of str
-        The identities (see `Fingerprint`) of the results that it is made from, by part.
+        Identities (see `Fingerprint`) of its inputs, by part.
     """
 
     stage: Stage
@@ -67,18 +67,18 @@ class Plan:
     made_from: Mapping[str, list[str]] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Return it as canonical JSON, with the digest of the code that is to carry it out."""
+        """Return the plan as canonical JSON, with the digest of the code of its stage."""
         plain = {"stage": self.stage.name, "result": self.result, "recipe": self.recipe.plain()}
         return canonical({**plain, "raw": self.raw, "made_from": self.made_from, "code": self.code_digest})
 
     @classmethod
     def from_json(cls, text: str, stages: Mapping[str, Stage]) -> "Plan":
-        """Read what `to_json` gave; `stages` by name.
+        """Parse the text that `to_json` returned; `stages` are given by name.
 
         Raises
         ------
         ConfigError
-            If the text says something else, or code or libraries of the stage are others.
+            If the text is not a plan, or the code or libraries of the stage have changed since it was made.
         """
         try:
             plain = _Plain.model_validate_json(text)
@@ -86,17 +86,17 @@ class Plan:
             plan = cls(stage, plain.result, stage.recipe.model_validate(plain.recipe), plain.raw, plain.made_from)
         except (ValidationError, KeyError) as error:
             expected = 'a JSON object {"stage": ..., "result": {...}, "recipe": {...}, ...}, as the workflow passes it'
-            raise ConfigError("--plan", _what_is_wrong(error), expected, "use --config FILE instead") from error
+            raise ConfigError("--plan", _validation_message(error), expected, "use --config FILE instead") from error
         if plain.code not in (None, plan.code_digest):
-            found, expected = f"a plan for other code or libraries of stage {stage.name}", "those that are here"
-            remedy = "run snakemake again: they changed since it looked, or are others in the container of the job"
+            found, expected = f"a plan for other code or libraries of stage {stage.name}", "the present ones"
+            remedy = "run snakemake again: they changed since it planned the job, or differ in the container of the job"
             raise ConfigError("--plan", found, expected, remedy)
         return plan
 
     def code(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
-        """Return digests of the code that the stage runs, and versions of the libraries below it.
+        """Return digests of the code that the stage runs, and versions of the libraries that this code imports.
 
-        What its settings choose, such as a layout or a network, counts with it.
+        Modules that the settings select, such as that of a network, are included.
         """
         return stage_code(self.stage, frozenset(self.recipe.modules()))
 
@@ -106,14 +106,14 @@ class Plan:
         return short_digest(canonical(self.code()))
 
     def fingerprint(self) -> Fingerprint:
-        """Return the fingerprint that the result has when it is made by the code that is here."""
+        """Return the fingerprint of the result that the present code makes."""
         code, libraries = self.code()
-        settings = {**self.recipe.deciding().plain(), **self.result}
+        settings = {**self.recipe.fingerprint_settings().plain(), **self.result}
         return Fingerprint(self.stage.name, settings, code, libraries, self.raw, self.made_from)
 
 
 class _Plain(Options):
-    """A plan as text."""
+    """The JSON form of a plan."""
 
     stage: str
     result: dict[str, int | str]
@@ -123,22 +123,22 @@ class _Plain(Options):
     code: str | None = None
 
 
-def _what_is_wrong(error: ValidationError | KeyError) -> str:
+def _validation_message(error: ValidationError | KeyError) -> str:
     if isinstance(error, KeyError):
         return f"no stage {error}"
-    said = (f"{'.'.join(map(str, one['loc']))}: {one['msg']} ({one['input']!r:.60})" for one in error.errors())
-    return "; ".join(said)
+    messages = (f"{'.'.join(map(str, item['loc']))}: {item['msg']} ({item['input']!r:.60})" for item in error.errors())
+    return "; ".join(messages)
 
 
 @cache
-def stage_code(stage: Stage, chosen: frozenset[str] = frozenset()) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """Return digests of the code that a stage runs, and versions of the libraries below it.
+def stage_code(stage: Stage, selected: frozenset[str] = frozenset()) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Return digests of the code that a stage runs, and versions of the libraries that this code imports.
 
-    Modules that its settings choose count with it.
+    Modules that its settings select are included.
     """
-    roots = [stage.module, *chosen]
+    roots = [stage.module, *selected]
     code = code_digests(roots)
     assets = (Path(__file__).parents[1] / stage.assets).iterdir() if stage.assets else ()
     files = [path for path in sorted(assets) if path.is_file()]
-    contents = {f"file {path.name}": hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in files}
-    return {**code, **contents}, library_versions(roots)
+    asset_digests = {f"file {path.name}": hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in files}
+    return {**code, **asset_digests}, library_versions(roots)

@@ -1,4 +1,4 @@
-"""Which result stands at a path."""
+"""Find out which result a path belongs to."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pipeline.core import paths
 from pipeline.core.errors import PipelineError
-from pipeline.core.manifest import beside
+from pipeline.core.manifest import manifest_path
 from pipeline.evaluation.methods import BASELINES
 from pipeline.graph.artifacts import KINDS
 from pipeline.graph.base import Artifact
@@ -26,7 +26,7 @@ _FIELDS = {
 
 
 class Pattern(NamedTuple):
-    """The path of a file or folder of a kind of result, as a regular expression for each of its steps."""
+    """The path of a file or folder of a kind of result, as a regular expression for each component."""
 
     steps: tuple[re.Pattern[str], ...]
     is_folder: bool
@@ -34,40 +34,42 @@ class Pattern(NamedTuple):
 
 @cache
 def patterns(kind: type[Artifact]) -> list[Pattern]:
-    """Return the patterns of the files and folders that a kind of result has, and of its manifest."""
-    files = [*kind.files.values(), beside(next(iter(kind.files.values())))]
+    """Return the patterns of the files and folders of a kind of result, and of its manifest."""
+    files = [*kind.files.values(), manifest_path(next(iter(kind.files.values())))]
     return [Pattern(tuple(map(_step, path.parts)), not path.suffix) for path in files]
 
 
 def _step(text: str) -> re.Pattern[str]:
-    parts = re.split(r"\{(\w+)\}", text)
-    named = (f"(?P<{part}>{_FIELDS[part]})" if index % 2 else re.escape(part) for index, part in enumerate(parts))
-    return re.compile("".join(named))
+    pieces = re.split(r"\{(\w+)\}", text)
+    escaped = (
+        f"(?P<{piece}>{_FIELDS[piece]})" if index % 2 else re.escape(piece) for index, piece in enumerate(pieces)
+    )
+    return re.compile("".join(escaped))
 
 
-def matches(path: Path) -> Iterator[Artifact]:
-    """Yield the results that a path may belong to: one of their files or folders, inside one, or the folder of all."""
+def matching_artifacts(path: Path) -> Iterator[Artifact]:
+    """Yield the results that a path may belong to: as one of their outputs, inside one, or as the folder of all."""
     for kind in KINDS:
         for steps, is_folder in patterns(kind):
-            longer = len(path.parts) - len(steps)
-            if longer == 0 or (longer > 0 and is_folder) or (longer == -1 and len(kind.files) > 1):
-                fits = [step.fullmatch(part) for step, part in zip(steps, path.parts, strict=False)]
-                texts = {key: text for fit in fits if fit for key, text in fit.groupdict().items()}
-                if all(fits) and texts.keys() == set(kind.fields()):
-                    yield kind.of_texts(texts)
+            extra = len(path.parts) - len(steps)
+            if extra == 0 or (extra > 0 and is_folder) or (extra == -1 and len(kind.files) > 1):
+                matches = [step.fullmatch(part) for step, part in zip(steps, path.parts, strict=False)]
+                texts = {key: text for match in matches if match for key, text in match.groupdict().items()}
+                if all(matches) and texts.keys() == set(kind.fields()):
+                    yield kind.from_texts(texts)
 
 
 def recognize(study: Study, path: Path) -> Artifact:
-    """Tell which result stands at a path below `pipeline.core.paths.RESULTS`.
+    """Return the result that a path below `pipeline.core.paths.RESULTS` belongs to.
 
     Raises
     ------
     PipelineError
-        If the pipeline writes nothing of this name.
+        If the pipeline writes no file or folder of this name.
     """
-    found = list(matches(path))
-    if not found:
-        known = dict.fromkeys(str(kind.example("<{}>").path.relative_to(paths.RESULTS)) for kind in KINDS)
-        expected = f"one of these, or something in it, below {paths.RESULTS}/: {', '.join(known)}"
-        raise PipelineError(str(path), "a name that the pipeline gives to nothing", expected, "correct the path")
-    return next((artifact for artifact in found if artifact.is_known(study)), found[0])
+    candidates = list(matching_artifacts(path))
+    if not candidates:
+        known_paths = dict.fromkeys(str(kind.example("<{}>").path.relative_to(paths.RESULTS)) for kind in KINDS)
+        expected = f"one of these, or something in it, below {paths.RESULTS}/: {', '.join(known_paths)}"
+        raise PipelineError(str(path), "a name that the pipeline does not write", expected, "correct the path")
+    return next((artifact for artifact in candidates if artifact.is_configured(study)), candidates[0])

@@ -1,7 +1,7 @@
-"""Finished shards and checkpoints, kept by identity: a change that is taken back costs no training.
+"""Keep finished shards and checkpoints by identity, so that undoing a change of settings needs no new training.
 
-An entry is a folder with the files of a result and their manifest; large files are hard links to the results themselves
-where the file system has them: then what is in use takes no room of its own.
+An entry is a folder with the files of a result and their manifest. Large files are hard links to the results where the
+file system supports them, so that an entry in use takes no extra disk space.
 """
 
 import os
@@ -15,24 +15,24 @@ from pipeline.core import paths
 from pipeline.core.digests import contents_digest
 from pipeline.core.errors import OutputError
 from pipeline.core.files import atomic_file, atomic_folder
-from pipeline.core.manifest import ENDING, Manifest, beside
+from pipeline.core.manifest import MANIFEST_SUFFIX, Manifest, manifest_path
 from pipeline.core.progress import log
 
 _GIGABYTE = 10**9
-_SMALL = 1 << 20
+_LINK_BYTES = 1 << 20
 
 
 class Entry(NamedTuple):
-    """Something that is kept.
+    """An entry of the store.
 
     Parameters
     ----------
     path : Path
-        Its folder, named by the identity.
+        Its folder; the name is the identity.
     bytes : int
-        What removing it would free; nothing where a file of it is a result at the same time.
+        Bytes that its removal frees; 0 if one of its files is also a result.
     used : int
-        When it was made or last taken, in nanoseconds.
+        Time of its creation or last use, in nanoseconds.
     """
 
     path: Path
@@ -41,23 +41,23 @@ class Entry(NamedTuple):
 
 
 class Store:
-    """What is kept.
+    """Shards and checkpoints kept from earlier configurations.
 
     Parameters
     ----------
     limit : float
-        Gigabytes that entries may take which are no results at the moment; with 0 nothing is kept.
+        Gigabytes for entries that are no results at the moment; 0 keeps nothing.
     folder : Path
-        It may be a link to a folder that several projects share.
+        May be a link to a folder that several projects share.
     """
 
     def __init__(self, limit: float, folder: Path | None = None) -> None:
         self.limit, self.folder = limit, folder or paths.store()
 
     def take(self, identity: str, outputs: Sequence[Path]) -> bool:
-        """Put the files of an entry in place, with their manifest; tell whether there was one.
+        """Restore the files of an entry with their manifest, and return whether the entry exists.
 
-        An entry whose bytes are not those that its manifest tells is removed.
+        An entry whose contents do not match the digests in its manifest is removed.
 
         Raises
         ------
@@ -65,16 +65,16 @@ class Store:
         """
         entry = self.folder / identity
         first = entry / outputs[0].name
-        if not self.limit or not beside(first).exists():
+        if not self.limit or not manifest_path(first).exists():
             return False
         try:
-            kept = Manifest.read(first)
-            whole = kept.identity == identity and {path.name for path in outputs} == kept.contents.keys()
-            whole = whole and all(contents_digest(entry / name) == digest for name, digest in kept.contents.items())
+            manifest = Manifest.read(first)
+            valid = manifest.identity == identity and {path.name for path in outputs} == manifest.contents.keys()
+            valid = valid and all(contents_digest(entry / name) == digest for name, digest in manifest.contents.items())
         except (OSError, ValueError):
-            whole = False
-        if not whole:
-            log(f"{entry}: damaged, and removed")
+            valid = False
+        if not valid:
+            log(f"{entry}: damaged; removed")
             shutil.rmtree(entry, ignore_errors=True)
             return False
         try:
@@ -83,20 +83,20 @@ class Store:
         except OutputError:
             if entry.exists():
                 raise
-            return False  # another job removed it, to keep the limit
-        kept.write(outputs[0])
-        os.utime(beside(first))
-        log(f"{', '.join(map(str, outputs))}: taken from {entry}, where the same was kept")
+            return False  # another job pruned it
+        manifest.write(outputs[0])
+        os.utime(manifest_path(first))
+        log(f"{', '.join(map(str, outputs))}: restored from {entry}")
         return True
 
-    def keep(self, made: Manifest, outputs: Sequence[Path]) -> None:
-        """Keep a result, and remove entries that have not been used for longest until the limit is kept.
+    def keep(self, manifest: Manifest, outputs: Sequence[Path]) -> None:
+        """Add a result, and remove the least recently used entries until the limit is met.
 
-        What cannot be kept, as on a full disk, is said and does no harm.
+        If it cannot be added, for example because the disk is full, a log line says so and nothing else happens.
         """
         if not self.limit:
             return
-        entry = self.folder / made.identity
+        entry = self.folder / manifest.identity
         with suppress(OSError, ValueError):
             Manifest.read(entry / outputs[0].name)
             return
@@ -104,13 +104,13 @@ class Store:
             with atomic_folder(entry) as folder:
                 for path in outputs:
                     _put(path, folder / path.name)
-                made.write(folder / outputs[0].name)
+                manifest.write(folder / outputs[0].name)
         except OutputError as error:
-            log(f"{outputs[0]}: not kept for later. {error}")
+            log(f"{outputs[0]}: not kept in the store. {error}")
         self.prune()
 
     def prune(self) -> None:
-        """Remove entries that have not been used for longest until the limit is kept."""
+        """Remove the least recently used entries until the limit is met."""
         entries = sorted(self.entries(), key=lambda entry: entry.used, reverse=True)
         total = 0
         for entry in entries:
@@ -120,28 +120,28 @@ class Store:
                 shutil.rmtree(entry.path, ignore_errors=True)
 
     def entries(self) -> Iterator[Entry]:
-        """Yield what is kept; of another job's work, whatever is there at the moment."""
+        """Yield the entries, also those that another job is adding or removing, as they are at the moment."""
         with suppress(OSError):
             for path in self.folder.iterdir():
                 if path.name.startswith(".") or not path.is_dir():
                     continue
                 with suppress(OSError):
-                    manifests = [*path.glob(f"*{ENDING}")]
-                    states = [file.stat() for file in path.iterdir() if file not in manifests]
-                    free = all(state.st_nlink == 1 for state in states)
+                    manifests = [*path.glob(f"*{MANIFEST_SUFFIX}")]
+                    stats = [file.stat() for file in path.iterdir() if file not in manifests]
+                    unlinked = all(stat.st_nlink == 1 for stat in stats)
                     used = max((file.stat().st_mtime_ns for file in manifests), default=0)
-                    yield Entry(path, free * sum(state.st_size for state in states), used)
+                    yield Entry(path, unlinked * sum(stat.st_size for stat in stats), used)
 
 
 def _put(source: Path, path: Path) -> None:
-    """Give a large file a second name, or a copy; its time is now, later than all that it was made from.
+    """Hard-link a large file, or copy it, and set its modification time to now: later than those of its inputs.
 
-    A small one is copied: people edit tables in place. So is one that is a result already, of another project that
-    shares the store: there its time has to stay.
+    Small files are copied, because people edit tables in place. So are files with several links: they are results of
+    another project that shares the store, where their modification time has to stay.
     """
     with atomic_file(path) as temporary:
-        state = source.stat()
-        linked = state.st_size >= _SMALL and state.st_nlink == 1
+        stat = source.stat()
+        linked = stat.st_size >= _LINK_BYTES and stat.st_nlink == 1
         if linked:
             try:
                 temporary.unlink()

@@ -1,4 +1,4 @@
-"""A configuration with its data sets, listed once: which results there are to be, and what each is made from."""
+"""A configuration with its data sets, each listed once: which results it leads to, and their inputs."""
 
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property
@@ -8,12 +8,12 @@ from pipeline.config.config import Config
 from pipeline.config.datasets import Dataset
 from pipeline.config.experiments import Experiment, Run
 from pipeline.core import paths
-from pipeline.core.digests import kept_digests
+from pipeline.core.digests import cached_digests
 from pipeline.core.errors import PipelineError, Problem, RawDataError
 from pipeline.core.progress import log
 from pipeline.evaluation import methods
 from pipeline.evaluation.methods import BASELINES, CEILING, ENSEMBLE, OBSERVER
-from pipeline.raw.dataset import Opened, RawDataset, open_leniently
+from pipeline.raw.dataset import PartialDataset, RawDataset, open_partially
 from pipeline.raw.digests import sample_digest
 from pipeline.raw.samples import Sample
 from pipeline.raw.source import Source
@@ -23,67 +23,69 @@ from pipeline.raw.splits.rules import Fold
 
 
 class Study:
-    """What a configuration asks for.
+    """Everything that follows from a configuration.
 
-    Raw data are listed when they are first asked for. Names of experiments are those of single networks, those of
-    ensembles, ``<experiment>.ensemble``, and those of baselines, ``<data set>.<kind>``.
+    Raw data are listed on first use. Names of methods are those of single networks, of ensembles,
+    ``<experiment>.ensemble``, and of baselines, ``<data set>.<kind>``.
 
     Parameters
     ----------
     config : Config
     thorough : bool
-        Read raw files again also where their digests are kept.
+        Read raw files again even if their digests are cached.
     """
 
     def __init__(self, config: Config, thorough: bool = False) -> None:
         self.config, self.thorough = config, thorough
         self.datasets: Mapping[str, Dataset] = config.datasets
         self.experiments: Mapping[str, Experiment] = config.experiments
-        self.opened: Callable[[str], Opened] = cache(self._open)
+        self.opened: Callable[[str], PartialDataset] = cache(self._open)
         self.digests: Callable[[str], Mapping[str, str]] = cache(self._digest)
         self._sample_digests: dict[tuple[str, tuple[str, ...], int], str] = {}
-        self.members: Callable[[str, int], dict[str, int]] = cache(self._assign)
+        self.fold_assignment: Callable[[str, int], dict[str, int]] = cache(self._assign)
         self.splits_of: Callable[[str], Mapping[str, list[Sample]]] = cache(self._split)
 
     # -- names ---------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def seeded(self) -> dict[str, list[str]]:
-        """Experiments of several seeds or folds, each with the names of its runs: experiments like any other."""
+    def runs(self) -> dict[str, list[str]]:
+        """Experiments with `seeds` or `folds`, each with the names of its runs, which are experiments themselves."""
         runs: dict[str, list[str]] = {}
         for name, run in self.experiments.items():
             if isinstance(run, Run):
-                runs.setdefault(run.of, []).append(name)
+                runs.setdefault(run.experiment, []).append(name)
         return runs
 
     @cached_property
     def ensembles(self) -> dict[str, list[str]]:
         """Ensembles that are scored, each with the names of its runs."""
-        wanted = self._wanted_ensembles()
-        return {methods.ensemble_name(name): wanted[name] for name in wanted if name not in self.without_ensemble}
+        runs = self._requested_ensembles()
+        return {methods.ensemble_name(name): runs[name] for name in runs if name not in self.without_ensemble}
 
     @property
-    def ensembled(self) -> list[str]:
+    def ensemble_experiments(self) -> list[str]:
         """Experiments that have an ensemble."""
-        return [methods.split_name(name)[0] for name in self.ensembles]
+        return [methods.parse_method_name(name)[0] for name in self.ensembles]
 
     @cached_property
     def without_ensemble(self) -> list[str]:
-        """Experiments that would have an ensemble, had they kept the probabilities of their several classes."""
-        wanted = {name: runs[0] for name, runs in self._wanted_ensembles().items()}
+        """Multi-class experiments that have no ensemble because they do not keep probabilities."""
+        first_runs = {name: runs[0] for name, runs in self._requested_ensembles().items()}
         return [
-            name for name, run in wanted.items() if self.multiclass(run) and not self.experiments[run].keep_probability
+            name
+            for name, run in first_runs.items()
+            if self.multiclass(run) and not self.experiments[run].keep_probability
         ]
 
-    def _wanted_ensembles(self) -> dict[str, list[str]]:
-        several = {name: runs for name, runs in self.seeded.items() if len(runs) > 1}
-        return {name: runs for name, runs in several.items() if self.experiments[runs[0]].ensemble}
+    def _requested_ensembles(self) -> dict[str, list[str]]:
+        multiple_runs = {name: runs for name, runs in self.runs.items() if len(runs) > 1}
+        return {name: runs for name, runs in multiple_runs.items() if self.experiments[runs[0]].ensemble}
 
     @cached_property
     def baselines(self) -> list[str]:
-        """What is scored beside the experiments, as far as the configuration tells.
+        """Names of the baselines of all data sets.
 
-        Data sets of several classes have none, and at the native size nothing is lost by resizing.
+        Multi-class data sets have none, and at the native size there is no resolution ceiling.
         """
         return [
             methods.baseline_name(dataset, kind)
@@ -93,75 +95,75 @@ class Study:
         ]
 
     @property
-    def names(self) -> list[str]:
-        """All that can be scored: networks, ensembles and baselines."""
+    def methods(self) -> list[str]:
+        """Names of everything that can be scored: networks, ensembles and baselines."""
         return [*self.experiments, *self.ensembles, *self.baselines]
 
     @cached_property
-    def two_classes(self) -> list[str]:
-        """All that has probabilities and a threshold."""
+    def binary_methods(self) -> list[str]:
+        """Methods with probabilities and a threshold."""
         names = (*self.experiments, *self.ensembles)
         return [*(name for name in names if not self.multiclass(name)), *self.baselines]
 
     @cached_property
-    def several_classes(self) -> list[str]:
-        """All that has class indices."""
+    def multiclass_methods(self) -> list[str]:
+        """Methods with class indices."""
         return [name for name in (*self.experiments, *self.ensembles) if self.multiclass(name)]
 
-    def recipe_of(self, name: str) -> Experiment | None:
-        """Return what an experiment says; of an ensemble what its first run says, of a baseline nothing."""
-        owner, kind = methods.split_name(name)
-        runs = self.seeded.get(owner, []) if kind == ENSEMBLE or name in self.seeded else [name]
+    def experiment_of(self, name: str) -> Experiment | None:
+        """Return the settings of an experiment; of an ensemble those of its first run, of a baseline None."""
+        owner, kind = methods.parse_method_name(name)
+        runs = self.runs.get(owner, []) if kind == ENSEMBLE or name in self.runs else [name]
         return self.experiments.get(runs[0]) if runs else None
 
     def dataset_of(self, name: str) -> str:
         """Return the data set of an experiment, an ensemble or a baseline."""
-        said = self.recipe_of(name)
-        return methods.split_name(name)[0] if said is None else said.dataset
+        experiment = self.experiment_of(name)
+        return methods.parse_method_name(name)[0] if experiment is None else experiment.dataset
 
     def multiclass(self, name: str) -> bool:
-        """Tell whether masks and predictions are class indices: more than one foreground class."""
+        """Tell whether masks and predictions are class indices, with more than one foreground class."""
         return self.datasets[self.dataset_of(name)].multiclass
 
     def fold_of(self, name: str) -> Fold | None:
-        """Return the fold that a run is validated on."""
+        """Return the fold that a run is validated on; None without folds."""
         run = self.experiments.get(name)
         if not isinstance(run, Run) or run.folds is None or run.fold is None:
             return None
         return Fold(folds=run.folds, fold=run.fold)
 
-    def folded(self, name: str) -> bool:
-        """Tell whether a run or an ensemble has to do with folds."""
-        said = self.recipe_of(name)
-        return said is not None and said.folds is not None
+    def uses_folds(self, name: str) -> bool:
+        """Tell whether an experiment, run or ensemble has `folds`."""
+        experiment = self.experiment_of(name)
+        return experiment is not None and experiment.folds is not None
 
-    def validated_on(self, name: str) -> str:
-        """Return the split that a threshold is chosen on: of an ensemble of folds `OUT_OF_FOLD`, else validation."""
-        return OUT_OF_FOLD if self.folded(name) and name not in self.experiments else VALIDATION
+    def validation_split(self, name: str) -> str:
+        """Return the split that the threshold is chosen on: `OUT_OF_FOLD` for ensembles of folds, else validation."""
+        return OUT_OF_FOLD if self.uses_folds(name) and name not in self.experiments else VALIDATION
 
     def empty_masks(self, name: str) -> str:
-        """Return how empty masks count; of a baseline as in all experiments on its data set, ``one`` if they differ."""
-        said, dataset = self.recipe_of(name), self.dataset_of(name)
-        if said is not None:
-            return said.empty_masks
-        policies = {one.empty_masks for one in self.experiments.values() if one.dataset == dataset}
+        """Return `empty_masks`; of a baseline that of all experiments on its data set, ``one`` if they differ."""
+        experiment, dataset = self.experiment_of(name), self.dataset_of(name)
+        if experiment is not None:
+            return experiment.empty_masks
+        policies = {other.empty_masks for other in self.experiments.values() if other.dataset == dataset}
         return policies.pop() if len(policies) == 1 else "one"
 
     # -- raw data ------------------------------------------------------------------------------------------------------
 
-    def source(self, dataset: str, *splits: str, **asked: Any) -> Source:  # noqa: ANN401 - see Dataset.source
-        """Return what decides the members of some splits of a data set; see `Dataset.source`."""
-        return self.datasets[dataset].source(*splits, cache=str(paths.shares(dataset)), **asked)
+    def source(self, dataset: str, *splits: str, **options: Any) -> Source:  # noqa: ANN401 - see Dataset.source
+        """Return the settings that determine the samples of some splits of a data set; see `Dataset.source`."""
+        return self.datasets[dataset].source(*splits, cache=str(paths.shares(dataset)), **options)
 
     def source_of(self, name: str, *splits: str, presentation: bool = False) -> Source:
-        """Return `source` as an experiment, run, ensemble or baseline sees its data set."""
+        """Return `source` of the data set of a method; with the splits of its fold if it is a run of one."""
         return self.source(self.dataset_of(name), *splits, presentation=presentation, fold=self.fold_of(name))
 
-    def _open(self, dataset: str) -> Opened:
-        return open_leniently(dataset, self.source(dataset, *SPLITS, shards=True))
+    def _open(self, dataset: str) -> PartialDataset:
+        return open_partially(dataset, self.source(dataset, *SPLITS, shards=True))
 
     def raw(self, dataset: str) -> RawDataset:
-        """Return a data set, listed.
+        """Return the listed samples and splits of a data set.
 
         Raises
         ------
@@ -172,28 +174,28 @@ class Study:
         return self.opened(dataset).dataset
 
     def _digest(self, dataset: str) -> Mapping[str, str]:
-        """Return the SHA-256 of each raw file of a data set that belongs to a sample."""
+        """Return the SHA-256 of each raw file that belongs to a sample of a data set, by path."""
         opened = self.opened(dataset)
         samples = [*(sample for split in SPLITS for sample in opened.dataset.splits[split]), *opened.unplaced]
         files = (path for sample in samples for path in (*sample.files, *sample.observer_files))
-        return kept_digests(files, paths.digests(dataset), dataset, again=self.thorough)
+        return cached_digests(files, paths.digests(dataset), dataset, again=self.thorough)
 
     def sample_digest(self, dataset: str, sample: Sample, roles: tuple[str, ...]) -> str:
-        """Return a digest of what a sample has in some roles; of tables, its own rows. See `sample_digest`."""
-        key = (dataset, roles, id(sample))  # samples live as long as the study, and every experiment asks
+        """Return a digest of the files of a sample in some roles; of tables, only its rows. See `sample_digest`."""
+        key = (dataset, roles, id(sample))  # samples live as long as the study, and each experiment needs this
         if key not in self._sample_digests:
-            own = dict.fromkeys(path for role in roles for path in getattr(sample, role))
-            files = [path for path in own if path != sample.codes_file]
+            sample_files = dict.fromkeys(path for role in roles for path in getattr(sample, role))
+            files = [path for path in sample_files if path != sample.codes_file]
             self._sample_digests[key] = sample_digest(sample, files, self.digests(dataset))
         return self._sample_digests[key]
 
     def require_raw(self) -> None:
-        """List all data sets.
+        """List the raw files of all data sets.
 
         Raises
         ------
         RawDataError
-            Listing what is wrong with any of them.
+            Listing the problems of all data sets.
         """
         problems: list[Problem] = []
         for name in self.datasets:
@@ -205,73 +207,73 @@ class Study:
             raise RawDataError(problems)
 
     def note(self, name: str) -> str:
-        """Return what images of an experiment say of the origin of its data."""
+        """Return the caption of figures of an experiment about the origin of its data: ``synthetic data`` or empty."""
         return "synthetic data" if self.raw(self.dataset_of(name)).synthetic else ""
 
     def _assign(self, dataset: str, folds: int) -> dict[str, int]:
-        """Return the fold of each sample that is no test sample."""
+        """Return the fold of each sample, by identifier, without the test samples."""
         sampling = self.datasets[dataset].sampling
         return assign_folds(
             self.raw(dataset), folds, sampling, str(paths.shares(dataset)) if sampling.stratify else None
         )
 
     def _split(self, name: str) -> Mapping[str, list[Sample]]:
-        """Return samples by split as an experiment sees them: a fold has other ones than its data set."""
+        """Return the samples of a method by split; runs of a fold have other splits than their data set."""
         raw, fold = self.raw(self.dataset_of(name)), self.fold_of(name)
         if fold is not None:
-            return split_by_fold(raw, self.members(raw.name, fold.folds), fold.fold)
+            return split_by_fold(raw, self.fold_assignment(raw.name, fold.folds), fold.fold)
         return {**raw.splits, OUT_OF_FOLD: raw.pool}
 
     def scored_splits(self, name: str) -> list[str]:
-        """Return the splits that an experiment, ensemble or baseline is scored on."""
+        """Return the splits with samples that an experiment, ensemble or baseline is scored on."""
         splits = self.splits_of(name)
         if methods.is_baseline(name):
-            seen = methods.split_name(name)[1] != OBSERVER or all(sample.observer for sample in splits[TEST])
-            return [TEST] if splits[TEST] and seen else []
-        return [split for split in (self.validated_on(name), TEST) if splits[split]]
+            possible = methods.parse_method_name(name)[1] != OBSERVER or all(sample.observer for sample in splits[TEST])
+            return [TEST] if splits[TEST] and possible else []
+        return [split for split in (self.validation_split(name), TEST) if splits[split]]
 
     def predicted_splits(self, name: str) -> list[str]:
-        """Return the splits that are predicted."""
+        """Return the scored splits, and the unlabelled samples where a network predicts them."""
         unlabelled = not methods.is_baseline(name) and self.splits_of(name)[UNLABELLED]
         return [*self.scored_splits(name), *([UNLABELLED] if unlabelled else [])]
 
-    def scored(self) -> list[str]:
-        """Return all that is scored: experiments, ensembles, and baselines where there is something to compare."""
-        return [name for name in self.names if self.scored_splits(name)]
+    def scored_methods(self) -> list[str]:
+        """Return the names of all experiments, ensembles and baselines that are scored."""
+        return [name for name in self.methods if self.scored_splits(name)]
 
-    def predicted(self) -> list[str]:
-        """Return all that is predicted."""
-        return [name for name in self.names if self.predicted_splits(name)]
+    def predicted_methods(self) -> list[str]:
+        """Return the names of all methods that have predictions."""
+        return [name for name in self.methods if self.predicted_splits(name)]
 
     def warn(self) -> None:
-        """Say which experiments have less than they seem to ask for."""
+        """Log which experiments are not scored, and which have no ensemble."""
         for name in self.experiments:
             if not self.scored_splits(name):
-                log(f"{name} has neither validation nor test samples: it is trained and not scored.")
+                log(f"{name} has neither validation nor test samples: it is trained but not scored.")
         for name in self.without_ensemble:
             log(f"{name} has no ensemble: class indices have no mean. Set `keep_probability` or `ensemble: false`.")
 
     def chooses_threshold(self, name: str) -> bool:
-        """Tell whether a threshold is chosen on samples, and not fixed.
+        """Tell whether the threshold is chosen on samples instead of fixed.
 
         Raises
         ------
         RawDataError
-            If it is to be chosen and there are no samples for that.
+            If there are no samples to choose it on.
         """
-        said = self.recipe_of(name)
-        if said is None or isinstance(said.threshold, float):
+        experiment = self.experiment_of(name)
+        if experiment is None or isinstance(experiment.threshold, float):
             return False
-        if not self.splits_of(name)[self.validated_on(name)]:
+        if not self.splits_of(name)[self.validation_split(name)]:
             raise RawDataError(
                 f"the threshold of {name}",
-                f"to be chosen on validation samples, and {self.dataset_of(name)} has none",
-                "samples to choose it on",
+                f"a choice on validation samples, but {self.dataset_of(name)} has none",
+                "validation samples",
                 "add labelled images, raise its `validation` fraction, or give the experiment a number as `threshold`",
             )
         return True
 
     @staticmethod
-    def is_shown(name: str) -> bool:
-        """Tell whether there are images: nobody has to look at nothing, or at masks that were resized."""
-        return not methods.is_baseline(name) or methods.split_name(name)[1] == OBSERVER
+    def is_rendered(name: str) -> bool:
+        """Tell whether a method has renderings: all but the baselines of empty and of resized masks."""
+        return not methods.is_baseline(name) or methods.parse_method_name(name)[1] == OBSERVER

@@ -1,4 +1,4 @@
-"""What can be asked for: the results of each target, for one experiment or for all."""
+"""The results of each Snakemake target, for one experiment or for all."""
 
 from collections.abc import Callable, Collection
 
@@ -21,7 +21,7 @@ def _shards(study: Study, name: str) -> list[Artifact]:
 
 
 def _models(study: Study, name: str) -> list[Artifact]:
-    """Return the network of an experiment and what shows its training; an ensemble has none."""
+    """Return the checkpoint and figures of the training of an experiment; an ensemble has none."""
     return (
         [kind(name) for kind in (artifacts.Checkpoint, artifacts.Curves, artifacts.Augmented)]
         if name in study.experiments
@@ -30,25 +30,25 @@ def _models(study: Study, name: str) -> list[Artifact]:
 
 
 def _events(study: Study, name: str) -> list[Artifact]:
-    """Return the history of a training for TensorBoard."""
+    """Return the TensorBoard events of the training of an experiment."""
     return [artifacts.Events(name)] if name in study.experiments else []
 
 
 def _predictions(study: Study, name: str) -> list[Artifact]:
-    """Return predictions and images of an experiment, an ensemble or a baseline, for people to look at."""
-    if not study.is_shown(name):
+    """Return predictions and renderings of an experiment, an ensemble or a baseline."""
+    if not study.is_rendered(name):
         return []
     splits = study.predicted_splits(name)
-    made: list[Artifact] = []
+    results: list[Artifact] = []
+    experiment = study.experiment_of(name)
     for split in splits:
-        made += [artifacts.predictions_of(study, name, split), artifacts.renderings_of(study, name, split)]
-        said = study.recipe_of(name)
-        if study.multiclass(name) and said is not None and said.keep_probability:
-            made.append(artifacts.predictions_of(study, name, split, "probability"))
-    challenge = study.datasets[study.dataset_of(name)].files.challenge
+        results += [artifacts.predictions_of(study, name, split), artifacts.renderings_of(study, name, split)]
+        if study.multiclass(name) and experiment is not None and experiment.keep_probability:
+            results.append(artifacts.predictions_of(study, name, split, "probability"))
+    challenge = study.datasets[study.dataset_of(name)].layout_options.challenge
     if UNLABELLED in splits and challenge is not None and not study.multiclass(name):
-        made.append(artifacts.Submission(name))
-    return made
+        results.append(artifacts.Submission(name))
+    return results
 
 
 def _metrics(study: Study, name: str) -> list[Artifact]:
@@ -57,8 +57,8 @@ def _metrics(study: Study, name: str) -> list[Artifact]:
 
 
 def _report(study: Study, name: str) -> list[Artifact]:
-    """Return all that the page tells of an experiment."""
-    return [made for parts in (_models, _predictions, _metrics) for made in parts(study, name)]
+    """Return all results of an experiment that the report shows."""
+    return [result for target in (_models, _predictions, _metrics) for result in target(study, name)]
 
 
 TARGETS: dict[str, Callable[[Study, str], list[Artifact]]] = {
@@ -71,48 +71,51 @@ TARGETS: dict[str, Callable[[Study, str], list[Artifact]]] = {
 }
 
 
-def targeted(study: Study, target: str, name: str) -> list[Artifact]:
-    """Return what a target consists of for an experiment, or for all runs of an experiment and their ensemble."""
+def target_results(study: Study, target: str, name: str) -> list[Artifact]:
+    """Return the results of a target for an experiment, or for all its runs and their ensemble."""
     ensemble = methods.ensemble_name(name)
-    entries = [*study.seeded.get(name, [name]), *([ensemble] if ensemble in study.ensembles else [])]
-    made = [one for entry in entries for one in TARGETS[target](study, entry)]
+    entries = [*study.runs.get(name, [name]), *([ensemble] if ensemble in study.ensembles else [])]
+    results = [result for entry in entries for result in TARGETS[target](study, entry)]
     averages = (
-        [one for one in artifacts.averages_of(study) if one.experiment == name]
+        [average for average in artifacts.averages_of(study) if average.experiment == name]
         if target in ("metrics", "report")
         else []
     )
-    return list(dict.fromkeys([*made, *averages]))
+    return list(dict.fromkeys([*results, *averages]))
 
 
-def of_all(study: Study, target: str) -> list[Artifact]:
-    """Return what a target consists of for everything that there is."""
+def all_target_results(study: Study, target: str) -> list[Artifact]:
+    """Return the results of a target for all data sets and experiments."""
     if target == "shards":
         tables = [artifacts.SplitTable(name) for name in study.datasets]
-        return [*(one for name in study.datasets for one in shards(study, name)), *tables]
-    names = study.experiments if target in ("models", "tensorboard") else study.predicted()
-    made = [one for name in names for one in TARGETS[target](study, name)]
-    return [*made, *(artifacts.averages_of(study) if target == "metrics" else [])]
+        return [*(shard for name in study.datasets for shard in shards(study, name)), *tables]
+    names = study.experiments if target in ("models", "tensorboard") else study.predicted_methods()
+    results = [result for name in names for result in TARGETS[target](study, name)]
+    return [*results, *(artifacts.averages_of(study) if target == "metrics" else [])]
 
 
-def everything(study: Study, listed: Collection[str] | None = None) -> list[Artifact]:
-    """Return every result that a study can lead to, also what is only made when asked for.
+def all_results(study: Study, listed: Collection[str] | None = None) -> list[Artifact]:
+    """Return every result of a study, also those that are made only on request.
 
-    Of data sets that are not among those `listed` there are only tables and checks; without it all have to be listed.
+    `listed` names the data sets whose raw files can be listed; the others have only tables and checks. By default all
+    have to be listed.
     """
-    known = study.datasets if listed is None else listed
-    made: list[Artifact] = [kind(name) for name in study.datasets for kind in (artifacts.SplitTable, artifacts.Check)]
-    made += [one for name in known for one in shards(study, name)]
-    for name in [name for name in study.names if study.dataset_of(name) in known]:
-        made += [one for results in TARGETS.values() for one in results(study, name)]
-        made += [artifacts.predictions_of(study, name, split) for split in study.predicted_splits(name)]
-        if name in study.two_classes and study.predicted_splits(name):
-            made.append(artifacts.Threshold(name))
-        made += [one.artifact for one in artifacts.fold_table_of(study, name)]
+    listed = study.datasets if listed is None else listed
+    results: list[Artifact] = [
+        kind(name) for name in study.datasets for kind in (artifacts.SplitTable, artifacts.Check)
+    ]
+    results += [shard for name in listed for shard in shards(study, name)]
+    for name in [name for name in study.methods if study.dataset_of(name) in listed]:
+        results += [result for target in TARGETS.values() for result in target(study, name)]
+        results += [artifacts.predictions_of(study, name, split) for split in study.predicted_splits(name)]
+        if name in study.binary_methods and study.predicted_splits(name):
+            results.append(artifacts.Threshold(name))
+        results += [table.artifact for table in artifacts.fold_table_of(study, name)]
     return list(
         dict.fromkeys(
             [
-                *made,
-                *map(artifacts.Average, study.seeded),
+                *results,
+                *map(artifacts.Average, study.runs),
                 artifacts.Comparisons(),
                 artifacts.Leaderboard(),
                 artifacts.Report(),

@@ -9,8 +9,8 @@ import yaml
 
 from pipeline.config import config
 from pipeline.core.errors import ConfigError
-from pipeline.core.options import names_of
-from pipeline.evaluation.criteria import score_at_cuts
+from pipeline.core.options import tag_values
+from pipeline.evaluation.criteria import score_at_levels
 from pipeline.evaluation.metrics import CRITERIA
 from pipeline.evaluation.recipes import ChosenThreshold
 from pipeline.graph.artifacts import Checkpoint, SplitTable
@@ -49,29 +49,29 @@ def complaints(**changes):
     return caught.value
 
 
-def test_the_example_of_the_readme_is_valid_and_frozen():
+def test_readme_example_is_valid_and_frozen():
     parsed = config.parse(yaml.safe_load(GOOD))
     assert parsed.experiments["drive-unet"].optimizer.momentum == 0.9
     with pytest.raises(ValueError, match="frozen"):
         parsed.experiments["drive-unet"].epochs = 3
 
 
-def test_no_experiments_is_valid():
+def test_configuration_without_experiments_is_valid():
     assert changed(experiments={}).experiments == {}
     assert changed(experiments=None).experiments == {}
 
 
-def test_the_files_of_the_project_are_valid():
+def test_configuration_files_of_the_project_are_valid():
     for path in (ROOT / "config.yaml", *sorted((ROOT / "config").glob("*.yaml"))):
         assert config.load([path]).experiments
 
 
-def test_the_schema_on_disk_is_the_one_of_the_code():
+def test_schema_file_is_up_to_date():
     written = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
     assert written == json.loads(json.dumps(config.schema()))
 
 
-def test_the_schema_accepts_what_the_project_ships_and_refuses_what_it_would():
+def test_schema_agrees_with_the_parser():
     checker = jsonschema.Draft202012Validator(config.schema())
     for path in (ROOT / "config.yaml", *sorted((ROOT / "config").glob("*.yaml"))):
         # PyYAML reads 1e-3 as text; editors follow YAML 1.2, where it is a number
@@ -84,7 +84,7 @@ def test_the_schema_accepts_what_the_project_ships_and_refuses_what_it_would():
         assert list(checker.iter_errors(bad)), change
 
 
-def test_every_mistake_is_reported_at_once_with_its_path():
+def test_all_mistakes_are_reported_at_once_with_key_paths():
     error = complaints(
         **{
             "datasets/drive/size": [512, 51.5],
@@ -109,24 +109,24 @@ def test_every_mistake_is_reported_at_once_with_its_path():
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", "-rf", ".hidden", "a b", "ä", "x" * 65, "a.second-observer"])
-def test_names_that_cannot_become_paths(name):
+def test_names_that_are_invalid_in_paths_are_rejected(name):
     error = complaints(**{"datasets": {name: {"layout": "tgs", "root": "x", "size": "native"}}})
-    assert any("cannot become a path" in problem.found for problem in error.problems)
+    assert any("not allowed in paths" in problem.found for problem in error.problems)
 
 
-def test_names_that_are_one_file_on_some_systems():
+def test_names_that_differ_only_in_case_are_rejected():
     tgs = {"layout": "tgs", "root": "x", "size": "native"}
     assert "'a' and 'A'" in str(complaints(datasets={"a": tgs, "A": tgs}))
 
 
-def test_what_does_not_fit_together():
+def test_inconsistent_settings_are_rejected():
     assert "one of the data sets: drive" in str(complaints(**{"experiments/drive__unet/dataset": "drvie"}))
     assert "threshold: 0.5" in str(complaints(**{"datasets/drive/validation": {"fraction": 0}}))
     for changes, said in (
         ({"experiments/drive__unet/schedule": {"name": "cosine", "warmup": 100}}, "shorter than the training"),
         ({"experiments/drive__unet/schedule": {"name": "constant", "warmup": 1}}, "unknown key 'warmup'"),
         ({"datasets/drive/normalize": {"method": "standard", "mean": [0.5], "std": [0.2]}}, "3 of each"),
-        ({"datasets/drive/normalize": {"method": "unit", "mean": [0.5]}}, "no other method has them"),
+        ({"datasets/drive/normalize": {"method": "unit", "mean": [0.5]}}, "other methods have neither"),
         ({"datasets/drive/normalize": "standard"}, "`standard` needs `mean` and `std`"),
         ({"experiments/drive__unet/optimizer": "sgd"}, "a mapping, such as"),
     ):
@@ -136,7 +136,7 @@ def test_what_does_not_fit_together():
     changed(**{"datasets/drive/validation": {"fraction": 0}, "experiments/drive__unet/threshold": 0.5})
 
 
-def test_what_does_not_fit_several_classes(monkeypatch):
+def test_settings_that_do_not_fit_several_classes(monkeypatch):
     def loss(name):
         return {"experiments/drive__unet/loss": name}
 
@@ -155,7 +155,7 @@ def test_what_does_not_fit_several_classes(monkeypatch):
     assert parsed.datasets["drive"].multiclass
 
 
-def test_what_a_threshold_may_be_chosen_by_is_what_can_be_computed():
+def test_threshold_criteria_are_those_that_can_be_computed():
     for metric, criterion in CRITERIA.items():
         for averaging in ("micro", "macro"):
             said = {"experiments/drive__unet/threshold": {"metric": metric, "averaging": averaging}}
@@ -170,7 +170,7 @@ def test_what_a_threshold_may_be_chosen_by_is_what_can_be_computed():
         assert error.problems[0].where.startswith("experiments.drive-unet.threshold"), str(error)
 
 
-def test_only_a_mean_over_images_depends_on_the_policy_for_empty_masks():
+def test_only_macro_criteria_depend_on_empty_masks():
     rng = np.random.default_rng(0)
     nothing = np.zeros((3, 2, 256), np.int64)
     nothing[:, 0] = rng.integers(0, 3, (3, 256))
@@ -178,32 +178,32 @@ def test_only_a_mean_over_images_depends_on_the_policy_for_empty_masks():
     nothing[:, 0, 200:] = 0
     for metric in CRITERIA:
         for averaging in ("micro", "macro"):
-            one, skip = (score_at_cuts(nothing, metric, averaging, policy) for policy in ("one", "skip"))
+            one, skip = (score_at_levels(nothing, metric, averaging, policy) for policy in ("one", "skip"))
             if averaging == "macro" or not CRITERIA[metric].macro_only:
                 depends = ChosenThreshold(metric=metric, averaging=averaging).depends_on_empty
                 assert depends == (not np.array_equal(one, skip, equal_nan=True)), (metric, averaging)
 
 
-def test_probabilities_of_two_classes_are_always_kept():
+def test_binary_probabilities_are_always_stored():
     changed(**{"experiments/drive__unet/keep_probability": True})
     error = complaints(**{"experiments/drive__unet/keep_probability": False})
     assert [problem.where for problem in error.problems] == ["experiments.drive-unet.keep_probability"]
 
 
 @pytest.mark.parametrize("value", [True, "many", None, -1, float("nan")])
-def test_numbers_are_numbers(value):
+def test_booleans_and_text_are_no_numbers(value):
     assert "epochs" in str(complaints(**{"experiments/drive__unet/epochs": value}))
     if value is not None:
         assert "datasets.drive.shards" in str(complaints(**{"datasets/drive/shards": value}))
         assert "model" in str(complaints(**{"experiments/drive__unet/model": {"name": "unet", "depth": value}}))
 
 
-def test_yaml_that_reads_1e_3_as_text_still_gives_a_number():
+def test_number_1e_3_that_yaml_reads_as_text():
     parsed = changed(**{"experiments/drive__unet/optimizer": yaml.safe_load("{name: adam, lr: 1e-3}")})
     assert parsed.experiments["drive-unet"].optimizer.lr == 0.001
 
 
-def test_later_files_go_over_earlier_ones_and_null_takes_away(tmp_path):
+def test_later_files_override_and_null_removes(tmp_path):
     (tmp_path / "a.yaml").write_text(GOOD)
     (tmp_path / "b.yaml").write_text("experiments: {drive-unet: {epochs: 3}}")
     (tmp_path / "c.yaml").write_text("experiments: {drive-unet: null}")
@@ -214,7 +214,7 @@ def test_later_files_go_over_earlier_ones_and_null_takes_away(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "", "a: !!python/object/apply:os.system ['true']", "\tx: 1"])
-def test_files_that_are_no_configuration(tmp_path, text):
+def test_files_that_are_not_a_configuration_are_rejected(tmp_path, text):
     path = tmp_path / "c.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"c\.yaml"):
@@ -226,7 +226,7 @@ def test_files_that_are_no_configuration(tmp_path, text):
 @pytest.mark.parametrize(
     "tiles", [{"size": [16, 64]}, {"size": 64}, {"size": [64, 64], "overlap": 1}, {"size": [64, 96], "margin": 32}]
 )
-def test_tiles_that_cannot_be(tiles):
+def test_invalid_tiles_are_rejected(tiles):
     assert "experiments.drive-unet.tiles" in str(complaints(**{"experiments/drive__unet/tiles": tiles}))
 
 
@@ -246,21 +246,21 @@ def wrong(**keys):
     return {problem.where: f"{problem}" for problem in caught.value.problems}
 
 
-def test_every_layout_has_the_defaults_of_its_data():
+def test_layout_defaults():
     shapes, duts, folder = (with_dataset(layout=name).datasets["x"] for name in ("shapes", "duts", "folder"))
     assert (shapes.normalize.method, shapes.test.rule, shapes.validation.rule) == ("symmetric",) + ("official",) * 2
-    assert shapes.files.class_names() == ("background", "circle", "triangle", "square")
+    assert shapes.layout_options.class_names() == ("background", "circle", "triangle", "square")
     assert (duts.mask_kind, duts.test.rule, duts.validation.fraction) == ("soft", "official", 0.1)
     assert duts.normalize.mean == (0.485, 0.456, 0.406)
     assert (folder.test.rule, folder.validation.fraction) == ("fraction", 0.2)
-    assert folder.files.class_names() == ("background", "foreground")
+    assert folder.layout_options.class_names() == ("background", "foreground")
     split = with_dataset(layout="folder", images="{split}/img", masks="{split}/lab").datasets["x"]
     assert (split.test.rule, split.validation.rule) == ("official", "official")
     fixed = with_dataset(layout="folder", images="{split}/img", masks="{split}/lab", validation={"fraction": 0.1})
     assert fixed.datasets["x"].validation.rule == "fraction"
 
 
-def test_methods_of_splits():
+def test_split_rules():
     for said in (
         "official",
         {"rule": "official"},
@@ -281,23 +281,23 @@ def test_methods_of_splits():
     assert "'sed'" in wrong(layout="shapes", validation={"fraction": 0.2, "sed": 1})["datasets.x.validation.sed"]
     extra = {"rule": "fraction", "fraction": 2, "sed": 1}
     assert {"datasets.x.test.sed", "datasets.x.test.fraction"} == set(wrong(layout="shapes", test=extra))
-    for kind, layout in zip(LAYOUTS, names_of(LAYOUTS, "layout"), strict=True):
+    for kind, layout in zip(LAYOUTS, tag_values(LAYOUTS, "layout"), strict=True):
         for split in {"test", "validation"} - {*kind.official}:
-            assert "names no such samples" in wrong(layout=layout, **{split: "official"})[f"datasets.x.{split}"]
+            assert "has no official validation samples" in wrong(layout=layout, **{split: "official"})[f"datasets.x.{split}"]
 
 
-def test_labels_decide_classes_and_order():
+def test_labels_determine_classes_and_order():
     labels = {255: "vessel", "#000": "x"}
     assert "neither a grey value" in wrong(layout="folder", labels=labels)["datasets.x.labels"]
     parsed = with_dataset(layout="folder", labels={255: "vessel", "0": "background", "#0A0B0C": "vessel"}, ignore=[7])
-    assert parsed.datasets["x"].files.class_names() == ("background", "vessel")
+    assert parsed.datasets["x"].layout_options.class_names() == ("background", "vessel")
     layout = source(parsed, "train").plain()["layout"]
     assert layout["labels"] == {"255": "vessel", "0": "background", "#0a0b0c": "vessel"}
     assert layout["ignore"] == ["7"]
     other = with_dataset(layout="folder", labels={0: "b", 1: "c", 2: "a"}, classes=["b", "a", "c"])
-    assert other.datasets["x"].files.class_names() == ("b", "a", "c")
-    named = with_dataset(layout="folder", classes=["b", "a"]).datasets["x"].files.describe()
-    assert (named.classes, named.meaning.meaning) == (("b", "a"), {0: 0, 255: 1})
+    assert other.datasets["x"].layout_options.class_names() == ("b", "a", "c")
+    named = with_dataset(layout="folder", classes=["b", "a"]).datasets["x"].layout_options.mask_labels()
+    assert (named.classes, named.label_map.meaning) == (("b", "a"), {0: 0, 255: 1})
     soft = source(with_dataset(layout="folder", classes=["b", "a"], mask_kind="soft"), "train")
     assert soft.mask_kind == "soft"
 
@@ -312,16 +312,16 @@ THREE = {0: "background", 1: "a", 2: "b"}
         ({"labels": {0: "background"}}, "labels", "at least one other"),
         ({"labels": {0: "a", 1: "A"}}, "labels", "upper and lower case"),
         ({"labels": {0: "background", 1: "a", 2: "mean"}}, "labels", "another name"),
-        ({"labels": {"#ff0000": "a", "255,0,0": "b"}}, "labels", "stands twice"),
+        ({"labels": {"#ff0000": "a", "255,0,0": "b"}}, "labels", "is repeated"),
         ({"labels": {0: "a", 4: "b"}, "tolerance": 2}, "tolerance", "0 and 4 overlap"),
         ({"ignore": [250], "tolerance": 3}, "tolerance", "250 and 255 overlap"),
         ({"ignore": [255]}, "ignore", "which `labels` calls foreground"),
         ({"ignore": ["white"]}, "ignore.0", "neither a grey value"),
         ({"tolerance": 128}, "tolerance", "127"),
         ({"labels": THREE, "classes": ["background", "a"]}, "classes", "the same names in both"),
-        ({"classes": ["background", "a", "b"]}, "labels", "what each class looks like"),
+        ({"classes": ["background", "a", "b"]}, "labels", "the mask values of each class"),
         ({"labels": THREE, "inverted": True}, "inverted", "two classes"),
-        ({"labels": THREE, "mask_kind": "soft"}, "mask_kind", "only with two classes"),
+        ({"labels": THREE, "mask_kind": "soft"}, "mask_kind", "two classes, background and one other"),
         ({"labels": {0: "a", 1: "b"}, "mask_kind": "soft"}, "labels", "pixels of soft masks are probabilities"),
         ({"tolerance": 1, "mask_kind": "soft"}, "tolerance", "pixels of soft masks are probabilities"),
         ({"colours": {"a": "#ff0000"}}, "colours", "unknown: a"),
@@ -329,7 +329,7 @@ THREE = {0: "background", 1: "a", 2: "b"}
         ({"colours": {"background": "#ff0000", "foreground": "255,0,0"}}, "colours", "one colour for two classes"),
         ({"images": "/data/images"}, "images", "below `root`"),
         ({"images": "../images"}, "images", "below `root`"),
-        ({"images": "a/**/b/**"}, "images", "once at most"),
+        ({"images": "a/**/b/**"}, "images", "at most once"),
         ({"images": "{splits}/a"}, "images", "no other braces"),
         ({"images": "images/*.png"}, "images", "folders, not files"),
         ({"image_name": "a"}, "image_name", "{id} once"),
@@ -342,22 +342,22 @@ THREE = {0: "background", 1: "a", 2: "b"}
         ({"split_folders": {"trian": ["a"]}}, "split_folders.trian", "did you mean `train`"),
     ],
 )
-def test_what_a_folder_data_set_must_not_say(keys, where, said):
+def test_invalid_folder_data_sets_are_rejected(keys, where, said):
     found = wrong(layout="folder", **keys)
     assert said in found[f"datasets.x.{where}"]
 
 
-def test_several_classes_cannot_be_soft():
+def test_soft_masks_with_several_classes_are_rejected():
     assert "4 classes" in wrong(layout="shapes", mask_kind="soft")["datasets.x.mask_kind"]
 
 
-def test_a_data_set_without_masks_cannot_be_trained_on():
+def test_training_on_a_data_set_without_masks_is_rejected():
     folder = {"layout": "folder", "root": "r", "size": "native", "masks": None}
-    assert not config.parse({"datasets": {"x": folder}}).datasets["x"].files.labelled
+    assert not config.parse({"datasets": {"x": folder}}).datasets["x"].layout_options.labelled
     assert "without masks" in str(complaints(**{"datasets/drive": folder}))
 
 
-def test_another_colour_of_a_class_only_draws_images_again():
+def test_class_colours_affect_only_renderings():
     base = {"layout": "folder", "labels": {0: "background", 255: "a"}}
     one, other = with_dataset(**base), with_dataset(**base, colours={"a": "#ff0000"})
     assert source(one, "train") == source(other, "train")
@@ -375,7 +375,7 @@ def test_another_colour_of_a_class_only_draws_images_again():
         {"layout": "duts"},
     ],
 )
-def test_settings_open_the_data_set_after_they_went_through_json(tmp_path, keys):
+def test_settings_survive_json_and_open_the_data_set(tmp_path, keys):
     for name in ("train/i/p/1.png", "train/m/p/1.png", "val/i/1.png", "val/m/1.png", "images/1.png", "masks/1.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -388,11 +388,11 @@ def test_settings_open_the_data_set_after_they_went_through_json(tmp_path, keys)
     parsed = with_dataset(**{**keys, "root": str(tmp_path)})
     plain = json.loads(json.dumps(SplitTable("x").recipe(Study(parsed)).plain(), sort_keys=True))
     raw = open_dataset("x", Source.model_validate(plain["source"]))
-    assert raw.classes == parsed.datasets["x"].files.class_names()
+    assert raw.classes == parsed.datasets["x"].layout_options.class_names()
     assert len(raw.splits["train"]) == 1
 
 
-def test_two_names_of_one_loss_are_one_training():
+def test_two_names_of_one_loss_give_one_recipe():
     for said in ("bce-with-logits", {"name": "bce-with-logits"}):
         one, other = (
             Checkpoint("drive-unet").recipe(Study(changed(**{"experiments/drive__unet/loss": loss})))
@@ -401,7 +401,7 @@ def test_two_names_of_one_loss_are_one_training():
         assert one == other
 
 
-def test_experiments_of_every_kind():
+def test_valid_and_invalid_experiments():
     for change in (
         {"model": "u2net-lite"},
         {"model": {"name": "unet-small", "widths": [8, 16, 32]}},
@@ -411,7 +411,7 @@ def test_experiments_of_every_kind():
     ):
         assert changed(**{f"experiments/drive__unet/{key}": value for key, value in change.items()})
     for change, said in (
-        ({"loss": {"name": "dice", "border": {}}}, "does not weigh pixels"),
+        ({"loss": {"name": "dice", "border": {}}}, "has no pixel weights"),
         ({"augment": {"scale": [2, 0.5]}}, "the lowest first"),
         ({"augment": {"flip": "sideways"}}, "'horizontal'"),
         ({"crop": [4096, 64]}, "a crop that fits into the samples"),
@@ -423,11 +423,11 @@ def test_experiments_of_every_kind():
 @pytest.mark.parametrize(
     ("keys", "found"),
     [
-        ({}, "without a wildcard in every pattern"),
-        ({"images": "*/images"}, "without a wildcard in every pattern"),
+        ({}, "not every pattern has a wildcard"),
+        ({"images": "*/images"}, "not every pattern has a wildcard"),
     ],
 )
-def test_masks_to_merge_need_folders(keys, found):
+def test_merge_masks_needs_wildcards(keys, found):
     with pytest.raises(ConfigError, match=found):
         with_dataset(layout="folder", merge_masks=True, **keys)
 
@@ -439,7 +439,7 @@ def test_masks_to_merge_need_folders(keys, found):
         ({"labels": THREE}, "true, for 3 classes", "one class under `labels`"),
     ],
 )
-def test_masks_to_merge_of_several_classes_and_soft_ones_are_refused_with_the_way_out(keys, found, remedy):
+def test_merge_masks_rejects_soft_and_multiclass_masks(keys, found, remedy):
     folders = {"layout": "folder", "merge_masks": True, "images": "*/i", "masks": "*/m"}
     with pytest.raises(ConfigError) as caught:
         with_dataset(**folders, **keys)
@@ -452,7 +452,7 @@ def test_masks_to_merge_of_several_classes_and_soft_ones_are_refused_with_the_wa
     assert with_dataset(**folders, **({"labels": joined} if "labels" in keys else {"mask_kind": "index"}))
 
 
-def test_strata_and_groups_of_splits():
+def test_stratified_and_grouped_splits():
     table = {"column": "z", "file": "depths.csv"}
     parsed = with_dataset(layout="tgs", test={"rule": "fraction", "fraction": 0.2, "group": table},
                           validation={"stratify": "foreground"})  # fmt: skip
@@ -465,7 +465,7 @@ def test_strata_and_groups_of_splits():
     assert source(with_dataset(layout="tgs", test=pattern), "test").plain()["test"]["group"] == {"pattern": "(a)(?:b)"}
 
 
-def test_splits_without_strata_and_groups_are_said_as_before():
+def test_recipe_omits_unused_strata_and_groups():
     train = source(with_dataset(layout="tgs"), "train").plain()
     assert train["test"] == {"rule": "permutation", "fraction": 0.15, "seed": 42}
     assert train["validation"] == {"rule": "fraction", "fraction": 0.2, "seed": 0}
@@ -474,28 +474,28 @@ def test_splits_without_strata_and_groups_are_said_as_before():
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ({"group": {"pattern": "("}}, "no regular expression"),
+        ({"group": {"pattern": "("}}, "is not a regular expression"),
         ({"group": {"pattern": "ab"}}, "one group in parentheses, not 0"),
         ({"group": {"pattern": "(a)", "id": "x"}}, "`pattern` alone"),
         ({"group": {"column": "z"}}, "either `column` and `file`"),
         ({"group": {"pattern": "(a)"}, "stratify": "foreground"}, "not both"),
-        ({"rule": "permutation", "stratify": "foreground"}, "only with the methods fraction and k-fold"),
+        ({"rule": "permutation", "stratify": "foreground"}, "only with the rules fraction and k-fold"),
         ({"stratify": "size"}, "foreground"),
     ],
 )
-def test_strata_and_groups_that_cannot_be(said, message):
+def test_invalid_strata_and_groups_are_rejected(said, message):
     found = wrong(layout="tgs", test={"rule": "fraction", "fraction": 0.2, **said})
     assert any(message in text for text in found.values()), found
 
 
-def test_official_and_listed_splits_have_no_groups():
+def test_official_and_listed_splits_reject_groups():
     for said in ({"rule": "official"}, {"rule": "list", "file": "a.txt"}):
         found = wrong(layout="drive", test={**said, "group": {"pattern": "(a)"}})
         assert set(found) == {"datasets.x.test.group"}
 
 
-def test_names_of_submitted_images():
+def test_submission_name_template():
     parsed = with_dataset(layout="drive", submission_name="{id}_test.png")
-    assert parsed.datasets["x"].files.submitted_as() == "{id}_test.png"
+    assert parsed.datasets["x"].layout_options.submission_template() == "{id}_test.png"
     for name in ("x.png", "{id}.gif", "../{id}.png", "{id}{number}.png"):
         assert "datasets.x.submission_name" in wrong(layout="drive", submission_name=name)

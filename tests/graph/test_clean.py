@@ -104,27 +104,27 @@ def study_of(results, root="DRIVE", **changes):
 
 
 def surveyed(results, root="DRIVE", **changes):
-    return clean.survey(study_of(results, root, **changes), results)
+    return clean.find_unneeded(study_of(results, root, **changes), results)
 
 
 def files(folder):
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_it_finds_all_that_nothing_needs_with_sizes_and_removes_just_that(results):
+def test_clean_lists_and_removes_exactly_the_unneeded_results(results):
     before = files(results)
     found = surveyed(results)
     assert {str(one.path.relative_to(results)): one.bytes for one in found.unneeded} == {
         name: 7 * len(contents) for name, contents in UNNEEDED.items()
     }
-    assert found.left_alone == []
+    assert found.skipped == []
     assert files(results) == before
     clean.remove(results, found.unneeded)
     assert files(results) == set(NEEDED)
     assert surveyed(results).unneeded == []
 
 
-def test_of_a_data_set_that_cannot_be_listed_nothing_is_superseded(results):
+def test_results_of_an_unlistable_data_set_are_kept(results):
     gone = {str(one.path.relative_to(results)) for one in surveyed(results, "unplugged").unneeded}
     assert set(UNNEEDED) - gone == {
         *("shards/d/train-1.h5", "shards/d/train-1.h5.manifest.json", "shards/d/validation-0.h5"),
@@ -132,16 +132,16 @@ def test_of_a_data_set_that_cannot_be_listed_nothing_is_superseded(results):
     }
 
 
-def test_what_is_kept_of_today_stays(results):
+def test_current_store_entries_are_kept(results):
     today = results / "store" / identity_of(Checkpoint("e"), study_of(results))
     (results / EARLIER).rename(today)
     assert surveyed(results, epochs=1).unneeded
     assert today not in [one.path for one in surveyed(results, epochs=1).unneeded]
     (earlier,) = [one for one in surveyed(results, epochs=2).unneeded if one.path == today]
-    assert earlier.reason == "kept of earlier settings, code or raw files"
+    assert earlier.reason == "kept from earlier settings, code or raw files"
 
 
-def test_a_state_older_than_the_finished_training_goes(results):
+def test_state_older_than_the_checkpoint_is_unneeded(results):
     def states():
         return [one.path for one in surveyed(results).unneeded if one.path.is_relative_to(results / "state/e")]
 
@@ -174,10 +174,10 @@ def test_links_are_never_followed(results, tmp_path):
     (results / "metrics").rename(results / "elsewhere")
     (results / "metrics").symlink_to(outside)
     found = surveyed(results)
-    assert {str(path.relative_to(results)) for path, _ in found.left_alone} == {
+    assert {str(path.relative_to(results)) for path, _ in found.skipped} == {
         "models/linked", "models/e/.0123456789ab.partial-x", "benchmarks/predict", "metrics",
     }  # fmt: skip
-    assert all(str(outside) in reason or str(tmp_path) in reason for _, reason in found.left_alone)
+    assert all(str(outside) in reason or str(tmp_path) in reason for _, reason in found.skipped)
     clean.remove(results, found.unneeded)
     assert files(outside) == {"train-0.h5", "raw.tif"}
     assert not (results / "shards/d/train-7.h5").is_symlink()
@@ -185,7 +185,7 @@ def test_links_are_never_followed(results, tmp_path):
     assert not (results / "models/old").exists()
 
 
-def test_a_folder_that_became_a_link_after_the_survey_is_not_entered(results, tmp_path):
+def test_folder_replaced_by_a_link_is_not_entered(results, tmp_path):
     found = surveyed(results)
     (results / "models").rename(tmp_path / "precious")
     (results / "models").symlink_to(tmp_path / "precious")
@@ -197,7 +197,7 @@ def test_a_folder_that_became_a_link_after_the_survey_is_not_entered(results, tm
     assert not (results / "metrics/old").exists()  # the rest went
 
 
-def test_results_may_themselves_lie_on_another_disk(results, tmp_path):
+def test_results_may_be_a_link_to_another_disk(results, tmp_path):
     (tmp_path / "project").mkdir()
     (tmp_path / "project/results").symlink_to(results)
     there = tmp_path / "project/results"
@@ -205,7 +205,7 @@ def test_results_may_themselves_lie_on_another_disk(results, tmp_path):
     assert files(results) == set(NEEDED)
 
 
-def test_an_interrupted_removal_leaves_a_remnant_that_the_next_one_finds(results, monkeypatch):
+def test_interrupted_removal_is_completed_by_the_next_one(results, monkeypatch):
     def killed(path):
         raise KeyboardInterrupt
 
@@ -221,7 +221,7 @@ def test_an_interrupted_removal_leaves_a_remnant_that_the_next_one_finds(results
     assert files(results) == set(NEEDED)
 
 
-def test_what_is_being_written_is_no_remnant(results, monkeypatch):
+def test_files_being_written_are_not_leftovers(results, monkeypatch):
     def unneeded():
         found = {one.path.name: one.reason for one in surveyed(results).unneeded}
         return {name.split(".partial-")[1]: reason for name, reason in found.items() if "partial" in name}
@@ -234,10 +234,10 @@ def test_what_is_being_written_is_no_remnant(results, monkeypatch):
     monkeypatch.setattr(written.socket, "gethostname", lambda: "another")
     (results / "models/e" / partial_name("theirs")).write_text("half")
     monkeypatch.undo()
-    assert unneeded() == {**known, "theirs": "left behind by a job that was killed or runs elsewhere"}
+    assert unneeded() == {**known, "theirs": "left by a job that was killed or runs on another machine"}
 
 
-def test_what_gets_its_final_name_meanwhile_is_none_either(results, monkeypatch):
+def test_file_renamed_during_the_survey_is_no_leftover(results, monkeypatch):
     path = results / "models/e" / partial_name("new.pt")
     path.write_text("new")
 
@@ -269,14 +269,14 @@ def project(tmp_path, drive, monkeypatch):
     return tmp_path
 
 
-def test_the_command_shows_first_and_removes_only_with_yes(project, capsys, monkeypatch):
+def test_clean_command_lists_first_and_removes_only_with_yes(project, capsys, monkeypatch):
     assert cli.main(["clean"]) == 0
     said = capsys.readouterr()
     assert "2.0 kB  results/models/e-seed2  (no experiment 'e-seed2')" in said.out
     assert "results/predictions/e-seed1/unlabelled  (d has no unlabelled samples)" in said.out
     assert "4.0 kB  in 2 places" in said.out
-    assert "The same command with --yes" in said.out
-    assert "lost: its shards and predictions all stay" in said.err
+    assert "To remove all of this, add --yes" in said.out
+    assert "lost: its shards and predictions are kept" in said.err
     assert (project / "results/models/e-seed2").exists()
 
     monkeypatch.setattr(tools.sys.stdin, "isatty", lambda: True, raising=False)
@@ -290,13 +290,13 @@ def test_the_command_shows_first_and_removes_only_with_yes(project, capsys, monk
     assert "holds nothing that is not needed" in capsys.readouterr().out
 
 
-def test_a_data_set_that_cannot_be_listed_is_named_once(project, capsys):
+def test_unlistable_data_set_is_reported_once(project, capsys):
     (project / "results" / EARLIER).mkdir(parents=True)
     assert cli.main(["clean"]) == 0
-    assert capsys.readouterr().err.count("lost: its shards and predictions all stay") == 1
+    assert capsys.readouterr().err.count("lost: its shards and predictions are kept") == 1
 
 
-def test_nothing_is_removed_while_a_workflow_holds_its_lock(project, capsys):
+def test_nothing_is_removed_while_snakemake_holds_its_lock(project, capsys):
     (project / ".snakemake/locks").mkdir(parents=True)
     (project / ".snakemake/locks/0.input.lock").write_text("")
     before = files(project / "results")
@@ -326,7 +326,7 @@ def made(tmp_path, drive, monkeypatch):
     return tmp_path
 
 
-def test_results_of_today_are_not_outdated(made, capsys):
+def test_current_results_are_not_outdated(made, capsys):
     before = files(made / "results")
     assert cli.main(["clean", "--outdated", "--yes"]) == 0
     assert "results/ holds nothing that is outdated" in capsys.readouterr().out
@@ -352,7 +352,7 @@ def outdated_after(made, capsys):
     return {place: reason for place, reason in reasons.items() if not place.endswith(".manifest.json")}
 
 
-def test_a_table_that_was_edited_is_outdated(made, capsys):
+def test_edited_table_is_outdated(made, capsys):
     path = made / "results/metrics/d.second-observer/summary.csv"
     path.write_text(path.read_text().replace("0.", "0.9", 1))
     folder = "metrics/d.second-observer"
@@ -361,12 +361,12 @@ def test_a_table_that_was_edited_is_outdated(made, capsys):
     assert found == dict.fromkeys(tables, f"edited since it was made: results/{folder}/summary.csv")
 
 
-def test_what_was_made_by_other_settings_is_outdated(made, capsys):
+def test_result_of_other_settings_is_outdated(made, capsys):
     (made / "config.yaml").write_text((made / "config.yaml").read_text().replace("- 48", "- 64"))
-    assert outdated_after(made, capsys) == {"shards/d/test-0.h5": "size [48, 48] here, [64, 64] asked for"}
+    assert outdated_after(made, capsys) == {"shards/d/test-0.h5": "size [48, 48], expected [64, 64]"}
 
 
-def test_what_was_made_of_other_raw_files_is_outdated(made, capsys):
+def test_result_of_other_raw_files_is_outdated(made, capsys):
     observer = made / "DRIVE/test/2nd_manual/01_manual2.gif"
     times = observer.stat().st_atime_ns, observer.stat().st_mtime_ns
     observer.write_bytes((made / "DRIVE/test/2nd_manual/02_manual2.gif").read_bytes())
@@ -378,7 +378,7 @@ def test_what_was_made_of_other_raw_files_is_outdated(made, capsys):
 
 
 @pytest.mark.parametrize("damage", ["gone", "{", "edited"])
-def test_what_does_not_say_what_made_it_is_outdated(made, capsys, damage):
+def test_result_without_a_valid_manifest_is_outdated(made, capsys, damage):
     path = made / "results/predictions/d.second-observer/threshold.json.manifest.json"
     if damage == "gone":
         path.unlink()
@@ -387,12 +387,12 @@ def test_what_does_not_say_what_made_it_is_outdated(made, capsys, damage):
     if damage == "edited":
         with pytest.raises(ValueError, match="edited"):
             Manifest.read(path.with_name("threshold.json"))
-    words = "it does not say what made it" if damage == "gone" else "is damaged"
+    words = "is missing" if damage == "gone" else "is damaged"
     (reason,) = outdated_after(made, capsys).values()
     assert words in reason
 
 
-def test_of_a_data_set_that_cannot_be_listed_nothing_is_called_outdated(made, capsys):
+def test_results_of_an_unlistable_data_set_are_not_outdated(made, capsys):
     (made / "DRIVE").rename(made / "unplugged")
     before = files(made / "results")
     assert cli.main(["clean", "--outdated", "--yes"]) == 1
@@ -400,7 +400,7 @@ def test_of_a_data_set_that_cannot_be_listed_nothing_is_called_outdated(made, ca
     assert files(made / "results") == before
 
 
-def test_a_configuration_that_is_wrong_removes_nothing(project, capsys):
+def test_invalid_configuration_removes_nothing(project, capsys):
     before = files(project / "results")
     (project / "config.yaml").write_text("datasets: {d: {layout: drvie}}")
     assert cli.main(["clean", "--yes"]) == 2

@@ -72,10 +72,10 @@ def place(path):
         ("predictions/a/test", "render", "predictions/a/test/mask"),
     ],
 )
-def test_names_say_what_stands_there(path, stage, known_by):
+def test_paths_of_results_are_recognized(path, stage, known_by):
     found = place(path)
     assert (found.stage.name, found.path) == (stage, Path("results") / known_by)
-    assert found.name in found.what
+    assert found.name in found.description
 
 
 @pytest.mark.parametrize(
@@ -86,13 +86,13 @@ def test_names_say_what_stands_there(path, stage, known_by):
      "predictions/a/tset/mask", "predictions/a/test/colours",
      "notes.txt", "models/a/notes.txt"],
 )  # fmt: skip
-def test_names_that_the_pipeline_does_not_give(path):
+def test_other_paths_are_rejected(path):
     with pytest.raises(PipelineError, match=r"leaderboard\.csv") as caught:
         place(path)
     assert caught.value.problems[0].where == f"results/{path}"
 
 
-def test_the_command_refuses_what_is_outside_and_what_is_not_there(tmp_path, monkeypatch, capsys):
+def test_explain_rejects_foreign_and_missing_paths(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.yaml").write_text("datasets: {d: {layout: tgs, root: raw, size: [32, 32]}}")
     for path in ("config.yaml", "/etc/passwd", "results", "results/../config.yaml", "results/../../x"):
@@ -107,14 +107,14 @@ def test_the_command_refuses_what_is_outside_and_what_is_not_there(tmp_path, mon
     (tmp_path / "results/shards/d").mkdir(parents=True)
     (tmp_path / "results/shards/d/train-0.h5").write_text("no shard")
     assert cli.main(["explain", str(tmp_path / "results/shards/d/train-0.h5")]) == 1
-    assert "not a whole shard" in capsys.readouterr().err
+    assert "not a valid shard" in capsys.readouterr().err
 
 
-def test_settings_are_spelt_flat():
+def test_settings_are_flattened():
     assert explain.flat({"b": {"y": [1, 2], "x": None, "w": {}}, "a": "text"}) == ["a: text", "b.y: [1, 2]"]
 
 
-def test_the_pages_of_a_changed_stack_all_count(tmp_path, monkeypatch, capsys):
+def test_changed_stack_outdates_shard(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     noise = np.random.default_rng(0)
     for kind, top in (("images", 255), ("masks", 1)):
@@ -135,4 +135,4 @@ def test_the_pages_of_a_changed_stack_all_count(tmp_path, monkeypatch, capsys):
     assert "- raw files changed" in capsys.readouterr().out
     (tmp_path / "raw/images/s.tif").unlink()
     assert cli.main(["explain", shard]) == 0
-    assert "what it would be made from is not known" in capsys.readouterr().out
+    assert "its inputs cannot be determined" in capsys.readouterr().out

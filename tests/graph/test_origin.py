@@ -12,7 +12,7 @@ from pipeline.cli import main as cli
 from pipeline.cli.job import Job
 from pipeline.config.config import load
 from pipeline.core import code, digests
-from pipeline.core.manifest import Manifest, beside
+from pipeline.core.manifest import Manifest, manifest_path
 from pipeline.graph import plan
 from pipeline.graph.artifacts import Checkpoint
 from pipeline.graph.base import plan_of
@@ -79,12 +79,12 @@ def times():
 
 
 @pytest.mark.parametrize("verb", COMMANDS)
-def test_what_was_made_by_the_same_is_taken(project, verb):
+def test_inputs_of_the_current_settings_are_accepted(project, verb):
     assert cli.main(COMMANDS[verb].split()) == 0
 
 
 @pytest.mark.parametrize("verb", COMMANDS)
-def test_another_size_of_the_shards_is_refused_all_the_way_down(project, verb, capsys):
+def test_inputs_of_another_size_are_rejected_by_all_stages(project, verb, capsys):
     project("size: [48, 48]", "size: [32, 48]")
     before = times()
     assert cli.main(COMMANDS[verb].split()) == 1
@@ -92,7 +92,7 @@ def test_another_size_of_the_shards_is_refused_all_the_way_down(project, verb, c
     assert "a result of other settings, code, raw files or inputs" in said
     assert "rm -r results/" in said
     assert cli.main(["explain", "results/shards/t/train-0.h5"]) == 0
-    assert "size [48, 48] here, [32, 48] asked for" in capsys.readouterr().out
+    assert "size [48, 48], expected [32, 48]" in capsys.readouterr().out
     assert times() == before
     shards = sum(
         path.name.startswith(("train", "validation")) and path.suffix == ".h5"
@@ -111,7 +111,7 @@ def test_another_size_of_the_shards_is_refused_all_the_way_down(project, verb, c
         ("name: unet, width: 4", "name: unet, width: 6", {"predict", "evaluate"}),
     ],
 )
-def test_each_consumer_is_asked_about_what_it_is_made_from(project, capsys, old, new, refusing):
+def test_each_stage_checks_its_inputs(project, capsys, old, new, refusing):
     project(old, new)
     for verb in sorted(refusing):
         assert cli.main(COMMANDS[verb].split()) == 1, verb
@@ -128,12 +128,12 @@ def test_each_consumer_is_asked_about_what_it_is_made_from(project, capsys, old,
         ("batch_size: 4", "batch_size: 2", "train"),
     ],
 )
-def test_nothing_is_asked_about_what_does_not_concern_it(project, old, new, verb):
+def test_unrelated_settings_do_not_matter(project, old, new, verb):
     project(old, new)
     assert cli.main(COMMANDS[verb].split()) == 0
 
 
-def test_other_libraries_are_refused(project, monkeypatch, capsys):
+def test_inputs_of_other_libraries_are_rejected(project, monkeypatch, capsys):
     monkeypatch.setattr(code, "_version", lambda name: "9.9")
     plan.stage_code.cache_clear()
     try:
@@ -141,7 +141,7 @@ def test_other_libraries_are_refused(project, monkeypatch, capsys):
             assert cli.main(COMMANDS[verb].split()) == 1
             assert "a result of other settings, code, raw files or inputs" in capsys.readouterr().err
         assert cli.main(["explain", "results/shards/t/train-0.h5"]) == 0
-        assert "here, 9.9 asked for" in capsys.readouterr().out
+        assert ", expected 9.9" in capsys.readouterr().out
     finally:
         plan.stage_code.cache_clear()
 
@@ -154,10 +154,10 @@ CONSUMED = (
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", "3", '{"format": 1, "identity": "x"}', '{"format": 0}'])
-def test_results_without_a_manifest_are_refused(project, capsys, text):
+def test_inputs_without_a_manifest_are_rejected(project, capsys, text):
     for verb, names in CONSUMED:
         for name in names:
-            manifest = beside(Path(name))
+            manifest = manifest_path(Path(name))
             manifest.unlink() if text is None else manifest.write_text(text)
         assert cli.main(COMMANDS[verb].split()) == 1
         said = capsys.readouterr().err
@@ -165,8 +165,8 @@ def test_results_without_a_manifest_are_refused(project, capsys, text):
         assert f"({len(names)} problem" in said
 
 
-def test_a_manifest_that_was_edited_is_none(project, capsys):
-    manifest = beside(Path(CHECKPOINT))
+def test_edited_manifest_is_rejected(project, capsys):
+    manifest = manifest_path(Path(CHECKPOINT))
     text = manifest.read_text()
     assert '"lr": 0.02' in text
     manifest.write_text(text.replace('"lr": 0.02', '"lr": 0.01'))
@@ -174,7 +174,7 @@ def test_a_manifest_that_was_edited_is_none(project, capsys):
     assert "no manifest" in capsys.readouterr().err
 
 
-def test_results_of_other_bytes_are_refused(project, capsys):
+def test_edited_inputs_are_rejected(project, capsys):
     times = {}
     for path in (
         Path(CHECKPOINT),
@@ -196,8 +196,8 @@ def test_results_of_other_bytes_are_refused(project, capsys):
         assert all(f"{name}\n    found:    changed since it was made" in said for name in names)
 
 
-def test_a_mask_that_changes_under_a_job_leaves_no_scores(project, monkeypatch, capsys):
-    monkeypatch.setattr(digests, "_SETTLED", 0)
+def test_mask_changed_during_a_job_leaves_no_scores(project, monkeypatch, capsys):
+    monkeypatch.setattr(digests, "_MIN_AGE", 0)
     mask = next(path for path in sorted(Path("TGS/train/masks").glob("*.png")) if "tile001" in path.name)
     other = next(path for path in sorted(Path("TGS/train/masks").glob("*.png")) if "tile002" in path.name)
     before = mask.read_bytes()
@@ -217,7 +217,7 @@ def test_a_mask_that_changes_under_a_job_leaves_no_scores(project, monkeypatch, 
     assert before != other.read_bytes()
 
 
-def test_whoever_names_a_file_means_it(project):
+def test_inputs_named_on_the_command_line_are_not_checked(project):
     project("lr: 0.02", "lr: 0.01")
     named = ["--shards", *map(str, sorted(Path("results/shards/t").glob("test-*.h5")))]
     assert cli.main([*COMMANDS["predict"].split(), "--checkpoint", CHECKPOINT, *named, "--output", "mine"]) == 0
@@ -240,7 +240,7 @@ def test_whoever_names_a_file_means_it(project):
      '{"stage": "train", "recipe": {}}',
      '{"stage": "predict", "recipe": {"dataset": "t", "split": "test", "kind": "probability"}}'],
 )  # fmt: skip
-def test_plans_that_are_none_are_a_mistake_in_the_command(project, text, capsys):
+def test_invalid_plans_are_usage_errors(project, text, capsys):
     assert cli.main([*COMMANDS["train"].split(), "--plan", text]) == 2
     said = capsys.readouterr().err
     assert "--plan" in said
@@ -248,19 +248,19 @@ def test_plans_that_are_none_are_a_mistake_in_the_command(project, text, capsys)
 
 
 @pytest.mark.parametrize("key", ["result", "raw", "made_from"])
-def test_all_of_a_plan_is_read_strictly(project, capsys, key):
+def test_plans_are_validated_strictly(project, capsys, key):
     said = json.loads(plan_of(Checkpoint("e"), Study(load([Path("config.yaml")]))).to_json())
     for wrong in (5, [1], {"train_shards": {"stage": "shard"}}):
         assert cli.main([*COMMANDS["train"].split(), "--plan", json.dumps({**said, key: wrong})]) == 2
         assert "--plan" in capsys.readouterr().err
 
 
-def test_new_images_take_no_plans(project, capsys):
+def test_prediction_of_new_images_rejects_plans(project, capsys):
     assert cli.main(["predict", "--checkpoint", CHECKPOINT, "--input", "TGS", "--output", "o", "--plan", "{}"]) == 2
     assert "--plan" in capsys.readouterr().err
 
 
-def test_the_same_shard_anywhere_and_no_place_in_it(made, tmp_path, monkeypatch):
+def test_shard_bytes_do_not_depend_on_the_folder(made, tmp_path, monkeypatch):
     make_tgs(tmp_path / "TGS")
     (tmp_path / "config.yaml").write_text(CONFIG)
     monkeypatch.chdir(tmp_path)
@@ -268,6 +268,6 @@ def test_the_same_shard_anywhere_and_no_place_in_it(made, tmp_path, monkeypatch)
     contents = Path("results/shards/t/test-0.h5").read_bytes()
     assert contents == (made / "results/shards/t/test-0.h5").read_bytes()
     assert str(tmp_path).encode() not in contents
-    manifest = beside(Path("results/shards/t/test-0.h5")).read_text()
-    assert manifest == beside(made / "results/shards/t/test-0.h5").read_text()
+    manifest = manifest_path(Path("results/shards/t/test-0.h5")).read_text()
+    assert manifest == manifest_path(made / "results/shards/t/test-0.h5").read_text()
     assert str(made).encode() not in (made / CHECKPOINT).read_bytes()

@@ -44,7 +44,7 @@ def moved(dataset=None, **experiment):
     return {stage for stage, recipe in before.items() if recipe != after[stage]}
 
 
-def test_a_recipe_holds_only_what_its_stage_uses():
+def test_recipe_contains_only_settings_of_its_stage():
     assert moved(optimizer={"name": "sgd", "lr": 0.02}) == {"train"}
     assert moved(threshold=0.4) == {"threshold"}
     assert moved(threshold={"metric": "iou", "averaging": "macro"}) == {"threshold"}
@@ -58,13 +58,13 @@ def test_a_recipe_holds_only_what_its_stage_uses():
     assert moved(ensemble=False) == set()
 
 
-def test_of_augmentation_only_what_is_done_is_told():
+def test_recipe_omits_disabled_augmentation():
     """So an option more, off by default, trains nothing again."""
     assert recipes(augment={"flip": "both", "rotate": 0})["train"]["augment"] == {"flip": "both"}
     assert recipes(augment={"elastic": {}})["train"]["augment"] == {"elastic": {"grid": 3, "sigma": 10.0}}
 
 
-def test_how_a_prediction_is_made_trains_nothing_again_and_is_not_said_at_its_defaults():
+def test_prediction_settings_are_not_in_the_training_recipe():
     plain = recipes()
     assert plain["predict"] == {
         "dataset": "drive",
@@ -82,6 +82,6 @@ def test_how_a_prediction_is_made_trains_nothing_again_and_is_not_said_at_its_de
     assert not {"tiles", "test_time"} & tiled["train"].keys()
 
 
-def test_a_fixed_threshold_needs_no_samples():
+def test_fixed_threshold_needs_no_samples():
     recipe = recipes(threshold=0.5, dataset={"validation": {"fraction": 0}})["threshold"]
     assert (recipe["fixed"], "source" in recipe, "chosen" in recipe) == (0.5, False, False)

@@ -76,9 +76,9 @@ def plan(study, artifact):
     return json.loads(plan_of(artifact, study).to_json())
 
 
-def test_runs_are_called_by_fold_and_seed():
+def test_run_names_contain_fold_and_seed():
     config = parsed(a={"folds": 2}, b={"folds": 2, "seeds": [7, 3]}, c={"seeds": [1]}, d={"seed": 5})
-    assert config.seeded == {
+    assert config.runs == {
         "a": ["a-fold0", "a-fold1"],
         "b": ["b-fold0-seed7", "b-fold0-seed3", "b-fold1-seed7", "b-fold1-seed3"],
         "c": ["c-seed1"],
@@ -89,7 +89,7 @@ def test_runs_are_called_by_fold_and_seed():
     assert config.experiments["b-fold1-seed3"].seed == 3
 
 
-def test_ensembles_are_those_of_at_least_two_runs():
+def test_ensembles_need_two_runs():
     config = parsed(
         a={"folds": 2},
         b={"folds": 2, "ensemble": False},
@@ -104,7 +104,7 @@ def test_ensembles_are_those_of_at_least_two_runs():
     assert config.without_ensemble == ["m"]
     assert config.dataset_of("k.ensemble") == "c"
     assert config.multiclass("k.ensemble")
-    assert [config.validated_on(name) for name in ("a.ensemble", "d.ensemble", "a-fold0", "d.all-background")] == [
+    assert [config.validation_split(name) for name in ("a.ensemble", "d.ensemble", "a-fold0", "d.all-background")] == [
         "out-of-fold",
         "validation",
         "validation",
@@ -120,26 +120,28 @@ def test_ensembles_are_those_of_at_least_two_runs():
         ({"folds": True}, "not yes/no"),
         ({"folds": 2.5}, "integer"),
         ({"fold": 1}, "unknown key 'fold'"),
-        ({"of": "a"}, "unknown key 'of'"),
-        ({"ensemble": True}, "one network is no ensemble"),
-        ({"ensemble": True, "seeds": [1]}, "one network is no ensemble"),
+        ({"experiment": "a"}, "unknown key 'experiment'"),
+        ({"ensemble": True}, "an ensemble needs several networks"),
+        ({"ensemble": True, "seeds": [1]}, "an ensemble needs several networks"),
         ({"dataset": "shapes", "loss": "cross-entropy", "folds": 3}, "'shapes' has official validation samples"),
         ({**OF_CLASSES, "folds": 2, "ensemble": True}, "set `keep_probability: true`, or remove `ensemble`"),
     ],
 )
-def test_what_cannot_be_is_said(said, message):
+def test_invalid_experiments_are_rejected(said, message):
     with pytest.raises(ConfigError, match=message):
         parsed(a=said)
 
 
-def test_names_that_clash_are_said():
-    with pytest.raises(ConfigError, match=r"experiments.a.folds\n.*'a-fold1', which is also experiment 'a-Fold1'"):
+def test_clashing_run_names_are_rejected():
+    with pytest.raises(
+        ConfigError, match=r"experiments.a.folds\n.*'a-fold1', which is also the name of experiment 'a-Fold1'"
+    ):
         parsed(**{"a": {"folds": 2}, "a-Fold1": {}})
-    with pytest.raises(ConfigError, match="'a-fold0-seed1', which is also a run of 'a'"):
+    with pytest.raises(ConfigError, match="'a-fold0-seed1', which is also the name of a run of 'a'"):
         parsed(**{"a": {"folds": 2, "seeds": [1]}, "a-fold0": {"seeds": [1]}})
 
 
-def test_folds_need_no_validation_samples_of_the_data_set():
+def test_folds_work_without_validation_samples():
     with pytest.raises(ConfigError, match="its data set has none"):
         parsed(a={"dataset": "n", "threshold": 0.5, "monitor": "val_dice"})
     config = parsed(a={"dataset": "n", "folds": 3, "monitor": "val_dice", "early_stopping": 2})
@@ -160,7 +162,7 @@ def test_folds_need_no_validation_samples_of_the_data_set():
         ("l", {"seed": 0}),
     ],
 )
-def test_folds_are_drawn_as_validation_samples_are(dataset, drawing):
+def test_folds_use_seed_strata_and_groups_of_validation(dataset, drawing):
     config = parsed(a={"dataset": dataset, "folds": 3})
     source = config.source_of("a-fold1", "validation").plain()
     assert source["validation"] == {"rule": "k-fold", "folds": 3, "fold": 1, **drawing}
@@ -171,27 +173,27 @@ def test_folds_are_drawn_as_validation_samples_are(dataset, drawing):
     assert config.source_of("a.ensemble", "out-of-fold").validation is None
 
 
-def test_no_job_is_told_of_other_runs():
+def test_plan_of_a_run_is_independent_of_other_runs():
     few, many = parsed(a={"folds": 3, "seeds": [1, 2]}), parsed(a={"folds": 3, "seeds": [1, 2, 3]})
     run = "a-fold0-seed2"
     for artifact in (Predictions(run, "validation", "probability"), Scores(run)):
         assert plan(few, artifact) == plan(many, artifact)
     settings = plan(few, Checkpoint(run))["recipe"]
     assert settings["fold"] == {"folds": 3, "fold": 0}
-    assert not {"folds", "seeds", "of", "ensemble"} & settings.keys()
+    assert not {"folds", "seeds", "experiment", "ensemble"} & settings.keys()
 
 
-def test_without_folds_nothing_is_said_of_them():
+def test_recipe_without_folds_does_not_mention_them():
     config = parsed(a={}, b={"seeds": [1, 2]})
     for name in ("a", "b-seed1"):
         made = (Checkpoint(name), Augmented(name), Predictions(name, "validation", "probability"))
         for said in (plan(config, artifact) for artifact in made):
-            assert not {"fold", "folds", "ensemble", "of"} & said["recipe"].keys()
+            assert not {"fold", "folds", "ensemble", "experiment"} & said["recipe"].keys()
             assert "folds" not in said["made_from"]
     assert plan(config, Threshold("b.ensemble"))["recipe"]["split"] == "validation"
 
 
-def test_only_predictions_of_the_fold_depend_on_the_table():
+def test_only_fold_predictions_depend_on_the_fold_table():
     config = parsed(a={"folds": 3})
     test = plan(config, Predictions("a-fold1", "test", "probability"))
     assert test["made_from"].keys() == {"checkpoint", "shards"}
@@ -202,38 +204,38 @@ def test_only_predictions_of_the_fold_depend_on_the_table():
 
 @pytest.mark.parametrize("split", ["out-of-fold", "validation", "test"])
 @pytest.mark.parametrize("more", [{"folds": 3}, {"folds": 3, "seeds": [2, 1]}, {"seeds": [12, 2, 5]}])
-def test_an_ensemble_is_made_from_the_predictions_of_each_run(more, split):
+def test_ensemble_needs_the_predictions_of_each_run(more, split):
     config = parsed(a=more)
     ensemble = plan_of(Ensemble("a", split, "probability"), config)
-    assert list(ensemble.recipe.runs) == config.seeded["a"]
+    assert list(ensemble.recipe.runs) == config.runs["a"]
     predicted = "validation" if split == "out-of-fold" else split
     asked = [identity_of(Predictions(run, predicted, "probability"), config) for run in sorted(ensemble.recipe.runs)]
     assert ensemble.made_from["predictions"] == asked
-    assert len(set(asked)) == len(config.seeded["a"])
+    assert len(set(asked)) == len(config.runs["a"])
 
 
-def test_the_order_of_seeds_does_not_count_and_their_number_does():
+def test_ensemble_depends_on_the_set_of_seeds_not_their_order():
     ways = [parsed(a={"seeds": seeds}) for seeds in ([1, 2, 3], [3, 1, 2], [1, 2])]
     first, second, third = (plan(config, Ensemble("a", "test", "probability")) for config in ways)
     assert first == second != third
 
 
-def test_plans_of_many_runs_fit_into_a_command():
+def test_plan_of_many_runs_fits_into_a_command_line():
     config = parsed(a={"folds": 20, "seeds": list(range(10)), "augment": {"flip": "both"}})
     said = plan_of(Scores("a.ensemble"), config).to_json()
     assert len(said) < 64 * 1024  # Linux takes 128 KiB
 
 
-def test_an_ensemble_has_learnt_and_may_be_doubted():
+def test_suspicions_apply_to_ensembles_but_not_baselines():
     assert not is_baseline("a.ensemble")
     assert is_baseline("d.second-observer")
     row = {"layout": "drive", "split": "test", "region": "fov", "origin": "raw files", "f1": "0.95", "accuracy": "0.9"}
     assert "likely leak: f1 0.9500" in suspicions({**row, "experiment": "a.ensemble"})
     assert suspicions({**row, "experiment": "d.second-observer"}) == ""
-    assert "1 images also stand" in suspicions({**row, "experiment": "a.ensemble", "f1": "0.5"}, "1")
+    assert "1 images are also in another split" in suspicions({**row, "experiment": "a.ensemble", "f1": "0.5"}, "1")
 
 
-def test_what_folds_and_ensembles_left_behind_can_go(tmp_path):
+def test_clean_finds_results_of_removed_folds_and_ensembles(tmp_path):
     kept = [
         "folds/d/3.json",
         "predictions/a-fold0/validation/mask/1.png",  # the data set itself has no validation samples
@@ -260,11 +262,11 @@ def test_what_folds_and_ensembles_left_behind_can_go(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     config = parsed(a={"folds": 3}, b={"seeds": [1, 2]})
-    found = clean.survey(config, tmp_path / "results")
+    found = clean.find_unneeded(config, tmp_path / "results")
     assert {str(one.path.relative_to(tmp_path / "results")) for one in found.unneeded} == gone.keys()
 
 
-def test_the_verb_names_what_has_an_ensemble(tmp_path, monkeypatch, capsys):
+def test_ensemble_command_names_experiments_with_ensemble(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     make_drive(tmp_path / "raw")
     (tmp_path / "config.yaml").write_text(
@@ -284,14 +286,14 @@ def test_the_verb_names_what_has_an_ensemble(tmp_path, monkeypatch, capsys):
     assert "results/folds/d/2.json\n    found:    [Errno 2]" in capsys.readouterr().err
 
 
-def test_means_over_folds_know_that_they_are():
+def test_average_recipe_tells_folds_from_seeds():
     config = parsed(a={"folds": 2}, b={"seeds": [1, 2]})
     assert plan(config, Average("a"))["recipe"] == {"runs": ["a-fold0", "a-fold1"], "folds": True}
     assert plan(config, Average("b"))["recipe"] == {"runs": ["b-seed1", "b-seed2"], "folds": False}
 
 
 @pytest.mark.parametrize("wrong", [{"seed": 1}, {"fold": 3}, {"fold": -1}, {"fold": "x"}])
-def test_plans_name_one_of_so_many_folds(capsys, wrong):
+def test_plan_with_an_invalid_fold_is_rejected(capsys, wrong):
     said = plan(parsed(a={"folds": 3}), Checkpoint("a-fold0"))
     said["recipe"]["fold"].update(wrong)
     assert main(["train", "--experiment", "a", "--plan", json.dumps(said)]) == 2

@@ -9,7 +9,7 @@ import pytest
 from pipeline.core.errors import OutputError
 from pipeline.core.files import partial_name
 from pipeline.core.fingerprint import Fingerprint
-from pipeline.core.manifest import Manifest, beside
+from pipeline.core.manifest import Manifest, manifest_path
 from pipeline.graph import store as stores
 from pipeline.graph.store import Store
 
@@ -27,7 +27,7 @@ def made(folder, number=0, size=600):
     folder.mkdir(parents=True, exist_ok=True)
     for path in outputs:
         path.write_bytes(f"{path.name} of {number}: ".encode().ljust(size // 2, b"."))
-    manifest = Manifest.of(fingerprint(number), outputs)
+    manifest = Manifest.describe(fingerprint(number), outputs)
     manifest.write(outputs[0])
     return manifest, outputs
 
@@ -42,7 +42,7 @@ def names(store):
 
 @pytest.fixture(autouse=True)
 def nothing_is_small(monkeypatch):
-    monkeypatch.setattr(stores, "_SMALL", 0)
+    monkeypatch.setattr(stores, "_LINK_BYTES", 0)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def apart(monkeypatch):
 
 
 @pytest.mark.parametrize("way", ["linked", "copied"])
-def test_what_is_kept_comes_back_with_its_manifest(store, tmp_path, capsys, request, way):
+def test_entry_is_restored_with_its_manifest(store, tmp_path, capsys, request, way):
     if way == "copied":
         request.getfixturevalue("apart")
     manifest, outputs = made(tmp_path / "models/e")
@@ -70,17 +70,17 @@ def test_what_is_kept_comes_back_with_its_manifest(store, tmp_path, capsys, requ
     assert contents(store.folder / manifest.identity) == before
     shutil.rmtree(tmp_path / "models")
     assert store.take(manifest.identity, outputs)
-    assert "taken from" in capsys.readouterr().err
+    assert "restored from" in capsys.readouterr().err
     assert contents(tmp_path / "models/e") == before
     assert Manifest.read(outputs[0]) == manifest
     assert not [path for path in store.folder.rglob("*") if ".partial" in path.name]
 
 
-def test_small_files_are_copied_so_that_an_edit_in_place_damages_no_entry(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(stores, "_SMALL", 400)
+def test_small_files_are_copied_not_linked(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(stores, "_LINK_BYTES", 400)
     manifest, outputs = made(tmp_path / "models/e", size=800)
     outputs[1].write_bytes(b"a table")
-    manifest = Manifest.of(fingerprint(), outputs)
+    manifest = Manifest.describe(fingerprint(), outputs)
     store.keep(manifest, outputs)
     assert [path.stat().st_nlink for path in outputs] == [2, 1]
     with outputs[1].open("r+b") as file:
@@ -89,7 +89,7 @@ def test_small_files_are_copied_so_that_an_edit_in_place_damages_no_entry(store,
     assert outputs[1].read_bytes() == b"a table"
 
 
-def test_a_result_of_another_project_is_copied_and_keeps_its_time(store, tmp_path):
+def test_result_of_another_project_keeps_its_time(store, tmp_path):
     manifest, outputs = made(tmp_path / "one/models/e")
     store.keep(manifest, outputs)
     for path in outputs:
@@ -101,7 +101,7 @@ def test_a_result_of_another_project_is_copied_and_keeps_its_time(store, tmp_pat
     assert [path.stat().st_mtime for path in outputs] == [100, 100]
 
 
-def test_what_is_in_use_takes_no_room_of_its_own(store, tmp_path):
+def test_linked_entry_takes_no_space(store, tmp_path):
     manifest, outputs = made(tmp_path / "models/e")
     store.keep(manifest, outputs)
     assert [path.stat().st_nlink for path in outputs] == [2, 2]
@@ -112,7 +112,7 @@ def test_what_is_in_use_takes_no_room_of_its_own(store, tmp_path):
     assert [entry.bytes for entry in store.entries()] == [600]
 
 
-def test_copies_take_their_room_and_are_others_than_the_result(store, tmp_path, apart):
+def test_copied_entry_takes_space(store, tmp_path, apart):
     manifest, outputs = made(tmp_path / "models/e")
     store.keep(manifest, outputs)
     assert [entry.bytes for entry in store.entries()] == [600]
@@ -122,7 +122,7 @@ def test_copies_take_their_room_and_are_others_than_the_result(store, tmp_path, 
     assert not Manifest.read(outputs[0]).changed(outputs[0])
 
 
-def test_what_is_taken_is_newer_than_what_it_was_made_from(store, tmp_path):
+def test_restored_files_are_newer_than_their_inputs(store, tmp_path):
     manifest, outputs = made(tmp_path / "models/e")
     store.keep(manifest, outputs)
     shutil.rmtree(tmp_path / "models")
@@ -131,10 +131,10 @@ def test_what_is_taken_is_newer_than_what_it_was_made_from(store, tmp_path):
     (tmp_path / "train-0.h5").touch()
     assert store.take(manifest.identity, outputs)
     shard = (tmp_path / "train-0.h5").stat().st_mtime_ns
-    assert all(path.stat().st_mtime_ns >= shard for path in (*outputs, beside(outputs[0])))
+    assert all(path.stat().st_mtime_ns >= shard for path in (*outputs, manifest_path(outputs[0])))
 
 
-def test_a_result_that_is_there_is_replaced(store, tmp_path):
+def test_existing_result_is_replaced(store, tmp_path):
     manifest, outputs = made(tmp_path / "models/e")
     store.keep(manifest, outputs)
     made(tmp_path / "models/other", 1)
@@ -145,7 +145,7 @@ def test_a_result_that_is_there_is_replaced(store, tmp_path):
     assert not any(manifest.changed(path) for path in outputs)
 
 
-def test_nothing_is_given_where_nothing_is_kept(store, tmp_path):
+def test_unknown_identity_is_not_restored(store, tmp_path):
     _, outputs = made(tmp_path / "models/e")
     before = contents(tmp_path / "models/e")
     assert not store.take(fingerprint().identity, outputs)
@@ -165,7 +165,7 @@ def lose_a_file(entry):
 
 
 def cut_manifest(entry):
-    path = beside(entry / "best.pt")
+    path = manifest_path(entry / "best.pt")
     path.write_bytes(path.read_bytes()[:-20])
 
 
@@ -179,11 +179,11 @@ def put_another(entry):
 
 def forget_a_file(entry):
     """Of a version whose result had another file less."""
-    Manifest.of(fingerprint(), [entry / "best.pt"]).write(entry / "best.pt")
+    Manifest.describe(fingerprint(), [entry / "best.pt"]).write(entry / "best.pt")
 
 
 @pytest.mark.parametrize("damage", [edit_result, lose_a_file, cut_manifest, put_another, forget_a_file])
-def test_a_damaged_entry_is_removed_and_never_given(store, tmp_path, capsys, damage):
+def test_damaged_entry_is_removed(store, tmp_path, capsys, damage):
     manifest, outputs = made(tmp_path / "models/e")
     store.keep(manifest, outputs)
     entry = store.folder / manifest.identity
@@ -191,7 +191,7 @@ def test_a_damaged_entry_is_removed_and_never_given(store, tmp_path, capsys, dam
     shutil.rmtree(tmp_path / "models")
     capsys.readouterr()
     assert not store.take(manifest.identity, outputs)
-    assert f"{entry}: damaged, and removed" in capsys.readouterr().err
+    assert f"{entry}: damaged; removed" in capsys.readouterr().err
     assert not entry.exists()
     assert not (tmp_path / "models").exists()
     made(tmp_path / "models/e")
@@ -199,10 +199,10 @@ def test_a_damaged_entry_is_removed_and_never_given(store, tmp_path, capsys, dam
     assert store.take(manifest.identity, outputs)
 
 
-def test_an_entry_without_manifest_is_none(store, tmp_path):
+def test_entry_without_manifest_is_ignored(store, tmp_path):
     manifest, outputs = made(tmp_path / "models/e")
     store.keep(manifest, outputs)
-    beside(store.folder / manifest.identity / "best.pt").unlink()
+    manifest_path(store.folder / manifest.identity / "best.pt").unlink()
     assert not store.take(manifest.identity, outputs)
 
 
@@ -216,7 +216,7 @@ def kept(store, tmp_path, number, size=600, at=None):
     return manifest.identity
 
 
-def test_what_was_not_used_for_longest_goes_first(tmp_path):
+def test_least_recently_used_entries_are_pruned_first(tmp_path):
     store = Store(2 * KILOBYTE, tmp_path / "store")
     first, second, third = (kept(store, tmp_path, number) for number in (1, 2, 3))
     assert names(store) == {first, second, third}, "1800 bytes"
@@ -226,7 +226,7 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path):
 
 
 @pytest.mark.parametrize("way", ["linked", "copied"])
-def test_what_was_taken_counts_as_used(tmp_path, request, way):
+def test_restored_entry_counts_as_used(tmp_path, request, way):
     store = Store(2 * KILOBYTE, tmp_path / "store")
     if way == "copied":
         request.getfixturevalue("apart")
@@ -240,7 +240,7 @@ def test_what_was_taken_counts_as_used(tmp_path, request, way):
     assert second not in names(store)
 
 
-def test_something_large_goes_and_smaller_ones_that_are_older_stay(tmp_path):
+def test_large_entry_is_pruned_before_older_small_ones(tmp_path):
     store = Store(2 * KILOBYTE, tmp_path / "store")
     small = kept(store, tmp_path, 1)
     large = kept(store, tmp_path, 2, size=3000)
@@ -248,7 +248,7 @@ def test_something_large_goes_and_smaller_ones_that_are_older_stay(tmp_path):
     assert names(store) == {small} != {large}
 
 
-def test_what_is_in_use_is_not_pruned(tmp_path):
+def test_linked_entry_is_not_pruned(tmp_path):
     store = Store(1 * KILOBYTE, tmp_path / "store")
     manifest, outputs = made(tmp_path / "models/used", 0, size=5000)
     store.keep(manifest, outputs)
@@ -262,7 +262,7 @@ def test_what_is_in_use_is_not_pruned(tmp_path):
     assert names(store) == {last}
 
 
-def test_a_limit_of_nothing_keeps_and_gives_nothing(store, tmp_path):
+def test_limit_of_zero_disables_the_store(store, tmp_path):
     manifest, outputs = made(tmp_path / "models/e")
     none = Store(0, store.folder)
     none.keep(manifest, outputs)
@@ -272,16 +272,16 @@ def test_a_limit_of_nothing_keeps_and_gives_nothing(store, tmp_path):
     assert names(store) == {manifest.identity}, "what another configuration keeps there stays"
 
 
-def test_what_cannot_be_kept_is_said_and_does_no_harm(store, tmp_path, capsys):
+def test_failure_to_store_is_logged(store, tmp_path, capsys):
     manifest, outputs = made(tmp_path / "models/e")
     before = contents(tmp_path / "models/e")
     store.folder.write_text("in the way")
     Store(1, store.folder / "deeper").keep(manifest, outputs)
-    assert f"{outputs[0]}: not kept for later" in capsys.readouterr().err
+    assert f"{outputs[0]}: not kept in the store" in capsys.readouterr().err
     assert contents(tmp_path / "models/e") == before
 
 
-def test_a_disk_that_is_full_leaves_no_half_of_an_entry(store, tmp_path, monkeypatch, capsys, apart):
+def test_full_disk_leaves_no_partial_entry(store, tmp_path, monkeypatch, capsys, apart):
     manifest, outputs = made(tmp_path / "models/e")
 
     def full(source, target):
@@ -291,7 +291,7 @@ def test_a_disk_that_is_full_leaves_no_half_of_an_entry(store, tmp_path, monkeyp
     with monkeypatch.context() as patched:
         patched.setattr(stores.shutil, "copyfile", full)
         store.keep(manifest, outputs)
-    assert "not kept for later" in capsys.readouterr().err
+    assert "not kept in the store" in capsys.readouterr().err
     assert list(store.folder.iterdir()) == []
     store.keep(manifest, outputs)
     shutil.rmtree(tmp_path / "models")
@@ -303,7 +303,7 @@ def test_a_disk_that_is_full_leaves_no_half_of_an_entry(store, tmp_path, monkeyp
     assert names(store) == {manifest.identity}
 
 
-def test_several_projects_may_share_a_folder(store, tmp_path):
+def test_projects_share_a_store(store, tmp_path):
     (tmp_path / "shared").mkdir()
     store.folder.symlink_to(tmp_path / "shared")
     manifest, outputs = made(tmp_path / "one/models/e")
@@ -313,7 +313,7 @@ def test_several_projects_may_share_a_folder(store, tmp_path):
     assert contents(tmp_path / "two/models/e") == contents(tmp_path / "one/models/e")
 
 
-def test_what_others_are_writing_and_files_beside_are_no_entries(store, tmp_path):
+def test_partial_and_foreign_files_are_no_entries(store, tmp_path):
     manifest, outputs = made(tmp_path / "models/e")
     store.keep(manifest, outputs)
     (store.folder / "notes.txt").write_text("mine")
@@ -324,7 +324,7 @@ def test_what_others_are_writing_and_files_beside_are_no_entries(store, tmp_path
     assert (empty.bytes, empty.used) == (0, 0)
 
 
-def test_an_entry_that_another_job_removes_meanwhile_is_none(store, tmp_path, monkeypatch):
+def test_entry_removed_by_another_job_is_not_restored(store, tmp_path, monkeypatch):
     manifest, outputs = made(tmp_path / "models/e")
     store.keep(manifest, outputs)
     shutil.rmtree(tmp_path / "models")
