@@ -1,4 +1,4 @@
-"""Small raw folders in the formats of the real ones, for tests that change them."""
+"""Small raw folders in the formats of the real data sets, for tests that change them."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ HEIGHT, WIDTH = 70, 60
 
 
 def blobs(seed: int, height: int = HEIGHT, width: int = WIDTH):
-    """Give a mask of {0, 1} with soft-edged blobs and an RGB image that shows them."""
+    """Return a mask of {0, 1} with blobs and a noisy RGB image of them."""
     rng = np.random.default_rng(seed)
     noise = cv2.GaussianBlur(rng.normal(0, 1, (height, width)), (0, 0), 5)
     mask = (noise > np.quantile(noise, 0.75)).astype(np.uint8)
@@ -37,18 +37,18 @@ def write_tif(path: Path, pixels: np.ndarray, **options) -> None:
 
 
 def add_drive(
-    root: Path, half: str, number: int, height: int = HEIGHT, width: int = WIDTH, labels: bool = True
+    root: Path, split: str, number: int, height: int = HEIGHT, width: int = WIDTH, labels: bool = True
 ) -> None:
-    """Add one image with all that belongs to it."""
+    """Write an image with its mask, field of view and second observer."""
     mask, image = blobs(number, height, width)
     y, x = np.mgrid[:height, :width]
     fov = (np.hypot(y - height / 2, x - width / 2) < min(height, width) * 0.48).astype(np.uint8)
-    folder, name = root / half, f"{number:02d}"
-    write_tif(folder / "images" / f"{name}_{half}.tif", image, photometric="rgb")
-    write_gif(folder / "mask" / f"{name}_{half}_mask.gif", fov * 255)
+    folder, name = root / split, f"{number:02d}"
+    write_tif(folder / "images" / f"{name}_{split}.tif", image, photometric="rgb")
+    write_gif(folder / "mask" / f"{name}_{split}_mask.gif", fov * 255)
     if labels:
         write_gif(folder / "1st_manual" / f"{name}_manual1.gif", mask * 255)
-        if half == "test":
+        if split == "test":
             write_palette_gif(folder / "2nd_manual" / f"{name}_manual2.gif", np.roll(mask, 1, axis=0))
 
 
@@ -61,9 +61,9 @@ def make_drive(root: Path, training: int = 6, test: int = 3) -> Path:
 
 
 def make_tgs(root: Path, labelled: int = 12, unlabelled: int = 2, side: int = 101) -> Path:
-    """16-bit masks, 8-bit masks where they are empty, one blank image, codes and depths."""
+    """Write tiles with 16-bit masks, 8-bit empty masks, one blank image, run-length codes and depths."""
     from pipeline.images.png import write_png
-    from pipeline.raw.decode.masks import encode_runs
+    from pipeline.raw.decode.masks import encode_rle
 
     for folder in ("train/images", "train/masks", "test/images"):
         (root / folder).mkdir(parents=True)
@@ -76,20 +76,20 @@ def make_tgs(root: Path, labelled: int = 12, unlabelled: int = 2, side: int = 10
         if index == 0:
             image[:] = 0
         grey = np.repeat(image[:, :, :1], 3, axis=2)
-        half = "train" if index < labelled else "test"
-        write_png(root / half / "images" / f"{name}.png", grey)
+        split = "train" if index < labelled else "test"
+        write_png(root / split / "images" / f"{name}.png", grey)
         depths.append(f"{name},{100 + index}")
-        if half == "train":
+        if split == "train":
             stored = mask.astype(np.uint16) * np.uint16(65535) if mask.any() else mask
             write_png(root / "train" / "masks" / f"{name}.png", stored)
-            codes.append(f"{name},{encode_runs(mask)}")
+            codes.append(f"{name},{encode_rle(mask)}")
     (root / "train.csv").write_text("\n".join(codes) + "\n")
     (root / "depths.csv").write_text("\n".join(depths) + "\n")
     return root
 
 
 def make_shapes(root: Path, training: int = 6, validation: int = 2, test: int = 2, test_masks: bool = True) -> Path:
-    """Squares (class 3) and discs (class 1) on noise; triangles (class 2) never occur."""
+    """Write squares (class 3) and discs (class 1) on noise; triangles (class 2) never occur."""
     from pipeline.images.png import write_png
 
     ids = [*range(training), *range(800, 800 + validation), *range(900, 900 + test)]
@@ -102,8 +102,8 @@ def make_shapes(root: Path, training: int = 6, validation: int = 2, test: int = 
         cv2.circle(mask, (x, y), 8, 1, -1)
         cv2.rectangle(mask, (2, 2), (14, 14), 3, -1)
         image = np.array([40, 220, 0, 130])[mask][:, :, None] + rng.normal(0, 10, (48, 48, 3))
-        half = "test" if number >= 900 else "train"
-        cv2.imwrite(str(root / f"{half}_imgs/{number}.jpg"), np.clip(image, 0, 255).astype(np.uint8))
-        if half == "train" or test_masks:
-            write_png(root / f"{half}_mask/{number}.png", mask)
+        split = "test" if number >= 900 else "train"
+        cv2.imwrite(str(root / f"{split}_imgs/{number}.jpg"), np.clip(image, 0, 255).astype(np.uint8))
+        if split == "train" or test_masks:
+            write_png(root / f"{split}_mask/{number}.png", mask)
     return root

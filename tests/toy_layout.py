@@ -1,4 +1,4 @@
-"""A layout for tests: `images/<id>.png`, and where they are there `masks/<id>.png` and `fov/<id>.png`.
+"""A layout for tests: `images/<id>.png`, and optionally `masks/<id>.png` and `fov/<id>.png`.
 
 Mask values are class indices, and 255 is void. Identifiers that start with ``t`` are test samples.
 """
@@ -19,16 +19,16 @@ COLOURS = ((0, 0, 0), (128, 0, 0), (0, 128, 0), (0, 0, 128))
 
 
 class Toy(Layout):
-    """The layout; it is in no registry, so a source has it as an object: `source(TOY, root, test="official")`."""
+    """A layout that is not registered; pass it as an object: `source(TOY, root, test="official")`."""
 
     official = ("test",)
     layout: Literal["toy"] = "toy"
 
-    def describe(self):
+    def mask_labels(self):
         return Labels(CLASSES, COLOURS, LabelMap({**{index: index for index in range(4)}, VOID: VOID}))
 
     def find_samples(self, root, problems):
-        def there(folder, name):
+        def path_if_exists(folder, name):
             path = root / folder / name
             return str(path) if path.exists() else None
 
@@ -36,8 +36,8 @@ class Toy(Layout):
             Sample(
                 id=path.stem,
                 image=str(path),
-                mask=there("masks", path.name),
-                fov=there("fov", path.name),
+                mask=path_if_exists("masks", path.name),
+                fov=path_if_exists("fov", path.name),
                 official_split="test" if path.stem.startswith("t") else "training",
             )
             for path in sorted((root / "images").iterdir())
@@ -47,8 +47,8 @@ class Toy(Layout):
 TOY = Toy()
 
 
-def draw(seed, height=64, width=72, void=True):
-    """Give an RGB image and its mask: a circle, a triangle and a square on noise, with a void rim."""
+def toy_image(seed, height=64, width=72, void=True):
+    """Return an RGB image and its mask: a circle, a triangle and a square on noise, with void borders."""
     rng = np.random.default_rng(seed)
     mask = np.zeros((height, width), np.uint8)
     for index in rng.permutation([1, 2, 3]).tolist():

@@ -30,12 +30,12 @@ def tiff(pixels, **options):
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits"])
 @pytest.mark.parametrize("pixels", [RGB, GREY], ids=["rgb", "grey"])
-def test_tiff(pixels, compression):
+def test_tiff_compressions_in_rgb_and_grey(pixels, compression):
     np.testing.assert_array_equal(decode(encode(pixels, "tiff", compression=compression), PATH), pixels)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_tiff_of_16_bits_and_floats_keeps_its_values(order):
+def test_16_bit_and_float_tiff_keep_their_values(order):
     deep = RNG.integers(0, 4096, (9, 7), dtype=np.uint16)
     for values in (deep, deep.astype(np.float32) / 7):
         decoded = decode(tiff(values, byteorder=order), PATH)
@@ -44,7 +44,7 @@ def test_tiff_of_16_bits_and_floats_keeps_its_values(order):
         np.testing.assert_array_equal(decoded, values)
 
 
-def test_tiff_variants():
+def test_tiff_bilevel_miniswhite_planar_and_palette():
     two = (GREY > 127).astype(np.uint8)
     np.testing.assert_array_equal(decode(encode(Image.fromarray(two * 255).convert("1"), "tiff"), PATH), two * 255)
     white_is_zero = tiff(GREY, photometric="miniswhite")
@@ -65,7 +65,7 @@ def test_gif_in_grey_and_palette_mode():
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16"])
-def test_png(mode):
+def test_png_modes(mode):
     if mode == "I;16":
         deep = RNG.integers(0, 65536, (9, 7), dtype=np.uint16)
         np.testing.assert_array_equal(decode(encode(Image.fromarray(deep), "png"), PATH), deep)
@@ -75,7 +75,7 @@ def test_png(mode):
     np.testing.assert_array_equal(decode(encode(image, "png"), PATH), expected)
 
 
-def test_jpeg_is_turned_as_its_exif_says():
+def test_jpeg_is_rotated_by_its_exif_orientation():
     upright = np.zeros((16, 32, 3), dtype=np.uint8)
     upright[:, :16] = 255
     exif = Image.Exif()
@@ -97,7 +97,7 @@ FILES = {
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.97])
-def test_a_file_that_ends_too_early_is_refused(name, share):
+def test_truncated_files_are_refused(name, share):
     data = FILES[name]
     with pytest.raises(RawDataError, match=name):
         decode(data[: int(len(data) * share)], Path(name))
@@ -114,7 +114,7 @@ def test_a_file_that_ends_too_early_is_refused(name, share):
         (tiff(np.zeros((8, 8), np.int32)), "pixels of type int32"),
     ],
 )
-def test_what_is_no_image_is_refused_by_name(tmp_path, data, found):
+def test_unusable_files_are_refused_with_path_and_reason(tmp_path, data, found):
     path = tmp_path / "x.tif"
     path.write_bytes(data)
     with pytest.raises(RawDataError, match=found) as caught:
@@ -128,12 +128,12 @@ def test_an_animated_gif_is_refused():
         decode(encode(frames[0], "gif", save_all=True, append_images=frames[1:]), PATH)
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_error_for_a_missing_file_names_it(tmp_path):
     with pytest.raises(RawDataError, match=r"gone\.tif"):
         read_bytes(tmp_path / "gone.tif")
 
 
-def test_channels():
+def test_conversion_between_grey_and_rgb():
     grey_as_rgb = np.repeat(GREY[:, :, None], 3, axis=2)
     np.testing.assert_array_equal(as_channels(GREY, "rgb", PATH), grey_as_rgb)
     np.testing.assert_array_equal(as_channels(grey_as_rgb, "grey", PATH)[:, :, 0], GREY)
@@ -147,7 +147,7 @@ def test_channels():
         as_channels(np.zeros((4, 4, 5), np.uint8), "rgb", PATH)
 
 
-def test_a_16_bit_mask_becomes_8_bits_only_where_that_is_exact(tmp_path):
+def test_16_bit_masks_become_8_bits_only_if_exact(tmp_path):
     exact, inexact = tmp_path / "exact.png", tmp_path / "inexact.png"
     Image.fromarray(np.array([[0, 65535, 257]], dtype=np.uint16)).save(exact)
     Image.fromarray(np.array([[0, 1]], dtype=np.uint16)).save(inexact)

@@ -38,7 +38,7 @@ def refusal(root, **options):
     return caught.value
 
 
-def test_images_and_masks_pair_by_name_in_any_case_of_the_ending(tmp_path):
+def test_images_and_masks_pair_by_name_in_any_extension_case(tmp_path):
     put(tmp_path, "images/a.JPG", "images/b (1).jpg", "images/c.tiff", "images/Thumbs.db", "images/._a.jpg")
     put(tmp_path, "masks/a.png", "masks/b (1).PNG", "masks/c.gif", "masks/.DS_Store", "masks/notes.txt")
     samples = listed(tmp_path)
@@ -48,7 +48,7 @@ def test_images_and_masks_pair_by_name_in_any_case_of_the_ending(tmp_path):
     assert samples["a"].official_split is None
 
 
-def test_names_that_are_no_utf8_are_refused_all_at_once(tmp_path):
+def test_names_that_are_not_utf8_are_all_listed(tmp_path):
     put(tmp_path, "images/a.png", "images/b\udcff.png", "images/é.png", "images/c\udce9.png")
     put(tmp_path, "masks/a.png", "masks/b\udcff.png", "masks/é.png", "masks/c\udce9.png")
     with pytest.raises(RawDataError) as caught:
@@ -61,7 +61,7 @@ def test_names_that_are_no_utf8_are_refused_all_at_once(tmp_path):
     str(caught.value).encode("utf-8")
 
 
-def test_every_gap_is_listed(tmp_path):
+def test_every_unpaired_file_is_listed(tmp_path):
     put(tmp_path, "images/a.jpg", "images/b.jpg", "images/c.jpg", "masks/a.png", "masks/d.png", "masks/e.png")
     error = refusal(tmp_path)
     assert len(error.problems) == 4
@@ -71,48 +71,47 @@ def test_every_gap_is_listed(tmp_path):
     assert {problem.where for problem in error.problems} == {str(tmp_path / "masks" / n) for n in ("d.png", "e.png")}
 
 
-def test_images_without_mask_may_be_allowed(tmp_path):
+def test_images_without_mask_may_be_unlabelled(tmp_path):
     put(tmp_path, "images/a.jpg", "images/b.jpg", "masks/a.png")
     samples = listed(tmp_path, missing_masks="unlabelled")
     assert [sample.labelled for sample in samples.values()] == [True, False]
 
 
-def test_without_masks_everything_is_unlabelled(tmp_path):
+def test_without_masks_all_samples_are_unlabelled(tmp_path):
     put(tmp_path, "images/a.jpg", "masks/a.png")
     raw = opened("d", "folder", tmp_path, {"masks": None})
     assert [sample.id for sample in raw.splits["unlabelled"]] == ["a"]
     assert raw.splits["train"] == []
 
 
-def test_no_mask_at_all_is_one_problem(tmp_path):
+def test_missing_all_masks_is_one_problem(tmp_path):
     put(tmp_path, *(f"images/{index}.jpg" for index in range(30)), "labels/0.png")
     error = refusal(tmp_path)
     assert len(error.problems) == 1
     assert "any of the 30 images" in str(error)
 
 
-def test_one_folder_with_names_that_say_what_is_what(tmp_path):
+def test_name_templates_separate_roles_in_one_folder(tmp_path):
     put(tmp_path, "train/1_sat.jpg", "train/1_mask.png", "train/2_sat.jpg", "train/2_mask.png", "train/preview.png")
-    where = {"images": "train", "masks": "train"}
-    samples = listed(tmp_path, **where, image_name="{id}_sat", mask_name="{id}_mask")
+    samples = listed(tmp_path, images="train", masks="train", image_name="{id}_sat", mask_name="{id}_mask")
     assert list(samples) == ["1", "2"]
     assert samples["2"].mask.endswith("2_mask.png")
 
 
-def test_a_plain_name_means_the_files_that_no_other_name_fits(tmp_path):
+def test_plain_template_matches_the_remaining_files(tmp_path):
     put(tmp_path, "all/x (1).png", "all/x (1)_mask.png", "all/x (2).png", "all/x (2)_mask.png")
     samples = listed(tmp_path, images="all", masks="all", mask_name="{id}_mask")
     assert list(samples) == ["x (1)", "x (2)"]
 
 
-def test_endings_in_names_tell_images_and_masks_of_one_folder_apart(tmp_path):
+def test_extensions_separate_roles_in_one_folder(tmp_path):
     put(tmp_path, "all/x.JPG", "all/x.png")
     samples = listed(tmp_path, images="all", masks="all", mask_name="{id}.png")
     assert samples["x"].image.endswith("x.JPG")
     assert samples["x"].mask.endswith("x.png")
 
 
-def test_splits_stand_in_folder_names(tmp_path):
+def test_split_pattern_matches_folder_names(tmp_path):
     put(tmp_path, "Training/img/a.jpg", "val/img/b.jpg", "test/img/c.jpg", "extra/img/d.jpg")
     put(tmp_path, "Training/lab/a.png", "val/lab/b.png")
     samples = listed(tmp_path, images="{split}/img", masks="{split}/lab")
@@ -123,16 +122,18 @@ def test_splits_stand_in_folder_names(tmp_path):
     }
     assert [sample.labelled for sample in samples.values()] == [True, True, False]
     put(tmp_path, "test/img/e.jpg", "test/lab/e.png")
-    assert "img/c.jpg" in str(refusal(tmp_path, images="{split}/img", masks="{split}/lab"))  # now it is a gap
+    assert "img/c.jpg" in str(
+        refusal(tmp_path, images="{split}/img", masks="{split}/lab")
+    )  # now one of several masks is missing
 
 
-def test_a_training_half_without_masks_is_refused(tmp_path):
+def test_training_split_without_masks_is_refused(tmp_path):
     put(tmp_path, "train/img/a.jpg", "test/img/c.jpg", "test/lab/c.png")
     assert "split 'train'" in str(refusal(tmp_path, images="{split}/img", masks="{split}/lab"))
 
 
-def test_splits_that_use_the_same_names_take_a_prefix(tmp_path):
-    put(tmp_path, *(f"{half}/{role}/1.png" for half in ("train", "test") for role in ("img", "lab")))
+def test_prefix_ids_separate_equal_names_of_splits(tmp_path):
+    put(tmp_path, *(f"{split}/{role}/1.png" for split in ("train", "test") for role in ("img", "lab")))
     options = {"images": "{split}/img", "masks": "{split}/lab"}
     assert "prefix_ids: true" in str(refusal(tmp_path, **options))
     samples = listed(tmp_path, **options, prefix_ids=True)
@@ -140,7 +141,7 @@ def test_splits_that_use_the_same_names_take_a_prefix(tmp_path):
     assert samples["test-1"].mask == str(tmp_path / "test/lab/1.png")
 
 
-def test_masks_of_all_splits_may_stand_in_one_folder(tmp_path):
+def test_masks_of_all_splits_may_be_in_one_folder(tmp_path):
     put(tmp_path, "images/train/a.jpg", "images/test/b.jpg", "masks/a.png", "masks/b.png", "masks/c.png")
     error = refusal(tmp_path, images="images/{split}")
     assert [problem.where for problem in error.problems] == [str(tmp_path / "masks/c.png")]
@@ -148,7 +149,7 @@ def test_masks_of_all_splits_may_stand_in_one_folder(tmp_path):
     assert listed(tmp_path, images="images/{split}")["b"].mask == str(tmp_path / "masks/b.png")
 
 
-def test_what_wildcards_stand_for_becomes_part_of_the_identifier(tmp_path):
+def test_wildcard_texts_become_part_of_the_identifier(tmp_path):
     put(tmp_path, "p1/images/a.png", "p2/images/a.png", "p1/masks/a.png", "p2/masks/a.png", "readme/x.txt")
     samples = listed(tmp_path, images="*/images", masks="*/masks")
     assert list(samples) == ["p1-a", "p2-a"]
@@ -159,27 +160,27 @@ def test_what_wildcards_stand_for_becomes_part_of_the_identifier(tmp_path):
     assert list(listed(tmp_path, images="case-*_raw", masks="case-*_seg")) == ["7-a"]
 
 
-def test_links_that_lead_back_do_not_catch_the_walk(tmp_path):
+def test_circular_links_are_not_followed(tmp_path):
     put(tmp_path, "images/p/a.png", "masks/p/a.png")
     (tmp_path / "images/p/back").symlink_to(tmp_path / "images")
     assert list(listed(tmp_path, images="images/**", masks="masks/**")) == ["p-a"]
 
 
-def test_identifiers_that_repeat_are_listed(tmp_path):
+def test_repeated_identifiers_are_listed(tmp_path):
     put(tmp_path, "images/a.jpg", "images/a.png", "masks/a.png", "images/b.jpg", "masks/b.png", "masks/b.gif")
     error = str(refusal(tmp_path))
     for part in ("images/a.jpg", "images/a.png", "masks/b.gif", "identifier 'a'", "identifier 'b'"):
         assert part in error
 
 
-def test_fields_of_view_pair_too(tmp_path):
+def test_fields_of_view_are_paired(tmp_path):
     put(tmp_path, "images/a.jpg", "masks/a.png", "fov/a_roi.png", "images/b.jpg", "masks/b.png")
     assert "images/b.jpg" in str(refusal(tmp_path, fov="fov", fov_name="{id}_roi"))
     put(tmp_path, "fov/b_roi.png")
     assert listed(tmp_path, fov="fov", fov_name="{id}_roi")["b"].fov == str(tmp_path / "fov/b_roi.png")
 
 
-def test_a_folder_without_images_says_what_there_is(tmp_path):
+def test_error_for_a_folder_without_images_lists_its_content(tmp_path):
     put(tmp_path, "imgs/a.jp2", "masks/a.png")
     assert "there is imgs, masks" in str(refusal(tmp_path))
     assert "there is a.jp2" in str(refusal(tmp_path, images="imgs"))
@@ -197,7 +198,7 @@ def test_many_files_are_listed_in_seconds(tmp_path):
     assert time.process_time() - start < 1
 
 
-def test_a_folder_of_colour_masks_is_read_as_declared(tmp_path):
+def test_colour_masks_are_read_by_declared_labels(tmp_path):
     truth = np.arange(64, dtype=np.uint8).reshape(8, 8) % 3
     colours = np.array([(0, 0, 0), (255, 0, 0), (2, 2, 255)], np.uint8)
     for folder in ("images", "masks"):
@@ -221,7 +222,7 @@ def write_pages(path, pages):
     tifffile.imwrite(path, pages, photometric="minisblack")
 
 
-def test_each_page_of_a_stack_is_a_sample_where_the_layout_says_so(tmp_path):
+def test_pages_samples_makes_each_page_a_sample(tmp_path):
     stack = np.random.default_rng(0).integers(0, 256, (3, 20, 16), dtype=np.uint8)
     masks = (stack > 127).astype(np.uint8) * 255
     write_pages(tmp_path / "images/s.tif", stack)
@@ -231,8 +232,8 @@ def test_each_page_of_a_stack_is_a_sample_where_the_layout_says_so(tmp_path):
     raw = opened("d", "folder", tmp_path, {"pages": "samples"})
     samples = {sample.id: sample for split in raw.splits.values() for sample in split}
     assert sorted(samples) == ["s-p001", "s-p002", "s-p003", "t-p001"]
-    how = preparation(channels="grey", storage="uint8", normalize="unit")
-    items = [prepare(raw, samples[f"s-p00{n}"], how) for n in (1, 2, 3)]
+    preparation_options = preparation(channels="grey", storage="uint8", normalize="unit")
+    items = [prepare(raw, samples[f"s-p00{n}"], preparation_options) for n in (1, 2, 3)]
     for item, page, mask in zip(items, stack, masks, strict=True):
         np.testing.assert_array_equal(item.stored[0], page)
         np.testing.assert_array_equal(item.mask, mask // 255)
@@ -240,7 +241,7 @@ def test_each_page_of_a_stack_is_a_sample_where_the_layout_says_so(tmp_path):
     np.testing.assert_array_equal(raw.read_truth(samples["t-p001"]), masks[0] // 255)
 
 
-def test_stacks_of_different_length_and_damaged_ones_are_refused(tmp_path):
+def test_unequal_and_damaged_stacks_are_refused(tmp_path):
     stack = np.zeros((3, 20, 16), np.uint8)
     write_pages(tmp_path / "images/s.tif", stack)
     write_pages(tmp_path / "masks/s.tif", stack[:2])
@@ -249,10 +250,10 @@ def test_stacks_of_different_length_and_damaged_ones_are_refused(tmp_path):
     assert "2 pages, while" in error
     data = (tmp_path / "images/s.tif").read_bytes()
     (tmp_path / "images/s.tif").write_bytes(data[:200])
-    assert "list of pages leads out of the file" in str(refusal(tmp_path, pages="samples"))
+    assert "list of pages of the TIFF points outside the file" in str(refusal(tmp_path, pages="samples"))
 
 
-def test_stacks_are_refused_by_name_without_the_option(tmp_path):
+def test_stacks_without_the_option_are_refused_by_name(tmp_path):
     for folder in ("images", "masks"):
         write_pages(tmp_path / folder / "s.tif", np.zeros((3, 20, 16), np.uint8))
     raw = opened("d", "folder", tmp_path)
@@ -261,7 +262,7 @@ def test_stacks_are_refused_by_name_without_the_option(tmp_path):
     assert "pages: samples" in str(caught.value)
 
 
-def objects(root, name, *masks):
+def write_objects(root, name, *masks):
     (root / name / "images").mkdir(parents=True)
     (root / name / "masks").mkdir(parents=True)
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(root / name / "images" / "anything.png")
@@ -272,30 +273,30 @@ def objects(root, name, *masks):
 MERGE = {"images": "*/images", "masks": "*/masks", "merge_masks": True}
 
 
-def test_masks_of_single_objects_are_merged_and_all_are_files_of_the_sample(tmp_path):
+def test_object_masks_are_merged_and_belong_to_the_sample(tmp_path):
     one, other, third = (np.zeros((8, 8), np.uint8) for _ in range(3))
     one[:3, :3] = other[2:5, 2:5] = third[7, 7] = 255
-    objects(tmp_path, "n1", one, other, third)
-    objects(tmp_path, "n2", one)
+    write_objects(tmp_path, "n1", one, other, third)
+    write_objects(tmp_path, "n2", one)
     raw = opened("d", "folder", tmp_path, MERGE)
     samples = {sample.id: sample for split in raw.splits.values() for sample in split}
     assert sorted(samples) == ["n1", "n2"]
     paths = [str(tmp_path / "n1/masks" / f"m{index}.png") for index in range(3)]
     assert list(samples["n1"].files[1:]) == list(samples["n1"].truth_files) == paths
     np.testing.assert_array_equal(raw.read_truth(samples["n1"]), (one | other | third) // 255)
-    how = preparation(channels="grey", storage="uint8", normalize="unit")
-    before = prepare(raw, samples["n1"], how).digest
+    preparation_options = preparation(channels="grey", storage="uint8", normalize="unit")
+    digest = prepare(raw, samples["n1"], preparation_options).digest
     Image.fromarray(one).save(paths[2])
-    assert prepare(raw, samples["n1"], how).digest != before
+    assert prepare(raw, samples["n1"], preparation_options).digest != digest
 
 
-def test_masks_to_merge_of_another_size_are_refused_and_void_wins_over_background(tmp_path):
-    objects(tmp_path, "n1", np.zeros((8, 8), np.uint8), np.zeros((8, 9), np.uint8))
+def test_masks_to_merge_need_equal_sizes_and_keep_void(tmp_path):
+    write_objects(tmp_path, "n1", np.zeros((8, 8), np.uint8), np.zeros((8, 9), np.uint8))
     void = np.zeros((8, 8), np.uint8)
     void[0, :2], one = 9, np.zeros((8, 8), np.uint8)
     one[0, 1:3] = 255
-    objects(tmp_path, "n2", void, one)
-    objects(tmp_path, "n3", one, void)
+    write_objects(tmp_path, "n2", void, one)
+    write_objects(tmp_path, "n3", one, void)
     raw = opened("d", "folder", tmp_path, {**MERGE, "ignore": ["9"]})
     samples = {sample.id: sample for split in raw.splits.values() for sample in split}
     with pytest.raises(RawDataError, match=r"m1\.png\n.*9x8 pixels"):
@@ -304,21 +305,21 @@ def test_masks_to_merge_of_another_size_are_refused_and_void_wins_over_backgroun
         assert raw.read_truth(samples[name])[0, :4].tolist() == [VOID, 1, 1, 0]
 
 
-def test_two_images_in_a_folder_of_masks_to_merge_are_refused(tmp_path):
+def test_two_images_for_merged_masks_are_refused(tmp_path):
     put(tmp_path, "a/images/1.png", "a/images/2.png", "a/masks/1.png", "b/images/1.png", "c/masks/1.png")
     error = str(refusal(tmp_path, **MERGE))
     for part in ("2 files of one role (image) with the identifier 'a'", "b/images/1.png", "c/masks/1.png"):
         assert part in error
 
 
-def test_accents_composed_and_taken_apart_are_one_name(tmp_path):
+def test_nfc_and_nfd_names_are_equal(tmp_path):
     put(tmp_path, "images/caf\u00e9 (1).jpg", "masks/cafe\u0301 (1).png")
     assert list(listed(tmp_path)) == ["caf\u00e9 (1)"]
     put(tmp_path, "images/cafe\u0301 (1).jpg")
     assert "identifier 'caf\u00e9 (1)'" in str(refusal(tmp_path))
 
 
-def test_numbers_without_padding_pair_by_name_and_not_by_place(tmp_path):
+def test_unpadded_numbers_pair_by_name_not_by_order(tmp_path):
     put(tmp_path, *(f"images/{n}.jpg" for n in (0, 1, 10, 11, 2)), *(f"masks/{n}.png" for n in (11, 2, 1, 0, 10)))
     for name, sample in listed(tmp_path).items():
         assert sample.mask == str(tmp_path / "masks" / f"{name}.png")
@@ -336,7 +337,7 @@ NAMES = st.lists(
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=NAMES, form=st.sampled_from(["NFC", "NFD"]), seed=st.randoms(use_true_random=False))
-def test_pairs_never_mix_and_never_depend_on_the_order_of_listing(names, form, seed, monkeypatch):
+def test_pairs_do_not_depend_on_the_listing_order(names, form, seed, monkeypatch):
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for name in names:
@@ -348,9 +349,9 @@ def test_pairs_never_mix_and_never_depend_on_the_order_of_listing(names, form, s
                 assert unicodedata.normalize("NFC", Path(path).name) == name + end
         listdir = os.listdir
         with monkeypatch.context() as patch:
-            patch.setattr(os, "listdir", lambda where: seed.sample(names := listdir(where), len(names)))
+            patch.setattr(os, "listdir", lambda path: seed.sample(names := listdir(path), len(names)))
             assert listed(root, mask_name="{id}_mask") == first
-        lost = seed.choice(names)
-        (root / f"masks/{unicodedata.normalize(form, lost)}_mask.png").unlink()
+        deleted = seed.choice(names)
+        (root / f"masks/{unicodedata.normalize(form, deleted)}_mask.png").unlink()
         if len(names) > 1:
             assert len(refusal(root, mask_name="{id}_mask").problems) == 1

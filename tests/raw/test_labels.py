@@ -8,13 +8,21 @@ from sources import source
 from pipeline.core.counts import VOID
 from pipeline.core.errors import RawDataError
 from pipeline.raw.decode.labels import BLACK_AND_WHITE, LabelMap
-from pipeline.raw.decode.palette import COLOURS, class_colours, distance, overlaps, parse_colour, parse_key, show_key
+from pipeline.raw.decode.palette import (
+    COLOURS,
+    class_colours,
+    colour_distance,
+    format_mask_value,
+    overlapping_values,
+    parse_colour,
+    parse_mask_value,
+)
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
 
-def described(layout, **options):
-    return source(layout, ".", options).layout.describe()
+def mask_labels(layout, **options):
+    return source(layout, ".", options).layout.mask_labels()
 
 
 def refusal(labels, pixels):
@@ -23,12 +31,12 @@ def refusal(labels, pixels):
     return str(caught.value)
 
 
-def test_values_nobody_declared_are_listed_with_their_counts():
+def test_undeclared_values_are_listed_with_their_counts():
     plane = np.array([[0, 255, 1], [1, 7, 0]], dtype=np.uint8)
     assert "1 (2 pixels), 7 (1 pixels)" in refusal(BLACK_AND_WHITE, plane)
 
 
-def test_a_mask_of_0_and_1_is_refused_rather_than_read_as_empty(tmp_path):
+def test_a_mask_of_0_and_1_is_refused_not_read_as_empty(tmp_path):
     path = tmp_path / "mask.png"
     Image.fromarray(np.eye(8, dtype=np.uint8)).save(path)
     with pytest.raises(RawDataError, match=r"1 \(8 pixels\)"):
@@ -36,7 +44,7 @@ def test_a_mask_of_0_and_1_is_refused_rather_than_read_as_empty(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["1-bit", "8-bit", "16-bit", "palette"])
-def test_black_and_white_in_every_depth(tmp_path, kind):
+def test_black_and_white_masks_of_every_bit_depth(tmp_path, kind):
     truth = np.eye(8, dtype=np.uint8)
     path = tmp_path / "mask.png"
     image = {
@@ -51,13 +59,13 @@ def test_black_and_white_in_every_depth(tmp_path, kind):
     np.testing.assert_array_equal(BLACK_AND_WHITE.read(path), truth)
 
 
-def test_several_values_mean_one_class_and_void_does_not_count():
+def test_values_may_share_a_class_or_be_void():
     labels = LabelMap({0: 0, 1: 1, 2: 1, 255: VOID})
     plane = np.array([[0, 1, 2, 255]], dtype=np.uint8)
     np.testing.assert_array_equal(labels.classify(plane, "m"), [[0, 1, 1, VOID]])
 
 
-def test_16_bit_indices_are_taken_as_they_are(tmp_path):
+def test_16_bit_indices_below_256_are_kept(tmp_path):
     path = tmp_path / "mask.png"
     Image.fromarray(np.array([[0, 1], [2, 255]], dtype=np.uint16)).save(path)
     labels = LabelMap({0: 0, 1: 1, 2: 2, 255: VOID})
@@ -67,14 +75,14 @@ def test_16_bit_indices_are_taken_as_they_are(tmp_path):
         labels.read(path)
 
 
-def test_colours_are_told_apart_and_a_grey_value_among_them_means_equal_channels():
+def test_grey_label_among_colours_means_equal_channels():
     labels = LabelMap({0: 0, RED: 1, BLUE: 2, (9, 8, 7): VOID})
     image = np.array([[(0, 0, 0), RED, BLUE, (9, 8, 7)]], dtype=np.uint8)
     np.testing.assert_array_equal(labels.classify(image, "m"), [[0, 1, 2, VOID]])
     np.testing.assert_array_equal(labels.classify(np.zeros((2, 2), np.uint8), "m"), np.zeros((2, 2)))
 
 
-def test_near_misses_need_a_tolerance_of_their_distance_in_every_channel():
+def test_tolerance_is_the_maximum_difference_per_channel():
     image = np.array([[(2, 2, 255), (0, 0, 253), (3, 0, 0)]], dtype=np.uint8)
     meaning = {0: 0, BLUE: 1}
     message = refusal(LabelMap(meaning), image)
@@ -84,13 +92,13 @@ def test_near_misses_need_a_tolerance_of_their_distance_in_every_channel():
     np.testing.assert_array_equal(LabelMap(meaning, tolerance=3).classify(image, "m"), [[1, 1, 0]])
 
 
-def test_tolerance_holds_for_grey_values_up_to_the_ends_of_the_range():
+def test_tolerance_applies_at_both_ends_of_the_grey_range():
     labels = LabelMap({0: 0, 255: 1}, tolerance=2)
     np.testing.assert_array_equal(labels.classify(np.array([[0, 2, 253, 255]], np.uint8), "m"), [[0, 0, 1, 1]])
     assert "3 (1 pixels), 252 (1 pixels)" in refusal(labels, np.array([[3, 252]], np.uint8))
 
 
-def test_inverted_masks_change_the_two_classes_and_leave_void(tmp_path):
+def test_inverted_swaps_the_two_classes_but_not_void(tmp_path):
     labels = LabelMap({0: 0, 255: 1, 7: VOID}, inverted=True)
     np.testing.assert_array_equal(labels.classify(np.array([[0, 255, 7]], np.uint8), "m"), [[1, 0, VOID]])
     Image.fromarray(np.array([[0, 100, 255]], np.uint8)).save(tmp_path / "m.png")
@@ -106,12 +114,12 @@ def test_shapes_reads_the_blue_channel(tmp_path, kind):
         image = image.convert("P")
         image.putpalette([50, 60, 0, 70, 80, 1, 90, 100, 2, 110, 120, 3])
     image.save(tmp_path / "m.png")
-    np.testing.assert_array_equal(described("shapes").meaning.read(tmp_path / "m.png"), truth)
-    assert "4 (1 pixels)" in refusal(described("shapes").meaning, np.array([[4]], np.uint8))
+    np.testing.assert_array_equal(mask_labels("shapes").label_map.read(tmp_path / "m.png"), truth)
+    assert "4 (1 pixels)" in refusal(mask_labels("shapes").label_map, np.array([[4]], np.uint8))
 
 
-def test_the_remedy_says_what_the_configuration_can_declare():
-    plain = described("folder", labels={"0": "background", "255": "a"}).meaning
+def test_remedy_suggests_options_of_the_configuration():
+    plain = mask_labels("folder", labels={"0": "background", "255": "a"}).label_map
     assert "`labels`" in refusal(plain, np.array([[1]], np.uint8))
     assert '"#ff0000"' in refusal(plain, np.array([[RED]], np.uint8))
     assert "`tolerance: 4`" in refusal(plain, np.array([[1, 4, 252]], np.uint8))
@@ -119,38 +127,38 @@ def test_the_remedy_says_what_the_configuration_can_declare():
     assert "`labels`" not in refusal(BLACK_AND_WHITE, np.array([[1]], np.uint8))
 
 
-def test_described_labels_have_the_colours_of_the_file_unless_others_are_said():
-    known = described(
+def test_display_colours_default_to_the_label_colours():
+    labels = mask_labels(
         "folder",
         classes=["background", "road", "car"],
         labels={"#000000": "background", "#102030": "road", "#112131": "road", "7": "car"},
         ignore=["#ffffff"],
         colours={"background": "#010203"},
     )
-    assert known.colours == ((1, 2, 3), (16, 32, 48), COLOURS[1])
+    assert labels.colours == ((1, 2, 3), (16, 32, 48), COLOURS[1])
     image = np.array([[(17, 33, 49), (7, 7, 7), (255, 255, 255)]], np.uint8)
-    np.testing.assert_array_equal(known.meaning.classify(image, "m"), [[1, 2, VOID]])
+    np.testing.assert_array_equal(labels.label_map.classify(image, "m"), [[1, 2, VOID]])
 
 
 @pytest.mark.parametrize(("text", "key"), [(7, 7), ("255", 255), ("#80fF00", (128, 255, 0)), (" 1, 2,3 ", (1, 2, 3))])
-def test_keys_are_grey_values_or_colours(text, key):
-    assert parse_key(text) == key
-    assert parse_key(show_key(key)) == key
+def test_mask_values_are_grey_values_or_colours(text, key):
+    assert parse_mask_value(text) == key
+    assert parse_mask_value(format_mask_value(key)) == key
 
 
 @pytest.mark.parametrize("text", [256, -1, "red", "#12345", "1,2", "1,2,256", True, None, 1.5, "²"])
-def test_what_is_no_key_is_refused(text):
+def test_invalid_mask_values_are_refused(text):
     with pytest.raises(ValueError, match="neither a grey value"):
-        parse_key(text)
+        parse_mask_value(text)
 
 
-def test_a_class_is_not_shown_in_a_grey_value():
+def test_display_colour_must_not_be_a_grey_value():
     with pytest.raises(ValueError, match="is a grey value"):
         parse_colour(7)
 
 
 @given(st.integers(1, 254))
-def test_every_class_has_a_colour_of_its_own_and_more_classes_change_none(count):
+def test_class_colours_are_distinct_and_stable(count):
     names = [str(index) for index in range(count)]
     colours = class_colours(names)
     assert len(set(colours)) == count
@@ -158,24 +166,24 @@ def test_every_class_has_a_colour_of_its_own_and_more_classes_change_none(count)
     assert colours[:8] == COLOURS[:count]
 
 
-def test_a_colour_that_is_given_is_given_to_no_other():
+def test_configured_colours_are_not_used_for_other_classes():
     colours = class_colours(["a", "b", "c"], {"c": COLOURS[1]})
     assert colours == (COLOURS[0], COLOURS[2], COLOURS[1])
 
 
 @given(st.tuples(*[st.integers(0, 255)] * 3), st.tuples(*[st.integers(0, 255)] * 3), st.integers(0, 127))
-def test_what_does_not_overlap_is_read_as_itself(one, other, tolerance):
-    meaning = {one: 0, other: 1}
-    if one == other or overlaps(meaning, tolerance):
-        assert distance(one, other) <= 2 * tolerance
+def test_labels_that_do_not_overlap_are_unambiguous(first, second, tolerance):
+    meaning = {first: 0, second: 1}
+    if first == second or overlapping_values(meaning, tolerance):
+        assert colour_distance(first, second) <= 2 * tolerance
         return
-    low = np.clip(np.array(one) - tolerance, 0, 255)
-    high = np.clip(np.array(other) + tolerance, 0, 255)
+    low = np.clip(np.array(first) - tolerance, 0, 255)
+    high = np.clip(np.array(second) + tolerance, 0, 255)
     table = LabelMap(meaning, tolerance).classify(np.array([[low, high]], np.uint8), "m")
     np.testing.assert_array_equal(table, [[0, 1]])
 
 
-def test_a_single_colour_that_is_nearly_declared_leads_to_the_tolerance(tmp_path):
+def test_error_for_one_near_colour_suggests_the_tolerance(tmp_path):
     path = tmp_path / "mask.png"
     pixels = np.zeros((4, 4, 3), np.uint8)
     pixels[:2] = (254, 0, 0)

@@ -1,4 +1,4 @@
-"""Whatever stands in a raw folder: each sample has its own files and no others, or one error names every offender."""
+"""For any content of a raw folder each sample has exactly its own files, or one error names every offending file."""
 
 import csv
 import os
@@ -15,7 +15,7 @@ from pipeline.core.errors import RawDataError
 
 NUMBERS = st.from_regex(r"[0-9]{1,4}", fullmatch=True)
 LETTERS = {"exclude_characters": "/\0", "exclude_categories": ("Cs",)}
-NOT_UTF8 = "\udcff"  # how Python shows the byte ff in a name
+NOT_UTF8 = "\udcff"  # the byte ff in a name, as Python decodes it
 
 
 def names(letters):
@@ -33,15 +33,17 @@ def nfc(text):
 
 
 @st.composite
-def roles(draw, names, most):
-    """Draw identifiers, and for each of the roles those that have a file in it: mostly all of them."""
-    known = draw(st.lists(names, max_size=5, unique_by=nfc))
-    gaps = st.sets(st.sampled_from(known), max_size=2) if known else st.just(set())
-    found = []
-    for _ in range(most):
+def roles(draw, names, count):
+    """Generate identifiers, and for each role those that have a file in it, mostly all of them."""
+    identifiers = draw(st.lists(names, max_size=5, unique_by=nfc))
+    gaps = st.sets(st.sampled_from(identifiers), max_size=2) if identifiers else st.just(set())
+    members = []
+    for _ in range(count):
         kind = draw(st.sampled_from(["all", "all", "all", "gaps", "none"]))
-        found.append(set(known) - draw(gaps) if kind == "gaps" else set(known) if kind == "all" else set())
-    return found
+        members.append(
+            {"all": set(identifiers), "none": set()}[kind] if kind != "gaps" else set(identifiers) - draw(gaps)
+        )
+    return members
 
 
 def put(root, folder, name):
@@ -52,20 +54,20 @@ def put(root, folder, name):
 
 
 def put_all(root, folder, template, names, form="NFC"):
-    """Write a file for each identifier; give identifier to path."""
+    """Write a file for each identifier; return the map from identifier to path."""
     paths = {nfc(name): put(root, folder, template.format(unicodedata.normalize(form, name))) for name in names}
     assert len(paths) == len(names)
     return paths
 
 
-def apart(images, files):
-    """Give the paths that have no partner on the other side."""
-    lonely = images.keys() ^ files.keys()
-    return {paths[name] for paths in (images, files) for name in lonely if name in paths}
+def unpaired(images, files):
+    """Return the paths without a partner on the other side."""
+    names = images.keys() ^ files.keys()
+    return {paths[name] for paths in (images, files) for name in names if name in paths}
 
 
 def judge(samples, offenders, expected):
-    """List, and compare with `expected` (identifier to files by role), or with the error where there are offenders."""
+    """Compare samples with `expected` (identifier to files by role), or the error with the offenders, if any."""
     if not offenders:
         by_id = {sample.id: sample for sample in samples()}
         assert sorted(by_id) == sorted(expected)
@@ -79,10 +81,10 @@ def judge(samples, offenders, expected):
     assert all(problem.remedy for problem in caught.value.problems)
 
 
-def repeated(*halves):
-    """Give the paths of images whose identifier stands in two halves."""
-    shared = set(halves[0]) & set(halves[1])
-    return {half[name] for half in halves for name in shared}
+def repeated(*folders):
+    """Return the paths of images whose identifier is in two folders."""
+    shared = set(folders[0]) & set(folders[1])
+    return {paths[name] for paths in folders for name in shared}
 
 
 DRIVE_ROLES = (
@@ -94,8 +96,10 @@ DRIVE_ROLES = (
 
 
 @settings(max_examples=150)
-@given(training=roles(NUMBERS, 4), test=roles(NUMBERS, 4), copies=st.booleans(), named=st.booleans(), ignored=IGNORED)
-def test_drive(training, test, copies, named, ignored):
+@given(
+    training=roles(NUMBERS, 4), test=roles(NUMBERS, 4), copies=st.booleans(), misnamed=st.booleans(), ignored=IGNORED
+)
+def test_drive_lists_samples_or_every_offender(training, test, copies, misnamed, ignored):
     with tempfile.TemporaryDirectory() as folder:
         root, offenders, expected, listed_images = Path(folder), set(), {}, []
         for half, members in (("training", training), ("test", test)):
@@ -104,9 +108,9 @@ def test_drive(training, test, copies, named, ignored):
                 put_all(root, f"{half}/{role}", f"{{}}_{half}{end}", names)
                 for (role, end), names in zip(DRIVE_ROLES, members, strict=True)
             )
-            offenders |= apart(images, fovs)
-            offenders |= apart(images, masks) if masks or half == "training" else set()
-            offenders |= apart(images, observers) if observers else set()
+            offenders |= unpaired(images, fovs)
+            offenders |= unpaired(images, masks) if masks or half == "training" else set()
+            offenders |= unpaired(images, observers) if observers else set()
             offenders |= set() if images else {str(root / half / "images")}
             listed_images.append(images)
             expected |= {
@@ -124,7 +128,7 @@ def test_drive(training, test, copies, named, ignored):
             copy = f"{min(training[0])}-copy.tif"
             put(root, "training/images", copy)
             offenders.add(copy)
-        if named:
+        if misnamed:
             offenders.add(put(root, "test/mask", "no number.gif"))
         offenders |= repeated(*listed_images)
         judge(lambda: listed("drive", root), offenders, expected)
@@ -132,62 +136,62 @@ def test_drive(training, test, copies, named, ignored):
 
 @settings(max_examples=150)
 @given(train=roles(NAMES, 2), test=roles(NAMES, 1), form=st.sampled_from(["NFC", "NFD"]), ignored=IGNORED)
-def test_tgs(train, test, form, ignored):
+def test_tgs_lists_samples_or_every_offender(train, test, form, ignored):
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         put(root, "train", "notes.txt")
         images = put_all(root, "train/images", "{}.png", train[0])
         masks = put_all(root, "train/masks", "{}.png", train[1], form)
-        others = put_all(root, "test/images", "{}.png", test[0])
+        test_images = put_all(root, "test/images", "{}.png", test[0])
         for name in ignored:
             put(root, "train/images", name)
-        offenders = apart(images, masks) | repeated(images, others)
+        offenders = unpaired(images, masks) | repeated(images, test_images)
         offenders |= set() if images else {str(root / "train/images")}
         expected = {name: {"image": path, "mask": masks.get(name)} for name, path in images.items()}
-        expected |= {name: {"image": path, "mask": None} for name, path in others.items()}
+        expected |= {name: {"image": path, "mask": None} for name, path in test_images.items()}
         judge(lambda: listed("tgs", root), offenders, expected)
 
 
 @settings(max_examples=150)
-@given(train=roles(WRITABLE, 3), twice=st.booleans(), form=st.sampled_from(["NFC", "NFD"]), words=st.booleans())
-def test_tgs_with_tables(train, twice, form, words):
-    with_image, coded, deep = train
+@given(train=roles(WRITABLE, 3), twice=st.booleans(), form=st.sampled_from(["NFC", "NFD"]), non_numeric=st.booleans())
+def test_tgs_tables_list_samples_or_every_offender(train, twice, form, non_numeric):
+    with_image, with_code, with_depth = train
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         put(root, "train", "notes.txt")
         images = put_all(root, "train/images", "{}.png", with_image)
-        rows = {nfc(name): f"{index + 1} 1" for index, name in enumerate(sorted(coded))}
-        depths = {nfc(name): float(index) for index, name in enumerate(sorted(deep))}
+        rows = {nfc(name): f"{index + 1} 1" for index, name in enumerate(sorted(with_code))}
+        depths = {nfc(name): float(index) for index, name in enumerate(sorted(with_depth))}
         for table, column, values in (("train.csv", "rle_mask", rows), ("depths.csv", "z", depths)):
             written = [(unicodedata.normalize(form, name), value) for name, value in values.items()]
             with (root / table).open("w", newline="", encoding="utf-8") as handle:
                 csv.writer(handle).writerows([["id", column], *written])
                 if twice and values:
                     csv.writer(handle).writerow([min(values), values[min(values)]])
-                if words and table == "depths.csv":
+                if non_numeric and table == "depths.csv":
                     csv.writer(handle).writerow(["a tenth name", "deep"])
         offenders = {images.get(name, f"{root / 'train.csv'}, {name}") for name in images.keys() ^ rows.keys()}
         offenders |= {f"the id {min(values)!r} for the second" for values in (rows, depths) if twice and values}
         offenders |= set() if images else {str(root / "train/images")}
-        offenders |= {"id a tenth name"} if words else set()
+        offenders |= {"id a tenth name"} if non_numeric else set()
         expected = {name: {"image": path, "mask_codes": rows.get(name)} for name, path in images.items()}
         judge(lambda: listed("tgs", root, masks="csv"), offenders, expected)
         if not offenders:
             samples = listed("tgs", root, masks="csv")
-            found = {sample.id: sample.metadata["depth"] for sample in samples if sample.id in depths}
-            assert found == {name: depths[name] for name in found}
+            read_depths = {sample.id: sample.metadata["depth"] for sample in samples if sample.id in depths}
+            assert read_depths == {name: depths[name] for name in read_depths}
 
 
 @settings(max_examples=150)
 @given(train=roles(NUMBERS, 2), test=roles(NUMBERS, 2), strange=NAMES, odd=st.booleans(), ignored=IGNORED)
-def test_shapes(train, test, strange, odd, ignored):
+def test_shapes_lists_samples_or_every_offender(train, test, strange, odd, ignored):
     with tempfile.TemporaryDirectory() as folder:
         root, offenders, expected, listed_images = Path(folder), set(), {}, []
         put(root, ".", "notes.txt")
         for half, members in (("train", train), ("test", test)):
             images = put_all(root, f"{half}_imgs", "{}.jpg", members[0])
             masks = put_all(root, f"{half}_mask", "{}.png", members[1])
-            offenders |= apart(images, masks) if half == "train" or masks else set()
+            offenders |= unpaired(images, masks) if half == "train" or masks else set()
             listed_images.append(images)
             expected |= {name: {"image": path, "mask": masks.get(name)} for name, path in images.items()}
         for name in ignored:
@@ -201,24 +205,24 @@ def test_shapes(train, test, strange, odd, ignored):
 @settings(max_examples=150)
 @given(
     halves=st.tuples(roles(NAMES, 2), roles(NAMES, 2)),
-    there=st.sets(st.sampled_from(["DUTS-TR", "DUTS-TE"])),
+    folders=st.sets(st.sampled_from(["DUTS-TR", "DUTS-TE"])),
     form=st.sampled_from(["NFC", "NFD"]),
     ignored=IGNORED,
 )
-def test_duts(halves, there, form, ignored):
+def test_duts_lists_samples_or_every_offender(halves, folders, form, ignored):
     with tempfile.TemporaryDirectory() as folder:
         root, expected, listed_images = Path(folder), {}, []
         put(root, ".", "notes.txt")
-        offenders = set() if there else {str(root)}
+        offenders = set() if folders else {str(root)}
         for half, members in zip(("DUTS-TR", "DUTS-TE"), halves, strict=True):
-            if half not in there:
+            if half not in folders:
                 continue
             (root / half).mkdir()
             images = put_all(root, f"{half}/{half}-Image", "{}.jpg", members[0])
             masks = put_all(root, f"{half}/{half}-Mask", "{}.png", members[1], form)
             for name in ignored:
                 put(root, f"{half}/{half}-Mask", name)
-            offenders |= apart(images, masks) if masks or half == "DUTS-TR" else set()
+            offenders |= unpaired(images, masks) if masks or half == "DUTS-TR" else set()
             offenders |= set() if images else {str(root / half / f"{half}-Image")}
             listed_images.append(images)
             expected |= {name: {"image": path, "mask": masks.get(name)} for name, path in images.items()}

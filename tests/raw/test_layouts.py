@@ -6,7 +6,7 @@ from rawfiles import make_drive
 from sources import listed, opened
 
 from pipeline.core.errors import RawDataError
-from pipeline.core.options import names_of
+from pipeline.core.options import tag_values
 from pipeline.raw.layouts.registry import LAYOUTS
 
 
@@ -27,7 +27,7 @@ def test_drive_pairs_by_number(drive):
     assert samples["01"].official_split == "test"
 
 
-def test_drive_lists_every_missing_extra_and_misnamed_file_at_once(drive):
+def test_drive_lists_every_missing_extra_and_misnamed_file(drive):
     (drive / "training/1st_manual/22_manual1.gif").unlink()
     (drive / "test/mask/02_test_mask.gif").unlink()
     (drive / "training/images/24_training.tif").rename(drive / "training/images/99_training.tif")
@@ -46,7 +46,7 @@ def test_drive_refuses_two_files_of_one_number(drive):
     assert "21_copy.tif" in str(problems("drive", drive))
 
 
-def test_drive_without_test_labels_is_unlabelled_there(drive):
+def test_drive_test_images_without_labels_are_unlabelled(drive):
     for role in ("1st_manual", "2nd_manual"):
         for path in (drive / "test" / role).iterdir():
             path.unlink()
@@ -57,7 +57,7 @@ def test_drive_without_test_labels_is_unlabelled_there(drive):
     assert len(raw.splits["train"]) == 6
 
 
-def test_drive_accepts_train_for_training_and_ignores_dot_files(tmp_path):
+def test_drive_accepts_folder_train_and_ignores_hidden_files(tmp_path):
     root = make_drive(tmp_path / "DRIVE")
     (root / "training").rename(root / "train")
     (root / "train/images/.DS_Store").write_bytes(b"")
@@ -67,24 +67,24 @@ def test_drive_accepts_train_for_training_and_ignores_dot_files(tmp_path):
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.write_text("x")])
-@pytest.mark.parametrize("layout", names_of(LAYOUTS, "layout"))
-def test_a_root_that_is_missing_empty_or_a_file_names_the_command(tmp_path, make, layout):
+@pytest.mark.parametrize("layout", tag_values(LAYOUTS, "layout"))
+def test_error_for_a_missing_root_names_the_command(tmp_path, make, layout):
     root = tmp_path / "RAW"
     make(root)
     error = problems(layout, root)
     assert str(root) in str(error)
-    kind = next(kind for kind in LAYOUTS if names_of([kind], "layout") == [layout])
+    kind = next(kind for kind in LAYOUTS if tag_values([kind], "layout") == [layout])
     assert ("python -m pipeline synthetic" in str(error)) == kind.has_synthetic
     assert "`root` of data set 'd'" in str(error)
 
 
-def test_an_empty_half_is_named(drive):
+def test_error_for_an_empty_image_folder_names_it(drive):
     for path in (drive / "test" / "images").iterdir():
         path.unlink()
     assert str(drive / "test" / "images") in str(problems("drive", drive))
 
 
-def test_tgs_pairs_by_name_and_brings_depths(tgs):
+def test_tgs_pairs_by_name_and_reads_depths(tgs):
     samples = listed("tgs", tgs)
     assert len(samples) == 14
     assert sum(sample.labelled for sample in samples) == 12
@@ -102,7 +102,7 @@ def test_tgs_lists_missing_and_extra_masks(tgs):
         assert name in str(error)
 
 
-def test_tgs_codes_give_the_masks_of_the_files(tgs):
+def test_tgs_codes_equal_the_mask_files(tgs):
     files = opened("t", "tgs", tgs)
     codes = opened("t", "tgs", tgs, {"masks": "csv"})
     for a, b in zip(files.splits["train"], codes.splits["train"], strict=True):
@@ -118,17 +118,17 @@ def test_tgs_codes_give_the_masks_of_the_files(tgs):
         ("id,rle_mask\ntile000,\n", "no mask of that name"),
     ],
 )
-def test_a_table_of_codes_that_is_wrong(tgs, text, found):
+def test_invalid_table_of_codes_is_refused(tgs, text, found):
     (tgs / "train.csv").write_text(text)
     assert found in str(problems("tgs", tgs, masks="csv"))
 
 
-def test_a_depth_that_is_no_number(tgs):
+def test_error_for_a_non_numeric_depth_names_the_tile(tgs):
     (tgs / "depths.csv").write_text("id,z\ntile000,deep\n")
     assert "tile000" in str(problems("tgs", tgs))
 
 
-def test_the_second_observers_palette_is_looked_up(drive):
+def test_second_observer_masks_are_read_by_palette(drive):
     raw = opened("drive", "drive", drive, test="official")
     sample = raw.splits["test"][0]
     np.testing.assert_array_equal(raw.read_observer(sample), np.roll(raw.read_truth(sample), 1, axis=0))
@@ -164,7 +164,7 @@ def test_shapes_has_official_splits_by_number(tmp_path):
     assert [sample.id for sample in raw.splits["test"]] == ["900", "950"]
 
 
-def test_shapes_lists_everything_that_does_not_pair(tmp_path):
+def test_shapes_lists_every_unpaired_file(tmp_path):
     root = make_shapes(tmp_path, test=(950, 951, 7))
     (root / "train_mask/10.png").unlink()
     put(root, "train_mask/11.png", "test_mask/950.png", "train_imgs/cat.jpg")
@@ -175,7 +175,7 @@ def test_shapes_lists_everything_that_does_not_pair(tmp_path):
     assert "test_imgs/950.jpg" not in text
 
 
-def test_duts_has_two_halves_of_which_one_may_be_absent(tmp_path):
+def test_duts_test_folder_and_test_masks_are_optional(tmp_path):
     put(tmp_path, "DUTS-TR/DUTS-TR-Image/n1.jpg", "DUTS-TR/DUTS-TR-Mask/n1.png")
     raw = opened("d", "duts", tmp_path, test="official", mask_kind="soft")
     assert [sample.id for sample in raw.splits["train"]] == ["n1"]
@@ -187,7 +187,7 @@ def test_duts_has_two_halves_of_which_one_may_be_absent(tmp_path):
     assert [sample.id for sample in raw.splits["unlabelled"]] == ["sun_a"]
 
 
-def test_duts_lists_everything_that_does_not_pair(tmp_path):
+def test_duts_lists_every_unpaired_file(tmp_path):
     put(tmp_path, "DUTS-TR/DUTS-TR-Image/a.jpg", "DUTS-TR/DUTS-TR-Mask/b.png", "DUTS-TE/DUTS-TE-Mask/c.png")
     text = str(problems("duts", tmp_path))
     for part in ("a.jpg", "b.png", "DUTS-TE-Image\n", "c.png"):

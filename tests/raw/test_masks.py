@@ -5,17 +5,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pipeline.core.errors import RawDataError
-from pipeline.raw.decode.masks import decode_runs, encode_runs
+from pipeline.raw.decode.masks import decode_rle, encode_rle
 
 
-def test_codes_run_down_the_columns_and_count_from_one():
-    mask = decode_runs("2 3 9 1", height=3, width=3, where="row")
+def test_rle_is_column_major_and_one_based():
+    mask = decode_rle("2 3 9 1", height=3, width=3, location="row")
     np.testing.assert_array_equal(mask, [[0, 1, 0], [1, 0, 0], [1, 0, 1]])
 
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 1)))
-def test_codes_and_masks_are_inverse(mask):
-    np.testing.assert_array_equal(decode_runs(encode_runs(mask), *mask.shape, where="row"), mask)
+def test_decode_rle_inverts_encode_rle(mask):
+    np.testing.assert_array_equal(decode_rle(encode_rle(mask), *mask.shape, location="row"), mask)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_codes_and_masks_are_inverse(mask):
         ("one 2", "not whole numbers"),
     ],
 )
-def test_codes_that_cannot_be(codes, found):
+def test_invalid_rle_codes_are_refused(codes, found):
     with pytest.raises(RawDataError, match=found) as caught:
-        decode_runs(codes, height=3, width=3, where="train.csv, id x")
+        decode_rle(codes, height=3, width=3, location="train.csv, id x")
     assert "train.csv, id x" in str(caught.value)

@@ -1,4 +1,4 @@
-"""A page of a TIFF stack is read alone, and gives what the whole file gives."""
+"""A page extracted from a TIFF stack equals that page of the whole file."""
 
 import io
 import os
@@ -36,7 +36,7 @@ BUILDS = {
     "white is zero": (GREY, {"photometric": "miniswhite"}),
     "palette": (GREY, {"photometric": "palette", "colormap": INDEX}),
     "1 bit": (GREY > 127, {"rowsperstrip": 11}),
-    "turned": (GREY, {"extratags": [(274, 3, 1, 6, False)]}),
+    "rotated": (GREY, {"extratags": [(274, 3, 1, 6, False)]}),
     "described": (GREY, {"description": "x" * 500, "extratags": [(65000, 7, 300, b"y" * 300, False)]}),
 }
 
@@ -53,7 +53,7 @@ def stack(folder, pixels, photometric=None, **options):
 
 
 @pytest.mark.parametrize("build", BUILDS)
-def test_a_page_read_alone_is_the_page_of_the_whole_file(tmp_path, build):
+def test_extracted_page_equals_page_of_the_whole_file(tmp_path, build):
     pixels, options = BUILDS[build]
     path = stack(tmp_path, pixels, **options)
     whole = path.read_bytes()
@@ -70,35 +70,35 @@ def test_a_page_read_alone_is_the_page_of_the_whole_file(tmp_path, build):
 
 
 @pytest.fixture
-def counted(monkeypatch):
-    """Count the bytes that are read from stacks."""
+def bytes_read(monkeypatch):
+    """Number of bytes read by `os.pread`, in a list of one."""
     total = [0]
     pread = os.pread
 
-    def counting(*words):
-        data = pread(*words)
+    def counting_pread(*args):
+        data = pread(*args)
         total[0] += len(data)
         return data
 
-    monkeypatch.setattr(os, "pread", counting)
-    pages._listed.cache_clear()
+    monkeypatch.setattr(os, "pread", counting_pread)
+    pages._cached_pages.cache_clear()
     return total
 
 
 @pytest.mark.parametrize("count", [3, 30, 300])
-def test_the_bytes_read_for_a_page_do_not_grow_with_the_number_of_pages(tmp_path, counted, count):
+def test_bytes_read_for_a_page_are_independent_of_page_count(tmp_path, bytes_read, count):
     path = stack(tmp_path, np.resize(GREY, (count, 48, 32)))
     pages.count_pages(path)
-    walk = counted[0]
-    assert walk < count * 400
+    list_bytes = bytes_read[0]
+    assert list_bytes < count * 400
     for number in range(1, count + 1):
-        before = counted[0]
+        before = bytes_read[0]
         read_bytes(path, number)
-        assert 48 * 32 < counted[0] - before < 48 * 32 + 1000
+        assert 48 * 32 < bytes_read[0] - before < 48 * 32 + 1000
     assert path.stat().st_size > count * 48 * 32
 
 
-def test_samples_of_a_stack_never_read_the_whole_file(tmp_path, counted, monkeypatch):
+def test_samples_of_a_stack_never_read_the_whole_file(tmp_path, bytes_read, monkeypatch):
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
         stack(tmp_path / folder, np.resize(GREY > 127, (40, 48, 32)).astype(np.uint8) * 255)
@@ -108,10 +108,10 @@ def test_samples_of_a_stack_never_read_the_whole_file(tmp_path, counted, monkeyp
     for sample in samples:
         read_sample(raw, sample, "grey")
         np.testing.assert_array_equal(raw.read_truth(sample), GREY[(sample.page - 1) % 4] > 127)
-    assert counted[0] < 4 * sum(path.stat().st_size for path in tmp_path.rglob("*.tif"))
+    assert bytes_read[0] < 4 * sum(path.stat().st_size for path in tmp_path.rglob("*.tif"))
 
 
-def test_a_stack_that_changes_is_walked_again(tmp_path):
+def test_page_list_is_read_again_when_the_file_changes(tmp_path):
     path = stack(tmp_path, GREY)
     assert pages.count_pages(path) == 4
     path = stack(tmp_path, GREY[:2])
@@ -122,7 +122,7 @@ def test_a_stack_that_changes_is_walked_again(tmp_path):
 
 
 def outcome(data, path, number):
-    """Decode a page, or give the message that refuses it."""
+    """Return the decoded page, or the error message."""
     try:
         return decode(data, path, number)
     except RawDataError as error:
@@ -130,7 +130,7 @@ def outcome(data, path, number):
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.95])
-def test_a_page_of_a_stack_cut_anywhere_is_whole_or_refused(tmp_path, share):
+def test_pages_of_a_truncated_stack_are_complete_or_refused(tmp_path, share):
     path = stack(tmp_path, COLOUR, compression="lzw", rowsperstrip=9)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
@@ -140,34 +140,34 @@ def test_a_page_of_a_stack_cut_anywhere_is_whole_or_refused(tmp_path, share):
     for number, page in enumerate(read, 1):
         if number in refused:
             assert f"{path}, page {number}" in page
-            assert "cut" in page
+            assert "truncated" in page
         else:
             np.testing.assert_array_equal(page, COLOUR[number - 1])
 
 
-def test_a_last_page_without_its_end_is_refused_and_the_others_are_read(tmp_path):
+def test_only_the_truncated_page_of_a_stack_is_refused(tmp_path):
     path = stack(tmp_path, GREY)
     with tifffile.TiffFile(path) as opened:
         page = opened.pages[3]
-        place = page.tags["StripOffsets"].valueoffset
+        position = page.tags["StripOffsets"].valueoffset
     data = bytearray(path.read_bytes())
-    struct.pack_into("<I", data, place, len(data) - 100)
+    struct.pack_into("<I", data, position, len(data) - 100)
     path.write_bytes(data)
-    with pytest.raises(RawDataError, match="cut off at"):
+    with pytest.raises(RawDataError, match="truncated at"):
         decode(read_bytes(path, 4), path, 4)
     np.testing.assert_array_equal(decode(read_bytes(path, 3), path, 3), GREY[2])
 
 
 @pytest.mark.parametrize("compression", [None, "lzw"])
-def test_damaged_stacks_give_the_page_of_the_whole_file_or_one_error(tmp_path, compression):
+def test_damaged_stacks_give_the_same_page_or_an_error(tmp_path, compression):
     path = stack(tmp_path, GREY[:, :12, :8], compression=compression, rowsperstrip=3)
     data = path.read_bytes()
     rng = np.random.default_rng(0)
     refused = 0
     for _ in range(400):
         damaged = bytearray(data)
-        for place in rng.integers(0, len(data), 1 + rng.integers(3)):
-            damaged[place] = rng.integers(256)
+        for position in rng.integers(0, len(data), 1 + rng.integers(3)):
+            damaged[position] = rng.integers(256)
         path.write_bytes(damaged)
         number = int(rng.integers(1, 5))
         alone, whole = outcome(read_bytes(path, number), path, number), outcome(bytes(damaged), path, number)
@@ -179,7 +179,7 @@ def test_damaged_stacks_give_the_page_of_the_whole_file_or_one_error(tmp_path, c
     assert 20 < refused < 380
 
 
-def test_what_cannot_stand_alone_is_read_whole(tmp_path):
+def test_pages_that_cannot_be_extracted_are_read_whole(tmp_path):
     lsm = stack(tmp_path, GREY, extratags=[(34412, 1, 4, b"abcd", False)])
     assert pages.read_page(lsm, 2) is None
     np.testing.assert_array_equal(decode(read_bytes(lsm, 2), lsm, 2), GREY[1])
@@ -189,7 +189,7 @@ def test_what_cannot_stand_alone_is_read_whole(tmp_path):
     np.testing.assert_array_equal(decode(read_bytes(image, 1), image, 1), GREY[0])
 
 
-def test_the_header_is_that_of_the_page(tmp_path):
+def test_header_of_a_page_is_its_own(tmp_path):
     path = tmp_path / "s.tif"
     with tifffile.TiffWriter(path) as writer:
         writer.write(GREY[0], contiguous=False)

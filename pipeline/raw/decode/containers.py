@@ -1,6 +1,6 @@
-"""Whether a PNG, JPEG, GIF, BMP or WebP file is whole, and how large an image it claims, before it is decoded.
+"""Check that a PNG, JPEG, GIF, BMP or WebP file is complete, and read the image size in its header, before decoding.
 
-Decoders forgive: a missing end, a wrong checksum, a second image. What they forgive is refused here.
+Decoders tolerate a missing end, a wrong checksum or a second image. These checks refuse such files.
 """
 
 import re
@@ -8,74 +8,74 @@ import struct
 import zlib
 
 MAX_PIXELS = 2**28
-"""An image of more pixels (height x width) is refused before memory is taken for it."""
+"""Images with more pixels (height x width) are refused before memory is allocated."""
 
-AGAIN = "fetch the file again, or leave it out of the folder"
+FETCH_AGAIN = "download or copy the file again, or remove it from the folder"
 
-_PNG_START = 8
+_PNG_SIGNATURE_SIZE = 8
 _GIF_FRAME, _GIF_EXTENSION, _GIF_END = 0x2C, 0x21, 0x3B
-_JPEG_ALONE = frozenset((0x01, *range(0xD0, 0xD8)))  # markers without a length
-_JPEG_SIZE = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_MARKERS_WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))  # markers without a length
+_JPEG_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_SCAN, _JPEG_END = 0xDA, 0xD9
-# in the coded data of a JPEG, ff 00 is a value, ff d0 to ff d7 restart it, and ff ff fills
+# in the coded data of a JPEG, ff 00 is a value, ff d0 to ff d7 are restart markers, and ff ff is padding
 _JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 
 
 class UnusableError(Exception):
-    """Why one file cannot be used: what was found, what was expected, what to do."""
+    """A file that cannot be used: what was found, what was expected, and a remedy."""
 
-    def __init__(self, found: str, expected: str, remedy: str = AGAIN) -> None:
-        super().__init__(found, expected, remedy)
-
-
-def cut_off(what: str) -> UnusableError:
-    """Say that a file ends, or breaks, before its image does."""
-    return UnusableError(f"a damaged or cut-off file ({what})", "a whole image")
+    def __init__(self, actual: str, expected: str, remedy: str = FETCH_AGAIN) -> None:
+        super().__init__(actual, expected, remedy)
 
 
-def several(count: int, kind: str, parts: str) -> UnusableError:
-    """Say that a file holds more than one image."""
+def damaged_file(detail: str) -> UnusableError:
+    """Return the error for a damaged or truncated file."""
+    return UnusableError(f"a damaged or truncated file ({detail})", "a complete image")
+
+
+def multiple_images(count: int, kind: str, parts: str) -> UnusableError:
+    """Return the error for a file with more than one image."""
     return UnusableError(f"a {kind} of {count} {parts}", "one image in one file", f"export one of the {parts}")
 
 
 def require_size(width: int, height: int) -> None:
-    """Refuse an image without pixels, or with more than `MAX_PIXELS`."""
+    """Raise `UnusableError` for an image without pixels, or with more than `MAX_PIXELS`."""
     if width < 1 or height < 1:
-        raise cut_off(f"{width}x{height} pixels")
+        raise damaged_file(f"{width}x{height} pixels")
     if width * height > MAX_PIXELS:
         raise UnusableError(
-            f"an image that claims {width}x{height} pixels",
+            f"an image of {width}x{height} pixels according to its header",
             f"at most {MAX_PIXELS} pixels",
-            f"cut it into tiles; if it should be small, {AGAIN}",
+            f"split it into tiles; if the image is small, {FETCH_AGAIN}",
         )
 
 
 def check_png(data: bytes) -> bytes:
-    """Check every chunk of a PNG file against its checksum (CRC-32); return the EXIF data, or nothing.
+    """Check every chunk of a PNG file against its checksum (CRC-32); return the EXIF data, empty if there are none.
 
-    Bytes after the end chunk are passed over.
+    Bytes after the end chunk are ignored.
     """
     view = memoryview(data)
-    position, first, exif = _PNG_START, True, b""
+    position, first, exif = _PNG_SIGNATURE_SIZE, True, b""
     while True:
         if position + 12 > len(data):
-            raise cut_off("a PNG without its end")
+            raise damaged_file("the PNG has no end chunk")
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
         name = kind.decode("latin-1")
         if end > len(data):
-            raise cut_off(f"PNG chunk {name!r} reaches beyond the file")
-        (written,) = struct.unpack_from(">I", data, end - 4)
-        if zlib.crc32(view[position + 4 : end - 4]) != written:
-            raise cut_off(f"PNG chunk {name!r} does not have its checksum")
+            raise damaged_file(f"PNG chunk {name!r} extends past the end of the file")
+        (stored_checksum,) = struct.unpack_from(">I", data, end - 4)
+        if zlib.crc32(view[position + 4 : end - 4]) != stored_checksum:
+            raise damaged_file(f"PNG chunk {name!r} has a wrong checksum")
         if first:
             if kind != b"IHDR" or length != 13:
-                raise cut_off("a PNG without its header")
+                raise damaged_file("the PNG has no header")
             require_size(*struct.unpack_from(">II", data, position + 8))
         elif kind == b"acTL":
             (count,) = struct.unpack_from(">I", data, position + 8)
             if count != 1:
-                raise several(count, "PNG", "frames")
+                raise multiple_images(count, "PNG", "frames")
         elif kind == b"eXIf":
             exif = data[position + 8 : end - 4]
         elif kind == b"IEND":
@@ -86,58 +86,56 @@ def check_png(data: bytes) -> bytes:
 def check_jpeg(data: bytes) -> None:
     """Walk through the segments of a JPEG file to its end marker.
 
-    A damaged value inside the coded data cannot be seen: JPEG has no checksums.
+    Damage inside the coded data is not detected: JPEG has no checksums.
     """
     position, scans = 2, 0
     while True:
         while data[position : position + 2] == b"\xff\xff":
             position += 1
         if position + 2 > len(data) or data[position] != 0xFF:
-            raise cut_off("a JPEG without its end marker")
+            raise damaged_file("the JPEG has no end marker")
         marker = data[position + 1]
         position += 2
         if marker == _JPEG_END:
             if not scans:
-                raise cut_off("a JPEG without pixels")
+                raise damaged_file("the JPEG has no pixels")
             return
-        if marker in _JPEG_ALONE:
+        if marker in _JPEG_MARKERS_WITHOUT_LENGTH:
             continue
         if position + 2 > len(data):
-            raise cut_off("a JPEG without its end marker")
+            raise damaged_file("the JPEG has no end marker")
         (length,) = struct.unpack_from(">H", data, position)
         if length < 2 or position + length > len(data):
-            raise cut_off("a JPEG segment reaches beyond the file")
-        if marker in _JPEG_SIZE:
+            raise damaged_file("a JPEG segment extends past the end of the file")
+        if marker in _JPEG_FRAME_HEADERS:
             _check_jpeg_frame(data[position + 2 : position + length])
         position += length
         if marker == _JPEG_SCAN:
             scans += 1
-            after = _JPEG_MARKER.search(data, position)
-            if after is None:
-                raise cut_off("a JPEG without its end marker")
-            position = after.start()
+            next_marker = _JPEG_MARKER.search(data, position)
+            if next_marker is None:
+                raise damaged_file("the JPEG has no end marker")
+            position = next_marker.start()
 
 
 def _check_jpeg_frame(header: bytes) -> None:
     if len(header) < 6:
-        raise cut_off("a JPEG without its size")
+        raise damaged_file("the JPEG has no image size")
     bits, height, width, components = struct.unpack_from(">BHHB", header)
     require_size(width, height)
     if bits != 8:
         raise UnusableError(f"a JPEG of {bits} bits", "8 bits", "save it as 16-bit PNG or TIFF")
     if components not in (1, 3):
-        raise UnusableError(
-            f"a JPEG of {components} components (CMYK, most likely)", "grey or RGB", "convert it to RGB"
-        )
+        raise UnusableError(f"a JPEG of {components} components (probably CMYK)", "grey or RGB", "convert it to RGB")
 
 
 def check_gif(data: bytes) -> None:
-    """Walk through the blocks of a GIF file to its end; there must be one frame, as large as the screen.
+    """Walk through the blocks of a GIF file to its end; it must have one frame, of the size of the logical screen.
 
-    A damaged value inside the coded data cannot be seen: GIF has no checksums.
+    Damage inside the coded data is not detected: GIF has no checksums.
     """
     if len(data) < 13:
-        raise cut_off("a GIF without its header")
+        raise damaged_file("the GIF has no header")
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     require_size(width, height)
     position, frames = 13 + _palette_bytes(flags), 0
@@ -146,41 +144,41 @@ def check_gif(data: bytes) -> None:
         if kind == _GIF_END:
             break
         if kind == _GIF_EXTENSION:
-            position = _after_blocks(data, position + 2)
+            position = _skip_blocks(data, position + 2)
         elif kind == _GIF_FRAME and position + 10 < len(data):
             frames += 1
             frame = struct.unpack_from("<HHHH", data, position + 1)
             if frames == 1 and frame != (0, 0, width, height):
-                found = f"a GIF frame of {frame[2]}x{frame[3]} at {frame[:2]}, on a screen of {width}x{height}"
-                raise UnusableError(found, "a frame that fills the screen", "save the image as PNG")
-            position = _after_blocks(data, position + 11 + _palette_bytes(data[position + 9]))
+                actual = f"a GIF frame of {frame[2]}x{frame[3]} at {frame[:2]}, on a logical screen of {width}x{height}"
+                raise UnusableError(actual, "a frame that fills the screen", "save the image as PNG")
+            position = _skip_blocks(data, position + 11 + _palette_bytes(data[position + 9]))
         else:
-            raise cut_off("a GIF without its end")
+            raise damaged_file("the GIF has no end")
     if frames == 0:
-        raise cut_off("a GIF without a frame")
+        raise damaged_file("the GIF has no frame")
     if frames > 1:
-        raise several(frames, "GIF", "frames")
+        raise multiple_images(frames, "GIF", "frames")
 
 
 def _palette_bytes(flags: int) -> int:
     return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _after_blocks(data: bytes, position: int) -> int:
-    """Step over blocks that start with their length, up to the empty one that ends them."""
+def _skip_blocks(data: bytes, position: int) -> int:
+    """Return the position after a series of sub-blocks, each preceded by its length, and the empty one that ends it."""
     while position < len(data) and data[position]:
         position += data[position] + 1
     return position + 1
 
 
 def check_bmp(data: bytes) -> None:
-    """Compare a BMP file with the length and the size in its header."""
+    """Check the file length and the image size in the header of a BMP file."""
     if len(data) < 26:
-        raise cut_off("a BMP without its header")
+        raise damaged_file("the BMP has no header")
     (length,) = struct.unpack_from("<I", data, 2)
     if length > len(data):
-        raise cut_off(f"{len(data)} of {length} bytes")
-    if struct.unpack_from("<I", data, 14) == (12,):  # the header of OS/2
+        raise damaged_file(f"{len(data)} of {length} bytes")
+    if struct.unpack_from("<I", data, 14) == (12,):  # the header of an OS/2 bitmap
         require_size(*struct.unpack_from("<HH", data, 18))
     else:
         width, height = struct.unpack_from("<ii", data, 18)
@@ -188,7 +186,7 @@ def check_bmp(data: bytes) -> None:
 
 
 def check_webp(data: bytes) -> None:
-    """Compare a WebP file with the length in its header."""
+    """Check the file length in the header of a WebP file."""
     length = struct.unpack_from("<I", data, 4)[0] + 8 if len(data) >= 12 else 12
     if length > len(data):
-        raise cut_off(f"{len(data)} of {length} bytes")
+        raise damaged_file(f"{len(data)} of {length} bytes")

@@ -1,4 +1,4 @@
-"""What an image file says about itself besides its pixels, read from its first bytes."""
+"""Read the format, bit depth, orientation, colour profile and alpha channel from the header of an image file."""
 
 import io
 from dataclasses import dataclass
@@ -7,26 +7,26 @@ from typing import Any
 import tifffile
 from PIL import ExifTags, Image
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 _ORIENTATION, _EXTRA_SAMPLES, _ICC = 274, 338, 34675  # tags of TIFF 6.0 and of the ICC
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of a file says.
+    """Facts from the header of an image file.
 
     Parameters
     ----------
     format : str
-        ``TIFF``, ``GIF``, ``PNG`` or ``JPEG``; ``unknown`` where the header cannot be read.
+        ``TIFF``, ``GIF``, ``PNG``, ``JPEG`` or another name of Pillow; ``unknown`` if the header cannot be read.
     bits : int
-        Of each channel, or of a palette's indices; 0 where it cannot be read.
+        Bits of each channel, or of a palette index; 0 if the header cannot be read.
     orientation : int
-        1 to 8 as EXIF has it; 1 is upright.
+        1 to 8 as in EXIF; 1 is upright.
     icc, alpha : bool
-        Whether there is a colour profile, and an alpha channel or a transparent colour.
+        Whether the file has a colour profile, and an alpha channel or a transparent colour.
     """
 
     format: str = "unknown"
@@ -36,13 +36,13 @@ class Header:
     alpha: bool = False
 
     @property
-    def turned(self) -> bool:
-        """Whether `pipeline.raw.decode.image` turns or mirrors the image: it does so for JPEG."""
+    def orientation_applied(self) -> bool:
+        """Whether the image is a JPEG that is rotated or mirrored by its EXIF orientation when it is decoded."""
         return self.format == "JPEG" and self.orientation in range(2, 9)
 
 
 def read_header(data: bytes) -> Header:
-    """Read the header of an image file; no pixel is decoded, and nothing is raised.
+    """Read the header of an image file without decoding pixels; never raises.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ def read_header(data: bytes) -> Header:
         The whole file.
     """
     try:
-        return _read_tiff(data) if data.startswith(_TIFF) else _read_other(data)
-    except Exception:  # whether the file can be used is for `decode` to say; this is only about its facts
+        return _read_tiff(data) if data.startswith(_TIFF_SIGNATURES) else _read_with_pillow(data)
+    except Exception:  # `decode` reports files that cannot be used
         return Header()
 
 
@@ -68,10 +68,10 @@ def _read_tiff(data: bytes) -> Header:
         )
 
 
-def _read_other(data: bytes) -> Header:
+def _read_with_pillow(data: bytes) -> Header:
     with Image.open(io.BytesIO(data)) as image:
         bits = 1 if image.mode == "1" else 8
-        if data.startswith(_PNG):
+        if data.startswith(_PNG_SIGNATURE):
             bits = data[24]  # IHDR: width, height, bit depth
         return Header(
             format=image.format or "unknown",

@@ -1,7 +1,7 @@
-"""Turn the bytes of an image file into pixels, exactly, or say by name why not.
+"""Decode image files to pixels without loss, or raise an error that names the file and the reason.
 
-The format is told by the first bytes, never by the file's ending. Nothing is guessed from the image's
-content, and a file that ends too early is refused.
+The format is recognised by the first bytes, never by the file name. Nothing is guessed from the content of the
+image, and truncated files are refused.
 """
 
 import re
@@ -19,33 +19,33 @@ from pipeline.core.digests import note_read
 from pipeline.core.errors import Problem, RawDataError
 from pipeline.raw.decode import tiff
 from pipeline.raw.decode.containers import (
-    AGAIN,
+    FETCH_AGAIN,
     UnusableError,
     check_bmp,
     check_gif,
     check_jpeg,
     check_png,
     check_webp,
+    multiple_images,
     require_size,
-    several,
 )
-from pipeline.raw.decode.pages import STARTS, read_page
+from pipeline.raw.decode.pages import TIFF_SIGNATURES, read_page
 
-cv2.setNumThreads(1)  # parallel over shards, not inside a resize
-Image.MAX_IMAGE_PIXELS = None  # `require_size` refuses what is too large; Pillow would warn of what is not
+cv2.setNumThreads(1)  # shards run in parallel, so a resize uses one thread
+Image.MAX_IMAGE_PIXELS = None  # `require_size` limits the size; Pillow's lower limit would only warn
 
 Pixels = NDArray[Any]
 
 _GIT_LFS = b"version https://git-lfs"
-_PNG = b"\x89PNG\r\n\x1a\n"
-_BY_IMAGEIO = (  # start of the file, name of the format, what refuses damaged files
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_IMAGEIO_FORMATS = (  # signature, name of the format, function that refuses damaged files
     (re.compile(rb"\xff\xd8\xff"), "JPEG", check_jpeg),
     (re.compile(rb"GIF8[79]a"), "GIF", check_gif),
     (re.compile(rb"BM"), "BMP", check_bmp),
     (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "WEBP", check_webp),
 )
 _ORIENTATION = 0x0112  # the EXIF tag
-_OTHERS = {  # what people have and what is not read, by the bytes at the start
+_UNSUPPORTED_FORMATS = {  # common formats that are not supported, by their first bytes
     b"\x00\x00\x00\x0cjP  ": "a JPEG 2000 image",
     b"\xff\x4f\xff\x51": "a JPEG 2000 codestream",
     b"PK\x03\x04": "a zip archive",
@@ -58,30 +58,30 @@ _OTHERS = {  # what people have and what is not read, by the bytes at the start
 
 
 def read_bytes(path: Path | str, page: int | None = None) -> bytes:
-    """Read a whole file, or one page of a stack.
+    """Read a whole file, or one page of a TIFF stack.
 
     Parameters
     ----------
     page : int, optional
-        Which page, from 1: no more of a TIFF file is read than this page and the list of pages, where that is enough
-        to decode it (see `pipeline.raw.decode.pages.read_page`).
+        Page number, from 1. Of a TIFF file only this page and the list of pages are read, if they are enough to
+        decode the page (see `pipeline.raw.decode.pages.read_page`).
 
     Raises
     ------
     RawDataError
-        If it cannot be read, is empty, or is a Git-LFS pointer in place of the file itself.
+        If the file cannot be read, is empty, or is a Git-LFS pointer.
     """
     try:
         data = (None if page is None else read_page(path, page)) or Path(path).read_bytes()
     except OSError as error:
         raise RawDataError(
-            str(path), error.strerror or str(error), "a file that can be read", "check name and rights"
+            str(path), error.strerror or str(error), "a file that can be read", "check its name and permissions"
         ) from error
     if not data:
-        raise RawDataError(str(path), "an empty file", "an image", AGAIN)
+        raise RawDataError(str(path), "an empty file", "an image", FETCH_AGAIN)
     if data.startswith(_GIT_LFS):
-        told = ("a Git-LFS pointer", "the image it stands for", "run `git lfs pull` where it lies")
-        raise RawDataError(Problem(str(path), *told, kind="git-lfs"))
+        texts = ("a Git-LFS pointer", "the image itself", "run `git lfs pull` in its repository")
+        raise RawDataError(Problem(str(path), *texts, kind="git-lfs"))
     if page is None:
         note_read(path, data)
     return data
@@ -93,22 +93,22 @@ def decode(data: bytes, path: Path | str, page: int | None = None) -> Pixels:
     Parameters
     ----------
     data : bytes
-        The whole file: TIFF, GIF, PNG, JPEG, BMP or WebP; or a page of a TIFF as `read_bytes` gives it.
+        The whole file: TIFF, GIF, PNG, JPEG, BMP or WebP; or a TIFF page as returned by `read_bytes`.
     path : Path or str
-        Its name, for messages only.
+        Path of the file, for messages only.
     page : int, optional
-        Which page of a TIFF file, from 1. Without it the file must hold one image only.
+        Page number in a TIFF file, from 1. Without it the file must contain one image.
 
     Returns
     -------
     (H, W) or (H, W, C) array of uint8, uint16 or float32
-        1-, 2- and 4-bit values are spread over 0..255; palettes are looked up, so that a palette image comes
-        back in colours; 16-bit and float images keep their values; EXIF orientation is applied.
+        1-, 2- and 4-bit values are scaled to 0..255; palette images are converted to their colours; 16-bit and
+        float images keep their values; the EXIF orientation is applied.
 
     Raises
     ------
     RawDataError
-        If the file is of another kind, damaged, cut off, or holds more than one image.
+        If the file has another format, is damaged or truncated, or contains more than one image.
     """
     try:
         pixels = _decode(data, page)
@@ -122,37 +122,39 @@ def decode(data: bytes, path: Path | str, page: int | None = None) -> Pixels:
         if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
             raise UnusableError("float pixels that are not finite (NaN or infinity)", "finite numbers")
     except UnusableError as error:
-        where = str(path) if page is None else f"{path}, page {page}"
-        raise RawDataError(Problem(where, *error.args)) from error
+        location = str(path) if page is None else f"{path}, page {page}"
+        raise RawDataError(Problem(location, *error.args)) from error
     return pixels
 
 
 def _decode(data: bytes, page: int | None) -> Pixels:
     try:
-        if data.startswith(STARTS):
+        if data.startswith(TIFF_SIGNATURES):
             return tiff.decode_tiff(data, page)
         if page not in (None, 1):
             raise UnusableError("one image", f"a TIFF file with a page {page}")
-        if data.startswith(_PNG):
+        if data.startswith(_PNG_SIGNATURE):
             exif = check_png(data)
-            return _turned(np.asarray(imagecodecs.png_decode(data)), exif)
-        for start, kind, check in _BY_IMAGEIO:
+            return _apply_exif_orientation(np.asarray(imagecodecs.png_decode(data)), exif)
+        for start, kind, check in _IMAGEIO_FORMATS:
             if start.match(data):
                 check(data)
                 return _decode_by_imageio(data, kind)
     except UnusableError:
         raise
-    except Exception as error:  # decoders raise whatever they like; all of it means the file is damaged
-        cause = error.__cause__ or error  # imageio says why in a cause
+    except Exception as error:  # decoders raise many types of errors; all of them mean that the file is damaged
+        cause = error.__cause__ or error  # imageio puts the reason into the cause
         reason = " ".join(str(cause).split())[:200]
-        raise UnusableError(f"a damaged or cut-off file ({type(cause).__name__}: {reason})", "a whole image") from error
-    found = next((name for start, name in _OTHERS.items() if data.startswith(start)), "a file")
+        raise UnusableError(
+            f"a damaged or truncated file ({type(cause).__name__}: {reason})", "a complete image"
+        ) from error
+    format_name = next((name for start, name in _UNSUPPORTED_FORMATS.items() if data.startswith(start)), "a file")
     raise UnusableError(
-        f"{found} that starts with {data[:8]!r}", "a TIFF, GIF, PNG, JPEG, BMP or WebP image", "convert it to PNG"
+        f"{format_name} that starts with {data[:8]!r}", "a TIFF, GIF, PNG, JPEG, BMP or WebP image", "convert it to PNG"
     )
 
 
-def _turned(pixels: Pixels, exif: bytes) -> Pixels:
+def _apply_exif_orientation(pixels: Pixels, exif: bytes) -> Pixels:
     if not exif:
         return pixels
     tags = Image.Exif()
@@ -163,14 +165,14 @@ def _turned(pixels: Pixels, exif: bytes) -> Pixels:
 def _decode_by_imageio(data: bytes, kind: str) -> Pixels:
     file: Any = iio.imopen(data, "r", plugin="pillow")
     with file:
-        about = file.metadata(index=0)
-        require_size(*about["shape"])
+        metadata = file.metadata(index=0)
+        require_size(*metadata["shape"])
         if (count := file.properties(index=...).n_images) != 1:
-            raise several(count, kind, "frames")
-        mode = about["mode"]
+            raise multiple_images(count, kind, "frames")
+        mode = metadata["mode"]
         if mode not in ("1", "P", "L", "LA", "RGB", "RGBA"):
             raise UnusableError(f"pixels of kind {mode}", "grey or RGB", "convert it to RGB")
-        convert = {"1": "L", "P": "RGBA" if "transparency" in about else "RGB"}.get(mode)
+        convert = {"1": "L", "P": "RGBA" if "transparency" in metadata else "RGB"}.get(mode)
         return np.ascontiguousarray(file.read(index=0, mode=convert, rotate=kind in ("JPEG", "WEBP")))
 
 
@@ -180,14 +182,14 @@ def full_range(pixels: Pixels) -> int:
 
 
 def as_channels(pixels: Pixels, channels: str, path: Path | str) -> Pixels:
-    """Give an image the channels that the data set asks for.
+    """Convert an image to the channels that the data set is configured with.
 
     Parameters
     ----------
     pixels : (H, W) or (H, W, C) array
         Grey, grey + alpha, RGB or RGB + alpha.
     channels : {'rgb', 'grey'}
-        Grey is repeated to RGB; RGB becomes its one plane where all three agree, else luma (ITU-R BT.601).
+        Grey is repeated to RGB. RGB becomes one of its channels if all three are equal, else luma (ITU-R BT.601).
     path : Path or str
         For messages only.
 
@@ -198,7 +200,7 @@ def as_channels(pixels: Pixels, channels: str, path: Path | str) -> Pixels:
     Raises
     ------
     RawDataError
-        For an alpha channel that varies (it would have to be composed onto something), or other channel counts.
+        For an alpha channel that varies (the background to blend with is unknown), or another number of channels.
     """
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
@@ -219,14 +221,14 @@ def as_channels(pixels: Pixels, channels: str, path: Path | str) -> Pixels:
         return np.repeat(pixels, 3, axis=2) if count == 1 else np.ascontiguousarray(pixels)
     if count == 1:
         return np.ascontiguousarray(pixels)
-    first, second, third = np.moveaxis(pixels, -1, 0)
-    equal = np.array_equal(first, second) and np.array_equal(first, third)
-    grey = first if equal else cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
+    red, green, blue = np.moveaxis(pixels, -1, 0)
+    equal = np.array_equal(red, green) and np.array_equal(red, blue)
+    grey = red if equal else cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
     return np.ascontiguousarray(grey)[:, :, None]
 
 
 def read_pixels(path: Path | str, data: bytes | None = None, page: int | None = None) -> Pixels:
-    """Read an image as `decode` gives it; `data` are the contents of the file, where they were read already."""
+    """Read and `decode` an image; `data` are the contents of the file if they were read already."""
     return decode(read_bytes(path, page) if data is None else data, path, page)
 
 
@@ -240,32 +242,32 @@ def read_grey(path: Path | str, data: bytes | None = None, page: int | None = No
     return to_8_bit(as_channels(read_pixels(path, data, page), "grey", path)[:, :, 0], path)
 
 
-def to_8_bit(pixels: Pixels, path: Path | str, *, small: bool = False) -> NDArray[np.uint8]:
-    """Bring mask pixels to 8 bits where that is exact.
+def to_8_bit(pixels: Pixels, path: Path | str, *, keep_small: bool = False) -> NDArray[np.uint8]:
+    """Convert mask pixels to 8 bits if that is exact.
 
     Parameters
     ----------
     pixels : array of uint8, uint16 or float32
-        16-bit values are brought to 0..255 where all of them are multiples of 257.
+        16-bit values are divided by 257 if all of them are multiples of 257.
     path : Path or str
         For messages only.
     small : bool
-        Whether 16-bit values that are all below 256 are taken as they are.
+        Whether 16-bit values are kept unchanged if all of them are below 256.
 
     Raises
     ------
     RawDataError
-        If there are values that 8 bits cannot say.
+        If a value cannot be converted exactly.
     """
     if pixels.dtype == np.uint8:
         return pixels
-    if pixels.dtype == np.uint16 and small and pixels.max() < 256:
+    if pixels.dtype == np.uint16 and keep_small and pixels.max() < 256:
         return pixels.astype(np.uint8)
     if pixels.dtype == np.uint16 and not (pixels % 257).any():
         return (pixels // 257).astype(np.uint8)
     raise RawDataError(
         str(path),
-        f"{pixels.dtype} values from {pixels.min()} to {pixels.max()} that have no equal among 0..255",
+        f"{pixels.dtype} values from {pixels.min()} to {pixels.max()} that have no equivalent in 0..255",
         "a mask of 8 bits, or of 16 bits that uses the full range (0 and 65535)",
         "save the mask as 8-bit PNG",
     )

@@ -1,4 +1,4 @@
-"""What mask pixels mean: a declared map from grey values or colours to classes."""
+"""Convert mask pixels to classes by a declared map from grey values or colours to class indices."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,72 +14,79 @@ from pipeline.core.counts import VOID
 from pipeline.core.errors import Problem, RawDataError
 from pipeline.raw.decode.image import as_channels, read_grey, read_pixels, to_8_bit
 from pipeline.raw.decode.masks import ClassMask
-from pipeline.raw.decode.palette import Colour, Key, as_colour, distance, overlaps, show_key
+from pipeline.raw.decode.palette import (
+    Colour,
+    MaskValue,
+    as_colour,
+    colour_distance,
+    format_mask_value,
+    overlapping_values,
+)
 
 _UNDECLARED = 254  # no class has this index
 
 MAX_CLASSES = 254
-"""Class indices end before the marker of undeclared values and before `VOID`."""
+"""Class indices are below the marker of undeclared values (254) and `VOID` (255)."""
 
-_LISTED = 8  # undeclared values that a message names
-_FEW = 3  # the same where there are very many
-_IMAGE = 64  # values; a mask of classes has fewer, an image more
-_NO_CLASSES = (
-    "so many values make an image, or a mask that was smoothed or saved as JPEG: see that `images` and `masks` are "
-    "not swapped, and save masks as PNG without smoothing"
+_LISTED = 8  # undeclared values that a message lists
+_LISTED_OF_MANY = 3  # the same if there are more than `_MAX_MASK_VALUES`
+_MAX_MASK_VALUES = 64  # distinct values; a class mask has at most as many, an image has more
+_NOT_A_MASK = (
+    "so many values suggest an image, or a mask that was smoothed or saved as JPEG: check that `images` and `masks` "
+    "are not swapped, and save masks as PNG without smoothing"
 )
-_SOFT = ", or set `mask_kind: soft` if the mask holds probabilities"
+_SOFT_REMEDY = ", or set `mask_kind: soft` if the mask holds probabilities"
 
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Mask pixels to class indices. What was not declared is refused, never rounded.
+    """Map from mask pixels to class indices. Undeclared values are refused, never rounded.
 
     Parameters
     ----------
     meaning : mapping of int or (int, int, int) to int
-        Grey value 0..255 or RGB colour to class index (0..253), or to `VOID` for pixels that do not count. Where any
-        colour stands, masks are read as colours, and a grey value means its three equal channels.
+        Grey value 0..255 or RGB colour to class index (0..253), or to `VOID` for pixels to ignore. If there is any
+        colour, masks are read as RGB, and a grey value stands for three equal channels.
     tolerance : int
-        A pixel has the meaning of a key from which no channel is further away than this.
+        A pixel belongs to a key if no channel differs by more than this.
     channel : {'grey', 'blue'}
-        Which plane of the mask grey values are looked up in.
+        The channel of the mask that is looked up.
     inverted : bool
-        Whether classes 0 and 1 change places; soft masks become 255 - x.
+        Whether classes 0 and 1 are swapped; soft masks become 255 - x.
     editable : bool
-        Whether the configuration can declare more values (``labels``): messages then say so.
+        Whether the configuration can declare more values (``labels``); error messages then suggest it.
     """
 
-    meaning: Mapping[Key, int]
+    meaning: Mapping[MaskValue, int]
     tolerance: int = 0
     channel: str = "grey"
     inverted: bool = False
     editable: bool = False
 
     def read(self, path: Path | str, data: bytes | None = None, page: int | None = None) -> ClassMask:
-        """Read a mask file as (H, W) class indices, `VOID` where pixels do not count.
+        """Read a mask file as (H, W) class indices, `VOID` for pixels to ignore.
 
-        16-bit masks may use the full range (0 and 65535) or hold 8-bit values as they are. See `read_pixels`.
+        16-bit masks may use the full range (0 and 65535) or contain 8-bit values. See `read_pixels`.
 
         Raises
         ------
         RawDataError
-            If the file cannot be decoded, or listing the values that were not declared, with their pixel counts.
+            If the file cannot be decoded, or contains undeclared values; lists these with their pixel counts.
         """
         return self.classify(read_pixels(path, data, page), path)
 
     def read_soft(self, path: Path | str, data: bytes | None = None, page: int | None = None) -> NDArray[np.uint8]:
-        """Read a soft mask as (H, W) probabilities: 0 is 0, 255 is 1."""
+        """Read a soft mask as (H, W) probabilities of 8 bits: 255 means 1."""
         plane: NDArray[np.uint8] = read_grey(path, data, page)
         return np.uint8(255) - plane if self.inverted else plane
 
     def classify(self, pixels: NDArray[Any], path: Path | str) -> ClassMask:
-        """Replace pixels by the classes they were declared to mean.
+        """Convert decoded mask pixels to class indices.
 
         Parameters
         ----------
         pixels : (H, W) or (H, W, C) array of uint8 or uint16
-            As `decode` gives them.
+            As returned by `decode`.
         path : Path or str
             For messages only.
 
@@ -89,16 +96,16 @@ class LabelMap:
         """
         keys: NDArray[Any]
         if self._coloured:
-            keys = _pack(to_8_bit(as_channels(pixels, "rgb", path), path, small=True))
+            keys = _pack(to_8_bit(as_channels(pixels, "rgb", path), path, keep_small=True))
             classes: ClassMask = np.take(self._table, keys)
         else:
             blue = self.channel == "blue"
             plane = as_channels(pixels, "rgb" if blue else "grey", path)[:, :, 2 if blue else 0]
-            keys = to_8_bit(np.ascontiguousarray(plane), path, small=True)
+            keys = to_8_bit(np.ascontiguousarray(plane), path, keep_small=True)
             classes = np.asarray(cv2.LUT(keys, self._table))
         unknown = classes == _UNDECLARED
         if unknown.any():
-            raise RawDataError(self._refusal(keys[unknown], pixels, path))
+            raise RawDataError(self._undeclared_problem(keys[unknown], pixels, path))
         return classes
 
     @cached_property
@@ -107,98 +114,101 @@ class LabelMap:
 
     @cached_property
     def _table(self) -> NDArray[np.uint8]:
-        """Class of every grey value (256,), or of every colour by its packed number (2**24,)."""
+        """Lookup table: class of every grey value (256,), or of every packed colour (2**24,)."""
         shape = (256, 256, 256) if self._coloured else (256,)
         table = np.full(shape, _UNDECLARED, dtype=np.uint8)
-        for key, label in self.meaning.items():
+        for key, class_index in self.meaning.items():
             centre = as_colour(key)[: len(shape)]
-            near = tuple(slice(max(0, value - self.tolerance), value + self.tolerance + 1) for value in centre)
-            table[near] = 1 - label if self.inverted and label in (0, 1) else label
+            neighbourhood = tuple(slice(max(0, value - self.tolerance), value + self.tolerance + 1) for value in centre)
+            table[neighbourhood] = 1 - class_index if self.inverted and class_index in (0, 1) else class_index
         return table.ravel()
 
-    def _refusal(self, unknown: NDArray[Any], pixels: NDArray[Any], path: Path | str) -> Problem:
+    def _undeclared_problem(self, unknown: NDArray[Any], pixels: NDArray[Any], path: Path | str) -> Problem:
         numbers, counts = np.unique(unknown, return_counts=True)
-        found: dict[Key, int] = {
+        pixel_counts: dict[MaskValue, int] = {
             _unpack(number) if self._coloured else number: count
             for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
         }
-        shown = _LISTED if len(found) <= _IMAGE else _FEW
-        most = sorted(found, key=lambda key: -found[key])[:shown] if self._coloured else list(found)[:shown]
-        listed = ", ".join(f"{show_key(key)} ({found[key]} pixels)" for key in most)
-        more = f" and {len(found) - shown} more values" if len(found) > shown else ""
-        said = [
-            f"{show_key(key)} ({'ignored' if label == VOID else f'class {label}'})"
-            for key, label in sorted(self.meaning.items(), key=lambda item: as_colour(item[0]))
+        limit = _LISTED if len(pixel_counts) <= _MAX_MASK_VALUES else _LISTED_OF_MANY
+        keys = sorted(pixel_counts, key=lambda key: -pixel_counts[key]) if self._coloured else list(pixel_counts)
+        listed = ", ".join(f"{format_mask_value(key)} ({pixel_counts[key]} pixels)" for key in keys[:limit])
+        more = f" and {len(pixel_counts) - limit} more values" if len(pixel_counts) > limit else ""
+        declared = [
+            f"{format_mask_value(key)} ({'ignored' if class_index == VOID else f'class {class_index}'})"
+            for key, class_index in sorted(self.meaning.items(), key=lambda item: as_colour(item[0]))
         ]
-        within = f", each up to {self.tolerance} away" if self.tolerance else ""
+        more_declared = f" and {len(declared) - 16} more" if len(declared) > 16 else ""
+        tolerance_text = f", each with a tolerance of {self.tolerance}" if self.tolerance else ""
         return Problem(
             str(path),
             f"mask values {listed}{more}",
-            "only " + ", ".join(said[:16]) + (f" and {len(said) - 16} more" if len(said) > 16 else "") + within,
-            self._remedy(list(found), pixels),
+            f"only {', '.join(declared[:16])}{more_declared}{tolerance_text}",
+            self._remedy(list(pixel_counts), pixels),
             kind="mask-values",
         )
 
-    def _remedy(self, unknown: list[Key], pixels: NDArray[Any]) -> str:
-        """Guess what will mend it, from what the undeclared values look like."""
+    def _remedy(self, unknown: list[MaskValue], pixels: NDArray[Any]) -> str:
+        """Suggest a remedy that fits the undeclared values."""
         if self.channel == "blue":
-            return "save the mask with the class index as its value: no smoothing, no JPEG"
+            return "save the mask with class indices as values, without smoothing, not as JPEG"
         if not self.editable:
-            return "save the mask as two-valued 8-bit PNG or GIF: black background, white foreground, no smoothing"
-        many = len(unknown) > _IMAGE
+            return (
+                "save the mask as 8-bit PNG or GIF with two values, black background and white foreground, not smoothed"
+            )
+        too_many = len(unknown) > _MAX_MASK_VALUES
         if not self._coloured and _has_colours(pixels):
             colours = np.unique(_pack(pixels[:, :, :3].astype(np.uint8))).tolist()
-            if len(colours) > _IMAGE:
-                return _NO_CLASSES
-            named = ", ".join(f'"{show_key(_unpack(number))}"' for number in colours[:3])
-            return f"the mask is coloured: declare its colours under `labels`, such as {named}"
-        farthest = max(min(distance(key, known) for known in self.meaning) for key in unknown)
-        # two grey values near black may be a whole mask of {0, 1}; colours near declared ones are what smoothing leaves
-        if farthest <= 32 and (self._coloured or len(unknown) > 2) and not overlaps(self.meaning, farthest):
-            return f"these are near what is declared: set `tolerance: {farthest}`, or save the mask without smoothing"
-        two = set(self.meaning.values()) <= {0, 1} and not self._coloured
-        if many:
-            return f"{_NO_CLASSES}{_SOFT if two else ''}"
+            if len(colours) > _MAX_MASK_VALUES:
+                return _NOT_A_MASK
+            examples = ", ".join(f'"{format_mask_value(_unpack(number))}"' for number in colours[:3])
+            return f"the mask is coloured: declare its colours under `labels`, such as {examples}"
+        farthest = max(min(colour_distance(key, declared) for declared in self.meaning) for key in unknown)
+        # one or two grey values near black may be a mask of {0, 1}; colours near declared ones come from smoothing
+        if farthest <= 32 and (self._coloured or len(unknown) > 2) and not overlapping_values(self.meaning, farthest):
+            return f"they are close to declared values: set `tolerance: {farthest}`, or save the mask without smoothing"
+        two_classes = set(self.meaning.values()) <= {0, 1} and not self._coloured
+        if too_many:
+            return f"{_NOT_A_MASK}{_SOFT_REMEDY if two_classes else ''}"
         if self._coloured and not _has_colours(pixels):
             return (
-                "the mask is grey, while `labels` has colours: save it with its colours, leave the sample out "
-                "(`exclude`), or declare its values under `labels` or `ignore`"
+                "the mask is grey, while `labels` has colours: save it in colour, exclude the sample (`exclude`), "
+                "or declare its values under `labels` or `ignore`"
             )
-        soft = _SOFT if two and len(unknown) > _LISTED else ""
-        return f"declare what they mean under `labels`, or put them under `ignore`{soft}"
+        soft_remedy = _SOFT_REMEDY if two_classes and len(unknown) > _LISTED else ""
+        return f"declare these values under `labels`, or list them under `ignore`{soft_remedy}"
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What a layout knows about its masks.
+    """Classes and label maps of the masks of a data set.
 
     Parameters
     ----------
     classes : tuple of str
         Class names, background first.
     colours : tuple of (int, int, int)
-        The colour that each class is shown in, RGB 0..255.
-    meaning : LabelMap
+        Display colour of each class, RGB 0..255.
+    label_map : LabelMap
         How masks are read.
-    observer_meaning : LabelMap, optional
+    observer_label_map : LabelMap, optional
         How the second observer's masks are read.
-    tile : (int, int), optional
+    rle_shape : (int, int), optional
         Height and width of run-length coded masks.
     """
 
     classes: tuple[str, ...]
     colours: tuple[Colour, ...]
-    meaning: LabelMap
-    observer_meaning: LabelMap | None = None
-    tile: tuple[int, int] | None = None
+    label_map: LabelMap
+    observer_label_map: LabelMap | None = None
+    rle_shape: tuple[int, int] | None = None
 
 
 BLACK_AND_WHITE = LabelMap({0: 0, 255: 1})
-"""Black is background, white is foreground; anything else is refused."""
+"""Black (0) is background, white (255) is foreground; any other value is refused."""
 
 
 def _pack(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Give every pixel of a (H, W, 3) image one number: red * 2**16 + green * 2**8 + blue."""
+    """Pack the colours of a (H, W, 3) image into (H, W) numbers: red * 2**16 + green * 2**8 + blue."""
     packed = pixels[:, :, 0].astype(np.int32)
     for channel in (1, 2):
         packed <<= 8

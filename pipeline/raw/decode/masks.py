@@ -1,4 +1,4 @@
-"""Masks of class indices, and masks as run-length codes."""
+"""Run-length encoding (RLE) of masks, and merging of masks of single objects."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,14 +12,14 @@ from pipeline.core.errors import Problem, RawDataError
 ClassMask = NDArray[np.uint8]
 
 
-def decode_runs(codes: str, height: int, width: int, where: str) -> ClassMask:
-    """Decode run-length codes.
+def decode_rle(codes: str, height: int, width: int, location: str) -> ClassMask:
+    """Decode a run-length encoded (RLE) mask.
 
     Parameters
     ----------
     codes : str
-        Pairs of start and length, separated by blanks. Starts count from 1 down the columns (column-major).
-        An empty text is an empty mask.
+        Pairs of start and length, separated by spaces. Pixels are numbered from 1 down the columns (column-major).
+        An empty string is an empty mask.
     height, width : int
         Size of the image in pixels.
     where : str
@@ -32,19 +32,19 @@ def decode_runs(codes: str, height: int, width: int, where: str) -> ClassMask:
     Raises
     ------
     RawDataError
-        For numbers that are no numbers, an odd count, runs outside the image, or runs that overlap.
+        If the codes are not pairs of integers, or runs overlap, are out of order or leave the image.
     """
 
-    def refuse(found: str) -> RawDataError:
+    def refuse(actual: str) -> RawDataError:
         return RawDataError(
-            where,
-            found,
-            f"pairs of start and length inside 1..{height * width}, in order and apart",
-            "fetch the table again, or use the PNG masks (`masks: png`)",
+            location,
+            actual,
+            f"pairs of start and length within 1..{height * width}, in ascending order, without overlaps",
+            "download the table again, or use the PNG masks (`masks: png`)",
         )
 
     try:
-        numbers = np.array([int(word) for word in codes.split()], dtype=np.int64)
+        numbers = np.array([int(text) for text in codes.split()], dtype=np.int64)
     except ValueError as error:
         raise refuse(f"codes that are not whole numbers ({codes[:40]!r})") from error
     if len(numbers) % 2:
@@ -63,27 +63,27 @@ def decode_runs(codes: str, height: int, width: int, where: str) -> ClassMask:
     return flat.reshape((height, width), order="F")
 
 
-def merge(masks: Sequence[ClassMask], paths: Sequence[str]) -> ClassMask:
-    """Join masks of single objects; those that touch become one.
+def merge_object_masks(masks: Sequence[ClassMask], paths: Sequence[str]) -> ClassMask:
+    """Merge masks of single objects into one foreground mask.
 
     Parameters
     ----------
     masks : sequence of (H, W) arrays of {0, 1, VOID}
-        Foreground wins over void, void over background.
+        Foreground takes precedence over void, void over background.
     paths : sequence of str
-        Their files, for messages.
+        Paths of the masks, for messages.
 
     Raises
     ------
     RawDataError
-        Listing every mask that differs in size from the first.
+        If masks differ in size from the first; lists all of them.
     """
     size = masks[0].shape
     problems = [
         Problem(
             path,
             f"{mask.shape[1]}x{mask.shape[0]} pixels, while {paths[0]} has {size[1]}x{size[0]}",
-            "masks of one size to merge",
+            "masks of the same size",
             "export it again, or remove it",
         )
         for mask, path in zip(masks, paths, strict=True)
@@ -98,8 +98,8 @@ def merge(masks: Sequence[ClassMask], paths: Sequence[str]) -> ClassMask:
     return merged
 
 
-def encode_runs(mask: NDArray[Any]) -> str:
-    """Encode a (H, W) mask of {0, 1} as run-length codes: the inverse of `decode_runs`."""
+def encode_rle(mask: NDArray[Any]) -> str:
+    """Encode a (H, W) mask of {0, 1} by run lengths (RLE): the inverse of `decode_rle`."""
     flat = np.concatenate([[0], np.asarray(mask, dtype=np.int8).ravel(order="F"), [0]])
     changes = np.flatnonzero(np.diff(flat))
     starts, ends = changes[0::2], changes[1::2]

@@ -1,4 +1,4 @@
-"""Where the pages of a TIFF file lie, and one of them cut out: a stack is not read whole for each of its pages."""
+"""List the pages of a TIFF file and extract a single page, without reading the whole stack for each page."""
 
 import os
 import struct
@@ -9,51 +9,66 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from pipeline.core.errors import RawDataError
-from pipeline.raw.decode.containers import UnusableError, cut_off
+from pipeline.raw.decode.containers import UnusableError, damaged_file
 
-STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
-Read = Callable[[int, int], bytes]
-"""Gives the bytes at an offset, as many as asked for or as there are."""
+ReadAt = Callable[[int, int], bytes]
+"""Function of offset and size that returns these bytes; fewer at the end of the file."""
 
 _SUBFILE, _COMPRESSION, _BITS, _SAMPLE_FORMAT = 254, 259, 258, 339
 _REDUCED, _MASK = 1, 4
-_OJPEG = 6  # its tables lie about the file
-_DATA = ((273, 279), (324, 325))  # offsets and byte counts of strips, and of tiles
+_OJPEG = 6  # its tables may be anywhere in the file
+_DATA_TAGS = ((273, 279), (324, 325))  # offsets and byte counts of strips, and of tiles
 _SHORT, _LONG, _LONG8 = 3, 4, 16
-_NUMBERS = {_SHORT: "H", _LONG: "I", _LONG8: "Q"}
-_WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 16: 8, 17: 8}  # bytes of a type
+_INTEGER_CODES = {_SHORT: "H", _LONG: "I", _LONG8: "Q"}
+_TYPE_SIZES = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    16: 8,
+    17: 8,
+}  # bytes per value of each type
 
-# what pixels depend on (TIFF 6.0, its JPEG supplement, LERC), and the colour profile; the rest only describes
-_SINGLE = frozenset((254, 255, 256, 257, 259, 262, 266, 274, 277, 278, 284, 292, 293, 317, 322, 323, 332))
-_SEVERAL = frozenset((258, 320, 338, 339, 347, 529, 530, 531, 532, 34675, 50674))
-# JPEG in pieces, depth, and makers (STK, LSM, NDPI) whose pages are to be read by rules of their own
-_PECULIAR = frozenset((513, 514, 519, 520, 521, 32997, 32998, 33628, 33629, 34412, 65420))
+# tags that pixels depend on (TIFF 6.0, its JPEG supplement, LERC), and the colour profile; others are metadata
+_SINGLE_VALUE_TAGS = frozenset((254, 255, 256, 257, 259, 262, 266, 274, 277, 278, 284, 292, 293, 317, 322, 323, 332))
+_MULTI_VALUE_TAGS = frozenset((258, 320, 338, 339, 347, 529, 530, 531, 532, 34675, 50674))
+# old-style JPEG, image depth, and vendor formats (STK, LSM, NDPI) whose pages need special rules
+_UNSUPPORTED_TAGS = frozenset((513, 514, 519, 520, 521, 32997, 32998, 33628, 33629, 34412, 65420))
 
 
 class PageBytes(bytes):
-    """A page cut out of a TIFF file: a TIFF of its own, of one page."""
+    """A page extracted from a TIFF file, as a TIFF file of one page."""
 
 
 class Page(NamedTuple):
-    """A page that is an image: its place in the list of all pages, from 0, and where its tags start."""
+    """A page that is an image: its index in the list of all pages, from 0, and the offset of its tags in bytes."""
 
     number: int
     offset: int
 
 
-class _Form(NamedTuple):
-    """How a file writes its lists of tags: byte order, and struct codes of a place, of how many tags, and of a tag."""
+class _TiffFormat(NamedTuple):
+    """Byte order of a TIFF file, and the `struct` codes of an offset, of the number of tags, and of a tag."""
 
     order: str
     big: bool
 
     @property
-    def place(self) -> str:
+    def offset(self) -> str:
         return "Q" if self.big else "I"
 
     @property
-    def many(self) -> str:
+    def tag_count(self) -> str:
         return "Q" if self.big else "H"
 
     @property
@@ -67,42 +82,42 @@ class _Form(NamedTuple):
 class _Tag(NamedTuple):
     code: int
     type: int
-    values: int
+    value_count: int
     field: bytes
-    """The value where it is short enough, else where the value stands."""
+    """The value if it is short enough, else its offset."""
 
 
 def count_pages(path: Path | str) -> int:
-    """Count the images of a file: the pages of a TIFF without overviews and masks; any other file has one.
+    """Count the images in a file: the pages of a TIFF file except overviews and masks; 1 for any other format.
 
     Raises
     ------
     RawDataError
-        If the file cannot be read or its list of pages is damaged.
+        If the file cannot be read, or its list of pages is damaged.
     """
     try:
         with Path(path).open("rb") as handle:
-            return len(_listed(str(path), _stamp(handle))) if handle.read(4) in STARTS else 1
+            return len(_cached_pages(str(path), _file_state(handle))) if handle.read(4) in TIFF_SIGNATURES else 1
     except OSError as error:
-        found, remedy = error.strerror or str(error), "check name and rights"
+        actual, remedy = error.strerror or str(error), "check its name and permissions"
     except UnusableError as error:
-        found, _, remedy = error.args
-    raise RawDataError(str(path), found, "a TIFF file whose pages can be counted", remedy)
+        actual, _, remedy = error.args
+    raise RawDataError(str(path), actual, "a TIFF file whose pages can be counted", remedy)
 
 
 def read_page(path: Path | str, number: int) -> PageBytes | None:
-    """Read one page of a stack, and of the rest of the file its list of pages, which is walked once and remembered.
+    """Read one page of a TIFF stack and the list of pages of the file, which is cached.
 
     Parameters
     ----------
     number : int
-        Which image, from 1.
+        Page number, from 1.
 
     Returns
     -------
     PageBytes or None
-        None where the page cannot stand alone: in files that are no TIFF, in old JPEG and in the formats of some
-        makers; also where the file is damaged, so that whoever decodes it whole says how.
+        None if the page cannot be extracted: in files other than TIFF, with old-style JPEG compression, and in
+        some vendor formats; also if the file is damaged, so that decoding the whole file reports the damage.
 
     Raises
     ------
@@ -110,23 +125,23 @@ def read_page(path: Path | str, number: int) -> PageBytes | None:
         If the file cannot be read.
     """
     with Path(path).open("rb") as handle:
-        if handle.read(4) not in STARTS:
+        if handle.read(4) not in TIFF_SIGNATURES:
             return None
         try:
-            pages = _listed(str(path), _stamp(handle))
+            pages = _cached_pages(str(path), _file_state(handle))
             if not 1 <= number <= len(pages):
                 return None
-            return _cut(
+            return _extract_page(
                 _from_file(handle), pages[0].offset, pages[number - 1].offset, os.fstat(handle.fileno()).st_size
             )
         except (UnusableError, struct.error, OverflowError):
             return None
 
 
-def image_pages(read: Read, length: int) -> tuple[Page, ...]:
-    """List the pages that are images: overviews and masks (GeoTIFF) are pages too.
+def image_pages(read: ReadAt, length: int) -> tuple[Page, ...]:
+    """List the pages of a TIFF file that are images, without overviews and masks (GeoTIFF).
 
-    The list of pages is followed here, because damaged ones may lead tifffile around in circles.
+    tifffile does not list the pages, because a damaged list may be circular.
 
     Parameters
     ----------
@@ -137,151 +152,154 @@ def image_pages(read: Read, length: int) -> tuple[Page, ...]:
     Raises
     ------
     UnusableError
-        If the list leads out of the file or in circles, or has no image.
+        If the list points outside the file, is circular, or has no image.
     """
-    form = _form(read(0, 4))
+    fmt = _read_format(read(0, 4))
     images: list[Page] = []
     index = used = 0
     try:
-        (offset,) = struct.unpack(form.order + form.place, read(8 if form.big else 4, form.size(form.place)))
+        (offset,) = struct.unpack(fmt.order + fmt.offset, read(8 if fmt.big else 4, fmt.size(fmt.offset)))
         while offset:
-            (count,) = struct.unpack(form.order + form.many, read(offset, form.size(form.many)))
-            size = form.size(form.many) + count * form.size(form.tag)
+            (count,) = struct.unpack(fmt.order + fmt.tag_count, read(offset, fmt.size(fmt.tag_count)))
+            size = fmt.size(fmt.tag_count) + count * fmt.size(fmt.tag)
             used += size
             if used > length:
-                raise cut_off("a TIFF whose list of pages has no end")
-            tags = read(offset + form.size(form.many), count * form.size(form.tag) + form.size(form.place))
-            if not _kind(tags, count, form) & (_REDUCED | _MASK):
+                raise damaged_file("the list of pages of the TIFF has no end")
+            tags = read(offset + fmt.size(fmt.tag_count), count * fmt.size(fmt.tag) + fmt.size(fmt.offset))
+            if not _subfile_type(tags, count, fmt) & (_REDUCED | _MASK):
                 images.append(Page(index, offset))
-            (offset,) = struct.unpack_from(form.order + form.place, tags, count * form.size(form.tag))
+            (offset,) = struct.unpack_from(fmt.order + fmt.offset, tags, count * fmt.size(fmt.tag))
             index += 1
     except (struct.error, OverflowError) as error:
-        raise cut_off("a TIFF whose list of pages leads out of the file") from error
+        raise damaged_file("the list of pages of the TIFF points outside the file") from error
     if not images:
-        raise cut_off("a TIFF without a single page")
+        raise damaged_file("the TIFF has no image")
     return tuple(images)
 
 
-def in_memory(data: bytes) -> Read:
-    """Read from the bytes of a whole file."""
+def in_memory(data: bytes) -> ReadAt:
+    """Return a `ReadAt` for the bytes of a whole file."""
     return lambda offset, size: data[offset : offset + size]
 
 
-def _from_file(handle: BinaryIO) -> Read:
+def _from_file(handle: BinaryIO) -> ReadAt:
     return lambda offset, size: os.pread(handle.fileno(), size, offset)
 
 
-def _stamp(handle: BinaryIO) -> tuple[int, ...]:
+def _file_state(handle: BinaryIO) -> tuple[int, ...]:
     state = os.fstat(handle.fileno())
     return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
 @lru_cache(maxsize=64)
-def _listed(path: str, stamp: tuple[int, ...]) -> tuple[Page, ...]:
-    """List the pages of a file; once for as long as its stamp stays, or a stack would be walked for each page."""
+def _cached_pages(path: str, file_state: tuple[int, ...]) -> tuple[Page, ...]:
+    """List the pages of a file; cached until the file changes, to walk through a stack once."""
     with Path(path).open("rb") as handle:
         return image_pages(_from_file(handle), os.fstat(handle.fileno()).st_size)
 
 
-def _form(start: bytes) -> _Form:
-    return _Form("<" if start[:1] == b"I" else ">", b"+" in start[2:4])
+def _read_format(start: bytes) -> _TiffFormat:
+    return _TiffFormat("<" if start[:1] == b"I" else ">", b"+" in start[2:4])
 
 
-def _kind(tags: bytes, count: int, form: _Form) -> int:
+def _subfile_type(tags: bytes, count: int, fmt: _TiffFormat) -> int:
     """Return the NewSubfileType bits of a page."""
-    step = form.size(form.tag)
-    for at in range(0, count * step, step):
-        code, number_type = struct.unpack_from(f"{form.order}HH", tags, at)
+    tag_size = fmt.size(fmt.tag)
+    for position in range(0, count * tag_size, tag_size):
+        code, number_type = struct.unpack_from(f"{fmt.order}HH", tags, position)
         if code == _SUBFILE:
-            start = at + step - form.size(form.place)
-            return int(struct.unpack_from(form.order + ("H" if number_type == _SHORT else "I"), tags, start)[0])
+            start = position + tag_size - fmt.size(fmt.offset)
+            return int(struct.unpack_from(fmt.order + ("H" if number_type == _SHORT else "I"), tags, start)[0])
     return 0
 
 
-def _tags(read: Read, offset: int, form: _Form) -> dict[int, _Tag]:
-    (count,) = struct.unpack(form.order + form.many, read(offset, form.size(form.many)))
-    step = form.size(form.tag)
-    block = read(offset + form.size(form.many), count * step)
-    found: dict[int, _Tag] = {}
-    for at in range(0, count * step, step):
-        tag = _Tag(*struct.unpack_from(form.order + form.tag, block, at))
-        found.setdefault(tag.code, tag)
-    return found
+def _read_tags(read: ReadAt, offset: int, fmt: _TiffFormat) -> dict[int, _Tag]:
+    (count,) = struct.unpack(fmt.order + fmt.tag_count, read(offset, fmt.size(fmt.tag_count)))
+    tag_size = fmt.size(fmt.tag)
+    block = read(offset + fmt.size(fmt.tag_count), count * tag_size)
+    tags: dict[int, _Tag] = {}
+    for position in range(0, count * tag_size, tag_size):
+        tag = _Tag(*struct.unpack_from(fmt.order + fmt.tag, block, position))
+        tags.setdefault(tag.code, tag)
+    return tags
 
 
-def _value(read: Read, tag: _Tag, form: _Form, length: int) -> bytes:
-    if tag.type not in _WIDTHS:
-        raise cut_off("a TIFF tag of an unknown type")
-    size = _WIDTHS[tag.type] * tag.values
+def _read_value(read: ReadAt, tag: _Tag, fmt: _TiffFormat, length: int) -> bytes:
+    if tag.type not in _TYPE_SIZES:
+        raise damaged_file("a TIFF tag has an unknown type")
+    size = _TYPE_SIZES[tag.type] * tag.value_count
     if size <= len(tag.field):
         return tag.field[:size]
-    (offset,) = struct.unpack(form.order + form.place, tag.field)
+    (offset,) = struct.unpack(fmt.order + fmt.offset, tag.field)
     if offset + size > length:
-        raise cut_off("a TIFF with a tag beyond its end")
+        raise damaged_file("a TIFF tag points outside the file")
     return read(offset, size)
 
 
-def _numbers(value: bytes, tag: _Tag, form: _Form) -> tuple[int, ...]:
-    if tag.type not in _NUMBERS:
-        raise cut_off("a TIFF tag that is no whole number")
-    return struct.unpack(f"{form.order}{tag.values}{_NUMBERS[tag.type]}", value)
+def _parse_integers(value: bytes, tag: _Tag, fmt: _TiffFormat) -> tuple[int, ...]:
+    if tag.type not in _INTEGER_CODES:
+        raise damaged_file("a TIFF tag is not an integer")
+    return struct.unpack(f"{fmt.order}{tag.value_count}{_INTEGER_CODES[tag.type]}", value)
 
 
-def _cut(read: Read, first: int, offset: int, length: int) -> PageBytes | None:
-    """Write a page anew: its tags, their values, its strips or tiles one after the other."""
-    form = _form(read(0, 4))
-    tags = _tags(read, offset, form)
-    single = all(tag.values == 1 for code, tag in tags.items() if code in _SINGLE)
-    if not single or _PECULIAR & (tags.keys() | _tags(read, first, form).keys()):
+def _extract_page(read: ReadAt, first: int, offset: int, length: int) -> PageBytes | None:
+    """Extract a page as a TIFF file of its own, or return None if that is not possible."""
+    fmt = _read_format(read(0, 4))
+    tags = _read_tags(read, offset, fmt)
+    single = all(tag.value_count == 1 for code, tag in tags.items() if code in _SINGLE_VALUE_TAGS)
+    if not single or _UNSUPPORTED_TAGS & (tags.keys() | _read_tags(read, first, fmt).keys()):
         return None
-    kept = {code: tag for code, tag in sorted(tags.items()) if code in _SINGLE | _SEVERAL}
-    values = {code: _value(read, tag, form, length) for code, tag in kept.items()}
-    compression = _number(values, kept, _COMPRESSION, form)
-    guessed = _SAMPLE_FORMAT not in tags and _number(values, kept, _BITS, form) == 32
-    data = [pair for pair in _DATA if pair[0] in tags]
-    if compression == _OJPEG or guessed or len(data) != 1 or data[0][1] not in tags:
+    kept_tags = {code: tag for code, tag in sorted(tags.items()) if code in _SINGLE_VALUE_TAGS | _MULTI_VALUE_TAGS}
+    values = {code: _read_value(read, tag, fmt, length) for code, tag in kept_tags.items()}
+    compression = _first_integer(values, kept_tags, _COMPRESSION, fmt)
+    ambiguous_type = _SAMPLE_FORMAT not in tags and _first_integer(values, kept_tags, _BITS, fmt) == 32
+    data_tags = [pair for pair in _DATA_TAGS if pair[0] in tags]
+    if compression == _OJPEG or ambiguous_type or len(data_tags) != 1 or data_tags[0][1] not in tags:
         return None
     starts, sizes = (
-        _numbers(_value(read, tags[code], form, length), tags[code], form) for code in (data[0][0], data[0][1])
+        _parse_integers(_read_value(read, tags[code], fmt, length), tags[code], fmt)
+        for code in (data_tags[0][0], data_tags[0][1])
     )
-    # pieces that lie over each other could ask for more than there is
+    # overlapping strips or tiles could add up to more than the file
     if len(starts) != len(sizes) or 0 in sizes or sum(sizes) + sum(map(len, values.values())) > length:
         return None
-    pieces = [read(*place) for place in zip(starts, sizes, strict=True)]
-    if tuple(map(len, pieces)) != sizes:
+    chunks = [read(start, size) for start, size in zip(starts, sizes, strict=True)]
+    if tuple(map(len, chunks)) != sizes:
         return None
-    return _write(form, kept, values, data[0], pieces)
+    return _build_page(fmt, kept_tags, values, data_tags[0], chunks)
 
 
-def _number(values: dict[int, bytes], tags: dict[int, _Tag], code: int, form: _Form) -> int:
-    return _numbers(values[code], tags[code], form)[0] if code in tags and values[code] else 1
+def _first_integer(values: dict[int, bytes], tags: dict[int, _Tag], code: int, fmt: _TiffFormat) -> int:
+    return _parse_integers(values[code], tags[code], fmt)[0] if code in tags and values[code] else 1
 
 
-def _write(
-    form: _Form, kept: dict[int, _Tag], values: dict[int, bytes], data: tuple[int, int], pieces: list[bytes]
+def _build_page(
+    fmt: _TiffFormat, tags: dict[int, _Tag], values: dict[int, bytes], data_tags: tuple[int, int], chunks: list[bytes]
 ) -> PageBytes:
-    number = _LONG8 if form.big else _LONG
-    code = _NUMBERS[number]
-    count = len(pieces)
-    blank = bytes(count * form.size(code))  # offsets are known at the end
-    sizes = struct.pack(f"{form.order}{count}{code}", *map(len, pieces))
-    types = {key: (tag.type, tag.values) for key, tag in kept.items()} | dict.fromkeys(data, (number, count))
-    values = values | {data[0]: blank, data[1]: sizes}
-    start = 16 if form.big else 8
-    place = start + form.size(form.many) + len(types) * form.size(form.tag) + form.size(form.place)
-    outside: dict[int, int] = {}
+    offset_type = _LONG8 if fmt.big else _LONG
+    code = _INTEGER_CODES[offset_type]
+    count = len(chunks)
+    placeholder = bytes(count * fmt.size(code))  # the offsets are filled in below
+    sizes = struct.pack(f"{fmt.order}{count}{code}", *map(len, chunks))
+    types = {key: (tag.type, tag.value_count) for key, tag in tags.items()} | dict.fromkeys(
+        data_tags, (offset_type, count)
+    )
+    values = values | {data_tags[0]: placeholder, data_tags[1]: sizes}
+    start = 16 if fmt.big else 8
+    position = start + fmt.size(fmt.tag_count) + len(types) * fmt.size(fmt.tag) + fmt.size(fmt.offset)
+    value_offsets: dict[int, int] = {}
     for key in sorted(types):
-        if len(values[key]) > form.size(form.place):
-            outside[key] = place
-            place += len(values[key]) + len(values[key]) % 2
-    offsets = list(accumulate(map(len, pieces), initial=place))[:-1]
-    values[data[0]] = struct.pack(f"{form.order}{count}{code}", *offsets)
-    header = struct.pack(f"{form.order}2sH", b"II" if form.order == "<" else b"MM", 43 if form.big else 42)
-    header += struct.pack(f"{form.order}HHQ" if form.big else f"{form.order}I", *((8, 0, 16) if form.big else (8,)))
-    parts = [header, struct.pack(form.order + form.many, len(types))]
+        if len(values[key]) > fmt.size(fmt.offset):
+            value_offsets[key] = position
+            position += len(values[key]) + len(values[key]) % 2
+    offsets = list(accumulate(map(len, chunks), initial=position))[:-1]
+    values[data_tags[0]] = struct.pack(f"{fmt.order}{count}{code}", *offsets)
+    header = struct.pack(f"{fmt.order}2sH", b"II" if fmt.order == "<" else b"MM", 43 if fmt.big else 42)
+    header += struct.pack(f"{fmt.order}HHQ" if fmt.big else f"{fmt.order}I", *((8, 0, 16) if fmt.big else (8,)))
+    parts = [header, struct.pack(fmt.order + fmt.tag_count, len(types))]
     for key in sorted(types):
-        field = struct.pack(form.order + form.place, outside[key]) if key in outside else values[key]
-        parts.append(struct.pack(form.order + form.tag, key, *types[key], field))
-    parts.append(struct.pack(form.order + form.place, 0))
-    parts += [values[key] + b"\0" * (len(values[key]) % 2) for key in sorted(outside)]
-    return PageBytes(b"".join([*parts, *pieces]))
+        field = struct.pack(fmt.order + fmt.offset, value_offsets[key]) if key in value_offsets else values[key]
+        parts.append(struct.pack(fmt.order + fmt.tag, key, *types[key], field))
+    parts.append(struct.pack(fmt.order + fmt.offset, 0))
+    parts += [values[key] + b"\0" * (len(values[key]) % 2) for key in sorted(value_offsets)]
+    return PageBytes(b"".join([*parts, *chunks]))

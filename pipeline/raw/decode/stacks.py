@@ -1,4 +1,4 @@
-"""Stacks: TIFF files of many pages, of which each is a sample."""
+"""TIFF stacks: each page is a sample."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -8,15 +8,15 @@ from pipeline.raw.decode.pages import count_pages
 from pipeline.raw.samples import Sample, page_suffix
 
 
-def by_page(samples: Iterable[Sample], problems: list[Problem]) -> list[Sample]:
-    """Turn each sample into one for each page of its image: ``<id>-p001``, ``<id>-p002``, ...
+def expand_pages(samples: Iterable[Sample], problems: list[Problem]) -> list[Sample]:
+    """Replace each sample by one sample per page of its image: ``<id>-p001``, ``<id>-p002``, ...
 
-    Only the lists of pages are read. Files of one page are stacks of one.
+    Only the lists of pages are read. A file with one image gives one page.
 
     Parameters
     ----------
     problems : list of Problem
-        Joined by masks and fields of view that have another number of pages than their image.
+        Masks and fields of view with another number of pages than their image are appended.
 
     Raises
     ------
@@ -29,12 +29,12 @@ def by_page(samples: Iterable[Sample], problems: list[Problem]) -> list[Sample]:
         problems += [
             Problem(
                 path,
-                f"{other} pages, while {sample.image} has {count}",
-                "as many pages as the image",
-                "export the stack again, or leave both out",
+                f"{mask_count} pages, while {sample.image} has {count}",
+                "as many pages as the image has",
+                "export the stack again, or remove image and mask",
             )
             for path in sample.files[1:]
-            if (other := count_pages(path)) != count
+            if (mask_count := count_pages(path)) != count
         ]
         pages += [replace(sample, id=sample.id + page_suffix(page), page=page) for page in range(1, count + 1)]
     return pages

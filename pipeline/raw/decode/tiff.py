@@ -1,4 +1,4 @@
-"""Decode one page of a TIFF file, of whatever byte order, tiling, planes, compression and bit depth."""
+"""Decode a page of a TIFF file, of any byte order, tiling, planar configuration, compression and bit depth."""
 
 import io
 import logging
@@ -10,39 +10,39 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from pipeline.raw.decode.containers import AGAIN, UnusableError, cut_off, require_size
+from pipeline.raw.decode.containers import FETCH_AGAIN, UnusableError, damaged_file, require_size
 from pipeline.raw.decode.pages import PageBytes, image_pages, in_memory
 
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it logs is raised here instead
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # errors are raised here instead
 logging.getLogger("tifffile").propagate = False
 
 Pixels = NDArray[Any]
 
 _ORIENTATION = 274  # the tag
 _COLOUR = tifffile.PHOTOMETRIC
-_KNOWN = (_COLOUR.MINISBLACK, _COLOUR.MINISWHITE, _COLOUR.RGB, _COLOUR.PALETTE)
+_SUPPORTED_COLOURS = (_COLOUR.MINISBLACK, _COLOUR.MINISWHITE, _COLOUR.RGB, _COLOUR.PALETTE)
 _JPEG = (tifffile.COMPRESSION.JPEG, tifffile.COMPRESSION.OJPEG)
 
 
 def decode_tiff(data: bytes, number: int | None = None) -> Pixels:
-    """Decode a page.
+    """Decode a page of a TIFF file.
 
     Parameters
     ----------
     data : bytes
-        The whole file, or a page cut out of it.
+        The whole file, or an extracted page.
     number : int, optional
-        Which page of a whole file, from 1. Without it there must be one only.
+        Page number in a whole file, from 1. Without it the file must have one page.
 
     Returns
     -------
     (H, W) or (H, W, C) array
-        1-, 2- and 4-bit values are spread over 0..255; other integers and floats keep their values.
+        1-, 2- and 4-bit values are scaled to 0..255; other integers and floats keep their values.
 
     Raises
     ------
     UnusableError
-        If the page is missing, cut off, too large or of a kind that is not read.
+        If the page is missing, truncated, too large or of an unsupported kind.
     """
     pages = image_pages(in_memory(data), len(data))
     if isinstance(data, PageBytes):
@@ -52,53 +52,53 @@ def decode_tiff(data: bytes, number: int | None = None) -> Pixels:
             raise UnusableError(
                 f"a TIFF of {len(pages)} pages",
                 "one image in one file",
-                "save each page as a file of its own, or set `pages: samples` (layout folder)",
+                "save each page as a separate file, or set `pages: samples` (layout folder)",
             )
         if number is not None and number > len(pages):
-            raise UnusableError(f"a TIFF of {len(pages)} pages", f"a page {number}", AGAIN)
+            raise UnusableError(f"a TIFF of {len(pages)} pages", f"a page {number}", FETCH_AGAIN)
         index, offset = pages[0 if number is None else number - 1]
         tiff.filehandle.seek(offset)
         page = tifffile.TiffPage(tiff, index=index)
-        _check(page, len(data))
-        plain = index == 0 and _is_plain(page)  # libtiff is three times as fast for LZW
-        pixels = np.asarray(imagecodecs.tiff_decode(data)) if plain else _read(page)
+        _check_page(page, len(data))
+        by_libtiff = index == 0 and _decodable_by_libtiff(page)  # libtiff decodes LZW three times as fast
+        pixels = np.asarray(imagecodecs.tiff_decode(data)) if by_libtiff else _read_page(page)
         orientation = page.tags.get(_ORIENTATION)
         return apply_orientation(pixels, 1 if orientation is None else orientation.value)
 
 
-def _check(page: Any, length: int) -> None:  # noqa: ANN401
-    """Look before tifffile reads: it fills strips and tiles that are missing with zeros."""
+def _check_page(page: Any, length: int) -> None:  # noqa: ANN401
+    """Refuse pages that are incomplete or too large: tifffile would fill missing strips and tiles with zeros."""
     require_size(page.imagewidth, page.imagelength)
     chunk = math.prod(page.chunks)
     if chunk > 16 * 2**28 or math.prod(page.shape) > 16 * 2**28:
-        raise UnusableError(f"a TIFF that claims {page.shape} values", "an image that fits into memory")
+        raise UnusableError(f"a TIFF of shape {page.shape} according to its tags", "an image that fits into memory")
     ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
     if len(ends) != math.prod(page.chunked) or 0 in page.databytecounts:
-        raise cut_off(f"a TIFF that has {len(ends)} of {math.prod(page.chunked)} strips or tiles")
+        raise damaged_file(f"the TIFF has {len(ends)} of {math.prod(page.chunked)} strips or tiles")
     if max(ends) > length:
-        raise UnusableError(f"a TIFF cut off at {length} of at least {max(ends)} bytes", "a whole image")
+        raise UnusableError(f"a TIFF truncated at {length} of at least {max(ends)} bytes", "a complete image")
     if page.compression == tifffile.COMPRESSION.NONE:
-        needed = math.prod(page.shape) * page.bitspersample / 8
-        if sum(page.databytecounts) < needed:
-            raise cut_off(f"{sum(page.databytecounts)} of {needed:.0f} bytes of pixels")
+        expected_bytes = math.prod(page.shape) * page.bitspersample / 8
+        if sum(page.databytecounts) < expected_bytes:
+            raise damaged_file(f"{sum(page.databytecounts)} of {expected_bytes:.0f} bytes of pixels")
 
 
-def _read(page: Any) -> Pixels:  # noqa: ANN401
+def _read_page(page: Any) -> Pixels:  # noqa: ANN401
     colour, bits = page.photometric, page.bitspersample
     jpeg = page.compression in _JPEG
-    if colour not in _KNOWN and not (jpeg and colour == _COLOUR.YCBCR):
+    if colour not in _SUPPORTED_COLOURS and not (jpeg and colour == _COLOUR.YCBCR):
         name = getattr(colour, "name", colour)
-        raise UnusableError(f"a TIFF of photometric kind {name}", "grey, RGB or palette", "convert it to RGB")
+        raise UnusableError(f"a TIFF of photometric interpretation {name}", "grey, RGB or palette", "convert it to RGB")
     if page.dtype is None or (bits < 8 and bits not in (1, 2, 4)):
         raise UnusableError(f"a TIFF of {bits} bits", "1, 2, 4, 8 or 16 bits, or float", "convert it to 8 or 16 bits")
     pixels = np.asarray(page.asarray())
     if colour == _COLOUR.PALETTE and page.colormap is not None:
-        return _look_up(pixels, page.colormap)
+        return _apply_colormap(pixels, page.colormap)
     if bits < 8:
         pixels = pixels.astype(np.uint8) * np.uint8(255 // (2**bits - 1))
     if colour == _COLOUR.MINISWHITE:
         if pixels.dtype.kind != "u":
-            raise UnusableError(f"{pixels.dtype} pixels where white is the smallest value", "whole numbers")
+            raise UnusableError(f"{pixels.dtype} pixels of photometric interpretation MINISWHITE", "unsigned integers")
         white = 255 if bits < 8 else 2**bits - 1
         pixels = pixels.dtype.type(white) - pixels
     if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:
@@ -106,8 +106,8 @@ def _read(page: Any) -> Pixels:  # noqa: ANN401
     return pixels
 
 
-def _is_plain(page: Any) -> bool:  # noqa: ANN401
-    """Tell whether a TIFF page holds whole pixels as they are: grey or RGB, 8 or 16 bits or float, no planes."""
+def _decodable_by_libtiff(page: Any) -> bool:  # noqa: ANN401
+    """Return whether libtiff can decode the page: interleaved grey or RGB, of 8, 16 or 32 bits, LZW or deflate."""
     return (
         page.photometric in (_COLOUR.MINISBLACK, _COLOUR.RGB)
         and page.planarconfig == tifffile.PLANARCONFIG.CONTIG
@@ -117,22 +117,22 @@ def _is_plain(page: Any) -> bool:  # noqa: ANN401
     )
 
 
-def _look_up(indices: Pixels, colormap: Pixels) -> Pixels:
-    """Look palette indices up in a TIFF colour map (3, 2**bits) of 16-bit values; give 8-bit colours."""
+def _apply_colormap(indices: Pixels, colormap: Pixels) -> Pixels:
+    """Convert palette indices to 8-bit colours by a TIFF colour map (3, 2**bits) of 16-bit values."""
     colours = np.asarray(colormap).T
-    if colours.max() > 255:  # some writers put 8-bit values there, as libtiff knows too
+    if colours.max() > 255:  # some programs write 8-bit values, as libtiff notes too
         colours = colours >> 8
     return np.asarray(colours.astype(np.uint8)[indices])
 
 
 def apply_orientation(pixels: Pixels, orientation: int) -> Pixels:
-    """Turn an image upright as its orientation tag says.
+    """Rotate and mirror an image upright according to its orientation tag.
 
     Parameters
     ----------
     pixels : (H, W) or (H, W, C) array
     orientation : int
-        1 to 8 as in TIFF 6.0 and EXIF; anything else is 1, upright.
+        1 to 8 as in TIFF 6.0 and EXIF; any other value is treated as 1, upright.
     """
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)

@@ -1,4 +1,4 @@
-"""What every layout says of the files of a data set."""
+"""Base class of the layouts of raw data sets."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -12,36 +12,36 @@ from pipeline.raw.samples import Sample, require_root, sorted_samples
 
 
 class Layout(Options, ABC):
-    """Where the files of a data set lie, which of them belong together, and what its masks mean.
+    """How the files of a data set are organised in folders, which files form a sample, and how masks are read.
 
-    A layout is told by its word `layout`; its other fields are options that a configuration can give.
+    The field `layout` holds the name of the layout; the other fields are its options in the configuration.
     """
 
     defaults: ClassVar[dict[str, Any]] = {}
-    """What a data set of this layout has for `normalize`, `test`, `validation`, `mask_kind` where nothing is said."""
+    """Defaults of a data set of this layout for `normalize`, `test`, `validation` and `mask_kind`."""
 
     tables: ClassVar[tuple[str, ...]] = ()
-    """Files that belong to no single sample and are read where they are there."""
+    """Optional files that are read and belong to no single sample."""
 
     challenge: ClassVar[Literal["images", "codes"] | None] = None
-    """How a challenge takes predictions of the unlabelled samples: as images, or as a table of run-length codes."""
+    """Format of submissions to a challenge, for unlabelled samples: images, or a table of run-length codes."""
 
     presentation: ClassVar[tuple[str, ...]] = ()
-    """Options that decide how results are shown or handed in, and neither samples nor masks."""
+    """Options that change only how results are displayed or submitted, not the samples or masks."""
 
     official: ClassVar[tuple[str, ...]] = ()
-    """Splits, of validation and test, for which every such data set names samples; see `official_splits`."""
+    """Which of validation and test every data set of this layout defines; see `official_splits`."""
 
     has_synthetic: ClassVar[bool] = False
-    """Whether there is a synthetic data set of this layout."""
+    """Whether this layout has a synthetic data set."""
 
-    marks: ClassVar[tuple[str, ...]] = ()
-    """Folders that stand in every raw root of it, by which unpacked data is recognised."""
+    marker_folders: ClassVar[tuple[str, ...]] = ()
+    """Folders in every raw root of this layout, by which `unpack` recognises it."""
 
     layout: str
 
     def list_samples(self, root: Path, dataset: str) -> list[Sample]:
-        """List the samples below `root` without decoding any, sorted by identifier.
+        """List the samples in `root`, sorted by identifier, without decoding files.
 
         Parameters
         ----------
@@ -53,8 +53,8 @@ class Layout(Options, ABC):
         Raises
         ------
         RawDataError
-            Listing every missing folder, misnamed file, repeated identifier and file without its partner;
-            `ListingError` with what could be listed all the same.
+            If folders are missing, files are misnamed or unpaired, or identifiers repeat; lists all of them. It is a
+            `ListingError` with the samples that could be listed.
         """
         require_root(root, dataset, self.layout, self.has_synthetic)
         problems: list[Problem] = []
@@ -62,43 +62,43 @@ class Layout(Options, ABC):
 
     @abstractmethod
     def find_samples(self, root: Path, problems: list[Problem]) -> list[Sample]:
-        """List what can be listed below `root`; what is missing, misnamed or unpaired joins `problems`."""
+        """List the samples in `root`; append a problem for each missing, misnamed or unpaired file."""
 
     @abstractmethod
-    def describe(self) -> Labels:
-        """Say what the masks mean, without looking at any file."""
+    def mask_labels(self) -> Labels:
+        """Return the classes and label maps of the masks, without reading any file."""
 
     @classmethod
     def prefill(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """Add to what a configuration says of a data set what follows from it."""
+        """Add defaults that depend on the configured options of a data set."""
         return data
 
     def class_names(self) -> tuple[str, ...]:
-        """Name the classes, background first."""
-        return self.describe().classes
+        """Return the class names, background first."""
+        return self.mask_labels().classes
 
     def official_splits(self) -> tuple[str, ...]:
-        """Name the splits, of validation and test, for which the data set itself can name samples."""
+        """Return which of validation and test the data set itself defines."""
         return self.official
 
-    def submitted_as(self) -> str:
-        """Return the template of the names of images that are handed in; see `challenge`."""
+    def submission_template(self) -> str:
+        """Return the template of file names in a submission; see `challenge`."""
         return "{id}.png"
 
     @property
     def labelled(self) -> bool:
-        """Whether there are masks to train on and to score with."""
+        """Whether the data set has masks."""
         return True
 
     def as_source(self, presentation: bool) -> Self:
-        """Return what decides samples and masks, and with `presentation` also how they are shown; else the defaults."""
-        left = () if presentation else self.presentation
-        return self.changed(**{name: type(self).model_fields[name].default for name in left})
+        """Return the options that define samples and masks; reset those of `presentation` unless it is true."""
+        reset_options = () if presentation else self.presentation
+        return self.changed(**{name: type(self).model_fields[name].default for name in reset_options})
 
-    def problems(self, where: str, mask_kind: str) -> Iterator[Problem]:
-        """List what is right in itself and wrong together; `where` is the path of the data set in the file."""
+    def problems(self, key_path: str, mask_kind: str) -> Iterator[Problem]:
+        """List contradictions between options; `key_path` is the path of the data set in the configuration."""
         yield from ()
 
     def modules(self) -> set[str]:
-        """Name the module of the layout: its code decides results."""
+        """Return the module of the layout, whose code results depend on."""
         return {type(self).__module__}

@@ -1,8 +1,8 @@
-"""The layouts that there are."""
+"""Registry of all layouts."""
 
 from typing import TYPE_CHECKING
 
-from pipeline.core.options import one_of
+from pipeline.core.options import tagged_union
 from pipeline.raw.layouts.base import Layout
 from pipeline.raw.layouts.drive import Drive
 from pipeline.raw.layouts.duts import Duts
@@ -15,4 +15,4 @@ LAYOUTS: tuple[type[Layout], ...] = (Drive, Tgs, Shapes, Duts, Folder)
 if TYPE_CHECKING:
     AnyLayout = Layout
 else:
-    AnyLayout = one_of(LAYOUTS, "layout")
+    AnyLayout = tagged_union(LAYOUTS, "layout")

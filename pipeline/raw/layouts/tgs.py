@@ -3,10 +3,10 @@
 ::
 
     root/train/images/<id>.png      root/train/masks/<id>.png      root/train.csv   (id, rle_mask)
-    root/test/images/<id>.png       (unlabelled, may be absent)    root/depths.csv  (id, z; may be absent)
+    root/test/images/<id>.png       (unlabelled, optional)         root/depths.csv  (id, z; optional)
 
-Masks come from the PNG files (8-bit and 16-bit in one folder) or from the run-length codes of ``train.csv``.
-The depth of a tile becomes the metadata column ``depth`` (feet, as distributed; NaN where unknown).
+Masks are read from PNG files (8-bit and 16-bit in one folder) or from the run-length codes of ``train.csv``.
+The depth of a tile becomes the metadata column ``depth`` (feet, as distributed; NaN if unknown).
 """
 
 import math
@@ -19,12 +19,12 @@ from pipeline.core.errors import Problem
 from pipeline.raw.decode.labels import BLACK_AND_WHITE, Labels
 from pipeline.raw.decode.palette import class_colours
 from pipeline.raw.layouts.base import Layout
-from pipeline.raw.samples import Sample, by_name, no_images, unpaired
+from pipeline.raw.samples import Sample, index_by_name, missing_image_problems, pairing_problems
 from pipeline.raw.tables import read_columns
 
 CLASSES = ("background", "salt")
-TILE = (101, 101)
-"""Height and width of every tile: run-length codes do not carry their size."""
+TILE_SHAPE = (101, 101)
+"""Height and width of every tile in pixels, which run-length codes do not contain."""
 
 _PNG = (".png",)
 
@@ -37,38 +37,44 @@ class Tgs(Layout):
         "test": {"rule": "permutation", "fraction": 0.15, "seed": 42},
     }
     challenge: ClassVar = "codes"
-    tables: ClassVar = ("depths.csv",)  # train.csv belongs to the samples where it holds their masks
+    tables: ClassVar = ("depths.csv",)  # train.csv is a file of the samples if it contains their masks
     official: ClassVar = ("test",)
     has_synthetic: ClassVar = True
-    marks: ClassVar = ("train/images", "train/masks")
+    marker_folders: ClassVar = ("train/images", "train/masks")
 
     layout: Literal["tgs"]
     masks: Literal["png", "csv"] = "png"
 
-    def describe(self) -> Labels:
-        """Say what the masks mean."""
-        return Labels(CLASSES, class_colours(CLASSES), BLACK_AND_WHITE, tile=TILE)
+    def mask_labels(self) -> Labels:
+        """Return the classes and label maps of the masks."""
+        return Labels(CLASSES, class_colours(CLASSES), BLACK_AND_WHITE, rle_shape=TILE_SHAPE)
 
     def find_samples(self, root: Path, problems: list[Problem]) -> list[Sample]:
         """List the samples, with masks from ``train/masks`` or ``train.csv``."""
         folder, table, masks = root / "train" / "images", root / "train.csv", root / "train" / "masks"
-        images = by_name(folder, problems, endings=_PNG)
+        images = index_by_name(folder, problems, extensions=_PNG)
         remedy = "unpack train.zip of the TGS data into train/"
-        problems += no_images(images, folder, "the labelled tiles, <id>.png", remedy, found="no PNG images")
+        problems += missing_image_problems(
+            images, folder, "the labelled tiles, <id>.png", remedy, description="no PNG images"
+        )
         depths = _read_depths(root / "depths.csv", problems)
-        files, codes = {}, {}
+        mask_files, codes = {}, {}
         if self.masks == "png":
-            files = by_name(masks, problems, endings=_PNG)
-            problems += unpaired(images, files, masks, folder, instead="use `masks: csv` if you have train.csv")
+            mask_files = index_by_name(masks, problems, extensions=_PNG)
+            problems += pairing_problems(
+                images, mask_files, masks, folder, alternative="use `masks: csv` if you have train.csv"
+            )
         else:
             codes = read_columns(table, "id", "rle_mask", problems)
             rows = {name: f"{table}, {name}" for name in codes}
-            problems += unpaired(images, rows, table, folder, instead="use `masks: png` if you have train/masks")
+            problems += pairing_problems(
+                images, rows, table, folder, alternative="use `masks: png` if you have train/masks"
+            )
         labelled = [
             Sample(
                 id=name,
                 image=path,
-                mask=files.get(name),
+                mask=mask_files.get(name),
                 mask_codes=codes.get(name, "") if self.masks == "csv" else None,
                 codes_file=str(table) if self.masks == "csv" else None,
                 official_split="training",
@@ -78,7 +84,7 @@ class Tgs(Layout):
         ]
         unlabelled = [
             Sample(id=name, image=path, official_split="test", metadata=_depth(depths, name))
-            for name, path in by_name(root / "test" / "images", problems, endings=_PNG).items()
+            for name, path in index_by_name(root / "test" / "images", problems, extensions=_PNG).items()
         ]
         return labelled + unlabelled
 
