@@ -130,7 +130,7 @@ class Chaos:
     def count_rewritten(self, started):
         """Count what had been finished and was written once more, and the trainings that went on since `started`."""
         logs = (self.folder / "results/logs/train").glob("*.log")
-        self.went_on += sum(log.stat().st_mtime > started and "goes on from" in log.read_text() for log in logs)
+        self.went_on += sum(log.stat().st_mtime > started and "resumes from" in log.read_text() for log in logs)
         now = self.finished()
         self.rewritten += sum(now.get(name) != then for name, then in self.done.items())
         self.done = now

@@ -1,77 +1,85 @@
-"""The networks that there are: their options, and where each is built. No import of torch."""
+"""Registry of networks: the options and the factory of each. Does not import torch."""
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline.core.options import NUMBER, Options, Positive, one_of
+from pipeline.core.options import NUMBER, Options, Positive, tagged_union
 
-Width = Annotated[int, Field(ge=1, le=512, description="Channels of the first block; deeper ones follow it"), NUMBER]
-Widths = Annotated[tuple[Positive, ...], Field(min_length=2, max_length=7, description="Channels of each level")]
+Width = Annotated[
+    int, Field(ge=1, le=512, description="Number of channels of the first block; deeper blocks scale with it."), NUMBER
+]
+Widths = Annotated[
+    tuple[Positive, ...],
+    Field(min_length=2, max_length=7, description="Number of channels of each level, 2 to 7 levels, top level first."),
+]
+_NAME = Field(description="Network architecture.")
 
 
 class Network(Options):
-    """A network, told by its word `name`; its other fields are keyword arguments of what builds it."""
+    """A network, identified by `name`; its other fields are keyword arguments of its factory."""
 
     factory: ClassVar[str]
-    """Module and name of the class or function that takes ``in_channels``, ``out_channels`` and the options."""
+    """Dotted name of the class or function that takes ``in_channels``, ``out_channels`` and the options."""
 
     name: str
 
     def modules(self) -> set[str]:
-        """Name the module that builds it."""
+        """Return the module of the factory."""
         return {self.factory.rpartition(".")[0]}
 
 
 class UNet(Network):
-    """Batch-normalised U-Net with padded convolutions."""
+    """U-Net with batch normalization and padded convolutions."""
 
     factory: ClassVar = "pipeline.models.unet.UNet"
-    name: Literal["unet"]
+    name: Literal["unet"] = _NAME
     width: Width = 64
-    depth: Annotated[int, Field(ge=2, le=7, description="Levels, the deepest included"), NUMBER] = 5
-    bias: bool = True
-    head_kernel: Literal[1, 3] = 3
+    depth: Annotated[int, Field(ge=2, le=7, description="Number of levels, including the deepest."), NUMBER] = 5
+    bias: bool = Field(
+        True, description="Whether the 3x3 convolutions have a bias, which is redundant with batch normalization."
+    )
+    head_kernel: Literal[1, 3] = Field(3, description="Kernel size of the output convolution in pixels.")
 
 
 class UNetOriginal(Network):
-    """The U-Net of the paper: valid convolutions, cropped skips; the image is mirrored at its borders."""
+    """The U-Net of the paper: valid convolutions, cropped skip connections; the image is mirrored at its borders."""
 
     factory: ClassVar = "pipeline.models.unet_plain.unet_original"
-    name: Literal["unet-original"]
+    name: Literal["unet-original"] = _NAME
     width: Width = 64
-    depth: Annotated[int, Field(ge=2, le=6, description="Levels, the deepest included"), NUMBER] = 5
+    depth: Annotated[int, Field(ge=2, le=6, description="Number of levels, including the deepest."), NUMBER] = 5
 
 
 class UNetSmall(Network):
     """Small U-Net with padded convolutions and without normalization."""
 
     factory: ClassVar = "pipeline.models.unet_plain.unet_small"
-    name: Literal["unet-small"]
+    name: Literal["unet-small"] = _NAME
     widths: Widths = (32, 32, 64, 128, 256)
 
 
 class UNetCrop(Network):
-    """U-Net with unpadded convolutions, centre-cropped skips and an interpolated output."""
+    """U-Net with unpadded convolutions, centre-cropped skip connections and an interpolated output."""
 
     factory: ClassVar = "pipeline.models.unet_crop.UNetCrop"
-    name: Literal["unet-crop"]
+    name: Literal["unet-crop"] = _NAME
     widths: Widths = (16, 32, 64)
 
 
 class U2Net(Network):
-    """U2-Net: nested Us with side outputs, all of which the loss supervises."""
+    """U2-Net: nested U-Nets with side outputs and deep supervision."""
 
     factory: ClassVar = "pipeline.models.u2net.u2net"
-    name: Literal["u2net"]
+    name: Literal["u2net"] = _NAME
     width: Width = 64
 
 
 class U2NetLite(Network):
-    """U2-Net whose blocks all have the same width."""
+    """U2-Net with the same number of channels in all blocks."""
 
     factory: ClassVar = "pipeline.models.u2net.u2net_lite"
-    name: Literal["u2net-lite"]
+    name: Literal["u2net-lite"] = _NAME
     width: Width = 64
 
 
@@ -80,4 +88,4 @@ NETWORKS: tuple[type[Network], ...] = (UNet, UNetOriginal, UNetSmall, UNetCrop, 
 if TYPE_CHECKING:
     AnyNetwork = Network
 else:
-    AnyNetwork = one_of(NETWORKS, "name")
+    AnyNetwork = tagged_union(NETWORKS, "name")

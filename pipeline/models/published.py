@@ -1,4 +1,4 @@
-"""The networks as their tutorials publish them, and what they cost."""
+"""The networks in their published configurations, and their computational cost."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from pipeline.models.unet_plain import PlainUNet
 
 
 class Published(NamedTuple):
-    """A network as it was published, for an input of (1, in_channels, side, side)."""
+    """A network in its published configuration, for an input of (1, in_channels, side, side)."""
 
     title: str
     network: Network
@@ -32,14 +32,14 @@ PUBLISHED = (
 
 
 def describe(published: Published) -> dict[str, Any]:
-    """Count what a network is made of and what one image costs; nothing is computed.
+    """Count the parameters of a network and the operations for one image, without computing anything.
 
     Returns
     -------
     dict
         ``network``, ``model``, ``parameters`` (trainable), ``megabytes`` (weights and buffers as stored, 10**6 bytes),
-        ``gflops`` (10**9 multiplications and additions for one image, convolutions counted), ``input`` and
-        ``output`` shapes. The original U-Net is counted in its own valid form.
+        ``gflops`` (10**9 multiplications and additions of the convolutions for one image), ``input`` and
+        ``output`` shapes. The original U-Net is counted with valid convolutions.
     """
     with torch.device("meta"):
         _, network, in_channels, out_channels, side = published
@@ -48,12 +48,12 @@ def describe(published: Published) -> dict[str, Any]:
         forward = model.valid_forward if isinstance(model, PlainUNet) and not model.padded else model
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             output = forward(x)
-    stored = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    stored_bytes = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     return {
         "network": published.title,
         "model": network.name,
         "parameters": count_parameters(model),
-        "megabytes": stored / 1e6,
+        "megabytes": stored_bytes / 1e6,
         "gflops": counter.get_total_flops() / 1e9,
         "input": "x".join(map(str, x.shape[1:])),
         "output": "x".join(map(str, output.shape[1:])),

@@ -1,4 +1,4 @@
-"""Build a network from its options, without importing the others."""
+"""Build a network from its options; only its own module is imported."""
 
 import importlib
 
@@ -19,8 +19,8 @@ def build_model(network: Network, *, in_channels: int, out_channels: int) -> nn.
     -------
     nn.Module
         Maps (N, in_channels, H, W) float32 to (N, out_channels, H, W) logits, for any H and W from 32 up. Its
-        attribute ``multiple`` is the step of its deepest pooling in pixels: moved by it, an image pools alike.
-        An input of another shape raises ValueError.
+        attribute ``multiple`` is its total pooling stride in pixels: shifting the image by a multiple of it shifts the
+        output. An input of another shape raises ValueError.
     """
     module, _, name = network.factory.rpartition(".")
     build = getattr(importlib.import_module(module), name)

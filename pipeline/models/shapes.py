@@ -1,4 +1,4 @@
-"""What networks share: the sizes of their inputs, and the way down of a U."""
+"""Shared functions of networks: input check, padding, cropping, and the contracting path of a U-Net."""
 
 from collections.abc import Callable, Iterable
 
@@ -10,23 +10,23 @@ SMALLEST = 32
 
 
 def check_input(x: torch.Tensor, channels: int) -> None:
-    """Refuse an input that a network cannot take.
+    """Check the shape of the input of a network.
 
     Raises
     ------
     ValueError
-        Naming the shape that came and the one that is needed.
+        If the input does not have shape (N, channels, H, W), or H or W is below `SMALLEST`.
     """
     if x.ndim != 4 or x.shape[1] != channels or min(x.shape[2:]) < SMALLEST:
         raise ValueError(
-            f"the input has shape {tuple(x.shape)}; needed is (N, {channels}, H, W) with H and W from {SMALLEST} up"
+            f"the input has shape {tuple(x.shape)}; expected (N, {channels}, H, W) with H and W from {SMALLEST} up"
         )
 
 
 def descend(
     x: torch.Tensor, blocks: Iterable[nn.Module], pool: Callable[[torch.Tensor], torch.Tensor]
 ) -> list[torch.Tensor]:
-    """Go down a U: run a block on each level and pool between two of them; return all outputs, the deepest last."""
+    """Run the contracting path of a U-Net: a block on each level, with pooling between levels; return all outputs."""
     outputs: list[torch.Tensor] = []
     for block in blocks:
         x = block(pool(x) if outputs else x)
@@ -35,40 +35,40 @@ def descend(
 
 
 def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
-    """Pad a (N, C, H, W) tensor at bottom and right, by repeating its border, to multiples of `multiple`."""
+    """Pad a (N, C, H, W) tensor at bottom and right with replicated borders, to multiples of `multiple`."""
     height, width = x.shape[-2:]
     bottom, right = -height % multiple, -width % multiple
     return nn.functional.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
 
 
 def crop_to(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Cut (N, C, H, W) back to its upper left (height, width): the inverse of `pad_to_multiple`."""
+    """Crop (N, C, H, W) to its upper left (height, width): the inverse of `pad_to_multiple`."""
     return x[..., :height, :width]
 
 
 def centre_crop(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Cut the middle (height, width) out of (N, C, H, W); an odd rest is rounded to even, as torchvision does."""
+    """Crop (N, C, H, W) to its central (height, width); offsets are rounded half to even, as in torchvision."""
     top, left = round((x.shape[-2] - height) / 2), round((x.shape[-1] - width) / 2)
     return x[..., top : top + height, left : left + width]
 
 
 def mirror_pad(x: torch.Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> torch.Tensor:
-    """Continue (N, C, H, W) beyond its borders by mirroring, also further than it is large.
+    """Pad (N, C, H, W) by reflection; the padding may exceed the size.
 
     Parameters
     ----------
     x : (N, C, H, W) tensor
     rows, columns : (int, int)
-        Pixels to add before and behind; the border pixel itself is not repeated.
+        Pixels to add before and after; the border pixel itself is not repeated.
     """
-    for axis, (before, behind) in ((-2, rows), (-1, columns)):
+    for axis, (pad_before, pad_after) in ((-2, rows), (-1, columns)):
         size = x.shape[axis]
-        x = x.index_select(axis, mirror_places(size, -before, size + behind).to(x.device))
+        x = x.index_select(axis, mirror_indices(size, -pad_before, size + pad_after).to(x.device))
     return x
 
 
-def mirror_places(size: int, start: int, stop: int) -> torch.Tensor:
-    """Return the place inside an axis of `size` that each place from `start` to `stop` mirrors, as (N,) int64."""
+def mirror_indices(size: int, start: int, stop: int) -> torch.Tensor:
+    """Return the (N,) int64 reflection of the indices `start` to `stop` - 1 into an axis of `size`."""
     period = max(1, 2 * (size - 1))
-    places = torch.arange(start, stop) % period
-    return torch.where(places < size, places, period - places)
+    indices = torch.arange(start, stop) % period
+    return torch.where(indices < size, indices, period - indices)

@@ -1,4 +1,4 @@
-"""U2-Net: a U of small Us, with a prediction at every level.
+"""U2-Net: nested U-Nets, with a prediction at each level.
 
 Qin, Zhang, Huang, Dehghan, Zaiane, Jagersand: U2-Net: Going deeper with nested U-structure for salient object detection
 (Pattern Recognition 2020), figure 5 and table 1.
@@ -14,7 +14,7 @@ from pipeline.models.shapes import check_input, descend
 
 
 class Stage(NamedTuple):
-    """One RSU block: levels inside (0 for the dilated block RSU-4F), middle channels, output channels."""
+    """One RSU block: number of levels (0 for the dilated block RSU-4F), middle channels, output channels."""
 
     height: int
     middle: int
@@ -40,21 +40,21 @@ LITE = (
 
 
 class ConvUnit(nn.Sequential):
-    """3x3 convolution without bias, dilated if asked for, batch normalization, ReLU; the size stays."""
+    """3x3 convolution without bias, optionally dilated, batch normalization, ReLU; the size does not change."""
 
-    def __init__(self, before: int, after: int, dilation: int = 1) -> None:
+    def __init__(self, in_channels: int, out_channels: int, dilation: int = 1) -> None:
         super().__init__(
-            nn.Conv2d(before, after, 3, padding=dilation, dilation=dilation, bias=False),
-            nn.BatchNorm2d(after),
+            nn.Conv2d(in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias=False),
+            nn.BatchNorm2d(out_channels),
             nn.ReLU(inplace=True),
         )
 
 
-def _half(x: torch.Tensor) -> torch.Tensor:
+def _pool(x: torch.Tensor) -> torch.Tensor:
     return functional.max_pool2d(x, 2, stride=2, ceil_mode=True)
 
 
-def _like(x: torch.Tensor, size: torch.Size | tuple[int, int]) -> torch.Tensor:
+def _resize(x: torch.Tensor, size: torch.Size | tuple[int, int]) -> torch.Tensor:
     return functional.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
@@ -63,33 +63,35 @@ class ResidualU(nn.Module):
 
     Parameters
     ----------
-    before, middle, after : int
-        Channels of input, inside, and output.
+    in_channels, middle_channels, out_channels : int
     height : int
-        Levels, two at least; with 0 the block keeps its size and dilates by 2, 4 and 8 instead (RSU-4F).
+        Number of levels, at least two; with 0 the block has no pooling, but dilations of 2, 4 and 8 (RSU-4F).
     """
 
-    def __init__(self, before: int, middle: int, after: int, height: int) -> None:
+    def __init__(self, in_channels: int, middle_channels: int, out_channels: int, height: int) -> None:
         super().__init__()
         self.pooled = height > 0
         dilations, bottom = ([1] * (height - 1), 2) if self.pooled else ([1, 2, 4], 8)
-        inputs = [after, *[middle] * (len(dilations) - 1)]
-        self.enter = ConvUnit(before, after)
-        self.down = nn.ModuleList(ConvUnit(a, middle, by) for a, by in zip(inputs, dilations, strict=True))
-        self.bottom = ConvUnit(middle, middle, bottom)
+        widths = [out_channels, *[middle_channels] * (len(dilations) - 1)]
+        self.enter = ConvUnit(in_channels, out_channels)
+        self.down = nn.ModuleList(
+            ConvUnit(width, middle_channels, dilation) for width, dilation in zip(widths, dilations, strict=True)
+        )
+        self.bottom = ConvUnit(middle_channels, middle_channels, bottom)
         self.up = nn.ModuleList(
-            ConvUnit(2 * middle, b, by) for b, by in zip(inputs[::-1], dilations[::-1], strict=True)
+            ConvUnit(2 * middle_channels, width, dilation)
+            for width, dilation in zip(widths[::-1], dilations[::-1], strict=True)
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map (N, before, H, W) to (N, after, H, W)."""
-        entered = self.enter(x)
-        skips = descend(entered, self.down, _half if self.pooled else nn.Identity())
+        """Map (N, in_channels, H, W) to (N, out_channels, H, W)."""
+        residual = self.enter(x)
+        skips = descend(residual, self.down, _pool if self.pooled else nn.Identity())
         x = self.bottom(skips[-1])
         for unit in self.up:
             skip = skips.pop()
-            x = unit(torch.cat([_like(x, skip.shape[-2:]) if x.shape != skip.shape else x, skip], dim=1))
-        return torch.add(x, entered)
+            x = unit(torch.cat([_resize(x, skip.shape[-2:]) if x.shape != skip.shape else x, skip], dim=1))
+        return torch.add(x, residual)
 
 
 class U2Net(nn.Module):
@@ -99,7 +101,7 @@ class U2Net(nn.Module):
     ----------
     in_channels, out_channels : int
     encoder, decoder : sequence of Stage
-        Such as those of `FULL` and `LITE`.
+        For example those of `FULL` and `LITE`.
     """
 
     def __init__(
@@ -110,51 +112,51 @@ class U2Net(nn.Module):
         self.multiple = 2 ** (len(encoder) - 1)
         inputs = [in_channels, *(stage.out for stage in encoder[:-1])]
         self.encoder = nn.ModuleList(
-            ResidualU(before, stage.middle, stage.out, stage.height)
-            for before, stage in zip(inputs, encoder, strict=True)
+            ResidualU(width, stage.middle, stage.out, stage.height)
+            for width, stage in zip(inputs, encoder, strict=True)
         )
-        below = [encoder[-1].out, *(stage.out for stage in decoder[:-1])]
-        skips = [stage.out for stage in encoder[-2::-1]]
+        deeper_widths = [encoder[-1].out, *(stage.out for stage in decoder[:-1])]
+        skip_widths = [stage.out for stage in encoder[-2::-1]]
         self.decoder = nn.ModuleList(
-            ResidualU(a + b, stage.middle, stage.out, stage.height)
-            for a, b, stage in zip(below, skips, decoder, strict=True)
+            ResidualU(deeper + skip, stage.middle, stage.out, stage.height)
+            for deeper, skip, stage in zip(deeper_widths, skip_widths, decoder, strict=True)
         )
-        ends = [encoder[-1].out, *(stage.out for stage in decoder)]
-        self.sides = nn.ModuleList(nn.Conv2d(channels, out_channels, 3, padding=1) for channels in ends)
-        self.fuse = nn.Conv2d(len(ends) * out_channels, out_channels, 1)
+        side_widths = [encoder[-1].out, *(stage.out for stage in decoder)]
+        self.sides = nn.ModuleList(nn.Conv2d(width, out_channels, 3, padding=1) for width in side_widths)
+        self.fuse = nn.Conv2d(len(side_widths) * out_channels, out_channels, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
-        """Map images to seven logits in training, the fused ones first, then De1 to De5 and En6.
+        """Map images to seven logits in training mode: the fused ones first, then De1 to De5 and En6.
 
-        Else to the sigmoid of the fused ones.
+        In evaluation mode, map them to the sigmoid of the fused logits.
         """
         logits = self.logits(x)
         return logits if self.training else torch.sigmoid(logits[0])
 
     def logits(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return the seven logits of `forward` in either mode."""
+        """Return the seven logits of `forward` in both modes."""
         check_input(x, self.in_channels)
         size = x.shape[-2:]
-        skips = descend(x, self.encoder, _half)
-        ends = [skips.pop()]
+        skips = descend(x, self.encoder, _pool)
+        outputs = [skips.pop()]
         for block in self.decoder:
             skip = skips.pop()
-            ends.append(block(torch.cat([_like(ends[-1], skip.shape[-2:]), skip], dim=1)))
-        sides = [_like(side(end), size) for side, end in zip(self.sides, ends, strict=True)][::-1]
+            outputs.append(block(torch.cat([_resize(outputs[-1], skip.shape[-2:]), skip], dim=1)))
+        sides = [_resize(side(output), size) for side, output in zip(self.sides, outputs, strict=True)][::-1]
         return [self.fuse(torch.cat(sides, dim=1)), *sides]
 
 
-def _scaled(stages: tuple[Stage, ...], width: int) -> tuple[Stage, ...]:
+def _scale_widths(stages: tuple[Stage, ...], width: int) -> tuple[Stage, ...]:
     return tuple(
         Stage(stage.height, max(1, stage.middle * width // 64), max(1, stage.out * width // 64)) for stage in stages
     )
 
 
 def u2net(in_channels: int, out_channels: int, width: int) -> U2Net:
-    """Build the full U2-Net; `width` is the channels of the first block's output, the others scale with it."""
-    return U2Net(in_channels, out_channels, *(_scaled(stages, width) for stages in FULL))
+    """Build the full U2-Net; `width` is the number of output channels of the first block, the others scale with it."""
+    return U2Net(in_channels, out_channels, *(_scale_widths(stages, width) for stages in FULL))
 
 
 def u2net_lite(in_channels: int, out_channels: int, width: int) -> U2Net:
-    """Build the lite U2-Net; `width` is the channels of every block's output, inside it is a quarter of that."""
-    return U2Net(in_channels, out_channels, *(_scaled(stages, width) for stages in LITE))
+    """Build the lite U2-Net; `width` is the number of output channels of each block, with a quarter inside."""
+    return U2Net(in_channels, out_channels, *(_scale_widths(stages, width) for stages in LITE))

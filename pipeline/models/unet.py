@@ -1,7 +1,7 @@
-"""U-Net with batch normalization and padded convolutions: output as large as the input.
+"""U-Net with batch normalization and padded convolutions: the output has the size of the input.
 
-Ronneberger, Fischer, Brox: U-Net (MICCAI 2015), with padding 1 in place of valid convolutions and batch
-normalization after each of them.
+Ronneberger, Fischer, Brox: U-Net (MICCAI 2015), with padding 1 instead of valid convolutions, and batch
+normalization after each convolution.
 """
 
 import torch
@@ -11,7 +11,7 @@ from pipeline.models.shapes import check_input, crop_to, descend, pad_to_multipl
 
 
 class UNet(nn.Module):
-    """U-Net: max-pooling down, transposed 2x2 convolutions up, concatenated skips.
+    """U-Net with max-pooling, transposed 2x2 convolutions and concatenated skip connections.
 
     Parameters
     ----------
@@ -19,15 +19,15 @@ class UNet(nn.Module):
     width : int
         Channels of the first block; each level below has twice as many.
     depth : int
-        Levels, the deepest included.
+        Number of levels, including the deepest.
     bias : bool
-        Whether the 3x3 convolutions of the blocks have a bias (which the normalization makes redundant).
+        Whether the 3x3 convolutions of the blocks have a bias (redundant with batch normalization).
     head_kernel : {1, 3}
-        Kernel of the last convolution, padded to keep the size.
+        Kernel size of the last convolution, padded to keep the size.
 
     Notes
     -----
-    Sizes that are no multiple of ``2 ** (depth - 1)`` are padded inside and cropped back.
+    Inputs are padded to multiples of ``2 ** (depth - 1)``, and the logits are cropped to the input size.
     """
 
     def __init__(
@@ -37,12 +37,12 @@ class UNet(nn.Module):
         self.in_channels = in_channels
         self.multiple = 2 ** (depth - 1)
         widths = [width * 2**level for level in range(depth)]
-        inputs = [in_channels, *widths[:-1]]
-        self.down = nn.ModuleList(_block(a, b, bias) for a, b in zip(inputs, widths, strict=True))
+        in_widths = [in_channels, *widths[:-1]]
+        self.down = nn.ModuleList(_block(a, b, bias) for a, b in zip(in_widths, widths, strict=True))
         self.pool = nn.MaxPool2d(2)
         pairs = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
-        self.grow = nn.ModuleList(nn.ConvTranspose2d(below, here, 2, stride=2) for below, here in pairs)
-        self.up = nn.ModuleList(_block(2 * here, here, bias) for _, here in pairs)
+        self.grow = nn.ModuleList(nn.ConvTranspose2d(deep, shallow, 2, stride=2) for deep, shallow in pairs)
+        self.up = nn.ModuleList(_block(2 * shallow, shallow, bias) for _, shallow in pairs)
         self.head = nn.Conv2d(width, out_channels, head_kernel, padding=head_kernel // 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -55,13 +55,13 @@ class UNet(nn.Module):
         return crop_to(self.head(x), height, width)
 
 
-def _block(before: int, after: int, bias: bool) -> nn.Sequential:
+def _block(in_channels: int, out_channels: int, bias: bool) -> nn.Sequential:
     """Build two 3x3 convolutions, each with batch normalization and ReLU."""
     return nn.Sequential(
-        nn.Conv2d(before, after, 3, padding=1, bias=bias),
-        nn.BatchNorm2d(after),
+        nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias),
+        nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
-        nn.Conv2d(after, after, 3, padding=1, bias=bias),
-        nn.BatchNorm2d(after),
+        nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=bias),
+        nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )

@@ -1,6 +1,6 @@
-"""U-Nets without normalization: nearest upsampling without a convolution, concatenated skips, a 1x1 head.
+"""U-Nets without normalization: nearest-neighbour upsampling, concatenated skip connections, a 1x1 head.
 
-Ronneberger, Fischer, Brox: U-Net (MICCAI 2015); upsampling by repetition where the paper has an up-convolution.
+Ronneberger, Fischer, Brox: U-Net (MICCAI 2015), with nearest-neighbour upsampling instead of up-convolutions.
 """
 
 import torch
@@ -10,25 +10,25 @@ from pipeline.models.shapes import centre_crop, check_input, crop_to, descend, m
 
 
 class PlainUNet(nn.Module):
-    """U-Net of biased 3x3 convolutions with ReLU, padded or valid.
+    """U-Net of 3x3 convolutions with bias and ReLU, padded or valid.
 
     Parameters
     ----------
     in_channels, out_channels : int
     widths : sequence of int
-        Channels of the levels, from the top down.
+        Channels of each level, the shallowest first.
     padded : bool
-        With padded convolutions every level keeps its size. With valid ones each convolution takes a pixel from
-        every side and the skips are cropped, as in the paper.
+        Padded convolutions keep the size of each level. Valid convolutions remove one pixel at each side, and the skip
+        connections are cropped, as in the paper.
 
     Notes
     -----
-    Weights start as Glorot and Bengio (AISTATS 2010), eq. 16, have it, biases at 0: Keras' defaults, which the
-    published recipe of the small network relies on.
+    Weights are initialized by Glorot and Bengio (AISTATS 2010), eq. 16, and biases with 0. These are the defaults of
+    Keras, with which the small network was published.
 
-    `forward` gives logits as large as the input, whatever the kind: padded networks fill sizes up to a multiple of
-    ``2 ** (levels - 1)``; valid ones see the image mirrored at its borders. `valid_forward` is the paper's own
-    mapping, such as 572 x 572 to 388 x 388.
+    `forward` returns logits of the size of the input. Padded networks pad the input to a multiple of
+    ``2 ** (levels - 1)``; valid networks pad it by reflection. `valid_forward` is the mapping of the paper, such as
+    572 x 572 to 388 x 388.
     """
 
     def __init__(self, in_channels: int, out_channels: int, widths: tuple[int, ...], padded: bool) -> None:
@@ -37,21 +37,21 @@ class PlainUNet(nn.Module):
         self.padded = padded
         self.multiple = 2 ** (len(widths) - 1)
 
-        def pair(before: int, after: int) -> nn.Sequential:
+        def double_conv(in_channels: int, out_channels: int) -> nn.Sequential:
             return nn.Sequential(
-                nn.Conv2d(before, after, 3, padding=int(padded)),
+                nn.Conv2d(in_channels, out_channels, 3, padding=int(padded)),
                 nn.ReLU(inplace=True),
-                nn.Conv2d(after, after, 3, padding=int(padded)),
+                nn.Conv2d(out_channels, out_channels, 3, padding=int(padded)),
                 nn.ReLU(inplace=True),
             )
 
-        self.down = nn.ModuleList(pair(a, b) for a, b in zip((in_channels, *widths[:-1]), widths, strict=True))
+        self.down = nn.ModuleList(double_conv(a, b) for a, b in zip((in_channels, *widths[:-1]), widths, strict=True))
         pairs = zip(widths[:0:-1], widths[-2::-1], strict=True)
-        self.up = nn.ModuleList(pair(below + here, here) for below, here in pairs)
+        self.up = nn.ModuleList(double_conv(deep + shallow, shallow) for deep, shallow in pairs)
         self.head = nn.Conv2d(widths[0], out_channels, 1)
         self.pool = nn.MaxPool2d(2)
         self.grow = nn.Upsample(scale_factor=2, mode="nearest")
-        for module in self.modules():  # without normalization much hangs on where it starts
+        for module in self.modules():  # without normalization training is sensitive to the initialization
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
@@ -67,7 +67,7 @@ class PlainUNet(nn.Module):
         return crop_to(self.valid_forward(x), height, width)
 
     def valid_forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map images whose size fits the pooling; valid convolutions make them smaller (572 to 388)."""
+        """Map images whose size is divisible in all poolings; valid convolutions shrink it (572 to 388)."""
         *skips, x = descend(x, self.down, self.pool)
         for block in self.up:
             x = self.grow(x)
@@ -76,17 +76,17 @@ class PlainUNet(nn.Module):
         return logits
 
     def margins(self, side: int) -> tuple[int, int]:
-        """Return how far a side is mirrored before and behind, so that valid convolutions give it back whole."""
-        lost = 4 * (self.multiple - 1)  # by the convolutions on the way up, in pixels of the output
-        bottom = -(-(side + lost) // self.multiple)
-        needed = self.multiple * (bottom + 4) + lost
-        given = self.multiple * bottom - lost
-        before = (needed - given) // 2
-        return before, needed - side - before
+        """Return the reflection padding before and after a side, so that the output of valid convolutions covers it."""
+        lost = 4 * (self.multiple - 1)  # in the convolutions of the expanding path, in pixels of the output
+        bottom_side = -(-(side + lost) // self.multiple)
+        input_side = self.multiple * (bottom_side + 4) + lost
+        output_side = self.multiple * bottom_side - lost
+        pad_before = (input_side - output_side) // 2
+        return pad_before, input_side - side - pad_before
 
 
 def unet_original(in_channels: int, out_channels: int, width: int, depth: int) -> PlainUNet:
-    """Build the paper's network: valid convolutions; `width` is doubled at each of `depth` levels below the first."""
+    """Build the network of the paper: valid convolutions, `depth` levels, `width` channels doubled at each level."""
     return PlainUNet(in_channels, out_channels, tuple(width * 2**level for level in range(depth)), padded=False)
 
 

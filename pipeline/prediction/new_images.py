@@ -1,4 +1,4 @@
-"""From a checkpoint and any folder of images to probabilities, masks, overlays and cut-outs at native size."""
+"""Predict any folder of images: probabilities, masks, overlays and cut-outs at native size."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -10,10 +10,10 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from pipeline.core.counts import cut_level, to_levels
+from pipeline.core.counts import threshold_level, to_levels
 from pipeline.core.errors import ConfigError, OutputError, Problem, RawDataError
 from pipeline.core.files import atomic_folder
-from pipeline.core.parallel import in_order
+from pipeline.core.parallel import thread_map
 from pipeline.core.progress import log, progress_bar
 from pipeline.core.tables import write_table
 from pipeline.images.colours import legend, overlay_classes, paint
@@ -26,7 +26,7 @@ from pipeline.prediction.predict import class_indices, resize_planes, write_prob
 from pipeline.prediction.recipes import TestTime, Tiles
 from pipeline.raw.decode.image import Pixels, as_channels, decode, read_bytes
 from pipeline.raw.decode.palette import class_colours
-from pipeline.shards.prepare import normalization, resize_image, store
+from pipeline.shards.prepare import encode, normalization, resize_image
 from pipeline.shards.recipes import Preparation
 from pipeline.training.recipes import Precision
 
@@ -47,63 +47,64 @@ def predict_images(
     test_time: TestTime = "none",
     skip_unreadable: bool = False,
 ) -> None:
-    """Predict images that belong to no data set, of whatever size.
+    """Predict images of any size that belong to no data set.
 
     Parameters
     ----------
     checkpoint : Path
-        What `pipeline.training.run.train` wrote.
+        Checkpoint file that `pipeline.training.run.train` wrote.
     images : Path
-        An image, or a folder that is searched with all folders below it; hidden ones are passed over.
+        An image, or a folder that is searched recursively; hidden files and folders are skipped.
     output : Path
-        Folder for ``probability/`` (see `write_probability`), ``mask/`` (0 and 255; class indices where there are
-        more than two), ``colour/`` and ``legend.png`` (only then), ``overlay/``, ``cutout/`` (the image with its
-        background transparent) and ``timing.csv``, all at native size. It appears only when all is there, and
-        replaces only what an earlier prediction of images wrote.
+        Folder for ``probability/`` (see `write_probability`), ``mask/`` (0 and 255; class indices with more than two
+        classes), ``colour/`` and ``legend.png`` (only with more than two classes), ``overlay/``, ``cutout/`` (the image
+        with transparent background) and ``timing.csv``, all at native size. It is created when all its files are
+        complete, and replaces only a folder that an earlier prediction of images wrote.
     precision : {'fp32', 'bf16', 'auto'}
     threads : int
     threshold : float, optional
-        Of two classes; a pixel is foreground where its probability is above. Without it 0.5.
+        Only with two classes: a pixel is foreground where its probability is above. The default is 0.5.
     tiles, test_time
         See `load_predictor`.
     skip_unreadable : bool
-        Leave out files that cannot be used, and say which, instead of refusing to begin.
+        Skip files that cannot be used, with a log line for each, instead of raising an error.
 
     Raises
     ------
     RawDataError
-        Listing every file that cannot be used, before anything is predicted.
+        Lists every file that cannot be used, before anything is predicted.
     CheckpointError, ConfigError, PredictionError, TrainingError, OutputError
     """
-    found = list_images(images, output)
-    _require_own_folder(output, images)
+    files = list_images(images, output)
+    _require_replaceable(output, images)
     network = load_predictor(checkpoint, precision=precision, threads=threads, tiles=tiles, test_time=test_time)
     if threshold is not None and network.multiclass:
         raise ConfigError(
             "threshold",
-            f"{threshold:g}, while {checkpoint} knows the classes {', '.join(network.classes)}",
-            "a threshold only where there are two classes",
-            "leave it out: every pixel goes to its likeliest class",
+            f"{threshold:g}, while {checkpoint} has the classes {', '.join(network.classes)}",
+            "a threshold only for two classes",
+            "leave it out: every pixel gets its most probable class",
         )
-    preparation = network.about.preparation
-    found = _usable(found, preparation, skip_unreadable)
-    log(f"{len(found)} images on {network.runs_on}")
+    preparation = network.info.preparation
+    files = _usable_files(files, preparation, skip_unreadable)
+    log(f"{len(files)} images on {network.runs_on}")
     if network.inside_only:
         log(
-            "the network was trained inside the field of view, where its data set has one: "
-            "outside of any field of view its probabilities mean little"
+            "the network was trained on pixels inside the field of view only: "
+            "its probabilities outside of any field of view are not reliable"
         )
-    first = _load(found[0], preparation)[1]
-    network(first if tiles is None else first[..., : tiles.size[0], : tiles.size[1]])  # what happens once is not timed
+    first = _load(files[0], preparation)[1]
+    # warm-up: keeps one-time initialization out of the times
+    network(first if tiles is None else first[..., : tiles.size[0], : tiles.size[1]])
     with atomic_folder(output) as folder:
-        draw = _Painter(folder, network, cut_level(0.5 if threshold is None else threshold))
-        rows = list(in_order(draw, _predictions(network, found), threads=2))
+        write_images = _ImageWriter(folder, network, threshold_level(0.5 if threshold is None else threshold))
+        rows = list(thread_map(write_images, _predictions(network, files), threads=2))
         write_table(folder / _TIMING, pd.DataFrame(rows))
     log(f"{output}: {len(rows)} images, {sum(row['network_seconds'] for row in rows):.2f} s in the network")
 
 
 class _Prediction(NamedTuple):
-    """What the network said of an image, and how long it took."""
+    """The prediction of one image, and the time that it took."""
 
     file: ImageFile
     pixels: Pixels
@@ -113,22 +114,22 @@ class _Prediction(NamedTuple):
 
 
 def _predictions(network: Predictor, images: Sequence[ImageFile]) -> Iterator[_Prediction]:
-    """Predict one image after another."""
+    """Predict the images one after another."""
     for file in progress_bar(images, "images", len(images)):
         started = time.perf_counter()
-        pixels, image = _load(file, network.about.preparation)
+        pixels, image = _load(file, network.info.preparation)
         synchronize(network.device)
-        before = time.perf_counter()
+        network_started = time.perf_counter()
         probability = network(image)[0].numpy()
         synchronize(network.device)
-        yield _Prediction(file, pixels, probability, started, time.perf_counter() - before)
+        yield _Prediction(file, pixels, probability, started, time.perf_counter() - network_started)
 
 
-class _Painter:
-    """Writes everything that is made from one prediction, and returns its row of the table of times."""
+class _ImageWriter:
+    """Writes all images of one prediction, and returns its row of the table of times."""
 
-    def __init__(self, folder: Path, network: Predictor, cut: int) -> None:
-        self.folder, self.classes, self.multiclass, self.cut = folder, network.classes, network.multiclass, cut
+    def __init__(self, folder: Path, network: Predictor, level: int) -> None:
+        self.folder, self.classes, self.multiclass, self.level = folder, network.classes, network.multiclass, level
         self.colours = class_colours(self.classes)
         for name in _FOLDERS if self.multiclass else _FOLDERS[:-1]:
             (folder / name).mkdir()
@@ -146,7 +147,7 @@ class _Painter:
             write_png(self.folder / "colour" / name, paint(mask, self.colours))
             painted = overlay_classes(image, mask, None, self.colours)
         else:
-            foreground = to_levels(native[0]) > self.cut
+            foreground = to_levels(native[0]) > self.level
             mask = foreground.astype(np.uint8) * np.uint8(255)
             painted = overlay(image, foreground, None)
         write_probability(self.folder / "probability", file.id, native, self.classes)
@@ -157,8 +158,8 @@ class _Painter:
         return {"id": file.id, "height": height, "width": width, **times}
 
 
-def _usable(found: Sequence[ImageFile], preparation: Preparation, skip: bool) -> list[ImageFile]:
-    """Decode every file once before the network sees any; return those that can be used."""
+def _usable_files(files: Sequence[ImageFile], preparation: Preparation, skip: bool) -> list[ImageFile]:
+    """Decode every file once, before any is predicted; return those that can be used."""
 
     def problems_of(file: ImageFile) -> tuple[Problem, ...]:
         try:
@@ -167,49 +168,49 @@ def _usable(found: Sequence[ImageFile], preparation: Preparation, skip: bool) ->
             return error.problems
         return ()
 
-    problems = dict(
-        zip(found, progress_bar(in_order(problems_of, found, 2), "reading images", len(found)), strict=True)
+    problems_of_file = dict(
+        zip(files, progress_bar(thread_map(problems_of, files, 2), "reading images", len(files)), strict=True)
     )
-    usable = [file for file in found if not problems[file]]
-    unusable = [problem for some in problems.values() for problem in some]
-    if unusable and (not skip or not usable):
-        raise RawDataError(unusable)
-    for problem in unusable:
-        log(f"left out: {problem}")
+    usable = [file for file in files if not problems_of_file[file]]
+    problems = [problem for file_problems in problems_of_file.values() for problem in file_problems]
+    if problems and (not skip or not usable):
+        raise RawDataError(problems)
+    for problem in problems:
+        log(f"skipped: {problem}")
     return usable
 
 
-def _load(file: ImageFile, how: Preparation) -> tuple[Pixels, torch.Tensor]:
-    """Decode an image; return its pixels, and (1, C, H, W) float32 as shards are prepared."""
+def _load(file: ImageFile, preparation: Preparation) -> tuple[Pixels, torch.Tensor]:
+    """Decode an image; return its pixels, and (1, C, H, W) float32 prepared in the same way as shards."""
     decoded = decode(read_bytes(file.path), file.path)
-    pixels = as_channels(decoded, how.channels, file.path)
-    height, width = how.fixed_size or pixels.shape[:2]
+    pixels = as_channels(decoded, preparation.channels, file.path)
+    height, width = preparation.fixed_size or pixels.shape[:2]
     if min(height, width) < SMALLEST:
         raise RawDataError(
             str(file.path),
             f"{width}x{height} pixels (width x height)",
             f"{SMALLEST} pixels or more on each side",
-            "enlarge the image, or leave it out",
+            "enlarge the image, or remove it",
         )
-    resized = resize_image(pixels, height, width, how.interpolation)
+    resized = resize_image(pixels, height, width, preparation.interpolation)
     try:
-        stored = store(resized, *normalization(resized, how.normalize), "float32")
+        stored = encode(resized, *normalization(resized, preparation.normalize), "float32")
     except ValueError as error:
-        expected = "an image of the kind that the network was trained on"
+        expected = "an image of the same kind as the training images"
         raise RawDataError(str(file.path), str(error), expected, "convert the image") from error
     return decoded, torch.from_numpy(stored)[None]
 
 
-def _require_own_folder(output: Path, source: Path) -> None:
-    """Refuse an output folder that holds anything else: it would be replaced as a whole."""
+def _require_replaceable(output: Path, source: Path) -> None:
+    """Refuse an output folder that contains other files, because the whole folder is replaced."""
     if not output.exists():
         return
-    there = {path.name for path in output.iterdir()} if output.is_dir() else {output.name}
+    names = {path.name for path in output.iterdir()} if output.is_dir() else {output.name}
     if output.resolve() in (source.resolve(), *source.resolve().parents):
-        found = "the folder that the images lie in"
-    elif there and not (_TIMING in there and there <= {*_FOLDERS, _TIMING, _LEGEND}):
-        found = f"{', '.join(sorted(there)[:5])}, which this command did not write together"
+        conflict = "the folder that contains the input images"
+    elif names and not (_TIMING in names and names <= {*_FOLDERS, _TIMING, _LEGEND}):
+        conflict = f"files that this command did not write together: {', '.join(sorted(names)[:5])}"
     else:
         return
-    expected = "a new or empty folder, or one that this command wrote: it is replaced as a whole"
-    raise OutputError(str(output), found, expected, "name another --output")
+    expected = "a new or empty folder, or one that this command wrote, because the whole folder is replaced"
+    raise OutputError(str(output), conflict, expected, "name another --output")

@@ -1,4 +1,4 @@
-"""From a checkpoint and shards to images of every sample at its native size: probabilities, or class indices."""
+"""Predict the samples of shards: an image of probabilities or class indices for each, at its native size."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -32,23 +32,23 @@ def predict(
     train_shards: Sequence[Path] = (),
     folds: Path | None = None,
 ) -> None:
-    """Predict every sample of some shards.
+    """Predict every sample of the shards.
 
     Parameters
     ----------
     recipe : PredictRecipe
     experiment : str
-        Its name, for messages.
+        Name of the experiment, for messages.
     checkpoint : Path
-        What `pipeline.training.run.train` wrote.
+        Checkpoint file that `pipeline.training.run.train` wrote.
     shards : sequence of Path
-        One split, all of it; of a fold those of the validation samples.
+        All shards of one split; for a fold, those of the validation samples.
     output : Path
-        Folder of ``<id>.png``: 8-bit grey, as large as the raw image. It appears only when all images are there.
-        Where the loss of two classes counted only the inside of the field of view they are 0 outside of it, as the
-        shard has it.
+        Folder of ``<id>.png``: 8-bit grey, as large as the raw image. It is created when all images are complete.
+        With two classes and a training loss that counted only the inside of the field of view, probabilities are 0
+        outside the field of view of the shard.
     train_shards, folds
-        Of a fold, whose samples lie in these shards as well: see `choose_samples`.
+        Only for a fold, which has samples in these shards too: see `choose_samples`.
 
     Raises
     ------
@@ -62,8 +62,8 @@ def predict(
     if recipe.kind == "mask" and not network.multiclass:
         raise ConfigError(
             "kind",
-            f"{recipe.kind!r}, while {checkpoint} knows the classes {', '.join(network.classes)}",
-            "'probability', or 'mask' where there are more than two classes",
+            f"{recipe.kind!r}, while {checkpoint} has the classes {', '.join(network.classes)}",
+            "'probability', or 'mask' with more than two classes",
             "predict the probability; a threshold makes a mask of it",
         )
     ids = _file_names(reader, samples.shards)
@@ -82,69 +82,69 @@ def predict(
 
 
 def _predictions(network: Predictor, reader: ShardReader, experiment: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield each row of the samples, and its probabilities (K, H, W) at native size."""
+    """Yield the row of each sample in the shards, and its probabilities (K, H, W) at native size."""
     sizes = reader.column("original_size").tolist()
     scale, offset = (reader.column(name)[:, :, None, None] for name in ("scale", "offset"))
-    # a network that was trained inside the field of view has learnt nothing about what lies outside
+    # a network that was trained inside the field of view has not learnt about pixels outside it
     inside_only = network.inside_only and reader.has_fov and not network.multiclass
     height, width = reader.info.size
     batch = max(1, PIXELS_AT_ONCE // (height * width))
     starts = range(0, len(reader), batch)
     for start in progress_bar(starts, f"{experiment}: batches of {batch}", len(starts)):
         rows = range(start, min(start + batch, len(reader)))
-        stored = np.stack([reader.plane("images", row) for row in rows]).astype(np.float32)
+        stored = np.stack([reader.read_plane("images", row) for row in rows]).astype(np.float32)
         image = torch.from_numpy(stored * scale[rows.start : rows.stop] + offset[rows.start : rows.stop])
         for row, planes in zip(rows, network(image).numpy(), strict=True):
             native = resize_planes(planes, *sizes[row])
             if inside_only:
-                native = native * resize_mask(reader.plane("fov", row)[0], *sizes[row])
+                native = native * resize_mask(reader.read_plane("fov", row)[0], *sizes[row])
             yield row, native
 
 
 def resize_planes(planes: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Resize (K, H, W) probabilities to (K, height, width), as `resize_image` does with images."""
+    """Resize (K, H, W) probabilities to (K, height, width) with `resize_image`."""
     return np.stack([resize_image(plane, height, width) for plane in planes])
 
 
 def class_indices(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return the index of the likeliest of (K, H, W) classes as (H, W) of uint8; of equals, the first."""
+    """Return the index of the most probable of (K, H, W) classes as (H, W) uint8; the lowest index of equal ones."""
     return np.asarray(probability.argmax(axis=0).astype(np.uint8))
 
 
 def write_probability(folder: Path, name: str, probability: NDArray[np.float32], classes: Sequence[str]) -> None:
-    """Write (1, H, W) as ``<name>.png`` of levels, or (K, H, W) as ``<class>/<name>.png`` of each class."""
+    """Write levels: (1, H, W) as ``<name>.png``, or (K, H, W) as one ``<class>/<name>.png`` for each class."""
     if len(probability) == 1:
         write_png(folder / f"{name}.png", to_levels(probability[0]))
         return
-    for title, plane in zip(classes, probability, strict=True):
-        part = folder / title.replace("/", "-")
-        part.mkdir(exist_ok=True)
-        write_png(part / f"{name}.png", to_levels(plane))
+    for class_name, plane in zip(classes, probability, strict=True):
+        class_folder = folder / class_name.replace("/", "-")
+        class_folder.mkdir(exist_ok=True)
+        write_png(class_folder / f"{name}.png", to_levels(plane))
 
 
 def _require_fit(network: Predictor, reader: ShardReader, checkpoint: Path, shard: Path) -> None:
-    """Refuse shards whose channels or normalization the network has not learnt: its answers would mean nothing."""
-    channels, normalization = network.about.in_channels, network.about.preparation.normalize.plain()
+    """Refuse shards whose channels or normalization differ from those of the training."""
+    channels, normalization = network.info.in_channels, network.info.preparation.normalize.plain()
     if reader.info.channels != channels:
-        found = f"a network for {channels} channels, while {shard} has {reader.info.channels}"
+        mismatch = f"a network for {channels} channels, while {shard} has {reader.info.channels}"
     elif reader.info.normalization != normalization:
-        found = f"a network for the normalization {normalization}, while {shard} has {reader.info.normalization}"
+        mismatch = f"a network for the normalization {normalization}, while {shard} has {reader.info.normalization}"
     else:
         return
-    remedy = "train again, or name the shards that the checkpoint was trained on"
-    raise CheckpointError(str(checkpoint), found, "checkpoint and shards of one data set", remedy)
+    remedy = "train again, or pass shards of the data set that the checkpoint was trained on"
+    raise CheckpointError(str(checkpoint), mismatch, "checkpoint and shards of the same data set", remedy)
 
 
 def _file_names(reader: ShardReader, shards: Sequence[Path]) -> list[str]:
-    """Return the identifiers of the samples; refuse those that would lead out of the folder, or stand twice."""
+    """Return the identifiers of the samples; refuse duplicates, and those that are not file names."""
     ids = [str(name) for name in reader.column("ids")]
-    wrong = [name for name in ids if "/" in name or "\0" in name]
-    wrong += [name for name, times in Counter(ids).items() if times > 1]
-    if wrong:
+    invalid_ids = [name for name in ids if "/" in name or "\0" in name]
+    invalid_ids += [name for name, count in Counter(ids).items() if count > 1]
+    if invalid_ids:
         raise ShardError(
             ", ".join(map(str, shards)),
-            f"the identifiers {', '.join(map(repr, wrong[:8]))}",
-            "one name of a file for each sample",
-            "name each shard once; delete shards of unknown origin and run snakemake again",
+            f"the identifiers {', '.join(map(repr, invalid_ids[:8]))}",
+            "a unique identifier without '/' for each sample",
+            "pass each shard once; delete shards of unknown origin and run snakemake again",
         )
     return ids

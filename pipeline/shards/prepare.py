@@ -1,4 +1,4 @@
-"""From raw files to one prepared sample: decoded once, resized, with the numbers that normalize it."""
+"""Prepare a sample from raw files: decode, resize, compute the normalization."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,30 +12,30 @@ from pipeline.core.errors import RawDataError
 from pipeline.raw.dataset import RawDataset
 from pipeline.raw.decode.image import full_range
 from pipeline.raw.digests import sample_digest
-from pipeline.raw.inspect import read_sample, refusal
+from pipeline.raw.inspect import read_sample, storage_problem
 from pipeline.raw.samples import Sample
 from pipeline.shards.recipes import Normalize, Preparation
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A sample at its working size, as it is stored.
+class PreparedSample:
+    """A sample at its working size, as stored in a shard.
 
     Parameters
     ----------
     stored : (C, H, W) array of float16, float32 or uint8
         ``image = stored * scale + offset``.
     scale, offset : (C,) array of float32
-        1 and 0 where the normalized image itself is stored.
+        1 and 0 if the normalized image is stored.
     mask : (H, W) array of uint8, optional
-        Class indices, `VOID` where pixels do not count; or soft: 255 is probability 1.
+        Class indices, `VOID` for pixels that do not count; or a soft mask: 255 is probability 1.
     fov : (H, W) array of uint8, optional
         1 inside the field of view, 0 outside.
     original_size : (int, int)
         Height and width of the raw image.
     digest : str
-        SHA-256 over names and bytes of the sample's own files (of its page, where they are stacks) and over what it has
-        from shared tables; see `pipeline.raw.digests.sample_digest`.
+        SHA-256 of names and bytes of the files of the sample (for stacks, of its page) and of its values in shared
+        tables; see `pipeline.raw.digests.sample_digest`.
     """
 
     sample: Sample
@@ -57,8 +57,8 @@ def resize_image(pixels: NDArray[Any], height: int, width: int, interpolation: s
     height, width : int
         New size in pixels.
     interpolation : {'area', 'linear'}
-        ``'area'`` averages over the source pixels along an axis that shrinks (antialiasing) and interpolates
-        linearly along one that grows; ``'linear'`` interpolates everywhere, as OpenCV's default does.
+        ``'area'`` averages over the source pixels along an axis that shrinks (antialiasing) and interpolates linearly
+        along one that grows; ``'linear'`` always interpolates linearly, like the default of OpenCV.
 
     Returns
     -------
@@ -67,32 +67,32 @@ def resize_image(pixels: NDArray[Any], height: int, width: int, interpolation: s
     if pixels.shape[:2] == (height, width):
         return pixels
     resized = pixels
-    if interpolation == "area":  # of an axis that grows beside one that shrinks, OpenCV would interpolate both linearly
-        smaller = (min(width, pixels.shape[1]), min(height, pixels.shape[0]))
-        if smaller != pixels.shape[1::-1]:
-            resized = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)
+    if interpolation == "area":  # if one axis grows and one shrinks, OpenCV would interpolate both linearly
+        shrunk_size = (min(width, pixels.shape[1]), min(height, pixels.shape[0]))
+        if shrunk_size != pixels.shape[1::-1]:
+            resized = cv2.resize(pixels, shrunk_size, interpolation=cv2.INTER_AREA)
     if resized.shape[:2] != (height, width):
         resized = cv2.resize(resized, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(resized).reshape((height, width, *pixels.shape[2:]))
 
 
 def resize_mask(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Resize a (H, W) class mask to the nearest pixel (centres aligned), so that no new values appear."""
+    """Resize a (H, W) class mask by nearest neighbour (aligned pixel centres), without new values."""
     if mask.shape == (height, width):
         return mask
     return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
 
 
 def normalization(pixels: NDArray[Any], normalize: Normalize) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Find scale and offset of ``image = pixels * scale + offset``.
+    """Compute scale and offset of ``image = pixels * scale + offset``.
 
     Parameters
     ----------
     pixels : (H, W, C) array of uint8, uint16 or float32
     normalize : Normalize
-        Its method is one of ``minmax`` (this image's smallest value to 0, its largest to 1, over all channels
-        together; a blank image gives zeros), ``unit`` (full range of the type to [0, 1]), ``symmetric`` (full
-        range to [-1, 1]), ``standard`` (``unit``, then ``(x - mean) / std`` for each channel).
+        Its method is one of ``minmax`` (minimum of the image to 0, maximum to 1, over all channels together; a blank
+        image gives zeros), ``unit`` (full range of the type to [0, 1]), ``symmetric`` (full range to [-1, 1]),
+        ``standard`` (``unit``, then ``(x - mean) / std`` for each channel).
 
     Returns
     -------
@@ -101,7 +101,7 @@ def normalization(pixels: NDArray[Any], normalize: Normalize) -> tuple[NDArray[n
     Raises
     ------
     ValueError
-        For float images with a method that needs the full range of the type, or a wrong number of means.
+        If a float image has a method that uses the full range of the type, or the number of means or stds is wrong.
     """
     channels = pixels.shape[2]
     method = normalize.method
@@ -111,28 +111,28 @@ def normalization(pixels: NDArray[Any], normalize: Normalize) -> tuple[NDArray[n
         return scale.astype(np.float32), (-low * scale).astype(np.float32)
     if pixels.dtype == np.float32:
         raise ValueError(f"float pixels have no full range, which `normalize: {method}` needs")
-    white = float(full_range(pixels))
+    full_scale = float(full_range(pixels))
     if method == "unit":
-        scale, offset = np.full(channels, 1.0 / white), np.zeros(channels)
+        scale, offset = np.full(channels, 1.0 / full_scale), np.zeros(channels)
     elif method == "symmetric":
-        scale, offset = np.full(channels, 2.0 / white), np.full(channels, -1.0)
+        scale, offset = np.full(channels, 2.0 / full_scale), np.full(channels, -1.0)
     else:
         mean, std = np.asarray(normalize.mean, dtype=float), np.asarray(normalize.std, dtype=float)
         if mean.shape != (channels,) or std.shape != (channels,):
-            raise ValueError(f"{channels} channels, while `mean` has {mean.size} values and `std` has {std.size}")
-        scale, offset = 1.0 / (white * std), -mean / std
+            raise ValueError(f"{channels} channels, but `mean` has {mean.size} values and `std` has {std.size}")
+        scale, offset = 1.0 / (full_scale * std), -mean / std
     return scale.astype(np.float32), offset.astype(np.float32)
 
 
-def store(pixels: NDArray[Any], scale: NDArray[np.float32], offset: NDArray[np.float32], storage: str) -> NDArray[Any]:
-    """Give the (C, H, W) values to store for (H, W, C) pixels.
+def encode(pixels: NDArray[Any], scale: NDArray[np.float32], offset: NDArray[np.float32], storage: str) -> NDArray[Any]:
+    """Return the (C, H, W) array to store for (H, W, C) pixels.
 
     Parameters
     ----------
     pixels : (H, W, C) array of uint8, uint16 or float32
     scale, offset : (C,) array of float32
     storage : {'float16', 'float32', 'uint8'}
-        ``'uint8'`` keeps the pixels; the others hold ``pixels * scale + offset``, computed in float32.
+        ``'uint8'`` stores the pixels; the others store ``pixels * scale + offset``, computed in float32.
 
     Raises
     ------
@@ -147,59 +147,59 @@ def store(pixels: NDArray[Any], scale: NDArray[np.float32], offset: NDArray[np.f
         if np.abs(image).max() > np.finfo(storage).max:
             raise ValueError(f"values up to {np.abs(image).max():.3g}, which {storage} cannot hold")
         return np.asarray(image.astype(storage))
-    # 256 values can be looked up, which is ten times as fast and gives the same numbers
+    # a lookup table of 256 values is ten times as fast and gives the same result
     values = np.arange(256, dtype=np.uint8)[None] * scale[:, None] + offset[:, None]
     with np.errstate(over="ignore"):
         tables = values.astype(storage)
     if not np.isfinite(tables).all():
         raise ValueError(f"values up to {np.abs(values).max():.3g}, which {storage} cannot hold")
-    out = np.empty(planes.shape, dtype=storage)
-    words = "uint16" if storage == "float16" else storage  # OpenCV moves 16-bit words, whatever they mean
-    for plane, table, target in zip(planes, tables.view(words), out.view(words), strict=True):
+    stored = np.empty(planes.shape, dtype=storage)
+    lookup_type = "uint16" if storage == "float16" else storage  # OpenCV has no float16, but can copy 16-bit values
+    for plane, table, target in zip(planes, tables.view(lookup_type), stored.view(lookup_type), strict=True):
         cv2.LUT(plane, table, dst=target)
-    return out
+    return stored
 
 
-def prepare(dataset: RawDataset, sample: Sample, how: Preparation) -> Prepared:
+def prepare(dataset: RawDataset, sample: Sample, preparation: Preparation) -> PreparedSample:
     """Decode, check and resize one sample.
 
     Parameters
     ----------
     dataset : RawDataset
-        Says what mask values mean.
+        Data set of the sample, with its classes.
 
     Raises
     ------
     RawDataError
-        Listing everything that is wrong with this sample's files.
+        Lists all problems of the files of this sample.
     """
-    decoded = read_sample(dataset, sample, how.channels)
+    decoded = read_sample(dataset, sample, preparation.channels)
     pixels, mask, fov = decoded.pixels, decoded.mask, decoded.fov
-    native = (int(pixels.shape[0]), int(pixels.shape[1]))
-    if problem := refusal(sample, pixels, how.storage, how.normalize.method):
+    native_size = (int(pixels.shape[0]), int(pixels.shape[1]))
+    if problem := storage_problem(sample, pixels, preparation.storage, preparation.normalize.method):
         raise RawDataError(problem)
-    height, width = how.fixed_size or native
-    resized = resize_image(pixels, height, width, how.interpolation)
+    height, width = preparation.fixed_size or native_size
+    resized = resize_image(pixels, height, width, preparation.interpolation)
     try:
-        scale, offset = normalization(resized, how.normalize)
-        stored = store(resized, scale, offset, how.storage)
+        scale, offset = normalization(resized, preparation.normalize)
+        stored = encode(resized, scale, offset, preparation.storage)
     except ValueError as error:
-        fitting = "a normalization that fits the image"
-        raise RawDataError(sample.image, str(error), fitting, "change `normalize`") from error
-    if how.storage != "uint8":  # what is stored is the normalized image itself
+        expected = "a normalization that fits the image"
+        raise RawDataError(sample.image, str(error), expected, "change `normalize`") from error
+    if preparation.storage != "uint8":  # the normalized image is stored
         scale, offset = np.ones_like(scale), np.zeros_like(offset)
-    if mask is not None and dataset.mask_kind == "soft":  # probabilities are averaged as images are
-        mask = resize_image(mask, height, width, how.interpolation)
+    if mask is not None and dataset.mask_kind == "soft":  # probabilities are interpolated like images
+        mask = resize_image(mask, height, width, preparation.interpolation)
     elif mask is not None:
         mask = resize_mask(mask, height, width)
     digests = {path: hashlib.sha256(data).hexdigest() for path, data in decoded.contents.items()}
-    return Prepared(
+    return PreparedSample(
         sample=sample,
         stored=stored,
         scale=scale,
         offset=offset,
         mask=mask,
         fov=None if fov is None else resize_mask(fov, height, width),
-        original_size=native,
+        original_size=native_size,
         digest=sample_digest(sample, sample.files, digests),
     )

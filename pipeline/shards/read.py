@@ -1,4 +1,4 @@
-"""Read shards: many files as one sequence of samples, opened lazily in each process."""
+"""Read shards: several files as one sequence of samples, opened lazily in each process."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,9 @@ from pipeline.shards.recipes import Preparation
 from pipeline.shards.schema import SCHEMA_VERSION
 from pipeline.shards.select import Selection, select_rows
 
-_REBUILT = "run snakemake again: only this shard is rebuilt, then what depends on it"
-_ONE_SIZE = "where `size: native` meets images of several sizes, give the data set a `size: [height, width]`"
-_SAME = (
+_REBUILD = "run snakemake again: it rebuilds only this shard and what depends on it"
+_SIZE_REMEDY = "if the images have several sizes and the data set has `size: native`, set `size: [height, width]`"
+_COMMON_ATTRIBUTES = (
     "dataset",
     "size",
     "channels",
@@ -33,7 +33,7 @@ _SAME = (
 
 @dataclass(frozen=True)
 class ShardInfo:
-    """What all shards of a sequence have in common.
+    """Metadata that all shards of a sequence have in common.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class ShardInfo:
         Height and width.
     mask_kind : {'index', 'soft'}
     preparation : Preparation
-        How images were prepared.
+        Settings of the preparation.
     """
 
     dataset: str
@@ -56,47 +56,47 @@ class ShardInfo:
 
     @property
     def normalization(self) -> dict[str, Any]:
-        """How images were normalized, as plain data."""
+        """Normalization of the images, as plain data."""
         return self.preparation.normalize.plain()
 
 
 class ShardReader:
-    """Shards of one split as one sequence, in the order of the paths given.
+    """Shards of one split as one sequence of samples, in the order of the paths.
 
-    Handles are opened on first use and are not carried into another process.
+    Files are opened on first use. File handles are not pickled.
 
     Parameters
     ----------
     selection : Selection, optional
-        Read only these samples, in the order that `select_rows` gives them; they may lie in shards of several splits.
+        Read only these samples, in the order of `select_rows`; they may be in shards of several splits.
 
     Raises
     ------
     ShardError
-        Listing every shard that is missing, damaged, of another schema, or different from the others; or if they do
-        not hold the samples that a selection is to be made from.
+        Lists each shard that is missing, damaged, of another schema, or inconsistent with the others. Also raised if
+        the shards do not contain exactly the samples of `selection.all_ids`.
     """
 
     def __init__(self, paths: Sequence[Path], selection: Selection | None = None) -> None:
         self.paths = [Path(path) for path in paths]
         self._files: dict[Path, h5py.File] = {}
         problems: list[Problem] = []
-        described: dict[Path, dict[str, Any]] = {}
+        attributes: dict[Path, dict[str, Any]] = {}
         self._counts: list[int] = []
         for path in self.paths:
             try:
                 file = self._open(path)
-                described[path] = {key: _plain(file.attrs[key]) for key in (*_SAME, "schema_version")}
+                attributes[path] = {key: _plain(file.attrs[key]) for key in (*_COMMON_ATTRIBUTES, "schema_version")}
                 self._counts.append(len(file["images"]))
             except FileNotFoundError:
                 problems.append(Problem(str(path), "no such file", "a shard", "run `snakemake shards`"))
             except (OSError, KeyError) as error:
-                found = f"not a whole shard ({' '.join(str(error).split())[:120]})"
-                problems.append(Problem(str(path), found, "an HDF5 shard of this pipeline", _rebuild(path)))
-        problems += _disagreements(described)
+                actual = f"not a valid shard ({' '.join(str(error).split())[:120]})"
+                problems.append(Problem(str(path), actual, "an HDF5 shard of this pipeline", _rebuild(path)))
+        problems += _inconsistencies(attributes)
         if problems or not self.paths:
             self.close()
-            raise ShardError(problems or Problem("shards", "none", "at least one file", "run `snakemake shards`"))
+            raise ShardError(problems or Problem("shards", "no shards", "at least one shard", "run `snakemake shards`"))
         self._starts = np.cumsum([0, *self._counts])
         first = self._open(self.paths[0])
         size = int(first["images"].shape[2]), int(first["images"].shape[3])
@@ -140,29 +140,29 @@ class ShardReader:
         return {**self.__dict__, "_files": {}}
 
     def close(self) -> None:
-        """Close every open file."""
+        """Close all open files."""
         for file in self._files.values():
             file.close()
         self._files.clear()
 
     def column(self, name: str) -> NDArray[Any]:
-        """Read a whole column: ``scale`` (N, C), ``offset`` (N, C), ``original_size`` (N, 2), ``ids`` (N,) of str."""
+        """Read a column: ``scale`` (N, C), ``offset`` (N, C), ``original_size`` (N, 2), ``ids`` (N,) of str."""
         parts = []
         for path in self.paths:
             with _checked(path):
                 part = self._open(path)[name]
                 parts.append(part.asstr()[:] if name == "ids" else part[:])
-        whole = np.concatenate(parts)
-        return whole if self._rows is None else whole[self._rows]
+        values = np.concatenate(parts)
+        return values if self._rows is None else values[self._rows]
 
-    def plane(self, name: str, row: int) -> NDArray[Any]:
-        """Read one sample as stored.
+    def read_plane(self, name: str, row: int) -> NDArray[Any]:
+        """Read one plane of one sample, as stored.
 
         Parameters
         ----------
         name : {'images', 'masks', 'fov'}
         row : int
-            Position in the sequence.
+            Position of the sample in the sequence.
 
         Returns
         -------
@@ -171,7 +171,7 @@ class ShardReader:
         Raises
         ------
         ShardError
-            If its checksum does not match.
+            If the checksum does not match.
         """
         if self._rows is not None:
             row = int(self._rows[row])
@@ -180,27 +180,27 @@ class ShardReader:
         with _checked(path):
             return np.asarray(self._open(path)[name][row - self._starts[shard]])
 
-    def whole(self, name: str) -> NDArray[Any]:
+    def read_all(self, name: str) -> NDArray[Any]:
         """Read ``images``, ``masks`` or ``fov`` of all samples into one (N, C, H, W) array."""
         first = self._open(self.paths[0])[name]
-        out = np.empty((len(self), *first.shape[1:]), dtype=first.dtype)
+        planes = np.empty((len(self), *first.shape[1:]), dtype=first.dtype)
         if self._rows is not None:
             for position in range(len(self)):
-                out[position] = self.plane(name, position)
-            return out
+                planes[position] = self.read_plane(name, position)
+            return planes
         for path, start, count in zip(self.paths, self._starts, self._counts, strict=False):
             with _checked(path):
-                self._open(path)[name].read_direct(out, dest_sel=np.s_[start : start + count])
-        return out
+                self._open(path)[name].read_direct(planes, dest_sel=np.s_[start : start + count])
+        return planes
 
     def nbytes(self) -> int:
-        """Return what `whole` takes for everything a sample has, in bytes."""
+        """Return the size of images, masks and fields of view of all samples, in bytes."""
         files = [self._open(path) for path in self.paths]
         total = sum(file[name].nbytes for file in files for name in ("images", "masks", "fov") if name in file)
-        return int(total * len(self) // int(self._starts[-1]))  # samples are of one size
+        return int(total * len(self) // int(self._starts[-1]))  # all samples have the same size
 
     def source_digests(self) -> dict[str, str]:
-        """Return for each shard the SHA-256 over the raw files that it was made from."""
+        """Return for each shard the SHA-256 of its raw files."""
         digests = {}
         for path in self.paths:
             with _checked(path):
@@ -214,7 +214,7 @@ class ShardReader:
 
 
 def open_shard(path: Path) -> h5py.File:
-    """Open a file to read, without a lock: it is only ever replaced as a whole, and some file systems have no locks.
+    """Open a shard for reading, without a lock: shards are replaced atomically, and some file systems have no locks.
 
     Raises
     ------
@@ -225,43 +225,43 @@ def open_shard(path: Path) -> h5py.File:
 
 @contextmanager
 def _checked(path: Path) -> Iterator[None]:
-    """Turn a failed checksum or read inside the block into an error that names the shard."""
+    """Convert read and checksum errors in the block to a ShardError with the path."""
     try:
         yield
     except (OSError, KeyError) as error:
-        found = f"damaged contents ({' '.join(str(error).split())[:120]})"
-        raise ShardError(str(path), found, "contents that match their checksum", _rebuild(path)) from error
+        actual = f"damaged contents ({' '.join(str(error).split())[:120]})"
+        raise ShardError(str(path), actual, "contents that match their checksum", _rebuild(path)) from error
 
 
 def _rebuild(path: Path) -> str:
-    """Say how to get the shard again; one that came out of a cache would come out of it again."""
+    """Return the remedy for a bad shard. A link goes to a cache, whose file must be deleted too."""
     if path.is_symlink():
-        return f"delete the file and what it links to, {path.resolve()}, and {_REBUILT}"
-    return f"delete the file and {_REBUILT}"
+        return f"delete the file and its link target {path.resolve()}, and {_REBUILD}"
+    return f"delete the file and {_REBUILD}"
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever an attribute holds
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of an attribute
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
-def _disagreements(described: dict[Path, dict[str, Any]]) -> list[Problem]:
+def _inconsistencies(attributes: dict[Path, dict[str, Any]]) -> list[Problem]:
     problems = [
-        Problem(str(path), f"schema version {said['schema_version']}", f"version {SCHEMA_VERSION}", _rebuild(path))
-        for path, said in described.items()
-        if said["schema_version"] != SCHEMA_VERSION
+        Problem(str(path), f"schema version {values['schema_version']}", f"version {SCHEMA_VERSION}", _rebuild(path))
+        for path, values in attributes.items()
+        if values["schema_version"] != SCHEMA_VERSION
     ]
-    for key in _SAME:
-        values = {path: str(said[key]) for path, said in described.items()}
-        if len(set(values.values())) > 1:
-            reference = next(iter(values.values()))
+    for key in _COMMON_ATTRIBUTES:
+        shard_values = {path: str(values[key]) for path, values in attributes.items()}
+        if len(set(shard_values.values())) > 1:
+            reference = next(iter(shard_values.values()))
             problems += [
                 Problem(
                     str(path),
                     f"{key} {value}",
-                    f"{key} {reference}, as the first shard has it",
-                    _ONE_SIZE if key == "size" else _rebuild(path),
+                    f"{key} {reference}, as in the first shard",
+                    _SIZE_REMEDY if key == "size" else _rebuild(path),
                 )
-                for path, value in values.items()
+                for path, value in shard_values.items()
                 if value != reference
             ]
     return problems

@@ -1,10 +1,10 @@
-"""What a shard is made by: how images are resized, normalized and stored."""
+"""Settings of a shard: how images are resized, normalized and stored."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.core.options import ByName, Options, Rate, Real, Side
+from pipeline.core.options import Options, Rate, Real, Shorthand, Side
 from pipeline.raw.recipes import Channels, NormalizeMethod, Storage
 from pipeline.raw.source import Source
 
@@ -13,25 +13,34 @@ Size = Literal["native"] | tuple[Side, Side]
 
 
 class Normalize(Options):
-    """How stored values become network input."""
+    """Normalization of images for the network."""
 
-    method: NormalizeMethod
-    mean: tuple[Real, ...] | None = None
-    std: tuple[Rate, ...] | None = None
+    method: NormalizeMethod = Field(
+        description="`minmax`: from the minimum and maximum of the image to [0, 1]; `unit`: from the full range of the "
+        "type to [0, 1]; `symmetric`: to [-1, 1]; `standard`: `unit`, then (x - mean) / std."
+    )
+    mean: tuple[Real, ...] | None = Field(
+        None, description="Mean of each channel on the scale [0, 1]; only for `standard`."
+    )
+    std: tuple[Rate, ...] | None = Field(
+        None, description="Standard deviation of each channel on the scale [0, 1]; only for `standard`."
+    )
 
     @model_validator(mode="after")
-    def _needs_numbers(self) -> "Normalize":
-        given = [self.mean is not None, self.std is not None]
-        if given != [self.method == "standard"] * 2:
-            raise ValueError("`standard` needs `mean` and `std`, one number for each channel; no other method has them")
+    def _check_mean_and_std(self) -> "Normalize":
+        is_set = [self.mean is not None, self.std is not None]
+        if is_set != [self.method == "standard"] * 2:
+            raise ValueError(
+                "`standard` needs `mean` and `std`, one number for each channel; other methods have neither"
+            )
         return self
 
 
-Normalization = Annotated[Normalize, ByName("method", "minmax", "unit", "symmetric")]
+Normalization = Annotated[Normalize, Shorthand("method", "minmax", "unit", "symmetric")]
 
 
 class Preparation(Options):
-    """How samples are prepared for a network.
+    """Settings of the preparation of samples for a network.
 
     Parameters
     ----------
@@ -41,30 +50,38 @@ class Preparation(Options):
     interpolation : {'area', 'linear'}
         See `pipeline.shards.prepare.resize_image`.
     storage : {'float16', 'float32', 'uint8'}
-        Images of 16 bits and floats need ``'float32'``: the others would merge levels, and are refused.
+        16-bit and float images require ``'float32'``: other types would merge grey levels.
     normalize : Normalize
         See `pipeline.shards.prepare.normalization`.
     """
 
-    size: Size = Field(description="[height, width] in pixels, or native")
-    channels: Channels = "rgb"
-    interpolation: Interpolation = "area"
-    storage: Storage = "float16"
-    normalize: Normalization
+    size: Size = Field(
+        description="[height, width] in pixels to which samples are resized, or `native` for their own size."
+    )
+    channels: Channels = Field("rgb", description="Channels of the network input: three colours, or one grey channel.")
+    interpolation: Interpolation = Field(
+        "area", description="Interpolation of images: `area` averages when it shrinks, `linear` is always linear."
+    )
+    storage: Storage = Field(
+        "float16", description="Number type in shards; 16-bit and float images require `float32`."
+    )
+    normalize: Normalization = Field(
+        description="Normalization of images: the name of a method, or a mapping with its options."
+    )
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
-        """Height and width, or None where images keep their native sizes."""
+        """Height and width, or None if images keep their native sizes."""
         return None if self.size == "native" else self.size
 
 
 class ShardRecipe(Preparation):
-    """What a shard is made by: preparation, and which samples of which data set there are."""
+    """Settings of a shard: preparation, data set, split and source of the samples."""
 
     dataset: str
     split: str
     source: Source
 
-    def deciding(self) -> "ShardRecipe":
-        """Return it without what concerns single samples."""
+    def fingerprint_settings(self) -> "ShardRecipe":
+        """Return the recipe without the settings of single samples."""
         return self.changed(source=self.source.without_members())

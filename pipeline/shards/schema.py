@@ -1,3 +1,3 @@
-"""The version of the layout of a shard; a reader refuses others."""
+"""Version of the layout of shards; readers refuse other versions."""
 
 SCHEMA_VERSION = 2

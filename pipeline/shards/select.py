@@ -1,4 +1,4 @@
-"""Some samples of several shards, by identifier: training and validation samples of a fold lie in the same files."""
+"""Select samples of several shards by identifier: the training and validation samples of a fold share shards."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import Problem, ShardError
 
-_SHOWN = 5  # identifiers that a message names
+_LISTED = 5  # identifiers listed in a message
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which samples of some shards are wanted.
+    """The samples to read from some shards.
 
     Parameters
     ----------
     ids : collection of str
-        Their identifiers.
+        Identifiers of the samples to read.
     all_ids : collection of str
-        Those of all samples that the shards are to hold: one more or less is an error.
+        Identifiers of all samples that the shards must contain; missing and additional samples are errors.
     """
 
     ids: Collection[str]
@@ -32,46 +32,46 @@ class Selection:
 def select_rows(
     ids: Sequence[str], shards: Sequence[int], selection: Selection, paths: Sequence[Path]
 ) -> NDArray[np.int64]:
-    """Find the rows of the wanted samples.
+    """Find the rows of the selected samples.
 
     Parameters
     ----------
     ids : sequence of str
-        Identifier of each row of the shards, one after another.
+        Identifiers of the rows of all shards, concatenated.
     shards : sequence of int
-        Number of the shard that each row stands in.
+        Shard number of each row.
     paths : sequence of Path
         The shards, for messages.
 
     Returns
     -------
     (N,) array of int64
-        In the order of shard numbers, then of identifiers: that of a data set whose split holds these samples alone.
+        Sorted by shard number, then by identifier: the order of a split with exactly these samples.
 
     Raises
     ------
     ShardError
-        If the shards hold other samples than they are to, or one of them twice.
+        If the shards do not contain each sample of `selection.all_ids` exactly once and no other.
     """
-    times = Counter(ids)
+    counts = Counter(ids)
     problems = [
         Problem(
             ", ".join(map(str, paths)),
-            f"{len(names)} samples {words}: {', '.join(sorted(names)[:_SHOWN])}{', ...' * (len(names) > _SHOWN)}",
-            "each sample of the table of folds once, and no other",
-            "run snakemake again: shards and folds are made from the raw files that are there",
+            f"{len(names)} samples {problem}: {', '.join(sorted(names)[:_LISTED])}{', ...' * (len(names) > _LISTED)}",
+            "each sample of the table of folds exactly once, and no other",
+            "run snakemake again: it makes shards and folds from the present raw files",
         )
-        for words, names in (
-            ("that the table of folds does not know", times.keys() - set(selection.all_ids)),
-            ("of the table of folds too few", set(selection.all_ids) - times.keys()),
-            ("more than once", {name for name, count in times.items() if count > 1}),
+        for problem, names in (
+            ("not in the table of folds", counts.keys() - set(selection.all_ids)),
+            ("missing", set(selection.all_ids) - counts.keys()),
+            ("more than once", {name for name, count in counts.items() if count > 1}),
         )
         if names
     ]
     if problems:
         raise ShardError(problems)
-    wanted = set(selection.ids)
+    selected_ids = set(selection.ids)
     rows = sorted(
-        (shard, name, row) for row, (shard, name) in enumerate(zip(shards, ids, strict=True)) if name in wanted
+        (shard, name, row) for row, (shard, name) in enumerate(zip(shards, ids, strict=True)) if name in selected_ids
     )
     return np.array([row for _, _, row in rows], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Checkpoints: tensors and plain data only, and what made them."""
+"""Checkpoints: weights and metadata, stored as tensors and plain data only."""
 
 import io
 import pickle
@@ -21,21 +21,21 @@ from pipeline.training.losses import ACTIVATIONS
 from pipeline.training.recipes import TrainRecipe
 
 FORMAT = 2
-_UNLOADABLE = (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile)
-_REMEDY = "train again with this version of the pipeline, or name a best.pt or last.pt that it wrote"
+_LOAD_ERRORS = (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile)
+_REMEDY = "train again with this version of the pipeline, or use a best.pt or last.pt that it wrote"
 
 
-class Trained(Options):
-    """What a checkpoint says of a network, besides its weights.
+class CheckpointInfo(Options):
+    """The metadata of a checkpoint: everything except the weights.
 
     Parameters
     ----------
     size : (int, int)
-        Height and width that it was trained at, before cropping.
+        Height and width of the training samples, before cropping.
     class_names : tuple of str
-        Background first; they name folders of probabilities.
+        Background first; also the names of the folders of probabilities.
     settings : TrainRecipe
-        With the precision that was chosen.
+        With the selected precision.
     made_with : dict of str to str
         Hardware and versions.
     """
@@ -55,38 +55,43 @@ class Trained(Options):
     made_with: dict[str, str]
 
     @model_validator(mode="after")
-    def _names_its_classes(self) -> "Trained":
+    def _check_class_names(self) -> "CheckpointInfo":
         count = max(2, self.out_channels)
         if len(self.class_names) != count or not all(name.strip(".") for name in self.class_names):
-            raise ValueError(f"the class names {self.class_names}, not {count} names that can be folders")
+            raise ValueError(f"class names {self.class_names}; expected {count} names that are valid folder names")
         return self
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network that was trained: what it is, its weights, the epoch that they are from, and its row of the history."""
+    """A trained network: its metadata and weights, the epoch of the weights, and the history row of that epoch."""
 
-    about: Trained
+    info: CheckpointInfo
     state: dict[str, torch.Tensor]
     epoch: int
     scores: dict[str, float]
 
 
 def save_checkpoint(
-    path: Path, about: Trained, state: Mapping[str, torch.Tensor], *, epoch: int = 0, scores: Mapping[str, float] = {}
+    path: Path,
+    info: CheckpointInfo,
+    state: Mapping[str, torch.Tensor],
+    *,
+    epoch: int = 0,
+    scores: Mapping[str, float] = {},
 ) -> None:
-    """Write a checkpoint, all or nothing: plain data and tensors."""
-    contents = {**about.plain(), "state": dict(state), "epoch": epoch, "scores": dict(scores)}
-    # through memory: torch writes the name of a path into the file, which would make equal weights differ, and it
-    # does not say why a write failed
+    """Write a checkpoint atomically, as plain data and tensors."""
+    contents = {**info.plain(), "state": dict(state), "epoch": epoch, "scores": dict(scores)}
+    # through memory: torch stores the file name in the file, which would make files of equal weights differ, and does
+    # not report why a write failed
     buffer = io.BytesIO()
     torch.save(_canonical({"format": FORMAT, **contents}), buffer)
     with atomic_file(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
 
 
-def _canonical(value: Any) -> Any:  # noqa: ANN401 - plain data of any kind
-    """Copy plain data so that equal data gives equal bytes: pickle tells one string from two equal ones."""
+def _canonical(value: Any) -> Any:  # noqa: ANN401 - any plain data
+    """Copy plain data so that equal data gives equal bytes: pickle distinguishes equal from identical strings."""
     if isinstance(value, str):
         return sys.intern(str(value))
     if isinstance(value, dict):
@@ -97,30 +102,30 @@ def _canonical(value: Any) -> Any:  # noqa: ANN401 - plain data of any kind
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint; code inside a file is never run.
+    """Read a checkpoint; code in a file is never run.
 
     Raises
     ------
     CheckpointError
-        If the file is missing, damaged, holds anything but tensors and plain data, or describes no network.
+        If the file is missing, damaged, contains anything except tensors and plain data, or its metadata are invalid.
     """
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(str(path), "no such file", "a checkpoint", "run `snakemake models`") from error
-    except _UNLOADABLE as error:
-        found = f"a file that cannot be loaded ({' '.join(str(error).split())[:160]})"
-        raise CheckpointError(str(path), found, "tensors and plain data", _REMEDY) from error
+    except _LOAD_ERRORS as error:
+        actual = f"a file that cannot be loaded ({' '.join(str(error).split())[:160]})"
+        raise CheckpointError(str(path), actual, "tensors and plain data", _REMEDY) from error
     if not isinstance(contents, dict) or "format" not in contents:
-        raise CheckpointError(str(path), "another file", "a checkpoint of this pipeline", _REMEDY)
+        raise CheckpointError(str(path), "a file of another kind", "a checkpoint of this pipeline", _REMEDY)
     if contents.pop("format") != FORMAT:
-        found, expected = "the checkpoint of another version of the pipeline", f"format {FORMAT}"
-        raise CheckpointError(str(path), found, expected, _REMEDY)
+        actual, expected = "a checkpoint of another version of the pipeline", f"format {FORMAT}"
+        raise CheckpointError(str(path), actual, expected, _REMEDY)
     try:
         state, epoch, scores = (contents.pop(key) for key in ("state", "epoch", "scores"))
-        about = Trained.model_validate(contents)
+        info = CheckpointInfo.model_validate(contents)
     except (KeyError, ValueError) as error:
-        found = f"a description of no network ({' '.join(str(error).split())[:300]})"
+        actual = f"invalid metadata ({' '.join(str(error).split())[:300]})"
         expected = "name, options and channels of a network of this version, and the settings of its training"
-        raise CheckpointError(str(path), found, expected, _REMEDY) from error
-    return Checkpoint(about, state, epoch, scores)
+        raise CheckpointError(str(path), actual, expected, _REMEDY) from error
+    return Checkpoint(info, state, epoch, scores)

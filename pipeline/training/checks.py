@@ -1,4 +1,4 @@
-"""What a training asks of the machine and of its samples, before it begins."""
+"""Check before training that the machine and the samples fit the settings."""
 
 import torch
 
@@ -8,64 +8,59 @@ from pipeline.training import ranks
 from pipeline.training.augment.augmentation import crop_problems
 from pipeline.training.recipes import SOFTMAX_LOSSES, TrainRecipe
 
-_ALIKE = ("channels", "class_names", "mask_kind", "normalization")
-_OF_TWO_CLASSES = ("val_mae", "val_max_f")
+_SAME_IN_VALIDATION = ("channels", "class_names", "mask_kind", "normalization")
+_TWO_CLASS_MONITORS = ("val_mae", "val_max_f")
 
 
 def require_ranks(experiment: str, recipe: TrainRecipe, device: torch.device) -> None:
-    """Refuse a number of GPUs that the processes or the machine do not fit.
+    """Check the configured number of GPUs against the running processes and the device.
 
     Raises
     ------
     TrainingError
     """
-    where, gpus = f"experiment {experiment!r}", recipe.gpus
+    location, gpus = f"experiment {experiment!r}", recipe.gpus
     problems = []
     if gpus != ranks.world_size():
-        found, remedy = (
-            f"{gpus}, while {ranks.world_size()} of their processes run",
-            "start it by `python -m pipeline train`",
-        )
-        problems.append(Problem(f"{where}, gpus", found, "a process for each", remedy))
+        actual = f"{gpus} GPUs, but {ranks.world_size()} training processes"
+        remedy = "start the training with `python -m pipeline train`"
+        problems.append(Problem(f"{location}, gpus", actual, "one process for each GPU", remedy))
     if gpus > 1 and device.type not in ("cuda", "cpu"):
-        found = f"{gpus} with {device.type}, which is one"
-        problems.append(Problem(f"{where}, gpus", found, "GPUs of CUDA, or none", "set `gpus: 1`"))
+        actual, expected = f"{gpus} on {device.type}, which is a single device", "CUDA GPUs, or the CPU"
+        problems.append(Problem(f"{location}, gpus", actual, expected, "set `gpus: 1`"))
     if recipe.sync_batch_norm and device.type != "cuda":
-        expected = "CUDA: PyTorch synchronizes batch normalization nowhere else"
-        remedy = "set `sync_batch_norm: false`, or run it on GPUs"
-        problems.append(Problem(f"{where}, sync_batch_norm", f"true on {device.type}", expected, remedy))
+        expected = "CUDA: PyTorch synchronizes batch normalization only there"
+        remedy = "set `sync_batch_norm: false`, or train on GPUs"
+        problems.append(Problem(f"{location}, sync_batch_norm", f"true on {device.type}", expected, remedy))
     if problems:
         raise TrainingError(problems)
 
 
 def require_fit(experiment: str, recipe: TrainRecipe, training: ShardInfo, validation: ShardInfo | None) -> None:
-    """Refuse a crop, a loss or a monitor that the samples do not fit, and validation samples unlike the others.
+    """Check that crop, loss and monitor fit the samples, and that validation samples match training samples.
 
     Raises
     ------
     TrainingError
     """
-    where, classes = f"experiment {experiment!r}", len(training.class_names)
+    location, classes = f"experiment {experiment!r}", len(training.class_names)
     problems = crop_problems(experiment, recipe.crop, training.size)
     if classes > 2 and recipe.loss.name not in SOFTMAX_LOSSES:
-        found, several = f"{recipe.loss.name!r} for {classes} classes", ", ".join(sorted(SOFTMAX_LOSSES))
-        problems.append(
-            Problem(f"{where}, loss", found, f"a loss for several classes: {several}", "choose one of them")
-        )
-    if validation is not None and classes > 2 and recipe.monitor in _OF_TWO_CLASSES:
-        found, expected = (
-            f"{recipe.monitor!r} for {classes} classes",
-            "a score of several classes: val_loss or val_dice",
-        )
-        problems.append(Problem(f"{where}, monitor", found, expected, "choose one of them"))
+        actual = f"{recipe.loss.name!r} for {classes} classes"
+        expected = f"a loss for more than two classes: {', '.join(sorted(SOFTMAX_LOSSES))}"
+        problems.append(Problem(f"{location}, loss", actual, expected, "set one of them"))
+    if validation is not None and classes > 2 and recipe.monitor in _TWO_CLASS_MONITORS:
+        actual = f"{recipe.monitor!r} for {classes} classes"
+        expected = "a score for more than two classes: val_loss or val_dice"
+        problems.append(Problem(f"{location}, monitor", actual, expected, "set one of them"))
     problems += [
         Problem(
-            f"{where}, validation samples, {name}",
+            f"{location}, validation samples, {name}",
             str(getattr(validation, name)),
-            f"{getattr(training, name)}, as the training samples have it",
-            "name training and validation shards of one data set",
+            f"{getattr(training, name)}, as in the training samples",
+            "use training and validation shards of the same data set",
         )
-        for name in _ALIKE
+        for name in _SAME_IN_VALIDATION
         if validation is not None and getattr(validation, name) != getattr(training, name)
     ]
     if problems:

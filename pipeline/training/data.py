@@ -1,4 +1,4 @@
-"""Batches from shards: held in memory where they fit, else read from the files; the same batches either way."""
+"""Batches of samples from shards: cached in memory if they fit, else read from the files; the batches are the same."""
 
 import math
 import os
@@ -24,16 +24,16 @@ from pipeline.training import ranks
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step works on.
+    """The input of one training step.
 
     Parameters
     ----------
     image : (N, C, H, W) float32
         Normalized, in channels_last memory format.
     target : (N, 1, H, W) float32 in [0, 1], or int64
-        The foreground's share, or class indices where there are more than two classes.
+        The foreground probability, or class indices if there are more than two classes.
     weight : (N, 1, H, W) float32, or None
-        How much a pixel counts: 0 outside the field of view and where the mask is void.
+        Pixel weights: 0 outside the field of view and where the mask is void.
     """
 
     image: torch.Tensor
@@ -42,29 +42,29 @@ class Batch:
 
 
 class SampleStore:
-    """The labelled samples of one split, ready to be taken in any order.
+    """The labelled samples of one split, with random access.
 
     Parameters
     ----------
     paths : sequence of Path
         Shards.
     device : torch.device
-        Where batches are wanted.
+        Device of the batches.
     budget : int, optional
-        Bytes of main memory that may be filled; half of what is free without it. On a GPU the samples lie on the
-        device if they take less than half of its free memory. What does not fit is read from the shards while the
-        step before it computes. Where samples lie changes the speed and nothing else.
+        Main memory for samples, in bytes; by default half of the free memory. On a GPU the samples are in GPU memory if
+        they take at most half of its free memory. Samples that do not fit are read from the shards during the previous
+        step. The location of the samples changes only the speed.
     use_fov : bool
-        Whether batches carry the field of view as weight.
+        Whether pixels outside the field of view get weight 0.
     selection : Selection, optional
-        Take only these samples of the shards.
+        Use only these samples of the shards.
     weighted : bool
-        Whether `weigh` will be called: the weights of the pixels then count as a part of the samples.
+        Whether `set_pixel_weights` will be called; the pixel weights then count towards `budget`.
 
     Raises
     ------
     ShardError
-        If a shard cannot be used, or has no masks.
+        If a shard is not valid, or has no masks.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class SampleStore:
                 ", ".join(map(str, paths)),
                 "samples without masks" if len(self.reader) else "no samples",
                 "labelled samples",
-                "name the shards of the splits train and validation",
+                "use the shards of the splits train and validation",
             )
         self.device = device
         self._names = ["images", "masks", *(["fov"] if use_fov and self.reader.has_fov else [])]
@@ -91,61 +91,61 @@ class SampleStore:
         self._offset = torch.from_numpy(self.reader.column("offset"))[:, :, None, None].to(device)
         self.soft = self.info.mask_kind == "soft"
         self._budget = psutil.virtual_memory().available // 2 if budget is None else budget
-        self._held: dict[str, torch.Tensor] | None = None
+        self._cache: dict[str, torch.Tensor] | None = None
         self._weights: torch.Tensor | None = None
         size = self.reader.nbytes() + weighted * self._weight_bytes()
         if size <= self._budget:
-            self._held = {name: torch.from_numpy(self.reader.whole(name)) for name in self._names}
-            where = "main memory"
+            self._cache = {name: torch.from_numpy(self.reader.read_all(name)) for name in self._names}
+            location = "main memory"
             if device.type == "cuda" and size <= torch.cuda.mem_get_info(device)[0] // 2:
-                self._held = {name: tensor.to(device) for name, tensor in self._held.items()}
-                where = "GPU memory"
+                self._cache = {name: tensor.to(device) for name, tensor in self._cache.items()}
+                location = "GPU memory"
         else:
-            where = "the shards, read as needed"
-        log(f"{len(self.reader)} samples of {self.info.dataset}, {size / 1e6:.0f} MB, in {where}")
+            location = "the shards, read as needed"
+        log(f"{len(self.reader)} samples of {self.info.dataset}, {size / 1e6:.0f} MB, in {location}")
 
     def __len__(self) -> int:
         return len(self.reader)
 
     def count_classes(self) -> NDArray[np.int64]:
-        """Count the pixels of each class; soft masks count as foreground from 1/2 up.
+        """Count the pixels of each class; pixels of soft masks are foreground from 1/2 up.
 
-        Void pixels are left out, and where batches carry the field of view those outside of it.
+        Void pixels are excluded, and with `use_fov` also pixels outside the field of view.
         """
         counts = np.zeros(256, dtype=np.int64)
         for row in range(len(self)):
             mask = self._mask(row)
-            inside = mask[self._plane("fov", row) > 0] if "fov" in self._names else mask.ravel()
-            counts += np.bincount(inside, minlength=256)
+            valid = mask[self._plane("fov", row) > 0] if "fov" in self._names else mask.ravel()
+            counts += np.bincount(valid, minlength=256)
         return counts[: len(self.info.class_names)]
 
-    def weigh(self, weigh: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> None:
-        """Let every pixel weigh what `weigh` says of its mask, from now on.
+    def set_pixel_weights(self, weight_map: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> None:
+        """Compute the pixel weights of all samples for the following batches.
 
         Parameters
         ----------
-        weigh : callable
-            Maps a (H, W) mask of class indices to (H, W) float32. It is called once for each sample; the maps lie in
-            memory beside the samples, or in a temporary file where these do not.
+        weight_map : callable
+            Maps a (H, W) mask of class indices to (H, W) float32; called once for each sample. The weights are kept in
+            memory if the samples are, else in a temporary file.
 
         Raises
         ------
         OutputError
-            If the folder for temporary files has no room for them.
+            If the temporary folder does not have enough free space.
         """
-        maps = self._room_for_weights()
-        for row in progress_bar(range(len(self)), "weights of the pixels", len(self)):
-            maps[row, 0] = weigh(self._mask(row))
-        self._weights = torch.from_numpy(maps)
-        if self._held is not None:
-            self._held["weights"] = self._weights.to(self._held["images"].device)
+        weights = self._allocate_weights()
+        for row in progress_bar(range(len(self)), "pixel weights", len(self)):
+            weights[row, 0] = weight_map(self._mask(row))
+        self._weights = torch.from_numpy(weights)
+        if self._cache is not None:
+            self._cache["weights"] = self._weights.to(self._cache["images"].device)
 
-    def _room_for_weights(self) -> NDArray[np.float32]:
+    def _allocate_weights(self) -> NDArray[np.float32]:
         shape = (len(self), 1, *self.info.size)
-        if self._held is not None:
+        if self._cache is not None:
             return np.empty(shape, dtype=np.float32)
-        with tempfile.TemporaryFile() as file:  # the mapping keeps the unnamed file
-            try:  # a mapping of what the disk turns out not to hold ends the process without a message
+        with tempfile.TemporaryFile() as file:  # the memory map keeps the deleted file open
+            try:  # writing to a memory map on a full disk kills the process without a message
                 if hasattr(os, "posix_fallocate"):  # not on macOS
                     os.posix_fallocate(file.fileno(), 0, self._weight_bytes())
             except OSError as error:
@@ -160,42 +160,42 @@ class SampleStore:
         return (mask > SOFT_THRESHOLD).astype(np.uint8) if self.soft else mask
 
     def _plane(self, name: str, row: int) -> NDArray[np.uint8]:
-        return self.reader.plane(name, row)[0] if self._held is None else self._held[name][row, 0].cpu().numpy()
+        return self.reader.read_plane(name, row)[0] if self._cache is None else self._cache[name][row, 0].cpu().numpy()
 
     def batches(self, order: torch.Tensor, size: int) -> Iterator[Batch]:
         """Yield batches of `size` rows in the given order; the last one may be smaller.
 
-        Where several processes train together, each gets its rows of every batch, in the last one perhaps none.
+        In distributed training each process gets its rows of every batch; of the last batch it may get none.
 
         Parameters
         ----------
         order : (N,) int64
-            Rows of the samples.
+            Row indices of the samples.
         size : int
         """
-        parts = [rows[ranks.local_rows(len(rows))] for rows in torch.split(order, size)] if len(order) else []
-        if self._held is not None or not parts:
-            for rows in parts:
-                yield self._finish(rows, self._take(rows))
+        batch_rows = [rows[ranks.local_rows(len(rows))] for rows in torch.split(order, size)] if len(order) else []
+        if self._cache is not None or not batch_rows:
+            for rows in batch_rows:
+                yield self._to_batch(rows, self._read(rows))
             return
-        with ThreadPoolExecutor(max_workers=1) as pool:  # one reader ahead of the step; HDF5 takes one at a time
-            coming = pool.submit(self._take, parts[0])
-            for position, rows in enumerate(parts):
-                stored = coming.result()
-                if position + 1 < len(parts):
-                    coming = pool.submit(self._take, parts[position + 1])
-                yield self._finish(rows, stored)
+        with ThreadPoolExecutor(max_workers=1) as pool:  # reads one batch ahead; HDF5 allows one reader
+            next_batch = pool.submit(self._read, batch_rows[0])
+            for position, rows in enumerate(batch_rows):
+                stored = next_batch.result()
+                if position + 1 < len(batch_rows):
+                    next_batch = pool.submit(self._read, batch_rows[position + 1])
+                yield self._to_batch(rows, stored)
 
-    def _take(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return samples as they are stored, with the weights of their pixels."""
-        if self._held is not None:
-            return {name: tensor[rows.to(tensor.device)] for name, tensor in self._held.items()}
-        numbers = rows.tolist() or [0]  # where there is none, one for the shape
-        planes = {name: np.stack([self.reader.plane(name, row) for row in numbers]) for name in self._names}
+    def _read(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return samples as stored, with their pixel weights."""
+        if self._cache is not None:
+            return {name: tensor[rows.to(tensor.device)] for name, tensor in self._cache.items()}
+        numbers = rows.tolist() or [0]  # without rows, one sample for the shape
+        planes = {name: np.stack([self.reader.read_plane(name, row) for row in numbers]) for name in self._names}
         stored = {name: torch.from_numpy(plane)[: len(rows)] for name, plane in planes.items()}
         return stored if self._weights is None else {**stored, "weights": self._weights[rows]}
 
-    def _finish(self, rows: torch.Tensor, stored: dict[str, torch.Tensor]) -> Batch:
+    def _to_batch(self, rows: torch.Tensor, stored: dict[str, torch.Tensor]) -> Batch:
         on_device = {name: tensor.to(self.device, non_blocking=True) for name, tensor in stored.items()}
         rows = rows.to(self.device)
         image = on_device["images"].float() * self._scale[rows] + self._offset[rows]

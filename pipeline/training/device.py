@@ -1,4 +1,4 @@
-"""Where and how precisely to compute: device, threads, memory allocation, number format."""
+"""Select and configure the device: threads, memory allocation, precision, determinism."""
 
 import ctypes
 import os
@@ -14,7 +14,7 @@ from pipeline.core.progress import log
 
 
 def choose_device() -> torch.device:
-    """Take CUDA if there is one, else Apple's MPS, else the CPU."""
+    """Return CUDA if available, else Apple's MPS, else the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -23,33 +23,33 @@ def choose_device() -> torch.device:
 
 
 def describe_device(device: torch.device) -> str:
-    """Name the hardware in words."""
+    """Return the name of the hardware."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({platform.processor() or platform.machine()})"
 
 
 def describe_accelerators() -> dict[str, object]:
-    """Return the GPUs that this process sees (name, memory in bytes), and the versions of CUDA and cuDNN."""
-    seen = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    """Return the GPUs visible to this process (name, memory in bytes), and the versions of CUDA and cuDNN."""
+    gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
     return {
-        "gpus": [{"name": one.name, "memory_bytes": one.total_memory} for one in seen],
-        "cuda": torch.version.cuda if seen else None,
-        "cudnn": torch.backends.cudnn.version() if seen else None,  # type: ignore[no-untyped-call]
+        "gpus": [{"name": gpu.name, "memory_bytes": gpu.total_memory} for gpu in gpus],
+        "cuda": torch.version.cuda if gpus else None,
+        "cudnn": torch.backends.cudnn.version() if gpus else None,  # type: ignore[no-untyped-call]
     }
 
 
 def prepare_cpu(threads: int) -> None:
-    """Set the number of threads, and keep freed memory inside the process.
+    """Set the number of threads, and keep freed memory in the process.
 
-    A training step frees and takes the same large blocks again and again. glibc returns them to the system each
-    time, which costs a page fault for every 4 KiB; telling it not to is worth up to 1.8x on a CPU. Other systems
-    are left alone.
+    Each training step frees and allocates the same large blocks. By default glibc returns them to the system, which
+    costs a page fault for every 4 KiB; keeping them makes training on a CPU up to 1.8x as fast. Other C libraries are
+    not configured.
 
     Parameters
     ----------
     threads : int
-        Threads of one operation. Results depend on it in the last digits, so the experiment sets it, not the machine.
+        Threads of one operation. Results depend on it in the last digits, so that it is a setting of the experiment.
     """
     torch.set_num_threads(threads)
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
@@ -61,49 +61,49 @@ def prepare_cpu(threads: int) -> None:
 
 
 def prepare_fp32(*, exact: bool) -> None:
-    """Choose what fp32 means on a GPU.
+    """Set the precision of fp32 on a GPU.
 
     Parameters
     ----------
     exact : bool
-        True: 24 bits of mantissa everywhere. False: convolutions and products of matrices may use TF32, which has 11
-        and is faster; of itself PyTorch takes it for convolutions. Other devices have no TF32.
+        True: 24 bits of mantissa everywhere. False: convolutions and matrix products may use TF32, which has 11 bits
+        and is faster; PyTorch uses it for convolutions by default. Other devices have no TF32.
     """
     torch.backends.cudnn.allow_tf32 = not exact
     torch.backends.cuda.matmul.allow_tf32 = not exact
 
 
 def prepare_determinism(deterministic: bool, device: torch.device) -> None:
-    """Choose between repeatable operations and faster ones, and say what that means on this device.
+    """Select deterministic or faster operations, and log the consequences on this device.
 
     Parameters
     ----------
     deterministic : bool
-        True: two trainings on one kind of CPU with as many threads end with the same bits. On a GPU, operations that
-        have no repeatable form there stay as they are, and PyTorch warns of each; fp32 is exact (`prepare_fp32`).
+        True: two trainings on the same kind of CPU with the same number of threads end with the same bits. On a GPU,
+        PyTorch warns of each operation without a deterministic implementation; fp32 is exact (`prepare_fp32`).
     device : torch.device
-        Where the training runs.
+        Device of the training.
     """
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = not deterministic
     prepare_fp32(exact=deterministic)
     if deterministic and device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS when it starts
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
     if device.type == "cpu":
         return
     if deterministic:
         log(
-            "deterministic: repeatable operations are chosen, also where others are faster (`deterministic: false` "
-            "takes those); operations that have none on this device are warned of, and may differ in the last digits "
-            "from run to run; another kind of device differs in them anyway"
+            "deterministic: deterministic operations are used, even if others are faster (`deterministic: false` uses "
+            "those); PyTorch warns of operations that have no deterministic implementation on this device: their "
+            "results may differ in the last digits from run to run, and they always do between kinds of devices"
         )
     else:
-        log("not deterministic: the fastest operations are chosen; results differ in the last digits from run to run")
+        log("not deterministic: the fastest operations are used; results differ in the last digits from run to run")
 
 
 def bf16_is_native(device: torch.device) -> bool:
-    """Tell whether the hardware computes in bfloat16 itself, not by emulation."""
+    """Return whether the hardware supports bfloat16 natively, not by emulation."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
@@ -112,18 +112,17 @@ def bf16_is_native(device: torch.device) -> bool:
 
 
 def choose_precision(precision: str, device: torch.device) -> str:
-    """Return ``'fp32'`` or ``'bf16'``; ``'auto'`` is bf16 where the hardware has it.
-
-    Bf16 is refused where it would be emulated: slower than fp32, and less exact.
+    """Return ``'fp32'`` or ``'bf16'``; ``'auto'`` selects bf16 if the hardware supports it.
 
     Raises
     ------
     TrainingError
+        If bf16 would be emulated, which is slower and less precise than fp32.
     """
     if precision == "bf16" and not bf16_is_native(device):
         raise TrainingError(
             f"precision on {describe_device(device)}",
-            "bf16, which this hardware would emulate",
+            "bf16, which this hardware only emulates",
             "a GPU of compute capability 8.0 or a CPU with AVX512-BF16 or AMX",
             "set `precision: fp32` (or auto)",
         )
@@ -134,19 +133,19 @@ def choose_precision(precision: str, device: torch.device) -> str:
 
 @runtime_checkable
 class SideOutputs(Protocol):
-    """A network with side outputs: `logits` gives all of them, the fused ones first, in training and evaluation."""
+    """A network with side outputs: `logits` returns all of them, the fused ones first, in training and evaluation."""
 
     def logits(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Map (N, in_channels, H, W) to logits (N, out_channels, H, W)."""
 
 
 def run_logits(network: Callable[[torch.Tensor], Any], image: torch.Tensor, precision: str) -> list[torch.Tensor]:
-    """Run a network in the chosen precision; give all its logits as float32, those of side outputs last.
+    """Run a network in the given precision; return all its logits as float32, those of side outputs last.
 
     Raises
     ------
     TrainingError
-        If the network cannot take images of this shape.
+        If the network does not support images of this shape.
     """
     try:
         with torch.autocast(image.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
@@ -155,12 +154,12 @@ def run_logits(network: Callable[[torch.Tensor], Any], image: torch.Tensor, prec
         raise TrainingError(
             f"network {type(network).__name__} on a batch of shape {tuple(image.shape)}",
             str(error),
-            "a batch that the network can take",
-            "give the data set a larger `size`, the network less `depth`, or the experiment a larger `batch_size`",
+            "a batch that the network supports",
+            "set a larger `size` of the data set, a smaller `depth` of the network, or a larger `batch_size`",
         ) from error
     return [output.float() for output in outputs]
 
 
 def run_network(network: Callable[[torch.Tensor], Any], image: torch.Tensor, precision: str) -> torch.Tensor:
-    """Run a network in the chosen precision; give its (fused) logits (N, C, H, W) as float32; see `run_logits`."""
+    """Run a network in the given precision; return its (fused) logits (N, C, H, W) as float32; see `run_logits`."""
     return run_logits(network, image, precision)[0]

@@ -1,4 +1,4 @@
-"""Bytes that are worth keeping, in a folder: whole or not there, the newest and the one before."""
+"""Checksummed files of a training state: the current one and the previous one, each written atomically."""
 
 import hashlib
 import shutil
@@ -11,28 +11,28 @@ from pipeline.core.errors import TrainingError
 from pipeline.core.files import atomic_file
 from pipeline.core.progress import log
 
-Kept = TypeVar("Kept")
+Contents = TypeVar("Contents")
 
 GENERATIONS = ("current.pt", "previous.pt")
-"""The newest first."""
+"""File names, newest first."""
 
 _DIGEST_SIZE = 32
 
 
-def keep(folder: Path, write: Callable[["DigestedFile"], None]) -> None:
-    """Write a file with its checksum; what was the newest becomes the one before.
+def write_current(folder: Path, write: Callable[["DigestedFile"], None]) -> None:
+    """Write the current file with its checksum; the former current file becomes the previous one.
 
     Parameters
     ----------
     folder : Path
-        Made where it is missing.
+        Created if it is missing.
     write : callable
         Writes the contents.
 
     Raises
     ------
     OutputError
-        If it cannot be written; what was kept before is still there.
+        If it cannot be written; the files written before are kept.
     """
     current, previous = (folder / name for name in GENERATIONS)
     with atomic_file(current) as temporary:
@@ -41,7 +41,7 @@ def keep(folder: Path, write: Callable[["DigestedFile"], None]) -> None:
             try:
                 write(digested)
             except RuntimeError:
-                if digested.error is not None:  # whoever writes, such as torch, may not say why that failed
+                if digested.error is not None:  # writers such as torch do not always report why a write failed
                     raise digested.error from None
                 raise
             file.write(digested.sha256.digest())
@@ -49,30 +49,32 @@ def keep(folder: Path, write: Callable[["DigestedFile"], None]) -> None:
             current.replace(previous)
 
 
-def newest(folder: Path, read: Callable[[memoryview], Kept], failures: tuple[type[Exception], ...]) -> Kept | None:
-    """Read the newest whole file of a folder.
+def read_newest(
+    folder: Path, read: Callable[[memoryview], Contents], failures: tuple[type[Exception], ...]
+) -> Contents | None:
+    """Read the newest intact file of a folder.
 
-    A torn file is named in the log and removed, so that it can never take the place of a whole one. What only cannot be
-    read now, for want of memory or because a disk does not answer, is worth days of work and stays.
+    A corrupt file is logged and deleted, so that it never replaces an intact one. A file that cannot be read at the
+    moment, for lack of memory or because a disk does not respond, may hold days of work and is kept.
 
     Parameters
     ----------
     read : callable
-        Makes something of the contents.
+        Decodes the contents.
     failures : tuple of exception types
-        What it raises where it cannot.
+        Exceptions that `read` raises on failure.
 
     Returns
     -------
     object or None
-        What `read` returns; None where there is nothing whole.
+        The result of `read`; None if no file is intact.
 
     Raises
     ------
     TrainingError
-        If a file cannot be read, or `read` fails on a whole one.
+        If a file cannot be read, or `read` fails on an intact one.
     """
-    torn = 0
+    corrupt_count = 0
     for name in GENERATIONS:
         path = folder / name
         try:
@@ -80,41 +82,41 @@ def newest(folder: Path, read: Callable[[memoryview], Kept], failures: tuple[typ
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, MemoryError) as error:
-            raise _unreadable_now(path, error) from error
+            raise _read_error(path, error) from error
         body = memoryview(contents)[:-_DIGEST_SIZE]
         if hashlib.sha256(body).digest() == contents[-_DIGEST_SIZE:]:
             try:
                 return read(body)
             except failures as error:
-                raise _unreadable_now(path, error) from error
-        log(f"{path}: no whole state (its checksum does not match); it is left out")
-        torn += 1
+                raise _read_error(path, error) from error
+        log(f"{path}: corrupt state (checksum mismatch), ignored")
+        corrupt_count += 1
         with suppress(OSError):
             path.unlink()
-    if torn:
-        log(f"{folder}: no whole state is left; the training starts anew")
+    if corrupt_count:
+        log(f"{folder}: no intact state left, training restarts from the beginning")
     return None
 
 
-def _unreadable_now(path: Path, error: Exception) -> TrainingError:
+def _read_error(path: Path, error: Exception) -> TrainingError:
     return TrainingError(
         str(path),
         " ".join(str(error).split())[:160] or type(error).__name__,
-        "the state of a training, which can be read",
-        "run the same command again, with more memory where that is short; without this file it goes on from the one "
-        "before, or starts anew",
+        "a readable training state",
+        "run the same command again, with more memory if that was short; without this file the training resumes from "
+        "the previous state, or restarts",
     )
 
 
 def remove_state(folder: Path) -> None:
-    """Remove such a folder, and the one above where nothing else lies in it."""
+    """Delete the folder of a state, and its parent folder if that is then empty."""
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):
         folder.parent.rmdir()
 
 
 class DigestedFile:
-    """A file that is written to, with the checksum of what went through."""
+    """A binary file for writing that computes the SHA-256 of the bytes written."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -122,7 +124,7 @@ class DigestedFile:
         self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
-        """Write some bytes."""
+        """Write bytes."""
         self.sha256.update(data)
         try:
             return self._file.write(data)
@@ -131,5 +133,5 @@ class DigestedFile:
             raise
 
     def flush(self) -> None:
-        """Hand on what was written."""
+        """Flush the file."""
         self._file.flush()

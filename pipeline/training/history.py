@@ -1,4 +1,4 @@
-"""What a training knows of itself: how far it is, its epochs so far, the best of them."""
+"""Progress of a training: epoch and step, history, best epoch."""
 
 import math
 from collections.abc import Mapping
@@ -12,36 +12,36 @@ from pipeline.core.errors import TrainingError
 
 Row = dict[str, float]
 
-LESS_IS_BETTER = {"val_loss": True, "val_dice": False, "val_mae": True, "val_max_f": False}
-"""What can be monitored."""
+LOWER_IS_BETTER = {"val_loss": True, "val_dice": False, "val_mae": True, "val_max_f": False}
+"""Columns that can be monitored."""
 
 
 @dataclass
 class Progress:
-    """How far a training is and what it found; all of it belongs to the saved state.
+    """Position and results of a training; all fields are part of the saved state.
 
     Parameters
     ----------
     epoch, step : int
-        The epoch that is under way, from 1, and the steps done in it.
+        The current epoch, from 1, and the number of steps done in it.
     rows : (N,) int64, optional
-        The order of the samples in this epoch; None before it is drawn.
+        The order of the samples in this epoch; None before it is sampled.
     loss : float
-        Sum over the samples of this epoch so far.
+        Sum of the loss over the samples of this epoch so far.
     rate : float
-        Learning rates of this epoch so far, each as its share of the mean over the epoch.
+        Sum of the learning rates of this epoch so far, divided by its number of steps: the mean at its end.
     seconds : float
-        Time that the steps of this epoch took so far.
+        Duration of the steps of this epoch so far.
     history, timing : list of Row
-        One for each epoch done.
+        One row for each finished epoch.
     best, best_weights
-        The best epoch so far.
+        History row and weights of the best epoch so far.
     since_best : int
-        Validations without an improvement.
+        Number of validations since the last improvement.
     lowest : float
-        The lowest cost of a validation; of a score that should rise, its negative.
+        The lowest validation cost; the cost of a score to maximize is its negative.
     devices : list of str
-        Hardware that the training ran on, one after another.
+        Hardware that the training ran on, in order.
     """
 
     epoch: int = 1
@@ -59,59 +59,59 @@ class Progress:
     devices: list[str] = field(default_factory=list)
 
     def next_epoch(self) -> None:
-        """Close an epoch: the next one begins at its first step, with an order of its own."""
+        """Start the next epoch at its first step, with a new order of the samples."""
         self.epoch += 1
         self.step, self.rows, self.loss, self.rate, self.seconds = 0, None, 0.0, 0.0, 0.0
 
-    def validated(self, cost: float) -> None:
-        """Take note of a validation's cost, of which less is better."""
+    def record_validation(self, cost: float) -> None:
+        """Record the cost of a validation; lower is better."""
         self.since_best, self.lowest = (0, cost) if cost < self.lowest else (self.since_best + 1, self.lowest)
 
     def state(self) -> dict[str, Any]:
-        """Return all of it as plain data and tensors."""
+        """Return all fields as plain data and tensors."""
         return dict(vars(self))
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state` gave; raises KeyError where something is missing."""
+        """Restore the fields from the result of `state`; raises KeyError if one is missing."""
         for name in vars(self):
             setattr(self, name, state[name])
 
-    def runs_on(self, device: str) -> None:
-        """Take note of the hardware."""
+    def record_device(self, device: str) -> None:
+        """Record the hardware."""
         if self.devices[-1:] != [device]:
             self.devices.append(device)
 
 
 def copy_weights(network: nn.Module) -> dict[str, torch.Tensor]:
-    """Copy the weights of a network into main memory."""
+    """Copy the weights of a network to main memory."""
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in network.state_dict().items()}
 
 
 def is_best(row: Row, best: Row | None, monitor: str) -> bool:
-    """Tell whether a row beats the best one so far; any validated one beats all that are not, of these the newest."""
+    """Return whether a row is better than the best one. Validated rows beat others; of these the newest is best."""
     if best is None or math.isnan(best[monitor]):
         return True
     if math.isnan(row[monitor]):
         return False
-    if LESS_IS_BETTER[monitor]:
+    if LOWER_IS_BETTER[monitor]:
         return row[monitor] < best[monitor]
     return row[monitor] > best[monitor]
 
 
 def require_finite(row: Row, experiment: str, *losses: str) -> None:
-    """Raise TrainingError where a loss is no number."""
+    """Raise TrainingError if a loss is not finite."""
     if not all(math.isfinite(row[name]) for name in losses):
         raise TrainingError(
             f"experiment {experiment!r}, epoch {row['epoch']}",
             ", ".join(f"{name} {row[name]}" for name in losses),
             "finite numbers",
-            "lower the learning rate, or check `normalize` of the data set; maxF needs a mask that is not empty",
+            "lower the learning rate, or check `normalize` of the data set; maxF needs a non-empty mask",
         )
 
 
 def describe_epoch(row: Row, epochs: int, seconds: float) -> str:
-    """Say one epoch in one line; what was not measured is left out."""
-    words = {
+    """Summarize one epoch in one line, without the scores that were not computed."""
+    formats = {
         "train_loss": "train loss {:.5f}",
         "lr": "lr {:.6f}",
         "val_loss": "validation loss {:.5f}",
@@ -119,5 +119,5 @@ def describe_epoch(row: Row, epochs: int, seconds: float) -> str:
         "val_mae": "MAE {:.4f}",
         "val_max_f": "maxF {:.4f}",
     }
-    measured = [text.format(row[name]) for name, text in words.items() if not math.isnan(row[name])]
+    measured = [text.format(row[name]) for name, text in formats.items() if not math.isnan(row[name])]
     return f"epoch {row['epoch']}/{epochs}: {', '.join(measured)}, {seconds:.1f} s"

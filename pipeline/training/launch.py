@@ -1,7 +1,6 @@
-"""Start the processes of one training on several GPUs, watch them, and end all of them when one ends badly.
+"""Launch distributed training on several GPUs of one machine; kill all processes if one fails.
 
-They run on one machine. The process that starts them computes nothing: it hosts the store where they meet, hands
-signals on, and says what ended them.
+The parent process computes nothing: it hosts the rendezvous store, forwards signals and reports errors.
 """
 
 import functools
@@ -30,149 +29,151 @@ from pipeline.core.signals import handle_signals
 HOST = "127.0.0.1"
 
 TIMEOUT = timedelta(minutes=10)
-"""How long processes wait for one that lives and does not come: longer than a state takes to be written."""
+"""Timeout of collective operations: longer than writing a state takes."""
 
 
 def on_ranks(function: Callable[..., None], count: int) -> Callable[..., None]:
-    """Make a function run in several processes at once, which find each other by `pipeline.training.ranks`.
+    """Return a function that runs `function` in several processes, which communicate by `pipeline.training.ranks`.
 
     Parameters
     ----------
     function : callable
-        Importable by its name, with keyword arguments that can be pickled.
+        Importable by name, with keyword arguments that can be pickled.
     count : int
-        Processes. Each has a GPU of its own; where there is none, all compute on the CPU.
+        Number of processes. Each uses its own GPU; without GPUs all compute on the CPU.
 
     Returns
     -------
     callable
-        It takes the same arguments, and returns when all processes have ended well. When one ends badly, the others
-        are killed. A signal to this process goes on to all of them.
+        Takes the same arguments and returns when all processes have succeeded. If one fails, the others are killed.
+        Signals to this process are forwarded to all of them.
 
     Raises
     ------
     PipelineError
-        What one of the processes raised.
+        The error that one of the processes raised.
     TrainingError
-        If a process died or raised anything else.
+        If a process died or raised any other exception.
     InterruptionError
         After a signal.
     """
 
     @functools.wraps(function)
-    def together(**arguments: Any) -> None:  # noqa: ANN401 - whatever the function takes
+    def launch(**arguments: Any) -> None:  # noqa: ANN401 - the arguments of `function`
         spawn = multiprocessing.get_context("spawn")  # CUDA cannot be used in a forked process
-        store, port = _store()
-        watched: dict[Connection, SpawnProcess] = {}
+        store, port = _host_store()
+        processes: dict[Connection, SpawnProcess] = {}
         received: list[signal.Signals] = []
 
-        def hand_on(number: signal.Signals) -> None:
+        def forward_signal(number: signal.Signals) -> None:
             received.append(number)
-            for process in watched.values():
-                _send(process, number)
+            for process in processes.values():
+                _send_signal(process, number)
 
-        with handle_signals(hand_on), ExitStack() as stack:
+        with handle_signals(forward_signal), ExitStack() as stack:
             for rank in range(count):
-                ours, theirs = spawn.Pipe(duplex=False)
-                given = (rank, count, port, theirs, function, arguments)
-                process = spawn.Process(target=_be_rank, args=given, name=f"rank {rank} of {count}", daemon=True)
+                receiver, sender = spawn.Pipe(duplex=False)
+                process_args = (rank, count, port, sender, function, arguments)
+                process = spawn.Process(
+                    target=_run_rank, args=process_args, name=f"rank {rank} of {count}", daemon=True
+                )
                 process.start()
-                theirs.close()  # so that the pipe ends with the process
-                stack.callback(_end, process)
-                watched[ours] = process
+                sender.close()  # so that the pipe closes when the process exits
+                stack.callback(_kill, process)
+                processes[receiver] = process
                 for number in received:
-                    _send(process, number)
-            _watch(dict(watched), received)
+                    _send_signal(process, number)
+            _wait_for_all(dict(processes), received)
         del store
 
-    return together
+    return launch
 
 
-def _store() -> tuple[Any, int]:
-    """Host the store where the processes meet, for this machine alone, on a free port."""
+def _host_store() -> tuple[Any, int]:
+    """Host the rendezvous store of the processes on a free local port; return the store and the port."""
     server = socket.create_server((HOST, 0))
     port = server.getsockname()[1]
     # the store closes the socket
     return TCPStore(HOST, port, None, True, wait_for_workers=False, master_listen_fd=server.detach()), port
 
 
-def _be_rank(
-    rank: int, count: int, port: int, end: Connection, function: Callable[..., None], arguments: Mapping[str, Any]
+def _run_rank(
+    rank: int, count: int, port: int, sender: Connection, function: Callable[..., None], arguments: Mapping[str, Any]
 ) -> None:
-    """Be one of the processes; say at the end what went wrong, or nothing."""
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    """Run one of the processes; send its error to the parent process, or None."""
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     if rank > 0:
         mute()
     failure: object = None
     try:
-        _join(rank, count, port)
+        _init_process_group(rank, count, port)
         function(**arguments)
         distributed.destroy_process_group()
     except PipelineError as error:
         failure = (type(error), error.problems, getattr(error, "status", None))
-    except BaseException:  # also Ctrl-C: whoever watches knows what to say of it
+    except BaseException:  # also Ctrl-C, which the parent process reports
         failure = traceback.format_exc()
-    end.send(failure)
+    sender.send(failure)
     if failure is not None:
-        os._exit(1)  # what others do not take part in any more could wait for them
+        os._exit(1)  # a normal exit could wait forever for collective operations with the other processes
 
 
-def _join(rank: int, count: int, port: int) -> None:
+def _init_process_group(rank: int, count: int, port: int) -> None:
     if sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     backend = "gloo"
     if torch.cuda.is_available():
         if torch.cuda.device_count() < count:
-            found = f"{torch.cuda.device_count()} GPUs"
-            raise TrainingError("GPUs of this machine", found, f"{count}", "change `gpus` of the experiment")
+            actual = f"{torch.cuda.device_count()} GPUs"
+            raise TrainingError("GPUs of this machine", actual, f"{count} GPUs", "change `gpus` of the experiment")
         torch.cuda.set_device(rank)
         backend = "cpu:gloo,cuda:nccl"
     store = TCPStore(HOST, port, None, False)
     distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
 
 
-def _die_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _send(process: SpawnProcess, number: signal.Signals) -> None:
+def _send_signal(process: SpawnProcess, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         if process.pid is not None and process.exitcode is None:
             os.kill(process.pid, number)
 
 
-def _end(process: SpawnProcess) -> None:
+def _kill(process: SpawnProcess) -> None:
     process.kill()
     process.join()
 
 
-def _watch(running: dict[Connection, SpawnProcess], received: list[signal.Signals]) -> None:
-    """Wait until all processes have ended well, or raise what ended one of them."""
+def _wait_for_all(running: dict[Connection, SpawnProcess], received: list[signal.Signals]) -> None:
+    """Wait until all processes have succeeded, or raise the error of one that failed."""
     while running:
-        for end in wait(list(running)):
-            assert isinstance(end, Connection)
-            process = running.pop(end)
+        for receiver in wait(list(running)):
+            assert isinstance(receiver, Connection)
+            process = running.pop(receiver)
             try:
-                failure = end.recv()
+                failure = receiver.recv()
             except EOFError:
                 process.join()
                 code = process.exitcode or 0
-                failure = f"it ended with status {code}" if code >= 0 else f"{signal.Signals(-code).name} ended it"
+                failure = f"exited with status {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
             if isinstance(failure, str):
-                _fail(process.name, failure, received)
+                _raise_failure(process.name, failure, received)
             elif failure is not None:
                 kind, problems, status = failure
                 raise kind(problems) if status is None else kind(problems, status=status)
 
 
-def _fail(name: str, failure: str, received: list[signal.Signals]) -> None:
-    """Raise what ended a process, a traceback or one line; after a signal, that."""
+def _raise_failure(name: str, failure: str, received: list[signal.Signals]) -> None:
+    """Raise the failure of a process, a traceback or one line; after a signal, an interruption."""
     if received:
-        remedy = "run the same command again: it goes on from what was saved, or starts anew"
-        problem = Problem(name, received[0].name, "time to train on", remedy)
+        remedy = "run the same command again: it resumes from the last saved state, or restarts"
+        problem = Problem(name, received[0].name, "a training that runs to its end", remedy)
         raise InterruptionError(problem, status=128 + received[0])
     lines = failure.strip().splitlines()
     if len(lines) > 1:
@@ -181,6 +182,6 @@ def _fail(name: str, failure: str, received: list[signal.Signals]) -> None:
         f"{name} of this training",
         lines[-1],
         "processes that all train to the end",
-        "see above what it said; SIGKILL without a word is often too little memory. The same command goes on from "
-        "what was saved",
+        "see the output of the process above; SIGKILL without a message often means too little memory. The same "
+        "command resumes from the last saved state",
     )

@@ -1,10 +1,10 @@
-"""Losses. Each names the function that turns its network's output into probabilities.
+"""Loss functions, each with the activation that converts network output to probabilities.
 
-All take ``output`` (N, C, H, W) as the network gives it, ``target`` (N, 1, H, W) and ``weight`` (N, 1, H, W) or None,
-and give one number. ``target`` is the foreground's share in [0, 1] as float32, or class indices as int64 where there
-are more than two classes. ``weight`` is not negative, and 0 where a pixel does not count.
+All take ``output`` (N, C, H, W), the logits of the network, ``target`` (N, 1, H, W) and ``weight`` (N, 1, H, W) or
+None, and return a scalar. ``target`` is the foreground probability in [0, 1] as float32, or the class index as int64
+if there are more than two classes. ``weight`` is not negative; pixels of weight 0 do not count.
 
-Where several processes train together, each gives its rows of a batch, and all get the loss of the whole batch.
+In distributed training each process passes its rows of a batch, and all get the loss of the whole batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,22 +17,22 @@ from pipeline.training import ranks
 
 Function = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
 
-_EPSILON = 1e-7  # Keras keeps probabilities this far from 0 and 1 inside a cross-entropy
+_EPSILON = 1e-7  # as in Keras, which clips the probabilities of a cross-entropy to [epsilon, 1 - epsilon]
 
 
 def _mean(values: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
-    """Average (N, C, H, W) values over the pixels, by their weights; 0 where no pixel counts."""
+    """Return the weighted mean of (N, C, H, W) values over all pixels; 0 if no pixel counts."""
     if weight is None and ranks.world_size() == 1:
         return values.mean()
-    if weight is None:  # as if all were 1: other processes may have pixels that do not count
+    if weight is None:  # all weights are 1; other processes may have other weights
         weight = torch.ones_like(values[:, :1])
     return ranks.all_reduce_sum((values * weight).sum()) / (ranks.all_reduce_sum(weight.sum()) * values.shape[1]).clamp(
         min=_EPSILON
     )
 
 
-def _shares(target: torch.Tensor, classes: int) -> torch.Tensor:
-    """Spread a target over the classes: (N, 1, H, W) to (N, classes, H, W) float32 that sum to 1."""
+def _one_hot(target: torch.Tensor, classes: int) -> torch.Tensor:
+    """One-hot encode a target, (N, 1, H, W) to (N, classes, H, W) float32; soft targets give probabilities."""
     if target.dtype == torch.int64:
         index = torch.arange(classes, device=target.device)[None, :, None, None]
         return (target == index).float()
@@ -52,8 +52,8 @@ def bce(output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None 
 def _dice(probability: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
     """Soft Dice loss of each channel, averaged over the channels."""
     if weight is not None:
-        counted = (weight > 0).float()
-        probability, target = probability * counted, target * counted
+        valid = (weight > 0).float()
+        probability, target = probability * valid, target * valid
     overlap = ranks.all_reduce_sum((probability * target).sum(dim=(0, 2, 3)))
     sizes = ranks.all_reduce_sum(probability.sum(dim=(0, 2, 3)) + target.sum(dim=(0, 2, 3)))
     return (1.0 - (2.0 * overlap + 1.0) / (sizes + 1.0)).mean()
@@ -62,8 +62,9 @@ def _dice(probability: torch.Tensor, target: torch.Tensor, weight: torch.Tensor 
 def dice(output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
     """Soft Dice loss over the whole batch: 1 - (2 sum(p t) + 1) / (sum(p) + sum(t) + 1).
 
-    Milletari, Navab, Ahmadi: V-Net (3DV 2016), with plain sums in the denominator and 1 added to both sides, so
-    that an empty batch predicted empty costs nothing. Weights only say which pixels count.
+    Milletari, Navab, Ahmadi: V-Net (3DV 2016), with plain sums in the denominator, and 1 added to numerator
+    and denominator, so that the loss is 0 if target and prediction are empty. Pixels of weight 0 are excluded; other
+    weights have no effect.
     """
     return _dice(torch.sigmoid(output), target, weight)
 
@@ -76,13 +77,13 @@ def bce_dice(output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | 
 def cross_entropy(output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
     """Cross-entropy over all classes; probabilities are the softmax of the output."""
     log_probability = functional.log_softmax(output, dim=1)
-    return _mean(-(_shares(target, output.shape[1]) * log_probability).sum(dim=1, keepdim=True), weight)
+    return _mean(-(_one_hot(target, output.shape[1]) * log_probability).sum(dim=1, keepdim=True), weight)
 
 
 def softmax_dice(output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
     """`dice` of the softmax, averaged over the foreground classes."""
-    shares = _shares(target, output.shape[1])
-    return _dice(torch.softmax(output, dim=1)[:, 1:], shares[:, 1:], weight)
+    one_hot = _one_hot(target, output.shape[1])
+    return _dice(torch.softmax(output, dim=1)[:, 1:], one_hot[:, 1:], weight)
 
 
 def cross_entropy_dice(output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
@@ -91,31 +92,31 @@ def cross_entropy_dice(output: torch.Tensor, target: torch.Tensor, weight: torch
 
 
 def softmax_bce(output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
-    """Binary cross-entropy of each class's softmax against its own mask, averaged over classes.
+    """Binary cross-entropy of the softmax of each class against the mask of that class, averaged over classes.
 
-    A published tutorial trains so, by combining Keras' ``BinaryCrossentropy`` with a softmax output; here to
-    reproduce it. `cross_entropy` is the loss that a softmax stands for.
+    It reproduces a published tutorial, which combines ``BinaryCrossentropy`` of Keras with a softmax output.
+    `cross_entropy` is the standard loss of a softmax.
     """
     probability = torch.softmax(output, dim=1).clamp(_EPSILON, 1.0 - _EPSILON)
-    shares = _shares(target, output.shape[1])
-    return _mean(-(shares * probability.log() + (1.0 - shares) * torch.log1p(-probability)), weight)
+    one_hot = _one_hot(target, output.shape[1])
+    return _mean(-(one_hot * probability.log() + (1.0 - one_hot) * torch.log1p(-probability)), weight)
 
 
 class Loss(NamedTuple):
-    """A loss with what it asks of its network.
+    """A loss function with the activation of its network output.
 
     Parameters
     ----------
     function : Function
     activation : {'clip', 'sigmoid', 'softmax'}
-        Name of what makes probabilities of the output: it goes into the checkpoint.
+        Converts the output to probabilities; stored in the checkpoint.
     """
 
     function: Function
     activation: str
 
     def channels(self, classes: int) -> int:
-        """Return the channels that the network must give: one for each class under a softmax, else 1."""
+        """Return the number of output channels of the network: one for each class with a softmax, else 1."""
         return classes if self.activation == "softmax" else 1
 
 
@@ -132,13 +133,13 @@ LOSSES: dict[str, Loss] = {
 
 
 ACTIVATIONS = tuple(dict.fromkeys(loss.activation for loss in LOSSES.values()))
-"""What `activate` knows."""
+"""Activations that `activate` supports."""
 
 
 def supervise(
     function: Function, outputs: Sequence[torch.Tensor], target: torch.Tensor, weight: torch.Tensor | None
 ) -> torch.Tensor:
-    """Add up a loss over all outputs of a network: deep supervision where there are side outputs.
+    """Sum a loss over all outputs of a network: deep supervision if it has side outputs.
 
     Lee, Xie, Gallagher, Zhang, Tu: Deeply-supervised nets (AISTATS 2015); with equal weights, as U2-Net's eq. 1.
     """
@@ -146,7 +147,7 @@ def supervise(
 
 
 def activate(output: torch.Tensor, activation: str) -> torch.Tensor:
-    """Turn network output into probabilities in [0, 1], as float32.
+    """Convert network output to probabilities in [0, 1], as float32.
 
     Parameters
     ----------
@@ -155,7 +156,7 @@ def activate(output: torch.Tensor, activation: str) -> torch.Tensor:
 
     Returns
     -------
-    (N, 1, H, W) tensor of the foreground, or (N, K, H, W) of all classes where there are more than two
+    (N, 1, H, W) tensor of the foreground, or (N, K, H, W) of all classes if there are more than two
     """
     output = output.float()
     if activation == "softmax":

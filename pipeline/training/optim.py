@@ -20,22 +20,22 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 def build_optimizer(parameters: Iterable[torch.nn.Parameter], options: OptimizerOptions) -> Optimizer:
-    """Build an optimizer; its options are PyTorch's own keyword arguments (lr, momentum, weight_decay)."""
-    plain = options.plain()
-    return OPTIMIZERS[plain.pop("name")](parameters, **plain)
+    """Build an optimizer. Its options are the keyword arguments of PyTorch (lr, momentum, weight_decay)."""
+    arguments = options.plain()
+    return OPTIMIZERS[arguments.pop("name")](parameters, **arguments)
 
 
 def rate_factor(name: str, steps: int, warmup_steps: int) -> Callable[[int], float]:
-    """Return what the learning rate is multiplied by at each step.
+    """Return a function that maps a step to the factor of the learning rate.
 
     Parameters
     ----------
     name : {'constant', 'cosine'}
-        ``'cosine'`` falls from 1 to 0 by half a cosine (Loshchilov, Hutter: SGDR, ICLR 2017, eq. 5, one cycle).
+        ``'cosine'`` falls from 1 to 0 along half a cosine (Loshchilov, Hutter: SGDR, ICLR 2017, eq. 5, one cycle).
     steps : int
-        Steps of the whole training.
+        Number of steps of the training.
     warmup_steps : int
-        Steps of linear rise from 0 before the cosine begins.
+        Number of warm-up steps: linear rise from 0 before the cosine starts.
     """
 
     def factor(step: int) -> float:
@@ -50,38 +50,38 @@ def rate_factor(name: str, steps: int, warmup_steps: int) -> Callable[[int], flo
 
 
 class Schedule:
-    """Moves the learning rate over `epochs` of `steps` each: once a step, or on a plateau once a validation."""
+    """Learning-rate schedule over `epochs` of `steps` each; updated at each step, for a plateau at each validation."""
 
     def __init__(self, options: ScheduleOptions, optimizer: Optimizer, epochs: int, steps: int) -> None:
         self._optimizer = optimizer
-        self._torch: LambdaLR | ReduceLROnPlateau
+        self._scheduler: LambdaLR | ReduceLROnPlateau
         if isinstance(options, Plateau):
-            # PyTorch acts on the first bad validation beyond its patience, Keras (and this) on the last one within
-            factor, patience, gain = options.factor, options.patience - 1, options.min_delta
-            self._torch = ReduceLROnPlateau(optimizer, "min", factor, patience, gain, threshold_mode="abs")
+            # PyTorch reduces after patience + 1 validations without improvement, Keras and this class after `patience`
+            factor, patience, min_delta = options.factor, options.patience - 1, options.min_delta
+            self._scheduler = ReduceLROnPlateau(optimizer, "min", factor, patience, min_delta, threshold_mode="abs")
         else:
             warmup = round(options.warmup * steps) if isinstance(options, Cosine) else 0
-            self._torch = LambdaLR(optimizer, rate_factor(options.name, epochs * steps, warmup))
+            self._scheduler = LambdaLR(optimizer, rate_factor(options.name, epochs * steps, warmup))
 
     @property
     def rate(self) -> float:
-        """The learning rate of the coming step."""
+        """The learning rate of the next step."""
         return float(self._optimizer.param_groups[0]["lr"])
 
     def step(self) -> None:
-        """Go on by one step of the optimizer."""
-        if isinstance(self._torch, LambdaLR):
-            self._torch.step()
+        """Advance by one step of the optimizer."""
+        if isinstance(self._scheduler, LambdaLR):
+            self._scheduler.step()
 
-    def validated(self, cost: float) -> None:
-        """Take note of a validation's cost, of which less is better."""
-        if isinstance(self._torch, ReduceLROnPlateau):
-            self._torch.step(cost)
+    def record_validation(self, cost: float) -> None:
+        """Reduce the rate on a plateau; lower costs are better."""
+        if isinstance(self._scheduler, ReduceLROnPlateau):
+            self._scheduler.step(cost)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how far the schedule is, as plain data."""
-        return self._torch.state_dict()
+        """Return the state of the schedule as plain data."""
+        return self._scheduler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
-        self._torch.load_state_dict(state)
+        """Restore the result of `state_dict`."""
+        self._scheduler.load_state_dict(state)

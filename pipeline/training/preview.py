@@ -1,4 +1,4 @@
-"""An image of training samples as the network gets to see them, to look at before training."""
+"""Render a preview of augmented training samples."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,11 +20,11 @@ from pipeline.training.seeds import derive_seed
 
 RgbImage = NDArray[np.uint8]
 
-_SAMPLES = 6  # rows of the image
-_CHANGED = 4  # columns of changed samples beside the unchanged one
-_HEIGHT = 192  # of one sample; its outlines are drawn at this size
+_SAMPLES = 6  # rows of the preview
+_COPIES = 4  # augmented copies beside each original sample
+_TILE_HEIGHT = 192  # of one sample; contours are plotted at this size
 _GAP = 6
-_STRIP = 26  # height of the caption
+_CAPTION_HEIGHT = 26
 
 
 def preview(
@@ -36,18 +36,18 @@ def preview(
     validation_shards: Sequence[Path] = (),
     folds: Path | None = None,
 ) -> None:
-    """Draw some training samples, each unchanged and changed four times, with the outlines of their masks.
+    """Render some training samples with the contours of their masks, each as original and as four augmented copies.
 
     Parameters
     ----------
     recipe : AugmentedRecipe
-        The changes are of the same kind as in the training of this seed, and not the same ones.
+        The augmentation has the settings of the training, but other random numbers.
     experiment : str
     train_shards : sequence of Path
     output : Path
         PNG file.
     validation_shards, folds
-        Needed for a fold, whose training samples lie in them as well; see `choose_samples`.
+        Required for a fold, whose training samples are also in these shards; see `choose_samples`.
 
     Raises
     ------
@@ -63,39 +63,41 @@ def preview(
     colours = class_colours(data.info.class_names)
     rows = []
     for batch in data.batches(order, 1):
-        several = Batch(
-            image=batch.image.expand(_CHANGED, -1, -1, -1),
-            target=batch.target.expand(_CHANGED, -1, -1, -1),
-            weight=None if batch.weight is None else batch.weight.expand(_CHANGED, -1, -1, -1),
+        copies = Batch(
+            image=batch.image.expand(_COPIES, -1, -1, -1),
+            target=batch.target.expand(_COPIES, -1, -1, -1),
+            weight=None if batch.weight is None else batch.weight.expand(_COPIES, -1, -1, -1),
         )
-        changed = augment(several, rng, data.soft)
-        tiles = [_tile(batch, 0, colours), *(_tile(changed, n, colours) for n in range(_CHANGED))]
-        gap = np.full((_HEIGHT, _GAP, 3), 255, dtype=np.uint8)
+        augmented = augment(copies, rng, data.soft)
+        tiles = [_tile(batch, 0, colours), *(_tile(augmented, n, colours) for n in range(_COPIES))]
+        gap = np.full((_TILE_HEIGHT, _GAP, 3), 255, dtype=np.uint8)
         rows.append(np.hstack([part for tile in tiles for part in (tile, gap)][:-1]))
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, _GAP), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
-    caption = np.full((_STRIP, width, 3), 255, dtype=np.uint8)
+    caption = np.full((_CAPTION_HEIGHT, width, 3), 255, dtype=np.uint8)
     note = f" ({recipe.note})" if recipe.note else ""
-    text = f"{experiment}: training samples, unchanged (left) and as trained on{note}"
+    text = f"{experiment}: training samples, original (left) and augmented{note}"
     cv2.putText(caption, text, (4, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (30, 30, 30), 1, cv2.LINE_AA)
     with atomic_file(output) as temporary:
         write_png(temporary, np.vstack([caption, *padded]))
 
 
 def _tile(batch: Batch, row: int, colours: Sequence[Colour]) -> RgbImage:
-    """Draw one sample: grey values from its darkest to its brightest, outlines of each class, void pixels dimmed."""
+    """Render one sample: contrast stretched to its range, contours of each class, void pixels dimmed."""
     image = batch.image[row].numpy()
     low, high = float(image.min()), float(image.max())
     pixels = np.rint((image - low) / max(high - low, 1e-12) * 255).astype(np.uint8).transpose(1, 2, 0)
     pixels = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else np.ascontiguousarray(pixels)
     if batch.weight is not None:
         pixels[batch.weight[row, 0].numpy() == 0] //= 2
-    width = max(1, round(pixels.shape[1] * _HEIGHT / pixels.shape[0]))
-    tile = cv2.resize(pixels, (width, _HEIGHT), interpolation=cv2.INTER_AREA)
+    width = max(1, round(pixels.shape[1] * _TILE_HEIGHT / pixels.shape[0]))
+    tile = cv2.resize(pixels, (width, _TILE_HEIGHT), interpolation=cv2.INTER_AREA)
     target = batch.target[row, 0].numpy()
     classes = (target > 0.5).astype(np.uint8) if target.dtype.kind == "f" else target.astype(np.uint8)
     for label in range(1, int(classes.max()) + 1):
-        plane = cv2.resize((classes == label).astype(np.uint8), (width, _HEIGHT), interpolation=cv2.INTER_NEAREST_EXACT)
-        outlines, _ = cv2.findContours(plane, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(tile, outlines, -1, colours[label], 1)
+        plane = cv2.resize(
+            (classes == label).astype(np.uint8), (width, _TILE_HEIGHT), interpolation=cv2.INTER_NEAREST_EXACT
+        )
+        contours, _ = cv2.findContours(plane, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(tile, contours, -1, colours[label], 1)
     return np.asarray(tile)

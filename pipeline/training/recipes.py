@@ -1,4 +1,4 @@
-"""What a training is made by: network, loss, optimizer, schedule, augmentation, and how it goes. No import of torch."""
+"""Settings of a training: network, loss, optimizer, schedule, augmentation and loop. Does not import torch."""
 
 from typing import Annotated, Any, Literal, get_args
 
@@ -10,7 +10,7 @@ from pipeline.raw.splits.rules import Fold
 from pipeline.training.augment.options import Augment
 
 SOFTMAX_LOSSES = frozenset({"cross-entropy", "cross-entropy-dice", "softmax-bce", "softmax-dice"})
-"""Losses whose network gives a channel for each class; several classes need one of them."""
+"""Losses of networks with one output channel for each class; required for more than two classes."""
 
 Precision = Literal["fp32", "bf16", "auto"]
 Threads = Annotated[int, Field(ge=1, le=256), NUMBER]
@@ -20,8 +20,10 @@ Crop = tuple[Side, Side]
 class Border(Options):
     """Extra weight for background between two close objects (U-Net paper, eq. 2)."""
 
-    w0: Rate = 10.0
-    sigma: Annotated[float, Field(gt=0, le=100, description="Pixels"), NUMBER] = 5.0
+    w0: Rate = Field(10.0, description="Weight added in the narrowest gap.")
+    sigma: Annotated[
+        float, Field(gt=0, le=100, description="Width of gaps in pixels up to which the weight is high."), NUMBER
+    ] = 5.0
 
 
 LossName = Literal[
@@ -37,73 +39,77 @@ LossName = Literal[
 ]
 
 
-def _one_bce(value: Any) -> Any:  # noqa: ANN401 - runs before the type is known
-    # always computed from logits, which is the stable form of the same number: two names, one loss
+def _resolve_bce_alias(value: Any) -> Any:  # noqa: ANN401 - runs before the type is known
+    # an alias: the loss is always computed from logits, which is numerically stable
     return "bce" if value == "bce-with-logits" else value
 
 
 class Loss(Options):
-    """What training makes small; with side outputs, the sum over all of them."""
+    """The loss function; with side outputs, the sum over all outputs."""
 
-    name: Annotated[LossName, BeforeValidator(_one_bce)]
-    region: Literal["fov", "full"] = Field(
-        "fov", description="fov: only pixels in the field of view, where there is one"
+    name: Annotated[LossName, BeforeValidator(_resolve_bce_alias)] = Field(
+        description="Loss function; `bce-with-logits` is another name of `bce`, and `*-dice` adds a Dice loss."
     )
-    border: Border | None = Field(None, description="Weight narrow gaps between objects")
-    class_balance: bool = Field(False, description="Weight each class by the inverse of its share")
+    region: Literal["fov", "full"] = Field(
+        "fov", description="Pixels that count: those in the field of view, if there is one (`fov`), or all (`full`)."
+    )
+    border: Border | None = Field(
+        None, description="Extra weight of background pixels in narrow gaps between objects; `{}` uses its defaults."
+    )
+    class_balance: bool = Field(False, description="Weight each class by the inverse of its share of pixels.")
 
     @model_validator(mode="after")
-    def _weights_need_pixels(self) -> "Loss":
+    def _check_pixel_weights(self) -> "Loss":
         if self.name in ("dice", "softmax-dice") and self.weighs_pixels:
-            raise ValueError("a Dice loss does not weigh pixels: no `border` and no `class_balance`")
+            raise ValueError("no `border` and no `class_balance`: a Dice loss has no pixel weights")
         return self
 
     @property
     def weighs_pixels(self) -> bool:
-        """Whether pixels have weights of their own."""
+        """Whether the loss has pixel weights."""
         return self.border is not None or self.class_balance
 
 
 class Sgd(Options):
     """Stochastic gradient descent."""
 
-    name: Literal["sgd"]
-    lr: Rate
-    momentum: Share = 0.0
-    weight_decay: NotNegative = 0.0
+    name: Literal["sgd"] = Field(description="Optimizer.")
+    lr: Rate = Field(description="Learning rate, before the schedule changes it.")
+    momentum: Share = Field(0.0, description="Momentum.")
+    weight_decay: NotNegative = Field(0.0, description="Weight decay (L2 penalty).")
 
 
 class Adam(Options):
     """Adam, or AdamW with decoupled weight decay."""
 
-    name: Literal["adam", "adamw"]
-    lr: Rate
-    weight_decay: NotNegative = 0.0
+    name: Literal["adam", "adamw"] = Field(description="Optimizer.")
+    lr: Rate = Field(description="Learning rate, before the schedule changes it.")
+    weight_decay: NotNegative = Field(0.0, description="Weight decay: an L2 penalty with `adam`, decoupled with `adamw`.")
 
 
 Optimizer = Annotated[Sgd | Adam, Field(discriminator="name")]
 
 
 class Constant(Options):
-    """The learning rate stays."""
+    """Constant learning rate."""
 
-    name: Literal["constant"] = "constant"
+    name: Literal["constant"] = Field("constant", description="Schedule of the learning rate.")
 
 
 class Cosine(Options):
-    """The learning rate falls to 0 by half a cosine, step by step, after `warmup` epochs of linear rise."""
+    """The learning rate falls to 0 along half a cosine, step by step, after `warmup` epochs of linear rise."""
 
-    name: Literal["cosine"]
-    warmup: NotNegative = 0.0
+    name: Literal["cosine"] = Field(description="Schedule of the learning rate.")
+    warmup: NotNegative = Field(0.0, description="Length of the linear warm-up in epochs, less than `epochs`.")
 
 
 class Plateau(Options):
     """The learning rate is multiplied by `factor` after `patience` validations that did not improve `monitor`."""
 
-    name: Literal["plateau"]
-    factor: Fraction = 0.5
-    patience: Positive = 3
-    min_delta: NotNegative = 1e-4
+    name: Literal["plateau"] = Field(description="Schedule of the learning rate.")
+    factor: Fraction = Field(0.5, description="Factor of each reduction of the learning rate.")
+    patience: Positive = Field(3, description="Number of validations without improvement before a reduction.")
+    min_delta: NotNegative = Field(1e-4, description="Smallest change of `monitor` that counts as an improvement.")
 
 
 Schedule = Annotated[
@@ -113,72 +119,83 @@ Schedule = Annotated[
 
 
 class Training(Options):
-    """One training with everything that decides its result."""
+    """All settings that determine the result of a training."""
 
-    dataset: str
-    model: AnyNetwork
-    loss: Annotated[Loss, Shorthand("name", *get_args(LossName))]
-    optimizer: Optimizer
-    schedule: Schedule = Constant()
-    batch_size: Positive
-    epochs: Positive
-    repeats: Positive = Field(1, description="How often an epoch takes each training sample")
-    crop: Crop | None = Field(None, description="[height, width] cut out of training samples at random")
-    augment: Augment | None = None
-    seed: Seed = 0
+    dataset: str = Field(description="Name of the data set, a key of `datasets`.")
+    model: AnyNetwork = Field(description="Network: its name, or a mapping with its options.")
+    loss: Annotated[Loss, Shorthand("name", *get_args(LossName))] = Field(
+        description="Loss function: its name, or a mapping with its options."
+    )
+    optimizer: Optimizer = Field(description="Optimizer with its learning rate.")
+    schedule: Schedule = Field(
+        Constant(), description="Schedule of the learning rate: its name, or a mapping with its options."
+    )
+    batch_size: Positive = Field(description="Number of samples in a batch, a multiple of `gpus`.")
+    epochs: Positive = Field(description="Number of epochs.")
+    repeats: Positive = Field(1, description="Number of times that an epoch uses each training sample.")
+    crop: Crop | None = Field(None, description="[height, width] in pixels of a random crop of training samples.")
+    augment: Augment | None = Field(None, description="Random changes of training samples; none by default.")
+    seed: Seed = Field(0, description="Seed of weights, order of samples and augmentation.")
     monitor: Literal["val_loss", "val_dice", "val_mae", "val_max_f"] = Field(
-        "val_loss", description="What the best epoch, a plateau and early stopping are told by"
+        "val_loss",
+        description="Validation score that selects the best epoch and drives the plateau schedule and early stopping.",
     )
-    validate_every: Positive = Field(1, description="Epochs from one validation to the next")
-    checkpoint_every: Positive = Field(1, description="Only every this many epochs may become the best")
+    validate_every: Positive = Field(1, description="Number of epochs from one validation to the next.")
+    checkpoint_every: Positive = Field(
+        1, description="Only epochs divisible by this number, and the last, can become the best one."
+    )
     early_stopping: Positive | None = Field(
-        None, description="Stop after so many validations that did not improve `monitor`"
+        None, description="Number of validations without improvement of `monitor` after which training stops."
     )
-    precision: Precision = Field("fp32", description="auto: bf16 where the hardware computes in it, else fp32")
+    precision: Precision = Field(
+        "fp32", description="Number format of the computations; `auto` is bf16 if the hardware supports it, else fp32."
+    )
     deterministic: bool = Field(
         True,
-        description="Repeatable operations and exact fp32; false: on a GPU faster operations, and TF32",
+        description="Use only deterministic operations and exact fp32; false allows faster ones and TF32 on a GPU.",
     )
-    threads: Threads = 2
+    threads: Threads = Field(2, description="Number of CPU threads, for each GPU if there are several.")
     gpus: Annotated[
-        int, Field(ge=1, le=64, description="GPUs of one machine that train together; they share each batch"), NUMBER
+        int, Field(ge=1, le=64, description="Number of GPUs of one machine that share each batch."), NUMBER
     ] = 1
     sync_batch_norm: bool = Field(
-        False, description="With several GPUs: batch normalization over the whole batch, not over each GPU's share"
+        False, description="With several GPUs, compute batch normalization over the whole batch instead of per GPU."
     )
 
     @model_validator(mode="after")
-    def _divides_among_gpus(self) -> "Training":
+    def _check_gpus(self) -> "Training":
         if self.batch_size % self.gpus:
-            raise ValueError(f"a `batch_size` that `gpus` divides: {self.batch_size} samples for {self.gpus} GPUs")
+            raise ValueError(
+                f"a `batch_size` that is a multiple of `gpus`: {self.batch_size} samples for {self.gpus} GPUs"
+            )
         if self.sync_batch_norm and self.gpus == 1:
-            raise ValueError("`sync_batch_norm` with `gpus` above 1: there is nothing to synchronize")
+            raise ValueError("`gpus` above 1 with `sync_batch_norm`")
         return self
 
     def validates(self, epoch: int) -> bool:
-        """Tell whether the network is validated after an epoch, from 1: the first, every so many, and the last."""
+        """Return whether to validate after an epoch, from 1: the first, each `validate_every`-th and the last."""
         return epoch in (1, self.epochs) or epoch % self.validate_every == 0
 
 
 class TrainRecipe(Training):
-    """What a checkpoint is made by, the shards apart.
+    """Settings of a checkpoint, except the shards.
 
     Parameters
     ----------
     fold : Fold, optional
-        Train on all samples that are no test samples but those of one fold, and validate on these.
+        Validate on the samples of this fold, and train on all others that are not test samples.
     """
 
     fold: Fold | None = None
 
 
 class AugmentedRecipe(Options):
-    """What the image of augmented training samples is made by: see `Training`.
+    """Settings of the preview of augmented training samples: see `Training`.
 
     Parameters
     ----------
     note : str
-        What else the caption says, such as ``"synthetic data"``.
+        Addition to the caption, such as ``"synthetic data"``.
     """
 
     dataset: str

@@ -1,4 +1,4 @@
-"""One training: from shards to the best and the last checkpoint."""
+"""Train a network: from shards to the best and the last checkpoint."""
 
 import math
 import platform
@@ -17,7 +17,7 @@ from pipeline.core.tables import write_table
 from pipeline.models.registry import build_model, count_parameters
 from pipeline.training import ranks
 from pipeline.training.augment.augmentation import Augmentation
-from pipeline.training.checkpoint import Trained, save_checkpoint
+from pipeline.training.checkpoint import CheckpointInfo, save_checkpoint
 from pipeline.training.checks import require_fit, require_ranks
 from pipeline.training.data import SampleStore
 from pipeline.training.device import (
@@ -29,7 +29,7 @@ from pipeline.training.device import (
     run_logits,
 )
 from pipeline.training.history import (
-    LESS_IS_BETTER,
+    LOWER_IS_BETTER,
     Progress,
     Row,
     copy_weights,
@@ -64,24 +64,24 @@ def train(
     Parameters
     ----------
     recipe : TrainRecipe
-        Its `gpus` are the processes that train together, as `pipeline.training.launch.on_ranks` starts them, each on a
-        GPU of its own where there are any; each computes its share of every batch.
+        With `gpus` above 1 this must run in that many processes, started by `pipeline.training.launch.on_ranks`;
+        each process computes its rows of every batch, on its own GPU if there are any.
     experiment : str
-        Its name, for messages and for the checkpoint.
+        Name, for messages and the checkpoint.
     train_shards, validation_shards : sequence of Path
-        The best epoch is chosen on the validation samples; without any, the last epoch is the best.
+        The best epoch is selected on the validation samples; without any, the last epoch is the best.
     output : Path
-        Folder for the four files.
+        Folder of the four files.
     folds : Path, optional
-        Needed where the recipe names a fold: see `choose_samples`.
+        Required if the recipe has a fold: see `choose_samples`.
     state : Path, optional
-        Folder of the training's state, which must be of this very training (see `state_key`): what lies there is gone
-        on from, to the same files bit for bit. Without it nothing is saved. It stays: whoever has done all that belongs
-        to the training removes it (`pipeline.training.generations.remove_state`).
+        Folder of the state of this training (see `state_key`). A training resumes from it and writes the same files bit
+        for bit. Without it nothing is saved. The caller deletes it after a successful training
+        (`pipeline.training.generations.remove_state`).
     save_every : float
-        Seconds between two saves of the state.
+        Interval in seconds between two saves of the state.
     memory : int, optional
-        Bytes that samples may take in main memory; see `SampleStore`.
+        Main memory for samples, in bytes; see `SampleStore`.
 
     Raises
     ------
@@ -94,8 +94,8 @@ def train(
     progress = training.progress
     saver = StateSaver(experiment, state, save_every, progress, training.parts, training.generators)
     saver.resume()
-    progress.runs_on(training.hardware)
-    with saver.heeding_signals():
+    progress.record_device(training.hardware)
+    with saver.stop_on_signals():
         while progress.epoch <= recipe.epochs:
             training.train_epoch(saver)
             training.finish_epoch(saver)
@@ -109,10 +109,10 @@ def train(
 
 
 class _Training:
-    """What a training works with: samples, network, optimizer and schedule, and how far it is."""
+    """The objects of a training: samples, network, optimizer, schedule and progress."""
 
     def __init__(
-        self, recipe: TrainRecipe, experiment: str, chosen: Samples, unseen: Samples, memory: int | None
+        self, recipe: TrainRecipe, experiment: str, training: Samples, validation: Samples, memory: int | None
     ) -> None:
         self.recipe, self.experiment, self.progress = recipe, experiment, Progress()
         device = choose_device()
@@ -120,7 +120,7 @@ class _Training:
         prepare_cpu(recipe.threads)
         prepare_determinism(recipe.deterministic, device)
         require_ranks(experiment, recipe, device)
-        self.data, self.validation = self._load(chosen, unseen, device, memory)
+        self.data, self.validation = self._load(training, validation, device, memory)
         self.criterion = LOSSES[recipe.loss.name]
         self.augment = Augmentation(recipe.crop, recipe.augment) if recipe.crop or recipe.augment else None
 
@@ -132,7 +132,7 @@ class _Training:
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(self.network.parameters(), recipe.optimizer)
-        self.steps = math.ceil(len(self.data) * recipe.repeats / recipe.batch_size)  # of an epoch
+        self.steps = math.ceil(len(self.data) * recipe.repeats / recipe.batch_size)  # for each epoch
         self.schedule = Schedule(recipe.schedule, self.optimizer, recipe.epochs, self.steps)
         self.parts = {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule}
         self.generators = {name: torch.Generator().manual_seed(seeds[name]) for name in ("order", "augmentation")}
@@ -144,33 +144,36 @@ class _Training:
         )
 
     def _load(
-        self, chosen: Samples, unseen: Samples, device: torch.device, memory: int | None
+        self, training: Samples, validation: Samples, device: torch.device, memory: int | None
     ) -> tuple[SampleStore, SampleStore | None]:
-        """Return the samples to train on, and those to validate on, if any, with the weights of their pixels."""
+        """Load the training samples and the validation samples, if any, with their pixel weights."""
         loss = self.recipe.loss
 
-        def store(samples: Samples) -> SampleStore:
+        def open_store(samples: Samples) -> SampleStore:
             use_fov, weighted = loss.region == "fov", loss.weighs_pixels
             return SampleStore(samples.shards, device, memory, use_fov, samples.selection, weighted)
 
-        data, validation = store(chosen), store(unseen) if unseen.shards else None
-        require_fit(self.experiment, self.recipe, data.info, validation.info if validation is not None else None)
+        train_store, validation_store = open_store(training), open_store(validation) if validation.shards else None
+        validation_info = validation_store.info if validation_store is not None else None
+        require_fit(self.experiment, self.recipe, train_store.info, validation_info)
         if loss.weighs_pixels:
-            by_class = class_weights(data.count_classes()) if loss.class_balance else None
-            for each in filter(None, (data, validation)):
-                each.weigh(lambda mask: weight_map(mask, by_class, loss.border))
-        return data, validation
+            by_class = class_weights(train_store.count_classes()) if loss.class_balance else None
+            for store in filter(None, (train_store, validation_store)):
+                store.set_pixel_weights(lambda mask: weight_map(mask, by_class, loss.border))
+        return train_store, validation_store
 
     def train_epoch(self, saver: StateSaver) -> None:
-        """Take the steps that are left of an epoch."""
+        """Train the remaining steps of an epoch."""
         progress, size, repeats = self.progress, self.recipe.batch_size, self.recipe.repeats
         started = time.perf_counter() - progress.seconds
         self.network.train()
         if progress.rows is None:
             orders = [torch.randperm(len(self.data), generator=self.generators["order"]) for _ in range(repeats)]
             progress.rows = torch.cat(orders)
-        left = self.data.batches(progress.rows[progress.step * size :], size)
-        for batch in progress_bar(left, f"epoch {progress.epoch} of {self.recipe.epochs}", self.steps - progress.step):
+        batches = self.data.batches(progress.rows[progress.step * size :], size)
+        for batch in progress_bar(
+            batches, f"epoch {progress.epoch} of {self.recipe.epochs}", self.steps - progress.step
+        ):
             batch_rows = min(size, len(progress.rows) - progress.step * size)
             if self.augment is not None:
                 rng, rows = self.generators["augmentation"], ranks.local_rows(batch_rows)
@@ -189,21 +192,21 @@ class _Training:
             saver.check()
 
     def finish_epoch(self, saver: StateSaver) -> None:
-        """Validate where it is time to, note the epoch down, and keep its weights where they are the best."""
+        """Validate if due, record the epoch in the history, and copy the weights if they are the best so far."""
         recipe, progress, monitor = self.recipe, self.progress, self.recipe.monitor
         assert progress.rows is not None
         started, scores, losses = time.perf_counter(), Validation(), ["train_loss"]
-        due = self.validation is not None and recipe.validates(progress.epoch)
-        if self.validation is not None and due:
+        validation_due = self.validation is not None and recipe.validates(progress.epoch)
+        if self.validation is not None and validation_due:
             size, losses = recipe.batch_size, ["train_loss", *dict.fromkeys(["val_loss", monitor])]
             scores = validate(self.network, self.criterion, self.validation, size, self.precision, saver.check)
         row: Row = {"epoch": progress.epoch, "train_loss": progress.loss / len(progress.rows), "lr": progress.rate}
-        row = ranks.broadcast({**row, **scores._asdict()})  # so that all of them decide alike
+        row = ranks.broadcast({**row, **scores._asdict()})  # so that all processes make the same decisions
         require_finite(row, self.experiment, *losses)
-        if due:
-            cost = row[monitor] if LESS_IS_BETTER[monitor] else -row[monitor]
-            self.schedule.validated(cost)
-            progress.validated(cost)
+        if validation_due:
+            cost = row[monitor] if LOWER_IS_BETTER[monitor] else -row[monitor]
+            self.schedule.record_validation(cost)
+            progress.record_validation(cost)
         seconds, speed = progress.seconds + time.perf_counter() - started, len(progress.rows) / progress.seconds
         progress.history.append(row)
         progress.timing.append({"epoch": progress.epoch, "seconds": seconds, "train_samples_per_second": speed})
@@ -213,23 +216,23 @@ class _Training:
             progress.best, progress.best_weights = row, copy_weights(self.network)
 
     def write(self, output: Path) -> None:
-        """Write checkpoints and tables, in the process that does so."""
+        """Write checkpoints and tables, on rank 0."""
         progress = self.progress
         last, last_weights = progress.history[-1], copy_weights(self.network)
         best, best_weights = (last, last_weights) if progress.best is None else (progress.best, progress.best_weights)
         peak = peak_memory()
         if ranks.rank() == 0:
-            about = self._describe()
+            info = self._checkpoint_info()
             for name, weights, row in (("best.pt", best_weights, best), ("last.pt", last_weights, last)):
-                save_checkpoint(output / name, about, weights, epoch=int(row["epoch"]), scores=row)
+                save_checkpoint(output / name, info, weights, epoch=int(row["epoch"]), scores=row)
             write_table(output / "history.csv", pd.DataFrame(progress.history))
             write_table(output / "timing.csv", pd.DataFrame(progress.timing).assign(max_rss=peak))
         log(f"{self.experiment}: best epoch {best['epoch']}, peak memory {peak:.0f} MB")
 
-    def _describe(self) -> Trained:
-        """Say what the checkpoints hold besides weights."""
+    def _checkpoint_info(self) -> CheckpointInfo:
+        """Return the metadata of the checkpoints."""
         info, recipe = self.data.info, self.recipe
-        return Trained(
+        return CheckpointInfo(
             model=recipe.model,
             in_channels=info.channels,
             out_channels=self.out_channels,

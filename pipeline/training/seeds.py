@@ -1,13 +1,13 @@
-"""Seeds of a training; apart from its loop, so that what only draws samples does not depend on how they are learned."""
+"""Seeds of a training, in their own module so that sampling code does not depend on the training loop."""
 
 from pipeline.raw.splits.sampling import stable_hash
 
 
 def derive_seed(seed: int, purpose: str) -> int:
-    """Make independent seeds for independent purposes."""
+    """Derive an independent seed for a purpose."""
     return stable_hash(seed, purpose) >> 1
 
 
 def derived_seeds(seed: int) -> dict[str, int]:
-    """Return what one seed means for first weights, order of the samples and augmentation."""
+    """Return the seeds of the initial weights, the order of the samples and the augmentation."""
     return {purpose: derive_seed(seed, purpose) for purpose in ("weights", "order", "augmentation")}

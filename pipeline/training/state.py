@@ -1,4 +1,4 @@
-"""The state of a training on disk: what it holds, and which training it belongs to."""
+"""Save and load the state of a training, in a folder whose name identifies the training."""
 
 import hashlib
 import io
@@ -11,23 +11,23 @@ from typing import Any
 import torch
 
 from pipeline.training.device import choose_device, choose_precision
-from pipeline.training.generations import keep, newest
+from pipeline.training.generations import read_newest, write_current
 from pipeline.training.recipes import TrainRecipe
 
-_LOADING = (OSError, MemoryError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError)
+_LOAD_ERRORS = (OSError, MemoryError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError)
 
 
 def state_key(recipe: TrainRecipe, shards: Sequence[Path], identity: str | None = None) -> str:
-    """Name the folder of a training's state, so that another training never finds it.
+    """Return the folder name of a training state, different for each training.
 
     Parameters
     ----------
     recipe : TrainRecipe
     shards : sequence of Path
-        Of training and validation, in order; their contents count. One that cannot be read counts as that: whoever
-        reads it for training says what is wrong.
+        Training and validation shards, in order; their contents are hashed. An unreadable shard is hashed as such: the
+        training reports the error.
     identity : str, optional
-        That of the result (see `pipeline.core.fingerprint.Fingerprint`), with which its code counts.
+        Identity of the result, which includes its code: see `pipeline.core.fingerprint.Fingerprint`.
 
     Returns
     -------
@@ -37,41 +37,41 @@ def state_key(recipe: TrainRecipe, shards: Sequence[Path], identity: str | None 
     Raises
     ------
     TrainingError
-        If the hardware does not have the precision that the settings ask for.
+        If the hardware does not support the configured precision.
     """
-    deciding = {
+    key = {
         "settings": recipe.plain(),
         "identity": identity,
         "shards": [_digest(path) for path in shards],
         "precision": choose_precision(recipe.precision, choose_device()),
         "torch": str(torch.__version__),
     }
-    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write a state, plain data and tensors; see `pipeline.training.generations.keep`."""
-    keep(folder, lambda file: torch.save(dict(state), file))  # type: ignore[arg-type] # all it asks for is `write`
+    """Write a state of plain data and tensors; see `pipeline.training.generations.write_current`."""
+    write_current(folder, lambda file: torch.save(dict(state), file))  # type: ignore[arg-type] # needs only `write`
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:
-    """Read the newest whole state of a folder; code inside a file is never run.
+    """Read the newest intact state of a folder; code in a file is never run.
 
     Returns
     -------
     dict or None
-        What `save_state` got, tensors on the CPU; None where there is nothing whole.
+        The saved state, with tensors on the CPU; None if no file is intact.
 
     Raises
     ------
     TrainingError
-        If a file cannot be read, or a whole one cannot be loaded; see `pipeline.training.generations.newest`.
+        If a file cannot be read, or an intact one cannot be loaded; see `pipeline.training.generations.read_newest`.
     """
 
     def load(body: memoryview) -> dict[str, Any]:
         return dict(torch.load(io.BytesIO(body), map_location="cpu", weights_only=True))
 
-    return newest(folder, load, _LOADING)
+    return read_newest(folder, load, _LOAD_ERRORS)
 
 
 def _digest(path: Path) -> str:

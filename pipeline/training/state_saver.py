@@ -1,4 +1,4 @@
-"""When the state of a training is saved, what belongs to it, and how a signal ends it."""
+"""Save the state of a training periodically and on a signal, and resume from it."""
 
 import signal
 import time
@@ -22,54 +22,54 @@ class Stateful(Protocol):
     """A network, an optimizer, a schedule."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return plain data and tensors."""
+        """Return the state as plain data and tensors."""
 
-    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:  # noqa: ANN401 - torch returns this and that
-        """Take them over."""
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:  # noqa: ANN401 - torch classes return different types
+        """Restore the state."""
 
 
 @dataclass
 class StateSaver:
-    """Saves all that moves in a training, and brings it back.
+    """Saves and restores everything that changes during a training.
 
-    Where several processes train together, rank 0 reads and saves the state, and all of them stop after the same step,
-    whichever got the signal.
+    In distributed training rank 0 reads and saves the state, and all processes stop after the same step, whichever
+    of them received the signal.
 
     Parameters
     ----------
     experiment : str
-        Its name, for messages.
+        Name, for messages.
     folder : Path, optional
-        Where the state lies; without it nothing is saved, and signals do what they do elsewhere.
-    every : float
+        Folder of the state. Without it nothing is saved, and signals have their default effect.
+    interval : float
         Seconds between two saves.
     progress : Progress
     parts : mapping of str to Stateful
         Network, optimizer, schedule.
     generators : mapping of str to torch.Generator
-        Sources of random numbers besides PyTorch's own.
+        Random number generators other than PyTorch's default one.
     """
 
     experiment: str
     folder: Path | None
-    every: float
+    interval: float
     progress: Progress
     parts: Mapping[str, Stateful]
     generators: Mapping[str, torch.Generator]
-    _due: float = field(default=0.0, init=False)
-    _failed: bool = field(default=False, init=False)
+    _next_save: float = field(default=0.0, init=False)
+    _save_failed: bool = field(default=False, init=False)
     _signal: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self._due = time.monotonic() + self.every
+        self._next_save = time.monotonic() + self.interval
 
     def resume(self) -> None:
-        """Go on from the saved state, if there is one.
+        """Restore the saved state, if there is one.
 
         Raises
         ------
         TrainingError
-            If the state cannot be read now, or belongs to another network or optimizer.
+            If the state cannot be read, or belongs to another network or optimizer.
         """
         state = load_state(self.folder) if self.folder is not None and ranks.rank() == 0 else None
         state = ranks.broadcast(state)
@@ -89,24 +89,24 @@ class StateSaver:
                 str(self.folder),
                 f"a state that does not fit this training ({' '.join(str(error).split())[:160]})",
                 "the state of the same network, optimizer and schedule",
-                "delete this folder, then run the same command again",
+                "delete this folder and run the same command again",
             ) from error
-        log(f"{self.experiment}: goes on from epoch {self.progress.epoch}, step {self.progress.step}")
+        log(f"{self.experiment}: resumes from epoch {self.progress.epoch}, step {self.progress.step}")
 
     @contextmanager
-    def heeding_signals(self) -> Iterator[None]:
-        """Let `check` turn `SIGNALS` inside the block into `InterruptionError`; a second one disturbs nothing."""
+    def stop_on_signals(self) -> Iterator[None]:
+        """Record `SIGNALS` in the block, so that `check` raises `InterruptionError`; further signals are harmless."""
         if self.folder is None:
             yield
             return
-        with handle_signals(self._note):
+        with handle_signals(self._record_signal):
             yield
 
-    def _note(self, number: signal.Signals) -> None:
+    def _record_signal(self, number: signal.Signals) -> None:
         self._signal = number
 
     def check(self) -> None:
-        """Save if it is time to; after a signal, save and stop. To be called where nothing is half done.
+        """Save if a save is due; after a signal, save and stop. Call this only between complete steps.
 
         Raises
         ------
@@ -115,20 +115,20 @@ class StateSaver:
         if self.folder is None:
             return
         number = ranks.all_reduce_max(self._signal)
-        if not number and time.monotonic() < self._due:
+        if not number and time.monotonic() < self._next_save:
             return
         saved = ranks.rank() > 0 or self._save(self.folder)
-        self._due = time.monotonic() + self.every
+        self._next_save = time.monotonic() + self.interval
         if number:
-            saved = ranks.broadcast(saved)  # nobody ends before it is saved
-            where = f"experiment {self.experiment!r}, epoch {self.progress.epoch}, step {self.progress.step}"
-            onward = "from here" if saved else "from what was saved before, or starts anew"
-            remedy = f"run the same command again: it goes on {onward}"
-            problem = Problem(where, signal.Signals(number).name, "time to train on", remedy)
+            saved = ranks.broadcast(saved)  # no process ends before the state is saved
+            location = f"experiment {self.experiment!r}, epoch {self.progress.epoch}, step {self.progress.step}"
+            resumption = "resumes from this step" if saved else "resumes from the last saved state, or restarts"
+            remedy = f"run the same command again: it {resumption}"
+            problem = Problem(location, signal.Signals(number).name, "a training that runs to its end", remedy)
             raise InterruptionError(problem, status=128 + number)
 
     def _save(self, folder: Path) -> bool:
-        """Save; say once where that fails, because a training need not end for want of a safety net."""
+        """Save the state. Log the first failure only: training can continue without a saved state."""
         state = {
             "parts": {name: part.state_dict() for name, part in self.parts.items()},
             "generators": {name: generator.get_state() for name, generator in self.generators.items()},
@@ -140,8 +140,8 @@ class StateSaver:
         try:
             save_state(folder, state)
         except (OutputError, RuntimeError) as error:
-            if not self._failed:
-                log(f"{self.experiment} trains on, but its state cannot be saved, and a kill would lose it\n{error}")
-            self._failed = True
+            if not self._save_failed:
+                log(f"{self.experiment}: its state cannot be saved; training continues, but cannot be resumed\n{error}")
+            self._save_failed = True
             return False
         return True

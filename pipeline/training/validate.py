@@ -1,4 +1,4 @@
-"""How well a network does on samples that it does not train on, at the working size."""
+"""Validate a network on the validation samples, at the working size."""
 
 import math
 from collections.abc import Callable
@@ -16,16 +16,16 @@ from pipeline.training.losses import Loss, activate, supervise
 
 
 class Validation(NamedTuple):
-    """Scores of one validation; NaN where there is none.
+    """Scores of one validation; NaN if not computed.
 
     Parameters
     ----------
     val_loss : float
         Mean over samples.
     val_dice : float
-        Dice at 0.5 over all pixels that count; with several classes the mean over the foreground classes.
+        Dice at threshold 0.5 over all valid pixels; with more than two classes the mean over the foreground classes.
     val_mae, val_max_f : float
-        Mean absolute error, mean over samples, and `max_f`; NaN with several classes.
+        Mean absolute error, averaged over samples, and `max_f`; NaN with more than two classes.
     """
 
     val_loss: float = math.nan
@@ -42,34 +42,34 @@ def validate(
     precision: str,
     after_batch: Callable[[], None] = lambda: None,
 ) -> Validation:
-    """Run a network over all samples of a store, in evaluation mode and without gradients.
+    """Compute the scores of a network on all samples of a store, in evaluation mode and without gradients.
 
-    Processes that train together share the samples, and all get the scores of all samples.
+    In distributed training each process runs its share of the samples, and all get the scores of all samples.
     """
     ranks.broadcast_buffers(network)
     network.eval()
     classes = len(data.info.class_names)
-    total = 0.0
+    loss_sum = 0.0
     counts: list[np.ndarray] = []
-    places: list[slice] = []
+    positions: list[slice] = []
     with torch.no_grad():
         for batch in data.batches(torch.arange(len(data)), batch_size):
             first = len(counts) * batch_size
             batch_rows = min(batch_size, len(data) - first)
-            mine = ranks.local_rows(batch_rows)
+            local = ranks.local_rows(batch_rows)
             outputs = run_logits(network, batch.image, precision)
-            total += float(supervise(loss.function, outputs, batch.target, batch.weight)) * batch_rows
+            loss_sum += float(supervise(loss.function, outputs, batch.target, batch.weight)) * batch_rows
             probability = activate(outputs[0], loss.activation)
             counts.append(_confusions(probability, batch) if classes > 2 else _histograms(probability, batch))
-            places.append(slice(first + mine.start, first + mine.stop))
+            positions.append(slice(first + local.start, first + local.stop))
             after_batch()
-    joined = ranks.gather_rows(counts, places, len(data))
-    mean_loss = total / len(data)
+    joined = ranks.gather_rows(counts, positions, len(data))
+    mean_loss = loss_sum / len(data)
     if classes > 2:
         pooled = joined.sum(axis=0)
-        hits = pooled.diagonal()
-        missed, false = pooled.sum(axis=1) - hits, pooled.sum(axis=0) - hits
-        scores = dice(Confusion(tp=hits, fp=false, fn=missed, tn=pooled.sum() - hits - missed - false))
+        tp = pooled.diagonal()
+        fn, fp = pooled.sum(axis=1) - tp, pooled.sum(axis=0) - tp
+        scores = dice(Confusion(tp=tp, fp=fp, fn=fn, tn=pooled.sum() - tp - fn - fp))
         return Validation(mean_loss, float(scores[1:].mean()))
     return Validation(
         mean_loss,
@@ -81,21 +81,21 @@ def validate(
 
 def _histograms(probability: torch.Tensor, batch: Batch) -> np.ndarray:
     """Return the joint histograms (N, 2, 256) of a batch; see `pipeline.core.counts.joint_histogram`."""
-    level = (probability.nan_to_num() * (LEVELS - 1)).round().long()  # the loss tells of what is no number
+    level = (probability.nan_to_num() * (LEVELS - 1)).round().long()  # the loss reports NaN
     return _count(level + LEVELS * (batch.target > 0.5), 2 * LEVELS, batch.weight).reshape(-1, 2, LEVELS)
 
 
 def _confusions(probability: torch.Tensor, batch: Batch) -> np.ndarray:
-    """Return the confusion matrices (N, K, K) of a batch: rows are true classes, columns predicted ones."""
+    """Return the confusion matrices (N, K, K) of a batch: rows are true classes, columns predicted classes."""
     classes = probability.shape[1]
     joint = batch.target * classes + probability.argmax(dim=1, keepdim=True)
     return _count(joint, classes**2, batch.weight).reshape(-1, classes, classes)
 
 
 def _count(values: torch.Tensor, limit: int, weight: torch.Tensor | None) -> np.ndarray:
-    """Count the values 0 to limit - 1 of each sample over the pixels that count."""
+    """Count the values 0 to limit - 1 of each sample over its valid pixels."""
     rows = np.zeros((len(values), limit), dtype=np.int64)
     for n, plane in enumerate(values):
-        chosen = plane.flatten() if weight is None else plane[weight[n] > 0]
-        rows[n] = torch.bincount(chosen, minlength=limit).cpu().numpy()
+        valid = plane.flatten() if weight is None else plane[weight[n] > 0]
+        rows[n] = torch.bincount(valid, minlength=limit).cpu().numpy()
     return rows

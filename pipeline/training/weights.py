@@ -1,4 +1,4 @@
-"""How much each pixel counts in a loss: rare classes more than frequent ones, narrow gaps more than open ground."""
+"""Pixel weights of a loss: class weights against class imbalance, and the border term for gaps between objects."""
 
 from collections.abc import Sequence
 
@@ -13,26 +13,26 @@ _REACH = 6  # sigmas after which the border term is below 2e-8 of w0
 
 
 def class_weights(counts: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
-    """Weight each class by the inverse of its share, so that all of them weigh the same together.
+    """Weight each class by its inverse frequency, so that all classes have the same total weight.
 
     Parameters
     ----------
-    counts : (K,) whole numbers
-        Pixels of each class in the training masks that count in the loss.
+    counts : (K,) integers
+        Number of pixels of each class in the training masks that count in the loss.
 
     Returns
     -------
     (K,) array of float32
-        ``total / (K * counts)``; 1 for a class without pixels: where validation masks have it, it counts.
+        ``total / (K * counts)``; 1 for a class without pixels, which may occur in validation masks.
     """
-    numbers = np.asarray(counts, dtype=np.float64)
+    frequencies = np.asarray(counts, dtype=np.float64)
     with np.errstate(divide="ignore"):
-        weights = numbers.sum() / (len(numbers) * numbers)
-    return np.where(numbers > 0, weights, 1.0).astype(np.float32)
+        weights = frequencies.sum() / (len(frequencies) * frequencies)
+    return np.where(frequencies > 0, weights, 1.0).astype(np.float32)
 
 
 def border_term(mask: NDArray[np.uint8], w0: float, sigma: float) -> NDArray[np.float32]:
-    """Give background between two close objects a weight that falls with the width of the gap.
+    """Weight the background between two close objects, decreasing with the width of the gap.
 
     Ronneberger, Fischer, Brox: U-Net (MICCAI 2015), eq. 2: ``w0 * exp(-(d1 + d2)**2 / (2 sigma**2))``, where d1 and d2
     are the distances to the nearest and to the second nearest object.
@@ -40,16 +40,16 @@ def border_term(mask: NDArray[np.uint8], w0: float, sigma: float) -> NDArray[np.
     Parameters
     ----------
     mask : (H, W) array of uint8
-        Class indices; connected pixels (also by their corners) of one foreground class are one object.
+        Class indices; an object is an 8-connected component of one foreground class.
     w0 : float
         Weight in the narrowest gap.
     sigma : float
-        Pixels.
+        Width in pixels.
 
     Returns
     -------
     (H, W) array of float32
-        0 on objects, on void pixels, and where there is no second object near.
+        0 on objects, on void pixels, and where no second object is near.
     """
     height, width = mask.shape
     reach = int(np.ceil(_REACH * sigma))
@@ -61,14 +61,14 @@ def border_term(mask: NDArray[np.uint8], w0: float, sigma: float) -> NDArray[np.
             continue
         count, components, boxes, _ = cv2.connectedComponentsWithStats((mask == label).astype(np.uint8), connectivity=8)
         for number in range(1, count):
-            left, top, wide, high = (int(value) for value in boxes[number, :4])
-            rows = slice(max(0, top - reach), min(height, top + high + reach))
-            columns = slice(max(0, left - reach), min(width, left + wide + reach))
+            left, top, box_width, box_height = (int(value) for value in boxes[number, :4])
+            rows = slice(max(0, top - reach), min(height, top + box_height + reach))
+            columns = slice(max(0, left - reach), min(width, left + box_width + reach))
             outside = (components[rows, columns] != number).astype(np.uint8)
-            # a frame of outside pixels where the box ends changes no distance to the object
-            rough = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float64)
-            # its last digits depend on where the array lies in memory; the squares are whole numbers
-            distance = np.sqrt(np.rint(rough * rough))
+            # outside pixels beyond the box do not change the distance to the object
+            approximate = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float64)
+            # its last digits depend on the memory address of the array; the squared distances are integers
+            distance = np.sqrt(np.rint(approximate * approximate))
             first = nearest[rows, columns]
             second[rows, columns] = np.minimum(second[rows, columns], np.maximum(first, distance))
             nearest[rows, columns] = np.minimum(first, distance)
@@ -80,12 +80,12 @@ def border_term(mask: NDArray[np.uint8], w0: float, sigma: float) -> NDArray[np.
 def weight_map(
     mask: NDArray[np.uint8], by_class: NDArray[np.float32] | None = None, border: Border | None = None
 ) -> NDArray[np.float32]:
-    """Add up what one mask's pixels weigh: their class's weight (1 without) and the border term.
+    """Sum the class weight (1 by default) and the border term of each pixel of a mask.
 
     Parameters
     ----------
     mask : (H, W) array of uint8
-        Class indices; void pixels weigh 0.
+        Class indices; void pixels get weight 0.
     by_class : (K,) array of float32, optional
         See `class_weights`.
     border : Border, optional
@@ -95,9 +95,9 @@ def weight_map(
     -------
     (H, W) array of float32, not negative
     """
-    table = np.ones(256, dtype=np.float32)
+    lookup = np.ones(256, dtype=np.float32)
     if by_class is not None:
-        table[: len(by_class)] = by_class
-    table[VOID] = 0.0
-    weights = table[mask]
+        lookup[: len(by_class)] = by_class
+    lookup[VOID] = 0.0
+    weights = lookup[mask]
     return weights if border is None else weights + border_term(mask, border.w0, border.sigma)

@@ -3,13 +3,13 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from pipeline.core.options import names_of
+from pipeline.core.options import tag_values
 from pipeline.models.networks import NETWORKS, AnyNetwork
 from pipeline.models.published import PUBLISHED, describe, print_models
 from pipeline.models.registry import build_model, count_parameters
 from pipeline.models.shapes import centre_crop, mirror_pad
 
-MODELS = names_of(NETWORKS, "name")
+MODELS = tag_values(NETWORKS, "name")
 SMALL = {
     "unet": {"width": 4, "depth": 3},
     "unet-crop": {"widths": (4, 6, 8)},
@@ -20,7 +20,7 @@ SMALL = {
 
 def small(name):
     """Options that make a network small: those of its own here, or a width, if it has one."""
-    (kind,) = (kind for kind in NETWORKS if names_of([kind], "name") == [name])
+    (kind,) = (kind for kind in NETWORKS if tag_values([kind], "name") == [name])
     return SMALL.get(name, {"width": 8} if "width" in kind.model_fields else {})
 
 
@@ -39,16 +39,16 @@ def build(name, in_channels=3, out_channels=1, **options):
         ("u2net-lite", 3, {}, 1_128_333),
     ],
 )
-def test_the_published_networks_have_their_parameters(name, in_channels, options, parameters):
+def test_networks_have_published_parameter_counts(name, in_channels, options, parameters):
     assert count_parameters(build(name, in_channels, **options)) == parameters
 
 
-def test_the_published_networks_of_several_classes_have_their_parameters():
+def test_multiclass_networks_have_published_parameter_counts():
     for name, classes, parameters in (("unet-original", 21, 31_380_245), ("unet-small", 4, 1_993_188)):
         assert count_parameters(build(name, out_channels=classes)) == parameters
 
 
-def test_the_table_of_models_says_what_was_published(capsys):
+def test_print_models_lists_the_published_networks(capsys):
     print_models()
     lines = {line[:20].strip(): line for line in capsys.readouterr().out.splitlines()}
     assert len(lines) == 8
@@ -61,14 +61,14 @@ def test_the_table_of_models_says_what_was_published(capsys):
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (64, 40), (101, 101), (44, 130)])
-def test_any_size_from_32_comes_back_as_it_went_in(name, size):
+def test_output_has_the_size_of_the_input(name, size):
     model = build(name, **small(name)).eval()
     with torch.no_grad():
         assert model(torch.rand(2, 3, *size)).shape == (2, 1, *size)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_network_says_by_how_much_an_image_may_be_moved(name):
+def test_every_network_has_a_pooling_stride(name):
     """Tiles start at multiples of it."""
     multiple = build(name, **small(name)).multiple
     assert isinstance(multiple, int)
@@ -76,7 +76,7 @@ def test_every_network_says_by_how_much_an_image_may_be_moved(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_parameter_learns(name):
+def test_every_parameter_gets_a_gradient(name):
     torch.manual_seed(0)
     model = build(name, **small(name))
     output = model(torch.rand(2, 3, 64, 64))
@@ -88,8 +88,8 @@ def test_every_parameter_learns(name):
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("shape", [(1, 1, 64, 64), (3, 64, 64), (1, 3, 31, 64)])
-def test_a_wrong_input_says_what_came_and_what_is_needed(name, shape):
-    with pytest.raises(ValueError, match=r"needed is \(N, 3, H, W\) with H and W from 32 up") as caught:
+def test_shape_error_names_actual_and_expected_shape(name, shape):
+    with pytest.raises(ValueError, match=r"expected \(N, 3, H, W\) with H and W from 32 up") as caught:
         build(name, **small(name))(torch.zeros(shape))
     assert str(shape) in str(caught.value)
 
@@ -122,7 +122,7 @@ def test_fixed_weights_give_fixed_outputs(name):
     assert pinned_outputs(name) == pytest.approx(PINNED[name], rel=2e-4)
 
 
-def test_a_image_moved_by_whole_pooling_steps_moves_the_output():
+def test_output_is_equivariant_to_shifts_by_the_pooling_stride():
     torch.manual_seed(1)
     model = build("unet", width=4, depth=3).eval()
     x = torch.rand(1, 3, 96, 96)
@@ -138,12 +138,12 @@ def test_centre_crop_rounds_as_torchvision_does():
     assert centre_crop(x, 2, 2)[0, 0, 0].tolist() == [2, 3]  # 2.5 to 2
 
 
-def test_an_unknown_network_is_named_with_those_there_are():
+def test_error_for_unknown_network_lists_the_networks():
     with pytest.raises(ValidationError, match=r"'resnet'.*'unet', 'unet-original', 'unet-small', 'unet-crop'"):
         build("resnet")
 
 
-def test_the_original_maps_572_to_388_and_sees_mirrored_borders_elsewhere():
+def test_original_unet_maps_572_to_388_and_pads_by_reflection():
     torch.manual_seed(2)
     model = build("unet-original", in_channels=1, out_channels=2, width=2)
     with torch.no_grad():
@@ -154,7 +154,7 @@ def test_the_original_maps_572_to_388_and_sees_mirrored_borders_elsewhere():
     assert [model.margins(side) for side in (388, 32)] == [(92, 92), (92, 96)]
 
 
-def test_mirroring_goes_on_beyond_the_size_of_the_image():
+def test_reflection_padding_can_exceed_the_image_size():
     x = torch.arange(4.0).view(1, 1, 1, 4)
     row = mirror_pad(x, (0, 0), (7, 5))[0, 0, 0].tolist()
     assert row == [1, 0, 1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1, 2]
@@ -162,7 +162,7 @@ def test_mirroring_goes_on_beyond_the_size_of_the_image():
 
 
 @pytest.mark.parametrize("name", ["u2net", "u2net-lite"])
-def test_u2net_gives_seven_logits_in_training_and_one_probability_else(name):
+def test_u2net_returns_seven_logits_only_in_training_mode(name):
     torch.manual_seed(3)
     model = build(name, **small(name))
     x = torch.rand(2, 3, 50, 37)

@@ -19,8 +19,8 @@ from pipeline.images.colours import overlay_classes, paint
 from pipeline.images.png import read_levels, write_png
 from pipeline.models.registry import build_model
 from pipeline.prediction import network as networks
-from pipeline.prediction import predict as shards_room
-from pipeline.prediction.listing import IMAGE_ENDINGS, list_images
+from pipeline.prediction import predict as shard_prediction
+from pipeline.prediction.listing import IMAGE_EXTENSIONS, list_images
 from pipeline.prediction.network import load_predictor
 from pipeline.prediction.new_images import predict_images
 from pipeline.prediction.predict import class_indices, predict, resize_planes
@@ -28,7 +28,7 @@ from pipeline.prediction.recipes import PredictRecipe, Tiles
 from pipeline.raw.decode.palette import COLOURS
 from pipeline.shards.recipes import ShardRecipe
 from pipeline.shards.write import build_shard
-from pipeline.training.checkpoint import Trained, load_checkpoint, save_checkpoint
+from pipeline.training.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from pipeline.training.device import choose_device, choose_precision
 
 CLASSES = ["background", "circle", "square"]
@@ -37,20 +37,20 @@ U2NET = {"name": "u2net-lite", "width": 8}
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    before = torch.get_num_threads()
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(threads)
 
 
 def checkpoint(path, classes=2, activation=None, region="full", weights=None, preparation=None, **options):
-    """Save an untrained network, or one with certain weights."""
+    """Save an untrained network, or one with the given weights."""
     torch.manual_seed(5)
     model = {"name": "unet", "width": 4, "depth": 3} | options
     if model["name"].startswith("u2net"):
         del model["depth"]
     training = {"dataset": "d", "model": model, "optimizer": {"name": "sgd", "lr": 0.1}, "batch_size": 1, "epochs": 1}
-    said = {
+    contents = {
         "model": model,
         "in_channels": 3,
         "out_channels": 1 if classes == 2 else classes,
@@ -65,13 +65,13 @@ def checkpoint(path, classes=2, activation=None, region="full", weights=None, pr
         "settings": {**training, "loss": {"name": "bce", "region": region}},
         "made_with": {},
     }
-    about = Trained.model_validate(said)
-    save_checkpoint(path, about, weights or network_of(about).state_dict())
+    info = CheckpointInfo.model_validate(contents)
+    save_checkpoint(path, info, weights or network_of(info).state_dict())
     return path
 
 
-def network_of(about):
-    return build_model(about.model, in_channels=about.in_channels, out_channels=about.out_channels)
+def network_of(info):
+    return build_model(info.model, in_channels=info.in_channels, out_channels=info.out_channels)
 
 
 def load(path, **more):
@@ -96,8 +96,8 @@ def shard(tmp_path_factory):
 
 
 def predict_shards(path, shards, output, **more):
-    how = {"kind": "probability", "precision": "fp32", "threads": 1, "test_time": "none", **more}
-    recipe = PredictRecipe.model_validate({"dataset": "d", "split": "unlabelled", **how})
+    settings = {"kind": "probability", "precision": "fp32", "threads": 1, "test_time": "none", **more}
+    recipe = PredictRecipe.model_validate({"dataset": "d", "split": "unlabelled", **settings})
     predict(recipe, experiment="e", checkpoint=path, shards=shards, output=output)
 
 
@@ -109,10 +109,10 @@ def predict_shard(path, shard, output, **more):
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "clip"])
-def test_the_activation_of_the_checkpoint_is_applied_to_logits_of_u2net(tmp_path, activation):
+def test_u2net_logits_use_activation_of_checkpoint(tmp_path, activation):
     path = checkpoint(tmp_path / "c.pt", activation=activation, **U2NET)
     saved = load_checkpoint(path)
-    model = network_of(saved.about)
+    model = network_of(saved.info)
     model.load_state_dict(saved.state)
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
@@ -124,7 +124,7 @@ def test_the_activation_of_the_checkpoint_is_applied_to_logits_of_u2net(tmp_path
 def test_weights_of_another_network_are_refused(tmp_path):
     other = load_checkpoint(checkpoint(tmp_path / "c.pt", width=8))
     path = checkpoint(tmp_path / "c.pt", weights=other.state)
-    with pytest.raises(CheckpointError, match="weights of another network"):
+    with pytest.raises(CheckpointError, match="weights that do not fit"):
         load(path)
 
 
@@ -136,11 +136,11 @@ def test_weights_of_another_network_are_refused(tmp_path):
             "model.unet.wings Extra inputs are not permitted",
         ),
         ({"model": {"name": "resnet"}}, "'unet', 'unet-original', 'unet-small', 'unet-crop'"),
-        ({"model": 3}, "a description of no network"),
-        ({"in_channels": -3}, "a description of no network"),
-        ({"out_channels": "one"}, "a description of no network"),
-        ({"settings": {}}, "a description of no network"),
-        ({"state": [1.0]}, "weights of another network"),
+        ({"model": 3}, "invalid metadata"),
+        ({"in_channels": -3}, "invalid metadata"),
+        ({"out_channels": "one"}, "invalid metadata"),
+        ({"settings": {}}, "invalid metadata"),
+        ({"state": [1.0]}, "weights that do not fit"),
         ({"activation": "tanh"}, "'clip', 'sigmoid' or 'softmax'"),
         ({"class_names": ["background", ".."]}, "names that can be folders"),
         ({"class_names": ["background", "one", "two"]}, "2 names that can be folders"),
@@ -153,16 +153,16 @@ def test_checkpoints_that_describe_no_network_are_refused(tmp_path, wrong, messa
         load(path)
 
 
-def test_answers_that_are_no_numbers_become_no_image(tmp_path, shard):
+def test_nan_probabilities_are_refused(tmp_path, shard):
     path = checkpoint(tmp_path / "c.pt")
     weights = load_checkpoint(path).state
     weights["head.bias"].fill_(float("nan"))
-    with pytest.raises(PredictionError, match="no numbers"):
+    with pytest.raises(PredictionError, match="not numbers"):
         predict_shard(checkpoint(path, weights=weights), shard, tmp_path / "p")
     assert not (tmp_path / "p").exists()
 
 
-def test_identifiers_that_are_no_file_names_are_refused(tmp_path, shard):
+def test_identifiers_that_are_not_file_names_are_refused(tmp_path, shard):
     path, named = checkpoint(tmp_path / "c.pt"), Path(shutil.copy(shard, tmp_path / "u.h5"))
     with h5py.File(named, "r+") as file:
         del file["ids"]
@@ -170,16 +170,16 @@ def test_identifiers_that_are_no_file_names_are_refused(tmp_path, shard):
         file.create_dataset("ids", data=np.array(names, dtype=h5py.string_dtype("utf-8", 16)))
     with pytest.raises(ShardError, match=r"u\.h5[\s\S]*'\.\./outside'"):
         predict_shard(path, named, tmp_path / "p")
-    with pytest.raises(ShardError, match="one name of a file for each sample"):
+    with pytest.raises(ShardError, match="a unique identifier without"):
         predict_shards(path, [shard, shard], tmp_path / "p")
     assert not (tmp_path / "p").exists()
 
 
-def test_the_precision_that_is_said_is_the_one_that_is_used(tmp_path, shard, capfd):
+def test_log_names_the_precision_in_use(tmp_path, shard, capfd):
     predict_shard(checkpoint(tmp_path / "c.pt"), shard, tmp_path / "p", precision="auto")
-    said = capfd.readouterr().err
-    assert choose_precision("auto", choose_device()) in said
-    assert "auto" not in said
+    log = capfd.readouterr().err
+    assert choose_precision("auto", choose_device()) in log
+    assert "auto" not in log
 
 
 def test_shards_of_another_normalization_are_refused(tmp_path, shard):
@@ -188,18 +188,18 @@ def test_shards_of_another_normalization_are_refused(tmp_path, shard):
         predict_shard(path, shard, tmp_path / "p")
 
 
-def test_tiles_that_do_not_fit_the_network_are_refused_on_loading(tmp_path):
+def test_tiles_that_do_not_fit_network_are_refused_on_loading(tmp_path):
     with pytest.raises(ConfigError, match="larger tiles"):
         load(checkpoint(tmp_path / "c.pt"), tiles=Tiles(size=(64, 64), margin=31))
 
 
-def test_tiles_of_a_network_of_valid_convolutions_equal_the_whole_image(tmp_path):
+def test_tiles_of_valid_convolutions_equal_whole_image(tmp_path):
     path = checkpoint(tmp_path / "c.pt", classes=3, name="unet-original", width=3)
     x = torch.rand(2, 3, 77, 131)
     torch.testing.assert_close(load(path, tiles=Tiles(size=(84, 100)))(x), load(path)(x), atol=1e-5, rtol=0)
 
 
-def test_too_little_memory_ends_in_an_error_that_names_tiles(tmp_path, monkeypatch):
+def test_out_of_memory_error_suggests_tiles(tmp_path, monkeypatch):
     def run_network(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -212,44 +212,44 @@ def test_too_little_memory_ends_in_an_error_that_names_tiles(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("more", [{}, {"test_time": "flips"}, {"tiles": {"size": [32, 32]}}])
-def test_the_size_of_a_batch_changes_nothing(tmp_path, shard, monkeypatch, more):
+def test_batch_size_does_not_change_predictions(tmp_path, shard, monkeypatch, more):
     path = checkpoint(tmp_path / "c.pt", classes=3)
     for name, pixels in (("one", 1), ("all", 2**20)):
-        monkeypatch.setattr(shards_room, "PIXELS_AT_ONCE", pixels)
+        monkeypatch.setattr(shard_prediction, "PIXELS_AT_ONCE", pixels)
         predict_shard(path, shard, tmp_path / name, **more)
-    for one in (tmp_path / "one").rglob("*.png"):
-        other = tmp_path / "all" / one.relative_to(tmp_path / "one")
-        assert np.abs(read(one).astype(int) - read(other)).max() <= 1
+    for single in (tmp_path / "one").rglob("*.png"):
+        batched = tmp_path / "all" / single.relative_to(tmp_path / "one")
+        assert np.abs(read(single).astype(int) - read(batched)).max() <= 1
     assert len(list((tmp_path / "all").rglob("*.png"))) == 3 * 5
 
 
-def test_several_classes_become_indices_chosen_at_native_size(tmp_path, shard):
+def test_class_indices_are_argmax_at_native_size(tmp_path, shard):
     path = checkpoint(tmp_path / "c.pt", classes=3)
     for kind in ("mask", "probability"):
         predict_shard(path, shard, tmp_path / kind, kind=kind)
     assert sorted(part.name for part in (tmp_path / "probability").iterdir()) == sorted(CLASSES)
-    found = set()
+    predicted_classes = set()
     for file in (tmp_path / "mask").iterdir():
         mask = read_levels(file, 101, 101)
         levels = np.stack([read_levels(tmp_path / "probability" / name / file.name, 101, 101) for name in CLASSES])
         clear = np.sort(levels, axis=0)[-1] > np.sort(levels, axis=0)[-2]
         np.testing.assert_array_equal(mask[clear], levels.argmax(axis=0)[clear])
         assert np.abs(levels.sum(axis=0, dtype=int) - 255).max() <= 2
-        found |= set(np.unique(mask))
-    assert found <= {0, 1, 2}
-    assert len(found) > 1
+        predicted_classes |= set(np.unique(mask))
+    assert predicted_classes <= {0, 1, 2}
+    assert len(predicted_classes) > 1
 
 
-def test_the_likeliest_class_is_chosen_after_resizing():
+def test_argmax_follows_resizing():
     planes = np.zeros((3, 2, 2), np.float32)
     planes[0, :, 0], planes[1, :, 1], planes[2] = 1.0, 1.0, 0.7
-    between = class_indices(resize_planes(planes, 8, 8))
-    assert set(np.unique(between)) == {0, 1, 2}  # class 2 is nowhere the likeliest before
+    indices = class_indices(resize_planes(planes, 8, 8))
+    assert set(np.unique(indices)) == {0, 1, 2}  # before resizing, class 2 is the most probable nowhere
     assert set(np.unique(class_indices(planes))) == {0, 1}
 
 
 def constant_checkpoint(path, logit, **more):
-    """Save a network that answers every pixel with one number."""
+    """Save a network that returns the same logit for every pixel."""
     weights = load_checkpoint(checkpoint(path)).state
     for tensor in weights.values():
         tensor.zero_()
@@ -258,14 +258,14 @@ def constant_checkpoint(path, logit, **more):
 
 
 @pytest.mark.parametrize(("activation", "probability"), [("sigmoid", 1 / (1 + math.exp(-0.7))), ("clip", 0.7)])
-def test_predictions_are_native_in_size_and_named_by_id(tmp_path, shard, activation, probability):
+def test_predictions_have_native_size_and_are_named_by_id(tmp_path, shard, activation, probability):
     predict_shard(constant_checkpoint(tmp_path / "c.pt", 0.7, activation=activation), shard, tmp_path / "p")
     assert sorted(path.name for path in (tmp_path / "p").iterdir()) == [f"tile{n:03}.png" for n in range(12, 17)]
     levels = read_levels(tmp_path / "p/tile012.png", 101, 101)
     assert (levels == to_levels(np.array(probability))).all()
 
 
-def test_outside_the_field_of_view_nothing_is_predicted_that_was_not_learnt(tmp_path, drive):
+def test_fov_loss_predicts_zero_outside_field_of_view(tmp_path, drive):
     with_fov = build(tmp_path / "test.h5", "test", source("drive", drive, test="official"))
     for region, corner in (("fov", 0), ("full", 255)):
         predict_shard(constant_checkpoint(tmp_path / "c.pt", 9.0, region=region), with_fov, tmp_path / region)
@@ -302,7 +302,7 @@ def test_test_time_views_change_a_prediction(tmp_path, shard):
 
 
 def make_images(root):
-    """Write images of many formats and sizes; return identifier to (height, width)."""
+    """Write images of many formats and sizes; return (height, width) by identifier."""
     sizes = {
         "a b": (70, 60),
         "sub-deep-grey16": (33, 120),
@@ -329,7 +329,7 @@ def predict_folder(tmp_path, path, **more):
     predict_images(checkpoint=path, **arguments)
 
 
-def test_new_images_of_every_format_and_size_are_predicted_at_native_size(tmp_path, capsys):
+def test_new_images_of_any_format_are_predicted_at_native_size(tmp_path, capsys):
     sizes = make_images(tmp_path / "in")
     predict_folder(tmp_path, checkpoint(tmp_path / "c.pt"))
     out = tmp_path / "out"
@@ -349,7 +349,7 @@ def test_new_images_of_every_format_and_size_are_predicted_at_native_size(tmp_pa
     assert "field of view" not in capsys.readouterr().err
 
 
-def test_new_images_are_prepared_as_the_shards_are(tmp_path, shard):
+def test_new_images_are_prepared_like_shards(tmp_path, shard):
     path = checkpoint(tmp_path / "c.pt")
     predict_shard(path, shard, tmp_path / "p")
     predict_folder(tmp_path, path, images=shard.parent / "TGS/test/images")
@@ -359,7 +359,7 @@ def test_new_images_are_prepared_as_the_shards_are(tmp_path, shard):
         assert (tmp_path / "out/probability" / name).read_bytes() == (tmp_path / "p" / name).read_bytes()
 
 
-def test_several_classes_of_new_images_are_painted_beside_a_legend(tmp_path):
+def test_new_images_of_several_classes_get_colours_and_legend(tmp_path):
     make_images(tmp_path / "in")
     predict_folder(tmp_path, checkpoint(tmp_path / "c.pt", classes=3), test_time="flips")
     mask, painted = (read(tmp_path / f"out/{kind}/one.png") for kind in ("mask", "colour"))
@@ -368,35 +368,35 @@ def test_several_classes_of_new_images_are_painted_beside_a_legend(tmp_path):
     assert read(tmp_path / "out/legend.png").shape[2] == 3
     np.testing.assert_array_equal(read(tmp_path / "out/cutout/one.png")[:, :, 3] > 0, mask > 0)
     assert (tmp_path / "out/probability/circle/one.png").is_file()
-    with pytest.raises(ConfigError, match="likeliest class"):
+    with pytest.raises(ConfigError, match="most probable class"):
         predict_folder(tmp_path, tmp_path / "c.pt", threshold=0.4)
 
 
-def test_native_images_are_not_resized_and_tiles_bound_what_the_network_sees(tmp_path, monkeypatch):
+def test_native_size_is_not_resized_and_tiles_limit_input_size(tmp_path, monkeypatch):
     make_images(tmp_path / "in")
-    seen = []
+    sizes = []
     run = networks.run_network
 
-    def recorded(network, image, precision):
-        seen.append(tuple(image.shape[-2:]))
+    def record_size(network, image, precision):
+        sizes.append(tuple(image.shape[-2:]))
         return run(network, image, precision)
 
-    monkeypatch.setattr(networks, "run_network", recorded)
+    monkeypatch.setattr(networks, "run_network", record_size)
     path = checkpoint(tmp_path / "c.pt", preparation={"size": "native"})
     predict_folder(tmp_path, path)
-    assert set(seen) == {(70, 60), (33, 120), (50, 50), (64, 48), (40, 90)}
-    seen.clear()
+    assert set(sizes) == {(70, 60), (33, 120), (50, 50), (64, 48), (40, 90)}
+    sizes.clear()
     predict_folder(tmp_path, path, tiles=Tiles(size=(32, 40)))
-    assert set(seen) == {(32, 40)}
-    seen.clear()
+    assert set(sizes) == {(32, 40)}
+    sizes.clear()
     predict_folder(tmp_path, checkpoint(tmp_path / "c.pt"))
-    assert set(seen) == {(48, 64)}
+    assert set(sizes) == {(48, 64)}
 
 
-def test_every_unreadable_image_is_listed_before_anything_is_written(tmp_path, capsys):
+def test_unreadable_images_are_listed_before_anything_is_written(tmp_path, capsys):
     make_images(tmp_path / "in")
-    whole = (tmp_path / "in/one.Tiff").read_bytes()
-    (tmp_path / "in/one.Tiff").write_bytes(whole[: len(whole) // 2])
+    contents = (tmp_path / "in/one.Tiff").read_bytes()
+    (tmp_path / "in/one.Tiff").write_bytes(contents[: len(contents) // 2])
     (tmp_path / "in/fake.jpg").write_bytes(b"no image")
     path = checkpoint(tmp_path / "c.pt")
     with pytest.raises(RawDataError, match="2 problems") as caught:
@@ -405,13 +405,13 @@ def test_every_unreadable_image_is_listed_before_anything_is_written(tmp_path, c
     assert not (tmp_path / "out").exists()
     predict_folder(tmp_path, path, skip_unreadable=True)
     assert len(pd.read_csv(tmp_path / "out/timing.csv")) == 4
-    assert "left out: " in capsys.readouterr().err
-    only = {"images": tmp_path / "in/fake.jpg", "output": tmp_path / "other", "skip_unreadable": True}
+    assert "skipped: " in capsys.readouterr().err
+    unreadable = {"images": tmp_path / "in/fake.jpg", "output": tmp_path / "other", "skip_unreadable": True}
     with pytest.raises(RawDataError, match=r"fake\.jpg"):
-        predict_folder(tmp_path, path, **only)
+        predict_folder(tmp_path, path, **unreadable)
 
 
-def test_images_that_the_network_cannot_take_are_named(tmp_path):
+def test_images_that_network_cannot_process_are_listed(tmp_path):
     (tmp_path / "in").mkdir()
     write_png(tmp_path / "in/small.png", np.zeros((20, 50, 3), np.uint8))
     write_tif(tmp_path / "in/float.tif", np.ones((50, 50), np.float32))
@@ -423,7 +423,7 @@ def test_images_that_the_network_cannot_take_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("names", [("a.png", "a.tif"), ("x/a.png", "x-a.png")])
-def test_images_with_one_identifier_are_refused(tmp_path, names):
+def test_images_with_same_identifier_are_refused(tmp_path, names):
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
@@ -431,17 +431,17 @@ def test_images_with_one_identifier_are_refused(tmp_path, names):
         list_images(tmp_path)
 
 
-def test_a_folder_without_images_and_no_folder_are_refused(tmp_path):
+def test_empty_or_missing_folder_is_refused(tmp_path):
     with pytest.raises(RawDataError, match="no images"):
         list_images(tmp_path)
     with pytest.raises(RawDataError, match="no such file or folder"):
         list_images(tmp_path / "gone")
     (tmp_path / "x.PnG").write_bytes(b"")
     assert [image.id for image in list_images(tmp_path / "x.PnG")] == ["x"]
-    assert all(ending == ending.lower() for ending in IMAGE_ENDINGS)
+    assert all(ending == ending.lower() for ending in IMAGE_EXTENSIONS)
 
 
-def test_results_inside_the_input_are_no_images_and_are_replaced(tmp_path):
+def test_results_inside_input_are_not_predicted_and_are_replaced(tmp_path):
     make_images(tmp_path / "in")
     path = checkpoint(tmp_path / "c.pt")
     for _ in range(2):
@@ -449,7 +449,7 @@ def test_results_inside_the_input_are_no_images_and_are_replaced(tmp_path):
     assert len(pd.read_csv(tmp_path / "in/out/timing.csv")) == 5
 
 
-def test_a_folder_that_holds_anything_else_is_never_replaced(tmp_path):
+def test_output_folder_with_other_files_is_never_replaced(tmp_path):
     make_images(tmp_path / "in")
     path = checkpoint(tmp_path / "c.pt")
     predict_folder(tmp_path, path)
@@ -459,13 +459,13 @@ def test_a_folder_that_holds_anything_else_is_never_replaced(tmp_path):
     for output in (tmp_path, tmp_path / "in", tmp_path / "truth", tmp_path / "file"):
         with pytest.raises(OutputError, match="name another --output"):
             predict_folder(tmp_path, path, output=output)
-    with pytest.raises(OutputError, match="the folder that the images lie in"):
+    with pytest.raises(OutputError, match="the folder that contains the input images"):
         predict_folder(tmp_path, path, images=tmp_path / "out/overlay")
     assert (tmp_path / "truth/mask/one.png").read_bytes() == b"precious"
     assert (tmp_path / "in/one.Tiff").is_file()
 
 
-def test_classes_are_painted_and_the_background_is_not():
+def test_overlay_colours_classes_but_not_background():
     indices = np.array([[0, 1], [2, 0]], np.uint8)
     colours = [(0, 0, 0), (255, 0, 0), (0, 255, 0)]
     np.testing.assert_array_equal(paint(indices, colours)[0, 1], (255, 0, 0))
@@ -477,14 +477,14 @@ def test_classes_are_painted_and_the_background_is_not():
 # -- the command line ------------------------------------------------------------------------------------------------
 
 
-def test_the_command_line_predicts_new_images(tmp_path, capsys, monkeypatch):
+def test_command_line_predicts_new_images(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_images(tmp_path / "in")
     checkpoint(tmp_path / "c.pt", region="fov")
     (tmp_path / "threshold.json").write_text('{"value": 0.3, "source": "fixed", "chosen_by": ""}')
-    line = "predict --checkpoint c.pt --input in --output out --tiles 32 32 --threads 1"
+    command = "predict --checkpoint c.pt --input in --output out --tiles 32 32 --threads 1"
     for threshold, level in (("threshold.json", 76), ("0.6", 153)):
-        assert cli.main([*line.split(), "--test-time", "flips", "--threshold", threshold]) == 0
+        assert cli.main([*command.split(), "--test-time", "flips", "--threshold", threshold]) == 0
         levels, mask = (read_levels(tmp_path / f"out/{kind}/one.png", 40, 90) for kind in ("probability", "mask"))
         np.testing.assert_array_equal(mask > 0, levels > level)
         assert "outside of any field of view" in capsys.readouterr().err
@@ -501,7 +501,7 @@ def test_the_command_line_predicts_new_images(tmp_path, capsys, monkeypatch):
         ("predict --input in --checkpoint c.pt --output out --kind mask", "--kind"),
     ],
 )
-def test_options_that_do_not_go_together_are_named(tmp_path, monkeypatch, capsys, line, message):
+def test_incompatible_options_are_listed(tmp_path, monkeypatch, capsys, line, message):
     monkeypatch.chdir(tmp_path)
     make_images(tmp_path / "in")
     checkpoint(tmp_path / "c.pt")
@@ -510,7 +510,7 @@ def test_options_that_do_not_go_together_are_named(tmp_path, monkeypatch, capsys
     assert not (tmp_path / "out").exists()
 
 
-def test_levels_follow_the_probability_of_the_network(tmp_path):
+def test_levels_equal_rounded_network_probabilities(tmp_path):
     write_png(tmp_path / "x.png", blobs(1, 48, 64)[1])
     path = checkpoint(tmp_path / "c.pt")
     predict_folder(tmp_path, path, images=tmp_path / "x.png")

@@ -4,7 +4,7 @@ import pytest
 from sources import opened, preparation
 
 from pipeline.core.errors import RawDataError
-from pipeline.shards.prepare import normalization, prepare, resize_image, resize_mask, store
+from pipeline.shards.prepare import encode, normalization, prepare, resize_image, resize_mask
 from pipeline.shards.recipes import Normalize
 
 RNG = np.random.default_rng(1)
@@ -30,7 +30,7 @@ def test_shrinking_averages_over_all_pixels():
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("size", [(10, 10), (90, 10), (10, 90), (90, 90), (40, 30)])
-def test_resizing_keeps_type_channels_and_mean(dtype, size):
+def test_resizing_keeps_dtype_channels_and_mean(dtype, size):
     pixels = cv2.GaussianBlur(RNG.integers(0, 200, (40, 30, 3)).astype(np.float32), (0, 0), 4).astype(dtype)
     for interpolation in ("area", "linear"):
         resized = resize_image(pixels, *size, interpolation)
@@ -40,7 +40,7 @@ def test_resizing_keeps_type_channels_and_mean(dtype, size):
     assert resize_image(pixels[:, :, :1], *size).shape == (*size, 1)
 
 
-def test_masks_take_the_nearest_pixel_centre_and_no_new_values():
+def test_masks_are_resized_by_nearest_neighbour():
     mask = RNG.choice([0, 1, 7], (33, 21)).astype(np.uint8)
     resized = resize_mask(mask, 57, 50)
     assert set(np.unique(resized)) <= {0, 1, 7}
@@ -61,7 +61,7 @@ def test_a_blank_image_becomes_zeros(value):
     np.testing.assert_array_equal(image, 0.0)
 
 
-def test_ranges_follow_the_type_and_not_the_content():
+def test_unit_and_symmetric_use_the_range_of_the_dtype():
     for dtype, white in ((np.uint8, 255), (np.uint16, 65535)):
         pixels = np.array([[[0], [white // 5]]], dtype=dtype)
         np.testing.assert_allclose(apply(pixels, method="unit").ravel(), [0, 0.2], atol=1e-6)
@@ -72,7 +72,7 @@ def test_standard_takes_mean_and_std_of_each_channel():
     pixels = np.full((1, 1, 3), 51, dtype=np.uint8)
     image = apply(pixels, method="standard", mean=[0.1, 0.2, 0.3], std=[0.5, 0.25, 0.1])
     np.testing.assert_allclose(image.ravel(), [0.2, 0.0, -1.0], atol=1e-6)
-    with pytest.raises(ValueError, match="3 channels, while `mean` has 1"):
+    with pytest.raises(ValueError, match="3 channels, but `mean` has 1"):
         apply(pixels, method="standard", mean=[0.1], std=[0.5])
 
 
@@ -85,25 +85,25 @@ def test_float_images_have_no_full_range():
 @pytest.mark.parametrize(
     "normalize", [{"method": "minmax"}, {"method": "standard", "mean": [0.4] * 3, "std": [0.3] * 3}]
 )
-def test_looked_up_values_are_the_computed_ones(storage, normalize):
+def test_lookup_table_gives_the_computed_values(storage, normalize):
     pixels = RNG.integers(3, 250, (20, 30, 3), dtype=np.uint8)
     scale, offset = normalization(pixels, Normalize(**normalize))
     computed = np.moveaxis(pixels * scale + offset, -1, 0).astype(storage)
-    np.testing.assert_array_equal(store(pixels, scale, offset, storage), computed)
+    np.testing.assert_array_equal(encode(pixels, scale, offset, storage), computed)
     deep = pixels.astype(np.uint16)
-    np.testing.assert_array_equal(store(deep, scale, offset, storage), computed)
+    np.testing.assert_array_equal(encode(deep, scale, offset, storage), computed)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_values_that_the_storage_cannot_hold_are_refused(dtype):
+def test_values_out_of_range_of_the_storage_are_refused(dtype):
     pixels = np.full((4, 4, 1), 200, dtype=dtype)
     scale, offset = np.array([1e4], np.float32), np.zeros(1, np.float32)
     with pytest.raises(ValueError, match="which float16 cannot hold"):
-        store(pixels, scale, offset, "float16")
-    assert store(pixels, scale, offset, "float32").max() == 2e6
+        encode(pixels, scale, offset, "float16")
+    assert encode(pixels, scale, offset, "float32").max() == 2e6
 
 
-def test_a_sample_is_prepared_whole(drive):
+def test_prepare_returns_all_fields(drive):
     raw = opened("drive", "drive", drive, test="official")
     item, again, other = (prepare(raw, raw.splits["train"][index], SMALL) for index in (0, 0, 1))
     assert item.stored.shape == (3, 32, 48)
@@ -113,7 +113,7 @@ def test_a_sample_is_prepared_whole(drive):
     assert item.digest != other.digest
 
 
-def test_mask_and_field_of_view_of_another_size_are_both_named(drive):
+def test_size_errors_of_mask_and_field_of_view_are_both_reported(drive):
     from rawfiles import write_gif
 
     write_gif(drive / "training/1st_manual/21_manual1.gif", np.zeros((70, 61), np.uint8))
@@ -124,7 +124,7 @@ def test_mask_and_field_of_view_of_another_size_are_both_named(drive):
 
 
 @pytest.mark.parametrize("storage", ["uint8", "float16"])
-def test_storage_that_would_merge_levels_of_16_bits_is_refused(drive, storage):
+def test_16_bit_images_require_float32_storage(drive, storage):
     from rawfiles import write_tif
 
     pixels = RNG.integers(0, 4096, (70, 60, 3), dtype=np.uint16)
@@ -135,7 +135,7 @@ def test_storage_that_would_merge_levels_of_16_bits_is_refused(drive, storage):
 
 
 @pytest.mark.parametrize("method", ["minmax", "unit", "symmetric"])
-def test_12_bits_in_16_keep_every_level_in_float32(drive, method):
+def test_12_bit_levels_are_kept_in_float32(drive, method):
     from rawfiles import write_tif
 
     pixels = np.arange(70 * 60 * 3, dtype=np.uint16).reshape(70, 60, 3) % 4096
@@ -157,7 +157,7 @@ def own(root, **more):
 
 
 @pytest.mark.parametrize("interpolation", ["area", "linear"])
-def test_soft_masks_are_averaged_as_images_are(tmp_path, interpolation):
+def test_soft_masks_are_interpolated_like_images(tmp_path, interpolation):
     mask = np.zeros((64, 96), np.uint8)
     mask[:, 1::3] = 240  # every third column: nearest pixels would be all or nothing
     write_pair(tmp_path, mask, mask)
@@ -168,7 +168,7 @@ def test_soft_masks_are_averaged_as_images_are(tmp_path, interpolation):
         assert (item.mask == 80).all()
 
 
-def test_pixels_that_do_not_count_survive_resizing(tmp_path):
+def test_void_pixels_are_kept_when_resizing(tmp_path):
     mask = np.zeros((64, 64), np.uint8)
     mask[10:40] = 1
     mask[40:] = 9

@@ -30,7 +30,7 @@ def build(path, root, layout="drive", split="train", number=0, of=(), **changes)
     return path
 
 
-def test_a_shard_speaks_for_itself(tmp_path, drive):
+def test_shard_is_self_describing(tmp_path, drive):
     with h5py.File(build(tmp_path / "a.h5", drive)) as file:
         assert file["images"].shape == (6, 3, 48, 40)
         assert file["images"].dtype == np.float16
@@ -59,7 +59,7 @@ def test_a_shard_speaks_for_itself(tmp_path, drive):
     assert "fingerprint" not in said, "what made it stands in the manifest: equal files are equal shards"
 
 
-def test_the_same_files_give_the_same_bytes_at_another_time_and_place(tmp_path, drive):
+def test_shard_bytes_do_not_depend_on_time_path_and_threads(tmp_path, drive):
     first = build(tmp_path / "a.h5", drive).read_bytes()
     time.sleep(1.1)
     elsewhere = tmp_path / "elsewhere" / "b.h5"
@@ -67,18 +67,18 @@ def test_the_same_files_give_the_same_bytes_at_another_time_and_place(tmp_path, 
     assert build(tmp_path / "threads.h5", drive, threads=3).read_bytes() == first
 
 
-def test_one_reading_rule_serves_all_storages(tmp_path, drive):
+def test_one_formula_decodes_all_storage_types(tmp_path, drive):
     images = {}
     for storage in ("float32", "float16", "uint8"):
         reader = ShardReader([build(tmp_path / f"{storage}.h5", drive, storage=storage)])
         scale, offset = (reader.column(name)[:, :, None, None] for name in ("scale", "offset"))
-        assert reader.whole("images").dtype == storage
-        images[storage] = reader.whole("images").astype(np.float32) * scale + offset
+        assert reader.read_all("images").dtype == storage
+        images[storage] = reader.read_all("images").astype(np.float32) * scale + offset
     np.testing.assert_allclose(images["uint8"], images["float32"], atol=2e-7)
     np.testing.assert_allclose(images["float16"], images["float32"], atol=3e-4)
 
 
-def test_soft_masks_are_stored_as_they_are(tmp_path, tgs):
+def test_soft_masks_are_stored_unchanged(tmp_path, tgs):
     from pipeline.images.png import write_png
 
     write_png(tgs / "train/masks/tile001.png", np.full((101, 101), 77, np.uint8))
@@ -93,21 +93,21 @@ def test_soft_masks_are_stored_as_they_are(tmp_path, tgs):
         build(tmp_path / "b.h5", tgs, layout="tgs")
 
 
-def test_unlabelled_samples_have_no_masks_and_depths_are_kept(tmp_path, tgs):
+def test_unlabelled_shard_has_no_masks_and_keeps_depths(tmp_path, tgs):
     with h5py.File(build(tmp_path / "u.h5", tgs, layout="tgs", split="unlabelled", channels="grey")) as file:
         assert "masks" not in file
         assert file["images"].shape == (2, 1, 48, 40)
         assert file["metadata/depth"][:].tolist() == [112.0, 113.0]
 
 
-def test_a_blank_image_is_zeros_in_the_shard(tmp_path, tgs):
+def test_blank_image_is_stored_as_zeros(tmp_path, tgs):
     with h5py.File(build(tmp_path / "a.h5", tgs, layout="tgs")) as file:
         assert file["ids"].asstr()[0] == "tile000"
         assert not file["images"][0].any()
         assert np.isfinite(file["images"][:]).all()
 
 
-def test_every_bad_file_is_listed_and_no_shard_appears(tmp_path, drive):
+def test_all_bad_files_are_listed_and_no_shard_is_written(tmp_path, drive):
     from rawfiles import write_gif
 
     image = drive / "training/images/21_training.tif"
@@ -130,7 +130,7 @@ def raw_digest_of(layout, root, options=None, split="train"):
 
 
 @pytest.mark.parametrize("change", ["contents", "names", "samples"])
-def test_files_that_changed_since_the_shard_was_asked_for_are_told(tmp_path, drive, change):
+def test_raw_files_changed_after_planning_are_an_error(tmp_path, drive, change):
     asked = raw_digest_of("drive", drive)
     plain = build(tmp_path / "plain.h5", drive).read_bytes()
     assert build(tmp_path / "a.h5", drive, raw_digest=asked).read_bytes() == plain
@@ -143,13 +143,13 @@ def test_files_that_changed_since_the_shard_was_asked_for_are_told(tmp_path, dri
         images[1].write_bytes(first)
     else:
         add_drive(drive, "training", 31)
-    with pytest.raises(RawDataError, match="changed while a shard was made") as caught:
+    with pytest.raises(RawDataError, match="changed after the shard was planned") as caught:
         build(tmp_path / "out/b.h5", drive, raw_digest=asked)
     assert "run snakemake again" in str(caught.value)
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_pages_of_stacks_are_read_alone_and_not_compared(tmp_path):
+def test_digests_of_stack_pages_are_not_compared(tmp_path):
     for name in ("images", "masks"):
         (tmp_path / "raw" / name).mkdir(parents=True)
         pages = np.zeros((3, 16, 16), np.uint8)
@@ -163,7 +163,7 @@ def test_pages_of_stacks_are_read_alone_and_not_compared(tmp_path):
     assert len(ShardReader([tmp_path / "a.h5"])) == 2
 
 
-def test_native_size_needs_equal_images(tmp_path, drive):
+def test_native_size_requires_images_of_one_size(tmp_path, drive):
     with h5py.File(build(tmp_path / "a.h5", drive, size="native")) as file:
         assert file["images"].shape == (6, 3, 70, 60)
     add_drive(drive, "training", 31, height=80, width=64)
@@ -173,7 +173,7 @@ def test_native_size_needs_equal_images(tmp_path, drive):
     assert not (tmp_path / "b.h5").exists()
 
 
-def test_memory_does_not_grow_with_the_data_set(tmp_path):
+def test_memory_use_does_not_grow_with_the_data_set(tmp_path):
     def peak(count):
         root = make_tgs(tmp_path / f"raw{count}", labelled=count, unlabelled=1)
         build(tmp_path / "warm.h5", root, layout="tgs", size=[256, 256])
@@ -203,13 +203,13 @@ def test_shards_read_as_one_sequence(tmp_path):
     assert len(parts) == len(whole) == 12
     place = {name: row for row, name in enumerate(parts.column("ids"))}
     for row, name in enumerate(whole.column("ids")):
-        np.testing.assert_array_equal(parts.plane("images", place[name]), whole.plane("images", row))
-        np.testing.assert_array_equal(parts.whole("masks")[place[name]], whole.plane("masks", row))
+        np.testing.assert_array_equal(parts.read_plane("images", place[name]), whole.read_plane("images", row))
+        np.testing.assert_array_equal(parts.read_all("masks")[place[name]], whole.read_plane("masks", row))
     carried = pickle.loads(pickle.dumps(parts))  # into another process: no open handle goes along
-    np.testing.assert_array_equal(carried.plane("fov", 5), parts.plane("fov", 5))
+    np.testing.assert_array_equal(carried.read_plane("fov", 5), parts.read_plane("fov", 5))
 
 
-def test_a_damaged_shard_is_refused_with_the_remedy(tmp_path, drive):
+def test_damaged_shard_raises_an_error_with_remedy(tmp_path, drive):
     path = build(tmp_path / "a.h5", drive)
     data = bytearray(path.read_bytes())
     with h5py.File(path) as file:
@@ -217,14 +217,14 @@ def test_a_damaged_shard_is_refused_with_the_remedy(tmp_path, drive):
     data[at] ^= 0xFF
     path.write_bytes(data)
     reader = ShardReader([path])
-    reader.plane("images", 2)
-    for read in (lambda: reader.plane("images", 3), lambda: reader.whole("images")):
+    reader.read_plane("images", 2)
+    for read in (lambda: reader.read_plane("images", 3), lambda: reader.read_all("images")):
         with pytest.raises(ShardError, match="damaged contents") as caught:
             read()
         assert "snakemake" in str(caught.value)
 
 
-def test_shards_that_do_not_fit_are_all_named(tmp_path, drive):
+def test_all_inconsistent_shards_are_listed(tmp_path, drive):
     good = build(tmp_path / "good.h5", drive)
     other = build(tmp_path / "other.h5", drive, size=[32, 32])
     torn = tmp_path / "torn.h5"
@@ -241,10 +241,10 @@ def test_shards_that_do_not_fit_are_all_named(tmp_path, drive):
     assert len(caught.value.problems) == 4
 
 
-def test_a_shard_is_read_whoever_holds_its_lock(tmp_path, drive):
+def test_locked_shard_can_be_read(tmp_path, drive):
     path = build(tmp_path / "a.h5", drive)
     with path.open("rb+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with closing(ShardReader([path])) as reader:
-            assert reader.whole("images").shape[0] == len(reader) > 0
+            assert reader.read_all("images").shape[0] == len(reader) > 0
             assert reader.source_digests().keys() == {str(path)}

@@ -144,7 +144,7 @@ class Remote:
 
     def went_on(self):
         """Tell whether the training, or the one that ran last, went on from a state."""
-        return "a: goes on from epoch " in (self.folder / "results/logs/train/a.log").read_text()
+        return "a: resumes from epoch " in (self.folder / "results/logs/train/a.log").read_text()
 
     def is_training(self, process):
         with suppress(psutil.Error):
@@ -180,7 +180,7 @@ def megabytes(job):
     return float(number) * {"M": 1, "G": 1000}[unit]
 
 
-def test_a_run_that_loses_jobs_nodes_and_the_controller_ends_in_the_same_bytes(cluster, remote, whole):
+def test_cluster_failures_do_not_change_the_results(cluster, remote, whole):
     # too little memory for PyTorch in the first attempt
     run = remote(mem_mb="[250, 3000][min(attempt, 2) - 1] * attempt")
     run.start()
@@ -229,7 +229,7 @@ def test_a_run_that_loses_jobs_nodes_and_the_controller_ends_in_the_same_bytes(c
     cluster.set_node(lost, "resume")
 
 
-def test_orphans_of_a_killed_snakemake_are_found_and_cancelled(cluster, remote, whole, tmp_path):
+def test_orphan_jobs_of_a_killed_snakemake_are_cancelled(cluster, remote, whole, tmp_path):
     run = remote()
     run.start("results/models/a/best.pt")
     with run.frozen():

@@ -14,7 +14,7 @@ from pipeline.core.tables import write_json, write_table
 from pipeline.images.png import write_png
 from pipeline.tools.contents import first_difference
 from pipeline.tools.verify import compare_runs
-from pipeline.training.checkpoint import Trained, save_checkpoint
+from pipeline.training.checkpoint import CheckpointInfo, save_checkpoint
 
 
 @pytest.fixture
@@ -46,12 +46,12 @@ def save(folder, weight=0.0, loss="bce"):
     settings = {"dataset": "d", "model": "unet", "loss": loss, "optimizer": {"name": "sgd", "lr": 1},
                 "batch_size": 1, "epochs": 3}  # fmt: skip
     preparation = {"size": [32, 32], "normalize": "unit"}
-    about = Trained.model_validate({
+    info = CheckpointInfo.model_validate({
         "model": "unet", "in_channels": 3, "out_channels": 1, "activation": "sigmoid", "size": [32, 32],
         "preparation": preparation, "dataset": "d", "origin": "raw files", "class_names": ["background", "vessel"],
         "experiment": "a", "seeds": {"seed": 0}, "settings": settings, "made_with": {},
     })  # fmt: skip
-    save_checkpoint(folder / "models/a/best.pt", about, tensors, epoch=3)
+    save_checkpoint(folder / "models/a/best.pt", info, tensors, epoch=3)
     return folder / "models/a/best.pt"
 
 

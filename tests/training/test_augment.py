@@ -39,7 +39,7 @@ def batch(count=6, height=40, width=56, classes=False):
     return Batch(image=image, target=target if classes else target.float(), weight=weight)
 
 
-def test_nothing_asked_for_changes_nothing():
+def test_default_options_change_nothing():
     before = batch()
     after = augmentation()(before, random())
     torch.testing.assert_close(after.image, before.image)
@@ -50,7 +50,7 @@ def test_nothing_asked_for_changes_nothing():
     "options",
     [{"crop": (24, 32)}, {"flip": "both"}, {"rot90": True, "crop": (32, 32)}, {"flip": "horizontal", "rot90": True}],
 )
-def test_image_mask_and_weight_move_together(options):
+def test_image_mask_and_weight_are_transformed_together(options):
     before = batch()
     after = augmentation(**options)(before, random(1))
     # the image says where each of its pixels came from
@@ -62,7 +62,7 @@ def test_image_mask_and_weight_move_together(options):
 
 
 @pytest.mark.parametrize("name", ["rotate", "shear", "scale", "shift", "elastic"])
-def test_each_warp_moves_the_mask_as_far_as_the_image(name):
+def test_each_warp_moves_mask_and_image_equally(name):
     before = batch(height=64, width=64)
     after = augmentation(**{name: EVERYTHING[name]})(before, random(2))
     assert not torch.equal(after.image, before.image)
@@ -73,14 +73,14 @@ def test_each_warp_moves_the_mask_as_far_as_the_image(name):
     assert agree > 0.97, "a mask that stayed behind would agree on about half of the pixels"
 
 
-def test_a_magnification_of_two_shows_half_of_the_image():
+def test_scale_of_two_shows_half_of_the_image():
     before = batch(height=64, width=64)
     after = augmentation(scale=(2.0, 2.0))(before, random())
     span = after.image[0, 1].max() - after.image[0, 1].min()
     assert float(span) == pytest.approx(31.5 / 60, abs=0.02)
 
 
-def test_a_rotation_keeps_angles_and_lengths():
+def test_rotation_keeps_lengths():
     before = batch(height=64, width=64)
     after = augmentation(rotate=30)(before, random(4))
     y, x = after.image[:, 0, 24:40, 24:40], after.image[:, 1, 24:40, 24:40]
@@ -88,7 +88,7 @@ def test_a_rotation_keeps_angles_and_lengths():
     torch.testing.assert_close(along, torch.ones(6), atol=0.02, rtol=0)
 
 
-def test_indices_stay_indices_and_weights_stay_what_they_were():
+def test_augmentation_keeps_class_indices_and_binary_weights():
     before = batch(classes=True)
     after = augmentation(crop=(32, 32), **EVERYTHING)(before, random(5))
     assert after.target.dtype == torch.int64
@@ -99,7 +99,7 @@ def test_indices_stay_indices_and_weights_stay_what_they_were():
     assert torch.isfinite(after.image).all()
 
 
-def test_soft_masks_are_interpolated_and_hard_ones_are_not():
+def test_only_soft_masks_are_interpolated():
     before = batch()
     hard, soft = (augmentation(rotate=20)(before, random(), soft=soft).target for soft in (False, True))
     assert set(hard.unique().tolist()) == {0.0, 1.0}
@@ -113,13 +113,13 @@ def test_the_same_seed_gives_the_same_samples():
     assert not torch.equal(a, c)
 
 
-def test_half_turns_only_where_samples_are_not_square():
+def test_rot90_keeps_the_shape_of_non_square_samples():
     after = augmentation(rot90=True)(batch(count=12), random(9))
     assert after.image.shape[-2:] == (40, 56)
     assert not torch.equal(after.image, batch(count=12).image)
 
 
-def test_tints_change_the_image_and_nothing_else():
+def test_intensity_transforms_change_only_the_image():
     before = batch()
     after = augmentation(brightness=0.2, contrast=0.3, gamma=(0.5, 2))(before, random())
     assert not torch.allclose(after.image, before.image)
@@ -128,7 +128,7 @@ def test_tints_change_the_image_and_nothing_else():
     assert torch.isfinite(augmentation(brightness=0.2, contrast=0.3, gamma=(0.5, 2))(flat, random()).image).all()
 
 
-def test_the_elastic_field_is_as_strong_as_it_says_and_smooth():
+def test_elastic_field_is_smooth_and_has_the_configured_sigma():
     y, x = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
     ramps = torch.stack([y, x])[None].repeat(64, 1, 1, 1)
     before = Batch(image=ramps, target=torch.zeros(64, 1, 96, 96), weight=None)
@@ -139,7 +139,7 @@ def test_the_elastic_field_is_as_strong_as_it_says_and_smooth():
 
 
 @given(st.integers(33, 70), st.integers(33, 70), st.integers(0, 1000))
-def test_any_size_goes_through_everything(height, width, seed):
+def test_all_transforms_support_any_size(height, width, seed):
     after = augmentation(**EVERYTHING)(batch(2, height, width), random(seed))
     assert after.image.shape == (2, 3, height, width)
     assert np.isfinite(after.image.numpy()).all()

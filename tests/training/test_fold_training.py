@@ -1,4 +1,4 @@
-"""A network of one fold is, bit for bit, that of a data set whose validation samples are that fold."""
+"""The network of a fold equals, bit for bit, that of a data set whose validation split is this fold."""
 
 import pandas as pd
 import pytest
@@ -26,7 +26,7 @@ SHARD = {"dataset": "d", "size": [40, 32], "normalize": "minmax"}
 RECIPE = {
     "dataset": "d",
     "model": {"name": "unet", "width": 4, "depth": 2},
-    # weights of classes and gaps are those of the samples that are trained on
+    # class weights and border weights depend on the training samples
     "loss": {"name": "bce", "region": "fov", "class_balance": True, "border": {"w0": 5.0, "sigma": 3.0}},
     "optimizer": {"name": "adam", "lr": 0.02},
     "augment": {"flip": "both"},
@@ -40,73 +40,77 @@ FOLD = {"folds": 3, "fold": 1}
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Shards of 9 samples split in two ways: two thirds and one third by chance, and by fold 1 of 3."""
+    """Shards of 9 samples with two validation rules: a random third, and fold 1 of 3."""
     folder = tmp_path_factory.mktemp("folds")
     root = make_drive(folder / "raw", training=9, test=1)
-    ways = {
+    rules = {
         "own": {"fraction": 0.4, "seed": 5},
         "fold": {"rule": "k-fold", "seed": 0, **FOLD},
     }
     shards = {}
-    for way, validation in ways.items():
-        of = {"layout": "drive", "root": root, "test": "official", "shards": 3, "validation": validation}
+    for rule, validation in rules.items():
+        options = {"layout": "drive", "root": root, "test": "official", "shards": 3, "validation": validation}
         for split in ("train", "validation"):
-            recipe = ShardRecipe.model_validate({**SHARD, "split": split, "source": source(**of)})
-            shards[way, split] = []
-            for number in opened("d", **of).shard_members(split):
-                path = folder / way / f"{split}-{number}.h5"
+            recipe = ShardRecipe.model_validate({**SHARD, "split": split, "source": source(**options)})
+            shards[rule, split] = []
+            for number in opened("d", **options).shard_members(split):
+                path = folder / rule / f"{split}-{number}.h5"
                 build_shard(recipe, number=number, output=path)
-                shards[way, split].append(path)
-    of = source("drive", root, test="official", shards=3)
-    recipe = FoldsRecipe.model_validate({"dataset": "d", "folds": 3, "sampling": {"seed": 0}, "source": of})
+                shards[rule, split].append(path)
+    sample_source = source("drive", root, test="official", shards=3)
+    recipe = FoldsRecipe.model_validate({"dataset": "d", "folds": 3, "sampling": {"seed": 0}, "source": sample_source})
     write_folds(recipe, output=folder / "3.json")
     return folder / "3.json", shards
 
 
-def run(data, output, way, changes=None, **more):
+def run(data, output, rule, changes=None, **options):
     table, shards = data
-    given = {"train_shards": shards[way, "train"], "validation_shards": shards[way, "validation"], "output": output}
-    fold = {"fold": FOLD} if way == "own" else {}
+    arguments = {
+        "train_shards": shards[rule, "train"],
+        "validation_shards": shards[rule, "validation"],
+        "output": output,
+    }
+    fold = {"fold": FOLD} if rule == "own" else {}
     recipe = TrainRecipe.model_validate({**RECIPE, **fold, **(changes or {})})
-    train(recipe, experiment="e", **{**given, "folds": table if way == "own" else None, **more})
+    train(recipe, experiment="e", **{**arguments, "folds": table if rule == "own" else None, **options})
 
 
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
-    for way in ("own", "fold"):
-        run(data, folder / way, way)
+    for rule in ("own", "fold"):
+        run(data, folder / rule, rule)
     return folder
 
 
-def same_networks(first, second):
+def assert_same_networks(first, second):
     for name in ("best.pt", "last.pt"):
-        one, other = load_checkpoint(first / name), load_checkpoint(second / name)
-        assert one.scores == other.scores
-        assert one.state.keys() == other.state.keys()
-        assert all(torch.equal(one.state[key], other.state[key]) for key in one.state)
+        a, b = load_checkpoint(first / name), load_checkpoint(second / name)
+        assert a.scores == b.scores
+        assert a.state.keys() == b.state.keys()
+        assert all(torch.equal(a.state[key], b.state[key]) for key in a.state)
     assert (first / "history.csv").read_bytes() == (second / "history.csv").read_bytes()
 
 
-def test_both_ways_end_in_the_same_bits(data, trained):
+def test_fold_and_split_trainings_are_bit_identical(data, trained):
     _, shards = data
     assert len(shards["own", "train"]) + len(shards["own", "validation"]) > 4
-    same_networks(trained / "own", trained / "fold")
-    assert load_checkpoint(trained / "own/best.pt").about.settings.fold.plain() == FOLD
-    assert load_checkpoint(trained / "fold/best.pt").about.settings.fold is None
+    assert_same_networks(trained / "own", trained / "fold")
+    assert load_checkpoint(trained / "own/best.pt").info.settings.fold.plain() == FOLD
+    assert load_checkpoint(trained / "fold/best.pt").info.settings.fold is None
 
 
-def test_another_fold_is_another_network(data, trained, tmp_path):
+def test_other_fold_gives_other_network(data, trained, tmp_path):
     run(data, tmp_path, "own", {"fold": {**FOLD, "fold": 0}})
     assert pd.read_csv(tmp_path / "history.csv").ne(pd.read_csv(trained / "own/history.csv")).to_numpy().any()
 
 
-def test_samples_that_are_read_as_needed_give_the_same(data, trained, tmp_path):
+def test_streamed_fold_gives_the_same_network(data, trained, tmp_path):
     run(data, tmp_path, "own", memory=0)
-    same_networks(tmp_path, trained / "own")
+    assert_same_networks(tmp_path, trained / "own")
 
 
-def test_a_fold_that_was_killed_goes_on_bit_for_bit(data, trained, tmp_path, monkeypatch):
+def test_interrupted_fold_resumes_bit_for_bit(data, trained, tmp_path, monkeypatch):
     steps = iter(range(100))
 
     def check(self):
@@ -120,42 +124,42 @@ def test_a_fold_that_was_killed_goes_on_bit_for_bit(data, trained, tmp_path, mon
         run(data, tmp_path / "out", "own", state=tmp_path / "state", save_every=0)
     assert not (tmp_path / "out/best.pt").exists()
     run(data, tmp_path / "out", "own", state=tmp_path / "state")
-    same_networks(tmp_path / "out", trained / "own")
+    assert_same_networks(tmp_path / "out", trained / "own")
 
 
-def test_a_fold_is_predicted_as_validation_samples_are(data, trained, tmp_path):
+def test_fold_is_predicted_like_validation_samples(data, trained, tmp_path):
     table, shards = data
-    how = {"kind": "probability", "precision": "fp32", "threads": 1, "test_time": "none"}
-    how = PredictRecipe.model_validate({"dataset": "d", "split": "validation", **how})
-    given = {"experiment": "e", "checkpoint": trained / "own/best.pt"}
+    settings = {"kind": "probability", "precision": "fp32", "threads": 1, "test_time": "none"}
+    recipe = PredictRecipe.model_validate({"dataset": "d", "split": "validation", **settings})
+    arguments = {"experiment": "e", "checkpoint": trained / "own/best.pt"}
     fold = {"train_shards": shards["own", "train"], "folds": table}
-    of_fold = PredictRecipe.model_validate({**how.plain(), "fold": FOLD})
-    predict(of_fold, shards=shards["own", "validation"], output=tmp_path / "own", **fold, **given)
-    predict(how, shards=shards["fold", "validation"], output=tmp_path / "fold", **given)
-    found = {path.name: path.read_bytes() for path in (tmp_path / "own").iterdir()}
-    assert found == {path.name: path.read_bytes() for path in (tmp_path / "fold").iterdir()}
-    assert len(found) == 3
+    fold_recipe = PredictRecipe.model_validate({**recipe.plain(), "fold": FOLD})
+    predict(fold_recipe, shards=shards["own", "validation"], output=tmp_path / "own", **fold, **arguments)
+    predict(recipe, shards=shards["fold", "validation"], output=tmp_path / "fold", **arguments)
+    predictions = {path.name: path.read_bytes() for path in (tmp_path / "own").iterdir()}
+    assert predictions == {path.name: path.read_bytes() for path in (tmp_path / "fold").iterdir()}
+    assert len(predictions) == 3
 
 
-def test_augmented_samples_are_those_of_the_fold(data, tmp_path):
+def test_preview_shows_training_samples_of_the_fold(data, tmp_path):
     table, shards = data
-    how = {"dataset": "d", "seed": 1, "crop": None, "augment": {"flip": "both"}}
-    for way, more in (("own", {"validation_shards": shards["own", "validation"], "folds": table}), ("fold", {})):
-        recipe = AugmentedRecipe.model_validate({**how, "fold": FOLD if way == "own" else None})
-        preview(recipe, experiment="e", train_shards=shards[way, "train"], output=tmp_path / f"{way}.png", **more)
+    settings = {"dataset": "d", "seed": 1, "crop": None, "augment": {"flip": "both"}}
+    for rule, options in (("own", {"validation_shards": shards["own", "validation"], "folds": table}), ("fold", {})):
+        recipe = AugmentedRecipe.model_validate({**settings, "fold": FOLD if rule == "own" else None})
+        preview(recipe, experiment="e", train_shards=shards[rule, "train"], output=tmp_path / f"{rule}.png", **options)
     assert (tmp_path / "own.png").read_bytes() == (tmp_path / "fold.png").read_bytes()
 
 
-def test_a_data_set_without_validation_shards_has_folds(data, tmp_path):
+def test_folds_work_without_validation_shards(data, tmp_path):
     _, shards = data
-    everything = [*shards["own", "train"], *shards["own", "validation"]]
-    run(data, tmp_path, "own", {"epochs": 1}, train_shards=everything, validation_shards=[])
+    all_shards = [*shards["own", "train"], *shards["own", "validation"]]
+    run(data, tmp_path, "own", {"epochs": 1}, train_shards=all_shards, validation_shards=[])
     assert pd.read_csv(tmp_path / "history.csv")["val_loss"].notna().all()
 
 
-def test_shards_and_table_of_different_samples_are_refused(data, tmp_path):
+def test_shards_must_match_the_table_of_folds(data, tmp_path):
     _, shards = data
-    with pytest.raises(ShardError, match="of the table of folds too few"):
+    with pytest.raises(ShardError, match="samples missing"):
         run(data, tmp_path, "own", train_shards=shards["own", "train"][:1])
     with pytest.raises(ShardError, match="more than once"):
         run(data, tmp_path, "own", validation_shards=[*shards["own", "validation"], *shards["own", "train"][:1]])
@@ -163,19 +167,19 @@ def test_shards_and_table_of_different_samples_are_refused(data, tmp_path):
         run(data, tmp_path, "own", {"fold": {"folds": 4, "fold": 0}})
 
 
-def test_a_selection_reads_what_the_whole_reads(data):
+def test_selection_reads_the_same_samples_as_all(data):
     _, shards = data
     paths = [*shards["own", "train"], *shards["own", "validation"]]
-    with ShardReader(paths) as whole:
-        ids = whole.column("ids").tolist()
-        wanted = sorted(ids)[2:6]
-        with ShardReader(paths, Selection(wanted, ids)) as some:
-            chosen = some.column("ids").tolist()
-            rows = [ids.index(name) for name in chosen]
-            assert sorted(chosen) == wanted
-            assert len(some) == 4
+    with ShardReader(paths) as all_samples:
+        ids = all_samples.column("ids").tolist()
+        selected_ids = sorted(ids)[2:6]
+        with ShardReader(paths, Selection(selected_ids, ids)) as selected:
+            ids_read = selected.column("ids").tolist()
+            rows = [ids.index(name) for name in ids_read]
+            assert sorted(ids_read) == selected_ids
+            assert len(selected) == 4
             for name in ("images", "masks", "fov"):
-                assert (some.whole(name) == whole.whole(name)[rows]).all()
-                assert (some.plane(name, 1) == whole.plane(name, rows[1])).all()
-            assert (some.column("scale") == whole.column("scale")[rows]).all()
-            assert some.nbytes() == whole.nbytes() * 4 // 9
+                assert (selected.read_all(name) == all_samples.read_all(name)[rows]).all()
+                assert (selected.read_plane(name, 1) == all_samples.read_plane(name, rows[1])).all()
+            assert (selected.column("scale") == all_samples.column("scale")[rows]).all()
+            assert selected.nbytes() == all_samples.nbytes() * 4 // 9

@@ -41,7 +41,7 @@ def test_values_by_hand():
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_what_lies_outside_the_field_of_view_does_not_count(name):
+def test_pixels_outside_the_field_of_view_have_no_loss(name):
     weight = torch.tensor([[[[1.0, 1.0], [1.0, 0.0]]]])
     elsewhere, wrong = OUTPUT.clone(), TARGET.clone()
     elsewhere[..., 1, 1], wrong[..., 1, 1] = -50.0, 0.0
@@ -52,20 +52,20 @@ def test_what_lies_outside_the_field_of_view_does_not_count(name):
     assert float(loss(output, TARGET, torch.ones_like(TARGET))) == pytest.approx(float(loss(output, TARGET)))
 
 
-def test_cross_entropy_of_two_channels_is_bce_of_their_difference():
+def test_two_channel_cross_entropy_equals_bce_of_the_difference():
     two = output_for("cross-entropy")
     assert float(cross_entropy(two, TARGET)) == pytest.approx(float(bce(OUTPUT, TARGET)))
     torch.testing.assert_close(activate(two + 3.0, "softmax"), torch.sigmoid(OUTPUT))
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_nothing_that_counts_costs_nothing_that_is_not_a_number(name):
+def test_losses_are_finite_if_no_pixel_counts(name):
     value = LOSSES[name].function(output_for(name), TARGET, torch.zeros_like(TARGET))
     assert math.isfinite(float(value))
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_each_loss_names_its_output(name):
+def test_each_loss_has_a_valid_activation(name):
     output = torch.tensor([-2.0, 0.25, 3.0]).view(1, 1, 1, 3)
     probability = activate(output_for(name, output), LOSSES[name].activation)
     assert probability.min() >= 0
@@ -100,7 +100,7 @@ def test_several_classes_by_hand():
 
 
 @pytest.mark.parametrize("name", SOFTMAX)
-def test_void_pixels_of_several_classes_do_not_count(name):
+def test_multiclass_losses_ignore_void_pixels(name):
     weight = torch.ones(2, 1, 5, 6)
     weight[:, :, 2:4, 1:3] = 0
     elsewhere, wrong = LOGITS.clone(), CLASSES.clone()
@@ -117,17 +117,17 @@ def test_a_pixel_of_weight_three_counts_as_three_pixels():
     torch.testing.assert_close(bce(output, target, torch.tensor([3.0, 1.0]).view(1, 1, 1, 2)), repeated)
 
 
-def test_several_classes_ask_for_one_channel_each_under_a_softmax_only():
+def test_only_softmax_losses_have_one_channel_per_class():
     assert LOSSES["cross-entropy"].channels(4) == 4
     assert LOSSES["bce"].channels(2) == 1
 
 
-def test_deep_supervision_adds_up_all_outputs():
+def test_deep_supervision_sums_the_loss_of_all_outputs():
     outputs = [OUTPUT, OUTPUT + 1, OUTPUT - 1]
     expected = sum(float(bce(output, TARGET)) for output in outputs)
     assert float(supervise(bce, outputs, TARGET, None)) == pytest.approx(expected)
 
 
-def test_the_configuration_knows_the_losses_that_there_are():
+def test_configuration_lists_all_losses():
     assert {*get_args(LossName)} - {"bce-with-logits"} == {*LOSSES}
     assert {*SOFTMAX} == SOFTMAX_LOSSES

@@ -22,13 +22,13 @@ def tf32():
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
-def test_deterministic_trainings_compute_fp32_in_full(deterministic):
+def test_deterministic_trainings_use_exact_fp32(deterministic):
     prepare_fp32(exact=not deterministic)
     prepare_determinism(deterministic, torch.device("cpu"))
     assert tf32() == (not deterministic,) * 2
 
 
-def test_predictions_do_so_always(tmp_path):
+def test_predictions_always_use_exact_fp32(tmp_path):
     prepare_fp32(exact=False)
     with pytest.raises(Exception, match=r"best\.pt"):
         load_predictor(tmp_path / "best.pt", precision="fp32", threads=1)
@@ -36,7 +36,7 @@ def test_predictions_do_so_always(tmp_path):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, named by CUDA_VISIBLE_DEVICES")
-def test_on_a_gpu_a_convolution_is_as_exact_as_on_a_cpu():
+def test_exact_fp32_convolution_on_a_gpu():
     torch.manual_seed(0)
     image, weight = torch.randn(1, 64, 64, 64), torch.randn(64, 64, 3, 3)
     exact = torch.nn.functional.conv2d(image.double(), weight.double())

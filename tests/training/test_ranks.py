@@ -1,4 +1,4 @@
-"""Several processes that train one network end where a single one does, and none outlives the others."""
+"""Distributed training gives the network of a single process, and its processes end together."""
 
 import contextlib
 import io
@@ -59,8 +59,10 @@ def loss(name, **more):
 
 
 RECIPES = {
-    "fov": loss("bce"),  # 7 samples in batches of 4: the last one has 3 rows, one process a row more than the other
-    "single": {"batch_size": 6},  # ... and here the last one has a single row: the other process has none
+    "fov": loss(
+        "bce"
+    ),  # 7 samples in batches of 4: the last batch has 3 rows, one process has one row more than the other
+    "single": {"batch_size": 6},  # the last batch has a single row: the other process has none
     "streamed": {"batch_size": 6, "memory": 0},
     "crop": {"augment": None, "model": {"name": "unet-crop", "widths": [4, 8]}},
     "weights": loss("bce", border={"w0": 10, "sigma": 5}, class_balance=True),
@@ -105,8 +107,8 @@ def run(shards, output, memory=None, **changes):
     )
 
 
-def several_trainings(shards, folder, gpus):
-    """Train by all recipes; what a process is started for."""
+def train_all(shards, folder, gpus):
+    """Train with all recipes; the function that each process runs."""
     torch.set_num_threads(1)
     for name, changes in RECIPES.items():
         run(shards, folder / name, gpus=gpus, **changes)
@@ -114,53 +116,53 @@ def several_trainings(shards, folder, gpus):
 
 @pytest.fixture(scope="module")
 def trained(shards, tmp_path_factory):
-    """Folders of the same trainings by one process and by two."""
+    """Folders of the same trainings with one process and with two."""
     folders = [tmp_path_factory.mktemp(name) for name in ("one", "two")]
     with contextlib.redirect_stderr(io.StringIO()):
-        several_trainings(shards, folders[0], 1)
-    on_ranks(several_trainings, 2)(shards=shards, folder=folders[1], gpus=2)
+        train_all(shards, folders[0], 1)
+    on_ranks(train_all, 2)(shards=shards, folder=folders[1], gpus=2)
     return folders
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_two_processes_end_where_one_does(trained, name):
+def test_two_processes_give_the_network_of_one(trained, name):
     one, two = (load_checkpoint(folder / name / "last.pt") for folder in trained)
     for key, weights in one.state.items():
         torch.testing.assert_close(two.state[key], weights, rtol=1e-4, atol=1e-5, msg=key)
     histories = [pd.read_csv(folder / name / "history.csv") for folder in trained]
     pd.testing.assert_frame_equal(*histories, rtol=1e-4, atol=1e-5)
-    assert (one.about.settings.gpus, two.about.settings.gpus) == (1, 2)
-    assert not two.about.settings.sync_batch_norm
-    assert two.about.made_with["device"] == one.about.made_with["device"] + ", 2 processes"
+    assert (one.info.settings.gpus, two.info.settings.gpus) == (1, 2)
+    assert not two.info.settings.sync_batch_norm
+    assert two.info.made_with["device"] == one.info.made_with["device"] + ", 2 processes"
 
 
-def test_the_trainings_differ_where_their_recipes_do(trained):
+def test_different_recipes_give_different_networks(trained):
     ends = [load_checkpoint(trained[1] / name / "last.pt").state for name in RECIPES if name != "streamed"]
     flat = [torch.cat([tensor.flatten() for tensor in end.values()]) for end in ends]
     assert not any(torch.equal(a, b) for n, a in enumerate(flat) for b in flat[:n] if len(a) == len(b))
 
 
-# -- what is shared out ------------------------------------------------------------------------------------------------
+# -- distribution of rows and random numbers ---------------------------------------------------------------------------
 
 
 @pytest.fixture
 def as_rank(monkeypatch):
-    def be(rank, count):
+    def set_rank(rank, count):
         monkeypatch.setattr(ranks, "world_size", lambda: count)
         monkeypatch.setattr(ranks, "rank", lambda: rank)
 
-    return be
+    return set_rank
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
-def test_every_row_belongs_to_one_process_and_the_first_has_most(as_rank, count):
+def test_local_rows_partition_the_batch_evenly(as_rank, count):
     for total in range(12):
         rows, sizes = [], []
         for rank in range(count):
             as_rank(rank, count)
-            mine = list(range(total))[ranks.local_rows(total)]
-            rows += mine
-            sizes.append(len(mine))
+            local = list(range(total))[ranks.local_rows(total)]
+            rows += local
+            sizes.append(len(local))
         assert rows == list(range(total))
         assert sizes == sorted(sizes, reverse=True)
         assert max(sizes) - min(sizes) <= 1
@@ -170,87 +172,87 @@ def test_every_row_belongs_to_one_process_and_the_first_has_most(as_rank, count)
 @pytest.mark.parametrize(
     "warp", [{}, {"rotate": 20.0, "shear": 5.0, "scale": (0.7, 1.4), "elastic": {"grid": 3, "sigma": 4.0}}]
 )
-def test_a_sample_is_changed_in_the_same_way_whichever_process_has_it(crop, warp):
-    tint = {"brightness": 0.2, "contrast": 0.2, "gamma": (0.5, 2.0)}
-    change = Augmentation(crop, Augment.model_validate({"flip": "both", "rot90": True, **tint, **warp}))
+def test_augmentation_of_a_sample_does_not_depend_on_the_process(crop, warp):
+    intensity = {"brightness": 0.2, "contrast": 0.2, "gamma": (0.5, 2.0)}
+    augment = Augmentation(crop, Augment.model_validate({"flip": "both", "rot90": True, **intensity, **warp}))
     random = np.random.default_rng(0)
     planes = [torch.from_numpy(random.random((5, channels, 32, 32), dtype=np.float32)) for channels in (3, 1, 1)]
-    whole = change(Batch(*planes), torch.Generator().manual_seed(3))
-    after = []
+    expected = augment(Batch(*planes), torch.Generator().manual_seed(3))
+    rng_states = []
     for rows in (slice(0, 3), slice(3, 5), slice(5, 5)):
-        chance = torch.Generator().manual_seed(3)
-        part = change(Batch(*(plane[rows] for plane in planes)), chance, False, rows, 5)
+        rng = torch.Generator().manual_seed(3)
+        part = augment(Batch(*(plane[rows] for plane in planes)), rng, False, rows, 5)
         for name in ("image", "target", "weight"):
-            torch.testing.assert_close(getattr(part, name), getattr(whole, name)[rows], rtol=0, atol=1e-6)
-        after.append(chance.get_state())
-    assert all(torch.equal(one, after[0]) for one in after)
+            torch.testing.assert_close(getattr(part, name), getattr(expected, name)[rows], rtol=0, atol=1e-6)
+        rng_states.append(rng.get_state())
+    assert all(torch.equal(state, rng_states[0]) for state in rng_states)
 
 
-# -- what is refused ---------------------------------------------------------------------------------------------------
+# -- invalid settings --------------------------------------------------------------------------------------------------
 
 
 def experiment(**changes):
-    said = {"dataset": "t", "model": "unet", "loss": "bce", "optimizer": {"name": "sgd", "lr": 0.1}, "epochs": 1}
+    settings = {"dataset": "t", "model": "unet", "loss": "bce", "optimizer": {"name": "sgd", "lr": 0.1}, "epochs": 1}
     data = {"layout": "tgs", "root": "raw", "size": [48, 48]}
-    return parse({"datasets": {"t": data}, "experiments": {"e": {**said, "batch_size": 6, **changes}}})
+    return parse({"datasets": {"t": data}, "experiments": {"e": {**settings, "batch_size": 6, **changes}}})
 
 
-def test_the_configuration_says_what_does_not_go_together():
+def test_incompatible_gpu_settings_are_refused():
     assert experiment(gpus=3, sync_batch_norm=True).experiments["e"].gpus == 3
-    with pytest.raises(ConfigError, match="a `batch_size` that `gpus` divides: 6 samples for 4 GPUs"):
+    with pytest.raises(ConfigError, match="a `batch_size` that is a multiple of `gpus`: 6 samples for 4 GPUs"):
         experiment(gpus=4)
-    with pytest.raises(ConfigError, match="there is nothing to synchronize"):
+    with pytest.raises(ConfigError, match="`gpus` above 1 with `sync_batch_norm`"):
         experiment(sync_batch_norm=True)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
-        ({"gpus": 2}, "found:    2, while 1 of their processes run"),
+        ({"gpus": 2}, "found:    2 GPUs, but 1 training processes"),
         ({"gpus": 2, "sync_batch_norm": True}, "found:    true on cpu"),
     ],
 )
-def test_a_training_that_cannot_be_shared_out_is_refused(shards, tmp_path, changes, said):
-    with pytest.raises(TrainingError, match=said):
+def test_gpu_settings_must_match_the_processes(shards, tmp_path, changes, message):
+    with pytest.raises(TrainingError, match=message):
         run(shards, tmp_path / "m", **changes)
     assert not (tmp_path / "m").exists()
 
 
-def test_a_gpu_of_another_kind_trains_alone(as_rank):
+def test_several_gpus_require_cuda(as_rank):
     as_rank(0, 2)
-    with pytest.raises(TrainingError, match="found:    2 with mps, which is one"):
+    with pytest.raises(TrainingError, match="found:    2 on mps, which is a single device"):
         require_ranks("e", recipe_of(gpus=2), torch.device("mps"))
     require_ranks("e", recipe_of(gpus=2, sync_batch_norm=True), torch.device("cuda"))
 
 
-# -- how processes end -------------------------------------------------------------------------------------------------
+# -- end of processes --------------------------------------------------------------------------------------------------
 
 
-def meet(how):
-    """End badly in one process while the other waits for it."""
+def fail_on_rank_1(failure):
+    """Fail in one process while the other waits for it."""
     if ranks.rank() == 0:
         ranks.all_reduce_max(0)
         ranks.all_reduce_max(0)
     ranks.all_reduce_max(0)
-    if how == "refuses":
-        raise ShardError("a shard", "two\nlines", "one", "mend it")
-    raise ZeroDivisionError("nobody foresaw this")
+    if failure == "pipeline error":
+        raise ShardError("a shard", "two\nlines", "one", "fix it")
+    raise ZeroDivisionError("unexpected")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("how", "kind", "said"),
+    ("failure", "kind", "message"),
     [
-        ("refuses", ShardError, "a shard\n    found:    two\nlines"),
-        ("fails", TrainingError, "rank 1 of 2 of this training\n    found:    ZeroDivisionError: nobody foresaw this"),
+        ("pipeline error", ShardError, "a shard\n    found:    two\nlines"),
+        ("exception", TrainingError, "rank 1 of 2 of this training\n    found:    ZeroDivisionError: unexpected"),
     ],
 )
-def test_when_one_process_ends_badly_all_do_and_it_is_said_why(capfd, how, kind, said):
-    with pytest.raises(PipelineError, match=re.escape(said)) as caught:
-        on_ranks(meet, 2)(how=how)
+def test_failure_of_one_process_ends_all_and_is_reported(capfd, failure, kind, message):
+    with pytest.raises(PipelineError, match=re.escape(message)) as caught:
+        on_ranks(fail_on_rank_1, 2)(failure=failure)
     assert type(caught.value) is kind
     assert not [child for child in psutil.Process().children() if "multiprocessing-fork" in " ".join(child.cmdline())]
-    assert ("Traceback" in capfd.readouterr().err) == (how == "fails")
+    assert ("Traceback" in capfd.readouterr().err) == (failure == "exception")
 
 
 CONFIG = """
@@ -265,20 +267,20 @@ experiments:
 
 
 class Training:
-    """A training by the command line, in a folder of its own."""
+    """A training started from the command line, with its own output and state folders."""
 
     def __init__(self, folder, output):
         self.folder, self.output = folder, folder / output
-        words = ["train", "--experiment", "e", "--output", output, "--state", f"state-{output}", "--save-every", "0"]
+        arguments = f"train --experiment e --output {output} --state state-{output} --save-every 0".split()
         self.log = folder / f"{output}.log"
         with self.log.open("a") as log:
-            command = [sys.executable, "-m", "pipeline", *words]
+            command = [sys.executable, "-m", "pipeline", *arguments]
             environment = {**os.environ, "OMP_NUM_THREADS": "1"}
             pipes = {"stdout": log, "stderr": subprocess.STDOUT}
             self.process = subprocess.Popen(command, cwd=folder, env=environment, **pipes, start_new_session=True)
 
-    def is_under_way(self):
-        """Wait until states were saved; return the processes that train."""
+    def wait_until_running(self):
+        """Wait until states were saved; return the training processes."""
         states = set()
         while len(states) < 3:
             assert self.process.poll() is None, self.log.read_text()
@@ -292,68 +294,68 @@ class Training:
         assert len(forked) == 2
         return sorted(forked, key=lambda child: child.pid)
 
-    def ends(self, status):
+    def wait_for_exit(self, status):
         assert self.process.wait(timeout=240) == status, self.log.read_text()
         return self.log.read_text()
 
 
 @pytest.mark.slow
-def test_a_training_on_two_processes_survives_every_kill(tmp_path):
+def test_distributed_training_resumes_after_every_kill(tmp_path):
     make_tgs(tmp_path / "TGS")
     (tmp_path / "config.yaml").write_text(CONFIG)
     for split in ("train", "validation"):
-        words = ["shard", "--dataset", "t", "--split", split, "--number", "0"]
-        subprocess.run([sys.executable, "-m", "pipeline", *words], cwd=tmp_path, check=True, capture_output=True)
-    whole, cut = Training(tmp_path, "whole"), Training(tmp_path, "cut")
+        arguments = ["shard", "--dataset", "t", "--split", split, "--number", "0"]
+        subprocess.run([sys.executable, "-m", "pipeline", *arguments], cwd=tmp_path, check=True, capture_output=True)
+    uninterrupted, interrupted = Training(tmp_path, "uninterrupted"), Training(tmp_path, "interrupted")
 
-    cut.is_under_way()[1].kill()
-    said = cut.ends(1)
-    assert "rank 1 of 2 of this training\n    found:    SIGKILL ended it" in said
-    assert "Traceback" not in said
+    interrupted.wait_until_running()[1].kill()
+    log = interrupted.wait_for_exit(1)
+    assert "rank 1 of 2 of this training\n    found:    killed by SIGKILL" in log
+    assert "Traceback" not in log
 
-    cut = Training(tmp_path, "cut")
-    running = cut.is_under_way()
-    cut.process.kill()
-    assert cut.process.wait() == -signal.SIGKILL
+    interrupted = Training(tmp_path, "interrupted")
+    running = interrupted.wait_until_running()
+    interrupted.process.kill()
+    assert interrupted.process.wait() == -signal.SIGKILL
     assert psutil.wait_procs(running, timeout=20)[1] == []
 
-    cut = Training(tmp_path, "cut")
-    cut.is_under_way()
-    cut.process.terminate()
-    said = cut.ends(128 + signal.SIGTERM)
-    assert "found:    SIGTERM" in said
-    assert "it goes on from here" in said
+    interrupted = Training(tmp_path, "interrupted")
+    interrupted.wait_until_running()
+    interrupted.process.terminate()
+    log = interrupted.wait_for_exit(128 + signal.SIGTERM)
+    assert "found:    SIGTERM" in log
+    assert "it resumes from this step" in log
 
-    cut = Training(tmp_path, "cut")
-    cut.is_under_way()[1].send_signal(signal.SIGUSR1)
-    said = cut.ends(128 + signal.SIGUSR1)
-    assert said.count("goes on from epoch") == 3
-    assert said.count("it goes on from here") == 2
-    assert "goes on from epoch 1, step 0" not in said
+    interrupted = Training(tmp_path, "interrupted")
+    interrupted.wait_until_running()[1].send_signal(signal.SIGUSR1)
+    log = interrupted.wait_for_exit(128 + signal.SIGUSR1)
+    assert log.count("resumes from epoch") == 3
+    assert log.count("it resumes from this step") == 2
+    assert "resumes from epoch 1, step 0" not in log
 
-    assert not cut.output.exists()
-    Training(tmp_path, "cut").ends(0)
-    whole.ends(0)
+    assert not interrupted.output.exists()
+    Training(tmp_path, "interrupted").wait_for_exit(0)
+    uninterrupted.wait_for_exit(0)
     for name in ("best.pt", "last.pt", "history.csv"):
-        assert (whole.output / name).read_bytes() == (cut.output / name).read_bytes(), name
+        assert (uninterrupted.output / name).read_bytes() == (interrupted.output / name).read_bytes(), name
     assert not list(tmp_path.glob("state-*"))
 
 
-def stop_while_starting():
-    raise AssertionError("it never runs")
+def must_not_run():
+    raise AssertionError("the function must not run")
 
 
 @pytest.mark.slow
-def test_a_signal_before_the_training_begins_is_an_interruption(monkeypatch):
-    def begin(process):
-        start(process)
+def test_signal_while_processes_start_is_an_interruption(monkeypatch):
+    def start_and_signal(process):
+        original_start(process)
         os.kill(os.getpid(), signal.SIGTERM)
 
     kind = torch.multiprocessing.get_context("spawn").Process
-    start = kind.start
-    monkeypatch.setattr(kind, "start", begin)
+    original_start = kind.start
+    monkeypatch.setattr(kind, "start", start_and_signal)
     handlers = signal.getsignal(signal.SIGTERM)
     with pytest.raises(InterruptionError) as caught:
-        on_ranks(stop_while_starting, 2)()
+        on_ranks(must_not_run, 2)()
     assert caught.value.status == 128 + signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == handlers

@@ -55,7 +55,7 @@ def build(path, split, samples, **changes):
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
-    """Train, validation and unlabelled shards of a small TGS folder, and DRIVE-like ones with a field of view."""
+    """Training, validation and unlabelled shards of a small TGS folder, and DRIVE-like shards with a field of view."""
     folder = tmp_path_factory.mktemp("shards")
     for layout, make in (("tgs", make_tgs), ("drive", make_drive)):
         samples = source(layout, make(folder / layout), validation={"fraction": 0.3})
@@ -84,7 +84,7 @@ def run(shards, output, **changes):
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_training_learns_and_says_what_it_did(shards, tmp_path):
+def test_training_learns_and_records_its_history(shards, tmp_path):
     history = run(shards, tmp_path / "m", epochs=12)
     assert history.columns.tolist() == ["epoch", "train_loss", "lr", "val_loss", "val_dice", "val_mae", "val_max_f"]
     assert history["epoch"].tolist() == list(range(1, 13))
@@ -93,9 +93,9 @@ def test_training_learns_and_says_what_it_did(shards, tmp_path):
     best, last = (load_checkpoint(tmp_path / "m" / name) for name in ("best.pt", "last.pt"))
     assert best.epoch == history.loc[history["val_loss"].idxmin(), "epoch"]
     assert last.epoch == 12
-    assert best.about.settings == TrainRecipe.model_validate({**RECIPE, "epochs": 12})
-    assert best.about.preparation.normalize.method == "unit"
-    assert best.about.made_with["torch"] == str(torch.__version__)
+    assert best.info.settings == TrainRecipe.model_validate({**RECIPE, "epochs": 12})
+    assert best.info.preparation.normalize.method == "unit"
+    assert best.info.made_with["torch"] == str(torch.__version__)
     timing = pd.read_csv(tmp_path / "m/timing.csv")
     assert (timing["seconds"] > 0).all()
     assert sorted(path.name for path in (tmp_path / "m").iterdir()) == [
@@ -107,7 +107,7 @@ def test_training_learns_and_says_what_it_did(shards, tmp_path):
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_the_same_seed_gives_the_same_bytes_and_another_does_not(shards, tmp_path):
+def test_seed_determines_the_bytes_of_a_training(shards, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         run(shards, tmp_path / name, seed=seed)
     for file in ("best.pt", "last.pt", "history.csv"):
@@ -117,7 +117,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(shards, tmp_pat
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_samples_that_do_not_fit_in_memory_give_the_same_weights(shards, tmp_path):
+def test_streamed_samples_give_the_same_weights(shards, tmp_path):
     run(shards, tmp_path / "held")
     run(shards, tmp_path / "streamed", memory=0)
     assert (tmp_path / "held/last.pt").read_bytes() == (tmp_path / "streamed/last.pt").read_bytes()
@@ -137,7 +137,7 @@ def test_batches_are_normalized_and_carry_the_field_of_view(shards):
     assert next(full.batches(torch.tensor([0]), 1)).weight is None
 
 
-def test_unlabelled_samples_are_not_trained_on(shards, tmp_path):
+def test_unlabelled_shards_are_refused_for_training(shards, tmp_path):
     unlabelled = [shards / "tgs-unlabelled.h5"]
     for samples in ((unlabelled, []), ([shards / "tgs-train.h5"], unlabelled)):
         with pytest.raises(ShardError, match=r"unlabelled\.h5[\s\S]*samples without masks"):
@@ -145,10 +145,10 @@ def test_unlabelled_samples_are_not_trained_on(shards, tmp_path):
 
 
 @pytest.mark.parametrize("memory", [None, 0])
-def test_classes_weigh_the_same_inside_the_field_of_view(shards, memory):
+def test_class_weights_balance_classes_in_the_field_of_view(shards, memory):
     store = SampleStore([shards / "drive-train.h5"], torch.device("cpu"), memory)
     by_class = class_weights(store.count_classes())
-    store.weigh(lambda mask: weight_map(mask, by_class=by_class))
+    store.set_pixel_weights(lambda mask: weight_map(mask, by_class=by_class))
     batch = next(store.batches(torch.arange(len(store)), len(store)))
     assert (batch.weight == 0).any()
     background, vessels = (float(batch.weight[batch.target == label].sum()) for label in (0, 1))
@@ -170,7 +170,7 @@ def test_the_best_epoch_follows_the_monitor(shards, tmp_path):
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_validation_and_the_best_epoch_come_as_often_as_asked(shards, tmp_path):
+def test_validate_every_and_checkpoint_every_are_respected(shards, tmp_path):
     history = run(shards, tmp_path / "m", epochs=7, validate_every=3)
     assert history["epoch"][history["val_loss"].notna()].tolist() == [1, 3, 6, 7]
     history = run(shards, tmp_path / "n", epochs=7, checkpoint_every=3)
@@ -180,35 +180,35 @@ def test_validation_and_the_best_epoch_come_as_often_as_asked(shards, tmp_path):
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_training_stops_when_validation_gets_no_better(shards, tmp_path, capfd):
-    still = {"name": "sgd", "lr": 1e-12}
-    history = run(shards, tmp_path / "m", epochs=20, early_stopping=3, optimizer=still, monitor="val_max_f")
+def test_early_stopping(shards, tmp_path, capfd):
+    constant = {"name": "sgd", "lr": 1e-12}
+    history = run(shards, tmp_path / "m", epochs=20, early_stopping=3, optimizer=constant, monitor="val_max_f")
     assert len(history) == history["val_max_f"].idxmax() + 1 + 3 < 20
     assert "val_max_f did not improve in 3 validations" in capfd.readouterr().err
     assert load_checkpoint(tmp_path / "m/last.pt").epoch == len(history)
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_plateau_halves_the_rate_after_so_many_epochs(shards, tmp_path):
+def test_plateau_schedule_halves_the_learning_rate(shards, tmp_path):
     plateau = {"name": "plateau", "factor": 0.5, "patience": 3, "min_delta": 10.0}
     history = run(shards, tmp_path / "m", epochs=8, schedule=plateau, optimizer={"name": "adam", "lr": 0.01})
     assert history["lr"].tolist() == [0.01] * 4 + [0.005] * 3 + [0.0025]
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_warm_up_of_one_epoch_has_half_the_rate_on_average(shards, tmp_path):
+def test_warm_up_epoch_has_half_the_mean_learning_rate(shards, tmp_path):
     history = run(shards, tmp_path / "m", epochs=4, schedule={"name": "cosine", "warmup": 1}, batch_size=1)
     assert history["lr"].iloc[0] == pytest.approx(0.01)
     assert history["lr"].iloc[-1] < history["lr"].iloc[2] < history["lr"].iloc[1] < 0.02
 
 
-WILD = {"flip": "both", "rot90": True, "rotate": 10.0, "elastic": {"grid": 3, "sigma": 3.0}, "brightness": 0.1}
+AUGMENT = {"flip": "both", "rot90": True, "rotate": 10.0, "elastic": {"grid": 3, "sigma": 3.0}, "brightness": 0.1}
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_augmented_training_is_the_same_every_time_and_wherever_samples_lie(shards, tmp_path):
-    for name, more in (("a", {}), ("b", {"memory": 0})):
-        history = run(shards, tmp_path / name, crop=[32, 32], augment=WILD, repeats=3, **more)
+def test_augmented_training_does_not_depend_on_the_memory_budget(shards, tmp_path):
+    for name, options in (("a", {}), ("b", {"memory": 0})):
+        history = run(shards, tmp_path / name, crop=[32, 32], augment=AUGMENT, repeats=3, **options)
     assert (tmp_path / "a/last.pt").read_bytes() == (tmp_path / "b/last.pt").read_bytes()
     run(shards, tmp_path / "plain", repeats=3)
     assert pd.read_csv(tmp_path / "plain/history.csv")["train_loss"].tolist() != history["train_loss"].tolist()
@@ -217,45 +217,45 @@ def test_augmented_training_is_the_same_every_time_and_wherever_samples_lie(shar
 @pytest.mark.usefixtures("one_thread")
 def test_repeats_lengthen_an_epoch(shards, tmp_path, capfd):
     run(shards, tmp_path / "m", epochs=1, repeats=5, batch_size=4)
-    said = capfd.readouterr().err
-    samples = int(said.split(" samples of d")[0].split()[-1])
-    assert f"epoch 1 of 1: {math.ceil(5 * samples / 4)} in" in said
-    assert load_checkpoint(tmp_path / "m/best.pt").about.settings.repeats == 5
+    output = capfd.readouterr().err
+    samples = int(output.split(" samples of d")[0].split()[-1])
+    assert f"epoch 1 of 1: {math.ceil(5 * samples / 4)} in" in output
+    assert load_checkpoint(tmp_path / "m/best.pt").info.settings.repeats == 5
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_crop_larger_than_the_samples_is_refused_before_training(shards, tmp_path):
+def test_training_refuses_a_crop_larger_than_the_samples(shards, tmp_path):
     with pytest.raises(TrainingError, match="64x32 from samples of 48x48"):
         run(shards, tmp_path / "m", crop=[64, 32])
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_pixel_weights_change_the_training_and_are_the_same_when_streamed(shards, tmp_path):
+def test_pixel_weights_change_training_also_when_streamed(shards, tmp_path):
     loss = {"name": "bce", "region": "fov", "border": {"w0": 10, "sigma": 5}, "class_balance": True}
-    for name, more in (("held", {}), ("streamed", {"memory": 0})):
-        run(shards, tmp_path / name, loss=loss, augment=WILD, epochs=2, **more)
-    run(shards, tmp_path / "plain", augment=WILD, epochs=2)
+    for name, options in (("held", {}), ("streamed", {"memory": 0})):
+        run(shards, tmp_path / name, loss=loss, augment=AUGMENT, epochs=2, **options)
+    run(shards, tmp_path / "plain", augment=AUGMENT, epochs=2)
     held, streamed, plain = ((tmp_path / name / "last.pt").read_bytes() for name in ("held", "streamed", "plain"))
     assert held == streamed
     assert held != plain
 
 
 def predict_shard(checkpoint, shard, output):
-    how = {"kind": "probability", "precision": "fp32", "threads": 1, "test_time": "none"}
-    recipe = PredictRecipe.model_validate({"dataset": "d", "split": "validation", **how})
+    settings = {"kind": "probability", "precision": "fp32", "threads": 1, "test_time": "none"}
+    recipe = PredictRecipe.model_validate({"dataset": "d", "split": "validation", **settings})
     predict(recipe, experiment="e", checkpoint=checkpoint, shards=[shard], output=output)
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_the_side_outputs_of_u2net_are_supervised_and_the_fused_one_predicts(shards, tmp_path):
+def test_u2net_trains_all_outputs_and_predicts_the_fused_one(shards, tmp_path):
     model = {"name": "u2net-lite", "width": 16}
     history = run(shards, tmp_path / "m", model=model, epochs=6, optimizer={"name": "adam", "lr": 0.01})
-    assert history["train_loss"].iloc[0] > 3, "seven outputs cost about seven times ln 2"
+    assert history["train_loss"].iloc[0] > 3, "the loss of seven outputs is about seven times ln 2"
     assert history["val_dice"].max() > 0.6
     best = load_checkpoint(tmp_path / "m/best.pt")
-    assert best.about.activation == "sigmoid"
+    assert best.info.activation == "sigmoid"
     predict_shard(tmp_path / "m/best.pt", shards / "tgs-validation.h5", tmp_path / "p")
-    network = build_model(best.about.model, in_channels=3, out_channels=1).eval()
+    network = build_model(best.info.model, in_channels=3, out_channels=1).eval()
     network.load_state_dict(best.state)
     store = SampleStore([shards / "tgs-validation.h5"], torch.device("cpu"))
     with torch.no_grad():
@@ -267,7 +267,7 @@ def test_the_side_outputs_of_u2net_are_supervised_and_the_fused_one_predicts(sha
 
 
 def write_classes(path, classes=4, void=True):
-    """Turn a two-class shard into one of several classes, with a void corner."""
+    """Convert a two-class shard to several classes, with a void corner."""
     with h5py.File(path, "r+") as file:
         masks = file["masks"][:]
         left = np.arange(masks.shape[-1]) < masks.shape[-1] // 2
@@ -281,7 +281,7 @@ def write_classes(path, classes=4, void=True):
 
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("memory", [None, 0])
-def test_several_classes_train_and_void_pixels_do_not_count(shards, tmp_path, memory):
+def test_multiclass_training_ignores_void_pixels(shards, tmp_path, memory):
     paths = [
         write_classes(shutil.copy(shards / f"tgs-{split}.h5", tmp_path / f"{split}.h5"))
         for split in ("train", "validation")
@@ -297,38 +297,38 @@ def test_several_classes_train_and_void_pixels_do_not_count(shards, tmp_path, me
     history = train_on(paths[:1], paths[1:], tmp_path / "m", memory, loss=loss, epochs=10)
     assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
     assert history["val_mae"].isna().all()
-    about = load_checkpoint(tmp_path / "m/best.pt").about
-    assert about.out_channels == 4
-    assert about.class_names == ("background", "right", "left", "never")
+    info = load_checkpoint(tmp_path / "m/best.pt").info
+    assert info.out_channels == 4
+    assert info.class_names == ("background", "right", "left", "never")
 
 
-def test_weights_of_pixels_count_as_part_of_the_samples(shards, capfd):
+def test_pixel_weights_count_towards_the_memory_budget(shards, capfd):
     paths, cpu = [shards / "drive-train.h5"], torch.device("cpu")
     plain = SampleStore(paths, cpu)
     samples, weights = plain.reader.nbytes(), 4 * len(plain) * math.prod(plain.info.size)
-    for budget, weighted, where in (
+    for budget, weighted, location in (
         (samples, False, "in main memory"),
         (samples + weights - 1, True, "in the shards, read as needed"),
         (samples + weights, True, "in main memory"),
     ):
         capfd.readouterr()
         SampleStore(paths, cpu, budget, weighted=weighted)
-        assert where in capfd.readouterr().err
+        assert location in capfd.readouterr().err
 
 
-def test_weights_that_the_disk_does_not_hold_end_in_a_message(shards):
+def test_pixel_weights_on_a_full_disk_raise_output_error(shards):
     store = SampleStore([shards / "drive-train.h5"], torch.device("cpu"), 0, weighted=True)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
         with pytest.raises(OutputError, match="ulimit -f"):
-            store.weigh(lambda mask: np.ones(mask.shape, np.float32))
+            store.set_pixel_weights(lambda mask: np.ones(mask.shape, np.float32))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_loss_for_two_classes_is_refused_where_there_are_more(shards, tmp_path):
+def test_two_class_loss_is_refused_for_more_classes(shards, tmp_path):
     path = write_classes(shutil.copy(shards / "tgs-train.h5", tmp_path / "t.h5"))
     with pytest.raises(TrainingError, match="'bce' for 4 classes"):
         train_on([path], [], tmp_path / "m")
@@ -353,28 +353,28 @@ def test_validation_scores_agree_with_the_counts_of_each_image(shards, tmp_path)
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_the_image_of_augmented_samples_shows_something(shards, tmp_path):
+def test_preview_image_is_not_blank(shards, tmp_path):
     for layout, crop in (("tgs", None), ("drive", [32, 40])):
         path = tmp_path / f"{layout}.png"
-        recipe = AugmentedRecipe.model_validate({"dataset": "d", "seed": 0, "crop": crop, "augment": WILD})
+        recipe = AugmentedRecipe.model_validate({"dataset": "d", "seed": 0, "crop": crop, "augment": AUGMENT})
         preview(recipe, experiment="e", train_shards=[shards / f"{layout}-train.h5"], output=path)
         assert cv2.imread(str(path)).std() > 20
 
 
-def test_a_crop_larger_than_the_samples_is_refused_in_a_preview(shards, tmp_path):
-    recipe = AugmentedRecipe.model_validate({"dataset": "d", "seed": 0, "crop": [64, 32], "augment": WILD})
+def test_preview_refuses_a_crop_larger_than_the_samples(shards, tmp_path):
+    recipe = AugmentedRecipe.model_validate({"dataset": "d", "seed": 0, "crop": [64, 32], "augment": AUGMENT})
     with pytest.raises(TrainingError, match="64x32 from samples of 48x48"):
         preview(recipe, experiment="e", train_shards=[shards / "tgs-train.h5"], output=tmp_path / "x.png")
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_loss_that_is_no_number_stops_the_training(shards, tmp_path):
+def test_nan_loss_stops_the_training(shards, tmp_path):
     with pytest.raises(TrainingError, match="lower the learning rate"):
         run(shards, tmp_path / "m", loss="mse", optimizer={"name": "sgd", "lr": 1e12}, epochs=5)
     assert not (tmp_path / "m").exists()
 
 
-def test_an_epoch_whose_validation_is_no_number_is_never_the_best():
+def test_epoch_with_nan_validation_is_never_the_best():
     nan, good = {"val_loss": math.nan, "val_dice": 0.0}, {"val_loss": 0.1, "val_dice": 0.9}
     for monitor in ("val_loss", "val_dice"):
         assert not is_best(nan | {monitor: math.nan}, good, monitor)
@@ -383,32 +383,32 @@ def test_an_epoch_whose_validation_is_no_number_is_never_the_best():
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_validated_epoch_beats_those_that_are_not(shards, tmp_path):
+def test_validated_epoch_beats_epochs_without_validation(shards, tmp_path):
     history = run(shards, tmp_path / "m", epochs=7, validate_every=2, checkpoint_every=3)
     assert history["epoch"][history["val_loss"].notna()].tolist() == [1, 2, 4, 6, 7]
-    allowed = history[history["epoch"].isin([6, 7])]  # epoch 3 may be the best, and nobody knows how good it is
+    allowed = history[history["epoch"].isin([6, 7])]  # epoch 3 is not validated
     assert load_checkpoint(tmp_path / "m/best.pt").epoch == allowed.loc[allowed["val_loss"].idxmin(), "epoch"]
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_monitor_that_cannot_be_measured_stops_the_training(shards, tmp_path):
+def test_nan_monitor_stops_the_training(shards, tmp_path):
     with h5py.File(shutil.copy(shards / "tgs-validation.h5", tmp_path / "empty.h5"), "r+") as file:
         file["masks"][:] = 0
     samples = [shards / "tgs-train.h5"], [tmp_path / "empty.h5"]
-    with pytest.raises(TrainingError, match=r"val_max_f nan[\s\S]*a mask that is not empty"):
+    with pytest.raises(TrainingError, match=r"val_max_f nan[\s\S]*a non-empty mask"):
         train_on(*samples, tmp_path / "m", monitor="val_max_f")
     assert not (tmp_path / "m").exists()
 
 
 @pytest.mark.parametrize("monitor", ["val_mae", "val_max_f"])
-def test_a_monitor_of_two_classes_is_refused_where_there_are_more(shards, tmp_path, monitor):
+def test_two_class_monitor_is_refused_for_more_classes(shards, tmp_path, monitor):
     path = write_classes(shutil.copy(shards / "tgs-train.h5", tmp_path / "t.h5"))
     with pytest.raises(TrainingError, match="val_loss or val_dice"):
         train_on([path], [path], tmp_path / "m", loss="cross-entropy", monitor=monitor)
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_validation_samples_prepared_otherwise_are_refused(shards, tmp_path):
+def test_validation_shards_with_other_preparation_are_refused(shards, tmp_path):
     samples = source("tgs", make_tgs(tmp_path / "raw"), validation={"fraction": 0.3})
     other = build(tmp_path / "v.h5", "validation", samples, channels="grey", normalize="minmax")
     with pytest.raises(TrainingError, match=r"channels\n[\s\S]*normalization\n") as caught:
@@ -417,13 +417,13 @@ def test_validation_samples_prepared_otherwise_are_refused(shards, tmp_path):
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_network_that_cannot_take_the_batch_says_so(shards, tmp_path):
-    with pytest.raises(TrainingError, match="less `depth`"):
+def test_unsupported_batch_shape_is_reported(shards, tmp_path):
+    with pytest.raises(TrainingError, match="a smaller `depth`"):
         run(shards, tmp_path / "m", model={"name": "unet", "width": 2, "depth": 7}, batch_size=1)
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_cross_entropy_goes_from_training_to_prediction(shards, tmp_path):
+def test_cross_entropy_from_training_to_prediction(shards, tmp_path):
     history = run(shards, tmp_path / "m", loss="cross-entropy", epochs=6)
     assert history["val_dice"].max() > 0.7
     predict_shard(tmp_path / "m/best.pt", shards / "tgs-unlabelled.h5", tmp_path / "p")
@@ -446,13 +446,13 @@ def test_bf16_trains_close_to_fp32(shards, tmp_path):
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_an_output_that_cannot_be_written(shards, tmp_path):
+def test_unwritable_output_is_reported(shards, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="file stands where a folder is needed"):
+    with pytest.raises(OutputError, match="file has the name of a required folder"):
         run(shards, tmp_path / "file" / "m", epochs=1)
 
 
-def test_schedules():
+def test_constant_and_cosine_rate_factors():
     assert {rate_factor("constant", 10, 0)(step) for step in range(10)} == {1.0}
     cosine = [rate_factor("cosine", 100, 0)(step) for step in range(101)]
     assert cosine[0] == 1.0
@@ -466,14 +466,14 @@ def test_schedules():
 
 
 class Trap:
-    """Runs code when it is unpickled without care."""
+    """Runs code when unpickled."""
 
     def __reduce__(self):
         return (pytest.fail, ("code from a checkpoint was run",))
 
 
 @pytest.mark.parametrize("kind", ["code", "text", "cut off", "other", "missing"])
-def test_checkpoints_that_are_none(tmp_path, kind):
+def test_invalid_checkpoints_are_refused(tmp_path, kind):
     path = tmp_path / "x.pt"
     if kind == "code":
         buffer = io.BytesIO()

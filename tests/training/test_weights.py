@@ -27,7 +27,7 @@ def brute_force(mask, w0, sigma):
     return term
 
 
-def test_the_border_term_is_that_of_the_paper():
+def test_border_term_matches_a_brute_force_computation():
     rng = np.random.default_rng(3)
     mask = np.zeros((40, 50), dtype=np.uint8)
     for _ in range(7):
@@ -38,7 +38,7 @@ def test_the_border_term_is_that_of_the_paper():
     np.testing.assert_allclose(border_term(mask, 3, 1.5), brute_force(mask, 3, 1.5), atol=1e-4)
 
 
-def test_the_narrower_the_gap_the_heavier_it_is():
+def test_border_weight_decreases_with_the_gap_width():
     mask = np.zeros((20, 80), dtype=np.uint8)
     for left in (0, 12, 30, 60):
         mask[:, left : left + 10] = 1
@@ -49,14 +49,14 @@ def test_the_narrower_the_gap_the_heavier_it_is():
     assert (term[mask == 1] == 0).all()
 
 
-def test_one_object_alone_has_no_border():
+def test_single_object_has_no_border_weight():
     mask = np.zeros((30, 30), dtype=np.uint8)
     mask[10:20, 10:20] = 1
     assert (border_term(mask, 10, 5) == 0).all()
     assert (border_term(np.zeros_like(mask), 10, 5) == 0).all()
 
 
-def test_classes_weigh_the_same_together():
+def test_class_weights_balance_the_classes():
     counts = np.array([900, 90, 10])
     weights = class_weights(counts)
     np.testing.assert_allclose(weights * counts, 1000 / 3, rtol=1e-6)
@@ -64,7 +64,7 @@ def test_classes_weigh_the_same_together():
     assert class_weights([5, 0])[1] == 1
 
 
-def test_maps_add_class_and_border_and_leave_void_out():
+def test_weight_map_adds_class_and_border_weights_without_void():
     mask = np.array([[0, 1, 0, 1, VOID]], dtype=np.uint8)
     plain = weight_map(mask)
     assert plain.tolist() == [[1, 1, 1, 1, 0]]

@@ -62,8 +62,8 @@ def assert_goes_on(project, whole):
 
 def assert_went_on(project, whole):
     log = (project.folder / "results/logs/train/a.log").read_text()
-    assert "a: goes on from epoch " in log
-    assert "a: goes on from epoch 1, step 0" not in log
+    assert "a: resumes from epoch " in log
+    assert "a: resumes from epoch 1, step 0" not in log
     for name in ("best.pt", "last.pt", "history.csv"):
         there, here = (one.folder / "results/models/a" / name for one in (whole, project))
         assert there.read_bytes() == here.read_bytes(), name
@@ -71,7 +71,7 @@ def assert_went_on(project, whole):
     assert project.planned("results/models/a/best.pt") == {}
 
 
-def test_after_kill_9_of_everything_the_training_goes_on(begun, whole):
+def test_training_resumes_after_kill_9(begun, whole):
     project, begin = begun
     process = begin()
     os.killpg(process.pid, signal.SIGKILL)
@@ -82,20 +82,20 @@ def test_after_kill_9_of_everything_the_training_goes_on(begun, whole):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_after_a_signal_to_everything_the_training_goes_on(begun, whole, number):
+def test_training_resumes_after_a_signal(begun, whole, number):
     project, begin = begun
     process = begin()
     os.killpg(process.pid, number)
     assert process.wait(timeout=120) != 0
     log = (project.folder / "results/logs/train/a.log").read_text()
     assert f"found:    {number.name}" in log
-    assert "it goes on from here" in log
+    assert "it resumes from this step" in log
     assert "Traceback" not in log
     assert_goes_on(project, whole)
 
 
 @pytest.mark.slow
-def test_a_training_that_alone_is_killed_goes_on_with_a_retry(begun, whole):
+def test_killed_training_resumes_with_a_retry(begun, whole):
     project, begin = begun
     process = begin("--retries", "1")
     (training,) = [

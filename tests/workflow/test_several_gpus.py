@@ -19,7 +19,7 @@ experiments:
 
 
 @pytest.mark.slow
-def test_the_same_configuration_with_and_without_gpus(tmp_path):
+def test_same_configuration_with_and_without_gpus(tmp_path):
     project = Project(tmp_path)
     make_tgs(tmp_path / "raw" / "TGS")
     project.config.write_text(CONFIG)

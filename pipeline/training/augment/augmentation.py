@@ -1,7 +1,7 @@
-"""Change training samples at random, image, mask and weights together, on the device that trains.
+"""Augment training samples: image, mask and weights together, on the device of the training.
 
-All random numbers come from one generator on the CPU, so that the same seed gives the same samples on every device; and
-they are drawn for a whole batch, so that a sample is changed in the same way whichever process works on it.
+All random numbers come from one generator on the CPU, so that a seed gives the same samples on every device. They are
+sampled for a whole batch, so that the augmentation of a sample does not depend on the process that computes it.
 """
 
 import importlib
@@ -19,12 +19,12 @@ from pipeline.training.data import Batch
 
 
 class Augmentation:
-    """Random changes of a batch, each sample by its own.
+    """Random augmentation of a batch, with other random numbers for each sample.
 
     Parameters
     ----------
     crop : (int, int), optional
-        Height and width to cut out at a random place; no more than those of the samples. Without it the size stays.
+        Height and width of a random crop, at most those of the samples. Without it the size does not change.
     augment : Augment, optional
     """
 
@@ -43,17 +43,17 @@ class Augmentation:
     def __call__(
         self, batch: Batch, rng: torch.Generator, soft: bool = False, rows: slice | None = None, batch_rows: int = 0
     ) -> Batch:
-        """Return a changed batch.
+        """Return the augmented batch.
 
         Parameters
         ----------
         batch : Batch
         rng : torch.Generator
-            On the CPU.
+            Generator on the CPU.
         soft : bool
-            Whether targets between 0 and 1 are meant, and may be interpolated.
+            Whether targets are soft and can be interpolated.
         rows : slice, optional
-            Which rows of a larger batch these are, where they are a part of one.
+            Position of these rows in a larger batch, if they are part of one.
         batch_rows : int
             Number of rows of that larger batch.
         """
@@ -68,14 +68,14 @@ class Augmentation:
 
 
 def crop_problems(experiment: str, crop: tuple[int, int] | None, size: tuple[int, int]) -> list[Problem]:
-    """Say where a crop does not fit into samples of a size, both height and width."""
+    """Return the problem of a crop larger than the samples, if it is; both sizes are (height, width)."""
     if crop is None or (crop[0] <= size[0] and crop[1] <= size[1]):
         return []
     return [
         Problem(
             f"experiment {experiment!r}, crop",
             f"{crop[0]}x{crop[1]} from samples of {size[0]}x{size[1]} (height x width)",
-            "a crop that fits into the samples",
-            "make `crop` smaller, or `size` of the data set larger",
+            "a crop no larger than the samples",
+            "set a smaller `crop`, or a larger `size` of the data set",
         )
     ]

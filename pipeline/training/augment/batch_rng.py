@@ -1,4 +1,4 @@
-"""What the steps of augmentation work on: the tensors of a batch, and random numbers for its samples."""
+"""Input of the transforms: the tensors of a batch, and random numbers for its samples."""
 
 import math
 from typing import NamedTuple
@@ -6,21 +6,21 @@ from typing import NamedTuple
 import torch
 
 Planes = dict[str, torch.Tensor]
-"""``image`` (N, C, H, W) float32, ``target`` and perhaps ``weight`` (N, 1, H, W), all on one device."""
+"""``image`` (N, C, H, W) float32, ``target`` and optionally ``weight`` (N, 1, H, W), all on one device."""
 
 
 class BatchRng(NamedTuple):
-    """Random numbers for some rows of a batch, drawn for all of it: on the CPU, so that every device gets the same.
+    """Random numbers for some rows of a batch, sampled for the whole batch, on the CPU: the same on every device.
 
     Parameters
     ----------
     rng : torch.Generator
     batch_rows : int
-        Rows of the batch.
+        Number of rows of the batch.
     rows : slice
-        Those that the numbers are for, n of them.
+        The n rows to return numbers for.
     soft : bool
-        Whether targets between 0 and 1 are meant, and may be interpolated.
+        Whether targets are soft and can be interpolated.
     """
 
     rng: torch.Generator
@@ -29,27 +29,27 @@ class BatchRng(NamedTuple):
     soft: bool = False
 
     def uniform(self) -> torch.Tensor:
-        """Return (n,) numbers from 0 to 1."""
+        """Return (n,) uniform numbers in [0, 1)."""
         return torch.rand(self.batch_rows, generator=self.rng)[self.rows]
 
     def normal(self, *shape: int) -> torch.Tensor:
-        """Return (n, *shape) normal numbers."""
+        """Return (n, *shape) standard normal numbers."""
         return torch.randn(self.batch_rows, *shape, generator=self.rng)[self.rows]
 
-    def below(self, limit: int) -> torch.Tensor:
-        """Return (n,) whole numbers from 0 to below `limit`."""
+    def integers(self, limit: int) -> torch.Tensor:
+        """Return (n,) uniform integers in [0, limit)."""
         return torch.randint(limit, (self.batch_rows,), generator=self.rng)[self.rows]
 
     def symmetric(self, limit: float) -> torch.Tensor:
-        """Return (n,) numbers from -limit to limit."""
+        """Return (n,) uniform numbers in [-limit, limit)."""
         return (2.0 * self.uniform() - 1.0) * limit
 
     def log_uniform(self, limits: tuple[float, float]) -> torch.Tensor:
-        """Return (n,) numbers between the limits, uniform in their logarithms."""
+        """Return (n,) log-uniform numbers between the limits."""
         low, high = math.log(limits[0]), math.log(limits[1])
         return torch.exp(low + (high - low) * self.uniform())
 
 
-def where(chosen: torch.Tensor, changed: torch.Tensor, plane: torch.Tensor) -> torch.Tensor:
-    """Take the changed plane of the samples that are chosen, (n,) bool, and the plane itself of the others."""
-    return torch.where(chosen.to(plane.device)[:, None, None, None], changed, plane)
+def where_samples(selected: torch.Tensor, changed: torch.Tensor, plane: torch.Tensor) -> torch.Tensor:
+    """Return `changed` for the selected samples, (n,) bool, and `plane` for the others."""
+    return torch.where(selected.to(plane.device)[:, None, None, None], changed, plane)

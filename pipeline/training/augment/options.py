@@ -1,4 +1,4 @@
-"""What a configuration says of augmentation, and which step does each of it. No import of torch."""
+"""Settings of augmentation, and the transforms that apply them. Does not import torch."""
 
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -6,71 +6,91 @@ from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model
 
 from pipeline.core.options import NUMBER, Options, Rate
 
-Degrees = Annotated[float, Field(ge=0, le=180, description="Degrees, uniform in plus or minus"), NUMBER]
+Degrees = Annotated[float, Field(ge=0, le=180, description="Largest rotation to either side in degrees."), NUMBER]
 
 
-def _rising(limits: tuple[float, float]) -> tuple[float, float]:
+def _check_order(limits: tuple[float, float]) -> tuple[float, float]:
     if limits[0] > limits[1]:
         raise ValueError("[lowest, highest], the lowest first")
     return limits
 
 
-Range = Annotated[tuple[Rate, Rate], AfterValidator(_rising)]
+Range = Annotated[tuple[Rate, Rate], AfterValidator(_check_order)]
 
 
 class Elastic(Options):
     """Smooth random deformation (U-Net paper): a coarse grid of displacements, interpolated bicubically."""
 
-    grid: Annotated[int, Field(ge=2, le=16), NUMBER] = 3
-    sigma: Annotated[float, Field(gt=0, le=200, description="Pixels"), NUMBER] = 10.0
+    grid: Annotated[
+        int, Field(ge=2, le=16, description="Number of displacement vectors along each side of the grid."), NUMBER
+    ] = 3
+    sigma: Annotated[
+        float, Field(gt=0, le=200, description="Standard deviation of the displacements in pixels."), NUMBER
+    ] = 10.0
 
 
 class Augment(Options):
     """Random changes of training samples, image and mask together."""
 
-    # by default nothing is done; only what is done stands in the plain form: an option more leaves all trainings alone
+    # the defaults change nothing and are not serialized: a new option does not change the recipes of other trainings
 
-    flip: Literal["none", "horizontal", "vertical", "both"] = "none"
+    flip: Literal["none", "horizontal", "vertical", "both"] = Field(
+        "none", description="Axes along which samples are mirrored, each with probability 0.5."
+    )
     rot90: bool = Field(
-        False, description="Right-angle rotations; only by 180 degrees where the samples are not square"
+        False, description="Rotate by a random multiple of 90 degrees; of 180 degrees if samples are not square."
     )
     rotate: Degrees = 0.0
-    shear: Annotated[float, Field(ge=0, le=60, description="Degrees, uniform in plus or minus"), NUMBER] = 0.0
-    scale: Range = Field((1.0, 1.0), description="[lowest, highest] magnification")
-    shift: Annotated[float, Field(ge=0, le=1, description="Share of height and width"), NUMBER] = 0.0
-    elastic: Elastic | None = None
-    brightness: Annotated[float, Field(ge=0, le=1, description="Share of the image's range"), NUMBER] = 0.0
-    contrast: Annotated[float, Field(ge=0, lt=1), NUMBER] = 0.0
-    gamma: Range = Field((1.0, 1.0), description="[lowest, highest] exponent")
+    shear: Annotated[
+        float, Field(ge=0, le=60, description="Largest shear to either side in degrees."), NUMBER
+    ] = 0.0
+    scale: Range = Field((1.0, 1.0), description="Smallest and largest magnification; 1 keeps the size.")
+    shift: Annotated[
+        float, Field(ge=0, le=1, description="Largest shift to either side as a fraction of height and width."), NUMBER
+    ] = 0.0
+    elastic: Elastic | None = Field(None, description="Smooth random deformation; `{}` uses its defaults.")
+    brightness: Annotated[
+        float,
+        Field(ge=0, le=1, description="Largest value added or subtracted, as a fraction of the image's value range."),
+        NUMBER,
+    ] = 0.0
+    contrast: Annotated[
+        float,
+        Field(ge=0, lt=1, description="Largest relative change of the differences from the mean of the image."),
+        NUMBER,
+    ] = 0.0
+    gamma: Range = Field(
+        (1.0, 1.0), description="Smallest and largest exponent of the gamma correction; 1 changes nothing."
+    )
 
     @model_serializer(mode="wrap")
-    def _without_what_is_not_done(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in dump(self).items() if self._does(name)}
+    def _omit_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in dump(self).items() if self._is_active(name)}
 
-    def _does(self, name: str) -> bool:
+    def _is_active(self, name: str) -> bool:
         return bool(getattr(self, name) != type(self).model_fields[name].default)
 
     def steps(self) -> list["Step"]:
-        """Return the steps that have something to do, in their order."""
-        return [step for step in STEPS if any(map(self._does, step.options))]
+        """Return the transforms that have an effect, in order of application."""
+        return [step for step in STEPS if any(map(self._is_active, step.options))]
 
     def modules(self) -> set[str]:
-        """Name the modules of these steps."""
+        """Return the modules of these transforms."""
         return {step.function.rpartition(".")[0] for step in self.steps()}
 
 
 class Step(NamedTuple):
-    """A step of augmentation.
+    """A transform, applied as one step of augmentation.
 
     Parameters
     ----------
     function : str
-        Module and name of a function that takes `Planes` and `BatchRng` (`pipeline.training.augment.batch_rng`) and
-        the options as keyword arguments, and returns changed `Planes`.
+        Dotted name of a function that takes `Planes`, `BatchRng` (see `pipeline.training.augment.batch_rng`) and the
+        options as keyword arguments, and returns changed `Planes`.
     options : tuple of str
-        Fields of `Augment`. Where all of them have their defaults, there is nothing to do.
+        Fields of `Augment`. If all have their defaults, the transform is skipped.
     crops : bool
-        Whether it cuts out the crop itself, in the same resampling: it takes ``crop`` as well.
+        Whether the transform also does the random crop, in the same resampling; it then takes ``crop`` as well.
     """
 
     function: str
@@ -80,8 +100,8 @@ class Step(NamedTuple):
 
 STEPS = (
     Step("pipeline.training.augment.transforms.warp", ("rotate", "shear", "scale", "shift", "elastic"), crops=True),
-    Step("pipeline.training.augment.transforms.mirror", ("flip",)),
+    Step("pipeline.training.augment.transforms.flip", ("flip",)),
     Step("pipeline.training.augment.transforms.rot90", ("rot90",)),
-    Step("pipeline.training.augment.transforms.tint", ("brightness", "contrast", "gamma")),
+    Step("pipeline.training.augment.transforms.adjust_intensity", ("brightness", "contrast", "gamma")),
 )
-"""In the order in which they are done."""
+"""In order of application."""
