@@ -54,6 +54,6 @@ class FoldsRecipe(Options):
     sampling: Sampling
     source: Source
 
-    def deciding(self) -> "FoldsRecipe":
+    def fingerprint_settings(self) -> "FoldsRecipe":
         """Return the recipe without settings of single samples."""
         return self.changed(source=self.source.without_members())

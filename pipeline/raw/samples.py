@@ -156,21 +156,21 @@ def require_root(root: Path, dataset: str, layout: str, has_synthetic: bool) -> 
             f"with `python -m pipeline synthetic` and set `root` of data set {dataset!r} to its folder"
         )
     if is_archive(root):
-        found = "an archive"
+        description = "an archive"
         folder = root.with_name(root.name.partition(".")[0] or "unpacked")
         remedy = (
             f"unpack it with `python -m pipeline unpack {shlex.quote(str(root))} {shlex.quote(str(folder))}`, "
             f"which prints the new `root` of data set {dataset!r}"
         )
     elif root.is_file():
-        found = "a file"
+        description = "a file"
     elif not root.exists():
-        found = f"nothing{_describe_parent(root)}"
+        description = f"nothing{_describe_parent(root)}"
     elif not any(root.iterdir()):
-        found = "an empty folder"
+        description = "an empty folder"
     else:
         return
-    raise RawDataError(str(root), found, f"a folder with the raw files of layout {layout!r}", remedy)
+    raise RawDataError(str(root), description, f"a folder with the raw files of layout {layout!r}", remedy)
 
 
 def _describe_parent(root: Path) -> str:
@@ -287,10 +287,10 @@ def index_by_name(
 
 
 def missing_image_problems(
-    images: Mapping[str, str], folder: Path, expected: str, remedy: str, found: str = "no images"
+    images: Mapping[str, str], folder: Path, expected: str, remedy: str, description: str = "no images"
 ) -> list[Problem]:
     """Return a problem if there is no image at all."""
-    return [] if images else [Problem(str(folder), found, expected, remedy)]
+    return [] if images else [Problem(str(folder), description, expected, remedy)]
 
 
 def pairing_problems(

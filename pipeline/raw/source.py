@@ -21,7 +21,7 @@ Reason = Annotated[str, Field(pattern=r"\S")]
 Exclude = dict[SampleId, Reason]
 MaskKind = Literal["index", "soft"]
 Shards = Annotated[
-    int, Field(ge=1, le=4096, description="Files a split is spread over; about 512 samples each"), NUMBER
+    int, Field(ge=1, le=4096, description="Maximum number of shard files of a split; about 512 samples per file are a good choice."), NUMBER
 ]
 
 
@@ -68,6 +68,6 @@ class FromSource(Options):
 
     source: Source | None
 
-    def deciding(self) -> "FromSource":
+    def fingerprint_settings(self) -> "FromSource":
         """Return the settings without the raw folder."""
         return self.changed(source=self.source and self.source.changed(root=""))

@@ -56,21 +56,25 @@ def collect_findings(
         problem for item in measured for problem in (*item.problems, item.storage_problem) if problem
     )
     errors += [Finding(ERROR, problem.kind or "unreadable", problem) for problem in file_problems]
-    read = [item for item in measured if not item.problems]
+    readable = [item for item in measured if not item.problems]
     by_content: dict[str, list[Measurement]] = {}
-    for item in read:
+    for item in readable:
         if not item.blank:
             by_content.setdefault(item.content, []).append(item)
     groups = [group for group in by_content.values() if len(group) > 1]
     errors += [_leak(group) for group in groups if _is_leak(group)]
     warnings = [
-        _blank_images([item for item in read if item.blank]),
+        _blank_images([item for item in readable if item.blank]),
         _duplicates([group for group in groups if not _is_leak(group)]),
-        _near_duplicates([item for item in read if item.split in _DISJOINT_SPLITS and not item.blank]),
-        _absent_classes([item for item in read if item.pixels is not None], classes),
-        _dark_images([item for item in read if item.highest is not None], normalize),
+        _near_duplicates([item for item in readable if item.split in _DISJOINT_SPLITS and not item.blank]),
+        _absent_classes([item for item in readable if item.pixels is not None], classes),
+        _dark_images([item for item in readable if item.highest is not None], normalize),
         _orientation(
-            [item for item in read if item.image and item.image.orientation != 1 and not item.image.orientation_applied]
+            [
+                item
+                for item in readable
+                if item.image and item.image.orientation != 1 and not item.image.orientation_applied
+            ]
         ),
     ]
     return errors + [warning for warning in warnings if warning is not None]
@@ -202,7 +206,7 @@ def _orientation(group: Sequence[Measurement]) -> Finding | None:
         "orientation",
         group[0],
         len(group),
-        f"{len(group)} images with an EXIF orientation (rotated or mirrored), which is applied only to JPEG; "
+        f"{len(group)} images, not JPEG, with an orientation tag (rotated or mirrored); "
         f"first: {_first_names(_ids(group))}",
         "upright images",
         "look at the contact sheet: save the images upright if they do not match their masks",

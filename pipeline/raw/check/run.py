@@ -93,7 +93,7 @@ def _measure_all(
 def _make_report(listing: PartialDataset, measured: Sequence[Measurement], normalize: str) -> Report:
     raw = listing.dataset
     findings = collect_findings(listing.problems, measured, raw.classes, normalize)
-    read = [item for item in measured if not item.problems]
+    readable = [item for item in measured if not item.problems]
     unpaired = {problem.sample for problem in listing.problems if problem.sample is not None}
     errors = sum(finding.severity == ERROR for finding in findings)
     report = {
@@ -111,8 +111,8 @@ def _make_report(listing: PartialDataset, measured: Sequence[Measurement], norma
         "warnings": len(findings) - errors,
         "findings": [_finding_row(finding) for finding in findings],
         "leak": sum(finding.count for finding in findings if finding.kind == "leak"),
-        "facts": _facts(read),
-        "balance": _balance(read, raw.classes),
+        "facts": _facts(readable),
+        "balance": _balance(readable, raw.classes),
     }
     return {key: printable(value) for key, value in report.items()}
 
@@ -129,21 +129,21 @@ def _ignored(listing: PartialDataset) -> list[dict[str, Any]]:
     ]
 
 
-def _facts(read: Sequence[Measurement]) -> dict[str, Any]:
-    images = [item.image for item in read if item.image is not None]
-    pixel_counts = [item.pixels for item in read if item.pixels is not None]
+def _facts(readable: Sequence[Measurement]) -> dict[str, Any]:
+    images = [item.image for item in readable if item.image is not None]
+    pixel_counts = [item.pixels for item in readable if item.pixels is not None]
     return {
-        "images_read": len(read),
-        "blank_images": sum(item.blank for item in read if item.sample.labelled),
-        "blank_unlabelled": sum(item.blank for item in read if not item.sample.labelled),
+        "images_read": len(readable),
+        "blank_images": sum(item.blank for item in readable if item.sample.labelled),
+        "blank_unlabelled": sum(item.blank for item in readable if not item.sample.labelled),
         "empty_masks": sum(not any(pixels[1:-1]) for pixels in pixel_counts),
         "full_masks": sum(pixels[0] == 0 and any(pixels[1:-1]) for pixels in pixel_counts),
         "turned": sum(header.orientation_applied for header in images),
         "icc_profiles": sum(header.icc for header in images),
         "alpha": sum(header.alpha for header in images),
-        "sizes": dict(Counter(f"{item.size[1]}x{item.size[0]}" for item in read)),
+        "sizes": dict(Counter(f"{item.size[1]}x{item.size[0]}" for item in readable)),
         "image_types": dict(Counter(map(_file_type, images))),
-        "mask_types": dict(Counter(_file_type(item.mask) for item in read if item.mask is not None)),
+        "mask_types": dict(Counter(_file_type(item.mask) for item in readable if item.mask is not None)),
     }
 
 
@@ -151,8 +151,8 @@ def _file_type(header: Header) -> str:
     return f"{header.format} {header.bits}-bit" if header.bits else header.format
 
 
-def _balance(read: Sequence[Measurement], classes: Sequence[str]) -> list[dict[str, Any]]:
-    pixel_counts = [item.pixels for item in read if item.pixels is not None]
+def _balance(readable: Sequence[Measurement], classes: Sequence[str]) -> list[dict[str, Any]]:
+    pixel_counts = [item.pixels for item in readable if item.pixels is not None]
     total = sum(sum(pixels[:-1]) for pixels in pixel_counts)
     if not total:
         return []

@@ -8,13 +8,18 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from pipeline.core.options import NUMBER, Fraction, Options, Seed, Share, Shorthand
 
 
+_RULE = Field(description="Rule that selects the samples of the split.")
+
+
 class Group(Options):
     """Samples that stay together in one split: grouped by a column of a table, or by a pattern in the identifier."""
 
-    column: Annotated[str, Field(min_length=1, description="Column of `file` that names the group")] | None = None
-    file: Annotated[str, Field(min_length=1, description="CSV table, absolute or relative to `root`")] | None = None
-    id: Annotated[str, Field(min_length=1, description="Column of `file` with the identifiers; id by default")] = "id"
-    pattern: Annotated[str, Field(description="Regular expression with one group, found in the id")] | None = None
+    column: Annotated[str, Field(min_length=1, description="Column of `file` with the groups.")] | None = None
+    file: Annotated[str, Field(min_length=1, description="CSV file, absolute or relative to `root`.")] | None = None
+    id: Annotated[str, Field(min_length=1, description="Column of `file` with the identifiers of the samples.")] = "id"
+    pattern: Annotated[
+        str, Field(description="Regular expression for identifiers; the text of its only group names the group.")
+    ] | None = None
 
     @model_validator(mode="after")
     def _has_one_source(self) -> "Group":
@@ -39,11 +44,11 @@ class Group(Options):
 class Sampling(Options):
     """Samples are selected by seeded hash: individually, evenly from strata, or in whole groups."""
 
-    seed: Seed = 0
+    seed: Seed = Field(0, description="Seed of the random selection.")
     stratify: Literal["foreground"] | None = Field(
-        None, description="Select evenly from strata of masks with about the same share of foreground"
+        None, description="Select evenly from strata of samples with a similar share of foreground in their masks."
     )
-    group: Group | None = Field(None, description="Keep samples of a group in one split")
+    group: Group | None = Field(None, description="Keep samples of the same group in the same split.")
 
     @model_validator(mode="after")
     def _strata_or_groups(self) -> "Sampling":
@@ -57,14 +62,14 @@ class Sampling(Options):
 class OfficialSplit(Options):
     """Samples are those that the data set defines as this split."""
 
-    rule: Literal["official"]
+    rule: Literal["official"] = _RULE
 
 
 class RandomTest(Sampling):
     """Test samples are a share of all labelled ones, by seeded hash or by seeded permutation."""
 
-    rule: Literal["fraction", "permutation"]
-    fraction: Fraction
+    rule: Literal["fraction", "permutation"] = _RULE
+    fraction: Fraction = Field(description="Share of the labelled samples.")
 
     @model_validator(mode="after")
     def _permutes_all(self) -> "RandomTest":
@@ -76,22 +81,22 @@ class RandomTest(Sampling):
 class RandomValidation(Sampling):
     """Validation samples are a share of the training samples, by seeded hash; 0 means none."""
 
-    rule: Literal["fraction"] = "fraction"
-    fraction: Share = 0.2
+    rule: Literal["fraction"] = Field("fraction", description="Rule that selects the samples of the split.")
+    fraction: Share = Field(0.2, description="Share of the samples that are not test samples; 0 for no validation.")
 
 
 class ListedSplit(Options):
     """Samples are listed in a text file, one in each line: an identifier, a file name or a path."""
 
-    rule: Literal["list"]
-    file: Annotated[str, Field(min_length=1, description="Text file, absolute or relative to `root`")]
+    rule: Literal["list"] = _RULE
+    file: Annotated[str, Field(min_length=1, description="Text file with one sample per line, absolute or relative to `root`.")]
 
 
 class Fold(Options):
     """One fold of several."""
 
-    folds: Annotated[int, Field(ge=2, le=1000, description="Number of folds"), NUMBER]
-    fold: Annotated[int, Field(ge=0, description="Number of the fold, from 0"), NUMBER]
+    folds: Annotated[int, Field(ge=2, le=1000, description="Number of folds."), NUMBER]
+    fold: Annotated[int, Field(ge=0, description="Index of the fold, from 0 to `folds` - 1."), NUMBER]
 
     @model_validator(mode="after")
     def _fold_in_range(self) -> "Fold":
@@ -103,7 +108,7 @@ class Fold(Options):
 class FoldSplit(Sampling, Fold):
     """Samples are one of several folds of equal size, by seeded hash."""
 
-    rule: Literal["k-fold"]
+    rule: Literal["k-fold"] = _RULE
 
 
 Test = Annotated[
