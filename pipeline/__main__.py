@@ -1,4 +1,4 @@
-"""Run the command line: ``python -m pipeline VERB``."""
+"""Run the command line: ``python -m pipeline COMMAND``."""
 
 import sys
 

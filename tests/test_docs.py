@@ -3,6 +3,12 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+import yaml
+
+from pipeline.cli import reference
+from pipeline.config import config
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -20,7 +26,7 @@ def test_every_test_that_the_table_of_oddities_names_is_there():
     assert all("`test_" in row for row in rows[2:])
 
 
-def test_the_readme_leads_to_it():
+def test_readme_links_to_metrics_page():
     assert "docs/raw-data.md" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -44,3 +50,28 @@ def test_the_command_for_orphans_finds_those_of_the_folder_also_by_a_link(tmp_pa
         words = ["sh", "-c", f'cd "$0" && {command}', str(there)]
         done = subprocess.run(words, env={"PATH": path}, capture_output=True, text=True, check=True)
         assert done.stdout == "11 14\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "page"), [("commands.md", reference.commands_page), ("configuration.md", reference.configuration_page)]
+)
+def test_generated_pages_are_current(name, page):
+    """`make schema` writes them."""
+    text = page()
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == text
+    anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall("(?m)^#+ (.*)$", text)}
+    assert {*re.findall(r"\]\(#([^)]+)\)", text)} <= anchors
+    cells = [cell for line in text.splitlines() if line.startswith("|") for cell in line.split(" | ")]
+    assert max(len(cell.split()) for cell in cells) <= 35
+
+
+def test_the_example_of_the_configuration_page_is_valid():
+    assert set(config.parse(yaml.safe_load(reference.EXAMPLE)).datasets) == {"leaves"}
+
+
+def test_the_configuration_page_describes_every_key():
+    text, definitions = reference.configuration_page(), config.schema()["$defs"].values()
+    keys = {key for definition in definitions for key in definition["properties"]}
+    assert {key for key in keys if f"| `{key}` |" not in text} <= {"rule"}
+    kinds = {str(value["const"]) for one in definitions for value in one["properties"].values() if "const" in value}
+    assert {kind for kind in kinds if f"`{kind}`" not in text} == set()

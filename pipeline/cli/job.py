@@ -1,4 +1,4 @@
-"""What a command is to make, by what, from what, and where: told by the configuration, or by what a rule passes."""
+"""The job of a command: its settings, inputs and output, from the configuration or from what a rule passes."""
 
 import dataclasses
 import importlib
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Job:
-    """What a command is to do.
+    """The result that a command makes, with its settings, inputs and output.
 
     Parameters
     ----------
@@ -36,13 +36,13 @@ class Job:
     inputs : dict of str to list of Path
         By part.
     expected : dict of Path to str
-        The identity that an input has to have (see `pipeline.core.fingerprint.Fingerprint`). Whoever names an input
-        means that file, whatever made it: then there is none.
+        The identity that an input must have (see `pipeline.core.fingerprint.Fingerprint`). An input that is named on
+        the command line is used whatever made it, and has none.
     output : Path
     store : Store
-        For what is worth keeping.
+        Where shards and checkpoints of earlier settings are kept.
     arguments : Namespace
-        All that the command was told.
+        The parsed command line.
     """
 
     artifact: Artifact
@@ -53,50 +53,55 @@ class Job:
     store: Store
     arguments: Arguments
 
-    def one(self, part: str) -> Path:
+    def required_input(self, part: str) -> Path:
         """Return the input of a part that must be one file or folder.
 
         Raises
         ------
         ConfigError
         """
-        return only_one(part, self.inputs.get(part, []))
+        return single_path(part, self.inputs.get(part, []))
 
-    def optional(self, part: str) -> Path | None:
-        """Return the input of a part that may be one file or folder, or nothing."""
-        return self.one(part) if self.inputs.get(part) else None
+    def optional_input(self, part: str) -> Path | None:
+        """Return the input of a part that is one file or folder, or None if there is none."""
+        return self.required_input(part) if self.inputs.get(part) else None
 
     @property
     def outputs(self) -> list[Path]:
-        """The files and folders that are to be made."""
+        """The files and folders to write."""
         if len(self.artifact.files) == 1:
             return [self.output]
         return [self.output / path.name for path in self.artifact.outputs().values()]
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """The fingerprint of the result, by the inputs that there are."""
+        """The fingerprint of the result, computed from the actual inputs."""
 
         def identity(path: Path) -> str:
-            found = self.expected.get(path) or manifest.find(path)
-            return found if isinstance(found, str) else found.identity if found else "not known"
+            if expected := self.expected.get(path):
+                return expected
+            input_manifest = manifest.find(path)
+            return input_manifest.identity if input_manifest else "not known"
 
-        made_from = {part: [identity(path) for path in given] for part, given in self.inputs.items() if given}
+        made_from = {part: [identity(path) for path in files] for part, files in self.inputs.items() if files}
         return dataclasses.replace(self.plan, made_from=made_from).fingerprint()
 
     def require_origin(self) -> None:
-        """Refuse inputs that something else made than they have to be made by, or that were edited since.
+        """Refuse inputs that were made by other settings or code than expected, or that were edited.
 
         Raises
         ------
         OriginError
             Listing all of them.
         """
-        inputs = dict.fromkeys(path for given in self.inputs.values() for path in given)
-        asked = ((path, self.expected[path]) for path in inputs if path in self.expected and path.exists())
+        inputs = dict.fromkeys(path for files in self.inputs.values() for path in files)
         config = self.arguments.config or []
-        found = (manifest.problem(path, identity, config) for path, identity in asked)
-        if problems := [problem for problem in found if problem is not None]:
+        checks = (
+            manifest.problem(path, self.expected[path], config)
+            for path in inputs
+            if path in self.expected and path.exists()
+        )
+        if problems := [problem for problem in checks if problem is not None]:
             raise OriginError(problems)
 
     @property
@@ -108,25 +113,25 @@ class Job:
         )
         return function
 
-    def asked(self, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever the stage takes
-        """Return what the function of the stage asks for; `more` stands in for what is found otherwise."""
-        told = {**vars(self.arguments), **vars(self.artifact), "recipe": self.plan.recipe, "output": self.output}
-        asked = {}
+    def function_arguments(self, **overrides: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever the stage takes
+        """Return the keyword arguments of the function of the stage; `overrides` replace what would be passed."""
+        values = {**vars(self.arguments), **vars(self.artifact), "recipe": self.plan.recipe, "output": self.output}
+        keywords = {}
         for name, parameter in inspect.signature(self.function).parameters.items():
-            if name in more:
-                asked[name] = more[name]
+            if name in overrides:
+                keywords[name] = overrides[name]
             elif name in self.artifact.parts:
-                asked[name] = self._part(name, parameter.annotation)
+                keywords[name] = self._input(name, parameter.annotation)
             elif name == "raw_digest":
-                asked[name] = self.plan.raw.get("raw files")
-            elif name in told:
-                asked[name] = told[name]
-        return asked
+                keywords[name] = self.plan.raw.get("raw files")
+            elif name in values:
+                keywords[name] = values[name]
+        return keywords
 
-    def make(self, **more: Any) -> Any:  # noqa: ANN401 - whatever the stage takes and returns
-        """Call the function of the stage with what it asks for, and write the manifest of what it made.
+    def make(self, **overrides: Any) -> Any:  # noqa: ANN401 - whatever the stage takes and returns
+        """Call the function of the stage and write the manifest of the result; see `function_arguments`.
 
-        What is worth keeping is taken from the store where it was made before, and kept there else.
+        A shard or checkpoint that is in the store is copied from there instead.
 
         Raises
         ------
@@ -134,42 +139,42 @@ class Job:
             See `require_origin`.
         """
         self.require_origin()
-        if self.taken():
+        if self.take_from_store():
             return None
         files_read.clear()
-        made = self.function(**self.asked(**more))
+        value = self.function(**self.function_arguments(**overrides))
         self.finish()
-        return made
+        return value
 
-    def taken(self) -> bool:
-        """Take the result from the store, if it is there, and tell whether it was."""
-        return self.artifact.kept and self.store.take(self.fingerprint.identity, self.outputs)
+    def take_from_store(self) -> bool:
+        """Take the result from the store; return whether it was there."""
+        return self.artifact.stored and self.store.take(self.fingerprint.identity, self.outputs)
 
     def finish(self) -> None:
-        """Write the manifest of what was made, and keep it if it is worth it.
+        """Write the manifest of the result, and put a shard or checkpoint into the store.
 
         Raises
         ------
         RawDataError
-            If raw files were read that changed after the job was planned: then there is no manifest.
+            If raw files changed after the job was planned. The manifest is then not written.
         """
         dataset = getattr(self.plan.recipe, "dataset", None)
         if changed := changed_since(paths.digests(dataset)) if dataset and self.plan.raw else []:
-            expected, remedy = "the file that was there when this was planned", "run snakemake again"
-            raise RawDataError(Problem(path, "a file that changed meanwhile", expected, remedy) for path in changed)
-        made = Manifest.of(self.fingerprint, self.outputs)
-        made.write(self.outputs[0])
-        if self.artifact.kept:
-            self.store.keep(made, self.outputs)
+            found, expected = "a file that changed meanwhile", "the file as it was when the job was planned"
+            raise RawDataError(Problem(path, found, expected, "run snakemake again") for path in changed)
+        result = Manifest.describe(self.fingerprint, self.outputs)
+        result.write(self.outputs[0])
+        if self.artifact.stored:
+            self.store.keep(result, self.outputs)
 
-    def _part(self, part: str, annotation: Any) -> Path | list[Path] | None:  # noqa: ANN401
+    def _input(self, part: str, annotation: Any) -> Path | list[Path] | None:  # noqa: ANN401
         kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
         if Path not in kinds:
             return self.inputs.get(part, [])
-        return self.optional(part) if NoneType in kinds else self.one(part)
+        return self.optional_input(part) if NoneType in kinds else self.required_input(part)
 
 
-def only_one(part: str, given: Sequence[Path]) -> Path:
+def single_path(part: str, files: Sequence[Path]) -> Path:
     """Return the only path of a part.
 
     Raises
@@ -177,9 +182,9 @@ def only_one(part: str, given: Sequence[Path]) -> Path:
     ConfigError
         If there is none, or several.
     """
-    if len(given) != 1:
-        raise ConfigError(_flag(part), f"{len(given)} paths", "one", f"name one, or leave {_flag(part)} out")
-    return given[0]
+    if len(files) != 1:
+        raise ConfigError(_flag(part), f"{len(files)} paths", "one", f"name one, or leave {_flag(part)} out")
+    return files[0]
 
 
 def open_study(arguments: Arguments) -> "Study":
@@ -192,85 +197,90 @@ def open_study(arguments: Arguments) -> "Study":
 
 
 def job_of(arguments: Arguments, kind: type[Artifact]) -> Job:
-    """Find out what to do.
+    """Return the job that a command line describes.
 
     Parameters
     ----------
     arguments : Namespace
+        The parsed command line.
     kind : type of Artifact
-        What the command makes; or a kind below it.
+        The kind of result that the command makes, or a base class of it.
 
     Raises
     ------
     ConfigError
-        If the plan is of another stage, the configuration does not name the data set or experiment, or an input is
+        If the plan is for another stage, the configuration does not contain the data set or experiment, or an input is
         named that the result is not made from.
     """
     kinds = (kind, *kind.__subclasses__())
-    given = {part: getattr(arguments, part, None) for one in kinds for part in one.parts}
-    named = {part: value for part, value in given.items() if value is not None}
+    options = {part: getattr(arguments, part, None) for one_kind in kinds for part in one_kind.parts}
+    named = {part: _paths(value) for part, value in options.items() if value is not None}
     fields = {field: getattr(arguments, field) for field in kind.fields()}
-    found: dict[str, list[Path]] = {}
-    limit = getattr(arguments, "store_gb", None)
+    default_inputs: dict[str, list[Path]] = {}
+    store_limit = getattr(arguments, "store_gb", None)
     if arguments.plan is not None:
         plan = Plan.from_json(arguments.plan, STAGES)
-        artifact = _planned(plan, kinds, fields)
+        artifact = _planned_artifact(plan, kinds, fields)
     else:
         study = open_study(arguments)
         _require_known(arguments, study, kinds)
-        artifact = kind.chosen(study, **fields)
-        found = {part: [one.path for one in outputs] for part, outputs in artifact.needs(study).items()}
+        artifact = kind.for_command(study, **fields)
+        default_inputs = {part: [output.path for output in outputs] for part, outputs in artifact.needs(study).items()}
         plan = (plan_without_inputs if named else plan_of)(artifact, study)
-        # what is made from files that somebody names is told by no identity
-        limit = 0 if named else study.config.store_gb if limit is None else limit
+        # a result of inputs that were named has no identity to store it by
+        store_limit = 0 if named else study.config.store_gb if store_limit is None else store_limit
     for part in named.keys() - artifact.parts.keys():
-        wanted = f"inputs of what is made here: {artifact.what}"
-        raise ConfigError(_flag(part), "an input that it is not made from", wanted, f"leave out {_flag(part)}")
-    inputs = {part: _paths(named[part]) if part in named else found.get(part, []) for part in artifact.parts}
-    expected: dict[Path, str] = {}
-    for part, identities in plan.made_from.items():
-        expected.update(zip(inputs[part], identities, strict=False))
-    for part in artifact.if_there - named.keys():
+        expected = f"inputs of {artifact.description}"
+        raise ConfigError(
+            _flag(part), "an input that the result is not made from", expected, f"leave out {_flag(part)}"
+        )
+    inputs = {part: named.get(part, default_inputs.get(part, [])) for part in artifact.parts}
+    identities: dict[Path, str] = {}
+    for part, part_identities in plan.made_from.items():
+        identities.update(zip(inputs[part], part_identities, strict=False))
+    for part in artifact.optional_parts - named.keys():
         inputs[part] = [path for path in inputs[part] if path.exists()]
-    return Job(artifact, plan, inputs, expected, arguments.output or artifact.place, Store(limit or 0), arguments)
+    output, store = arguments.output or artifact.destination, Store(store_limit or 0)
+    return Job(artifact, plan, inputs, identities, output, store, arguments)
 
 
 def _flag(part: str) -> str:
     return f"--{part.replace('_', '-')}"
 
 
-def _paths(given: Any) -> list[Path]:  # noqa: ANN401 - paths, one of them, or a number in place of one
-    if isinstance(given, Path):
-        return [given]
-    return [*given] if isinstance(given, list) else []
+def _paths(value: Any) -> list[Path]:  # noqa: ANN401 - a path, several, or a number in place of one
+    if isinstance(value, Path):
+        return [value]
+    return [*value] if isinstance(value, list) else []
 
 
-def _planned(plan: Plan, kinds: Sequence[type[Artifact]], fields: dict[str, Any]) -> Artifact:
-    """Return the result that a plan is for."""
+def _planned_artifact(plan: Plan, kinds: Sequence[type[Artifact]], fields: dict[str, Any]) -> Artifact:
+    """Return the result that a plan describes."""
     kind = next((kind for kind in kinds if kind.stage == plan.stage), None)
     if kind is None:
         expected = f"a plan of stage {' or '.join(kind.stage.name for kind in kinds)}"
         raise ConfigError("--plan", f"a plan of stage {plan.stage.name!r}", expected, "use --config FILE instead")
     if plan.result.keys() != fields.keys():
-        expected = f"the fields of {kind.example('<{}>').what}: {', '.join(fields)}"
+        expected = f"the fields of {kind.example('<{}>').description}: {', '.join(fields)}"
         raise ConfigError("--plan", f"a result {dict(plan.result)}", expected, "use --config FILE instead")
     for field, value in fields.items():
         planned = plan.result.get(field)
         if value not in (None, planned):
-            found, expected = f"{field} {planned!r} in the plan", f"{field} {value!r}, as --{field} says"
+            found, expected = f"{field} {planned!r} in the plan", f"{field} {value!r}, the value of --{field}"
             raise ConfigError("--plan", found, expected, f"leave out --plan, or correct --{field}")
     return kind(**plan.result)
 
 
 def _require_known(arguments: Arguments, study: "Study", kinds: Sequence[type[Artifact]]) -> None:
-    """Refuse a data set or experiment that the configuration does not name."""
+    """Refuse a data set or experiment that the configuration does not contain."""
     for section in ("dataset", "experiment"):
         name = getattr(arguments, section, None)
         known = sorted({name for kind in kinds if section in kind.fields() for name in kind.names(study)})
         if name is None or name in known:
             continue
-        runs = study.seeded.get(name, []) if section == "experiment" else []
-        several = ", of several classes" if name in study.several_classes else ""
-        several = f", an experiment of several runs: {', '.join(runs)}" if runs else several
+        runs = study.runs.get(name, []) if section == "experiment" else []
+        hint = f", an experiment of several runs: {', '.join(runs)}" if runs else ""
+        if not runs and name in study.multiclass_methods:
+            hint = ", of several classes"
         remedy = "name one of its runs" if runs else "correct the name"
-        raise ConfigError(f"--{section}", f"{name!r}{several}", f"one of {', '.join(known) or 'none'}", remedy)
+        raise ConfigError(f"--{section}", f"{name!r}{hint}", f"one of {', '.join(known) or 'none'}", remedy)

@@ -3,84 +3,115 @@
 import os
 from pathlib import Path
 
-from pipeline.cli.commands import THREADS, Arguments, command, making, option, path
+from pipeline.cli.commands import (
+    OPTIONS,
+    OUTPUT,
+    RESOURCES,
+    WHAT,
+    Arguments,
+    command,
+    option,
+    path_option,
+    result_command,
+    threads_option,
+)
 from pipeline.cli.job import job_of, open_study
 from pipeline.core import paths
 from pipeline.core.errors import ConfigError
 from pipeline.graph.artifacts import Check, FoldTable, Shard, SplitTable
 
 
-@command(path("--output", "folder to write into (data/synthetic)", default=Path("data/synthetic")))
+@command(
+    path_option("--output", "folder to write", OUTPUT, default=Path("data/synthetic")),
+    examples=["synthetic"],
+)
 def synthetic(arguments: Arguments) -> None:
-    """Write the synthetic data sets in the formats of DRIVE, TGS, Shapes and DUTS."""
+    """Write the synthetic data sets.
+
+    They have the file formats of DRIVE, TGS, Shapes and DUTS, and are the same on every machine.
+    """
     from pipeline.raw.synthetic.datasets import write_datasets
 
     write_datasets(arguments.output)
 
 
 @command(
-    path("archive", "file to unpack", metavar="ARCHIVE"),
-    path("folder", "new or empty folder to unpack into", metavar="FOLDER"),
-    option("--max-bytes", "most bytes to write (20 times the size of the archive, and 1 GB)", type=int, metavar="N"),
+    path_option("archive", "file to unpack", metavar="ARCHIVE"),
+    path_option("folder", "new or empty folder to unpack into", metavar="FOLDER"),
+    option(
+        "--max-bytes",
+        "limit on the bytes that are written",
+        RESOURCES,
+        shown="1 GB and 20 times the size of the archive",
+        type=int,
+        metavar="N",
+    ),
+    examples=["unpack DRIVE.zip data/raw/DRIVE"],
 )
 def unpack(arguments: Arguments) -> None:
-    """Unpack an archive of raw data (zip, tar, tar.gz, tar.bz2, tar.xz), also the archives inside it, safely.
+    """Unpack an archive of raw data and the archives in it.
 
-    python -m pipeline unpack DRIVE.zip data/raw/DRIVE
+    Reads zip, tar, tar.gz, tar.bz2 and tar.xz. Links, absolute paths and paths that lead out of the folder are refused.
     """
     from pipeline.tools.unpack import unpack
 
     unpack(arguments.archive, arguments.folder, max_bytes=arguments.max_bytes)
 
 
-@making(
+@result_command(
     Check,
-    option("--dataset", "name of the data set (all that are configured)"),
-    option("--threads", "images decoded at a time (all cores)", **THREADS),
-    option("--report-only", "exit with status 0 whatever is found", action="store_true"),
-    path("--reports", "print these DATASET.json again, and read no raw files", nargs="*", metavar="FILE"),
+    option("--dataset", "name of the data set", WHAT, shown="all data sets of the configuration", metavar="NAME"),
+    threads_option("images decoded at the same time", shown="the number of cores"),
+    path_option(
+        "--reports", "print these reports (DATASET.json) again; read no raw files", OPTIONS, nargs="*", metavar="FILE"
+    ),
+    option("--report-only", "exit with status 0 even if there are errors", action="store_true"),
+    examples=["check", "check --dataset drive --config config/drive.yaml"],
 )
 def check(arguments: Arguments) -> int:
-    """Read every raw file once and report what is there, what is wrong and what is worth knowing.
+    """Read all raw files of a data set and report problems.
 
-    Writes DATASET.json, DATASET.html and DATASET.png (a contact sheet) for each data set. The exit status is 1
-    where there are errors; warnings do not count.
+    Writes DATASET.json, DATASET.html and DATASET.png (a contact sheet) for each data set. The exit status is 1 if there
+    are errors; warnings do not change it.
     """
-    from pipeline.raw.check.text import as_text
+    from pipeline.raw.check.text import format_reports
     from pipeline.raw.reports import read_reports
 
     if arguments.reports is not None:
         reports = read_reports(arguments.reports)
     else:
         if arguments.plan is not None and arguments.dataset is None:
-            expected = "the name of the data set beside it"
-            raise ConfigError("--plan", "no --dataset", expected, "add --dataset NAME")
+            raise ConfigError("--plan", "no --dataset", "--plan together with --dataset", "add --dataset NAME")
         names = [arguments.dataset] if arguments.dataset is not None else list(open_study(arguments).datasets)
         arguments.output = arguments.output or paths.checks()
         arguments.threads = arguments.threads or os.cpu_count() or 1
         reports = []
         for arguments.dataset in names:
             reports.append(job_of(arguments, Check).make())
-    print(as_text(reports), flush=True)
+    print(format_reports(reports), flush=True)
     return 0 if arguments.report_only else int(any(report["errors"] for report in reports))
 
 
-@making(SplitTable)
+@result_command(SplitTable, examples=["splits --dataset drive"])
 def splits(arguments: Arguments) -> None:
-    """List which sample stands in which split and shard."""
+    """List the split and the shard of each sample."""
     job_of(arguments, SplitTable).make()
 
 
-@making(FoldTable)
+@result_command(FoldTable, examples=["folds --dataset drive --folds 5"])
 def folds(arguments: Arguments) -> None:
-    """List which training or validation sample belongs to which fold, for experiments with `folds`."""
+    """List the fold of each sample for cross-validation.
+
+    Test samples are in no fold. Experiments with `folds` use this table.
+    """
     job_of(arguments, FoldTable).make()
 
 
-@making(
+@result_command(
     Shard,
-    option("--threads", "images decoded at a time (1)", default=1, **THREADS),
+    threads_option("images decoded at the same time", default=1),
+    examples=["shard --dataset drive --split train --number 0"],
 )
 def shard(arguments: Arguments) -> None:
-    """Build one HDF5 shard from raw files: decode, check, resize, normalize."""
+    """Convert raw files to one HDF5 shard: decode, resize, normalize."""
     job_of(arguments, Shard).make()

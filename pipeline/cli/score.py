@@ -1,6 +1,14 @@
-"""Commands from predictions to the page: what scores and shows them."""
+"""Commands from predictions to the report."""
 
-from pipeline.cli.commands import Arguments, command, making, number_or_file, option
+from pipeline.cli.commands import (
+    INPUTS,
+    Arguments,
+    Group,
+    command,
+    option,
+    result_command,
+    threshold_or_file,
+)
 from pipeline.cli.job import job_of
 from pipeline.core import paths
 from pipeline.core.errors import ConfigError, OriginError
@@ -19,49 +27,64 @@ from pipeline.graph.artifacts import (
     Threshold,
 )
 
+_SCORES = Group("which scores")
 
-@making(Baseline)
+
+@result_command(Baseline, examples=["baseline --dataset drive --kind second-observer --split test"])
 def baseline(arguments: Arguments) -> None:
-    """Write a baseline that needs no training as if it were predictions.
+    """Write a baseline, which needs no training, as predictions.
 
-    The second human observer's masks, zeros, or the masks resized to the working size of the data set and back.
+    `second-observer`: the masks of the second human observer. `all-background`: no foreground at all.
+    `resolution-ceiling`: the masks, resized to the working size of the data set and back.
     """
     job_of(arguments, Baseline).make()
 
 
-@making(Threshold)
+@result_command(Threshold, examples=["threshold --experiment drive-unet"])
 def threshold(arguments: Arguments) -> None:
-    """Choose the threshold of an experiment on its validation samples."""
+    """Choose the threshold of an experiment on validation data."""
     job_of(arguments, Threshold).make()
 
 
-@making(Renderings)
+@result_command(Renderings, examples=["render --experiment drive-unet --split test"])
 def render(arguments: Arguments) -> None:
-    """Draw the images of a split: mask, overlay, panel and sheet; of several classes colour and legend too.
+    """Render the predictions of a split as masks and overlays.
 
-    Predictions are probabilities of the split; of several classes they are class indices, and there is no
-    threshold.
+    Writes mask/, overlay/, panel/ and sheet.png; with several classes colour/ and legend.png in place of mask/. Inputs
+    are probabilities and a threshold, or with several classes class indices alone.
     """
     job_of(arguments, Renderings).make()
 
 
-@making(Scores, option("--threshold", Scores.parts["threshold"], type=number_or_file, metavar="FILE|NUMBER"))
+@result_command(
+    Scores,
+    option(
+        "--threshold",
+        Scores.parts["threshold"],
+        INPUTS,
+        type=threshold_or_file,
+        metavar="FILE|NUMBER",
+    ),
+    examples=[
+        "evaluate --experiment drive-unet",
+        "evaluate --experiment drive-unet --test-predictions my-masks --threshold 0.5 --output scores",
+    ],
+)
 def evaluate(arguments: Arguments) -> None:
-    """Score predictions against the native masks: per_image.csv, summary.csv and intervals.csv.
+    """Score predictions against the masks at their native size.
 
-    Of two classes curve.csv, of several classes confusion.csv and confusion.png as well. Anybody's predictions can
-    be scored: a folder of 8-bit grey <id>.png as large as the raw images, the name of an experiment that says the
-    data set, and a threshold:
+    Writes per_image.csv, summary.csv and intervals.csv; with two classes curve.csv, with several classes confusion.csv
+    and confusion.png.
 
-      python -m pipeline evaluate --experiment drive-unet --test-predictions mine --threshold 0.5 --output scores
-
-    Of several classes the images hold class indices, and there is no threshold.
+    Predictions from elsewhere can be scored as well: a folder of 8-bit grey images `ID.png` of the size of the raw
+    images, the name of an experiment on the same data set, and a threshold. With several classes the images contain
+    class indices, and there is no threshold.
     """
     job, name = job_of(arguments, Scores), arguments.experiment
     parts = {split: f"{split.replace('-', '_')}_predictions" for split in SCORED}
     if any(getattr(arguments, part) for part in parts.values()):
         parts = {split: part for split, part in parts.items() if getattr(arguments, part)}
-    predictions = {split: folder for split, part in parts.items() if (folder := job.optional(part))}
+    predictions = {split: folder for split, part in parts.items() if (folder := job.optional_input(part))}
     if not predictions:
         raise ConfigError(
             str(paths.RESULTS / "predictions" / name),
@@ -73,45 +96,56 @@ def evaluate(arguments: Arguments) -> None:
     job.make(predictions=predictions, **number)
 
 
-@making(Submission)
+@result_command(Submission, examples=["submission --experiment tgs-unet"])
 def submission(arguments: Arguments) -> None:
-    """Write predictions of the unlabelled samples as the challenge of the data set takes them."""
+    """Write the file or images that a challenge takes.
+
+    The input is the predictions of the unlabelled samples.
+    """
     job_of(arguments, Submission).make()
 
 
-@making(Average)
+@result_command(Average, examples=["average --experiment drive-unet"])
 def average(arguments: Arguments) -> None:
-    """Average the scores of an experiment over its seeds and folds: mean and sample standard deviation."""
+    """Average the scores of an experiment over its runs.
+
+    The runs differ in seed and fold. Writes the mean and the sample standard deviation of each score.
+    """
     job_of(arguments, Average).make()
 
 
-@making(Comparisons)
+@result_command(Comparisons, examples=["comparisons"])
 def comparisons(arguments: Arguments) -> None:
-    """Compare all experiments and baselines, pair by pair, on the test images that they share.
+    """Compare all methods in pairs on their common test images.
 
-    Mean difference, its bootstrap interval, and the p-value of a sign-flip test, corrected for the number of
+    Writes the mean difference, its bootstrap interval, and the p-value of a sign-flip test, corrected for the number of
     comparisons.
     """
     job_of(arguments, Comparisons).make()
 
 
 @command(
-    option("names", "which of them (all)", nargs="*", metavar="EXPERIMENT"),
-    option("--metric", "column of summary.csv to rank by (f1)", default="f1"),
-    option("--dataset", "data set (all of them)", metavar="NAME"),
-    option("--split", "which samples (test)", choices=SCORED, default="test"),
-    option("--region", "region (the field of view where there is one)", choices=("fov", "full")),
-    option("--averaging", "over images or pixels (macro)", choices=("macro", "micro"), default="macro"),
-    option("--class", "class (the mean over foreground classes)", dest="class_name", metavar="NAME"),
-    option("--format", "form of the table (text)", choices=("text", "csv", "json"), default="text"),
+    option("names", "methods to compare", shown="all", nargs="*", metavar="METHOD"),
+    option("--metric", "column of summary.csv to rank by", _SCORES, default="f1", metavar="NAME"),
+    option("--dataset", "name of the data set", _SCORES, shown="all", metavar="NAME"),
+    option("--split", "split of the samples", _SCORES, choices=SCORED, default="test"),
+    option(
+        "--region",
+        "field of view, or the full image",
+        _SCORES,
+        shown="fov where the data set has one",
+        choices=("fov", "full"),
+    ),
+    option("--averaging", "mean over images, or all pixels", _SCORES, choices=("macro", "micro"), default="macro"),
+    option("--class", "name of a class", _SCORES, shown="mean over foreground", dest="class_name", metavar="NAME"),
+    option("--format", "format of the table", choices=("text", "csv", "json"), default="text"),
+    examples=["compare", "compare drive-unet drive-crops --metric iou --region full"],
 )
 def compare(arguments: Arguments) -> None:
-    """Print the scores of experiments side by side, best first, with intervals.
+    """Print the scores of methods, best first, with intervals.
 
-    And the difference of each to the best one with its p-value, corrected for the number of comparisons. Reads
-    results/leaderboard.csv, comparisons.csv and metrics/*/intervals.csv.
-
-      python -m pipeline compare drive-unet drive-crops --metric iou
+    Prints also the difference to the best method with its p-value, corrected for the number of comparisons. Reads
+    results/leaderboard.csv, results/comparisons.csv and results/metrics/*/intervals.csv.
     """
     from pipeline.report.compare import rank
     from pipeline.report.compare_text import write_rankings
@@ -134,20 +168,21 @@ def compare(arguments: Arguments) -> None:
     write_rankings(rankings, arguments.format)
 
 
-@making(Leaderboard)
+@result_command(Leaderboard, examples=["leaderboard"])
 def leaderboard(arguments: Arguments) -> None:
-    """Join the summaries of all experiments into leaderboard.csv."""
+    """Join the scores of all methods into leaderboard.csv."""
     job = job_of(arguments, Leaderboard)
-    if arguments.summaries is None:  # without those of baselines, which nobody has to write by hand
-        found = job.inputs["summaries"]
-        job.inputs["summaries"] = [path for path in found if path.exists() or not is_baseline(path.parent.name)]
+    if arguments.summaries is None:  # a person who runs commands one by one need not score the baselines
+        summaries = job.inputs["summaries"]
+        job.inputs["summaries"] = [path for path in summaries if path.exists() or not is_baseline(path.parent.name)]
     job.make()
 
 
-@making(Report)
+@result_command(Report, examples=["report", "report --output report-of-today.html"])
 def report(arguments: Arguments) -> None:
-    """Write the page about all data sets, experiments and scores: one HTML file that needs nothing else.
+    """Write the HTML report on data, trainings and scores.
 
-    It shows what it finds under results/: images, learning curves and times that are not there are left out.
+    The report is one file that needs no other. It shows the results that exist: images, learning curves and times that
+    are missing are left out.
     """
     job_of(arguments, Report).make()

@@ -1,10 +1,10 @@
-"""Commands that look after the folder of results, and tell what there is."""
+"""Commands for upkeep: results that exist, comparisons of runs, and references."""
 
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.cli.commands import CONFIG, Arguments, command, option, path
+from pipeline.cli.commands import CONFIG, OUTPUT, Arguments, command, option, path_option
 from pipeline.cli.job import open_study
 from pipeline.core import paths
 from pipeline.core.errors import OutputError
@@ -15,45 +15,46 @@ _SCHEMA = Path("workflow/schemas/config.schema.json")
 
 @command(
     CONFIG,
-    option("--outdated", "of what is configured, what is not what would be made today", action="store_true"),
+    option("--outdated", "remove outdated results of the configuration instead", action="store_true"),
     option("--yes", "remove without asking", action="store_true"),
+    examples=["clean", "clean --outdated --config config/drive.yaml config/tgs.yaml"],
 )
 def clean(arguments: Arguments) -> None:
-    """List what under results/ no configured data set or experiment needs, with its size, and remove it.
+    """List results that the configuration does not need; remove them.
 
-    Old experiments, data sets that are gone, shards that no sample stands in, remains of killed jobs, shards and
-    networks that are kept of earlier settings. With --outdated instead the results of what is configured that were
-    edited, or made by other settings, code or raw files; snakemake makes them again.
+    These are results of experiments and data sets that are no longer configured, shards without samples, remains of
+    killed jobs, and stored shards and checkpoints of earlier settings. With --outdated they are results of the
+    configuration that were edited, or made by other settings, code or raw files; snakemake makes them again.
 
-    On a terminal it asks first; elsewhere it removes nothing without --yes. Links are never followed. Name with
-    --config every file whose results are to stay.
+    On a terminal it asks first; otherwise it removes nothing without --yes. It follows no links. Give --config all
+    files whose results you want to keep.
     """
     from rich.filesize import decimal
 
-    from pipeline.graph.clean import outdated, remove, survey
+    from pipeline.graph.clean import find_outdated, find_unneeded, remove
 
-    found = (outdated if arguments.outdated else survey)(open_study(arguments))
-    for one in found.unneeded:
-        print(f"{decimal(one.bytes):>10}  {_printable(one.path)}  ({one.reason})")
-    for left, reason in found.left_alone:
-        print(f"left alone  {_printable(left)}  ({reason})")
-    if not found.unneeded:
+    survey = (find_outdated if arguments.outdated else find_unneeded)(open_study(arguments))
+    for item in survey.unneeded:
+        print(f"{decimal(item.bytes):>10}  {_printable(item.path)}  ({item.reason})")
+    for path, reason in survey.skipped:
+        print(f"left alone  {_printable(path)}  ({reason})")
+    if not survey.unneeded:
         print(f"{paths.RESULTS}/ holds nothing that is {'outdated' if arguments.outdated else 'not needed'}")
         return
-    count, total = len(found.unneeded), decimal(sum(one.bytes for one in found.unneeded))
-    why = "to be made again" if arguments.outdated else "that nothing configured needs"
-    print(f"{total:>10}  in {count} {'places' if count > 1 else 'place'} {why}")
-    if not arguments.yes and not _agreed():
-        print("Nothing was removed. The same command with --yes removes all of this.")
+    count, total = len(survey.unneeded), decimal(sum(item.bytes for item in survey.unneeded))
+    reason = "outdated" if arguments.outdated else "not needed by the configuration"
+    print(f"{total:>10}  in {count} {'places' if count > 1 else 'place'}, {reason}")
+    if not arguments.yes and not _confirm():
+        print("Nothing was removed. To remove all of this, add --yes.")
         return
     if _LOCKS.is_dir() and any(_LOCKS.iterdir()):
         raise OutputError(
             str(_LOCKS),
-            "a lock: a workflow runs in this folder, or one was killed",
-            "no workflow at work",
-            "wait for it; if none runs, `snakemake --unlock`, then clean again",
+            "a lock: a workflow is running in this folder, or one was killed",
+            "no running workflow",
+            "wait until it ends; if none is running, run `snakemake --unlock` and clean again",
         )
-    remove(paths.RESULTS, found.unneeded)
+    remove(paths.RESULTS, survey.unneeded)
     print(f"Removed {total}.")
 
 
@@ -61,7 +62,7 @@ def _printable(path: Path) -> str:
     return str(path) if str(path).isprintable() else ascii(str(path))
 
 
-def _agreed() -> bool:
+def _confirm() -> bool:
     if not sys.stdin.isatty():
         return False
     try:
@@ -71,18 +72,16 @@ def _agreed() -> bool:
 
 
 @command(
-    path("path", "file or folder under results/"),
+    path_option("path", "file or folder under results/", metavar="PATH"),
     CONFIG,
-    option("--thorough", "read the bytes of results and raw files", action="store_true"),
+    option("--thorough", "also read all bytes of results and raw files", action="store_true"),
+    examples=["explain results/predictions/drive-unet/test/mask/01.png"],
 )
 def explain(arguments: Arguments) -> None:
-    """Tell where a result comes from, and whether it is what today's configuration and code would make.
+    """Explain how a result was made, and whether it is up to date.
 
-    Shards, networks, predictions and single images of them, thresholds, scores, the leaderboard: what it is,
-    which stage made it by which settings, code and libraries, from what, and what differs by now. Manifests and
-    kept digests are compared, and the bytes of tables; with --thorough all bytes.
-
-      python -m pipeline explain results/predictions/drive-unet/test/mask/01.png
+    Prints the stage, settings, code, libraries and inputs that made a shard, checkpoint, image, threshold or table, and
+    what has changed since. It compares manifests and stored digests, and the bytes of tables.
     """
     from pipeline.graph.explain import explain
 
@@ -90,17 +89,16 @@ def explain(arguments: Arguments) -> None:
 
 
 @command(
-    path("first", "folder of results", metavar="A"),
-    path("second", "another one", metavar="B"),
-    option("--values-only", "compare tensors, pixels and tables alone", action="store_true"),
+    path_option("first", "folder of results", metavar="A"),
+    path_option("second", "folder of results to compare with", metavar="B"),
+    option("--values-only", "compare only tensors, pixels and tables", action="store_true"),
+    examples=["verify-run results ../other-clone/results"],
 )
 def verify_run(arguments: Arguments) -> int:
-    """Compare the results of two runs byte for byte: shards, checkpoints, predictions, scores.
+    """Compare the results of two runs byte by byte.
 
-    Says what was left out (times, logs, the report), the first difference and how many files differ. The exit
-    status is 0 where nothing differs.
-
-      python -m pipeline verify-run results ../other-clone/results
+    Compares shards, checkpoints, predictions and scores. Prints what was left out (times, logs, the report), the first
+    difference, and the number of files that differ. The exit status is 0 if nothing differs.
     """
     from pipeline.tools.verify import as_text, compare_runs
 
@@ -110,62 +108,103 @@ def verify_run(arguments: Arguments) -> int:
 
 
 @command(
-    option("--against", "commit, tag or branch that gave the same", required=True, metavar="REV"),
-    path("--config", "configuration to run (config.yaml)", nargs="+", metavar="FILE"),
+    option("--against", "commit, tag or branch before the refactoring", required=True, metavar="REV"),
+    CONFIG,
+    examples=["declare-equal --against origin/main"],
 )
 def declare_equal(arguments: Arguments) -> int:
-    """Declare a refactoring equal: what an earlier version made stays, and does not run again.
+    """Declare that a refactoring changes no results.
 
-    Runs the configuration on the synthetic data with the code of REV and with the code that is here, and compares
-    tensors, pixels and tables. Where nothing differs, pipeline/core/equal.json gets an entry, to be committed with
-    the refactoring: changed modules then count as what they were, until they are edited again. Modules that nothing
-    of this ran are named, and count as changed.
-
-      python -m pipeline declare-equal --against origin/main
+    Earlier results then stay valid and are not made again. The command runs the configuration on the synthetic data
+    with the code of REV and with the current code, and compares tensors, pixels and tables. If nothing differs, it adds
+    an entry to pipeline/core/equal.json; commit it with the refactoring. Changed modules that the comparison did not
+    run are listed, and still count as changed.
     """
     from pipeline.tools.equal import ROOT, declare
     from pipeline.tools.verify import as_text
 
-    made = declare(arguments.against, arguments.config or [ROOT / "config.yaml"], _compared_stages)
-    print(as_text(made.comparison, Path("earlier"), Path("here")))
-    if made.comparison.differences:
+    declaration = declare(arguments.against, arguments.config or [ROOT / "config.yaml"], _compared_stages)
+    print(as_text(declaration.comparison, Path("earlier"), Path("here")))
+    if declaration.comparison.differences:
         print("Not declared equal: results differ.")
         return 1
-    for module in made.modules:
+    for module in declaration.modules:
         print(f"declared equal: {module}")
-    for module in made.not_run:
-        print(f"counts as changed: {module}, which nothing ran whose results were compared")
-    for stage in made.run_again:
-        print(f"runs again all the same: {stage}, whose modules import others than before")
-    return 0 if made.modules else 1
+    for module in declaration.not_run:
+        print(f"counts as changed: {module}, because no compared result ran it")
+    for stage in declaration.run_again:
+        print(f"will run again: {stage}, because its modules import others than before")
+    return 0 if declaration.modules else 1
 
 
 def _compared_stages(configs: Sequence[Path]) -> Iterator[tuple[str, frozenset[str]]]:
-    """Yield the stages of all results of a configuration but the report, which `verify-run` leaves out."""
+    """Yield the stages of all results of a configuration, without the report, which `verify-run` leaves out."""
     from pipeline.config.config import load
     from pipeline.graph.artifacts import Comparisons, Leaderboard
     from pipeline.graph.base import with_inputs
     from pipeline.graph.study import Study
-    from pipeline.graph.targets import of_all
+    from pipeline.graph.targets import all_target_results
 
     study = Study(load(list(configs)))
-    results = [one for target in ("shards", "models", "predictions", "metrics") for one in of_all(study, target)]
+    targets = ("shards", "models", "predictions", "metrics")
+    results = [result for target in targets for result in all_target_results(study, target)]
     for artifact in with_inputs([*results, Comparisons(), Leaderboard()], study):
         yield artifact.stage.name, frozenset({artifact.stage.module, *artifact.recipe(study).modules()})
 
 
-@command()
+@command(examples=["models"])
 def models(arguments: Arguments) -> None:
-    """Print the published networks: parameters, size, operations for one image, shapes."""
+    """List the published networks with their size.
+
+    Prints the number of parameters, the size in megabytes, the operations for one image, and the shapes.
+    """
     from pipeline.models.published import print_models
 
     print_models()
 
 
-@command(path("--output", f"JSON file ({_SCHEMA})", default=_SCHEMA))
+@command(
+    path_option("--output", "JSON file to write", OUTPUT, default=_SCHEMA),
+    path_option("--docs", "folder to write commands.md and configuration.md into", OUTPUT, shown="not written"),
+    examples=["schema", "schema --docs docs"],
+)
 def schema(arguments: Arguments) -> None:
-    """Write the JSON schema of config.yaml."""
+    """Write the JSON schema of config.yaml, and reference pages."""
+    from pipeline.cli.reference import commands_page, configuration_page
     from pipeline.config.config import schema
+    from pipeline.core.files import atomic_file
     from pipeline.core.tables import write_json
 
     write_json(arguments.output, schema())
+    if arguments.docs is not None:
+        for name, text in (("commands.md", commands_page()), ("configuration.md", configuration_page())):
+            with atomic_file(arguments.docs / name) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+
+
+@command(
+    option("shell", "bash, zsh or tcsh", choices=("bash", "zsh", "tcsh"), metavar="SHELL"),
+    examples=["completion bash"],
+)
+def completion(arguments: Arguments) -> None:
+    """Print the script that completes `pipeline` in a shell.
+
+    `pipeline` is the same program as `python -m pipeline`, installed beside `python`. The script completes commands,
+    options and file names. To install it in bash:
+
+        python -m pipeline completion bash > ~/.pipeline-completion
+        echo 'source ~/.pipeline-completion' >> ~/.bashrc
+
+    zsh loads it from a file `_pipeline` in a folder of `fpath`; tcsh from a line `source FILE` in ~/.tcshrc.
+    """
+    import shtab
+
+    from pipeline.cli.parser import build_parser, sections
+
+    parser, commands = build_parser("pipeline", (command for members in sections().values() for command in members))
+    commands.help = "command"
+    for command_parser in commands.choices.values():
+        for action in command_parser._actions:
+            if action.type is Path:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+    print(shtab.complete(parser, arguments.shell))

@@ -1,11 +1,23 @@
-"""Commands from shards to predictions: what trains networks and runs them."""
+"""Commands from shards to predictions: training, and prediction by trained networks."""
 
 import os
 from contextlib import closing
 from pathlib import Path
 
-from pipeline.cli.commands import FIELDS, THREADS, Arguments, making, number_or_file, option, path
-from pipeline.cli.job import job_of, only_one
+from pipeline.cli.commands import (
+    FIELD_OPTIONS,
+    RESOURCES,
+    WHAT,
+    Arguments,
+    Group,
+    integer,
+    option,
+    path_option,
+    result_command,
+    threads_option,
+    threshold_or_file,
+)
+from pipeline.cli.job import job_of, single_path
 from pipeline.core import paths
 from pipeline.core.errors import ConfigError
 from pipeline.graph.artifacts import Augmented, Checkpoint, Curves, Ensemble, Events, Predictions
@@ -14,34 +26,48 @@ from pipeline.raw.splits.names import SPLITS
 
 _KIND = option(
     "--kind",
-    "probabilities, or class indices (probability for two classes, mask for more)",
+    "probabilities, or class indices",
+    WHAT,
+    shown="probability for two classes, mask for more",
     choices=Predictions.choices["kind"],
 )
 
 
-@making(
+@result_command(
     Checkpoint,
     option(
         "--memory-mb",
-        "main memory that samples may fill (half of what is free, or a third of what a cluster leaves to the job)",
+        "main memory for samples, in 2^20 bytes",
+        RESOURCES,
+        shown="half of what is free, or a third of the limit of a cluster job",
         type=int,
         metavar="MB",
     ),
-    path("--state", "folder for the state to go on from after a kill (results/state/EXPERIMENT)"),
     option(
         "--save-every",
-        "how often the state is saved (60)",
-        type=int,
+        "seconds between two saved states, 0 to 86400",
+        RESOURCES,
+        type=integer(0, 86400),
         default=60,
-        choices=range(86401),
         metavar="SECONDS",
     ),
+    path_option(
+        "--state",
+        "folder for the state of an unfinished training, which the next one resumes",
+        RESOURCES,
+        shown="results/state/<experiment>",
+    ),
+    examples=["train --experiment drive-unet"],
 )
 def train(arguments: Arguments) -> None:
-    """Train the network of an experiment on its shards."""
+    """Train the network of an experiment.
+
+    Writes checkpoints, history, times and provenance to results/models/<experiment>. A training that was interrupted
+    resumes from its last saved state.
+    """
     job = job_of(arguments, Checkpoint)
     job.require_origin()
-    if job.taken():
+    if job.take_from_store():
         return
     from pipeline.core.gpus import hold_gpus
     from pipeline.shards.read import ShardReader
@@ -60,11 +86,11 @@ def train(arguments: Arguments) -> None:
     for files in filter(None, (job.inputs["train_shards"], job.inputs["validation_shards"])):
         with closing(ShardReader(files)) as reader:
             inputs |= reader.source_digests()
-    with hold_gpus(recipe.gpus):  # before PyTorch looks which GPUs there are
-        read = [file for part in ("train_shards", "validation_shards", "folds") for file in job.inputs[part]]
-        state = (arguments.state or paths.state(name)) / state_key(recipe, read, job.fingerprint.identity)
+    with hold_gpus(recipe.gpus):  # before PyTorch lists the GPUs
+        input_files = [file for part in ("train_shards", "validation_shards", "folds") for file in job.inputs[part]]
+        state = (arguments.state or paths.state(name)) / state_key(recipe, input_files, job.fingerprint.identity)
         train = job.function if recipe.gpus == 1 else on_ranks(job.function, recipe.gpus)
-        train(**job.asked(state=state, memory=_sample_memory(arguments.memory_mb, recipe.gpus)))
+        train(**job.function_arguments(state=state, memory=_sample_memory(arguments.memory_mb, recipe.gpus)))
         accelerators = describe_accelerators()
     provenance.write_provenance(
         job.output / paths.provenance(name).name,
@@ -77,58 +103,56 @@ def train(arguments: Arguments) -> None:
         accelerators=accelerators,
     )
     job.finish()
-    remove_state(state)  # not before: a job that ends here would lose all that it has done
+    remove_state(state)  # last: a job that is killed before this line can still resume
 
 
-def _sample_memory(megabytes: int | None, together: int) -> int | None:
-    """Return how many bytes training samples may fill, and validation samples as well; None for half of what is free.
+def _sample_memory(megabytes: int | None, processes: int) -> int | None:
+    """Return how many bytes the training samples of one process may fill, and the validation samples as well.
 
-    What is free on the machine is not free to a job with a limit of its own: of that, each may fill a third. Of the
-    processes of a training each holds all samples.
+    None stands for half of the free memory. A job with a memory limit of its own gets a third of the limit for each of
+    the two. Every process of a training holds all samples.
     """
     import psutil
 
-    from pipeline.core.memory import limited_memory
+    from pipeline.core.memory import cgroup_memory_left
 
     if megabytes is not None:
-        return megabytes * 2**20 // together
-    limited = limited_memory()
-    if limited is not None:
-        return limited // 3 // together
-    return None if together == 1 else psutil.virtual_memory().available // 2 // together
+        return megabytes * 2**20 // processes
+    memory_left = cgroup_memory_left()
+    if memory_left is not None:
+        return memory_left // 3 // processes
+    return None if processes == 1 else psutil.virtual_memory().available // 2 // processes
 
 
-@making(Augmented)
+@result_command(Augmented, examples=["augmented --experiment drive-unet"])
 def augmented(arguments: Arguments) -> None:
-    """Draw training samples as the network gets to see them, to look at first."""
+    """Render augmented training samples, to look at before training."""
     job_of(arguments, Augmented).make()
 
 
-@making(Curves)
+@result_command(Curves, examples=["curves --experiment drive-unet"])
 def curves(arguments: Arguments) -> None:
-    """Draw loss and score over the epochs."""
+    """Plot loss and validation score over the epochs."""
     job_of(arguments, Curves).make()
 
 
-@making(
+@result_command(
     Events,
-    option("--follow", "write on while the training runs", action="store_true"),
+    option("--follow", "continue while the training runs, and end with it", action="store_true"),
     option(
         "--every",
-        "with --follow, seconds between two looks (10)",
-        type=int,
+        "seconds between two reads with --follow, 1 to 3600",
+        type=integer(1, 3600),
         default=10,
-        choices=range(1, 3601),
         metavar="SECONDS",
     ),
+    examples=["tensorboard --experiment drive-unet", "tensorboard --experiment drive-unet --follow"],
 )
 def tensorboard(arguments: Arguments) -> None:
-    """Write the history of a training for TensorBoard, which the extra [tensorboard] installs.
+    """Write the history of a training for TensorBoard.
 
-    With --follow also of one that is running, epoch by epoch, until it has ended:
-
-      python -m pipeline tensorboard --experiment drive-unet --follow &
-      tensorboard --logdir results/tensorboard
+    Needs the extra `tensorboard`: `pip install 'segmentation-pipeline[tensorboard]'`. To look at the history, run
+    `tensorboard --logdir results/tensorboard`.
     """
     job = job_of(arguments, Events)
     if not arguments.follow:
@@ -136,46 +160,60 @@ def tensorboard(arguments: Arguments) -> None:
         return
     from pipeline.report.follow import follow
 
-    name, history = arguments.experiment, job.one("history")
-    follow(experiment=name, states=paths.state(name), history=history, output=job.output, every=arguments.every)
+    name, history = arguments.experiment, job.required_input("history")
+    follow(experiment=name, states=paths.state(name), history=history, output=job.output, interval=arguments.every)
 
 
-_SAMPLES = ("experiment", "split", "kind", "shards", "train_shards", "folds", "config", "plan")
-_IMAGES = ("threshold", "tiles", "test_time", "precision", "threads", "skip_unreadable")
+_DATASET_OPTIONS = ("experiment", "split", "kind", "shards", "train_shards", "folds", "config", "plan")
+_IMAGE_OPTIONS = ("threshold", "tiles", "test_time", "precision", "threads", "skip_unreadable")
+_IMAGES = Group("other images", "These images belong to no data set; --checkpoint and --output are required.")
 
 
-@making(
+@result_command(
     Predictions,
-    FIELDS["experiment"],
-    option("--split", "which samples", choices=SPLITS),
+    FIELD_OPTIONS["experiment"],
+    option("--split", "split of the samples", WHAT, choices=SPLITS),
     _KIND,
-    path("--input", "an image or a folder of them, in place of --experiment and --split"),
-    option("--threshold", "of --input: threshold file, or a number (0.5)", type=number_or_file, metavar="FILE|NUMBER"),
+    path_option("--input", "image or folder of images, in place of --experiment and --split", _IMAGES),
+    option(
+        "--threshold",
+        "number in [0, 1), or file with one",
+        _IMAGES,
+        shown="0.5",
+        type=threshold_or_file,
+        metavar="FILE|NUMBER",
+    ),
     option(
         "--tiles",
-        "of --input: predict large images in overlapping tiles",
+        "predict in overlapping tiles of this size, in pixels",
+        _IMAGES,
+        shown="each image as a whole",
         type=int,
         nargs=2,
         metavar=("HEIGHT", "WIDTH"),
     ),
     option(
         "--test-time",
-        "of --input: average over 4 mirror images or 8 symmetries of the square (none)",
+        "average over 4 mirror images (flips) or 8 symmetries of the square (rot90)",
+        _IMAGES,
+        shown="none",
         choices=("none", "flips", "rot90"),
     ),
-    option("--precision", "of --input: number format of the network (fp32)", choices=("fp32", "bf16", "auto")),
-    option("--threads", "of --input: threads of the network (all cores)", **THREADS),
-    option("--skip-unreadable", "of --input: leave out files that cannot be used", action="store_true"),
+    option("--precision", "number format of the network", _IMAGES, shown="fp32", choices=("fp32", "bf16", "auto")),
+    threads_option("CPU threads of the network", group=_IMAGES, shown="the number of cores"),
+    option("--skip-unreadable", "leave out files that cannot be used", _IMAGES, action="store_true"),
+    examples=[
+        "predict --experiment drive-unet --split test",
+        "predict --checkpoint best.pt --input my-images --output my-masks",
+    ],
 )
 def predict(arguments: Arguments) -> None:
-    """Predict every sample of a split, or any other images, at native size.
+    """Predict a split of a data set, or any other images.
 
-    A folder of images that belong to no data set, or a single one, needs no configuration; the results are
-    probability/, mask/, overlay/, cutout/ (the background transparent) and timing.csv:
-
-      python -m pipeline predict --checkpoint best.pt --input my-images --output my-results
+    For a split, writes an image of probabilities (or class indices) of the native size for each sample. Other images
+    need no configuration: writes probability/, mask/, overlay/, cutout/ (transparent background) and timing.csv.
     """
-    _require_either(arguments)
+    _check_predict_options(arguments)
     if arguments.input is not None:
         _predict_images(arguments)
         return
@@ -197,7 +235,7 @@ def _predict_images(arguments: Arguments) -> None:
 
     with hold_gpus():
         predict_images(
-            checkpoint=only_one("checkpoint", arguments.checkpoint),
+            checkpoint=single_path("checkpoint", arguments.checkpoint),
             images=arguments.input,
             output=arguments.output,
             threshold=threshold,
@@ -217,26 +255,33 @@ def _tiles(size: list[int]) -> Tiles:
         raise ConfigError("--tiles", found, expected, "name other tiles") from error
 
 
-def _require_either(arguments: Arguments) -> None:
-    """Ask for the options of one of the two ways to predict, and refuse those of the other."""
-    new = arguments.input is not None
-    needed = ("checkpoint", "output") if new else ("experiment", "split")
-    missing = [name for name in needed if getattr(arguments, name) is None]
-    foreign = [name for name in (_SAMPLES if new else _IMAGES) if getattr(arguments, name) not in (None, False)]
+def _check_predict_options(arguments: Arguments) -> None:
+    """Require the options of one of the two uses of `predict`, and refuse those of the other."""
+    has_images = arguments.input is not None
+    required = ("checkpoint", "output") if has_images else ("experiment", "split")
+    missing = [name for name in required if getattr(arguments, name) is None]
+    foreign_options = _DATASET_OPTIONS if has_images else _IMAGE_OPTIONS
+    foreign = [name for name in foreign_options if getattr(arguments, name) not in (None, False)]
     if missing or foreign:
         found = "; ".join(
-            f"{word} {', '.join('--' + name.replace('_', '-') for name in names)}"
-            for word, names in (("missing:", missing), ("of the other way to predict:", foreign))
+            f"{label} {', '.join('--' + name.replace('_', '-') for name in names)}"
+            for label, names in (("missing:", missing), ("not allowed here:", foreign))
             if names
         )
         expected = "--experiment and --split for a data set, or --input, --checkpoint and --output for other images"
         raise ConfigError("predict", found, expected, "see `python -m pipeline predict --help`")
 
 
-@making(Ensemble, _KIND, option("--threads", "images averaged at a time (1)", default=1, **THREADS))
+@result_command(
+    Ensemble,
+    _KIND,
+    threads_option("images averaged at the same time", default=1),
+    examples=["ensemble --experiment drive-unet --split out-of-fold"],
+)
 def ensemble(arguments: Arguments) -> None:
-    """Average what all runs of an experiment with `seeds` or `folds` predict; no network is run.
+    """Average the predictions of all runs of an experiment.
 
-    Out-of-fold: each sample that is no test sample, by the runs whose fold it belongs to: they have not seen it.
+    For experiments with `seeds` or `folds`; no network runs. With `--split out-of-fold`, each sample that is not a test
+    sample is averaged over the runs that were not trained on it.
     """
     job_of(arguments, Ensemble).make()

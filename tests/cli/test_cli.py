@@ -17,10 +17,6 @@ from pipeline.graph.base import plan_of
 from pipeline.graph.plan import NoRecipe
 from pipeline.graph.study import Study
 
-COMMANDS = ["synthetic", "unpack", "splits", "check", "shard", "train", "curves", "tensorboard", "predict", "baseline",
-         "threshold", "render", "evaluate", "submission", "comparisons", "compare", "leaderboard", "report", "average",
-         "clean", "explain", "models", "schema"]  # fmt: skip
-
 
 @pytest.fixture
 def project(tmp_path, drive, monkeypatch):
@@ -35,23 +31,7 @@ def project(tmp_path, drive, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("verb", COMMANDS)
-def test_every_verb_explains_itself(verb, capsys):
-    with pytest.raises(SystemExit, match="0"):
-        cli.main([verb, "--help"])
-    text = capsys.readouterr().out
-    assert "--output" in text or verb in ("models", "unpack", "clean", "explain", "compare")
-    assert len(text) > 100
-
-
-def test_the_help_names_every_verb(capsys):
-    with pytest.raises(SystemExit, match="0"):
-        cli.main(["--help"])
-    text = capsys.readouterr().out
-    assert all(f"    {verb}" in text for verb in COMMANDS)
-
-
-def test_a_person_can_go_the_whole_way_by_hand(project, capsys):
+def test_commands_run_by_hand_from_raw_files_to_report(project, capsys):
     for line in (
         "splits --dataset d",
         "shard --dataset d --split train --number 0",
@@ -93,9 +73,9 @@ def test_a_person_can_go_the_whole_way_by_hand(project, capsys):
     assert cli.main(["evaluate", "--experiment", "d.second-observer", "--threshold", "0.4"]) == 0
     capsys.readouterr()
     assert cli.main(["leaderboard"]) == 1
-    said = capsys.readouterr().err
-    assert "results/metrics/d.second-observer/summary.csv\n    found:    a result of other settings" in said
-    assert "1 problem" in said
+    error = capsys.readouterr().err
+    assert "results/metrics/d.second-observer/summary.csv\n    found:    a result of other settings" in error
+    assert "1 problem" in error
     summaries = [f"results/metrics/{name}/summary.csv" for name in ("e", "d.second-observer")]
     assert cli.main(["leaderboard", "--summaries", *summaries]) == 0, "what is named is taken, whatever made it"
 
@@ -111,12 +91,12 @@ def test_a_person_can_go_the_whole_way_by_hand(project, capsys):
         "folds --dataset d --folds 1",
     ],
 )
-def test_words_that_cannot_be_are_refused_by_the_parser(project, line):
+def test_invalid_options_are_refused_by_the_parser(project, line):
     with pytest.raises(SystemExit, match="2"):
         cli.main(line.split())
 
 
-def test_plan_and_configuration_end_in_the_same_shard(project, capsys):
+def test_plan_and_configuration_make_the_same_shard(project, capsys):
     assert cli.main(["shard", "--dataset", "d", "--split", "test", "--number", "0", "--output", "a.h5"]) == 0
     plan = plan_of(Shard("d", "test", 0), Study(load([project / "config.yaml"]))).to_json()
     words = ["shard", "--dataset", "d", "--split", "test", "--number", "0", "--output", "b.h5", "--plan"]
@@ -131,7 +111,7 @@ def test_plan_and_configuration_end_in_the_same_shard(project, capsys):
     assert "a plan for other code or libraries of stage shard" in capsys.readouterr().err
 
 
-def test_a_trial_edit_taken_back_trains_nothing_again(project, capsys, monkeypatch):
+def test_a_reverted_edit_reuses_the_stored_checkpoint(project, capsys, monkeypatch):
     def make(*words):
         config = ["--dataset", "d", "--number", "0"] if words[0] == "shard" else []
         assert cli.main([*words, *config]) == 0
@@ -153,17 +133,17 @@ def test_a_trial_edit_taken_back_trains_nothing_again(project, capsys, monkeypat
     assert best.read_bytes() != first
     edit("epochs: 2", "epochs: 1")
     monkeypatch.setattr("pipeline.training.run.train", None)
-    assert "taken from results/store/" in make("train", "--experiment", "e")
+    assert "restored from results/store/" in make("train", "--experiment", "e")
     assert best.read_bytes() == first
     assert Manifest.read(best) == made
     assert find(best.with_name("history.csv")) == made
     monkeypatch.setattr("pipeline.shards.write.build_shard", None)
     (project / "results/shards/d/train-0.h5").unlink()
-    assert "taken from" in make("shard", "--split", "train")
+    assert "restored from" in make("shard", "--split", "train")
 
 
 @pytest.mark.parametrize("changed", ["another file", "the same file, edited"])
-def test_shards_that_are_named_are_not_taken_for_others(project, capsys, changed):
+def test_named_shards_are_never_served_from_the_store(project, capsys, changed):
     """What is named is taken whatever made it, so the store must not answer for files that it does not know."""
     for split in ("train", "validation", "test"):
         assert cli.main(["shard", "--dataset", "d", "--split", split, "--number", "0"]) == 0
@@ -183,7 +163,7 @@ def test_shards_that_are_named_are_not_taken_for_others(project, capsys, changed
     assert (project / "one/best.pt").read_bytes() != (project / "two/best.pt").read_bytes()
 
 
-def test_without_a_store_nothing_is_kept(project):
+def test_store_gb_0_keeps_nothing(project):
     line = "shard --dataset d --split test --number 0"
     assert cli.main([*line.split(), "--store-gb", "0"]) == 0
     with (project / "config.yaml").open("a") as file:
@@ -195,7 +175,7 @@ def test_without_a_store_nothing_is_kept(project):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_makes_a_result_asks_for_what_its_command_is_told(kind):
+def test_stage_functions_take_what_their_command_passes(kind):
     module, _, name = kind.stage.function.rpartition(".")
     parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
     told = {*kind.fields(), *kind.parts, "recipe", "output"}
@@ -235,45 +215,49 @@ def test_what_makes_a_result_asks_for_what_its_command_is_told(kind):
         ("predict --experiment d.second-observer --split test", 2, "one of e"),
         ("train --experiment e --plan {}", 2, "stage: Field required"),
         ("curves --experiment e", 1, "train the experiment first: `snakemake models`"),
-        ("shard --dataset d --split test --number 0 --output config.yaml/x.h5", 1, "a file stands where a folder"),
+        (
+            "shard --dataset d --split test --number 0 --output config.yaml/x.h5",
+            1,
+            "a file has the name of a required folder",
+        ),
     ],
 )
-def test_mistakes_end_in_one_message_and_a_status(project, capsys, line, status, message):
+def test_mistakes_end_with_one_message_and_a_status(project, capsys, line, status, message):
     assert cli.main(line.split(" ")) == status
-    said = capsys.readouterr().err
-    assert message in said
-    assert "remedy:" in said
-    assert "Traceback" not in said
+    error = capsys.readouterr().err
+    assert message in error
+    assert "remedy:" in error
+    assert "Traceback" not in error
     assert not (project / "results").exists()
 
 
-def test_the_leaderboard_wants_no_scores_where_there_is_nothing_to_score_on(project, capsys):
+def test_leaderboard_skips_methods_without_scored_samples(project, capsys):
     config = (project / "config.yaml").read_text()
     few = "validation: {fraction: 0}, test: {rule: fraction, fraction: 0.01}"
     config = config.replace("{d: {", f"{{n: {{layout: drive, root: DRIVE, size: [48, 48], {few}}}, d: {{")
     lone = "model: unet, loss: bce, optimizer: {name: adam, lr: 0.02}, batch_size: 2, epochs: 1, threshold: 0.5"
     (project / "config.yaml").write_text(f"{config}  z: {{dataset: n, seeds: [1, 2], {lone}}}\n")
     assert cli.main(["leaderboard"]) == 1
-    said = capsys.readouterr().err
-    assert "results/metrics/e/summary.csv" in said
-    assert "metrics/z" not in said
+    error = capsys.readouterr().err
+    assert "results/metrics/e/summary.csv" in error
+    assert "metrics/z" not in error
 
 
-def test_a_mistake_in_the_configuration_is_reported_by_every_verb(project, capsys):
+def test_every_command_reports_an_invalid_configuration(project, capsys):
     (project / "config.yaml").write_text("datasets: {d: {layout: drve, root: x}}")
     for line in ("splits --dataset d", "leaderboard", "report"):
         assert cli.main(line.split()) == 2
         assert "did you mean 'drive'" in capsys.readouterr().err
 
 
-def test_a_bad_file_is_named_and_nothing_is_left(project, capsys):
+def test_a_bad_raw_file_is_named_and_no_shard_is_left(project, capsys):
     write_tif(project / "DRIVE/test/images/02_test.tif", __import__("numpy").zeros((5, 60, 3), "uint8"))
     assert cli.main(["shard", "--dataset", "d", "--split", "test", "--number", "0"]) == 1
     assert "02_manual1.gif" in capsys.readouterr().err
     assert not list((project / "results").rglob("*.h5"))
 
 
-def test_a_sample_does_not_replace_what_it_did_not_draw(project, capsys):
+def test_synthetic_does_not_replace_files_of_others(project, capsys):
     (project / "mine" / "DRIVE").mkdir(parents=True)
     (project / "mine" / "DRIVE" / "thesis.tif").write_bytes(b"precious")
     assert cli.main(["synthetic", "--output", "mine"]) == 1
@@ -290,7 +274,7 @@ def test_a_sample_does_not_replace_what_it_did_not_draw(project, capsys):
         ("synthetic --output out", 300_000),
     ],
 )
-def test_a_disk_that_is_full_ends_in_one_message_and_leaves_nothing(project, line, limit):
+def test_a_full_disk_ends_with_one_message_and_no_files(project, line, limit):
     # a limit on the size of files fails in the same place as a full disk, and needs no rights
     def no_more_than():
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -313,7 +297,7 @@ LIGHT = [
 ]
 
 
-def test_conversion_and_evaluation_never_import_torch(project):
+def test_conversion_and_evaluation_do_not_import_torch(project):
     code = (
         "import sys; from pipeline.cli.main import main; status = main(sys.argv[1:]); "
         "assert 'torch' not in sys.modules; sys.exit(status)"
@@ -323,10 +307,10 @@ def test_conversion_and_evaluation_never_import_torch(project):
         assert done.returncode == 0, done.stderr
 
 
-def test_a_reader_that_has_gone_is_no_traceback(project):
+def test_a_closed_pipe_prints_no_traceback(project):
     command = [sys.executable, "-u", "-m", "pipeline", "check"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()
-        said = process.stderr.read()
+        error = process.stderr.read()
     assert process.returncode == 128 + 13
-    assert "BrokenPipe" not in said
+    assert "BrokenPipe" not in error
