@@ -1,15 +1,15 @@
-"""The synthetic data: small data sets, drawn by chance from a seed, in the exact formats of the real ones."""
+"""Write the synthetic data sets: small, generated from a seed, in the exact formats of the real ones."""
 
 from pathlib import Path
 
 from pipeline.core.errors import OutputError, Problem
 from pipeline.core.files import atomic_folder
 from pipeline.core.progress import log
-from pipeline.raw.samples import MARKER
-from pipeline.raw.synthetic.drive import draw_drive
-from pipeline.raw.synthetic.duts import draw_duts
-from pipeline.raw.synthetic.shapes import draw_shapes
-from pipeline.raw.synthetic.tgs import draw_tgs
+from pipeline.raw.samples import SYNTHETIC_MARKER
+from pipeline.raw.synthetic.drive import write_drive
+from pipeline.raw.synthetic.duts import write_duts
+from pipeline.raw.synthetic.shapes import write_shapes
+from pipeline.raw.synthetic.tgs import write_tgs
 
 _NOTE = """These images were drawn by a program (python -m pipeline synthetic). They have the file formats of the real
 data set and look like it from afar; a score on them says nothing about the real one.
@@ -17,36 +17,38 @@ data set and look like it from afar; a score on them says nothing about the real
 
 
 def write_datasets(folder: Path) -> None:
-    """Draw the sample data sets ``DRIVE``, ``TGS``, ``Shapes`` and ``DUTS`` into `folder`.
+    """Write the synthetic data sets ``DRIVE``, ``TGS``, ``Shapes`` and ``DUTS`` into `folder`.
 
-    The same files come out every time. A data set written before is replaced.
+    The files are the same every time. Existing synthetic data sets are replaced.
 
     Raises
     ------
     OutputError
-        If something stands there that this function did not draw, or the folder cannot be written.
+        If a folder of a data set contains other files, or the folder cannot be written.
     """
-    targets = {"DRIVE": draw_drive, "TGS": draw_tgs, "Shapes": draw_shapes, "DUTS": draw_duts}
-    foreign = [
+    writers = {"DRIVE": write_drive, "TGS": write_tgs, "Shapes": write_shapes, "DUTS": write_duts}
+    occupied = [
         folder / name
-        for name in targets
-        if (folder / name).exists() and not (folder / name / MARKER).is_file() and any((folder / name).iterdir())
+        for name in writers
+        if (folder / name).exists()
+        and not (folder / name / SYNTHETIC_MARKER).is_file()
+        and any((folder / name).iterdir())
     ]
-    if foreign:
+    if occupied:
         raise OutputError(
             [
                 Problem(
                     str(path),
                     "a folder that is not a synthetic data set",
-                    "an empty place",
-                    "name another folder with --output, or move this one away",
+                    "an empty or missing folder",
+                    "choose another folder with --output, or move this one away",
                 )
-                for path in foreign
+                for path in occupied
             ]
         )
-    for name, draw in targets.items():
+    for name, write in writers.items():
         with atomic_folder(folder / name) as temporary:
-            (temporary / MARKER).write_text(_NOTE, encoding="utf-8")
-            draw(temporary)
+            (temporary / SYNTHETIC_MARKER).write_text(_NOTE, encoding="utf-8")
+            write(temporary)
         files = [path for path in (folder / name).rglob("*") if path.is_file()]
         log(f"{folder / name}: {len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB")

@@ -1,4 +1,4 @@
-"""Draw scenes with one thing, sometimes two, that catches the eye, in the formats of the DUTS saliency data."""
+"""Synthetic scenes with one or two salient objects, in the formats of DUTS."""
 
 import string
 from pathlib import Path
@@ -8,11 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.images.png import write_png
-from pipeline.raw.synthetic.drawing import Field, Plane, blend, clouds, distinct_colour, fill_outline, write_jpeg
+from pipeline.raw.synthetic.drawing import (
+    FloatArray,
+    Plane,
+    blend,
+    cloud_texture,
+    distinct_colour,
+    fill_outline,
+    write_jpeg,
+)
 
-_HALVES = {"DUTS-TR": 96, "DUTS-TE": 24}
+_FOLDERS = {"DUTS-TR": 96, "DUTS-TE": 24}
 _SIZES = ((300, 400), (267, 400), (266, 400), (320, 400), (225, 400), (400, 300), (400, 280), (400, 267), (375, 300))
-_PALETTES = (  # RGB: three colours that lie side by side in nature
+_PALETTES = (  # RGB: three colours that occur together in nature
     ((62, 84, 34), (112, 132, 56), (168, 170, 104)),  # grass
     ((36, 52, 34), (70, 84, 52), (122, 124, 84)),  # woods
     ((150, 124, 92), (186, 164, 128), (214, 200, 172)),  # sand
@@ -27,16 +35,16 @@ _SKIES = (
     ((96, 84, 120), (196, 138, 112), (236, 196, 140)),
 )
 _QUALITY = 84
-_HARD = 0.25  # share of masks without soft edges
+_HARD_MASK_SHARE = 0.25  # share of masks without soft edges
 
 Points = NDArray[np.float64]
 Triple = tuple[tuple[int, int, int], ...]
 
 
-def draw_duts(root: Path) -> None:
+def write_duts(root: Path) -> None:
     """Write ``DUTS-TR`` (96 images with masks) and ``DUTS-TE`` (24) below `root`."""
-    for part, (half, count) in enumerate(_HALVES.items()):
-        images, masks = root / half / f"{half}-Image", root / half / f"{half}-Mask"
+    for part, (folder, count) in enumerate(_FOLDERS.items()):
+        images, masks = root / folder / f"{folder}-Image", root / folder / f"{folder}-Mask"
         images.mkdir(parents=True)
         masks.mkdir()
         for index in range(count):
@@ -48,7 +56,7 @@ def draw_duts(root: Path) -> None:
 
 
 def _name(rng: np.random.Generator) -> str:
-    """Draw a name as the sources of the real images give them: two challenges, a word net, a scene database."""
+    """Sample a file name in the style of the sources of DUTS: ILSVRC 2012 and 2013, ImageNet, SUN."""
     style = rng.choice(4, p=[0.45, 0.1, 0.3, 0.15])
     if style < 2:
         return f"ILSVRC{2012 + style}_test_{rng.integers(1, 100_000):08d}"
@@ -57,41 +65,41 @@ def _name(rng: np.random.Generator) -> str:
     return "sun_a" + "".join(rng.choice(list(string.ascii_lowercase), 15))
 
 
-def _scene(rng: np.random.Generator) -> tuple[Field, Plane]:
-    """Draw one image and its mask of 0 to 255."""
+def _scene(rng: np.random.Generator) -> tuple[FloatArray, Plane]:
+    """Generate an image and its mask of 0 to 255."""
     shape = _SIZES[rng.integers(len(_SIZES))]
     height, width = shape
-    image = _ground(rng, shape)
-    whole = np.zeros(shape, dtype=np.uint8)
-    beside = rng.uniform(0.24, 0.3) * rng.choice([-1, 1]) if rng.random() < 0.2 else 0.0
+    image = _background(rng, shape)
+    mask = np.zeros(shape, dtype=np.uint8)
+    offset = rng.uniform(0.24, 0.3) * rng.choice([-1, 1]) if rng.random() < 0.2 else 0.0
     size = min(shape) * rng.uniform(0.16, 0.36)
     kind = rng.integers(len(_OUTLINES))
-    for side in (beside, -beside) if beside else (0.0,):
+    for side in (offset, -offset) if offset else (0.0,):
         centre = np.array([width * (0.5 + side + rng.normal(0, 0.06)), height * rng.uniform(0.45, 0.6)])
-        cover = np.zeros(shape, dtype=np.uint8)
-        for points in _OUTLINES[kind](rng, size * (rng.uniform(0.6, 0.8) if beside else 1.0)):
-            cover = np.maximum(cover, fill_outline(shape, centre + points))
-        image = _lay(rng, image, cover)
-        whole = np.maximum(whole, cover)
-    image *= 1 + 0.12 * clouds(rng, shape, max(shape), octaves=1)
+        coverage = np.zeros(shape, dtype=np.uint8)
+        for points in _OUTLINES[kind](rng, size * (rng.uniform(0.6, 0.8) if offset else 1.0)):
+            coverage = np.maximum(coverage, fill_outline(shape, centre + points))
+        image = _add_object(rng, image, coverage)
+        mask = np.maximum(mask, coverage)
+    image *= 1 + 0.12 * cloud_texture(rng, shape, max(shape), octaves=1)
     image += rng.standard_normal(shape, dtype=np.float32) * np.float32(rng.uniform(2, 5))
-    if rng.random() < _HARD:
-        return image, (whole > 127).astype(np.uint8) * np.uint8(255)
-    return image, np.asarray(cv2.GaussianBlur(whole, (0, 0), rng.uniform(0.6, 1.3)), dtype=np.uint8)
+    if rng.random() < _HARD_MASK_SHARE:
+        return image, (mask > 127).astype(np.uint8) * np.uint8(255)
+    return image, np.asarray(cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.6, 1.3)), dtype=np.uint8)
 
 
-def _ground(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
-    """Draw what is behind: open land under a sky, a floor before a wall, or one blurred surface, with clutter on it."""
+def _background(rng: np.random.Generator, shape: tuple[int, int]) -> FloatArray:
+    """Generate a background with clutter: land under a sky, a floor and a wall, or a single surface."""
     height, width = shape
     near = _surface(rng, shape, _PALETTES[rng.integers(len(_PALETTES))], rng.uniform(20, 90), rng.uniform(0.4, 3))
     kind = rng.integers(3)
     if kind < 2:
         palette = _SKIES[rng.integers(len(_SKIES))] if kind == 0 else _PALETTES[rng.integers(len(_PALETTES))]
         far = _surface(rng, shape, palette, rng.uniform(60, 160), 2.5)
-        ridge = clouds(rng, (1, width), 8, octaves=1, stretch=rng.uniform(3, 12)) * (9 if kind == 0 else 0)
+        ridge = cloud_texture(rng, (1, width), 8, octaves=1, stretch=rng.uniform(3, 12)) * (9 if kind == 0 else 0)
         rows = np.arange(height, dtype=np.float32)[:, None]
-        below = (rows - height * rng.uniform(0.2, 0.6) - ridge) / rng.uniform(1.0, 12.0)
-        near = blend(far, near, 1 / (1 + np.exp(-np.clip(below, -30, 30))))
+        distance = (rows - height * rng.uniform(0.2, 0.6) - ridge) / rng.uniform(1.0, 12.0)
+        near = blend(far, near, 1 / (1 + np.exp(-np.clip(distance, -30, 30))))
     clutter = np.zeros(shape, dtype=np.uint8)
     for _ in range(rng.integers(2, 14)):
         spot = rng.uniform(0, 1, 2) * (width, height)
@@ -105,35 +113,37 @@ def _ground(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
     return blend(near, tint.astype(np.float32), veil * np.float32(0.55 / 255))
 
 
-def _surface(rng: np.random.Generator, shape: tuple[int, int], palette: Triple, cell: float, stretch: float) -> Field:
-    """Mix the colours of a palette by clouds, and put fine texture over it."""
+def _surface(
+    rng: np.random.Generator, shape: tuple[int, int], palette: Triple, cell: float, stretch: float
+) -> FloatArray:
+    """Mix the colours of a palette by a cloud texture, and add fine texture."""
     colours = np.array(palette) + rng.normal(0, 8, (3, 3))
     first, second, third = colours.astype(np.float32)[:, :, None, None]
-    level = clouds(rng, shape, cell, octaves=5, stretch=stretch)
+    level = cloud_texture(rng, shape, cell, octaves=5, stretch=stretch)
     level *= np.float32(rng.uniform(0.3, 0.8))
     mixed = blend(blend(second, first, np.clip(-level, 0, 1)), third, np.clip(level, 0, 1))
-    return mixed + np.float32(rng.uniform(0, 9)) * clouds(rng, shape, 5, octaves=2, stretch=stretch)
+    return mixed + np.float32(rng.uniform(0, 9)) * cloud_texture(rng, shape, 5, octaves=2, stretch=stretch)
 
 
-def _lay(rng: np.random.Generator, image: Field, cover: Plane) -> Field:
-    """Lay a thing over the image: its shadow, its pattern, and light that makes it round."""
+def _add_object(rng: np.random.Generator, image: FloatArray, coverage: Plane) -> FloatArray:
+    """Add an object with pattern, shading and shadow to the image."""
     shape = (image.shape[1], image.shape[2])
-    beneath = image[:, cover > 127].mean(axis=1)[:, None, None].astype(np.float32)
-    base = distinct_colour(rng, [beneath], candidates=5)
-    base = blend(base, base.mean(keepdims=True), rng.uniform(0, 0.6))  # nature is seldom bright
-    other = blend(base, distinct_colour(rng, [base], candidates=2), rng.uniform(0.25, 0.8))
-    shaded = image * (1 - _shadow(rng, cover))
-    body = blend(base, other, _pattern(rng, shape))
-    body += np.float32(rng.uniform(4, 12)) * clouds(rng, shape, rng.uniform(4, 16), octaves=3)
-    body *= _relief(rng, cover)
-    edge = np.asarray(cv2.GaussianBlur(cover, (0, 0), 0.7), dtype=np.float32)
+    covered_colour = image[:, coverage > 127].mean(axis=1)[:, None, None].astype(np.float32)
+    base = distinct_colour(rng, [covered_colour], candidates=5)
+    base = blend(base, base.mean(keepdims=True), rng.uniform(0, 0.6))  # reduce the saturation
+    second_colour = blend(base, distinct_colour(rng, [base], candidates=2), rng.uniform(0.25, 0.8))
+    shaded = image * (1 - _shadow(rng, coverage))
+    body = blend(base, second_colour, _pattern(rng, shape))
+    body += np.float32(rng.uniform(4, 12)) * cloud_texture(rng, shape, rng.uniform(4, 16), octaves=3)
+    body *= _relief(rng, coverage)
+    edge = np.asarray(cv2.GaussianBlur(coverage, (0, 0), 0.7), dtype=np.float32)
     return blend(shaded, body, edge * np.float32(1 / 255))
 
 
-def _pattern(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
-    """Draw where a thing has its second colour, 0 to 1: patches, spots, bands or a pale side."""
+def _pattern(rng: np.random.Generator, shape: tuple[int, int]) -> FloatArray:
+    """Sample the share of an object's second colour, 0 to 1: patches, spots, bands or a pale side."""
     kind = rng.integers(4)
-    rough = clouds(rng, shape, (70, 22, 50, 120)[kind], octaves=3)
+    rough = cloud_texture(rng, shape, (70, 22, 50, 120)[kind], octaves=3)
     if kind == 2:
         angle = rng.uniform(0, np.pi)
         y, x = np.ogrid[: shape[0], : shape[1]]
@@ -142,10 +152,10 @@ def _pattern(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
     return np.asarray(1 / (1 + np.exp(-np.clip((4, 7, 5, 1.5)[kind] * (rough - rng.uniform(-0.3, 0.8)), -30, 30))))
 
 
-def _relief(rng: np.random.Generator, cover: Plane) -> Field:
-    """Return the light on a thing, about 0.5 to 1.3: it bulges towards the viewer and the light comes from above."""
-    height, width = cover.shape
-    small = cv2.resize(cover, (width // 4, height // 4), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+def _relief(rng: np.random.Generator, coverage: Plane) -> FloatArray:
+    """Return the brightness of an object, about 0.5 to 1.3: it is convex and lit from above."""
+    height, width = coverage.shape
+    small = cv2.resize(coverage, (width // 4, height // 4), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     thick = cv2.GaussianBlur(small, (0, 0), max(1.5, 0.1 * np.sqrt(small.sum())))
     down, right = np.gradient(thick)
     steep = np.hypot(down, right).max() + 1e-6
@@ -153,20 +163,20 @@ def _relief(rng: np.random.Generator, cover: Plane) -> Field:
     return np.asarray(cv2.resize(light, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
 
-def _shadow(rng: np.random.Generator, cover: Plane) -> Field:
-    """Return how dark a thing's shadow is on the ground, 0 to 0.6: the outline, laid down to one side and blurred."""
-    height, width = cover.shape
-    bottom = float(np.flatnonzero(cover.any(axis=1))[-1])
+def _shadow(rng: np.random.Generator, coverage: Plane) -> FloatArray:
+    """Return the darkness of an object's shadow, 0 to 0.6: the outline, sheared, flattened and blurred."""
+    height, width = coverage.shape
+    bottom = float(np.flatnonzero(coverage.any(axis=1))[-1])
     flat, lean = rng.uniform(0.15, 0.4), rng.uniform(-0.7, 0.7)
     matrix = np.array([[1, -lean, lean * bottom], [0, flat, (1 - flat) * bottom]], dtype=np.float64) / 4
-    quarter = cv2.warpAffine(cover, matrix, (width // 4, height // 4))
+    quarter = cv2.warpAffine(coverage, matrix, (width // 4, height // 4))
     soft = cv2.GaussianBlur(quarter, (0, 0), rng.uniform(0.8, 2.5))
     dark = cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(dark * np.float32(rng.uniform(0.25, 0.6) / 255), dtype=np.float32)
 
 
 def _blob(rng: np.random.Generator, size: float, waviness: float, *, wide: float = 1.0) -> Points:
-    """Draw a smooth closed outline around (0, 0): a circle of radius `size` with a few random waves."""
+    """Sample a smooth closed outline around (0, 0): a circle of radius `size` with random waves."""
     angles = np.linspace(0, 2 * np.pi, 180, endpoint=False)
     radius = np.ones(180)
     for waves in range(2, 7):
@@ -176,7 +186,7 @@ def _blob(rng: np.random.Generator, size: float, waviness: float, *, wide: float
 
 
 def _limb(heading: float, length: float, width: float, bend: float) -> Points:
-    """Draw a curved strip that starts at (0, 0) and narrows to a third."""
+    """Return the outline of a curved strip that starts at (0, 0) and narrows to a third of its width."""
     along = np.linspace(0, 1, 24)
     headings = heading + bend * along
     line = np.cumsum(np.stack([np.cos(headings), np.sin(headings)], axis=1), axis=0) * length / 24
@@ -185,7 +195,7 @@ def _limb(heading: float, length: float, width: float, bend: float) -> Points:
 
 
 def _animal(rng: np.random.Generator, size: float) -> list[Points]:
-    """Outline a body with head, ears, legs and tail, some with bristles."""
+    """Sample outlines of an animal: body, head, ears, legs and tail, some with bristles."""
     side, wide = rng.choice([-1, 1]), rng.uniform(1.1, 1.5)
     body = _blob(rng, size, 0.15, wide=wide)
     if rng.random() < 0.4:
@@ -196,8 +206,8 @@ def _animal(rng: np.random.Generator, size: float) -> list[Points]:
     parts += [
         head + _limb(-np.pi / 2 + angle, skull * rng.uniform(1.2, 1.8), skull * 0.6, 0.3) for angle in (-0.5, 0.4)
     ]
-    for place in (-0.7, -0.45, 0.45, 0.7):
-        start = np.array([place * size * wide, 0.3 * size])
+    for position in (-0.7, -0.45, 0.45, 0.7):
+        start = np.array([position * size * wide, 0.3 * size])
         reach = size * rng.uniform(0.8, 1.2)
         parts.append(start + _limb(np.pi / 2 + rng.normal(0, 0.2), reach, size * 0.4, rng.normal(0, 0.3)))
     tail = np.pi / 2 + side * rng.uniform(0.8, 2.4)
@@ -206,7 +216,7 @@ def _animal(rng: np.random.Generator, size: float) -> list[Points]:
 
 
 def _plant(rng: np.random.Generator, size: float) -> list[Points]:
-    """Outline a flower on its stalk, with leaves."""
+    """Sample outlines of a flower with stalk and leaves."""
     angles = np.linspace(0, 2 * np.pi, 180, endpoint=False) + rng.uniform(0, 1)
     petals = 1 + rng.uniform(0.12, 0.35) * np.cos(rng.integers(5, 10) * angles) + rng.normal(0, 0.01, 180)
     head = np.stack([np.cos(angles), np.sin(angles) * rng.uniform(0.6, 1)], axis=1) * petals[:, None] * size
@@ -218,26 +228,28 @@ def _plant(rng: np.random.Generator, size: float) -> list[Points]:
     return parts
 
 
-def _vessel(rng: np.random.Generator, size: float) -> list[Points]:
-    """Outline something turned on a wheel: a jug, a bottle, a lamp, with or without a handle."""
+def _pot(rng: np.random.Generator, size: float) -> list[Points]:
+    """Sample outlines of a symmetric object: a jug, a bottle or a lamp, with or without a handle."""
     rows = np.linspace(-1, 1, 60)
     waves = sum(rng.normal(0, 0.3 / k) * np.cos(k * np.pi * (rows + rng.uniform(0, 2))) for k in (1, 2, 3))
-    half = np.clip(rng.uniform(0.4, 0.7) + waves, 0.18, 1.1)
+    half_width = np.clip(rng.uniform(0.4, 0.7) + waves, 0.18, 1.1)
     tall = rng.uniform(1.0, 1.5)
-    right = np.stack([half, rows * tall], axis=1) * size
+    right = np.stack([half_width, rows * tall], axis=1) * size
     angle = rng.normal(0, 0.08)
     matrix = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     parts = [np.concatenate([right, right[::-1] * (-1, 1)]) @ matrix]
     if rng.random() < 0.5:
-        parts.append(np.array([half[20] * size * 0.9, -0.35 * tall * size]) + _limb(-0.6, size * 1.5, size * 0.22, 2.8))
+        parts.append(
+            np.array([half_width[20] * size * 0.9, -0.35 * tall * size]) + _limb(-0.6, size * 1.5, size * 0.22, 2.8)
+        )
     return parts
 
 
-def _lump(rng: np.random.Generator, size: float) -> list[Points]:
-    """Outline a fruit, a stone or a shell: one or a few grown together."""
-    others = range(rng.integers(0, 3))
-    buds = [rng.normal(0, 0.6 * size, 2) + _blob(rng, size * rng.uniform(0.4, 0.8), 0.3) for _ in others]
+def _fruit(rng: np.random.Generator, size: float) -> list[Points]:
+    """Sample outlines of a fruit, a stone or a shell: one to three blobs."""
+    bud_numbers = range(rng.integers(0, 3))
+    buds = [rng.normal(0, 0.6 * size, 2) + _blob(rng, size * rng.uniform(0.4, 0.8), 0.3) for _ in bud_numbers]
     return [_blob(rng, size, 0.35, wide=rng.uniform(0.8, 1.3)), *buds]
 
 
-_OUTLINES = (_animal, _animal, _plant, _vessel, _lump)
+_OUTLINES = (_animal, _animal, _plant, _pot, _fruit)

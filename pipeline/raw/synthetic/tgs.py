@@ -1,4 +1,4 @@
-"""Draw seismic tiles: layered reflectors with salt bodies, in the formats of the TGS salt data."""
+"""Synthetic seismic tiles in the formats of TGS salt: layered reflectors with salt bodies."""
 
 import csv
 from pathlib import Path
@@ -7,16 +7,16 @@ import cv2
 import numpy as np
 
 from pipeline.images.png import write_png
-from pipeline.raw.decode.masks import encode_runs
-from pipeline.raw.synthetic.drawing import Field, Plane, smooth_noise
+from pipeline.raw.decode.masks import encode_rle
+from pipeline.raw.synthetic.drawing import FloatArray, Plane, smooth_noise
 
 SIDE = 101
 _LABELLED = 160
 _UNLABELLED = 12
-_BLACK = 3  # tiles without any signal, as the real set has some
+_BLACK = 3  # tiles without signal, as in the real data set
 
 
-def draw_tgs(root: Path) -> None:
+def write_tgs(root: Path) -> None:
     """Write ``train`` (160 tiles with masks), ``test`` (12 without), ``train.csv`` and ``depths.csv`` below `root`."""
     for part in ("train/images", "train/masks", "test/images"):
         (root / part).mkdir(parents=True)
@@ -33,16 +33,16 @@ def draw_tgs(root: Path) -> None:
         folder = root / ("train" if labelled else "test")
         write_png(folder / "images" / f"{name}.png", np.repeat(tile[:, :, None], 3, axis=2))
         if labelled:
-            # empty masks are 8-bit and the others 16-bit, in one folder, as in the real set
+            # empty masks are 8-bit, others 16-bit, as in the real data set
             stored = mask.astype(np.uint16) * np.uint16(65535) if mask.any() else mask
             write_png(folder / "masks" / f"{name}.png", stored)
-            codes.append((name, encode_runs(mask)))
+            codes.append((name, encode_rle(mask)))
     _write_csv(root / "depths.csv", ("id", "z"), depths)
     _write_csv(root / "train.csv", ("id", "rle_mask"), codes)
 
 
 def _tile(rng: np.random.Generator, with_salt: bool) -> tuple[Plane, Plane]:
-    """Draw one tile and its mask of {0, 1}."""
+    """Generate a tile and its mask of {0, 1}."""
     y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
     dip = rng.normal(0, 0.35)
     warped = y + dip * x + 7 * _noise(rng, 22) + 1.2 * _noise(rng, 6)
@@ -62,10 +62,10 @@ def _tile(rng: np.random.Generator, with_salt: bool) -> tuple[Plane, Plane]:
     return np.clip(values, 0, 255).astype(np.uint8), mask
 
 
-def _salt_body(rng: np.random.Generator, x: Field, y: Field) -> Plane:
-    """Draw a body that enters through an edge of the tile, or a whole dome."""
+def _salt_body(rng: np.random.Generator, x: FloatArray, y: FloatArray) -> Plane:
+    """Generate the mask of a salt body: one side of a wavy line, or an ellipse."""
     kind = rng.random()
-    if kind < 0.5:  # everything on one side of a wavy line
+    if kind < 0.5:  # one side of a wavy line
         angle = rng.uniform(0, 2 * np.pi)
         line = (x - 50) * np.cos(angle) + (y - 50) * np.sin(angle) + 9 * _noise(rng, 16) + rng.uniform(-32, 32)
         return np.asarray(line > 0, dtype=np.uint8)
@@ -75,7 +75,7 @@ def _salt_body(rng: np.random.Generator, x: Field, y: Field) -> Plane:
     return np.asarray(ellipse < 1, dtype=np.uint8)
 
 
-def _noise(rng: np.random.Generator, sigma: float) -> Field:
+def _noise(rng: np.random.Generator, sigma: float) -> FloatArray:
     noise = smooth_noise(rng, (SIDE, SIDE), sigma)
     return np.asarray(noise - noise.mean(), dtype=np.float32)
 
