@@ -160,9 +160,8 @@ def _wait_for_gpus(count: int, visible: Sequence[str], folder: Path, locks: Exit
             if last_log == start or now - last_log >= _LOG_INTERVAL:
                 last_log = now
                 needed = "a GPU" if count == 1 else f"{count} GPUs"
-                log(
-                    f"waiting for {needed}: other jobs use or wait for the {len(visible)} visible ({', '.join(visible)})"
-                )
+                listing = f"{len(visible)} visible ({', '.join(visible)})"
+                log(f"waiting for {needed}: other jobs use or wait for the {listing}")
             time.sleep(_POLL_INTERVAL)
 
 

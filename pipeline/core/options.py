@@ -23,7 +23,10 @@ _Kind = TypeVar("_Kind", bound="Options")
 
 
 class Options(BaseModel):
-    """Settings of a stage or a part of one: frozen; unknown keys are errors. Plain data omit None where it is the default."""
+    """Settings of a stage or a part of one: frozen; unknown keys are errors.
+
+    Plain data omit None where it is the default.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,4 +1,4 @@
-"""Open two files of one kind and say where their contents first differ, in the words of that kind."""
+"""Describe the first difference between the contents of two files of the same type."""
 
 import csv
 import json
@@ -14,54 +14,58 @@ from numpy.typing import NDArray
 from pipeline.core.manifest import MANIFEST_SUFFIX
 
 Difference = tuple[str, str]
-"""Where, and what stands there in either file."""
+"""Location of a difference, and a description with both values."""
 
 WEIGHTS = ("state", "epoch", "scores")
-"""What a checkpoint holds besides the description of how it was made."""
+"""Entries of a checkpoint that do not describe how it was made."""
 
 
 def first_difference(first: Path, second: Path, values_only: bool = False) -> str | None:
-    """Say where two files differ, or None where they differ in nothing that can be read from them.
+    """Describe the first difference of two files; None if their contents are equal.
 
     Parameters
     ----------
     first, second : Path
-        Files whose bytes differ. By their ending they are compared as shards (data sets, attributes), checkpoints
-        (tensors to the bit, plain data), tables (row and column), JSON (keys), images (pixels), or else by bytes; by
-        bytes also where one of them is damaged. Manifests are compared without digests of the files that they speak of.
+        Files whose bytes differ. The suffix selects the comparison: shards by data sets and attributes, checkpoints by
+        tensors (bit for bit) and plain data, tables by row and column, JSON by key, images by pixel, other files by
+        byte. Damaged files are compared by byte. Manifests are compared without the digests of files.
     values_only : bool
-        Pass over what says how a file was made: of checkpoints tensors, epoch and scores count.
+        Ignore how a file was made: only tensors, epoch and scores of checkpoints are compared.
 
     Returns
     -------
     str or None
-        The first place and both values, and how many more places differ.
+        Location and both values of the first difference, and the number of further differences.
     """
-    kind = MANIFEST_SUFFIX if first.name.endswith(MANIFEST_SUFFIX) else first.suffix
-    compare = _KINDS.get(kind)
+    suffix = MANIFEST_SUFFIX if first.name.endswith(MANIFEST_SUFFIX) else first.suffix
+    compare = _COMPARISONS.get(suffix)
     if compare is None:
-        return _bytes(first, second)
+        return _compare_bytes(first, second)
     try:
-        found = [one for one in compare(first, second) if not (values_only and _is_origin(kind, one[0]))]
-    except _DAMAGED as error:
+        differences = [
+            (location, description)
+            for location, description in compare(first, second)
+            if not (values_only and _is_origin(suffix, location))
+        ]
+    except _READ_ERRORS as error:
         reason = " ".join(str(error).split())[:120]
-        return f"{_bytes(first, second)} (and one of the two cannot be opened: {reason})"
-    if not found:
-        # a table or image of other bytes is another file; only containers may hold the same things differently
-        return None if values_only or kind in _CONTAINERS else _bytes(first, second)
-    where, words = found[0]
-    others = len(found) - 1
-    more = f", and {others} more place{'s' if others > 1 else ''}" if others else ""
-    return f"{where}: {words}{more}"
+        return f"{_compare_bytes(first, second)} (and one of the two cannot be opened: {reason})"
+    if not differences:
+        # only containers may store equal contents as different bytes; other files differ
+        return None if values_only or suffix in _CONTAINERS else _compare_bytes(first, second)
+    location, description = differences[0]
+    count = len(differences) - 1
+    more = f", and {count} more difference{'s' if count > 1 else ''}" if count else ""
+    return f"{location}: {description}{more}"
 
 
-def _is_origin(suffix: str, where: str) -> bool:
-    """Tell a difference in what says how a file was made."""
-    return suffix == ".pt" and where.partition(".")[0] not in WEIGHTS
+def _is_origin(suffix: str, location: str) -> bool:
+    """Return whether a difference concerns how a file was made, not its values."""
+    return suffix == ".pt" and location.partition(".")[0] not in WEIGHTS
 
 
-def _values(one: object, other: object) -> str:
-    return f"{_short(one)} in the first, {_short(other)} in the second"
+def _describe_values(first: object, second: object) -> str:
+    return f"{_short(first)} in the first, {_short(second)} in the second"
 
 
 def _short(value: object) -> str:
@@ -69,80 +73,83 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _bytes(first: Path, second: Path) -> str:
-    one, other = first.read_bytes(), second.read_bytes()
-    shorter = min(len(one), len(other))
-    unequal = np.frombuffer(one[:shorter], np.uint8) != np.frombuffer(other[:shorter], np.uint8)
+def _compare_bytes(first: Path, second: Path) -> str:
+    a, b = first.read_bytes(), second.read_bytes()
+    length = min(len(a), len(b))
+    unequal = np.frombuffer(a[:length], np.uint8) != np.frombuffer(b[:length], np.uint8)
     if not unequal.any():
-        return f"{_values(f'{len(one)} bytes', f'{len(other)} bytes')}, the same as far as the shorter one goes"
-    place = int(unequal.argmax())
-    return f"byte {place}: {_values(one[place], other[place])}"
+        return f"{_describe_values(f'{len(a)} bytes', f'{len(b)} bytes')}, equal up to the end of the shorter one"
+    offset = int(unequal.argmax())
+    return f"byte {offset}: {_describe_values(a[offset], b[offset])}"
 
 
-def _arrays(where: str, one: NDArray[Any], other: NDArray[Any]) -> Iterator[Difference]:
-    """Compare to the bit: NaN equals NaN, and 0.0 is not -0.0."""
+def _compare_arrays(location: str, first: NDArray[Any], second: NDArray[Any]) -> Iterator[Difference]:
+    """Compare arrays bit for bit: NaN equals NaN, and 0.0 differs from -0.0."""
     for name in ("dtype", "shape"):
-        if getattr(one, name) != getattr(other, name):
-            yield f"{where}, {name}", _values(getattr(one, name), getattr(other, name))
+        if getattr(first, name) != getattr(second, name):
+            yield f"{location}, {name}", _describe_values(getattr(first, name), getattr(second, name))
             return
-    if one.dtype.hasobject:
-        unequal = one != other
+    if first.dtype.hasobject:
+        unequal = first != second
     else:
-        width = max(one.dtype.itemsize, 1)
-        raw = [np.ascontiguousarray(array).view(np.uint8).reshape(-1, width) for array in (one, other)]
-        unequal = (raw[0] != raw[1]).any(axis=1).reshape(one.shape)
+        width = max(first.dtype.itemsize, 1)
+        raw = [np.ascontiguousarray(array).view(np.uint8).reshape(-1, width) for array in (first, second)]
+        unequal = (raw[0] != raw[1]).any(axis=1).reshape(first.shape)
     if unequal.any():
-        place = tuple(int(index) for index in np.argwhere(unequal)[0])
+        index = tuple(int(coordinate) for coordinate in np.argwhere(unequal)[0])
         count = f", {np.count_nonzero(unequal)} of {unequal.size} values" if unequal.size > 1 else ""
-        yield f"{where}{list(place) if place else ''}", _values(repr(one[place]), repr(other[place])) + count
+        values = _describe_values(repr(first[index]), repr(second[index]))
+        yield f"{location}{list(index) if index else ''}", values + count
 
 
-def _plain(where: str, one: Any, other: Any) -> Iterator[Difference]:  # noqa: ANN401 - any plain data
-    """Compare nested plain data; arrays in it to the bit."""
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        yield from _arrays(where, one, other)
-    elif isinstance(one, Mapping) and isinstance(other, Mapping):
-        if list(one) != list(other) and set(one) == set(other):
-            yield f"{where}, order of keys", _values(", ".join(map(str, one)), ", ".join(map(str, other)))
-        for key in sorted({*one, *other}, key=str):
-            place = f"{where}.{key}" if where else str(key)
-            if key not in one or key not in other:
-                yield place, _values(*("there" if key in side else "missing" for side in (one, other)))
+def _compare_plain(location: str, first: Any, second: Any) -> Iterator[Difference]:  # noqa: ANN401 - any plain data
+    """Compare nested plain data; compare arrays in them bit for bit."""
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        yield from _compare_arrays(location, first, second)
+    elif isinstance(first, Mapping) and isinstance(second, Mapping):
+        if list(first) != list(second) and set(first) == set(second):
+            orders = (", ".join(map(str, mapping)) for mapping in (first, second))
+            yield f"{location}, order of keys", _describe_values(*orders)
+        for key in sorted({*first, *second}, key=str):
+            key_location = f"{location}.{key}" if location else str(key)
+            if key not in first or key not in second:
+                states = ("present" if key in mapping else "missing" for mapping in (first, second))
+                yield key_location, _describe_values(*states)
             else:
-                yield from _plain(place, one[key], other[key])
-    elif _is_list(one) and _is_list(other):
-        if len(one) != len(other):
-            yield f"{where}, length", _values(len(one), len(other))
-        for index, (left, right) in enumerate(zip(one, other, strict=False)):
-            yield from _plain(f"{where}[{index}]", left, right)
-    elif type(one) is not type(other) or repr(one) != repr(other):
-        yield where, _values(repr(one), repr(other))
+                yield from _compare_plain(key_location, first[key], second[key])
+    elif _is_list(first) and _is_list(second):
+        if len(first) != len(second):
+            yield f"{location}, length", _describe_values(len(first), len(second))
+        for index, (a, b) in enumerate(zip(first, second, strict=False)):
+            yield from _compare_plain(f"{location}[{index}]", a, b)
+    elif type(first) is not type(second) or repr(first) != repr(second):
+        yield location, _describe_values(repr(first), repr(second))
 
 
 def _is_list(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
-def _table(first: Path, second: Path) -> Iterator[Difference]:
-    """Compare cell by cell, as text; a row is named by its number below the header and by its first cell."""
+def _compare_tables(first: Path, second: Path) -> Iterator[Difference]:
+    """Compare tables cell by cell, as text; locate rows by number below the header and by first cell."""
     tables = []
     for path in (first, second):
         with path.open(encoding="utf-8", newline="") as file:
             tables.append(list(csv.reader(file)))
-    one, other = tables
-    header = one[0] if one else []
-    if header != (other[0] if other else []):
-        yield "header", _values(", ".join(header), ", ".join(other[0] if other else []))
+    rows_a, rows_b = tables
+    header = rows_a[0] if rows_a else []
+    if header != (rows_b[0] if rows_b else []):
+        yield "header", _describe_values(", ".join(header), ", ".join(rows_b[0] if rows_b else []))
         return
-    for number, (left, right) in enumerate(zip(one[1:], other[1:], strict=False), 1):
-        name = f" ({left[0]})" if left and left[:1] == right[:1] else ""
-        if len(left) != len(right):
-            yield f"row {number}{name}", _values(f"{len(left)} cells", f"{len(right)} cells")
-        for column, here, there in zip(header, left, right, strict=False):
-            if here != there:
-                yield f"row {number}{name}, column {column}", _values(here or "empty", there or "empty")
-    if len(one) != len(other):
-        yield "number of rows", _values(len(one) - 1, len(other) - 1)
+    for number, (row_a, row_b) in enumerate(zip(rows_a[1:], rows_b[1:], strict=False), 1):
+        name = f" ({row_a[0]})" if row_a and row_a[:1] == row_b[:1] else ""
+        if len(row_a) != len(row_b):
+            yield f"row {number}{name}", _describe_values(f"{len(row_a)} cells", f"{len(row_b)} cells")
+        for column, cell_a, cell_b in zip(header, row_a, row_b, strict=False):
+            if cell_a != cell_b:
+                yield f"row {number}{name}, column {column}", _describe_values(cell_a or "empty", cell_b or "empty")
+    if len(rows_a) != len(rows_b):
+        yield "number of rows", _describe_values(len(rows_a) - 1, len(rows_b) - 1)
 
 
 def _read_json(path: Path) -> Any:  # noqa: ANN401 - any plain data
@@ -154,7 +161,7 @@ def _read_checkpoint(path: Path) -> Any:  # noqa: ANN401 - plain data with array
 
     def as_arrays(value: Any) -> Any:  # noqa: ANN401 - tensors and plain data
         if isinstance(value, torch.Tensor):
-            # numpy has no bfloat16; its bits are what counts
+            # numpy has no bfloat16, so compare its bits
             return (value.view(torch.int16) if value.dtype == torch.bfloat16 else value).numpy()
         if isinstance(value, Mapping):
             return {key: as_arrays(item) for key, item in value.items()}
@@ -164,7 +171,7 @@ def _read_checkpoint(path: Path) -> Any:  # noqa: ANN401 - plain data with array
 
 
 def _read_shard(path: Path) -> dict[str, Any]:
-    """Read data sets and attributes under the names that people are told."""
+    """Read data sets and attributes, by the names used in messages."""
     import h5py
 
     from pipeline.shards.read import open_shard
@@ -185,30 +192,30 @@ def _read_shard(path: Path) -> dict[str, Any]:
     return contents
 
 
-def _image(first: Path, second: Path) -> Iterator[Difference]:
+def _compare_images(first: Path, second: Path) -> Iterator[Difference]:
     from PIL import Image
 
-    with Image.open(first) as one, Image.open(second) as other:
-        yield from _arrays("pixel (row, column, channel) ", np.asarray(one), np.asarray(other))
+    with Image.open(first) as a, Image.open(second) as b:
+        yield from _compare_arrays("pixel (row, column, channel) ", np.asarray(a), np.asarray(b))
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     return {key: value for key, value in _read_json(path).items() if key != "contents"}
 
 
-def _contents(first: Path, second: Path) -> Iterator[Difference]:
+def _compare_contents(first: Path, second: Path) -> Iterator[Difference]:
     read = _read_manifest if first.name.endswith(MANIFEST_SUFFIX) else _READERS[first.suffix]
-    yield from _plain("", read(first), read(second))
+    yield from _compare_plain("", read(first), read(second))
 
 
 _READERS: dict[str, Callable[[Path], Any]] = {".json": _read_json, ".h5": _read_shard, ".pt": _read_checkpoint}
-_KINDS: dict[str, Callable[[Path, Path], Iterator[Difference]]] = {
-    ".csv": _table,
-    ".png": _image,
-    **dict.fromkeys((*_READERS, MANIFEST_SUFFIX), _contents),
+_COMPARISONS: dict[str, Callable[[Path, Path], Iterator[Difference]]] = {
+    ".csv": _compare_tables,
+    ".png": _compare_images,
+    **dict.fromkeys((*_READERS, MANIFEST_SUFFIX), _compare_contents),
 }
 _CONTAINERS = {".pt", MANIFEST_SUFFIX}
-_DAMAGED = (
+_READ_ERRORS = (
     *(OSError, KeyError, ValueError, RuntimeError, EOFError, SyntaxError),
     *(csv.Error, pickle.UnpicklingError, zipfile.BadZipFile),
 )

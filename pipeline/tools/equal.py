@@ -192,7 +192,9 @@ def excluded_in(source: bytes) -> frozenset[str]:
     return frozenset(key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str))
 
 
-def module_equivalents(old: Sources, new: Sources, modules: Collection[str], declared: Equivalents) -> dict[str, dict[str, Any]]:
+def module_equivalents(
+    old: Sources, new: Sources, modules: Collection[str], declared: Equivalents
+) -> dict[str, dict[str, Any]]:
     """Say what changed modules stand for.
 
     Parameters
@@ -243,7 +245,9 @@ def _left(old: Sources, new: Sources, module: str) -> list[str]:
     return sorted(left)
 
 
-def _changed(old: Sources, new: Sources, stages: Iterable[tuple[str, frozenset[str]]], declared: Equivalents) -> list[str]:
+def _changed(
+    old: Sources, new: Sources, stages: Iterable[tuple[str, frozenset[str]]], declared: Equivalents
+) -> list[str]:
     """Name stages whose code counts as other code than in the old version."""
     return sorted(
         {

@@ -1,7 +1,7 @@
-"""How the weights of an experiment came to be: command, code, packages, machine, time.
+"""Provenance of the weights of an experiment: command, code, packages, machine, time.
 
-What differs from run to run and from machine to machine stands here, in timings, benchmarks and logs, and in no other
-result: those are the same bytes wherever they are made.
+Only provenance, timings, benchmarks and logs contain what differs between runs and machines; all other results are
+reproducible byte for byte.
 """
 
 import json
@@ -24,18 +24,18 @@ FORMAT = 1
 
 
 def describe_run(command: Sequence[str]) -> dict[str, Any]:
-    """Describe a run as it begins: what is edited or installed while it computes is no part of it.
+    """Describe a run at its start, before code can be edited or packages installed while it computes.
 
     Parameters
     ----------
     command : sequence of str
-        The words that were typed, or that a rule typed.
+        The command line.
 
     Returns
     -------
     dict
-        ``command``, ``started`` (ISO 8601, UTC), ``code`` (see `git_state`; of the pipeline and of the folder that it
-        works in), ``python``, ``packages`` and ``hardware``.
+        ``command``, ``started`` (ISO 8601, UTC), ``code`` (`git_state` of the pipeline and of the working folder),
+        ``python``, ``packages`` and ``hardware``.
     """
     package = Path(pipeline.__file__).parent
     return {
@@ -59,23 +59,23 @@ def write_provenance(
     threads: int,
     accelerators: Mapping[str, Any],
 ) -> None:
-    """Write down how an experiment was trained, as it has just been.
+    """Write the provenance of a training that has just finished.
 
     Parameters
     ----------
     path : Path
         JSON file.
     run : mapping
-        What `describe_run` said at the beginning; of a training that went on after a kill, when it went on.
+        Result of `describe_run` at the start; for a resumed training, at the last start.
     experiment : str
     fingerprint : str
-        Digest of all that the result depends on: the identity in the manifest beside it.
+        Digest of everything that affects the result: the identity in the manifest.
     inputs : mapping of str to str
-        Each shard that it read, with the SHA-256 of the raw files in it.
+        Shards used, with the SHA-256 of their raw files.
     seeds : mapping of str to int
-        The experiment's seed and those derived from it.
+        The seed of the experiment and the seeds derived from it.
     threads : int
-        Of one operation; results depend on it in the last digits.
+        Threads of one operation; the last digits of results depend on it.
     accelerators : mapping
         GPUs and their libraries.
 
@@ -83,9 +83,9 @@ def write_provenance(
     ------
     OutputError
     """
-    about = {"experiment": experiment, "fingerprint": fingerprint, "inputs": inputs, "seeds": seeds}
+    training = {"experiment": experiment, "fingerprint": fingerprint, "inputs": inputs, "seeds": seeds}
     hardware = {**run["hardware"], "threads": threads, **accelerators}
-    write_json(path, {**run, **about, "format": FORMAT, "finished": _now(), "hardware": hardware})
+    write_json(path, {**run, **training, "format": FORMAT, "finished": _now(), "hardware": hardware})
 
 
 def _now() -> str:
@@ -93,51 +93,51 @@ def _now() -> str:
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
-    """Read what `write_provenance` wrote.
+    """Read a file written by `write_provenance`.
 
     Raises
     ------
     PipelineError
-        If the file is missing or is something else.
+        If the file is missing or of another format.
     """
     try:
         contents: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(contents, dict) or contents.get("format") != FORMAT:
-            raise ValueError("another format")
+            raise ValueError("not a provenance file of this version")
         return contents
     except (OSError, ValueError) as error:
-        found, remedy = " ".join(str(error).split()), "delete it and run `snakemake models`"
-        raise PipelineError(str(path), found, "a provenance.json", remedy) from error
+        reason, remedy = " ".join(str(error).split()), "delete it and run `snakemake models`"
+        raise PipelineError(str(path), reason, "a provenance.json", remedy) from error
 
 
 def git_state(file: Path) -> dict[str, Any] | None:
-    """Tell the git commit that a file belongs to, and whether anything in its checkout differs from it.
+    """Return the git commit of the checkout that contains a file, and the paths that differ from the commit.
 
     Parameters
     ----------
     file : Path
-        A file that git tracks, else there is nothing to tell: a package installed below somebody's checkout is not
-        part of it.
+        A tracked file. For an untracked one the result is None: a package installed inside a checkout is not part
+        of it.
 
     Returns
     -------
     dict or None
-        ``commit`` (None before the first one), ``dirty``, and ``changed``: the paths that differ, untracked ones
-        included.
+        ``commit`` (None before the first one), ``dirty``, and ``changed``: the paths that differ, including untracked
+        ones.
     """
     if not file.is_file() or _git(file.parent, "ls-files", "--error-unmatch", "--", file.name) is None:
         return None
-    changed = _git(file.parent, "status", "--porcelain", "--no-renames", "-z") or ""
-    names = sorted(entry[3:] for entry in changed.split("\0") if entry)
+    status = _git(file.parent, "status", "--porcelain", "--no-renames", "-z") or ""
+    changed = sorted(entry[3:] for entry in status.split("\0") if entry)
     commit = _git(file.parent, "rev-parse", "--verify", "--quiet", "HEAD")
-    return {"commit": commit.strip() if commit else None, "dirty": bool(names), "changed": names}
+    return {"commit": commit.strip() if commit else None, "dirty": bool(changed), "changed": changed}
 
 
-def _git(folder: Path, *words: str) -> str | None:
-    """Ask git, changing nothing; None where it is not installed, knows nothing of the folder or takes too long."""
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Return the output of a read-only git command; None if git is missing, fails or takes more than 30 s."""
     try:
-        answer = subprocess.run(  # noqa: S603 - no shell
-            ["git", "-C", str(folder), *words],  # noqa: S607 - the git that the person uses
+        completed = subprocess.run(  # noqa: S603 - no shell
+            ["git", "-C", str(folder), *arguments],  # noqa: S607 - the git of the user
             capture_output=True,
             check=True,
             timeout=30,
@@ -145,17 +145,18 @@ def _git(folder: Path, *words: str) -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.decode("utf-8", "replace")
+    return completed.stdout.decode("utf-8", "replace")
 
 
 def packages() -> dict[str, str]:
-    """Return every installed package with its exact version, by name."""
-    found = {one.metadata["Name"]: one.version for one in metadata.distributions() if one.metadata["Name"]}
-    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+    """Return the exact versions of all installed packages, by name."""
+    distributions = [distribution for distribution in metadata.distributions() if distribution.metadata["Name"]]
+    versions = {distribution.metadata["Name"]: distribution.version for distribution in distributions}
+    return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
 
 
 def hardware() -> dict[str, Any]:
-    """Describe the machine: system, CPU model, cores (physical, logical, those this process may use), RAM in bytes."""
+    """Describe the machine: system, CPU model, cores (physical, logical, usable by this process), RAM in bytes."""
     return {
         "system": platform.platform(),
         "cpu": _cpu_model(),
@@ -171,5 +172,5 @@ def _cpu_model() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or platform.machine())

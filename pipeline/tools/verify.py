@@ -1,4 +1,4 @@
-"""Compare the results of two runs: equal byte for byte, but for what tells times and machines."""
+"""Compare the results of two runs byte for byte, except for files that contain times and machines."""
 
 import os
 from collections import Counter
@@ -14,41 +14,41 @@ from pipeline.tools.contents import first_difference
 _BLOCK = 1 << 20
 
 FOLDERS = ("shards", "models", "predictions", "metrics")
-"""Folders of which results have at least one."""
+"""Folders that identify a results folder: at least one of them exists."""
 
 EXCLUDED_FOLDERS = {
-    "logs": "logs tell times",
+    "logs": "logs contain times",
     "benchmarks": "times and memory",
-    "report": "the report, a page about the other files",
-    "state": "states of trainings that have not ended",
-    "cache": "may be deleted, and is made again",
-    "store": "kept of earlier settings",
+    "report": "the report, made from the other files",
+    "state": "states of unfinished trainings",
+    "cache": "caches",
+    "store": "results of earlier settings",
 }
-"""Folders of results that are not compared, and why."""
+"""Folders of results that are not compared, each with the reason."""
 
 EXCLUDED_FILES = {
     "timing.csv": "times",
     "provenance.json": "times and machines",
-    "report.html": "the report, a page about the other files",
-    "leaderboard.html": "the report, a page about the other files",
+    "report.html": "the report, made from the other files",
+    "leaderboard.html": "the report, made from the other files",
 }
-"""Files that are not compared wherever they stand, and why."""
+"""Files in any folder that are not compared, each with the reason."""
 
 
 @dataclass
 class Comparison:
-    """What two runs have in common and what not; paths are relative to the results.
+    """Comparison of the results of two runs; paths are relative to the results folder.
 
     Parameters
     ----------
     equal : list of str
-        Files with the same bytes.
+        Files with equal bytes.
     equal_contents : list of str
-        Files whose bytes differ while everything that can be read from them is equal, to the bit.
+        Files with different bytes but bit-for-bit equal contents.
     differences : list of (str, str)
-        Each other file, and where it first differs.
+        Each other file, and its first difference.
     left_out : dict of str to Counter
-        Reason to how many files were not compared for it, by the folders or names that tell them.
+        Reason to the number of files that were not compared, by folder or file name.
     """
 
     equal: list[str] = field(default_factory=list)
@@ -60,29 +60,29 @@ class Comparison:
 def compare_runs(first: Path, second: Path, *, values_only: bool = False) -> Comparison:
     """Compare two folders of results, file by file.
 
-    Checkpoints, and all else with tensors, tables or pixels, are opened where bytes differ: to say what differs, and
-    to tell files of other bytes and the same contents.
+    The contents of files with different bytes are compared, to describe the first difference and to detect equal
+    contents.
 
     Parameters
     ----------
     first, second : Path
         Folders ``results``.
     values_only : bool
-        Compare tensors, pixels and tables, and leave out what says how they were made: for results of the same settings
-        by other code.
+        Compare tensors, pixels and tables, but not the descriptions of how they were made: for results of other code
+        with the same settings.
 
     Raises
     ------
     ComparisonError
-        If one of them holds no results, or they are the same folder, or a file in one cannot be read.
+        If one folder contains no results, both are the same folder, or a file cannot be read.
     """
     _require_results(first, second)
     result = Comparison()
     files = [dict(_walk(folder)) for folder in (first, second)]
     for name in sorted({*files[0], *files[1]}):
-        place, reason = _left_out(name, values_only)
+        group, reason = _exclusion(name, values_only)
         if reason:
-            result.left_out.setdefault(reason, Counter())[place] += 1
+            result.left_out.setdefault(reason, Counter())[group] += 1
         elif name not in files[1]:
             result.differences.append((name, f"only in {first}"))
         elif name not in files[0]:
@@ -93,22 +93,23 @@ def compare_runs(first: Path, second: Path, *, values_only: bool = False) -> Com
 
 
 def as_text(result: Comparison, first: Path, second: Path) -> str:
-    """Say in words what was compared, what was left out, and the first difference."""
+    """Format a comparison as text: number of compared files, files left out, first difference."""
     compared = [*result.equal, *result.equal_contents, *(name for name, _ in result.differences)]
-    rooms = Counter(Path(name).parts[0] for name in compared)
+    folders = Counter(Path(name).parts[0] for name in compared)
     lines = [
-        f"compared {len(compared)} files: " + ", ".join(f"{room} {count}" for room, count in sorted(rooms.items())),
-        f"left out {sum(places.total() for places in result.left_out.values())} files:",
+        f"compared {len(compared)} files: " + ", ".join(f"{name} {count}" for name, count in sorted(folders.items())),
+        f"left out {sum(counts.total() for counts in result.left_out.values())} files:",
     ]
-    for reason, places in sorted(result.left_out.items()):
-        lines.append(f"  {', '.join(f'{place} ({count})' for place, count in sorted(places.items()))}: {reason}")
-    if same := result.equal_contents:
-        lines.append(f"{len(same)} {'file has' if len(same) == 1 else 'files have'} other bytes and equal contents:")
-        lines += [f"  {name}" for name in same]
+    for reason, counts in sorted(result.left_out.items()):
+        lines.append(f"  {', '.join(f'{group} ({count})' for group, count in sorted(counts.items()))}: {reason}")
+    if names := result.equal_contents:
+        has = "file has" if len(names) == 1 else "files have"
+        lines.append(f"{len(names)} {has} different bytes but equal contents:")
+        lines += [f"  {name}" for name in names]
     if not result.differences:
         return "\n".join([*lines, f"no difference between {first} and {second}"])
-    (name, words), *more = result.differences
-    lines.append(f"the first difference is in {name}: {words}")
+    (name, description), *more = result.differences
+    lines.append(f"the first difference is in {name}: {description}")
     if more:
         lines.append(f"{len(more)} more {'file differs' if len(more) == 1 else 'files differ'}:")
         lines += [f"  {name}" for name, _ in more[:20]]
@@ -119,14 +120,14 @@ def as_text(result: Comparison, first: Path, second: Path) -> str:
 def _require_results(first: Path, second: Path) -> None:
     problems = []
     for folder in (first, second):
-        inside = folder / "results"
-        remedy = f"name {inside}" if inside.is_dir() else "name the folder `results` of a run"
+        results = folder / "results"
+        remedy = f"name {results}" if results.is_dir() else "name the folder `results` of a run"
         if not folder.is_dir():
-            found = "a file" if folder.exists() else "no such folder"
-            problems.append(Problem(str(folder), found, "a folder of results", remedy))
-        elif not any((folder / room).is_dir() for room in FOLDERS):
+            state = "a file" if folder.exists() else "no such folder"
+            problems.append(Problem(str(folder), state, "a folder of results", remedy))
+        elif not any((folder / name).is_dir() for name in FOLDERS):
             expected = f"at least one of the folders {', '.join(FOLDERS)}"
-            problems.append(Problem(str(folder), "none of the folders that results have", expected, remedy))
+            problems.append(Problem(str(folder), "none of the folders of results", expected, remedy))
     if not problems and first.resolve() == second.resolve():
         problems.append(
             Problem(f"{first} and {second}", "the same folder twice", "the results of two runs", "name two folders")
@@ -136,47 +137,47 @@ def _require_results(first: Path, second: Path) -> None:
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield each file below `folder` and its name; links are followed, because cached outputs are links."""
-    seen = set()
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=_cannot_read):
-        real = os.path.realpath(place)
-        if real in seen:
-            folders.clear()
+    """Yield name and path of each file below `folder`; follow links, because outputs from a cache are links."""
+    visited = set()
+    for parent, subfolders, names in os.walk(folder, followlinks=True, onerror=_cannot_read):
+        real_path = os.path.realpath(parent)
+        if real_path in visited:
+            subfolders.clear()
             continue
-        seen.add(real)
+        visited.add(real_path)
         for name in names:
-            path = Path(place, name)
+            path = Path(parent, name)
             yield path.relative_to(folder).as_posix(), path
 
 
-def _left_out(name: str, values_only: bool) -> tuple[str, str]:
-    """Return the folder or name by which a file is not compared, and why; no reason where it is compared."""
+def _exclusion(name: str, values_only: bool) -> tuple[str, str]:
+    """Return the folder or name by which a file is left out, and the reason; an empty reason if it is compared."""
     parts = Path(name).parts
     first, last = parts[0], parts[-1]
     if any(PARTIAL.match(part) for part in parts):
-        return ".*.partial-*", "not finished, or half removed"
+        return ".*.partial-*", "incomplete, or partly removed"
     if first in EXCLUDED_FOLDERS and len(parts) > 1:
         return f"{first}/", EXCLUDED_FOLDERS[first]
     if last.endswith(MANIFEST_SUFFIX) and values_only:
-        return f"*{MANIFEST_SUFFIX}", "what says how results were made"
+        return f"*{MANIFEST_SUFFIX}", "descriptions of how results were made"
     return last, EXCLUDED_FILES.get(last, "")
 
 
 def _compare_files(name: str, first: Path, second: Path, result: Comparison, values_only: bool) -> None:
     try:
-        with first.open("rb") as one, second.open("rb") as other:
-            while (block := one.read(_BLOCK)) == other.read(_BLOCK):
+        with first.open("rb") as file_a, second.open("rb") as file_b:
+            while (block := file_a.read(_BLOCK)) == file_b.read(_BLOCK):
                 if not block:
                     result.equal.append(name)
                     return
-        words = first_difference(first, second, values_only)
+        difference = first_difference(first, second, values_only)
     except OSError as error:
         _cannot_read(error)
-    if words is None:
-        # a manifest also has digests of what tells times; other files that it speaks of are compared themselves
+    if difference is None:
+        # digests in a manifest may differ, because some of its files contain times; the others are compared themselves
         (result.equal if name.endswith(MANIFEST_SUFFIX) else result.equal_contents).append(name)
     else:
-        result.differences.append((name, words))
+        result.differences.append((name, difference))
 
 
 def _cannot_read(error: OSError) -> None:
@@ -184,5 +185,5 @@ def _cannot_read(error: OSError) -> None:
         str(error.filename or "a file"),
         error.strerror or str(error),
         "a file that can be read",
-        "check its rights and the disk; a run that still goes on has to end first",
+        "check its permissions and the disk; if the run is not finished, wait for its end",
     ) from error

@@ -1,4 +1,4 @@
-"""What stands beside the weights about how they came to be."""
+"""The provenance of weights."""
 
 import subprocess
 from datetime import datetime
@@ -20,9 +20,9 @@ experiments:
 """
 
 
-def git(folder, *words):
+def git(folder, *arguments):
     identity = ["-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgsign=false"]
-    subprocess.run(["git", "-C", str(folder), *identity, *words], check=True, capture_output=True)
+    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def checkout(tmp_path):
     return folder
 
 
-def test_git_state_tells_commit_and_what_differs_from_it(checkout):
+def test_git_state_has_the_commit_and_changed_paths(checkout):
     assert provenance.git_state(checkout / "config.yaml") == {"commit": None, "dirty": True, "changed": ["config.yaml"]}
     git(checkout, "commit", "--quiet", "--message", "first")
     clean = provenance.git_state(checkout / "config.yaml")
@@ -47,8 +47,8 @@ def test_git_state_tells_commit_and_what_differs_from_it(checkout):
     assert dirty == {"commit": clean["commit"], "dirty": True, "changed": ["config.yaml", "é new.txt"]}
 
 
-def test_what_git_does_not_track_has_no_commit(checkout, tmp_path, monkeypatch):
-    (checkout / "installed.py").write_text("")  # as a package inside an environment inside a checkout
+def test_untracked_files_have_no_git_state(checkout, tmp_path, monkeypatch):
+    (checkout / "installed.py").write_text("")  # like a package in an environment in a checkout
     assert provenance.git_state(checkout / "installed.py") is None
     assert provenance.git_state(checkout / "nothing.py") is None
     (tmp_path / "loose.py").write_text("")
@@ -57,7 +57,7 @@ def test_what_git_does_not_track_has_no_commit(checkout, tmp_path, monkeypatch):
     assert provenance.git_state(checkout / "config.yaml") is None
 
 
-def test_a_training_writes_what_it_was_made_by_and_times_stand_nowhere_else(tmp_path, drive, monkeypatch):
+def test_a_training_writes_its_provenance_and_no_other_times(tmp_path, drive, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.yaml").write_text(CONFIG)
     for split in ("train", "validation"):
@@ -65,49 +65,49 @@ def test_a_training_writes_what_it_was_made_by_and_times_stand_nowhere_else(tmp_
     command = ["train", "--experiment", "e"]
     assert cli.main(command) == 0
     folder = tmp_path / "results/models/e"
-    said = provenance.read_provenance(folder / "provenance.json")
-    assert said["command"] == ["python", "-m", "pipeline", *command]
-    assert said["experiment"] == "e"
-    assert said["seeds"]["seed"] == 7
-    assert len({said["seeds"][purpose] for purpose in ("weights", "order", "augmentation")}) == 3
-    made = Manifest.read(folder / "best.pt")
-    assert said["fingerprint"] == made.identity
-    assert made.fingerprint.settings["seed"] == 7
+    record = provenance.read_provenance(folder / "provenance.json")
+    assert record["command"] == ["python", "-m", "pipeline", *command]
+    assert record["experiment"] == "e"
+    assert record["seeds"]["seed"] == 7
+    assert len({record["seeds"][purpose] for purpose in ("weights", "order", "augmentation")}) == 3
+    manifest = Manifest.read(folder / "best.pt")
+    assert record["fingerprint"] == manifest.identity
+    assert manifest.fingerprint.settings["seed"] == 7
     shard = Manifest.read(tmp_path / "results/shards/d/train-0.h5")
     assert shard.fingerprint.stage == "shard"
-    assert made.fingerprint.made_from["train_shards"] == [shard.identity]
-    assert said["packages"]["torch"] == metadata.version("torch")
-    assert said["packages"]["h5py"] == metadata.version("h5py")
-    assert said["hardware"]["threads"] == 1
-    assert said["hardware"]["memory_bytes"] > 2**28
-    assert 1 <= said["hardware"]["usable_cores"] <= said["hardware"]["logical_cores"]
-    assert len(said["hardware"]["gpus"]) == torch.cuda.device_count()
-    assert said["hardware"]["cpu"]
-    started, finished = (datetime.fromisoformat(said[key]) for key in ("started", "finished"))
+    assert manifest.fingerprint.made_from["train_shards"] == [shard.identity]
+    assert record["packages"]["torch"] == metadata.version("torch")
+    assert record["packages"]["h5py"] == metadata.version("h5py")
+    assert record["hardware"]["threads"] == 1
+    assert record["hardware"]["memory_bytes"] > 2**28
+    assert 1 <= record["hardware"]["usable_cores"] <= record["hardware"]["logical_cores"]
+    assert len(record["hardware"]["gpus"]) == torch.cuda.device_count()
+    assert record["hardware"]["cpu"]
+    started, finished = (datetime.fromisoformat(record[key]) for key in ("started", "finished"))
     assert started <= finished
     assert started.tzinfo is not None
-    assert set(said["inputs"]) == {f"results/shards/d/{split}-0.h5" for split in ("train", "validation")}
-    assert all(len(digest) == 64 for digest in said["inputs"].values())
-    assert said["code"]["working_folder"] is None
+    assert set(record["inputs"]) == {f"results/shards/d/{split}-0.h5" for split in ("train", "validation")}
+    assert all(len(digest) == 64 for digest in record["inputs"].values())
+    assert record["code"]["working_folder"] is None
 
-    same = {name: (folder / name).read_bytes() for name in ("best.pt", "last.pt", "history.csv")}
+    contents = {name: (folder / name).read_bytes() for name in ("best.pt", "last.pt", "history.csv")}
     assert cli.main(["train", "--experiment", "e"]) == 0
-    assert {name: (folder / name).read_bytes() for name in same} == same
-    assert not any(said["started"][:10].encode() in content for content in same.values())
+    assert {name: (folder / name).read_bytes() for name in contents} == contents
+    assert not any(record["started"][:10].encode() in content for content in contents.values())
 
 
-def test_a_missing_shard_is_still_told_as_such(tmp_path, drive, monkeypatch, capsys):
+def test_missing_shards_are_reported(tmp_path, drive, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.yaml").write_text(CONFIG)
-    words = ["train", "--experiment", "e", "--train-shards", "a.h5", "b.h5"]
-    assert cli.main([*words, "--validation-shards"]) == 1
-    said = capsys.readouterr().err
-    assert "a.h5" in said
-    assert "b.h5" in said
-    assert "snakemake shards" in said
+    command = ["train", "--experiment", "e", "--train-shards", "a.h5", "b.h5"]
+    assert cli.main([*command, "--validation-shards"]) == 1
+    output = capsys.readouterr().err
+    assert "a.h5" in output
+    assert "b.h5" in output
+    assert "snakemake shards" in output
 
 
-def test_something_else_is_refused(tmp_path):
+def test_invalid_provenance_files_are_refused(tmp_path):
     for text in ("", "[]", '{"format": 99}'):
         (tmp_path / "p.json").write_text(text)
         with pytest.raises(PipelineError, match=r"p\.json"):
