@@ -21,7 +21,13 @@ Reason = Annotated[str, Field(pattern=r"\S")]
 Exclude = dict[SampleId, Reason]
 MaskKind = Literal["index", "soft"]
 Shards = Annotated[
-    int, Field(ge=1, le=4096, description="Maximum number of shard files of a split; about 512 samples per file are a good choice."), NUMBER
+    int,
+    Field(
+        ge=1,
+        le=4096,
+        description="Maximum number of shard files of a split; about 512 samples per file are a good choice.",
+    ),
+    NUMBER,
 ]
 
 

@@ -7,7 +7,6 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from pipeline.core.options import NUMBER, Fraction, Options, Seed, Share, Shorthand
 
-
 _RULE = Field(description="Rule that selects the samples of the split.")
 
 
@@ -17,9 +16,12 @@ class Group(Options):
     column: Annotated[str, Field(min_length=1, description="Column of `file` with the groups.")] | None = None
     file: Annotated[str, Field(min_length=1, description="CSV file, absolute or relative to `root`.")] | None = None
     id: Annotated[str, Field(min_length=1, description="Column of `file` with the identifiers of the samples.")] = "id"
-    pattern: Annotated[
-        str, Field(description="Regular expression for identifiers; the text of its only group names the group.")
-    ] | None = None
+    pattern: (
+        Annotated[
+            str, Field(description="Regular expression for identifiers; the text of its only group names the group.")
+        ]
+        | None
+    ) = None
 
     @model_validator(mode="after")
     def _has_one_source(self) -> "Group":
@@ -89,7 +91,9 @@ class ListedSplit(Options):
     """Samples are listed in a text file, one in each line: an identifier, a file name or a path."""
 
     rule: Literal["list"] = _RULE
-    file: Annotated[str, Field(min_length=1, description="Text file with one sample per line, absolute or relative to `root`.")]
+    file: Annotated[
+        str, Field(min_length=1, description="Text file with one sample per line, absolute or relative to `root`.")
+    ]
 
 
 class Fold(Options):
