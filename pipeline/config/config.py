@@ -27,8 +27,7 @@ class Config(Options):
     experiments: dict[str, Experiment] = Field(default_factory=dict, description="Experiments by name.")
     store_gb: NotNegative = Field(
         20,
-        description="Limit in gigabytes for shards and checkpoints kept from earlier settings, at least 0; "
-        "0 keeps none.",
+        description="Limit in gigabytes for shards and checkpoints kept from earlier settings; 0 keeps none.",
     )
 
 

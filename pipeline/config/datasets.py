@@ -28,9 +28,13 @@ class Dataset(Preparation):
         "(0 to 255 for 0 to 1).",
     )
     shards: Shards = 1
-    normalize: Normalization
-    test: Test
-    validation: Validation = RandomValidation()
+    normalize: Normalization = Field(
+        description="Normalization of images: the name of a method, or a mapping with its options."
+    )
+    test: Test = Field(description="Selection of the test samples: a rule with its options, or `official`.")
+    validation: Validation = Field(
+        RandomValidation(), description="Selection of the validation samples: a rule with its options, or `official`."
+    )
     exclude: Exclude = Field(
         {},
         description="Samples to leave out of all splits: their identifiers, in quotes, each with the reason.",

@@ -16,21 +16,19 @@ class Experiment(Training):
     seeds: tuple[Seed, ...] | None = Field(
         None,
         min_length=1,
-        description="Seeds of several trainings, one network each; the scores then also have a mean and a spread. "
-        "Integers from 0 to 2^32 - 1.",
+        description="Seeds of several trainings, one network each; scores then also have a mean and a spread.",
     )
     folds: Annotated[int, Field(ge=2, le=1000), NUMBER] | None = Field(
         None,
-        description="Number of folds for cross-validation, 2 to 1000: one network per fold, validated on that fold. "
-        "Test samples belong to no fold.",
+        description="Number of folds for cross-validation, with one network for each; test samples are in no fold.",
     )
     ensemble: bool = Field(
         True, description="Also score the mean of the probabilities of all networks of `seeds` and `folds`."
     )
     threshold: Literal["validation"] | Share | ChosenThreshold = Field(
         "validation",
-        description="Probability above which a pixel is foreground: a number from 0 to below 1, or `validation`, which "
-        "maximises micro F1 on the validation samples, or {metric, averaging} for another criterion.",
+        description="Probability above which a pixel is foreground: a number, or `validation` for the one with the "
+        "highest micro F1 on validation samples, or {metric, averaging} for another score.",
     )
     tiles: Tiles | None = Field(
         None, description="Predict large images in overlapping tiles; by default each image as a whole."

@@ -1,10 +1,10 @@
-"""What thresholds, scores and images are made by."""
+"""Recipes of thresholds, scores, renderings, submissions and baselines."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.core.options import OneOf, Options, Share
+from pipeline.core.options import Choice, Options, Share
 from pipeline.evaluation.methods import BASELINES
 from pipeline.evaluation.metrics import CRITERIA
 from pipeline.raw.source import FromSource, Source
@@ -15,41 +15,44 @@ Averaging = Literal["micro", "macro"]
 
 
 class ChosenThreshold(Options):
-    """The threshold that makes a score of the validation samples highest."""
+    """The threshold with the best score on the validation samples."""
 
-    metric: Annotated[str, OneOf(CRITERIA)] = Field(
-        "f1", description="What is made highest; f03: F with beta² 0.3, youden: true - false positive rate"
+    metric: Annotated[str, Choice(CRITERIA)] = Field(
+        "f1",
+        description="Score to maximise; `f03`: F-measure with beta² = 0.3, `youden`: true minus false positive rate.",
     )
-    averaging: Averaging = Field("micro", description="micro: of all pixels together, macro: mean over the images")
+    averaging: Averaging = Field(
+        "micro", description="Score of all pixels of all images together (`micro`), or mean over images (`macro`)."
+    )
 
     @model_validator(mode="after")
-    def _has_that_average(self) -> "ChosenThreshold":
+    def _average_is_defined(self) -> "ChosenThreshold":
         if CRITERIA[self.metric].macro_only and self.averaging == "micro":
-            raise ValueError(f"`averaging: macro`: `{self.metric}` belongs to single images")
+            raise ValueError(f"`averaging: macro`: `{self.metric}` is defined only for single images")
         return self
 
     @property
     def depends_on_empty(self) -> bool:
-        """Whether it matters what an image scores whose mask and prediction both are empty."""
+        """Whether it depends on the score of images whose mask and prediction are both empty."""
         return self.averaging == "macro" and CRITERIA[self.metric].empty_matters
 
 
 class ThresholdRecipe(FromSource):
-    """What a threshold is made by.
+    """Settings of a threshold.
 
     Parameters
     ----------
     dataset : str
     fixed : float, optional
-        The threshold itself, where it is not to be chosen; the rest then is not needed.
+        A fixed threshold; the other fields are then not needed.
     chosen : ChosenThreshold, optional
-        What is made highest.
+        Score by which the threshold is chosen.
     split : str
-        What it is chosen on. Of out-of-fold samples each is predicted by networks that have not seen it.
+        Split on which it is chosen. Out-of-fold samples are predicted by networks that were not trained on them.
     empty_masks : {'one', 'skip'}
-        Score of an image whose mask and prediction both are empty: 1, or left out of the mean.
+        The score of an image whose mask and prediction are both empty is 1, or excluded from the mean.
     source : Source, optional
-        For the masks.
+        Raw files of the masks.
     """
 
     dataset: str
@@ -67,7 +70,7 @@ class ThresholdRecipe(FromSource):
 
 
 class RenderRecipe(FromSource):
-    """What the images of a split are made by; with classes in their colours."""
+    """Settings of the renderings of a split; classes have the colours of the data set."""
 
     dataset: str
     split: str
@@ -75,21 +78,21 @@ class RenderRecipe(FromSource):
 
 
 class SubmissionRecipe(FromSource):
-    """What a submission to a challenge is made by."""
+    """Settings of a submission to a challenge."""
 
     dataset: str
     source: Source
 
 
 class EvaluateRecipe(FromSource):
-    """What scores are made by.
+    """Settings of scores.
 
     Parameters
     ----------
     dataset : str
     empty_masks : {'one', 'skip'}
-        Score of an image whose mask and prediction both are empty: 1, or left out of the mean. Of several classes the
-        score of a class that neither mask nor prediction of an image has.
+        The score of an image whose mask and prediction are both empty is 1, or excluded from the mean. With several
+        classes, this applies to each class that neither mask nor prediction of an image contains.
     source : Source
     """
 
@@ -99,25 +102,25 @@ class EvaluateRecipe(FromSource):
 
 
 class BaselineRecipe(FromSource):
-    """What a baseline is made by.
+    """Settings of a baseline.
 
     Parameters
     ----------
     dataset, split : str
-        A split with masks; for the second observer, one whose samples all have one.
+        A split with masks; for the second observer, all samples need a mask of the second observer.
     kind : {'second-observer', 'all-background', 'resolution-ceiling'}
-        The second observer's masks; zeros; or the masks, resized to the working size as shards resize them and back as
-        predictions are resized.
+        The second observer's masks; zeros; or the masks, resized to the working size like shards and back like
+        predictions.
     size : (int, int) or 'native', optional
-        That of the data set, for the resolution ceiling.
+        Size of the data set, for the resolution ceiling.
     interpolation : {'area', 'linear'}, optional
-        How shards resize soft masks.
+        Interpolation with which shards resize soft masks.
     source : Source
     """
 
     dataset: str
     split: str
-    kind: Annotated[str, OneOf(BASELINES)]
+    kind: Annotated[str, Choice(BASELINES)]
     size: Size | None = None
     interpolation: Interpolation | None = None
     source: Source

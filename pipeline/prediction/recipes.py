@@ -1,4 +1,4 @@
-"""What predictions are made by. No import of torch."""
+"""Recipes of predictions and ensembles. They do not import torch."""
 
 from typing import Annotated, Literal
 
@@ -13,36 +13,37 @@ TestTime = Literal["none", "flips", "rot90"]
 
 
 class Tiles(Options):
-    """How large images are predicted in parts that overlap."""
+    """Prediction of large images in overlapping tiles."""
 
     size: tuple[Side, Side] = Field(
-        description="[height, width] of a tile in pixels of the data set's `size`, filled up to what the network pools"
+        description="[height, width] of a tile in pixels at the data set's `size`, rounded up to the pooling step."
     )
-    overlap: Share = Field(0.5, description="Share of a tile that the next one covers again")
+    overlap: Share = Field(0.5, description="Minimum share of a tile that the next tile covers again.")
     margin: Annotated[int, Field(ge=0), NUMBER] = Field(
-        0, description="Pixels on each side of a tile that are seen and not used; unet-original drops its own instead"
+        0,
+        description="Width in pixels of the border of a tile whose output is dropped; ignored by `unet-original`.",
     )
 
     @model_validator(mode="after")
-    def _leaves_something(self) -> "Tiles":
+    def _has_pixels_between_margins(self) -> "Tiles":
         if 2 * self.margin >= min(self.size):
             raise ValueError("twice the `margin` must be less than each side of `size`")
         return self
 
 
 class PredictRecipe(Options):
-    """What the predictions of a split are made by, checkpoint and shards apart.
+    """Settings of the predictions of a split.
 
     Parameters
     ----------
     kind : {'probability', 'mask'}
-        ``'probability'``: of the foreground, level / 255; of more than two classes, a folder for each, named after it.
-        ``'mask'``, only of more than two classes: the index of the likeliest class, after every class has been resized
-        to the native size.
+        ``'probability'``: of the foreground, level / 255; with more than two classes, one folder for each class, with
+        its name. ``'mask'``, only with more than two classes: the index of the most probable class, after the
+        probabilities are resized to the native size.
     precision, threads, tiles, test_time
         See `pipeline.prediction.network.load_predictor`.
     fold : Fold, optional
-        Predict the samples of a fold: of the validation samples of a run that is validated on it.
+        The fold whose samples are predicted: the validation samples of the run.
     """
 
     dataset: str
@@ -56,22 +57,22 @@ class PredictRecipe(Options):
 
 
 class Run(Options):
-    """What tells a run of an experiment from the others: its seed, and the fold that it is validated on."""
+    """A run of an experiment: its seed, and the fold that it is validated on."""
 
     seed: Seed
     fold: Fold | None = None
 
 
 class EnsembleRecipe(Options):
-    """What the mean of the predictions of several runs is made by.
+    """Settings of the mean of the predictions of several runs.
 
     Parameters
     ----------
     kind : {'probability', 'mask'}
-        ``'mask'``, only of several classes: the index of the class with the highest mean, before it is rounded; of
-        equals, the first.
+        ``'mask'``, only with several classes: the index of the class with the highest mean before rounding; the lowest
+        index of equal ones.
     classes : tuple of str, optional
-        Names of several classes, background first; None where there are two.
+        Names of several classes, background first; None with two classes.
     """
 
     dataset: str
@@ -82,6 +83,6 @@ class EnsembleRecipe(Options):
 
     @property
     def folds(self) -> int | None:
-        """How many folds there are; None without folds."""
+        """Number of folds; None without folds."""
         fold = next(iter(self.runs.values())).fold
         return None if fold is None else fold.folds

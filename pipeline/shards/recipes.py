@@ -16,8 +16,8 @@ class Normalize(Options):
     """Normalization of images for the network."""
 
     method: NormalizeMethod = Field(
-        description="`minmax`: from the minimum and maximum of the image to [0, 1]; `unit`: from the full range of the "
-        "type to [0, 1]; `symmetric`: to [-1, 1]; `standard`: `unit`, then (x - mean) / std."
+        description="`minmax`: range of the image to [0, 1]; `unit`: full range of the type to [0, 1]; `symmetric`: "
+        "to [-1, 1]; `standard`: `unit`, then (x - mean) / std."
     )
     mean: tuple[Real, ...] | None = Field(
         None, description="Mean of each channel on the scale [0, 1]; only for `standard`."
@@ -62,9 +62,7 @@ class Preparation(Options):
     interpolation: Interpolation = Field(
         "area", description="Interpolation of images: `area` averages when it shrinks, `linear` is always linear."
     )
-    storage: Storage = Field(
-        "float16", description="Number type in shards; 16-bit and float images require `float32`."
-    )
+    storage: Storage = Field("float16", description="Number type in shards; 16-bit and float images require `float32`.")
     normalize: Normalization = Field(
         description="Normalization of images: the name of a method, or a mapping with its options."
     )

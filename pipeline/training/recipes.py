@@ -22,7 +22,9 @@ class Border(Options):
 
     w0: Rate = Field(10.0, description="Weight added in the narrowest gap.")
     sigma: Annotated[
-        float, Field(gt=0, le=100, description="Width of gaps in pixels up to which the weight is high."), NUMBER
+        float,
+        Field(gt=0, le=100, description="Width of the Gaussian in pixels by which the weight decreases with the gap."),
+        NUMBER,
     ] = 5.0
 
 
@@ -48,7 +50,7 @@ class Loss(Options):
     """The loss function; with side outputs, the sum over all outputs."""
 
     name: Annotated[LossName, BeforeValidator(_resolve_bce_alias)] = Field(
-        description="Loss function; `bce-with-logits` is another name of `bce`, and `*-dice` adds a Dice loss."
+        description="Loss function; `bce-with-logits` is another name of `bce`."
     )
     region: Literal["fov", "full"] = Field(
         "fov", description="Pixels that count: those in the field of view, if there is one (`fov`), or all (`full`)."
@@ -84,7 +86,9 @@ class Adam(Options):
 
     name: Literal["adam", "adamw"] = Field(description="Optimizer.")
     lr: Rate = Field(description="Learning rate, before the schedule changes it.")
-    weight_decay: NotNegative = Field(0.0, description="Weight decay: an L2 penalty with `adam`, decoupled with `adamw`.")
+    weight_decay: NotNegative = Field(
+        0.0, description="Weight decay: an L2 penalty with `adam`, decoupled with `adamw`."
+    )
 
 
 Optimizer = Annotated[Sgd | Adam, Field(discriminator="name")]
@@ -135,7 +139,7 @@ class Training(Options):
     repeats: Positive = Field(1, description="Number of times that an epoch uses each training sample.")
     crop: Crop | None = Field(None, description="[height, width] in pixels of a random crop of training samples.")
     augment: Augment | None = Field(None, description="Random changes of training samples; none by default.")
-    seed: Seed = Field(0, description="Seed of weights, order of samples and augmentation.")
+    seed: Seed = Field(0, description="Seed of the initial weights, the order of samples and the augmentation.")
     monitor: Literal["val_loss", "val_dice", "val_mae", "val_max_f"] = Field(
         "val_loss",
         description="Validation score that selects the best epoch and drives the plateau schedule and early stopping.",

@@ -283,7 +283,8 @@ def test_split_rules():
     assert {"datasets.x.test.sed", "datasets.x.test.fraction"} == set(wrong(layout="shapes", test=extra))
     for kind, layout in zip(LAYOUTS, tag_values(LAYOUTS, "layout"), strict=True):
         for split in {"test", "validation"} - {*kind.official}:
-            assert "has no official validation samples" in wrong(layout=layout, **{split: "official"})[f"datasets.x.{split}"]
+            problem = wrong(layout=layout, **{split: "official"})[f"datasets.x.{split}"]
+            assert f"has no official {split} samples" in problem
 
 
 def test_labels_determine_classes_and_order():

@@ -42,12 +42,12 @@ class Drive(Layout):
     has_synthetic: ClassVar = True
     marker_folders: ClassVar = ("training/images", "training/1st_manual")
 
-    layout: Literal["drive"]
+    layout: Literal["drive"] = Field(description="Layout of the raw files.")
     submission_name: Annotated[
         str,
         Field(
             pattern=r"^[A-Za-z0-9_-]*\{(number|id)\}[A-Za-z0-9_-]*\.png$",
-            description="File names of a submission; {number} is the id without leading zeros, {id} with them",
+            description="Template of file names in a submission; `{number}` is the identifier without leading zeros.",
         ),
     ] = "{number}.png"
 

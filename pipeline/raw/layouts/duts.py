@@ -13,6 +13,8 @@ unlabelled.
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from pipeline.core.errors import Problem
 from pipeline.raw.decode.labels import BLACK_AND_WHITE, Labels
 from pipeline.raw.decode.palette import class_colours
@@ -38,7 +40,7 @@ class Duts(Layout):
     has_synthetic: ClassVar = True
     marker_folders: ClassVar = ("DUTS-TR/DUTS-TR-Image", "DUTS-TR/DUTS-TR-Mask")
 
-    layout: Literal["duts"]
+    layout: Literal["duts"] = Field(description="Layout of the raw files.")
 
     def mask_labels(self) -> Labels:
         """Return the classes and label maps of the masks."""

@@ -58,23 +58,29 @@ class Folder(Patterns):
     defaults: ClassVar = {"normalize": "unit", "test": {"rule": "fraction", "fraction": 0.2}}
     presentation: ClassVar = ("colours",)
 
-    layout: Literal["folder"]
+    layout: Literal["folder"] = Field(description="Layout of the raw files.")
     labels: Annotated[dict[str, ClassName], Field(min_length=1), BeforeValidator(_normalise_keys)] | None = Field(
         None,
-        description='Map from grey value 0..255 or colour ("#80ff00" or "128,255,0") of mask pixels to class name; '
-        "default: 0 is background, 255 is foreground",
+        description='Class name of each grey value (0 to 255) or colour ("#80ff00" or "128,255,0") of mask pixels; '
+        "by default 0 is background and 255 is foreground.",
     )
     classes: tuple[ClassName, ...] | None = Field(
-        None, description="Class names in order, background first; default: in the order of labels"
+        None, description="Class names in order, background first; by default the order of `labels`."
     )
-    colours: dict[str, ColourText] = Field({}, description='Map from class name to display colour, such as "#ff8000"')
+    colours: dict[str, ColourText] = Field({}, description='Display colour of each class by name, such as "#ff8000".')
     tolerance: Annotated[
         int,
-        Field(ge=0, le=127, description="Maximum difference between a mask pixel and its label in each channel"),
+        Field(
+            ge=0,
+            le=127,
+            description="Largest difference in grey levels, in each channel, of a mask pixel from its label.",
+        ),
         NUMBER,
     ] = 0
-    ignore: tuple[LabelKey, ...] = Field((), description="Grey values and colours of mask pixels to ignore")
-    inverted: bool = Field(False, description="Swap the two classes: white is background")
+    ignore: tuple[LabelKey, ...] = Field(
+        (), description="Grey values and colours of mask pixels that do not count in training and scores."
+    )
+    inverted: bool = Field(False, description="Swap the two classes, so that white is background.")
 
     def class_names(self) -> tuple[str, ...]:
         """Return the class names, background first: as configured, else in the order of `labels`."""

@@ -74,7 +74,7 @@ def _check_pattern(pattern: str | None) -> str | None:
         folder, stem = "/".join(steps[:-1]) or ".", steps[-1][: steps[-1].rindex(".")].replace("*", ID)
         name_hint = f', and "{stem}" as `image_name` or `mask_name`' if stem != ID and stem.count(ID) == 1 else ""
         raise ValueError(
-            "expected folders, not files (`.` is `root` itself; `image_name` and `mask_name` match file names): "
+            "folders, not files (`.` is `root` itself; `image_name` and `mask_name` match file names): "
             f'here "{folder}"{name_hint}'
         )
     return pattern
@@ -94,35 +94,40 @@ FolderName = Annotated[str, Field(pattern=r"^[^/\\*{}]+$")]
 class SplitFolders(Options):
     """Folder names that `{split}` matches, in upper or lower case."""
 
-    train: tuple[FolderName, ...] = ("train", "training")
-    validation: tuple[FolderName, ...] = ("val", "valid", "validation")
-    test: tuple[FolderName, ...] = ("test", "testing")
+    train: tuple[FolderName, ...] = Field(("train", "training"), description="Folder names of training samples.")
+    validation: tuple[FolderName, ...] = Field(
+        ("val", "valid", "validation"), description="Folder names of validation samples."
+    )
+    test: tuple[FolderName, ...] = Field(("test", "testing"), description="Folder names of test samples.")
 
 
 class Patterns(Layout):
     """Options that locate images, masks and fields of view in any folders."""
 
     images: Annotated[str, AfterValidator(_check_pattern)] = Field(
-        "images", description="Folder of the images below root, or a pattern with *, ** or {split}"
+        "images", description="Folder of the images, relative to `root`, or a pattern with `*`, `**` or `{split}`."
     )
     masks: Pattern = Field(
-        "masks", description="Folder or pattern of the masks; null: no masks, images are only predicted"
+        "masks", description="Folder or pattern of the masks; null if there are none and images are only predicted."
     )
-    fov: Pattern = Field(None, description="Folder or pattern of the fields of view (black outside, white inside)")
-    split_folders: SplitFolders = SplitFolders()
-    image_name: FileName = Field(ID, description="Template of image file names without extension, such as {id}_sat")
-    mask_name: FileName = Field(ID, description="Template of mask file names without extension, such as {id}_mask")
-    fov_name: FileName = Field(ID, description="Template of field of view file names without extension")
-    prefix_ids: bool = Field(False, description="Put the split before the id, if splits use the same names: test-01")
+    fov: Pattern = Field(None, description="Folder or pattern of the fields of view (white inside, black outside).")
+    split_folders: SplitFolders = Field(SplitFolders(), description="Folder names that `{split}` matches.")
+    image_name: FileName = Field(ID, description="Template of image file names without extension, such as `{id}_sat`.")
+    mask_name: FileName = Field(ID, description="Template of mask file names without extension, such as `{id}_mask`.")
+    fov_name: FileName = Field(ID, description="Template of field-of-view file names without extension.")
+    prefix_ids: bool = Field(
+        False, description="Prefix identifiers with the split, such as `test-01`, if splits use the same names."
+    )
     missing_masks: Literal["error", "unlabelled"] = Field(
         "error",
-        description="Treat an image without mask as an error, or as an unlabelled sample that is only predicted",
+        description="Treat an image without mask as an error, or as an unlabelled sample that is only predicted.",
     )
     pages: Literal["error", "samples"] = Field(
-        "error", description="Treat a TIFF file of several pages as an error, or each page as a sample: <id>-p001"
+        "error", description="Treat a TIFF file of several pages as an error, or each page as a sample `<id>-p001`."
     )
     merge_masks: bool = Field(
-        False, description="Merge the masks of single objects in a folder into one mask: images */images, masks */masks"
+        False,
+        description="Merge the object masks in a folder, such as `masks: */masks`, into the mask of one image.",
     )
 
     @classmethod
@@ -242,9 +247,9 @@ class Patterns(Layout):
         images_to_pair = {
             key: path for key, path in images.items() if key in paired or (required and key[0] not in splits_without)
         }
-        paired_files = {key: paths[0] for key, paths in paired.items()} | unused
+        files_by_key = {key: paths[0] for key, paths in paired.items()} | unused
         problems += pairing_problems(
-            images_to_pair, paired_files, role_location, image_location, role.kind, identifier=self._identifier
+            images_to_pair, files_by_key, role_location, image_location, role.kind, identifier=self._identifier
         )
         return paired
 
@@ -304,14 +309,14 @@ class _Name:
     def __init__(self, template: str) -> None:
         self.template = template
         self.is_plain = template == ID
-        self._has_ending = template.lower().endswith(IMAGE_EXTENSIONS)
+        self._has_extension = template.lower().endswith(IMAGE_EXTENSIONS)
         prefix, _, suffix = template.partition(ID)
         prefix, suffix = as_identifier(prefix), as_identifier(suffix)
         self._pattern = re.compile(f"{re.escape(prefix)}(.+){re.escape(suffix)}", re.DOTALL)
 
     def find(self, file_name: str) -> str | None:
         """Return the text that ``{id}`` matches in a file name, or None if the name does not match."""
-        text = file_name if self._has_ending else file_name[: file_name.rindex(".")]
+        text = file_name if self._has_extension else file_name[: file_name.rindex(".")]
         if self.is_plain:
             return text
         match = self._pattern.fullmatch(as_identifier(text))

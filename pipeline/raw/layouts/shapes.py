@@ -12,6 +12,8 @@ equal channels. Without ``test_mask`` the images of ``test_imgs`` are unlabelled
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from pipeline.core.errors import Problem
 from pipeline.raw.decode.labels import LabelMap, Labels
 from pipeline.raw.decode.palette import Colour, MaskValue
@@ -33,7 +35,7 @@ class Shapes(Layout):
     has_synthetic: ClassVar = True
     marker_folders: ClassVar = ("train_imgs", "train_mask")
 
-    layout: Literal["shapes"]
+    layout: Literal["shapes"] = Field(description="Layout of the raw files.")
 
     def mask_labels(self) -> Labels:
         """Return the classes and label maps of the masks."""

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from pipeline.core.errors import Problem
 from pipeline.raw.decode.labels import BLACK_AND_WHITE, Labels
 from pipeline.raw.decode.palette import class_colours
@@ -42,8 +44,10 @@ class Tgs(Layout):
     has_synthetic: ClassVar = True
     marker_folders: ClassVar = ("train/images", "train/masks")
 
-    layout: Literal["tgs"]
-    masks: Literal["png", "csv"] = "png"
+    layout: Literal["tgs"] = Field(description="Layout of the raw files.")
+    masks: Literal["png", "csv"] = Field(
+        "png", description="Source of the masks: PNG files, or the run-length codes in `train.csv`."
+    )
 
     def mask_labels(self) -> Labels:
         """Return the classes and label maps of the masks."""

@@ -41,9 +41,7 @@ class Augment(Options):
         False, description="Rotate by a random multiple of 90 degrees; of 180 degrees if samples are not square."
     )
     rotate: Degrees = 0.0
-    shear: Annotated[
-        float, Field(ge=0, le=60, description="Largest shear to either side in degrees."), NUMBER
-    ] = 0.0
+    shear: Annotated[float, Field(ge=0, le=60, description="Largest shear to either side in degrees."), NUMBER] = 0.0
     scale: Range = Field((1.0, 1.0), description="Smallest and largest magnification; 1 keeps the size.")
     shift: Annotated[
         float, Field(ge=0, le=1, description="Largest shift to either side as a fraction of height and width."), NUMBER
