@@ -251,7 +251,7 @@ def to_8_bit(pixels: Pixels, path: Path | str, *, keep_small: bool = False) -> N
         16-bit values are divided by 257 if all of them are multiples of 257.
     path : Path or str
         For messages only.
-    small : bool
+    keep_small : bool
         Whether 16-bit values are kept unchanged if all of them are below 256.
 
     Raises

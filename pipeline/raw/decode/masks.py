@@ -22,7 +22,7 @@ def decode_rle(codes: str, height: int, width: int, location: str) -> ClassMask:
         An empty string is an empty mask.
     height, width : int
         Size of the image in pixels.
-    where : str
+    location : str
         File and row, for messages only.
 
     Returns

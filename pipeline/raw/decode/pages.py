@@ -243,7 +243,7 @@ def _parse_integers(value: bytes, tag: _Tag, fmt: _TiffFormat) -> tuple[int, ...
 
 
 def _extract_page(read: ReadAt, first: int, offset: int, length: int) -> PageBytes | None:
-    """Extract a page as a TIFF file of its own, or return None if that is not possible."""
+    """Extract a page as a separate TIFF file, or return None if that is not possible."""
     fmt = _read_format(read(0, 4))
     tags = _read_tags(read, offset, fmt)
     single = all(tag.value_count == 1 for code, tag in tags.items() if code in _SINGLE_VALUE_TAGS)

@@ -89,7 +89,7 @@ def class_colours(classes: Sequence[str], fixed: Mapping[str, Colour] | None = N
     ----------
     classes : sequence of str
         Background first.
-    given : mapping of str to (int, int, int), optional
+    fixed : mapping of str to (int, int, int), optional
         Colours by class. The other classes get those of `COLOURS`, then evenly spread hues.
     """
     fixed = fixed or {}
