@@ -224,8 +224,8 @@ class Command(NamedTuple):
         groups = self.groups()
         for group in (*groups, *([] if OPTIONS in groups else [OPTIONS])):
             section = parser.add_argument_group(group.title, group.note or None)
-            for one in groups.get(group, []):
-                section.add_argument(one.flag, help=one.help.replace("%", "%%"), **one.keywords)
+            for declared in groups.get(group, []):
+                section.add_argument(declared.flag, help=declared.help.replace("%", "%%"), **declared.keywords)
         section.add_argument("-h", "--help", action="help", help="show this help and exit")
 
 

@@ -214,7 +214,7 @@ def job_of(arguments: Arguments, kind: type[Artifact]) -> Job:
     """
     kinds = (kind, *kind.__subclasses__())
     options = {part: getattr(arguments, part, None) for one_kind in kinds for part in one_kind.parts}
-    named = {part: _paths(value) for part, value in options.items() if value is not None}
+    named_inputs = {part: _paths(value) for part, value in options.items() if value is not None}
     fields = {field: getattr(arguments, field) for field in kind.fields()}
     default_inputs: dict[str, list[Path]] = {}
     store_limit = getattr(arguments, "store_gb", None)
@@ -226,19 +226,19 @@ def job_of(arguments: Arguments, kind: type[Artifact]) -> Job:
         _require_known(arguments, study, kinds)
         artifact = kind.for_command(study, **fields)
         default_inputs = {part: [output.path for output in outputs] for part, outputs in artifact.needs(study).items()}
-        plan = (plan_without_inputs if named else plan_of)(artifact, study)
+        plan = (plan_without_inputs if named_inputs else plan_of)(artifact, study)
         # a result of inputs that were named has no identity to store it by
-        store_limit = 0 if named else study.config.store_gb if store_limit is None else store_limit
-    for part in named.keys() - artifact.parts.keys():
+        store_limit = 0 if named_inputs else study.config.store_gb if store_limit is None else store_limit
+    for part in named_inputs.keys() - artifact.parts.keys():
         expected = f"inputs of {artifact.description}"
         raise ConfigError(
             _flag(part), "an input that the result is not made from", expected, f"leave out {_flag(part)}"
         )
-    inputs = {part: named.get(part, default_inputs.get(part, [])) for part in artifact.parts}
+    inputs = {part: named_inputs.get(part, default_inputs.get(part, [])) for part in artifact.parts}
     identities: dict[Path, str] = {}
     for part, part_identities in plan.made_from.items():
         identities.update(zip(inputs[part], part_identities, strict=False))
-    for part in artifact.optional_parts - named.keys():
+    for part in artifact.optional_parts - named_inputs.keys():
         inputs[part] = [path for path in inputs[part] if path.exists()]
     output, store = arguments.output or artifact.destination, Store(store_limit or 0)
     return Job(artifact, plan, inputs, identities, output, store, arguments)

@@ -206,7 +206,11 @@ class ConfigurationPage:
         if allowed := _allowed(value):
             return _codes(allowed)
         if alternatives := [*value.get("anyOf", ()), *value.get("oneOf", ())]:
-            return " or ".join(dict.fromkeys(self._type(one) for one in alternatives if one.get("type") != "null"))
+            return " or ".join(
+                dict.fromkeys(
+                    self._type(alternative) for alternative in alternatives if alternative.get("type") != "null"
+                )
+            )
         if value["type"] == "array":
             items = dict.fromkeys(
                 _plural(self._type(item)) for item in value.get("prefixItems", [value.get("items", {})])
@@ -218,7 +222,11 @@ class ConfigurationPage:
     def _bare_words(self, value: Schema) -> list[str]:
         """Return the plain words that stand for a mapping with only a name."""
         alternatives = value.get("anyOf", ())
-        return [word for one in alternatives for word in one.get("enum", ())] if self._references(value) else []
+        return (
+            [word for alternative in alternatives for word in alternative.get("enum", ())]
+            if self._references(value)
+            else []
+        )
 
     def _key_of(self, name: str) -> str:
         """Return the key whose value is a definition."""
@@ -298,7 +306,7 @@ def _default(value: Schema) -> str:
 
 
 def _describe(value: Schema) -> str:
-    nested = (one.get("description", "") for one in value.get("anyOf", ()))
+    nested = (alternative.get("description", "") for alternative in value.get("anyOf", ()))
     return str(value.get("description") or next(filter(None, nested), ""))
 
 

@@ -39,7 +39,7 @@ _KIND = option(
         "--memory-mb",
         "main memory for samples, in 2^20 bytes",
         RESOURCES,
-        shown="half of what is free, or a third of the limit of a cluster job",
+        shown="half of what is free; in a cluster job a third of what it has left",
         type=int,
         metavar="MB",
     ),
@@ -109,8 +109,8 @@ def train(arguments: Arguments) -> None:
 def _sample_memory(megabytes: int | None, processes: int) -> int | None:
     """Return how many bytes the training samples of one process may fill, and the validation samples as well.
 
-    None stands for half of the free memory. A job with a memory limit of its own gets a third of the limit for each of
-    the two. Every process of a training holds all samples.
+    None stands for half of the free memory. A job with a memory limit of its own gets a third of what is left of it
+    for each of the two. Every process of a training holds all samples.
     """
     import psutil
 

@@ -211,8 +211,8 @@ def test_a_refactoring_is_declared_equal_and_a_change_of_values_is_refused(copy)
     done = declare(copy)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "declared equal: pipeline.training.seeds\n" in done.stdout
-    assert "counts as changed: pipeline.models.u2net, which nothing ran" in done.stdout
-    assert "runs again all the same" not in done.stdout
+    assert "counts as changed: pipeline.models.u2net, because no compared result ran it" in done.stdout
+    assert "will run again" not in done.stdout
     assert digests(copy) == before
     (entry,) = json.loads((copy / PACKAGE / RECORD).read_text())
     test_an_entry_of_the_record_is_whole(entry)
