@@ -1,4 +1,4 @@
-"""Our scores against those of other libraries, to 1e-6: shared by the tests on drawn and on real images."""
+"""Compare our scores with those of other libraries, to 1e-6: for the tests on synthetic and on real images."""
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ from pipeline.evaluation.curves import curves, max_f_columns, thresholds
 from pipeline.evaluation.metrics import METRICS
 
 
-def close(found, expected):
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+def close(actual, expected):
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
 
 
 def inside(region, *planes):
@@ -27,18 +27,18 @@ def histogram_by_definition(levels, mask, region=None):
     return histogram
 
 
-def compare_metrics(of, expected, *seen):
-    """Compare all metrics of one kind: none may be without an oracle."""
-    metrics = {name: metric for name, metric in METRICS.items() if metric.of == of}
-    assert expected.keys() == metrics.keys(), "say in tests/oracles.py what another library gives for a new metric"
+def compare_metrics(input_kind, expected, *inputs):
+    """Compare all metrics with one kind of input; each needs a reference value."""
+    metrics = {name: metric for name, metric in METRICS.items() if metric.input == input_kind}
+    assert expected.keys() == metrics.keys(), "add the value of another library for the new metric to tests/oracles.py"
     for name, metric in metrics.items():
-        close(metric.function(*seen), expected[name])
+        close(metric.function(*inputs), expected[name])
 
 
-def compare_counts(levels, mask, region, cut):
-    """Compare scores at one threshold with scikit-learn's, of a mask and a guess that both have both values."""
-    counts = confusion(joint_histogram(levels, mask, region), cut)
-    predicted, true = inside(region, levels > cut, mask == 1)
+def compare_counts(levels, mask, region, level):
+    """Compare scores at one threshold with scikit-learn's; mask and prediction must both have both values."""
+    counts = confusion(joint_histogram(levels, mask, region), level)
+    predicted, true = inside(region, levels > level, mask == 1)
     ((tn, fp), (fn, tp)) = sklearn.confusion_matrix(true, predicted)
     assert counts == (tp, fp, fn, tn)
     expected = {
@@ -77,7 +77,7 @@ def compare_curve(levels, mask, region):
     close(points.precision[occurring], precision[:-1])
     close(points.recall[occurring], recall[:-1])
     fpr, tpr, occurring = sklearn.roc_curve(true, values, drop_intermediate=False)
-    occurring = np.minimum(occurring, 256).astype(int)  # infinity stands for: nothing is foreground
+    occurring = np.minimum(occurring, 256).astype(int)  # infinity: no pixel is foreground
     close(points.fpr[occurring], fpr)
     close(points.recall[occurring], tpr)
     f1 = [sklearn.f1_score(true, values / 255 > threshold) for threshold in thresholds()[[1, 60, 128, 200, 255]]]
@@ -86,32 +86,30 @@ def compare_curve(levels, mask, region):
 
 
 def compare_contours(predicted, true, region):
-    """Compare boundary Dice and the 95 % Hausdorff distance with what SciPy's morphology and distances give."""
+    """Compare boundary Dice and the 95 % Hausdorff distance with SciPy's morphology and distance transform."""
     planes = [plane if region is None else plane & region for plane in (predicted, true)]
     lines = [plane & ~ndimage.binary_erosion(plane) for plane in planes]
-    there, back = (
-        ndimage.distance_transform_edt(~other)[line] for line, other in ((lines[0], lines[1]), (lines[1], lines[0]))
-    )
-    dice = ((there <= TOLERANCE).sum() + (back <= TOLERANCE).sum()) / (there.size + back.size)
-    farthest = max(np.percentile(there, PERCENTILE), np.percentile(back, PERCENTILE))
-    close(contour_scores(predicted, true, region), [dice, farthest])
+    to_true, to_predicted = (ndimage.distance_transform_edt(~target)[source] for source, target in (lines, lines[::-1]))
+    dice = ((to_true <= TOLERANCE).sum() + (to_predicted <= TOLERANCE).sum()) / (to_true.size + to_predicted.size)
+    hausdorff = max(np.percentile(to_true, PERCENTILE), np.percentile(to_predicted, PERCENTILE))
+    close(contour_scores(predicted, true, region), [dice, hausdorff])
 
 
 def compare_saliency(pairs):
-    """Compare MAE and all maxima of F with PySODMetrics', which stretches each map to 0..255: ours must use both."""
+    """Compare MAE and all maximum F with PySODMetrics, which rescales each map to 0..255: levels must include both."""
     saliency = pytest.importorskip("py_sod_metrics", reason="`make install` adds PySODMetrics")
     histograms = np.stack([joint_histogram(levels, mask) for levels, mask in pairs])
-    found = max_f_columns(histograms)
+    max_f = max_f_columns(histograms)
     error = saliency.MAE()
     for beta2, name in ((0.3, "max_f03"), (1.0, "max_f1")):
         of_curves = saliency.FmeasureV2({"f": saliency.FmeasureHandler(True, False, beta=beta2)})
         of_means = saliency.Fmeasure(beta=beta2)
         for levels, mask in pairs:
             assert (levels.min(), levels.max()) == (0, 255)
-            for one in (of_curves, of_means, error):
-                one.step(levels, mask * 255)
-        close(found[f"{name}_of_mean_curve"], of_curves.get_results()["f"]["dynamic"].max())
+            for reference in (of_curves, of_means, error):
+                reference.step(levels, mask * 255)
+        close(max_f[f"{name}_of_mean_curve"], of_curves.get_results()["f"]["dynamic"].max())
         points = of_means.get_results()["pr"]
         f = (1 + beta2) * points["p"] * points["r"] / np.maximum(beta2 * points["p"] + points["r"], 1e-12)
-        close(found[f"{name}_of_mean_pr"], f.max())
+        close(max_f[f"{name}_of_mean_pr"], f.max())
     close(absolute_error(histograms).mean(), error.get_results()["mae"])

@@ -1,4 +1,4 @@
-"""Baselines that need no training, written as if a network had predicted them."""
+"""Baselines that need no training, written in the form of network predictions."""
 
 from pathlib import Path
 
@@ -24,22 +24,22 @@ def write_baseline(recipe: BaselineRecipe, *, output: Path) -> None:
     ----------
     recipe : BaselineRecipe
     output : Path
-        Folder of ``<id>.png``, 8-bit grey, as large as the masks.
+        Folder of ``<id>.png``, 8-bit grey, at the size of the masks.
 
     Raises
     ------
     ConfigError
         If the data set has several classes.
     RawDataError
-        Listing every sample without a second observer, and every mask that cannot be used.
+        Lists every sample without a second observer, and every mask that cannot be used.
     """
     raw, split, kind = open_dataset(recipe.dataset, recipe.source), recipe.split, recipe.kind
     if raw.multiclass:
-        found = f"{len(raw.classes)} classes: {', '.join(raw.classes)}"
-        raise ConfigError(f"data set {raw.name!r}", found, "two classes", "leave its baselines out")
+        classes = f"{len(raw.classes)} classes: {', '.join(raw.classes)}"
+        raise ConfigError(f"data set {raw.name!r}", classes, "two classes", "remove its baselines")
     samples = require_samples(raw, split)
     problems = [
-        Problem(str(sample.image), "no second observer", "one for every sample of the split", "name another split")
+        Problem(str(sample.image), "no second observer", "one for every sample of the split", "choose another split")
         for sample in samples
         if kind == OBSERVER and sample.observer is None
     ]

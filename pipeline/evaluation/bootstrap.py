@@ -1,14 +1,14 @@
-"""Bootstrap over images: how far a score may be off because other images could have been taken.
+"""Bootstrap over images: confidence intervals for the variation of a score between samples of images.
 
-A resample draws as many images as there are, with replacement. What matters of it is how often each image was
-drawn, so all resamples are one matrix of weights (resamples, images), and every sum over the images of a resample
-is a product with that matrix: no resample is ever put together.
+A resample selects as many images as there are, at random with replacement. Only the number of times that each image is
+selected matters, so all resamples are one weight matrix (resamples, images), and every sum over the images of a
+resample is a product with this matrix; no resample is materialized.
 
 The interval is the percentile interval (Efron, Tibshirani: An Introduction to the Bootstrap, 1993, chapter 13) with the
 tails widened for few images (Hesterberg, The American Statistician 69 (2015) 371, "expanded percentile"). The BCa
-interval (DiCiccio, Efron, Statistical Science 11 (1996) 189) was not taken: its acceleration is estimated from the same
-few images, it does not exist where all images score the same, and it stays as narrow as the percentile interval
-where images are few.
+interval (DiCiccio, Efron, Statistical Science 11 (1996) 189) is not used: its acceleration is estimated from the same
+few images, it does not exist if all images have the same score, and for few images it is as narrow as the percentile
+interval.
 """
 
 from collections.abc import Iterator
@@ -19,32 +19,32 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
 RESAMPLES = 2000
-"""Resamples of an interval: its ends then move by one or two hundredths of its width from seed to seed."""
+"""Resamples of an interval: its ends then vary by 1 to 2 % of its width between seeds."""
 
 LEVEL = 0.95
-"""How much of the distribution lies between the ends of an interval."""
+"""Confidence level: the share of the distribution between the ends of an interval."""
 
 SEED = 0
-"""Of the resamples. They depend on nothing but this and the number of images, so that two experiments on the same
-images are resampled alike."""
+"""Seed of the resamples. They depend only on it and on the number of images, so that two experiments on the same images
+have the same resamples."""
 
-_DRAWN = 1 << 22  # numbers drawn at a time
-_IMAGES = 512  # images multiplied at a time
+_MAX_RANDOM_NUMBERS = 1 << 22  # random numbers generated at a time
+_BLOCK = 512  # images of one matrix product
 
 Weights = NDArray[np.uint16]
-Samples = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 
 
 class Interval(NamedTuple):
-    """Ends of an interval, and what it rests on; ends are NaN where fewer than two images have a score.
+    """Ends of an interval, and the numbers that it is based on; ends are NaN if fewer than two images have a score.
 
     Parameters
     ----------
     low, high : float
     resamples : int
-        Resamples in which the score exists.
+        Resamples in which the score is defined.
     images : int
-        Images that the score is made from.
+        Images that the score is computed from.
     """
 
     low: float
@@ -54,7 +54,7 @@ class Interval(NamedTuple):
 
 
 def resampling_weights(images: int, resamples: int = RESAMPLES, seed: int = SEED) -> Weights:
-    """Draw resamples of images.
+    """Generate bootstrap resamples of images.
 
     Parameters
     ----------
@@ -65,103 +65,103 @@ def resampling_weights(images: int, resamples: int = RESAMPLES, seed: int = SEED
     Returns
     -------
     (resamples, N) array of uint16
-        How often each image stands in each resample; rows sum to N.
+        Number of times that each resample contains each image; rows sum to N.
     """
     rng = np.random.default_rng(seed)
     weights = np.empty((resamples, images), np.uint16)
-    for rows in blocks(resamples, max(1, _DRAWN // images)):
+    for rows in blocks(resamples, max(1, _MAX_RANDOM_NUMBERS // images)):
         count = rows.stop - rows.start
-        drawn = rng.integers(images, size=(count, images)) + images * np.arange(count)[:, None]
-        weights[rows] = np.bincount(drawn.ravel(), minlength=count * images).reshape(count, images)
+        selected = rng.integers(images, size=(count, images)) + images * np.arange(count)[:, None]
+        weights[rows] = np.bincount(selected.ravel(), minlength=count * images).reshape(count, images)
     return weights
 
 
-def blocks(length: int, size: int = _IMAGES) -> Iterator[slice]:
-    """Cut a length into slices of at most `size`."""
+def blocks(length: int, size: int = _BLOCK) -> Iterator[slice]:
+    """Divide a length into slices of at most `size`."""
     for start in range(0, length, size):
         yield slice(start, min(start + size, length))
 
 
-def weighted_sums(weights: Weights, columns: NDArray[Any]) -> Samples:
+def weighted_sums(weights: Weights, columns: NDArray[Any]) -> FloatArray:
     """Sum columns over the images of each resample.
 
     Parameters
     ----------
     weights : (B, N) array
     columns : (N, C) array
-        Sums of whole numbers are exact up to 2^53.
+        Sums of integers are exact up to 2^53.
 
     Returns
     -------
     (B, C) array of float64
     """
     total = np.zeros((len(weights), columns.shape[1]))
-    for some in blocks(len(columns)):
-        total += weights[:, some].astype(np.float64) @ columns[some].astype(np.float64)
+    for block in blocks(len(columns)):
+        total += weights[:, block].astype(np.float64) @ columns[block].astype(np.float64)
     return total
 
 
-def resampled_means(weights: Weights, values: NDArray[np.float64]) -> Samples:
+def resampled_means(weights: Weights, values: NDArray[np.float64]) -> FloatArray:
     """Average each column over the images of each resample that have a value.
 
     Parameters
     ----------
     weights : (B, N) array
     values : (N, C) array
-        NaN where an image has no such score.
+        NaN if an image has no such score.
 
     Returns
     -------
     (B, C) array of float64
-        A ratio of sums; NaN where no image of a resample has a value.
+        A ratio of sums; NaN if no image of a resample has a value.
     """
-    there = ~np.isnan(values)
-    counts = weighted_sums(weights, there)
-    sums = weighted_sums(weights, np.where(there, values, 0.0))
+    valid = ~np.isnan(values)
+    counts = weighted_sums(weights, valid)
+    sums = weighted_sums(weights, np.where(valid, values, 0.0))
     return np.where(counts > 0, sums / np.maximum(counts, 1.0), np.nan)
 
 
-def tail(images: int, level: float = LEVEL) -> float:
-    """Return the share of the resamples below the lower end of an interval, and above the upper one.
+def tail_probability(images: int, level: float = LEVEL) -> float:
+    """Return the share of the resamples below the lower end of an interval, which equals the share above the upper end.
 
-    The normal tail at sqrt(n / (n - 1)) t, with t the quantile of Student's t with n - 1 degrees of freedom
-    (Hesterberg 2015): for many images (1 - level) / 2, for few of them less, because n images spread
-    less than what they were drawn from, and their spread is itself an estimate.
+    The normal tail probability at sqrt(n / (n - 1)) t, with t the quantile of Student's t with n - 1 degrees of freedom
+    (Hesterberg 2015): (1 - level) / 2 for many images, less for few, because the variance of n images underestimates
+    that of their population and is itself an estimate.
     """
-    outer = np.sqrt(images / (images - 1)) * stdtrit(images - 1, (1 - level) / 2)
-    return float(ndtr(outer))
+    quantile = np.sqrt(images / (images - 1)) * stdtrit(images - 1, (1 - level) / 2)
+    return float(ndtr(quantile))
 
 
-def intervals(values: Samples, images: NDArray[np.int64], level: float = LEVEL) -> tuple[Samples, Samples]:
+def intervals(values: FloatArray, images: NDArray[np.int64], level: float = LEVEL) -> tuple[FloatArray, FloatArray]:
     """Return the lower and upper ends of the intervals of several scores.
 
     Parameters
     ----------
     values : (B, C) array
-        NaN in a resample that has no such score.
+        NaN if a resample has no such score.
     images : (C,) array
-        Images that each score is made from.
+        Images that each score is computed from.
     level : float
 
     Returns
     -------
     (C,) arrays of float64
-        NaN where there are fewer than two images.
+        NaN for fewer than two images.
     """
     ends = np.full((2, values.shape[1]), np.nan)
-    gaps = np.isnan(values)
-    shown = ~gaps.all(axis=0) & (images > 1)
-    for count in np.unique(images[shown]):
-        outer = tail(int(count), level)
-        for some, quantile in ((~gaps.any(axis=0), np.quantile), (gaps.any(axis=0), np.nanquantile)):
-            chosen = shown & some & (images == count)
-            if chosen.any():
-                ends[:, chosen] = quantile(values[:, chosen], [outer, 1 - outer], axis=0)
+    missing = np.isnan(values)
+    has_interval = ~missing.all(axis=0) & (images > 1)
+    for count in np.unique(images[has_interval]):
+        tail = tail_probability(int(count), level)
+        for subset, quantile in ((~missing.any(axis=0), np.quantile), (missing.any(axis=0), np.nanquantile)):
+            selected = has_interval & subset & (images == count)
+            if selected.any():
+                ends[:, selected] = quantile(values[:, selected], [tail, 1 - tail], axis=0)
     return ends[0], ends[1]
 
 
-def interval_of_each(values: Samples, images: NDArray[np.int64], level: float = LEVEL) -> list[Interval]:
-    """Return `intervals` one by one, with what they rest on."""
+def list_intervals(values: FloatArray, images: NDArray[np.int64], level: float = LEVEL) -> list[Interval]:
+    """Return `intervals` as a list, with the numbers that each is based on."""
     low, high = intervals(values, images, level)
-    known = np.where(images > 1, np.count_nonzero(~np.isnan(values), axis=0), 0)
-    return list(map(Interval._make, zip(low.tolist(), high.tolist(), known.tolist(), images.tolist(), strict=True)))
+    resamples = np.where(images > 1, np.count_nonzero(~np.isnan(values), axis=0), 0)
+    return list(map(Interval._make, zip(low.tolist(), high.tolist(), resamples.tolist(), images.tolist(), strict=True)))

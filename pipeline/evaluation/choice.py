@@ -1,4 +1,4 @@
-"""Choose the threshold that makes a mask of a probability: on validation samples, or fixed. Never on test."""
+"""Choose the threshold that converts probabilities to masks: on validation samples, or fixed. Never on test samples."""
 
 import math
 from dataclasses import asdict
@@ -28,7 +28,7 @@ def choose_threshold(
     recipe : ThresholdRecipe
     experiment : str
     output : Path
-        JSON file; see `Threshold`.
+        JSON file with the fields of `Threshold`.
     predictions : Path, optional
         Folder of the validation samples' probabilities; not needed for a fixed threshold.
 
@@ -45,31 +45,31 @@ def choose_threshold(
 
 
 def _choose(recipe: ThresholdRecipe, experiment: str, predictions: Path | None) -> Threshold:
-    """Find the threshold that makes the score of the validation samples best."""
+    """Find the threshold with the best score on the validation samples."""
     if predictions is None or recipe.source is None or recipe.chosen is None:
         raise ValueError("a threshold from validation needs predictions and the source of the masks")
     raw, split = open_dataset(recipe.dataset, recipe.source), recipe.split
-    compared = count_split(raw, split, predictions, experiment)
-    region = compared.main_region
-    histograms = compared.regions[region]
-    where = f"data set {raw.name!r}, {split} samples, region {region}"
+    split_counts = count_split(raw, split, predictions, experiment)
+    region = split_counts.main_region
+    histograms = split_counts.regions[region]
+    samples = f"data set {raw.name!r}, {split} samples, region {region}"
     if not histograms.any():
         raise PredictionError(
-            where,
+            samples,
             "no pixel that counts",
-            "masks that are not void everywhere",
-            "give the experiment a number as `threshold`, or correct the masks",
+            "masks with pixels that are not void",
+            "set `threshold` of the experiment to a number, or correct the masks",
         )
     metric, averaging = recipe.chosen.metric, recipe.chosen.averaging
     value, score = best_threshold(histograms, metric, averaging, recipe.empty_masks)
-    by = f"{averaging} {metric}"
+    criterion = f"{averaging} {metric}"
     if math.isnan(value):
         raise PredictionError(
-            where,
-            f"masks of which none has a {by} at every threshold",
-            "foreground in some mask of the validation samples; for youden, foreground and background in one",
-            "add such samples, choose another `metric` (micro f1 is always there), or give the experiment a number "
-            "as `threshold`",
+            samples,
+            f"{criterion} is not defined for every threshold",
+            "foreground in a mask of the validation samples; for youden, foreground and background in one mask",
+            "add such samples, choose another `metric` (micro f1 is always defined), or set `threshold` of the "
+            "experiment to a number",
         )
-    chosen_by = f"{by} {score:.4f}, region {region}, native size, {len(histograms)} {split} samples"
-    return Threshold(round(value, 6), split, chosen_by, by)
+    chosen_by = f"{criterion} {score:.4f}, region {region}, native size, {len(histograms)} {split} samples"
+    return Threshold(round(value, 6), split, chosen_by, criterion)

@@ -1,4 +1,4 @@
-"""Images for people where there are several classes: colours, overlay, three panels, a sheet, and a legend."""
+"""Renderings of several classes: class colours, overlay, panel, a sheet of panels, and a legend."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from pipeline.core.counts import VOID
 from pipeline.core.files import atomic_file
 from pipeline.evaluation.classes import read_classes
 from pipeline.evaluation.recipes import RenderRecipe
-from pipeline.evaluation.renderings import Rendered, draw_samples, named_rows, stack, three_panels
+from pipeline.evaluation.renderings import SampleRendering, label_panels, render_samples, stack, three_panels
 from pipeline.images.colours import legend, overlay_classes, paint
 from pipeline.images.figures import RgbImage
 from pipeline.images.png import write_png
@@ -27,34 +27,34 @@ def render_classes(recipe: RenderRecipe, *, experiment: str, predictions: Path, 
     predictions : Path
         Folder of class-index PNGs.
     output : Path
-        Folder for the five.
+        Folder for these three folders and two files.
 
     Raises
     ------
     RawDataError, PredictionError, OutputError
-        Listing every image that cannot be used.
+        Lists every image that cannot be used.
     """
     raw = open_dataset(recipe.dataset, recipe.source)
     samples = require_samples(raw, recipe.split)
-    with_void: set[str] = set()
+    ids_with_void: set[str] = set()
 
-    def draw(sample: Sample, image: RgbImage, truth: NDArray[np.uint8] | None) -> Rendered:
+    def render_sample(sample: Sample, image: RgbImage, truth: NDArray[np.uint8] | None) -> SampleRendering:
         predicted = read_classes(predictions / f"{sample.id}.png", image.shape[0], image.shape[1], raw.classes)
         coloured = paint(predicted, raw.colours)
-        three = three_panels(raw, image, None if truth is None else paint(truth, raw.colours), coloured)
+        panels = three_panels(raw, image, None if truth is None else paint(truth, raw.colours), coloured)
         void = truth is not None and bool((truth == VOID).any())
         if void:
-            with_void.add(sample.id)
-        key = legend(raw.classes, raw.colours, width=three.shape[1], void=void)
-        return coloured, overlay_classes(image, predicted, truth, raw.colours), stack([three, key]), three
+            ids_with_void.add(sample.id)
+        panel_legend = legend(raw.classes, raw.colours, width=panels.shape[1], void=void)
+        return coloured, overlay_classes(image, predicted, truth, raw.colours), stack([panels, panel_legend]), panels
 
-    kinds, what = ("colour", "overlay", "panel"), f"{experiment}: {recipe.split} images"
-    sheet = draw_samples(raw, samples, what, output, kinds, draw)
-    rows = named_rows(sheet)
+    kinds, description = ("colour", "overlay", "panel"), f"{experiment}: {recipe.split} images"
+    sheet = render_samples(raw, samples, description, output, kinds, render_sample)
+    rows = label_panels(sheet)
     widest = max(row.shape[1] for row in rows)
-    key = legend(raw.classes, raw.colours, width=widest, void=bool(with_void & sheet.keys()))
+    sheet_legend = legend(raw.classes, raw.colours, width=widest, void=bool(ids_with_void & sheet.keys()))
     with atomic_file(output / "sheet.png") as temporary:
-        write_png(temporary, stack([*rows, key]))
+        write_png(temporary, stack([*rows, sheet_legend]))
     labelled = any(sample.labelled for sample in samples)
     with atomic_file(output / "legend.png") as temporary:
-        write_png(temporary, legend(raw.classes, raw.colours, void=bool(with_void), wrong=labelled))
+        write_png(temporary, legend(raw.classes, raw.colours, void=bool(ids_with_void), wrong=labelled))

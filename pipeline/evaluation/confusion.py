@@ -10,34 +10,34 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.core.files import atomic_file
-from pipeline.evaluation.classes import Joint
+from pipeline.evaluation.classes import ConfusionMatrix
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 _MAP = "cividis"  # Nunez, Anderton, Renslow: PLoS ONE 13 (2018): one order of lightness for every kind of colour vision
-_MANY = 12  # above so many classes the numbers would not fit their cells
+_MAX_LABELLED_CLASSES = 12  # with more classes, the numbers do not fit their cells
 
 
-def shares(joint: Joint) -> NDArray[np.float64]:
-    """Divide each row of a (K, K) matrix by its sum: the share of a true class that was called each class.
+def shares(matrix: ConfusionMatrix) -> NDArray[np.float64]:
+    """Divide each row of a (K, K) confusion matrix by its sum: the share of a true class predicted as each class.
 
-    The row of a class that no mask has is NaN.
+    The row of a class that no mask contains is NaN.
     """
     with np.errstate(invalid="ignore"):
-        return np.asarray(joint / joint.sum(axis=1, keepdims=True))
+        return np.asarray(matrix / matrix.sum(axis=1, keepdims=True))
 
 
-def confusion_table(conditions: Mapping[str, Any], joint: Joint, classes: Sequence[str]) -> pd.DataFrame:
-    """Write a matrix as rows.
+def confusion_table(conditions: Mapping[str, Any], matrix: ConfusionMatrix, classes: Sequence[str]) -> pd.DataFrame:
+    """Convert a confusion matrix to a table.
 
     Parameters
     ----------
     conditions : mapping
-        What the numbers depend on; the same in every row.
-    joint : (K, K) array of int64
-        Rows are true classes, columns predicted ones.
+        Columns with the conditions of the numbers, the same in every row.
+    matrix : (K, K) array of int64
+        Rows are true classes, columns predicted classes.
     classes : sequence of str
 
     Returns
@@ -51,16 +51,16 @@ def confusion_table(conditions: Mapping[str, Any], joint: Joint, classes: Sequen
             **{name: value for name, value in conditions.items() if name not in ("class", "empty_masks")},
             "truth": np.repeat(np.array(classes, dtype=object), size),
             "predicted": [*classes] * size,
-            "pixels": joint.ravel(),
-            "share": shares(joint).ravel(),
+            "pixels": matrix.ravel(),
+            "share": shares(matrix).ravel(),
         }
     )
 
 
 def plot_confusions(
-    matrices: Mapping[tuple[str, str], Joint], *, classes: Sequence[str], title: str, output: Path
+    matrices: Mapping[tuple[str, str], ConfusionMatrix], *, classes: Sequence[str], title: str, output: Path
 ) -> None:
-    """Draw row-normalized matrices, a column for each split and a row for each region.
+    """Plot row-normalized confusion matrices, a column for each split and a row for each region.
 
     Parameters
     ----------
@@ -76,24 +76,24 @@ def plot_confusions(
     OutputError
     """
     splits, regions = (list(dict.fromkeys(names)) for names in zip(*matrices, strict=True))
-    side = max(3.4, 0.62 * min(len(classes), _MANY) + 0.12 * len(classes) + 1.2)
+    side = max(3.4, 0.62 * min(len(classes), _MAX_LABELLED_CLASSES) + 0.12 * len(classes) + 1.2)
     size = (side * len(splits) + 0.8, side * len(regions))
-    roomy = ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.1)
-    figure, grid = plt.subplots(len(regions), len(splits), figsize=size, layout=roomy, squeeze=False)
-    # names are data, not mathematics: a dollar sign stays a dollar sign
+    padded = ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.1)
+    figure, grid = plt.subplots(len(regions), len(splits), figsize=size, layout=padded, squeeze=False)
+    # escaped, because matplotlib reads text between dollar signs as a formula
     names = [name.replace("$", r"\$") for name in classes]
-    for (split, region), joint in matrices.items():
+    for (split, region), matrix in matrices.items():
         axes = grid[regions.index(region), splits.index(split)]
-        values = shares(joint)
-        axes.set_facecolor("#d0d0d0")  # a class that no mask has
+        values = shares(matrix)
+        axes.set_facecolor("#d0d0d0")  # a class that no mask contains
         image = axes.imshow(np.ma.masked_invalid(values), cmap=_MAP, vmin=0, vmax=1)
         axes.set_xticks(range(len(classes)), names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(classes)), names)
         axes.set_xlabel("predicted")
         axes.set_ylabel("mask")
-        axes.set_title(f"{split}, {region}: {int(joint.sum()):,} pixels", fontsize=10)
-        if len(classes) <= _MANY:
-            _write_numbers(axes, joint, values)
+        axes.set_title(f"{split}, {region}: {int(matrix.sum()):,} pixels", fontsize=10)
+        if len(classes) <= _MAX_LABELLED_CLASSES:
+            _write_shares(axes, matrix, values)
     figure.colorbar(image, ax=grid, label="share of the class's pixels", shrink=0.8)
     figure.suptitle(title.replace("$", r"\$"))
     with atomic_file(output) as temporary:
@@ -101,11 +101,11 @@ def plot_confusions(
     plt.close(figure)
 
 
-def _write_numbers(axes: Any, joint: Joint, values: NDArray[np.float64]) -> None:  # noqa: ANN401 - matplotlib's Axes
+def _write_shares(axes: Any, matrix: ConfusionMatrix, values: NDArray[np.float64]) -> None:  # noqa: ANN401 - matplotlib's Axes
     for (row, column), share in np.ndenumerate(values):
         if np.isnan(share):
             text, colour = "-", "black"
         else:
-            text = "0" if joint[row, column] == 0 else f"{share:.1%}" if share >= 0.0005 else "<0.1%"
+            text = "0" if matrix[row, column] == 0 else f"{share:.1%}" if share >= 0.0005 else "<0.1%"
             colour = "black" if share > 0.5 else "white"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)

@@ -1,4 +1,4 @@
-"""The threshold that makes a score best: a score of all images together, at each level that can cut probabilities."""
+"""Find the threshold with the best score over all images: the score is computed at every level of the probabilities."""
 
 import math
 
@@ -9,8 +9,8 @@ from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.scores import EMPTY_VALUES, Scores
 
 
-def score_at_cuts(histograms: Histogram, metric: str, averaging: str, empty_masks: str = "one") -> Scores:
-    """Compute a score at every cut that a threshold in [0, 1) can ask for.
+def score_at_levels(histograms: Histogram, metric: str, averaging: str, empty_masks: str = "one") -> Scores:
+    """Compute a score at every level that a threshold in [0, 1) can correspond to.
 
     Parameters
     ----------
@@ -18,26 +18,26 @@ def score_at_cuts(histograms: Histogram, metric: str, averaging: str, empty_mask
     metric : str
         A key of `pipeline.evaluation.metrics.CRITERIA`.
     averaging : {'micro', 'macro'}
-        ``micro``: of all pixels together. ``macro``: mean over the images that have the score.
+        ``micro``: over all pixels of all images. ``macro``: mean over the images that have the score.
     empty_masks : {'one', 'skip'}
-        ``macro`` only: score of an image whose mask and prediction both are empty, 1 or left out of the mean. Of all
-        pixels together nothing found where nothing is counts 1.
+        ``macro`` only: the score of an image whose mask and prediction are both empty is 1, or excluded from the mean.
+        With ``micro`` it is 1 if all masks and predictions are empty.
 
     Returns
     -------
     (255,) array of float64
-        By the highest level that is background, 0 to 254. NaN where no image has the score. Where less is better, the
-        negative of the score.
+        Indexed by the highest background level, 0 to 254. NaN if no image has the score. Negated if lower is better,
+        so that the highest value is always the best.
     """
     pooled = averaging == "micro"
     counts = confusion(histograms.sum(axis=0, keepdims=True) if pooled else histograms)
     scores = METRICS[metric].function(counts, 1.0 if pooled else EMPTY_VALUES[empty_masks])[:, : LEVELS - 1]
     if METRICS[metric].lower_is_better:
         scores = -scores
-    counted = ~np.isnan(scores)
-    total = counted.sum(axis=0)
-    sums = np.where(counted, scores, 0.0).sum(axis=0)
-    return np.where(total > 0, sums / np.maximum(total, 1), np.nan)
+    valid = ~np.isnan(scores)
+    images = valid.sum(axis=0)
+    sums = np.where(valid, scores, 0.0).sum(axis=0)
+    return np.where(images > 0, sums / np.maximum(images, 1), np.nan)
 
 
 def best_threshold(
@@ -49,16 +49,16 @@ def best_threshold(
     ----------
     histograms : (N, 2, 256) array
     metric, averaging, empty_masks
-        See `score_at_cuts`.
+        See `score_at_levels`.
 
     Returns
     -------
     threshold, score : float
-        The threshold lies midway between two levels. Of equally good ones it is the middle one, of an even number the
-        higher of the two in the middle. Both are NaN where some threshold has no score: without foreground, or without
-        both classes in any image, it depends on the metric whether there is one.
+        The threshold is midway between two levels. Of several equally good thresholds it is the middle one, or the
+        higher of the two middle ones. Both are NaN if any threshold has no score, which depends on the metric if the
+        masks have no foreground, or no mask has foreground and background.
     """
-    scores = score_at_cuts(histograms, metric, averaging, empty_masks)
+    scores = score_at_levels(histograms, metric, averaging, empty_masks)
     if np.isnan(scores).any():
         return math.nan, math.nan
     threshold, score = _middle_of_best(scores)
@@ -66,29 +66,29 @@ def best_threshold(
 
 
 def _middle_of_best(scores: Scores) -> tuple[float, float]:
-    """Return the threshold in the middle of those with the highest score, and that score."""
-    winners = np.flatnonzero(scores == scores.max())
-    cut = int(winners[len(winners) // 2])
-    return (cut + 0.5) / (LEVELS - 1), float(scores[cut])
+    """Return the middle one of the thresholds with the highest score, and this score."""
+    best_levels = np.flatnonzero(scores == scores.max())
+    level = int(best_levels[len(best_levels) // 2])
+    return (level + 0.5) / (LEVELS - 1), float(scores[level])
 
 
 def oracle_columns(histograms: Histogram, empty_masks: str) -> dict[str, float]:
-    """Return the F1 that the best threshold would have given, had it been chosen on these very images.
+    """Return the F1 at the threshold that is best for these same images.
 
-    It is defined as ``f1`` beside it, so that the difference is what the choice of the threshold costs. It is no
-    result: it knows the masks that it is scored by.
+    It is defined like ``f1``, so that the difference is the cost of choosing the threshold on other samples. It is an
+    upper bound, not a result, because its threshold is chosen with the masks that it is scored against.
 
     Parameters
     ----------
     histograms : (N, 2, 256) array
-        One image is the micro average.
+        The pooled histogram of all images, N = 1, gives the micro average.
     empty_masks : {'one', 'skip'}
 
     Returns
     -------
     dict
-        ``oracle_f1`` and ``oracle_threshold``; of equally good thresholds the middle one. NaN where no image counts.
+        ``oracle_f1`` and ``oracle_threshold``; of equally good thresholds the middle one. NaN if no image counts.
     """
-    scores = score_at_cuts(histograms, "f1", "macro", empty_masks)
+    scores = score_at_levels(histograms, "f1", "macro", empty_masks)
     threshold, score = (math.nan, math.nan) if np.isnan(scores).all() else _middle_of_best(np.nan_to_num(scores))
     return {"oracle_f1": score, "oracle_threshold": threshold}

@@ -1,7 +1,7 @@
-"""What follows from one joint histogram at all levels at once: precision, recall and F curves, their maxima, areas.
+"""Curves over all levels, computed from joint histograms: precision, recall, F and ROC, their maxima and areas.
 
-At level ``k``, 0 to 256, a pixel is foreground where its grey level is at least ``k``: at 0 everything is, at 256
-nothing. Every threshold in [0, 1) is one of the levels 1 to 255: see `thresholds`.
+At level ``k``, 0 to 256, a pixel is foreground if its grey level is at least ``k``: all pixels at 0, none at 256. Every
+threshold in [0, 1) corresponds to one of the levels 1 to 255: see `thresholds`.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.core.counts import LEVELS, Confusion, Histogram, confusion, max_f
 from pipeline.evaluation.scores import BETA2_SALIENT, Scores, f_beta, ratio
 
-CUTS = LEVELS + 1
+CURVE_POINTS = LEVELS + 1
 """Points of a curve."""
 
 
@@ -22,11 +22,11 @@ class Curves(NamedTuple):
     Parameters
     ----------
     precision
-        0 where nothing is predicted.
+        0 if no pixel is predicted as foreground.
     recall
-        Also called true positive rate; NaN where there is no foreground.
+        Also called true positive rate; NaN without foreground.
     fpr
-        False positive rate; NaN where there is no background.
+        False positive rate; NaN without background.
     """
 
     precision: Scores
@@ -35,8 +35,8 @@ class Curves(NamedTuple):
 
 
 def thresholds() -> NDArray[np.float64]:
-    """Return for each level the threshold that asks for it: midway between two levels, outside [0, 1] at both ends."""
-    return (np.arange(CUTS) - 0.5) / (LEVELS - 1)
+    """Return the threshold of each level: midway between two levels, outside [0, 1] at both ends."""
+    return (np.arange(CURVE_POINTS) - 0.5) / (LEVELS - 1)
 
 
 def counts_at_levels(histogram: Histogram) -> Confusion:
@@ -57,10 +57,10 @@ def curves(histogram: Histogram) -> Curves:
 
 
 def roc_auc(histogram: Histogram) -> Scores:
-    """Area under the ROC curve: the chance that a foreground pixel has a higher level than a background pixel.
+    """Area under the ROC curve: the probability that a foreground pixel has a higher level than a background pixel.
 
-    Hanley, McNeil (Radiology 1982): the Mann-Whitney statistic, equal levels counting half; the trapezoidal area over
-    all 256 levels.
+    Hanley, McNeil (Radiology 1982): the Mann-Whitney statistic, in which equal levels count half; it equals the
+    trapezoidal area over all 256 levels.
 
     Parameters
     ----------
@@ -69,20 +69,20 @@ def roc_auc(histogram: Histogram) -> Scores:
     Returns
     -------
     (...) array of float64
-        NaN where there is no foreground or no background.
+        NaN without foreground or without background.
     """
     background, foreground = histogram[..., 0, :], histogram[..., 1, :]
-    below = np.cumsum(background, axis=-1) - 0.5 * background
-    # as float: the product of the pixels of a large data set is beyond 64-bit integers
+    lower_background = np.cumsum(background, axis=-1) - 0.5 * background
+    # float64, because the product for a large data set exceeds 64-bit integers
     pairs = background.sum(axis=-1, dtype=np.float64) * foreground.sum(axis=-1)
-    return ratio((foreground * below).sum(axis=-1), pairs, np.nan)
+    return ratio((foreground * lower_background).sum(axis=-1), pairs, np.nan)
 
 
 def average_precision(histogram: Histogram) -> Scores:
     """Area under the precision-recall curve as average precision: sum of (R_k - R_{k+1}) P_k over the levels.
 
-    A step at each level, without interpolation, as scikit-learn's `average_precision_score` has it: the trapezoidal
-    area is too high (Davis, Goadrich, ICML 2006).
+    A sum of steps without interpolation, like scikit-learn's `average_precision_score`: the trapezoidal area is too
+    high (Davis, Goadrich, ICML 2006).
 
     Parameters
     ----------
@@ -91,16 +91,16 @@ def average_precision(histogram: Histogram) -> Scores:
     Returns
     -------
     (...) array of float64
-        NaN where there is no foreground.
+        NaN without foreground.
     """
     points = curves(histogram)
     return np.asarray((-np.diff(points.recall, axis=-1) * points.precision[..., :-1]).sum(axis=-1))
 
 
 def max_f_of_mean_curve(histograms: Histogram, beta2: float) -> float:
-    """Highest point of the mean of the F curves of several images, one curve each, as PySODMetrics has it.
+    """Maximum of the mean of the F curves of several images, the definition of PySODMetrics.
 
-    Parameters and result are as those of `pipeline.core.counts.max_f`, and the numbers differ.
+    Parameters and result have the form of `pipeline.core.counts.max_f`, but the numbers differ.
     """
     points = curves(with_foreground(histograms))
     if not len(points.recall):
@@ -109,7 +109,7 @@ def max_f_of_mean_curve(histograms: Histogram, beta2: float) -> float:
 
 
 def with_foreground(histograms: Histogram) -> Histogram:
-    """Take the images out of (N, 2, 256) histograms whose masks are not empty."""
+    """Select the images with nonempty masks from (N, 2, 256) histograms."""
     return np.asarray(histograms[histograms[:, 1].any(axis=-1)])
 
 
@@ -119,7 +119,7 @@ MAX_F = {
     "max_f1_of_mean_pr": ("maxF 1 of mean PR", max_f, 1.0),
     "max_f1_of_mean_curve": ("maxF 1 of mean curve", max_f_of_mean_curve, 1.0),
 }
-"""Column name to label, definition and beta^2. For one histogram (micro average) both definitions are one number."""
+"""Label, definition and beta^2 by column name. For one histogram (micro average) both definitions are equal."""
 
 
 def max_f_columns(histograms: Histogram) -> dict[str, float]:

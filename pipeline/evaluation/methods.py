@@ -1,40 +1,39 @@
-"""Names in tables of scores: baselines, which need no training, ensembles, and the mean over classes."""
+"""Names of methods in tables of scores: baselines, ensembles, and the mean over classes."""
 
 OBSERVER = "second-observer"
-"""The masks that a second person drew."""
+"""The masks of the second observer."""
 
 BACKGROUND = "all-background"
-"""No pixel is foreground: what a network has to beat."""
+"""No pixel is foreground: a lower bound for networks."""
 
 CEILING = "resolution-ceiling"
-"""The mask itself, at the size that networks of the data set work at: what none of them can beat by much."""
+"""The mask resized to the size at which networks work, and back: an approximate upper bound for networks."""
 
 BASELINES = (OBSERVER, BACKGROUND, CEILING)
 
 ENSEMBLE = "ensemble"
 """The mean of the probabilities of all networks of an experiment."""
 
-
 MEAN = "mean"
-"""What the column ``class`` says of the mean over the foreground classes, where there are several."""
+"""Value of the column ``class`` for the mean over the foreground classes, with several classes."""
 
 
 def baseline_name(dataset: str, kind: str) -> str:
-    """Name a baseline of a data set; the dot keeps it apart from all experiments."""
+    """Return the name of a baseline of a data set; names of experiments have no dot."""
     return f"{dataset}.{kind}"
 
 
 def ensemble_name(experiment: str) -> str:
-    """Name the ensemble of an experiment."""
+    """Return the name of the ensemble of an experiment."""
     return f"{experiment}.{ENSEMBLE}"
 
 
-def split_name(name: str) -> tuple[str, str]:
-    """Take a name apart: data set and kind of a baseline, experiment and `ENSEMBLE`; a network has no kind."""
+def parse_method_name(name: str) -> tuple[str, str]:
+    """Return data set and kind of a baseline, experiment and `ENSEMBLE` of an ensemble, or experiment and ''."""
     owner, _, kind = name.partition(".")
     return owner, kind
 
 
 def is_baseline(name: str) -> bool:
-    """Tell whether a name is that of a baseline, which has learnt nothing."""
-    return split_name(name)[1] in BASELINES
+    """Return whether a name is that of a baseline."""
+    return parse_method_name(name)[1] in BASELINES

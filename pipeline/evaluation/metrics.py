@@ -1,4 +1,4 @@
-"""The scores that there are, in one table: commands, tables of scores and the page take theirs from it."""
+"""The table of all metrics, which commands, score tables and the report are built from."""
 
 from collections.abc import Callable, Mapping
 from enum import IntEnum
@@ -10,8 +10,8 @@ from pipeline.evaluation.curves import average_precision, roc_auc
 from pipeline.evaluation.scores import EMPTY_VALUES, Scores
 
 
-class Shown(IntEnum):
-    """Where a score is shown before anybody asks for it: each place has the scores of the next one and more."""
+class Visibility(IntEnum):
+    """Where a score is shown by default; each value includes the places of the lower values."""
 
     NOWHERE = 0
     PAGE = 1
@@ -20,94 +20,109 @@ class Shown(IntEnum):
 
 
 class Metric(NamedTuple):
-    """A score of single images.
+    """A score of images.
 
     Parameters
     ----------
     function : callable
-        Gives float64. Takes confusion counts and the value of an image whose mask and prediction both are empty; or a
-        (..., 2, 256) histogram; or counts, that value and what `pipeline.evaluation.contours.contour_scores` gives.
+        Returns float64. Its arguments depend on `input`: confusion counts and the value for an image whose mask and
+        prediction are both empty; a (..., 2, 256) histogram; or counts, that value and the result of
+        `pipeline.evaluation.contours.contour_scores`.
     label : str
-        What people read.
-    of : {'counts', 'histogram', 'contours'}
-        What the function takes.
+        Heading in tables and figures.
+    input : {'counts', 'histogram', 'contours'}
+        Input of the function.
     lower_is_better : bool
     empty_matters : bool
-        Whether the value of empty images is ever used.
+        Whether the score depends on the value for empty images.
     criterion : bool
-        Whether a threshold may be chosen by it; only of counts.
+        Whether a threshold may be chosen by it; only for metrics of counts.
     macro_only : bool
-        Whether all pixels together have none.
-    of_classes : bool
-        Whether each of several classes has one, against all others.
+        Whether it is defined only for single images, not for all pixels of several images (micro average).
+    per_class : bool
+        Whether it is computed for each of several classes, against all others.
     reported : bool
-        Whether it is a column of the tables of scores.
+        Whether it is a column of the score tables.
     compared : bool
-        Whether everything scored is compared by it, pair by pair. Each one more is a question more that is asked of the
-        same images.
-    shown : Shown
+        Whether pairs of methods are compared by it. Each such metric adds comparisons on the same images.
+    visibility : Shown
     """
 
     function: Callable[..., Scores]
     label: str
-    of: Literal["counts", "histogram", "contours"] = "counts"
+    input: Literal["counts", "histogram", "contours"] = "counts"
     lower_is_better: bool = False
     empty_matters: bool = True
     criterion: bool = False
     macro_only: bool = False
-    of_classes: bool = True
+    per_class: bool = True
     reported: bool = True
     compared: bool = False
-    shown: Shown = Shown.NOWHERE
+    visibility: Visibility = Visibility.NOWHERE
 
 
 METRICS: dict[str, Metric] = {
-    "f1": Metric(dice, "F1", criterion=True, compared=True, shown=Shown.NARROW_PAGE),
-    "dice": Metric(dice, "Dice"),  # one number for two-valued masks, under both of its names
-    "iou": Metric(scores.iou, "IoU", criterion=True, compared=True, shown=Shown.NARROW_PAGE),
-    "precision": Metric(scores.precision, "Precision", shown=Shown.TERMINAL),
-    "recall": Metric(scores.recall, "Recall", shown=Shown.TERMINAL),
-    "specificity": Metric(scores.specificity, "Specificity", empty_matters=False, shown=Shown.PAGE),
+    "f1": Metric(dice, "F1", criterion=True, compared=True, visibility=Visibility.NARROW_PAGE),
+    "dice": Metric(dice, "Dice"),  # equals F1 for binary masks, reported under both names
+    "iou": Metric(scores.iou, "IoU", criterion=True, compared=True, visibility=Visibility.NARROW_PAGE),
+    "precision": Metric(scores.precision, "Precision", visibility=Visibility.TERMINAL),
+    "recall": Metric(scores.recall, "Recall", visibility=Visibility.TERMINAL),
+    "specificity": Metric(scores.specificity, "Specificity", empty_matters=False, visibility=Visibility.PAGE),
     "accuracy": Metric(
-        scores.accuracy, "Accuracy", empty_matters=False, criterion=True, of_classes=False, shown=Shown.TERMINAL
+        scores.accuracy,
+        "Accuracy",
+        empty_matters=False,
+        criterion=True,
+        per_class=False,
+        visibility=Visibility.TERMINAL,
     ),
     "mcc": Metric(scores.mcc, "MCC", criterion=True),
     "tgs_score": Metric(
-        scores.tgs_score, "TGS score", empty_matters=False, criterion=True, macro_only=True, of_classes=False
+        scores.tgs_score, "TGS score", empty_matters=False, criterion=True, macro_only=True, per_class=False
     ),
     "f03": Metric(scores.f03, "F with beta² 0.3", criterion=True, reported=False),
     "youden": Metric(scores.youden, "Youden's J", empty_matters=False, criterion=True, reported=False),
-    "mae": Metric(absolute_error, "MAE", "histogram", lower_is_better=True, compared=True, shown=Shown.TERMINAL),
-    "roc_auc": Metric(roc_auc, "ROC area", "histogram", shown=Shown.TERMINAL),
-    "pr_auc": Metric(average_precision, "PR area", "histogram", shown=Shown.PAGE),
+    "mae": Metric(
+        absolute_error, "MAE", "histogram", lower_is_better=True, compared=True, visibility=Visibility.TERMINAL
+    ),
+    "roc_auc": Metric(roc_auc, "ROC area", "histogram", visibility=Visibility.TERMINAL),
+    "pr_auc": Metric(average_precision, "PR area", "histogram", visibility=Visibility.PAGE),
     contours.BOUNDARY_DICE: Metric(contours.boundary_dice, "Boundary Dice 2 px", "contours"),
-    contours.HAUSDORFF: Metric(contours.hausdorff, "HD95 (px)", "contours", lower_is_better=True, shown=Shown.PAGE),
+    contours.HAUSDORFF: Metric(
+        contours.hausdorff, "HD95 (px)", "contours", lower_is_better=True, visibility=Visibility.PAGE
+    ),
 }
-"""Column name to metric, in the order in which people are shown them."""
+"""Metric by column name, in the order in which they are shown."""
 
-REPORTED = {name: metric for name, metric in METRICS.items() if metric.of == "counts" and metric.reported}
-"""Metrics of counts that are columns of the tables."""
+REPORTED = {name: metric for name, metric in METRICS.items() if metric.input == "counts" and metric.reported}
+"""Metrics of counts that are columns of the score tables."""
 
 POOLED = {name: metric for name, metric in REPORTED.items() if not metric.macro_only}
-"""Those of them that all pixels together have, too."""
+"""Those of them that are also defined for all pixels of several images (micro average)."""
 
-OF_CLASSES = {name: metric for name, metric in POOLED.items() if metric.of_classes}
-"""Those of them that a class has of its own."""
+CLASS_METRICS = {name: metric for name, metric in POOLED.items() if metric.per_class}
+"""Those of them that are computed for each class."""
 
-OF_CONTOURS = {name: metric for name, metric in METRICS.items() if metric.of == "contours"}
+CONTOUR_METRICS = {name: metric for name, metric in METRICS.items() if metric.input == "contours"}
 
 CRITERIA = {name: metric for name, metric in METRICS.items() if metric.criterion}
-"""What a threshold may be chosen by."""
+"""Metrics that a threshold may be chosen by."""
 
 
-def compute(metrics: Mapping[str, Metric], counts: Confusion, empty_masks: str, *more: Scores) -> dict[str, Scores]:
-    """Compute some metrics, by name, of counts or contours under a policy for empty masks (`EMPTY_VALUES`)."""
-    return {name: metric.function(counts, EMPTY_VALUES[empty_masks], *more) for name, metric in metrics.items()}
+def compute(
+    metrics: Mapping[str, Metric], counts: Confusion, empty_masks: str, *contour_values: Scores
+) -> dict[str, Scores]:
+    """Compute metrics of counts or contours by name, with a policy for empty masks (a key of `EMPTY_VALUES`)."""
+    return {
+        name: metric.function(counts, EMPTY_VALUES[empty_masks], *contour_values) for name, metric in metrics.items()
+    }
 
 
 def two_class_scores(
-    histogram: Histogram, cut: int, empty_masks: str, metrics: Mapping[str, Metric] = POOLED
+    histogram: Histogram, level: int, empty_masks: str, metrics: Mapping[str, Metric] = POOLED
 ) -> dict[str, Scores]:
-    """Compute all metrics of (..., 2, 256) histograms, and some of their counts, by column name."""
-    of_histogram = {name: metric.function(histogram) for name, metric in METRICS.items() if metric.of == "histogram"}
-    return {**of_histogram, **compute(metrics, confusion(histogram, cut), empty_masks)}
+    """Compute all histogram metrics of (..., 2, 256) histograms, and the given metrics of counts, by column name."""
+    histogram_scores = {
+        name: metric.function(histogram) for name, metric in METRICS.items() if metric.input == "histogram"
+    }
+    return {**histogram_scores, **compute(metrics, confusion(histogram, level), empty_masks)}

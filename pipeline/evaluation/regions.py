@@ -1,4 +1,4 @@
-"""Counts of every image of a split, by region: what all scores and thresholds are made of."""
+"""Pixel counts of every image of a split by region, from which all scores and thresholds are computed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from pipeline.core.counts import VOID, joint_histogram
 from pipeline.core.errors import PipelineError, PredictionError, Problem, RawDataError
 from pipeline.core.progress import progress_bar
-from pipeline.evaluation.classes import joint_confusion, read_classes
+from pipeline.evaluation.classes import confusion_matrix, read_classes
 from pipeline.evaluation.contours import contour_scores
 from pipeline.images.png import read_levels
-from pipeline.raw.dataset import RawDataset, require_samples, same_size
+from pipeline.raw.dataset import RawDataset, require_samples, size_problem
 
 FOV, FULL = "fov", "full"
 """Region names: inside the field of view, and the full image."""
@@ -22,17 +22,17 @@ FOV, FULL = "fov", "full"
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """Counts of the images of one split. Pixels that are `VOID` in the mask count in no region.
+    """Counts of the images of one split. Pixels that are `VOID` in the mask are in no region.
 
     Parameters
     ----------
     ids : list of str
     regions : dict of str to (N, ...) array of int64
-        ``full`` always, ``fov`` where all samples have a field of view. Joint histograms (N, 2, 256) of two classes,
-        joint confusion matrices (N, K, K) of several.
+        ``full``, and ``fov`` if all samples have a field of view. Joint histograms (N, 2, 256) for two classes,
+        confusion matrices (N, K, K) for several classes.
     contours : dict of str to (N, ..., 2) array of float64
-        By the same regions, what `contour_scores` gives: (N, 2) of two classes, empty where there is no threshold;
-        (N, K, 2) of several.
+        Values of `contour_scores` by the same regions: (N, 2) for two classes, empty without a threshold; (N, K, 2) for
+        several classes.
     """
 
     ids: list[str]
@@ -41,31 +41,33 @@ class SplitCounts:
 
     @property
     def main_region(self) -> str:
-        """The region that thresholds are chosen in: the field of view where there is one."""
+        """The region in which thresholds are chosen: the field of view if all samples have one."""
         return FOV if FOV in self.regions else FULL
 
 
-def count_split(raw: RawDataset, split: str, predictions: Path, experiment: str, cut: int | None = None) -> SplitCounts:
-    """Compare predictions with native masks, at native size.
+def count_split(
+    raw: RawDataset, split: str, predictions: Path, experiment: str, level: int | None = None
+) -> SplitCounts:
+    """Count the pixels of predictions and masks of one split, at native size.
 
     Parameters
     ----------
     raw : RawDataset
     split : str
-        Of labelled samples.
+        A split of labelled samples.
     predictions : Path
-        Folder of ``<id>.png``: probabilities, or the indices of several classes.
+        Folder of ``<id>.png``: probabilities, or class indices of several classes.
     experiment : str
         For the progress display.
-    cut : int, optional
-        Of two classes, the levels above it are foreground: contours are measured as well.
+    level : int, optional
+        For two classes: levels above it are foreground. With it, contours are measured too.
 
     Raises
     ------
     RawDataError
         If the split has no samples.
     PredictionError
-        Listing every mask and prediction that cannot be used.
+        Lists every mask and prediction that cannot be used.
     """
     samples = require_samples(raw, split)
     problems: list[Problem] = []
@@ -79,51 +81,51 @@ def count_split(raw: RawDataset, split: str, predictions: Path, experiment: str,
             truth = raw.read_truth(sample) if raw.multiclass else raw.read_foreground(sample)
             height, width = truth.shape
             fov = raw.read_fov(sample) if with_fov else None
-            mismatch = same_size(sample, sample.fov or "", fov, (height, width))
+            mismatch = size_problem(sample, sample.fov or "", fov, (height, width))
             if mismatch is not None:
                 raise RawDataError(mismatch)
             predicted = read(predictions / f"{sample.id}.png", height, width)
         except PipelineError as error:
             problems += error.problems
             continue
-        known = truth != VOID
-        counting = {FULL: None if known.all() else known, **({} if fov is None else {FOV: known & (fov == 1)})}
-        for name, region in counting.items():
+        valid = truth != VOID
+        region_masks = {FULL: None if valid.all() else valid, **({} if fov is None else {FOV: valid & (fov == 1)})}
+        for name, region in region_masks.items():
             if raw.multiclass:
-                numbers = range(len(raw.classes))
-                regions[name].append(joint_confusion(predicted, truth, len(numbers), region))
-                by_class = [contour_scores(predicted == number, truth == number, region) for number in numbers]
+                indices = range(len(raw.classes))
+                regions[name].append(confusion_matrix(predicted, truth, len(indices), region))
+                by_class = [contour_scores(predicted == index, truth == index, region) for index in indices]
                 contours[name].append(np.stack(by_class))
             else:
                 regions[name].append(joint_histogram(predicted, truth, region))
-                if cut is not None:
-                    contours[name].append(contour_scores(predicted > cut, truth == 1, region))
+                if level is not None:
+                    contours[name].append(contour_scores(predicted > level, truth == 1, region))
     if problems:
         raise PredictionError(problems)
     return SplitCounts(
         ids=[sample.id for sample in samples],
         regions={name: np.stack(counts) for name, counts in regions.items()},
-        contours={name: np.array(numbers) for name, numbers in contours.items()},
+        contours={name: np.array(values) for name, values in contours.items()},
     )
 
 
 def count_splits(
-    raw: RawDataset, predictions: Mapping[str, Path], experiment: str, cut: int | None = None
+    raw: RawDataset, predictions: Mapping[str, Path], experiment: str, level: int | None = None
 ) -> list[tuple[str, SplitCounts]]:
-    """Count several splits, in the order of their names; see `count_split`.
+    """Count the pixels of several splits, in the order of their names; see `count_split`.
 
     Raises
     ------
     PredictionError
-        Listing what is wrong with any of them.
+        Lists the problems of all splits.
     """
-    counted: list[tuple[str, SplitCounts]] = []
+    splits: list[tuple[str, SplitCounts]] = []
     problems: list[Problem] = []
     for split, folder in sorted(predictions.items()):
         try:
-            counted.append((split, count_split(raw, split, folder, experiment, cut)))
+            splits.append((split, count_split(raw, split, folder, experiment, level)))
         except PipelineError as error:
             problems += error.problems
     if problems:
         raise PredictionError(problems)
-    return counted
+    return splits

@@ -1,4 +1,4 @@
-"""The tables of scores, of two classes and of several: what they have in common."""
+"""Score tables of two classes and of several: their common parts."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -25,8 +25,8 @@ COLUMNS = (
 """Columns of ``intervals.csv``."""
 
 
-class Scored(NamedTuple):
-    """Scores of one split and region: of images, rows of the summary with the intervals of each, and a fourth table."""
+class ScoreTables(NamedTuple):
+    """Scores of one split and region: of images, rows of the summary and their intervals, and a table of details."""
 
     images: pd.DataFrame
     rows: list[dict[str, Any]]
@@ -39,18 +39,18 @@ def score_regions(
     recipe: EvaluateRecipe,
     experiment: str,
     threshold: Threshold,
-    counted: Sequence[tuple[str, SplitCounts]],
-    score: Callable[[dict[str, Any], SplitCounts, str, Weights], Scored],
-) -> list[Scored]:
+    splits: Sequence[tuple[str, SplitCounts]],
+    score: Callable[[dict[str, Any], SplitCounts, str, Weights], ScoreTables],
+) -> list[ScoreTables]:
     """Score every region of every split.
 
-    `score` takes what the numbers depend on, in columns beside them: there ``class`` is the foreground class, where
-    there are several their rows overwrite it, and what only a threshold needs is empty where there is none.
+    `score` receives the conditions of the numbers, as columns of the tables. Their ``class`` is the foreground class,
+    which rows of several classes overwrite; without a threshold, the columns of the threshold are empty.
     """
-    scored = []
-    for split, compared in counted:
-        weights = resampling_weights(len(compared.ids))
-        for region in compared.regions:
+    tables = []
+    for split, split_counts in splits:
+        weights = resampling_weights(len(split_counts.ids))
+        for region in split_counts.regions:
             conditions = {
                 "experiment": experiment,
                 "dataset": raw.name,
@@ -68,28 +68,28 @@ def score_regions(
                 "probability_levels": None if raw.multiclass else LEVELS,
                 "empty_masks": recipe.empty_masks,
             }
-            scored.append(score(conditions, compared, region, weights))
-    return scored
+            tables.append(score(conditions, split_counts, region, weights))
+    return tables
 
 
-def write_scores(scored: Sequence[Scored], output: Path, details: str) -> list[dict[str, Any]]:
-    """Write the tables, the fourth one under its name `details`; return the rows of the summary."""
-    rows = [row for one in scored for row in one.rows]
+def write_scores(tables: Sequence[ScoreTables], output: Path, details: str) -> list[dict[str, Any]]:
+    """Write the tables, the table of details with the file name `details`; return the rows of the summary."""
+    rows = [row for table in tables for row in table.rows]
     cells = [
-        {**row, "metric": name, "estimate": value, "level": LEVEL, **found[name]._asdict()}
-        for one in scored
-        for row, found in zip(one.rows, one.intervals, strict=True)
+        {**row, "metric": name, "estimate": value, "level": LEVEL, **intervals[name]._asdict()}
+        for table in tables
+        for row, intervals in zip(table.rows, table.intervals, strict=True)
         for name, value in row.items()
-        if name in found
+        if name in intervals
     ]
-    write_table(output / "per_image.csv", pd.concat([one.images for one in scored], ignore_index=True))
+    write_table(output / "per_image.csv", pd.concat([table.images for table in tables], ignore_index=True))
     write_table(output / "summary.csv", pd.DataFrame(rows))
     write_table(output / "intervals.csv", pd.DataFrame(cells, columns=list(COLUMNS)))
-    write_table(output / details, pd.concat([one.details for one in scored], ignore_index=True))
+    write_table(output / details, pd.concat([table.details for table in tables], ignore_index=True))
     return rows
 
 
-def mean_of(values: NDArray[np.float64]) -> float:
-    """Average what is there; NaN where nothing is."""
-    there = values[~np.isnan(values)]
-    return float(there.mean()) if there.size else math.nan
+def nan_mean(values: NDArray[np.float64]) -> float:
+    """Return the mean of the values that are not NaN; NaN without any."""
+    valid = values[~np.isnan(values)]
+    return float(valid.mean()) if valid.size else math.nan

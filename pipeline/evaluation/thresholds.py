@@ -1,4 +1,4 @@
-"""The threshold that makes a mask of a probability, as a file; `pipeline.evaluation.choice` chooses it."""
+"""The threshold file of an experiment; `pipeline.evaluation.choice` chooses the threshold."""
 
 import json
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from pipeline.core.errors import PredictionError
 
 @dataclass(frozen=True)
 class Threshold:
-    """A threshold and where it comes from.
+    """A threshold and its origin.
 
     Parameters
     ----------
     value : float
-        In [0, 1]; a pixel is foreground where its probability is above.
+        In [0, 1]; a pixel is foreground if its probability is above.
     source : {'validation', 'out-of-fold', 'fixed', 'argmax'}
     chosen_by : str
-        What was made best, in which region, over how many images; empty where fixed.
+        Score, region and number of images by which it was chosen; empty if fixed.
     metric : str
-        The averaging and the score that was made best, such as ``"micro f1"``; empty where fixed.
+        Averaging and metric by which it was chosen, such as ``"micro f1"``; empty if fixed.
     """
 
     value: float
@@ -29,12 +29,12 @@ class Threshold:
 
 
 def read_threshold(path: Path) -> Threshold:
-    """Read what `choose_threshold` wrote.
+    """Read a threshold file that `choose_threshold` wrote.
 
     Raises
     ------
     PredictionError
-        If the file is missing or says something else.
+        If the file is missing or has other contents.
     """
     try:
         threshold = Threshold(**json.loads(path.read_text(encoding="utf-8")))
@@ -42,5 +42,5 @@ def read_threshold(path: Path) -> Threshold:
             raise ValueError(f"the threshold {threshold.value}")
         return threshold
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        expected, remedy = "a threshold from 0 to 1 and its source", "delete it and run snakemake again"
+        expected, remedy = "a threshold from 0 to 1 and its source", "delete the file and run snakemake again"
         raise PredictionError(str(path), str(error), expected, remedy) from error

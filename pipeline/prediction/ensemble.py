@@ -1,4 +1,4 @@
-"""The mean of what several networks predict, made from their stored probabilities; no network is run."""
+"""Ensembles: the mean of the stored probabilities of several networks. No network is run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import PipelineError, PredictionError, Problem
 from pipeline.core.files import atomic_folder
-from pipeline.core.parallel import in_order
+from pipeline.core.parallel import thread_map
 from pipeline.core.progress import log, progress_bar
 from pipeline.images.png import read_grey, write_png
 from pipeline.prediction.recipes import EnsembleRecipe, Run
 from pipeline.raw.splits.fold_table import read_fold_table
 
-_SHOWN = 5  # identifiers that a message names
+_MAX_LISTED = 5  # identifiers that a message lists
 
 
 def average_predictions(
@@ -28,40 +28,39 @@ def average_predictions(
 ) -> None:
     """Average the probabilities of several runs, image by image.
 
-    Levels (0 to 255) are averaged and rounded to levels again, halves to even. A level is within 1/510 of what its
-    network said, so a mean is within 1/255 of the mean of what the networks said.
+    The mean of the levels (0 to 255) is rounded to a level, halves to even. A level is within 1/510 of the probability
+    that its network returned, so a mean is within 1/255 of the mean of these probabilities.
 
     Parameters
     ----------
     recipe : EnsembleRecipe
     experiment : str
     predictions : sequence of Path
-        For each run, in the order of their names, its folder of ``<id>.png``; of several classes, a folder of that kind
-        for each class.
+        The folder of ``<id>.png`` of each run, in the order of the runs' names; with several classes, it has one such
+        subfolder for each class.
     output : Path
-        Folder; as `pipeline.prediction.predict.predict` writes it.
+        Folder in the form that `pipeline.prediction.predict.predict` writes.
     folds : Path, optional
-        Each image is averaged over those runs whose fold it belongs to: the networks that have not seen it. Without
-        it, over all runs.
+        Table of folds: each image is averaged over the runs that are validated on its fold, whose networks were not
+        trained on it. Without a table, each image is averaged over all runs.
     threads : int
-        Images at a time.
+        Images that are averaged at a time.
 
     Raises
     ------
     PredictionError
-        Listing every run that lacks images or has others than it should, and every image that cannot be used.
+        Lists every run with missing or unexpected images, and every image that cannot be used.
     RawDataError
         If the table of folds cannot be used.
     OutputError
     """
     ensemble, split = f"ensemble of {experiment}", recipe.split
     if len(predictions) != len(recipe.runs):
-        found, expected = (
-            f"{len(predictions)} folders for {len(recipe.runs)} runs",
-            "one for each, in the order of names",
+        mismatch = f"{len(predictions)} folders for {len(recipe.runs)} runs"
+        raise PredictionError(
+            ensemble, mismatch, "one folder for each run", "pass the folders in the order of the runs"
         )
-        raise PredictionError(ensemble, found, expected, "name the folder of each run")
-    planes = [""] if recipe.classes is None else [title.replace("/", "-") for title in recipe.classes]
+    planes = [""] if recipe.classes is None else [class_name.replace("/", "-") for class_name in recipe.classes]
     table = read_fold_table(folds, recipe.folds) if folds is not None and recipe.folds is not None else None
     members = _members(ensemble, recipe.runs, predictions, planes, table)
 
@@ -79,12 +78,14 @@ def average_predictions(
         return ()
 
     with atomic_folder(output) as folder:
-        done = in_order(average, members, threads)
-        problems = [one for some in progress_bar(done, f"{ensemble}: {split} samples", len(members)) for one in some]
+        results = progress_bar(thread_map(average, members, threads), f"{ensemble}: {split} samples", len(members))
+        problems = [problem for image_problems in results for problem in image_problems]
         if problems:
             raise PredictionError(problems)
-    several = sorted({len(roots) for roots in members.values()})
-    log(f"{ensemble}: {len(members)} {split} samples, each the mean of {' or '.join(map(str, several))} networks")
+    network_counts = sorted({len(roots) for roots in members.values()})
+    log(
+        f"{ensemble}: {len(members)} {split} samples, each the mean of {' or '.join(map(str, network_counts))} networks"
+    )
 
 
 def mean_levels(sums: NDArray[np.uint32], count: int) -> NDArray[np.uint8]:
@@ -93,7 +94,7 @@ def mean_levels(sums: NDArray[np.uint32], count: int) -> NDArray[np.uint8]:
 
 
 def _sum(images: Sequence[Path]) -> NDArray[np.uint32]:
-    """Add up the levels of one image of several runs."""
+    """Sum the levels that several runs predicted for one image."""
     first = read_grey(images[0])
     total = first.astype(np.uint32)
     for path in images[1:]:
@@ -102,8 +103,8 @@ def _sum(images: Sequence[Path]) -> NDArray[np.uint32]:
             raise PredictionError(
                 str(path),
                 f"a size of {levels.shape}",
-                f"{first.shape} (height, width), as {images[0]} has it",
-                "delete the folder that is not of the size of the raw image and run snakemake again",
+                f"{first.shape} (height, width), the size of {images[0]}",
+                "delete the folder whose images differ in size from the raw images and run snakemake again",
             )
         total += levels
     return total
@@ -116,46 +117,47 @@ def _members(
     planes: Sequence[str],
     folds: Sequence[frozenset[str]] | None,
 ) -> dict[str, list[Path]]:
-    """Return for each image the folders of the runs that predict it, sorted by identifier."""
-    by_run = dict(zip(sorted(runs), predictions, strict=True))
-    found = {run: {plane: _images(root / plane) for plane in planes} for run, root in by_run.items()}
-    wanted = dict.fromkeys(found, frozenset().union(*next(iter(found.values())).values()))
+    """Return the folders of the runs that predict each image, sorted by identifier."""
+    folder_of_run = dict(zip(sorted(runs), predictions, strict=True))
+    ids_of_run = {run: {plane: _image_ids(root / plane) for plane in planes} for run, root in folder_of_run.items()}
+    expected_ids = dict.fromkeys(ids_of_run, frozenset().union(*next(iter(ids_of_run.values())).values()))
     if folds is not None:
-        wanted = {run: folds[fold.fold] for run in found if (fold := runs[run].fold) is not None}
+        expected_ids = {run: folds[fold.fold] for run in ids_of_run if (fold := runs[run].fold) is not None}
     problems = [
         Problem(
-            str(by_run[run] / plane),
-            words,
-            "an image of each sample, as the other runs have",
+            str(folder_of_run[run] / plane),
+            mismatch,
+            "one image for each sample, as in the folders of the other runs",
             "delete the folder and run snakemake again",
         )
-        for run, of_run in found.items()
-        for plane, names in of_run.items()
-        for words in _misfits(names, wanted[run])
+        for run, ids_of_plane in ids_of_run.items()
+        for plane, ids in ids_of_plane.items()
+        for mismatch in _mismatches(ids, expected_ids[run])
     ]
-    members: dict[str, list[Path]] = {name: [] for name in sorted(frozenset().union(*(folds or wanted.values())))}
-    for run, names in wanted.items():
-        for name in names:
-            members[name].append(by_run[run])
-    if alone := [name for name, roots in members.items() if not roots]:
-        words = f"{len(alone)} samples that no run predicts: {', '.join(alone[:_SHOWN])}"
-        problems.append(Problem(ensemble, words, "a run for each fold", "name all runs of the experiment"))
+    all_ids = frozenset().union(*(folds or expected_ids.values()))
+    members: dict[str, list[Path]] = {name: [] for name in sorted(all_ids)}
+    for run, ids in expected_ids.items():
+        for name in ids:
+            members[name].append(folder_of_run[run])
+    if unpredicted := [name for name, roots in members.items() if not roots]:
+        mismatch = f"{len(unpredicted)} samples that no run predicts: {', '.join(unpredicted[:_MAX_LISTED])}"
+        problems.append(Problem(ensemble, mismatch, "a run for each fold", "name all runs of the experiment"))
     if problems:
         raise PredictionError(problems)
     return members
 
 
-def _images(folder: Path) -> frozenset[str]:
-    """Return the identifiers of the images in a folder, none where there is no folder."""
+def _image_ids(folder: Path) -> frozenset[str]:
+    """Return the identifiers of the images in a folder; none if the folder does not exist."""
     return frozenset(path.stem for path in folder.glob("*.png"))
 
 
-def _misfits(found: frozenset[str], wanted: frozenset[str]) -> list[str]:
-    """Say which images are missing, and which should not be there."""
-    if not wanted:
+def _mismatches(ids: frozenset[str], expected_ids: frozenset[str]) -> list[str]:
+    """List the missing and the unexpected images."""
+    if not expected_ids:
         return ["no images"]
     return [
-        f"{words} {', '.join(sorted(names)[:_SHOWN])}{', ...' * (len(names) > _SHOWN)}"
-        for words, names in (("no image of", wanted - found), ("images that do not belong there:", found - wanted))
-        if names
+        f"{label} {', '.join(sorted(differing)[:_MAX_LISTED])}{', ...' * (len(differing) > _MAX_LISTED)}"
+        for label, differing in (("no image of", expected_ids - ids), ("unexpected images:", ids - expected_ids))
+        if differing
     ]

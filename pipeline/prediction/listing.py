@@ -1,4 +1,4 @@
-"""Which images a folder holds, and what they are called."""
+"""List the images of a folder and their identifiers."""
 
 import os
 from pathlib import Path
@@ -6,53 +6,55 @@ from typing import NamedTuple
 
 from pipeline.core.errors import Problem, RawDataError
 
-IMAGE_ENDINGS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
-"""Endings, in lower case, of the files that a folder is searched for."""
+IMAGE_EXTENSIONS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
+"""File name endings of images, in lower case."""
 
 
 class ImageFile(NamedTuple):
-    """An image file. The results made from it are named by `id`: its path below the folder, with ``-`` for ``/``."""
+    """An image file. `id` names its results: the path below the folder, without ending, ``-`` in place of ``/``."""
 
     id: str
     path: Path
 
 
 def list_images(source: Path, output: Path | None = None) -> list[ImageFile]:
-    """List an image, or all images of a folder by their endings, sorted by identifier.
+    """List one image, or all images below a folder by their endings, sorted by identifier.
 
     Parameters
     ----------
     source : Path
     output : Path, optional
-        A folder that is passed over: results inside the source are no images to predict.
+        A folder that is skipped, because earlier results inside the source are not images to predict.
 
     Raises
     ------
     RawDataError
-        If there is none, or if several have one identifier.
+        If there is no image, or if several images have the same identifier.
     """
     if source.is_file():
-        return [ImageFile(_name(Path(source.name)), source)]
-    own = None if output is None else output.resolve()
+        return [ImageFile(_identifier(Path(source.name)), source)]
+    skipped = None if output is None else output.resolve()
     by_id: dict[str, list[Path]] = {}
     for folder, folders, files in os.walk(source):
-        folders[:] = [name for name in folders if not name.startswith(".") and (Path(folder) / name).resolve() != own]
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and (Path(folder) / name).resolve() != skipped
+        ]
         for name in files:
-            if name.lower().endswith(IMAGE_ENDINGS) and not name.startswith("."):
+            if name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith("."):
                 path = Path(folder) / name
-                by_id.setdefault(_name(path.relative_to(source)), []).append(path)
+                by_id.setdefault(_identifier(path.relative_to(source)), []).append(path)
     if not by_id:
         raise RawDataError(
             str(source),
             "no images" if source.is_dir() else "no such file or folder",
-            f"an image, or a folder of files that end in {', '.join(IMAGE_ENDINGS)}",
+            f"an image, or a folder of files that end in {', '.join(IMAGE_EXTENSIONS)}",
             "correct --input",
         )
     repeated = [
         Problem(
             ", ".join(sorted(map(str, paths))),
             f"{len(paths)} images with the identifier {name!r}",
-            "one image for each identifier (path without ending, '-' for '/')",
+            "one image for each identifier (the path without ending, '-' in place of '/')",
             "rename all but one, or predict them into another folder",
         )
         for name, paths in sorted(by_id.items())
@@ -63,7 +65,7 @@ def list_images(source: Path, output: Path | None = None) -> list[ImageFile]:
     return [ImageFile(name, path) for name, (path,) in sorted(by_id.items())]
 
 
-def _name(relative: Path) -> str:
+def _identifier(relative: Path) -> str:
     text = relative.with_suffix("").as_posix().replace("/", "-")
-    # tables and messages are UTF-8, names of files need not be
+    # tables and messages are UTF-8, file names need not be
     return os.fsencode(text).decode("utf-8", "backslashreplace")

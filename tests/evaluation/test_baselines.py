@@ -20,40 +20,40 @@ from pipeline.shards.prepare import resize_mask
 OFFICIAL = {"test": {"rule": "official"}}
 
 
-def recipe(origin, kind, **more):
-    return BaselineRecipe.model_validate({"dataset": "d", "split": "test", "kind": kind, "source": origin, **more})
+def recipe(origin, kind, **options):
+    return BaselineRecipe.model_validate({"dataset": "d", "split": "test", "kind": kind, "source": origin, **options})
 
 
-def write(root, folder, kind, **more):
+def write(root, folder, kind, **options):
     raw = opened("d", "drive", root, **OFFICIAL)
-    write_baseline(recipe(raw.source, kind, **more), output=folder)
+    write_baseline(recipe(raw.source, kind, **options), output=folder)
     masks = {sample.id: raw.read_truth(sample) for sample in raw.splits["test"]}
     return {name: (read_levels(folder / f"{name}.png", *mask.shape), mask) for name, mask in masks.items()}
 
 
-def test_nothing_is_foreground(tmp_path, drive):
+def test_all_background_baseline_has_no_foreground(tmp_path, drive):
     pairs = write(drive, tmp_path / "p", "all-background")
     assert len(pairs) == 3
     assert not any(levels.any() for levels, _ in pairs.values())
 
 
-def test_the_ceiling_is_the_mask_at_the_working_size_and_back(tmp_path, drive):
+def test_resolution_ceiling_is_mask_resized_and_back(tmp_path, drive):
     pairs = write(drive, tmp_path / "p", "resolution-ceiling", size=[32, 34])
     for levels, mask in pairs.values():
         small = resize_mask(mask, 32, 34)
-        # what is left of it is at least what the nearest of its pixels say, but for the seams between them
-        back = resize_mask(small, *mask.shape)
-        assert ((levels > 127) == (back == 1)).mean() > 0.9
+        # interpolated enlargement agrees with nearest-neighbour enlargement except at borders
+        enlarged = resize_mask(small, *mask.shape)
+        assert ((levels > 127) == (enlarged == 1)).mean() > 0.9
         assert 0 < ((levels > 127) != (mask == 1)).mean() < 0.3
 
 
 @pytest.mark.parametrize("size", [None, [70, 60]])
-def test_at_the_native_size_nothing_is_lost(tmp_path, drive, size):
+def test_resolution_ceiling_at_native_size_equals_mask(tmp_path, drive, size):
     for levels, mask in write(drive, tmp_path / "p", "resolution-ceiling", size=size).values():
         np.testing.assert_array_equal(levels, mask * 255)
 
 
-def test_soft_masks_are_resized_as_shards_do(tmp_path, tgs):
+def test_soft_masks_are_resized_like_shards(tmp_path, tgs):
     half = {"rule": "fraction", "fraction": 0.5}
     raw = opened("d", "tgs", tgs, {"masks": "csv"}, test=half, mask_kind="soft")
     for kind in ("area", "linear"):
@@ -65,7 +65,7 @@ def test_soft_masks_are_resized_as_shards_do(tmp_path, tgs):
     assert (area != linear).any()
 
 
-def test_what_is_no_baseline_is_refused(tmp_path, drive):
+def test_invalid_baselines_are_refused(tmp_path, drive):
     with pytest.raises(ValidationError, match="all-background"):
         write(drive, tmp_path / "p", "best-network")
     shapes = source("shapes", make_shapes(tmp_path / "shapes"), **OFFICIAL)
@@ -74,7 +74,7 @@ def test_what_is_no_baseline_is_refused(tmp_path, drive):
     assert not (tmp_path / "p").exists()
 
 
-def test_which_data_sets_have_which_baselines():
+def test_baselines_of_data_sets():
     datasets = {
         "a": {"layout": "drive", "root": "r", "size": [64, 48]},
         "b": {"layout": "drive", "root": "r", "size": "native"},
@@ -88,21 +88,21 @@ def test_which_data_sets_have_which_baselines():
     assert study.dataset_of("a.all-background") == "a"
 
 
-def test_baselines_count_empty_masks_as_the_experiments_on_their_data_do():
+def test_baselines_use_empty_mask_policy_of_experiments():
     plain = {"model": "unet", "loss": "bce", "optimizer": {"name": "sgd", "lr": 0.1}, "batch_size": 1, "epochs": 1}
     policies = {"a": ("skip", "skip"), "b": ("skip", "one"), "c": ()}
     datasets = {name: {"layout": "drive", "root": "r", "size": [64, 48]} for name in policies}
     experiments = {
         f"{dataset}{number}": {**plain, "dataset": dataset, "empty_masks": policy}
-        for dataset, said in policies.items()
-        for number, policy in enumerate(said)
+        for dataset, dataset_policies in policies.items()
+        for number, policy in enumerate(dataset_policies)
     }
     study = Study(parse({"datasets": datasets, "experiments": experiments}))
-    found = {name: scores_of(study, f"{name}.all-background").recipe(study).empty_masks for name in policies}
-    assert found == {"a": "skip", "b": "one", "c": "one"}
+    policy_of = {name: scores_of(study, f"{name}.all-background").recipe(study).empty_masks for name in policies}
+    assert policy_of == {"a": "skip", "b": "one", "c": "one"}
 
 
-def test_contours_and_their_means_stand_in_the_tables(tmp_path, drive):
+def test_tables_have_contour_scores_and_their_means(tmp_path, drive):
     pairs = write(drive, tmp_path / "p", "resolution-ceiling", size=[32, 34])
     write_png(tmp_path / "p/03.png", np.zeros_like(pairs["03"][0]))
     scores = EvaluateRecipe(dataset="d", source=source("drive", drive, **OFFICIAL), empty_masks="one")
@@ -110,8 +110,8 @@ def test_contours_and_their_means_stand_in_the_tables(tmp_path, drive):
     images = pd.read_csv(tmp_path / "per_image.csv", dtype={"id": str}).set_index(["region", "id"])
     for name in ("01", "02"):
         levels, mask = pairs[name]
-        found = images.loc[("full", name), ["boundary_dice_2px", "hd95_px"]].astype(float)
-        np.testing.assert_allclose(found, contour_scores(levels > 127, mask), atol=1e-6)
+        scores_of_image = images.loc[("full", name), ["boundary_dice_2px", "hd95_px"]].astype(float)
+        np.testing.assert_allclose(scores_of_image, contour_scores(levels > 127, mask), atol=1e-6)
     assert images.loc[("full", "03"), "boundary_dice_2px"] == 0
     assert np.isnan(images.loc[("full", "03"), "hd95_px"])
     macro = pd.read_csv(tmp_path / "summary.csv").set_index(["region", "averaging"]).loc[("full", "macro")]
@@ -123,7 +123,7 @@ def test_contours_and_their_means_stand_in_the_tables(tmp_path, drive):
     assert macro["oracle_f1"] >= macro["f1"]
 
 
-def test_contours_of_several_classes_are_those_of_each_class(tmp_path):
+def test_contour_scores_of_several_classes(tmp_path):
     raw = opened("s", "shapes", make_shapes(tmp_path / "raw"), **OFFICIAL)
     (tmp_path / "p").mkdir()
     expected = []
@@ -142,6 +142,6 @@ def test_contours_of_several_classes_are_those_of_each_class(tmp_path):
         numbers[missing, 0] = absent
         np.testing.assert_allclose(images[["boundary_dice_2px", "hd95_px"]], numbers, atol=1e-6)
         summary = pd.read_csv(tmp_path / "summary.csv").set_index(["averaging", "class"])
-        some = images[images["class"] == "square"]
-        assert summary.loc[("macro", "square"), "hd95_px"] == pytest.approx(some["hd95_px"].mean(), abs=1e-6)
+        squares = images[images["class"] == "square"]
+        assert summary.loc[("macro", "square"), "hd95_px"] == pytest.approx(squares["hd95_px"].mean(), abs=1e-6)
         assert np.isnan(summary.loc[("micro", "square"), "hd95_px"])

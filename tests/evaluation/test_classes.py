@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sources import source as source_of
-from toy_layout import CLASSES, COLOURS, draw
+from toy_layout import CLASSES, COLOURS, toy_image
 
 from pipeline.cli import main as cli
 from pipeline.core.counts import VOID
@@ -15,11 +15,11 @@ from pipeline.core.errors import PredictionError
 from pipeline.core.tables import write_json
 from pipeline.evaluation.choice import choose_threshold
 from pipeline.evaluation.class_renderings import render_classes
-from pipeline.evaluation.classes import joint_confusion, one_against_rest, pixel_accuracy
+from pipeline.evaluation.classes import confusion_matrix, one_vs_rest, pixel_accuracy
 from pipeline.evaluation.confusion import plot_confusions, shares
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.evaluate_classes import evaluate_classes
-from pipeline.evaluation.metrics import OF_CLASSES
+from pipeline.evaluation.metrics import CLASS_METRICS
 from pipeline.evaluation.recipes import ChosenThreshold, EvaluateRecipe, RenderRecipe, ThresholdRecipe
 from pipeline.evaluation.renderings import render
 from pipeline.images.colours import VOID_COLOUR, legend, overlay_classes, paint
@@ -28,32 +28,32 @@ from pipeline.raw.decode.image import read_grey, read_image
 
 
 def add(root, name, image, mask=None):
-    """Write the files of a sample: of a test sample where the name begins with t."""
+    """Write the files of a sample: a test sample if its name begins with t."""
     for folder, pixels in (("images", image), ("masks", mask)):
         if pixels is not None:
-            path = place(root, name, folder)
+            path = path_of(root, name, folder)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_png(path, pixels)
 
 
-def place(root, name, folder):
+def path_of(root, name, folder):
     return root / ("test" if name.startswith("t") else "train") / folder / f"{name}.png"
 
 
 @pytest.fixture
 def toys(tmp_path):
-    """A folder of drawn shapes with void rims: four test and four training images."""
+    """A folder of synthetic shapes with void outlines: four test and four training images."""
     for number in range(8):
-        add(tmp_path / "raw", f"{'t' if number < 4 else 'v'}{number}", *draw(number))
+        add(tmp_path / "raw", f"{'t' if number < 4 else 'v'}{number}", *toy_image(number))
     return tmp_path / "raw"
 
 
 def folder_options(root, classes):
-    """Say where the files of a folder of `toys` lie, with the classes that its masks have."""
+    """Return the layout options of a folder of `toys`, with the classes of its masks."""
     colours = {name: f"#{bytes(colour).hex()}" for name, colour in zip(classes, COLOURS, strict=False)}
-    fields = "{split}/fov" if (root / "test/fov").is_dir() else None
+    fov = "{split}/fov" if (root / "test/fov").is_dir() else None
     return {
-        "images": "{split}/images", "masks": "{split}/masks", "fov": fields, "missing_masks": "unlabelled",
+        "images": "{split}/images", "masks": "{split}/masks", "fov": fov, "missing_masks": "unlabelled",
         "labels": {str(index): name for index, name in enumerate(classes)}, "ignore": [VOID], "colours": colours,
     }  # fmt: skip
 
@@ -65,8 +65,8 @@ def source(root, classes=CLASSES):
     return source_of("folder", root, folder_options(root, classes), **SPLITS)
 
 
-def guess(root, folder, prefix="t", seed=0):
-    """Write shifted masks with some wrong classes; return {id: (truth, predicted)}."""
+def write_predictions(root, folder, prefix="t", seed=0):
+    """Write shifted masks with some wrong classes as predictions; return {id: (truth, predicted)}."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     pairs = {}
@@ -87,40 +87,40 @@ def score(root, tmp_path, empty_masks="one", **more):
     return [pd.read_csv(tmp_path / "m" / f"{name}.csv") for name in ("per_image", "summary", "confusion")]
 
 
-def by_pixel(truth, predicted, index, region=None):
-    """Count one class against the others, a pixel at a time."""
+def count_pixels(truth, predicted, index, region=None):
+    """Count one class against the others, one pixel at a time."""
     counts = dict.fromkeys(("tp", "fp", "fn", "tn"), 0)
     for y, x in np.ndindex(truth.shape):
         if truth[y, x] == VOID or (region is not None and not region[y, x]):
             continue
-        true, said = truth[y, x] == index, predicted[y, x] == index
-        counts["tp" if true and said else "fn" if true else "fp" if said else "tn"] += 1
+        true, positive = truth[y, x] == index, predicted[y, x] == index
+        counts["tp" if true and positive else "fn" if true else "fp" if positive else "tn"] += 1
     return counts
 
 
 @given(st.integers(0, 30), st.sampled_from([2, 3, 7, 255]))
-def test_a_joint_confusion_is_that_of_a_plain_comparison(seed, classes):
+def test_confusion_matrix_equals_pixelwise_comparison(seed, classes):
     rng = np.random.default_rng(seed)
     truth, predicted = rng.integers(0, classes, (2, 9, 11)).astype(np.uint8)
     truth[0] = VOID
     region = (rng.random((9, 11)) < 0.7) & (truth != VOID)
-    joint = joint_confusion(predicted, truth, classes, region)
-    assert joint.shape == (classes, classes)
-    counts = one_against_rest(joint)
+    matrix = confusion_matrix(predicted, truth, classes, region)
+    assert matrix.shape == (classes, classes)
+    counts = one_vs_rest(matrix)
     for index in {0, 1, classes - 1}:
-        assert {name: getattr(counts, name)[index] for name in counts._fields} == by_pixel(
+        assert {name: getattr(counts, name)[index] for name in counts._fields} == count_pixels(
             truth, predicted, index, region
         )
-    assert pixel_accuracy(joint) == pytest.approx((truth == predicted)[region].mean())
+    assert pixel_accuracy(matrix) == pytest.approx((truth == predicted)[region].mean())
 
 
-def test_every_class_of_every_image_is_scored_as_by_hand_without_void(tmp_path, toys):
-    pairs = guess(toys, tmp_path / "p")
+def test_class_scores_equal_manual_counts_without_void(tmp_path, toys):
+    pairs = write_predictions(toys, tmp_path / "p")
     images, _, _ = score(toys, tmp_path)
     assert images[["id", "class"]].to_numpy().tolist() == [[i, c] for i in pairs for c in CLASSES]
     for row in images.itertuples():
         truth, predicted = pairs[row.id]
-        counts = by_pixel(truth, predicted, CLASSES.index(images.loc[row.Index, "class"]))
+        counts = count_pixels(truth, predicted, CLASSES.index(images.loc[row.Index, "class"]))
         assert {name: getattr(row, name) for name in counts} == counts
         assert row.pixels == (truth != VOID).sum() < truth.size
         assert row.iou == pytest.approx(counts["tp"] / (counts["tp"] + counts["fp"] + counts["fn"]), abs=1e-6)
@@ -129,12 +129,12 @@ def test_every_class_of_every_image_is_scored_as_by_hand_without_void(tmp_path, 
     assert set(images["threshold_source"]) == {"argmax"}
 
 
-def test_summaries_average_images_or_pixels_and_then_foreground_classes(tmp_path, toys):
-    pairs = guess(toys, tmp_path / "p")
+def test_summary_averages_images_pixels_and_foreground_classes(tmp_path, toys):
+    pairs = write_predictions(toys, tmp_path / "p")
     images, summary, _ = score(toys, tmp_path)
     rows = summary.set_index(["averaging", "class"])
     assert len(rows) == 2 * 5
-    for name in OF_CLASSES:
+    for name in CLASS_METRICS:
         for index in CLASSES:
             macro = images.loc[images["class"] == index, name].mean()
             assert rows.loc[("macro", index), name] == pytest.approx(macro, abs=2e-6)
@@ -150,12 +150,12 @@ def test_summaries_average_images_or_pixels_and_then_foreground_classes(tmp_path
 
 
 @pytest.mark.parametrize(("policy", "absent"), [("one", 1.0), ("skip", math.nan)])
-def test_a_class_that_neither_mask_nor_prediction_has_follows_the_policy(tmp_path, toys, capsys, policy, absent):
+def test_class_absent_from_mask_and_prediction_follows_policy(tmp_path, toys, capsys, policy, absent):
     for name in ("t0", "t1", "t2", "t3"):
         mask = np.zeros((64, 72), np.uint8)
         mask[:8] = 1
         mask[8:16] = 2 if name == "t0" else 0
-        add(toys, name, draw(0)[0], mask)
+        add(toys, name, toy_image(0)[0], mask)
         (tmp_path / "p").mkdir(exist_ok=True)
         write_png(tmp_path / "p" / f"{name}.png", np.where(mask == 2, 0, mask))
     images, summary, _ = score(toys, tmp_path, empty_masks=policy)
@@ -169,24 +169,24 @@ def test_a_class_that_neither_mask_nor_prediction_has_follows_the_policy(tmp_pat
     assert "no mask has square" in capsys.readouterr().err
 
 
-def test_the_region_inside_the_field_of_view_is_scored_apart(tmp_path, toys):
+def test_fov_region_is_scored_separately(tmp_path, toys):
     fov = np.zeros((64, 72), np.uint8)
     fov[10:50, 5:60] = 255
     for path in toys.glob("*/images/*.png"):
         (path.parents[1] / "fov").mkdir(exist_ok=True)
         write_png(path.parents[1] / "fov" / path.name, fov)
-    pairs = guess(toys, tmp_path / "p")
+    pairs = write_predictions(toys, tmp_path / "p")
     images, _, matrices = score(toys, tmp_path)
-    one = images.set_index(["id", "region", "class"])
+    scores = images.set_index(["id", "region", "class"])
     for region, inside in (("full", None), ("fov", fov == 255)):
-        counts = by_pixel(*pairs["t2"], 3, inside)
-        assert one.loc[("t2", region, "square"), list(counts)].to_dict() == counts
+        counts = count_pixels(*pairs["t2"], 3, inside)
+        assert scores.loc[("t2", region, "square"), list(counts)].to_dict() == counts
     assert set(matrices["region"]) == {"fov", "full"}
 
 
-def test_the_confusion_table_holds_every_pair_of_classes(tmp_path, toys):
-    pairs = guess(toys, tmp_path / "p")
-    guess(toys, tmp_path / "v", "v")
+def test_confusion_table_has_every_pair_of_classes(tmp_path, toys):
+    pairs = write_predictions(toys, tmp_path / "p")
+    write_predictions(toys, tmp_path / "v", "v")
     _, _, matrices = score(toys, tmp_path, validation=tmp_path / "v")
     assert len(matrices) == 2 * 16
     test = matrices[matrices["split"] == "test"].set_index(["truth", "predicted"])
@@ -196,26 +196,26 @@ def test_the_confusion_table_holds_every_pair_of_classes(tmp_path, toys):
     assert (tmp_path / "m/confusion.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_a_class_without_pixels_has_no_shares_and_can_be_drawn(tmp_path):
-    joint = np.array([[5, 0, 1], [0, 0, 0], [2, 0, 9]])
-    assert np.isnan(shares(joint)[1]).all()
+def test_class_without_pixels_has_nan_shares_and_is_plotted(tmp_path):
+    matrix = np.array([[5, 0, 1], [0, 0, 0], [2, 0, 9]])
+    assert np.isnan(shares(matrix)[1]).all()
     for path in (tmp_path / "a.png", tmp_path / "b.png"):
-        plot_confusions({("test", "full"): joint}, classes=("a", "$b$", "c_1"), title="$e", output=path)
+        plot_confusions({("test", "full"): matrix}, classes=("a", "$b$", "c_1"), title="$e", output=path)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_unusable_predictions_of_all_splits_are_listed_and_nothing_is_written(tmp_path, toys):
-    guess(toys, tmp_path / "p")
+def test_unusable_class_predictions_are_listed_nothing_written(tmp_path, toys):
+    write_predictions(toys, tmp_path / "p")
     (tmp_path / "p/t0.png").unlink()
     write_png(tmp_path / "p/t1.png", np.full((64, 72), 4, np.uint8))
     write_png(tmp_path / "p/t2.png", np.zeros((72, 64), np.uint8))
     with pytest.raises(PredictionError) as caught:
         score(toys, tmp_path, validation=tmp_path / "none")
-    found = {problem.where.rsplit("/", 1)[1]: problem.found for problem in caught.value.problems}
-    assert found["t0.png"] == "no such file"
-    assert found["t1.png"] == "class indices 4 (4608 pixels)"
-    assert "(72, 64)" in found["t2.png"]
-    assert {name[0] for name in found} == {"t", "v"}
+    found_by_file = {problem.where.rsplit("/", 1)[1]: problem.found for problem in caught.value.problems}
+    assert found_by_file["t0.png"] == "no such file"
+    assert found_by_file["t1.png"] == "class indices 4 (4608 pixels)"
+    assert "(72, 64)" in found_by_file["t2.png"]
+    assert {name[0] for name in found_by_file} == {"t", "v"}
     assert not (tmp_path / "m").exists()
 
 
@@ -224,14 +224,14 @@ def test_unusable_predictions_of_all_splits_are_listed_and_nothing_is_written(tm
 
 @pytest.fixture
 def two(toys):
-    """The same images with two classes, circles against the rest, and void rims."""
+    """The same images with two classes, circles and background, and void outlines."""
     for path in toys.glob("*/masks/*.png"):
         mask = read_grey(path)
         write_png(path, np.where(mask == VOID, mask, mask == 1).astype(np.uint8))
     return toys
 
 
-def test_void_pixels_change_no_score_and_no_threshold_of_two_classes(tmp_path, two):
+def test_void_pixels_do_not_change_scores_or_threshold(tmp_path, two):
     results = []
     for seed, folder in enumerate(("a", "b")):
         for split, prefix in (("test", "t"), ("validation", "v")):
@@ -241,12 +241,12 @@ def test_void_pixels_change_no_score_and_no_threshold_of_two_classes(tmp_path, t
                 levels = np.random.default_rng(7).integers(0, 200, truth.shape) + 50 * (truth == 1)
                 levels[truth == VOID] = (0, 255)[seed]
                 write_png(tmp_path / folder / split / path.name, levels.astype(np.uint8))
-        its = {"dataset": "d", "source": source(two, CLASSES[:2])}
+        dataset = {"dataset": "d", "source": source(two, CLASSES[:2])}
         threshold, tables = tmp_path / folder / "t.json", tmp_path / folder / "m"
-        where = {"experiment": "e", "predictions": tmp_path / folder / "validation", "output": threshold}
-        choose_threshold(ThresholdRecipe(chosen=ChosenThreshold(), **its), **where)
-        where = {"experiment": "e", "predictions": {"test": tmp_path / folder / "test"}, "output": tables}
-        evaluate(EvaluateRecipe(empty_masks="one", **its), threshold=threshold, **where)
+        arguments = {"experiment": "e", "predictions": tmp_path / folder / "validation", "output": threshold}
+        choose_threshold(ThresholdRecipe(chosen=ChosenThreshold(), **dataset), **arguments)
+        arguments = {"experiment": "e", "predictions": {"test": tmp_path / folder / "test"}, "output": tables}
+        evaluate(EvaluateRecipe(empty_masks="one", **dataset), threshold=threshold, **arguments)
         results.append([path.read_text() for path in (threshold, tables / "per_image.csv", tables / "summary.csv")])
     assert results[0] == results[1]
     images = pd.read_csv(tmp_path / "a/m/per_image.csv")
@@ -254,7 +254,7 @@ def test_void_pixels_change_no_score_and_no_threshold_of_two_classes(tmp_path, t
     assert (images["pixels"] < 64 * 72).all()
 
 
-def test_void_pixels_of_two_classes_are_not_painted(tmp_path, two):
+def test_void_pixels_are_grey_in_overlay_and_panel(tmp_path, two):
     (tmp_path / "p").mkdir()
     for path in two.glob("test/masks/*.png"):
         write_png(tmp_path / "p" / path.name, np.full((64, 72), 255, np.uint8))
@@ -270,22 +270,22 @@ def test_void_pixels_of_two_classes_are_not_painted(tmp_path, two):
     assert (panel == VOID_COLOUR).all(axis=2).any()
 
 
-# -- images of several classes ------------------------------------------------------------------------------------
+# -- renderings of several classes ------------------------------------------------------------------------------------
 
 
-def test_classes_are_painted_in_their_exact_colours():
+def test_paint_uses_exact_class_colours():
     classes = np.array([[0, 1, 2], [3, VOID, 0]], np.uint8)
     expected = [[COLOURS[0], COLOURS[1], COLOURS[2]], [COLOURS[3], VOID_COLOUR, COLOURS[0]]]
     np.testing.assert_array_equal(paint(classes, COLOURS), expected)
 
 
-def test_an_overlay_marks_wrong_pixels_white_and_leaves_void_and_background_grey():
+def test_overlay_marks_errors_white_keeps_void_and_background():
     image = np.full((40, 40, 3), 100, np.uint8)
     truth = np.zeros((40, 40), np.uint8)
     truth[5:15, 5:15], truth[5:15, 25:35] = 1, 2
     predicted = truth.copy()
     predicted[5:15, 25:35] = 3
-    predicted[25:35, 5:15] = 1  # where the mask does not count
+    predicted[25:35, 5:15] = 1  # void in the mask
     truth[25:35, 5:15] = VOID
     painted = overlay_classes(image, predicted, truth, COLOURS)
     white = (painted == 255).all(axis=2)
@@ -302,7 +302,7 @@ def test_an_overlay_marks_wrong_pixels_white_and_leaves_void_and_background_grey
     assert (unlabelled[30, 10] == painted[10, 10]).all()
 
 
-def test_a_legend_shows_every_colour_and_wraps():
+def test_legend_has_every_colour_and_wraps():
     column = legend(CLASSES, COLOURS, void=True, wrong=True)
     for colour in (*COLOURS, VOID_COLOUR):
         assert (column == colour).all(axis=2).sum() > 100
@@ -315,13 +315,13 @@ def test_a_legend_shows_every_colour_and_wraps():
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-def test_images_of_a_split_of_several_classes(tmp_path, toys, labelled):
-    guess(toys, tmp_path / "p")
+def test_renderings_of_several_classes(tmp_path, toys, labelled):
+    write_predictions(toys, tmp_path / "p")
     split = "test"
     if not labelled:
         split = "unlabelled"
         for name in ("t0", "t1", "t2", "t3"):
-            place(toys, name, "masks").unlink()
+            path_of(toys, name, "masks").unlink()
     recipe = RenderRecipe(dataset="d", split=split, source=source(toys))
     render_classes(recipe, experiment="e", predictions=tmp_path / "p", output=tmp_path / "o")
     assert sorted(path.name for path in (tmp_path / "o").iterdir()) == [
@@ -336,8 +336,8 @@ def test_images_of_a_split_of_several_classes(tmp_path, toys, labelled):
     assert ((panel == VOID_COLOUR).all(axis=2).sum() > 1000) == labelled
 
 
-def test_images_that_do_not_fit_are_all_listed_and_nothing_is_written(tmp_path, toys):
-    guess(toys, tmp_path / "p")
+def test_renderings_list_all_mismatches_and_write_nothing(tmp_path, toys):
+    write_predictions(toys, tmp_path / "p")
     write_png(tmp_path / "p/t1.png", np.full((64, 72), VOID, np.uint8))
     write_png(toys / "test/masks/t2.png", np.zeros((65, 72), np.uint8))
     recipe = RenderRecipe(dataset="d", split="test", source=source(toys))
@@ -350,9 +350,9 @@ def test_images_that_do_not_fit_are_all_listed_and_nothing_is_written(tmp_path, 
 # -- the command line ----------------------------------------------------------------------------------------------
 
 
-def test_the_commands_decide_by_the_data_set_and_refuse_a_threshold(tmp_path, toys, monkeypatch, capsys):
+def test_commands_select_class_evaluation_and_refuse_threshold(tmp_path, toys, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    guess(toys, tmp_path / "results/predictions/e/test/mask")
+    write_predictions(toys, tmp_path / "results/predictions/e/test/mask")
     write_json(
         tmp_path / "config.yaml",
         {
@@ -374,8 +374,8 @@ def test_the_commands_decide_by_the_data_set_and_refuse_a_threshold(tmp_path, to
     for name in ("predictions/e/test/colour/t0.png", "metrics/e/confusion.png", "metrics/e/confusion.csv"):
         assert (tmp_path / "results" / name).is_file()
     capsys.readouterr()
-    for words in ([*rendering, "--threshold", "t.json"], [*evaluation, "--threshold", "0.5"]):
-        assert cli.main(words) == 2
+    for arguments in ([*rendering, "--threshold", "t.json"], [*evaluation, "--threshold", "0.5"]):
+        assert cli.main(arguments) == 2
         assert "leave out --threshold" in capsys.readouterr().err
     assert cli.main(["threshold", "--experiment", "e"]) == 2
     assert "several classes" in capsys.readouterr().err

@@ -10,18 +10,18 @@ def disc(size=80, centre=(40, 40), radius=20):
     return (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 <= radius**2
 
 
-def test_the_contour_of_a_square_is_its_rim():
+def test_contour_of_square_is_its_outermost_pixels():
     mask = np.zeros((9, 9), bool)
     mask[2:7, 3:8] = True
     expected = mask.copy()
     expected[3:6, 4:7] = False
     np.testing.assert_array_equal(contour(mask), expected)
-    rim = np.ones((4, 5), bool)
-    rim[1:3, 1:4] = False
-    np.testing.assert_array_equal(contour(np.ones((4, 5), bool)), rim)  # beyond the image is background
+    outline = np.ones((4, 5), bool)
+    outline[1:3, 1:4] = False
+    np.testing.assert_array_equal(contour(np.ones((4, 5), bool)), outline)  # outside the image is background
 
 
-def test_a_square_that_moves_by_whole_pixels():
+def test_scores_of_a_shifted_square():
     mask = np.zeros((40, 40), bool)
     mask[10:30, 10:30] = True
     for shift in (0, 1, TOLERANCE, TOLERANCE + 1, 5):
@@ -31,7 +31,7 @@ def test_a_square_that_moves_by_whole_pixels():
         assert distance == shift
 
 
-def test_rare_outliers_move_neither_score_much():
+def test_single_outlier_changes_scores_little():
     mask, speck = disc(), disc()
     speck[2, 2] = True
     dice, distance = contour_scores(speck, mask)
@@ -41,15 +41,15 @@ def test_rare_outliers_move_neither_score_much():
 
 
 def test_empty_masks():
-    nothing, something = np.zeros((80, 80), bool), disc()
-    assert np.isnan(contour_scores(nothing, nothing)).all()
-    for pair in ((nothing, something), (something, nothing)):
+    empty, nonempty = np.zeros((80, 80), bool), disc()
+    assert np.isnan(contour_scores(empty, empty)).all()
+    for pair in ((empty, nonempty), (nonempty, empty)):
         dice, distance = contour_scores(*pair)
         assert dice == 0
         assert np.isnan(distance)
 
 
-def test_only_the_region_counts():
+def test_contour_scores_use_only_the_region():
     truth = disc()
     predicted = truth.copy()
     predicted[:, 60:] = True
@@ -62,10 +62,10 @@ def test_only_the_region_counts():
 @pytest.mark.parametrize("seed", range(3))
 def test_distances_are_exact(seed):
     rng = np.random.default_rng(seed)
-    line, other = rng.random((2, 70, 1100)) < 0.0005
-    other[0, 0] = line[-1, -1] = True
-    found = distances(line, other)
-    points, targets = np.argwhere(line), np.argwhere(other)
+    source, target = rng.random((2, 70, 1100)) < 0.0005
+    target[0, 0] = source[-1, -1] = True
+    result = distances(source, target)
+    points, targets = np.argwhere(source), np.argwhere(target)
     expected = np.sqrt(((points[:, None] - targets[None]) ** 2).sum(axis=2)).min(axis=1)
-    np.testing.assert_array_equal(found, expected)
-    assert cv2.countNonZero(line.astype(np.uint8)) == len(found)
+    np.testing.assert_array_equal(result, expected)
+    assert cv2.countNonZero(source.astype(np.uint8)) == len(result)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, fbeta_score, jaccard_score, matthews_corrcoef, recall_score
 from sources import opened, source
 
-from pipeline.core.counts import cut_level, joint_histogram
+from pipeline.core.counts import joint_histogram, threshold_level
 from pipeline.core.errors import PredictionError
 from pipeline.evaluation.choice import choose_threshold
-from pipeline.evaluation.criteria import best_threshold, score_at_cuts
+from pipeline.evaluation.criteria import best_threshold, score_at_levels
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.metrics import CRITERIA
 from pipeline.evaluation.recipes import EvaluateRecipe, ThresholdRecipe
@@ -22,32 +22,32 @@ from pipeline.evaluation.thresholds import read_threshold
 from pipeline.images.png import write_png
 
 MACRO_ONLY = {name for name, metric in CRITERIA.items() if metric.macro_only}
-WAYS = [(metric, averaging) for metric in CRITERIA for averaging in ("micro", "macro")]
-WAYS = [way for way in WAYS if way[0] not in MACRO_ONLY or way[1] == "macro"]
-THRESHOLDS = [(cut + 0.5) / 255 for cut in range(255)]
+CRITERION_AVERAGINGS = [(metric, averaging) for metric in CRITERIA for averaging in ("micro", "macro")]
+CRITERION_AVERAGINGS = [pair for pair in CRITERION_AVERAGINGS if pair[0] not in MACRO_ONLY or pair[1] == "macro"]
+THRESHOLDS = [(level + 0.5) / 255 for level in range(255)]
 
 
 def images(seed, empty=1, full=0):
-    """Return probability levels and masks: some with objects, some without, some with nothing else."""
+    """Return pairs of probability levels and masks: random masks, `empty` empty ones, `full` all-foreground ones."""
     rng = np.random.default_rng(seed)
-    found = []
+    pairs = []
     for index in range(3 + empty + full):
         mask = np.zeros((9, 11), np.uint8) if index < empty else (rng.random((9, 11)) < 0.3).astype(np.uint8)
         mask = np.ones_like(mask) if empty <= index < empty + full else mask
         levels = np.clip(mask * 90 + rng.normal(70, 50, mask.shape), 0, 250).astype(np.uint8)
-        found.append((levels // 12 * 12, mask))
-    return found
+        pairs.append((levels // 12 * 12, mask))
+    return pairs
 
 
-def histograms(some):
-    return np.stack([joint_histogram(levels, mask) for levels, mask in some])
+def histograms(pairs):
+    return np.stack([joint_histogram(levels, mask) for levels, mask in pairs])
 
 
-def scored(metric, predicted, true, empty):
-    """Score one mask by the definitions of scikit-learn, and of the challenge."""
+def reference_score(metric, predicted, true, empty):
+    """Score one mask with scikit-learn, or by the definition of the challenge."""
     if metric == "youden":
-        both = true.any() and not true.all()
-        return recall_score(true, predicted) + recall_score(~true, ~predicted) - 1 if both else np.nan
+        has_both_classes = true.any() and not true.all()
+        return recall_score(true, predicted) + recall_score(~true, ~predicted) - 1 if has_both_classes else np.nan
     if metric == "accuracy":
         return accuracy_score(true, predicted)
     if not true.any() and not predicted.any():
@@ -55,90 +55,92 @@ def scored(metric, predicted, true, empty):
     if metric == "mcc":
         return 1.0 if (true & predicted).all() else matthews_corrcoef(true, predicted)
     if metric == "tgs_score":
-        both = np.count_nonzero(true & predicted) / np.count_nonzero(true | predicted)
-        return np.mean([both > limit / 100 + 1e-9 for limit in range(50, 100, 5)])
+        iou = np.count_nonzero(true & predicted) / np.count_nonzero(true | predicted)
+        return np.mean([iou > limit / 100 + 1e-9 for limit in range(50, 100, 5)])
     if metric == "iou":
         return jaccard_score(true, predicted, zero_division=0)
     betas = {"f1": 1.0, "f03": 0.3**0.5}
-    assert metric in betas, f"say here what scikit-learn gives for {metric}"
+    assert metric in betas, f"add the definition of {metric} here"
     return fbeta_score(true, predicted, beta=betas[metric], zero_division=0)
 
 
 @functools.cache
-def scored_once(metric, predicted, true, empty):
-    return scored(metric, np.frombuffer(predicted, dtype=bool), np.frombuffer(true, dtype=bool), empty)
+def cached_reference_score(metric, predicted, true, empty):
+    return reference_score(metric, np.frombuffer(predicted, dtype=bool), np.frombuffer(true, dtype=bool), empty)
 
 
-def brute(some, metric, averaging, empty, threshold):
-    flat = [((levels / 255 > threshold).ravel(), (mask == 1).ravel()) for levels, mask in some]
+def brute_force_score(pairs, metric, averaging, empty, threshold):
+    flat = [((levels / 255 > threshold).ravel(), (mask == 1).ravel()) for levels, mask in pairs]
     if averaging == "micro":
         flat, empty = [tuple(map(np.concatenate, zip(*flat, strict=True)))], 1.0
-    values = np.array([scored_once(metric, p.tobytes(), t.tobytes(), empty) for p, t in flat])
+    values = np.array([cached_reference_score(metric, p.tobytes(), t.tobytes(), empty) for p, t in flat])
     return values[~np.isnan(values)].mean() if (~np.isnan(values)).any() else np.nan
 
 
 @pytest.mark.parametrize("policy", ["one", "skip"])
-@pytest.mark.parametrize(("metric", "averaging"), WAYS)
-def test_the_threshold_is_the_best_of_all_that_there_are(metric, averaging, policy):
-    some = images(7, empty=1, full=1)
+@pytest.mark.parametrize(("metric", "averaging"), CRITERION_AVERAGINGS)
+def test_threshold_is_best_of_all_thresholds(metric, averaging, policy):
+    pairs = images(7, empty=1, full=1)
     empty = {"one": 1.0, "skip": np.nan}[policy]
-    expected = np.array([brute(some, metric, averaging, empty, threshold) for threshold in THRESHOLDS])
-    np.testing.assert_allclose(score_at_cuts(histograms(some), metric, averaging, policy), expected, atol=1e-12)
-    value, score = best_threshold(histograms(some), metric, averaging, policy)
+    expected = np.array([brute_force_score(pairs, metric, averaging, empty, threshold) for threshold in THRESHOLDS])
+    np.testing.assert_allclose(score_at_levels(histograms(pairs), metric, averaging, policy), expected, atol=1e-12)
+    value, score = best_threshold(histograms(pairs), metric, averaging, policy)
     assert score == pytest.approx(expected.max(), abs=1e-12)
-    assert brute(some, metric, averaging, empty, round(value, 6)) == pytest.approx(expected.max(), abs=1e-12)
+    assert brute_force_score(pairs, metric, averaging, empty, round(value, 6)) == pytest.approx(
+        expected.max(), abs=1e-12
+    )
     assert 0 < expected.max() < 1
 
 
-def test_the_ways_do_not_all_come_to_the_same():
-    given_ = histograms(images(7))
-    assert len({best_threshold(given_, *way)[0] for way in WAYS}) >= 4
+def test_criteria_give_different_thresholds():
+    counts = histograms(images(7))
+    assert len({best_threshold(counts, *pair)[0] for pair in CRITERION_AVERAGINGS}) >= 4
 
 
 @given(st.integers(0, 10**6))
-def test_what_is_said_of_relations_between_them_holds(seed):
-    some = histograms(images(seed))
-    # of all pixels together IoU is F1 / (2 - F1): one rises with the other
-    assert best_threshold(some, "iou")[0] == best_threshold(some, "f1")[0] == best_threshold(some)[0]
-    # of one image there is nothing to average
+def test_documented_relations_between_criteria_hold(seed):
+    pairs = histograms(images(seed))
+    # for pooled pixels IoU is F1 / (2 - F1), which increases with F1
+    assert best_threshold(pairs, "iou")[0] == best_threshold(pairs, "f1")[0] == best_threshold(pairs)[0]
+    # for one image macro and micro are equal
     for metric in CRITERIA.keys() - MACRO_ONLY:
-        assert best_threshold(some[-1:], metric, "macro") == best_threshold(some[-1:], metric, "micro")
+        assert best_threshold(pairs[-1:], metric, "macro") == best_threshold(pairs[-1:], metric, "micro")
 
 
-@pytest.mark.parametrize(("metric", "averaging"), WAYS)
-def test_of_equally_good_thresholds_it_is_the_middle_one(metric, averaging):
+@pytest.mark.parametrize(("metric", "averaging"), CRITERION_AVERAGINGS)
+def test_middle_of_equally_good_thresholds_is_selected(metric, averaging):
     levels, mask = np.array([[10, 200]], np.uint8), np.array([[0, 1]], np.uint8)
     value, score = best_threshold(histograms([(levels, mask)]), metric, averaging)
     assert score == 1.0
-    assert cut_level(round(value, 6)) == 105  # of the cuts 10 to 199, an even number of them
+    assert threshold_level(round(value, 6)) == 105  # the upper middle of the levels 10 to 199
 
 
-@pytest.mark.parametrize(("metric", "averaging"), WAYS)
-def test_without_any_foreground(metric, averaging):
-    """Nothing is to be found: where that has a score, a threshold at which nothing is found; else none."""
-    some = histograms([(levels, np.zeros_like(mask)) for levels, mask in images(3)])
-    highest = int(np.flatnonzero(some.sum(axis=(0, 1)))[-1])
-    value, score = best_threshold(some, metric, averaging)
+@pytest.mark.parametrize(("metric", "averaging"), CRITERION_AVERAGINGS)
+def test_threshold_without_foreground(metric, averaging):
+    """Metrics that score an empty prediction select a threshold without foreground; others have no threshold."""
+    pairs = histograms([(levels, np.zeros_like(mask)) for levels, mask in images(3)])
+    highest = int(np.flatnonzero(pairs.sum(axis=(0, 1)))[-1])
+    value, score = best_threshold(pairs, metric, averaging)
     if metric == "youden":
         assert np.isnan([value, score]).all()
     else:
         assert score == 1.0
-        assert cut_level(value) >= highest
+        assert threshold_level(value) >= highest
     if averaging == "macro" and metric in ("f1", "iou", "f03", "mcc"):
-        assert np.isnan(best_threshold(some, metric, averaging, "skip")).all()
+        assert np.isnan(best_threshold(pairs, metric, averaging, "skip")).all()
 
 
-HALVES = {"test": {"rule": "fraction", "fraction": 0.3}, "validation": {"fraction": 0.8}}
+SPLITS = {"test": {"rule": "fraction", "fraction": 0.3}, "validation": {"fraction": 0.8}}
 
 
 def recipe(root, metric, averaging="micro", **more):
     chosen = {"metric": metric, "averaging": averaging}
-    given_ = {"dataset": "d", "chosen": chosen, "source": source("tgs", root, **HALVES), **more}
-    return ThresholdRecipe.model_validate(given_)
+    fields = {"dataset": "d", "chosen": chosen, "source": source("tgs", root, **SPLITS), **more}
+    return ThresholdRecipe.model_validate(fields)
 
 
-def test_it_is_written_read_and_said_beside_the_scores(tmp_path, tgs):
-    raw = opened("d", "tgs", tgs, **HALVES)
+def test_threshold_file_and_score_tables_agree(tmp_path, tgs):
+    raw = opened("d", "tgs", tgs, **SPLITS)
     rng = np.random.default_rng(2)
     for sample in raw.splits["validation"]:
         mask = raw.read_foreground(sample)
@@ -147,35 +149,35 @@ def test_it_is_written_read_and_said_beside_the_scores(tmp_path, tgs):
         write_png(tmp_path / "p" / f"{sample.id}.png", levels)
     assert any(not raw.read_foreground(sample).any() for sample in raw.splits["validation"])
     scores = EvaluateRecipe(dataset="d", empty_masks="one", source=raw.source)
-    found = {}
+    threshold_of = {}
     for metric, averaging in (("f1", "micro"), ("iou", "macro"), ("tgs_score", "macro"), ("accuracy", "micro")):
-        where = {"experiment": "e", "predictions": tmp_path / "p", "output": tmp_path / "t.json"}
-        choose_threshold(recipe(tgs, metric, averaging), **where)
+        arguments = {"experiment": "e", "predictions": tmp_path / "p", "output": tmp_path / "t.json"}
+        choose_threshold(recipe(tgs, metric, averaging), **arguments)
         threshold = read_threshold(tmp_path / "t.json")
-        said = json.loads((tmp_path / "t.json").read_text())
-        assert (threshold.metric, said["metric"]) == (f"{averaging} {metric}",) * 2
-        assert said["chosen_by"].startswith(f"{averaging} {metric} 0.")
+        contents = json.loads((tmp_path / "t.json").read_text())
+        assert (threshold.metric, contents["metric"]) == (f"{averaging} {metric}",) * 2
+        assert contents["chosen_by"].startswith(f"{averaging} {metric} 0.")
         files = {"predictions": {"validation": tmp_path / "p"}, "threshold": tmp_path / "t.json", "output": tmp_path}
         evaluate(scores, experiment="e", **files)
         row = pd.read_csv(tmp_path / "summary.csv").set_index("averaging").loc[averaging]
         assert (row["threshold_source"], row["threshold_metric"]) == ("validation", f"{averaging} {metric}")
-        # what was promised on the validation samples is what they score
-        assert f"{averaging} {metric} {row[metric]:.4f}" in said["chosen_by"]
-        found[metric] = row["threshold"]
-    assert len(set(found.values())) > 1
+        # the score in threshold.json equals the score of the validation samples
+        assert f"{averaging} {metric} {row[metric]:.4f}" in contents["chosen_by"]
+        threshold_of[metric] = row["threshold"]
+    assert len(set(threshold_of.values())) > 1
 
 
-def test_what_cannot_be_chosen_is_refused_with_a_remedy(tmp_path, tgs):
+def test_undefined_threshold_is_refused_with_remedy(tmp_path, tgs):
     for path in (tgs / "train/masks").iterdir():
         write_png(path, np.zeros((101, 101), np.uint8))
-    raw = opened("d", "tgs", tgs, **HALVES)
+    raw = opened("d", "tgs", tgs, **SPLITS)
     (tmp_path / "p").mkdir()
     for sample in raw.splits["validation"]:
         write_png(tmp_path / "p" / f"{sample.id}.png", np.full((101, 101), 80, np.uint8))
-    where = {"experiment": "e", "predictions": tmp_path / "p", "output": tmp_path / "t.json"}
-    for refused in (recipe(tgs, "youden"), recipe(tgs, "f1", "macro", empty_masks="skip")):
-        with pytest.raises(PredictionError, match="foreground in some mask of the validation samples"):
-            choose_threshold(refused, **where)
+    arguments = {"experiment": "e", "predictions": tmp_path / "p", "output": tmp_path / "t.json"}
+    for undefined in (recipe(tgs, "youden"), recipe(tgs, "f1", "macro", empty_masks="skip")):
+        with pytest.raises(PredictionError, match="foreground in a mask of the validation samples"):
+            choose_threshold(undefined, **arguments)
         assert not (tmp_path / "t.json").exists()
-    choose_threshold(recipe(tgs, "f1"), **where)
+    choose_threshold(recipe(tgs, "f1"), **arguments)
     assert read_threshold(tmp_path / "t.json").value > 80 / 255

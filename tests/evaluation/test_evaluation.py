@@ -23,7 +23,7 @@ SPLITS = {"test": {"rule": "official"}, "validation": {"fraction": 0.34}}
 
 
 def predict_truth(raw, folder, split, noise=0.0):
-    """Write predictions that are the masks, with some noise."""
+    """Write the masks with some noise as predictions."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(5)
     for sample in raw.splits[split]:
@@ -43,7 +43,7 @@ def raw(drive):
     return opened("d", "drive", drive, **SPLITS)
 
 
-def test_a_perfect_prediction_scores_one_everywhere(tmp_path, raw):
+def test_perfect_prediction_scores_one(tmp_path, raw):
     predict_truth(raw, tmp_path / "p", "test")
     images, summary = score(raw, tmp_path / "p", tmp_path)
     assert images["id"].tolist() == ["01", "02", "03"] * 2
@@ -57,22 +57,25 @@ def test_a_perfect_prediction_scores_one_everywhere(tmp_path, raw):
     assert (summary["threshold_source"] == "fixed").all()
 
 
-def test_summaries_follow_from_the_images(tmp_path, raw):
+def test_summary_is_computed_from_image_scores(tmp_path, raw):
     predict_truth(raw, tmp_path / "p", "test", noise=120)
     images, summary = score(raw, tmp_path / "p", tmp_path)
     for region in ("fov", "full"):
-        some = images[images["region"] == region]
+        region_images = images[images["region"] == region]
         rows = summary[summary["region"] == region].set_index("averaging")
-        assert rows.loc["macro", "f1"] == pytest.approx(some["f1"].mean(), abs=2e-6)
+        assert rows.loc["macro", "f1"] == pytest.approx(region_images["f1"].mean(), abs=2e-6)
         assert 0.5 < rows.loc["macro", "f1"] < 0.99
-        tp, fp, fn = some["tp"].sum(), some["fp"].sum(), some["fn"].sum()
+        tp, fp, fn = region_images["tp"].sum(), region_images["fp"].sum(), region_images["fn"].sum()
         assert rows.loc["micro", "f1"] == pytest.approx(2 * tp / (2 * tp + fp + fn), abs=2e-6)
-        assert (some["tp"] + some["fp"] + some["fn"] + some["tn"] == some["pixels"]).all()
+        assert (
+            region_images["tp"] + region_images["fp"] + region_images["fn"] + region_images["tn"]
+            == region_images["pixels"]
+        ).all()
     inside, full = (images[images["region"] == region]["pixels"].sum() for region in ("fov", "full"))
     assert inside < full == 3 * 70 * 60
 
 
-def test_the_policy_for_empty_masks_is_followed_and_said(tmp_path, tgs):
+def test_empty_mask_policy_is_applied_and_written(tmp_path, tgs):
     raw = opened("d", "tgs", tgs, test={"rule": "fraction", "fraction": 0.6})
     predict_truth(raw, tmp_path / "p", "test")
     empty = [sample.id for sample in raw.splits["test"] if not raw.read_foreground(sample).any()]
@@ -86,11 +89,11 @@ def test_the_policy_for_empty_masks_is_followed_and_said(tmp_path, tgs):
         assert (summary["empty_masks"] == policy).all()
 
 
-def test_missing_damaged_and_misshapen_predictions_are_all_listed(tmp_path, raw):
+def test_missing_damaged_and_missized_predictions_are_listed(tmp_path, raw):
     predict_truth(raw, tmp_path / "p", "test")
     (tmp_path / "p/01.png").unlink()
-    whole = (tmp_path / "p/02.png").read_bytes()
-    (tmp_path / "p/02.png").write_bytes(whole[: len(whole) // 2])
+    contents = (tmp_path / "p/02.png").read_bytes()
+    (tmp_path / "p/02.png").write_bytes(contents[: len(contents) // 2])
     write_png(tmp_path / "p/03.png", np.zeros((70, 61), np.uint8))
     with pytest.raises(PredictionError) as caught:
         score(raw, tmp_path / "p", tmp_path)
@@ -104,41 +107,41 @@ def test_a_prediction_in_colour_is_refused(tmp_path):
         read_levels(tmp_path / "a.png", 8, 8)
 
 
-def test_the_threshold_comes_from_validation_samples_only(tmp_path, drive, raw):
+def test_threshold_uses_only_validation_samples(tmp_path, drive, raw):
     predict_truth(raw, tmp_path / "v", "validation", noise=30)
-    # test masks that cannot be read: whoever looked at them would fail
+    # unreadable test masks: reading them would raise an error
     for path in (drive / "test/1st_manual").iterdir():
         path.write_bytes(b"x")
-    where = {"experiment": "e", "predictions": tmp_path / "v", "output": tmp_path / "t.json"}
-    choose_threshold(ThresholdRecipe(dataset="d", chosen=ChosenThreshold(), source=raw.source), **where)
-    said = json.loads((tmp_path / "t.json").read_text())
-    assert said["source"] == "validation"
-    assert 20 / 255 < said["value"] < 220 / 255
-    assert "region fov" in said["chosen_by"]
-    assert "2 validation samples" in said["chosen_by"]
-    choose_threshold(ThresholdRecipe(dataset="d", fixed=0.3), **where)
+    arguments = {"experiment": "e", "predictions": tmp_path / "v", "output": tmp_path / "t.json"}
+    choose_threshold(ThresholdRecipe(dataset="d", chosen=ChosenThreshold(), source=raw.source), **arguments)
+    contents = json.loads((tmp_path / "t.json").read_text())
+    assert contents["source"] == "validation"
+    assert 20 / 255 < contents["value"] < 220 / 255
+    assert "region fov" in contents["chosen_by"]
+    assert "2 validation samples" in contents["chosen_by"]
+    choose_threshold(ThresholdRecipe(dataset="d", fixed=0.3), **arguments)
     fixed = {"chosen_by": "", "metric": "", "source": "fixed", "value": 0.3}
     assert json.loads((tmp_path / "t.json").read_text()) == fixed
 
 
 @pytest.mark.parametrize("value", ['"high"', "NaN", "null", "7", "-0.5"])
-def test_a_threshold_file_without_a_threshold_is_refused(tmp_path, value):
+def test_threshold_file_without_valid_value_is_refused(tmp_path, value):
     (tmp_path / "t.json").write_text(f'{{"value": {value}, "source": "fixed"}}')
     with pytest.raises(PredictionError, match=r"t\.json"):
         read_threshold(tmp_path / "t.json")
 
 
-def test_a_threshold_is_not_chosen_where_no_pixel_counts(tmp_path, raw):
+def test_threshold_is_refused_if_no_pixel_counts(tmp_path, raw):
     predict_truth(raw, tmp_path / "v", "validation")
     for sample in raw.splits["validation"]:
         write_gif(Path(sample.fov), np.zeros_like(raw.read_fov(sample)))
-    where = {"experiment": "e", "predictions": tmp_path / "v", "output": tmp_path / "t.json"}
+    arguments = {"experiment": "e", "predictions": tmp_path / "v", "output": tmp_path / "t.json"}
     with pytest.raises(PredictionError, match="no pixel that counts"):
-        choose_threshold(ThresholdRecipe(dataset="d", chosen=ChosenThreshold(), source=raw.source), **where)
+        choose_threshold(ThresholdRecipe(dataset="d", chosen=ChosenThreshold(), source=raw.source), **arguments)
     assert not (tmp_path / "t.json").exists()
 
 
-def test_the_second_observer_is_scored_like_a_network(tmp_path, drive, raw):
+def test_second_observer_is_scored_like_a_network(tmp_path, drive, raw):
     recipe = BaselineRecipe(dataset="d", kind="second-observer", split="test", source=raw.source)
     write_baseline(recipe, output=tmp_path / "p")
     _, summary = score(raw, tmp_path / "p", tmp_path)
@@ -156,13 +159,13 @@ def test_overlay_colours_hits_misses_and_false_alarms():
     predicted = np.array([[True, True], [False, False]])
     true = np.array([[True, False], [True, False]])
     painted = overlay(image, predicted, true)
-    for where, colour in (((0, 0), HIT), ((0, 1), FALSE_ALARM), ((1, 0), MISS), ((1, 1), (70, 70, 70))):
-        distance = {c: np.abs(painted[where].astype(int) - c).sum() for c in (HIT, MISS, FALSE_ALARM, (70, 70, 70))}
+    for pixel, colour in (((0, 0), HIT), ((0, 1), FALSE_ALARM), ((1, 0), MISS), ((1, 1), (70, 70, 70))):
+        distance = {c: np.abs(painted[pixel].astype(int) - c).sum() for c in (HIT, MISS, FALSE_ALARM, (70, 70, 70))}
         assert min(distance, key=distance.get) == colour
 
 
 @pytest.mark.parametrize("split", ["test", "unlabelled"])
-def test_images_of_a_split(tmp_path, tgs, split):
+def test_renderings_of_a_split(tmp_path, tgs, split):
     origin = source("tgs", tgs, test={"rule": "fraction", "fraction": 0.5})
     predictions = tmp_path / "out" / "probability"
     if split == "test":

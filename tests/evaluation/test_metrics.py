@@ -3,14 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.counts import Confusion, absolute_error, confusion, cut_level, dice, joint_histogram, to_levels
+from pipeline.core.counts import Confusion, absolute_error, confusion, dice, joint_histogram, threshold_level, to_levels
 from pipeline.evaluation.criteria import best_threshold
 from pipeline.evaluation.curves import roc_auc
 from pipeline.evaluation.metrics import METRICS, POOLED
 from pipeline.evaluation.scores import iou, mcc, precision, recall, specificity
 
 RNG = np.random.default_rng(3)
-OF_COUNTS = [metric for metric in METRICS.values() if metric.of == "counts"]
+COUNT_METRICS = [metric for metric in METRICS.values() if metric.input == "counts"]
 
 
 def image(seed=0, share=0.3):
@@ -21,29 +21,29 @@ def image(seed=0, share=0.3):
 
 
 @given(st.integers(0, 30), st.sampled_from([0.0, 0.25, 0.5, 0.7312, 0.999]))
-def test_counts_are_those_of_a_plain_comparison(seed, threshold):
+def test_counts_equal_direct_comparison(seed, threshold):
     mask, probability, region = image(seed)
     levels = to_levels(probability)
     histogram = joint_histogram(levels, mask, region)
     predicted, true = (levels / 255 > threshold)[region], (mask == 1)[region]
-    counts = confusion(histogram, cut_level(threshold))
+    counts = confusion(histogram, threshold_level(threshold))
     assert counts.tp == (predicted & true).sum()
     assert counts.fp == (predicted & ~true).sum()
     assert counts.fn == (~predicted & true).sum()
     assert counts.tn == (~predicted & ~true).sum()
-    everywhere = confusion(histogram)
+    at_all_levels = confusion(histogram)
     for name in Confusion._fields:
-        assert getattr(everywhere, name)[cut_level(threshold)] == getattr(counts, name)
+        assert getattr(at_all_levels, name)[threshold_level(threshold)] == getattr(counts, name)
     assert absolute_error(histogram) == pytest.approx(np.abs(levels / 255 - mask)[region].mean())
 
 
-def test_quantization_rounds_and_clips():
+def test_to_levels_rounds_and_clips():
     np.testing.assert_array_equal(to_levels(np.array([-1.0, 0.0, 0.5, 1.0, 7.0])), [0, 0, 128, 255, 255])
     levels = np.arange(256) / 255
     np.testing.assert_array_equal(to_levels(levels), np.arange(256))
 
 
-def test_every_score_by_hand():
+def test_scores_by_hand():
     counts = Confusion(*map(np.array, (30, 10, 20, 140)))
     expected = {
         "precision": 30 / 40,
@@ -59,43 +59,43 @@ def test_every_score_by_hand():
 
 
 def test_empty_masks_and_predictions():
-    both, only_mask, only_prediction = (
+    both_empty, only_mask, only_prediction = (
         Confusion(*map(np.array, counts)) for counts in ((0, 0, 0, 9), (0, 0, 4, 5), (0, 3, 0, 6))
     )
     for metric in (precision, recall, iou, dice):
-        assert metric(both, 1.0) == 1.0
-        assert np.isnan(metric(both, np.nan))
+        assert metric(both_empty, 1.0) == 1.0
+        assert np.isnan(metric(both_empty, np.nan))
         assert metric(only_mask, 1.0) == 0.0
         assert metric(only_prediction, 1.0) == 0.0
     assert specificity(Confusion(*map(np.array, (4, 0, 0, 0)))) == 1.0
-    assert mcc(both, 1.0) == mcc(Confusion(*map(np.array, (4, 0, 0, 0))), np.nan) == 1.0
-    assert np.isnan(mcc(both, np.nan))
+    assert mcc(both_empty, 1.0) == mcc(Confusion(*map(np.array, (4, 0, 0, 0))), np.nan) == 1.0
+    assert np.isnan(mcc(both_empty, np.nan))
     assert mcc(only_mask, 1.0) == mcc(only_prediction, np.nan) == 0.0
 
 
-def test_a_image_without_a_pixel_that_counts_has_no_score():
-    for metric in OF_COUNTS:
+def test_image_without_counted_pixels_has_nan_scores():
+    for metric in COUNT_METRICS:
         assert np.isnan(metric.function(Confusion(*map(np.array, (0, 0, 0, 0))), 1.0))
 
 
-def test_scores_of_many_images_at_once():
+def test_scores_are_vectorized_over_images():
     histograms = np.stack([joint_histogram(to_levels(p), m) for m, p, _ in map(image, range(5))])
-    together = confusion(histograms, 100)
+    all_counts = confusion(histograms, 100)
     for row in range(5):
-        one = confusion(histograms[row], 100)
-        for metric in OF_COUNTS:
-            assert metric.function(together, 1.0)[row] == metric.function(one, 1.0)
+        counts = confusion(histograms[row], 100)
+        for metric in COUNT_METRICS:
+            assert metric.function(all_counts, 1.0)[row] == metric.function(counts, 1.0)
 
 
-def test_the_best_threshold_is_the_best_of_all_256():
+def test_best_threshold_is_best_of_all_levels():
     histograms = np.stack([joint_histogram(to_levels(p), m) for m, p, _ in map(image, range(4))])
     threshold, score = best_threshold(histograms)
-    everywhere = [float(dice(confusion(histograms.sum(axis=0), cut))) for cut in range(255)]
-    assert score == max(everywhere)
-    assert everywhere[cut_level(threshold)] == max(everywhere)
+    scores = [float(dice(confusion(histograms.sum(axis=0), level))) for level in range(255)]
+    assert score == max(scores)
+    assert scores[threshold_level(threshold)] == max(scores)
 
 
-def test_a_perfect_prediction_gets_a_threshold_in_the_middle():
+def test_perfect_prediction_gives_threshold_near_half():
     mask = (RNG.random((20, 20)) < 0.5).astype(np.uint8)
     threshold, score = best_threshold(joint_histogram(mask * np.uint8(255), mask)[None])
     assert score == 1.0
@@ -117,7 +117,7 @@ def test_max_f_by_hand():
     assert empty.shape == (2, LEVELS)
 
 
-def test_the_area_under_the_roc_curve_is_the_share_of_pairs_in_order():
+def test_roc_auc_is_share_of_correctly_ordered_pairs():
     rng = np.random.default_rng(5)
     levels = rng.integers(0, 256, (20, 15)).astype(np.uint8)
     mask = (rng.random((20, 15)) < levels / 400).astype(np.uint8)
@@ -130,7 +130,7 @@ def test_the_area_under_the_roc_curve_is_the_share_of_pairs_in_order():
     assert np.isnan(roc_auc(joint_histogram(levels, np.zeros_like(mask))))
 
 
-def test_the_area_under_the_roc_curve_of_ten_thousand_million_pixels():
+def test_roc_auc_of_ten_billion_pixels():
     histogram = np.zeros((2, 256), dtype=np.int64)
     histogram[0, [0, 255]] = 4_000_000_000, 1_000_000_000
     histogram[1, 255] = 5_000_000_000

@@ -1,4 +1,4 @@
-"""docs/metrics.md names the columns that are written, all of them and no other."""
+"""docs/metrics.md lists exactly the columns that are written."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from rawfiles import make_shapes
 from sources import opened, source
 
 from pipeline.evaluation.baselines import write_baseline
-from pipeline.evaluation.evaluate import CURVE_OF, evaluate
+from pipeline.evaluation.evaluate import CURVE_CONDITIONS, evaluate
 from pipeline.evaluation.evaluate_classes import evaluate_classes
 from pipeline.evaluation.recipes import BaselineRecipe, EvaluateRecipe
 from pipeline.images.png import write_png
@@ -18,26 +18,26 @@ TEXT = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="u
 
 
 def documented(section, classes):
-    """Return the columns that a section names for ``two`` or ``several`` classes, in order."""
+    """Return the columns that a section lists for ``two`` or ``several`` classes, in order."""
     body = re.search(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL)[1]
     rows = re.findall(r"^\| (`.*?`) \| (two|several|both) \|", body, re.MULTILINE)
-    return [name for names, where in rows if where in (classes, "both") for name in re.findall(r"`(\w+)`", names)]
+    return [name for names, scope in rows if scope in (classes, "both") for name in re.findall(r"`(\w+)`", names)]
 
 
-def test_the_columns_of_two_classes(tmp_path, drive):
-    its = {"dataset": "d", "source": source("drive", drive, test={"rule": "official"})}
-    write_baseline(BaselineRecipe(split="test", kind="all-background", **its), output=tmp_path / "p")
-    given = {"experiment": "e", "predictions": {"test": tmp_path / "p"}, "threshold": 0.5}
-    evaluate(EvaluateRecipe(empty_masks="one", **its), output=tmp_path, **given)
+def test_two_class_columns_are_documented(tmp_path, drive):
+    dataset = {"dataset": "d", "source": source("drive", drive, test={"rule": "official"})}
+    write_baseline(BaselineRecipe(split="test", kind="all-background", **dataset), output=tmp_path / "p")
+    arguments = {"experiment": "e", "predictions": {"test": tmp_path / "p"}, "threshold": 0.5}
+    evaluate(EvaluateRecipe(empty_masks="one", **dataset), output=tmp_path, **arguments)
     conditions = documented("Conditions", "two")
     for name in ("per_image", "summary"):
         written = list(pd.read_csv(tmp_path / f"{name}.csv").columns)
         assert sorted(written) == sorted([*conditions, *documented(f"{name}.csv", "two")])
-    assert list(pd.read_csv(tmp_path / "curve.csv").columns) == [*CURVE_OF, *documented("curve.csv", "two")]
-    assert set(CURVE_OF) < set(conditions)
+    assert list(pd.read_csv(tmp_path / "curve.csv").columns) == [*CURVE_CONDITIONS, *documented("curve.csv", "two")]
+    assert set(CURVE_CONDITIONS) < set(conditions)
 
 
-def test_the_columns_of_several_classes(tmp_path):
+def test_class_columns_are_documented(tmp_path):
     raw = opened("s", "shapes", make_shapes(tmp_path / "raw"), test={"rule": "official"})
     (tmp_path / "p").mkdir()
     for sample in raw.splits["test"]:
@@ -47,10 +47,10 @@ def test_the_columns_of_several_classes(tmp_path):
     for name in ("per_image", "summary"):
         written = list(pd.read_csv(tmp_path / f"{name}.csv").columns)
         assert sorted(written) == sorted([*documented("Conditions", "several"), *documented(f"{name}.csv", "several")])
-    *said, _, _, _, _ = written = list(pd.read_csv(tmp_path / "confusion.csv").columns)
+    *conditions, _, _, _, _ = written = list(pd.read_csv(tmp_path / "confusion.csv").columns)
     assert written[-4:] == documented("confusion.csv", "several")
-    assert set(said) < set(documented("Conditions", "several"))
+    assert set(conditions) < set(documented("Conditions", "several"))
 
 
-def test_the_readme_leads_to_it():
+def test_readme_links_to_metrics_page():
     assert "docs/metrics.md" in (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a new metric costs: a module and an entry in `METRICS`, tried on a copy of the package."""
+"""A new metric needs only a module and an entry in `METRICS`: tested on a copy of the package."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def error_rate(counts, empty=1.0):
 """
 IMPORT = "from pipeline.evaluation.error_rate import error_rate\n"
 ENTRY = """    "error_rate": Metric(
-        error_rate, "Error rate", lower_is_better=True, criterion=True, compared=True, shown=Shown.TERMINAL
+        error_rate, "Error rate", lower_is_better=True, criterion=True, compared=True, visibility=Visibility.TERMINAL
     ),
 """
 TABLE = "METRICS: dict[str, Metric] = {\n"
@@ -39,13 +39,13 @@ experiments:
 RUN = """
 import json, sys
 from pipeline.cli import main as cli
-for words in json.loads(sys.argv[1]):
-    assert cli.main(words) == 0, words
+for arguments in json.loads(sys.argv[1]):
+    assert cli.main(arguments) == 0, arguments
 """
 
 
 def package_with_metric(folder):
-    """Copy the package, and add the metric to it."""
+    """Copy the package and add the metric to it."""
     shutil.copytree(ROOT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "pipeline/evaluation/error_rate.py").write_text(MODULE)
     path = folder / "pipeline/evaluation/metrics.py"
@@ -56,7 +56,7 @@ def package_with_metric(folder):
     return folder
 
 
-def test_it_stands_in_thresholds_tables_rankings_the_page_and_the_schema(tmp_path, tgs):
+def test_new_metric_appears_in_all_outputs(tmp_path, tgs):
     (tmp_path / "config.yaml").write_text(CONFIG)
     raw = opened("t", "tgs", tgs, test={"rule": "fraction", "fraction": 0.4}, validation={"fraction": 0.5})
     commands = []
@@ -68,21 +68,21 @@ def test_it_stands_in_thresholds_tables_rankings_the_page_and_the_schema(tmp_pat
                 mask = raw.read_foreground(sample)
                 levels = np.clip(mask * 80.0 + rng.normal(90, noise, mask.shape), 0, 255).astype(np.uint8)
                 write_png(tmp_path / folder / split / "probability" / f"{sample.id}.png", levels)
-        its, threshold = ["--experiment", name], f"{folder}/threshold.json"
-        commands.append(["threshold", *its, "--predictions", f"{folder}/validation/probability"])
+        experiment, threshold = ["--experiment", name], f"{folder}/threshold.json"
+        commands.append(["threshold", *experiment, "--predictions", f"{folder}/validation/probability"])
         tests = ["--test-predictions", f"{folder}/test/probability", "--threshold", threshold]
-        commands.append(["evaluate", *its, *tests])
+        commands.append(["evaluate", *experiment, *tests])
     summaries = [f"results/metrics/{name}/summary.csv" for name in ("good", "worse")]
     commands += [["leaderboard", "--summaries", *summaries]]
     commands += [["comparisons", "--per-image", *(path.replace("summary", "per_image") for path in summaries)]]
     commands += [["compare", "--metric", "error_rate"], ["report", "--leaderboard", "results/leaderboard.csv"]]
     commands += [["schema", "--output", "schema.json"]]
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", RUN, json.dumps(commands)],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(package_with_metric(tmp_path / "code"))},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert completed.returncode == 0, completed.stderr
 
     results = tmp_path / "results"
     assert json.loads((results / "predictions/good/threshold.json").read_text())["metric"] == "micro error_rate"
@@ -91,9 +91,9 @@ def test_it_stands_in_thresholds_tables_rankings_the_page_and_the_schema(tmp_pat
         np.testing.assert_allclose(scores["error_rate"], 1 - scores["accuracy"], atol=2e-6)
     assert set(pd.read_csv(results / "metrics/good/intervals.csv")["metric"]) >= {"error_rate"}
     assert set(pd.read_csv(results / "comparisons.csv")["metric"]) >= {"error_rate", "f1"}
-    assert re.findall(r"^ *(good|worse) ", done.stdout, re.MULTILINE) == ["good", "worse"]  # the lowest first
-    for words in ("error_rate", "Of error_rate less is better.", "reference"):
-        assert words in done.stdout
+    assert re.findall(r"^ *(good|worse) ", completed.stdout, re.MULTILINE) == ["good", "worse"]  # the lowest first
+    for words in ("error_rate", "error_rate: lower is better.", "reference"):
+        assert words in completed.stdout
     page = (results / "report.html").read_text()
     assert "Error rate ↓" in page
     assert ".c-error_rate { display: none }" not in page

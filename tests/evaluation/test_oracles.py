@@ -1,4 +1,4 @@
-"""Scores beside those of scikit-learn, SciPy and PySODMetrics, on drawn images; tests/real has the real ones."""
+"""Scores equal those of scikit-learn, SciPy and PySODMetrics on synthetic images; tests/real has real images."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from oracles import (
 
 
 def image(seed, height=61, width=83):
-    """Draw blobs, and a noisy guess at them that uses all levels from 0 to 255."""
+    """Return a noisy prediction with levels from 0 to 255, and its random mask."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:height, :width]
     waves = sum(
@@ -28,17 +28,17 @@ SEEDS = range(6)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_counts_areas_and_curve_of_a_image(seed):
+def test_counts_areas_and_curve_match_scikit_learn(seed):
     levels, mask = image(seed)
     region = np.random.default_rng(seed).random(mask.shape) < 0.8
     for inside in (None, region):
-        compare_counts(levels, mask, inside, cut=100 + 10 * seed)
+        compare_counts(levels, mask, inside, level=100 + 10 * seed)
         compare_areas(levels, mask, inside)
         compare_curve(levels, mask, inside)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_contours_of_a_image(seed):
+def test_contour_scores_match_scipy(seed):
     levels, mask = image(seed)
     region = np.zeros(mask.shape, bool)
     region[5:50, 9:70] = True
@@ -46,12 +46,12 @@ def test_contours_of_a_image(seed):
         compare_contours(levels > 127, mask == 1, inside)
 
 
-def test_saliency_scores_of_several_images():
+def test_saliency_scores_match_pysodmetrics():
     compare_saliency([image(seed, 40 + seed, 70 - seed) for seed in SEEDS])
 
 
-def test_saliency_scores_of_images_that_were_guessed_badly():
-    # the best that can be done is to call everything foreground
+def test_saliency_scores_of_random_predictions():
+    # the best F is reached if all pixels are foreground
     rng = np.random.default_rng(0)
     pairs = []
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""The mean of what several networks predict."""
+"""Ensembles: the mean of the predictions of several networks."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ FOLDED = {
 CLASSES = ["background", "red/green", "blue"]
 
 
-def draw(folder, names, seed, shape=(9, 7)):
+def write_random(folder, names, seed, shape=(9, 7)):
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     planes = {name: rng.integers(0, 256, shape, dtype=np.uint8) for name in names}
@@ -39,19 +39,19 @@ def images(folder):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_a_mean_is_that_of_the_levels_rounded(tmp_path, threads):
-    planes = [draw(tmp_path / run, "xyz", seed) for seed, run in enumerate(RUNS)]
+def test_mean_is_rounded_mean_of_levels(tmp_path, threads):
+    planes = [write_random(tmp_path / run, "xyz", seed) for seed, run in enumerate(RUNS)]
     average(tmp_path, RUNS, threads=threads)
     assert images(tmp_path / "out") == ["x.png", "y.png", "z.png"]
     for name in "xyz":
         mean = np.mean([run[name] for run in planes], axis=0)
-        found = read_grey(tmp_path / "out" / f"{name}.png")
-        np.testing.assert_array_equal(found, np.rint(mean))
-        # rounded three times and once more: within 1/255 of the mean of what the networks said
-        assert np.abs(found / 255 - mean / 255).max() <= 1 / 510 + 1e-12
+        averaged = read_grey(tmp_path / "out" / f"{name}.png")
+        np.testing.assert_array_equal(averaged, np.rint(mean))
+        # each level and their mean are rounded: within 1/255 of the mean of the networks' probabilities
+        assert np.abs(averaged / 255 - mean / 255).max() <= 1 / 510 + 1e-12
 
 
-def test_halves_go_to_the_even_level():
+def test_halves_are_rounded_to_even_level():
     assert mean_levels(np.array([1, 3, 5, 510], dtype=np.uint32), 2).tolist() == [0, 2, 2, 255]
 
 
@@ -65,68 +65,70 @@ def test_many_networks_do_not_overflow(tmp_path):
     assert (read_grey(tmp_path / "out/x.png") == 255).all()
 
 
-def test_out_of_fold_a_sample_is_the_mean_of_the_networks_that_have_not_seen_it(tmp_path):
+def test_out_of_fold_mean_uses_networks_not_trained_on_sample(tmp_path):
     members = {"x": 0, "y": 1, "z": 0}
     write_fold_table(tmp_path / "2.json", members, folds=2)
     planes = {
-        run: draw(tmp_path / run, [name for name, fold in members.items() if fold == said["fold"]["fold"]], seed)
-        for seed, (run, said) in enumerate(FOLDED.items())
+        run: write_random(
+            tmp_path / run, [name for name, fold in members.items() if fold == options["fold"]["fold"]], seed
+        )
+        for seed, (run, options) in enumerate(FOLDED.items())
     }
     average(tmp_path, FOLDED, split="out-of-fold", folds=tmp_path / "2.json")
     assert images(tmp_path / "out") == ["x.png", "y.png", "z.png"]  # each of them, once
     for name, fold in members.items():
-        unseen = [planes[run][name] for run, said in FOLDED.items() if said["fold"]["fold"] == fold]
-        assert len(unseen) == 3
-        np.testing.assert_array_equal(read_grey(tmp_path / "out" / f"{name}.png"), np.rint(np.mean(unseen, axis=0)))
+        expected = [planes[run][name] for run, options in FOLDED.items() if options["fold"]["fold"] == fold]
+        assert len(expected) == 3
+        np.testing.assert_array_equal(read_grey(tmp_path / "out" / f"{name}.png"), np.rint(np.mean(expected, axis=0)))
 
 
-def test_of_several_classes_the_mean_of_each_and_the_likeliest_of_them(tmp_path):
+def test_several_classes_give_class_means_or_argmax_mask(tmp_path):
     folders = ["background", "red-green", "blue"]
     planes = [
-        {title: draw(tmp_path / run / title, "xy", 10 * seed + k) for k, title in enumerate(folders)}
+        {name: write_random(tmp_path / run / name, "xy", 10 * seed + k) for k, name in enumerate(folders)}
         for seed, run in enumerate(RUNS)
     ]
     average(tmp_path, RUNS, classes=CLASSES)
     average(tmp_path, RUNS, classes=CLASSES, kind="mask", output="mask")
     assert images(tmp_path / "mask") == ["x.png", "y.png"]
     for name in "xy":
-        means = np.array([np.mean([run[title][name] for run in planes], axis=0) for title in folders])
-        for title, mean in zip(folders, means, strict=True):
-            np.testing.assert_array_equal(read_grey(tmp_path / "out" / title / f"{name}.png"), np.rint(mean))
+        means = np.array([np.mean([run[folder][name] for run in planes], axis=0) for folder in folders])
+        for class_folder, mean in zip(folders, means, strict=True):
+            np.testing.assert_array_equal(read_grey(tmp_path / "out" / class_folder / f"{name}.png"), np.rint(mean))
         np.testing.assert_array_equal(read_grey(tmp_path / "mask" / f"{name}.png"), means.argmax(axis=0))
 
 
-def test_of_equally_likely_classes_the_first_is_taken(tmp_path):
+def test_argmax_tie_selects_first_class(tmp_path):
     for run in RUNS:
-        for title in ("background", "red-green", "blue"):
-            draw(tmp_path / run / title, "x", 5)
+        for class_folder in ("background", "red-green", "blue"):
+            write_random(tmp_path / run / class_folder, "x", 5)
     average(tmp_path, RUNS, classes=CLASSES, kind="mask")
     assert not read_grey(tmp_path / "out/x.png").any()
 
 
-def test_runs_that_do_not_agree_are_all_named_and_nothing_is_written(tmp_path):
-    draw(tmp_path / "a-seed1", "xyz", 1)
-    draw(tmp_path / "a-seed2", "xw", 2)
+def test_runs_with_different_images_are_listed_nothing_written(tmp_path):
+    write_random(tmp_path / "a-seed1", "xyz", 1)
+    write_random(tmp_path / "a-seed2", "xw", 2)
     with pytest.raises(PredictionError) as error:
         average(tmp_path, RUNS)
     text = str(error.value)
     assert "3 problems" in text
     assert "a-seed2\n    found:    no image of y, z" in text
-    assert "a-seed2\n    found:    images that do not belong there: w" in text
+    assert "a-seed2\n    found:    unexpected images: w" in text
     assert "a-seed3\n    found:    no image of x, y, z" in text
     assert not (tmp_path / "out").exists()
 
 
-def test_nothing_to_average_is_refused(tmp_path):
+def test_empty_folders_are_refused(tmp_path):
     with pytest.raises(PredictionError, match=r"a-seed1\n *found: *no images"):
         average(tmp_path, RUNS)
 
 
-def test_a_fold_that_was_not_predicted_is_refused(tmp_path):
+def test_fold_without_predictions_is_refused(tmp_path):
     write_fold_table(tmp_path / "2.json", {"x": 0, "y": 1}, folds=2)
-    runs = {run: said for run, said in FOLDED.items() if said["fold"]["fold"] == 0}
+    runs = {run: options for run, options in FOLDED.items() if options["fold"]["fold"] == 0}
     for run in runs:
-        draw(tmp_path / run, "x", 1)
+        write_random(tmp_path / run, "x", 1)
     with pytest.raises(PredictionError, match="1 samples that no run predicts: y"):
         average(tmp_path, runs, split="out-of-fold", folds=tmp_path / "2.json")
     thirds = {"a-fold0": {"seed": 0, "fold": {"folds": 3, "fold": 0}}}
@@ -134,10 +136,10 @@ def test_a_fold_that_was_not_predicted_is_refused(tmp_path):
         average(tmp_path, thirds, split="validation", folds=tmp_path / "2.json")
 
 
-def test_every_image_that_cannot_be_used_is_named(tmp_path):
+def test_every_unusable_image_is_listed(tmp_path):
     for seed, run in enumerate(RUNS):
-        draw(tmp_path / run, "xyz", seed)
-    draw(tmp_path / "a-seed2", "x", 1, shape=(9, 8))
+        write_random(tmp_path / run, "xyz", seed)
+    write_random(tmp_path / "a-seed2", "x", 1, shape=(9, 8))
     (tmp_path / "a-seed3/y.png").write_bytes(b"no image")
     write_png(tmp_path / "a-seed1/z.png", np.zeros((9, 7, 3), dtype=np.uint8))
     with pytest.raises(PredictionError) as error:

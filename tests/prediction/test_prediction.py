@@ -142,8 +142,8 @@ def test_weights_of_another_network_are_refused(tmp_path):
         ({"settings": {}}, "invalid metadata"),
         ({"state": [1.0]}, "weights that do not fit"),
         ({"activation": "tanh"}, "'clip', 'sigmoid' or 'softmax'"),
-        ({"class_names": ["background", ".."]}, "names that can be folders"),
-        ({"class_names": ["background", "one", "two"]}, "2 names that can be folders"),
+        ({"class_names": ["background", ".."]}, "names that are valid folder names"),
+        ({"class_names": ["background", "one", "two"]}, "2 names that are valid folder names"),
     ],
 )
 def test_checkpoints_that_describe_no_network_are_refused(tmp_path, wrong, message):
@@ -495,8 +495,8 @@ def test_command_line_predicts_new_images(tmp_path, capsys, monkeypatch):
     [
         ("predict", "missing: --experiment, --split"),
         ("predict --input in --output out", "missing: --checkpoint"),
-        ("predict --input in --checkpoint c.pt --output out --split test", "other way to predict: --split"),
-        ("predict --experiment e --split test --test-time flips", "other way to predict: --test-time"),
+        ("predict --input in --checkpoint c.pt --output out --split test", "not allowed here: --split"),
+        ("predict --experiment e --split test --test-time flips", "not allowed here: --test-time"),
         ("predict --input in --checkpoint c.pt --output out --tiles 16 16", "name other tiles"),
         ("predict --input in --checkpoint c.pt --output out --kind mask", "--kind"),
     ],

@@ -8,7 +8,7 @@ from pipeline.core.errors import ConfigError
 from pipeline.models.networks import AnyNetwork
 from pipeline.models.registry import build_model
 from pipeline.prediction import tiles
-from pipeline.prediction.symmetries import SYMMETRIES, averaged
+from pipeline.prediction.symmetries import SYMMETRIES, average_views
 from pipeline.prediction.tiles import blended_axis, predict_tiles, valid_axis
 
 NETS = [
@@ -19,10 +19,10 @@ NETS = [
 
 
 def network(name, options, channels):
-    """Build a network whose weights, and statistics, are not those of an untrained one."""
+    """Build a network with random batch-norm statistics."""
     torch.manual_seed(3)
-    described = TypeAdapter(AnyNetwork).validate_python({"name": name, **options})
-    model = build_model(described, in_channels=3, out_channels=channels).eval()
+    options_model = TypeAdapter(AnyNetwork).validate_python({"name": name, **options})
+    model = build_model(options_model, in_channels=3, out_channels=channels).eval()
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
@@ -35,14 +35,14 @@ def random_image(height, width, count=1):
 
 
 def blended(forward, image, size, multiple, overlap=0.5, margin=0):
-    how = {"overlap": overlap, "margin": margin, "multiple": multiple}
-    rows, columns = (blended_axis(length, side, **how) for length, side in zip(image.shape[-2:], size, strict=True))
+    options = {"overlap": overlap, "margin": margin, "multiple": multiple}
+    rows, columns = (blended_axis(length, side, **options) for length, side in zip(image.shape[-2:], size, strict=True))
     return predict_tiles(forward, image, rows, columns)
 
 
 @pytest.mark.parametrize(("name", "options", "channels", "radius"), NETS)
 @pytest.mark.parametrize(("height", "width", "overlap"), [(160, 128, 0.5), (133, 171, 0.0)])
-def test_tiles_with_a_margin_equal_the_whole_image_away_from_its_borders(
+def test_tiles_with_margin_equal_whole_image_except_near_borders(
     name, options, channels, radius, height, width, overlap
 ):
     forward, model = network(name, options, channels)
@@ -52,43 +52,45 @@ def test_tiles_with_a_margin_equal_the_whole_image_away_from_its_borders(
     assert result.shape == whole.shape == (2, channels, height, width)
     inner = (..., slice(radius, height - radius - 4), slice(radius, width - radius - 4))
     torch.testing.assert_close(result[inner], whole[inner], atol=1e-4, rtol=0)
-    assert (result - whole).abs().max() > 1e-3  # at the borders one sees the image mirrored, the other zeros
+    assert (
+        result - whole
+    ).abs().max() > 1e-3  # at the borders tiles are mirrored, the whole image is padded with zeros
 
 
-def test_without_a_margin_tiles_differ_from_the_whole_image():
+def test_tiles_without_margin_differ_from_whole_image():
     forward, model = network(*NETS[0][:3])
     image = random_image(160, 192)
     assert (blended(forward, image, (48, 48), model.multiple, overlap=0.0) - forward(image)).abs().max() > 1e-3
 
 
-def test_a_image_of_one_tile_is_predicted_as_a_whole():
+def test_image_of_one_tile_is_predicted_as_a_whole():
     forward, model = network(*NETS[0][:3])
     image = random_image(64, 96)
     torch.testing.assert_close(blended(forward, image, (64, 96), model.multiple), forward(image))
 
 
-def test_a_image_smaller_than_a_tile_is_continued_by_mirroring():
-    seen = []
+def test_image_smaller_than_tile_is_padded_by_mirroring():
+    inputs = []
 
     def forward(x):
-        seen.append(x)
+        inputs.append(x)
         return x
 
     image = random_image(33, 41)
     torch.testing.assert_close(blended(forward, image, (128, 160), 16), image)
-    assert [x.shape for x in seen] == [(1, 3, 128, 160)]
-    torch.testing.assert_close(seen[0][..., 33:65, :41], image.flip(-2)[..., 1:, :])
+    assert [x.shape for x in inputs] == [(1, 3, 128, 160)]
+    torch.testing.assert_close(inputs[0][..., 33:65, :41], image.flip(-2)[..., 1:, :])
 
 
 @pytest.mark.parametrize("length", [1, 31, 64, 65, 200, 1001])
 @pytest.mark.parametrize(
     ("side", "overlap", "margin", "multiple"), [(64, 0.5, 0, 16), (100, 0, 13, 4), (50, 0.9, 3, 8)]
 )
-def test_tiles_cover_every_pixel_and_pool_like_the_whole_image(length, side, overlap, margin, multiple):
+def test_tiles_cover_every_pixel_and_align_with_pooling(length, side, overlap, margin, multiple):
     axis = blended_axis(length, side, overlap=overlap, margin=margin, multiple=multiple)
     covered = torch.zeros(length)
     for start in axis.starts:
-        covered[start : start + axis.kept] += 1
+        covered[start : start + axis.output_side] += 1
         assert start % multiple == 0
         assert start < length
     assert covered.min() >= 1
@@ -96,23 +98,23 @@ def test_tiles_cover_every_pixel_and_pool_like_the_whole_image(length, side, ove
     assert axis.side >= side
     assert axis.margin >= margin
     gaps = [b - a for a, b in zip(axis.starts, axis.starts[1:], strict=False)]
-    assert all(gap <= max(multiple, axis.kept * (1 - overlap)) for gap in gaps)
+    assert all(gap <= max(multiple, axis.output_side * (1 - overlap)) for gap in gaps)
 
 
-def test_weights_are_a_gaussian_of_an_eighth_of_the_tile():
+def test_weights_are_gaussian_with_sigma_of_an_eighth():
     axis = blended_axis(500, 128, overlap=0.5, margin=0, multiple=16)
     assert axis.weights.argmax() in (63, 64)
-    at = axis.weights[64 + 16] / axis.weights[64]  # one sigma of 16 pixels away, from half a pixel beside the middle
-    assert at == pytest.approx(torch.exp(torch.tensor(-0.5 * (16.5**2 - 0.5**2) / 16**2)).item(), rel=1e-5)
+    ratio = axis.weights[64 + 16] / axis.weights[64]  # one sigma of 16 pixels away, from half a pixel beside the middle
+    assert ratio == pytest.approx(torch.exp(torch.tensor(-0.5 * (16.5**2 - 0.5**2) / 16**2)).item(), rel=1e-5)
 
 
 @pytest.mark.parametrize(("size", "margin"), [(16, 0), (64, 32), (64, 25)])
-def test_tiles_of_which_nothing_is_left_are_refused(size, margin):
+def test_tiles_without_pixels_between_margins_are_refused(size, margin):
     with pytest.raises(ConfigError, match="larger tiles or a smaller margin"):
         blended_axis(500, size, overlap=0.5, margin=margin, multiple=16)
 
 
-def test_batches_of_tiles_hold_no_more_than_they_may_and_change_nothing(monkeypatch):
+def test_tile_batches_are_limited_and_do_not_change_result(monkeypatch):
     forward, _ = network(*NETS[1][:3])
     image = random_image(150, 170)
     counts, results = [], []
@@ -126,26 +128,26 @@ def test_batches_of_tiles_hold_no_more_than_they_may_and_change_nothing(monkeypa
         torch.testing.assert_close(results[0], other, atol=1e-5, rtol=0)
 
 
-def steps(plane, axis, places):
-    """Return the largest jump across the given places, and the largest anywhere else."""
+def steps(plane, axis, borders):
+    """Return the largest jump across the borders, and the largest anywhere else."""
     jumps = plane.diff(dim=axis).abs().amax(dim=1 - axis)
-    there = torch.zeros(len(jumps), dtype=torch.bool)
-    there[[place - 1 for place in places if 0 < place <= len(jumps)]] = True
-    return jumps[there].max(), jumps[~there].max()
+    at_border = torch.zeros(len(jumps), dtype=torch.bool)
+    at_border[[border - 1 for border in borders if 0 < border <= len(jumps)]] = True
+    return jumps[at_border].max(), jumps[~at_border].max()
 
 
 def slope(x):
-    """Answer differently from border to border of a tile, as padding makes networks do."""
+    """Return values that vary from border to border of a tile, like networks with padding."""
     ramps = [torch.linspace(-1, 1, side) for side in x.shape[-2:]]
     return x[:, :1] * (1 - 0.4 * ramps[0][:, None] ** 3) * (1 - 0.4 * ramps[1] ** 3)
 
 
-def test_gaussian_blending_leaves_no_seam_where_bare_tiles_do():
+def test_gaussian_blending_removes_seams():
     image = torch.ones(1, 3, 288, 288)
     for overlap, seam in ((0.5, False), (0.0, True)):
         axis = blended_axis(288, 96, overlap=overlap, margin=0, multiple=16)
         result = predict_tiles(slope, image, axis, axis)[0, 0]
-        borders = {*axis.starts, *(start + axis.kept for start in axis.starts)}
+        borders = {*axis.starts, *(start + axis.output_side for start in axis.starts)}
         for dimension in (0, 1):
             at_borders, elsewhere = steps(result, dimension, borders)
             assert (at_borders > 3 * elsewhere) == seam
@@ -157,41 +159,41 @@ VALID = [(2, 4, 64), (3, 3, 100), (5, 1, 572)]
 
 @pytest.mark.parametrize(("depth", "width", "side"), VALID)
 @pytest.mark.parametrize("size", [(40, 33), (401, 470)])
-def test_tiles_of_valid_convolutions_equal_the_whole_image_to_its_borders(depth, width, side, size):
+def test_valid_convolution_tiles_equal_whole_image_at_borders(depth, width, side, size):
     _, model = network("unet-original", {"width": width, "depth": depth}, 3)
     image = random_image(*size)
-    seen = []
+    inputs = []
 
     @torch.no_grad()
     def forward(x):
-        seen.append(tuple(x.shape))
+        inputs.append(tuple(x.shape))
         return model.valid_forward(x)
 
-    lay = partial(valid_axis, margins=model.margins, multiple=model.multiple)
-    rows, columns = (lay(length, side) for length in size)
+    place_tiles = partial(valid_axis, margins=model.margins, multiple=model.multiple)
+    rows, columns = (place_tiles(length, side) for length in size)
     result = predict_tiles(forward, image, rows, columns)
     with torch.no_grad():
         torch.testing.assert_close(result, model(image), atol=1e-4, rtol=0)
-    assert sum(shape[0] for shape in seen) == len(rows.starts) * len(columns.starts)
+    assert sum(shape[0] for shape in inputs) == len(rows.starts) * len(columns.starts)
     if side == 572:
-        assert rows.kept == 388
-        assert {shape[2:] for shape in seen} == {(572, 572)}
+        assert rows.output_side == 388
+        assert {shape[2:] for shape in inputs} == {(572, 572)}
 
 
-def test_tiles_of_valid_convolutions_are_as_few_as_can_be():
+def test_valid_convolution_tiles_are_minimal_in_number():
     _, model = network("unet-original", {"width": 1, "depth": 5}, 1)
-    lay = partial(valid_axis, margins=model.margins, multiple=16)
-    assert lay(388, 572).starts == [0]
-    assert lay(389, 572).starts == [0, 16]
-    assert lay(772, 572).starts == [0, 384]
-    smallest = lay(100, 32)
-    assert smallest.kept >= 16
+    place_tiles = partial(valid_axis, margins=model.margins, multiple=16)
+    assert place_tiles(388, 572).starts == [0]
+    assert place_tiles(389, 572).starts == [0, 16]
+    assert place_tiles(772, 572).starts == [0, 384]
+    smallest = place_tiles(100, 32)
+    assert smallest.output_side >= 16
     assert smallest.side == 204
 
 
 @pytest.mark.parametrize(("name", "passes"), [("none", 1), ("flips", 4), ("rot90", 8)])
 @pytest.mark.parametrize("size", [(48, 48), (33, 70)])
-def test_test_time_views_are_all_different_and_are_turned_back(name, passes, size):
+def test_test_time_views_differ_and_are_rotated_back(name, passes, size):
     image = random_image(*size)
     views = []
 
@@ -199,7 +201,7 @@ def test_test_time_views_are_all_different_and_are_turned_back(name, passes, siz
         views.append(x)
         return 2 * x
 
-    torch.testing.assert_close(averaged(forward, name)(image), 2 * image)
+    torch.testing.assert_close(average_views(forward, name)(image), 2 * image)
     assert len(views) == len(SYMMETRIES[name]) == passes
     different = {tuple(view.shape[-2:]) + tuple(view[0, 0, :3, :3].flatten().tolist()) for view in views}
     assert len(different) == passes
@@ -208,22 +210,22 @@ def test_test_time_views_are_all_different_and_are_turned_back(name, passes, siz
 
 
 @pytest.mark.parametrize("name", ["flips", "rot90"])
-def test_the_average_of_a_network_turns_with_the_image_and_the_network_alone_does_not(name):
+def test_averaged_network_is_equivariant_to_symmetries(name):
     forward, _ = network(*NETS[1][:3])
     image = random_image(64, 48)
-    mean = averaged(forward, name)
-    for turned in (lambda x: x.flip(-1), lambda x: x.flip(-2), *([lambda x: x.mT] if name == "rot90" else [])):
-        torch.testing.assert_close(mean(turned(image)), turned(mean(image)), atol=1e-5, rtol=0)
-        assert (forward(turned(image)) - turned(forward(image))).abs().max() > 1e-3
+    mean = average_views(forward, name)
+    for transform in (lambda x: x.flip(-1), lambda x: x.flip(-2), *([lambda x: x.mT] if name == "rot90" else [])):
+        torch.testing.assert_close(mean(transform(image)), transform(mean(image)), atol=1e-5, rtol=0)
+        assert (forward(transform(image)) - transform(forward(image))).abs().max() > 1e-3
 
 
-def test_test_time_views_and_tiles_go_together():
-    seen = []
+def test_test_time_views_work_with_tiles():
+    inputs = []
 
     def forward(x):
-        seen.append(tuple(x.shape[-2:]))
+        inputs.append(tuple(x.shape[-2:]))
         return 3 * x
 
     image = random_image(100, 150)
-    torch.testing.assert_close(blended(averaged(forward, "rot90"), image, (48, 64), 16), 3 * image)
-    assert set(seen) == {(48, 64), (64, 48)}
+    torch.testing.assert_close(blended(average_views(forward, "rot90"), image, (48, 64), 16), 3 * image)
+    assert set(inputs) == {(48, 64), (64, 48)}
