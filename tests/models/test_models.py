@@ -19,7 +19,7 @@ SMALL = {
 
 
 def small(name):
-    """Options that make a network small: those of its own here, or a width, if it has one."""
+    """Return options of a small network."""
     (kind,) = (kind for kind in NETWORKS if tag_values([kind], "name") == [name])
     return SMALL.get(name, {"width": 8} if "width" in kind.model_fields else {})
 
@@ -55,7 +55,7 @@ def test_print_models_lists_the_published_networks(capsys):
     assert "21x388x388" in lines["B. original U-Net"]
     assert "43,995,469" in lines["D. U2-Net"]
     assert describe(PUBLISHED[4])["megabytes"] == pytest.approx(176.1, abs=0.1)
-    # one 3x3 convolution of the first block alone: 2 * 9 * 64 * 64 * 512**2 = 19.3 * 10**9
+    # a single 3x3 convolution of the first block: 2 * 9 * 64 * 64 * 512**2 = 19.3 * 10**9
     assert 300 < describe(PUBLISHED[0])["gflops"] < 400
 
 
@@ -69,7 +69,7 @@ def test_output_has_the_size_of_the_input(name, size):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_network_has_a_pooling_stride(name):
-    """Tiles start at multiples of it."""
+    """Tiles start at multiples of the stride."""
     multiple = build(name, **small(name)).multiple
     assert isinstance(multiple, int)
     assert multiple >= 1
@@ -80,7 +80,7 @@ def test_every_parameter_gets_a_gradient(name):
     torch.manual_seed(0)
     model = build(name, **small(name))
     output = model(torch.rand(2, 3, 64, 64))
-    sum(one.square().sum() for one in (output if isinstance(output, list) else [output])).backward()
+    sum(logits.square().sum() for logits in (output if isinstance(output, list) else [output])).backward()
     for label, parameter in model.named_parameters():
         assert parameter.grad is not None, label
         assert torch.isfinite(parameter.grad).all(), label
@@ -94,7 +94,7 @@ def test_shape_error_names_actual_and_expected_shape(name, shape):
     assert str(shape) in str(caught.value)
 
 
-# weights set by a formula, so that neither the generator nor the initialization matters
+# weights set by a formula, independent of random numbers and initialization
 PINNED = {
     "unet": (0.2555713, 0.0525905, 0.2550338),
     "unet-crop": (0.1673019, 0.0135057, 0.1525130),
@@ -127,9 +127,9 @@ def test_output_is_equivariant_to_shifts_by_the_pooling_stride():
     model = build("unet", width=4, depth=3).eval()
     x = torch.rand(1, 3, 96, 96)
     with torch.no_grad():
-        moved = model(torch.roll(x, (4, 4), dims=(2, 3)))
-        still = torch.roll(model(x), (4, 4), dims=(2, 3))
-    torch.testing.assert_close(moved[..., 36:60, 36:60], still[..., 36:60, 36:60], atol=1e-5, rtol=1e-4)
+        shifted = model(torch.roll(x, (4, 4), dims=(2, 3)))
+        expected = torch.roll(model(x), (4, 4), dims=(2, 3))
+    torch.testing.assert_close(shifted[..., 36:60, 36:60], expected[..., 36:60, 36:60], atol=1e-5, rtol=1e-4)
 
 
 def test_centre_crop_rounds_as_torchvision_does():

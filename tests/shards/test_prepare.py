@@ -12,7 +12,7 @@ SMALL = preparation(size=(32, 48), storage="float16")
 
 
 def first(root, **changes):
-    """The first training sample of DRIVE, prepared."""
+    """Return the first training sample of DRIVE, prepared."""
     raw = opened("drive", "drive", root, test="official")
     return prepare(raw, raw.splits["train"][0], SMALL.changed(**changes))
 
@@ -23,7 +23,7 @@ def apply(pixels, **normalize):
 
 
 def test_shrinking_averages_over_all_pixels():
-    fine = np.indices((64, 64)).sum(axis=0) % 2 * 255  # a checkerboard, which plain sampling would alias
+    fine = np.indices((64, 64)).sum(axis=0) % 2 * 255  # a checkerboard, which would alias without averaging
     small = resize_image(fine.astype(np.uint8), 16, 16)
     assert set(np.unique(small)) <= {127, 128}
 
@@ -105,12 +105,12 @@ def test_values_out_of_range_of_the_storage_are_refused(dtype):
 
 def test_prepare_returns_all_fields(drive):
     raw = opened("drive", "drive", drive, test="official")
-    item, again, other = (prepare(raw, raw.splits["train"][index], SMALL) for index in (0, 0, 1))
+    item, same_item, other_item = (prepare(raw, raw.splits["train"][index], SMALL) for index in (0, 0, 1))
     assert item.stored.shape == (3, 32, 48)
     assert item.mask.shape == item.fov.shape == (32, 48)
     assert item.original_size == (70, 60)
-    assert item.digest == again.digest
-    assert item.digest != other.digest
+    assert item.digest == same_item.digest
+    assert item.digest != other_item.digest
 
 
 def test_size_errors_of_mask_and_field_of_view_are_both_reported(drive):
@@ -150,19 +150,19 @@ def write_pair(root, image, mask):
         cv2.imwrite(str(root / folder / "a.png"), pixels)
 
 
-def own(root, **more):
-    """The one sample of a folder of one's own, with its data set."""
-    raw = opened("d", "folder", root, **more)
+def folder_sample(root, **options):
+    """Return a folder data set and its only sample."""
+    raw = opened("d", "folder", root, **options)
     return raw, raw.splits["train"][0]
 
 
 @pytest.mark.parametrize("interpolation", ["area", "linear"])
 def test_soft_masks_are_interpolated_like_images(tmp_path, interpolation):
     mask = np.zeros((64, 96), np.uint8)
-    mask[:, 1::3] = 240  # every third column: nearest pixels would be all or nothing
+    mask[:, 1::3] = 240  # every third column: nearest neighbour would give only 0 and 240
     write_pair(tmp_path, mask, mask)
-    how = preparation(size=(32, 32), interpolation=interpolation)
-    item = prepare(*own(tmp_path, mask_kind="soft"), how)
+    settings = preparation(size=(32, 32), interpolation=interpolation)
+    item = prepare(*folder_sample(tmp_path, mask_kind="soft"), settings)
     np.testing.assert_array_equal(item.mask, resize_image(mask, 32, 32, interpolation))
     if interpolation == "area":
         assert (item.mask == 80).all()
@@ -174,7 +174,7 @@ def test_void_pixels_are_kept_when_resizing(tmp_path):
     mask[40:] = 9
     write_pair(tmp_path, mask, mask)
     options = {"labels": {"0": "background", "1": "a"}, "ignore": ["9"]}
-    item = prepare(*own(tmp_path, options=options), SMALL)
+    item = prepare(*folder_sample(tmp_path, options=options), SMALL)
     assert np.unique(item.mask).tolist() == [0, 1, 255]
     assert (item.mask[20:] == 255).all()
 
@@ -182,4 +182,4 @@ def test_void_pixels_are_kept_when_resizing(tmp_path):
 def test_a_mask_one_pixel_off_is_refused_where_sizes_vary(tmp_path):
     write_pair(tmp_path, np.zeros((64, 64), np.uint8), np.zeros((64, 65), np.uint8))
     with pytest.raises(RawDataError, match="65x64 pixels"):
-        prepare(*own(tmp_path, mask_kind="soft"), SMALL)
+        prepare(*folder_sample(tmp_path, mask_kind="soft"), SMALL)

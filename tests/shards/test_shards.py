@@ -21,12 +21,14 @@ from pipeline.shards.recipes import ShardRecipe
 from pipeline.shards.write import build_shard
 
 
-def build(path, root, layout="drive", split="train", number=0, of=(), **changes):
-    """Build a shard; `of` are more words of its source."""
-    more = {key: changes.pop(key) for key in ("threads", "raw_digest") if key in changes}
-    how = preparation(**{"size": [48, 40], "storage": "float16", **changes})
-    recipe = how.to(ShardRecipe, dataset="d", split=split, source=source(layout, root, test="official", **dict(of)))
-    build_shard(recipe, number=number, output=path, **more)
+def build(path, root, layout="drive", split="train", number=0, source_options=(), **changes):
+    """Build a shard; `source_options` are further settings of its source."""
+    options = {key: changes.pop(key) for key in ("threads", "raw_digest") if key in changes}
+    settings = preparation(**{"size": [48, 40], "storage": "float16", **changes})
+    recipe = settings.to(
+        ShardRecipe, dataset="d", split=split, source=source(layout, root, test="official", **dict(source_options))
+    )
+    build_shard(recipe, number=number, output=path, **options)
     return path
 
 
@@ -39,24 +41,24 @@ def test_shard_is_self_describing(tmp_path, drive):
         assert file["ids"].asstr()[:].tolist() == ["21", "22", "23", "24", "25", "26"]
         np.testing.assert_array_equal(file["original_size"], [[70, 60]] * 6)
         assert len(set(file["source_sha256"][:])) == 6
-        said = dict(file.attrs)
+        attributes = dict(file.attrs)
         for name in ("images", "masks", "fov", "ids", "scale", "offset", "original_size", "source_sha256"):
             assert file[name].fletcher32, name
         image = file["images"][:] * file["scale"][:][:, :, None, None]
         assert image.min() >= 0
         assert image.max() <= 1
-    assert said["schema_version"] == 2
-    assert not said["native"]
-    assert (said["dataset"], said["split"], said["layout"]) == ("d", "train", "drive")
-    assert said["size"].tolist() == [48, 40]
-    assert json.loads(said["normalization"]) == {"method": "minmax"}
-    assert json.loads(said["class_names"]) == ["background", "vessel"]
-    assert said["mask_kind"] == "index"
-    assert said["ignore_value"] == 255
-    assert said["interpolation_mask"] == "nearest"
-    assert said["origin"] == "raw files"
-    assert len(said["sources_sha256"]) == 64
-    assert "fingerprint" not in said, "what made it stands in the manifest: equal files are equal shards"
+    assert attributes["schema_version"] == 2
+    assert not attributes["native"]
+    assert (attributes["dataset"], attributes["split"], attributes["layout"]) == ("d", "train", "drive")
+    assert attributes["size"].tolist() == [48, 40]
+    assert json.loads(attributes["normalization"]) == {"method": "minmax"}
+    assert json.loads(attributes["class_names"]) == ["background", "vessel"]
+    assert attributes["mask_kind"] == "index"
+    assert attributes["ignore_value"] == 255
+    assert attributes["interpolation_mask"] == "nearest"
+    assert attributes["origin"] == "raw files"
+    assert len(attributes["sources_sha256"]) == 64
+    assert "fingerprint" not in attributes, "the fingerprint belongs to the manifest: equal shards have equal bytes"
 
 
 def test_shard_bytes_do_not_depend_on_time_path_and_threads(tmp_path, drive):
@@ -82,7 +84,7 @@ def test_soft_masks_are_stored_unchanged(tmp_path, tgs):
     from pipeline.images.png import write_png
 
     write_png(tgs / "train/masks/tile001.png", np.full((101, 101), 77, np.uint8))
-    path = build(tmp_path / "a.h5", tgs, layout="tgs", of={"mask_kind": "soft"})
+    path = build(tmp_path / "a.h5", tgs, layout="tgs", source_options={"mask_kind": "soft"})
     with h5py.File(path) as file:
         assert file.attrs["mask_kind"] == "soft"
         assert file.attrs["interpolation_mask"] == "area"
@@ -131,20 +133,20 @@ def raw_digest_of(layout, root, options=None, split="train"):
 
 @pytest.mark.parametrize("change", ["contents", "names", "samples"])
 def test_raw_files_changed_after_planning_are_an_error(tmp_path, drive, change):
-    asked = raw_digest_of("drive", drive)
+    planned = raw_digest_of("drive", drive)
     plain = build(tmp_path / "plain.h5", drive).read_bytes()
-    assert build(tmp_path / "a.h5", drive, raw_digest=asked).read_bytes() == plain
+    assert build(tmp_path / "a.h5", drive, raw_digest=planned).read_bytes() == plain
     images = [drive / f"training/images/{number}_training.tif" for number in (21, 22)]
     if change == "contents":
         images[0].write_bytes(images[1].read_bytes())
-    elif change == "names":  # two images swapped: the same files, and other samples
+    elif change == "names":  # two images swapped: the same file contents, but other samples
         first, second = (path.read_bytes() for path in images)
         images[0].write_bytes(second)
         images[1].write_bytes(first)
     else:
         add_drive(drive, "training", 31)
     with pytest.raises(RawDataError, match="changed after the shard was planned") as caught:
-        build(tmp_path / "out/b.h5", drive, raw_digest=asked)
+        build(tmp_path / "out/b.h5", drive, raw_digest=planned)
     assert "run snakemake again" in str(caught.value)
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -155,11 +157,10 @@ def test_digests_of_stack_pages_are_not_compared(tmp_path):
         pages = np.zeros((3, 16, 16), np.uint8)
         pages[:, :8] = 255 if name == "masks" else 70
         tifffile.imwrite(tmp_path / f"raw/{name}/a.tif", pages, photometric="minisblack")
-    of = {"test": {"rule": "fraction", "fraction": 0.34, "seed": 0}}
-    how = preparation(size=[32, 32])
-    said = source("folder", tmp_path / "raw", {"pages": "samples"}, **of)
-    recipe = how.to(ShardRecipe, dataset="d", split="train", source=said)
-    build_shard(recipe, number=0, output=tmp_path / "a.h5", raw_digest="that of whole files")
+    test_rule = {"test": {"rule": "fraction", "fraction": 0.34, "seed": 0}}
+    sample_source = source("folder", tmp_path / "raw", {"pages": "samples"}, **test_rule)
+    recipe = preparation(size=[32, 32]).to(ShardRecipe, dataset="d", split="train", source=sample_source)
+    build_shard(recipe, number=0, output=tmp_path / "a.h5", raw_digest="digest of the whole files")
     assert len(ShardReader([tmp_path / "a.h5"])) == 2
 
 
@@ -184,37 +185,37 @@ def test_memory_use_does_not_grow_with_the_data_set(tmp_path):
         return most
 
     few, many = peak(60), peak(180)
-    # 60 samples take 24 MB and 180 take 71 MB; what is held at a time is a few of them
+    # 60 samples take 24 MB and 180 take 71 MB; only a few samples are in memory at a time
     assert many < 2 * few
     assert many < (tmp_path / "180.h5").stat().st_size / 5
 
 
 def test_shards_read_as_one_sequence(tmp_path):
     root = make_drive(tmp_path / "DRIVE", training=12)
-    whole = ShardReader([build(tmp_path / "whole.h5", root)])
+    single = ShardReader([build(tmp_path / "single.h5", root)])
     paths = []
     for number in range(3):
         try:
-            paths.append(build(tmp_path / f"{number}.h5", root, number=number, of={"shards": 3}))
+            paths.append(build(tmp_path / f"{number}.h5", root, number=number, source_options={"shards": 3}))
         except RawDataError as error:
             assert "no sample for shard" in str(error)  # noqa: PT017
     parts = ShardReader(paths)
     assert len(paths) > 1
-    assert len(parts) == len(whole) == 12
-    place = {name: row for row, name in enumerate(parts.column("ids"))}
-    for row, name in enumerate(whole.column("ids")):
-        np.testing.assert_array_equal(parts.read_plane("images", place[name]), whole.read_plane("images", row))
-        np.testing.assert_array_equal(parts.read_all("masks")[place[name]], whole.read_plane("masks", row))
-    carried = pickle.loads(pickle.dumps(parts))  # into another process: no open handle goes along
-    np.testing.assert_array_equal(carried.read_plane("fov", 5), parts.read_plane("fov", 5))
+    assert len(parts) == len(single) == 12
+    row_of = {name: row for row, name in enumerate(parts.column("ids"))}
+    for row, name in enumerate(single.column("ids")):
+        np.testing.assert_array_equal(parts.read_plane("images", row_of[name]), single.read_plane("images", row))
+        np.testing.assert_array_equal(parts.read_all("masks")[row_of[name]], single.read_plane("masks", row))
+    unpickled = pickle.loads(pickle.dumps(parts))  # as for another process: open handles are not pickled
+    np.testing.assert_array_equal(unpickled.read_plane("fov", 5), parts.read_plane("fov", 5))
 
 
 def test_damaged_shard_raises_an_error_with_remedy(tmp_path, drive):
     path = build(tmp_path / "a.h5", drive)
     data = bytearray(path.read_bytes())
     with h5py.File(path) as file:
-        at = file["images"].id.get_chunk_info(3).byte_offset + 100
-    data[at] ^= 0xFF
+        position = file["images"].id.get_chunk_info(3).byte_offset + 100
+    data[position] ^= 0xFF
     path.write_bytes(data)
     reader = ShardReader([path])
     reader.read_plane("images", 2)

@@ -24,7 +24,7 @@ TARGET = torch.tensor([[[[0.0, 1.0], [1.0, 1.0]]]])
 
 
 def output_for(name, output=OUTPUT):
-    """Give the output that a loss wants: for two channels, background logits of 0."""
+    """Return output with the channels of a loss; the background logits of two channels are 0."""
     return torch.cat([torch.zeros_like(output), output], dim=1) if LOSSES[name].channels(2) == 2 else output
 
 

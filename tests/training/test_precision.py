@@ -1,4 +1,4 @@
-"""What fp32 means: checked by the switches that PyTorch reads, since few machines that run tests have a GPU."""
+"""Precision of fp32, checked by the flags of PyTorch, because most test machines have no GPU."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from pipeline.training.device import prepare_determinism, prepare_fp32
 
 
 @pytest.fixture(autouse=True)
-def as_before():
+def restore_flags():
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     deterministic = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     yield
@@ -41,5 +41,5 @@ def test_exact_fp32_convolution_on_a_gpu():
     image, weight = torch.randn(1, 64, 64, 64), torch.randn(64, 64, 3, 3)
     exact = torch.nn.functional.conv2d(image.double(), weight.double())
     prepare_fp32(exact=True)
-    found = torch.nn.functional.conv2d(image.cuda(), weight.cuda()).cpu()
-    assert (found - exact).abs().max() < 2e-5 * exact.abs().max()
+    computed = torch.nn.functional.conv2d(image.cuda(), weight.cuda()).cpu()
+    assert (computed - exact).abs().max() < 2e-5 * exact.abs().max()

@@ -59,9 +59,7 @@ def loss(name, **more):
 
 
 RECIPES = {
-    "fov": loss(
-        "bce"
-    ),  # 7 samples in batches of 4: the last batch has 3 rows, one process has one row more than the other
+    "fov": loss("bce"),  # 7 samples in batches of 4: in the last batch one process has 2 rows, the other 1
     "single": {"batch_size": 6},  # the last batch has a single row: the other process has none
     "streamed": {"batch_size": 6, "memory": 0},
     "crop": {"augment": None, "model": {"name": "unet-crop", "widths": [4, 8]}},

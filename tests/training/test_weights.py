@@ -7,7 +7,7 @@ from pipeline.training.weights import border_term, class_weights, weight_map
 
 
 def brute_force(mask, w0, sigma):
-    """Distances to every object, pixel by pixel."""
+    """Compute the border term from the distances to all objects, pixel by pixel."""
     import cv2
 
     planes = []
@@ -45,7 +45,7 @@ def test_border_weight_decreases_with_the_gap_width():
     term = border_term(mask, 10, 5)
     gaps = [term[10, 10:12].max(), term[10, 22:30].max(), term[10, 40:60].max()]
     assert gaps[0] > gaps[1] > gaps[2]
-    assert gaps[0] == pytest.approx(10 * np.exp(-9 / 50), rel=1e-4)  # one pixel to one side, two to the other
+    assert gaps[0] == pytest.approx(10 * np.exp(-9 / 50), rel=1e-4)  # distance 1 to one object, 2 to the other
     assert (term[mask == 1] == 0).all()
 
 
@@ -60,7 +60,7 @@ def test_class_weights_balance_the_classes():
     counts = np.array([900, 90, 10])
     weights = class_weights(counts)
     np.testing.assert_allclose(weights * counts, 1000 / 3, rtol=1e-6)
-    # weight 0 means void: a class that only validation masks have would vanish from their scores
+    # weight 0 means void: a class that only validation masks contain would be excluded from their scores
     assert class_weights([5, 0])[1] == 1
 
 
