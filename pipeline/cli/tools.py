@@ -130,9 +130,9 @@ def declare_equal(arguments: Arguments) -> int:
         return 1
     for module in declaration.modules:
         print(f"declared equal: {module}")
-    for module in declaration.not_run:
+    for module in declaration.modules_not_run:
         print(f"counts as changed: {module}, because no compared result ran it")
-    for stage in declaration.run_again:
+    for stage in declaration.stages_to_rerun:
         print(f"will run again: {stage}, because its modules import others than before")
     return 0 if declaration.modules else 1
 

@@ -1,14 +1,13 @@
-"""Declare that the code here gives what an earlier version gave: run both, compare, record what stands for what.
+"""Declare the current code equal to an earlier version: run both, compare their results, record equivalent modules.
 
 `pipeline.core.code` reads the record, a list of entries with these keys:
 
 - ``commit``: the earlier version
 - ``modules``: module to ``new``, its digest, and ``stands_for``, the modules and digests of the earlier version that it
-  counts as; an added module stands for none
-- ``proof``: ``files`` (ending to number of files that were equal), ``configuration`` (name to SHA-256, 16 digits),
-  ``versions``
+  is equivalent to; none for an added module
+- ``proof``: ``files`` (suffix to number of equal files), ``configuration`` (name to SHA-256, 16 digits), ``versions``
 
-The proof covers what the configuration runs, on the machine that ran it, and no further.
+The proof is limited to the code that the configuration runs, and to the machine on which it ran.
 """
 
 import ast
@@ -45,12 +44,12 @@ from pipeline.tools.verify import Comparison, compare_runs
 
 ROOT = Path(__file__).parents[2]
 
-_LISTS = ("OVERLOOKED", "PLUMBING", "SETTINGS")
-_WITHOUT_STAGE = ("cli", "config", "graph", "tools")
+_EXCLUSION_LISTS = ("EXCLUDED", "OVERLOOKED", "PLUMBING", "SETTINGS")  # names in this and in earlier versions
+_PACKAGES_WITHOUT_STAGE = ("cli", "config", "graph", "tools")
 _PROGRAMS = ("snakemake", "torch", "numpy")
 
 Stages = Callable[[Sequence[Path]], Iterable[tuple[str, frozenset[str]]]]
-"""Gives the stages that a configuration runs and whose results are compared, each with its name and root modules."""
+"""Returns the stages that a configuration runs and whose results are compared, each with its name and root modules."""
 
 
 class Sources(NamedTuple):
@@ -59,104 +58,107 @@ class Sources(NamedTuple):
     Parameters
     ----------
     read : callable
-        Gives a module by its name.
+        Returns a module by its name.
     names : frozenset of str
-        All its modules.
-    overlooked : frozenset of str
-        Those that do not count.
+        All modules.
+    excluded : frozenset of str
+        Modules without digest; see `pipeline.core.code.EXCLUDED`.
     """
 
     read: Callable[[str], Module]
     names: frozenset[str]
-    overlooked: frozenset[str]
+    excluded: frozenset[str]
 
     @property
-    def counted(self) -> frozenset[str]:
-        """Modules whose code counts where a stage runs it."""
-        return frozenset(name for name in self.names - self.overlooked if name.split(".")[1] not in _WITHOUT_STAGE)
+    def digested(self) -> frozenset[str]:
+        """Modules whose code has a digest if a stage runs it."""
+        return frozenset(
+            name for name in self.names - self.excluded if name.split(".")[1] not in _PACKAGES_WITHOUT_STAGE
+        )
 
     def closure(self, roots: Iterable[str]) -> list[str]:
-        """Return those of some modules, and of what they import, that count."""
-        return closure([root for root in roots if root in self.names], self.read, self.overlooked)
+        """Return modules and what they import, directly or not, without `excluded`; ignore unknown names."""
+        return closure([root for root in roots if root in self.names], self.read, self.excluded)
 
     def digests(self, modules: Iterable[str]) -> dict[str, str]:
-        """Return the digests of some modules."""
+        """Return the digests of modules."""
         return {module: self.read(module).digest for module in modules}
 
 
 class Declaration(NamedTuple):
-    """What came of a comparison.
+    """Outcome of a comparison of two versions.
 
     Parameters
     ----------
     comparison : Comparison
-        Of the results of both versions.
+        Comparison of the results of both versions.
     modules : dict
-        What was recorded; nothing where there are differences.
-    not_run : list of str
-        Modules that differ too, and that nothing ran whose results were compared: they count in full.
-    run_again : list of str
-        Stages of the configuration whose code counts as other code all the same.
+        The recorded modules; empty if results differ.
+    modules_not_run : list of str
+        Changed modules that no compared result used; they count as changed.
+    stages_to_rerun : list of str
+        Stages of the configuration whose code still counts as changed.
     """
 
     comparison: Comparison
     modules: Mapping[str, Any]
-    not_run: list[str]
-    run_again: list[str]
+    modules_not_run: list[str]
+    stages_to_rerun: list[str]
 
 
 def declare(revision: str, configs: Sequence[Path], stages: Stages, *, root: Path = ROOT) -> Declaration:
-    """Run a configuration under an earlier version and under the code that is here, and record it if nothing differs.
+    """Run a configuration under an earlier and the current version, and record equivalent modules if results are equal.
 
     Parameters
     ----------
     revision : str
-        As git takes it.
+        Git revision of the earlier version.
     configs : sequence of Path
-        Later ones over earlier ones. Relative roots of data sets lead into the synthetic data (``data/synthetic/...``).
+        Configuration files; later ones take precedence. Relative roots of data sets refer to the synthetic data
+        (``data/synthetic/...``).
     stages : callable
-        See `Stages`; called in a folder where they were written.
+        See `Stages`; called in a folder with copies of the configuration files.
     root : Path
-        A checkout of this repository, of which this package is part.
+        Checkout of this repository that contains this package.
 
     Raises
     ------
     ComparisonError
-        If there is no such revision, nothing to declare, or one of the versions does not run to its end.
+        If the revision does not exist, no module has changed, or the run of a version fails.
     """
     commit = _git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
     with tempfile.TemporaryDirectory(prefix="declare-equal-") as name, _worktree(root, commit, Path(name)) as earlier:
         old, new = sources_in(earlier), sources_in(root)
-        declared = read_record((root / PACKAGE / RECORD).read_text(encoding="utf-8"))
-        if not module_equivalents(old, new, new.counted, declared):
-            found, expected = f"no module that counts differs from {commit[:12]}", "a refactoring to declare"
-            raise ComparisonError(revision, found, expected, "name a commit before the refactoring")
+        recorded = read_record((root / PACKAGE / RECORD).read_text(encoding="utf-8"))
+        if not module_equivalents(old, new, new.digested, recorded):
+            state = f"no module with a digest differs from {commit[:12]}"
+            raise ComparisonError(revision, state, "a refactoring to declare", "name a commit before the refactoring")
         names = [f"{number}-{path.name}" for number, path in enumerate(configs)]
         folders = [Path(name, version) for version in ("earlier", "here")]
         for folder in folders:
             folder.mkdir()
-            for path, copied in zip(configs, names, strict=True):
-                shutil.copy2(path, folder / copied)
+            for path, name_of_copy in zip(configs, names, strict=True):
+                shutil.copy2(path, folder / name_of_copy)
             _run(root, folder, "pipeline", "synthetic")
         with contextlib.chdir(folders[1]):
-            ran = list(stages([Path(copied) for copied in names]))
-        used = new.closure({module for _, roots in ran for module in roots})
-        modules = module_equivalents(old, new, used, declared)
+            run_stages = list(stages([Path(name_of_copy) for name_of_copy in names]))
+        used = new.closure({module for _, roots in run_stages for module in roots})
+        modules = module_equivalents(old, new, used, recorded)
         for code, folder in zip((earlier, root), folders, strict=True):
-            log(f"runs the configuration with the code in {code}")
-            files = [str(folder / copied) for copied in names]
+            log(f"running the configuration with the code in {code}")
+            files = [str(folder / name_of_copy) for name_of_copy in names]
             _run(code, folder, "snakemake", "--snakefile", str(code / "Snakefile"), "--configfile", *files)
-        if sources_in(root).digests(new.counted) != new.digests(new.counted):
-            found = "modules that were edited meanwhile"
-            raise ComparisonError(str(root), found, "the code that was run", "run this again, and leave them alone")
+        if sources_in(root).digests(new.digested) != new.digests(new.digested):
+            remedy = "run the command again, without editing modules meanwhile"
+            raise ComparisonError(str(root), "modules that were edited during the run", "unchanged modules", remedy)
         comparison = compare_runs(*(folder / "results" for folder in folders), values_only=True)
         if comparison.differences:
             return Declaration(comparison, {}, [], [])
         if modules:
             _record(root, commit, modules, comparison, configs)
-        declared = read_record((root / PACKAGE / RECORD).read_text(encoding="utf-8"))
-        not_run = sorted(module_equivalents(old, new, new.counted, declared))
-        return Declaration(comparison, modules, not_run, _changed(old, new, ran, declared))
+        recorded = read_record((root / PACKAGE / RECORD).read_text(encoding="utf-8"))
+        modules_not_run = sorted(module_equivalents(old, new, new.digested, recorded))
+        return Declaration(comparison, modules, modules_not_run, _changed_stages(old, new, run_stages, recorded))
 
 
 def sources_in(root: Path) -> Sources:
@@ -170,91 +172,91 @@ def sources_in(root: Path) -> Sources:
 
 
 def sources_of(names: frozenset[str], text: Callable[[str], bytes]) -> Sources:
-    """Return a version of the package by the names of its modules and what gives their sources."""
+    """Return a version of the package, given the names of its modules and a function that returns their sources."""
 
     @cache
     def read(name: str) -> Module:
         return read_module(text(name), names.__contains__)
 
-    listing = f"{PACKAGE}.core.code"
-    return Sources(read, names, excluded_in(text(listing)) if listing in names else frozenset())
+    code_module = f"{PACKAGE}.core.code"
+    return Sources(read, names, excluded_in(text(code_module)) if code_module in names else frozenset())
 
 
 def excluded_in(source: bytes) -> frozenset[str]:
-    """Read off the source of `pipeline.core.code` which modules do not count."""
+    """Parse the names of excluded modules from the source of `pipeline.core.code`."""
     keys = [
         key
         for node in ast.parse(source).body
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)
-        if any(isinstance(target, ast.Name) and target.id in _LISTS for target in node.targets)
+        if any(isinstance(target, ast.Name) and target.id in _EXCLUSION_LISTS for target in node.targets)
         for key in node.value.keys
     ]
     return frozenset(key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str))
 
 
 def module_equivalents(
-    old: Sources, new: Sources, modules: Collection[str], declared: Equivalents
+    old: Sources, new: Sources, modules: Collection[str], recorded: Equivalents
 ) -> dict[str, dict[str, Any]]:
-    """Say what changed modules stand for.
+    """Return the old modules that each changed module is equivalent to, if the results of both versions are equal.
 
     Parameters
     ----------
     old, new : Sources
     modules : collection of str
-        Of the new version.
-    declared : dict
-        What was declared before.
+        Modules of the new version.
+    recorded : dict
+        Previously declared equivalents.
 
     Returns
     -------
     dict of str to dict
-        Those that count as something else than in the old version: ``new`` and ``stands_for``. A module stands for
-        itself as it was, and for what it imported then and does not reach now, such as modules that are gone.
+        ``new`` and ``stands_for`` of each module that counts as changed. A module is equivalent to its old version and
+        to the modules that it imported then and does not import any more, such as removed ones.
 
     Raises
     ------
     ComparisonError
-        If one of them was declared equal to something else before.
+        If a module was already declared equal to something else.
     """
     changed = {}
     for module in sorted(modules):
         digest = new.read(module).digest
-        known = module in old.counted
-        if known and old.read(module).digest == digest:
+        existed = module in old.digested
+        if existed and old.read(module).digest == digest:
             continue
-        stands_for = old.digests([module, *_left(old, new, module)]) if known else {}
-        if resolve_equivalents({module: digest}, declared) == resolve_equivalents(stands_for, declared):
+        equivalents = old.digests([module, *_dropped_imports(old, new, module)]) if existed else {}
+        if resolve_equivalents({module: digest}, recorded) == resolve_equivalents(equivalents, recorded):
             continue
-        if (module, digest) in declared:
-            found = f"the digest {digest}, which was declared equal to something else"
-            remedy = f"take its entry out of {PACKAGE}/{RECORD}, then declare it again"
-            raise ComparisonError(module, found, "one declaration for each digest", remedy)
-        changed[module] = {"new": digest, "stands_for": stands_for}
+        if (module, digest) in recorded:
+            state = f"the digest {digest}, which was declared equal to something else"
+            remedy = f"remove its entry from {PACKAGE}/{RECORD}, then declare it again"
+            raise ComparisonError(module, state, "one declaration for each digest", remedy)
+        changed[module] = {"new": digest, "stands_for": equivalents}
     return changed
 
 
-def _left(old: Sources, new: Sources, module: str) -> list[str]:
-    """Name what a module imported, directly or through others of these, and does not reach any more."""
-    reached, left = set(new.closure([module])), set[str]()
-    waiting = set(old.read(module).modules)
-    while waiting:
-        name = waiting.pop()
-        if name not in reached and name not in left and name not in old.overlooked:
-            left.add(name)
-            waiting |= old.read(name).modules
-    return sorted(left)
+def _dropped_imports(old: Sources, new: Sources, module: str) -> list[str]:
+    """Return what a module imported, directly or through dropped modules, and does not import any more."""
+    current, dropped = set(new.closure([module])), set[str]()
+    pending = set(old.read(module).modules)
+    while pending:
+        name = pending.pop()
+        if name not in current and name not in dropped and name not in old.excluded:
+            dropped.add(name)
+            pending |= old.read(name).modules
+    return sorted(dropped)
 
 
-def _changed(
-    old: Sources, new: Sources, stages: Iterable[tuple[str, frozenset[str]]], declared: Equivalents
+def _changed_stages(
+    old: Sources, new: Sources, stages: Iterable[tuple[str, frozenset[str]]], recorded: Equivalents
 ) -> list[str]:
-    """Name stages whose code counts as other code than in the old version."""
+    """Return the names of stages whose code counts as changed."""
     return sorted(
         {
             name
             for name, roots in stages
-            if resolve_equivalents(new.digests(new.closure(roots)), declared)
-            != resolve_equivalents(old.digests(old.closure(roots)), declared)
+            if resolve_equivalents(new.digests(new.closure(roots)), recorded)
+            != resolve_equivalents(old.digests(old.closure(roots)), recorded)
         }
     )
 
@@ -266,7 +268,7 @@ def _record(
     files = Counter(Path(name).suffix for name in (*comparison.equal, *comparison.equal_contents))
     proof = {
         "files": files,
-        "configuration": {one.name: hashlib.sha256(one.read_bytes()).hexdigest()[:16] for one in configs},
+        "configuration": {config.name: hashlib.sha256(config.read_bytes()).hexdigest()[:16] for config in configs},
         "versions": {name: importlib.metadata.version(name) for name in _PROGRAMS},
     }
     entries = json.loads(path.read_text(encoding="utf-8"))
@@ -275,36 +277,36 @@ def _record(
 
 @contextmanager
 def _worktree(root: Path, commit: str, folder: Path) -> Iterator[Path]:
-    """Check a commit out into a folder of its own."""
-    place = folder / "code"
-    _git(root, "worktree", "add", "--quiet", "--detach", str(place), commit)
+    """Check out a commit into the subfolder ``code`` of a folder, and remove it after the block."""
+    worktree = folder / "code"
+    _git(root, "worktree", "add", "--quiet", "--detach", str(worktree), commit)
     try:
-        yield place
+        yield worktree
     finally:
-        _git(root, "worktree", "remove", "--force", str(place))
+        _git(root, "worktree", "remove", "--force", str(worktree))
 
 
-def _git(root: Path, *words: str) -> str:
+def _git(root: Path, *arguments: str) -> str:
     try:
-        command = ["git", "-C", str(root), *words]
+        command = ["git", "-C", str(root), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603 - no shell
     except FileNotFoundError as error:
         raise ComparisonError("git", "no such program", "git", "install it") from error
     except subprocess.CalledProcessError as error:
-        found = " ".join(error.stderr.split()) or "nothing of that name"
+        reason = " ".join(error.stderr.split()) or "no such commit"
         expected = "a checkout of this repository with that commit"
-        raise ComparisonError(
-            f"git {' '.join(words)}, in {root}", found, expected, "name a commit that is there"
-        ) from error
+        location = f"git {' '.join(arguments)}, in {root}"
+        raise ComparisonError(location, reason, expected, "name an existing commit") from error
 
 
-def _run(code: Path, folder: Path, module: str, *words: str) -> None:
-    """Run a program in a folder with the package of a checkout."""
-    left_out = ("SNAKEMAKE_PROFILE", "SNAKEMAKE_OUTPUT_CACHE")
-    environment = {name: value for name, value in os.environ.items() if name not in left_out}
+def _run(code: Path, folder: Path, module: str, *arguments: str) -> None:
+    """Run a Python module in a folder, with the package of a checkout."""
+    ignored_variables = ("SNAKEMAKE_PROFILE", "SNAKEMAKE_OUTPUT_CACHE")
+    environment = {name: value for name, value in os.environ.items() if name not in ignored_variables}
+    environment["PYTHONPATH"] = str(code)
     cores = ["--cores", str(os.cpu_count() or 1)] if module == "snakemake" else []
-    command = [sys.executable, "-m", module, *words, *cores]
-    done = subprocess.run(command, cwd=folder, env={**environment, "PYTHONPATH": str(code)}, check=False)  # noqa: S603
-    if done.returncode:
-        found = f"status {done.returncode} of {module}"
-        raise ComparisonError(f"the code in {code}", found, "a run to its end", "see above what it said")
+    command = [sys.executable, "-m", module, *arguments, *cores]
+    completed = subprocess.run(command, cwd=folder, env=environment, check=False)  # noqa: S603
+    if completed.returncode:
+        state = f"{module} failed with exit status {completed.returncode}"
+        raise ComparisonError(f"the code in {code}", state, "a successful run", "see the error message above")
