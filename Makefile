@@ -58,8 +58,9 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/snakefmt Snakefile workflow
 
+# The JSON schema of config.yaml, docs/commands.md and docs/configuration.md.
 schema: install
-	$(BIN)/python -m pipeline schema
+	$(BIN)/python -m pipeline schema --docs docs
 
 clean:
 	rm -rf results data/synthetic .snakemake

@@ -12,28 +12,28 @@ from pipeline.config import config
 ROOT = Path(__file__).parents[1]
 
 
-def test_every_test_that_the_table_of_oddities_names_is_there():
+def test_tests_named_in_raw_data_page_exist():
     text = (ROOT / "docs" / "raw-data.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(test_\w+)`", text))
-    there = {
+    existing = {
         name
         for file in (ROOT / "tests").rglob("test_*.py")
         for name in re.findall(r"^def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
     }
     assert len(named) > 30
-    assert sorted(named - there) == []
+    assert sorted(named - existing) == []
     rows = [line for line in text.splitlines() if line.startswith("|") and line.count("|") == 4]
     assert all("`test_" in row for row in rows[2:])
 
 
-def test_readme_links_to_metrics_page():
+def test_readme_links_to_raw_data_page():
     assert "docs/raw-data.md" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_command_for_orphans_finds_those_of_the_folder_also_by_a_link(tmp_path):
+def test_orphan_job_command_matches_folder_and_link(tmp_path):
     folder, link, programs = tmp_path / "real  folder", tmp_path / "link", tmp_path / "bin"
-    for one in (folder, programs):
-        one.mkdir()
+    for path in (folder, programs):
+        path.mkdir()
     link.symlink_to(folder)
     jobs = [
         f"11 segmentation_1a {folder}",
@@ -46,8 +46,8 @@ def test_the_command_for_orphans_finds_those_of_the_folder_also_by_a_link(tmp_pa
         (programs / name).chmod(0o755)
     (command,) = re.findall(r"^ +(squeue .*scancel)$", (ROOT / "docs/cluster.md").read_text(), re.MULTILINE)
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
-    for there in (folder, link):
-        words = ["sh", "-c", f'cd "$0" && {command}', str(there)]
+    for start in (folder, link):
+        words = ["sh", "-c", f'cd "$0" && {command}', str(start)]
         done = subprocess.run(words, env={"PATH": path}, capture_output=True, text=True, check=True)
         assert done.stdout == "11 14\n"
 
@@ -63,13 +63,15 @@ def test_generated_pages_are_current(name, page):
     assert {*re.findall(r"\]\(#([^)]+)\)", text)} <= anchors
     cells = [cell for line in text.splitlines() if line.startswith("|") for cell in line.split(" | ")]
     assert max(len(cell.split()) for cell in cells) <= 35
+    if name == "configuration.md":
+        assert "|  |\n" not in text, "every key has a description"
 
 
-def test_the_example_of_the_configuration_page_is_valid():
+def test_example_of_configuration_page_is_valid():
     assert set(config.parse(yaml.safe_load(reference.EXAMPLE)).datasets) == {"leaves"}
 
 
-def test_the_configuration_page_describes_every_key():
+def test_configuration_page_lists_every_key():
     text, definitions = reference.configuration_page(), config.schema()["$defs"].values()
     keys = {key for definition in definitions for key in definition["properties"]}
     assert {key for key in keys if f"| `{key}` |" not in text} <= {"rule"}

@@ -127,6 +127,8 @@ class ConfigurationPage:
         lines += ["All keys of `config.yaml`. Lengths and sizes are in pixels, [height, width] in this order.", ""]
         lines += ["A complete example, a data set of one's own and one experiment with three seeds:", ""]
         lines += ["```yaml", EXAMPLE.rstrip(), "```", ""]
+        titles = ("Top level", "Data sets", "Layouts", "Experiments", *_SECTIONS)
+        lines += ["Sections: " + ", ".join(f"[{title}](#{_anchor(title)})" for title in titles) + ".", ""]
         lines += ["## Top level", "", *self._keys(self.root)]
         lines += [
             "",
@@ -150,7 +152,10 @@ class ConfigurationPage:
         yield f"{' and '.join(map(_code, keys))} of {'a data set' if owner == 'dataset' else 'an experiment'}."
         words = [word for key in keys for word in self._bare_words(self.owners[owner]["properties"][key])]
         if words:
-            yield from ("", "A name without other keys can be written as a plain word: " + _codes(dict.fromkeys(words)))
+            yield from (
+                "",
+                f"A name without other keys can be written as a plain word: {_codes(dict.fromkeys(words))}.",
+            )
         names = [name for name, owner_section in self.sections.items() if owner_section == section]
         for name in names:
             definition, tag = self.definitions[name], self.tags.get(name)
@@ -284,7 +289,7 @@ def _allowed(value: Schema) -> list[Any]:
 
 
 def _number(value: Schema) -> str:
-    """Describe a number with its limits, such as ``integer, 1 to 64``."""
+    """Describe a number with its limits, such as ``integer (1 to 64)``."""
     low, above = value.get("minimum"), value.get("exclusiveMinimum")
     high, below = value.get("maximum"), value.get("exclusiveMaximum")
     if value["type"] == "integer" and below is not None:
@@ -292,7 +297,7 @@ def _number(value: Schema) -> str:
     lower = f"at least {low}" if low is not None else f"above {above}" if above is not None else ""
     upper = f"at most {high}" if high is not None else f"below {below}" if below is not None else ""
     limits = f"{low} to {high}" if None not in (low, high) else " and ".join(filter(None, (lower, upper)))
-    return f"{value['type']}, {limits}" if limits else str(value["type"])
+    return f"{value['type']} ({limits})" if limits else str(value["type"])
 
 
 def _plural(kind: str) -> str:
