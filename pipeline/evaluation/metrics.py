@@ -45,7 +45,7 @@ class Metric(NamedTuple):
         Whether it is a column of the score tables.
     compared : bool
         Whether pairs of methods are compared by it. Each such metric adds comparisons on the same images.
-    visibility : Shown
+    visibility : Visibility
     """
 
     function: Callable[..., Scores]

@@ -28,7 +28,7 @@ _SCALE = 1e6  # tables have six decimals: scaled to integers, scores have exact 
 _BLOCK = 1024  # sign combinations of one matrix product
 
 
-class PairedComparison(NamedTuple):
+class PairedComparisons(NamedTuple):
     """Results of P comparisons, (P,) arrays; NaN for a pair without common images.
 
     Parameters
@@ -52,7 +52,7 @@ class PairedComparison(NamedTuple):
 
 def compare_pairs(
     values: NDArray[np.float64], pairs: Sequence[tuple[int, int]], sign_flips: int = SIGN_FLIPS, seed: int = SEED
-) -> PairedComparison:
+) -> PairedComparisons:
     """Compare pairs of methods on their common images.
 
     Parameters
@@ -66,7 +66,7 @@ def compare_pairs(
 
     Returns
     -------
-    PairedComparison
+    PairedComparisons
         The interval is that of `pipeline.evaluation.bootstrap`, with the same resamples for all pairs. With random
         signs p is (1 + b) / (1 + sign_flips), where b of them give a difference at least as large (Phipson, Smyth, Stat
         Appl Genet Mol Biol 9 (2010) 39), so that it is never 0.
@@ -99,7 +99,7 @@ def compare_pairs(
         for signs in _random_signs(values.shape[1], sign_flips, seed):
             extreme += np.count_nonzero(np.abs(pair_differences(columns.T @ signs)) >= np.abs(sums)[:, None], axis=1)
         p = np.where(exact, p, (1 + extreme) / (1 + sign_flips))
-    return PairedComparison(images, difference, low, high, p)
+    return PairedComparisons(images, difference, low, high, p)
 
 
 def exact_p(differences: NDArray[np.float64]) -> float:

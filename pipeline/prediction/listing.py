@@ -7,18 +7,18 @@ from typing import NamedTuple
 from pipeline.core.errors import Problem, RawDataError
 
 IMAGE_EXTENSIONS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
-"""File name endings of images, in lower case."""
+"""Extensions of image files, in lower case."""
 
 
 class ImageFile(NamedTuple):
-    """An image file. `id` names its results: the path below the folder, without ending, ``-`` in place of ``/``."""
+    """An image file. `id` names its results: the path below the folder without extension, ``-`` in place of ``/``."""
 
     id: str
     path: Path
 
 
 def list_images(source: Path, output: Path | None = None) -> list[ImageFile]:
-    """List one image, or all images below a folder by their endings, sorted by identifier.
+    """List one image, or all images below a folder by their extensions, sorted by identifier.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def list_images(source: Path, output: Path | None = None) -> list[ImageFile]:
         Problem(
             ", ".join(sorted(map(str, paths))),
             f"{len(paths)} images with the identifier {name!r}",
-            "one image for each identifier (the path without ending, '-' in place of '/')",
+            "one image for each identifier (the path without extension, '-' in place of '/')",
             "rename all but one, or predict them into another folder",
         )
         for name, paths in sorted(by_id.items())

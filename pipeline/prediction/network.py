@@ -111,7 +111,7 @@ class Predictor:
 
     @property
     def inside_only(self) -> bool:
-        """Whether the training loss counted only pixels inside the field of view."""
+        """Whether the training loss counted only pixels inside the field of view, if the data set has one."""
         return self.info.settings.loss.region == "fov"
 
 

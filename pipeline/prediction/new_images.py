@@ -90,7 +90,7 @@ def predict_images(
     log(f"{len(files)} images on {network.runs_on}")
     if network.inside_only:
         log(
-            "the network was trained on pixels inside the field of view only: "
+            "the network was trained only inside the field of view, if its data set has one: "
             "its probabilities outside of any field of view are not reliable"
         )
     first = _load(files[0], preparation)[1]

@@ -99,12 +99,12 @@ def test_criteria_give_different_thresholds():
 
 @given(st.integers(0, 10**6))
 def test_documented_relations_between_criteria_hold(seed):
-    pairs = histograms(images(seed))
+    counts = histograms(images(seed))
     # for pooled pixels IoU is F1 / (2 - F1), which increases with F1
-    assert best_threshold(pairs, "iou")[0] == best_threshold(pairs, "f1")[0] == best_threshold(pairs)[0]
+    assert best_threshold(counts, "iou")[0] == best_threshold(counts, "f1")[0] == best_threshold(counts)[0]
     # for one image macro and micro are equal
     for metric in CRITERIA.keys() - MACRO_ONLY:
-        assert best_threshold(pairs[-1:], metric, "macro") == best_threshold(pairs[-1:], metric, "micro")
+        assert best_threshold(counts[-1:], metric, "macro") == best_threshold(counts[-1:], metric, "micro")
 
 
 @pytest.mark.parametrize(("metric", "averaging"), CRITERION_AVERAGINGS)
@@ -118,16 +118,16 @@ def test_middle_of_equally_good_thresholds_is_selected(metric, averaging):
 @pytest.mark.parametrize(("metric", "averaging"), CRITERION_AVERAGINGS)
 def test_threshold_without_foreground(metric, averaging):
     """Metrics that score an empty prediction select a threshold without foreground; others have no threshold."""
-    pairs = histograms([(levels, np.zeros_like(mask)) for levels, mask in images(3)])
-    highest = int(np.flatnonzero(pairs.sum(axis=(0, 1)))[-1])
-    value, score = best_threshold(pairs, metric, averaging)
+    counts = histograms([(levels, np.zeros_like(mask)) for levels, mask in images(3)])
+    highest = int(np.flatnonzero(counts.sum(axis=(0, 1)))[-1])
+    value, score = best_threshold(counts, metric, averaging)
     if metric == "youden":
         assert np.isnan([value, score]).all()
     else:
         assert score == 1.0
         assert threshold_level(value) >= highest
     if averaging == "macro" and metric in ("f1", "iou", "f03", "mcc"):
-        assert np.isnan(best_threshold(pairs, metric, averaging, "skip")).all()
+        assert np.isnan(best_threshold(counts, metric, averaging, "skip")).all()
 
 
 SPLITS = {"test": {"rule": "fraction", "fraction": 0.3}, "validation": {"fraction": 0.8}}
