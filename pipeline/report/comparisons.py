@@ -14,7 +14,7 @@ from pipeline.core.tables import write_table
 from pipeline.evaluation.bootstrap import blocks
 from pipeline.evaluation.methods import MEAN
 from pipeline.evaluation.metrics import CLASS_METRICS, METRICS
-from pipeline.evaluation.paired import SIGN_FLIPS, SIGN_FLIPS_PER_COMPARISON, PairedComparison, compare_pairs, holm
+from pipeline.evaluation.paired import SIGN_FLIPS, SIGN_FLIPS_PER_COMPARISON, PairedComparisons, compare_pairs, holm
 
 COMPARED_METRICS = tuple(name for name, metric in METRICS.items() if metric.compared)
 """Metrics that are compared: F1 and IoU, the overlap scores in common use, and MAE, which needs no threshold."""
@@ -136,7 +136,7 @@ def _families(by_image: Sequence[dict[str, pd.DataFrame]]) -> Iterator[pd.DataFr
             yield family.assign(p_holm=holm(family["p"].to_numpy()), comparisons=len(family))
 
 
-def _compare(group: dict[str, pd.DataFrame], sign_flips: int) -> Iterator[tuple[str, PairedComparison]]:
+def _compare(group: dict[str, pd.DataFrame], sign_flips: int) -> Iterator[tuple[str, PairedComparisons]]:
     """Compare all pairs of a group by each available metric, with the same resamples and signs."""
     pairs = list(combinations(range(len(group)), 2))
     by_metric = {
@@ -147,4 +147,4 @@ def _compare(group: dict[str, pd.DataFrame], sign_flips: int) -> Iterator[tuple[
     if shifted_pairs:
         results = compare_pairs(np.concatenate([*available.values()]), shifted_pairs, sign_flips)
         for name, block in zip(available, blocks(len(shifted_pairs), len(pairs)), strict=True):
-            yield name, PairedComparison._make(values[block] for values in results)
+            yield name, PairedComparisons._make(values[block] for values in results)
