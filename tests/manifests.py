@@ -1,4 +1,4 @@
-"""Manifests of results that a test writes by hand."""
+"""Write manifests for results that a test writes by hand."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ from pipeline.graph.study import Study
 
 
 def sign(study, *artifacts):
-    """Write the manifests of results, of what is there of them, as if today's jobs had made it."""
+    """Write manifests for the existing files of artifacts, as if jobs of the current code had made them."""
     for artifact in artifacts:
         outputs = [path for path in artifact.outputs().values() if path.exists()]
         if outputs:
-            Manifest.of(plan_of(artifact, study).fingerprint(), outputs).write(artifact.path)
+            Manifest.describe(plan_of(artifact, study).fingerprint(), outputs).write(artifact.path)
 
 
 def sign_all():
-    """Do so for all results of the configuration in the working directory."""
+    """Write manifests for all existing results of the configuration in the working directory."""
     study = Study(load([Path("config.yaml")]))
-    sign(study, *targets.everything(study))
+    sign(study, *targets.all_results(study))

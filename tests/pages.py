@@ -1,4 +1,4 @@
-"""A finished project without any network: drawn predictions, scored and shown by the real stages."""
+"""A finished project without training: synthetic predictions, scored and shown by the real stages."""
 
 import numpy as np
 import pandas as pd
@@ -66,7 +66,7 @@ t,test,full,salt,iou,good,worse,6,0.2,-0.1,0.3,0.2,0.2,2
 
 
 def make_project(folder):
-    """Write raw files, predictions, scores, and what a training would have left; the page is not written yet."""
+    """Write raw files, predictions, scores and files of trainings; the page is not written yet."""
     make_drive(folder / "raw/DRIVE")
     tgs = make_tgs(folder / "raw/TGS")
     for path in list(tgs.rglob("tile001.png")):
@@ -79,18 +79,18 @@ def make_project(folder):
     (folder / "config.yaml").write_text(CONFIG)
     study = Study(load([folder / "config.yaml"]))
     for number, (name, experiment) in enumerate(study.experiments.items()):
-        noise = np.random.default_rng(number)
+        rng = np.random.default_rng(number)
         raw = study.raw(experiment.dataset)
         kind = "mask" if raw.multiclass else "probability"
         predicted = folder / f"results/predictions/{name}/test/{kind}"
         predicted.mkdir(parents=True)
         for sample in raw.splits["test"]:
             truth = raw.read_truth(sample)
-            wrong = noise.random(truth.shape) < NOISE[name]
+            is_wrong = rng.random(truth.shape) < NOISE[name]
             if raw.multiclass:
-                pixels = np.where(wrong, noise.integers(0, 4, truth.shape), truth).astype(np.uint8)
+                pixels = np.where(is_wrong, rng.integers(0, 4, truth.shape), truth).astype(np.uint8)
             else:
-                pixels = np.where((truth == 1) ^ wrong, 230, 20).astype(np.uint8)
+                pixels = np.where((truth == 1) ^ is_wrong, 230, 20).astype(np.uint8)
             write_png(predicted / f"{sample.id}.png", pixels)
         sign(study, Predictions(name, "test", kind))
         if not raw.multiclass:
@@ -103,7 +103,7 @@ def make_project(folder):
         benchmark = folder / f"results/benchmarks/evaluate/{name}.tsv"
         benchmark.parent.mkdir(parents=True, exist_ok=True)
         benchmark.write_text("s\th:m:s\tmax_rss\n1.25\t0:00:01\t99.5\n")
-    # the configuration takes no such name; the page must not rely on it
+    # the configuration rejects such a name; the page must escape it anyway
     path = folder / "results/metrics/classes/confusion.csv"
     table = pd.read_csv(path).replace("triangle", CLASSES[1])
     table.to_csv(path, index=False)
@@ -113,10 +113,10 @@ def make_project(folder):
     (folder / "results/metrics/good/intervals.csv").write_text(INTERVALS)
     (folder / "results/comparisons.csv").write_text(COMPARISONS)
     run("check", "--report-only")
-    sign_all()  # after what was written by hand
+    sign_all()  # the files above are written by hand
     run("leaderboard")
-    sign_all()  # a leaderboard of all that is scored here
+    sign_all()  # the leaderboard above lists all methods scored here
 
 
-def run(*words):
-    assert cli.main([*words]) == 0, words
+def run(*arguments):
+    assert cli.main([*arguments]) == 0, arguments

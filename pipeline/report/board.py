@@ -153,7 +153,9 @@ def build_board(
             row.cells.append(cell)
         rows.append(row)
     _mark_best(rows, columns, images or {})
-    return Board(columns, rows, ", ".join(f"{float(level):.0%}" for level in sorted(filter(None, levels))))
+    return Board(
+        columns, rows, ", ".join(f"{level:.0%}" for level in sorted({float(level) for level in levels if level}))
+    )
 
 
 def _key(row: Mapping[str, str]) -> tuple[str, ...]:

@@ -88,9 +88,7 @@ def build_report(
 
     cases = _cases(methods, scored, raw)
     fov_datasets = {methods[index].dataset for index, (main, _) in cases.items() if main.region == "fov"}
-    requests = [
-        (methods[index], [case.id for case in selected], main.ids) for index, (main, selected) in cases.items()
-    ]
+    requests = [(methods[index], [case.id for case in selected], main.ids) for index, (main, selected) in cases.items()]
     album = fill_album(requests, raw, fov_datasets)
     folder = output.parent
     data["methods"] = [_method(method, raw[method.dataset], folder) for method in methods]

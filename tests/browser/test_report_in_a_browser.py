@@ -1,4 +1,4 @@
-"""The page in a real browser: it works, by mouse and by keys, asks for nothing, and shows names as text."""
+"""The report page in a real browser: mouse, keyboard, accessibility, no network requests, names shown as text."""
 
 import re
 import shutil
@@ -34,32 +34,32 @@ def browser():
 
 @pytest.fixture
 def visit(browser, address):
-    """Open the page; in the end nothing may have been complained about, asked for or run that it does not hold."""
-    contexts, complaints, asked = [], [], []
+    """Open the page; afterwards, there must be no console messages, errors, dialogs or requests."""
+    contexts, problems, visited_urls = [], [], []
 
-    def visited(width=1280, height=900, at=address, **more):
-        context = browser.new_context(viewport={"width": width, "height": height}, **more)
+    def open_page(width=1280, height=900, url=address, **options):
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda said: complaints.append(f"{said.type}: {said.text}"))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.on("request", lambda sent: sent.url.startswith(("data:", "blob:")) or complaints.append(sent.url))
-        asked.append(at)
-        page.goto(at)
+        page.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("dialog", lambda dialog: (problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("request", lambda request: request.url.startswith(("data:", "blob:")) or problems.append(request.url))
+        visited_urls.append(url)
+        page.goto(url)
         return page
 
-    yield visited
+    yield open_page
     for context in contexts:
         context.close()
-    assert [said for said in complaints if said not in asked] == []
+    assert [problem for problem in problems if problem not in visited_urls] == []
 
 
 def shown_names(page):
     return page.locator("#board tbody tr:visible th .name").all_inner_texts()
 
 
-def drawn(page, name):
+def rendered(page, name):
     page.locator(f"#{name}").scroll_into_view_if_needed()
     page.wait_for_selector(f"#{name}-plots .chart .plot-container", state="attached")
     return page.locator(f"#{name}-plots .chart")
@@ -88,7 +88,7 @@ def test_leaderboard_sorts_by_mouse_and_keyboard(visit):
     assert shown_names(page) == sorted(shown_names(page))
     error = page.locator("#board th", has=page.get_by_role("button", name=re.compile("^MAE")))
     error.get_by_role("button").click()
-    assert error.get_attribute("aria-sort") == "ascending"  # the best first, of what should be low
+    assert error.get_attribute("aria-sort") == "ascending"  # lower is better, and the best comes first
 
 
 def test_leaderboard_filters_rows_and_columns(visit):
@@ -141,19 +141,19 @@ def test_layers_of_a_case_work_by_keyboard(visit):
     assert slider.input_value() == "100"
     page.keyboard.press("ArrowLeft")
     assert slider.input_value() == "95"
-    assert over.evaluate("one => one.style.clipPath") == "inset(0px 0px 0px 5%)"
+    assert over.evaluate("element => element.style.clipPath") == "inset(0px 0px 0px 5%)"
     page.keyboard.press("Home")
-    assert over.evaluate("one => one.style.clipPath") == "inset(0px 0px 0px 100%)"
-    whole = page.locator(".gallery[open] .for-all")
-    whole.get_by_label("prediction").check()
-    chosen = page.locator(".gallery[open] .case input[value=prediction]")
-    assert all(chosen.evaluate_all("boxes => boxes.map((box) => box.checked)"))
+    assert over.evaluate("element => element.style.clipPath") == "inset(0px 0px 0px 100%)"
+    all_cases = page.locator(".gallery[open] .for-all")
+    all_cases.get_by_label("prediction").check()
+    radios = page.locator(".gallery[open] .case input[value=prediction]")
+    assert all(radios.evaluate_all("boxes => boxes.map((box) => box.checked)"))
 
 
 def test_points_and_table_rows_open_images(visit):
     page = visit()
     page.locator("#images-controls select").first.select_option("t")
-    drawn(page, "images")
+    rendered(page, "images")
     dots = page.locator("#images-plots .point")
     assert dots.count() == 6
     page.wait_for_timeout(200)
@@ -164,13 +164,13 @@ def test_points_and_table_rows_open_images(visit):
     page.mouse.up()
     viewer = page.locator("#viewer")
     viewer.wait_for(state="visible")
-    assert viewer.locator(".under").evaluate("one => one.naturalWidth") == 101
+    assert viewer.locator(".under").evaluate("element => element.naturalWidth") == 101
     page.keyboard.press("Escape")
     assert viewer.is_hidden()
     page.locator("details[data-table=images] summary").click()
     page.get_by_role("button", name=HOSTILE).click()
     assert page.locator("#viewer-title").inner_text() == f"{HOSTILE}, good"
-    link = viewer.get_by_role("link", name="full panel").evaluate("one => one.href")
+    link = viewer.get_by_role("link", name="full panel").evaluate("element => element.href")
     assert page.context.new_page().goto(link).ok
     page.get_by_role("button", name="Close").click()
     assert viewer.is_hidden()
@@ -184,13 +184,13 @@ def test_images_without_a_score_come_last(visit, project_with_page, tmp_path, mo
     table.loc[(table["split"] == "test") & (table["id"] == "tile003"), "f1"] = ""
     table.to_csv(path, index=False)
     assert cli.main(["report", "--leaderboard", "results/leaderboard.csv"]) == 0
-    page = visit(at=(folder / "results/report.html").as_uri())
+    page = visit(url=(folder / "results/report.html").as_uri())
     page.locator("#images-controls select").first.select_option("t")
-    drawn(page, "images")
+    rendered(page, "images")
     scores = sorted(pd.to_numeric(table.loc[(table["split"] == "test") & (table["f1"] != ""), "f1"]))
     assert len(scores) == 5
     assert f"5 of 6 test images have this score; lowest {scores[0]:.3f}, median {scores[2]:.3f}" in (
-        page.locator("#images-said").inner_text()
+        page.locator("#images-summary").inner_text()
     )
     details = page.locator("details[data-table=images]")
     details.locator("summary").click()
@@ -201,26 +201,26 @@ def test_images_without_a_score_come_last(visit, project_with_page, tmp_path, mo
 
 def test_scatter_plot_median_and_axes(visit, project_with_page):
     page = visit()
-    controls, said = page.locator("#images-controls"), page.locator("#images-said")
+    controls, summary = page.locator("#images-controls"), page.locator("#images-summary")
     controls.locator("select").first.select_option("t")
-    drawn(page, "images")
+    rendered(page, "images")
     for name in ("good", "worse"):
         table = pd.read_csv(project_with_page / f"results/metrics/{name}/per_image.csv")
-        controls.get_by_label("Upwards").select_option(label=name)
-        assert f"median {table[table['split'] == 'test']['f1'].median():.3f}" in said.inner_text()
-    controls.get_by_label("Upwards").select_option(label="good")
-    controls.get_by_label("Sideways").select_option(label="worse")
-    assert "Better than worse on" in said.inner_text()
-    controls.get_by_label("Upwards").select_option(label="worse")
-    assert "Better than" not in said.inner_text()
-    assert controls.get_by_label("Sideways").input_value() == "share"
+        controls.get_by_label("Y axis").select_option(label=name)
+        assert f"median {table[table['split'] == 'test']['f1'].median():.3f}" in summary.inner_text()
+    controls.get_by_label("Y axis").select_option(label="good")
+    controls.get_by_label("X axis").select_option(label="worse")
+    assert "Higher than worse on" in summary.inner_text()
+    controls.get_by_label("Y axis").select_option(label="worse")
+    assert "Higher than" not in summary.inner_text()
+    assert controls.get_by_label("X axis").input_value() == "share"
 
 
 def test_names_are_text_in_figures_and_tables(visit):
     page = visit()
     select = page.locator("#confusion-controls select").first
     select.select_option(label="classes")
-    drawn(page, "confusion")
+    rendered(page, "confusion")
     page.locator("details[data-table=confusion] summary").click()
     table = page.locator("details[data-table=confusion] table")
     assert '</script><script>alert(2)</script><b onmouseover="alert(3)">&amp;' in table.inner_text()
@@ -233,11 +233,11 @@ def test_names_are_text_in_figures_and_tables(visit):
 def test_all_figures_have_charts_text_and_tables(visit):
     page = visit()
     for name, charts in (("learning", 3), ("curves", 3), ("images", 1), ("confusion", 1), ("runs", 1)):
-        found = drawn(page, name)
-        assert found.count() == charts, name
+        plots = rendered(page, name)
+        assert plots.count() == charts, name
         for index in range(charts):
-            assert len(found.nth(index).get_attribute("aria-label")) > 30
-        assert len(page.locator(f"#{name}-said").inner_text()) > 20
+            assert len(plots.nth(index).get_attribute("aria-label")) > 30
+        assert len(page.locator(f"#{name}-summary").inner_text()) > 20
     for summary in page.locator("details[data-table] summary").all():
         summary.click()
     for details in page.locator("details[data-table]").all():
@@ -251,11 +251,11 @@ def test_all_figures_have_charts_text_and_tables(visit):
 def test_page_is_not_wider_than_the_screen(visit, width):
     page = visit(width=width)
     for name in ("learning", "curves", "images", "confusion", "runs"):
-        drawn(page, name)
-    page.locator("details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
+        rendered(page, name)
+    page.locator("details").evaluate_all("all => all.forEach((element) => { element.open = true; })")
     page.wait_for_timeout(200)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.locator("#board .where").first.is_visible() == (width == 390)
+    assert page.locator("#board .narrow-conditions").first.is_visible() == (width == 390)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -264,12 +264,12 @@ def test_theme_menu_overrides_the_system_theme(visit, scheme):
     background = "getComputedStyle(document.body).backgroundColor"
     first = page.evaluate(background)
     assert (first == "rgb(255, 255, 255)") == (scheme == "light")
-    drawn(page, "learning")
+    rendered(page, "learning")
     text = page.locator("#learning-plots .xtick text").first
-    before = text.evaluate("one => getComputedStyle(one).fill")
-    page.get_by_label("Colours").select_option("light" if scheme == "dark" else "dark")
+    old_colour = text.evaluate("element => getComputedStyle(element).fill")
+    page.get_by_label("Theme").select_option("light" if scheme == "dark" else "dark")
     assert page.evaluate(background) != first
-    assert text.evaluate("one => getComputedStyle(one).fill") != before
+    assert text.evaluate("element => getComputedStyle(element).fill") != old_colour
 
 
 def test_print_opens_all_details_and_shows_all_layers(visit):
@@ -288,34 +288,34 @@ def test_print_opens_all_details_and_shows_all_layers(visit):
     )
 
 
-def barriers(page):
-    """What axe-core finds: rules of WCAG 2 to level AA and of good practice, also those that it calls undecided."""
-    said = Axe().run(page).response
-    assert len(said["passes"]) > 25
-    undecided = [rule for rule in said["incomplete"] if rule["id"] != "color-contrast"]  # stars; what a bar lies over
-    return [(rule["id"], *(node["html"][:150] for node in rule["nodes"])) for rule in said["violations"] + undecided]
+def violations(page):
+    """Violations that axe-core finds: WCAG 2 up to level AA and best practices, including incomplete checks."""
+    results = Axe().run(page).response
+    assert len(results["passes"]) > 25
+    undecided = [rule for rule in results["incomplete"] if rule["id"] != "color-contrast"]  # stars, and text over bars
+    return [(rule["id"], *(node["html"][:150] for node in rule["nodes"])) for rule in results["violations"] + undecided]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_page_has_no_accessibility_violations(visit, width, scheme):
     page = visit(width=width, color_scheme=scheme)
-    assert barriers(page) == []
+    assert violations(page) == []
     for name in ("learning", "curves", "images", "confusion", "runs"):
-        drawn(page, name)
-    page.locator("details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
+        rendered(page, name)
+    page.locator("details").evaluate_all("all => all.forEach((element) => { element.open = true; })")
     page.wait_for_timeout(200)
-    assert barriers(page) == []
+    assert violations(page) == []
     page.locator("details[data-table=images] table button").first.click()
     page.locator("#viewer").wait_for(state="visible")
-    assert barriers(page) == []
+    assert violations(page) == []
 
 
 def test_tables_have_captions_and_links_have_targets(visit):
-    """What axe-core has no rules for."""
+    """Rules that axe-core does not have."""
     page = visit()
     for name in ("learning", "curves", "images", "confusion", "runs"):
-        drawn(page, name)
+        rendered(page, name)
     for selector in ("table.sortable:not(:has(caption))", "main th:not([scope])"):
         assert page.locator(selector).count() == 0, selector
     for link in page.locator('a[href^="#"]').all():

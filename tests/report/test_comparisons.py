@@ -276,7 +276,7 @@ def test_different_policies_for_empty_masks_are_noted(results, capsys):
     note = "`empty_masks` differs: one in d.resolution-ceiling, skip in [a]b."
     assert note in run(capsys, "--dataset", "d")
     records = json.loads(run(capsys, "--format", "json", "--dataset", "d"))
-    assert {record["empty_masks"] for record in records if record["statistic"] == "run"} == {"record", "skip"}
+    assert {record["empty_masks"] for record in records if record["statistic"] == "run"} == {"one", "skip"}
 
 
 def test_folds_of_equal_size_have_different_images(results, capsys):

@@ -9,7 +9,7 @@ function scoresOf(method, id, region) {
   const index = group?.ids.indexOf(id) ?? -1;
   const scores = index < 0 ? undefined : group.scores[method];
   if (!scores) return [];
-  return [...Object.entries(SCORES).map(([name, label]) => [label, number(scores[name][index])]), ["Share of foreground", number(group.share[index])], ["Region", region]];
+  return [...Object.entries(SCORES).map(([name, label]) => [label, number(scores[name][index])]), ["Foreground", number(group.share[index])], ["Region", region]];
 }
 
 function facts(method, id, region) {

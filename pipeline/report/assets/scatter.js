@@ -95,5 +95,5 @@ function imageTable(state) {
     element("div", { class: "controls" }, element("label", {}, "Identifier contains", search),
       select("Order", [["worst", "worst first"], ["best", "best first"], ["id", "by identifier"]], state.order, (value) => { state.order = value; state.page = 0; refresh(); }),
       pageButton("Previous", -1, state.page === 0), element("span", { role: "status" }, `page ${state.page + 1} of ${pages}`), pageButton("Next", 1, state.page >= pages - 1)),
-    table(["Image", "Share of foreground", ...Object.values(SCORES)], rows));
+    table(["Image", "Foreground", ...Object.values(SCORES)], rows));
 }
