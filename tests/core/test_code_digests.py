@@ -1,4 +1,4 @@
-"""Which modules count as code that decides results, and what was declared equal."""
+"""Modules without digests, and modules that were declared equal."""
 
 import pytest
 
@@ -7,58 +7,58 @@ from pipeline.core.code import EXCLUDED, LIBRARIES, PLUMBING, code_digests, libr
 from pipeline.graph.artifacts import STAGES
 
 
-def left_out_behind(name):
-    """Name a module and those that do not count either and that it imports, directly or not."""
-    found, waiting = set(), {name}
-    while waiting:
-        found.add(module := waiting.pop())
-        waiting |= (code._module(module).modules & EXCLUDED.keys()) - found
-    return found
+def excluded_closure(name):
+    """Return a module and the excluded modules that it imports, directly or not."""
+    visited, pending = set(), {name}
+    while pending:
+        visited.add(module := pending.pop())
+        pending |= (code._module(module).modules & EXCLUDED.keys()) - visited
+    return visited
 
 
 @pytest.mark.parametrize("name", sorted(EXCLUDED))
-def test_what_does_not_count_imports_nothing_that_decides_pixels_weights_or_numbers(name):
-    for module in left_out_behind(name):
+def test_excluded_modules_import_none_of_the_libraries(name):
+    for module in excluded_closure(name):
         assert not code._module(module).libraries & LIBRARIES.keys(), module
 
 
 @pytest.mark.parametrize("name", sorted(PLUMBING))
-def test_nothing_that_counts_hides_behind_plumbing(name):
+def test_plumbing_imports_only_excluded_modules(name):
     assert code._module(name).modules <= EXCLUDED.keys()
 
 
-def test_how_tables_are_written_counts_and_how_files_are_written_does_not():
+def test_digests_include_tables_and_exclude_files():
     for stage in ("train", "splits", "leaderboard", "comparisons"):
         digests = code_digests([STAGES[stage].module])
         assert "pipeline.core.tables" in digests
         assert "pipeline.core.files" not in digests
 
 
-def test_the_leaderboard_does_not_depend_on_how_raw_data_are_checked():
+def test_leaderboard_digest_excludes_checks_and_decoders():
     digests = code_digests([STAGES["leaderboard"].module])
     assert not any(name.startswith("pipeline.raw.check") for name in digests)
     assert not any(name.startswith(("pipeline.raw.decode", "pipeline.images")) for name in digests)
 
 
 @pytest.mark.parametrize(
-    ("declared", "digests", "expected"),
+    ("equivalents", "digests", "expected"),
     [
         ({}, {"b": "1", "a": "2"}, {"a": "2", "b": "1"}),
         ({("a", "2"): {"a": "1"}}, {"a": "2", "b": "1"}, {"a": "1", "b": "1"}),
         ({("a", "2"): {"a": "1"}}, {"a": "3"}, {"a": "3"}),  # edited again
-        ({("a", "2"): {"a": "1"}, ("a", "3"): {"a": "2"}}, {"a": "3"}, {"a": "1"}),  # one on top of another
+        ({("a", "2"): {"a": "1"}, ("a", "3"): {"a": "2"}}, {"a": "3"}, {"a": "1"}),  # twice
         ({("a", "2"): {"a": "1"}, ("new", "1"): {}}, {"a": "2", "new": "1"}, {"a": "1"}),
         ({("a", "2"): {"a": "1", "gone": "1"}}, {"a": "2"}, {"a": "1", "gone": "1"}),
         ({("a", "2"): {"a": "1", "b": "1"}}, {"a": "2", "b": "1"}, {"a": "1", "b": "1"}),
         ({("a", "2"): {"a": "1", "b": "1"}}, {"a": "2", "b": "2"}, {"a": "1", "b": "1+2"}),
     ],
 )
-def test_what_was_declared_equal_counts_as_what_it_stands_for(declared, digests, expected):
-    assert resolve_equivalents(digests, declared) == expected
-    assert list(resolve_equivalents(digests, declared)) == sorted(expected)
+def test_equal_modules_are_replaced_by_earlier_ones(equivalents, digests, expected):
+    assert resolve_equivalents(digests, equivalents) == expected
+    assert list(resolve_equivalents(digests, equivalents)) == sorted(expected)
 
 
-def test_libraries_are_those_of_the_code_that_is_there(monkeypatch):
+def test_library_versions_ignore_modules_that_no_longer_exist(monkeypatch):
     module = "pipeline.training.optim"
     monkeypatch.setattr(
         code,

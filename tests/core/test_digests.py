@@ -1,4 +1,4 @@
-"""Files are read again where they changed, whatever their times say, and only there."""
+"""Cached digests: only changed files are read again, whatever their modification times."""
 
 import json
 import os
@@ -15,7 +15,7 @@ OLD = (1_500_000_000, 1_500_000_000)
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    """Some files with a cache that keeps at once; call it to get the digests and the names of files that were read."""
+    """Return files, and a function that returns their digests and the names of files read; the cache has no delay."""
     paths = {name: tmp_path / name for name in "abc"}
     for name, path in paths.items():
         path.write_text(name)
@@ -25,8 +25,8 @@ def files(tmp_path, monkeypatch):
 
     def digests(**options):
         read.clear()
-        found = cached_digests(map(str, paths.values()), tmp_path / "cache.json", "d", **options)
-        return [found[str(path)] for path in paths.values()], sorted(read)
+        by_path = cached_digests(map(str, paths.values()), tmp_path / "cache.json", "d", **options)
+        return [by_path[str(path)] for path in paths.values()], sorted(read)
 
     monkeypatch.setattr(module, "file_digest", lambda path: read.append(Path(path).name) or file_digest(path))
     return paths, digests
@@ -49,16 +49,16 @@ def test_a_touched_file_is_read_and_has_the_same_digest(files):
     assert digests() == (first, [])
 
 
-@pytest.mark.parametrize("how", ["in place", "replaced", "swapped", "longer"])
-def test_other_contents_with_an_old_time_are_seen(files, tmp_path, how):
+@pytest.mark.parametrize("change", ["in place", "replaced", "swapped", "longer"])
+def test_changes_with_an_old_modification_time_are_detected(files, tmp_path, change):
     paths, digests = files
     first, _ = digests()
-    if how == "in place":
+    if change == "in place":
         with paths["a"].open("r+") as file:
             file.write("x")
-    elif how == "longer":
+    elif change == "longer":
         paths["a"].write_text("aa")
-    elif how == "replaced":
+    elif change == "replaced":
         (tmp_path / "new").write_text("x")
         os.utime(tmp_path / "new", OLD)
         (tmp_path / "new").rename(paths["a"])
@@ -67,23 +67,23 @@ def test_other_contents_with_an_old_time_are_seen(files, tmp_path, how):
         paths["b"].rename(paths["a"])
         (tmp_path / "x").rename(paths["b"])
     os.utime(paths["a"], OLD)
-    now, _ = digests()
-    if how == "swapped":
-        assert now == [first[1], first[0], first[2]]
+    second, _ = digests()
+    if change == "swapped":
+        assert second == [first[1], first[0], first[2]]
     else:
-        assert now[0] != first[0]
-        assert now[1:] == first[1:]
-    assert now == [file_digest(path) for path in paths.values()]
+        assert second[0] != first[0]
+        assert second[1:] == first[1:]
+    assert second == [file_digest(path) for path in paths.values()]
 
 
-def test_what_has_just_changed_is_not_kept(files, monkeypatch):
+def test_digests_of_recently_changed_files_are_not_cached(files, monkeypatch):
     _, digests = files
     monkeypatch.setattr(module, "_MIN_AGE", 10**12)
     digests()
     assert digests()[1] == ["a", "b", "c"]
 
 
-def test_what_is_gone_or_cannot_be_read_has_no_digest_and_is_not_kept(files):
+def test_missing_and_unreadable_files_have_no_digest(files):
     paths, digests = files
     first, _ = digests()
     paths["a"].unlink()
@@ -95,7 +95,7 @@ def test_what_is_gone_or_cannot_be_read_has_no_digest_and_is_not_kept(files):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 2, "files": {}}', '{"files": {"a": [1, 2]}}'])
-def test_a_cache_that_is_none_is_done_without(files, tmp_path, text):
+def test_an_invalid_cache_is_ignored(files, tmp_path, text):
     _, digests = files
     first, _ = digests()
     (tmp_path / "cache.json").write_text(text)
@@ -103,7 +103,7 @@ def test_a_cache_that_is_none_is_done_without(files, tmp_path, text):
     assert digests() == (first, [])
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(files, tmp_path, capsys):
+def test_a_cache_that_cannot_be_written_is_logged(files, tmp_path, capsys):
     _, digests = files
     (tmp_path / "cache.json").mkdir()
     first, _ = digests()
@@ -111,7 +111,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(files, tmp_path, capsys)
     assert "cannot cache the digests of raw files" in capsys.readouterr().err
 
 
-def test_files_that_are_asked_for_no_more_are_forgotten(files, tmp_path):
+def test_the_cache_holds_only_the_requested_files(files, tmp_path):
     paths, digests = files
     digests()
     paths["d"] = tmp_path / "d"
@@ -121,7 +121,7 @@ def test_files_that_are_asked_for_no_more_are_forgotten(files, tmp_path):
     assert {Path(name).name for name in json.loads((tmp_path / "cache.json").read_text())["files"]} == {*"bcd"}
 
 
-def test_a_folder_is_its_names_and_bytes(tmp_path):
+def test_the_digest_of_a_folder_covers_names_and_bytes(tmp_path):
     def folder(name, **files):
         for file, text in files.items():
             path = tmp_path / name / file.replace("_", "/")
@@ -129,11 +129,11 @@ def test_a_folder_is_its_names_and_bytes(tmp_path):
             path.write_text(text)
         return contents_digest(tmp_path / name)
 
-    one = folder("one", a="1", b_c="2")
+    original = folder("one", a="1", b_c="2")
     time.sleep(0.01)
-    assert folder("same", b_c="2", a="1") == one
-    assert folder("swapped", a="2", b_c="1") != one
-    assert folder("renamed", x="1", b_c="2") != one
-    assert folder("more", a="1", b_c="2", d="") != one
+    assert folder("same", b_c="2", a="1") == original
+    assert folder("swapped", a="2", b_c="1") != original
+    assert folder("renamed", x="1", b_c="2") != original
+    assert folder("more", a="1", b_c="2", d="") != original
     (tmp_path / "one/.snakemake_timestamp").touch()
-    assert contents_digest(tmp_path / "one") == one
+    assert contents_digest(tmp_path / "one") == original

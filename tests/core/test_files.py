@@ -7,7 +7,7 @@ from pipeline.core.files import atomic_file, atomic_folder, write_text
 from pipeline.core.tables import write_json
 
 
-def test_a_file_appears_under_its_name_only_when_complete(tmp_path):
+def test_a_file_has_its_final_name_only_when_complete(tmp_path):
     path = tmp_path / "deep" / "a.csv"
     with atomic_file(path) as temporary:
         temporary.write_text("half")
@@ -17,7 +17,7 @@ def test_a_file_appears_under_its_name_only_when_complete(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["a.csv"]
 
 
-def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_a_failed_write_keeps_the_old_file_and_no_other(tmp_path):
     path = tmp_path / "a.txt"
     write_text(path, "old")
     with contextlib.suppress(KeyboardInterrupt), atomic_file(path) as temporary:
@@ -27,7 +27,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_folder_is_replaced_whole(tmp_path):
+def test_a_folder_is_replaced_atomically(tmp_path):
     path = tmp_path / "images"
     for names in (("a", "b"), ("c",)):
         with atomic_folder(path) as temporary:
@@ -41,15 +41,15 @@ def test_a_folder_is_replaced_whole(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["images"]
 
 
-def test_a_place_that_cannot_be_written_is_named_with_a_remedy(tmp_path):
-    (tmp_path / "file").write_text("in the way")
+def test_unwritable_paths_are_reported_with_a_remedy(tmp_path):
+    (tmp_path / "file").write_text("obstacle")
     for write in (write_json, write_text):
         with pytest.raises(OutputError, match=r"file has the name of a required folder") as caught:
             write(tmp_path / "file" / "below.json", "text")
         assert str(tmp_path / "file" / "below.json") in str(caught.value)
     with pytest.raises(OutputError), atomic_folder(tmp_path / "file" / "below"):
         pytest.fail("the block must not run")
-    assert (tmp_path / "file").read_text() == "in the way"
+    assert (tmp_path / "file").read_text() == "obstacle"
 
 
 def test_an_error_lists_every_problem_in_four_lines():

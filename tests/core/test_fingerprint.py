@@ -1,4 +1,4 @@
-"""What counts as a change of code, of settings and of libraries, and what does not."""
+"""Changes of code, settings and libraries that change a fingerprint, and changes that do not."""
 
 import ast
 import importlib.metadata
@@ -48,11 +48,11 @@ NETWORK_NAMES, LAYOUT_NAMES = tag_values(NETWORKS, "name"), tag_values(LAYOUTS, 
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A copy of the package, whose sources are digested in place of the real ones; call it to read it anew."""
+    """Digest a copy of the package; return a function that edits it."""
     folder = shutil.copytree(PACKAGE, tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(module, "_FOLDER", folder)
 
-    def forget():
+    def clear_caches():
         for cached in (module._module, module._file, stage_code):
             cached.cache_clear()
 
@@ -61,11 +61,11 @@ def package(tmp_path, monkeypatch):
         text = path.read_text()
         assert old in text
         path.write_text(text.replace(old, new, 1))
-        forget()
+        clear_caches()
 
-    forget()
+    clear_caches()
     yield edit
-    forget()
+    clear_caches()
 
 
 SHARD = {"dataset": "d", "split": "train", "number": 0}
@@ -94,8 +94,8 @@ def shard(layout):
     return shard_plan(layout).code_digest
 
 
-def bare(stage):
-    """The digest of a stage whose settings choose nothing."""
+def stage_digest(stage):
+    """Return the code digest of a stage whose settings select no module."""
     return Plan(STAGES[stage], {}, NoRecipe()).code_digest
 
 
@@ -103,17 +103,17 @@ def bare(stage):
     ("old", "new"),
     [
         ("import torch\n", "import torch  # the framework\n\n\n"),
-        ('"""', '"""Something else. '),
-        ("class UNet(", '"""A text by itself."""\n\n\nclass UNet('),
+        ('"""', '"""Another docstring. '),
+        ("class UNet(", '"""A bare string."""\n\n\nclass UNet('),
         ("class UNet(", "if TYPE_CHECKING:\n    import pandas\n\n\nclass UNet("),
         ("class UNet(", "if typing.TYPE_CHECKING:\n    from pipeline.report import leaderboard\n\n\nclass UNet("),
         ("from torch import nn", "from torch import (\n    nn\n)"),
     ],
 )
-def test_words_about_the_code_do_not_count(package, old, new):
-    before = train()
+def test_comments_and_docstrings_do_not_change_the_digest(package, old, new):
+    original = train()
     package("models/unet.py", old, new)
-    assert train() == before
+    assert train() == original
 
 
 @pytest.mark.parametrize(
@@ -124,17 +124,17 @@ def test_words_about_the_code_do_not_count(package, old, new):
         ("models/unet.py", "import torch\n", "import torch\nimport pipeline.report.leaderboard\n"),
         ("training/losses.py", "def ", "@some.decorator\ndef "),
         (FLIPS, "\ndef ", "\nEXTRA = 1\n\n\ndef "),
-        ("raw/splits/sampling.py", "return ", "return not "),  # three imports away
+        ("raw/splits/sampling.py", "return ", "return not "),  # imported indirectly
     ],
 )
-def test_code_counts_where_the_stage_reaches_it(package, file, old, new):
-    before, other = train(), bare("curves")
+def test_a_code_change_affects_only_stages_that_import_it(package, file, old, new):
+    train_digest, curves_digest = train(), stage_digest("curves")
     package(file, old, new)
-    assert train() != before
-    assert bare("curves") == other
+    assert train() != train_digest
+    assert stage_digest("curves") == curves_digest
 
 
-def test_imports_are_followed_inside_functions_and_not_for_type_checkers(package):
+def test_imports_in_functions_are_followed_type_imports_not(package):
     assert "pipeline.report.curves" not in code_digests(["pipeline.core.counts"])
     package("core/counts.py", "def ", "def first():\n    from pipeline.report import curves\n\n\ndef ")
     assert "pipeline.report.curves" in code_digests(["pipeline.core.counts"])
@@ -142,7 +142,7 @@ def test_imports_are_followed_inside_functions_and_not_for_type_checkers(package
     assert "pipeline.report.curves" not in code_digests(["pipeline.core.counts"])
 
 
-def test_an_else_of_type_checking_counts(package):
+def test_the_else_branch_of_type_checking_is_followed(package):
     package(
         "core/counts.py", "def ", "if TYPE_CHECKING:\n    A = 1\nelse:\n    import pipeline.report.curves\n\n\ndef "
     )
@@ -150,15 +150,15 @@ def test_an_else_of_type_checking_counts(package):
 
 
 @pytest.mark.parametrize("name", sorted(module.EXCLUDED))
-def test_what_is_overlooked_exists_has_a_reason_and_changes_nothing(package, name):
-    stages = {stage: bare(stage) for stage in STAGES}
+def test_excluded_modules_have_a_reason_and_change_no_digest(package, name):
+    stages = {stage: stage_digest(stage) for stage in STAGES}
     assert len(module.EXCLUDED[name]) > 10
     assert not any(name in stage_code(stage)[0] for stage in STAGES.values())
     package(f"{name.removeprefix('pipeline.').replace('.', '/')}.py", '"""\n', '"""\nADDED = 1\n')
-    assert {stage: bare(stage) for stage in STAGES} == stages
+    assert {stage: stage_digest(stage) for stage in STAGES} == stages
 
 
-def test_only_the_chosen_network_and_layout_count(package):
+def test_digests_cover_only_the_configured_network_and_layout(package):
     nets, shards = {name: train(name) for name in NETWORK_NAMES}, {name: shard(name) for name in LAYOUT_NAMES}
     package("models/unet.py", "import torch\n", "import torch\nADDED = 1\n")
     package("raw/layouts/tgs.py", "from pathlib", "ADDED = 1\nfrom pathlib")
@@ -166,7 +166,7 @@ def test_only_the_chosen_network_and_layout_count(package):
     assert {name for name in LAYOUT_NAMES if shard(name) != shards[name]} == {"tgs"}
 
 
-def test_predictions_depend_on_the_network_of_their_checkpoint_and_on_no_other(package):
+def test_predictions_depend_only_on_their_own_network(package):
     def predict(name):
         recipe = PredictRecipe(
             dataset="d", split="test", kind="probability", precision="fp32", threads=1, test_time="none"
@@ -174,18 +174,18 @@ def test_predictions_depend_on_the_network_of_their_checkpoint_and_on_no_other(p
         made_from = {"checkpoint": [train_plan(name).fingerprint().identity]}
         return Plan(STAGES["predict"], {"experiment": "e"}, recipe, {}, made_from).fingerprint().identity
 
-    before = {name: predict(name) for name in NETWORK_NAMES}
+    original = {name: predict(name) for name in NETWORK_NAMES}
     package("models/unet_plain.py", "import torch\n", "import torch\nADDED = 1\n")
-    assert {name for name in NETWORK_NAMES if predict(name) != before[name]} == {"unet-original", "unet-small"}
+    assert {name for name in NETWORK_NAMES if predict(name) != original[name]} == {"unet-original", "unet-small"}
 
 
 def test_two_networks_of_one_module_differ():
-    one, other = train_plan("u2net"), train_plan("u2net-lite")
-    assert one.code() == other.code()
-    assert one.fingerprint() != other.fingerprint()
+    full, lite = train_plan("u2net"), train_plan("u2net-lite")
+    assert full.code() == lite.code()
+    assert full.fingerprint() != lite.fingerprint()
 
 
-def test_stages_end_where_they_should():
+def test_stages_import_only_what_they_need():
     for stage in ("threshold", "evaluate", "evaluate_classes", "render", "submission", "baseline", "splits", "check",
                   "folds", "ensemble"):  # fmt: skip
         code, libraries = stage_code(STAGES[stage])
@@ -196,20 +196,20 @@ def test_stages_end_where_they_should():
     assert {"torch", "numpy", "cv2", "h5py"} <= train_plan().code()[1].keys()
 
 
-def test_only_looked_up_names_are_imported_by_text():
-    found = {
+def test_only_known_modules_import_by_name():
+    importing = {
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*.py")
         if re.search(r"import_module|__import__|runpy", path.read_text())
     }
-    assert found == {
+    assert importing == {
         "cli/job.py",
         "models/registry.py",
         "training/augment/augmentation.py",
-    }  # others would hide from the digest
+    }  # others would be missing in digests
 
 
-def test_a_digest_is_the_same_under_every_version_of_python():
+def test_digests_are_equal_under_all_python_versions():
     source = 'def f(x: int = 1) -> str:\n    """Words."""\n    return f"{x!r}" if x else "é"\n'
     assert module._text(ast.parse(source)) == (
         "Module(body=[FunctionDef(name='f',args=arguments(args=[arg(arg='x',annotation=Name(id='int',ctx=Load()))],"
@@ -219,7 +219,7 @@ def test_a_digest_is_the_same_under_every_version_of_python():
     )
 
 
-def test_libraries_count_to_the_minor_version(monkeypatch):
+def test_library_versions_are_major_and_minor(monkeypatch):
     versions = {"torch": "2.13.0+cpu", "numpy": "2.4.6", "opencv-contrib-python": "5.0.0.93"}
 
     def version(name):
@@ -240,26 +240,30 @@ def test_libraries_count_to_the_minor_version(monkeypatch):
         module._version.cache_clear()
 
 
-def test_every_rule_that_makes_something_has_a_plan_with_which_it_changes():
+def test_every_rule_with_output_has_a_plan():
     rules = {}
     for path in (PACKAGE.parent / "workflow/rules").glob("*.smk"):
         for block in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]:
             rules[block.partition(":")[0]] = block
-    making = {name for name, block in rules.items() if re.search(r"^    output:", block, re.MULTILINE)}
-    assert {"shard", "train", "predict", "evaluate", "report"} <= making
-    assert [name for name in sorted(making) if not re.search(r"^        plan=plan\(", rules[name], re.MULTILINE)] == []
+    with_output = {name for name, block in rules.items() if re.search(r"^    output:", block, re.MULTILINE)}
+    assert {"shard", "train", "predict", "evaluate", "report"} <= with_output
+    assert [
+        name for name in sorted(with_output) if not re.search(r"^        plan=plan\(", rules[name], re.MULTILINE)
+    ] == []
 
 
 # -- fingerprints ----------------------------------------------------------------------------------------------------
 
 
-def test_what_decides_a_result_changes_its_identity_and_nothing_else_does():
-    made = train_plan().fingerprint()
-    assert re.fullmatch("[0-9a-f]{32}", made.identity)
-    assert made.identity == train_plan().fingerprint().identity
+def test_every_part_of_a_fingerprint_changes_the_identity():
+    original = train_plan().fingerprint()
+    assert re.fullmatch("[0-9a-f]{32}", original.identity)
+    assert original.identity == train_plan().fingerprint().identity
     for field in ("settings", "code", "libraries", "raw", "made_from"):
-        assert replace(made, **{field: {**getattr(made, field), "other": "x"}}).identity != made.identity, field
-    assert replace(made, stage="predict").identity != made.identity
+        assert replace(original, **{field: {**getattr(original, field), "other": "x"}}).identity != original.identity, (
+            field
+        )
+    assert replace(original, stage="predict").identity != original.identity
 
 
 def test_the_result_is_part_of_its_identity():
@@ -267,7 +271,7 @@ def test_the_result_is_part_of_its_identity():
     assert replace(plan, result={"experiment": "f"}).fingerprint().identity != plan.fingerprint().identity
 
 
-def test_members_of_a_shard_and_their_place_are_no_part_of_its_settings():
+def test_excluded_samples_and_paths_do_not_change_a_shard():
     recipe = shard_plan().recipe
     for changes, same in (
         ({"exclude": {"21": "blurred"}, "cache": "results/cache/x.json"}, True),
@@ -278,53 +282,53 @@ def test_members_of_a_shard_and_their_place_are_no_part_of_its_settings():
         assert (changed.fingerprint() == shard_plan().fingerprint()) == same, changes
 
 
-def test_the_order_of_keys_and_tuples_for_lists_change_nothing():
-    said = shard_plan(size=(48, 40)).recipe.plain()
-    turned = Plan(STAGES["shard"], SHARD, ShardRecipe.model_validate(dict(reversed(said.items()))))
-    assert turned.fingerprint().identity == shard_plan().fingerprint().identity
+def test_order_of_keys_and_tuples_do_not_change_the_identity():
+    settings = shard_plan(size=(48, 40)).recipe.plain()
+    reordered = Plan(STAGES["shard"], SHARD, ShardRecipe.model_validate(dict(reversed(settings.items()))))
+    assert reordered.fingerprint().identity == shard_plan().fingerprint().identity
 
 
-def test_differences_name_what_differs():
-    made = shard_plan().fingerprint()
+def test_differences_are_described():
+    original = shard_plan().fingerprint()
     other = Fingerprint(
         "shard",
-        {**made.settings, "size": [64, 64], "normalize": {"method": "minmax"}, "added": "rgb"},
-        {**made.code, "pipeline.shards.write": "0" * 16},
-        {**made.libraries, "h5py": "9.9"},
+        {**original.settings, "size": [64, 64], "normalize": {"method": "minmax"}, "added": "rgb"},
+        {**original.code, "pipeline.shards.write": "0" * 16},
+        {**original.libraries, "h5py": "9.9"},
         {"raw files": "0"},
         {"train_shards": ["1"], "checkpoint": ["2"]},
     )
-    assert differences(made, made) == []
-    assert differences(made, other) == [
+    assert differences(original, original) == []
+    assert differences(original, other) == [
         "added none, expected rgb",
         "normalize.method unit, expected minmax",
         "size [48, 40], expected [64, 64]",
         "code of pipeline.shards.write differs",
-        f"h5py {made.libraries['h5py']}, expected 9.9",
+        f"h5py {original.libraries['h5py']}, expected 9.9",
         "raw files changed",
         "made from other checkpoint and train shards",
     ]
-    assert differences(train_plan().fingerprint(), made) == ["made by stage train, expected shard"]
+    assert differences(train_plan().fingerprint(), original) == ["made by stage train, expected shard"]
 
 
 def test_many_changed_modules_are_counted():
-    made = shard_plan().fingerprint()
-    other = Fingerprint("shard", made.settings, dict.fromkeys(made.code, "0"), made.libraries)
-    (said,) = differences(made, other)
-    assert said.endswith(f" and {len(made.code) - 4} more differs")
+    original = shard_plan().fingerprint()
+    other = Fingerprint("shard", original.settings, dict.fromkeys(original.code, "0"), original.libraries)
+    (description,) = differences(original, other)
+    assert description.endswith(f" and {len(original.code) - 4} more differs")
 
 
 @pytest.mark.parametrize("change", [{"size": [64, 64]}, {"layout": "tgs"}])
-def test_what_counts_for_an_input_counts_for_what_is_made_from_it(change):
-    made, other = train_plan().fingerprint(), train_plan(**change).fingerprint()
-    assert differences(made, other) == ["made from other train shards and validation shards"]
-    assert made.identity != other.identity
+def test_a_changed_input_changes_the_identity(change):
+    original, other = train_plan().fingerprint(), train_plan(**change).fingerprint()
+    assert differences(original, other) == ["made from other train shards and validation shards"]
+    assert original.identity != other.identity
 
 
-def test_changed_code_of_an_input_is_seen(package):
-    made = train_plan().fingerprint()
+def test_changed_code_of_an_input_changes_the_fingerprint(package):
+    original = train_plan().fingerprint()
     package("raw/layouts/drive.py", "from pathlib", "ADDED = 1\nfrom pathlib")
-    assert differences(made, train_plan().fingerprint()) == ["made from other train shards and validation shards"]
+    assert differences(original, train_plan().fingerprint()) == ["made from other train shards and validation shards"]
 
 
 def test_a_plan_of_other_code_is_refused(package):
@@ -335,7 +339,7 @@ def test_a_plan_of_other_code_is_refused(package):
         Plan.from_json(text, STAGES)
 
 
-# -- nothing is missed -------------------------------------------------------------------------------------------------
+# -- completeness -------------------------------------------------------------------------------------------------
 
 CONFIG = """
 datasets: {d: {layout: drive, root: DRIVE, size: [48, 48], validation: {fraction: 0.34}}}
@@ -343,7 +347,7 @@ experiments:
   e: {dataset: d, model: {name: unet, width: 4, depth: 2}, loss: bce, optimizer: {name: adam, lr: 0.02},
     batch_size: 2, epochs: 1, threads: 1, augment: {flip: both}}
 """
-NOT_THE_STAGE = (
+OUTSIDE_STAGES = (
     "pipeline.cli.",
     "pipeline.graph.",
     "pipeline.core.gpus",
@@ -357,7 +361,7 @@ import inspect, pathlib, sys, threading
 from pipeline.cli import main as cli
 called = set()
 def note(frame, event, _):
-    if event == "call" and frame.f_code.co_name != "modules":  # which the fingerprint asks
+    if event == "call" and frame.f_code.co_name != "modules":  # called for the fingerprint
         called.add(frame.f_code)
 threading.setprofile(note)
 sys.setprofile(note)
@@ -371,15 +375,15 @@ sys.exit(status)
 
 
 def called(line, plan, folder):
-    """Run a command by itself; return the modules of this package of which it called a function."""
-    words = [sys.executable, "-c", PROFILED, *line.split(), "--plan", plan.to_json()]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return {name for name in done.stdout.splitlines()[-1].split() if name.startswith("pipeline.")}
+    """Run a command in a new process; return the modules of this package whose functions it called."""
+    command = [sys.executable, "-c", PROFILED, *line.split(), "--plan", plan.to_json()]
+    completed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr
+    return {name for name in completed.stdout.splitlines()[-1].split() if name.startswith("pipeline.")}
 
 
 @pytest.mark.slow
-def test_a_job_calls_no_module_that_its_digest_misses(tmp_path, drive, monkeypatch):
+def test_jobs_call_no_module_outside_their_digest(tmp_path, drive, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("config.yaml").write_text(CONFIG)
     study = Study(load([Path("config.yaml")]))
@@ -402,7 +406,7 @@ def test_a_job_calls_no_module_that_its_digest_misses(tmp_path, drive, monkeypat
     ):  # fmt: skip
         plan = plan_of(artifact, study)
         code = plan.code()[0].keys()
-        if isinstance(artifact, Predictions):  # the network counts with the checkpoint
+        if isinstance(artifact, Predictions):  # the checkpoint covers the network
             code |= plan_of(Checkpoint("e"), study).code()[0].keys()
-        left = called(line, plan, tmp_path) - code - module.EXCLUDED.keys()
-        assert not {name for name in left if not name.startswith(NOT_THE_STAGE)}, artifact
+        uncovered = called(line, plan, tmp_path) - code - module.EXCLUDED.keys()
+        assert not {name for name in uncovered if not name.startswith(OUTSIDE_STAGES)}, artifact

@@ -65,7 +65,7 @@ def waiting_line(job):
     return line
 
 
-def test_each_job_has_its_own_gpu_and_the_next_one_waits_for_it(start):
+def test_jobs_have_exclusive_gpus_and_others_wait(start):
     first, second = start(), start()
     assert sorted(visible_to(first) + visible_to(second)) == GPUS
     third = start()
@@ -78,7 +78,7 @@ def test_each_job_has_its_own_gpu_and_the_next_one_waits_for_it(start):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
-def test_a_job_that_is_killed_leaves_its_gpu_to_the_next(start, number):
+def test_a_killed_job_releases_its_gpu(start, number):
     holder = start(names=GPUS[:1])
     assert visible_to(holder) == ["GPU-aa11"]
     waiting = start(names=GPUS[:1])
@@ -89,7 +89,7 @@ def test_a_job_that_is_killed_leaves_its_gpu_to_the_next(start, number):
     end(waiting)
 
 
-def test_a_job_that_needs_several_gets_them_in_its_turn(start):
+def test_a_job_for_several_gpus_is_not_starved(start):
     first, second = start(), start()
     visible_to(first), visible_to(second)
     pair = start(count=2)
@@ -106,7 +106,7 @@ def test_a_job_that_needs_several_gets_them_in_its_turn(start):
     end(late)
 
 
-def test_a_job_that_is_killed_while_it_chooses_is_no_obstacle(start):
+def test_a_job_killed_while_it_waits_releases_the_queue(start):
     first, second = start(), start()
     visible_to(first), visible_to(second)
     pair = start(count=2)
@@ -120,7 +120,7 @@ def test_a_job_that_is_killed_while_it_chooses_is_no_obstacle(start):
     end(second)
 
 
-def test_without_gpus_nothing_is_done(tmp_path):
+def test_without_gpus_nothing_is_locked(tmp_path):
     environment = {}
     with hold_gpus(4, environment=environment, installed=list, folder=tmp_path) as held:
         assert held == []
@@ -133,7 +133,7 @@ def test_without_gpus_nothing_is_done(tmp_path):
 
 
 @pytest.mark.parametrize("previous", [None, "1,0"])
-def test_the_environment_is_what_it_was_before(tmp_path, previous):
+def test_the_environment_is_restored(tmp_path, previous):
     environment = {} if previous is None else {gpus.VISIBLE: previous}
     original = dict(environment)
     options = {"environment": environment, "installed": lambda: GPUS, "folder": tmp_path}
@@ -165,12 +165,12 @@ def test_the_environment_is_what_it_was_before(tmp_path, previous):
         ("GPU-ff,0", []),
     ],
 )
-def test_cuda_visible_devices_is_read_as_cuda_reads_it(value, visible):
+def test_cuda_visible_devices_is_parsed_like_cuda_does(value, visible):
     assert visible_gpus(value, GPUS) == visible
     assert visible_gpus(value, []) == []
 
 
-def test_a_slurm_job_keeps_what_it_got_and_divides_what_is_more(tmp_path):
+def test_slurm_jobs_lock_only_a_part_of_their_gpus(tmp_path):
     environment = {"SLURM_JOB_ID": "7", gpus.VISIBLE: "1"}
     with hold_gpus(environment=environment, installed=lambda: GPUS, folder=tmp_path) as held:
         assert held == ["GPU-bb22"]
@@ -181,7 +181,7 @@ def test_a_slurm_job_keeps_what_it_got_and_divides_what_is_more(tmp_path):
         assert allocation[gpus.VISIBLE] == "GPU-aa11"
 
 
-def test_more_gpus_than_there_are_is_refused(tmp_path):
+def test_more_gpus_than_visible_are_refused(tmp_path):
     visible = {gpus.VISIBLE: "0"}
     with (
         pytest.raises(
@@ -192,7 +192,7 @@ def test_more_gpus_than_there_are_is_refused(tmp_path):
         pytest.fail("the block was entered")
 
 
-def test_gpus_are_listed_by_what_the_driver_brings(tmp_path, monkeypatch):
+def test_gpus_are_listed_by_nvidia_smi(tmp_path, monkeypatch):
     program = tmp_path / "nvidia-smi"
     monkeypatch.setenv("PATH", str(tmp_path))
     assert installed_gpus() == []
@@ -204,7 +204,7 @@ def test_gpus_are_listed_by_what_the_driver_brings(tmp_path, monkeypatch):
     assert installed_gpus() == []
 
 
-def test_a_disk_without_locks_is_told(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_is_reported(tmp_path, monkeypatch):
     def refused(*_):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
@@ -214,7 +214,7 @@ def test_a_disk_without_locks_is_told(tmp_path, monkeypatch):
         pass
 
 
-def test_a_folder_of_somebody_else_is_not_used(tmp_path, monkeypatch):
+def test_a_lock_folder_of_another_user_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(gpus.tempfile, "gettempdir", lambda: str(tmp_path))
     folder = gpus._lock_folder()
     assert (folder.parent, folder.stat().st_mode & 0o777) == (tmp_path, 0o700)

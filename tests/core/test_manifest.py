@@ -1,4 +1,4 @@
-"""Manifests: which of them speaks of a file, and what they refuse."""
+"""Manifests: which one lists a file, and which problems they detect."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ MADE_BY = Fingerprint("evaluate", {"dataset": "d"}, {"m": "0"}, {"numpy": "2.4"}
 
 @pytest.fixture
 def scores(tmp_path):
-    """A result of a table and a folder, with its manifest."""
+    """Return the folder of a result with a table, a folder and a manifest."""
     (tmp_path / "panel").mkdir()
     (tmp_path / "panel/01.png").write_bytes(b"image")
     (tmp_path / "summary.csv").write_text("f1\n0.5\n")
@@ -22,14 +22,14 @@ def scores(tmp_path):
     return tmp_path
 
 
-def test_what_is_written_is_read_again(scores):
+def test_a_written_manifest_can_be_read(scores):
     manifest = Manifest.read(scores / "summary.csv")
     assert manifest.fingerprint == MADE_BY
     assert manifest.identity == MADE_BY.identity
     assert manifest_path(scores / "summary.csv").name == "summary.csv.manifest.json"
 
 
-def test_a_manifest_speaks_of_all_files_of_its_job_and_of_no_other(scores):
+def test_a_manifest_covers_exactly_the_files_of_its_job(scores):
     (scores / "curves.png").write_bytes(b"")
     assert find(scores / "panel") == find(scores / "summary.csv") == Manifest.read(scores / "summary.csv")
     assert find(scores / "curves.png") is None
@@ -37,7 +37,7 @@ def test_a_manifest_speaks_of_all_files_of_its_job_and_of_no_other(scores):
     assert find(Path("nowhere/x")) is None
 
 
-def test_what_is_as_it_was_made_is_no_problem(scores):
+def test_unchanged_results_are_no_problem(scores):
     for name in ("summary.csv", "panel"):
         assert problem(scores / name, MADE_BY.identity) is None
 
@@ -51,30 +51,30 @@ def test_what_is_as_it_was_made_is_no_problem(scores):
         ("panel", lambda path: (path / "02.png").write_bytes(b"")),
     ],
 )
-def test_edited_bytes_are_a_problem_whatever_their_time(scores, path, change):
-    path, before = scores / path, (scores / "summary.csv").stat()
+def test_edits_are_detected_whatever_their_modification_time(scores, path, change):
+    path, status = scores / path, (scores / "summary.csv").stat()
     change(path)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    found = problem(path, MADE_BY.identity)
-    assert found.found == "changed since it was made"
-    assert f"rm -r {path}" in found.remedy
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    detected = problem(path, MADE_BY.identity)
+    assert detected.found == "changed since it was made"
+    assert f"rm -r {path}" in detected.remedy
 
 
 def test_another_identity_is_a_problem(scores):
-    found = problem(scores / "summary.csv", "0" * 32)
-    assert found.found == "a result of other settings, code, raw files or inputs"
-    assert f"python -m pipeline explain {scores / 'summary.csv'}" in found.remedy
+    detected = problem(scores / "summary.csv", "0" * 32)
+    assert detected.found == "a result of other settings, code, raw files or inputs"
+    assert f"python -m pipeline explain {scores / 'summary.csv'}" in detected.remedy
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', '{"format": 1, "identity": "0", "contents": {}}'])
-def test_what_is_no_manifest_says_nothing(scores, text):
+def test_invalid_manifests_are_ignored(scores, text):
     manifest_path(scores / "summary.csv").write_text(text)
     assert problem(scores / "panel", MADE_BY.identity).found == "no manifest"
     with pytest.raises(ValueError, match=r"."):
         Manifest.read(scores / "summary.csv")
 
 
-def test_a_shard_of_another_origin_is_a_problem_too(tmp_path):
+def test_an_edited_shard_is_a_problem(tmp_path):
     shard = tmp_path / "train-0.h5"
     shard.write_bytes(b"samples")
     Manifest.describe(MADE_BY, [shard]).write(shard)
@@ -83,21 +83,21 @@ def test_a_shard_of_another_origin_is_a_problem_too(tmp_path):
     assert problem(shard, MADE_BY.identity).found == "changed since it was made"
 
 
-def test_a_manifest_of_what_stood_here_before_speaks_no_more(scores):
+def test_manifests_of_replaced_files_are_removed(scores):
     (scores / "curves.png").write_bytes(b"")
     Manifest.describe(MADE_BY, [scores / "curves.png"]).write(scores / "curves.png")
     (scores / "legend.png").write_bytes(b"")
-    after = Fingerprint("render", {}, {}, {})
-    Manifest.describe(after, [scores / "legend.png", scores / "panel"]).write(scores / "legend.png")
-    assert find(scores / "panel").fingerprint == after
+    rendering = Fingerprint("render", {}, {}, {})
+    Manifest.describe(rendering, [scores / "legend.png", scores / "panel"]).write(scores / "legend.png")
+    assert find(scores / "panel").fingerprint == rendering
     assert find(scores / "summary.csv") is None
     assert find(scores / "curves.png").fingerprint == MADE_BY
 
 
-def test_edited_files_are_named_where_that_is_known(scores):
+def test_edited_files_with_a_manifest_are_reported(scores):
     table = scores / "summary.csv"
-    (scores / "curves.csv").write_text("no manifest speaks of it")
+    (scores / "curves.csv").write_text("no manifest lists it")
     assert edited([table, scores / "curves.csv", scores / "gone.csv"]) == []
     table.write_text("f1\n0.99\n")
-    (found,) = edited([table, scores / "curves.csv"])
-    assert (found.where, found.found) == (str(table), "changed since it was made")
+    (detected,) = edited([table, scores / "curves.csv"])
+    assert (detected.where, detected.found) == (str(table), "changed since it was made")

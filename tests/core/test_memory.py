@@ -17,7 +17,7 @@ def write(root, files):
 
 
 @pytest.mark.parametrize(
-    ("line", "folder", "limit", "taken"),
+    ("line", "folder", "limit", "usage"),
     [
         ("0::/slurm/job_7/step_0", "sys/fs/cgroup/slurm", "memory.max", "memory.current"),
         (
@@ -28,24 +28,24 @@ def write(root, files):
         ),
     ],
 )
-def test_the_tightest_group_above_a_process_counts(tmp_path, line, folder, limit, taken):
+def test_the_smallest_remainder_of_all_groups_is_returned(tmp_path, line, folder, limit, usage):
     write(
         tmp_path,
         {
             "proc/self/cgroup": line,
             f"{folder}/job_7/step_0/{limit}": "max",
-            f"{folder}/job_7/step_0/{taken}": 1000,
+            f"{folder}/job_7/step_0/{usage}": 1000,
             f"{folder}/job_7/{limit}": 50_000_000,
-            f"{folder}/job_7/{taken}": 20_000_000,
+            f"{folder}/job_7/{usage}": 20_000_000,
             f"{folder}/{limit}": 90_000_000,
-            f"{folder}/{taken}": 30_000_000,
+            f"{folder}/{usage}": 30_000_000,
         },
     )
     assert cgroup_memory_left(tmp_path) == 30_000_000
 
 
 @pytest.mark.parametrize(
-    ("line", "folder", "limit", "taken", "dropped"),
+    ("line", "folder", "limit", "usage", "cache_key"),
     [
         ("0::/job", "sys/fs/cgroup/job", "memory.max", "memory.current", "inactive_file"),
         (
@@ -57,12 +57,12 @@ def test_the_tightest_group_above_a_process_counts(tmp_path, line, folder, limit
         ),
     ],
 )
-def test_files_that_were_read_take_no_memory(tmp_path, line, folder, limit, taken, dropped):
-    numbers = {f"{folder}/{limit}": 50_000_000, f"{folder}/{taken}": 45_000_000}
-    said = f"anon 5000000\nactive_file 7\n{dropped} 40000000\nunevictable 0"
-    write(tmp_path, {"proc/self/cgroup": line, f"{folder}/memory.stat": said, **numbers})
+def test_inactive_page_cache_counts_as_free(tmp_path, line, folder, limit, usage, cache_key):
+    numbers = {f"{folder}/{limit}": 50_000_000, f"{folder}/{usage}": 45_000_000}
+    statistics = f"anon 5000000\nactive_file 7\n{cache_key} 40000000\nunevictable 0"
+    write(tmp_path, {"proc/self/cgroup": line, f"{folder}/memory.stat": statistics, **numbers})
     assert cgroup_memory_left(tmp_path) == 45_000_000
-    (tmp_path / folder / "memory.stat").write_text("something else altogether\n")
+    (tmp_path / folder / "memory.stat").write_text("invalid line\n")
     assert cgroup_memory_left(tmp_path) == 5_000_000
 
 
@@ -72,17 +72,17 @@ def test_no_limit_is_none(tmp_path, limit):
     assert cgroup_memory_left(tmp_path) is None
 
 
-def test_a_group_that_is_full_leaves_nothing(tmp_path):
+def test_a_full_group_has_no_memory_left(tmp_path):
     write(tmp_path, {"proc/self/cgroup": "0::/a", "sys/fs/cgroup/a/memory.max": 5, "sys/fs/cgroup/a/memory.current": 9})
     assert cgroup_memory_left(tmp_path) == 0
 
 
-def test_where_there_are_no_groups(tmp_path):
+def test_a_system_without_control_groups_has_no_limit(tmp_path):
     assert cgroup_memory_left(tmp_path) is None
 
 
 @pytest.mark.parametrize(
-    ("given", "limited", "processes", "budget"),
+    ("requested", "limit", "processes", "budget"),
     [
         (None, None, 1, None),
         (None, 9_000, 1, 3_000),
@@ -92,16 +92,16 @@ def test_where_there_are_no_groups(tmp_path):
         (5, None, 5, 2**20),
     ],
 )
-def test_samples_fill_what_was_said_or_a_third_of_what_a_job_may_take(monkeypatch, given, limited, processes, budget):
-    monkeypatch.setattr(memory, "cgroup_memory_left", lambda: limited)
-    assert train._sample_memory(given, processes) == budget
+def test_sample_memory_is_as_requested_or_a_third_of_the_limit(monkeypatch, requested, limit, processes, budget):
+    monkeypatch.setattr(memory, "cgroup_memory_left", lambda: limit)
+    assert train._sample_memory(requested, processes) == budget
 
 
-def test_the_peak_is_in_megabytes_on_every_system(monkeypatch):
-    held = np.ones(200 * 2**17)  # 200 MB
+def test_peak_memory_is_in_mb_on_every_system(monkeypatch):
+    array = np.ones(200 * 2**17)  # 200 MB
     process = psutil.Process().memory_info().rss / 2**20
     assert 200 <= process <= peak_memory() * 1.02 < 64 * 1024
-    assert held.sum() > 0
+    assert array.sum() > 0
     usage = types.SimpleNamespace(ru_maxrss=3 * 2**20)
     monkeypatch.setattr(memory.resource, "getrusage", lambda _: usage)
     for system, peak in (("linux", 3 * 2**10), ("darwin", 3)):
