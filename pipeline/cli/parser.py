@@ -1,7 +1,6 @@
 """The parser of the command line: its help, and errors that name the usage of the command and the nearest option."""
 
 import argparse
-import difflib
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
@@ -105,5 +104,7 @@ def _unknown_options(words: Sequence[str], flags: Sequence[str]) -> Iterator[str
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:
+    import difflib  # only after a mistake
+
     nearest = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {nearest[0]}?" if nearest else ""
