@@ -1,11 +1,11 @@
-"""Replay the history: how often an edit of the code would have run finished results again.
+"""Replay the git history: count the commits that would have made finished results outdated.
 
     python benchmarks/code_digests.py [--commits 100] [--until REV]
 
-Reads the sources of the last first-parent commits out of git, touches no checkout, and prints for each stage how many
-commits changed the digest of its code: by the modules that did not count at the time, and by today's rule, by which
-plumbing does not count either. Then it lists the commits that change `train` by today's rule, and those that only did
-so before.
+Reads the sources of the last first-parent commits from git, without a checkout. Prints for each stage how many commits
+changed the digest of its code: by the exclusion rule of that commit, and by the current rule, which also excludes
+`PLUMBING`. Then lists the commits that change `train` by the current rule, and those that did so only by the rule of
+their time.
 """
 
 import argparse
@@ -22,16 +22,16 @@ STAGES = {
     "shard": ("pipeline.shards.write",),
     "predict": ("pipeline.prediction.predict", "pipeline.models.unet"),
 }
-"""Root modules, with a network; none of them was renamed."""
+"""Root modules of stages, with a network; none of them was ever renamed."""
 
-LISTS = ("pipeline.core.code", "pipeline.core.fingerprint", "pipeline.fingerprint")
-"""Where the modules that do not count were listed, the latest place first."""
+LIST_MODULES = ("pipeline.core.code", "pipeline.core.fingerprint", "pipeline.fingerprint")
+"""Modules that listed the excluded modules over time, latest first."""
 
-NAMES = {name.rpartition(".")[2] for name in PLUMBING}
+PLUMBING_NAMES = {name.rpartition(".")[2] for name in PLUMBING}
 
 
-def git(*words):
-    return subprocess.run(["git", "-C", ROOT, *words], capture_output=True, check=True).stdout
+def git(*arguments):
+    return subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, check=True).stdout
 
 
 @cache
@@ -45,7 +45,7 @@ def module(blob, names):
 
 
 def sources(commit):
-    """The modules of the package at a commit, each with its blob."""
+    """Return the modules of the package at a commit, with their blobs."""
     lines = git("ls-tree", "-r", commit, PACKAGE).decode().splitlines()
     files = {line.split("\t")[1]: line.split()[2] for line in lines}
     return {
@@ -55,70 +55,77 @@ def sources(commit):
     }
 
 
-def is_plumbing(name, read, overlooked):
-    """Whether a module is one of `PLUMBING` by its earlier name, and keeps the rule that stands there."""
-    *above, last = name.split(".")
-    if name not in PLUMBING and (above not in ([PACKAGE], [PACKAGE, "core"]) or last not in NAMES):
+def is_plumbing(name, read, excluded):
+    """Return whether a module is in `PLUMBING`, possibly under an earlier name, and imports only excluded modules."""
+    *parents, last = name.split(".")
+    if name not in PLUMBING and (parents not in ([PACKAGE], [PACKAGE, "core"]) or last not in PLUMBING_NAMES):
         return False
-    made: Module = read(name)
-    others = made.modules - overlooked - {name}
-    return not made.libraries & LIBRARIES.keys() and all(is_plumbing(one, read, overlooked) for one in others)
+    source: Module = read(name)
+    imported = source.modules - excluded - {name}
+    return not source.libraries & LIBRARIES.keys() and all(is_plumbing(other, read, excluded) for other in imported)
 
 
 def digests(commit):
-    """Of each stage the digests of its modules, by both rules; nothing before the pipeline digested its code."""
+    """Return the digests of the modules of each stage, by both rules; empty for commits without code digests."""
     files = sources(commit)
     names = frozenset(files)
 
     def read(name):
         return module(files[name], names)
 
-    then = next((found for name in LISTS if name in names and (found := excluded_in(text(files[name])))), None)
-    if then is None:
+    lists = (excluded_in(text(files[name])) for name in LIST_MODULES if name in names)
+    old_rule = next(filter(None, lists), None)
+    if old_rule is None:
         return {}
-    now = then | {name for name in names if is_plumbing(name, read, then)}
+    current_rule = old_rule | {name for name in names if is_plumbing(name, read, old_rule)}
     return {
-        (stage, rule): {name: read(name).digest for name in closure(roots, read, overlooked)}
+        (stage, rule): {name: read(name).digest for name in closure(roots, read, excluded)}
         for stage, roots in STAGES.items()
-        for rule, overlooked in (("then", then), ("now", now))
+        for rule, excluded in (("old", old_rule), ("current", current_rule))
     }
 
 
-def differ(before, after, key):
-    return key in before and before[key] != after[key]
+def differ(previous, current, key):
+    return key in previous and previous[key] != current[key]
 
 
-def show(commit, before, after):
-    changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+def print_commit(commit, previous, current):
+    changed = sorted(name for name in {*previous, *current} if previous.get(name) != current.get(name))
     print(f"  {git('log', '-1', '--format=%h %s', commit).decode().strip()[:100]}")
     print(f"      {', '.join(name.removeprefix('pipeline.') for name in changed)}"[:160])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--commits", type=int, default=100, help="how many (100)")
-    parser.add_argument("--until", default="HEAD", metavar="REV", help="the last of them (HEAD)")
+    parser.add_argument("--commits", type=int, default=100, help="number of commits (100)")
+    parser.add_argument("--until", default="HEAD", metavar="REV", help="last commit (HEAD)")
     arguments = parser.parse_args()
     count = f"--max-count={arguments.commits + 1}"
     commits = git("rev-list", "--first-parent", "--reverse", count, arguments.until).decode().split()
-    replayed = [digests(commit) for commit in commits]
+    digests_by_commit = [digests(commit) for commit in commits]
     changes = {
-        key: [number for number in range(1, len(commits)) if differ(replayed[number - 1], replayed[number], key)]
-        for key in replayed[-1]
+        key: [
+            number
+            for number in range(1, len(commits))
+            if differ(digests_by_commit[number - 1], digests_by_commit[number], key)
+        ]
+        for key in digests_by_commit[-1]
     }
     print(f"{len(commits) - 1} commits until {git('log', '-1', '--format=%h %s', commits[-1]).decode().strip()}")
-    print(f"{sum(map(bool, replayed))} of {len(commits)} versions digest their code")
-    print(f"{'stage':<10}{'rule of the time':>18}{'rule of today':>18}")
+    print(f"{sum(map(bool, digests_by_commit))} of {len(commits)} versions digest their code")
+    print(f"{'stage':<10}{'old rule':>18}{'current rule':>18}")
     for stage in STAGES:
-        print(f"{stage:<10}{len(changes[stage, 'then']):>18}{len(changes[stage, 'now']):>18}")
+        print(f"{stage:<10}{len(changes[stage, 'old']):>18}{len(changes[stage, 'current']):>18}")
     for title, numbers in (
-        ("train, by the rule of today:", changes["train", "now"]),
-        ("train, by the rule of the time alone:", sorted({*changes["train", "then"]} - {*changes["train", "now"]})),
+        ("train, by the current rule:", changes["train", "current"]),
+        ("train, only by the old rule:", sorted({*changes["train", "old"]} - {*changes["train", "current"]})),
     ):
         print(title)
-        rule = "now" if title.endswith("today:") else "then"
+        rule = "current" if title.endswith("current rule:") else "old"
         for number in numbers:
-            show(commits[number], replayed[number - 1]["train", rule], replayed[number]["train", rule])
+            print_commit(
+                commits[number], digests_by_commit[number - 1]["train", rule], digests_by_commit[number]["train", rule]
+            )
 
 
 if __name__ == "__main__":

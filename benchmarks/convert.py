@@ -1,19 +1,19 @@
-"""Convert raw images for training: the DRIVE tutorial's way and this pipeline's, side by side.
+"""Convert raw images for training: the method of the DRIVE tutorial compared with this pipeline.
 
     python benchmarks/convert.py --root data/raw [--rounds 5]
 
-`--root` holds DRIVE/ and TGS/, the real sets; without it the synthetic data are used. Both ways do what they do in
-their own processes, in turns; medians are printed.
+`--root` contains DRIVE/ and TGS/, the real data sets; the default is the synthetic data. Both methods run in their own
+processes, alternately; medians are printed.
 
-The tutorial's way, written afresh from its description: Pillow decodes, OpenCV resizes (labels too), each image and
-each label is brought to [0, 1] by its own smallest and largest value in float64, all of them are collected in lists,
-and one object array goes to a `.npy` file. (A blank image, which would divide by zero, is left as zeros here, so that
-the comparison can run at all.) The same number of samples, the same sizes, three channels.
+The tutorial method, reimplemented from its description: Pillow decodes, OpenCV resizes (labels too), each image and
+each label is scaled to [0, 1] by its own minimum and maximum in float64, all are collected in lists, and one object
+array is written to a `.npy` file. (A blank image, which would cause a division by zero, becomes zeros.) The number of
+samples and their sizes are equal; three channels.
 
-Ours is `python -m pipeline shard`, one process for each shard, as many at a time as there are cores.
+The pipeline runs `python -m pipeline shard`, one process for each shard, as many at a time as there are cores.
 
-in loop: seconds from the first image to the finished file, in one process. whole: seconds from starting the
-process(es) to the end of the last. memory: the largest peak of any one process. bytes: what lies on disk afterwards.
+in loop: seconds from the first image to the finished file, in one process. total: seconds from the start of the
+process(es) to the end of the last one. memory: the largest peak of any process. MB on disk: size of the written files.
 """
 
 import argparse
@@ -30,7 +30,7 @@ SETS = {"DRIVE": ("drive", [512, 512], 1), "TGS": ("tgs", [128, 128], 4)}
 
 
 def tutorial(root, layout, size, output):
-    """Convert the labelled training images the tutorial's way; return the seconds that took."""
+    """Convert the labelled training images by the tutorial method; return the seconds."""
     import cv2
     import numpy as np
     from PIL import Image
@@ -48,7 +48,7 @@ def tutorial(root, layout, size, output):
         "tgs": ("train/images", "train/masks"),
     }[layout]
     images, labels = (sorted((root / folder).iterdir()) for folder in folders)
-    started = time.perf_counter()
+    start = time.perf_counter()
     pairs = []
     for image, label in zip(images, labels, strict=True):
         pixels = cv2.resize(read(image), (size[1], size[0])).transpose(2, 0, 1)
@@ -58,77 +58,77 @@ def tutorial(root, layout, size, output):
     for row, (pixels, mask) in enumerate(pairs):
         table[row, 0], table[row, 1] = pixels, mask
     np.save(output, table, allow_pickle=True)
-    return time.perf_counter() - started
+    return time.perf_counter() - start
 
 
 def configuration(root, layout, size, shards, storage):
-    """Return what config.yaml would say: all labelled images that are no test images are trained on."""
+    """Return a configuration in which all labelled images except test images are training images."""
     data = {"layout": layout, "root": str(root), "shards": shards, "size": size, "storage": storage}
     return {"datasets": {"benchmark": {**data, "test": "official", "validation": {"fraction": 0}}}}
 
 
 def threads(shards):
-    """Decode in several threads where there is one shard, as the workflow does."""
+    """Return the number of decoding threads: several if there is one shard, as in the workflow."""
     return os.cpu_count() if shards == 1 else 1
 
 
-def ours_in_loop(root, layout, size, shards, storage, output):
-    """Build all shards in this process; return the seconds that took."""
+def build_shards(root, layout, size, shards, storage, output):
+    """Build all shards in this process; return the seconds."""
     from pipeline.config.config import parse
     from pipeline.graph.artifacts import Shard
     from pipeline.graph.study import Study
     from pipeline.shards.write import build_shard
 
     study = Study(parse(configuration(root, layout, size, shards, storage)))
-    started = time.perf_counter()
+    start = time.perf_counter()
     for number in study.raw("benchmark").shard_members("train"):
         recipe = Shard("benchmark", "train", number).recipe(study)
         build_shard(recipe, number=number, output=output / f"{number}.h5", threads=threads(shards))
-    return time.perf_counter() - started
+    return time.perf_counter() - start
 
 
-def watch(commands, at_once):
-    """Run commands, some at a time; return wall seconds, the largest peak memory in MB, and what they printed."""
-    waiting, running, peaks, said = list(commands), {}, [], []
-    started = time.perf_counter()
-    while waiting or running:
-        while waiting and len(running) < at_once:
-            process = subprocess.Popen(waiting.pop(0), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+def run_commands(commands, jobs):
+    """Run commands, `jobs` at a time; return wall seconds, the largest peak memory in MB, and their outputs."""
+    pending, running, peaks, outputs = list(commands), {}, [], []
+    start = time.perf_counter()
+    while pending or running:
+        while pending and len(running) < jobs:
+            process = subprocess.Popen(pending.pop(0), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
             running[process.pid] = process
         pid, status, usage = os.wait4(-1, 0)
         process = running.pop(pid)
         if status:
             sys.exit(f"{process.args} failed")
         peaks.append(usage.ru_maxrss / 1024)
-        said.append(process.stdout.read())
-    return time.perf_counter() - started, max(peaks), said
+        outputs.append(process.stdout.read())
+    return time.perf_counter() - start, max(peaks), outputs
 
 
-def measure(way, root, layout, size, shards, folder):
-    """Run one way once: seconds in the loop, seconds of whole processes, memory, bytes."""
-    here = [sys.executable, __file__, "--child"]
-    job = {"root": str(root), "layout": layout, "size": size, "shards": shards, "way": way, "output": str(folder)}
-    _, _, said = watch([[*here, json.dumps(job)]], 1)
-    loop = json.loads(said[0].splitlines()[-1])
-    if way == "tutorial":
-        whole, memory, _ = watch([[*here, json.dumps(job)]], 1)
+def measure(method, root, layout, size, shards, folder):
+    """Run a method once; return seconds in the loop, total seconds, memory and size."""
+    this_script = [sys.executable, __file__, "--child"]
+    job = {"root": str(root), "layout": layout, "size": size, "shards": shards, "method": method, "output": str(folder)}
+    _, _, outputs = run_commands([[*this_script, json.dumps(job)]], 1)
+    loop = json.loads(outputs[0].splitlines()[-1])
+    if method == "tutorial":
+        seconds, memory, _ = run_commands([[*this_script, json.dumps(job)]], 1)
     else:
-        words = [sys.executable, "-m", "pipeline", "shard", "--dataset", "benchmark", "--split", "train"]
+        command = [sys.executable, "-m", "pipeline", "shard", "--dataset", "benchmark", "--split", "train"]
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as config:
-            json.dump(configuration(root, layout, size, shards, way), config)  # which is YAML
+            json.dump(configuration(root, layout, size, shards, method), config)  # JSON is YAML
             config.flush()
-            words += ["--threads", str(threads(shards)), "--config", config.name]
-            commands = [[*words, "--number", path.stem, "--output", str(path)] for path in folder.glob("*.h5")]
-            whole, memory, _ = watch(commands, os.cpu_count())
-    total = sum(path.stat().st_size for path in folder.iterdir())
-    return {"in loop (s)": loop, "whole (s)": whole, "memory (MB)": memory, "MB on disk": total / 1e6}
+            command += ["--threads", str(threads(shards)), "--config", config.name]
+            commands = [[*command, "--number", path.stem, "--output", str(path)] for path in folder.glob("*.h5")]
+            seconds, memory, _ = run_commands(commands, os.cpu_count())
+    size_on_disk = sum(path.stat().st_size for path in folder.iterdir())
+    return {"in loop (s)": loop, "total (s)": seconds, "memory (MB)": memory, "MB on disk": size_on_disk / 1e6}
 
 
 def child(job):
     root, output = Path(job["root"]), Path(job["output"])
-    if job["way"] == "tutorial":
+    if job["method"] == "tutorial":
         return tutorial(root, job["layout"], job["size"], output / "table.npy")
-    return ours_in_loop(root, job["layout"], job["size"], job["shards"], job["way"], output)
+    return build_shards(root, job["layout"], job["size"], job["shards"], job["method"], output)
 
 
 def main():
@@ -142,20 +142,22 @@ def main():
         return
     for name, (layout, size, shards) in SETS.items():
         root = arguments.root / name
-        results = {way: [] for way in ("tutorial", "float16", "uint8")}
+        results = {method: [] for method in ("tutorial", "float16", "uint8")}
         for _ in range(arguments.rounds):
-            for way, measured in results.items():
+            for method, measurements in results.items():
                 with tempfile.TemporaryDirectory() as folder:
-                    measured.append(measure(way, root, layout, size, shards, Path(folder)))
+                    measurements.append(measure(method, root, layout, size, shards, Path(folder)))
         medians = {
-            way: {key: statistics.median(one[key] for one in measured) for key in measured[0]}
-            for way, measured in results.items()
+            method: {
+                key: statistics.median(measurement[key] for measurement in measurements) for key in measurements[0]
+            }
+            for method, measurements in results.items()
         }
         print(f"\n{name}, {arguments.rounds} rounds, medians")
-        print(f"{'':14}" + "".join(f"{way:>12}" for way in medians) + f"{'ratio f16':>12}{'ratio u8':>12}")
-        for key, theirs in medians["tutorial"].items():
+        print(f"{'':14}" + "".join(f"{method:>12}" for method in medians) + f"{'ratio f16':>12}{'ratio u8':>12}")
+        for key, reference in medians["tutorial"].items():
             values = "".join(f"{median[key]:12.2f}" for median in medians.values())
-            ratios = "".join(f"{theirs / medians[way][key]:11.1f}x" for way in ("float16", "uint8"))
+            ratios = "".join(f"{reference / medians[method][key]:11.1f}x" for method in ("float16", "uint8"))
             print(f"{key:14}{values}{ratios}")
 
 

@@ -1,23 +1,22 @@
-"""Score 512x512 predictions: this pipeline's way beside that of the salient-object tutorial and a loop over thresholds.
+"""Score 512x512 predictions: this pipeline compared with the salient-object tutorial and a loop over thresholds.
 
     python benchmarks/evaluate.py [--rounds 25] [--size 512]
 
-All get the same eight images, decoded, and give their mean absolute error and maxF (beta^2 0.3, of mean precision and
-mean recall) over 256 levels; that they agree is checked before anything is timed. They take turns, in one thread; the
-median and the least processor time for all images, divided by their number, are printed. On a machine that does
-something else as well, the least times are what to compare.
+All methods compute mean absolute error and maxF (beta^2 0.3, of mean precision and mean recall) over 256 levels from
+the same eight decoded images. Their results are compared before the timing. They run alternately, in one thread; the
+median and the minimum CPU time per image are printed. On a busy machine, compare the minimum.
 
-ours: what `python -m pipeline evaluate` does: one joint histogram of levels and mask for each image, and all the rest
-from its sums.
+pipeline: the method of `python -m pipeline evaluate`: one joint histogram of levels and mask for each image, from whose
+sums all scores are computed.
 
-tutorial: written afresh after the evaluation that the U2-Net tutorial reports: float tensors, the error as a mean of
-differences, two histograms with torch (all predicted pixels, and the right ones among them), cumulative sums.
+tutorial: reimplements the evaluation of the U2-Net tutorial: float tensors, the error as a mean of differences, two
+histograms with torch (of all pixels, and of the foreground pixels of the mask), cumulative sums.
 
-loop: written afresh after what evaluation code for salient objects commonly does: for each of 256 thresholds a binary
-map as a float tensor, its product with the mask, and three sums.
+loop: reimplements common evaluation code for salient objects: for each of 256 thresholds a binary map as a float
+tensor, its product with the mask, and three sums.
 
-tight loop: the fastest loop over thresholds that we know: Boolean NumPy arrays, `np.count_nonzero`, nothing computed
-twice. Nobody has to write it, and it says how much of the gain is the histogram's.
+tight loop: the fastest known loop over thresholds: Boolean NumPy arrays, `np.count_nonzero`, nothing computed twice. It
+shows how much of the gain is due to the histogram.
 """
 
 import argparse
@@ -34,8 +33,8 @@ from pipeline.evaluation.scores import BETA2_SALIENT, f_beta
 LEVELS = 256
 
 
-def draw(size, images=8):
-    """Draw masks of blobs, and noisy guesses at them as grey levels."""
+def synthetic_pairs(size, images=8):
+    """Return synthetic masks of blobs, and noisy predictions of them as levels."""
     rng = np.random.default_rng(0)
     pairs = []
     for _ in range(images):
@@ -47,13 +46,13 @@ def draw(size, images=8):
     return pairs
 
 
-def ours(pairs):
+def pipeline(pairs):
     histograms = np.stack([joint_histogram(levels, mask) for levels, mask in pairs])
     return float(absolute_error(histograms).mean()), max_f(histograms, BETA2_SALIENT)
 
 
-def best(precisions, recalls):
-    """Return the highest F of the mean curves."""
+def max_f_of_means(precisions, recalls):
+    """Return the maximum F-measure of the mean curves."""
     return float(f_beta(np.mean(precisions, axis=0), np.mean(recalls, axis=0), BETA2_SALIENT).max())
 
 
@@ -61,13 +60,13 @@ def tutorial(pairs):
     errors, precisions, recalls = [], [], []
     for prediction, truth in pairs:
         errors.append(float(torch.abs(prediction - truth).mean()))
-        chosen = prediction[truth > 0.5]
-        all_of = torch.histc(prediction, bins=LEVELS, min=0.0, max=1.0)
-        hits = torch.histc(chosen, bins=LEVELS, min=0.0, max=1.0)
-        right, called = hits.flip(0).cumsum(0).double(), all_of.flip(0).cumsum(0).double()
-        precisions.append((right / called.clamp(min=1)).numpy())
-        recalls.append((right / max(len(chosen), 1)).numpy())
-    return sum(errors) / len(errors), best(precisions, recalls)
+        foreground = prediction[truth > 0.5]
+        all_pixels = torch.histc(prediction, bins=LEVELS, min=0.0, max=1.0)
+        hits = torch.histc(foreground, bins=LEVELS, min=0.0, max=1.0)
+        tp, predicted = hits.flip(0).cumsum(0).double(), all_pixels.flip(0).cumsum(0).double()
+        precisions.append((tp / predicted.clamp(min=1)).numpy())
+        recalls.append((tp / max(len(foreground), 1)).numpy())
+    return sum(errors) / len(errors), max_f_of_means(precisions, recalls)
 
 
 def loop(pairs):
@@ -82,24 +81,24 @@ def loop(pairs):
             recall[level] = hits / (truth.sum() + 1e-20)
         precisions.append(precision)
         recalls.append(recall)
-    return sum(errors) / len(errors), best(precisions, recalls)
+    return sum(errors) / len(errors), max_f_of_means(precisions, recalls)
 
 
 def tight_loop(pairs):
     errors, precisions, recalls = [], [], []
     for prediction, truth in pairs:
         errors.append(np.abs(prediction - truth).mean())
-        true = truth > 0.5
-        positives = max(np.count_nonzero(true), 1)
+        mask = truth > 0.5
+        positives = max(np.count_nonzero(mask), 1)
         precision, recall = np.zeros(LEVELS), np.zeros(LEVELS)
         for level in range(LEVELS):
             predicted = prediction > (level - 0.5) / (LEVELS - 1)
-            hits = np.count_nonzero(predicted & true)
+            hits = np.count_nonzero(predicted & mask)
             precision[level] = hits / max(np.count_nonzero(predicted), 1)
             recall[level] = hits / positives
         precisions.append(precision)
         recalls.append(recall)
-    return float(np.mean(errors)), best(precisions, recalls)
+    return float(np.mean(errors)), max_f_of_means(precisions, recalls)
 
 
 def main():
@@ -109,32 +108,32 @@ def main():
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    levels = draw(arguments.size)
-    floats = [(one.astype(np.float32) / np.float32(255), mask.astype(np.float32)) for one, mask in levels]
-    tensors = [(torch.from_numpy(one), torch.from_numpy(mask)) for one, mask in floats]
-    ways = {
-        "ours": (ours, levels),
+    levels = synthetic_pairs(arguments.size)
+    floats = [(prediction.astype(np.float32) / np.float32(255), mask.astype(np.float32)) for prediction, mask in levels]
+    tensors = [(torch.from_numpy(prediction), torch.from_numpy(mask)) for prediction, mask in floats]
+    methods = {
+        "pipeline": (pipeline, levels),
         "tutorial": (tutorial, tensors),
         "loop": (loop, tensors),
         "tight loop": (tight_loop, floats),
     }
-    scores = {name: way(pairs) for name, (way, pairs) in ways.items()}
-    for name, found in scores.items():
-        np.testing.assert_allclose(found, scores["ours"], atol=1e-4, err_msg=name)
-    print(f"mean absolute error {scores['ours'][0]:.4f}, maxF {scores['ours'][1]:.4f}: all agree")
-    seconds = {name: [] for name in ways}
+    scores = {name: method(pairs) for name, (method, pairs) in methods.items()}
+    for name, values in scores.items():
+        np.testing.assert_allclose(values, scores["pipeline"], atol=1e-4, err_msg=name)
+    print(f"mean absolute error {scores['pipeline'][0]:.4f}, maxF {scores['pipeline'][1]:.4f}: all agree")
+    seconds = {name: [] for name in methods}
     for _ in range(arguments.rounds):
-        for name, (way, pairs) in ways.items():
-            started = time.process_time()
-            way(pairs)
-            seconds[name].append((time.process_time() - started) / len(pairs))
+        for name, (method, pairs) in methods.items():
+            start = time.process_time()
+            method(pairs)
+            seconds[name].append((time.process_time() - start) / len(pairs))
     size, rounds = arguments.size, arguments.rounds
-    print(f"{size}x{size}, {rounds} rounds, milliseconds of processor time for each image")
-    print(f"{'':12}{'median':>10}{'ratio':>9}{'least':>10}{'ratio':>9}")
+    print(f"{size}x{size}, {rounds} rounds, milliseconds of CPU time per image")
+    print(f"{'':12}{'median':>10}{'ratio':>9}{'minimum':>10}{'ratio':>9}")
     for name, times in seconds.items():
         cells = [
-            f"{1000 * some(times):10.3f}{some(times) / some(seconds['ours']):8.1f}x"
-            for some in (statistics.median, min)
+            f"{1000 * statistic(times):10.3f}{statistic(times) / statistic(seconds['pipeline']):8.1f}x"
+            for statistic in (statistics.median, min)
         ]
         print(f"{name:12}{''.join(cells)}")
 

@@ -1,9 +1,9 @@
-"""Damage image files by chance and see that `decode` refuses them by name.
+"""Damage image files at random and check that `decode` refuses them with the name of the file.
 
     python tests/fuzz_decode.py --inputs 20000 --seed 1
 
-A decoder may end the process or never come back, so inputs are decoded in a child process that is watched. An input
-that was a violation is kept in the folder named by --keep.
+A decoder may crash or hang, so inputs are decoded in a monitored child process. Inputs that violate the rules are saved
+in the folder --keep.
 """
 
 import argparse
@@ -24,14 +24,14 @@ from PIL import Image
 from pipeline.core.errors import RawDataError
 from pipeline.raw.decode.image import decode
 
-LIMIT = 10.0  # seconds for one input of a few kilobytes, on a machine that may be busy
+LIMIT = 10.0  # seconds for one input of a few kilobytes on a busy machine
 MEMORY = 6 * 2**30
 NAME = "some-file.image"
 KINDS = ("flip", "truncate", "insert", "zero", "drop")
 
 
 def make_files() -> dict[str, bytes]:
-    """Give small files of every kind, and real ones where PIPELINE_REAL_DATA names their folder."""
+    """Return small files of every format, and real files from the folder PIPELINE_REAL_DATA if it is set."""
     rng = np.random.default_rng(0)
     waves = 127 + 120 * np.sin(np.arange(45)[:, None] / 7) * np.cos(np.arange(38)[None] / 5)
     rgb = np.clip(waves[:, :, None] + rng.normal(0, 8, (45, 38, 3)), 0, 255).astype(np.uint8)
@@ -75,43 +75,43 @@ def _save(image, kind, **options) -> bytes:
 
 
 def make_input(files: dict[str, bytes], seed: int, index: int) -> tuple[str, str, bytes]:
-    """Give name, kind of damage and damaged bytes: the same for the same seed and index."""
+    """Return name, kind of damage and damaged bytes; deterministic for a seed and index."""
     rng = np.random.default_rng((seed, index))
     names = sorted(files)
     name, kind = names[index % len(names)], KINDS[int(rng.integers(len(KINDS)))]
     data = bytearray(files[name])
-    # most of what steers a decoder stands at the start
-    reach = min(len(data), 200) if rng.random() < 0.4 else len(data)
-    at, length = int(rng.integers(reach)), int(rng.integers(1, 33))
+    # headers at the start control a decoder most
+    limit = min(len(data), 200) if rng.random() < 0.4 else len(data)
+    start, length = int(rng.integers(limit)), int(rng.integers(1, 33))
     if kind == "flip":
-        for position in rng.integers(reach, size=int(rng.integers(1, 5))):
+        for position in rng.integers(limit, size=int(rng.integers(1, 5))):
             data[position] ^= 1 << int(rng.integers(8)) if rng.random() < 0.5 else int(rng.integers(1, 256))
     elif kind == "truncate":
         del data[int(rng.integers(len(data))) :]
     elif kind == "insert":
-        data[at:at] = rng.bytes(length)
+        data[start:start] = rng.bytes(length)
     elif kind == "zero":
-        data[at : at + length] = bytes(len(data[at : at + length]))
+        data[start : start + length] = bytes(len(data[start : start + length]))
     else:
-        del data[at : at + length]
+        del data[start : start + length]
     return name, kind, bytes(data)
 
 
-def judge(whole: bytes, name: str, kind: str, data: bytes) -> str:
-    """Decode one input: ``refused``, ``same`` or ``changed`` pixels, or what must not be."""
+def judge(original: bytes, name: str, kind: str, data: bytes) -> str:
+    """Decode one input; return ``refused``, ``same`` or ``changed`` pixels, or the violation of a rule."""
     try:
         pixels = decode(data, NAME)
     except RawDataError as error:
         if NAME not in str(error):
-            return "violation: a refusal that does not name the file"
+            return "violation: the error does not name the file"
         return "violation: out of memory" if "MemoryError" in str(error) else "refused"
     except BaseException as error:
         return f"violation: {type(error).__name__}"
-    if np.array_equal(pixels, decode(whole, NAME)):
+    if np.array_equal(pixels, decode(original, NAME)):
         return "same"
     if name.endswith(".png"):
         return "violation: a changed PNG was accepted"
-    return "violation: a cut-off file was accepted" if kind == "truncate" else "changed"
+    return "violation: a truncated file was accepted" if kind == "truncate" else "changed"
 
 
 def _child(start: int, stop: int, seed: int) -> None:
@@ -124,12 +124,12 @@ def _child(start: int, stop: int, seed: int) -> None:
 
 
 def fuzz(inputs: int, seed: int, keep: Path | None = None) -> Counter[tuple[str, str, str]]:
-    """Decode damaged inputs in child processes; count them by ending of the name, kind of damage and outcome."""
+    """Decode damaged inputs in child processes; count them by suffix, kind of damage and outcome."""
     files = make_files()
     counts: Counter[tuple[str, str, str]] = Counter()
     start = 0
     while start < inputs:
-        for index, outcome in _watched(start, inputs, seed):
+        for index, outcome in _monitored_outcomes(start, inputs, seed):
             name, kind, data = make_input(files, seed, index)
             counts[name.rpartition(".")[2], kind, outcome] += 1
             if outcome.startswith("violation") and keep is not None:
@@ -139,8 +139,8 @@ def fuzz(inputs: int, seed: int, keep: Path | None = None) -> Counter[tuple[str,
     return counts
 
 
-def _watched(start: int, stop: int, seed: int):
-    """Yield index and outcome of every input, up to the first one that the child did not survive."""
+def _monitored_outcomes(start: int, stop: int, seed: int):
+    """Yield index and outcome of every input, up to the first one that ends the child process."""
     command = [sys.executable, __file__, "--child", str(start), str(stop), "--seed", str(seed)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
@@ -178,8 +178,8 @@ def main(argv=None) -> int:
         _child(*arguments.child, arguments.seed)
         return 0
     counts = fuzz(arguments.inputs, arguments.seed, arguments.keep)
-    for (ending, kind, outcome), count in sorted(counts.items()):
-        print(f"{ending:5} {kind:9} {outcome:60} {count:7}")
+    for (suffix, kind, outcome), count in sorted(counts.items()):
+        print(f"{suffix:5} {kind:9} {outcome:60} {count:7}")
     violations = sum(count for (_, _, outcome), count in counts.items() if outcome.startswith("violation"))
     print(f"{counts.total()} inputs, {violations} violations")
     return min(violations, 1)

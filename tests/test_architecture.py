@@ -1,4 +1,4 @@
-"""Which package may import which: read off the source, so that no import can hide."""
+"""Imports between packages, read from the source files."""
 
 import ast
 from pathlib import Path
@@ -10,9 +10,9 @@ PACKAGES = (
     *("core", "images", "raw", "shards", "models", "training", "prediction", "evaluation", "tools", "report"),
     *("config", "graph", "cli"),
 )
-"""Each imports from itself and from those to its left."""
+"""Each package may import from itself and from the packages before it."""
 
-WITH_TORCH = {"models", "training", "prediction"}
+TORCH_PACKAGES = {"models", "training", "prediction"}
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 
@@ -28,28 +28,28 @@ def imports(path):
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if len(path.parts) > 1], ids=str)
-def test_packages_import_only_from_packages_to_their_left(path):
+def test_packages_import_only_from_earlier_packages(path):
     names = imports(path)
     package = path.parts[0]
     used = {name.split(".")[1] for name in names if name.startswith("pipeline.")}
     assert used <= {*PACKAGES[: PACKAGES.index(package) + 1]}
     assert not any(name.split(".")[0] == "snakemake" for name in names)
-    if package not in {*WITH_TORCH, "tools", "cli"}:
+    if package not in {*TORCH_PACKAGES, "tools", "cli"}:
         assert not any(name.split(".")[0] == "torch" for name in names)
     if package == "evaluation":
-        assert not used & WITH_TORCH
+        assert not used & TORCH_PACKAGES
 
 
-def test_every_package_is_known_and_at_most_four_modules_lie_loose():
+def test_all_packages_are_listed_at_most_four_modules_have_none():
     assert {path.parts[0] for path in MODULES if len(path.parts) > 1} == {*PACKAGES}
     assert sum(len(path.parts) == 1 for path in MODULES) <= 4
 
 
-def test_package_files_stay_empty():
+def test_init_files_are_empty():
     assert all((PACKAGE / path).read_text() == "" for path in MODULES if path.name == "__init__.py")
 
 
-def test_models_know_nothing_of_files():
+def test_models_do_not_access_files():
     for path in MODULES:
         if path.parts[0] == "models":
             assert not {"pathlib.Path", "os", "h5py"} & imports(path)
@@ -65,10 +65,10 @@ def lines_of_code(function, source):
 
 
 def test_no_function_has_more_than_80_lines_of_code():
-    long = {}
+    too_long = {}
     for path in MODULES:
         text = (PACKAGE / path).read_text()
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef) and (count := lines_of_code(node, text.splitlines())) > 80:
-                long[f"{path} {node.name}"] = count
-    assert not long
+                too_long[f"{path} {node.name}"] = count
+    assert not too_long

@@ -1,4 +1,4 @@
-"""`constraints.txt` says the version of all that `make install` pulls in."""
+"""`constraints.txt` pins every package that `make install` installs."""
 
 import importlib.metadata
 import re
@@ -12,29 +12,33 @@ ROOT = Path(__file__).parents[1]
 
 
 def required(requirement):
-    """Yield what an installed package asks for on this machine, with the extras that are wanted of it."""
+    """Yield the requirements of an installed package on this machine, including those of the requested extras."""
     for text in importlib.metadata.distribution(requirement.name).requires or []:
-        inner = Requirement(text)
-        if inner.marker is None or any(inner.marker.evaluate({"extra": extra}) for extra in ("", *requirement.extras)):
-            yield inner
+        dependency = Requirement(text)
+        marker = dependency.marker
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *requirement.extras)):
+            yield dependency
 
 
-def test_every_package_that_is_installed_has_a_version():
+def test_every_installed_package_is_pinned():
     pinned = set(
         map(canonicalize_name, re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
     )
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = [*project["dependencies"], *(name for extra in project["optional-dependencies"].values() for name in extra)]
-    waiting, seen, free = [Requirement(text) for text in asked], set(), set()
-    while waiting:
-        requirement = waiting.pop()
+    direct = [
+        *project["dependencies"],
+        *(name for extra in project["optional-dependencies"].values() for name in extra),
+    ]
+    pending, visited, unpinned = [Requirement(text) for text in direct], set(), set()
+    while pending:
+        requirement = pending.pop()
         name = canonicalize_name(requirement.name)
         if name.startswith(("cuda-", "nvidia-", "triton")):
-            continue  # the PyTorch for CPUs that everything was tested with has none of them
+            continue  # not installed with PyTorch for CPUs, which the tests use
         if name not in pinned:
-            free.add(name)
-        if (name, *sorted(requirement.extras)) not in seen:
-            seen.add((name, *sorted(requirement.extras)))
-            waiting += required(requirement)
-    assert len(seen) > 60
-    assert not free
+            unpinned.add(name)
+        if (name, *sorted(requirement.extras)) not in visited:
+            visited.add((name, *sorted(requirement.extras)))
+            pending += required(requirement)
+    assert len(visited) > 60
+    assert not unpinned
