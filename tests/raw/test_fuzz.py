@@ -14,7 +14,7 @@ def test_damaged_files_are_refused_by_name_or_harmless():
 def test_the_judge_detects_violations():
     files = make_files()
     assert judge(files["rgb.png"], "rgb.png", "flip", files["palette.png"]).startswith("violation: a changed PNG")
-    assert judge(files["photo.jpg"], "photo.jpg", "truncate", files["rgb.png"]).startswith("violation: a cut")
+    assert judge(files["photo.jpg"], "photo.jpg", "truncate", files["rgb.png"]).startswith("violation: a truncated")
     assert judge(files["photo.jpg"], "photo.jpg", "flip", files["photo.jpg"]) == "same"
 
 
