@@ -212,7 +212,7 @@ def test_a_refactoring_is_declared_equal_a_change_is_not(copy):
     assert digests(copy) != original
     completed = declare(copy)
     assert completed.returncode == 0, completed.stdout + completed.stderr
-    assert "recorded equal: pipeline.training.seeds\n" in completed.stdout
+    assert "declared equal: pipeline.training.seeds\n" in completed.stdout
     assert "counts as changed: pipeline.models.u2net, because no compared result ran it" in completed.stdout
     assert "will run again" not in completed.stdout
     assert digests(copy) == original
@@ -227,7 +227,7 @@ def test_a_refactoring_is_declared_equal_a_change_is_not(copy):
     assert completed.returncode == 1
     assert "the first difference is in" in completed.stdout
     assert "models/a/best.pt" in completed.stdout
-    assert "Not recorded equal" in completed.stdout
+    assert "Not declared equal" in completed.stdout
     assert json.loads((copy / PACKAGE / RECORD).read_text()) == [entry]
     worktrees = subprocess.run(["git", "-C", copy, "worktree", "list"], capture_output=True, text=True, check=True)
     assert len(worktrees.stdout.splitlines()) == 1
