@@ -4,12 +4,12 @@
 configfile: "config.yaml"
 
 
-# what stands above the figures of `snakemake --report`
+# introduction of `snakemake --report`
 report: "workflow/report/workflow.rst"
 
 
-# Used only with `--software-deployment-method apptainer`, and then an image of this name has to be built from the Dockerfile
-# and pushed first (docs/cluster.md); without, jobs run in the environment that runs Snakemake.
+# Used only with `--software-deployment-method apptainer`; build the image from the Dockerfile and push it first
+# (docs/cluster.md). Without that option, jobs run in the environment of Snakemake.
 container: "docker://segmentation-pipeline:0.1.0"
 
 
@@ -26,32 +26,32 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        all_of("shards", "models", "predictions", "metrics", tables=[Comparisons(), Leaderboard(), Report()]),
+        target_files("shards", "models", "predictions", "metrics", tables=[Comparisons(), Leaderboard(), Report()]),
 
 
 rule shards:
     input:
-        all_of("shards"),
+        target_files("shards"),
 
 
 rule models:
     input:
-        all_of("models"),
+        target_files("models"),
 
 
 rule predictions:
     input:
-        all_of("predictions"),
+        target_files("predictions"),
 
 
 rule metrics:
     input:
-        all_of("metrics", tables=[Comparisons()]),
+        target_files("metrics", tables=[Comparisons()]),
 
 
 rule tensorboard:
     input:
-        all_of("tensorboard"),
+        target_files("tensorboard"),
 
 
 include: "workflow/rules/targets.smk"

@@ -1,20 +1,20 @@
-# Reads every raw file once. Shards do not depend on it: one new file would build all of them again.
+# Reads every raw file once. Shards do not depend on it: otherwise one new file would rebuild all of them.
 rule inspect:
     input:
         raw_folder(Check),
     output:
-        json=made(Check, "json"),
+        json=path_of(Check, "json"),
         page=report(
-            made(Check, "page"),
+            path_of(Check, "page"),
             caption="../report/check.rst",
             category="Raw data",
-            labels=labelled("report of the check"),
+            labels=figure_labels("report of the check"),
         ),
         sheet=report(
-            made(Check, "sheet"),
+            path_of(Check, "sheet"),
             caption="../report/contact_sheet.rst",
             category="Raw data",
-            labels=labelled("contact sheet"),
+            labels=figure_labels("contact sheet"),
         ),
     log:
         "results/logs/inspect/{dataset}.log",
@@ -23,14 +23,14 @@ rule inspect:
     threads: 4
     params:
         plan=plan(Check),
-        folder=folder_of,
-    # errors are for the target `check` to fail on: a job that fails loses its outputs, and they are what one has to see
+        folder=output_folder,
+    # only the target `check` fails on errors in the data: Snakemake deletes the outputs of failed jobs, here the reports
     shell:
         "pipeline check --dataset {wildcards.dataset:q} --plan {params.plan:q} --threads {threads}"
         " --output {params.folder:q} --report-only > {log:q} 2>&1"
 
 
-# Says on the terminal what was found: so it runs where Snakemake runs, also where other jobs go to a cluster.
+# Prints the findings on the terminal, so it runs beside Snakemake even if other jobs run on a cluster.
 rule check:
     input:
         [str(Check(name).path) for name in STUDY.datasets],

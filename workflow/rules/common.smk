@@ -1,4 +1,4 @@
-# What the rules share. Each result is described in pipeline/graph: what follows here asks it for paths, inputs and params.
+# Functions of the rules. Results are described in pipeline/graph; these functions return their paths, inputs and params.
 import functools
 import itertools
 import os
@@ -40,28 +40,28 @@ from pipeline.graph.current import Guard
 from pipeline.graph.study import Study
 from pipeline.raw.splits.names import OUT_OF_FOLD, SPLITS
 
-# In a job, `pipeline` is this package under the interpreter that runs Snakemake, wherever --directory leads; in a container,
-# under the interpreter of the image. A shell with a trap outlives SIGTERM until its command has ended: else a cluster that
-# stops a job takes the job for ended, and kills the training while it saves its state.
+# In a job, `pipeline` is this package, run by the interpreter of Snakemake, or in a container by that of the image. With the
+# trap, the shell survives SIGTERM until its command has ended; without, a cluster that stops a job would see the shell end
+# and kill the training while it saves its state.
 _in_container = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
 PYTHON = "python" if _in_container else sys.executable
 shell.prefix('set -euo pipefail; trap : TERM; pipeline() {{ {PYTHON:q} -m pipeline "$@"; }}; ')
 
 
-def said(function):
-    # a mistake that a person can mend ends in its message alone
+def without_traceback(function):
+    # errors that a user can fix end with their message only
     @functools.wraps(function)
-    def ask(*arguments, **keywords):
+    def call(*arguments, **keywords):
         try:
             return function(*arguments, **keywords)
         except PipelineError as error:
             raise WorkflowError(str(error)) from None
 
-    return ask
+    return call
 
 
-STUDY = said(lambda: Study(configuration.parse(config)))()
-GUARD = Guard(STUDY, is_known_to_snakemake)
+STUDY = without_traceback(lambda: Study(configuration.parse(config)))()
+GUARD = Guard(STUDY, snakemake_will_rerun)
 
 
 def any_of(names):
@@ -70,94 +70,99 @@ def any_of(names):
 
 wildcard_constraints:
     dataset=any_of(STUDY.datasets),
-    experiment=any_of([*STUDY.experiments, *STUDY.ensembles, *STUDY.baselines, *STUDY.seeded]),
+    experiment=any_of([*STUDY.experiments, *STUDY.ensembles, *STUDY.baselines, *STUDY.runs]),
     split=any_of([*SPLITS, OUT_OF_FOLD]),
     folds=r"\d+",
     kind=any_of(methods.BASELINES),
     number=r"\d+",
 
 
-def made(result, name=None, **fixed):
-    # the path of a result, with its wildcards
+def path_of(result, name=None, **fixed):
+    # the path of an output of a kind of result, with wildcards for the fields that are not fixed
     path = next(iter(result.files.values())) if name is None else result.files[name]
     return str(path).format(**{field: fixed.get(field, f"{{{field}}}") for field in result.fields()})
 
 
 def guard(results):
-    # the run stops where Snakemake would wrongly leave results as they are
+    # stops the run if Snakemake would wrongly take outdated results for current ones
     if workflow.is_main_process:
         GUARD.check(results)
 
 
-def asked(result, answer, **fixed):
-    # what the graph answers about the result that wildcards name
-    @said
-    def ask(wildcards):
-        made = result.of_texts(wildcards, **fixed)
-        guard([made])
-        return answer(made)
+def input_function(result, function, **fixed):
+    # applies a function to the result that the wildcards identify
+    @without_traceback
+    def call(wildcards):
+        artifact = result.from_texts(wildcards, **fixed)
+        guard([artifact])
+        return function(artifact)
 
-    return ask
+    return call
 
 
 def needs(result, part, **fixed):
-    # the results of one part of what a result is made from
-    return asked(result, lambda made: [str(one.path) for one in made.needs(STUDY).get(part, [])], **fixed)
+    # the paths of the inputs of one part
+    def paths(artifact):
+        return [str(output.path) for output in artifact.needs(STUDY).get(part, [])]
+
+    return input_function(result, paths, **fixed)
 
 
 def raw_folder(result, **fixed):
-    # The contents of raw files count, which the plan tells, and not their times. They are no inputs one by one: Snakemake
-    # would look at each of them at every step, which takes most of a minute where there are 100,000.
-    return asked(result, lambda made: [ancient(folder) for folder in made.raw_folders(STUDY)], **fixed)
+    # The plan contains digests of the raw files, so their modification times are ignored. They are not inputs one by one:
+    # Snakemake would check each of them at every step, most of a minute for 100,000 files.
+    return input_function(result, lambda artifact: [ancient(folder) for folder in artifact.raw_folders(STUDY)], **fixed)
 
 
 def plan(result, **fixed):
-    # by what a result is made, all the way down, as canonical JSON: changes with settings, code, raw files and inputs
-    return asked(result, lambda made: plan_of(made, STUDY).to_json(), **fixed)
+    # the plan as canonical JSON: changes with settings, code, raw files and, recursively, those of the inputs
+    return input_function(result, lambda artifact: plan_of(artifact, STUDY).to_json(), **fixed)
 
 
-def of_experiment(function):
-    # a resource that an experiment says
+def setting_of(function):
+    # a number of threads or a resource that depends on the experiment
     return lambda wildcards: function(STUDY.experiments[wildcards.experiment])
 
 
-def folder_of(wildcards, output):
+def output_folder(wildcards, output):
     return os.path.dirname(output[0])
 
 
 def files_of(results):
-    return list(dict.fromkeys(str(path) for made in results for path in made.outputs().values()))
+    return list(dict.fromkeys(str(path) for result in results for path in result.outputs().values()))
 
 
-def all_of(*names, tables=()):
-    @said
+def target_files(*names, tables=()):
+    # the files of targets, for all data sets and experiments
+    @without_traceback
     def files(wildcards):
         STUDY.require_raw()
         if "metrics" in names:
             STUDY.warn()
-        results = [*(made for name in names for made in targets.of_all(STUDY, name)), *tables]
+        results = [*(result for name in names for result in targets.all_target_results(STUDY, name)), *tables]
         guard(results)
         return files_of(results)
 
     return files
 
 
-def all_of_one(target, experiment):
-    @said
+def experiment_target_files(target, experiment):
+    # the files of a target for one experiment
+    @without_traceback
     def files(wildcards):
-        results = targets.targeted(STUDY, target, experiment)
+        results = targets.target_results(STUDY, target, experiment)
         guard(results)
         return files_of(results)
 
     return files
 
 
-def labelled(figure):
-    # labels in Snakemake's report: the same columns for all figures of a kind, and no two figures with the same labels
+def figure_labels(figure):
+    # labels in Snakemake's report: the same columns for all figures of a category, different labels for each figure
     def labels(wildcards):
         name = wildcards.get("experiment")
         dataset = wildcards.get("dataset") or STUDY.dataset_of(name)
-        told = {"data set": dataset, "experiment": name, "split": wildcards.get("split"), "figure": figure}
-        return {key: word for key, word in told.items() if word is not None}
+        columns = {"data set": dataset, "experiment": name, "split": wildcards.get("split"), "figure": figure}
+        return {column: value for column, value in columns.items() if value is not None}
 
     return labels

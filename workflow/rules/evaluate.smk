@@ -3,7 +3,7 @@ rule threshold:
         predictions=needs(Threshold, "predictions"),
         raw=raw_folder(Threshold),
     output:
-        made(Threshold),
+        path_of(Threshold),
     log:
         "results/logs/threshold/{experiment}.log",
     benchmark:
@@ -23,14 +23,14 @@ rule render:
         threshold=needs(Renderings, "threshold"),
         raw=raw_folder(Renderings),
     output:
-        mask=directory(made(Renderings, "mask")),
-        overlay=directory(made(Renderings, "overlay")),
-        panel=directory(made(Renderings, "panel")),
+        mask=directory(path_of(Renderings, "mask")),
+        overlay=directory(path_of(Renderings, "overlay")),
+        panel=directory(path_of(Renderings, "panel")),
         sheet=report(
-            made(Renderings, "sheet"),
+            path_of(Renderings, "sheet"),
             caption="../report/sheet.rst",
             category="Predictions",
-            labels=labelled("some samples"),
+            labels=figure_labels("some samples"),
         ),
     log:
         "results/logs/render/{experiment}/{split}.log",
@@ -40,7 +40,7 @@ rule render:
         experiment=any_of(Renderings.names(STUDY)),
     params:
         plan=plan(Renderings),
-        folder=folder_of,
+        folder=output_folder,
     shell:
         "pipeline render --experiment {wildcards.experiment:q} --split {wildcards.split} --plan {params.plan:q}"
         " --predictions {input.predictions:q} --threshold {input.threshold:q} --output {params.folder:q} > {log:q} 2>&1"
@@ -51,15 +51,15 @@ rule render_classes:
         predictions=needs(ClassRenderings, "predictions"),
         raw=raw_folder(ClassRenderings),
     output:
-        colour=directory(made(ClassRenderings, "colour")),
-        overlay=directory(made(ClassRenderings, "overlay")),
-        panel=directory(made(ClassRenderings, "panel")),
-        legend=made(ClassRenderings, "legend"),
+        colour=directory(path_of(ClassRenderings, "colour")),
+        overlay=directory(path_of(ClassRenderings, "overlay")),
+        panel=directory(path_of(ClassRenderings, "panel")),
+        legend=path_of(ClassRenderings, "legend"),
         sheet=report(
-            made(ClassRenderings, "sheet"),
+            path_of(ClassRenderings, "sheet"),
             caption="../report/sheet_classes.rst",
             category="Predictions",
-            labels=labelled("some samples"),
+            labels=figure_labels("some samples"),
         ),
     log:
         "results/logs/render_classes/{experiment}/{split}.log",
@@ -69,20 +69,20 @@ rule render_classes:
         experiment=any_of(ClassRenderings.names(STUDY)),
     params:
         plan=plan(ClassRenderings),
-        folder=folder_of,
+        folder=output_folder,
     shell:
         "pipeline render --experiment {wildcards.experiment:q} --split {wildcards.split} --plan {params.plan:q}"
         " --predictions {input.predictions:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
-# Unlabelled samples, as the challenge of the data set takes them.
+# Predictions of the unlabelled samples in the format of the challenge.
 rule submission:
     input:
         predictions=needs(Submission, "predictions"),
         threshold=needs(Submission, "threshold"),
         raw=raw_folder(Submission),
     output:
-        directory(made(Submission)),
+        directory(path_of(Submission)),
     log:
         "results/logs/submission/{experiment}.log",
     benchmark:
@@ -104,16 +104,16 @@ rule evaluate:
         threshold=needs(Scores, "threshold"),
         raw=raw_folder(Scores),
     output:
-        per_image=made(Scores, "per_image"),
+        per_image=path_of(Scores, "per_image"),
         summary=report(
-            made(Scores, "summary"),
+            path_of(Scores, "summary"),
             caption="../report/summary.rst",
             category="Scores",
             subcategory="Single experiments and baselines",
-            labels=labelled("scores"),
+            labels=figure_labels("scores"),
         ),
-        intervals=made(Scores, "intervals"),
-        curve=made(Scores, "curve"),
+        intervals=path_of(Scores, "intervals"),
+        curve=path_of(Scores, "curve"),
     log:
         "results/logs/evaluate/{experiment}.log",
     benchmark:
@@ -122,7 +122,7 @@ rule evaluate:
         experiment=any_of(Scores.names(STUDY)),
     params:
         plan=plan(Scores),
-        folder=folder_of,
+        folder=output_folder,
     shell:
         "pipeline evaluate --experiment {wildcards.experiment:q} --plan {params.plan:q}"
         " --validation-predictions {input.validation_predictions:q} --threshold {input.threshold:q}"
@@ -137,22 +137,22 @@ rule evaluate_classes:
         test_predictions=needs(ClassScores, "test_predictions"),
         raw=raw_folder(ClassScores),
     output:
-        per_image=made(ClassScores, "per_image"),
+        per_image=path_of(ClassScores, "per_image"),
         summary=report(
-            made(ClassScores, "summary"),
+            path_of(ClassScores, "summary"),
             caption="../report/summary_classes.rst",
             category="Scores",
             subcategory="Single experiments and baselines",
-            labels=labelled("scores"),
+            labels=figure_labels("scores"),
         ),
-        intervals=made(ClassScores, "intervals"),
-        confusion=made(ClassScores, "confusion"),
+        intervals=path_of(ClassScores, "intervals"),
+        confusion=path_of(ClassScores, "confusion"),
         image=report(
-            made(ClassScores, "image"),
+            path_of(ClassScores, "image"),
             caption="../report/confusion.rst",
             category="Scores",
             subcategory="Single experiments and baselines",
-            labels=labelled("confusion matrix"),
+            labels=figure_labels("confusion matrix"),
         ),
     log:
         "results/logs/evaluate_classes/{experiment}.log",
@@ -162,7 +162,7 @@ rule evaluate_classes:
         experiment=any_of(ClassScores.names(STUDY)),
     params:
         plan=plan(ClassScores),
-        folder=folder_of,
+        folder=output_folder,
     shell:
         "pipeline evaluate --experiment {wildcards.experiment:q} --plan {params.plan:q}"
         " --validation-predictions {input.validation_predictions:q}"

@@ -1,5 +1,4 @@
-# Of several classes a folder for each: many times as large as the classes themselves, so only for experiments that ask
-# for it.
+# With several classes, one folder for each: many times as large as the class indices, so only with `keep_probability`.
 rule predict:
     input:
         checkpoint=needs(Predictions, "checkpoint", kind="probability"),
@@ -7,14 +6,14 @@ rule predict:
         train_shards=needs(Predictions, "train_shards", kind="probability"),
         folds=needs(Predictions, "folds", kind="probability"),
     output:
-        directory(made(Predictions, kind="probability")),
+        directory(path_of(Predictions, kind="probability")),
     log:
         "results/logs/predict/{experiment}/{split}.log",
     benchmark:
         "results/benchmarks/predict/{experiment}/{split}.tsv"
     wildcard_constraints:
         experiment=any_of(Predictions.names(STUDY)),
-    threads: of_experiment(lambda experiment: experiment.threads)
+    threads: setting_of(lambda experiment: experiment.threads)
     resources:
         gpu=1,
     params:
@@ -32,14 +31,14 @@ rule predict_classes:
         train_shards=needs(Predictions, "train_shards", kind="mask"),
         folds=needs(Predictions, "folds", kind="mask"),
     output:
-        directory(made(Predictions, kind="mask")),
+        directory(path_of(Predictions, kind="mask")),
     log:
         "results/logs/predict_classes/{experiment}/{split}.log",
     benchmark:
         "results/benchmarks/predict_classes/{experiment}/{split}.tsv"
     wildcard_constraints:
-        experiment=any_of(name for name in STUDY.several_classes if name in STUDY.experiments),
-    threads: of_experiment(lambda experiment: experiment.threads)
+        experiment=any_of(name for name in STUDY.multiclass_methods if name in STUDY.experiments),
+    threads: setting_of(lambda experiment: experiment.threads)
     resources:
         gpu=1,
     params:
@@ -50,13 +49,13 @@ rule predict_classes:
         " --train-shards {input.train_shards:q} --folds {input.folds:q} --output {output:q} > {log:q} 2>&1"
 
 
-# The mean of what all runs of an experiment predict; of samples that are in a fold, by those that have not seen them.
+# The mean of the predictions of all runs of an experiment; out-of-fold, of the runs that were not trained on a sample.
 rule ensemble:
     input:
         predictions=needs(Ensemble, "predictions", kind="probability"),
         folds=needs(Ensemble, "folds", kind="probability"),
     output:
-        directory(made(Ensemble, kind="probability")),
+        directory(path_of(Ensemble, kind="probability")),
     log:
         "results/logs/ensemble/{experiment}.ensemble/{split}.log",
     benchmark:
@@ -77,7 +76,7 @@ rule ensemble_classes:
         predictions=needs(Ensemble, "predictions", kind="mask"),
         folds=needs(Ensemble, "folds", kind="mask"),
     output:
-        directory(made(Ensemble, kind="mask")),
+        directory(path_of(Ensemble, kind="mask")),
     log:
         "results/logs/ensemble_classes/{experiment}.ensemble/{split}.log",
     benchmark:
@@ -93,12 +92,12 @@ rule ensemble_classes:
         " --output {output:q} > {log:q} 2>&1"
 
 
-# What a second person drew, nothing at all, and the masks at the working size: scored like a network.
+# Masks of a second observer, empty masks, and masks resized to the working size: scored like predictions of a network.
 rule baseline:
     input:
         raw_folder(Baseline),
     output:
-        directory(made(Baseline)),
+        directory(path_of(Baseline)),
     log:
         "results/logs/baseline/{dataset}.{kind}/{split}.log",
     benchmark:

@@ -1,14 +1,14 @@
-# One seed is not a result: mean and spread of an experiment that was trained from several.
+# Mean and spread of the scores of an experiment over its seeds or folds.
 rule average:
     input:
         summaries=needs(Average, "summaries"),
     output:
         report(
-            made(Average),
+            path_of(Average),
             caption="../report/average.rst",
             category="Scores",
             subcategory="Single experiments and baselines",
-            labels=labelled("mean and spread over seeds"),
+            labels=figure_labels("mean and spread over seeds"),
         ),
     log:
         "results/logs/average/{experiment}.log",
@@ -23,13 +23,13 @@ rule average:
         " --summaries {input.summaries:q} --output {output:q} > {log:q} 2>&1"
 
 
-# All experiments and baselines against each other, image by image.
+# Paired comparisons of all experiments and baselines, image by image.
 rule comparisons:
     input:
         per_image=needs(Comparisons, "per_image"),
     output:
         report(
-            made(Comparisons),
+            path_of(Comparisons),
             caption="../report/comparisons.rst",
             category="Scores",
             subcategory="All together",
@@ -51,7 +51,7 @@ rule leaderboard:
         checks=needs(Leaderboard, "checks"),
     output:
         report(
-            made(Leaderboard),
+            path_of(Leaderboard),
             caption="../report/leaderboard.rst",
             category="Scores",
             subcategory="All together",
@@ -68,8 +68,8 @@ rule leaderboard:
         " --output {output:q} > {log:q} 2>&1"
 
 
-# One page about all of it. Raw files are not listed: whatever changes them makes images and scores anew. Snakemake's
-# own report does not hold it: it shows the same figures, and this page would be most of its size.
+# The page on all results. Raw files are no inputs: a change of them changes renderings and scores. Snakemake's own report
+# does not include the page, because it contains the same figures and would double in size.
 rule report:
     input:
         leaderboard=needs(Report, "leaderboard"),
@@ -79,7 +79,7 @@ rule report:
         trainings=needs(Report, "trainings"),
         images=needs(Report, "images"),
     output:
-        made(Report),
+        path_of(Report),
     log:
         "results/logs/report.log",
     benchmark:

@@ -1,7 +1,7 @@
-# A by-product for people: nothing depends on it, so a new file does not go through it to every shard.
+# For reading only: no rule depends on it, so that a new file does not rebuild all shards through it.
 rule splits:
     output:
-        made(SplitTable),
+        path_of(SplitTable),
     log:
         "results/logs/splits/{dataset}.log",
     benchmark:
@@ -12,11 +12,11 @@ rule splits:
         "pipeline splits --dataset {wildcards.dataset:q} --plan {params.plan:q} --output {output:q} > {log:q} 2>&1"
 
 
-# What runs of folds read beside the shards, which they share with all others. Each of them trains on a new sample or is
-# validated on it, so that all have to run again anyway.
+# Runs of folds read this table beside the shards, which they share with other experiments. They all depend on it: a new
+# sample is in the training or validation samples of each run anyway.
 rule folds:
     output:
-        made(FoldTable),
+        path_of(FoldTable),
     log:
         "results/logs/folds/{dataset}/{folds}.log",
     benchmark:
@@ -32,12 +32,12 @@ rule shard:
     input:
         raw_folder(Shard),
     output:
-        made(Shard),
+        path_of(Shard),
     log:
         "results/logs/shard/{dataset}/{split}-{number}.log",
     benchmark:
         "results/benchmarks/shard/{dataset}/{split}-{number}.tsv"
-    # many shards fill the cores by themselves; a single one decodes several images at a time
+    # several shards keep the cores busy; a single one decodes images in parallel
     threads: lambda wc: 4 if STUDY.datasets[wc.dataset].shards == 1 else 1
     resources:
         store_gb=STUDY.config.store_gb,

@@ -1,8 +1,8 @@
-# `snakemake models_drive-unet`: every target, for one experiment, all of its seeds or one of them.
-for _target, _experiment in itertools.product(targets.TARGETS, [*STUDY.experiments, *STUDY.seeded]):
+# `snakemake models_drive-unet`: each target for one experiment, for all its runs or for one of them.
+for _target, _experiment in itertools.product(targets.TARGETS, [*STUDY.experiments, *STUDY.runs]):
 
     rule:
         name:
             f"{_target}_{_experiment}"
         input:
-            all_of_one(_target, _experiment),
+            experiment_target_files(_target, _experiment),

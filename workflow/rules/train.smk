@@ -4,24 +4,24 @@ rule train:
         validation_shards=needs(Checkpoint, "validation_shards"),
         folds=needs(Checkpoint, "folds"),
     output:
-        best=made(Checkpoint, "best"),
-        last=made(Checkpoint, "last"),
-        history=made(Checkpoint, "history"),
-        timing=made(Checkpoint, "timing"),
-        provenance=made(Checkpoint, "provenance"),
+        best=path_of(Checkpoint, "best"),
+        last=path_of(Checkpoint, "last"),
+        history=path_of(Checkpoint, "history"),
+        timing=path_of(Checkpoint, "timing"),
+        provenance=path_of(Checkpoint, "provenance"),
     log:
         "results/logs/train/{experiment}.log",
     wildcard_constraints:
         experiment=any_of(Checkpoint.names(STUDY)),
-    threads: of_experiment(lambda experiment: experiment.threads * experiment.gpus)
+    threads: setting_of(lambda experiment: experiment.threads * experiment.gpus)
     resources:
-        gpu=of_experiment(lambda experiment: experiment.gpus),
+        gpu=setting_of(lambda experiment: experiment.gpus),
         save_every=60,
         store_gb=STUDY.config.store_gb,
     params:
         plan=plan(Checkpoint),
-        folder=folder_of,
-        # no output: those Snakemake deletes when a job fails, and this is what the next one goes on from
+        folder=output_folder,
+        # not an output: Snakemake deletes the outputs of failed jobs, but a retry resumes from this state
         state="results/state/{experiment}",
     shell:
         "pipeline train --experiment {wildcards.experiment:q} --plan {params.plan:q}"
@@ -30,7 +30,7 @@ rule train:
         " --store-gb {resources.store_gb} > {log:q} 2>&1"
 
 
-# To look at before training: it needs nothing but the shards.
+# For inspection before training: needs only the shards.
 rule augmented:
     input:
         train_shards=needs(Augmented, "train_shards"),
@@ -38,10 +38,10 @@ rule augmented:
         folds=needs(Augmented, "folds"),
     output:
         report(
-            made(Augmented),
+            path_of(Augmented),
             caption="../report/augmented.rst",
             category="Training",
-            labels=labelled("augmented samples"),
+            labels=figure_labels("augmented samples"),
         ),
     log:
         "results/logs/augmented/{experiment}.log",
@@ -62,10 +62,10 @@ rule curves:
         history=needs(Curves, "history"),
     output:
         report(
-            made(Curves),
+            path_of(Curves),
             caption="../report/curves.rst",
             category="Training",
-            labels=labelled("learning curves"),
+            labels=figure_labels("learning curves"),
         ),
     log:
         "results/logs/curves/{experiment}.log",
@@ -80,12 +80,12 @@ rule curves:
         " --output {output:q} > {log:q} 2>&1"
 
 
-# For those who compare their runs in TensorBoard: only made when asked for.
+# For TensorBoard; made only on request.
 rule events:
     input:
         history=needs(Events, "history"),
     output:
-        made(Events),
+        path_of(Events),
     log:
         "results/logs/events/{experiment}.log",
     benchmark:
