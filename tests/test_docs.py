@@ -1,15 +1,60 @@
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from pipeline.cli import reference
+from pipeline.cli import parser, reference
 from pipeline.config import config
 
 ROOT = Path(__file__).parents[1]
+PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))]
+GENERATED = ("commands.md", "configuration.md", "rerun-table.md")
+
+
+def anchors_of(page):
+    titles = re.findall(r"(?m)^#+ (.*)$", page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_links_between_pages_resolve():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            if target.startswith("http"):
+                continue
+            path, _, anchor = target.partition("#")
+            linked = page.parent / path if path else page
+            assert linked.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in anchors_of(linked), f"{page.name}: {target}"
+
+
+def test_every_page_is_linked_from_the_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [page.name for page in PAGES if page.parent.name == "docs" and f"(docs/{page.name})" not in readme] == []
+
+
+def test_pages_are_short_enough_to_read():
+    words = {page.name: len(page.read_text(encoding="utf-8").split()) for page in PAGES if page.name not in GENERATED}
+    assert words["README.md"] <= 900
+    assert {name: count for name, count in words.items() if count > 1500} == {}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "commands.md"], ids=lambda page: page.stem)
+def test_commands_in_pages_parse(page):
+    lines = re.findall(r"(?m)^ {4}python -m pipeline (.*)$", page.read_text(encoding="utf-8"))
+    for line in lines:
+        parser.parse(shlex.split(line.partition(" # ")[0].removesuffix(" &").replace("...", "results/leaderboard.csv")))
+
+
+def test_examples_of_the_readme_are_valid():
+    own, experiment = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL))
+    assert set(config.parse(own).experiments) == {"cells-unet"}
+    default = yaml.safe_load((ROOT / "config.yaml").read_text())
+    default["experiments"] |= experiment["experiments"]
+    assert config.parse(default).experiments["drive-unet-wide"].crop == (128, 128)
 
 
 def test_tests_named_in_raw_data_page_exist():
