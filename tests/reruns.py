@@ -1,7 +1,7 @@
-"""The rerun matrix: edits, and which jobs may run after each of them.
+"""The rerun matrix: edits, and the jobs that have to run after each of them.
 
-A job is named by its wildcards, such as ``d train 0`` for a shard. A cell says in words what the table in the docs
-shows, and in patterns which jobs have to run; whatever matches none of them must not run.
+A job is named by its wildcards, such as ``d train 0`` for a shard. A cell has the text for the table in the docs, and
+patterns of the jobs that have to run; jobs that match no pattern must not run.
 """
 
 import fnmatch
@@ -21,24 +21,24 @@ STAGES = (
 DATASETS = {"a": "d", "u": "d", "m": "c"}
 OBSERVER = "d.second-observer"
 BASELINES = (OBSERVER, "d.all-background", "d.resolution-ceiling")
-OTHERS = ("r.all-background", "r.resolution-ceiling")
-OLD = (1_500_000_000, 1_500_000_000)
+SALT_BASELINES = ("r.all-background", "r.resolution-ceiling")
+OLD_TIME = (1_500_000_000, 1_500_000_000)
 
 
 class Cell(NamedTuple):
-    words: str
+    text: str
     must: tuple[str, ...] = ()
 
 
 class Row(NamedTuple):
     edit: str
-    do: Callable
+    apply: Callable
     cells: dict[str, Cell]
 
     def cell(self, stage):
-        """What is said of a stage; the page follows from whatever it shows: checks, images and the leaderboard."""
-        shown = stage == "page" and any(self.cells.get(name) for name in ("check", "images", *TABLES))
-        return self.cells.get(stage, PAGE if shown else NOTHING)
+        """Return the cell of a stage; the page runs again with the checks, renderings and tables that it shows."""
+        page_runs = stage == "page" and any(self.cells.get(name) for name in ("check", "images", *TABLES))
+        return self.cells.get(stage, PAGE if page_runs else NOTHING)
 
 
 NOTHING = Cell("")
@@ -48,30 +48,30 @@ TABLES = {"comparisons": Cell("yes", ("comparisons",)), "leaderboard": LEADERBOA
 PAGE = Cell("yes", ("page",))
 
 
-def named(*names, words=None):
-    return Cell(words or ", ".join(names), names)
+def jobs_named(*names, text=None):
+    return Cell(text or ", ".join(names), names)
 
 
-def scored_anew(*experiments, splits="*", **other):
-    """From predictions to the leaderboard; a threshold, where one is chosen, depends on validation images only."""
-    chosen = [name for name in experiments if name == "a" and splits != "test"]
-    of_splits = tuple(f"{name} {splits}" for name in experiments)
-    words = ", ".join(experiments) + (f" ({splits})" if splits != "*" else "")
+def rescored(*experiments, splits="*", **other):
+    """Cells from predictions to the leaderboard; a chosen threshold depends only on validation images."""
+    with_threshold = [name for name in experiments if name == "a" and splits != "test"]
+    predictions = tuple(f"{name} {splits}" for name in experiments)
+    text = ", ".join(experiments) + (f" ({splits})" if splits != "*" else "")
     return {
-        "prediction": Cell(words, of_splits),
-        "threshold": named(*chosen) if chosen else NOTHING,
-        "images": Cell(words, (*of_splits, *(f"{name} *" for name in chosen))),
-        "scores": named(*experiments),
+        "prediction": Cell(text, predictions),
+        "threshold": jobs_named(*with_threshold) if with_threshold else NOTHING,
+        "images": Cell(text, (*predictions, *(f"{name} *" for name in with_threshold))),
+        "scores": jobs_named(*experiments),
         **TABLES,
         **other,
     }
 
 
-def trained_anew(*experiments, looked_at=False, **other):
-    """Training and all that follows; `looked_at`: the image of augmented samples as well."""
+def retrained(*experiments, previewed=False, **other):
+    """Cells from training to the leaderboard; with `previewed`, also the figure of augmented samples."""
     jobs = [job for name in experiments for job in (name, f"curves {name}")]
-    jobs += [f"augmented {name}" for name in experiments if looked_at]
-    return {"training": Cell(", ".join(experiments), tuple(jobs)), **scored_anew(*experiments), **other}
+    jobs += [f"augmented {name}" for name in experiments if previewed]
+    return {"training": Cell(", ".join(experiments), tuple(jobs)), **rescored(*experiments), **other}
 
 
 def checked(dataset, listed=True):
@@ -90,29 +90,29 @@ def touch_raw(project):
         path.touch()
 
 
-def change(half, number):
+def change(folder, number):
     def edit(project):
-        path = project.folder / f"raw/DRIVE/{half}/images/{number:02d}_{half}.tif"
+        path = project.folder / f"raw/DRIVE/{folder}/images/{number:02d}_{folder}.tif"
         write_tif(path, blobs(99)[1], photometric="rgb")
-        return {"@its": [project.shard_of(f"{number:02d}")]}
+        return {"@own": [project.shard_of(f"{number:02d}")]}
 
     return edit
 
 
-def behind(edit):
+def with_old_times(edit):
     """Give all raw files a time long before the results, as ``cp -p``, ``rsync -a`` and archives do."""
 
-    def edited(project):
-        said = edit(project)
+    def edit_and_age(project):
+        names = edit(project)
         for path in (project.folder / "raw").rglob("*.*"):
-            os.utime(path, OLD)
-        return said
+            os.utime(path, OLD_TIME)
+        return names
 
-    return edited
+    return edit_and_age
 
 
-def rolled(name, number):
-    """Move what a mask or field of view shows."""
+def shift_mask(name, number):
+    """Shift the contents of a mask or field of view by 9 pixels."""
 
     def edit(project):
         path = project.folder / "raw/DRIVE" / name
@@ -121,23 +121,23 @@ def rolled(name, number):
             if image.getpalette():
                 moved.putpalette(image.getpalette())
         moved.save(path)
-        return {"@its": [project.shard_of(f"{number:02d}")]}
+        return {"@own": [project.shard_of(f"{number:02d}")]}
 
     return edit
 
 
-def swapped(project):
+def swap_test_images(project):
     folder = project.folder / "raw/DRIVE/test/images"
     for old, new in (("01_test.tif", "x"), ("02_test.tif", "01_test.tif"), ("x", "02_test.tif")):
         (folder / old).rename(folder / new)
-    return {"@its": [project.shard_of(name) for name in ("01", "02")]}
+    return {"@own": [project.shard_of(name) for name in ("01", "02")]}
 
 
-def listed(project):
+def edit_sample_list(project):
     (project.folder / "raw/salt/validation.txt").write_text("tile003\ntile006\n")
 
 
-def row_of_table(project):
+def edit_table_row(project):
     path = project.folder / "raw/salt/train.csv"
     lines = path.read_text().splitlines()
     number = next(number for number, line in enumerate(lines) if line.startswith("tile003,"))
@@ -145,39 +145,38 @@ def row_of_table(project):
     path.write_text("\n".join(lines) + "\n")
 
 
-def without_notes(project):
+def delete_snakemake_records(project):
     shutil.rmtree(project.folder / ".snakemake")
 
 
 def moving(edit, at_most):
-    """Let an edit of raw files say which shards have other samples than before."""
+    """Apply an edit of raw files, and return the shards whose samples change."""
 
-    def observed(project):
-        before = project.members()
+    def apply(project):
+        old_members = project.members()
         edit(project.folder / "raw/DRIVE")
-        after = project.members()
-        moved = [name for name, members in after.items() if before.get(name) != members]
-        assert 1 <= len(moved) <= at_most
-        return {"@moved": moved}
+        changed = [name for name, members in project.members().items() if old_members.get(name) != members]
+        assert 1 <= len(changed) <= at_most
+        return {"@changed": changed}
 
-    return observed
-
-
-def of_sample(root, half, number):
-    return [path for path in (root / half).rglob("*.*") if path.name.startswith(f"{number:02d}_")]
+    return apply
 
 
-def delete(half, number):
+def of_sample(root, folder, number):
+    return [path for path in (root / folder).rglob("*.*") if path.name.startswith(f"{number:02d}_")]
+
+
+def delete(folder, number):
     def edit(root):
-        for path in of_sample(root, half, number):
+        for path in of_sample(root, folder, number):
             path.unlink()
 
     return edit
 
 
-def rename(half, old, new):
+def rename(folder, old, new):
     def edit(root):
-        for path in of_sample(root, half, old):
+        for path in of_sample(root, folder, old):
             path.rename(path.with_name(path.name.replace(f"{old:02d}_", f"{new:02d}_", 1)))
 
     return edit
@@ -192,14 +191,14 @@ def configure(old, new):
     return edit
 
 
-def leave_out(project):
-    its = project.shard_of("02")
+def exclude_sample(project):
+    shard = project.shard_of("02")
     project.edit("{fraction: 0.34}", '{fraction: 0.34}, exclude: {"02": "blurred"}')
-    return {"@its": [its]}
+    return {"@own": [shard]}
 
 
 def configure_all(project):
-    project.config.write_text("# other words\n\n" + project.config.read_text().replace("lr: 0.02", "lr:   2.0e-2"))
+    project.config.write_text("# a comment\n\n" + project.config.read_text().replace("lr: 0.02", "lr:   2.0e-2"))
 
 
 def remove_experiment(project):
@@ -225,15 +224,15 @@ def style(project):
 
 
 def docstrings(project):
-    project.replace("pipeline/models/unet.py", '"""', '"""Said in other words. ')
-    project.replace("pipeline/shards/prepare.py", '"""', '"""Said in other words. ')
+    project.replace("pipeline/models/unet.py", '"""', '"""A sentence more. ')
+    project.replace("pipeline/shards/prepare.py", '"""', '"""A sentence more. ')
 
 
-def overlooked(project):
+def edit_messages(project):
     code("core/errors", "cli/main")(project)
 
 
-def plumbing(project):
+def edit_utilities(project):
     code("core/files", "core/gpus", "core/parallel")(project)
 
 
@@ -251,7 +250,7 @@ def check_out(project):
 
 
 def caption(project):
-    project.append("workflow/report/leaderboard.rst", "\nOther words.\n")
+    project.append("workflow/report/leaderboard.rst", "\nAnother sentence.\n")
 
 
 def resources(project):
@@ -287,15 +286,15 @@ def first_shard(split):
 
 
 def with_shard(edit, split):
-    """Do something to the first shard of a split of d."""
+    """Apply an edit to the first shard of a split of d."""
 
-    def observed(project):
+    def apply(project):
         name = first_shard(split)(project)
         _, _, number = name.split()
         edit(f"d/{split}-{number}.h5")(project)
-        return {"@its": [name]}
+        return {"@own": [name]}
 
-    return observed
+    return apply
 
 
 def deleted_shard(name):
@@ -304,30 +303,30 @@ def deleted_shard(name):
 
 # -- the matrix -------------------------------------------------------------------------------------------------------
 
-ITS = named("@its", words="its own")
-MOVED = named("@moved", words="whose samples changed")
+OWN_SHARDS = jobs_named("@own", text="its own")
+CHANGED_SHARDS = jobs_named("@changed", text="whose samples changed")
 
 
-def tested_anew(**other):
-    """What follows from a test sample of d; its threshold is chosen on validation samples."""
-    words = f"a, u, {OBSERVER} (test)"
-    images = Cell(words, tuple(f"{name} test" for name in ("a", "u", OBSERVER)))
-    return {**scored_anew("a", "u", splits="test"), "images": images, **other}
+def retested(**other):
+    """Cells after a change of a test sample of d, on which no threshold depends."""
+    text = f"a, u, {OBSERVER} (test)"
+    images = Cell(text, tuple(f"{name} test" for name in ("a", "u", OBSERVER)))
+    return {**rescored("a", "u", splits="test"), "images": images, **other}
 
 
-def test_changed(**other):
-    """What follows where the test split of d has other samples: its baselines are other ones, too."""
+def test_split_changed(**other):
+    """Cells after a change of the test split of d, which changes its baselines, too."""
     predictions = Cell("a, u, baselines (test)", tuple(f"{name} test" for name in ("a", "u", *BASELINES)))
-    scores = named("a", "u", *BASELINES, words="a, u, baselines")
-    return tested_anew(check=checked("d"), prediction=predictions, scores=scores, **other)
+    scores = jobs_named("a", "u", *BASELINES, text="a, u, baselines")
+    return retested(check=checked("d"), prediction=predictions, scores=scores, **other)
 
 
-def truth_changed(**other):
-    """What follows from a test mask or field of view: two baselines are made of it, and all are scored by it."""
-    made = tuple(f"{name} test" for name in ("a", "u", *BASELINES[1:]))
-    scores = named("a", "u", *BASELINES, words="a, u, baselines")
-    predictions = Cell("a, u, two baselines (test)", made)
-    return tested_anew(check=checked("d", listed=False), prediction=predictions, scores=scores, **other)
+def test_mask_changed(**other):
+    """Cells after a change of a test mask or field of view: two baselines are made of masks, and scores need both."""
+    jobs = tuple(f"{name} test" for name in ("a", "u", *BASELINES[1:]))
+    scores = jobs_named("a", "u", *BASELINES, text="a, u, baselines")
+    predictions = Cell("a, u, two baselines (test)", jobs)
+    return retested(check=checked("d", listed=False), prediction=predictions, scores=scores, **other)
 
 
 ENSEMBLE = ("a.ensemble test", "a.ensemble out-of-fold")
@@ -338,102 +337,102 @@ ROWS = [
     Row(
         "change a training image",
         change("training", 22),
-        trained_anew("a", "u", looked_at=True, check=checked("d", listed=False), shards=ITS),
+        retrained("a", "u", previewed=True, check=checked("d", listed=False), shards=OWN_SHARDS),
     ),
-    Row("change a test image", change("test", 2), tested_anew(check=checked("d", listed=False), shards=ITS)),
+    Row("change a test image", change("test", 2), retested(check=checked("d", listed=False), shards=OWN_SHARDS)),
     Row(
         "change a training image, with an old time",
-        behind(change("training", 22)),
-        trained_anew("a", "u", looked_at=True, check=checked("d", listed=False), shards=ITS),
+        with_old_times(change("training", 22)),
+        retrained("a", "u", previewed=True, check=checked("d", listed=False), shards=OWN_SHARDS),
     ),
     Row(
         "change a training mask, with an old time",
-        behind(rolled("training/1st_manual/22_manual1.gif", 22)),
-        trained_anew("a", "u", looked_at=True, check=checked("d", listed=False), shards=ITS),
+        with_old_times(shift_mask("training/1st_manual/22_manual1.gif", 22)),
+        retrained("a", "u", previewed=True, check=checked("d", listed=False), shards=OWN_SHARDS),
     ),
     Row(
         "change a test mask, with an old time",
-        behind(rolled("test/1st_manual/02_manual1.gif", 2)),
-        truth_changed(shards=ITS),
+        with_old_times(shift_mask("test/1st_manual/02_manual1.gif", 2)),
+        test_mask_changed(shards=OWN_SHARDS),
     ),
     Row(
         "change a field of view of a test image, with an old time",
-        behind(rolled("test/mask/02_test_mask.gif", 2)),
-        truth_changed(shards=ITS),
+        with_old_times(shift_mask("test/mask/02_test_mask.gif", 2)),
+        test_mask_changed(shards=OWN_SHARDS),
     ),
     Row(
         "change a mask of the second observer, with an old time",
-        behind(rolled("test/2nd_manual/02_manual2.gif", 2)),
+        with_old_times(shift_mask("test/2nd_manual/02_manual2.gif", 2)),
         {
             "check": checked("d", listed=False),
             "prediction": Cell(f"{OBSERVER} (test)", (f"{OBSERVER} test",)),
             "images": Cell(f"{OBSERVER} (test)", (f"{OBSERVER} test",)),
-            "scores": named(OBSERVER),
+            "scores": jobs_named(OBSERVER),
             **TABLES,
         },
     ),
     Row(
         "swap two test images, with old times",
-        behind(swapped),
-        tested_anew(check=checked("d", listed=False), shards=ITS),
+        with_old_times(swap_test_images),
+        retested(check=checked("d", listed=False), shards=OWN_SHARDS),
     ),
     Row(
         "change the list of validation samples of `r`, with an old time",
-        behind(listed),
+        with_old_times(edit_sample_list),
         {
             "check": checked("r"),
-            "shards": named("r train 0", "r validation 0", words="r (train, validation)"),
+            "shards": jobs_named("r train 0", "r validation 0", text="r (train, validation)"),
             "leaderboard": LEADERBOARD,
         },
     ),
     Row(
         "change a row of the table of masks of `r`, with an old time",
-        behind(row_of_table),
+        with_old_times(edit_table_row),
         {
             "check": checked("r", listed=False),
-            "shards": named("r validation 0", words="r (validation)"),
+            "shards": jobs_named("r validation 0", text="r (validation)"),
             "leaderboard": LEADERBOARD,
         },
     ),
     Row(
         "add a training image",
         moving(lambda root: add_drive(root, "training", 40), at_most=3),
-        trained_anew("a", "u", looked_at=True, check=checked("d"), shards=MOVED),
+        retrained("a", "u", previewed=True, check=checked("d"), shards=CHANGED_SHARDS),
     ),
     Row(
         "add a test image",
         moving(lambda root: add_drive(root, "test", 9), at_most=1),
-        test_changed(shards=MOVED),
+        test_split_changed(shards=CHANGED_SHARDS),
     ),
     Row(
         "delete a test image",
         moving(delete("test", 1), at_most=1),
-        test_changed(shards=MOVED),
+        test_split_changed(shards=CHANGED_SHARDS),
     ),
     Row(
         "rename a test image",
         moving(rename("test", 1, 17), at_most=2),
-        test_changed(shards=named("@moved", words="at most its old and its new one")),
+        test_split_changed(shards=jobs_named("@changed", text="at most the old and the new one")),
     ),
     Row(
         "rename a training image",
         moving(rename("training", 23, 37), at_most=4),
-        trained_anew("a", "u", looked_at=True, check=checked("d"), shards=MOVED),
+        retrained("a", "u", previewed=True, check=checked("d"), shards=CHANGED_SHARDS),
     ),
     Row(
-        "leave out a test sample (`exclude`)",
-        leave_out,
-        test_changed(
-            shards=ITS,
-            threshold=named("a"),
+        "exclude a test sample (`exclude`)",
+        exclude_sample,
+        test_split_changed(
+            shards=OWN_SHARDS,
+            threshold=jobs_named("a"),
             images=Cell(f"a, u, {OBSERVER}", ("a *", "u *", f"{OBSERVER} *")),
         ),
     ),
     Row("whitespace, comments, `0.02` as `2.0e-2`", configure_all, {}),
     Row("order of keys", configure("{name: adam, lr: 0.02}", "{lr: 0.02, name: adam}"), {}),
-    Row("learning rate of `a`", configure("lr: 0.02", "lr: 0.01"), trained_anew("a")),
-    Row("batch size of `a`", configure("batch_size: 2", "batch_size: 3"), trained_anew("a")),
-    Row("seed of `a`", configure("epochs: 1\n", "epochs: 1\n    seed: 5\n"), trained_anew("a", looked_at=True)),
+    Row("learning rate of `a`", configure("lr: 0.02", "lr: 0.01"), retrained("a")),
+    Row("batch size of `a`", configure("batch_size: 2", "batch_size: 3"), retrained("a")),
+    Row("seed of `a`", configure("epochs: 1\n", "epochs: 1\n    seed: 5\n"), retrained("a", previewed=True)),
     Row(
         "`folds: 2` for `a`",
         configure("epochs: 1\n", "epochs: 1\n    folds: 2\n"),
@@ -449,33 +448,33 @@ ROWS = [
     Row(
         "threshold of `a`",
         configure("threads: 1", "threads: 1\n    threshold: 0.4"),
-        scored_anew("a", prediction=NOTHING),
+        rescored("a", prediction=NOTHING),
     ),
     Row(
-        "metric that the threshold of `a` is chosen by",
+        "criterion of the threshold of `a`",
         configure("threads: 1", "threads: 1\n    threshold: {metric: iou, averaging: macro}"),
-        scored_anew("a", prediction=NOTHING),
+        rescored("a", prediction=NOTHING),
     ),
     Row(
-        "policy for empty masks of `a`",
+        "`empty_masks` of `a`",
         configure("threads: 1", "threads: 1\n    empty_masks: skip"),
-        {"scores": named("a"), **TABLES},
+        {"scores": jobs_named("a"), **TABLES},
     ),
     Row(
-        "colours of the images of `c`",
+        "colours of the classes of `c`",
         configure("#ff8000", "#0080ff"),
-        {"check": checked("c", listed=False), "images": named("m *", words="m"), "leaderboard": LEADERBOARD},
+        {"check": checked("c", listed=False), "images": jobs_named("m *", text="m"), "leaderboard": LEADERBOARD},
     ),
     Row(
         "image size of `d`",
         configure("size: [32, 32], shards: 3", "size: [48, 32], shards: 3"),
-        trained_anew(
+        retrained(
             "a",
             "u",
-            looked_at=True,
-            shards=named("d *", words="d"),
+            previewed=True,
+            shards=jobs_named("d *", text="d"),
             prediction=Cell("a, u, d.resolution-ceiling", ("a *", "u *", "d.resolution-ceiling test")),
-            scores=named("a", "u", "d.resolution-ceiling"),
+            scores=jobs_named("a", "u", "d.resolution-ceiling"),
         ),
     ),
     Row(
@@ -485,7 +484,7 @@ ROWS = [
             "experiments:\n  n: {dataset: c, model: {name: unet-crop, widths: [4, 8]}, "
             "loss: cross-entropy, optimizer: {name: sgd, lr: 0.1}, batch_size: 2, epochs: 1, threads: 1}",
         ),
-        trained_anew("n", looked_at=True),
+        retrained("n", previewed=True),
     ),
     Row("remove an experiment", remove_experiment, TABLES),
     Row(
@@ -493,38 +492,38 @@ ROWS = [
         add_data_set,
         {
             "check": checked("t"),
-            "shards": named("t *", words="t"),
-            "prediction": named("t.* test", words="baselines of t"),
-            "threshold": named("t.*", words="baselines of t"),
-            "scores": named("t.*", words="baselines of t"),
+            "shards": jobs_named("t *", text="t"),
+            "prediction": jobs_named("t.* test", text="baselines of t"),
+            "threshold": jobs_named("t.*", text="baselines of t"),
+            "scores": jobs_named("t.*", text="baselines of t"),
             **TABLES,
         },
     ),
-    Row("edit `models/unet.py`", code("models/unet"), trained_anew("a")),
-    Row("edit `models/u2net.py`", code("models/u2net"), trained_anew("u")),
+    Row("edit `models/unet.py`", code("models/unet"), retrained("a")),
+    Row("edit `models/u2net.py`", code("models/u2net"), retrained("u")),
     Row(
         "edit `raw/layouts/folder.py`",
         code("raw/layouts/folder"),
-        trained_anew("m", looked_at=True, check=checked("c"), shards=named("c *", words="c")),
+        retrained("m", previewed=True, check=checked("c"), shards=jobs_named("c *", text="c")),
     ),
     Row(
         "edit `shards/prepare.py`",
         code("shards/prepare"),
-        trained_anew("a", "u", "m", looked_at=True, shards=ALL, prediction=ALL, images=ALL, scores=ALL),
+        retrained("a", "u", "m", previewed=True, shards=ALL, prediction=ALL, images=ALL, scores=ALL),
     ),
-    Row("edit `training/losses.py`", code("training/losses"), trained_anew("a", "u", "m")),
+    Row("edit `training/losses.py`", code("training/losses"), retrained("a", "u", "m")),
     Row(
         "edit `training/augment/augmentation.py`",
         code("training/augment/augmentation"),
-        trained_anew("a", "u", "m", looked_at=True),
+        retrained("a", "u", "m", previewed=True),
     ),
-    Row("edit `prediction/tiles.py`", code("prediction/tiles"), scored_anew("a", "u", "m")),
+    Row("edit `prediction/tiles.py`", code("prediction/tiles"), rescored("a", "u", "m")),
     Row(
         "edit `evaluation/metrics.py`",
         code("evaluation/metrics"),
         {
-            "threshold": named("a", "u", *BASELINES, *OTHERS, words="a, u, baselines"),
-            "images": named("a *", "u *", f"{OBSERVER} *", words=f"a, u, {OBSERVER}"),
+            "threshold": jobs_named("a", "u", *BASELINES, *SALT_BASELINES, text="a, u, baselines"),
+            "images": jobs_named("a *", "u *", f"{OBSERVER} *", text=f"a, u, {OBSERVER}"),
             "scores": ALL,
             **TABLES,
         },
@@ -535,35 +534,35 @@ ROWS = [
         "edit `evaluation/criteria.py`",
         code("evaluation/criteria"),
         {
-            "threshold": named("a", "u", *BASELINES, *OTHERS, words="a, u, baselines"),
-            "images": named("a *", "u *", f"{OBSERVER} *", words=f"a, u, {OBSERVER}"),
-            "scores": named("a", "u", *BASELINES, *OTHERS, words="a, u, baselines"),
+            "threshold": jobs_named("a", "u", *BASELINES, *SALT_BASELINES, text="a, u, baselines"),
+            "images": jobs_named("a *", "u *", f"{OBSERVER} *", text=f"a, u, {OBSERVER}"),
+            "scores": jobs_named("a", "u", *BASELINES, *SALT_BASELINES, text="a, u, baselines"),
             **TABLES,
         },
     ),
     Row("edit `evaluation/renderings.py`", code("evaluation/renderings"), {"images": ALL}),
-    Row("edit `report/curves.py`", code("report/curves"), {"training": named("curves *", words="curves")}),
+    Row("edit `report/curves.py`", code("report/curves"), {"training": jobs_named("curves *", text="curves")}),
     Row("edit `report/leaderboard.py`", code("report/leaderboard"), {"leaderboard": LEADERBOARD}),
     Row("edit `report/gallery.py`", code("report/gallery"), {"page": PAGE}),
     Row("edit the style sheet of the page", style, {"page": PAGE}),
     Row("edit docstrings", docstrings, {}),
-    Row("comments and blank lines in the whole package", comments, {}),
-    Row("edit `core/errors.py` and `cli/main.py`", overlooked, {}),
-    Row("edit `core/files.py`, `core/gpus.py` and `core/parallel.py`", plumbing, {}),
+    Row("edit comments and blank lines in all modules", comments, {}),
+    Row("edit `core/errors.py` and `cli/main.py`", edit_messages, {}),
+    Row("edit `core/files.py`, `core/gpus.py` and `core/parallel.py`", edit_utilities, {}),
     Row("check out the same commit again", check_out, {}),
-    Row("delete `.snakemake`", without_notes, {}),
+    Row("delete `.snakemake`", delete_snakemake_records, {}),
     Row("edit a caption of the report", caption, {}),
     Row("edit the resources, the message and the priority of a rule", resources, {}),
     Row(
         "delete the predictions of `a` on validation samples",
         remove("predictions/a/validation/probability"),
-        scored_anew("a", prediction=named("a validation", words="a (validation)")),
+        rescored("a", prediction=jobs_named("a validation", text="a (validation)")),
     ),
-    Row("delete a checkpoint of `u`", remove("models/u/best.pt"), trained_anew("u")),
-    Row("delete a test shard", with_shard(deleted_shard, "test"), scored_anew("a", "u", splits="test", shards=ITS)),
+    Row("delete a checkpoint of `u`", remove("models/u/best.pt"), retrained("u")),
+    Row("delete a test shard", with_shard(deleted_shard, "test"), rescored("a", "u", splits="test", shards=OWN_SHARDS)),
     Row("delete the page", remove("report.html"), {"page": PAGE}),
     Row("delete the leaderboard", remove("leaderboard.csv"), {"leaderboard": LEADERBOARD}),
-    Row("corrupt a training shard by hand", with_shard(corrupt, "train"), trained_anew("a", "u", looked_at=True)),
+    Row("corrupt a training shard by hand", with_shard(corrupt, "train"), retrained("a", "u", previewed=True)),
 ]
 
 
@@ -572,17 +571,17 @@ def matching(patterns, jobs):
 
 
 def as_table():
-    """Write the matrix as the table of the docs."""
+    """Return the matrix as the Markdown table of the docs."""
     lines = [
         f"| edit | {' | '.join(STAGES)} |",
         "|---" * (len(STAGES) + 1) + "|",
-        *(f"| {' | '.join([row.edit, *(row.cell(stage).words for stage in STAGES)])} |" for row in ROWS),
+        *(f"| {' | '.join([row.edit, *(row.cell(stage).text for stage in STAGES)])} |" for row in ROWS),
     ]
     return "\n".join(lines) + "\n"
 
 
 def with_table(page):
-    """Return a page with the table of today in the place of the one that begins with the column `edit`."""
+    """Return a page with its table, whose first column is `edit`, replaced by the current one."""
     start = page.index("| edit |")
     end = page.index("\n\n", start) + 1
     return page[:start] + as_table() + page[end:]

@@ -88,9 +88,9 @@ class Plan:
             expected = 'a JSON object {"stage": ..., "result": {...}, "recipe": {...}, ...}, as the workflow passes it'
             raise ConfigError("--plan", _validation_message(error), expected, "use --config FILE instead") from error
         if plain.code not in (None, plan.code_digest):
-            found, expected = f"a plan for other code or libraries of stage {stage.name}", "the present ones"
+            actual, expected = f"a plan for other code or libraries of stage {stage.name}", "the present ones"
             remedy = "run snakemake again: they changed since it planned the job, or differ in the container of the job"
-            raise ConfigError("--plan", found, expected, remedy)
+            raise ConfigError("--plan", actual, expected, remedy)
         return plan
 
     def code(self) -> tuple[Mapping[str, str], Mapping[str, str]]:

@@ -14,7 +14,7 @@ def shards_of(project, dataset):
     return [name for name in project.files() if name.startswith(f"results/shards/{dataset}/") and name.endswith(".h5")]
 
 
-def test_bad_files_are_all_named_and_the_rest_goes_on(fresh):
+def test_bad_files_are_all_reported_and_other_jobs_run(fresh):
     training = fresh.folder / "raw/DRIVE/training"
     image = training / "images/22_training.tif"
     image.write_bytes(image.read_bytes()[:-3000])
@@ -32,7 +32,7 @@ def test_bad_files_are_all_named_and_the_rest_goes_on(fresh):
     assert not [name for name in fresh.files() if "partial" in name]
 
 
-def test_unpaired_and_missing_raw_data_of_all_data_sets_is_one_message(fresh):
+def test_raw_data_problems_of_all_data_sets_are_one_message(fresh):
     (fresh.folder / "raw/DRIVE/training/1st_manual/22_manual1.gif").unlink()
     (fresh.folder / "raw/TGS").rename(fresh.folder / "raw/other")
     said = refuse(fresh)
@@ -42,20 +42,20 @@ def test_unpaired_and_missing_raw_data_of_all_data_sets_is_one_message(fresh):
     assert not (fresh.folder / "results").exists()
 
 
-def test_a_threshold_without_validation_samples_is_refused_before_anything_runs(fresh):
+def test_threshold_without_validation_samples_stops_early(fresh):
     fresh.edit("{fraction: 0.34}", "{fraction: 0.01}")
     assert fresh.snakemake("metrics_a", check=False) != 0
     assert "and d has none" in fresh.said
     assert not (fresh.folder / "results").exists()
 
 
-def test_an_empty_raw_folder(fresh):
+def test_empty_raw_folder_is_reported(fresh):
     for path in (fresh.folder / "raw/TGS/train/images").iterdir():
         path.unlink()
     assert "no PNG images" in refuse(fresh)
 
 
-def test_a_wrong_configuration_lists_every_mistake(fresh):
+def test_invalid_configuration_lists_every_mistake(fresh):
     fresh.edit("loss: bce", "loss: bse")
     fresh.edit("epochs: 2", "epochs: two")
     said = refuse(fresh)
@@ -65,7 +65,7 @@ def test_a_wrong_configuration_lists_every_mistake(fresh):
 
 
 @pytest.mark.parametrize("place", ["results/shards", "results/shards/t"])
-def test_an_output_that_cannot_be_written(fresh, place):
+def test_unwritable_output_is_reported(fresh, place):
     path = fresh.folder / place
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("in the way")
@@ -74,7 +74,7 @@ def test_an_output_that_cannot_be_written(fresh, place):
     assert path.read_text() == "in the way"
 
 
-def test_a_training_that_fails_leaves_no_checkpoint(fresh):
+def test_failed_training_leaves_no_checkpoint(fresh):
     fresh.edit("loss: mse, optimizer: {name: sgd, lr: 0.01}", "loss: mse, optimizer: {name: sgd, lr: 1e30}")
     fresh.edit("epochs: 1,", "epochs: 9,")
     said = refuse(fresh, "models_b-2")

@@ -4,14 +4,14 @@ from chaos import Chaos, judge, main
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_five_kills_lose_nothing(capsys):
+def test_results_survive_five_kills(capsys):
     assert main(["--kills", "5", "--seed", "1", "--epochs", "2"]) == 0
     said = capsys.readouterr().out
     assert "5 kills, 0 losses" in said
     assert "no difference" in said
 
 
-def test_losses_are_seen(tmp_path):
+def test_chaos_check_detects_losses(tmp_path):
     runs = [Chaos(tmp_path / name) for name in ("undisturbed", "killed")]
     for run in runs:
         (run.folder / "results/shards/d").mkdir(parents=True)

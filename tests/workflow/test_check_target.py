@@ -7,7 +7,7 @@ import pandas as pd
 TABLE = "results/splits/d.csv"
 
 
-def test_the_leaderboard_has_the_check_beside_it_and_marks_its_rows(project):
+def test_leaderboard_uses_the_check(project):
     assert {f"results/check/{name}.{end}" for name in "dt" for end in ("json", "html", "png")} <= project.files()
     board = pd.read_csv(project.folder / "results/leaderboard.csv")
     assert (board["leak"] == 0).all()
@@ -16,7 +16,7 @@ def test_the_leaderboard_has_the_check_beside_it_and_marks_its_rows(project):
     assert "d: 0 errors, 0 warnings" in project.said
 
 
-def test_a_leak_fails_the_target_and_keeps_the_reports(project):
+def test_leak_fails_the_target_and_keeps_the_reports(project):
     raw = project.folder / "raw/DRIVE"
     shutil.copyfile(raw / "training/images/21_training.tif", raw / "test/images/01_test.tif")
     assert project.snakemake("check_d", check=False) != 0
@@ -26,7 +26,7 @@ def test_a_leak_fails_the_target_and_keeps_the_reports(project):
     assert "inspect" not in project.planned("shards")
 
 
-def test_files_that_do_not_pair_are_reported_by_the_check(fresh):
+def test_check_reports_unpaired_files(fresh):
     (fresh.folder / "raw/DRIVE/training/1st_manual/22_manual1.gif").unlink()
     assert fresh.snakemake("check", check=False) != 0
     assert "ERROR unpaired" in fresh.said
@@ -34,7 +34,7 @@ def test_files_that_do_not_pair_are_reported_by_the_check(fresh):
     assert not (fresh.folder / "results/shards").exists()
 
 
-def test_an_excluded_sample_rebuilds_its_own_shard_only(project):
+def test_excluded_sample_rebuilds_only_its_shard(project):
     table = pd.read_csv(project.folder / TABLE, dtype=str)
     name = table[table["split"] == "train"]["id"].iloc[0]
     project.edit("shards: 3, ", f'shards: 3, exclude: {{"{name}": blurred}}, ')
@@ -47,14 +47,14 @@ def test_an_excluded_sample_rebuilds_its_own_shard_only(project):
     assert (summary["excluded"] == 1).all()
 
 
-def test_excluding_what_does_not_pair_lets_the_rest_go_on(fresh):
+def test_excluding_unpaired_files_lets_the_workflow_run(fresh):
     (fresh.folder / "raw/DRIVE/training/1st_manual/22_manual1.gif").unlink()
     fresh.edit("shards: 3, ", 'shards: 3, exclude: {"22": the mask is lost}, ')
     fresh.snakemake("shards", "check")
     assert "22: the mask is lost" in fresh.said
 
 
-def test_a_file_that_nothing_uses_is_told_by_the_next_check_and_rebuilds_nothing(project):
+def test_unused_file_is_reported_and_rebuilds_nothing(project):
     raw = project.folder / "raw/DRIVE"
     for name in ("training/images/Thumbs.db", ".DS_Store"):  # these come and go by themselves
         (raw / name).write_bytes(b"x")

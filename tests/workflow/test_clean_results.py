@@ -22,12 +22,12 @@ def raw_files(project):
     return {path: path.read_bytes() for path in (project.folder / "raw").rglob("*") if path.is_file()}
 
 
-def test_of_a_finished_workflow_nothing_goes(project):
+def test_clean_removes_nothing_of_a_finished_workflow(project):
     assert "holds nothing that is not needed" in clean(project, "--yes")
     assert project.planned() == {}
 
 
-def test_what_went_out_of_the_configuration_goes_and_the_rest_is_not_made_again(project):
+def test_clean_removes_only_unconfigured_results(project):
     before, raw = project.files(), raw_files(project)
     data = yaml.safe_load(project.config.read_text())
     both = project.config.read_text()
@@ -47,18 +47,18 @@ def test_what_went_out_of_the_configuration_goes_and_the_rest_is_not_made_again(
     assert project.planned()["train"] == 1
 
 
-def test_shards_that_were_superseded_go(project):
+def test_clean_removes_superseded_shards(project):
     project.edit("shards: 3", "shards: 1")
     project.snakemake("shards")
     said = clean(project, "--yes")
-    assert "results/shards/d/test-1.h5  (no sample stands in it)" in said
+    assert "results/shards/d/test-1.h5  (it has no samples)" in said
     shards = [f"{split}-0.h5" for split in ("train", "validation", "test")]
     names = {path.name for path in (project.folder / "results/shards/d").iterdir()}
     assert names == {*shards, *(f"{name}.manifest.json" for name in shards)}
     assert project.planned("shards") == {}
 
 
-def test_every_training_says_how_it_came_to_be(finished):
+def test_provenance_of_every_training(finished):
     for name, threads in (("a", 1), ("b-2", 1)):
         said = json.loads((finished.folder / f"results/models/{name}/provenance.json").read_text())
         assert said["command"][3:6] == ["train", "--experiment", name]

@@ -15,11 +15,11 @@ def editable(finished, tmp_path):
     return Project(folder, copy_code(tmp_path / "code"))
 
 
-def test_another_checkout_of_the_same_code_runs_nothing(editable):
+def test_other_checkout_of_the_same_code_runs_nothing(editable):
     assert editable.planned() == {}
 
 
-def test_words_run_nothing(editable):
+def test_edited_comments_and_docstrings_run_nothing(editable):
     editable.edit_code("pipeline/models/unet.py", '"""', '"""Other words. ')
     editable.edit_code("pipeline/shards/write.py", "import h5py\n", "import h5py  # the format\n\n\n")
     editable.edit_code("pipeline/core/errors.py", "The shards cannot be used", "These shards cannot be used")
@@ -41,12 +41,12 @@ def test_words_run_nothing(editable):
         ("raw/check/sheet.py", {"inspect": 2, "leaderboard": 1, "report": 1}),
     ],
 )
-def test_an_edited_module_runs_what_uses_it_and_what_depends_on_that(editable, file, runs):
+def test_edited_module_reruns_its_users_and_their_dependents(editable, file, runs):
     editable.edit_code(f"pipeline/{file}", *ADDED)
     assert editable.planned() == runs
 
 
-def test_an_edited_network_trains_only_the_experiments_that_use_it(editable):
+def test_edited_network_retrains_only_its_experiments(editable):
     editable.edit_code("pipeline/models/unet_crop.py", *ADDED)
     planned = editable.planned()
     assert planned == {
@@ -55,7 +55,7 @@ def test_an_edited_network_trains_only_the_experiments_that_use_it(editable):
     }
 
 
-def test_an_edited_layout_builds_only_the_shards_of_its_data_sets(editable):
+def test_edited_layout_rebuilds_only_its_shards(editable):
     editable.edit_code("pipeline/raw/layouts/tgs.py", "\nfrom ", "\nADDED = 1\nfrom ")
     planned = editable.planned()
     assert planned["train"] == 1
@@ -63,7 +63,7 @@ def test_an_edited_layout_builds_only_the_shards_of_its_data_sets(editable):
     assert planned["shard"] == len(list((editable.folder / "results/shards/t").glob("*.h5")))
 
 
-def test_what_edited_code_made_is_not_mixed_with_what_the_old_code_made(editable):
+def test_results_of_old_and_edited_code_are_not_mixed(editable):
     editable.edit_code("pipeline/models/unet.py", *ADDED)
     forced = ("--forcerun", "predict", "--rerun-triggers", "mtime", "--", "predictions_a")
     assert editable.snakemake(*forced, check=False) == 1

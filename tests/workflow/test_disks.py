@@ -35,7 +35,7 @@ def leftovers(project):
     return [path for path in project.folder.rglob("*") if PARTIAL.match(path.name)]
 
 
-def test_a_full_disk_ends_in_one_clear_message_and_the_next_run_completes(fresh, disk):
+def test_full_disk_gives_one_message_and_can_be_resumed(fresh, disk):
     disk("size=120k")
     assert fresh.snakemake("shards", "--keep-going", check=False) != 0
     assert "found:    No space left on device" in fresh.said
@@ -49,7 +49,7 @@ def test_a_full_disk_ends_in_one_clear_message_and_the_next_run_completes(fresh,
     assert fresh.planned("shards") == {}
 
 
-def test_a_read_only_disk_ends_in_one_clear_message_and_the_next_run_completes(fresh, disk):
+def test_read_only_disk_gives_one_message_and_can_be_resumed(fresh, disk):
     disk("size=64m")
     fresh.snakemake("results/shards/t/test-0.h5")
     disk("remount,ro,size=64m")
@@ -61,7 +61,7 @@ def test_a_read_only_disk_ends_in_one_clear_message_and_the_next_run_completes(f
     assert fresh.planned("shards") == {}
 
 
-def test_a_raw_file_that_vanishes_while_the_workflow_runs(fresh):
+def test_raw_file_removed_during_the_run_is_reported(fresh):
     shards = fresh.folder / "results/shards"
     said = fresh.folder / "said.txt"
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", fresh.folder]

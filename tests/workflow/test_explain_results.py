@@ -54,13 +54,13 @@ def explain(project, monkeypatch, capsys):
     return said
 
 
-def test_of_a_finished_workflow_all_is_current(explain, finished):
+def test_all_results_of_a_finished_workflow_are_current(explain, finished):
     for path, stage in RESULTS:
         for words in ([], ["--thorough"]):
             said = explain(path, *words)
             assert said.startswith(f"results/{path} what "), said
             assert f"made by stage {stage} (pipeline." in said
-            assert " current yes: today's configuration, code and raw files would make the same" in said, said
+            assert " current yes: the current configuration, code and raw files would make the same" in said, said
             assert ("bytes of results and raw files" in said) == bool(words)
             assert ("`--thorough` reads the bytes of all files" in said) != bool(words)
     said = explain("models/a/best.pt")
@@ -77,9 +77,9 @@ def test_of_a_finished_workflow_all_is_current(explain, finished):
     assert "samples under raw/DRIVE compared settings, code" in explain(f"shards/d/{shard}")
 
 
-def test_a_setting_is_named_where_it_counts_and_a_no_goes_upward(explain, project):
+def test_changed_setting_is_named_and_outdates_dependents(explain, project):
     project.edit("lr: 0.02", "lr: 0.01")
-    assert "current no: - optimizer.lr 0.02 here, 0.01 asked for" in explain("models/a/best.pt")
+    assert "current no: - optimizer.lr 0.02, expected 0.01" in explain("models/a/best.pt")
     said = explain("predictions/a/test/probability/02.png")
     assert "current no: - made from other checkpoint - not current itself: results/models/a/best.pt" in said
     said = explain("metrics/a")
@@ -92,7 +92,7 @@ def test_a_setting_is_named_where_it_counts_and_a_no_goes_upward(explain, projec
         assert "current yes" in explain(path), path
 
 
-def test_a_raw_image_that_changed_and_one_that_came(explain, project):
+def test_changed_and_added_raw_images_are_named(explain, project):
     shards = sorted((project.folder / "results/shards/d").glob("train-*.h5"))
     with h5py.File(shards[0]) as file:
         name = file["ids"].asstr()[0]
@@ -106,10 +106,10 @@ def test_a_raw_image_that_changed_and_one_that_came(explain, project):
     assert "current no" in explain("metrics/a/summary.csv")
     add_drive(project.folder / "raw/DRIVE", "training", 40)
     said = " ".join(explain(f"shards/d/{path.name}") for path in (project.folder / "results/shards/d").glob("*.h5"))
-    assert "samples that stand in it by now: 40" in said
+    assert "samples added since: 40" in said
 
 
-def test_what_was_edited_is_seen_in_tables_at_once_and_elsewhere_thoroughly(explain, project):
+def test_edits_are_found_in_tables_or_with_thorough(explain, project):
     image = project.folder / "results/predictions/a/test/probability/01.png"
     image.write_bytes(image.with_name("02.png").read_bytes())
     assert "current yes" in explain("metrics/a")
@@ -122,7 +122,7 @@ def test_what_was_edited_is_seen_in_tables_at_once_and_elsewhere_thoroughly(expl
     assert "not current itself: results/metrics/b-2/summary.csv" in explain("leaderboard.csv")
 
 
-def test_kept_digests_are_not_asked_by_a_thorough_look(explain, project):
+def test_thorough_ignores_cached_digests(explain, project):
     """Contents that changed behind a clock and an inode that did not: only reading tells."""
     shard = next(path.name for path in (project.folder / "results/shards/d").glob("test-*.h5") if _has(path, "01"))
     path = "raw/DRIVE/test/images/01_test.tif"
@@ -140,16 +140,18 @@ def _has(shard, name):
         return name in file["ids"].asstr()[:]
 
 
-def test_what_is_gone_or_has_no_manifest(explain, project):
+def test_missing_results_and_manifests_are_named(explain, project):
     (project.folder / "results/predictions/a/test/probability.manifest.json").unlink()
-    assert "current no: - it does not say what made it" in explain("predictions/a/test/probability/01.png")
+    assert "current no: - its manifest results/predictions/a/test/probability.manifest.json is missing" in explain(
+        "predictions/a/test/probability/01.png"
+    )
     shutil.rmtree(project.folder / "results/predictions/a/test/probability")
     assert "missing: results/predictions/a/test/probability" in explain("metrics/a")
     (project.folder / "results/metrics/b-2/per_image.csv.manifest.json").write_text("{")
     assert "its manifest results/metrics/b-2/per_image.csv.manifest.json is damaged" in explain("metrics/b-2")
 
 
-def test_results_of_what_is_not_configured_any_more(explain, project):
+def test_results_that_are_no_longer_configured(explain, project):
     data = yaml.safe_load(project.config.read_text())
     del data["datasets"]["t"], data["experiments"]["b-2"]
     project.config.write_text(yaml.safe_dump(data))

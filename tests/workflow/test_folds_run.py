@@ -72,7 +72,7 @@ def table_of(project, dataset):
     return json.loads((project.folder / f"results/folds/{dataset}/2.json").read_text())["members"]
 
 
-def test_each_sample_is_predicted_by_the_networks_that_have_not_seen_it(folded):
+def test_samples_are_predicted_by_networks_of_other_folds(folded):
     members = table_of(folded, "d")
     assert sorted(members) == ["21", "22", "23", "24", "25"]
     for run in RUNS:
@@ -88,7 +88,7 @@ def test_each_sample_is_predicted_by_the_networks_that_have_not_seen_it(folded):
         np.testing.assert_array_equal(read_grey(of(folded, "a.ensemble", "test") / f"{name}.png"), np.rint(mean))
 
 
-def test_of_several_classes_the_likeliest_on_average_is_taken(folded):
+def test_ensemble_takes_the_class_with_the_highest_mean(folded):
     members = table_of(folded, "c")
     assert len(members) == 5  # validation samples of the data set are in folds, too
     assert names(of(folded, "m.ensemble", "out-of-fold", "mask")) == sorted(members)
@@ -101,7 +101,7 @@ def test_of_several_classes_the_likeliest_on_average_is_taken(folded):
         np.testing.assert_array_equal(read_grey(of(folded, "m.ensemble", "test", "mask") / f"{name}.png"), likeliest)
 
 
-def test_scores_say_what_they_were_made_on(folded):
+def test_scores_name_their_splits(folded):
     scores = {
         name: pd.read_csv(folded.folder / f"results/metrics/{name}/summary.csv") for name in (*RUNS, "a", "a.ensemble")
     }
@@ -119,7 +119,7 @@ def test_scores_say_what_they_were_made_on(folded):
     assert set(of_classes["split"]) == {"out-of-fold", "test"}
 
 
-def test_no_shard_was_made_twice(folded):
+def test_folds_share_the_shards(folded):
     made = {path for path in folded.files() if not path.endswith(".manifest.json")}
     assert {path for path in made if path.startswith("results/shards")} == {
         *(f"results/shards/d/{split}-0.h5" for split in ("train", "validation", "test")),
@@ -131,7 +131,7 @@ def test_no_shard_was_made_twice(folded):
     }
 
 
-def test_results_tell_where_they_come_from_and_none_is_left_over(folded, monkeypatch, capsys):
+def test_all_results_are_explained_and_needed(folded, monkeypatch, capsys):
     monkeypatch.chdir(folded.folder)
     for path in (
         "results/folds/d/2.json",
@@ -147,7 +147,7 @@ def test_results_tell_where_they_come_from_and_none_is_left_over(folded, monkeyp
     assert "holds nothing that is not needed" in capsys.readouterr().out
 
 
-def test_the_verb_gives_the_same_by_hand_and_refuses_what_something_else_made(folded, tmp_path, monkeypatch, capsys):
+def test_ensemble_command_agrees_and_rejects_foreign_inputs(folded, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(folded.folder)
     words = ["ensemble", "--experiment", "a", "--split", "out-of-fold", "--output", str(tmp_path / "out")]
     assert main(words) == 0
@@ -165,10 +165,10 @@ def test_the_verb_gives_the_same_by_hand_and_refuses_what_something_else_made(fo
     assert f"snakemake --configfile {tmp_path / 'other.yaml'}" in said
     told = ["explain", "results/models/a-fold1-seed2/best.pt", "--config", str(tmp_path / "other.yaml")]
     assert main(told) == 0
-    assert "optimizer.lr 0.02 here, 0.3 asked for" in capsys.readouterr().out
+    assert "optimizer.lr 0.02, expected 0.3" in capsys.readouterr().out
 
 
-def test_what_runs_again(folded):
+def test_changes_rerun_the_expected_jobs(folded):
     assert folded.planned(*MADE) == {}
     try:
         write_config(folded, a={"seeds": [2, 1]})
@@ -195,7 +195,7 @@ def test_what_runs_again(folded):
         write_config(folded)
 
 
-def test_more_folds_than_samples_stop_the_workflow_before_anything_runs(folded):
+def test_more_folds_than_samples_stop_the_workflow_early(folded):
     try:
         write_config(folded, a={"folds": 40})
         assert folded.snakemake("-n", "metrics_a", check=False) != 0

@@ -52,7 +52,7 @@ def planned(tmp_path_factory):
     os.chdir(before)
 
 
-def test_every_job_reads_and_writes_what_the_graph_says(planned):
+def test_jobs_read_and_write_the_paths_of_the_graph(planned):
     study, jobs = planned
     seen = set()
     for rule, inputs, outputs, command in jobs:
@@ -69,10 +69,10 @@ def test_every_job_reads_and_writes_what_the_graph_says(planned):
             given = [word for word in words[option + 1 :] if word.startswith("results/")]
             asked = [str(one.path) for one in artifact.needs(study).get(part, [])]
             assert given[: len(asked)] == asked, (rule, part)
-    assert seen == {*targets.everything(study), *targets.of_all(study, "tensorboard")}
+    assert seen == {*targets.all_results(study), *targets.all_target_results(study, "tensorboard")}
 
 
-def test_the_graph_of_all_jobs_is_the_one_that_was_looked_at(planned):
+def test_graph_of_all_jobs_matches_the_reviewed_text(planned):
     def spelled(files):
         return " ".join(name.removeprefix("results/") for name in files) or "nothing"
 

@@ -46,7 +46,7 @@ class Other(Project):
         return super().snakemake(*words, PYTHONPATH=str(ROOT), **more)
 
 
-def test_a_rule_of_another_workflow_goes_on_from_the_leaderboard(tmp_path):
+def test_module_results_feed_rules_of_another_workflow(tmp_path):
     other = Other(tmp_path)
     other.snakemake("best")
     assert (tmp_path / "best.txt").read_text().startswith("d.resolution-ceiling,")

@@ -1,4 +1,4 @@
-"""What runs again after which edit: each row is tried on a copy of a finished project with real Snakemake.
+"""Which jobs run again after which edit: each row is applied to a copy of a finished project, with real Snakemake.
 
 ``WRITE_RERUNS=1 pytest tests/workflow/test_rerun_matrix.py -k docs`` writes the table into docs/rerun-table.md.
 """
@@ -106,7 +106,7 @@ _WILDCARDS = re.compile(r"^    wildcards: (.*)$", re.MULTILINE)
 
 
 class Clone(Project):
-    """A project that is also a checkout: workflow and package stand in it, and are what runs."""
+    """A project that is also a checkout: it contains the workflow and package that run."""
 
     def make(self):
         shutil.copy2(ROOT / "Snakefile", self.folder)
@@ -115,9 +115,9 @@ class Clone(Project):
         profile = self.folder / "profiles/default/config.yaml"
         text = profile.read_text()
         assert "logger: rich" in text
-        profile.write_text(re.sub("^logger: rich.*\n", "", text, flags=re.MULTILINE))  # it does not list single jobs
+        profile.write_text(re.sub("^logger: rich.*\n", "", text, flags=re.MULTILINE))  # `rich` does not list single jobs
         make_drive(self.folder / "raw/DRIVE", training=6, test=2)
-        # larger than what Snakemake compares by content if the profile does not say so
+        # larger than the limit up to which Snakemake compares contents by default
         add_drive(self.folder / "raw/DRIVE", "test", 3, height=800, width=700)
         make_shapes(self.folder / "raw/shapes")
         make_tgs(self.folder / "raw/salt", labelled=8)
@@ -146,18 +146,18 @@ class Clone(Project):
     def jobs(self, *words):
         """Return the jobs that would run, by stage."""
         self.snakemake("--dry-run", *words)
-        found = {stage: set() for stage in STAGES}
+        jobs = {stage: set() for stage in STAGES}
         for rule, lines in _JOB.findall(self.said):
             if rule != "all":
-                said = _WILDCARDS.search(lines)
-                values = dict(one.split("=", 1) for one in said[1].split(", ")) if said else {}
+                wildcards = _WILDCARDS.search(lines)
+                values = dict(item.split("=", 1) for item in wildcards[1].split(", ")) if wildcards else {}
                 stage, name = RULES[rule]
-                found[stage].add(name.format(**values))
-        assert "Nothing to be done" in self.said or any(found.values()), self.said
-        return found
+                jobs[stage].add(name.format(**values))
+        assert "Nothing to be done" in self.said or any(jobs.values()), self.said
+        return jobs
 
     def members(self):
-        """Return which samples stand in which shard of d, as the raw files and the configuration say now."""
+        """Return the samples of each shard of d, from the current raw files and configuration."""
         self.run(sys.executable, "-m", "pipeline", "splits", "--dataset", "d", "--output", "members.csv")
         table = (self.folder / "members.csv").read_text().splitlines()
         columns = table[0].split(",")
@@ -182,7 +182,7 @@ class Clone(Project):
             file.write(text)
 
     def equals(self, other):
-        """Assert that the results of both are the same, byte for byte."""
+        """Assert that the results of both are identical byte for byte."""
         result = compare_runs(self.folder / "results", other.folder / "results")
         assert result.differences == []
         assert result.equal_contents == []
@@ -204,23 +204,23 @@ def base(tmp_path_factory):
 
 @pytest.fixture
 def clone(base, tmp_path):
-    """A copy of it, to change."""
+    """A copy of the finished project, to change."""
     return Clone(shutil.copytree(base.folder, tmp_path / "clone", symlinks=True))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.edit)
-def test_what_runs_again(base, clone, row):
-    named = row.do(clone) or {}
-    found = clone.jobs()
+def test_changes_rerun_the_expected_jobs(base, clone, row):
+    shards = row.apply(clone) or {}
+    jobs = clone.jobs()
     for stage in STAGES:
         cell = row.cell(stage)
-        patterns = [pattern for said in cell.must for pattern in named.get(said, [said])]
-        wanted = matching(patterns, base.all_jobs[stage])
-        allowed = matching(patterns, found[stage])
-        assert found[stage] - allowed == set(), f"{stage}: more than {cell.words or 'nothing'}"
-        assert wanted - found[stage] == set(), f"{stage}: less than {cell.words}"
-        assert all(matching([pattern], found[stage]) for pattern in patterns), f"{stage}: {patterns} {found[stage]}"
+        patterns = [name for pattern in cell.must for name in shards.get(pattern, [pattern])]
+        expected = matching(patterns, base.all_jobs[stage])
+        allowed = matching(patterns, jobs[stage])
+        assert jobs[stage] - allowed == set(), f"{stage}: more than {cell.text or 'nothing'}"
+        assert expected - jobs[stage] == set(), f"{stage}: less than {cell.text}"
+        assert all(matching([pattern], jobs[stage]) for pattern in patterns), f"{stage}: {patterns} {jobs[stage]}"
 
 
 def run_to_the_end(clone):
@@ -230,7 +230,7 @@ def run_to_the_end(clone):
 
 
 @pytest.mark.slow
-def test_what_was_deleted_comes_back_the_same(base, clone):
+def test_deleted_results_are_made_again_unchanged(base, clone):
     with_shard(deleted_shard, "test")(clone)
     remove("predictions/a/validation/probability")(clone)
     remove("metrics/m/summary.csv")(clone)
@@ -239,8 +239,8 @@ def test_what_was_deleted_comes_back_the_same(base, clone):
 
 
 @pytest.mark.slow
-def test_a_corrupted_shard_is_refused_and_rebuilt_by_the_command_that_is_said(base, clone):
-    (shard,) = with_shard(corrupt, "train")(clone)["@its"]
+def test_remedy_command_rebuilds_a_corrupted_shard(base, clone):
+    (shard,) = with_shard(corrupt, "train")(clone)["@own"]
     path = "results/shards/{}/{}-{}.h5".format(*shard.split())
     assert clone.snakemake("--keep-going", check=False) != 0
     assert path in clone.said
@@ -252,7 +252,7 @@ def test_a_corrupted_shard_is_refused_and_rebuilt_by_the_command_that_is_said(ba
 
 
 @pytest.mark.slow
-def test_there_and_back_again_ends_in_the_same_bytes(base, clone):
+def test_undone_change_ends_in_the_same_bytes(base, clone):
     configure("lr: 0.02", "lr: 0.01")(clone)
     run_to_the_end(clone)
     assert "models/a/best.pt" in differing(base, clone)
@@ -262,7 +262,7 @@ def test_there_and_back_again_ends_in_the_same_bytes(base, clone):
 
 
 @pytest.mark.slow
-def test_a_image_that_came_and_went_leaves_nothing(base, clone):
+def test_added_and_removed_image_leaves_nothing(base, clone):
     moving(lambda root: add_drive(root, "test", 9), at_most=1)(clone)
     run_to_the_end(clone)
     assert "predictions/a/test/mask/09.png" in differing(base, clone)
@@ -272,17 +272,17 @@ def test_a_image_that_came_and_went_leaves_nothing(base, clone):
 
 
 @pytest.mark.slow
-def test_an_edited_network_leaves_the_results_of_the_others_alone(base, clone):
+def test_edited_network_leaves_other_results_unchanged(base, clone):
     code("models/u2net")(clone)
     run_to_the_end(clone)
     changed = differing(base, clone)
-    assert "models/u/best.pt.manifest.json" in changed  # it says by what code it was made
+    assert "models/u/best.pt.manifest.json" in changed  # it contains the digests of the code
     assert all(name.endswith(".manifest.json") for name in changed)
     assert {name.split("/")[1] for name in changed if "/" in name} == {"u"}
 
 
 @pytest.mark.slow
-def test_edits_that_change_nothing_run_nothing(base, clone):
+def test_edits_without_effect_run_nothing(base, clone):
     for edit in (touch_raw, check_out, docstrings, comments, resources, caption, configure_all):
         edit(clone)
     clone.snakemake()
@@ -291,12 +291,12 @@ def test_edits_that_change_nothing_run_nothing(base, clone):
 
 
 def trained(clone):
-    log = clone.folder / "results/logs/train/a.log"  # Snakemake moves it away for a moment when the job starts
+    log = clone.folder / "results/logs/train/a.log"  # Snakemake removes it briefly when the job starts
     return log.read_text() if log.exists() else ""
 
 
 @pytest.mark.slow
-def test_a_trial_edit_taken_back_trains_nothing(base, clone):
+def test_undone_code_edit_trains_nothing(base, clone):
     configure("epochs: 1", "epochs: 400")(clone)
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "results/models/a/best.pt"]
     with subprocess.Popen(
@@ -311,9 +311,9 @@ def test_a_trial_edit_taken_back_trains_nothing(base, clone):
     assert run.returncode != 0
     assert not (clone.folder / "results/models/a/best.pt").exists()
     configure("epochs: 400", "epochs: 1")(clone)
-    found = clone.jobs()
-    assert found["shards"] == set()
-    assert "a" in found["training"]
+    jobs = clone.jobs()
+    assert jobs["shards"] == set()
+    assert "a" in jobs["training"]
     run_to_the_end(clone)
     assert "restored from results/store/" in trained(clone)
     assert "epoch" not in trained(clone)
@@ -321,7 +321,7 @@ def test_a_trial_edit_taken_back_trains_nothing(base, clone):
 
 
 @pytest.mark.slow
-def test_results_that_snakemake_takes_for_current_stop_the_run(base, clone, tmp_path):
+def test_outdated_results_that_snakemake_misses_stop_the_run(base, clone, tmp_path):
     table = clone.folder / "results/metrics/a/summary.csv"
     before = table.stat()
     table.write_text(re.sub(r"0\.\d+", "0.99", table.read_text()))
@@ -330,7 +330,7 @@ def test_results_that_snakemake_takes_for_current_stop_the_run(base, clone, tmp_
         assert clone.snakemake(*words, check=False) != 0
         assert "edited since it was made: results/metrics/a/summary.csv" in clone.said
         assert "run `python -m pipeline clean --outdated`" in clone.said
-    # what is no input of the target, but of its inputs, counts as well
+    # inputs of the inputs are checked as well
     threshold = clone.folder / "results/predictions/a/threshold.json"
     state, text = threshold.stat(), threshold.read_text()
     threshold.write_text(re.sub(r'"value": [0-9.]+', '"value": 0.111', text))
@@ -340,7 +340,7 @@ def test_results_that_snakemake_takes_for_current_stop_the_run(base, clone, tmp_
         assert "edited since it was made: results/predictions/a/threshold.json" in clone.said
     threshold.write_text(text)
     os.utime(threshold, ns=(state.st_atime_ns, state.st_mtime_ns))
-    # another configuration, and no notes of Snakemake: nothing tells it that anything changed
+    # another configuration without Snakemake's records: Snakemake alone cannot notice the change
     table.write_bytes((base.folder / "results/metrics/a/summary.csv").read_bytes())
     os.utime(table, ns=(before.st_atime_ns, before.st_mtime_ns))
     shutil.rmtree(clone.folder / ".snakemake")
@@ -358,12 +358,12 @@ def test_results_that_snakemake_takes_for_current_stop_the_run(base, clone, tmp_
     assert "models/a/best.pt" in differing(base, clone)
 
 
-def test_the_table_in_the_docs_is_the_matrix():
+def test_table_in_the_docs_matches_the_matrix():
     page = ROOT / "docs/rerun-table.md"
     if os.environ.get("WRITE_RERUNS"):
         page.write_text(with_table(page.read_text()))
     assert page.read_text() == with_table(page.read_text()), (
-        "write it anew: WRITE_RERUNS=1 pytest tests/workflow/test_rerun_matrix.py -k docs"
+        "update it: WRITE_RERUNS=1 pytest tests/workflow/test_rerun_matrix.py -k docs"
     )
     assert len(ROWS) >= 20
     assert len({row.edit for row in ROWS}) == len(ROWS)

@@ -7,7 +7,7 @@ from rawfiles import add_drive, blobs, make_tgs, write_tif
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 
-def test_everything_the_readme_promises_is_there(finished):
+def test_results_listed_in_the_readme_exist(finished):
     files = finished.files()
     for name in ("best.pt", "last.pt", "history.csv", "curves.png", "timing.csv"):
         assert f"results/models/a/{name}" in files
@@ -43,7 +43,7 @@ def test_everything_the_readme_promises_is_there(finished):
     assert not [name for name in files if "partial" in name]
 
 
-def test_a_second_run_does_nothing(project):
+def test_second_run_does_nothing(project):
     assert project.planned() == {}
 
 
@@ -70,14 +70,14 @@ def test_a_second_run_does_nothing(project):
         ),
     ],
 )
-def test_what_a_change_of_the_configuration_runs_again(project, old, new, runs):
+def test_configuration_changes_rerun_the_expected_rules(project, old, new, runs):
     project.edit(old, new)
     planned = project.planned()
     assert set(planned) == runs
     assert planned.get("train", 0) <= 1  # never the other experiment
 
 
-def test_another_validation_share_leaves_test_shards_alone(project):
+def test_validation_fraction_does_not_affect_test_shards(project):
     project.edit("{fraction: 0.34}", "{fraction: 0.6}")
     planned = project.planned()
     shards = {p.name for p in (project.folder / "results/shards/d").iterdir()}
@@ -87,20 +87,20 @@ def test_another_validation_share_leaves_test_shards_alone(project):
     assert "Nothing to be done" in project.said
 
 
-def test_a_touched_raw_file_runs_nothing(project):
+def test_touched_raw_file_runs_nothing(project):
     for path in (project.folder / "raw").rglob("*.*"):
         path.touch()
     assert project.planned() == {}
 
 
-def test_one_changed_image_rebuilds_one_shard(project):
+def test_changed_image_rebuilds_one_shard(project):
     write_tif(project.folder / "raw/DRIVE/training/images/23_training.tif", blobs(99)[1], photometric="rgb")
     planned = project.planned()
     assert planned["shard"] == 1
     assert planned["train"] == 1
 
 
-def test_one_more_image_rebuilds_its_shard_and_at_most_one_other(project):
+def test_added_image_rebuilds_at_most_two_shards(project):
     add_drive(project.folder / "raw/DRIVE", "training", 40)
     planned = project.planned()
     assert 1 <= planned["shard"] <= 3  # its own; and where a sample crossed from train to validation, those two
@@ -110,7 +110,7 @@ def test_one_more_image_rebuilds_its_shard_and_at_most_one_other(project):
     assert before <= {p.name for p in (project.folder / "results/shards/d").iterdir()}
 
 
-def test_a_row_of_a_shared_table_rebuilds_the_shard_of_its_sample_only(project):
+def test_changed_table_row_rebuilds_only_the_shard_of_its_sample(project):
     project.edit("{layout: tgs, root: raw/TGS,", "{layout: tgs, root: raw/TGS, masks: csv, shards: 4,")
     project.snakemake("shards")
     built = len(list((project.folder / "results/shards/t").iterdir()))
@@ -125,7 +125,7 @@ def test_a_row_of_a_shared_table_rebuilds_the_shard_of_its_sample_only(project):
         assert "shard" not in project.planned("shards")
 
 
-def test_an_experiment_more_runs_only_itself(project):
+def test_added_experiment_runs_only_its_own_jobs(project):
     data = yaml.safe_load(project.config.read_text())
     data["experiments"]["c"] = {**data["experiments"]["a"], "seed": 5}
     project.config.write_text(yaml.safe_dump(data))
@@ -135,7 +135,7 @@ def test_an_experiment_more_runs_only_itself(project):
     assert planned["evaluate"] == 1
 
 
-def test_targets_for_all_and_for_one_experiment(fresh):
+def test_targets_of_all_and_of_one_experiment(fresh):
     assert set(fresh.planned("shards")) == {"shards", "shard", "splits"}
     assert "train" not in fresh.planned("shards_a")
     assert fresh.planned("models")["train"] == 2
@@ -147,7 +147,7 @@ def test_targets_for_all_and_for_one_experiment(fresh):
     assert fresh.planned("report_a")["evaluate"] == 1
 
 
-def test_configurations_in_layers(fresh):
+def test_layered_configuration_files(fresh):
     over = fresh.folder / "over.yaml"
     over.write_text("experiments: {a: null, b-2: {epochs: 3}}")
     assert fresh.planned("models", "--configfile", str(over))["train"] == 1
@@ -159,14 +159,14 @@ def test_configurations_in_layers(fresh):
     assert fresh.planned("models", "--config", 'experiments={"a": {"epochs": 5}}')["train"] == 2
 
 
-def test_no_experiments_still_makes_shards_and_scores_baselines(fresh):
+def test_without_experiments_shards_and_baselines_are_made(fresh):
     fresh.config.write_text("datasets: {t: {layout: tgs, root: raw/TGS, size: [32, 32]}}\nexperiments: {}")
     fresh.snakemake()
     board = pd.read_csv(fresh.folder / "results/leaderboard.csv")
     assert set(board["experiment"]) == {"t.all-background", "t.resolution-ceiling"}
 
 
-def test_ids_with_blanks_quotes_and_umlauts_go_the_whole_way(tmp_path):
+def test_ids_with_spaces_quotes_and_umlauts_work(tmp_path):
     folder = tmp_path / "a folder (1)"
     tgs = make_tgs(folder / "raw" / "TGS")
     names = {"tile001": "été 1 (2)", "tile012": 'x\'y "z" $HOME;&'}
@@ -186,7 +186,7 @@ def test_ids_with_blanks_quotes_and_umlauts_go_the_whole_way(tmp_path):
             assert f"results/predictions/b/{split}/overlay/{name}.png" in project.files()
 
 
-def test_snakemakes_own_report_shows_and_explains_every_figure(project):
+def test_snakemake_report_contains_and_captions_every_figure(project):
     shown = project.reported()
     for kind, category, count in (
         ("check/*.html", "Raw data", 2),
@@ -206,7 +206,7 @@ def test_snakemakes_own_report_shows_and_explains_every_figure(project):
     assert not shown
 
 
-def test_histories_go_to_tensorboard_when_asked_for_and_once(project):
+def test_tensorboard_target_writes_events_once(project):
     assert "events" not in project.planned("--forceall")
     project.snakemake("tensorboard_a")
     names = {str(path.relative_to(project.folder)) for path in (project.folder / "results/tensorboard").rglob("*.*")}
@@ -219,7 +219,7 @@ def test_histories_go_to_tensorboard_when_asked_for_and_once(project):
     assert [event.step for event in log.Scalars("loss/train")] == history["epoch"].tolist() == [1, 2]
 
 
-def test_an_edited_list_of_samples_builds_the_shards_of_moved_samples_again_and_no_others(project):
+def test_edited_sample_list_rebuilds_only_affected_shards(project):
     entries = project.folder / "raw/DRIVE/validation.txt"
     entries.write_text("21_training.tif\n22_training.tif\n")
     project.edit("{fraction: 0.34}", "{rule: list, file: validation.txt}")

@@ -57,7 +57,7 @@ def check_board(project, seeds):
         np.testing.assert_allclose(found.loc[list(map(tuple, rows.to_numpy())), SCORES], values, atol=1.01e-6)
 
 
-def test_mean_and_spread_and_a_third_seed_that_trains_alone(seeded):
+def test_added_seed_trains_alone_and_updates_the_average(seeded):
     assert {f"results/models/a-seed{seed}/best.pt" for seed in (1, 2)} <= seeded.files()
     weights = [(seeded.folder / f"results/models/a-seed{seed}/best.pt").read_bytes() for seed in (1, 2)]
     assert weights[0] != weights[1]
@@ -81,7 +81,7 @@ def test_mean_and_spread_and_a_third_seed_that_trains_alone(seeded):
     assert set(seeded.planned()) <= {"average", "comparisons", "leaderboard", "report"}
 
 
-def test_seeds_that_clash_stop_the_workflow_before_anything_runs(tmp_path):
+def test_clashing_seeds_stop_the_workflow_early(tmp_path):
     project = Project(tmp_path)
     write_config(project, **{"a": {**ONE, "seeds": [1, 2]}, "a-seed1": ONE})
     assert project.snakemake("-n", check=False) != 0

@@ -40,7 +40,7 @@ def done(tmp_path_factory):
     return project
 
 
-def test_everything_the_readme_promises_for_several_classes_is_there(done):
+def test_multiclass_results_listed_in_the_readme_exist(done):
     files = done.files()
     for split, name in (("test", "900"), ("validation", "800")):
         folder = f"results/predictions/few/{split}"
@@ -55,7 +55,7 @@ def test_everything_the_readme_promises_for_several_classes_is_there(done):
     assert done.planned() == {}
 
 
-def test_masks_are_indices_and_colours_are_those_of_the_tutorial(done):
+def test_masks_are_indices_and_colours_match_the_tutorial(done):
     folder = done.folder / "results/predictions/few/test"
     mask = cv2.imread(str(folder / "mask/900.png"), cv2.IMREAD_UNCHANGED)
     colour = cv2.imread(str(folder / "colour/900.png"))[:, :, ::-1]
@@ -63,7 +63,7 @@ def test_masks_are_indices_and_colours_are_those_of_the_tutorial(done):
     np.testing.assert_array_equal(colour, COLOURS[mask])
 
 
-def test_what_was_learnt_and_how_it_is_reported(done):
+def test_learned_classes_and_their_report(done):
     summary = pd.read_csv(done.folder / "results/metrics/few/summary.csv").set_index(["split", "averaging", "class"])
     assert summary.loc[("validation", "micro", "square"), "dice"] > 0.7
     assert summary.loc[("validation", "micro", "circle"), "dice"] > 0.5
@@ -72,7 +72,7 @@ def test_what_was_learnt_and_how_it_is_reported(done):
     assert set(board["class"]) >= {"mean", "circle", "triangle", "square"}
 
 
-def test_the_confusion_matrix_stands_in_snakemakes_report_beside_the_scores(done):
+def test_snakemake_report_contains_the_confusion_matrix(done):
     shown = done.reported()
     kinds = {figure["labels"]["figure"] for figure in shown.values() if figure["category"] == "Scores"}
     assert kinds == {"scores", "confusion matrix", "paired comparisons", "leaderboard"}
@@ -80,7 +80,7 @@ def test_the_confusion_matrix_stands_in_snakemakes_report_beside_the_scores(done
     assert "legend below" in sheet["caption"]
 
 
-def test_other_views_in_prediction_train_nothing_again(done, tmp_path):
+def test_test_time_augmentation_retrains_nothing(done, tmp_path):
     import shutil
 
     project = Project(shutil.copytree(done.folder, tmp_path / "project", copy_function=shutil.copy2))
@@ -91,7 +91,7 @@ def test_other_views_in_prediction_train_nothing_again(done, tmp_path):
     assert planned["predict"] == 2
 
 
-def test_the_network_predicts_images_of_its_own(done, tmp_path, capfd):
+def test_network_predicts_new_images(done, tmp_path, capfd):
     new = tmp_path / "new images"
     new.mkdir()
     for name, size in (("a (1).png", (80, 60)), ("b.jpg", (48, 48))):

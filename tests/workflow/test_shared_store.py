@@ -21,7 +21,7 @@ def project(folder, store=None):
     return made
 
 
-def test_a_second_folder_computes_no_shard_and_no_network(tmp_path):
+def test_second_project_reuses_shards_and_networks(tmp_path):
     store = tmp_path / "store"
     first, second, alone = (project(tmp_path / name, store) for name in ("first", "second", "alone"))
     alone.edit("datasets:", "store_gb: 0\ndatasets:")
@@ -31,7 +31,7 @@ def test_a_second_folder_computes_no_shard_and_no_network(tmp_path):
         one.snakemake("models")
         assert one.planned("models") == {}
     for path in (second.folder / "results/logs/shard").rglob("*.log"):
-        assert "taken from results/store/" in path.read_text()
+        assert "restored from results/store/" in path.read_text()
     assert "epoch" not in (second.folder / "results/logs/train/a.log").read_text()
     assert "epoch" in (first.folder / "results/logs/train/a.log").read_text()
     names = sorted(name for name in first.files() if name.startswith(KEPT) and not name.endswith(".json"))
@@ -48,7 +48,7 @@ def test_a_second_folder_computes_no_shard_and_no_network(tmp_path):
     assert (first.folder / "results/shards/d/train-0.h5").read_bytes() == old
 
 
-def test_names_count(tmp_path):
+def test_data_set_names_are_part_of_the_identity(tmp_path):
     store = tmp_path / "store"
     first, renamed = (project(tmp_path / name, store) for name in ("first", "renamed"))
     # the same contents, but two images have changed places; and another name for the data set
@@ -68,7 +68,7 @@ def test_names_count(tmp_path):
         assert (renamed.folder / name).read_bytes() == (alone.folder / name).read_bytes(), name
 
 
-def test_a_damaged_entry_is_made_again(tmp_path):
+def test_damaged_entry_is_rebuilt(tmp_path):
     one = project(tmp_path / "one")
     one.snakemake("results/shards/d/train-0.h5")
     shard = one.folder / "results/shards/d/train-0.h5"
@@ -80,4 +80,4 @@ def test_a_damaged_entry_is_made_again(tmp_path):
     shard.unlink()
     one.snakemake("results/shards/d/train-0.h5")
     assert shard.read_bytes() == whole
-    assert "damaged, and removed" in (one.folder / "results/logs/shard/d/train-0.log").read_text()
+    assert "damaged; removed" in (one.folder / "results/logs/shard/d/train-0.log").read_text()

@@ -37,7 +37,7 @@ def run(folder, text, *words, check=True):
 
 
 @pytest.mark.parametrize("quiet", [True, False])
-def test_the_scheduler_sleeps_while_nothing_ends(tmp_path, quiet):
+def test_scheduler_sleeps_while_no_job_ends(tmp_path, quiet):
     include = f'include: "{COMPAT}"' if quiet else ""
     done = run(tmp_path, SNAKEFILE.format(include=include), "--resources", "gpu=1", "--verbose")
     looks = (done.stdout + done.stderr).count("Ready jobs: ")
@@ -45,7 +45,7 @@ def test_the_scheduler_sleeps_while_nothing_ends(tmp_path, quiet):
     assert looks <= 45 if quiet else looks > 45
 
 
-def test_the_scheduler_wakes_up_when_its_rate_limit_held_jobs_back(tmp_path):
+def test_scheduler_wakes_up_when_the_rate_limit_held_jobs(tmp_path):
     """Jobs that end at once use up what a second allows while none runs: nothing but the clock can wake it then."""
     text = f"""
 include: "{COMPAT}"
@@ -84,7 +84,7 @@ def wake_up():
     return ask
 
 
-def test_only_the_wake_up_that_nothing_needs_is_left_out(wake_up):
+def test_only_unnecessary_wake_ups_are_omitted(wake_up):
     assert not wake_up(running={"a job"}, free=5)
     assert wake_up(running=set(), free=5)  # nobody else would
     assert wake_up(running={"a job"}, free=0)
@@ -92,16 +92,16 @@ def test_only_the_wake_up_that_nothing_needs_is_left_out(wake_up):
     assert wake_up(running={"a job"}, free=5, limiter=False)
 
 
-def test_an_untried_snakemake_is_left_as_it_is_and_trusted(tmp_path):
+def test_untested_snakemake_version_is_not_patched(tmp_path):
     untried = tmp_path / "untried.smk"
-    untried.write_text(re.sub(r"^TRIED = .*$", 'TRIED = ("1.0",)', COMPAT.read_text(), flags=re.MULTILINE))
+    untried.write_text(re.sub(r"^TESTED = .*$", 'TESTED = ("1.0",)', COMPAT.read_text(), flags=re.MULTILINE))
     text = SNAKEFILE.format(include=f'include: "{untried}"')
     text = (
         text.replace("gpu=1", "gpu=0")
         + """
 from snakemake.scheduling.job_scheduler import JobScheduler
 print("patched:", hasattr(JobScheduler._schedule_reevalutation, "__wrapped__"))
-print("known:", is_known_to_snakemake(["done/0"], "a plan"))
+print("known:", snakemake_will_rerun(["done/0"], "a plan"))
 """
     )
     said = run(tmp_path, text, "-n").stdout
@@ -109,12 +109,12 @@ print("known:", is_known_to_snakemake(["done/0"], "a plan"))
     assert "known: True" in said
 
 
-def test_what_snakemake_noted_tells_whether_it_makes_a_result_again(tmp_path):
+def test_snakemake_records_tell_whether_a_result_reruns(tmp_path):
     text = f"""
 include: "{COMPAT}"
 
 def said(wildcards):
-    print("known:", *(is_known_to_snakemake(["made"], plan) for plan in ("this plan", "another plan")))
+    print("known:", *(snakemake_will_rerun(["made"], plan) for plan in ("this plan", "another plan")))
     return []
 
 rule all:

@@ -7,21 +7,21 @@ import yaml
 from projects import CONFIG, Project
 from rawfiles import make_drive
 
-from pipeline.raw.decode.masks import decode_runs
+from pipeline.raw.decode.masks import decode_rle
 
 
-def test_unlabelled_tiles_of_tgs_become_one_table(finished):
+def test_tgs_submission_is_one_table(finished):
     folder = finished.folder / "results/predictions/b-2/unlabelled"
     table = pd.read_csv(folder / "submission/submission.csv", dtype=str, keep_default_na=False)
     assert table.columns.tolist() == ["id", "rle_mask"]
     assert table["id"].tolist() == ["tile012", "tile013"]
     for name, codes in table.itertuples(index=False):
         mask = cv2.imread(str(folder / f"mask/{name}.png"), cv2.IMREAD_UNCHANGED)
-        np.testing.assert_array_equal(decode_runs(codes, 101, 101, name) * 255, mask)
+        np.testing.assert_array_equal(decode_rle(codes, 101, 101, name) * 255, mask)
     assert "results/predictions/a/test/submission" not in {str(name) for name in finished.files()}
 
 
-def test_drive_without_test_labels_is_scored_by_folds_and_submitted_by_number(tmp_path):
+def test_drive_without_test_labels_is_scored_by_folds(tmp_path):
     drive = make_drive(tmp_path / "raw/DRIVE")
     shutil.rmtree(drive / "test/1st_manual")
     shutil.rmtree(drive / "test/2nd_manual")

@@ -13,7 +13,7 @@ from projects import ROOT, Project
 from sources import opened
 
 from pipeline.core.errors import OutputError
-from pipeline.raw.samples import MARKER
+from pipeline.raw.samples import SYNTHETIC_MARKER
 from pipeline.raw.synthetic.datasets import write_datasets
 
 DATASETS = ("DRIVE", "TGS", "Shapes", "DUTS")
@@ -26,7 +26,7 @@ def sample(tmp_path_factory):
     return folder / "data/synthetic"
 
 
-def test_the_sample_has_the_formats_of_the_real_sets(sample):
+def test_synthetic_data_have_the_formats_of_the_real_data(sample):
     drive, tgs = sample / "DRIVE", sample / "TGS"
     with tifffile.TiffFile(drive / "training/images/21_training.tif") as tiff:
         assert tiff.pages[0].compression == tifffile.COMPRESSION.LZW
@@ -47,10 +47,10 @@ def test_the_sample_has_the_formats_of_the_real_sets(sample):
     for root, layout in ((drive, "drive"), (tgs, "tgs")):
         raw = opened(layout, layout, root, test="official")
         assert raw.origin == "synthetic"
-    assert all((sample / name / MARKER).is_file() for name in DATASETS)
+    assert all((sample / name / SYNTHETIC_MARKER).is_file() for name in DATASETS)
 
 
-def test_sample_masks_look_like_the_real_ones(sample):
+def test_synthetic_masks_resemble_the_real_masks(sample):
     raw = opened("drive", "drive", sample / "DRIVE")
     shares = [raw.read_truth(one)[raw.read_fov(one) == 1].mean() for one in raw.splits["train"]]
     assert 0.08 < np.mean(shares) < 0.2
@@ -92,7 +92,7 @@ def duts(sample):
     }
 
 
-def test_shapes_have_the_ids_sizes_and_class_indices_of_the_real_set(sample, shapes):
+def test_synthetic_shapes_have_real_ids_sizes_and_indices(sample, shapes):
     assert shapes["train"].keys() == {*range(360), *range(800, 860)}
     assert shapes["test"].keys() == set(range(900, 960))
     assert (sample / "Shapes/train_imgs/7.jpg").is_file()
@@ -101,7 +101,7 @@ def test_shapes_have_the_ids_sizes_and_class_indices_of_the_real_set(sample, sha
         assert {0} < set(np.unique(mask)) <= {0, 1, 2, 3}
 
 
-def test_the_three_shapes_are_equally_common_and_the_ground_prevails(shapes):
+def test_shapes_are_equally_common_and_background_prevails(shapes):
     for half in shapes.values():
         masks = np.stack([mask for _, mask in half.values()])
         shares = np.bincount(masks.ravel()) / masks.size
@@ -109,7 +109,7 @@ def test_the_three_shapes_are_equally_common_and_the_ground_prevails(shapes):
         assert max(shares[1:]) < 1.4 * min(shares[1:])
 
 
-def test_the_outline_tells_which_shape_it_is(shapes):
+def test_outlines_distinguish_the_shapes(shapes):
     # how much of the smallest box around it, however turned, a shape fills that stands alone
     fills = {kind: [] for kind in (1, 2, 3)}
     for _, mask in [*shapes["train"].values(), *shapes["test"].values()]:
@@ -126,7 +126,7 @@ def test_the_outline_tells_which_shape_it_is(shapes):
         assert np.median(fills[kind]) == pytest.approx(expected, abs=0.08)
 
 
-def test_colour_alone_does_not_tell_the_shapes_apart(shapes):
+def test_colour_alone_does_not_distinguish_the_shapes(shapes):
     def pixels(half):
         images, masks = (np.stack(arrays) for arrays in zip(*half.values(), strict=True))
         return images[masks > 0].astype(np.float32), masks[masks > 0]
@@ -138,7 +138,7 @@ def test_colour_alone_does_not_tell_the_shapes_apart(shapes):
     assert np.mean(nearest == kinds) < 0.45
 
 
-def test_duts_has_the_names_sizes_and_mask_values_of_the_real_set(sample, duts):
+def test_synthetic_duts_has_real_names_sizes_and_mask_values(sample, duts):
     assert (len(duts["DUTS-TR"]), len(duts["DUTS-TE"])) == (96, 24)
     scenes = [scene for half in duts.values() for scene in half]
     styles = [r"ILSVRC201[23]_test_\d{8}", r"n\d{8}_\d+", r"sun_[a-z]{16}"]
@@ -155,7 +155,7 @@ def test_duts_has_the_names_sizes_and_mask_values_of_the_real_set(sample, duts):
     assert sum(path.stat().st_size for path in (sample / "DUTS").rglob("*.*")) < 4e6
 
 
-def test_what_duts_marks_is_of_a_sane_size_and_differs_from_its_surroundings(duts):
+def test_synthetic_duts_objects_are_salient(duts):
     scenes = [scene for half in duts.values() for scene in half]
     shares = [np.mean(mask > 127) for _, _, mask in scenes]
     assert min(shares) > 0.03
@@ -169,7 +169,7 @@ def test_what_duts_marks_is_of_a_sane_size_and_differs_from_its_surroundings(dut
     assert np.mean(np.array(contrasts) < 30) < 0.05
 
 
-def test_folders_that_were_not_drawn_are_all_named_and_nothing_is_drawn(tmp_path):
+def test_foreign_folders_are_reported_and_kept(tmp_path):
     for name in ("Shapes", "DUTS"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "notes.txt").write_text("mine")
@@ -179,10 +179,10 @@ def test_folders_that_were_not_drawn_are_all_named_and_nothing_is_drawn(tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["DUTS", "Shapes"]
 
 
-def test_the_sample_is_the_same_every_time_and_replaces_one_drawn_before(sample, tmp_path):
+def test_synthetic_data_are_deterministic_and_replaced(sample, tmp_path):
     for name in DATASETS:
         (tmp_path / name).mkdir()
-        (tmp_path / name / MARKER).write_text("drawn before")
+        (tmp_path / name / SYNTHETIC_MARKER).write_text("drawn before")
         (tmp_path / name / "left-over.png").write_text("drawn before")
     write_datasets(tmp_path)
     files = sorted(path.relative_to(sample) for path in sample.rglob("*") if path.is_file())
@@ -192,7 +192,7 @@ def test_the_sample_is_the_same_every_time_and_replaces_one_drawn_before(sample,
 
 
 @pytest.mark.slow
-def test_the_default_run_learns_and_says_that_its_data_were_drawn(sample):
+def test_default_run_learns_and_marks_synthetic_data(sample):
     shutil.copy(ROOT / "config.yaml", sample.parents[1] / "config.yaml")
     project = Project(sample.parents[1])
     project.snakemake()

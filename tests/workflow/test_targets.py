@@ -18,13 +18,13 @@ experiments:
 """
 
 
-def test_every_target_of_an_experiment_of_folds_can_be_planned(fresh):
+def test_every_target_of_an_experiment_with_folds_can_be_planned(fresh):
     fresh.edit("threads: 1\n  b-2", "threads: 1\n    folds: 2\n  b-2")
     planned = fresh.planned("tensorboard_a", "shards_a", "models_a", "predictions_a", "metrics_a", "report_a")
     assert (planned["events"], planned["train"], planned["average"]) == (2, 2, 1)  # an ensemble trains nothing
 
 
-def test_the_page_waits_for_the_panels_that_it_leads_to(tmp_path):
+def test_report_depends_on_the_panels_that_it_links(tmp_path):
     make_shapes(tmp_path / "raw/Shapes")
     project = Project(tmp_path)
     project.config.write_text(SEVERAL)

@@ -34,7 +34,7 @@ def done(tmp_path_factory):
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", FLOORS)
-def test_each_system_learns(done, name):
+def test_each_tutorial_system_learns(done, name):
     history = pd.read_csv(done.folder / f"results/models/{name}/history.csv")
     assert history["train_loss"].iloc[-1] < 0.7 * history["train_loss"].iloc[0]
     score, floor = FLOORS[name]
@@ -48,7 +48,7 @@ def test_each_system_learns(done, name):
         assert rows.loc[rows["split"] == split, score].item() >= floor, split
 
 
-def test_both_networks_of_the_same_kind_were_scored_and_nothing_is_left_to_do(done):
+def test_all_tutorial_networks_are_scored(done):
     board = pd.read_csv(done.folder / "results/leaderboard.csv")
     assert set(FLOORS) <= set(board["experiment"])
     assert (board["origin"] == "synthetic").all()

@@ -27,7 +27,7 @@ def verify(first, second, capsys):
     return status, capsys.readouterr().out
 
 
-def test_two_fresh_runs_are_equal_one_job_or_two_at_a_time(finished, again, capsys):
+def test_fresh_runs_are_equal_with_one_or_two_jobs(finished, again, capsys):
     status, said = verify(finished, again, capsys)
     assert status == 0, said
     assert "no difference" in said
@@ -36,7 +36,7 @@ def test_two_fresh_runs_are_equal_one_job_or_two_at_a_time(finished, again, caps
         assert words in said
 
 
-def test_one_changed_number_is_found(project, again, capsys):
+def test_verify_finds_one_changed_number(project, again, capsys):
     path = project.folder / "results/metrics/a/summary.csv"
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     table.loc[1, "dice"] = "0.123456"
