@@ -54,7 +54,7 @@ def test_examples_of_the_readme_are_valid():
     assert set(config.parse(own).experiments) == {"cells-unet"}
     default = yaml.safe_load((ROOT / "config.yaml").read_text())
     default["experiments"] |= experiment["experiments"]
-    assert config.parse(default).experiments["drive-unet-wide"].crop == (128, 128)
+    assert config.parse(default).experiments["drive-unet-wide-seed1"].crop == (128, 128)
 
 
 def test_tests_named_in_raw_data_page_exist():
