@@ -13,13 +13,13 @@ from rawfiles import make_drive, make_tgs
 
 from pipeline.cli import main as cli
 
-# Tests compare bytes, which GPUs do not promise, and the GPUs here may be at work: whoever wants one in tests names it.
+# Tests compare bytes, which GPUs do not guarantee, and the GPUs may be busy; set CUDA_VISIBLE_DEVICES to use one.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
-# What is started in the background of a shell ignores SIGINT, and so would all that it starts.
+# Processes started in the background of a shell ignore SIGINT, and so would their children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-settings.register_profile("any machine", deadline=None)  # a busy machine is no failure
+settings.register_profile("any machine", deadline=None)  # slow on a busy machine is not a failure
 settings.load_profile("any machine")
 
 
@@ -37,7 +37,7 @@ def tgs(tmp_path):
 
 @pytest.fixture(scope="session")
 def project_with_page(tmp_path_factory):
-    """A finished project with the page about it; not to be changed."""
+    """A finished project with its report page; not to be changed."""
     folder = tmp_path_factory.mktemp("page")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -1,4 +1,4 @@
-"""Folders in which Snakemake runs this workflow for real."""
+"""Projects: folders in which Snakemake runs this workflow."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 CONFIG = """
-# two data sets, two experiments, as small as they can be
+# two data sets, two small experiments
 datasets:
   d: {layout: drive, root: raw/DRIVE, size: [48, 40], shards: 3, validation: {fraction: 0.34}}
   t: {layout: tgs, root: raw/TGS, size: [48, 48], test: {rule: permutation, fraction: 0.25, seed: 42}}
@@ -31,7 +31,7 @@ experiments:
 """
 
 LASTING = """
-# one training that can be stopped in the middle, and draws of every kind
+# one training that can be interrupted, with random numbers of all kinds
 datasets:
   t: {layout: tgs, root: raw/TGS, size: [48, 48], validation: {fraction: 0.3}, test: {rule: fraction, fraction: 0.2}}
 experiments:
@@ -50,7 +50,7 @@ experiments:
 
 
 def copy_code(folder):
-    """Copy all that a run needs of this workflow, to edit it; return the copy."""
+    """Copy the workflow and the package into a folder, to edit them; return the folder."""
     ignored = shutil.ignore_patterns("__pycache__")
     for name in ("workflow", "profiles", "pipeline"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
@@ -60,7 +60,7 @@ def copy_code(folder):
 
 
 class Project:
-    """A folder in which Snakemake runs this workflow; or a copy of it, which can be edited."""
+    """A folder in which Snakemake runs this workflow, or a copy of the workflow that can be edited."""
 
     def __init__(self, folder, code=ROOT):
         self.folder = folder
@@ -74,7 +74,7 @@ class Project:
         try:
             done = subprocess.run(
                 command,
-                cwd=self.folder,  # Python looks there first, and must not find another package than PYTHONPATH says
+                cwd=self.folder,  # comes before PYTHONPATH, so it must not contain another `pipeline`
                 capture_output=True,
                 text=True,
                 env=environment,
@@ -83,36 +83,36 @@ class Project:
             )
         except subprocess.TimeoutExpired:
             pytest.fail(f"not done after {timeout} s; its logs end with\n{self.ends_of_logs()}")
-        self.said = done.stdout + done.stderr
-        assert not check or done.returncode == 0, self.said
+        self.output = done.stdout + done.stderr
+        assert not check or done.returncode == 0, self.output
         return done.returncode
 
     def reported(self):
-        """Make Snakemake's own report; return its figures, each of which has to be told apart and explained."""
+        """Make Snakemake's own report and return its figures; check that each has a caption and its own labels."""
         self.snakemake("--report", "report.html")
-        assert "ERROR" not in self.said  # what is wrong in the markup of a caption
+        assert "ERROR" not in self.output  # a mistake in the markup of a caption
         page = (self.folder / "report.html").read_text()
         figures, categories = (
             json.JSONDecoder().raw_decode(page, re.search(rf"\bvar {name} = (?={{)", page).end())[0]
             for name in ("results", "categories")
         )
-        where = {
+        category_of = {
             path: (category, subcategory)
             for category, inner in categories.items()
             for subcategory, paths in inner.items()
             for path in paths
         }
-        assert set(where) == set(figures)
-        told_apart = set()
+        assert set(category_of) == set(figures)
+        all_labels = set()
         for path, figure in figures.items():
-            figure["category"], subcategory = where[path]
+            figure["category"], subcategory = category_of[path]
             assert len(figure["caption"]) > 150, path
             assert "system-message" not in figure["caption"], path
             assert {"data set", "figure"} <= figure["labels"].keys(), path
-            told_apart.add((figure["category"], subcategory, *figure["labels"].items()))
-        assert len(told_apart) == len(figures)
-        columns = {(where[path], *figure["labels"]) for path, figure in figures.items()}
-        assert len(columns) == len(set(where.values()))  # the same labels for all in one list
+            all_labels.add((figure["category"], subcategory, *figure["labels"].items()))
+        assert len(all_labels) == len(figures)
+        columns = {(category_of[path], *figure["labels"]) for path, figure in figures.items()}
+        assert len(columns) == len(set(category_of.values()))  # the same label names for all figures in one list
         (self.folder / "report.html").unlink()
         return figures
 
@@ -121,13 +121,13 @@ class Project:
         return "\n".join(f"{path.relative_to(self.folder)}: {path.read_text().splitlines()[-1:]}" for path in logs[-8:])
 
     def planned(self, *words):
-        """Return how often each rule would run."""
+        """Return the number of jobs of each rule in a dry run."""
         self.snakemake("--dry-run", *words)
-        if "Nothing to be done" in self.said:
+        if "Nothing to be done" in self.output:
             return {}
-        table = self.said.split("count", 1)[1].split("total")[0]
+        table = self.output.split("count", 1)[1].split("total")[0]
         rows = re.findall(r"^ *([a-z][\w -]*?) {2,}(\d+) *$", table, re.MULTILINE)
-        assert rows, self.said
+        assert rows, self.output
         return {rule: int(count) for rule, count in rows if rule != "all"}
 
     def edit(self, old, new):

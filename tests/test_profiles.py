@@ -1,4 +1,4 @@
-"""Profiles name rules and resources that there are."""
+"""Rules and resources in the profiles exist and fit together."""
 
 import re
 from pathlib import Path
@@ -22,7 +22,7 @@ def profile(name):
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_every_rule_that_a_profile_names_is_there(name):
+def test_every_rule_named_in_a_profile_exists(name):
     settings = profile(name)
     grouped = [entry.split("=") for entry in settings.get("groups", [])]
     assert {*settings["set-resources"], *(rule for rule, _ in grouped)} <= set(RULES)
@@ -31,7 +31,7 @@ def test_every_rule_that_a_profile_names_is_there(name):
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_what_takes_a_gpu_has_resources_of_its_own_and_a_job_of_its_own(name):
+def test_gpu_rules_have_own_resources_and_jobs(name):
     settings = profile(name)
     with_gpu = {rule for rule, text in RULES.items() if re.search(r"^ +gpu=", text, re.MULTILINE)}
     assert "train" in with_gpu
@@ -45,13 +45,13 @@ def test_what_takes_a_gpu_has_resources_of_its_own_and_a_job_of_its_own(name):
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_what_does_not_concern_the_cluster_is_as_on_one_machine(name):
+def test_cluster_profiles_share_the_local_settings(name):
     settings, default = profile(name), profile("default")
     shared = {key for key in default if not key.startswith("__")} - {"resources"}
     assert {key: settings[key] for key in shared} == {key: default[key] for key in shared}
 
 
-def test_jobs_of_a_group_take_the_core_that_their_memory_is_asked_for():
+def test_grouped_jobs_use_one_core_each():
     settings = profile("slurm")
     grouped = {entry.split("=")[0] for entry in settings["groups"]}
     threaded = {rule for rule in grouped if re.search(r"^    threads:", RULES[rule], re.MULTILINE)}
@@ -59,16 +59,16 @@ def test_jobs_of_a_group_take_the_core_that_their_memory_is_asked_for():
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_no_job_ever_asks_for_more_than_a_day(name):
-    """A partition lets what is above its limit wait for ever."""
+def test_no_job_requests_more_than_a_day(name):
+    """Jobs above the time limit of a partition would wait forever."""
     settings = profile(name)
-    asked = [one["runtime"] for one in settings["set-resources"].values() if "runtime" in one]
-    for said in [*asked, settings["default-resources"]["runtime"]]:
-        minutes = [eval(said, {"min": min, "attempt": attempt}) for attempt in range(1, settings["retries"] + 2)]
+    runtimes = [resources["runtime"] for resources in settings["set-resources"].values() if "runtime" in resources]
+    for runtime in [*runtimes, settings["default-resources"]["runtime"]]:
+        minutes = [eval(runtime, {"min": min, "attempt": attempt}) for attempt in range(1, settings["retries"] + 2)]
         assert 0 < minutes[0] <= minutes[1] <= max(minutes) <= 1440
 
 
-def test_slurm_asks_for_a_signal_that_a_training_saves_at():
+def test_slurm_sends_the_signal_that_saves_the_state():
     extra = profile("slurm")["set-resources"]["train"]["slurm_extra"]
     seconds = re.fullmatch(r"'--signal=TERM@(\d+)'", extra)
     assert seconds is not None

@@ -122,7 +122,7 @@ def test_names_that_differ_only_in_case_are_rejected():
 def test_inconsistent_settings_are_rejected():
     assert "one of the data sets: drive" in str(complaints(**{"experiments/drive__unet/dataset": "drvie"}))
     assert "threshold: 0.5" in str(complaints(**{"datasets/drive/validation": {"fraction": 0}}))
-    for changes, said in (
+    for changes, message in (
         ({"experiments/drive__unet/schedule": {"name": "cosine", "warmup": 100}}, "shorter than the training"),
         ({"experiments/drive__unet/schedule": {"name": "constant", "warmup": 1}}, "unknown key 'warmup'"),
         ({"datasets/drive/normalize": {"method": "standard", "mean": [0.5], "std": [0.2]}}, "3 of each"),
@@ -130,7 +130,7 @@ def test_inconsistent_settings_are_rejected():
         ({"datasets/drive/normalize": "standard"}, "`standard` needs `mean` and `std`"),
         ({"experiments/drive__unet/optimizer": "sgd"}, "a mapping, such as"),
     ):
-        assert said in str(complaints(**changes)), said
+        assert message in str(complaints(**changes)), message
     unwatched = {"datasets/drive/validation": {"fraction": 0}, "experiments/drive__unet/threshold": 0.5}
     assert "monitor" in str(complaints(**unwatched, **{"experiments/drive__unet/monitor": "val_dice"}))
     changed(**{"datasets/drive/validation": {"fraction": 0}, "experiments/drive__unet/threshold": 0.5})
@@ -145,11 +145,11 @@ def test_settings_that_do_not_fit_several_classes(monkeypatch):
     assert "'mse', while its data set has 3 classes (background, circle, square)" in str(complaints(**loss("mse")))
     assert "cross-entropy, cross-entropy-dice, softmax-bce, softmax-dice" in str(complaints(**loss("bce-dice")))
     for threshold in (0.5, "validation"):
-        said = str(complaints(**loss("cross-entropy"), **{"experiments/drive__unet/threshold": threshold}))
-        assert "remove `threshold`" in said
+        message = str(complaints(**loss("cross-entropy"), **{"experiments/drive__unet/threshold": threshold}))
+        assert "remove `threshold`" in message
     for monitor in ("val_mae", "val_max_f"):
-        said = str(complaints(**loss("cross-entropy"), **{"experiments/drive__unet/monitor": monitor}))
-        assert f"{monitor!r}, while its data set has 3 classes" in said
+        message = str(complaints(**loss("cross-entropy"), **{"experiments/drive__unet/monitor": monitor}))
+        assert f"{monitor!r}, while its data set has 3 classes" in message
     without = {"datasets/drive/validation": {"fraction": 0}, "experiments/drive__unet/keep_probability": True}
     parsed = changed(**loss("cross-entropy"), **without)
     assert parsed.datasets["drive"].multiclass
@@ -158,11 +158,11 @@ def test_settings_that_do_not_fit_several_classes(monkeypatch):
 def test_threshold_criteria_are_those_that_can_be_computed():
     for metric, criterion in CRITERIA.items():
         for averaging in ("micro", "macro"):
-            said = {"experiments/drive__unet/threshold": {"metric": metric, "averaging": averaging}}
+            threshold = {"experiments/drive__unet/threshold": {"metric": metric, "averaging": averaging}}
             if averaging == "micro" and criterion.macro_only:
-                assert "averaging: macro" in str(complaints(**said))
+                assert "averaging: macro" in str(complaints(**threshold))
                 continue
-            chosen = changed(**said).experiments["drive-unet"].threshold
+            chosen = changed(**threshold).experiments["drive-unet"].threshold
             assert chosen == ChosenThreshold(metric=metric, averaging=averaging)
     for wrong in ("f1", {"metric": "dice"}, {"metric": "f1", "by": "mean"}, {"averaging": "median"}, 1, [0.5]):
         error = complaints(**{"experiments/drive__unet/threshold": wrong})
@@ -174,7 +174,7 @@ def test_only_macro_criteria_depend_on_empty_masks():
     rng = np.random.default_rng(0)
     nothing = np.zeros((3, 2, 256), np.int64)
     nothing[:, 0] = rng.integers(0, 3, (3, 256))
-    nothing[2, 1] = rng.integers(0, 3, 256)  # one image with foreground, two that are empty at the highest cuts
+    nothing[2, 1] = rng.integers(0, 3, 256)  # one image with foreground, two that are empty at the highest thresholds
     nothing[:, 0, 200:] = 0
     for metric in CRITERIA:
         for averaging in ("micro", "macro"):
@@ -261,7 +261,7 @@ def test_layout_defaults():
 
 
 def test_split_rules():
-    for said in (
+    for rule in (
         "official",
         {"rule": "official"},
         {"fraction": 0.3},
@@ -269,11 +269,11 @@ def test_split_rules():
         {"rule": "list", "file": "val.txt"},
         {"rule": "k-fold", "folds": 5, "fold": 4, "seed": 2},
     ):
-        parsed = with_dataset(layout="shapes", validation=said)
+        parsed = with_dataset(layout="shapes", validation=rule)
         validation = source(parsed, "train").validation
-        assert validation.rule == (said if isinstance(said, str) else said.get("rule", "fraction"))
+        assert validation.rule == (rule if isinstance(rule, str) else rule.get("rule", "fraction"))
         jsonschema.Draft202012Validator(config.schema()).validate(
-            {"datasets": {"x": {"layout": "shapes", "root": "r", "size": "native", "validation": said}}}
+            {"datasets": {"x": {"layout": "shapes", "root": "r", "size": "native", "validation": rule}}}
         )
     assert source(with_dataset(layout="shapes", validation={"fraction": 0}), "train").validation is None
     assert "0 to 4" in wrong(layout="shapes", test={"rule": "k-fold", "folds": 5, "fold": 5})["datasets.x.test"]
@@ -307,7 +307,7 @@ THREE = {0: "background", 1: "a", 2: "b"}
 
 
 @pytest.mark.parametrize(
-    ("keys", "where", "said"),
+    ("keys", "key", "message"),
     [
         ({"labels": {0: "a/b", 1: "c"}}, "labels", "match pattern"),
         ({"labels": {0: "background"}}, "labels", "at least one other"),
@@ -343,9 +343,9 @@ THREE = {0: "background", 1: "a", 2: "b"}
         ({"split_folders": {"trian": ["a"]}}, "split_folders.trian", "did you mean `train`"),
     ],
 )
-def test_invalid_folder_data_sets_are_rejected(keys, where, said):
-    found = wrong(layout="folder", **keys)
-    assert said in found[f"datasets.x.{where}"]
+def test_invalid_folder_data_sets_are_rejected(keys, key, message):
+    problems = wrong(layout="folder", **keys)
+    assert message in problems[f"datasets.x.{key}"]
 
 
 def test_soft_masks_with_several_classes_are_rejected():
@@ -394,10 +394,10 @@ def test_settings_survive_json_and_open_the_data_set(tmp_path, keys):
 
 
 def test_two_names_of_one_loss_give_one_recipe():
-    for said in ("bce-with-logits", {"name": "bce-with-logits"}):
+    for loss_name in ("bce-with-logits", {"name": "bce-with-logits"}):
         one, other = (
             Checkpoint("drive-unet").recipe(Study(changed(**{"experiments/drive__unet/loss": loss})))
-            for loss in (said, "bce")
+            for loss in (loss_name, "bce")
         )
         assert one == other
 
@@ -411,14 +411,14 @@ def test_valid_and_invalid_experiments():
         {"loss": {"name": "bce", "border": {}, "class_balance": True}},
     ):
         assert changed(**{f"experiments/drive__unet/{key}": value for key, value in change.items()})
-    for change, said in (
+    for change, message in (
         ({"loss": {"name": "dice", "border": {}}}, "has no pixel weights"),
         ({"augment": {"scale": [2, 0.5]}}, "the lowest first"),
         ({"augment": {"flip": "sideways"}}, "'horizontal'"),
         ({"crop": [4096, 64]}, "a crop that fits into the samples"),
         ({"model": {"name": "u2net", "depth": 3}}, "unknown key 'depth'"),
     ):
-        assert said in str(complaints(**{f"experiments/drive__unet/{key}": value for key, value in change.items()}))
+        assert message in str(complaints(**{f"experiments/drive__unet/{key}": value for key, value in change.items()}))
 
 
 @pytest.mark.parametrize(
@@ -473,7 +473,7 @@ def test_recipe_omits_unused_strata_and_groups():
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("changes", "message"),
     [
         ({"group": {"pattern": "("}}, "is not a regular expression"),
         ({"group": {"pattern": "ab"}}, "one group in parentheses, not 0"),
@@ -484,14 +484,14 @@ def test_recipe_omits_unused_strata_and_groups():
         ({"stratify": "size"}, "foreground"),
     ],
 )
-def test_invalid_strata_and_groups_are_rejected(said, message):
-    found = wrong(layout="tgs", test={"rule": "fraction", "fraction": 0.2, **said})
+def test_invalid_strata_and_groups_are_rejected(changes, message):
+    found = wrong(layout="tgs", test={"rule": "fraction", "fraction": 0.2, **changes})
     assert any(message in text for text in found.values()), found
 
 
 def test_official_and_listed_splits_reject_groups():
-    for said in ({"rule": "official"}, {"rule": "list", "file": "a.txt"}):
-        found = wrong(layout="drive", test={**said, "group": {"pattern": "(a)"}})
+    for rule in ({"rule": "official"}, {"rule": "list", "file": "a.txt"}):
+        found = wrong(layout="drive", test={**rule, "group": {"pattern": "(a)"}})
         assert set(found) == {"datasets.x.test.group"}
 
 

@@ -1,4 +1,4 @@
-"""What goes and what stays when results are cleaned."""
+"""Which results `clean` removes and which it keeps."""
 
 import os
 
@@ -24,7 +24,7 @@ DATASET = {"layout": "drive", "size": [48, 48], "shards": 40, "validation": {"fr
 NEEDED = [
     "shards/d/train-8.h5",
     "shards/d/train-8.h5.manifest.json",
-    "shards/d/train-8.manifest.json",  # nobody's
+    "shards/d/train-8.manifest.json",  # of no result
     "shards/d/train-12.h5",
     "shards/d/test-5.h5",
     "shards/d/notes.txt",
@@ -157,7 +157,7 @@ def test_state_older_than_the_checkpoint_is_unneeded(results):
     assert states() == [results / "state/e/abc", results / "state/e/newer"]
     written(results / "state/e/newer", 200)
     assert states() == [results / "state/e/abc"]
-    (results / "models/e/best.pt").unlink()  # in training, or it failed: what it would go on from is not known
+    (results / "models/e/best.pt").unlink()  # training runs or failed: the state may still be needed
     assert states() == []
 
 
@@ -166,8 +166,8 @@ def test_links_are_never_followed(results, tmp_path):
     outside.mkdir()
     for name in ("train-0.h5", "raw.tif"):
         (outside / name).write_text("precious")
-    (results / "models/linked").symlink_to(outside)  # an experiment that nobody configured, and a link outside
-    (results / "shards/d/train-7.h5").symlink_to(outside / "train-0.h5")  # as the cache of Snakemake leaves them
+    (results / "models/linked").symlink_to(outside)  # an unconfigured experiment that is a link to the outside
+    (results / "shards/d/train-7.h5").symlink_to(outside / "train-0.h5")  # like links of Snakemake's cache
     (results / "models/old/inside").symlink_to(outside)
     (results / "models/e/.0123456789ab.partial-x").symlink_to(outside)
     (results / "benchmarks/predict").symlink_to(tmp_path)
@@ -194,7 +194,7 @@ def test_folder_replaced_by_a_link_is_not_entered(results, tmp_path):
         clean.remove(results, found.unneeded)
     assert len(caught.value.problems) == sum(name.startswith("models/") for name in UNNEEDED)
     assert files(tmp_path / "precious") == before
-    assert not (results / "metrics/old").exists()  # the rest went
+    assert not (results / "metrics/old").exists()  # all others are removed
 
 
 def test_results_may_be_a_link_to_another_disk(results, tmp_path):
@@ -271,12 +271,12 @@ def project(tmp_path, drive, monkeypatch):
 
 def test_clean_command_lists_first_and_removes_only_with_yes(project, capsys, monkeypatch):
     assert cli.main(["clean"]) == 0
-    said = capsys.readouterr()
-    assert "2.0 kB  results/models/e-seed2  (no experiment 'e-seed2')" in said.out
-    assert "results/predictions/e-seed1/unlabelled  (d has no unlabelled samples)" in said.out
-    assert "4.0 kB  in 2 places" in said.out
-    assert "To remove all of this, add --yes" in said.out
-    assert "lost: its shards and predictions are kept" in said.err
+    output = capsys.readouterr()
+    assert "2.0 kB  results/models/e-seed2  (no experiment 'e-seed2')" in output.out
+    assert "results/predictions/e-seed1/unlabelled  (d has no unlabelled samples)" in output.out
+    assert "4.0 kB  in 2 places" in output.out
+    assert "To remove all of this, add --yes" in output.out
+    assert "lost: its shards and predictions are kept" in output.err
     assert (project / "results/models/e-seed2").exists()
 
     monkeypatch.setattr(tools.sys.stdin, "isatty", lambda: True, raising=False)
@@ -308,7 +308,7 @@ def test_nothing_is_removed_while_snakemake_holds_its_lock(project, capsys):
 
 @pytest.fixture
 def made(tmp_path, drive, monkeypatch):
-    """A project of which some results are there, as commands made them."""
+    """A project with some results, made by commands."""
     monkeypatch.chdir(tmp_path)
     data = {
         "datasets": {"d": {"layout": "drive", "root": "DRIVE", "size": [48, 48]}},
@@ -334,14 +334,14 @@ def test_current_results_are_not_outdated(made, capsys):
 
 
 def outdated_after(made, capsys):
-    """The results that the command removes with their manifests, and what it said of each."""
+    """Return the results that the command removes with their manifests, and the reason of each."""
     before = files(made / "results")
     assert cli.main(["clean", "--outdated"]) == 0
     assert "Nothing was removed." in capsys.readouterr().out
     assert files(made / "results") == before
     assert cli.main(["clean", "--outdated", "--yes"]) == 0
-    said = capsys.readouterr().out
-    lines = [line.split("  (") for line in said.splitlines() if "  (" in line]
+    output = capsys.readouterr().out
+    lines = [line.split("  (") for line in output.splitlines() if "  (" in line]
     reasons = {place.rsplit("results/", 1)[1]: reason.removesuffix(")") for place, reason in lines}
     gone = before - files(made / "results")
     assert gone

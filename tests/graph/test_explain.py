@@ -1,4 +1,4 @@
-"""Names under results/: which are explained, which are refused; and when a shard's raw files count as changed."""
+"""Which paths under results/ `explain` accepts, and when the raw files of a shard count as changed."""
 
 from pathlib import Path
 
@@ -99,9 +99,9 @@ def test_explain_rejects_foreign_and_missing_paths(tmp_path, monkeypatch, capsys
         assert cli.main(["explain", path]) == 1, path
         assert "a file or folder below results/" in capsys.readouterr().err
     assert cli.main(["explain", "results/leaderboard.csv"]) == 1
-    said = capsys.readouterr().err
-    assert "no such file" in said
-    assert "run `snakemake results/leaderboard.csv`" in said
+    output = capsys.readouterr().err
+    assert "no such file" in output
+    assert "run `snakemake results/leaderboard.csv`" in output
     assert cli.main(["explain", "results/logs/x.log"]) == 1
     assert "correct the path" in capsys.readouterr().err
     (tmp_path / "results/shards/d").mkdir(parents=True)

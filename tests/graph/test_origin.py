@@ -1,4 +1,4 @@
-"""Consumers refuse what other settings or other code made, and say what differs and how to get it again."""
+"""Commands reject inputs made by other settings or code, and report the differences and a remedy."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def project(made, tmp_path, monkeypatch):
-    """A folder in which everything up to the threshold was made; call it to change the configuration."""
+    """A folder with all results up to the threshold; call the fixture to change the configuration."""
     folder = shutil.copytree(made, tmp_path / "project")
     monkeypatch.chdir(folder)
 
@@ -73,7 +73,7 @@ def project(made, tmp_path, monkeypatch):
 
 
 def times():
-    """When each result was last written."""
+    """Return the modification time of each result."""
     paths = [path for path in Path("results").rglob("*") if "cache" not in path.parts and path != Path("results")]
     return {path: path.stat().st_mtime_ns for path in paths}
 
@@ -88,9 +88,9 @@ def test_inputs_of_another_size_are_rejected_by_all_stages(project, verb, capsys
     project("size: [48, 48]", "size: [32, 48]")
     before = times()
     assert cli.main(COMMANDS[verb].split()) == 1
-    said = capsys.readouterr().err
-    assert "a result of other settings, code, raw files or inputs" in said
-    assert "rm -r results/" in said
+    output = capsys.readouterr().err
+    assert "a result of other settings, code, raw files or inputs" in output
+    assert "rm -r results/" in output
     assert cli.main(["explain", "results/shards/t/train-0.h5"]) == 0
     assert "size [48, 48], expected [32, 48]" in capsys.readouterr().out
     assert times() == before
@@ -99,7 +99,7 @@ def test_inputs_of_another_size_are_rejected_by_all_stages(project, verb, capsys
         for path in Path("results/shards/t").iterdir()
     )
     assert shards > 2
-    assert verb != "train" or f"({shards} problems)" in said
+    assert verb != "train" or f"({shards} problems)" in output
 
 
 @pytest.mark.parametrize(
@@ -160,9 +160,9 @@ def test_inputs_without_a_manifest_are_rejected(project, capsys, text):
             manifest = manifest_path(Path(name))
             manifest.unlink() if text is None else manifest.write_text(text)
         assert cli.main(COMMANDS[verb].split()) == 1
-        said = capsys.readouterr().err
-        assert all(f"{name}\n    found:    no manifest" in said for name in names)
-        assert f"({len(names)} problem" in said
+        output = capsys.readouterr().err
+        assert all(f"{name}\n    found:    no manifest" in output for name in names)
+        assert f"({len(names)} problem" in output
 
 
 def test_edited_manifest_is_rejected(project, capsys):
@@ -192,8 +192,8 @@ def test_edited_inputs_are_rejected(project, capsys):
             os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
     for verb, names in CONSUMED[1:]:
         assert cli.main(COMMANDS[verb].split()) == 1
-        said = capsys.readouterr().err
-        assert all(f"{name}\n    found:    changed since it was made" in said for name in names)
+        output = capsys.readouterr().err
+        assert all(f"{name}\n    found:    changed since it was made" in output for name in names)
 
 
 def test_mask_changed_during_a_job_leaves_no_scores(project, monkeypatch, capsys):
@@ -210,9 +210,9 @@ def test_mask_changed_during_a_job_leaves_no_scores(project, monkeypatch, capsys
 
     monkeypatch.setattr(Job, "require_origin", changed_meanwhile)
     assert cli.main(COMMANDS["evaluate"].split()) == 1
-    said = capsys.readouterr().err
-    assert "a file that changed meanwhile" in said
-    assert "run snakemake again" in said
+    output = capsys.readouterr().err
+    assert "a file that changed meanwhile" in output
+    assert "run snakemake again" in output
     assert not list(Path("results/metrics/e").glob("*.manifest.json"))
     assert before != other.read_bytes()
 
@@ -224,7 +224,7 @@ def test_inputs_named_on_the_command_line_are_not_checked(project):
     assert cli.main([*COMMANDS["evaluate"].split(), "--test-predictions", "mine", "--threshold", "0.5"]) == 0
     words = ["predict", "--checkpoint", CHECKPOINT, "--input", "TGS/test/images", "--output", "new"]
     assert cli.main(words) == 0
-    # and what comes of it says what it was made from in fact
+    # the manifest of the result contains the identity of the given file
     made_from = Manifest.read(Path("mine")).fingerprint.made_from
     assert made_from["checkpoint"] == [Manifest.read(Path(CHECKPOINT)).identity]
     assert len(made_from["shards"]) == 2
@@ -242,16 +242,16 @@ def test_inputs_named_on_the_command_line_are_not_checked(project):
 )  # fmt: skip
 def test_invalid_plans_are_usage_errors(project, text, capsys):
     assert cli.main([*COMMANDS["train"].split(), "--plan", text]) == 2
-    said = capsys.readouterr().err
-    assert "--plan" in said
-    assert "use --config FILE instead" in said
+    output = capsys.readouterr().err
+    assert "--plan" in output
+    assert "use --config FILE instead" in output
 
 
 @pytest.mark.parametrize("key", ["result", "raw", "made_from"])
 def test_plans_are_validated_strictly(project, capsys, key):
-    said = json.loads(plan_of(Checkpoint("e"), Study(load([Path("config.yaml")]))).to_json())
+    plain = json.loads(plan_of(Checkpoint("e"), Study(load([Path("config.yaml")]))).to_json())
     for wrong in (5, [1], {"train_shards": {"stage": "shard"}}):
-        assert cli.main([*COMMANDS["train"].split(), "--plan", json.dumps({**said, key: wrong})]) == 2
+        assert cli.main([*COMMANDS["train"].split(), "--plan", json.dumps({**plain, key: wrong})]) == 2
         assert "--plan" in capsys.readouterr().err
 
 

@@ -1,4 +1,4 @@
-"""Each stage is told what it uses and nothing else: other settings make no result anew."""
+"""The recipe of a stage contains only settings that it uses, so that other settings change no result."""
 
 import pytest
 from rawfiles import make_drive
@@ -48,7 +48,7 @@ def test_recipe_contains_only_settings_of_its_stage():
     assert moved(optimizer={"name": "sgd", "lr": 0.02}) == {"train"}
     assert moved(threshold=0.4) == {"threshold"}
     assert moved(threshold={"metric": "iou", "averaging": "macro"}) == {"threshold"}
-    assert moved(threshold={"averaging": "micro"}) == set()  # as `validation` says
+    assert moved(threshold={"averaging": "micro"}) == set()  # the same as `validation`
     assert moved(empty_masks="skip") == {"evaluate"}
     assert moved({"storage": "uint8"}) == {"shard", "test shard"}
     assert moved({"size": [256, 256]}) == {"shard", "test shard"}
@@ -59,7 +59,7 @@ def test_recipe_contains_only_settings_of_its_stage():
 
 
 def test_recipe_omits_disabled_augmentation():
-    """So an option more, off by default, trains nothing again."""
+    """A new option that is off by default must not retrain networks."""
     assert recipes(augment={"flip": "both", "rotate": 0})["train"]["augment"] == {"flip": "both"}
     assert recipes(augment={"elastic": {}})["train"]["augment"] == {"elastic": {"grid": 3, "sigma": 10.0}}
 

@@ -1,4 +1,4 @@
-"""What `folds`, `seeds` and `ensemble` of an experiment make of the configuration, and of the plans of its results."""
+"""Effects of `folds`, `seeds` and `ensemble` of an experiment on the configuration and on plans."""
 
 import json
 
@@ -50,8 +50,8 @@ OF_CLASSES = {**ONE, "dataset": "c", "loss": "cross-entropy"}
 
 
 def parsed(**experiments):
-    said = {name: {**ONE, **said} for name, said in experiments.items()}
-    return Study(parse({"datasets": DATASETS, "experiments": said}))
+    experiments = {name: {**ONE, **changes} for name, changes in experiments.items()}
+    return Study(parse({"datasets": DATASETS, "experiments": experiments}))
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_ensembles_need_two_runs():
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("changes", "message"),
     [
         ({"folds": 1}, "greater than or equal to 2"),
         ({"folds": 1001}, "less than or equal to 1000"),
@@ -127,9 +127,9 @@ def test_ensembles_need_two_runs():
         ({**OF_CLASSES, "folds": 2, "ensemble": True}, "set `keep_probability: true`, or remove `ensemble`"),
     ],
 )
-def test_invalid_experiments_are_rejected(said, message):
+def test_invalid_experiments_are_rejected(changes, message):
     with pytest.raises(ConfigError, match=message):
-        parsed(a=said)
+        parsed(a=changes)
 
 
 def test_clashing_run_names_are_rejected():
@@ -187,9 +187,9 @@ def test_recipe_without_folds_does_not_mention_them():
     config = parsed(a={}, b={"seeds": [1, 2]})
     for name in ("a", "b-seed1"):
         made = (Checkpoint(name), Augmented(name), Predictions(name, "validation", "probability"))
-        for said in (plan(config, artifact) for artifact in made):
-            assert not {"fold", "folds", "ensemble", "experiment"} & said["recipe"].keys()
-            assert "folds" not in said["made_from"]
+        for plain in (plan(config, artifact) for artifact in made):
+            assert not {"fold", "folds", "ensemble", "experiment"} & plain["recipe"].keys()
+            assert "folds" not in plain["made_from"]
     assert plan(config, Threshold("b.ensemble"))["recipe"]["split"] == "validation"
 
 
@@ -222,8 +222,8 @@ def test_ensemble_depends_on_the_set_of_seeds_not_their_order():
 
 def test_plan_of_many_runs_fits_into_a_command_line():
     config = parsed(a={"folds": 20, "seeds": list(range(10)), "augment": {"flip": "both"}})
-    said = plan_of(Scores("a.ensemble"), config).to_json()
-    assert len(said) < 64 * 1024  # Linux takes 128 KiB
+    text = plan_of(Scores("a.ensemble"), config).to_json()
+    assert len(text) < 64 * 1024  # Linux takes 128 KiB
 
 
 def test_suspicions_apply_to_ensembles_but_not_baselines():
@@ -238,7 +238,7 @@ def test_suspicions_apply_to_ensembles_but_not_baselines():
 def test_clean_finds_results_of_removed_folds_and_ensembles(tmp_path):
     kept = [
         "folds/d/3.json",
-        "predictions/a-fold0/validation/mask/1.png",  # the data set itself has no validation samples
+        "predictions/a-fold0/validation/mask/1.png",  # the data set has no validation samples of its own
         "predictions/a.ensemble/out-of-fold/mask/1.png",
         "predictions/a.ensemble/test/mask/1.png",
         "predictions/b.ensemble/test/mask/1.png",
@@ -294,7 +294,7 @@ def test_average_recipe_tells_folds_from_seeds():
 
 @pytest.mark.parametrize("wrong", [{"seed": 1}, {"fold": 3}, {"fold": -1}, {"fold": "x"}])
 def test_plan_with_an_invalid_fold_is_rejected(capsys, wrong):
-    said = plan(parsed(a={"folds": 3}), Checkpoint("a-fold0"))
-    said["recipe"]["fold"].update(wrong)
-    assert main(["train", "--experiment", "a", "--plan", json.dumps(said)]) == 2
+    plain = plan(parsed(a={"folds": 3}), Checkpoint("a-fold0"))
+    plain["recipe"]["fold"].update(wrong)
+    assert main(["train", "--experiment", "a", "--plan", json.dumps(plain)]) == 2
     assert "--plan\n    found:    fold" in capsys.readouterr().err

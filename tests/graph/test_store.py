@@ -1,4 +1,4 @@
-"""What is kept of finished shards and checkpoints, what is given back, and what goes first."""
+"""The store of shards and checkpoints: keeping, restoring and pruning entries."""
 
 import errno
 import os
@@ -155,7 +155,7 @@ def test_unknown_identity_is_not_restored(store, tmp_path):
 
 
 def edit_result(entry):
-    """In place, as a tool does that opens the result: the entry is the same file."""
+    """A tool edits the result in place; the entry is the same file."""
     with (entry / "best.pt").open("r+b") as file:
         file.write(b"BEST")
 
@@ -170,7 +170,7 @@ def cut_manifest(entry):
 
 
 def put_another(entry):
-    """As who renames folders by hand: a whole entry under the name of another."""
+    """A valid entry under the name of another, as after renaming by hand."""
     manifest, outputs = made(entry.parent / "other", 7)
     Store(1, entry.parent).keep(manifest, outputs)
     shutil.rmtree(entry)
@@ -178,7 +178,7 @@ def put_another(entry):
 
 
 def forget_a_file(entry):
-    """Of a version whose result had another file less."""
+    """An entry of a version whose result had fewer files."""
     Manifest.describe(fingerprint(), [entry / "best.pt"]).write(entry / "best.pt")
 
 
@@ -207,7 +207,7 @@ def test_entry_without_manifest_is_ignored(store, tmp_path):
 
 
 def kept(store, tmp_path, number, size=600, at=None):
-    """Keep a result that is removed then, as if it was used at some second; return the name of its entry."""
+    """Keep a result with a given time of last use in seconds, remove it, and return the name of its entry."""
     manifest, outputs = made(tmp_path / f"models/{number}", number, size)
     store.keep(manifest, outputs)
     shutil.rmtree(tmp_path / f"models/{number}")
@@ -253,7 +253,7 @@ def test_linked_entry_is_not_pruned(tmp_path):
     manifest, outputs = made(tmp_path / "models/used", 0, size=5000)
     store.keep(manifest, outputs)
     for path in outputs:
-        os.utime(path, (1, 1))  # for longest of all
+        os.utime(path, (1, 1))  # least recently used
     last = kept(store, tmp_path, 5)
     store.prune()
     assert names(store) == {manifest.identity, last}

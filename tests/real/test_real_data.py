@@ -1,4 +1,4 @@
-"""The real DRIVE, TGS and DUTS, most through the real workflow. Slow; skipped without PIPELINE_REAL_DATA."""
+"""The real DRIVE, TGS and DUTS data, mostly in the real workflow. Slow; skipped without PIPELINE_REAL_DATA."""
 
 import json
 
@@ -45,7 +45,7 @@ def built(real_data, tmp_path_factory):
     return project
 
 
-def test_every_sample_becomes_part_of_a_shard_and_nothing_is_complained_about(built):
+def test_every_real_sample_is_in_a_shard(built):
     found = {}
     for path in sorted((built.folder / "results/shards").rglob("*.h5")):
         with h5py.File(path) as file:
@@ -68,7 +68,7 @@ def test_every_sample_becomes_part_of_a_shard_and_nothing_is_complained_about(bu
         assert "arning" not in log.read_text(), log
 
 
-def test_the_check_finds_the_known_oddities_and_no_error(built):
+def test_check_reports_known_oddities_and_no_error(built):
     built.snakemake("check")
     drive, tgs = (json.loads((built.folder / f"results/check/{name}.json").read_text()) for name in ("drive", "tgs"))
     assert (drive["pairs"], drive["errors"], drive["warnings"]) == (40, 0, 0)
@@ -82,7 +82,7 @@ def test_the_check_finds_the_known_oddities_and_no_error(built):
     assert "all identical" in warning["found"]
 
 
-def test_the_second_observer_has_the_published_scores(built):
+def test_second_observer_has_the_published_scores(built):
     summary = pd.read_csv(built.folder / "results/metrics/drive.second-observer/summary.csv")
     macro = summary[summary["averaging"] == "macro"].set_index("region").round(4)
     assert macro.loc["fov", ["f1", "recall", "specificity", "accuracy"]].tolist() == [0.7881, 0.7760, 0.9725, 0.9473]
@@ -95,7 +95,7 @@ def test_the_second_observer_has_the_published_scores(built):
     assert (round(inside.std(ddof=1), 4), round(inside.std(ddof=0), 4)) == (0.0206, 0.0200)
 
 
-def test_the_second_observers_scores_have_intervals_and_beat_an_empty_prediction(built):
+def test_second_observer_beats_an_empty_prediction(built):
     intervals = pd.read_csv(built.folder / "results/metrics/drive.second-observer/intervals.csv")
     of_fov = intervals.query("region == 'fov' and averaging == 'macro'").set_index("metric")
     assert set(of_fov["images"]) == {20}
@@ -112,7 +112,7 @@ def test_the_second_observers_scores_have_intervals_and_beat_an_empty_prediction
 
 
 @pytest.mark.parametrize(("size", "ceiling"), [(256, 0.8324), (512, 0.9515), (592, 0.9816)])
-def test_what_resizing_alone_costs_on_drive(real_data, tmp_path, size, ceiling):
+def test_resolution_ceiling_of_drive(real_data, tmp_path, size, ceiling):
     given = {"dataset": "drive", "source": source("drive", real_data / "DRIVE", test="official")}
     baseline = BaselineRecipe(**given, split="test", kind="resolution-ceiling", size=(size, size))
     write_baseline(baseline, output=tmp_path / "p")
@@ -123,8 +123,8 @@ def test_what_resizing_alone_costs_on_drive(real_data, tmp_path, size, ceiling):
     assert summary.loc[("fov", "macro"), "images"] == 20
 
 
-def test_the_ceiling_depends_on_how_a_prediction_is_brought_back(real_data):
-    """Masks go to the working size by the nearest pixel each time; what is said of it elsewhere differs in the rest."""
+def test_resolution_ceiling_depends_on_the_interpolation(real_data):
+    """Masks are resized to the working size by the nearest pixel; published values differ in the way back."""
 
     def smoothly(mask, size):
         resized = Image.fromarray(mask * np.uint8(255)).resize(size, Image.Resampling.BILINEAR)  # antialiased
@@ -147,7 +147,7 @@ def test_the_ceiling_depends_on_how_a_prediction_is_brought_back(real_data):
     assert [found["nearest", size] for size in (256, 512, 592)] == pytest.approx([0.811, 0.957, 1.0], abs=0.001)
 
 
-def test_the_leaderboard_ranks_baselines_and_doubts_none_of_them(built):
+def test_leaderboard_of_baselines_has_no_suspicions(built):
     built.snakemake()
     board = pd.read_csv(built.folder / "results/leaderboard.csv", keep_default_na=False)
     rows = board[(board["averaging"] == "macro") & (board["region"] == "fov") & (board["split"] == "test")]
@@ -156,13 +156,13 @@ def test_the_leaderboard_ranks_baselines_and_doubts_none_of_them(built):
     assert (board["suspicious"] == "").all()
 
 
-def test_scores_of_the_real_images_agree_with_other_libraries(real_data):
+def test_scores_of_real_images_agree_with_other_libraries(real_data):
     raw = opened("drive", "drive", real_data / "DRIVE", test="official")
     pairs = []
     for sample in raw.splits["test"][:4]:
         image = read_image(sample.image, "rgb")
         mask, inside = raw.read_foreground(sample), raw.read_fov(sample) == 1
-        # vessels are darker than what surrounds them, most of all in green: a guess that any threshold can cut
+        # vessels are darker than their surroundings, especially in green: a simple prediction for any threshold
         green = image[..., 1].astype(np.float32)
         guess = cv2.GaussianBlur(green, (0, 0), 12) - cv2.GaussianBlur(green, (0, 0), 1)
         levels = cv2.normalize(guess, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
@@ -177,7 +177,7 @@ def test_scores_of_the_real_images_agree_with_other_libraries(real_data):
     compare_saliency(pairs)
 
 
-def test_vessels_cover_the_known_share(built, real_data):
+def test_vessels_cover_the_known_share_of_pixels(built, real_data):
     raw = opened("drive", "drive", real_data / "DRIVE", test="official")
     samples = [*raw.splits["train"], *raw.splits["test"]]
     masks = np.stack([raw.read_truth(sample) for sample in samples])
@@ -186,7 +186,7 @@ def test_vessels_cover_the_known_share(built, real_data):
     assert masks[fovs == 1].mean() == pytest.approx(0.1263, abs=0.0002)
 
 
-def test_run_length_codes_and_png_masks_agree_on_all_tiles(real_data):
+def test_run_length_codes_and_png_masks_agree(real_data):
     files = opened("tgs", "tgs", real_data / "TGS")
     codes = opened("tgs", "tgs", real_data / "TGS", {"masks": "csv"})
     empty = 0
@@ -199,14 +199,14 @@ def test_run_length_codes_and_png_masks_agree_on_all_tiles(real_data):
     assert empty == 1562
 
 
-def test_the_tutorials_split_is_the_first_600_of_the_permutation(built, real_data):
+def test_tutorial_split_is_the_first_600_of_the_permutation(built, real_data):
     table = pd.read_csv(built.folder / "results/splits/tgs.csv", dtype=str)
     names = sorted(path.stem for path in (real_data / "TGS/train/images").iterdir())
     order = np.random.RandomState(42).permutation(4000)
     assert set(table[table["split"] == "test"]["id"]) == {names[index] for index in order[:600]}
 
 
-def test_the_four_real_pairs_of_duts_are_listed_decoded_and_sharded(real_data, tmp_path):
+def test_four_real_duts_pairs_become_a_shard(real_data, tmp_path):
     parsed = config.parse(
         {"datasets": {"duts": {"layout": "duts", "root": str(real_data / "DUTS"), "size": [320, 320]}}}
     )
@@ -231,9 +231,7 @@ def test_the_four_real_pairs_of_duts_are_listed_decoded_and_sharded(real_data, t
         assert file.attrs["mask_kind"] == "soft"
 
 
-def test_the_four_real_pairs_of_duts_go_through_u2net_lite_and_say_how_their_masks_became_two_valued(
-    real_data, tmp_path
-):
+def test_four_real_duts_pairs_train_u2net_lite(real_data, tmp_path):
     project = Project(tmp_path)
     project.config.write_text(
         f"""

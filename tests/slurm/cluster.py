@@ -1,12 +1,11 @@
 """A Slurm of two nodes on one machine, without systemd and without touching the system's own configuration.
 
-    python tests/slurm/cluster.py start /tmp/cluster      # prints what to export
+    python tests/slurm/cluster.py start /tmp/cluster      # prints the variables to export
     python tests/slurm/cluster.py stop /tmp/cluster
 
-Everything it writes lies in that folder: configuration, key, sockets, logs. Starting a cluster that runs does nothing.
-Two nodes, `n1` and `n2`, stand in both partitions, `cpu` (the default) and `gpu`. Each has 8 cores, which the machine
-need not have, and a stand-in for a GPU, which is `/dev/null`. Jobs that take more memory than they asked for are
-killed, as on a real cluster.
+All its files are in that folder: configuration, key, sockets, logs. Starting a running cluster does nothing. Two nodes,
+`n1` and `n2`, are in both partitions, `cpu` (the default) and `gpu`. Each has 8 cores, whatever the machine has, and a
+mock GPU, `/dev/null`. Jobs that use more memory than they requested are killed, as on a real cluster.
 """
 
 import argparse
@@ -70,17 +69,17 @@ START = 60  # seconds until both nodes are idle, on a machine that may be busy
 
 
 def missing_programs() -> list[str]:
-    """Name what of Slurm and MUNGE is not installed."""
+    """Return the programs of Slurm and MUNGE that are not installed."""
     return [name for name in PROGRAMS if shutil.which(name, path=search_path()) is None]
 
 
 def search_path() -> str:
-    """Return where programs are looked for: daemons stand in folders that not everybody has in PATH."""
+    """Return the search path of programs, with the folders of daemons, which PATH may lack."""
     return os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
 def free_ports(count: int) -> list[int]:
-    """Find ports that nothing listens on."""
+    """Find free ports."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
@@ -105,7 +104,7 @@ class Cluster:
         }
 
     def start(self) -> None:
-        """Start what does not run: MUNGE, the controller, two nodes. Return when jobs can be submitted."""
+        """Start MUNGE, the controller and two nodes unless they run; return when jobs can be submitted."""
         if not (self.folder / "slurm.conf").exists():
             self.configure()
         self.start_munge()
@@ -137,7 +136,7 @@ class Cluster:
         key.chmod(0o600)
 
     def start_munge(self) -> None:
-        """Start the daemon by which Slurm's programs trust each other."""
+        """Start the authentication daemon of Slurm's programs."""
         options = {name: f"{self.folder}/munge.{name}" for name in ("socket", "key", "seed", "log", "pid")}
         words = [
             f"--socket={options['socket']}",
@@ -146,15 +145,15 @@ class Cluster:
             f"--log-file={options['log']}",
             f"--pid-file={options['pid']}",
         ]
-        # --force: that a folder above may be written to by others is no matter here
+        # --force: a parent folder may be writable by others
         self._daemon("munge.pid", "munged", "--force", *words)
 
     def start_controller(self) -> None:
-        """Start the controller; it knows again the jobs of one that was stopped before."""
+        """Start the controller, with the jobs that it had when it was stopped."""
         self._daemon("slurmctld.pid", "slurmctld")
 
     def stop_controller(self) -> None:
-        """Stop the controller; jobs run on."""
+        """Stop the controller; jobs keep running."""
         self._end("slurmctld.pid")
 
     def start_node(self, name: str) -> None:
@@ -172,7 +171,7 @@ class Cluster:
         self.end_leftovers()
 
     def end_leftovers(self) -> None:
-        """Kill what outlived its job: without control groups, Slurm loses sight of processes whose parents ended."""
+        """Kill processes that outlived their job: without control groups, Slurm loses those whose parents ended."""
         killed = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
@@ -183,7 +182,7 @@ class Cluster:
         self.wait_for(lambda: not any(map(lives, killed)))
 
     def run(self, *words: str) -> str:
-        """Run one of Slurm's programs, and return what it says."""
+        """Run one of Slurm's programs and return its output."""
         environment = {**os.environ, **self.environment}
         done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=60)
         if done.returncode != 0:
@@ -191,7 +190,7 @@ class Cluster:
         return done.stdout
 
     def jobs(self) -> list[dict[str, str]]:
-        """Return what the controller knows of each job, also of those that have ended."""
+        """Return the controller's records of all jobs, also of those that have ended."""
         lines = self.run("scontrol", "--oneliner", "show", "jobs").splitlines()
         return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines if "JobId=" in line]
 
@@ -201,26 +200,26 @@ class Cluster:
         return True
 
     def wait_until_idle(self) -> None:
-        """Wait until both nodes take jobs."""
+        """Wait until both nodes accept jobs."""
         self.wait_for(lambda: self.run("sinfo", "--noheader", "-N", "-o", "%T").split().count("idle") == 4, START)
 
     @staticmethod
     def wait_for(condition, seconds: float = 60) -> None:
-        """Wait until a condition holds; Slurm's programs may fail meanwhile."""
+        """Wait until a condition holds; Slurm's programs may fail in the meantime."""
         end = time.monotonic() + seconds
-        said = "not so"
+        message = "the condition does not hold"
         while True:
             try:
                 if condition():
                     return
             except subprocess.SubprocessError as error:
-                said = str(error)
+                message = str(error)
             if time.monotonic() > end:
-                raise TimeoutError(f"not within {seconds} s: {said}")
+                raise TimeoutError(f"not within {seconds} s: {message}")
             time.sleep(0.1)
 
     def _process(self, file: str) -> psutil.Process | None:
-        """Return the process that a file names, if it lives."""
+        """Return the running process whose id is in a file, or None."""
         try:
             process = psutil.Process(int((self.folder / file).read_text()))
         except (OSError, ValueError, psutil.NoSuchProcess):
@@ -233,7 +232,7 @@ class Cluster:
             self.wait_for(lambda: self._process(file) is not None, START)
 
     def _end(self, file: str) -> None:
-        """End a daemon, and wait for its process: it removes its file first, and saves its state after that."""
+        """End a daemon and wait for its process, which saves its state after it removed its file."""
         process = self._process(file)
         if process is None:
             return
@@ -246,7 +245,7 @@ class Cluster:
 
 
 def lives(process: psutil.Process) -> bool:
-    """Tell whether a process runs; one that has ended and that nobody asks for does not."""
+    """Tell whether a process runs; zombies do not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

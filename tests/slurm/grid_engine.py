@@ -1,7 +1,7 @@
-"""A stand-in for Grid Engine's commands: a copy of this file is named `qsub`, `qstat`, `qacct` or `qdel`.
+"""A mock of Grid Engine's commands: a copy of this file is named `qsub`, `qstat`, `qacct` or `qdel`.
 
-Jobs run at once, on this machine. What is known of a job lies in the folder of the copies: `ID.words` (how it was
-submitted), `ID.pid` and, once it has ended, `ID.exit`. A file `lose` there makes the next job die at once.
+Jobs run immediately on this machine. The folder of the copies contains the records of a job: `ID.words` (the command
+line of `qsub`), `ID.pid` and, after it has ended, `ID.exit`. A file `lose` in it makes the next job fail immediately.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Jobs in a container, with a stand-in for Apptainer that runs them on this machine with another `python`."""
+"""Jobs in a container, with a mock of Apptainer that runs them on this machine with another `python`."""
 
 import os
 import sys
@@ -19,12 +19,12 @@ case "$1" in
 esac
 """
 PYTHON = """#!/bin/sh
-echo "$@" >> "$IMAGE/said"
+echo "$@" >> "$IMAGE/calls"
 exec {interpreter} "$@"
 """
 
 
-def test_jobs_run_under_the_interpreter_of_the_image(tmp_path):
+def test_jobs_use_the_interpreter_of_the_container(tmp_path):
     project = Project(tmp_path / "project")
     make_tgs(project.folder / "raw" / "TGS")
     project.config.write_text(CONFIG)
@@ -41,4 +41,4 @@ def test_jobs_run_under_the_interpreter_of_the_image(tmp_path):
     path = f"{host}{os.pathsep}{os.environ['PATH']}"
     project.snakemake("--software-deployment-method", "apptainer", *words, PATH=path, IMAGE=str(image))
     assert (project.folder / "results/splits/t.csv").exists()
-    assert (image / "said").read_text().startswith("-m pipeline splits --dataset t ")
+    assert (image / "calls").read_text().startswith("-m pipeline splits --dataset t ")

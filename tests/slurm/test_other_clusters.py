@@ -1,4 +1,4 @@
-"""The profile for clusters with commands of their own, with stand-ins for those of Grid Engine."""
+"""The profile for other schedulers, with mocks of the commands of Grid Engine."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ experiments:
 
 
 @pytest.mark.slow
-def test_jobs_are_submitted_looked_after_and_sent_again(tmp_path):
+def test_jobs_are_submitted_monitored_and_retried(tmp_path):
     project = Project(tmp_path / "project")
     make_tgs(project.folder / "raw" / "TGS")
     project.config.write_text(CONFIG)

@@ -1,4 +1,4 @@
-"""The workflow on a real Slurm of two nodes, where jobs and nodes and Snakemake itself are lost on the way."""
+"""The workflow on a real Slurm of two nodes, with failures of jobs, nodes, the controller and Snakemake."""
 
 import os
 import re
@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 CONFIG = LASTING.replace("EPOCHS", "100")
-# what the shipped profile says for clusters of people, and this one need not wait for
+# settings of the shipped profile that are too slow for this cluster
 HASTE = {
     "slurm-status-command": "squeue",  # there is no accounting
     "slurm-init-seconds-before-status-checks": 2,
@@ -54,7 +54,7 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A project that ran on this machine, from raw files to the end, and that nothing disturbed."""
+    """A project after a complete, undisturbed run on this machine."""
     project = Project(tmp_path_factory.mktemp("whole"))
     make_tgs(project.folder / "raw" / "TGS")
     project.config.write_text(CONFIG)
@@ -63,13 +63,13 @@ def whole(tmp_path_factory):
 
 
 class Remote:
-    """A project whose jobs go to the cluster by the shipped profile."""
+    """A project whose jobs run on the cluster with the shipped profile."""
 
     def __init__(self, folder, cluster, **train):
         self.project = Project(folder / "project")
         self.folder = self.project.folder
         self.cluster = cluster
-        self.said = folder / "said"
+        self.log = folder / "log"
         self.process = None
         make_tgs(self.folder / "raw" / "TGS")
         self.project.config.write_text(CONFIG)
@@ -83,11 +83,11 @@ class Remote:
     def start(self, *words):
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
         command += ["--workflow-profile", str(self.profile), *words]
-        with self.said.open("a") as said:
+        with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 command,
                 cwd=self.folder,
-                stdout=said,
+                stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self.environment,
                 start_new_session=True,
@@ -99,25 +99,25 @@ class Remote:
             self.process.wait()
 
     def wait_for(self, condition, seconds=300):
-        """Wait until a condition gives something, while Snakemake runs; return it."""
+        """Wait until a function returns something true, while Snakemake runs; return it."""
         end = time.monotonic() + seconds
         found = None
         while not found and self.process.poll() is None and time.monotonic() < end:
             with suppress(subprocess.SubprocessError, FileNotFoundError):  # a busy controller; a state just replaced
                 found = condition()
             time.sleep(0.1)
-        assert found, self.said.read_text()[-6000:]
+        assert found, self.log.read_text()[-6000:]
         return found
 
     def trainings(self):
-        """Return what Slurm knows of the jobs of the training, in the order of their submission."""
+        """Return Slurm's records of the jobs of the training, in the order of submission."""
         jobs = [
             job for job in self.cluster.jobs() if job.get("Comment") == TRAIN and job["WorkDir"] == str(self.folder)
         ]
         return sorted(jobs, key=lambda job: int(job["JobId"]))
 
     def training(self, attempt, *states):
-        """Wait for a job of the training to be in one of the states, and return it."""
+        """Wait until a job of the training is in one of the states, and return it."""
 
         def reached():
             jobs = self.trainings()[attempt - 1 :]
@@ -127,7 +127,7 @@ class Remote:
 
     @contextmanager
     def frozen(self):
-        """Stop the training once it has saved a state, so that it does not end before it is disturbed; yield it."""
+        """Pause the training after it has saved a state, so that it does not end before the test interrupts it."""
 
         def saved():
             states = [path.stat().st_mtime for path in self.folder.glob("results/state/a/*/current.pt")]
@@ -143,7 +143,7 @@ class Remote:
                 process.resume()
 
     def went_on(self):
-        """Tell whether the training, or the one that ran last, went on from a state."""
+        """Tell whether the current or last training resumed from a state."""
         return "a: resumes from epoch " in (self.folder / "results/logs/train/a.log").read_text()
 
     def is_training(self, process):
@@ -166,7 +166,7 @@ def remote(tmp_path, cluster):
 
 
 def asked_to_end(process):
-    """Tell whether SIGTERM waits for a process that is stopped, or has reached it because Slurm let it run on."""
+    """Tell whether SIGTERM is pending for a paused process, or has reached it because Slurm continued it."""
     try:
         status = Path(f"/proc/{process.pid}/status").read_text()
     except OSError:
@@ -207,7 +207,7 @@ def test_cluster_failures_do_not_change_the_results(cluster, remote, whole):
         cluster.run("scancel", third["JobId"])
     run.training(3, "CANCELLED")
 
-    # the controller starts anew; a node takes no more jobs, and then dies
+    # the controller restarts; a node is drained, then fails
     lost = run.training(4, "RUNNING")["NodeList"]
     with run.frozen():
         assert run.went_on()
@@ -219,7 +219,7 @@ def test_cluster_failures_do_not_change_the_results(cluster, remote, whole):
     run.wait_for(lambda: run.trainings()[3]["Restarts"] == "1")
     (other,) = set(NODES) - {lost}
     assert run.training(4, "RUNNING", "COMPLETED")["NodeList"] == other
-    assert run.process.wait(600) == 0, run.said.read_text()[-6000:]
+    assert run.process.wait(600) == 0, run.log.read_text()[-6000:]
     assert len(run.trainings()) == 4
     assert run.went_on()
 
@@ -235,7 +235,7 @@ def test_orphan_jobs_of_a_killed_snakemake_are_cancelled(cluster, remote, whole,
     with run.frozen():
         run.stop()
         assert run.trainings()[0]["JobState"] == "RUNNING"
-        # a job of a run elsewhere, which is none of its business
+        # a job of another run, which must not be touched
         words = ["--job-name=segmentation_other", f"--chdir={tmp_path}", "--output=/dev/null", "--mem=100"]
         other = cluster.run("sbatch", "--parsable", *words, "--wrap=sleep 600").strip()
         (command,) = re.findall(r"^ +(squeue .*scancel)$", (ROOT / "docs/cluster.md").read_text(), re.MULTILINE)
@@ -245,7 +245,7 @@ def test_orphan_jobs_of_a_killed_snakemake_are_cancelled(cluster, remote, whole,
     assert spared["JobState"] in ("PENDING", "RUNNING")
     cluster.run("scancel", other)
 
-    # what the cluster began ends here
+    # finish on this machine what the cluster began
     run.project.snakemake("--unlock")
     run.project.snakemake("results/models/a/best.pt")
     assert run.went_on()

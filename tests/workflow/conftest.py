@@ -7,7 +7,7 @@ from rawfiles import make_drive, make_tgs
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A project that ran once, from raw files to the leaderboard."""
+    """A project after one complete run."""
     folder = tmp_path_factory.mktemp("project")
     make_drive(folder / "raw" / "DRIVE", training=9)
     make_tgs(folder / "raw" / "TGS")

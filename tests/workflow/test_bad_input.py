@@ -4,10 +4,10 @@ from rawfiles import write_gif
 
 
 def refuse(project, *words):
-    """Run what must fail; return what was said."""
+    """Run Snakemake, which must fail; return its output."""
     assert project.snakemake(*words, check=False) != 0
-    assert "remedy:" in project.said, project.said
-    return project.said
+    assert "remedy:" in project.output, project.output
+    return project.output
 
 
 def shards_of(project, dataset):
@@ -23,9 +23,9 @@ def test_bad_files_are_all_reported_and_other_jobs_run(fresh):
     fresh.edit("shards: 3, ", "")
     fresh.edit("{fraction: 0.34}", "{fraction: 0}")
     fresh.edit("threads: 1\n  b-2", "threads: 1\n    threshold: 0.5\n  b-2")
-    said = refuse(fresh, "shards", "--keep-going")
+    output = refuse(fresh, "shards", "--keep-going")
     for name in ("22_training.tif", "24_manual1.gif", "25_manual1.gif"):
-        assert name in said
+        assert name in output
     assert "results/shards/d/train-0.h5" not in fresh.files()
     assert "results/shards/d/test-0.h5" in fresh.files()
     assert len(shards_of(fresh, "t")) == 4
@@ -35,17 +35,17 @@ def test_bad_files_are_all_reported_and_other_jobs_run(fresh):
 def test_raw_data_problems_of_all_data_sets_are_one_message(fresh):
     (fresh.folder / "raw/DRIVE/training/1st_manual/22_manual1.gif").unlink()
     (fresh.folder / "raw/TGS").rename(fresh.folder / "raw/other")
-    said = refuse(fresh)
-    assert "22_training.tif" in said
-    assert "raw/TGS" in said
-    assert "python -m pipeline synthetic" in said
+    output = refuse(fresh)
+    assert "22_training.tif" in output
+    assert "raw/TGS" in output
+    assert "python -m pipeline synthetic" in output
     assert not (fresh.folder / "results").exists()
 
 
 def test_threshold_without_validation_samples_stops_early(fresh):
     fresh.edit("{fraction: 0.34}", "{fraction: 0.01}")
     assert fresh.snakemake("metrics_a", check=False) != 0
-    assert "and d has none" in fresh.said
+    assert "but d has none" in fresh.output
     assert not (fresh.folder / "results").exists()
 
 
@@ -58,9 +58,9 @@ def test_empty_raw_folder_is_reported(fresh):
 def test_invalid_configuration_lists_every_mistake(fresh):
     fresh.edit("loss: bce", "loss: bse")
     fresh.edit("epochs: 2", "epochs: two")
-    said = refuse(fresh)
-    assert "experiments.a.loss" in said
-    assert "experiments.a.epochs" in said
+    output = refuse(fresh)
+    assert "experiments.a.loss" in output
+    assert "experiments.a.epochs" in output
     assert not (fresh.folder / "results").exists()
 
 
@@ -70,13 +70,13 @@ def test_unwritable_output_is_reported(fresh, place):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("in the way")
     assert fresh.snakemake("results/shards/t/test-0.h5", check=False) != 0
-    assert place in fresh.said
+    assert place in fresh.output
     assert path.read_text() == "in the way"
 
 
 def test_failed_training_leaves_no_checkpoint(fresh):
     fresh.edit("loss: mse, optimizer: {name: sgd, lr: 0.01}", "loss: mse, optimizer: {name: sgd, lr: 1e30}")
     fresh.edit("epochs: 1,", "epochs: 9,")
-    said = refuse(fresh, "models_b-2")
-    assert "lower the learning rate" in said
+    output = refuse(fresh, "models_b-2")
+    assert "lower the learning rate" in output
     assert not [name for name in fresh.files() if name.endswith((".pt", "history.csv"))]

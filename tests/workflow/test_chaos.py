@@ -6,9 +6,9 @@ from chaos import Chaos, judge, main
 @pytest.mark.timeout(1800)
 def test_results_survive_five_kills(capsys):
     assert main(["--kills", "5", "--seed", "1", "--epochs", "2"]) == 0
-    said = capsys.readouterr().out
-    assert "5 kills, 0 losses" in said
-    assert "no difference" in said
+    output = capsys.readouterr().out
+    assert "5 kills, 0 losses" in output
+    assert "no difference" in output
 
 
 def test_chaos_check_detects_losses(tmp_path):

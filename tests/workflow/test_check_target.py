@@ -1,4 +1,4 @@
-"""The targets of the check, and samples that are left out, through the real workflow."""
+"""The targets of the check, and excluded samples, in the real workflow."""
 
 import shutil
 
@@ -13,14 +13,14 @@ def test_leaderboard_uses_the_check(project):
     assert (board["leak"] == 0).all()
     assert (board["excluded"] == 0).all()
     project.snakemake("check")
-    assert "d: 0 errors, 0 warnings" in project.said
+    assert "d: 0 errors, 0 warnings" in project.output
 
 
 def test_leak_fails_the_target_and_keeps_the_reports(project):
     raw = project.folder / "raw/DRIVE"
     shutil.copyfile(raw / "training/images/21_training.tif", raw / "test/images/01_test.tif")
     assert project.snakemake("check_d", check=False) != 0
-    assert "ERROR leak" in project.said
+    assert "ERROR leak" in project.output
     assert "results/check/d.html" in project.files()
     assert project.snakemake("check_t") == 0
     assert "inspect" not in project.planned("shards")
@@ -29,7 +29,7 @@ def test_leak_fails_the_target_and_keeps_the_reports(project):
 def test_check_reports_unpaired_files(fresh):
     (fresh.folder / "raw/DRIVE/training/1st_manual/22_manual1.gif").unlink()
     assert fresh.snakemake("check", check=False) != 0
-    assert "ERROR unpaired" in fresh.said
+    assert "ERROR unpaired" in fresh.output
     assert {"results/check/d.json", "results/check/t.json"} <= fresh.files()
     assert not (fresh.folder / "results/shards").exists()
 
@@ -39,7 +39,7 @@ def test_excluded_sample_rebuilds_only_its_shard(project):
     name = table[table["split"] == "train"]["id"].iloc[0]
     project.edit("shards: 3, ", f'shards: 3, exclude: {{"{name}": blurred}}, ')
     planned = project.planned("shards")
-    assert planned.get("shard", 0) <= 1  # none where the sample was alone in its shard
+    assert planned.get("shard", 0) <= 1  # none if the shard contains only this sample
     project.snakemake("shards", "metrics_a")
     row = pd.read_csv(project.folder / TABLE, dtype=str).set_index("id").loc[name]
     assert (row["split"], row["reason"]) == ("excluded", "blurred")
@@ -51,12 +51,12 @@ def test_excluding_unpaired_files_lets_the_workflow_run(fresh):
     (fresh.folder / "raw/DRIVE/training/1st_manual/22_manual1.gif").unlink()
     fresh.edit("shards: 3, ", 'shards: 3, exclude: {"22": the mask is lost}, ')
     fresh.snakemake("shards", "check")
-    assert "22: the mask is lost" in fresh.said
+    assert "22: the mask is lost" in fresh.output
 
 
 def test_unused_file_is_reported_and_rebuilds_nothing(project):
     raw = project.folder / "raw/DRIVE"
-    for name in ("training/images/Thumbs.db", ".DS_Store"):  # these come and go by themselves
+    for name in ("training/images/Thumbs.db", ".DS_Store"):  # file managers create these
         (raw / name).write_bytes(b"x")
     assert project.planned() == {}
     (raw / "training/images/notes.txt").write_text("a note")
@@ -66,8 +66,8 @@ def test_unused_file_is_reported_and_rebuilds_nothing(project):
     assert planned.pop("inspect") == 1
     assert planned == {"leaderboard": 1, "report": 1}
     project.snakemake("check")
-    assert "21_training.tif" in project.said
-    assert "training/images/notes.txt" in project.said
-    assert "training/images/Thumbs.db" in project.said
+    assert "21_training.tif" in project.output
+    assert "training/images/notes.txt" in project.output
+    assert "training/images/Thumbs.db" in project.output
     (raw / "21_training.tif").unlink()
     assert project.planned("check_d")["inspect"] == 1

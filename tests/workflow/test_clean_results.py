@@ -1,4 +1,4 @@
-"""Cleaning what a real workflow made, and how a real training came to be."""
+"""Cleaning the results of a real workflow, and the provenance of a real training."""
 
 import json
 import subprocess
@@ -50,8 +50,8 @@ def test_clean_removes_only_unconfigured_results(project):
 def test_clean_removes_superseded_shards(project):
     project.edit("shards: 3", "shards: 1")
     project.snakemake("shards")
-    said = clean(project, "--yes")
-    assert "results/shards/d/test-1.h5  (it has no samples)" in said
+    output = clean(project, "--yes")
+    assert "results/shards/d/test-1.h5  (it has no samples)" in output
     shards = [f"{split}-0.h5" for split in ("train", "validation", "test")]
     names = {path.name for path in (project.folder / "results/shards/d").iterdir()}
     assert names == {*shards, *(f"{name}.manifest.json" for name in shards)}
@@ -60,8 +60,8 @@ def test_clean_removes_superseded_shards(project):
 
 def test_provenance_of_every_training(finished):
     for name, threads in (("a", 1), ("b-2", 1)):
-        said = json.loads((finished.folder / f"results/models/{name}/provenance.json").read_text())
-        assert said["command"][3:6] == ["train", "--experiment", name]
-        assert said["hardware"]["threads"] == threads
-        assert said["code"]["pipeline"] is None or len(said["code"]["pipeline"]["commit"]) == 40
-        assert all((finished.folder / path).is_file() for path in said["inputs"])
+        output = json.loads((finished.folder / f"results/models/{name}/provenance.json").read_text())
+        assert output["command"][3:6] == ["train", "--experiment", name]
+        assert output["hardware"]["threads"] == threads
+        assert output["code"]["pipeline"] is None or len(output["code"]["pipeline"]["commit"]) == 40
+        assert all((finished.folder / path).is_file() for path in output["inputs"])

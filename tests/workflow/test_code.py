@@ -1,4 +1,4 @@
-"""An edit of the package runs again what uses the edited code, and nothing else."""
+"""An edit of the package reruns exactly the jobs that use the edited code, and their dependents."""
 
 import shutil
 
@@ -20,7 +20,7 @@ def test_other_checkout_of_the_same_code_runs_nothing(editable):
 
 
 def test_edited_comments_and_docstrings_run_nothing(editable):
-    editable.edit_code("pipeline/models/unet.py", '"""', '"""Other words. ')
+    editable.edit_code("pipeline/models/unet.py", '"""', '"""A sentence more. ')
     editable.edit_code("pipeline/shards/write.py", "import h5py\n", "import h5py  # the format\n\n\n")
     editable.edit_code("pipeline/core/errors.py", "The shards cannot be used", "These shards cannot be used")
     editable.edit_code("pipeline/cli/main.py", *ADDED)
@@ -67,8 +67,8 @@ def test_results_of_old_and_edited_code_are_not_mixed(editable):
     editable.edit_code("pipeline/models/unet.py", *ADDED)
     forced = ("--forcerun", "predict", "--rerun-triggers", "mtime", "--", "predictions_a")
     assert editable.snakemake(*forced, check=False) == 1
-    assert "results/models/a/best.pt" in editable.said
-    assert "code of pipeline.models.unet differs" in editable.said
-    assert "`python -m pipeline clean --outdated`" in editable.said
+    assert "results/models/a/best.pt" in editable.output
+    assert "code of pipeline.models.unet differs" in editable.output
+    assert "`python -m pipeline clean --outdated`" in editable.output
     editable.snakemake()
     assert editable.planned() == {}

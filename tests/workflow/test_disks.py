@@ -1,4 +1,4 @@
-"""Disks that are full or read-only, and raw files that vanish while the workflow runs."""
+"""Full or read-only disks, and raw files that are removed while the workflow runs."""
 
 import signal
 import subprocess
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def disk(fresh):
-    """Mount a file system of its own as the folder of results; skip where that needs more rights."""
+    """Mount a separate file system as the folder of results; skip the test without the rights to mount."""
     results = fresh.folder / "results"
     results.mkdir()
 
@@ -38,9 +38,9 @@ def leftovers(project):
 def test_full_disk_gives_one_message_and_can_be_resumed(fresh, disk):
     disk("size=120k")
     assert fresh.snakemake("shards", "--keep-going", check=False) != 0
-    assert "found:    No space left on device" in fresh.said
-    assert "remedy:   free some disk space, then run the same command again" in fresh.said
-    assert "Traceback" not in fresh.said
+    assert "found:    No space left on device" in fresh.output
+    assert "remedy:   free some disk space, then run the same command again" in fresh.output
+    assert "Traceback" not in fresh.output
     assert leftovers(fresh) == []
     built = {name for name in fresh.files() if name.endswith(".h5")}
     disk("remount,size=64m")
@@ -54,7 +54,7 @@ def test_read_only_disk_gives_one_message_and_can_be_resumed(fresh, disk):
     fresh.snakemake("results/shards/t/test-0.h5")
     disk("remount,ro,size=64m")
     assert fresh.snakemake("shards", check=False) != 0
-    assert "Read-only file system" in fresh.said
+    assert "Read-only file system" in fresh.output
     disk("remount,rw,size=64m")
     fresh.snakemake("shards")
     assert leftovers(fresh) == []
@@ -63,21 +63,21 @@ def test_read_only_disk_gives_one_message_and_can_be_resumed(fresh, disk):
 
 def test_raw_file_removed_during_the_run_is_reported(fresh):
     shards = fresh.folder / "results/shards"
-    said = fresh.folder / "said.txt"
+    output = fresh.folder / "output.txt"
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", fresh.folder]
     command += ["--cores", "1", "--keep-going", "shards"]
-    with said.open("w") as log:
+    with output.open("w") as log:
         process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=subprocess.STDOUT)
     try:
         while not list(shards.rglob("*.h5")):
-            assert process.poll() is None, said.read_text()
+            assert process.poll() is None, output.read_text()
             time.sleep(0.05)
-        # no job starts while Snakemake stands still, and what runs comes to its end
+        # while Snakemake is stopped, no job starts and running jobs end
         process.send_signal(signal.SIGSTOP)
         jobs = psutil.Process(process.pid).children()
         while any(job.status() != psutil.STATUS_ZOMBIE for job in jobs):
             time.sleep(0.05)
-        # of the data set that has no shard yet, every file of which is still to be read
+        # an image of the data set without shards, of which no file has been read yet
         tgs_is_done = bool(list(shards.glob("t/*.h5")))
         waiting = "DRIVE/training/images/22_training.tif" if tgs_is_done else "TGS/train/images/tile003.png"
         image = fresh.folder / "raw" / waiting
@@ -87,9 +87,9 @@ def test_raw_file_removed_during_the_run_is_reported(fresh):
         assert process.wait(400) != 0
     finally:
         process.kill()
-    text = said.read_text()
+    text = output.read_text()
     assert image.name in text
-    assert "remedy:" in text or "Missing files" in text  # who notices first: the job, or Snakemake before it starts it
+    assert "remedy:" in text or "Missing files" in text  # either the job notices, or Snakemake before it starts the job
     assert "Traceback" not in text
     assert leftovers(fresh) == []
     image.write_bytes(kept)

@@ -1,4 +1,4 @@
-"""What is said of results that a real workflow made, as they are and after changes."""
+"""`explain` on the results of a real workflow, before and after changes."""
 
 import json
 import os
@@ -47,23 +47,23 @@ RESULTS = [
 def explain(project, monkeypatch, capsys):
     monkeypatch.chdir(project.folder)
 
-    def said(path, *words):
+    def output(path, *words):
         assert cli.main(["explain", *words, f"results/{path}"]) == 0, capsys.readouterr().err
         return " ".join(capsys.readouterr().out.split())
 
-    return said
+    return output
 
 
 def test_all_results_of_a_finished_workflow_are_current(explain, finished):
     for path, stage in RESULTS:
         for words in ([], ["--thorough"]):
-            said = explain(path, *words)
-            assert said.startswith(f"results/{path} what "), said
-            assert f"made by stage {stage} (pipeline." in said
-            assert " current yes: the current configuration, code and raw files would make the same" in said, said
-            assert ("bytes of results and raw files" in said) == bool(words)
-            assert ("`--thorough` reads the bytes of all files" in said) != bool(words)
-    said = explain("models/a/best.pt")
+            output = explain(path, *words)
+            assert output.startswith(f"results/{path} what "), output
+            assert f"made by stage {stage} (pipeline." in output
+            assert " current yes: the current configuration, code and raw files would make the same" in output, output
+            assert ("bytes of results and raw files" in output) == bool(words)
+            assert ("`--thorough` reads the bytes of all files" in output) != bool(words)
+    output = explain("models/a/best.pt")
     for words in (
         "optimizer.lr: 0.02",
         "pipeline.models.unet",
@@ -71,8 +71,8 @@ def test_all_results_of_a_finished_workflow_are_current(explain, finished):
         "1 of ",
         "results/shards/d/train-0.h5 (current)",
     ):
-        assert words in said, words
-    assert "pipeline.models.unet_crop" not in said
+        assert words in output, words
+    assert "pipeline.models.unet_crop" not in output
     shard = next((finished.folder / "results/shards/d").glob("test-*.h5")).name
     assert "samples under raw/DRIVE compared settings, code" in explain(f"shards/d/{shard}")
 
@@ -80,11 +80,11 @@ def test_all_results_of_a_finished_workflow_are_current(explain, finished):
 def test_changed_setting_is_named_and_outdates_dependents(explain, project):
     project.edit("lr: 0.02", "lr: 0.01")
     assert "current no: - optimizer.lr 0.02, expected 0.01" in explain("models/a/best.pt")
-    said = explain("predictions/a/test/probability/02.png")
-    assert "current no: - made from other checkpoint - not current itself: results/models/a/best.pt" in said
-    said = explain("metrics/a")
-    assert "made from other test predictions and threshold and validation predictions" in said
-    assert "results/predictions/a/threshold.json (not current)" in said
+    output = explain("predictions/a/test/probability/02.png")
+    assert "current no: - made from other checkpoint - not current itself: results/models/a/best.pt" in output
+    output = explain("metrics/a")
+    assert "made from other test predictions and threshold and validation predictions" in output
+    assert "results/predictions/a/threshold.json (not current)" in output
     assert "not current itself: results/models/a/history.csv" in explain("models/a/curves.png")
     assert "not current itself: results/metrics/a/summary.csv" in explain("leaderboard.csv")
     assert "not current itself: " in explain("report.html")
@@ -105,8 +105,8 @@ def test_changed_and_added_raw_images_are_named(explain, project):
     assert f"not current itself: results/shards/d/{shards[0].name}" in explain("models/a/best.pt")
     assert "current no" in explain("metrics/a/summary.csv")
     add_drive(project.folder / "raw/DRIVE", "training", 40)
-    said = " ".join(explain(f"shards/d/{path.name}") for path in (project.folder / "results/shards/d").glob("*.h5"))
-    assert "samples added since: 40" in said
+    output = " ".join(explain(f"shards/d/{path.name}") for path in (project.folder / "results/shards/d").glob("*.h5"))
+    assert "samples added since: 40" in output
 
 
 def test_edits_are_found_in_tables_or_with_thorough(explain, project):
@@ -123,7 +123,7 @@ def test_edits_are_found_in_tables_or_with_thorough(explain, project):
 
 
 def test_thorough_ignores_cached_digests(explain, project):
-    """Contents that changed behind a clock and an inode that did not: only reading tells."""
+    """Contents that changed without a change of time and inode are only found by reading."""
     shard = next(path.name for path in (project.folder / "results/shards/d").glob("test-*.h5") if _has(path, "01"))
     path = "raw/DRIVE/test/images/01_test.tif"
     digest = file_digest(project.folder / path)
@@ -155,9 +155,9 @@ def test_results_that_are_no_longer_configured(explain, project):
     data = yaml.safe_load(project.config.read_text())
     del data["datasets"]["t"], data["experiments"]["b-2"]
     project.config.write_text(yaml.safe_dump(data))
-    said = explain("models/b-2")
-    assert "current no: - no experiment 'b-2' is configured" in said
-    assert "optimizer.lr: 0.01" in said
+    output = explain("models/b-2")
+    assert "current no: - no experiment 'b-2' is configured" in output
+    assert "optimizer.lr: 0.01" in output
     assert "no data set 't' is configured" in explain("shards/t/train-0.h5")
     assert "no experiment 'b-2' is configured" in explain("predictions/b-2/test/overlay")
 
@@ -167,7 +167,7 @@ def test_edited_code_is_named(project, tmp_path):
     shutil.copytree(ROOT / "pipeline", copy / "pipeline")
     path = copy / "pipeline/models/unet.py"
 
-    def said(result):
+    def output(result):
         done = subprocess.run(
             [sys.executable, "-m", "pipeline", "explain", result],
             cwd=project.folder, env={**os.environ, "PYTHONPATH": str(copy)}, capture_output=True, text=True, check=True,
@@ -175,7 +175,7 @@ def test_edited_code_is_named(project, tmp_path):
         return " ".join(done.stdout.split())
 
     path.write_text("# a remark\n" + path.read_text())
-    assert "current yes" in said("results/models/a")
+    assert "current yes" in output("results/models/a")
     path.write_text(path.read_text() + "\nNEW = 1\n")
-    assert "current no: - code of pipeline.models.unet differs" in said("results/models/a")
-    assert "current yes" in said("results/models/b-2")
+    assert "current no: - code of pipeline.models.unet differs" in output("results/models/a")
+    assert "current yes" in output("results/models/b-2")

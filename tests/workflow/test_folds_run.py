@@ -44,7 +44,7 @@ TITLES = ["background", "disc", "triangle", "square"]
 
 
 def write_config(project, **changes):
-    experiments = {name: {**said, **changes.get(name, {})} for name, said in EXPERIMENTS.items()}
+    experiments = {name: {**output, **changes.get(name, {})} for name, output in EXPERIMENTS.items()}
     d = {**DATA["datasets"]["d"], "shards": 1, "test": "official"}
     project.config.write_text(yaml.safe_dump({"datasets": {"d": d, "c": SHAPES}, "experiments": experiments}))
 
@@ -90,7 +90,7 @@ def test_samples_are_predicted_by_networks_of_other_folds(folded):
 
 def test_ensemble_takes_the_class_with_the_highest_mean(folded):
     members = table_of(folded, "c")
-    assert len(members) == 5  # validation samples of the data set are in folds, too
+    assert len(members) == 5  # official validation samples are in folds, too
     assert names(of(folded, "m.ensemble", "out-of-fold", "mask")) == sorted(members)
     for name in names(of(folded, "m.ensemble", "test", "mask")):
         levels = [
@@ -159,10 +159,10 @@ def test_ensemble_command_agrees_and_rejects_foreign_inputs(folded, tmp_path, mo
     other["experiments"]["a"]["optimizer"]["lr"] = 0.3
     (tmp_path / "other.yaml").write_text(yaml.safe_dump(other))
     assert main([*words, "--config", str(tmp_path / "other.yaml")]) == 1
-    said = capsys.readouterr().err
-    assert "(4 problems)" in said
-    assert "results/predictions/a-fold1-seed2/validation/probability --config" in said
-    assert f"snakemake --configfile {tmp_path / 'other.yaml'}" in said
+    output = capsys.readouterr().err
+    assert "(4 problems)" in output
+    assert "results/predictions/a-fold1-seed2/validation/probability --config" in output
+    assert f"snakemake --configfile {tmp_path / 'other.yaml'}" in output
     told = ["explain", "results/models/a-fold1-seed2/best.pt", "--config", str(tmp_path / "other.yaml")]
     assert main(told) == 0
     assert "optimizer.lr 0.02, expected 0.3" in capsys.readouterr().out
@@ -199,7 +199,7 @@ def test_more_folds_than_samples_stop_the_workflow_early(folded):
     try:
         write_config(folded, a={"folds": 40})
         assert folded.snakemake("-n", "metrics_a", check=False) != 0
-        assert "40 folds of" in folded.said
-        assert "at least one sample in every fold" in folded.said
+        assert "40 folds of" in folded.output
+        assert "at least one sample in every fold" in folded.output
     finally:
         write_config(folded)

@@ -1,4 +1,4 @@
-"""Trainings under a real Snakemake that is killed or told to stop."""
+"""Trainings under a real Snakemake that is killed or interrupted."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ SAVE_OFTEN = ["--set-resources", "train:save_every=0"]
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A project whose training nothing disturbed."""
+    """A project after an undisturbed training."""
     project = Project(tmp_path_factory.mktemp("whole"))
     make_tgs(project.folder / "raw" / "TGS")
     project.config.write_text(CONFIG)
@@ -37,13 +37,13 @@ def begun(tmp_path):
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
         command += ["--directory", str(project.folder), "--cores", "2", "results/models/a/best.pt", *SAVE_OFTEN, *words]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        with (tmp_path / "said").open("a") as said:
+        with (tmp_path / "output").open("a") as output:
             process = subprocess.Popen(
-                command, stdout=said, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+                command, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
             )
         processes.append(process)
         while not list(project.folder.glob("results/state/a/*/previous.pt")):
-            assert process.poll() is None, (tmp_path / "said").read_text()
+            assert process.poll() is None, (tmp_path / "output").read_text()
             time.sleep(0.02)
         return process
 

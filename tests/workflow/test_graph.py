@@ -40,10 +40,10 @@ def planned(tmp_path_factory):
     project.config.write_text(CONFIG)
     project.snakemake("--dry-run", "--printshellcmds", "--workflow-profile", "none", "all", "tensorboard")
     jobs = []
-    for block in re.split(r"\n\n+", re.sub(r"^\[.*\]$", "", project.said, flags=re.MULTILINE)):
+    for block in re.split(r"\n\n+", re.sub(r"^\[.*\]$", "", project.output, flags=re.MULTILINE)):
         if rule := re.match(r"\s*(?:local)?rule (\w+):\n", block):
-            said = {key: re.search(rf"^ +{key}: (.*)$", block, re.MULTILINE) for key in ("input", "output")}
-            files = {key: found[1].split(", ") if found else [] for key, found in said.items()}
+            lines = {key: re.search(rf"^ +{key}: (.*)$", block, re.MULTILINE) for key in ("input", "output")}
+            files = {key: match[1].split(", ") if match else [] for key, match in lines.items()}
             command = re.search(r"^Shell command: (.*)$", block, re.MULTILINE)
             jobs.append((rule[1], files["input"], files["output"], command[1] if command else ""))
     before = Path.cwd()
@@ -54,31 +54,31 @@ def planned(tmp_path_factory):
 
 def test_jobs_read_and_write_the_paths_of_the_graph(planned):
     study, jobs = planned
-    seen = set()
+    checked = set()
     for rule, inputs, outputs, command in jobs:
         artifact = recognize(study, Path(outputs[0]))
-        seen.add(artifact)
-        made = list(map(str, artifact.outputs().values()))
-        assert sorted(made) == sorted(name for name in outputs if "/benchmarks/" not in name), rule
-        needed = {str(one.path) for part in artifact.needs(study).values() for one in part}
+        checked.add(artifact)
+        outputs_of_graph = list(map(str, artifact.outputs().values()))
+        assert sorted(outputs_of_graph) == sorted(name for name in outputs if "/benchmarks/" not in name), rule
+        needed = {str(output.path) for outputs in artifact.inputs(study).values() for output in outputs}
         assert set(inputs) == needed | set(artifact.raw_folders(study)), (rule, artifact)
         words = shlex.split(command)
         assert words[words.index("--plan") + 1] == plan_of(artifact, study).to_json(), rule
-        for part in artifact.parts:
+        for part in artifact.input_descriptions:
             option = words.index(f"--{part.replace('_', '-')}")
             given = [word for word in words[option + 1 :] if word.startswith("results/")]
-            asked = [str(one.path) for one in artifact.needs(study).get(part, [])]
-            assert given[: len(asked)] == asked, (rule, part)
-    assert seen == {*targets.all_results(study), *targets.all_target_results(study, "tensorboard")}
+            expected = [str(output.path) for output in artifact.inputs(study).get(part, [])]
+            assert given[: len(expected)] == expected, (rule, part)
+    assert checked == {*targets.all_results(study), *targets.all_target_results(study, "tensorboard")}
 
 
 def test_graph_of_all_jobs_matches_the_reviewed_text(planned):
-    def spelled(files):
+    def joined(files):
         return " ".join(name.removeprefix("results/") for name in files) or "nothing"
 
     jobs = planned[1]
     text = "".join(
-        f"{rule}: {spelled(outputs)}\n    from {spelled(inputs)}\n" for rule, inputs, outputs, _ in sorted(jobs)
+        f"{rule}: {joined(outputs)}\n    from {joined(inputs)}\n" for rule, inputs, outputs, _ in sorted(jobs)
     )
     if os.environ.get("WRITE_GRAPH"):
         GOLDEN.write_text(text)

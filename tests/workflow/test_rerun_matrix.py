@@ -115,7 +115,9 @@ class Clone(Project):
         profile = self.folder / "profiles/default/config.yaml"
         text = profile.read_text()
         assert "logger: rich" in text
-        profile.write_text(re.sub("^logger: rich.*\n", "", text, flags=re.MULTILINE))  # `rich` does not list single jobs
+        profile.write_text(
+            re.sub("^logger: rich.*\n", "", text, flags=re.MULTILINE)
+        )  # `rich` does not list single jobs
         make_drive(self.folder / "raw/DRIVE", training=6, test=2)
         # larger than the limit up to which Snakemake compares contents by default
         add_drive(self.folder / "raw/DRIVE", "test", 3, height=800, width=700)
@@ -137,8 +139,8 @@ class Clone(Project):
         done = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=timeout
         )
-        self.said, self.status = done.stdout + done.stderr, done.returncode
-        assert not check or self.status == 0, self.said
+        self.output, self.status = done.stdout + done.stderr, done.returncode
+        assert not check or self.status == 0, self.output
 
     def git(self, *words):
         self.run("git", *words)
@@ -147,13 +149,13 @@ class Clone(Project):
         """Return the jobs that would run, by stage."""
         self.snakemake("--dry-run", *words)
         jobs = {stage: set() for stage in STAGES}
-        for rule, lines in _JOB.findall(self.said):
+        for rule, lines in _JOB.findall(self.output):
             if rule != "all":
                 wildcards = _WILDCARDS.search(lines)
                 values = dict(item.split("=", 1) for item in wildcards[1].split(", ")) if wildcards else {}
                 stage, name = RULES[rule]
                 jobs[stage].add(name.format(**values))
-        assert "Nothing to be done" in self.said or any(jobs.values()), self.said
+        assert "Nothing to be done" in self.output or any(jobs.values()), self.output
         return jobs
 
     def members(self):
@@ -226,7 +228,7 @@ def test_changes_rerun_the_expected_jobs(base, clone, row):
 def run_to_the_end(clone):
     clone.snakemake()
     clone.snakemake("--dry-run")
-    assert "Nothing to be done" in clone.said
+    assert "Nothing to be done" in clone.output
 
 
 @pytest.mark.slow
@@ -243,9 +245,9 @@ def test_remedy_command_rebuilds_a_corrupted_shard(base, clone):
     (shard,) = with_shard(corrupt, "train")(clone)["@own"]
     path = "results/shards/{}/{}-{}.h5".format(*shard.split())
     assert clone.snakemake("--keep-going", check=False) != 0
-    assert path in clone.said
-    assert "changed since it was made" in clone.said
-    assert f"rm -r {path} && snakemake" in clone.said.replace("\n", "")
+    assert path in clone.output
+    assert "changed since it was made" in clone.output
+    assert f"rm -r {path} && snakemake" in clone.output.replace("\n", "")
     (clone.folder / path).unlink()
     run_to_the_end(clone)
     clone.equals(base)
@@ -286,7 +288,7 @@ def test_edits_without_effect_run_nothing(base, clone):
     for edit in (touch_raw, check_out, docstrings, comments, resources, caption, configure_all):
         edit(clone)
     clone.snakemake()
-    assert "Nothing to be done" in clone.said
+    assert "Nothing to be done" in clone.output
     clone.equals(base)
 
 
@@ -328,8 +330,8 @@ def test_outdated_results_that_snakemake_misses_stop_the_run(base, clone, tmp_pa
     os.utime(table, ns=(before.st_atime_ns, before.st_mtime_ns))
     for words in (["--dry-run"], [], ["results/leaderboard.csv"]):
         assert clone.snakemake(*words, check=False) != 0
-        assert "edited since it was made: results/metrics/a/summary.csv" in clone.said
-        assert "run `python -m pipeline clean --outdated`" in clone.said
+        assert "edited since it was made: results/metrics/a/summary.csv" in clone.output
+        assert "run `python -m pipeline clean --outdated`" in clone.output
     # inputs of the inputs are checked as well
     threshold = clone.folder / "results/predictions/a/threshold.json"
     state, text = threshold.stat(), threshold.read_text()
@@ -337,7 +339,7 @@ def test_outdated_results_that_snakemake_misses_stop_the_run(base, clone, tmp_pa
     os.utime(threshold, ns=(state.st_atime_ns, state.st_mtime_ns))
     for words in ([], ["report_a"], ["results/report.html"]):
         assert clone.snakemake(*words, check=False) != 0
-        assert "edited since it was made: results/predictions/a/threshold.json" in clone.said
+        assert "edited since it was made: results/predictions/a/threshold.json" in clone.output
     threshold.write_text(text)
     os.utime(threshold, ns=(state.st_atime_ns, state.st_mtime_ns))
     # another configuration without Snakemake's records: Snakemake alone cannot notice the change
@@ -345,14 +347,14 @@ def test_outdated_results_that_snakemake_misses_stop_the_run(base, clone, tmp_pa
     os.utime(table, ns=(before.st_atime_ns, before.st_mtime_ns))
     shutil.rmtree(clone.folder / ".snakemake")
     clone.snakemake("--dry-run")
-    assert "Nothing to be done" in clone.said
+    assert "Nothing to be done" in clone.output
     configure("lr: 0.02", "lr: 0.01")(clone)
     for words in ([], ["--rerun-triggers", "mtime"]):
         assert clone.snakemake(*words, check=False) != 0
     for path in ("models/a/best.pt", "predictions/a/test/probability", "metrics/a/per_image.csv", "leaderboard.csv"):
-        assert f"results/{path}\n" in clone.said
-    assert "optimizer.lr 0.02, expected 0.01" in clone.said
-    assert "results/models/u/best.pt" not in clone.said
+        assert f"results/{path}\n" in clone.output
+    assert "optimizer.lr 0.02, expected 0.01" in clone.output
+    assert "results/models/u/best.pt" not in clone.output
     clone.run(sys.executable, "-m", "pipeline", "clean", "--outdated", "--yes")
     run_to_the_end(clone)
     assert "models/a/best.pt" in differing(base, clone)

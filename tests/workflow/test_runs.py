@@ -26,7 +26,7 @@ def test_results_listed_in_the_readme_exist(finished):
     assert set(board["experiment"]) == scored
     page = (finished.folder / "results/report.html").read_text()
     assert all(f'data-v="{name}"' in page for name in scored)
-    assert "train --experiment a" in page  # how its network was made, from its provenance
+    assert "train --experiment a" in page  # the command in the provenance of its network
     test = board[(board["split"] == "test") & (board["averaging"] == "macro")].set_index(["experiment", "region"])
     assert (test.loc[["d.all-background"], ["f1", "recall"]] == 0).all(axis=None)
     assert test.loc["d.all-background", "specificity"].tolist() == [1, 1]
@@ -84,7 +84,7 @@ def test_validation_fraction_does_not_affect_test_shards(project):
     assert planned["train"] == 1
     assert planned["shard"] <= len([name for name in shards if not name.startswith("test")]) + 2
     project.snakemake("--dry-run", "results/shards/d/" + next(n for n in sorted(shards) if n.startswith("test")))
-    assert "Nothing to be done" in project.said
+    assert "Nothing to be done" in project.output
 
 
 def test_touched_raw_file_runs_nothing(project):
@@ -103,7 +103,7 @@ def test_changed_image_rebuilds_one_shard(project):
 def test_added_image_rebuilds_at_most_two_shards(project):
     add_drive(project.folder / "raw/DRIVE", "training", 40)
     planned = project.planned()
-    assert 1 <= planned["shard"] <= 3  # its own; and where a sample crossed from train to validation, those two
+    assert 1 <= planned["shard"] <= 3  # its own, and both shards of a sample that moves from train to validation
     assert planned["train"] == 1
     before = {p.name for p in (project.folder / "results/shards/d").iterdir()}
     project.snakemake("shards_a")
@@ -230,7 +230,7 @@ def test_edited_sample_list_rebuilds_only_affected_shards(project):
     planned = project.planned("shards")
     assert planned["splits"] == 1
     assert 2 <= planned["shard"] <= 4  # never those of the test split
-    assert "test-" not in "".join(line for line in project.said.splitlines() if "output: results/shards" in line)
+    assert "test-" not in "".join(line for line in project.output.splitlines() if "output: results/shards" in line)
     project.snakemake("shards")
     table = pd.read_csv(project.folder / "results/splits/d.csv", dtype=str).set_index("id")
     assert table.loc[["21", "22", "23"], "split"].tolist() == ["validation", "train", "validation"]

@@ -85,4 +85,4 @@ def test_clashing_seeds_stop_the_workflow_early(tmp_path):
     project = Project(tmp_path)
     write_config(project, **{"a": {**ONE, "seeds": [1, 2]}, "a-seed1": ONE})
     assert project.snakemake("-n", check=False) != 0
-    assert "'a-seed1', which is also experiment 'a-seed1'" in project.said
+    assert "'a-seed1', which is also the name of experiment 'a-seed1'" in project.output

@@ -1,4 +1,4 @@
-"""Several classes through the whole workflow, and what trains on them used on new images."""
+"""Several classes in the real workflow, and prediction of new images with a network of several classes."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""One configuration on machines with and without GPUs; a stand-in for `nvidia-smi` names them, the CPU computes."""
+"""One configuration on machines with and without GPUs; a mock of `nvidia-smi` lists them, the CPU computes."""
 
 import os
 
@@ -26,9 +26,9 @@ def test_same_configuration_with_and_without_gpus(tmp_path):
     models, logs = tmp_path / "results/models", tmp_path / "results/logs"
 
     project.snakemake("results/models/both/best.pt", CUDA_VISIBLE_DEVICES="")
-    said = (logs / "train/both.log").read_text()
-    assert ", 2 processes, fp32" in said
-    assert "on GPU" not in said
+    output = (logs / "train/both.log").read_text()
+    assert ", 2 processes, fp32" in output
+    assert "on GPU" not in output
 
     program = tmp_path / "bin/nvidia-smi"
     program.parent.mkdir()
@@ -39,7 +39,7 @@ def test_same_configuration_with_and_without_gpus(tmp_path):
     seen = {"CUDA_VISIBLE_DEVICES": "0,1", "SLURM_JOB_ID": ""}
     machine = {"PATH": path, "TMPDIR": str(tmp_path / "tmp"), **seen}
     project.snakemake("results/models/both/best.pt", "results/predictions/a/test/probability", **machine)
-    assert (logs / "train/both.log").read_text() == said, "another machine is no reason to train again"
+    assert (logs / "train/both.log").read_text() == output, "trained again on another machine"
     for name in ("train/a", "predict/a/test"):
         assert "using GPU GPU-" in (logs / f"{name}.log").read_text()
     locks = {file.name for file in (tmp_path / "tmp").rglob("*.lock")}

@@ -1,4 +1,4 @@
-"""Checkouts that share a store compute no shard and no network twice, and never get those of other files."""
+"""Projects that share a store compute no shard and no network twice, and never get those of other data."""
 
 import pytest
 from projects import CONFIG, Project
@@ -40,7 +40,7 @@ def test_second_project_reuses_shards_and_networks(tmp_path):
         assert (second.folder / name).read_bytes() == (first.folder / name).read_bytes()
         assert (alone.folder / name).read_bytes() == (first.folder / name).read_bytes()
 
-    # what is made again gets a file of its own, and the others keep what they had
+    # a rebuilt shard is a new file; other projects keep the old one
     old = (first.folder / "results/shards/d/train-0.h5").read_bytes()
     second.edit("size: [48, 40]", "size: [32, 40]")
     second.snakemake("shards")
@@ -51,7 +51,7 @@ def test_second_project_reuses_shards_and_networks(tmp_path):
 def test_data_set_names_are_part_of_the_identity(tmp_path):
     store = tmp_path / "store"
     first, renamed = (project(tmp_path / name, store) for name in ("first", "renamed"))
-    # the same contents, but two images have changed places; and another name for the data set
+    # the same contents, but two images are swapped, and the data set has another name
     images = renamed.folder / "raw/DRIVE/test/images"
     (images / "01_test.tif").rename(images / "x")
     (images / "02_test.tif").rename(images / "01_test.tif")
@@ -74,7 +74,7 @@ def test_damaged_entry_is_rebuilt(tmp_path):
     shard = one.folder / "results/shards/d/train-0.h5"
     whole = shard.read_bytes()
     (kept,) = (one.folder / "results/store").glob("*/train-0.h5")
-    with kept.open("r+b") as file:  # the shard itself, too: it is the same file
+    with kept.open("r+b") as file:  # also the shard itself: both names are the same file
         file.seek(len(whole) // 2)
         file.write(b"damage")
     shard.unlink()

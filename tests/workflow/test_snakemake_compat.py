@@ -1,4 +1,4 @@
-"""What is changed inside Snakemake: how often its scheduler looks; and what is read from its notes."""
+"""Changes to Snakemake's internals: wake-ups of its scheduler, and reading of its records."""
 
 import functools
 import re
@@ -19,7 +19,7 @@ rule all:
     input:
         expand("done/{{n}}", n=range(20)),
 
-# one at a time, and the last ones are long: what waits for them must not be looked at again and again
+# one at a time, the last ones slow: the scheduler must not evaluate the waiting job all the time
 rule one:
     output:
         "done/{{n}}",
@@ -40,13 +40,13 @@ def run(folder, text, *words, check=True):
 def test_scheduler_sleeps_while_no_job_ends(tmp_path, quiet):
     include = f'include: "{COMPAT}"' if quiet else ""
     done = run(tmp_path, SNAKEFILE.format(include=include), "--resources", "gpu=1", "--verbose")
-    looks = (done.stdout + done.stderr).count("Ready jobs: ")
-    # the second case is Snakemake as it comes: when it fails, the file has become superfluous
-    assert looks <= 45 if quiet else looks > 45
+    evaluations = (done.stdout + done.stderr).count("Ready jobs: ")
+    # the second case is unpatched Snakemake: if it fails, the patch is no longer needed
+    assert evaluations <= 45 if quiet else evaluations > 45
 
 
 def test_scheduler_wakes_up_when_the_rate_limit_held_jobs(tmp_path):
-    """Jobs that end at once use up what a second allows while none runs: nothing but the clock can wake it then."""
+    """Short jobs use up the rate limit while none runs, so that only the timer can wake the scheduler."""
     text = f"""
 include: "{COMPAT}"
 
@@ -66,7 +66,7 @@ rule one:
 
 @pytest.fixture
 def wake_up():
-    """The patch of the scheduler around a method that notes its calls; and a scheduler with what the patch asks for."""
+    """Return a function that tells whether the patched method wakes a mock scheduler in a given state."""
     source = COMPAT.read_text()
     names = {"functools": functools}
     exec(
@@ -86,35 +86,35 @@ def wake_up():
 
 def test_only_unnecessary_wake_ups_are_omitted(wake_up):
     assert not wake_up(running={"a job"}, free=5)
-    assert wake_up(running=set(), free=5)  # nobody else would
+    assert wake_up(running=set(), free=5)  # no job end would wake it
     assert wake_up(running={"a job"}, free=0)
     assert wake_up(running={"a job"}, free=5, delay=0.1)
     assert wake_up(running={"a job"}, free=5, limiter=False)
 
 
 def test_untested_snakemake_version_is_not_patched(tmp_path):
-    untried = tmp_path / "untried.smk"
-    untried.write_text(re.sub(r"^TESTED = .*$", 'TESTED = ("1.0",)', COMPAT.read_text(), flags=re.MULTILINE))
-    text = SNAKEFILE.format(include=f'include: "{untried}"')
+    untested = tmp_path / "untested.smk"
+    untested.write_text(re.sub(r"^TESTED = .*$", 'TESTED = ("1.0",)', COMPAT.read_text(), flags=re.MULTILINE))
+    text = SNAKEFILE.format(include=f'include: "{untested}"')
     text = (
         text.replace("gpu=1", "gpu=0")
         + """
 from snakemake.scheduling.job_scheduler import JobScheduler
 print("patched:", hasattr(JobScheduler._schedule_reevalutation, "__wrapped__"))
-print("known:", snakemake_will_rerun(["done/0"], "a plan"))
+print("reruns:", snakemake_will_rerun(["done/0"], "a plan"))
 """
     )
-    said = run(tmp_path, text, "-n").stdout
-    assert "patched: False" in said
-    assert "known: True" in said
+    output = run(tmp_path, text, "-n").stdout
+    assert "patched: False" in output
+    assert "reruns: True" in output
 
 
 def test_snakemake_records_tell_whether_a_result_reruns(tmp_path):
     text = f"""
 include: "{COMPAT}"
 
-def said(wildcards):
-    print("known:", *(snakemake_will_rerun(["made"], plan) for plan in ("this plan", "another plan")))
+def print_reruns(wildcards):
+    print("reruns:", *(snakemake_will_rerun(["made"], plan) for plan in ("this plan", "another plan")))
     return []
 
 rule all:
@@ -123,7 +123,7 @@ rule all:
 
 rule make:
     input:
-        said,
+        print_reruns,
     output:
         "made",
     params:
@@ -133,15 +133,15 @@ rule make:
         "touch {{output}}; {{params.fails}}"
 """
 
-    def known(fails=""):
+    def reruns(fails=""):
         done = run(tmp_path, text.replace("FAILS", repr(fails)), check=not fails)
-        return (done.stdout + done.stderr).split("known: ")[1].split("\n")[0]
+        return (done.stdout + done.stderr).split("reruns: ")[1].split("\n")[0]
 
-    assert known() == "False False"  # it has noted nothing
-    assert known() == "False True"
+    assert reruns() == "False False"  # no records yet
+    assert reruns() == "False True"
     shutil.rmtree(tmp_path / ".snakemake")
-    assert known() == "False False"
+    assert reruns() == "False False"
     (tmp_path / "made").unlink()
     run(tmp_path, text.replace("FAILS", "'kill -9 $PPID; sleep 9'"), check=False)
     run(tmp_path, text.replace("FAILS", "''"), "--unlock")
-    assert known("false") == "True True"  # cut short, so it is made again
+    assert reruns("false") == "True True"  # interrupted, so it is made again

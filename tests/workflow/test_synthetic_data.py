@@ -1,4 +1,4 @@
-"""The synthetic data: its formats, and the whole default run on it."""
+"""The synthetic data: formats, contents, and the default run on them."""
 
 import re
 import shutil
@@ -63,7 +63,7 @@ def test_synthetic_masks_resemble_the_real_masks(sample):
 
 
 def read_pairs(images, masks):
-    """Yield image and mask as (name, (H, W, 3), (H, W)); the two folders must hold the same names."""
+    """Yield name, image (H, W, 3) and mask (H, W) of each pair; the two folders must contain the same names."""
     names = sorted(path.stem for path in images.iterdir())
     assert names == sorted(path.stem for path in masks.iterdir())
     for name in names:
@@ -110,7 +110,7 @@ def test_shapes_are_equally_common_and_background_prevails(shapes):
 
 
 def test_outlines_distinguish_the_shapes(shapes):
-    # how much of the smallest box around it, however turned, a shape fills that stands alone
+    # share of the smallest rotated box around a shape, for images with one shape
     fills = {kind: [] for kind in (1, 2, 3)}
     for _, mask in [*shapes["train"].values(), *shapes["test"].values()]:
         (kind, *others) = set(np.unique(mask)) - {0}
@@ -119,7 +119,7 @@ def test_outlines_distinguish_the_shapes(shapes):
             continue
         corners, _ = cv2.findContours((labels == 1).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         width, height = cv2.minAreaRect(corners[0])[1]
-        if max(width, height) < 1.25 * min(width, height):  # two that overlap make a longer box
+        if max(width, height) < 1.25 * min(width, height):  # overlapping shapes have a longer box
             fills[int(kind)].append(stats[1][cv2.CC_STAT_AREA] / ((width + 1) * (height + 1)))
     for kind, expected in ((1, np.pi / 4), (2, 0.5), (3, 1.0)):
         assert len(fills[kind]) > 2
@@ -182,8 +182,8 @@ def test_foreign_folders_are_reported_and_kept(tmp_path):
 def test_synthetic_data_are_deterministic_and_replaced(sample, tmp_path):
     for name in DATASETS:
         (tmp_path / name).mkdir()
-        (tmp_path / name / SYNTHETIC_MARKER).write_text("drawn before")
-        (tmp_path / name / "left-over.png").write_text("drawn before")
+        (tmp_path / name / SYNTHETIC_MARKER).write_text("an earlier version")
+        (tmp_path / name / "left-over.png").write_text("an earlier version")
     write_datasets(tmp_path)
     files = sorted(path.relative_to(sample) for path in sample.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""What single targets are made of: plans alone, nothing runs."""
+"""Jobs of single targets, from dry runs."""
 
 from projects import Project
 from rawfiles import make_shapes
@@ -21,7 +21,7 @@ experiments:
 def test_every_target_of_an_experiment_with_folds_can_be_planned(fresh):
     fresh.edit("threads: 1\n  b-2", "threads: 1\n    folds: 2\n  b-2")
     planned = fresh.planned("tensorboard_a", "shards_a", "models_a", "predictions_a", "metrics_a", "report_a")
-    assert (planned["events"], planned["train"], planned["average"]) == (2, 2, 1)  # an ensemble trains nothing
+    assert (planned["events"], planned["train"], planned["average"]) == (2, 2, 1)  # an ensemble has no training
 
 
 def test_report_depends_on_the_panels_that_it_links(tmp_path):
@@ -29,5 +29,5 @@ def test_report_depends_on_the_panels_that_it_links(tmp_path):
     project = Project(tmp_path)
     project.config.write_text(SEVERAL)
     planned = project.planned("report")
-    # test images only; of validation samples the page shows none
+    # only test images; the page shows no validation images
     assert (planned["predict classes"], planned["render classes"]) == (2, 1)

@@ -1,4 +1,4 @@
-"""The systems of the five tutorials, quickly, on synthetic data: each learns."""
+"""The experiments of the five tutorials on synthetic data, with reduced settings: each learns."""
 
 import shutil
 
@@ -20,7 +20,7 @@ FLOORS = {
     "d-u2net": ("max_f03_of_mean_pr", 0.80),
     "e-tgs": ("f1", 0.70),
 }
-"""Experiment to what validation and test samples have to reach: F1 and Dice over all pixels; maxF has beta² 0.3."""
+"""Score and minimum on validation and test samples, by experiment: F1 and Dice over all pixels; maxF has beta² 0.3."""
 
 
 @pytest.fixture(scope="module")

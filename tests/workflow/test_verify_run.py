@@ -1,4 +1,4 @@
-"""Runs in other folders, with other numbers of jobs at a time, end in the same bytes."""
+"""Runs in other folders, with other numbers of parallel jobs, give identical bytes."""
 
 import pandas as pd
 import pytest
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def again(tmp_path_factory):
-    """The same project as `finished`, run anew elsewhere, one job at a time."""
+    """The same project as `finished`, run in another folder with one job at a time."""
     folder = tmp_path_factory.mktemp("elsewhere") / "another place"
     make_drive(folder / "raw" / "DRIVE", training=9)
     make_tgs(folder / "raw" / "TGS")
@@ -28,12 +28,12 @@ def verify(first, second, capsys):
 
 
 def test_fresh_runs_are_equal_with_one_or_two_jobs(finished, again, capsys):
-    status, said = verify(finished, again, capsys)
-    assert status == 0, said
-    assert "no difference" in said
-    assert "equal contents" not in said  # checkpoints, too, byte for byte
+    status, output = verify(finished, again, capsys)
+    assert status == 0, output
+    assert "no difference" in output
+    assert "equal contents" not in output  # checkpoints, too, byte for byte
     for words in ("logs/ (", "benchmarks/ (", "timing.csv (2)"):
-        assert words in said
+        assert words in output
 
 
 def test_verify_finds_one_changed_number(project, again, capsys):
@@ -41,7 +41,7 @@ def test_verify_finds_one_changed_number(project, again, capsys):
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     table.loc[1, "dice"] = "0.123456"
     table.to_csv(path, index=False, lineterminator="\n")
-    status, said = verify(project, again, capsys)
+    status, output = verify(project, again, capsys)
     assert status == 1
-    assert "the first difference is in metrics/a/summary.csv: row 2 (" in said
-    assert "column dice: 0.123456 in the first" in said
+    assert "the first difference is in metrics/a/summary.csv: row 2 (" in output
+    assert "column dice: 0.123456 in the first" in output
