@@ -41,12 +41,12 @@ def choose_threshold(
     else:
         threshold = _choose(recipe, experiment, predictions)
     write_json(output, asdict(threshold))
-    log(f"{experiment}: threshold {threshold.value:.4f} ({threshold.source}) {threshold.chosen_by}")
+    log(f"{experiment}: threshold {threshold.value:.4f} ({threshold.source}) {threshold.criterion}")
 
 
 def _choose(recipe: ThresholdRecipe, experiment: str, predictions: Path | None) -> Threshold:
     """Find the threshold with the best score on the validation samples."""
-    if predictions is None or recipe.source is None or recipe.chosen is None:
+    if predictions is None or recipe.source is None or recipe.criterion is None:
         raise ValueError("a threshold from validation needs predictions and the source of the masks")
     raw, split = open_dataset(recipe.dataset, recipe.source), recipe.split
     split_counts = count_split(raw, split, predictions, experiment)
@@ -57,19 +57,19 @@ def _choose(recipe: ThresholdRecipe, experiment: str, predictions: Path | None) 
         raise PredictionError(
             samples,
             "no pixel that counts",
-            "masks with pixels that are not void",
+            "masks with pixels that are not ignored",
             "set `threshold` of the experiment to a number, or correct the masks",
         )
-    metric, averaging = recipe.chosen.metric, recipe.chosen.averaging
+    metric, averaging = recipe.criterion.metric, recipe.criterion.averaging
     value, score = best_threshold(histograms, metric, averaging, recipe.empty_masks)
-    criterion = f"{averaging} {metric}"
+    score_name = f"{averaging} {metric}"
     if math.isnan(value):
         raise PredictionError(
             samples,
-            f"{criterion} is not defined for every threshold",
+            f"{score_name} is not defined for every threshold",
             "foreground in a mask of the validation samples; for youden, foreground and background in one mask",
             "add such samples, choose another `metric` (micro f1 is always defined), or set `threshold` of the "
             "experiment to a number",
         )
-    chosen_by = f"{criterion} {score:.4f}, region {region}, native size, {len(histograms)} {split} samples"
-    return Threshold(round(value, 6), split, chosen_by, criterion)
+    criterion = f"{score_name} {score:.4f}, region {region}, native size, {len(histograms)} {split} samples"
+    return Threshold(round(value, 6), split, criterion, score_name)

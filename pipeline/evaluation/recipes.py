@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.core.options import Choice, Options, Share
+from pipeline.core.options import Choice, FractionOrZero, Options
 from pipeline.evaluation.methods import BASELINES
 from pipeline.evaluation.metrics import CRITERIA
 from pipeline.raw.source import FromSource, Source
@@ -45,8 +45,8 @@ class ThresholdRecipe(FromSource):
     dataset : str
     fixed : float, optional
         A fixed threshold; the other fields are then not needed.
-    chosen : ChosenThreshold, optional
-        Score by which the threshold is chosen.
+    criterion : ChosenThreshold, optional
+        Score that the threshold maximizes.
     split : str
         Split on which it is chosen. Out-of-fold samples are predicted by networks that were not trained on them.
     empty_masks : {'one', 'skip'}
@@ -56,16 +56,16 @@ class ThresholdRecipe(FromSource):
     """
 
     dataset: str
-    fixed: Share | None = None
-    chosen: ChosenThreshold | None = None
+    fixed: FractionOrZero | None = None
+    criterion: ChosenThreshold | None = None
     split: str = "validation"
     empty_masks: EmptyMasks = "one"
     source: Source | None = None
 
     @model_validator(mode="after")
     def _is_fixed_or_chosen(self) -> "ThresholdRecipe":
-        if (self.fixed is None) == (self.chosen is None) or (self.chosen is None) != (self.source is None):
-            raise ValueError("either `fixed`, or `chosen` and `source`")
+        if (self.fixed is None) == (self.criterion is None) or (self.criterion is None) != (self.source is None):
+            raise ValueError("either `fixed`, or `criterion` and `source`")
         return self
 
 

@@ -27,7 +27,7 @@ def write_submission(
 
     Format ``images``: a PNG for each image, 8 bit, 0 and 255, at the size of the image. In the file name template,
     ``{number}`` is the number of the image without leading zeros (``1.png`` to ``20.png``), ``{id}`` the number as in
-    the raw file name. Format ``codes``: ``submission.csv`` with the columns ``id`` and ``rle_mask`` (pairs of start and
+    the raw file name. Format ``rle``: ``submission.csv`` with the columns ``id`` and ``rle_mask`` (pairs of start and
     length, column-major, starts from 1; empty text for an empty mask), one row for each image, sorted by ``id``.
 
     Parameters
@@ -60,9 +60,9 @@ def write_submission(
             "a layout with a challenge format",
             f"use the images in {predictions.parent / 'mask'}",
         )
-    as_codes = layout.challenge == "codes"
+    as_rle = layout.challenge == "rle"
     samples = require_samples(raw, "unlabelled")
-    names = {} if as_codes else _file_names(samples, layout.submission_template())
+    names = {} if as_rle else _file_names(samples, layout.submission_template())
     level = threshold_level(read_threshold(threshold).value)
     codes: dict[str, str] = {}
     problems: list[Problem] = []
@@ -74,13 +74,13 @@ def write_submission(
             except PipelineError as error:
                 problems += error.problems
                 continue
-            if as_codes:
+            if as_rle:
                 codes[sample.id] = encode_rle(mask)
             else:
                 write_png(folder / names[sample.id], mask * np.uint8(255))
         if problems:
             raise PredictionError(problems)
-        if as_codes:
+        if as_rle:
             write_table(folder / "submission.csv", pd.DataFrame(sorted(codes.items()), columns=["id", "rle_mask"]))
 
 

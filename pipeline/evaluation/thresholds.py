@@ -16,15 +16,15 @@ class Threshold:
     value : float
         In [0, 1]; a pixel is foreground if its probability is above.
     source : {'validation', 'out-of-fold', 'fixed', 'argmax'}
-    chosen_by : str
-        Score, region and number of images by which it was chosen; empty if fixed.
+    criterion : str
+        The maximized score with its value, the region and the number of images, as text; empty if fixed.
     metric : str
-        Averaging and metric by which it was chosen, such as ``"micro f1"``; empty if fixed.
+        Averaging and metric of this score, such as ``"micro f1"``; empty if fixed.
     """
 
     value: float
     source: str
-    chosen_by: str = ""
+    criterion: str = ""
     metric: str = ""
 
 

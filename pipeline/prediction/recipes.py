@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.core.options import NUMBER, Options, Seed, Share, Side
+from pipeline.core.options import NUMBER, FractionOrZero, Options, Seed, Side
 from pipeline.raw.splits.rules import Fold
 from pipeline.training.recipes import Precision, Threads
 
@@ -18,7 +18,7 @@ class Tiles(Options):
     size: tuple[Side, Side] = Field(
         description="[height, width] of a tile in pixels at the data set's `size`, rounded up to the pooling step."
     )
-    overlap: Share = Field(0.5, description="Minimum share of a tile that the next tile covers again.")
+    overlap: FractionOrZero = Field(0.5, description="Minimum share of a tile that the next tile covers again.")
     margin: Annotated[int, Field(ge=0), NUMBER] = Field(
         0,
         description="Width in pixels of the border of a tile whose output is dropped; ignored by `unet-original`.",

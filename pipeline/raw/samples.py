@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from pipeline.core.errors import Problem, RawDataError
 
-SYNTHETIC_MARKER = "DRAWN-SAMPLE.txt"
+SYNTHETIC_MARKER = "SYNTHETIC.txt"
 """A file of this name in a raw root marks the data set as synthetic."""
 
 IMAGE_EXTENSIONS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
@@ -227,7 +227,7 @@ def duplicate_problems(
             f"{len(paths)} {kind} with the identifier {name!r}",
             "one for each identifier",
             remedy,
-            kind="repeated",
+            kind="duplicate-id",
             sample=name,
         )
         for name, paths in sorted(files)

@@ -239,7 +239,7 @@ def _write_attributes(
         "interpolation_image": recipe.interpolation,
         "interpolation_mask": recipe.interpolation if dataset.mask_kind == "soft" else "nearest",
         "normalization": json.dumps(recipe.normalize.plain(), sort_keys=True),
-        "reading_rule": "image = images * scale + offset, scale and offset for each sample and channel",
+        "decoding": "image = images * scale + offset, scale and offset for each sample and channel",
         "class_names": json.dumps(dataset.classes),
         "mask_kind": dataset.mask_kind,
         "sources_sha256": hashlib.sha256("".join(digests).encode()).hexdigest(),

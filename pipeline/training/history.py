@@ -28,7 +28,7 @@ class Progress:
         The order of the samples in this epoch; None before it is sampled.
     loss : float
         Sum of the loss over the samples of this epoch so far.
-    rate : float
+    mean_lr : float
         Sum of the learning rates of this epoch so far, divided by its number of steps: the mean at its end.
     seconds : float
         Duration of the steps of this epoch so far.
@@ -36,9 +36,9 @@ class Progress:
         One row for each finished epoch.
     best, best_weights
         History row and weights of the best epoch so far.
-    since_best : int
+    validations_since_best : int
         Number of validations since the last improvement.
-    lowest : float
+    lowest_cost : float
         The lowest validation cost; the cost of a score to maximize is its negative.
     devices : list of str
         Hardware that the training ran on, in order.
@@ -48,24 +48,27 @@ class Progress:
     step: int = 0
     rows: torch.Tensor | None = None
     loss: float = 0.0
-    rate: float = 0.0
+    mean_lr: float = 0.0
     seconds: float = 0.0
     history: list[Row] = field(default_factory=list)
     timing: list[Row] = field(default_factory=list)
     best: Row | None = None
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
-    since_best: int = 0
-    lowest: float = math.inf
+    validations_since_best: int = 0
+    lowest_cost: float = math.inf
     devices: list[str] = field(default_factory=list)
 
     def next_epoch(self) -> None:
         """Start the next epoch at its first step, with a new order of the samples."""
         self.epoch += 1
-        self.step, self.rows, self.loss, self.rate, self.seconds = 0, None, 0.0, 0.0, 0.0
+        self.step, self.rows, self.loss, self.mean_lr, self.seconds = 0, None, 0.0, 0.0, 0.0
 
     def record_validation(self, cost: float) -> None:
         """Record the cost of a validation; lower is better."""
-        self.since_best, self.lowest = (0, cost) if cost < self.lowest else (self.since_best + 1, self.lowest)
+        if cost < self.lowest_cost:
+            self.validations_since_best, self.lowest_cost = 0, cost
+        else:
+            self.validations_since_best += 1
 
     def state(self) -> dict[str, Any]:
         """Return all fields as plain data and tensors."""

@@ -4,7 +4,18 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from pipeline.core.options import NUMBER, Fraction, NotNegative, Options, Positive, Rate, Seed, Share, Shorthand, Side
+from pipeline.core.options import (
+    NUMBER,
+    Fraction,
+    FractionOrZero,
+    NotNegative,
+    Options,
+    Positive,
+    Rate,
+    Seed,
+    Shorthand,
+    Side,
+)
 from pipeline.models.networks import AnyNetwork
 from pipeline.raw.splits.rules import Fold
 from pipeline.training.augment.options import Augment
@@ -77,7 +88,7 @@ class Sgd(Options):
 
     name: Literal["sgd"] = Field(description="Optimizer.")
     lr: Rate = Field(description="Learning rate, before the schedule changes it.")
-    momentum: Share = Field(0.0, description="Momentum.")
+    momentum: FractionOrZero = Field(0.0, description="Momentum.")
     weight_decay: NotNegative = Field(0.0, description="Weight decay (L2 penalty).")
 
 

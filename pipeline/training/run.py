@@ -99,7 +99,7 @@ def train(
         while progress.epoch <= recipe.epochs:
             training.train_epoch(saver)
             training.finish_epoch(saver)
-            if recipe.early_stopping is not None and progress.since_best >= recipe.early_stopping:
+            if recipe.early_stopping is not None and progress.validations_since_best >= recipe.early_stopping:
                 log(f"{experiment}: stopped, {recipe.monitor} did not improve in {recipe.early_stopping} validations")
                 break
             progress.next_epoch()
@@ -184,7 +184,7 @@ class _Training:
             loss.backward()  # type: ignore[no-untyped-call]
             ranks.sum_gradients(self.network)
             self.optimizer.step()
-            progress.rate += self.schedule.rate / self.steps
+            progress.mean_lr += self.schedule.rate / self.steps
             self.schedule.step()
             progress.loss += float(loss.detach()) * batch_rows
             progress.step += 1
@@ -200,7 +200,7 @@ class _Training:
         if self.validation is not None and validation_due:
             size, losses = recipe.batch_size, ["train_loss", *dict.fromkeys(["val_loss", monitor])]
             scores = validate(self.network, self.criterion, self.validation, size, self.precision, saver.check)
-        row: Row = {"epoch": progress.epoch, "train_loss": progress.loss / len(progress.rows), "lr": progress.rate}
+        row: Row = {"epoch": progress.epoch, "train_loss": progress.loss / len(progress.rows), "lr": progress.mean_lr}
         row = ranks.broadcast({**row, **scores._asdict()})  # so that all processes make the same decisions
         require_finite(row, self.experiment, *losses)
         if validation_due:

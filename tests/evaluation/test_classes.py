@@ -244,7 +244,7 @@ def test_void_pixels_do_not_change_scores_or_threshold(tmp_path, two):
         dataset = {"dataset": "d", "source": source(two, CLASSES[:2])}
         threshold, tables = tmp_path / folder / "t.json", tmp_path / folder / "m"
         arguments = {"experiment": "e", "predictions": tmp_path / folder / "validation", "output": threshold}
-        choose_threshold(ThresholdRecipe(chosen=ChosenThreshold(), **dataset), **arguments)
+        choose_threshold(ThresholdRecipe(criterion=ChosenThreshold(), **dataset), **arguments)
         arguments = {"experiment": "e", "predictions": {"test": tmp_path / folder / "test"}, "output": tables}
         evaluate(EvaluateRecipe(empty_masks="one", **dataset), threshold=threshold, **arguments)
         results.append([path.read_text() for path in (threshold, tables / "per_image.csv", tables / "summary.csv")])
@@ -258,7 +258,7 @@ def test_void_pixels_are_grey_in_overlay_and_panel(tmp_path, two):
     (tmp_path / "p").mkdir()
     for path in two.glob("test/masks/*.png"):
         write_png(tmp_path / "p" / path.name, np.full((64, 72), 255, np.uint8))
-    (tmp_path / "t.json").write_text('{"value": 0.5, "source": "fixed", "chosen_by": ""}')
+    (tmp_path / "t.json").write_text('{"value": 0.5, "source": "fixed", "criterion": ""}')
     arguments = {"predictions": tmp_path / "p", "threshold": tmp_path / "t.json", "output": tmp_path / "o"}
     render(RenderRecipe(dataset="d", split="test", source=source(two, CLASSES[:2])), experiment="e", **arguments)
     painted = read_image(str(tmp_path / "o/overlay/t0.png"), "rgb").astype(int)

@@ -134,8 +134,8 @@ SPLITS = {"test": {"rule": "fraction", "fraction": 0.3}, "validation": {"fractio
 
 
 def recipe(root, metric, averaging="micro", **more):
-    chosen = {"metric": metric, "averaging": averaging}
-    fields = {"dataset": "d", "chosen": chosen, "source": source("tgs", root, **SPLITS), **more}
+    criterion = {"metric": metric, "averaging": averaging}
+    fields = {"dataset": "d", "criterion": criterion, "source": source("tgs", root, **SPLITS), **more}
     return ThresholdRecipe.model_validate(fields)
 
 
@@ -156,13 +156,13 @@ def test_threshold_file_and_score_tables_agree(tmp_path, tgs):
         threshold = read_threshold(tmp_path / "t.json")
         contents = json.loads((tmp_path / "t.json").read_text())
         assert (threshold.metric, contents["metric"]) == (f"{averaging} {metric}",) * 2
-        assert contents["chosen_by"].startswith(f"{averaging} {metric} 0.")
+        assert contents["criterion"].startswith(f"{averaging} {metric} 0.")
         files = {"predictions": {"validation": tmp_path / "p"}, "threshold": tmp_path / "t.json", "output": tmp_path}
         evaluate(scores, experiment="e", **files)
         row = pd.read_csv(tmp_path / "summary.csv").set_index("averaging").loc[averaging]
         assert (row["threshold_source"], row["threshold_metric"]) == ("validation", f"{averaging} {metric}")
         # the score in threshold.json equals the score of the validation samples
-        assert f"{averaging} {metric} {row[metric]:.4f}" in contents["chosen_by"]
+        assert f"{averaging} {metric} {row[metric]:.4f}" in contents["criterion"]
         threshold_of[metric] = row["threshold"]
     assert len(set(threshold_of.values())) > 1
 

@@ -15,7 +15,7 @@ from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.recipes import BaselineRecipe, ChosenThreshold, EvaluateRecipe, RenderRecipe, ThresholdRecipe
 from pipeline.evaluation.renderings import render
 from pipeline.evaluation.thresholds import read_threshold
-from pipeline.images.figures import FALSE_ALARM, HIT, MISS, overlay
+from pipeline.images.figures import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE, overlay
 from pipeline.images.png import read_levels, write_png
 from pipeline.raw.dataset import open_dataset
 
@@ -113,14 +113,14 @@ def test_threshold_uses_only_validation_samples(tmp_path, drive, raw):
     for path in (drive / "test/1st_manual").iterdir():
         path.write_bytes(b"x")
     arguments = {"experiment": "e", "predictions": tmp_path / "v", "output": tmp_path / "t.json"}
-    choose_threshold(ThresholdRecipe(dataset="d", chosen=ChosenThreshold(), source=raw.source), **arguments)
+    choose_threshold(ThresholdRecipe(dataset="d", criterion=ChosenThreshold(), source=raw.source), **arguments)
     contents = json.loads((tmp_path / "t.json").read_text())
     assert contents["source"] == "validation"
     assert 20 / 255 < contents["value"] < 220 / 255
-    assert "region fov" in contents["chosen_by"]
-    assert "2 validation samples" in contents["chosen_by"]
+    assert "region fov" in contents["criterion"]
+    assert "2 validation samples" in contents["criterion"]
     choose_threshold(ThresholdRecipe(dataset="d", fixed=0.3), **arguments)
-    fixed = {"chosen_by": "", "metric": "", "source": "fixed", "value": 0.3}
+    fixed = {"criterion": "", "metric": "", "source": "fixed", "value": 0.3}
     assert json.loads((tmp_path / "t.json").read_text()) == fixed
 
 
@@ -137,7 +137,7 @@ def test_threshold_is_refused_if_no_pixel_counts(tmp_path, raw):
         write_gif(Path(sample.fov), np.zeros_like(raw.read_fov(sample)))
     arguments = {"experiment": "e", "predictions": tmp_path / "v", "output": tmp_path / "t.json"}
     with pytest.raises(PredictionError, match="no pixel that counts"):
-        choose_threshold(ThresholdRecipe(dataset="d", chosen=ChosenThreshold(), source=raw.source), **arguments)
+        choose_threshold(ThresholdRecipe(dataset="d", criterion=ChosenThreshold(), source=raw.source), **arguments)
     assert not (tmp_path / "t.json").exists()
 
 
@@ -159,8 +159,16 @@ def test_overlay_colours_hits_misses_and_false_alarms():
     predicted = np.array([[True, True], [False, False]])
     true = np.array([[True, False], [True, False]])
     painted = overlay(image, predicted, true)
-    for pixel, colour in (((0, 0), HIT), ((0, 1), FALSE_ALARM), ((1, 0), MISS), ((1, 1), (70, 70, 70))):
-        distance = {c: np.abs(painted[pixel].astype(int) - c).sum() for c in (HIT, MISS, FALSE_ALARM, (70, 70, 70))}
+    for pixel, colour in (
+        ((0, 0), TRUE_POSITIVE),
+        ((0, 1), FALSE_POSITIVE),
+        ((1, 0), FALSE_NEGATIVE),
+        ((1, 1), (70, 70, 70)),
+    ):
+        distance = {
+            c: np.abs(painted[pixel].astype(int) - c).sum()
+            for c in (TRUE_POSITIVE, FALSE_NEGATIVE, FALSE_POSITIVE, (70, 70, 70))
+        }
         assert min(distance, key=distance.get) == colour
 
 
@@ -174,7 +182,7 @@ def test_renderings_of_a_split(tmp_path, tgs, split):
         predictions.mkdir(parents=True)
         for name in ("tile012", "tile013"):
             write_png(predictions / f"{name}.png", np.full((101, 101), 200, np.uint8))
-    (tmp_path / "t.json").write_text('{"value": 0.5, "source": "fixed", "chosen_by": ""}')
+    (tmp_path / "t.json").write_text('{"value": 0.5, "source": "fixed", "criterion": ""}')
     render(
         RenderRecipe(dataset="d", split=split, source=origin),
         experiment="e",

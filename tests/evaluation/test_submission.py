@@ -16,7 +16,7 @@ from pipeline.raw.decode.masks import decode_rle
 
 
 def submit(root, folder, layout, **options):
-    (folder / "t.json").write_text(json.dumps({"value": 0.5, "source": "fixed", "chosen_by": ""}))
+    (folder / "t.json").write_text(json.dumps({"value": 0.5, "source": "fixed", "criterion": ""}))
     write_submission(
         SubmissionRecipe(dataset="x", source=source(layout, root, options)),
         experiment="e",

@@ -84,4 +84,4 @@ def test_prediction_settings_are_not_in_the_training_recipe():
 
 def test_fixed_threshold_needs_no_samples():
     recipe = recipes(threshold=0.5, dataset={"validation": {"fraction": 0}})["threshold"]
-    assert (recipe["fixed"], "source" in recipe, "chosen" in recipe) == (0.5, False, False)
+    assert (recipe["fixed"], "source" in recipe, "criterion" in recipe) == (0.5, False, False)

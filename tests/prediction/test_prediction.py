@@ -481,7 +481,7 @@ def test_command_line_predicts_new_images(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_images(tmp_path / "in")
     checkpoint(tmp_path / "c.pt", region="fov")
-    (tmp_path / "threshold.json").write_text('{"value": 0.3, "source": "fixed", "chosen_by": ""}')
+    (tmp_path / "threshold.json").write_text('{"value": 0.3, "source": "fixed", "criterion": ""}')
     command = "predict --checkpoint c.pt --input in --output out --tiles 32 32 --threads 1"
     for threshold, level in (("threshold.json", 76), ("0.6", 153)):
         assert cli.main([*command.split(), "--test-time", "flips", "--threshold", threshold]) == 0

@@ -73,11 +73,11 @@ def test_tables_in_use_are_not_reported_as_ignored(tmp_path, toys, tgs):
     group = {"file": "tables/patients.csv", "id": "id", "column": "patient"}
     validation = {"rule": "fraction", "fraction": 0.25, "seed": 0, "group": group}
     report = check(toys, test={"rule": "list", "file": "test.txt"}, validation=validation)
-    assert report["ignored"] == [{"reason": check_ignored.NOTES, "count": 1, "first": ["notes.csv"]}]
+    assert report["ignored"] == [{"reason": check_ignored.NOTES, "count": 1, "examples": ["notes.csv"]}]
     absolute = {**validation, "group": {**group, "file": str(toys / "tables/patients.csv")}}
-    assert check(toys, validation=absolute)["ignored"][0]["first"] == ["notes.csv", "test.txt"]
+    assert check(toys, validation=absolute)["ignored"][0]["examples"] == ["notes.csv", "test.txt"]
     split = {"test": {"rule": "fraction", "fraction": 0.3, "seed": 0}}
-    assert check(tgs, "tgs", **split)["ignored"][0]["first"] == ["train.csv"]
+    assert check(tgs, "tgs", **split)["ignored"][0]["examples"] == ["train.csv"]
     assert check(tgs, "tgs", options={"masks": "csv"}, **split)["ignored"][0]["reason"] == check_ignored.UNUSED
 
 
@@ -175,7 +175,7 @@ def test_full_masks_are_counted_and_absent_classes_listed(toys):
 def test_unused_files_are_reported_with_the_reason(toys):
     for name in (".hidden", "masks/Thumbs.db", "notes.txt", "extra.png", "a.psd"):
         (toys / name).write_bytes(b"x")
-    reasons = {row["reason"]: row["first"] for row in check(toys, exclude={"b": "blurred"})["ignored"]}
+    reasons = {row["reason"]: row["examples"] for row in check(toys, exclude={"b": "blurred"})["ignored"]}
     assert reasons == {
         check_ignored.OTHER: ["a.psd"],
         check_ignored.EXCLUDED: ["images/b.png", "masks/b.png"],

@@ -39,7 +39,7 @@ def test_resaved_copy_in_another_split_is_a_warning(toys, quality):
     pixels, mask = toy_image(1)
     add(toys, "t9", as_jpeg(pixels, quality), mask)
     ((severity, kind, count, found),) = findings(toys)
-    assert (severity, kind, count) == ("warning", "alike", 2)
+    assert (severity, kind, count) == ("warning", "near-duplicate", 2)
     assert "b in train ~ t9 in test" in found
 
 
@@ -48,7 +48,7 @@ def test_resized_copy_is_found(toys):
     add(toys, "d", scene, toy_image(5)[1])
     add(toys, "t8", cv2.resize(scene, (144, 128)), np.zeros((128, 144), np.uint8))
     ((_, kind, count, found),) = findings(toys)
-    assert (kind, count) == ("alike", 2)
+    assert (kind, count) == ("near-duplicate", 2)
     assert "d in train ~ t8 in test" in found
 
 
@@ -66,7 +66,7 @@ def test_series_are_counted_and_the_first_pairs_listed(toys):
             noisy = np.clip(scene + rng.normal(0, 2, scene.shape), 0, 255).astype(np.uint8)
             add(toys, f"{prefix}{index}", noisy, toy_image(index)[1])
     ((_, kind, count, found),) = findings(toys)
-    assert (kind, count) == ("alike", 10)
+    assert (kind, count) == ("near-duplicate", 10)
     assert "s0 in train ~ t-s0 in test; " in found
     assert found.endswith("and 2 more pairs")
 

@@ -95,7 +95,7 @@ def test_check_and_prepare_report_the_same_storage_error(stacks, storage):
     with pytest.raises(RawDataError) as caught:
         prepare(raw, sample, preparation(channels="grey", storage=storage))
     (problem,) = caught.value.problems
-    rows = [row for row in report["findings"] if row["where"] == sample.image]
+    rows = [row for row in report["findings"] if row["location"] == sample.image]
     assert [(row["found"], row["expected"], row["remedy"]) for row in rows] == [
         (problem.found, problem.expected, problem.remedy)
     ]
@@ -186,7 +186,7 @@ def test_error_for_a_misspelt_root_lists_its_neighbours(stacks):
 def test_missing_image_folder_is_one_problem(stacks):
     report = check(stacks, options={"images": "photos"})
     (finding,) = report["findings"]
-    assert finding["where"].endswith("raw/photos")
+    assert finding["location"].endswith("raw/photos")
     assert "there is images, masks, patients.csv" in finding["found"]
 
 

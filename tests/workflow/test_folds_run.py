@@ -113,7 +113,7 @@ def test_scores_name_their_splits(folded):
     assert set(ensemble["threshold_source"]) == {"out-of-fold"}
     assert set(ensemble.loc[ensemble["split"] == "out-of-fold", "images"]) == {5}
     threshold = json.loads((folded.folder / "results/predictions/a.ensemble/threshold.json").read_text())
-    assert threshold["chosen_by"].endswith("native size, 5 out-of-fold samples")
+    assert threshold["criterion"].endswith("native size, 5 out-of-fold samples")
     assert set(scores["a"]["runs"]) == {4}
     of_classes = pd.read_csv(folded.folder / "results/metrics/m.ensemble/summary.csv")
     assert set(of_classes["split"]) == {"out-of-fold", "test"}

@@ -23,8 +23,8 @@ class Finding:
     ----------
     severity : {'error', 'warning'}
     kind : str
-        ``unpaired``, ``repeated``, ``name``, ``listing``, ``exclude``, ``unreadable``, ``git-lfs``,
-        ``mask-values``, ``size``, ``storage``, ``leak`` (errors); ``blank``, ``duplicate``, ``alike``,
+        ``unpaired``, ``duplicate-id``, ``name``, ``listing``, ``exclude``, ``unreadable``, ``git-lfs``,
+        ``mask-values``, ``size``, ``storage``, ``leak`` (errors); ``blank``, ``duplicate``, ``near-duplicate``,
         ``absent-class``, ``dark``, ``orientation`` (warnings).
     count : int
         Number of images or files concerned.
@@ -161,7 +161,7 @@ def _near_duplicates(items: Sequence[Measurement]) -> Finding | None:
         text = f"{first.sample.id} in {first.split} ~ {second.sample.id} in {second.split}"
         distinct.setdefault(frozenset((first.sample.id, second.sample.id)), text)
     return _warning(
-        "alike",
+        "near-duplicate",
         pairs[0][0],
         len(pairs),
         f"{len(pairs)} images with a near-duplicate in another split; first: "

@@ -5,16 +5,16 @@
 - ``dataset``, ``layout``, ``root``, ``origin``, ``mask_kind``, ``classes``
 - ``pairs``: number of complete labelled samples; ``splits``: number of samples of each split
 - ``excluded``: identifier to reason
-- ``ignored``: files that no sample uses, a list of ``reason``, ``count``, ``first`` (paths relative to the root)
+- ``ignored``: files that no sample uses, a list of ``reason``, ``count``, ``examples`` (paths relative to the root)
 - ``errors``, ``warnings``: how many of each are in ``findings``, a list of ``severity``, ``kind`` (see `Finding`),
-  ``count``, ``where``, ``found``, ``expected``, ``remedy``
+  ``count``, ``location``, ``found``, ``expected``, ``remedy``
 - ``leak``: number of images that are also in another of the splits train, validation and test, without blank images
 - ``facts``: counts of ``images_read``, ``blank_images`` (of those with a mask), ``blank_unlabelled``,
-  ``empty_masks`` (no class but the first), ``full_masks`` (nothing of the first class), ``turned`` (EXIF
-  orientation of JPEG files), ``icc_profiles``, ``alpha``; and ``sizes`` (width x height), ``image_types``,
-  ``mask_types`` (format and bits of a channel): text to number of files
-- ``balance``: for each class ``class``, ``pixels`` (share of the pixels that count), ``masks`` (share of the masks that
-  have it); empty if no mask was read
+  ``empty_masks`` (only background), ``full_masks`` (no background), ``exif_rotated`` (JPEG files rotated or mirrored
+  by EXIF), ``icc_profiles``, ``alpha``; and ``sizes`` (width x height), ``image_types``, ``mask_types`` (format and
+  bits of a channel): text to number of files
+- ``balance``: for each class ``class``, ``pixels`` (fraction of the pixels that count), ``masks`` (fraction of the
+  masks that contain it); empty if no mask was read
 """
 
 from collections import Counter
@@ -118,14 +118,22 @@ def _make_report(listing: PartialDataset, measured: Sequence[Measurement], norma
 
 
 def _finding_row(finding: Finding) -> dict[str, Any]:
-    row = {key: getattr(finding, key) for key in ("severity", "kind", "count")}
-    return row | {key: getattr(finding.problem, key) for key in ("where", "found", "expected", "remedy")}
+    problem = finding.problem
+    return {
+        "severity": finding.severity,
+        "kind": finding.kind,
+        "count": finding.count,
+        "location": problem.where,
+        "found": problem.found,
+        "expected": problem.expected,
+        "remedy": problem.remedy,
+    }
 
 
 def _ignored(listing: PartialDataset) -> list[dict[str, Any]]:
     by_reason = unused_files(listing)
     return [
-        {"reason": reason, "count": len(paths), "first": paths[:_MAX_LISTED]} for reason, paths in by_reason.items()
+        {"reason": reason, "count": len(paths), "examples": paths[:_MAX_LISTED]} for reason, paths in by_reason.items()
     ]
 
 
@@ -138,7 +146,7 @@ def _facts(readable: Sequence[Measurement]) -> dict[str, Any]:
         "blank_unlabelled": sum(item.blank for item in readable if not item.sample.labelled),
         "empty_masks": sum(not any(pixels[1:-1]) for pixels in pixel_counts),
         "full_masks": sum(pixels[0] == 0 and any(pixels[1:-1]) for pixels in pixel_counts),
-        "turned": sum(header.orientation_applied for header in images),
+        "exif_rotated": sum(header.orientation_applied for header in images),
         "icc_profiles": sum(header.icc for header in images),
         "alpha": sum(header.alpha for header in images),
         "sizes": dict(Counter(f"{item.size[1]}x{item.size[0]}" for item in readable)),

@@ -36,7 +36,7 @@ def format_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the facts of a report as pairs of heading and text."""
     facts = report["facts"]
     masks = f"{facts['empty_masks']} empty, {facts['full_masks']} without background"
-    special = {"rotated or mirrored by EXIF": "turned", "with ICC profile": "icc_profiles", "with alpha": "alpha"}
+    special = {"rotated or mirrored by EXIF": "exif_rotated", "with ICC profile": "icc_profiles", "with alpha": "alpha"}
     notes = ", ".join(f"{facts[key]} {label}" for label, key in special.items() if facts[key])
     lines = [
         ("pairs", f"{report['pairs']} of image and mask"),
@@ -51,8 +51,8 @@ def format_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
     lines += [("excluded", f"{name}: {reason}") for name, reason in report["excluded"].items()]
     for row in report["ignored"]:
-        more = ", ..." if row["count"] > len(row["first"]) else ""
-        lines.append(("ignored", f"{row['count']} {row['reason']}: {', '.join(row['first'])}{more}"))
+        more = ", ..." if row["count"] > len(row["examples"]) else ""
+        lines.append(("ignored", f"{row['count']} {row['reason']}: {', '.join(row['examples'])}{more}"))
     return [(heading, text) for heading, text in lines if text]
 
 
@@ -73,7 +73,7 @@ def group_findings(findings: Sequence[Mapping[str, Any]]) -> list[list[Mapping[s
 def format_locations(group: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the location of each finding of a group, with what was found if that differs."""
     same_found = common_found(group) is not None
-    return [row["where"] if same_found else f"{row['where']}: {row['found']}" for row in group]
+    return [row["location"] if same_found else f"{row['location']}: {row['found']}" for row in group]
 
 
 def common_found(group: Sequence[Mapping[str, Any]]) -> str | None:

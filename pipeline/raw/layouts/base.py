@@ -23,8 +23,8 @@ class Layout(Options, ABC):
     tables: ClassVar[tuple[str, ...]] = ()
     """Optional files that are read and belong to no single sample."""
 
-    challenge: ClassVar[Literal["images", "codes"] | None] = None
-    """Format of submissions to a challenge, for unlabelled samples: images, or a table of run-length codes."""
+    challenge: ClassVar[Literal["images", "rle"] | None] = None
+    """Format of submissions to a challenge, for unlabelled samples: images, or a table of run-length encoded masks."""
 
     presentation: ClassVar[tuple[str, ...]] = ()
     """Options that change only how results are displayed or submitted, not the samples or masks."""

@@ -38,7 +38,7 @@ class Tgs(Layout):
         "normalize": "unit",
         "test": {"rule": "permutation", "fraction": 0.15, "seed": 42},
     }
-    challenge: ClassVar = "codes"
+    challenge: ClassVar = "rle"
     tables: ClassVar = ("depths.csv",)  # train.csv is a file of the samples if it contains their masks
     official: ClassVar = ("test",)
     has_synthetic: ClassVar = True

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from pipeline.core.options import NUMBER, Fraction, Options, Seed, Share, Shorthand
+from pipeline.core.options import NUMBER, Fraction, FractionOrZero, Options, Seed, Shorthand
 
 _RULE = Field(description="Rule that selects the samples of the split.")
 
@@ -84,7 +84,9 @@ class RandomValidation(Sampling):
     """Validation samples are a share of the training samples, by seeded hash; 0 means none."""
 
     rule: Literal["fraction"] = Field("fraction", description="Rule that selects the samples of the split.")
-    fraction: Share = Field(0.2, description="Share of the samples that are not test samples; 0 for no validation.")
+    fraction: FractionOrZero = Field(
+        0.2, description="Share of the samples that are not test samples; 0 for no validation."
+    )
 
 
 class ListedSplit(Options):
