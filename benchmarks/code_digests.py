@@ -13,7 +13,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from pipeline.core.code import LIBRARIES, PACKAGE, PLUMBING, Module, closure, read_module
+from pipeline.core.code import LIBRARIES, PACKAGE, PLUMBING, Module, transitive_imports, read_module
 from pipeline.tools.equal import excluded_in
 
 ROOT = Path(__file__).parents[1]
@@ -79,7 +79,7 @@ def digests(commit):
         return {}
     current_rule = old_rule | {name for name in names if is_plumbing(name, read, old_rule)}
     return {
-        (stage, rule): {name: read(name).digest for name in closure(roots, read, excluded)}
+        (stage, rule): {name: read(name).digest for name in transitive_imports(roots, read, excluded)}
         for stage, roots in STAGES.items()
         for rule, excluded in (("old", old_rule), ("current", current_rule))
     }

@@ -275,9 +275,9 @@ def result_command(kind: type[Artifact], *options: Option, examples: Sequence[st
     declared = {option.name for option in options}
     fields = [_field_option(kind, field) for field in kind.fields() if field not in declared]
     inputs = [
-        path_option(f"--{part.replace('_', '-')}", text, nargs="*")
-        for part, text in kind.parts.items()
-        if part not in declared
+        path_option(f"--{name.replace('_', '-')}", text, nargs="*")
+        for name, text in kind.input_descriptions.items()
+        if name not in declared
     ]
     destination = kind.example("<{}>").destination
     written = "file to write" if destination.suffix else "folder to write"

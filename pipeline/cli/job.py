@@ -34,13 +34,13 @@ class Job:
     artifact : Artifact
     plan : Plan
     inputs : dict of str to list of Path
-        By part.
+        By name of the input.
     expected : dict of Path to str
         The identity that an input must have (see `pipeline.core.fingerprint.Fingerprint`). An input that is named on
-        the command line is used whatever made it, and has none.
+        the command line is used without a check, and has none.
     output : Path
     store : Store
-        Where shards and checkpoints of earlier settings are kept.
+        Keeps shards and checkpoints of earlier settings.
     arguments : Namespace
         The parsed command line.
     """
@@ -53,18 +53,18 @@ class Job:
     store: Store
     arguments: Arguments
 
-    def required_input(self, part: str) -> Path:
-        """Return the input of a part that must be one file or folder.
+    def required_input(self, input_name: str) -> Path:
+        """Return the path of an input that must be one file or folder.
 
         Raises
         ------
         ConfigError
         """
-        return single_path(part, self.inputs.get(part, []))
+        return single_path(input_name, self.inputs.get(input_name, []))
 
-    def optional_input(self, part: str) -> Path | None:
-        """Return the input of a part that is one file or folder, or None if there is none."""
-        return self.required_input(part) if self.inputs.get(part) else None
+    def optional_input(self, input_name: str) -> Path | None:
+        """Return the path of an input that is one file or folder, or None if there is none."""
+        return self.required_input(input_name) if self.inputs.get(input_name) else None
 
     @property
     def outputs(self) -> list[Path]:
@@ -83,7 +83,7 @@ class Job:
             input_manifest = manifest.find(path)
             return input_manifest.identity if input_manifest else "not known"
 
-        made_from = {part: [identity(path) for path in files] for part, files in self.inputs.items() if files}
+        made_from = {name: [identity(path) for path in files] for name, files in self.inputs.items() if files}
         return dataclasses.replace(self.plan, made_from=made_from).fingerprint()
 
     def require_origin(self) -> None:
@@ -120,7 +120,7 @@ class Job:
         for name, parameter in inspect.signature(self.function).parameters.items():
             if name in overrides:
                 keywords[name] = overrides[name]
-            elif name in self.artifact.parts:
+            elif name in self.artifact.input_descriptions:
                 keywords[name] = self._input(name, parameter.annotation)
             elif name == "raw_digest":
                 keywords[name] = self.plan.raw.get("raw files")
@@ -139,16 +139,16 @@ class Job:
             See `require_origin`.
         """
         self.require_origin()
-        if self.take_from_store():
+        if self.restore_from_store():
             return None
         files_read.clear()
         value = self.function(**self.function_arguments(**overrides))
         self.finish()
         return value
 
-    def take_from_store(self) -> bool:
-        """Take the result from the store; return whether it was there."""
-        return self.artifact.stored and self.store.take(self.fingerprint.identity, self.outputs)
+    def restore_from_store(self) -> bool:
+        """Restore the result from the store; return whether the store had it."""
+        return self.artifact.stored and self.store.restore(self.fingerprint.identity, self.outputs)
 
     def finish(self) -> None:
         """Write the manifest of the result, and put a shard or checkpoint into the store.
@@ -160,22 +160,22 @@ class Job:
         """
         dataset = getattr(self.plan.recipe, "dataset", None)
         if changed := changed_since(paths.digests(dataset)) if dataset and self.plan.raw else []:
-            found, expected = "a file that changed meanwhile", "the file as it was when the job was planned"
+            found, expected = "a file that changed after the job was planned", "the file as it was then"
             raise RawDataError(Problem(path, found, expected, "run snakemake again") for path in changed)
         result = Manifest.describe(self.fingerprint, self.outputs)
         result.write(self.outputs[0])
         if self.artifact.stored:
             self.store.keep(result, self.outputs)
 
-    def _input(self, part: str, annotation: Any) -> Path | list[Path] | None:  # noqa: ANN401
+    def _input(self, input_name: str, annotation: Any) -> Path | list[Path] | None:  # noqa: ANN401
         kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
         if Path not in kinds:
-            return self.inputs.get(part, [])
-        return self.optional_input(part) if NoneType in kinds else self.required_input(part)
+            return self.inputs.get(input_name, [])
+        return self.optional_input(input_name) if NoneType in kinds else self.required_input(input_name)
 
 
-def single_path(part: str, files: Sequence[Path]) -> Path:
-    """Return the only path of a part.
+def single_path(input_name: str, files: Sequence[Path]) -> Path:
+    """Return the only path of an input.
 
     Raises
     ------
@@ -183,7 +183,9 @@ def single_path(part: str, files: Sequence[Path]) -> Path:
         If there is none, or several.
     """
     if len(files) != 1:
-        raise ConfigError(_flag(part), f"{len(files)} paths", "one", f"name one, or leave {_flag(part)} out")
+        raise ConfigError(
+            _flag(input_name), f"{len(files)} paths", "one", f"name one, or leave {_flag(input_name)} out"
+        )
     return files[0]
 
 
@@ -213,8 +215,8 @@ def job_of(arguments: Arguments, kind: type[Artifact]) -> Job:
         named that the result is not made from.
     """
     kinds = (kind, *kind.__subclasses__())
-    options = {part: getattr(arguments, part, None) for one_kind in kinds for part in one_kind.parts}
-    named_inputs = {part: _paths(value) for part, value in options.items() if value is not None}
+    options = {name: getattr(arguments, name, None) for kind in kinds for name in kind.input_descriptions}
+    named_inputs = {name: _paths(value) for name, value in options.items() if value is not None}
     fields = {field: getattr(arguments, field) for field in kind.fields()}
     default_inputs: dict[str, list[Path]] = {}
     store_limit = getattr(arguments, "store_gb", None)
@@ -225,27 +227,27 @@ def job_of(arguments: Arguments, kind: type[Artifact]) -> Job:
         study = open_study(arguments)
         _require_known(arguments, study, kinds)
         artifact = kind.for_command(study, **fields)
-        default_inputs = {part: [output.path for output in outputs] for part, outputs in artifact.needs(study).items()}
+        default_inputs = {name: [output.path for output in outputs] for name, outputs in artifact.inputs(study).items()}
         plan = (plan_without_inputs if named_inputs else plan_of)(artifact, study)
-        # a result of inputs that were named has no identity to store it by
+        # the store is not used for inputs named on the command line: their identity is not checked
         store_limit = 0 if named_inputs else study.config.store_gb if store_limit is None else store_limit
-    for part in named_inputs.keys() - artifact.parts.keys():
+    for name in named_inputs.keys() - artifact.input_descriptions.keys():
         expected = f"inputs of {artifact.description}"
         raise ConfigError(
-            _flag(part), "an input that the result is not made from", expected, f"leave out {_flag(part)}"
+            _flag(name), "an input that the result is not made from", expected, f"leave out {_flag(name)}"
         )
-    inputs = {part: named_inputs.get(part, default_inputs.get(part, [])) for part in artifact.parts}
+    inputs = {name: named_inputs.get(name, default_inputs.get(name, [])) for name in artifact.input_descriptions}
     identities: dict[Path, str] = {}
-    for part, part_identities in plan.made_from.items():
-        identities.update(zip(inputs[part], part_identities, strict=False))
-    for part in artifact.optional_parts - named_inputs.keys():
-        inputs[part] = [path for path in inputs[part] if path.exists()]
+    for name, input_identities in plan.made_from.items():
+        identities.update(zip(inputs[name], input_identities, strict=False))
+    for name in artifact.optional_inputs - named_inputs.keys():
+        inputs[name] = [path for path in inputs[name] if path.exists()]
     output, store = arguments.output or artifact.destination, Store(store_limit or 0)
     return Job(artifact, plan, inputs, identities, output, store, arguments)
 
 
-def _flag(part: str) -> str:
-    return f"--{part.replace('_', '-')}"
+def _flag(input_name: str) -> str:
+    return f"--{input_name.replace('_', '-')}"
 
 
 def _paths(value: Any) -> list[Path]:  # noqa: ANN401 - a path, several, or a number in place of one
@@ -261,8 +263,8 @@ def _planned_artifact(plan: Plan, kinds: Sequence[type[Artifact]], fields: dict[
         expected = f"a plan of stage {' or '.join(kind.stage.name for kind in kinds)}"
         raise ConfigError("--plan", f"a plan of stage {plan.stage.name!r}", expected, "use --config FILE instead")
     if plan.result.keys() != fields.keys():
-        expected = f"the fields of {kind.example('<{}>').description}: {', '.join(fields)}"
-        raise ConfigError("--plan", f"a result {dict(plan.result)}", expected, "use --config FILE instead")
+        found, expected = (f"the fields {', '.join(keys) or 'none'} in `result`" for keys in (plan.result, fields))
+        raise ConfigError("--plan", found, expected, "use --config FILE instead")
     for field, value in fields.items():
         planned = plan.result.get(field)
         if value not in (None, planned):
@@ -272,7 +274,7 @@ def _planned_artifact(plan: Plan, kinds: Sequence[type[Artifact]], fields: dict[
 
 
 def _require_known(arguments: Arguments, study: "Study", kinds: Sequence[type[Artifact]]) -> None:
-    """Refuse a data set or experiment that the configuration does not contain."""
+    """Require that the configuration contains the data set or experiment of the command line."""
     for section in ("dataset", "experiment"):
         name = getattr(arguments, section, None)
         known = sorted({name for kind in kinds if section in kind.fields() for name in kind.names(study)})

@@ -12,7 +12,7 @@ from pipeline.cli.commands import (
 from pipeline.cli.job import job_of
 from pipeline.core import paths
 from pipeline.core.errors import ConfigError, OriginError
-from pipeline.core.manifest import edited
+from pipeline.core.manifest import find_edited
 from pipeline.evaluation.methods import is_baseline
 from pipeline.graph.artifacts import (
     SCORED,
@@ -60,7 +60,7 @@ def render(arguments: Arguments) -> None:
     Scores,
     option(
         "--threshold",
-        Scores.parts["threshold"],
+        Scores.input_descriptions["threshold"],
         INPUTS,
         type=threshold_or_file,
         metavar="FILE|NUMBER",
@@ -81,10 +81,10 @@ def evaluate(arguments: Arguments) -> None:
     class indices, and there is no threshold.
     """
     job, name = job_of(arguments, Scores), arguments.experiment
-    parts = {split: f"{split.replace('-', '_')}_predictions" for split in SCORED}
-    if any(getattr(arguments, part) for part in parts.values()):
-        parts = {split: part for split, part in parts.items() if getattr(arguments, part)}
-    predictions = {split: folder for split, part in parts.items() if (folder := job.optional_input(part))}
+    inputs = {split: f"{split.replace('-', '_')}_predictions" for split in SCORED}
+    if any(getattr(arguments, input_name) for input_name in inputs.values()):
+        inputs = {split: input_name for split, input_name in inputs.items() if getattr(arguments, input_name)}
+    predictions = {split: folder for split, input_name in inputs.items() if (folder := job.optional_input(input_name))}
     if not predictions:
         raise ConfigError(
             str(paths.RESULTS / "predictions" / name),
@@ -151,7 +151,7 @@ def compare(arguments: Arguments) -> None:
     from pipeline.report.compare_text import write_rankings
 
     tables = [paths.leaderboard(), paths.comparisons(), *(paths.RESULTS / "metrics").glob("*/intervals.csv")]
-    if problems := edited(tables):
+    if problems := find_edited(tables):
         raise OriginError(problems)
     rankings = rank(
         leaderboard=paths.leaderboard(),

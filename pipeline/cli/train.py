@@ -67,7 +67,7 @@ def train(arguments: Arguments) -> None:
     """
     job = job_of(arguments, Checkpoint)
     job.require_origin()
-    if job.take_from_store():
+    if job.restore_from_store():
         return
     from pipeline.core.gpus import hold_gpus
     from pipeline.shards.read import ShardReader
@@ -87,7 +87,7 @@ def train(arguments: Arguments) -> None:
         with closing(ShardReader(files)) as reader:
             inputs |= reader.source_digests()
     with hold_gpus(recipe.gpus):  # before PyTorch lists the GPUs
-        input_files = [file for part in ("train_shards", "validation_shards", "folds") for file in job.inputs[part]]
+        input_files = [file for name in ("train_shards", "validation_shards", "folds") for file in job.inputs[name]]
         state = (arguments.state or paths.state(name)) / state_key(recipe, input_files, job.fingerprint.identity)
         train = job.function if recipe.gpus == 1 else on_ranks(job.function, recipe.gpus)
         train(**job.function_arguments(state=state, memory=_sample_memory(arguments.memory_mb, recipe.gpus)))
@@ -96,7 +96,7 @@ def train(arguments: Arguments) -> None:
         job.output / paths.provenance(name).name,
         run,
         experiment=name,
-        fingerprint=job.fingerprint.identity,
+        identity=job.fingerprint.identity,
         inputs=inputs,
         seeds={"seed": recipe.seed, **derived_seeds(recipe.seed)},
         threads=recipe.threads,

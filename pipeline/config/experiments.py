@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.core.options import NUMBER, Seed, Share
+from pipeline.core.options import NUMBER, FractionOrZero, Seed
 from pipeline.evaluation.recipes import ChosenThreshold, EmptyMasks
 from pipeline.prediction.recipes import TestTime, Tiles
 from pipeline.training.recipes import Training
@@ -25,7 +25,7 @@ class Experiment(Training):
     ensemble: bool = Field(
         True, description="Also score the mean of the probabilities of all networks of `seeds` and `folds`."
     )
-    threshold: Literal["validation"] | Share | ChosenThreshold = Field(
+    threshold: Literal["validation"] | FractionOrZero | ChosenThreshold = Field(
         "validation",
         description="Probability above which a pixel is foreground: a number, or `validation` for the one with the "
         "highest micro F1 on validation samples, or {metric, averaging} for another score.",

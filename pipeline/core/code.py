@@ -24,7 +24,7 @@ RECORD = "core/equal.json"
 PLUMBING = {
     "pipeline.core.code": "records what was used",
     "pipeline.core.digests": "records what was used",
-    "pipeline.core.errors": "texts of messages",
+    "pipeline.core.errors": "error messages",
     "pipeline.core.files": "atomic writes; callers decide the contents",
     "pipeline.core.fingerprint": "records what was used",
     "pipeline.core.gpus": "assigns GPUs to jobs",
@@ -101,7 +101,7 @@ class Module(NamedTuple):
 
 
 def code_digests(roots: Iterable[str]) -> dict[str, str]:
-    """Return the digests of modules and of what they import, directly or not, from this package.
+    """Return the digests of modules and of everything they import from this package, directly or indirectly.
 
     Imports inside functions are followed, those for type checkers are not. Docstrings, comments, blank lines and
     positions do not change a digest. The modules in `EXCLUDED` are left out. A module that was declared equal to
@@ -122,11 +122,11 @@ def code_digests(roots: Iterable[str]) -> dict[str, str]:
 
 def source_digests(roots: Iterable[str]) -> dict[str, str]:
     """Return digests of modules as `code_digests` does, but ignore `RECORD`."""
-    return {module: _module(module).digest for module in closure(roots)}
+    return {module: _module(module).digest for module in transitive_imports(roots)}
 
 
 def library_versions(roots: Iterable[str]) -> dict[str, str]:
-    """Return the versions of those `LIBRARIES` that modules import, directly or through other modules of this package.
+    """Return the versions of those `LIBRARIES` that modules import, directly or indirectly.
 
     Parameters
     ----------
@@ -139,16 +139,16 @@ def library_versions(roots: Iterable[str]) -> dict[str, str]:
         Name to major and minor version: ``{"torch": "2.13"}``.
     """
     existing_roots = [module for module in roots if _file(module) is not None]
-    imported = {name for module in closure(existing_roots) for name in _module(module).libraries}
+    imported = {name for module in transitive_imports(existing_roots) for name in _module(module).libraries}
     return {name: _version(name) for name in sorted(imported & LIBRARIES.keys())}
 
 
-def closure(
+def transitive_imports(
     roots: Iterable[str],
     read: Callable[[str], Module] | None = None,
     excluded: Container[str] = EXCLUDED.keys(),
 ) -> list[str]:
-    """Return modules and what they import, directly or not, from this package, sorted.
+    """Return the modules and everything they import from this package, directly or indirectly.
 
     Parameters
     ----------
@@ -156,7 +156,12 @@ def closure(
     read : callable, optional
         Returns a module by its name; by default from this package.
     excluded : container of str
-        Modules that are left out, with what only they import.
+        Modules not to follow; they are not returned either.
+
+    Returns
+    -------
+    list of str
+        Names of modules, sorted.
     """
     read = read or _module
     visited: set[str] = set()
@@ -170,7 +175,7 @@ def closure(
 
 
 def resolve_equivalents(digests: Mapping[str, str], equivalents: Equivalents) -> dict[str, str]:
-    """Replace modules by the earlier ones that they were declared equal to, until none is left to replace.
+    """Replace modules by the earlier ones that they were declared equal to, repeatedly.
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ class PipelineError(Exception):
     Parameters
     ----------
     problems : Problem or iterable of Problem
-        At least one. A single problem may be given as its four texts, in the order of `Problem`.
+        At least one. A single problem may be given as its four strings, in the order of `Problem`.
     """
 
     title = "The pipeline cannot continue"
@@ -89,7 +89,7 @@ class TrainingError(PipelineError):
 
 
 class InterruptionError(PipelineError):
-    """A signal ended a training; its state is saved.
+    """A signal ended a training run; its state is saved.
 
     Parameters
     ----------
@@ -112,9 +112,9 @@ class PredictionError(PipelineError):
 
 
 class OriginError(PipelineError):
-    """Input results were made by other settings, code or data than the current ones."""
+    """Results were edited, or made with other settings, code or data than the current ones."""
 
-    title = "These results do not match the current settings, code or data"
+    title = "These results were edited or are out of date"
 
 
 class OutputError(PipelineError):

@@ -51,7 +51,7 @@ def canonical(value: Any) -> str:  # noqa: ANN401 - any plain data
 
 
 def short_digest(text: str) -> str:
-    """Return the first 16 hexadecimal digits of the SHA-256 of a text."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of a string."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
@@ -66,7 +66,8 @@ def differences(recorded: Fingerprint, expected: Fingerprint) -> list[str]:
     descriptions += _setting_differences("", recorded.libraries, expected.libraries)
     descriptions += [f"{name} changed" for name in _differing_keys(recorded.raw, expected.raw)]
     inputs = [name.replace("_", " ") for name in _differing_keys(recorded.made_from, expected.made_from)]
-    return [*descriptions, *([f"made from other {' and '.join(inputs)}"] if inputs else [])]
+    different = [f"different {name}" if name.endswith("s") else f"a different {name}" for name in inputs]
+    return [*descriptions, *([f"made from {' and '.join(different)}"] if different else [])]
 
 
 def _differing_keys(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:

@@ -123,10 +123,11 @@ def hold_gpus(
         return
     if count > len(visible):
         raise TrainingError(
-            "GPUs of this machine",
-            f"{len(visible)} ({', '.join(visible)})" + f", according to {VISIBLE}" * (previous is not None),
+            "visible GPUs",
+            f"{len(visible)} ({', '.join(visible)})" + f", limited by {VISIBLE}" * (previous is not None),
             f"{count}, the value of `gpus` of the experiment",
-            "run it on a machine with enough GPUs, or change `gpus`, which is part of the recipe",
+            "run it on a machine with enough GPUs, or lower `gpus`; the network is then trained again, because `gpus` "
+            "affects the result",
         )
     with ExitStack() as locks:
         held = _wait_for_gpus(count, visible, folder or _lock_folder(), locks)
@@ -160,8 +161,7 @@ def _wait_for_gpus(count: int, visible: Sequence[str], folder: Path, locks: Exit
             if last_log == start or now - last_log >= _LOG_INTERVAL:
                 last_log = now
                 needed = "a GPU" if count == 1 else f"{count} GPUs"
-                listing = f"{len(visible)} visible ({', '.join(visible)})"
-                log(f"waiting for {needed}: other jobs use or wait for the {listing}")
+                log(f"waiting for {needed}: other jobs use or wait for the visible GPUs ({', '.join(visible)})")
             time.sleep(_POLL_INTERVAL)
 
 

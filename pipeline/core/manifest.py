@@ -75,8 +75,8 @@ class Manifest:
             if manifest_path(other) != manifest_path(path) and _read_contents(other) & self.contents.keys():
                 manifest_path(other).unlink(missing_ok=True)
 
-    def changed(self, path: Path) -> bool:
-        """Return whether the bytes of a file or folder of the result differ from the manifest."""
+    def is_edited(self, path: Path) -> bool:
+        """Return whether the bytes of a file or folder of the result differ from those in the manifest."""
         return contents_digest(path) != self.contents.get(path.name)
 
 
@@ -114,18 +114,21 @@ def find(path: Path) -> Manifest | None:
     return None
 
 
-def edited(paths: Iterable[Path]) -> list[Problem]:
-    """Return a problem for each existing file whose bytes differ from its manifest; files without one are ignored."""
+def find_edited(paths: Iterable[Path]) -> list[Problem]:
+    """Return a problem for each file whose bytes differ from those in its manifest.
+
+    Files without a manifest are skipped.
+    """
     manifests = ((path, find(path)) for path in paths if path.exists())
     return [
-        _changed_problem([path], path)
+        _edited_problem([path], path)
         for path, manifest in manifests
-        if manifest is not None and manifest.changed(path)
+        if manifest is not None and manifest.is_edited(path)
     ]
 
 
 def problem(path: Path, identity: str, config: Sequence[Path] = ()) -> Problem | None:
-    """Return the problem if a file or folder is not the unchanged result of an identity; None if it is.
+    """Return the problem if a file or folder is not the unedited result of an identity; None if it is.
 
     Parameters
     ----------
@@ -145,18 +148,18 @@ def problem(path: Path, identity: str, config: Sequence[Path] = ()) -> Problem |
         remedy = f"`{explain}` shows the differences; {_deletion_remedy(path, config)}"
         return Problem(str(path), "a result of other settings, code, raw files or inputs", expected, remedy)
     files = [path]
-    if path.suffix in TABLES:  # a reader of one table reads the other tables of the result, too
+    if path.suffix in TABLES:  # a reader of one table also reads the other tables of the result
         siblings = (path.with_name(name) for name in manifest.contents if name != path.name)
         files += [sibling for sibling in siblings if sibling.suffix in TABLES and sibling.exists()]
-    changed_files = [file for file in files if manifest.changed(file)]
-    return _changed_problem(changed_files, path, config) if changed_files else None
+    edited_files = [file for file in files if manifest.is_edited(file)]
+    return _edited_problem(edited_files, path, config) if edited_files else None
 
 
-def _changed_problem(files: list[Path], path: Path, config: Sequence[Path] = ()) -> Problem:
+def _edited_problem(files: list[Path], path: Path, config: Sequence[Path] = ()) -> Problem:
     """Return the problem that files of the result at `path` were edited."""
     names = ", ".join(map(str, files))
-    change = "changed since it was made" if files == [path] else f"{names}: changed since made"
-    return Problem(str(path), change, "the bytes whose digest is in its manifest", _deletion_remedy(path, config))
+    edit = "edited after the pipeline wrote it" if files == [path] else f"edited after the same job wrote them: {names}"
+    return Problem(str(path), edit, "the contents as written (SHA-256 in the manifest)", _deletion_remedy(path, config))
 
 
 def _deletion_remedy(path: Path, config: Sequence[Path]) -> str:

@@ -77,7 +77,7 @@ Real = Annotated[float, Field(allow_inf_nan=False), NUMBER]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), NUMBER]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False), NUMBER]
 Fraction = Annotated[float, Field(gt=0, lt=1), NUMBER]
-Share = Annotated[float, Field(ge=0, lt=1), NUMBER]
+FractionOrZero = Annotated[float, Field(ge=0, lt=1), NUMBER]
 Side = Annotated[int, Field(ge=32, le=16384), NUMBER]
 
 

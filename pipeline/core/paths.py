@@ -7,7 +7,12 @@ RESULTS = Path("results")
 
 def shard(dataset: str, split: str, number: int | str) -> Path:
     """Return the HDF5 file of one shard."""
-    return RESULTS / "shards" / dataset / f"{split}-{number}.h5"
+    return shard_folder(dataset) / f"{split}-{number}.h5"
+
+
+def shard_folder(dataset: str) -> Path:
+    """Return the folder of a data set's shards."""
+    return RESULTS / "shards" / dataset
 
 
 def splits(dataset: str) -> Path:
@@ -15,8 +20,8 @@ def splits(dataset: str) -> Path:
     return RESULTS / "splits" / f"{dataset}.csv"
 
 
-def shares(dataset: str) -> Path:
-    """Return the cache of the foreground shares of a data set's masks; it may be deleted."""
+def foreground_fractions(dataset: str) -> Path:
+    """Return the cache of the foreground fractions of a data set's masks; it may be deleted."""
     return RESULTS / "cache" / f"foreground-{dataset}.json"
 
 
@@ -36,12 +41,12 @@ def folds(dataset: str, folds: int | str) -> Path:
 
 
 def checks() -> Path:
-    """Return the folder of the reports about raw data."""
+    """Return the folder of the reports on raw data."""
     return RESULTS / "check"
 
 
 def check(dataset: str) -> Path:
-    """Return the JSON report about a data set's raw files; page and contact sheet are in the same folder."""
+    """Return the JSON report on a data set's raw files; HTML report and contact sheet are in the same folder."""
     return checks() / f"{dataset}.json"
 
 
@@ -51,7 +56,7 @@ def model(experiment: str) -> Path:
 
 
 def state(experiment: str) -> Path:
-    """Return the folder with the states of an experiment's unfinished trainings, one subfolder for each."""
+    """Return the folder with the states of an experiment's unfinished training runs, one subfolder for each."""
     return RESULTS / "state" / experiment
 
 
@@ -86,7 +91,7 @@ def comparisons() -> Path:
 
 
 def events(experiment: str) -> Path:
-    """Return the TensorBoard event file of a training; TensorBoard reads files with ``tfevents`` in their name."""
+    """Return the TensorBoard event file of a training run; TensorBoard reads files with ``tfevents`` in their name."""
     return RESULTS / "tensorboard" / experiment / "events.out.tfevents.0.history"
 
 
@@ -101,5 +106,5 @@ def benchmarks() -> Path:
 
 
 def report() -> Path:
-    """Return the report page."""
+    """Return the HTML report."""
     return RESULTS / "report.html"

@@ -14,7 +14,7 @@ from pipeline.graph.base import (
     Artifact,
     DatasetArtifact,
     ExperimentArtifact,
-    Needs,
+    Inputs,
     Output,
     PredictionsArtifact,
     RawInput,
@@ -36,7 +36,7 @@ SCORED = (VALIDATION, OUT_OF_FOLD, TEST)
 """Splits whose predictions are scored if they have samples."""
 
 _DATASET, _EXPERIMENT, _SPLIT = "{dataset}", "{experiment}", "{split}"
-_SAMPLE_PARTS = {
+_SAMPLE_INPUTS = {
     "train_shards": "shards of the training samples",
     "validation_shards": "shards of the validation samples",
     "folds": "table of folds, if the experiment has folds",
@@ -72,7 +72,7 @@ class FoldTable(DatasetArtifact):
         sampling = study.datasets[self.dataset].sampling
         source = study.source(self.dataset, TEST)
         if sampling.stratify:
-            source = source.changed(cache=str(paths.shares(self.dataset)))
+            source = source.changed(cache=str(paths.foreground_fractions(self.dataset)))
         return FoldsRecipe(dataset=self.dataset, folds=self.folds, sampling=sampling, source=source)
 
     def state(self, study: "Study") -> str:
@@ -82,7 +82,7 @@ class FoldTable(DatasetArtifact):
 
 @dataclass(frozen=True)
 class Check(DatasetArtifact):
-    """Check of the raw files of data set {dataset}: report, page and contact sheet."""
+    """Check of the raw files of data set {dataset}: reports in JSON and HTML, and contact sheet."""
 
     stage: ClassVar = Stage("check", CheckRecipe, "pipeline.raw.check.run.check_dataset")
     files: ClassVar = {
@@ -97,7 +97,7 @@ class Check(DatasetArtifact):
         return data.to(CheckRecipe, dataset=self.dataset, normalize=data.normalize.method, source=source)
 
     def raw(self, study: "Study") -> RawInput:
-        """Return the samples that can be listed: files that cannot be paired are reported and do not stop the check."""
+        """Return the samples that can be listed; files that cannot be paired are reported by the check."""
         opened = study.opened(self.dataset)
         samples = [*(sample for split in SPLITS for sample in opened.dataset.splits[split]), *opened.unplaced]
         return RawInput(samples, ("files", "truth_files", "observer_files"))
@@ -185,29 +185,29 @@ class Checkpoint(ExperimentArtifact):
     files: ClassVar = paths_in(
         paths.model(_EXPERIMENT), "best.pt", "last.pt", "history.csv", "timing.csv", "provenance.json"
     )
-    parts: ClassVar = _SAMPLE_PARTS
+    input_descriptions: ClassVar = _SAMPLE_INPUTS
     stored: ClassVar = True
 
     def recipe(self, study: "Study") -> TrainRecipe:
         return study.experiments[self.experiment].to(TrainRecipe, fold=study.fold_of(self.experiment))
 
-    def needs(self, study: "Study") -> Needs:
+    def inputs(self, study: "Study") -> Inputs:
         return _training_inputs(study, self.experiment)
 
 
 @dataclass(frozen=True)
 class Augmented(ExperimentArtifact):
-    """Figure of augmented training samples of experiment {experiment}, for inspection before training."""
+    """Rendering of augmented training samples of experiment {experiment}, for inspection before training."""
 
     stage: ClassVar = Stage("augmented", AugmentedRecipe, "pipeline.training.preview.preview")
     files: ClassVar = paths_in(paths.model(_EXPERIMENT), "augmented.png")
-    parts: ClassVar = _SAMPLE_PARTS
+    input_descriptions: ClassVar = _SAMPLE_INPUTS
 
     def recipe(self, study: "Study") -> AugmentedRecipe:
-        note, fold = study.note(self.experiment), study.fold_of(self.experiment)
+        note, fold = study.origin_caption(self.experiment), study.fold_of(self.experiment)
         return study.experiments[self.experiment].to(AugmentedRecipe, fold=fold, note=note)
 
-    def needs(self, study: "Study") -> Needs:
+    def inputs(self, study: "Study") -> Inputs:
         samples = _training_inputs(study, self.experiment)
         # with folds, training samples are in both kinds of shards
         return samples if "folds" in samples else {"train_shards": samples["train_shards"]}
@@ -215,11 +215,11 @@ class Augmented(ExperimentArtifact):
 
 @dataclass(frozen=True)
 class HistoryArtifact(ExperimentArtifact):
-    """A result made from the history of a training."""
+    """A result made from the history of a training run."""
 
-    parts: ClassVar = {"history": "history.csv of the training"}
+    input_descriptions: ClassVar = {"history": "history.csv of the training run"}
 
-    def needs(self, study: "Study") -> Needs:
+    def inputs(self, study: "Study") -> Inputs:
         return {"history": [Checkpoint(self.experiment).output("history")]}
 
 
@@ -231,7 +231,7 @@ class Curves(HistoryArtifact):
     files: ClassVar = paths_in(paths.model(_EXPERIMENT), "curves.png")
 
     def recipe(self, study: "Study") -> CurvesRecipe:
-        return CurvesRecipe(note=study.note(self.experiment))
+        return CurvesRecipe(note=study.origin_caption(self.experiment))
 
 
 @dataclass(frozen=True)
@@ -251,10 +251,10 @@ class Predictions(PredictionsArtifact):
 
     stage: ClassVar = Stage("predict", PredictRecipe, "pipeline.prediction.predict.predict")
     files: ClassVar = {"folder": paths.prediction(_EXPERIMENT, _SPLIT) / "{kind}"}
-    parts: ClassVar = {
+    input_descriptions: ClassVar = {
         "checkpoint": "checkpoint, best.pt",
         "shards": "shards of the split",
-        "train_shards": "shards of the training samples, which contain other samples of a fold",
+        "train_shards": "training shards; needed with folds, whose validation samples are stored there",
         "folds": "table of folds, if the experiment has folds",
     }
 
@@ -263,12 +263,12 @@ class Predictions(PredictionsArtifact):
         experiment = study.experiments[self.experiment]
         return experiment.to(PredictRecipe, split=self.split, kind=self.kind, fold=fold)
 
-    def needs(self, study: "Study") -> Needs:
+    def inputs(self, study: "Study") -> Inputs:
         network = {"checkpoint": [Checkpoint(self.experiment).output()]}
         samples = _training_inputs(study, self.experiment)
         if self.split == VALIDATION and "folds" in samples:
             shards = {**samples, "shards": samples.get("validation_shards", [])}
-            return {**network, **{part: shards.get(part, []) for part in ("shards", "train_shards", "folds")}}
+            return {**network, **{name: shards.get(name, []) for name in ("shards", "train_shards", "folds")}}
         return {**network, "shards": _shards(study, study.dataset_of(self.experiment), self.split)}
 
 
@@ -282,8 +282,8 @@ class Ensemble(PredictionsArtifact):
     stage: ClassVar = Stage("ensemble", EnsembleRecipe, "pipeline.prediction.ensemble.average_predictions")
     files: ClassVar = {"folder": paths.prediction(methods.ensemble_name(_EXPERIMENT), _SPLIT) / "{kind}"}
     choices: ClassVar = {"split": (*SPLITS, OUT_OF_FOLD), "kind": ("probability", "mask")}
-    names_from: ClassVar = "ensemble_experiments"
-    parts: ClassVar = {
+    names_attribute: ClassVar = "ensemble_experiments"
+    input_descriptions: ClassVar = {
         "predictions": "probabilities of each run, sorted by the names of the runs",
         "folds": "table of folds, for out-of-fold predictions",
     }
@@ -298,11 +298,11 @@ class Ensemble(PredictionsArtifact):
         classes = study.datasets[dataset].layout_options.class_names() if study.multiclass(self.scored_as) else None
         return EnsembleRecipe(dataset=dataset, split=self.split, kind=self.kind, runs=runs, classes=classes)
 
-    def needs(self, study: "Study") -> Needs:
+    def inputs(self, study: "Study") -> Inputs:
         runs = sorted(study.ensembles[self.scored_as])
         split = VALIDATION if self.split == OUT_OF_FOLD else self.split
-        needs = {"predictions": [Predictions(run, split, "probability").output() for run in runs]}
-        return {**needs, "folds": fold_table_of(study, runs[0])} if self.split == OUT_OF_FOLD else needs
+        inputs = {"predictions": [Predictions(run, split, "probability").output() for run in runs]}
+        return {**inputs, "folds": fold_table_of(study, runs[0])} if self.split == OUT_OF_FOLD else inputs
 
 
 # -- predictions -------------------------------------------------------------------------------------------------------
@@ -310,12 +310,12 @@ class Ensemble(PredictionsArtifact):
 
 @dataclass(frozen=True)
 class Threshold(ExperimentArtifact):
-    """Threshold of the probabilities of experiment {experiment}."""
+    """Decision threshold of experiment {experiment}."""
 
     stage: ClassVar = Stage("threshold", evaluation.ThresholdRecipe, "pipeline.evaluation.choice.choose_threshold")
     files: ClassVar = {"threshold": paths.threshold(_EXPERIMENT)}
-    names_from: ClassVar = "binary_methods"
-    parts: ClassVar = {"predictions": "probabilities of the validation samples"}
+    names_attribute: ClassVar = "binary_methods"
+    input_descriptions: ClassVar = {"predictions": "probabilities of the validation samples"}
 
     def recipe(self, study: "Study") -> evaluation.ThresholdRecipe:
         dataset, experiment = study.dataset_of(self.experiment), study.experiment_of(self.experiment)
@@ -327,9 +327,9 @@ class Threshold(ExperimentArtifact):
         split = study.validation_split(self.experiment)
         empty = {"empty_masks": experiment.empty_masks} if criterion.depends_on_empty else {}
         source = study.source_of(self.experiment, split)
-        return evaluation.ThresholdRecipe(dataset=dataset, chosen=criterion, split=split, source=source, **empty)
+        return evaluation.ThresholdRecipe(dataset=dataset, criterion=criterion, split=split, source=source, **empty)
 
-    def needs(self, study: "Study") -> Needs:
+    def inputs(self, study: "Study") -> Inputs:
         if not study.chooses_threshold(self.experiment):
             return {}
         return {
@@ -349,8 +349,8 @@ class Renderings(ExperimentArtifact):
     stage: ClassVar = Stage("render", evaluation.RenderRecipe, "pipeline.evaluation.renderings.render")
     files: ClassVar = paths_in(paths.prediction(_EXPERIMENT, _SPLIT), "mask", "overlay", "panel", "sheet.png")
     choices: ClassVar = {"split": (*SPLITS, OUT_OF_FOLD)}
-    names_from: ClassVar = "binary_methods"
-    parts: ClassVar = {"predictions": "probabilities of the split", "threshold": "file of the threshold"}
+    names_attribute: ClassVar = "binary_methods"
+    input_descriptions: ClassVar = {"predictions": "probabilities of the split", "threshold": "file of the threshold"}
 
     split: str
 
@@ -362,7 +362,7 @@ class Renderings(ExperimentArtifact):
         source = study.source_of(self.experiment, self.split, presentation=True)
         return evaluation.RenderRecipe(dataset=study.dataset_of(self.experiment), split=self.split, source=source)
 
-    def needs(self, study: "Study") -> Needs:
+    def inputs(self, study: "Study") -> Inputs:
         predictions = [predictions_of(study, self.experiment, self.split).output()]
         return {"predictions": predictions, "threshold": [Threshold(self.experiment).output()]}
 
@@ -380,10 +380,10 @@ class ClassRenderings(Renderings):
     files: ClassVar = paths_in(
         paths.prediction(_EXPERIMENT, _SPLIT), "colour", "overlay", "panel", "legend.png", "sheet.png"
     )
-    names_from: ClassVar = "multiclass_methods"
-    parts: ClassVar = {"predictions": "class indices of the split"}
+    names_attribute: ClassVar = "multiclass_methods"
+    input_descriptions: ClassVar = {"predictions": "class indices of the split"}
 
-    def needs(self, study: "Study") -> Needs:
+    def inputs(self, study: "Study") -> Inputs:
         return {"predictions": [predictions_of(study, self.experiment, self.split).output()]}
 
 
@@ -395,7 +395,10 @@ class Submission(ExperimentArtifact):
         "submission", evaluation.SubmissionRecipe, "pipeline.evaluation.submission.write_submission"
     )
     files: ClassVar = {"folder": paths.submission(_EXPERIMENT)}
-    parts: ClassVar = {"predictions": "probabilities of the unlabelled samples", "threshold": "file of the threshold"}
+    input_descriptions: ClassVar = {
+        "predictions": "probabilities of the unlabelled samples",
+        "threshold": "file of the threshold",
+    }
 
     @classmethod
     def names(cls, study: "Study") -> Iterable[str]:
@@ -406,7 +409,7 @@ class Submission(ExperimentArtifact):
         source = study.source(dataset, UNLABELLED, presentation=True)
         return evaluation.SubmissionRecipe(dataset=dataset, source=source)
 
-    def needs(self, study: "Study") -> Needs:
+    def inputs(self, study: "Study") -> Inputs:
         predictions = [predictions_of(study, self.experiment, UNLABELLED).output()]
         return {"predictions": predictions, "threshold": [Threshold(self.experiment).output()]}
 
@@ -420,14 +423,14 @@ class Scores(ExperimentArtifact):
 
     stage: ClassVar = Stage("evaluate", evaluation.EvaluateRecipe, "pipeline.evaluation.evaluate.evaluate")
     files: ClassVar = paths_in(paths.metrics(_EXPERIMENT), "per_image.csv", "summary.csv", "intervals.csv", "curve.csv")
-    names_from: ClassVar = "binary_methods"
-    parts: ClassVar = {
-        "validation_predictions": "probabilities of the validation samples; class indices if there are several classes",
-        "out_of_fold_predictions": "the same for an ensemble of folds, on all samples but the test samples",
-        "test_predictions": "the same for the test samples",
+    names_attribute: ClassVar = "binary_methods"
+    input_descriptions: ClassVar = {
+        "validation_predictions": "probabilities of the validation samples, or class indices with several classes",
+        "out_of_fold_predictions": "probabilities or class indices of all but the test samples, by an ensemble",
+        "test_predictions": "probabilities or class indices of the test samples",
         "threshold": "file of the threshold, or a number in [0, 1)",
     }
-    optional_parts: ClassVar = frozenset(("validation_predictions", "out_of_fold_predictions", "test_predictions"))
+    optional_inputs: ClassVar = frozenset(("validation_predictions", "out_of_fold_predictions", "test_predictions"))
 
     @classmethod
     def for_command(cls, study: "Study", **fields: Any) -> Artifact:
@@ -438,12 +441,14 @@ class Scores(ExperimentArtifact):
         policy = study.empty_masks(self.experiment)
         return evaluation.EvaluateRecipe(dataset=study.dataset_of(self.experiment), empty_masks=policy, source=source)
 
-    def needs(self, study: "Study") -> Needs:
+    def inputs(self, study: "Study") -> Inputs:
         predictions = {
             f"{split.replace('-', '_')}_predictions": [predictions_of(study, self.experiment, split).output()]
             for split in study.scored_splits(self.experiment)
         }
-        threshold = {"threshold": [Threshold(self.experiment).output()]} if "threshold" in self.parts else {}
+        threshold = (
+            {"threshold": [Threshold(self.experiment).output()]} if "threshold" in self.input_descriptions else {}
+        )
         return {**predictions, **threshold}
 
     def raw(self, study: "Study") -> RawInput:
@@ -461,8 +466,10 @@ class ClassScores(Scores):
     files: ClassVar = paths_in(
         paths.metrics(_EXPERIMENT), "per_image.csv", "summary.csv", "intervals.csv", "confusion.csv"
     ) | {"image": paths.metrics(_EXPERIMENT) / "confusion.png"}
-    names_from: ClassVar = "multiclass_methods"
-    parts: ClassVar = {part: text for part, text in Scores.parts.items() if part != "threshold"}
+    names_attribute: ClassVar = "multiclass_methods"
+    input_descriptions: ClassVar = {
+        name: text for name, text in Scores.input_descriptions.items() if name != "threshold"
+    }
 
 
 # -- all methods -------------------------------------------------------------------------------------------------------
@@ -474,14 +481,14 @@ class Average(ExperimentArtifact):
 
     stage: ClassVar = Stage("average", AverageRecipe, "pipeline.report.average.average_runs")
     files: ClassVar = paths_in(paths.metrics(_EXPERIMENT), "summary.csv")
-    names_from: ClassVar = "runs"
-    parts: ClassVar = {"summaries": "summary.csv of each run, in the order of the configuration"}
+    names_attribute: ClassVar = "runs"
+    input_descriptions: ClassVar = {"summaries": "summary.csv of each run, in the order of the configuration"}
 
     def recipe(self, study: "Study") -> AverageRecipe:
         runs = study.runs[self.experiment]
         return AverageRecipe(runs=tuple(runs), folds=study.fold_of(runs[0]) is not None)
 
-    def needs(self, study: "Study") -> Needs:
+    def inputs(self, study: "Study") -> Inputs:
         return {"summaries": [scores_of(study, run).output("summary") for run in study.runs[self.experiment]]}
 
 
@@ -499,10 +506,10 @@ class Comparisons(OverallArtifact):
 
     stage: ClassVar = Stage("comparisons", NoRecipe, "pipeline.report.comparisons.compare_methods")
     files: ClassVar = {"table": paths.comparisons()}
-    parts: ClassVar = {"per_image": "per_image.csv of each method"}
-    optional_parts: ClassVar = frozenset(parts)
+    input_descriptions: ClassVar = {"per_image": "per_image.csv of each method"}
+    optional_inputs: ClassVar = frozenset(input_descriptions)
 
-    def needs(self, study: "Study") -> Needs:
+    def inputs(self, study: "Study") -> Inputs:
         return {"per_image": [scores_of(study, name).output("per_image") for name in study.scored_methods()]}
 
 
@@ -512,10 +519,13 @@ class Leaderboard(OverallArtifact):
 
     stage: ClassVar = Stage("leaderboard", NoRecipe, "pipeline.report.leaderboard.build_leaderboard")
     files: ClassVar = {"table": paths.leaderboard()}
-    parts: ClassVar = {"summaries": "summary.csv files", "checks": "reports of checks, for the column `leak`"}
-    optional_parts: ClassVar = frozenset(("checks",))
+    input_descriptions: ClassVar = {
+        "summaries": "summary.csv files",
+        "checks": "reports of checks, for the column `leak`",
+    }
+    optional_inputs: ClassVar = frozenset(("checks",))
 
-    def needs(self, study: "Study") -> Needs:
+    def inputs(self, study: "Study") -> Inputs:
         tables = [*(scores_of(study, name) for name in study.scored_methods()), *averages_of(study)]
         datasets = dict.fromkeys(study.dataset_of(name) for name in study.scored_methods())
         return {
@@ -526,11 +536,11 @@ class Leaderboard(OverallArtifact):
 
 @dataclass(frozen=True)
 class Report(OverallArtifact):
-    """Report page on all data sets, experiments and scores."""
+    """HTML report on all data sets, experiments and scores."""
 
     stage: ClassVar = Stage("report", ReportRecipe, "pipeline.report.build.build_report", assets="report/assets")
     files: ClassVar = {"page": paths.report()}
-    parts: ClassVar = {
+    input_descriptions: ClassVar = {
         "leaderboard": "table of all scores",
         "comparisons": "table of paired comparisons",
         "intervals": "intervals.csv files",
@@ -538,13 +548,13 @@ class Report(OverallArtifact):
         "trainings": "history.csv files",
         "images": "folders of renderings of test samples",
     }
-    optional_parts: ClassVar = frozenset(parts) - {"leaderboard"}
+    optional_inputs: ClassVar = frozenset(input_descriptions) - {"leaderboard"}
 
     def recipe(self, study: "Study") -> ReportRecipe:
         datasets = {name: study.source(name, TEST, presentation=True) for name in study.datasets}
         return ReportRecipe(datasets=datasets, experiments={name: study.dataset_of(name) for name in study.experiments})
 
-    def needs(self, study: "Study") -> Needs:
+    def inputs(self, study: "Study") -> Inputs:
         """Return the results that it shows; one output of each job represents all of them."""
         scores = [scores_of(study, name) for name in study.scored_methods()]
         return {
@@ -571,7 +581,7 @@ def fold_table_of(study: "Study", run: str) -> list[Output]:
 
 
 def _training_inputs(study: "Study", experiment: str) -> dict[str, list[Output]]:
-    """Return the inputs of a training: shards, and with folds the table of folds."""
+    """Return the inputs of a training run: shards, and with folds the table of folds."""
     dataset = study.dataset_of(experiment)
     shards = {f"{split}_shards": _shards(study, dataset, split) for split in ("train", VALIDATION)}
     table = fold_table_of(study, experiment)
@@ -598,12 +608,12 @@ def renderings_of(study: "Study", name: str, split: str) -> Renderings:
 
 
 def averages_of(study: "Study") -> list[Average]:
-    """Return the means over the runs of scored experiments; the runs of one are either all scored or none."""
+    """Return the averages over the runs of scored experiments; the runs of one are either all scored or none."""
     return [Average(name) for name, runs in study.runs.items() if any(map(study.scored_splits, runs))]
 
 
 def _rendered_test_samples(study: "Study") -> list[Output]:
-    """Return the renderings of test samples of all methods; with several classes, the predictions too."""
+    """Return the renderings of test samples of all methods, and for several classes their predictions."""
     outputs: list[Output] = []
     for name in filter(study.is_rendered, study.scored_methods()):
         if TEST in study.scored_splits(name):

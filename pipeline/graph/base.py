@@ -26,8 +26,8 @@ class Output(NamedTuple):
     path: Path
 
 
-Needs = Mapping[str, list[Output]]
-"""The inputs of a result besides raw files, by part."""
+Inputs = Mapping[str, list[Output]]
+"""The results that a result is made from, by name of the input."""
 
 
 class RawInput(NamedTuple):
@@ -63,26 +63,26 @@ class Artifact(ABC):
     files: ClassVar[Mapping[str, Path]]
     """Its files and folders by name, with fields in braces; the first one identifies it."""
 
-    parts: ClassVar[Mapping[str, str]] = {}
-    """Description of each kind of input; the command that makes the result has an option of the same name."""
+    input_descriptions: ClassVar[Mapping[str, str]] = {}
+    """Description of each input by its name, which is also that of an option of the command that makes the result."""
 
-    optional_parts: ClassVar[frozenset[str]] = frozenset()
-    """Parts that may be missing: a command that is not given their paths uses the default ones that exist."""
+    optional_inputs: ClassVar[frozenset[str]] = frozenset()
+    """Inputs that may be missing: a command that is not given their paths uses the default ones that exist."""
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"split": SPLITS}
     """Allowed values of fields."""
 
-    names_from: ClassVar[str] = "experiments"
-    """The attribute of `Study` that lists the allowed values of the field ``experiment`` or ``dataset``."""
+    names_attribute: ClassVar[str] = "experiments"
+    """Attribute of `Study` with the allowed values of the field ``experiment`` or ``dataset``."""
 
     stored: ClassVar[bool] = False
-    """Whether the store keeps it, for the case that a change is undone; see `pipeline.graph.store`."""
+    """Whether the store keeps it, in case a change of settings is undone; see `pipeline.graph.store`."""
 
     @abstractmethod
     def recipe(self, study: "Study") -> Options:
         """Return the settings of its stage."""
 
-    def needs(self, study: "Study") -> Needs:
+    def inputs(self, study: "Study") -> Inputs:
         """Return the results that it is made from."""
         return {}
 
@@ -96,7 +96,7 @@ class Artifact(ABC):
         return [root] if root and Path(root).exists() else []
 
     def state(self, study: "Study") -> str:
-        """Return a text that changes with properties of the raw data other than file contents, such as the splits."""
+        """Return a string that changes with properties of the raw data other than file contents, such as the splits."""
         return ""
 
     def raw_digests(self, study: "Study") -> dict[str, str]:
@@ -114,7 +114,7 @@ class Artifact(ABC):
         return {**digests, "raw data": short_digest(state)} if state else digests
 
     def is_configured(self, study: "Study") -> bool:
-        """Tell whether its experiment or data set is in the configuration."""
+        """Return whether its experiment or data set is in the configuration."""
         return not self.name or self.name in self.names(study)
 
     @classmethod
@@ -130,14 +130,14 @@ class Artifact(ABC):
     @classmethod
     def names(cls, study: "Study") -> Iterable[str]:
         """Return the allowed values of its field ``experiment`` or ``dataset``."""
-        names: Iterable[str] = getattr(study, cls.names_from)
+        names: Iterable[str] = getattr(study, cls.names_attribute)
         return names
 
     @classmethod
-    def from_texts(cls, texts: Mapping[str, str], **fields: Any) -> Self:
-        """Parse the fields from texts, such as wildcards; `fields` take precedence."""
+    def from_strings(cls, strings: Mapping[str, str], **fields: Any) -> Self:
+        """Parse the fields from strings, such as wildcards; `fields` take precedence."""
         parsed_fields = {
-            field.name: int(texts[field.name]) if field.type is int else texts[field.name]
+            field.name: int(strings[field.name]) if field.type is int else strings[field.name]
             for field in dataclasses.fields(cls)
             if field.name not in fields
         }
@@ -189,11 +189,11 @@ class Artifact(ABC):
 @cache
 def plan_of(artifact: Artifact, study: "Study") -> Plan:
     """Return the plan of a result: its recipe, digests of raw files and identities of its inputs."""
-    needs = artifact.needs(study)
-    made_from = {part: [identity_of(output.artifact, study) for output in outputs] for part, outputs in needs.items()}
+    inputs = artifact.inputs(study)
+    made_from = {name: [identity_of(output.artifact, study) for output in outputs] for name, outputs in inputs.items()}
     return replace(
         plan_without_inputs(artifact, study),
-        made_from={part: identities for part, identities in made_from.items() if identities},
+        made_from={name: identities for name, identities in made_from.items() if identities},
     )
 
 
@@ -210,7 +210,7 @@ def with_inputs(
         if artifact not in visited:
             visited.add(artifact)
             yield artifact
-            pending += [output.artifact for outputs in artifact.needs(study).values() for output in outputs]
+            pending += [output.artifact for outputs in artifact.inputs(study).values() for output in outputs]
 
 
 def plan_without_inputs(artifact: Artifact, study: "Study") -> Plan:
@@ -228,7 +228,7 @@ def identity_of(artifact: Artifact, study: "Study") -> str:
 class DatasetArtifact(Artifact):
     """A result that belongs to a data set."""
 
-    names_from: ClassVar = "datasets"
+    names_attribute: ClassVar = "datasets"
 
     dataset: str
 

@@ -59,7 +59,7 @@ class Survey:
 def find_unneeded(study: Study, results: Path = paths.RESULTS) -> Survey:
     """List the results that no configured data set or experiment needs, sorted by path, without changing anything.
 
-    Results of a data set that cannot be listed are all kept, and a line on standard error says so.
+    If the raw files of a data set cannot be listed, all its results are kept, and standard error reports it.
     """
     survey = Survey()
     unlisted = [name for name in study.datasets if not _can_be_listed(study, name)]
@@ -92,11 +92,11 @@ def find_unneeded(study: Study, results: Path = paths.RESULTS) -> Survey:
 
 
 def _needed(study: Study, unlisted: Collection[str]) -> set[Path]:
-    """Return the paths of all configured results; for data sets that cannot be listed, their whole folders."""
+    """Return the paths of all configured results; for data sets in `unlisted`, their whole folders."""
     datasets = study.datasets
     results = targets.all_results(study, [name for name in datasets if name not in unlisted])
     needed = {path for result in results for path in (*result.outputs().values(), manifest_path(result.path))}
-    needed |= {cache(name) for name in datasets for cache in (paths.shares, paths.digests)}
+    needed |= {cache(name) for name in datasets for cache in (paths.foreground_fractions, paths.digests)}
     needed |= {paths.RESULTS / folder / name for name in unlisted for folder in ("shards", "folds")}
     methods = [name for name in study.methods if study.dataset_of(name) in unlisted]
     return needed | {paths.RESULTS / folder / name for name in methods for folder in _EXPERIMENT_FOLDERS}
@@ -113,7 +113,7 @@ def _can_be_listed(study: Study, name: str) -> bool:
 
 
 def _is_ours(path: Path, is_folder: bool) -> bool:
-    """Tell whether the pipeline writes a file or folder of that name, or a folder of results."""
+    """Return whether the pipeline writes a file or folder of that name, or a folder of results."""
     if path.parts[1] == "cache":
         return not is_folder and _CACHE.fullmatch(path.name) is not None
     return any(
@@ -160,7 +160,7 @@ def _mark_store(survey: Survey, study: Study, results: Path) -> None:
 def find_outdated(study: Study) -> Survey:
     """List configured results that differ from those that the current settings, code and raw files would make.
 
-    Results of data sets that cannot be listed are omitted, and a line on standard error says so.
+    If the raw files of a data set cannot be listed, its results are omitted, and standard error reports it.
     """
     survey, check = Survey(), OutdatedCheck(study)
     listed = [name for name in study.datasets if _can_be_listed(study, name)]
@@ -177,7 +177,7 @@ def find_outdated(study: Study) -> Survey:
 
 
 def _mark_states(survey: Survey, study: Study, results: Path) -> None:
-    """Mark states of trainings that are not configured, or that were abandoned before the last one ended."""
+    """Mark states of training runs that are not configured, or were abandoned before the last one ended."""
     for folder in _entries(survey, results / "state"):
         if not folder.is_dir() or not _NAME.fullmatch(folder.name):
             continue
@@ -187,7 +187,7 @@ def _mark_states(survey: Survey, study: Study, results: Path) -> None:
         checkpoint = results / Checkpoint(folder.name).path.relative_to(paths.RESULTS)
         for path in _entries(survey, folder) if checkpoint.exists() else ():
             if path.is_dir() and _newest(path) < checkpoint.lstat().st_mtime_ns:
-                survey.mark(path, "a training that was abandoned before the last one ended")
+                survey.mark(path, "a training run that was abandoned before the last one ended")
 
 
 def _mark_job_files(survey: Survey, study: Study, results: Path) -> None:

@@ -31,17 +31,17 @@ class OutdatedCheck:
         self.own_reasons: Callable[[Artifact], list[str]] = cache(self._own_reasons)
 
     def state(self, artifact: Artifact, path: Path) -> str:
-        """Return ``current``, ``not current`` or ``missing``."""
+        """Return ``current``, ``out of date`` or ``missing``."""
         if not path.exists():
             return "missing"
-        return "not current" if self.reasons(artifact) else "current"
+        return "out of date" if self.reasons(artifact) else "current"
 
     def inputs(self, artifact: Artifact) -> dict[Path, Artifact]:
         """Return the results that a result is made from; raw files are not included."""
         if not artifact.is_configured(self._study):
             return {}
-        needs = artifact.needs(self._study).values()
-        return {output.path: output.artifact for outputs in needs for output in outputs}
+        inputs = artifact.inputs(self._study).values()
+        return {output.path: output.artifact for outputs in inputs for output in outputs}
 
     def _reasons(self, artifact: Artifact) -> list[str]:
         """Return why a result, or any of its inputs, is outdated; empty if it is current."""
@@ -55,11 +55,11 @@ class OutdatedCheck:
             return [f"its inputs cannot be determined: {' '.join(str(error).split())[:200]}"]
         missing = [str(path) for path in inputs if not path.exists()]
         outdated = [str(path) for path, result in inputs.items() if path.exists() and self.reasons(result)]
-        lists = {"missing: ": missing, "not current itself: ": outdated}
+        lists = {"missing: ": missing, "out of date: ": outdated}
         return [*own_reasons, *(title + join_first(paths) for title, paths in lists.items() if paths)]
 
     def _own_reasons(self, artifact: Artifact) -> list[str]:
-        """Return why an existing result is outdated, without looking at the present state of its inputs."""
+        """Return why an existing result is outdated, without checking the current state of its inputs."""
         try:
             manifest = Manifest.read(artifact.path)
         except FileNotFoundError:
@@ -68,8 +68,8 @@ class OutdatedCheck:
             return [f"its manifest {manifest_path(artifact.path)} is damaged ({' '.join(str(error).split())[:80]})"]
         paths = [path for path in artifact.outputs().values() if path.exists()]
         edited = [path for path in paths if self._study.thorough or path.suffix in TABLES]
-        edited = [path for path in edited if manifest.changed(path)]
-        reasons = [f"edited since it was made: {join_first(map(str, edited))}"] if edited else []
+        edited = [path for path in edited if manifest.is_edited(path)]
+        reasons = [_describe_edits(edited, len(artifact.files))] if edited else []
         if manifest.identity == identity_of(artifact, self._study):
             return reasons
         reasons += differences(manifest.fingerprint, plan_of(artifact, self._study).fingerprint())
@@ -82,8 +82,8 @@ class OutdatedCheck:
                 return _changed_samples(self._study, artifact)
             if isinstance(artifact, FoldTable):
                 current_folds = self._study.fold_assignment(artifact.dataset, artifact.folds)
-                parts = enumerate(read_fold_table(artifact.path, artifact.folds))
-                table_folds = {name: fold for fold, names in parts for name in names}
+                folds = enumerate(read_fold_table(artifact.path, artifact.folds))
+                table_folds = {name: fold for fold, names in folds for name in names}
                 all_names = current_folds.keys() | table_folds.keys()
                 moved = {name for name in all_names if current_folds.get(name) != table_folds.get(name)}
                 return [f"samples added, removed or moved to another fold: {join_first(moved)}"] if moved else []
@@ -93,37 +93,45 @@ class OutdatedCheck:
 
 
 def _changed_samples(study: Study, shard: Shard) -> list[str]:
-    """Compare the samples in a shard with the present raw files; pages of one stack are not told apart."""
+    """Compare the samples in a shard with the current raw files; pages of one stack are not compared."""
     with ShardReader([shard.path]) as reader:
-        sources = [text.decode() for text in reader.column("source_sha256")]
+        sources = [digest.decode() for digest in reader.column("source_sha256")]
         stored_digests = dict(zip(reader.column("ids"), sources, strict=True))
     file_digests, samples = study.digests(shard.dataset), {sample.id: sample for sample in shard.samples(study)}
     single_page = {name: sample for name, sample in samples.items() if sample.page is None}
     digests = {name: sample_digest(sample, sample.files, file_digests) for name, sample in single_page.items()}
     common = digests.keys() & stored_digests.keys()
     return [
-        f"{text}: {join_first(names)}"
-        for text, names in (
-            ("raw files changed since", [name for name in common if digests[name] != stored_digests[name]]),
-            ("samples removed since", stored_digests.keys() - samples.keys()),
-            ("samples added since", samples.keys() - stored_digests.keys()),
+        f"{change}: {join_first(names)}"
+        for change, names in (
+            ("samples with changed raw files", [name for name in common if digests[name] != stored_digests[name]]),
+            ("samples removed", stored_digests.keys() - samples.keys()),
+            ("samples added", samples.keys() - stored_digests.keys()),
         )
         if names
     ]
 
 
-class Guard:
-    """Stops a workflow that would take outdated results for current ones.
+def _describe_edits(edited: Sequence[Path], file_count: int) -> str:
+    """Describe edits of a result of `file_count` files; a message about it names only the first of its files."""
+    if file_count == 1:
+        return "edited after the pipeline wrote it"
+    subject = "a file of the same job was" if len(edited) == 1 else "files of the same job were"
+    return f"{subject} edited afterwards: {join_first(map(str, edited))}"
 
-    Snakemake compares the parameters that it recorded for a result with those of today. It cannot notice results that
+
+class Guard:
+    """Stops a workflow that would use outdated results as if they were current.
+
+    Snakemake compares the parameters that it recorded for a result with the current ones. It cannot notice results that
     were edited, copied from elsewhere, or made before its records were lost.
 
     Parameters
     ----------
     study : Study
     will_rerun : callable
-        Tells from the files of a result and its plan whether Snakemake makes it again by itself: because it recorded
-        another plan, or that the job was interrupted.
+        Returns, for the files of a result and its plan, whether Snakemake makes it again without being told: because it
+        recorded another plan, or because the job was interrupted.
     """
 
     def __init__(self, study: Study, will_rerun: Callable[[Iterable[Path], str], bool]) -> None:

@@ -77,7 +77,7 @@ def _raw_inputs(study: Study, artifact: Artifact) -> list[str]:
     try:
         raw, root = artifact.raw(study), study.raw(dataset).root
     except PipelineError:
-        return [f"raw files of {dataset}, which cannot be listed now: see `python -m pipeline check`"]
+        return [f"raw files of {dataset}, which cannot be listed: see `python -m pipeline check`"]
     return [f"{len(raw.files)} raw files of {len(raw.samples)} samples under {root}"] if raw.files else []
 
 
@@ -120,11 +120,11 @@ def _print_fingerprint(path: Path) -> None:
     _print_field("settings", *flat(fingerprint.settings))
     _print_field("code", f"{len(fingerprint.code)} modules: {', '.join(fingerprint.code)}")
     _print_field("libraries", _versions(fingerprint.libraries.items()))
-    _print_field("fingerprint", fingerprint.identity)
+    _print_field("identity", fingerprint.identity)
 
 
 def _print_provenance(file: Path) -> None:
-    """Print how a training was run; nothing if it has no such file."""
+    """Print the provenance of a training run; nothing if the file does not exist."""
     if not file.exists():
         return
     provenance = read_provenance(file)

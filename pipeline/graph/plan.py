@@ -28,7 +28,7 @@ class Stage(NamedTuple):
         The type of its settings.
     function : str
         Dotted path of the function that makes the result. It takes the settings, and as keyword arguments the fields
-        of the result, the paths of its inputs by part (``Path``, ``Path | None`` or ``Sequence[Path]``) and ``output``.
+        of the result, the paths of each input (``Path``, ``Path | None`` or ``Sequence[Path]``) and ``output``.
     assets : str
         Folder under ``pipeline/`` of files besides modules that influence the result; empty for none.
     """
@@ -57,7 +57,7 @@ class Plan:
     raw : dict of str to str
         Digests of its raw data.
     made_from : dict of str to list of str
-        Identities (see `Fingerprint`) of its inputs, by part.
+        Identities (see `Fingerprint`) of its inputs, by name of the input.
     """
 
     stage: Stage
@@ -73,12 +73,12 @@ class Plan:
 
     @classmethod
     def from_json(cls, text: str, stages: Mapping[str, Stage]) -> "Plan":
-        """Parse the text that `to_json` returned; `stages` are given by name.
+        """Parse the JSON that `to_json` returned; `stages` are given by name.
 
         Raises
         ------
         ConfigError
-            If the text is not a plan, or the code or libraries of the stage have changed since it was made.
+            If it is not a plan, or the code or libraries of the stage have changed since it was made.
         """
         try:
             plain = _Plain.model_validate_json(text)
@@ -88,7 +88,7 @@ class Plan:
             expected = 'a JSON object {"stage": ..., "result": {...}, "recipe": {...}, ...}, as the workflow passes it'
             raise ConfigError("--plan", _validation_message(error), expected, "use --config FILE instead") from error
         if plain.code not in (None, plan.code_digest):
-            actual, expected = f"a plan for other code or libraries of stage {stage.name}", "the present ones"
+            actual, expected = f"a plan for other code or libraries of stage {stage.name}", "the current ones"
             remedy = "run snakemake again: they changed since it planned the job, or differ in the container of the job"
             raise ConfigError("--plan", actual, expected, remedy)
         return plan
@@ -106,7 +106,7 @@ class Plan:
         return short_digest(canonical(self.code()))
 
     def fingerprint(self) -> Fingerprint:
-        """Return the fingerprint of the result that the present code makes."""
+        """Return the fingerprint of the result that the current code makes."""
         code, libraries = self.code()
         settings = {**self.recipe.fingerprint_settings().plain(), **self.result}
         return Fingerprint(self.stage.name, settings, code, libraries, self.raw, self.made_from)

@@ -56,7 +56,7 @@ def matching_artifacts(path: Path) -> Iterator[Artifact]:
                 matches = [step.fullmatch(part) for step, part in zip(steps, path.parts, strict=False)]
                 texts = {key: text for match in matches if match for key, text in match.groupdict().items()}
                 if all(matches) and texts.keys() == set(kind.fields()):
-                    yield kind.from_texts(texts)
+                    yield kind.from_strings(texts)
 
 
 def recognize(study: Study, path: Path) -> Artifact:

@@ -29,15 +29,15 @@ class Entry(NamedTuple):
     ----------
     path : Path
         Its folder; the name is the identity.
-    bytes : int
+    freed_bytes : int
         Bytes that its removal frees; 0 if one of its files is also a result.
-    used : int
+    last_used_ns : int
         Time of its creation or last use, in nanoseconds.
     """
 
     path: Path
-    bytes: int
-    used: int
+    freed_bytes: int
+    last_used_ns: int
 
 
 class Store:
@@ -46,16 +46,16 @@ class Store:
     Parameters
     ----------
     limit : float
-        Gigabytes for entries that are no results at the moment; 0 keeps nothing.
+        Gigabytes for entries that are not currently in use as results; 0 keeps nothing.
     folder : Path
-        May be a link to a folder that several projects share.
+        May be a link to a folder that several projects use.
     """
 
     def __init__(self, limit: float, folder: Path | None = None) -> None:
         self.limit, self.folder = limit, folder or paths.store()
 
-    def take(self, identity: str, outputs: Sequence[Path]) -> bool:
-        """Restore the files of an entry with their manifest, and return whether the entry exists.
+    def restore(self, identity: str, outputs: Sequence[Path]) -> bool:
+        """Restore the files of an entry with their manifest; return whether there is a valid entry.
 
         An entry whose contents do not match the digests in its manifest is removed.
 
@@ -92,7 +92,7 @@ class Store:
     def keep(self, manifest: Manifest, outputs: Sequence[Path]) -> None:
         """Add a result, and remove the least recently used entries until the limit is met.
 
-        If it cannot be added, for example because the disk is full, a log line says so and nothing else happens.
+        If it cannot be added, for example because the disk is full, only a log line reports it.
         """
         if not self.limit:
             return
@@ -111,16 +111,16 @@ class Store:
 
     def prune(self) -> None:
         """Remove the least recently used entries until the limit is met."""
-        entries = sorted(self.entries(), key=lambda entry: entry.used, reverse=True)
+        entries = sorted(self.entries(), key=lambda entry: entry.last_used_ns, reverse=True)
         total = 0
         for entry in entries:
-            total += entry.bytes
-            if entry.bytes and total > self.limit * _GIGABYTE:
-                total -= entry.bytes
+            total += entry.freed_bytes
+            if entry.freed_bytes and total > self.limit * _GIGABYTE:
+                total -= entry.freed_bytes
                 shutil.rmtree(entry.path, ignore_errors=True)
 
     def entries(self) -> Iterator[Entry]:
-        """Yield the entries, also those that another job is adding or removing, as they are at the moment."""
+        """Yield the entries; an entry that another job removes meanwhile is skipped."""
         with suppress(OSError):
             for path in self.folder.iterdir():
                 if path.name.startswith(".") or not path.is_dir():
@@ -128,16 +128,17 @@ class Store:
                 with suppress(OSError):
                     manifests = [*path.glob(f"*{MANIFEST_SUFFIX}")]
                     stats = [file.stat() for file in path.iterdir() if file not in manifests]
-                    unlinked = all(stat.st_nlink == 1 for stat in stats)
-                    used = max((file.stat().st_mtime_ns for file in manifests), default=0)
-                    yield Entry(path, unlinked * sum(stat.st_size for stat in stats), used)
+                    size = sum(stat.st_size for stat in stats)
+                    only_in_store = all(stat.st_nlink == 1 for stat in stats)
+                    last_used_ns = max((file.stat().st_mtime_ns for file in manifests), default=0)
+                    yield Entry(path, size if only_in_store else 0, last_used_ns)
 
 
 def _put(source: Path, path: Path) -> None:
     """Hard-link a large file, or copy it, and set its modification time to now: later than those of its inputs.
 
-    Small files are copied, because people edit tables in place. So are files with several links: they are results of
-    another project that shares the store, where their modification time has to stay.
+    Small files are copied, because people edit tables in place. Files with several links are copied as well: they are
+    results of another project that uses the same store, where their modification time must not change.
     """
     with atomic_file(path) as temporary:
         stat = source.stat()

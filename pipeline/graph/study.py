@@ -1,4 +1,4 @@
-"""A configuration with its data sets, each listed once: which results it leads to, and their inputs."""
+"""The configuration with the raw files of its data sets, listed once: its methods, runs, splits and samples."""
 
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property
@@ -23,9 +23,9 @@ from pipeline.raw.splits.rules import Fold
 
 
 class Study:
-    """Everything that follows from a configuration.
+    """The configuration with the raw files of its data sets.
 
-    Raw data are listed on first use. Names of methods are those of single networks, of ensembles,
+    Raw files are listed once, on first use. Names of methods are those of single networks, of ensembles,
     ``<experiment>.ensemble``, and of baselines, ``<data set>.<kind>``.
 
     Parameters
@@ -122,7 +122,7 @@ class Study:
         return methods.parse_method_name(name)[0] if experiment is None else experiment.dataset
 
     def multiclass(self, name: str) -> bool:
-        """Tell whether masks and predictions are class indices, with more than one foreground class."""
+        """Return whether masks and predictions are class indices, with more than one foreground class."""
         return self.datasets[self.dataset_of(name)].multiclass
 
     def fold_of(self, name: str) -> Fold | None:
@@ -133,7 +133,7 @@ class Study:
         return Fold(folds=run.folds, fold=run.fold)
 
     def uses_folds(self, name: str) -> bool:
-        """Tell whether an experiment, run or ensemble has `folds`."""
+        """Return whether an experiment, run or ensemble has `folds`."""
         experiment = self.experiment_of(name)
         return experiment is not None and experiment.folds is not None
 
@@ -142,7 +142,7 @@ class Study:
         return OUT_OF_FOLD if self.uses_folds(name) and name not in self.experiments else VALIDATION
 
     def empty_masks(self, name: str) -> str:
-        """Return `empty_masks`; of a baseline that of all experiments on its data set, ``one`` if they differ."""
+        """Return `empty_masks`; of a baseline that of the experiments on its data set, or ``one`` if they differ."""
         experiment, dataset = self.experiment_of(name), self.dataset_of(name)
         if experiment is not None:
             return experiment.empty_masks
@@ -153,10 +153,10 @@ class Study:
 
     def source(self, dataset: str, *splits: str, **options: Any) -> Source:  # noqa: ANN401 - see Dataset.source
         """Return the settings that determine the samples of some splits of a data set; see `Dataset.source`."""
-        return self.datasets[dataset].source(*splits, cache=str(paths.shares(dataset)), **options)
+        return self.datasets[dataset].source(*splits, cache=str(paths.foreground_fractions(dataset)), **options)
 
     def source_of(self, name: str, *splits: str, presentation: bool = False) -> Source:
-        """Return `source` of the data set of a method; with the splits of its fold if it is a run of one."""
+        """Return `source` of the data set of a method; for a run of a fold, with the splits of the fold."""
         return self.source(self.dataset_of(name), *splits, presentation=presentation, fold=self.fold_of(name))
 
     def _open(self, dataset: str) -> PartialDataset:
@@ -190,7 +190,7 @@ class Study:
         return self._sample_digests[key]
 
     def require_raw(self) -> None:
-        """List the raw files of all data sets.
+        """Check that the raw files of all data sets can be listed.
 
         Raises
         ------
@@ -206,15 +206,15 @@ class Study:
         if problems:
             raise RawDataError(problems)
 
-    def note(self, name: str) -> str:
-        """Return the caption of figures of an experiment about the origin of its data: ``synthetic data`` or empty."""
+    def origin_caption(self, name: str) -> str:
+        """Return a caption on the origin of the data of an experiment: ``synthetic data``, or empty for real data."""
         return "synthetic data" if self.raw(self.dataset_of(name)).synthetic else ""
 
     def _assign(self, dataset: str, folds: int) -> dict[str, int]:
         """Return the fold of each sample, by identifier, without the test samples."""
         sampling = self.datasets[dataset].sampling
         return assign_folds(
-            self.raw(dataset), folds, sampling, str(paths.shares(dataset)) if sampling.stratify else None
+            self.raw(dataset), folds, sampling, str(paths.foreground_fractions(dataset)) if sampling.stratify else None
         )
 
     def _split(self, name: str) -> Mapping[str, list[Sample]]:
@@ -254,7 +254,7 @@ class Study:
             log(f"{name} has no ensemble: class indices have no mean. Set `keep_probability` or `ensemble: false`.")
 
     def chooses_threshold(self, name: str) -> bool:
-        """Tell whether the threshold is chosen on samples instead of fixed.
+        """Return whether the threshold is chosen on samples instead of fixed.
 
         Raises
         ------
@@ -275,5 +275,5 @@ class Study:
 
     @staticmethod
     def is_rendered(name: str) -> bool:
-        """Tell whether a method has renderings: all but the baselines of empty and of resized masks."""
+        """Return whether a method has renderings: all but the baselines of empty and of resized masks."""
         return not methods.is_baseline(name) or methods.parse_method_name(name)[1] == OBSERVER

@@ -21,7 +21,7 @@ def _shards(study: Study, name: str) -> list[Artifact]:
 
 
 def _models(study: Study, name: str) -> list[Artifact]:
-    """Return the checkpoint and figures of the training of an experiment; an ensemble has none."""
+    """Return the checkpoint, curves and augmented samples of an experiment; an ensemble has none."""
     return (
         [kind(name) for kind in (artifacts.Checkpoint, artifacts.Curves, artifacts.Augmented)]
         if name in study.experiments
@@ -97,8 +97,8 @@ def all_target_results(study: Study, target: str) -> list[Artifact]:
 def all_results(study: Study, listed: Collection[str] | None = None) -> list[Artifact]:
     """Return every result of a study, also those that are made only on request.
 
-    `listed` names the data sets whose raw files can be listed; the others have only tables and checks. By default all
-    have to be listed.
+    `listed` contains the data sets whose raw files can be listed, by default all; of the others, only split tables and
+    checks are returned.
     """
     listed = study.datasets if listed is None else listed
     results: list[Artifact] = [

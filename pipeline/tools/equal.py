@@ -32,10 +32,10 @@ from pipeline.core.code import (
     RECORD,
     Equivalents,
     Module,
-    closure,
     read_module,
     read_record,
     resolve_equivalents,
+    transitive_imports,
 )
 from pipeline.core.errors import ComparisonError
 from pipeline.core.progress import log
@@ -76,9 +76,9 @@ class Sources(NamedTuple):
             name for name in self.names - self.excluded if name.split(".")[1] not in _PACKAGES_WITHOUT_STAGE
         )
 
-    def closure(self, roots: Iterable[str]) -> list[str]:
+    def transitive_imports(self, roots: Iterable[str]) -> list[str]:
         """Return modules and what they import, directly or not, without `excluded`; ignore unknown names."""
-        return closure([root for root in roots if root in self.names], self.read, self.excluded)
+        return transitive_imports([root for root in roots if root in self.names], self.read, self.excluded)
 
     def digests(self, modules: Iterable[str]) -> dict[str, str]:
         """Return the digests of modules."""
@@ -142,7 +142,7 @@ def declare(revision: str, configs: Sequence[Path], stages: Stages, *, root: Pat
             _run(root, folder, "pipeline", "synthetic")
         with contextlib.chdir(folders[1]):
             run_stages = list(stages([Path(name_of_copy) for name_of_copy in names]))
-        used = new.closure({module for _, roots in run_stages for module in roots})
+        used = new.transitive_imports({module for _, roots in run_stages for module in roots})
         modules = module_equivalents(old, new, used, recorded)
         for code, folder in zip((earlier, root), folders, strict=True):
             log(f"running the configuration with the code in {code}")
@@ -237,7 +237,7 @@ def module_equivalents(
 
 def _dropped_imports(old: Sources, new: Sources, module: str) -> list[str]:
     """Return what a module imported, directly or through dropped modules, and does not import any more."""
-    current, dropped = set(new.closure([module])), set[str]()
+    current, dropped = set(new.transitive_imports([module])), set[str]()
     pending = set(old.read(module).modules)
     while pending:
         name = pending.pop()
@@ -255,8 +255,8 @@ def _changed_stages(
         {
             name
             for name, roots in stages
-            if resolve_equivalents(new.digests(new.closure(roots)), recorded)
-            != resolve_equivalents(old.digests(old.closure(roots)), recorded)
+            if resolve_equivalents(new.digests(new.transitive_imports(roots)), recorded)
+            != resolve_equivalents(old.digests(old.transitive_imports(roots)), recorded)
         }
     )
 

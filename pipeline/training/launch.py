@@ -124,8 +124,10 @@ def _init_process_group(rank: int, count: int, port: int) -> None:
     backend = "gloo"
     if torch.cuda.is_available():
         if torch.cuda.device_count() < count:
-            actual = f"{torch.cuda.device_count()} GPUs"
-            raise TrainingError("GPUs of this machine", actual, f"{count} GPUs", "change `gpus` of the experiment")
+            found = str(torch.cuda.device_count())
+            raise TrainingError(
+                "visible GPUs", found, f"{count}, the value of `gpus` of the experiment", "lower `gpus`"
+            )
         torch.cuda.set_device(rank)
         backend = "cpu:gloo,cuda:nccl"
     store = TCPStore(HOST, port, None, False)

@@ -178,14 +178,14 @@ def test_store_gb_0_keeps_nothing(project):
 def test_stage_functions_take_what_their_command_passes(kind):
     module, _, name = kind.stage.function.rpartition(".")
     parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
-    told = {*kind.fields(), *kind.parts, "recipe", "output"}
+    told = {*kind.fields(), *kind.input_descriptions, "recipe", "output"}
     options = {"predictions", "threads", "raw_digest", "state", "save_every", "memory"}  # see pipeline/cli
     needed = {name for name, one in parameters.items() if one.default is one.empty}
     assert needed <= told | {"predictions"}
     assert parameters.keys() <= told | options
     assert ("recipe" in parameters) == (kind.stage.recipe is not NoRecipe)
     looked_up = {"checks", "trainings", "images"} if kind is Report else set()  # by the page itself
-    parts = kind.parts.keys() - looked_up
+    parts = kind.input_descriptions.keys() - looked_up
     assert {part for part in parts if not part.endswith("_predictions")} <= parameters.keys()
 
 
@@ -206,7 +206,7 @@ def test_stage_functions_take_what_their_command_passes(kind):
         (
             'curves --experiment e --plan {"stage":"curves","result":{},"recipe":{"note":""}}',
             2,
-            "the fields of learning curves",
+            "the fields experiment in `result`",
         ),
         ("train --experiment e", 1, "run `snakemake shards`"),
         ("evaluate --experiment e", 2, "python -m pipeline predict"),

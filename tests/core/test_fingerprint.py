@@ -306,7 +306,7 @@ def test_differences_are_described():
         "code of pipeline.shards.write differs",
         f"h5py {original.libraries['h5py']}, expected 9.9",
         "raw files changed",
-        "made from other checkpoint and train shards",
+        "made from a different checkpoint and different train shards",
     ]
     assert differences(train_plan().fingerprint(), original) == ["made by stage train, expected shard"]
 
@@ -321,14 +321,16 @@ def test_many_changed_modules_are_counted():
 @pytest.mark.parametrize("change", [{"size": [64, 64]}, {"layout": "tgs"}])
 def test_a_changed_input_changes_the_identity(change):
     original, other = train_plan().fingerprint(), train_plan(**change).fingerprint()
-    assert differences(original, other) == ["made from other train shards and validation shards"]
+    assert differences(original, other) == ["made from different train shards and different validation shards"]
     assert original.identity != other.identity
 
 
 def test_changed_code_of_an_input_changes_the_fingerprint(package):
     original = train_plan().fingerprint()
     package("raw/layouts/drive.py", "from pathlib", "ADDED = 1\nfrom pathlib")
-    assert differences(original, train_plan().fingerprint()) == ["made from other train shards and validation shards"]
+    assert differences(original, train_plan().fingerprint()) == [
+        "made from different train shards and different validation shards"
+    ]
 
 
 def test_a_plan_of_other_code_is_refused(package):

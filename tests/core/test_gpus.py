@@ -69,7 +69,9 @@ def test_jobs_have_exclusive_gpus_and_others_wait(start):
     first, second = start(), start()
     assert sorted(visible_to(first) + visible_to(second)) == GPUS
     third = start()
-    assert waiting_line(third) == "waiting for a GPU: other jobs use or wait for the 2 visible (GPU-aa11, GPU-bb22)\n"
+    assert (
+        waiting_line(third) == "waiting for a GPU: other jobs use or wait for the visible GPUs (GPU-aa11, GPU-bb22)\n"
+    )
     end(second)
     assert visible_to(third)[0] in GPUS
     assert third.stderr.readline().startswith("using GPU GPU-")
@@ -185,7 +187,7 @@ def test_more_gpus_than_visible_are_refused(tmp_path):
     visible = {gpus.VISIBLE: "0"}
     with (
         pytest.raises(
-            TrainingError, match=r"1 \(GPU-aa11\), according to CUDA_VISIBLE_DEVICES\n.*2, the value of `gpus`"
+            TrainingError, match=r"1 \(GPU-aa11\), limited by CUDA_VISIBLE_DEVICES\n.*2, the value of `gpus`"
         ),
         hold_gpus(2, environment=visible, installed=lambda: GPUS, folder=tmp_path),
     ):

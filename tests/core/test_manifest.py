@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.fingerprint import Fingerprint
-from pipeline.core.manifest import Manifest, edited, find, manifest_path, problem
+from pipeline.core.manifest import Manifest, find_edited, find, manifest_path, problem
 
 MADE_BY = Fingerprint("evaluate", {"dataset": "d"}, {"m": "0"}, {"numpy": "2.4"}, {"raw files": "1"}, {"x": ["2"]})
 
@@ -56,7 +56,7 @@ def test_edits_are_detected_whatever_their_modification_time(scores, path, chang
     change(path)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     detected = problem(path, MADE_BY.identity)
-    assert detected.found == "changed since it was made"
+    assert detected.found == "edited after the pipeline wrote it"
     assert f"rm -r {path}" in detected.remedy
 
 
@@ -80,7 +80,7 @@ def test_an_edited_shard_is_a_problem(tmp_path):
     Manifest.describe(MADE_BY, [shard]).write(shard)
     assert problem(shard, MADE_BY.identity) is None
     shard.write_bytes(b"others.")
-    assert problem(shard, MADE_BY.identity).found == "changed since it was made"
+    assert problem(shard, MADE_BY.identity).found == "edited after the pipeline wrote it"
 
 
 def test_manifests_of_replaced_files_are_removed(scores):
@@ -97,7 +97,7 @@ def test_manifests_of_replaced_files_are_removed(scores):
 def test_edited_files_with_a_manifest_are_reported(scores):
     table = scores / "summary.csv"
     (scores / "curves.csv").write_text("no manifest lists it")
-    assert edited([table, scores / "curves.csv", scores / "gone.csv"]) == []
+    assert find_edited([table, scores / "curves.csv", scores / "gone.csv"]) == []
     table.write_text("f1\n0.99\n")
-    (detected,) = edited([table, scores / "curves.csv"])
-    assert (detected.where, detected.found) == (str(table), "changed since it was made")
+    (detected,) = find_edited([table, scores / "curves.csv"])
+    assert (detected.where, detected.found) == (str(table), "edited after the pipeline wrote it")

@@ -93,7 +93,7 @@ def input_function(result, function, **fixed):
     # applies a function to the result that the wildcards identify
     @without_traceback
     def call(wildcards):
-        artifact = result.from_texts(wildcards, **fixed)
+        artifact = result.from_strings(wildcards, **fixed)
         guard([artifact])
         return function(artifact)
 
@@ -101,9 +101,9 @@ def input_function(result, function, **fixed):
 
 
 def needs(result, part, **fixed):
-    # the paths of the inputs of one part
+    # the paths of one input of a result
     def paths(artifact):
-        return [str(output.path) for output in artifact.needs(STUDY).get(part, [])]
+        return [str(output.path) for output in artifact.inputs(STUDY).get(part, [])]
 
     return input_function(result, paths, **fixed)
 
