@@ -2,7 +2,7 @@
 
     python benchmarks/bootstrap.py [--images 20 600 5000] [--loop 20]
 
-Both compute the 2,000 resampled values of macro F1, micro F1, micro ROC area and maxF (beta^2 0.3, of mean precision
+Both compute the 2,000 resampled values of macro F1, micro F1, micro ROC AUC and maxF (beta^2 0.3, of mean precision
 and mean recall) from the same synthetic histograms and scores. The loop builds `--loop` resamples and scores each with
 the functions that score a split; its time is scaled to 2,000. Their results are compared first. One thread; CPU time.
 The last column is the time for all intervals of the two rows of a summary.

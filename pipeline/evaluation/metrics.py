@@ -85,8 +85,8 @@ METRICS: dict[str, Metric] = {
     "mae": Metric(
         absolute_error, "MAE", "histogram", lower_is_better=True, compared=True, visibility=Visibility.TERMINAL
     ),
-    "roc_auc": Metric(roc_auc, "ROC area", "histogram", visibility=Visibility.TERMINAL),
-    "pr_auc": Metric(average_precision, "PR area", "histogram", visibility=Visibility.PAGE),
+    "roc_auc": Metric(roc_auc, "ROC AUC", "histogram", visibility=Visibility.TERMINAL),
+    "pr_auc": Metric(average_precision, "Average precision", "histogram", visibility=Visibility.PAGE),
     contours.BOUNDARY_DICE: Metric(contours.boundary_dice, "Boundary Dice 2 px", "contours"),
     contours.HAUSDORFF: Metric(
         contours.hausdorff, "HD95 (px)", "contours", lower_is_better=True, visibility=Visibility.PAGE

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 RgbImage = NDArray[np.uint8]
 
 # Okabe, Ito: Color Universal Design (2008), distinguishable with every kind of colour vision
-HIT = (0, 158, 115)  # bluish green
-MISS = (230, 159, 0)  # orange
-FALSE_ALARM = (86, 180, 233)  # sky blue
+TRUE_POSITIVE = (0, 158, 115)  # bluish green
+FALSE_NEGATIVE = (230, 159, 0)  # orange
+FALSE_POSITIVE = (86, 180, 233)  # sky blue
 VOID_GREY = 128  # an ignored pixel of the mask
 _OPACITY = 0.75  # of a colour over the grey image
 _CLIPPED_PERCENT = 0.1  # of the values at either end that may be clipped for display
@@ -21,13 +21,13 @@ _STRIP = 26  # height of a caption in pixels
 
 
 def overlay(image: RgbImage, predicted: NDArray[np.bool_], truth: NDArray[np.bool_] | None) -> RgbImage:
-    """Paint hits, misses and false alarms over the dimmed grey image.
+    """Paint true positives, false negatives and false positives over the dimmed grey image.
 
     Parameters
     ----------
     image : (H, W, 3) array of uint8
     predicted, truth : (H, W) array of bool
-        Without `truth` (an unlabelled sample), the whole prediction is painted as hits.
+        Without `truth` (an unlabelled sample), the whole prediction is painted as true positives.
 
     Returns
     -------
@@ -36,7 +36,11 @@ def overlay(image: RgbImage, predicted: NDArray[np.bool_], truth: NDArray[np.boo
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     painted = grey * 0.7
     mask = predicted if truth is None else truth
-    for pixels, colour in ((predicted & mask, HIT), (~predicted & mask, MISS), (predicted & ~mask, FALSE_ALARM)):
+    for pixels, colour in (
+        (predicted & mask, TRUE_POSITIVE),
+        (~predicted & mask, FALSE_NEGATIVE),
+        (predicted & ~mask, FALSE_POSITIVE),
+    ):
         painted[pixels] = (1 - _OPACITY) * painted[pixels] + _OPACITY * np.array(colour)
     return np.asarray(np.rint(painted), dtype=np.uint8)
 

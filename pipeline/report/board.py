@@ -1,4 +1,4 @@
-"""Prepare the leaderboard for the page: the text of each cell, and the best of the rows that can be compared."""
+"""Prepare the leaderboard for the report: the text of each cell, and the best score among comparable rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ HIGHER, LOWER, NEITHER = "higher is better", "lower is better", ""
 
 
 class Column(NamedTuple):
-    """A column of scores: its heading, its direction, and whether it is shown by default, also on narrow screens."""
+    """A column of scores: heading, direction, whether it is shown by default, and whether on narrow screens too."""
 
     name: str
     label: str
@@ -46,14 +46,14 @@ COLUMNS = {
         Column(f"{HAUSDORFF}_images", "Images with HD95", NEITHER),
         Column("f1_sd", "F1, sd over images", NEITHER),
         *(Column(name, label, HIGHER) for name, (label, _, _) in MAX_F.items()),
-        Column("oracle_f1", "Oracle F1 (no result)", NEITHER),
+        Column("oracle_f1", "Oracle F1 (not a result)", NEITHER),
         Column("oracle_threshold", "Oracle threshold", NEITHER),
     )
 }
-"""Columns of scores in the order of the page: first those that it shows by default."""
+"""Columns of scores in the order of the report: first those that it shows by default."""
 
 BOUNDS = ("f1_low", "f1_high")
-"""Columns of the interval of F1; the page shows intervals below the scores."""
+"""Columns of the interval of F1; the report shows intervals below the scores."""
 
 _COMPARABLE = ("dataset", "origin", "split", "region", "class", "averaging", "scale", "empty_masks", "images")
 """Rows can be compared if all of these are equal."""
@@ -113,12 +113,12 @@ def build_board(
     intervals: Mapping[tuple[str, ...], tuple[str, str, str]],
     images: Mapping[tuple[str, str], str] | None = None,
 ) -> Board:
-    """Prepare a leaderboard for the page.
+    """Prepare a leaderboard for the report.
 
     The standard deviation over several networks is shown in the row of their mean. The best score of a column is
-    marked among rows that can be compared: those with the same images, region, class, averaging, scale and policy for
-    empty masks; networks and ensembles with each other, means with means. Baselines, suspicious rows, ``oracle``
-    columns and rows that can be compared with no other are never marked.
+    marked among comparable rows: those with the same images, region, class, averaging, scale and policy for empty
+    masks. Networks and ensembles are compared with each other, means with means. Baselines, suspicious rows,
+    ``oracle`` columns and rows without a comparable one are never marked.
 
     Parameters
     ----------
@@ -127,8 +127,8 @@ def build_board(
     intervals : mapping
         See `pipeline.report.sources.read_intervals`.
     images : mapping, optional
-        Experiment and split to a text that is equal for the same images. Folds have different validation samples:
-        validation rows that are missing here, such as means, are compared with no other experiment.
+        Experiment and split to a text; equal texts mean the same images. Folds have different validation samples, so
+        validation rows without an entry, such as means, are not compared with other experiments.
     """
     names = [name for name in table.columns if name not in (*_CONDITIONS, *BOUNDS)]
     names.sort(key=lambda name: [*COLUMNS, name].index(name))
@@ -196,7 +196,7 @@ def distinct_values(rows: Sequence[Row], name: str) -> list[str]:
 
 
 def comparison_rows(table: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """Prepare a table of paired comparisons for the page, with numbers rounded for display."""
+    """Prepare a table of paired comparisons for the report, with numbers rounded for display."""
     rows: list[Any] = [] if table is None else table.to_dict("records")
     for row in rows:
         row["significant"] = bool(row["p_holm"]) and float(row["p_holm"]) < 0.05

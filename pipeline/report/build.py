@@ -1,4 +1,4 @@
-"""Collect all results and write the report page."""
+"""Collect all results and write the HTML report."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -11,20 +11,25 @@ from pipeline.core.errors import Problem
 from pipeline.core.files import write_text
 from pipeline.core.progress import log
 from pipeline.evaluation.metrics import METRICS
-from pipeline.images.figures import FALSE_ALARM, HIT, MISS
+from pipeline.images.figures import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE
 from pipeline.raw.dataset import RawDataset, open_dataset
 from pipeline.report import series, sources
 from pipeline.report.board import build_board, comparison_rows, distinct_values
 from pipeline.report.cards import read_cards
 from pipeline.report.comparisons import COLUMNS as COMPARISON_COLUMNS
-from pipeline.report.gallery import Case, case_score, choose_cases, fill_album
+from pipeline.report.gallery import Case, MethodImages, case_score, choose_cases, fill_album
 from pipeline.report.page import assemble
 from pipeline.report.recipes import ReportRecipe
 from pipeline.report.runs import provenances, stage_times
 from pipeline.report.tables import read_table
 from pipeline.report.thumbnails import OTHER_CLASS
 
-_LEGEND = {"hit": HIT, "missed": MISS, "false alarm": FALSE_ALARM, "other class": OTHER_CLASS}
+_LEGEND = {
+    "true positive": TRUE_POSITIVE,
+    "false negative": FALSE_NEGATIVE,
+    "false positive": FALSE_POSITIVE,
+    "other class": OTHER_CLASS,
+}
 _FILTERS = ("dataset", "split", "region", "class", "averaging")
 
 
@@ -48,7 +53,7 @@ def build_report(
     leaderboard : Path
         The table of all scores.
     output : Path
-        The page. Its links to panels and tables are relative to its folder.
+        The HTML file. Its links to panels and tables are relative to its folder.
     intervals : sequence of Path
         Tables of confidence intervals, see `pipeline.report.sources.read_intervals`.
     comparisons : Path, optional
@@ -87,23 +92,26 @@ def build_report(
     reader.check()
 
     cases = _cases(methods, scored, raw)
-    fov_datasets = {methods[index].dataset for index, (main, _) in cases.items() if main.region == "fov"}
-    requests = [(methods[index], [case.id for case in selected], main.ids) for index, (main, selected) in cases.items()]
-    album = fill_album(requests, raw, fov_datasets)
+    fov_datasets = {methods[index].dataset for index, (test_scores, _) in cases.items() if test_scores.region == "fov"}
+    method_images = [
+        MethodImages(methods[index], [case.id for case in selected], test_scores.ids)
+        for index, (test_scores, selected) in cases.items()
+    ]
+    album = fill_album(method_images, raw, fov_datasets)
     folder = output.parent
     data["methods"] = [_method(method, raw[method.dataset], folder) for method in methods]
     data["layers"] = [[album.layers[key] for key in album.layers if key[0] == method.name] for method in methods]
     data["album_ids"] = [[key[1] for key in album.layers if key[0] == method.name] for method in methods]
-    incomplete = {method.dataset for method, _, _ in requests} - album.complete
-    page = assemble(
+    incomplete = {images.method.dataset for images in method_images} - album.complete
+    html = assemble(
         data=data,
         images=album.images,
         board=board,
         filters={name: distinct_values(board.rows, name) for name in _FILTERS},
         comparisons=comparison_rows(paired),
         galleries=[
-            _gallery(index, methods[index], raw[methods[index].dataset], main, selected)
-            for index, (main, selected) in cases.items()
+            _gallery(index, methods[index], raw[methods[index].dataset], test_scores.region, selected)
+            for index, (test_scores, selected) in cases.items()
         ],
         album={"side": album.side, "complete": sorted(album.complete), "incomplete": sorted(incomplete)},
         cards=read_cards([*recipe.datasets]),
@@ -114,8 +122,8 @@ def build_report(
         links=[(path.name, _link(path, folder)) for path in (leaderboard, comparisons) if path is not None],
         synthetic=sorted(name for name, dataset in raw.items() if dataset.synthetic),
     )
-    write_text(output, page)
-    log(f"{output}: {len(methods)} methods, {len(album.images)} images, {len(page.encode()) / 1e6:.1f} MB")
+    write_text(output, html)
+    log(f"{output}: {len(methods)} methods, {len(album.images)} images, {len(html.encode()) / 1e6:.1f} MB")
 
 
 def _hex(colour: tuple[int, int, int]) -> str:
@@ -125,7 +133,7 @@ def _hex(colour: tuple[int, int, int]) -> str:
 def _scores(
     reader: sources.Reader, methods: Sequence[sources.Method], raw: Mapping[str, RawDataset]
 ) -> tuple[dict[int, list[sources.Scores]], list[dict[str, Any]]]:
-    """Read the scores of single images, by index of the method, and all confusion matrices."""
+    """Read the scores of the individual images, by index of the method, and all confusion matrices."""
     scored: dict[int, list[sources.Scores]] = {}
     matrices: list[dict[str, Any]] = []
     for index, method in enumerate(methods):
@@ -145,12 +153,13 @@ def _scores(
 def _cases(
     methods: Sequence[sources.Method], scored: Mapping[int, Sequence[sources.Scores]], raw: Mapping[str, RawDataset]
 ) -> dict[int, tuple[sources.Scores, list[Case]]]:
-    """Choose the cases of every method that has rendered masks of test images; return its test scores with them."""
+    """Return the test scores and the cases of every method that has rendered masks, by index of the method."""
     cases = {}
     for index, scores in scored.items():
-        method, main = methods[index], sources.main_region(scores)
-        if main is not None and (method.test_predictions / "mask").is_dir():
-            cases[index] = (main, choose_cases(main.table, case_score(raw[method.dataset].multiclass)))
+        method, test_scores = methods[index], sources.main_region(scores)
+        if test_scores is not None and (method.test_predictions / "mask").is_dir():
+            score = case_score(raw[method.dataset].multiclass)
+            cases[index] = (test_scores, choose_cases(test_scores.table, score))
     return cases
 
 
@@ -166,22 +175,22 @@ def _method(method: sources.Method, dataset: RawDataset, folder: Path) -> dict[s
 
 
 def _gallery(
-    index: int, method: sources.Method, dataset: RawDataset, main: sources.Scores, cases: Sequence[Case]
+    index: int, method: sources.Method, dataset: RawDataset, region: str, cases: Sequence[Case]
 ) -> dict[str, Any]:
     """Return what the template shows in the gallery of a method."""
     label = {"f1": "F1", "iou": "mean IoU over the foreground classes"}[case_score(dataset.multiclass)]
-    region = {"fov": "inside the field of view", "full": "whole image"}[main.region]
+    region_label = {"fov": "inside the field of view", "full": "whole image"}[region]
     legend = [(name, _hex(colour)) for name, colour in zip(dataset.classes, dataset.colours, strict=True)]
     return {
         "index": index,
         "name": method.name,
         "dataset": method.dataset,
-        "score": f"{label}, {region}",
+        "score": f"{label}, {region_label}",
         "cases": [{"kind": case.kind, "id": case.id, "score": f"{case.score:.3f}"} for case in cases],
         "classes": legend if dataset.multiclass else [],
     }
 
 
 def _link(path: Path, folder: Path) -> str:
-    """Return the URL of a file relative to the folder of the page."""
+    """Return the URL of a file relative to the folder of the report."""
     return quote(os.path.relpath(path, folder).replace(os.sep, "/"))

@@ -1,4 +1,4 @@
-"""Cards of the data sets for the page: sample counts and the result of the check of raw files."""
+"""Cards of the data sets for the report: sample counts and the result of the check of raw files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ _MAX_LOCATIONS = 20  # listed for each kind of finding
 
 
 def read_cards(datasets: Sequence[str]) -> list[dict[str, Any]]:
-    """Read the report of the check of each data set.
+    """Read the check report of each data set.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def read_cards(datasets: Sequence[str]) -> list[dict[str, Any]]:
     Raises
     ------
     RawDataError
-        If a report is damaged.
+        If a check report is damaged.
     """
     checked = [name for name in datasets if paths.check(name).exists()]
     reports = dict(zip(checked, read_reports([paths.check(name) for name in checked]), strict=True))

@@ -96,7 +96,7 @@ def rank(
     PredictionError
         If there are no results, or a table is damaged.
     ConfigError
-        If an experiment is unknown, or no row matches; it lists the known values.
+        If an experiment is unknown, or no row matches; the message lists the known values.
     """
     board = _leaderboard(leaderboard)
     scores = [name for name in board.loc[:, "images":].columns[1:] if name not in _NO_SCORE]

@@ -89,7 +89,7 @@ def _read(files: Sequence[Path]) -> pd.DataFrame:
             if table.duplicated([name for name in _TEXT if name not in _DEFINITION]).any():
                 raise ValueError("duplicate images")
         except (OSError, ValueError) as error:
-            expected, remedy = "scores of single images", "delete it and run snakemake again"
+            expected, remedy = "scores of individual images", "delete it and run snakemake again"
             problems.append(Problem(str(path), str(error), expected, remedy))
         else:
             tables.append(table[table["split"] == _SPLIT])

@@ -1,4 +1,4 @@
-"""Write the event file of a training for TensorBoard while the training runs."""
+"""Write the TensorBoard event file of an experiment while it trains."""
 
 import time
 from collections.abc import Callable
@@ -19,9 +19,9 @@ def follow(
     interval: float,
     wait: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Append epochs to an event file as a training saves them in its state, until the training has ended.
+    """Append epochs to an event file as a training run saves them in its state, until the run has ended.
 
-    The training is not affected. The final file is the same as that of `write_events`.
+    The training run is not affected. The final file is the same as that of `write_events`.
 
     Parameters
     ----------
@@ -30,10 +30,10 @@ def follow(
     states : Path
         See `pipeline.training.live_history.read_live_history`.
     history : Path
-        The ``history.csv`` that a training writes at its end: the training has ended if the file exists and no state is
-        newer. Older states belong to trainings that were abandoned.
+        The ``history.csv`` that a training run writes at its end: the run has ended if the file exists and no state is
+        newer. Older states belong to abandoned training runs.
     output : Path
-        Event file; replaced at the first poll, at the end, and if the training was restarted.
+        Event file; replaced at the first poll, at the end, and if training was restarted.
     interval : float
         Seconds between two polls.
     wait : callable
@@ -46,16 +46,16 @@ def follow(
         If TensorBoard is not installed.
     """
     written_events, written_epochs = b"", 0
-    log(f"{experiment}: epochs appear when the training saves its state; Ctrl-C stops following, not the training")
+    log(f"{experiment}: epochs appear when the training run saves its state; Ctrl-C stops following, not training")
     if not states.exists() and not modified_ns(history):
-        running_names = sorted(path.name for path in states.parent.glob("*/"))
-        log(f"{experiment}: no state in {states} yet; trainings with a state: {', '.join(running_names) or 'none'}")
+        experiments = sorted(path.name for path in states.parent.glob("*/"))
+        log(f"{experiment}: no state in {states} yet; experiments with a state: {', '.join(experiments) or 'none'}")
     while True:
         ended = modified_ns(history)
         rows = read_live_history(states, newer_than=ended)
         if rows is None and ended:
             write_events(history=history, output=output)
-            log(f"{experiment}: the training has ended; {output} is complete")
+            log(f"{experiment}: training has ended; {output} is complete")
             return
         if rows:
             events = encode_events(rows, first=True)

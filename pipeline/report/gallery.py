@@ -1,4 +1,4 @@
-"""Select the images of the page and their size, within a budget of bytes."""
+"""Select the images of the report and their size, within a budget of bytes."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -26,7 +26,7 @@ SIDES = (640, 448, 320, 224, 160)
 """Pixels of the longer side of an image; the first size at which the cases of all methods fit is used."""
 
 SMALL_DATASET = 100
-"""Data sets with at most this many test images have all of them on the page if the budget allows it."""
+"""Data sets with at most this many test images have all of them in the report if the budget allows it."""
 
 KINDS = ("best", "median", "worst")
 _CASES_PER_KIND = 3
@@ -39,6 +39,15 @@ class Case:
     kind: str
     id: str
     score: float
+
+
+@dataclass(frozen=True)
+class MethodImages:
+    """The test images of a method: the identifiers of its cases, and of all its test images."""
+
+    method: Method
+    case_ids: Sequence[str]
+    test_ids: Sequence[str]
 
 
 @dataclass
@@ -98,21 +107,22 @@ def choose_cases(table: pd.DataFrame, score: str) -> list[Case]:
 
 
 def fill_album(
-    cases: Sequence[tuple[Method, Sequence[str], Sequence[str]]],
+    methods: Sequence[MethodImages],
     raw: Mapping[str, RawDataset],
     fov_datasets: Collection[str],
 ) -> Album:
-    """Encode cases as large as `BUDGET` allows, then all other test images of small data sets if they also fit.
+    """Encode the case images at the largest size in `SIDES` that fits in `BUDGET`.
+
+    Then add the other test images of small data sets, if there is room.
 
     Parameters
     ----------
-    cases : sequence of (Method, sequence of str, sequence of str)
-        Each method with the identifiers of its cases and of all its test images. If the cases do not fit at the
-        smallest size, the last ones are left out.
+    methods : sequence of MethodImages
+        If the cases do not fit at the smallest size, the last ones are left out.
     raw : mapping of str to RawDataset
         The data sets, by name.
     fov_datasets : collection of str
-        Data sets that are scored inside the field of view; pixels outside it do not count.
+        Data sets that are scored inside the field of view; pixels outside do not count.
 
     Raises
     ------
@@ -121,30 +131,29 @@ def fill_album(
     """
     # of all splits: a method may be tested on other samples than the test split, such as a fold
     samples = {
-        method.dataset: {sample.id: sample for split in raw[method.dataset].splits.values() for sample in split}
-        for method, _, _ in cases
+        dataset: {sample.id: sample for split in raw[dataset].splits.values() for sample in split}
+        for dataset in dict.fromkeys(images.method.dataset for images in methods)
     }
 
     def load(requests: Sequence[tuple[Method, str]]) -> Iterator[_LoadedSample]:
         by_sample: dict[tuple[str, str], list[Method]] = {}
-        for method, name in requests:
-            by_sample.setdefault((method.dataset, name), []).append(method)
+        for method, sample_id in requests:
+            by_sample.setdefault((method.dataset, sample_id), []).append(method)
         problems: list[Problem] = []
-        for (dataset, name), methods in by_sample.items():
+        for (dataset, sample_id), owners in by_sample.items():
             try:
-                if name not in samples[dataset]:
+                if sample_id not in samples[dataset]:
                     expected = "scores of samples of the data set"
-                    remedy = (
-                        f"delete the scores of {', '.join(owner.name for owner in methods)} and run `snakemake report`"
-                    )
-                    raise PredictionError(f"data set {dataset!r}", f"no sample {name!r}", expected, remedy)
-                yield _load_sample(raw[dataset], samples[dataset][name], methods, dataset in fov_datasets)
+                    owner_names = ", ".join(owner.name for owner in owners)
+                    remedy = f"delete the scores of {owner_names} and run `snakemake report`"
+                    raise PredictionError(f"data set {dataset!r}", f"no sample {sample_id!r}", expected, remedy)
+                yield _load_sample(raw[dataset], samples[dataset][sample_id], owners, dataset in fov_datasets)
             except PipelineError as error:
                 problems += error.problems
         if problems:
             raise PredictionError(problems)
 
-    loaded = [*load([(method, name) for method, names, _ in cases for name in names])]
+    loaded = [*load([(images.method, sample_id) for images in methods for sample_id in images.case_ids])]
     for side in SIDES:
         album, remaining = _encode(loaded, raw, Album(side=side), BUDGET)
         if remaining >= 0:
@@ -152,9 +161,14 @@ def fill_album(
     else:
         return _encode(loaded, raw, Album(side=SIDES[-1]), BUDGET, skip_excess=True)[0]
     for dataset in samples:
-        all_images = [(method, name) for method, _, names in cases if method.dataset == dataset for name in names]
-        if len({name for _, name in all_images}) <= SMALL_DATASET:
-            full_album, remaining_after = _encode(load(all_images), raw, deepcopy(album), remaining)
+        requests = [
+            (images.method, sample_id)
+            for images in methods
+            if images.method.dataset == dataset
+            for sample_id in images.test_ids
+        ]
+        if len({sample_id for _, sample_id in requests}) <= SMALL_DATASET:
+            full_album, remaining_after = _encode(load(requests), raw, deepcopy(album), remaining)
             if remaining_after >= 0:
                 album, remaining = full_album, remaining_after
                 album.complete.add(dataset)
@@ -163,7 +177,7 @@ def fill_album(
 
 @dataclass(frozen=True)
 class _LoadedSample:
-    """A test image, its mask, and the prediction and errors of each method, at the largest size of `SIDES`."""
+    """A test image, its mask, and the prediction and errors of each method, at the largest size in `SIDES`."""
 
     dataset: str
     id: str

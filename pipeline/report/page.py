@@ -16,7 +16,7 @@ _SCRIPTS = ("core.js", "tables.js", "figures.js", "scatter.js", "cases.js")
 
 
 def assemble(*, data: Mapping[str, Any], images: list[str], **context: Any) -> str:  # noqa: ANN401 - variables of the template
-    """Render the page.
+    """Render the report.
 
     The template escapes every text, and data for the script is in JSON blocks that are not executed. The content
     security policy allows only the two scripts of the page, by their digests, and no network requests, so that a name

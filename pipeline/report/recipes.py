@@ -1,4 +1,4 @@
-"""Settings of the stages that make tables, figures and the page."""
+"""Settings of the stages that make tables, figures and the HTML report."""
 
 from pipeline.core.options import Options
 from pipeline.raw.source import Source
@@ -26,7 +26,7 @@ class AverageRecipe(Options):
 
 
 class ReportRecipe(Options):
-    """Settings of the report page.
+    """Settings of the HTML report.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ _STAGES = (
     *("submission", "evaluate", "evaluate_classes", "average", "comparisons", "leaderboard"),
 )
 ALL = "all"
-"""Name for jobs that use all data sets and methods."""
+"""Name of the jobs that use all data sets and methods."""
 
 
 def stage_times(reader: Reader, names: Collection[str], averaged: Collection[str] = ()) -> list[dict[str, Any]]:
@@ -35,7 +35,7 @@ def stage_times(reader: Reader, names: Collection[str], averaged: Collection[str
     names : collection of str
         Data sets and methods; jobs of others are ignored.
     averaged : collection of str
-        Names that are means over several networks: `average` is their only job.
+        Names of means over several networks, whose only job is `average`.
 
     Returns
     -------
@@ -74,25 +74,25 @@ def _read_benchmark(path: Path) -> list[tuple[float, float | None]]:
 
 
 def provenances(reader: Reader, methods: Sequence[Method]) -> list[dict[str, Any]]:
-    """Return the provenance of each training and of the scores of each method.
+    """Return the provenance of each training run and of the scores of each method.
 
     Returns
     -------
     list of dict
-        ``name``, ``kind``, ``lines`` (heading and text), ``target`` (of Snakemake), ``command`` (of the training, as it
-        was run) and ``commands`` (that make each of its results again).
+        ``name``, ``kind``, ``lines`` (heading and text), ``target`` (the Snakemake command), ``command`` (the training
+        command as it was run) and ``commands`` (which make the results again, stage by stage).
     """
     rows = []
     for method in methods:
         lines: list[tuple[str, str]] = []
-        training = _read_provenance(reader, paths.provenance(method.name)) if method.kind == EXPERIMENT else {}
-        if training:
-            lines += _training_lines(training)
-        scored = find(paths.metrics(method.name) / "summary.csv") if method.scored else None
-        if scored is not None:
-            versions = ", ".join(f"{name} {version}" for name, version in scored.fingerprint.libraries.items())
-            lines += [("fingerprint of the scores", scored.identity), ("libraries of the scores", versions)]
-        command_lines = {"command": shlex.join(training.get("command", ())), "commands": commands(method)}
+        provenance = _read_provenance(reader, paths.provenance(method.name)) if method.kind == EXPERIMENT else {}
+        if provenance:
+            lines += _training_lines(provenance)
+        manifest = find(paths.metrics(method.name) / "summary.csv") if method.scored else None
+        if manifest is not None:
+            versions = ", ".join(f"{name} {version}" for name, version in manifest.fingerprint.libraries.items())
+            lines += [("identity of the scores", manifest.identity), ("libraries of the scores", versions)]
+        command_lines = {"command": shlex.join(provenance.get("command", ())), "commands": commands(method)}
         summary = {"name": method.name, "kind": method.kind, "lines": lines, "target": target(method)}
         rows.append({**summary, **command_lines})
     return rows
@@ -119,24 +119,24 @@ def _training_lines(provenance: dict[str, Any]) -> list[tuple[str, str]]:
         ("system", f"{machine['system']}, {provenance['python']}"),
         ("packages", versions),
         ("seeds", ", ".join(f"{purpose} {seed}" for purpose, seed in provenance["seeds"].items())),
-        ("fingerprint of the training", provenance["fingerprint"]),
+        ("identity of the checkpoint", provenance["identity"]),
     ]
 
 
 def target(method: Method) -> str:
-    """Return the Snakemake command for everything of an experiment, or for the scores of another method."""
+    """Return the Snakemake command that makes all results of an experiment, or the scores of another method."""
     scores = shlex.quote(str(paths.metrics(method.name) / "summary.csv"))
     return f"snakemake --cores all {f'report_{method.name}' if method.kind == EXPERIMENT else scores}"
 
 
 def commands(method: Method) -> list[str]:
-    """Return the commands of each stage, in order, for the existing results."""
+    """Return the commands that make the existing results of a method, in the order of the stages."""
     name = method.name
     lines: list[str] = []
     predictions = paths.prediction(name, "test").parent
     splits = sorted(path.name for path in predictions.iterdir() if path.is_dir()) if predictions.is_dir() else []
     if method.kind == EXPERIMENT:
-        for shard in sorted(paths.shard(method.dataset, "x", 0).parent.glob("*-*.h5")):
+        for shard in sorted(paths.shard_folder(method.dataset).glob("*-*.h5")):
             split, _, shard_number = shard.stem.rpartition("-")
             lines.append(f"shard --dataset {method.dataset} --split {split} --number {shard_number}")
         lines.append(f"train --experiment {name}")

@@ -1,4 +1,4 @@
-"""Data of the figures of the page: learning curves, ROC and PR curves, scores of single images."""
+"""Data of the figures of the report: learning curves, ROC and PR curves, scores of individual images."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ _DIGITS = 4
 
 
 def learning(reader: Reader, methods: Sequence[Method]) -> list[dict[str, Any]]:
-    """Return the history of each training: a list for each column, one number per epoch, None if not measured."""
+    """Return the history of each experiment: a list for each column, one number per epoch, None if not measured."""
     histories = []
     for index, method in enumerate(methods):
         is_trained = method.kind == EXPERIMENT
@@ -29,7 +29,7 @@ def learning(reader: Reader, methods: Sequence[Method]) -> list[dict[str, Any]]:
 
 
 def curves(reader: Reader, methods: Sequence[Method], thresholds: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Return the curves of each method, split, region and averaging, in order of rising levels.
+    """Return the curves of each method, split, region and averaging, by ascending level.
 
     Parameters
     ----------
@@ -70,13 +70,13 @@ def curves(reader: Reader, methods: Sequence[Method], thresholds: Mapping[str, f
 
 
 def _changes(points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell which points differ from the previous or the next one; the first and last points always do."""
+    """Return which points differ from the previous or the next one; the first and the last point always do."""
     equals_next = ((points[1:] == points[:-1]) | (np.isnan(points[1:]) & np.isnan(points[:-1]))).all(axis=1)
     return np.asarray(np.concatenate([[True], ~equals_next]) | np.concatenate([~equals_next, [True]]))
 
 
 def images(scored: Sequence[tuple[int, Method, Sequence[Scores]]], split: str = "test") -> list[dict[str, Any]]:
-    """Return the scores of the single images, for each data set and region.
+    """Return the scores of the individual images, for each data set and region.
 
     Parameters
     ----------
@@ -87,15 +87,15 @@ def images(scored: Sequence[tuple[int, Method, Sequence[Scores]]], split: str = 
     Returns
     -------
     list of dict
-        ``dataset``, ``region``, ``ids``, ``share`` (of foreground), and ``scores``: index of the method to score to one
-        number for each identifier.
+        ``dataset``, ``region``, ``ids``, ``share`` (of foreground), and ``scores``, which maps the index of a method
+        and the name of a score to one number for each identifier.
     """
     groups: dict[tuple[str, str], list[tuple[int, pd.DataFrame]]] = {}
     for index, method, all_scores in scored:
         for scores_of_region in all_scores:
             if scores_of_region.split == split:
                 groups.setdefault((method.dataset, scores_of_region.region), []).append((index, scores_of_region.table))
-    groups_data = []
+    series = []
     for (dataset, region), tables in groups.items():
         by_id = {str(index): table.set_index("id") for index, table in tables}
         shares = pd.concat([table["share"] for table in by_id.values()])
@@ -105,10 +105,8 @@ def images(scored: Sequence[tuple[int, Method, Sequence[Scores]]], split: str = 
             for index, table in by_id.items()
         }
         conditions = {"dataset": dataset, "region": region}
-        groups_data.append(
-            {**conditions, "ids": list(shares.index), "share": _plain(shares.to_numpy()), "scores": scores}
-        )
-    return groups_data
+        series.append({**conditions, "ids": list(shares.index), "share": _plain(shares.to_numpy()), "scores": scores})
+    return series
 
 
 def _plain(values: NDArray[np.float64], digits: int = _DIGITS) -> list[float | int | None]:

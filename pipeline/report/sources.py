@@ -1,4 +1,4 @@
-"""Find all methods and read the tables of their results for the page; missing tables are skipped."""
+"""Find all methods and read the tables of their results for the report; missing tables are skipped."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -14,7 +14,7 @@ from pipeline.evaluation.methods import is_baseline
 from pipeline.evaluation.metrics import CLASS_METRICS, Visibility
 
 EXPERIMENT, BASELINE, DERIVED = "experiment", "baseline", "derived"
-"""Kinds of methods: trained; without training; computed from others, such as the mean over several seeds."""
+"""Kinds of methods: trained; without training; computed from other methods, such as the mean over several seeds."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -28,8 +28,8 @@ class Method:
     name, dataset : str
     kind : {'experiment', 'baseline', 'derived'}
     scored : bool
-        Whether it has scores of single images. A mean over several networks has none: files with its name other than
-        its summary are leftovers from when it was one network.
+        Whether it has scores of individual images. A mean over several networks has none; other files than the summary
+        under its name are leftovers from when it was a single network.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Reader:
         ----------
         path : Path
         columns : collection of str
-            Text columns; an identifier 007 or NA is kept as it is.
+            Text columns; identifiers such as 007 or NA are kept as text.
         numbers : collection of str
             Numeric columns; NaN where a cell is empty.
         """
@@ -73,7 +73,7 @@ class Reader:
         return table
 
     def required(self, path: Path, columns: Collection[str]) -> pd.DataFrame | None:
-        """Read a table that was named on the command line or by a rule; it is a problem if it is missing."""
+        """Read a table that a rule or the command line names; a missing file is a problem."""
         if not path.exists():
             self._add_problem(path, FileNotFoundError("no such file"), f"a table with the columns {', '.join(columns)}")
         return self.table(path, columns)
@@ -101,7 +101,7 @@ def find_methods(board: pd.DataFrame, experiments: Mapping[str, str]) -> list[Me
     Raises
     ------
     PredictionError
-        If a name has other characters than the pipeline allows: names become paths of files.
+        If a name contains characters that the pipeline does not allow, because names become paths of files.
     """
     datasets = dict(experiments)
     for name, dataset in zip(board["experiment"], board["dataset"], strict=True):
@@ -122,7 +122,7 @@ def find_methods(board: pd.DataFrame, experiments: Mapping[str, str]) -> list[Me
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of the single images of a split, in one region.
+    """Scores of the individual images of a split, in one region.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def main_region(scores: Sequence[Scores]) -> Scores | None:
 
 
 SCORE_COLUMNS = tuple(name for name, metric in CLASS_METRICS.items() if metric.visibility >= Visibility.TERMINAL)
-"""Scores of single images in the cases and the scatter plot of the page: those that `compare` prints in a terminal."""
+"""Scores of individual images in the cases and the scatter plot: the same that `compare` prints in a terminal."""
 
 _COUNTS = ("tp", "fp", "fn", "tn")
 
@@ -178,7 +178,7 @@ def image_scores(table: pd.DataFrame, background: str | None) -> list[Scores]:
 
 
 def read_images(reader: Reader, name: str) -> pd.DataFrame | None:
-    """Read a method's scores of single images; None if it has none, such as a mean over seeds."""
+    """Read a method's scores of individual images; None if it has none, such as a mean over seeds."""
     return reader.table(
         paths.metrics(name) / "per_image.csv", ("id", "split", "region", "class"), ("pixels", *_COUNTS, *SCORE_COLUMNS)
     )
@@ -225,7 +225,7 @@ def read_intervals(reader: Reader, files: Sequence[Path]) -> dict[tuple[str, ...
     Returns
     -------
     dict
-        The first seven columns to low, high and level, as text.
+        Maps the first seven columns to low, high and level, as text.
     """
     key = ("experiment", "dataset", "split", "region", "class", "averaging", "metric")
     intervals: dict[tuple[str, ...], tuple[str, str, str]] = {}

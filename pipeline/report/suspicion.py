@@ -26,8 +26,8 @@ def suspicions(row: Mapping[Any, str], leak: str = "") -> str:
     Returns
     -------
     str
-        The reasons, separated by ``; ``; empty without any. Baselines, which have learnt nothing, and scores on
-        synthetic images, which are easier than real ones, are never doubted for a high score.
+        The reasons, separated by ``; ``; empty if there are none. A high score is no reason for baselines, which are
+        not trained, and on synthetic images, which are easier than real ones.
     """
     reasons = []
     is_trained = not is_baseline(row["experiment"])

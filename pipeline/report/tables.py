@@ -1,4 +1,4 @@
-"""Read tables of scores, as text, and histories of trainings."""
+"""Read tables of scores, as text, and training histories."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,4 +53,4 @@ def read_history(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         return table.astype(float)
     except (OSError, ValueError) as error:
         remedy = "train the experiment first: `snakemake models`"
-        raise TrainingError(str(path), str(error), "the history of a training", remedy) from error
+        raise TrainingError(str(path), str(error), "a training history", remedy) from error

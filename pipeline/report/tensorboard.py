@@ -1,4 +1,4 @@
-"""Write the history of a training as an event file for TensorBoard."""
+"""Write a training history as an event file for TensorBoard."""
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -16,11 +16,11 @@ TAGS = {
     "val_max_f": "validation/max_f",
     "lr": "learning_rate",
 }
-"""Column of a history to its TensorBoard tag; TensorBoard groups tags by the part before the slash."""
+"""TensorBoard tag of each column of a history; TensorBoard groups tags by the part before the slash."""
 
 
 def write_events(*, history: Path, output: Path) -> None:
-    """Write a training's ``history.csv`` as one event file, which replaces an existing one.
+    """Write the ``history.csv`` of an experiment as one event file, which replaces an existing one.
 
     The same history gives the same bytes: the wall time of an epoch is its number in seconds.
 

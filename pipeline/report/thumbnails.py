@@ -1,4 +1,4 @@
-"""Encode small images for the page as WebP data URIs."""
+"""Encode small images for the report as WebP data URIs."""
 
 import base64
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.counts import VOID
 from pipeline.images.colours import paint
-from pipeline.images.figures import FALSE_ALARM, HIT, MISS, RgbImage
+from pipeline.images.figures import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE, RgbImage
 from pipeline.raw.decode.palette import Colour
 
 OTHER_CLASS = (204, 121, 167)  # reddish purple of the same palette: predicted as another class
@@ -36,7 +36,7 @@ def downscale(pixels: NDArray[np.uint8], side: int, *, classes: bool = False) ->
 
 
 def error_kinds(truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Classify the pixels of a prediction as hits, misses, false alarms or another class.
+    """Classify the pixels of a prediction as true positives, false negatives, false positives or another class.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ def error_kinds(truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> NDArr
     Returns
     -------
     (H, W) array of uint8
-        0: background, and pixels that do not count; 1: foreground of the right class; 2: missed; 3: false alarm;
-        4: foreground predicted as another foreground class.
+        0: background, and pixels that do not count; 1: true positive, of the right class; 2: false negative; 3: false
+        positive; 4: foreground predicted as another foreground class.
     """
     kinds = np.zeros(truth.shape, dtype=np.uint8)
     is_foreground, is_predicted = (truth > 0), (predicted > 0)
@@ -73,7 +73,7 @@ def encode_classes(classes: NDArray[np.uint8], colours: Sequence[Colour]) -> byt
 def encode_errors(kinds: NDArray[np.uint8]) -> bytes:
     """Encode the result of `error_kinds` as colours on a transparent background, to overlay the image."""
     table = np.zeros((256, 4), dtype=np.uint8)
-    for kind, (red, green, blue) in enumerate((HIT, MISS, FALSE_ALARM, OTHER_CLASS), start=1):
+    for kind, (red, green, blue) in enumerate((TRUE_POSITIVE, FALSE_NEGATIVE, FALSE_POSITIVE, OTHER_CLASS), start=1):
         table[kind] = (blue, green, red, 255)
     return _webp(table[kinds], _LOSSLESS)
 

@@ -53,23 +53,23 @@ def write_provenance(
     run: Mapping[str, Any],
     *,
     experiment: str,
-    fingerprint: str,
+    identity: str,
     inputs: Mapping[str, str],
     seeds: Mapping[str, int],
     threads: int,
     accelerators: Mapping[str, Any],
 ) -> None:
-    """Write the provenance of a training that has just finished.
+    """Write the provenance of a training run that has just finished.
 
     Parameters
     ----------
     path : Path
         JSON file.
     run : mapping
-        Result of `describe_run` at the start; for a resumed training, at the last start.
+        Result of `describe_run` at the start; for a resumed training run, at the last start.
     experiment : str
-    fingerprint : str
-        Digest of everything that affects the result: the identity in the manifest.
+    identity : str
+        The identity of the checkpoint, as in its manifest.
     inputs : mapping of str to str
         Shards used, with the SHA-256 of their raw files.
     seeds : mapping of str to int
@@ -83,7 +83,7 @@ def write_provenance(
     ------
     OutputError
     """
-    training = {"experiment": experiment, "fingerprint": fingerprint, "inputs": inputs, "seeds": seeds}
+    training = {"experiment": experiment, "identity": identity, "inputs": inputs, "seeds": seeds}
     hardware = {**run["hardware"], "threads": threads, **accelerators}
     write_json(path, {**run, **training, "format": FORMAT, "finished": _now(), "hardware": hardware})
 
@@ -104,6 +104,8 @@ def read_provenance(path: Path) -> dict[str, Any]:
         contents: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(contents, dict) or contents.get("format") != FORMAT:
             raise ValueError("not a provenance file of this version")
+        if "fingerprint" in contents:  # the old name of the key; a stored network keeps its file
+            contents["identity"] = contents.pop("fingerprint")
         return contents
     except (OSError, ValueError) as error:
         reason, remedy = " ".join(str(error).split()), "delete it and run `snakemake models`"

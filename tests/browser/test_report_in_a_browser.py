@@ -1,4 +1,4 @@
-"""The report page in a real browser: mouse, keyboard, accessibility, no network requests, names shown as text."""
+"""The report in a real browser: mouse, keyboard, accessibility, no network requests, names shown as text."""
 
 import re
 import shutil

@@ -27,7 +27,7 @@ def parsed(**experiments):
     return Study(parse({"datasets": DATASETS, "experiments": {n: {**PLAIN, **e} for n, e in experiments.items()}}))
 
 
-def complaint(**experiments):
+def error_message(**experiments):
     with pytest.raises(ConfigError) as caught:
         parsed(**experiments)
     return str(caught.value)
@@ -69,11 +69,11 @@ def test_one_seed_is_a_list_of_one_and_null_is_none():
     ],
 )
 def test_invalid_seeds_are_rejected(experiments, message):
-    assert message in complaint(**experiments)
+    assert message in error_message(**experiments)
 
 
 def test_all_name_clashes_are_reported_at_once():
-    message = complaint(**{"a": {"seeds": [1, 2]}, "a-seed1": {}, "a-seed2": {}})
+    message = error_message(**{"a": {"seeds": [1, 2]}, "a-seed1": {}, "a-seed2": {}})
     assert "2 problems" in message
 
 
@@ -140,7 +140,7 @@ def test_mean_over_folds_has_no_number_of_validation_images(tmp_path):
     summaries = [summary(tmp_path, run, f1, 0.5) for run, f1 in zip(runs, (0.2, 0.3), strict=True)]
     average(summaries, runs, tmp_path / "out.csv", folds=True)
     images = read(tmp_path / "out.csv").groupby("split")["images"].unique()
-    assert {split: list(message) for split, message in images.items()} == {"validation": [""], "test": ["4"]}
+    assert {split: list(counts) for split, counts in images.items()} == {"validation": [""], "test": ["4"]}
 
 
 def test_single_run_has_a_mean_but_no_standard_deviation(tmp_path):

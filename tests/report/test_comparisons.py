@@ -176,18 +176,18 @@ def results(tmp_path, monkeypatch):
     for row in rows:
         if row["statistic"] == "run" and row["region"] == "fov":
             keys = ["experiment", "dataset", "split", "region", "class", "averaging"]
-            its = {key: row[key] for key in keys}
+            shared = {key: row[key] for key in keys}
             folder = tmp_path / "results/metrics" / row["experiment"]
             folder.mkdir()
-            cells = [{**its, "metric": m, "low": row[m] - 0.1, "high": row[m] + 0.1} for m in ("mae", "f1", "iou")]
+            cells = [{**shared, "metric": m, "low": row[m] - 0.1, "high": row[m] + 0.1} for m in ("mae", "f1", "iou")]
             pd.DataFrame(cells).to_csv(folder / "intervals.csv", index=False, float_format="%.6f")
     return tmp_path
 
 
-def run(capsys, *words, status=0):
-    assert cli.main(["compare", *words]) == status
-    message = capsys.readouterr()
-    return message.err if status else message.out
+def run(capsys, *arguments, status=0):
+    assert cli.main(["compare", *arguments]) == status
+    output = capsys.readouterr()
+    return output.err if status else output.out
 
 
 def test_output_to_a_pipe_is_complete_and_without_colour(results, capsys, monkeypatch):
@@ -284,7 +284,7 @@ def test_folds_of_equal_size_have_different_images(results, capsys):
     pd.DataFrame(rows).to_csv("results/leaderboard.csv", index=False)
     for number, name in enumerate(("k-fold0", "k-fold1", "other")):
         table = scores(name, 0.1, dataset="k")
-        table["id"] = [f"{int(one) + IMAGES * (number % 2) * (split == 'validation')}" for one, split in zip(
+        table["id"] = [f"{int(image) + IMAGES * (number % 2) * (split == 'validation')}" for image, split in zip(
             table["id"], table["split"], strict=True
         )]  # fmt: skip
         folder = results / "results/metrics" / name

@@ -1,4 +1,4 @@
-"""The report page: its contents, marks, escaping and size."""
+"""The HTML report: contents, marks, escaping and size."""
 
 import argparse
 import json
@@ -76,7 +76,7 @@ def test_page_contains_all_scored_and_trained_methods(page):
     matrix = next(entry for entry in data["confusions"] if entry["method"] == 2)
     assert matrix["classes"] == ["background", *CLASSES]
     text = " ".join(page.texts)
-    for part in ("Paired comparisons", "[0.801, 0.942]", "fingerprint of the scores", "evaluate --experiment good"):
+    for part in ("Paired comparisons", "[0.801, 0.942]", "identity of the scores", "evaluate --experiment good"):
         assert part in text, part
     assert "95%" in text
 
@@ -149,7 +149,7 @@ def test_hostile_names_are_escaped(page):
 
 
 def test_page_refers_to_no_external_resource(page, project_with_page):
-    """Links lead to files next to the page; nothing else refers to a file or a host."""
+    """Links lead to files in the folder of the report; nothing else refers to a file or a host."""
     for tag, attributes in page.tags:
         for name in ("src", "href", "srcset", "action", "data"):
             address = attributes.get(name)
@@ -214,7 +214,7 @@ def test_edited_tables_are_rejected(project, capsys, table):
     page_before = (project / "results/report.html").read_bytes()
     assert cli.main(["report"]) == 1
     stderr = capsys.readouterr().err
-    assert f"results/{table}\n    found:    changed since it was made" in stderr
+    assert f"results/{table}\n    found:    edited after the pipeline wrote it" in stderr
     assert "1 problem" in stderr
     assert (project / "results/report.html").read_bytes() == page_before
 
@@ -371,10 +371,10 @@ def budgeted(project, monkeypatch, **values):
 def test_images_stay_within_the_budget(project, monkeypatch):
     data, full_size, text = budgeted(project, monkeypatch)
     assert [len(ids) for ids in data["album_ids"]] == [3, 0, 2, 6, 6]
-    assert "All test images of d, s, t are in this file." in " ".join(text.split())
+    assert "All test images of d, s, t are embedded." in " ".join(text.split())
     data, _, text = budgeted(project, monkeypatch, SMALL_DATASET=2)
     assert [len(ids) for ids in data["album_ids"]] == [3, 0, 2, 6, 6]  # the union of the cases of all methods
-    assert "Of d, t only the cases below are in this file" in " ".join(text.split())
+    assert "For d, t, only the cases below are embedded" in " ".join(text.split())
     budget = 3 * full_size // 8  # half of all images, as bytes without base64
     data, half_size, _ = budgeted(project, monkeypatch, BUDGET=budget)
     assert half_size < full_size

@@ -32,8 +32,8 @@ def board(tmp_path, *rows, checks=()):
     ],
 )
 def test_scores_above_the_best_known_score_are_suspicious(tmp_path, scores, expected):
-    (doubt,) = board(tmp_path, scores)["suspicious"]
-    reasons = doubt.split("; ") if doubt else []
+    (suspicious,) = board(tmp_path, scores)["suspicious"]
+    reasons = suspicious.split("; ") if suspicious else []
     assert len(reasons) == len(expected)
     for reason, beginning in zip(reasons, expected, strict=True):
         assert reason.startswith("likely leak: ")

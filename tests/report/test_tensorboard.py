@@ -1,4 +1,4 @@
-"""The event file for TensorBoard: read back by TensorBoard, and written while a training runs."""
+"""The event file for TensorBoard: read back by TensorBoard, and written during training."""
 
 import math
 import sys
@@ -132,14 +132,14 @@ def test_missing_state_is_logged_with_the_existing_ones(tmp_path, history, capsy
         history.unlink(missing_ok=True)
         states = tmp_path / "state" / name
         follow(experiment=name, states=states, history=history, output=tmp_path / name, interval=1, wait=wait)
-    lines = [line for line in capsys.readouterr().err.splitlines() if "trainings with a state" in line]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "experiments with a state" in line]
     assert len(lines) == 1
     assert lines[0].startswith("knwon: no state in ")
-    assert lines[0].endswith("trainings with a state: known")
+    assert lines[0].endswith("experiments with a state: known")
 
 
 def test_training_is_followed_to_its_end(tmp_path, history):
-    """No state, two epochs, unchanged, four epochs, a second training instead, its end."""
+    """No state, two epochs, unchanged, four epochs, a second training run that replaces the first, its end."""
     states, log, sizes = tmp_path / "state/e", tmp_path / "log" / NAME, []
     final = history.read_bytes()
     history.unlink()
@@ -159,7 +159,7 @@ def test_training_is_followed_to_its_end(tmp_path, history):
     follow(experiment="e", states=states, history=history, output=log, interval=7, wait=wait)
     assert sizes == [0, 2, 2, 4, 1]
     assert not steps
-    assert read_live_history(states) is not None  # the state of the abandoned training
+    assert read_live_history(states) is not None  # the state of the abandoned training run
     followed = log.read_bytes()
     write_events(history=history, output=log)
     assert log.read_bytes() == followed

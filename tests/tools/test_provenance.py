@@ -71,7 +71,7 @@ def test_a_training_writes_its_provenance_and_no_other_times(tmp_path, drive, mo
     assert record["seeds"]["seed"] == 7
     assert len({record["seeds"][purpose] for purpose in ("weights", "order", "augmentation")}) == 3
     manifest = Manifest.read(folder / "best.pt")
-    assert record["fingerprint"] == manifest.identity
+    assert record["identity"] == manifest.identity
     assert manifest.fingerprint.settings["seed"] == 7
     shard = Manifest.read(tmp_path / "results/shards/d/train-0.h5")
     assert shard.fingerprint.stage == "shard"
@@ -105,6 +105,11 @@ def test_missing_shards_are_reported(tmp_path, drive, monkeypatch, capsys):
     assert "a.h5" in output
     assert "b.h5" in output
     assert "snakemake shards" in output
+
+
+def test_old_key_of_the_identity_is_read(tmp_path):
+    (tmp_path / "p.json").write_text('{"format": 1, "fingerprint": "abc"}')
+    assert provenance.read_provenance(tmp_path / "p.json") == {"format": 1, "identity": "abc"}
 
 
 def test_invalid_provenance_files_are_refused(tmp_path):

@@ -45,7 +45,7 @@ function reveal(box) {
 function mountCase(container, method, id, region, layer = "errors") {
   const images = albums[method].get(id);
   if (!images) {
-    container.append(element("p", {}, "Images of this sample are not in this file, because there are too many test images."), facts(method, id, region));
+    container.append(element("p", {}, "The images of this sample are not embedded, because there are too many test images."), facts(method, id, region));
     return null;
   }
   counter += 1;

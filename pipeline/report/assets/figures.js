@@ -27,16 +27,24 @@ function layout(title, x, y, more = {}) {
     ...Object.fromEntries(Object.entries(more).filter(([name]) => name !== "xaxis" && name !== "yaxis")),
   };
 }
-// Adds space below a plot for its legend; the number of legend rows depends on the width.
-const INNER = 260, LEGEND_TOP = 52, LEGEND_ROW = 22;
-function fitLegend(plotLayout, traces, chart) {
-  if (plotLayout.height || !plotLayout.showlegend) return plotLayout;
-  const width = chart.clientWidth;
-  const lengths = traces.filter((trace) => trace.showlegend !== false).map((trace) => trace.name.length);
-  const perRow = Math.max(1, Math.floor((width - 70) / (Math.max(...lengths, 1) * 6.5 + 50)));
-  const bottom = LEGEND_TOP + LEGEND_ROW * Math.ceil(lengths.length / perRow);
-  chart.style.height = `${INNER + bottom + plotLayout.margin.t}px`;
-  return { ...plotLayout, margin: { ...plotLayout.margin, b: bottom, autoexpand: false }, legend: { ...plotLayout.legend, y: -LEGEND_TOP / INNER } };
+const context = document.createElement("canvas").getContext("2d");
+function textWidth(text, size) {
+  context.font = `${size}px system-ui, sans-serif`;
+  return context.measureText(text).width;
+}
+// Sets the height of a chart: its plot, and below it the legend, whose number of rows depends on the width.
+// In pixels: below the plot, the legend starts after the axis title; heights of its rows and margins; width of an entry without its text
+const PLOT_HEIGHT = 260, LEGEND_TOP = 52, LEGEND_ROW = 19, LEGEND_MARGINS = 18, LEGEND_ENTRY = 46;
+function fitLegend(plotLayout, traces, chart, plotHeight = PLOT_HEIGHT) {
+  if (!plotLayout.showlegend) return plotLayout;
+  const { l, r, t } = plotLayout.margin;
+  const widths = traces.filter((trace) => trace.showlegend !== false).map((trace) => textWidth(trace.name, plotLayout.legend.font.size) + LEGEND_ENTRY);
+  const width = chart.clientWidth - l - r;
+  const perRow = Math.max(1, Math.floor(width / Math.max(...widths, 1))); // Plotly aligns entries in columns if they exceed one row
+  const rows = widths.reduce((a, b) => a + b, 0) <= width ? 1 : Math.ceil(widths.length / perRow);
+  const bottom = LEGEND_TOP + LEGEND_ROW * rows + LEGEND_MARGINS;
+  chart.style.height = `${plotHeight + bottom + t}px`;
+  return { ...plotLayout, margin: { ...plotLayout.margin, b: bottom, autoexpand: false }, legend: { ...plotLayout.legend, y: -LEGEND_TOP / plotHeight } };
 }
 const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;"); // Plotly interprets some HTML tags
@@ -79,10 +87,10 @@ class Figure {
       this.container.lastChild.remove();
     }
     while (this.container.children.length < plots.length) this.container.append(element("div", { class: "chart", role: "figure" }));
-    plots.forEach(({ traces, layout: plotLayout, alt }, index) => { // after all charts exist, so that each has its final width
+    plots.forEach(({ traces, layout: plotLayout, plotHeight, alt }, index) => { // after all charts exist, so that each has its final width
       const chart = this.container.children[index];
       chart.setAttribute("aria-label", alt);
-      Plotly.react(chart, traces, fitLegend(plotLayout, traces, chart), CONFIG);
+      Plotly.react(chart, traces, fitLegend(plotLayout, traces, chart, plotHeight), CONFIG);
       this.afterRender(chart, this.state);
     });
     this.container.classList.toggle("empty", !plots.length);
@@ -259,9 +267,11 @@ if (times.length) {
         hovertemplate: "%{y}: %{x:.1f} s<extra>%{fullData.name}</extra>",
       });
       const traces = shown.map((name, position) => bar(name, position, (rowName) => rowName === name));
-      if (names.length > shown.length) traces.push(bar("others", 12, (rowName) => !shown.includes(rowName)));
-      return [{ traces, alt: "Seconds of each stage, by experiment or data set; the numbers are in the table below.",
-        layout: layout("Seconds of each stage", "seconds, sum over jobs", "", { barmode: "stack", height: 120 + 34 * stages.length, yaxis: { autorange: "reversed", showgrid: false } }) }];
+      if (names.length > shown.length) traces.push(bar("all others", 12, (rowName) => !shown.includes(rowName)));
+      const bars = layout("Seconds of each stage", "seconds, sum over jobs", "", { barmode: "stack", yaxis: { autorange: "reversed", showgrid: false } });
+      bars.margin.l = 16 + Math.max(...stages.map((stage) => textWidth(stage, bars.font.size)));
+      bars.legend.traceorder = "normal"; // as the bars from left to right
+      return [{ traces, layout: bars, plotHeight: 30 + 34 * stages.length, alt: "Seconds of each stage, by experiment or data set; the numbers are in the table below." }];
     },
     summary: () => "Longest stages: " + stages.map((stage) => [stage, seconds(([rowStage]) => rowStage === stage)]).sort((a, b) => b[1] - a[1]).slice(0, 3).map(([stage, sum]) => `${stage} ${sum.toFixed(1)} s`).join(", ") + ".",
   });

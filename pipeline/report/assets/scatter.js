@@ -1,4 +1,4 @@
-// Scatter plot of single images: a score of one method against the share of foreground or against another method.
+// Scatter plot of individual images: a score of one method against the share of foreground or against another method.
 const SCORES = DATA.scores;
 const groupOf = (state) => DATA.images.find((group) => group.dataset === state.dataset && group.region === state.region);
 const regionsOf = (dataset) => DATA.images.filter((group) => group.dataset === dataset).map((group) => group.region);
@@ -64,8 +64,8 @@ new Figure("images", {
     const median = values.length ? (values[(values.length - 1) >> 1] + values[values.length >> 1]) / 2 : null;
     let text = `${nameOf(state.method)}: ${values.length} of ${group.ids.length} test images have this score; lowest ${number(values[0])}, median ${number(median)}, highest ${number(values.at(-1))}.`;
     if (state.xAxis !== SHARE) {
-      const others = xValues(state, group);
-      const higher = group.scores[state.method][state.score].filter((value, i) => value !== null && others[i] !== null && value > others[i]).length;
+      const xScores = xValues(state, group);
+      const higher = group.scores[state.method][state.score].filter((value, i) => value !== null && xScores[i] !== null && value > xScores[i]).length;
       text += ` Higher than ${nameOf(state.xAxis)} on ${higher} of them.`;
     }
     return text;
