@@ -43,7 +43,7 @@ class UNet(Network):
 
 
 class UNetOriginal(Network):
-    """The U-Net of the paper: valid convolutions, cropped skip connections; the image is mirrored at its borders."""
+    """The U-Net of the paper: unpadded convolutions, cropped skip connections; the image is mirrored at its borders."""
 
     factory: ClassVar = "pipeline.models.unet_plain.unet_original"
     name: Literal["unet-original"] = _NAME
@@ -80,7 +80,7 @@ class U2NetLite(Network):
 
     factory: ClassVar = "pipeline.models.u2net.u2net_lite"
     name: Literal["u2net-lite"] = _NAME
-    width: Width = 64
+    width: Width = Field(64, description="Number of output channels of every block.")
 
 
 NETWORKS: tuple[type[Network], ...] = (UNet, UNetOriginal, UNetSmall, UNetCrop, U2Net, U2NetLite)

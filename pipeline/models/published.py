@@ -39,7 +39,7 @@ def describe(published: Published) -> dict[str, Any]:
     dict
         ``network``, ``model``, ``parameters`` (trainable), ``megabytes`` (weights and buffers as stored, 10**6 bytes),
         ``gflops`` (10**9 multiplications and additions of the convolutions for one image), ``input`` and
-        ``output`` shapes. The original U-Net is counted with valid convolutions.
+        ``output`` shapes. The original U-Net is counted with unpadded convolutions.
     """
     with torch.device("meta"):
         _, network, in_channels, out_channels, side = published

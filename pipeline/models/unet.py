@@ -1,6 +1,6 @@
 """U-Net with batch normalization and padded convolutions: the output has the size of the input.
 
-Ronneberger, Fischer, Brox: U-Net (MICCAI 2015), with padding 1 instead of valid convolutions, and batch
+Ronneberger, Fischer, Brox: U-Net (MICCAI 2015), with padding 1 instead of unpadded convolutions, and batch
 normalization after each convolution.
 """
 

@@ -67,7 +67,7 @@ class PlainUNet(nn.Module):
         return crop_to(self.valid_forward(x), height, width)
 
     def valid_forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map images whose size is divisible in all poolings; valid convolutions shrink it (572 to 388)."""
+        """Map images whose size is divisible in all poolings; unpadded convolutions shrink it (572 to 388)."""
         *skips, x = descend(x, self.down, self.pool)
         for block in self.up:
             x = self.grow(x)
@@ -76,7 +76,7 @@ class PlainUNet(nn.Module):
         return logits
 
     def margins(self, side: int) -> tuple[int, int]:
-        """Return the reflection padding before and after a side, so that the output of valid convolutions covers it."""
+        """Return the reflection padding before and after a side, so that the output of the network covers it."""
         lost = 4 * (self.multiple - 1)  # in the convolutions of the expanding path, in pixels of the output
         bottom_side = -(-(side + lost) // self.multiple)
         input_side = self.multiple * (bottom_side + 4) + lost
@@ -86,7 +86,7 @@ class PlainUNet(nn.Module):
 
 
 def unet_original(in_channels: int, out_channels: int, width: int, depth: int) -> PlainUNet:
-    """Build the network of the paper: valid convolutions, `depth` levels, `width` channels doubled at each level."""
+    """Build the network of the paper: unpadded convolutions, `depth` levels, `width` channels doubled at each level."""
     return PlainUNet(in_channels, out_channels, tuple(width * 2**level for level in range(depth)), padded=False)
 
 

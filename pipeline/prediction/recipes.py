@@ -16,9 +16,10 @@ class Tiles(Options):
     """Prediction of large images in overlapping tiles."""
 
     size: tuple[Side, Side] = Field(
-        description="[height, width] of a tile in pixels at the data set's `size`, rounded up to the pooling step."
+        description="Height and width of a tile in pixels, after resizing to the data set's `size`; rounded up to a "
+        "multiple of the network's downsampling factor."
     )
-    overlap: FractionOrZero = Field(0.5, description="Minimum share of a tile that the next tile covers again.")
+    overlap: FractionOrZero = Field(0.5, description="Minimum fraction of a tile that the next tile overlaps.")
     margin: Annotated[int, Field(ge=0), NUMBER] = Field(
         0,
         description="Width in pixels of the border of a tile whose output is dropped; ignored by `unet-original`.",

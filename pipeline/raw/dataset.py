@@ -19,8 +19,8 @@ from pipeline.raw.samples import SYNTHETIC_MARKER, ListingError, Sample
 from pipeline.raw.source import Source
 from pipeline.raw.splits.assign import assign_shards, assign_splits, rule_files
 from pipeline.raw.splits.exclude import Excluded, apply_exclusions, exclusions_for_shard, unknown_id_problems
+from pipeline.raw.splits.foreground import foreground_fractions, stratum_of
 from pipeline.raw.splits.names import OUT_OF_FOLD, SPLITS, TRAIN, VALIDATION
-from pipeline.raw.splits.shares import foreground_shares, stratum_of
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class RawDataset:
         return sorted([*self.splits[TRAIN], *self.splits[VALIDATION]], key=lambda sample: sample.id)
 
     def shard_members(self, split: str) -> dict[int, list[Sample]]:
-        """Return the non-empty shards of a split, by number."""
+        """Return the samples of each non-empty shard of a split, by shard number."""
         return self._members[split]
 
     @cached_property
@@ -101,16 +101,16 @@ class RawDataset:
         return {split: assign_shards(samples, self.source.shards) for split, samples in self.splits.items()}
 
     def exclusions(self, split: str, shard: int) -> dict[str, str]:
-        """Return the exclusions that affect one shard; others must not rebuild it."""
+        """Return the exclusions that affect one shard, so that no other exclusion rebuilds it."""
         return exclusions_for_shard(self.excluded, split, shard, self.source.shards)
 
     def digest(self, split: str) -> str:
-        """Return a short digest of the members of a split."""
+        """Return a short digest of the identifiers and file names of the samples of a split."""
         samples = self.splits[split]
         return short_digest("\n".join(text for sample in samples for text in (sample.id, *sample.files)))
 
     def read_truth(self, sample: Sample, contents: Mapping[str, bytes] | None = None) -> ClassMask:
-        """Read a labelled sample's mask: (H, W) class indices, `VOID` where pixels do not count; or soft, 0..255.
+        """Read a labelled sample's mask: (H, W) class indices, `VOID` for ignored pixels; or soft, 0..255.
 
         Masks of single objects are merged. `contents` maps paths to the bytes of files that were already read.
 
@@ -231,21 +231,21 @@ def open_partially(name: str, source: Source) -> PartialDataset:
 def measure_strata(
     dataset: RawDataset, labelled: Sequence[Sample], *, exclude: Collection[str], cache: str | None
 ) -> Mapping[str, int]:
-    """Return the stratum of labelled samples, from the foreground share of their masks; 0 for excluded samples.
+    """Return the stratum of labelled samples, from the foreground fraction of their masks; 0 for excluded samples.
 
     Parameters
     ----------
     exclude : collection of str
         Identifiers of samples whose masks are not read, because they may be damaged.
     cache : str, optional
-        See `pipeline.raw.splits.shares.foreground_shares`.
+        See `pipeline.raw.splits.foreground.foreground_fractions`.
 
     Raises
     ------
     RawDataError
         Listing every mask that cannot be read.
     """
-    shares = foreground_shares(
+    fractions = foreground_fractions(
         [sample for sample in labelled if sample.id not in exclude],
         dataset.read_truth,
         meaning=repr((dataset.labels.label_map, dataset.mask_kind)),
@@ -253,7 +253,7 @@ def measure_strata(
         cache=None if cache is None else Path(cache),
         dataset=dataset.name,
     )
-    return {sample.id: stratum_of(shares.get(sample.id, 0.0)) for sample in labelled}
+    return {sample.id: stratum_of(fractions.get(sample.id, 0.0)) for sample in labelled}
 
 
 def _encoding_problems(samples: Sequence[Sample]) -> list[Problem]:
@@ -276,12 +276,13 @@ def _encoding_problems(samples: Sequence[Sample]) -> list[Problem]:
 def _empty_training_problems(
     splits: Mapping[str, list[Sample]], excluded: Sequence[Excluded], name: str
 ) -> list[Problem]:
+    """Return a problem if `exclude` lists every training sample."""
     if splits[TRAIN] or not any(item.split == TRAIN for item in excluded):
         return []
     return [
         Problem(
             f"data set {name!r}, `exclude`",
-            "every training sample",
+            "all training samples",
             "at least one labelled sample to train on",
             "exclude fewer samples",
             kind="exclude",
@@ -292,7 +293,7 @@ def _empty_training_problems(
 def size_problem(
     sample: Sample, path: Path | str, plane: NDArray[np.uint8] | None, size: tuple[int, int]
 ) -> Problem | None:
-    """Return a problem if a mask or field of view has not the size (height, width) of its image, else None."""
+    """Return a problem if a mask or field of view differs from its image in size (height, width), else None."""
     if plane is None or plane.shape == size:
         return None
     return Problem(
@@ -316,8 +317,8 @@ def require_samples(dataset: RawDataset, split: str) -> list[Sample]:
     if not samples:
         raise RawDataError(
             f"data set {dataset.name!r}",
-            f"no sample in split {split!r}",
+            f"no samples in split {split!r}",
             "at least one",
-            "check `test` and `validation`",
+            "check the keys `test` and `validation` of the data set",
         )
     return samples

@@ -165,7 +165,7 @@ def require_root(root: Path, dataset: str, layout: str, has_synthetic: bool) -> 
     elif root.is_file():
         description = "a file"
     elif not root.exists():
-        description = f"nothing{_describe_parent(root)}"
+        description = f"no such file or folder{_describe_parent(root)}"
     elif not any(root.iterdir()):
         description = "an empty folder"
     else:
@@ -177,12 +177,12 @@ def _describe_parent(root: Path) -> str:
     """List the entries beside a missing folder, those with similar names first."""
     parent = root.parent
     if not parent.is_dir():
-        return f", and no folder {parent} (a relative `root` starts in {Path.cwd()})"
+        return f", and its parent folder {parent} does not exist either (a relative `root` starts in {Path.cwd()})"
     names = sorted(entry.name for entry in parent.iterdir() if not entry.name.startswith("."))
     close_matches = difflib.get_close_matches(root.name, names, n=_MAX_LISTED)
     names = [*close_matches, *(name for name in names if name not in close_matches)]
     more = ", ..." if len(names) > _MAX_LISTED else ""
-    return f"; in {parent} there is {', '.join(names[:_MAX_LISTED])}{more}" if names else f"; {parent} is empty"
+    return f"; {parent} contains {', '.join(names[:_MAX_LISTED])}{more}" if names else f"; {parent} is empty"
 
 
 def sorted_samples(samples: Sequence[Sample], problems: Iterable[Problem], remedy: str = RENAME_REMEDY) -> list[Sample]:

@@ -25,7 +25,7 @@ Shards = Annotated[
     Field(
         ge=1,
         le=4096,
-        description="Maximum number of shard files of a split; about 512 samples per file are a good choice.",
+        description="Maximum number of shard files of a split; about 512 samples per file is a good choice.",
     ),
     NUMBER,
 ]
@@ -48,8 +48,8 @@ class Source(Options):
         Identifiers of samples to exclude from all splits, each with the reason. Their missing or unpaired files are no
         problem, and they do not change the splits of other samples.
     cache : str, optional
-        The file in which foreground shares are cached, if a split is stratified; see
-        `pipeline.raw.splits.shares.foreground_shares`.
+        The file in which foreground fractions are cached, if a split is stratified; see
+        `pipeline.raw.splits.foreground.foreground_fractions`.
     """
 
     layout: AnyLayout
@@ -64,7 +64,8 @@ class Source(Options):
     def without_members(self) -> "Source":
         """Return the source without exclusions, cache and raw folder, which do not affect every sample.
 
-        They are part of the plans of single samples, so that one sample more or less does not make others outdated.
+        They are part of the plans of single samples, so that adding or removing a sample does not make the results of
+        others outdated.
         """
         return self.changed(exclude={}, cache=None, root="")
 

@@ -49,7 +49,7 @@ def read_columns(
                     problems.append(
                         Problem(
                             f"{path}, line {reader.line_num}",
-                            f"the id {name!r} for the second time",
+                            f"a second row with the id {name!r}",
                             "one row for each id",
                             "remove one of the rows",
                         )

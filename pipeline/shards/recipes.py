@@ -60,7 +60,9 @@ class Preparation(Options):
     )
     channels: Channels = Field("rgb", description="Channels of the network input: three colours, or one grey channel.")
     interpolation: Interpolation = Field(
-        "area", description="Interpolation of images: `area` averages when it shrinks, `linear` is always linear."
+        "area",
+        description="Interpolation of images: `area` averages pixels when shrinking, and is bilinear when enlarging; "
+        "`linear` is bilinear in both cases.",
     )
     storage: Storage = Field("float16", description="Number type in shards; 16-bit and float images require `float32`.")
     normalize: Normalization = Field(

@@ -69,12 +69,14 @@ class Loss(Options):
     border: Border | None = Field(
         None, description="Extra weight of background pixels in narrow gaps between objects; `{}` uses its defaults."
     )
-    class_balance: bool = Field(False, description="Weight each class by the inverse of its share of pixels.")
+    class_balance: bool = Field(False, description="Weight each class by the inverse of its fraction of pixels.")
 
     @model_validator(mode="after")
     def _check_pixel_weights(self) -> "Loss":
         if self.name in ("dice", "softmax-dice") and self.weighs_pixels:
-            raise ValueError("no `border` and no `class_balance`: a Dice loss has no pixel weights")
+            raise ValueError(
+                "`border` and `class_balance` are for losses with a cross-entropy term: remove them, or use such a loss"
+            )
         return self
 
     @property

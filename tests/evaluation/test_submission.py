@@ -84,7 +84,7 @@ def test_unusable_submission_images_are_listed_nothing_written(unlabelled, tmp_p
 
 
 def test_missing_challenge_or_unlabelled_samples_are_refused(drive, tmp_path):
-    with pytest.raises(RawDataError, match="no sample in split 'unlabelled'"):
+    with pytest.raises(RawDataError, match="no samples in split 'unlabelled'"):
         submit(drive, tmp_path, "drive")
     images = tmp_path / "duts/DUTS-TE/DUTS-TE-Image"
     images.mkdir(parents=True)

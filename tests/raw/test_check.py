@@ -289,7 +289,7 @@ def test_unknown_excluded_identifier_suggests_similar_ones(drive):
 
 def test_excluding_all_training_samples_is_refused(drive):
     names = {str(number): "bad" for number in range(21, 27)}
-    with pytest.raises(RawDataError, match="every training sample"):
+    with pytest.raises(RawDataError, match="all training samples"):
         drive_of(drive, exclude=names)
 
 
@@ -311,10 +311,10 @@ def test_check_command_exit_status_and_files(project, capsys):
     add_drive(project / "DRIVE", "training", 40, labels=False)
     assert cli.main(["check"]) == 1
     assert "40_training.tif" in capsys.readouterr().out
-    assert cli.main(["check", "--report-only"]) == 0
-    assert cli.main(["check", "--reports", "results/check/d.json"]) == 1
+    assert cli.main(["check", "--exit-zero"]) == 0
+    assert cli.main(["check", "--print-reports", "results/check/d.json"]) == 1
     assert json.loads((project / "results/check/d.json").read_text())["errors"] == 1
-    assert cli.main(["check", "--reports", "config.yaml"]) == 1
+    assert cli.main(["check", "--print-reports", "config.yaml"]) == 1
     assert "python -m pipeline check" in capsys.readouterr().err
 
 

@@ -109,7 +109,7 @@ def test_truncated_files_are_refused(name, share):
         (b"", "an empty file"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n", "a Git-LFS pointer"),
         (b"PK\x03\x04 something", "a zip archive that starts with"),
-        (tiff(np.zeros((3, 8, 8), np.uint8), photometric="minisblack"), "a TIFF of 3 pages"),
+        (tiff(np.zeros((3, 8, 8), np.uint8), photometric="minisblack"), "a TIFF with 3 pages"),
         (tiff(np.full((8, 8), np.nan, np.float32)), "not finite"),
         (tiff(np.zeros((8, 8), np.int32)), "pixels of type int32"),
     ],
@@ -124,7 +124,7 @@ def test_unusable_files_are_refused_with_path_and_reason(tmp_path, data, found):
 
 def test_an_animated_gif_is_refused():
     frames = [Image.fromarray(np.roll(GREY, step)) for step in range(3)]
-    with pytest.raises(RawDataError, match="a GIF of 3 frames"):
+    with pytest.raises(RawDataError, match="a GIF with 3 frames"):
         decode(encode(frames[0], "gif", save_all=True, append_images=frames[1:]), PATH)
 
 

@@ -182,8 +182,8 @@ def test_fields_of_view_are_paired(tmp_path):
 
 def test_error_for_a_folder_without_images_lists_its_content(tmp_path):
     put(tmp_path, "imgs/a.jp2", "masks/a.png")
-    assert "there is imgs, masks" in str(refusal(tmp_path))
-    assert "there is a.jp2" in str(refusal(tmp_path, images="imgs"))
+    assert "contains imgs, masks" in str(refusal(tmp_path))
+    assert "contains a.jp2" in str(refusal(tmp_path, images="imgs"))
     assert "{split} is one of" in str(refusal(tmp_path, images="imgs/{split}"))
 
 
@@ -257,7 +257,7 @@ def test_stacks_without_the_option_are_refused_by_name(tmp_path):
     for folder in ("images", "masks"):
         write_pages(tmp_path / folder / "s.tif", np.zeros((3, 20, 16), np.uint8))
     raw = opened("d", "folder", tmp_path)
-    with pytest.raises(RawDataError, match="a TIFF of 3 pages") as caught:
+    with pytest.raises(RawDataError, match="a TIFF with 3 pages") as caught:
         raw.read_truth(raw.splits["train"][0])
     assert "pages: samples" in str(caught.value)
 

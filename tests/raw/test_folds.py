@@ -107,7 +107,7 @@ def test_fold_table_contains_the_assignment_only(tiles, tmp_path):
     recipe = FoldsRecipe.model_validate({"dataset": "d", "folds": 3, "sampling": PLAIN, "source": source(**tiles)})
     write_folds(recipe, output=table)
     members = assign_folds(opened("d", **tiles), 3, **PLAIN)
-    assert json.loads(table.read_text()) == {"folds": 3, "members": members}
+    assert json.loads(table.read_text()) == {"folds": 3, "fold_by_id": members}
     parts = read_fold_table(table, 3)
     assert [sorted(part) for part in parts] == [[n for n, f in members.items() if f == fold] for fold in range(3)]
     fold = read_fold(table, folds=3, fold=1)
@@ -122,11 +122,11 @@ def test_fold_table_contains_the_assignment_only(tiles, tmp_path):
         (None, "No such file"),
         ("no JSON", "Expecting value"),
         ("[]", "list indices"),
-        ('{"folds": 2}', "members"),
-        ('{"folds": 2, "members": {"a": 0, "b": 2}}', "out of range"),
-        ('{"folds": 2, "members": {"a": 0, "b": "1"}}', "indices must be"),
-        ('{"folds": 2, "members": {"a": 0}}', "2 folds; samples in each of 2: 1, 0"),
-        ('{"folds": 3, "members": {"a": 0, "b": 1}}', "3 folds"),
+        ('{"folds": 2}', "fold_by_id"),
+        ('{"folds": 2, "fold_by_id": {"a": 0, "b": 2}}', "out of range"),
+        ('{"folds": 2, "fold_by_id": {"a": 0, "b": "1"}}', "indices must be"),
+        ('{"folds": 2, "fold_by_id": {"a": 0}}', "2 folds; samples in each of 2: 1, 0"),
+        ('{"folds": 3, "fold_by_id": {"a": 0, "b": 1}}', "3 folds"),
     ],
 )
 def test_invalid_fold_table_is_refused(tmp_path, text, found):

@@ -208,8 +208,8 @@ def test_a_page_of_a_stack_is_selected_by_number():
     data = tiff(stack, photometric="minisblack")
     for number in (1, 2, 3):
         np.testing.assert_array_equal(decode(data, "x", number), stack[number - 1])
-    refused(data, "a TIFF of 3 pages")
-    refused(data, "a page 4", lambda data, path: decode(data, path, 4))
+    refused(data, "a TIFF with 3 pages")
+    refused(data, "page 4", lambda data, path: decode(data, path, 4))
 
 
 def test_bmp_and_webp_are_read():
@@ -225,7 +225,7 @@ def test_transparent_colour_of_a_gif_is_an_alpha_channel():
 
 def test_error_for_unsupported_formats_names_the_format():
     refused(save(RGB, "jpeg2000"), "a JPEG 2000 image")
-    refused(save(Image.fromarray(RGB).convert("CMYK"), "jpeg"), "4 components")
+    refused(save(Image.fromarray(RGB).convert("CMYK"), "jpeg"), "a JPEG with 4 channels")
     refused(save(Image.fromarray(RGB).convert("CMYK"), "tiff"), "photometric interpretation SEPARATED")
     refused(save(Image.fromarray(RGB).convert("LAB"), "tiff"), "photometric interpretation CIELAB")
     refused(b"<!DOCTYPE html><html>", "a web page")

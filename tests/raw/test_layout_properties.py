@@ -81,7 +81,7 @@ def judge(samples, offenders, expected):
     assert all(problem.remedy for problem in caught.value.problems)
 
 
-def repeated(*folders):
+def duplicates(*folders):
     """Return the paths of images whose identifier is in two folders."""
     shared = set(folders[0]) & set(folders[1])
     return {paths[name] for paths in folders for name in shared}
@@ -130,7 +130,7 @@ def test_drive_lists_samples_or_every_offender(training, test, copies, misnamed,
             offenders.add(copy)
         if misnamed:
             offenders.add(put(root, "test/mask", "no number.gif"))
-        offenders |= repeated(*listed_images)
+        offenders |= duplicates(*listed_images)
         judge(lambda: listed("drive", root), offenders, expected)
 
 
@@ -145,7 +145,7 @@ def test_tgs_lists_samples_or_every_offender(train, test, form, ignored):
         test_images = put_all(root, "test/images", "{}.png", test[0])
         for name in ignored:
             put(root, "train/images", name)
-        offenders = unpaired(images, masks) | repeated(images, test_images)
+        offenders = unpaired(images, masks) | duplicates(images, test_images)
         offenders |= set() if images else {str(root / "train/images")}
         expected = {name: {"image": path, "mask": masks.get(name)} for name, path in images.items()}
         expected |= {name: {"image": path, "mask": None} for name, path in test_images.items()}
@@ -171,7 +171,7 @@ def test_tgs_tables_list_samples_or_every_offender(train, twice, form, non_numer
                 if non_numeric and table == "depths.csv":
                     csv.writer(handle).writerow(["a tenth name", "deep"])
         offenders = {images.get(name, f"{root / 'train.csv'}, {name}") for name in images.keys() ^ rows.keys()}
-        offenders |= {f"the id {min(values)!r} for the second" for values in (rows, depths) if twice and values}
+        offenders |= {f"a second row with the id {min(values)!r}" for values in (rows, depths) if twice and values}
         offenders |= set() if images else {str(root / "train/images")}
         offenders |= {"id a tenth name"} if non_numeric else set()
         expected = {name: {"image": path, "mask_codes": rows.get(name)} for name, path in images.items()}
@@ -199,7 +199,7 @@ def test_shapes_lists_samples_or_every_offender(train, test, strange, odd, ignor
         offenders |= set() if listed_images[0] else {str(root / "train_imgs")}
         if odd and not (strange.isascii() and strange.isdigit()):
             offenders.add(put(root, "test_imgs", f"{strange}.JPG"))
-        judge(lambda: listed("shapes", root), offenders | repeated(*listed_images), expected)
+        judge(lambda: listed("shapes", root), offenders | duplicates(*listed_images), expected)
 
 
 @settings(max_examples=150)
@@ -226,5 +226,5 @@ def test_duts_lists_samples_or_every_offender(halves, folders, form, ignored):
             offenders |= set() if images else {str(root / half / f"{half}-Image")}
             listed_images.append(images)
             expected |= {name: {"image": path, "mask": masks.get(name)} for name, path in images.items()}
-        offenders |= repeated(*listed_images) if len(listed_images) == 2 else set()
+        offenders |= duplicates(*listed_images) if len(listed_images) == 2 else set()
         judge(lambda: listed("duts", root), offenders, expected)

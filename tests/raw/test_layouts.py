@@ -114,7 +114,7 @@ def test_tgs_codes_equal_the_mask_files(tgs):
     ("text", "found"),
     [
         ("id,mask\ntile000,\n", "the columns"),
-        ("id,rle_mask\ntile000,1 1\ntile000,1 1\n", "for the second time"),
+        ("id,rle_mask\ntile000,1 1\ntile000,1 1\n", "a second row with the id"),
         ("id,rle_mask\ntile000,\n", "no mask of that name"),
     ],
 )

@@ -81,7 +81,7 @@ def test_lists_are_relative_to_the_root_or_absolute(tmp_path):
 def test_sample_in_both_lists_is_refused(tmp_path):
     (tmp_path / "list.txt").write_text("21\nc\n")
     both = {"rule": "list", "file": "list.txt"}
-    with pytest.raises(RawDataError, match="that the list of `validation` names too") as caught:
+    with pytest.raises(RawDataError, match="that the list of `validation` contains too") as caught:
         assigned(SAMPLES, tmp_path, test=both, validation=both)
     assert len(caught.value.problems) == 2
 

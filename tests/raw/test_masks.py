@@ -22,9 +22,9 @@ def test_decode_rle_inverts_encode_rle(mask):
     ("codes", "found"),
     [
         ("3", "odd count"),
-        ("0 2", "leave the image"),
-        ("8 3", "leave the image"),
-        ("1 0", "leave the image"),
+        ("0 2", "extend past the image"),
+        ("8 3", "extend past the image"),
+        ("1 0", "extend past the image"),
         ("1 4 3 2", "overlap"),
         ("5 1 1 1", "out of order"),
         ("one 2", "not whole numbers"),

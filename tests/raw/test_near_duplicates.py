@@ -11,7 +11,12 @@ from PIL import Image
 from sources import checked
 from toy_layout import TOY, add, toy_image
 
-from pipeline.raw.check.near_duplicates import MAX_CONTRAST_SHARE, MAX_DIFFERENCE, find_near_duplicates, grey_thumbnail
+from pipeline.raw.check.near_duplicates import (
+    MAX_CONTRAST_FRACTION,
+    MAX_DIFFERENCE,
+    find_near_duplicates,
+    grey_thumbnail,
+)
 from pipeline.raw.decode.image import decode
 
 
@@ -95,7 +100,7 @@ def test_near_duplicates_are_those_of_exhaustive_search(seed, count, noise, grou
     pixels = thumbnails.astype(np.float64).reshape(count, -1)
     rms = np.sqrt(((pixels[:, None] - pixels[None]) ** 2).mean(axis=2))
     contrast = pixels.std(axis=1)
-    allowed = np.minimum(MAX_DIFFERENCE, MAX_CONTRAST_SHARE * np.minimum(contrast[:, None], contrast[None]))
+    allowed = np.minimum(MAX_DIFFERENCE, MAX_CONTRAST_FRACTION * np.minimum(contrast[:, None], contrast[None]))
     apart = group[:, None] != group[None]
     required, allowed_pairs = (apart & (rms <= allowed + slack) for slack in (-1e-4, 1e-4))
     partners = find_near_duplicates(list(thumbnails), group.tolist())

@@ -177,17 +177,17 @@ def test_files_with_the_same_remedy_are_grouped(tmp_path):
 def test_error_for_a_misspelt_root_lists_its_neighbours(stacks):
     report = check(stacks.with_name("rwa"), exclude={"s0": "blurred"})
     (finding,) = report["findings"]  # and no second problem for the unknown identifier s0
-    assert "there is raw" in finding["found"]
+    assert "contains raw" in finding["found"]
     assert "pipeline synthetic" not in finding["remedy"]
     (finding,) = check(stacks / "no/where")["findings"]
-    assert f"no folder {stacks / 'no'}" in finding["found"]
+    assert f"parent folder {stacks / 'no'} does not exist" in finding["found"]
 
 
 def test_missing_image_folder_is_one_problem(stacks):
     report = check(stacks, options={"images": "photos"})
     (finding,) = report["findings"]
     assert finding["location"].endswith("raw/photos")
-    assert "there is images, masks, patients.csv" in finding["found"]
+    assert "contains images, masks, patients.csv" in finding["found"]
 
 
 def test_many_sizes_are_summarised_by_their_range():

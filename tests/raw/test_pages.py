@@ -117,7 +117,7 @@ def test_page_list_is_read_again_when_the_file_changes(tmp_path):
     path = stack(tmp_path, GREY[:2])
     assert pages.count_pages(path) == 2
     np.testing.assert_array_equal(decode(read_bytes(path, 2), path, 2), GREY[1])
-    with pytest.raises(RawDataError, match="a page 3"):
+    with pytest.raises(RawDataError, match="page 3"):
         decode(read_bytes(path, 3), path, 3)
 
 

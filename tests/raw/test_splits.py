@@ -102,7 +102,7 @@ def test_unused_official_validation_samples_are_training():
 
 
 def test_official_validation_without_samples_is_refused():
-    with pytest.raises(RawDataError, match="none of which the data set calls a validation sample"):
+    with pytest.raises(RawDataError, match="none of which is an official validation sample"):
         assigned(samples("abc"), validation="official")
 
 

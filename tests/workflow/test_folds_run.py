@@ -69,7 +69,7 @@ def names(folder):
 
 
 def table_of(project, dataset):
-    return json.loads((project.folder / f"results/folds/{dataset}/2.json").read_text())["members"]
+    return json.loads((project.folder / f"results/folds/{dataset}/2.json").read_text())["fold_by_id"]
 
 
 def test_samples_are_predicted_by_networks_of_other_folds(folded):

@@ -67,7 +67,7 @@ def collect_findings(
         _blank_images([item for item in readable if item.blank]),
         _duplicates([group for group in groups if not _is_leak(group)]),
         _near_duplicates([item for item in readable if item.split in _DISJOINT_SPLITS and not item.blank]),
-        _absent_classes([item for item in readable if item.pixels is not None], classes),
+        _absent_classes([item for item in readable if item.mask_pixels is not None], classes),
         _dark_images([item for item in readable if item.highest is not None], normalize),
         _orientation(
             [
@@ -81,7 +81,7 @@ def collect_findings(
 
 
 def _warning(kind: str, item: Measurement, count: int, *texts: str) -> Finding:
-    """Make a warning about `count` files, named after one; `texts` are found, expected and remedy of the problem."""
+    """Build a warning about `count` files, located at one of them; `texts` are found, expected and remedy."""
     return Finding(WARNING, kind, Problem(item.sample.image, *texts), count)
 
 
@@ -127,9 +127,9 @@ def _blank_images(group: Sequence[Measurement]) -> Finding | None:
         "blank",
         group[0],
         len(group),
-        f"{images}{unlabelled}{variety}; {_split_counts(group)}; first: {_first_names(_ids(group))}",
+        f"{images}{unlabelled}{variety}; {_split_counts(group)}; examples: {_first_names(_ids(group))}",
         "images with content: a network learns nothing from blank ones",
-        "none, if the data set is known for it; otherwise download the files again, or list them under `exclude`",
+        "none, if blank images belong to the data set; otherwise download the files again, or list them in `exclude`",
     )
 
 
@@ -137,13 +137,13 @@ def _duplicates(groups: Sequence[Sequence[Measurement]]) -> Finding | None:
     if not groups:
         return None
     count = sum(map(len, groups))
-    first = _first_names((" = ".join(_ids(group)[:_MAX_LISTED]) for group in groups), "; ", " groups")
+    examples = _first_names((" = ".join(_ids(group)[:_MAX_LISTED]) for group in groups), "; ", " groups")
     return _warning(
         "duplicate",
         groups[0][0],
         count,
-        f"{count} images with {len(groups)} different contents, repeated in one split; first: {first}",
-        "each image once: repeated images count several times",
+        f"{count} images with only {len(groups)} different contents in the same split; examples: {examples}",
+        "each image once: duplicates count several times",
         "remove the copies, or list them under `exclude`",
     )
 
@@ -156,23 +156,23 @@ def _near_duplicates(items: Sequence[Measurement]) -> Finding | None:
     pairs = [(first, second) for first, second in pairs if first.content != second.content]  # equal ones are leaks
     if not pairs:
         return None
-    distinct: dict[frozenset[str], str] = {}
+    pair_texts: dict[frozenset[str], str] = {}
     for first, second in pairs:
         text = f"{first.sample.id} in {first.split} ~ {second.sample.id} in {second.split}"
-        distinct.setdefault(frozenset((first.sample.id, second.sample.id)), text)
+        pair_texts.setdefault(frozenset((first.sample.id, second.sample.id)), text)
     return _warning(
         "near-duplicate",
         pairs[0][0],
         len(pairs),
-        f"{len(pairs)} images with a near-duplicate in another split; first: "
-        + _first_names(distinct.values(), "; ", " pairs"),
+        f"{len(pairs)} images with a near-duplicate in another split; examples: "
+        + _first_names(pair_texts.values(), "; ", " pairs"),
         "different images in train, validation and test: resaved copies and series of images are leaks",
-        "look at them; remove copies or list them under `exclude`, and keep series together (`group`)",
+        "look at these images; remove copies or list them under `exclude`, and keep series in one split (`group`)",
     )
 
 
 def _absent_classes(items: Sequence[Measurement], classes: Sequence[str]) -> Finding | None:
-    absent = [name for index, name in enumerate(classes) if not any((item.pixels or ())[index] for item in items)]
+    absent = [name for index, name in enumerate(classes) if not any((item.mask_pixels or ())[index] for item in items)]
     if not items or not absent:
         return None
     problem = Problem(
@@ -192,7 +192,7 @@ def _dark_images(items: Sequence[Measurement], normalize: str) -> Finding | None
         "dark",
         items[0],
         len(items),
-        f"{len(items)} images of 16 bits, none of which is brighter than {highest:.1%} of the full range",
+        f"{len(items)} 16-bit images, none of which is brighter than {highest:.1%} of the full range",
         f"values over most of the full range, by which `normalize: {normalize}` divides; these images would be "
         "nearly black",
         "set `normalize: minmax`, or `standard` with the mean and standard deviation of your data",
@@ -206,8 +206,8 @@ def _orientation(group: Sequence[Measurement]) -> Finding | None:
         "orientation",
         group[0],
         len(group),
-        f"{len(group)} images, not JPEG, with an orientation tag (rotated or mirrored); "
-        f"first: {_first_names(_ids(group))}",
+        f"{len(group)} images in other formats than JPEG with an orientation tag (rotated or mirrored); "
+        f"examples: {_first_names(_ids(group))}",
         "upright images",
         "look at the contact sheet: save the images upright if they do not match their masks",
     )

@@ -40,7 +40,7 @@ class Measurement:
     storage_problem : Problem, optional
         Why the image cannot be stored as configured, although it can be read.
     highest : float, optional
-        Maximum of a 16-bit image, as a share of the range of its type.
+        Maximum of a 16-bit image, as a fraction of the range of its type.
     content : str
         SHA-256 of shape, type and pixels of the decoded image.
     grey_thumbnail : (16, 16) array of float16, optional
@@ -49,8 +49,8 @@ class Measurement:
         Whether all pixels of the image are equal.
     size : (int, int)
         Height and width in pixels.
-    pixels : tuple of int, optional
-        Number of mask pixels of each class, then of those that do not count. None without mask.
+    mask_pixels : tuple of int, optional
+        Number of mask pixels of each class, then of ignored pixels. None without mask.
     thumbnail : (H, W, 3) array of uint8, optional
     """
 
@@ -65,7 +65,7 @@ class Measurement:
     size: tuple[int, int] = (0, 0)
     image: Header | None = None
     mask: Header | None = None
-    pixels: tuple[int, ...] | None = None
+    mask_pixels: tuple[int, ...] | None = None
     thumbnail: RgbImage | None = None
 
 
@@ -92,7 +92,7 @@ def measure(
         size=(int(pixels.shape[0]), int(pixels.shape[1])),
         image=read_header(decoded.contents[sample.image]),
         mask=None if sample.mask is None else read_header(decoded.contents[sample.mask]),
-        pixels=None if classes is None else _count_pixels(classes, len(dataset.classes)),
+        mask_pixels=None if classes is None else _count_pixels(classes, len(dataset.classes)),
         thumbnail=_thumbnail(decoded, classes, dataset.colours) if with_thumbnail else None,
     )
 
@@ -114,8 +114,9 @@ def _digest(pixels: NDArray[Any]) -> str:
 
 
 def _count_pixels(classes: ClassMask, class_count: int) -> tuple[int, ...]:
-    pixels = np.bincount(classes.ravel(), minlength=256)
-    return (*pixels[:class_count].tolist(), int(pixels[VOID]))
+    """Count the pixels of each class, and last the ignored pixels."""
+    counts = np.bincount(classes.ravel(), minlength=256)
+    return (*counts[:class_count].tolist(), int(counts[VOID]))
 
 
 def _thumbnail(decoded: Decoded, classes: ClassMask | None, colours: tuple[Colour, ...]) -> RgbImage:

@@ -13,8 +13,8 @@ GreyThumbnail = NDArray[np.float16]
 SIDE = 16
 """Height and width of the thumbnails in pixels, for images of any shape."""
 
-MAX_DIFFERENCE, MAX_CONTRAST_SHARE = 1.0, 0.15
-"""Maximum root mean square difference of near-duplicate thumbnails, in grey levels of 255 and as a share of the
+MAX_DIFFERENCE, MAX_CONTRAST_FRACTION = 1.0, 0.15
+"""Maximum root mean square difference of near-duplicate thumbnails, in grey levels of 255 and as a fraction of the
 contrast (standard deviation) of either. JPEG copies of quality 75 differ by less than 0.4 levels, the most similar
 tiles of TGS by 2.9, the most similar images of DRIVE by 5.9."""
 
@@ -56,15 +56,16 @@ def find_near_duplicates(thumbnails: Sequence[GreyThumbnail], groups: Sequence[i
     ends = np.searchsorted(mean, mean + MAX_DIFFERENCE, side="right")
     partner = np.full(len(fine), -1)
     for index, end in enumerate(ends):
-        near = np.arange(index + 1, end)
-        near = near[group[near] != group[index]]
-        for level in (coarse, fine):
-            allowed = np.minimum(MAX_DIFFERENCE, MAX_CONTRAST_SHARE * np.minimum(contrast[near], contrast[index]))
-            near = near[_rms_difference(level[near], level[index]) <= allowed]
-        near = near[contrast[near] > 0]
-        if len(near):
-            partner[index] = near[0] if partner[index] < 0 else partner[index]
-            partner[near[partner[near] < 0]] = index
+        others = np.arange(index + 1, end)
+        others = others[group[others] != group[index]]
+        for averages in (coarse, fine):
+            contrasts = np.minimum(contrast[others], contrast[index])
+            allowed = np.minimum(MAX_DIFFERENCE, MAX_CONTRAST_FRACTION * contrasts)
+            others = others[_rms_difference(averages[others], averages[index]) <= allowed]
+        others = others[contrast[others] > 0]
+        if len(others):
+            partner[index] = others[0] if partner[index] < 0 else partner[index]
+            partner[others[partner[others] < 0]] = index
     return dict(sorted((int(order[index]), int(order[partner[index]])) for index in np.flatnonzero(partner >= 0)))
 
 

@@ -52,8 +52,9 @@ def html_page(report: Mapping[str, Any], sheet: bytes) -> str:
 {rows}
 </table>
 <h2>Samples with their masks</h2>
-<p>Each class but the first is tinted and outlined. A tint that misses the objects is a sign of swapped masks, a tint on
-everything else of inverted masks. Images of more than 8 bits are shown from their darkest to their brightest pixel.</p>
+<p>Each class but the first is tinted and outlined. If the tint misses the objects, masks may be swapped; if it
+covers everything but the objects, masks may be inverted. Images of more than 8 bits are stretched from
+their darkest to their brightest pixel.</p>
 <div class="sheet"><img alt="contact sheet" src="data:image/png;base64,{image}"></div>
 </html>
 """

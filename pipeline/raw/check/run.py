@@ -138,8 +138,10 @@ def _ignored(listing: PartialDataset) -> list[dict[str, Any]]:
 
 
 def _facts(readable: Sequence[Measurement]) -> dict[str, Any]:
+    """Count properties of the readable images and masks: see ``facts`` above."""
     images = [item.image for item in readable if item.image is not None]
-    pixel_counts = [item.pixels for item in readable if item.pixels is not None]
+    pixel_counts = [item.mask_pixels for item in readable if item.mask_pixels is not None]
+    # the first count is the background, the last the ignored pixels: between them are the foreground classes
     return {
         "images_read": len(readable),
         "blank_images": sum(item.blank for item in readable if item.sample.labelled),
@@ -160,7 +162,7 @@ def _file_type(header: Header) -> str:
 
 
 def _balance(readable: Sequence[Measurement], classes: Sequence[str]) -> list[dict[str, Any]]:
-    pixel_counts = [item.pixels for item in readable if item.pixels is not None]
+    pixel_counts = [item.mask_pixels for item in readable if item.mask_pixels is not None]
     total = sum(sum(pixels[:-1]) for pixels in pixel_counts)
     if not total:
         return []

@@ -39,7 +39,7 @@ def format_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     special = {"rotated or mirrored by EXIF": "exif_rotated", "with ICC profile": "icc_profiles", "with alpha": "alpha"}
     notes = ", ".join(f"{facts[key]} {label}" for label, key in special.items() if facts[key])
     lines = [
-        ("pairs", f"{report['pairs']} of image and mask"),
+        ("pairs", f"{report['pairs']} (image and mask)"),
         ("splits", ", ".join(f"{split} {count}" for split, count in report["splits"].items() if count) or "none"),
         ("sizes", format_sizes(facts["sizes"])),
         ("images", "; ".join(filter(None, (format_counts(facts["image_types"]), notes)))),

@@ -35,7 +35,7 @@ def damaged_file(detail: str) -> UnusableError:
 
 def multiple_images(count: int, kind: str, parts: str) -> UnusableError:
     """Return the error for a file with more than one image."""
-    return UnusableError(f"a {kind} of {count} {parts}", "one image in one file", f"export one of the {parts}")
+    return UnusableError(f"a {kind} with {count} {parts}", "one image in one file", f"export one of the {parts}")
 
 
 def require_size(width: int, height: int) -> None:
@@ -56,7 +56,7 @@ def check_png(data: bytes) -> bytes:
     Bytes after the end chunk are ignored.
     """
     view = memoryview(data)
-    position, first, exif = _PNG_SIGNATURE_SIZE, True, b""
+    position, is_first_chunk, exif = _PNG_SIGNATURE_SIZE, True, b""
     while True:
         if position + 12 > len(data):
             raise damaged_file("the PNG has no end chunk")
@@ -68,7 +68,7 @@ def check_png(data: bytes) -> bytes:
         (stored_checksum,) = struct.unpack_from(">I", data, end - 4)
         if zlib.crc32(view[position + 4 : end - 4]) != stored_checksum:
             raise damaged_file(f"PNG chunk {name!r} has a wrong checksum")
-        if first:
+        if is_first_chunk:
             if kind != b"IHDR" or length != 13:
                 raise damaged_file("the PNG has no header")
             require_size(*struct.unpack_from(">II", data, position + 8))
@@ -80,7 +80,7 @@ def check_png(data: bytes) -> bytes:
             exif = data[position + 8 : end - 4]
         elif kind == b"IEND":
             return exif
-        position, first = end, False
+        position, is_first_chunk = end, False
 
 
 def check_jpeg(data: bytes) -> None:
@@ -121,12 +121,12 @@ def check_jpeg(data: bytes) -> None:
 def _check_jpeg_frame(header: bytes) -> None:
     if len(header) < 6:
         raise damaged_file("the JPEG has no image size")
-    bits, height, width, components = struct.unpack_from(">BHHB", header)
+    bits, height, width, channels = struct.unpack_from(">BHHB", header)
     require_size(width, height)
     if bits != 8:
-        raise UnusableError(f"a JPEG of {bits} bits", "8 bits", "save it as 16-bit PNG or TIFF")
-    if components not in (1, 3):
-        raise UnusableError(f"a JPEG of {components} components (probably CMYK)", "grey or RGB", "convert it to RGB")
+        raise UnusableError(f"a {bits}-bit JPEG", "8 bits", "save it as 16-bit PNG or TIFF")
+    if channels not in (1, 3):
+        raise UnusableError(f"a JPEG with {channels} channels (probably CMYK)", "grey or RGB", "convert it to RGB")
 
 
 def check_gif(data: bytes) -> None:

@@ -132,12 +132,12 @@ def _decode(data: bytes, page: int | None) -> Pixels:
         if data.startswith(TIFF_SIGNATURES):
             return tiff.decode_tiff(data, page)
         if page not in (None, 1):
-            raise UnusableError("one image", f"a TIFF file with a page {page}")
+            raise UnusableError("a file with one image", f"a TIFF file with page {page}")
         if data.startswith(_PNG_SIGNATURE):
             exif = check_png(data)
             return _apply_exif_orientation(np.asarray(imagecodecs.png_decode(data)), exif)
-        for start, kind, check in _IMAGEIO_FORMATS:
-            if start.match(data):
+        for signature, kind, check in _IMAGEIO_FORMATS:
+            if signature.match(data):
                 check(data)
                 return _decode_by_imageio(data, kind)
     except UnusableError:
@@ -171,7 +171,7 @@ def _decode_by_imageio(data: bytes, kind: str) -> Pixels:
             raise multiple_images(count, kind, "frames")
         mode = metadata["mode"]
         if mode not in ("1", "P", "L", "LA", "RGB", "RGBA"):
-            raise UnusableError(f"pixels of kind {mode}", "grey or RGB", "convert it to RGB")
+            raise UnusableError(f"pixels of mode {mode}", "grey or RGB", "convert it to RGB")
         convert = {"1": "L", "P": "RGBA" if "transparency" in metadata else "RGB"}.get(mode)
         return np.ascontiguousarray(file.read(index=0, mode=convert, rotate=kind in ("JPEG", "WEBP")))
 
@@ -268,6 +268,6 @@ def to_8_bit(pixels: Pixels, path: Path | str, *, keep_small: bool = False) -> N
     raise RawDataError(
         str(path),
         f"{pixels.dtype} values from {pixels.min()} to {pixels.max()} that have no equivalent in 0..255",
-        "a mask of 8 bits, or of 16 bits that uses the full range (0 and 65535)",
+        "an 8-bit mask, or a 16-bit mask that uses the full range (0 and 65535)",
         "save the mask as 8-bit PNG",
     )

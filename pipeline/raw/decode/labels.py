@@ -28,8 +28,8 @@ _UNDECLARED = 254  # no class has this index
 MAX_CLASSES = 254
 """Class indices are below the marker of undeclared values (254) and `VOID` (255)."""
 
-_LISTED = 8  # undeclared values that a message lists
-_LISTED_OF_MANY = 3  # the same if there are more than `_MAX_MASK_VALUES`
+_MAX_LISTED = 8  # undeclared values that a message lists
+_MAX_LISTED_OF_MANY = 3  # the same if there are more than `_MAX_MASK_VALUES`
 _MAX_MASK_VALUES = 64  # distinct values; a class mask has at most as many, an image has more
 _NOT_A_MASK = (
     "so many values suggest an image, or a mask that was smoothed or saved as JPEG: check that `images` and `masks` "
@@ -129,7 +129,7 @@ class LabelMap:
             _unpack(number) if self._coloured else number: count
             for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
         }
-        limit = _LISTED if len(pixel_counts) <= _MAX_MASK_VALUES else _LISTED_OF_MANY
+        limit = _MAX_LISTED if len(pixel_counts) <= _MAX_MASK_VALUES else _MAX_LISTED_OF_MANY
         keys = sorted(pixel_counts, key=lambda key: -pixel_counts[key]) if self._coloured else list(pixel_counts)
         listed = ", ".join(f"{format_mask_value(key)} ({pixel_counts[key]} pixels)" for key in keys[:limit])
         more = f" and {len(pixel_counts) - limit} more values" if len(pixel_counts) > limit else ""
@@ -174,7 +174,7 @@ class LabelMap:
                 "the mask is grey, while `labels` has colours: save it in colour, exclude the sample (`exclude`), "
                 "or declare its values under `labels` or `ignore`"
             )
-        soft_remedy = _SOFT_REMEDY if two_classes and len(unknown) > _LISTED else ""
+        soft_remedy = _SOFT_REMEDY if two_classes and len(unknown) > _MAX_LISTED else ""
         return f"declare these values under `labels`, or list them under `ignore`{soft_remedy}"
 
 
@@ -204,7 +204,7 @@ class Labels:
 
 
 BLACK_AND_WHITE = LabelMap({0: 0, 255: 1})
-"""Black (0) is background, white (255) is foreground; any other value is refused."""
+"""Black (0) is background, white (255) is foreground; all other values are refused."""
 
 
 def _pack(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:

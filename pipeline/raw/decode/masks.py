@@ -32,7 +32,7 @@ def decode_rle(codes: str, height: int, width: int, location: str) -> ClassMask:
     Raises
     ------
     RawDataError
-        If the codes are not pairs of integers, or runs overlap, are out of order or leave the image.
+        If the codes are not pairs of integers, or runs overlap, are out of order or extend past the image.
     """
 
     def refuse(actual: str) -> RawDataError:
@@ -52,7 +52,7 @@ def decode_rle(codes: str, height: int, width: int, location: str) -> ClassMask:
     starts, lengths = numbers[0::2] - 1, numbers[1::2]
     ends = starts + lengths
     if len(starts) and (starts.min() < 0 or lengths.min() < 1 or ends.max() > height * width):
-        raise refuse("runs that leave the image")
+        raise refuse("runs that extend past the image")
     if (starts[1:] < ends[:-1]).any():
         raise refuse("runs that overlap or are out of order")
     # +1 at each start, -1 after each end: the running sum is the mask
@@ -69,7 +69,7 @@ def merge_object_masks(masks: Sequence[ClassMask], paths: Sequence[str]) -> Clas
     Parameters
     ----------
     masks : sequence of (H, W) arrays of {0, 1, VOID}
-        Foreground takes precedence over void, void over background.
+        Foreground takes precedence over ignored pixels (`VOID`), and these over background.
     paths : sequence of str
         Paths of the masks, for messages.
 

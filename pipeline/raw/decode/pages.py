@@ -17,7 +17,7 @@ ReadAt = Callable[[int, int], bytes]
 """Function of offset and size that returns these bytes; fewer at the end of the file."""
 
 _SUBFILE, _COMPRESSION, _BITS, _SAMPLE_FORMAT = 254, 259, 258, 339
-_REDUCED, _MASK = 1, 4
+_REDUCED, _MASK = 1, 4  # bits of NewSubfileType: an overview, a transparency mask
 _OJPEG = 6  # its tables may be anywhere in the file
 _DATA_TAGS = ((273, 279), (324, 325))  # offsets and byte counts of strips, and of tiles
 _SHORT, _LONG, _LONG8 = 3, 4, 16
@@ -47,7 +47,7 @@ _UNSUPPORTED_TAGS = frozenset((513, 514, 519, 520, 521, 32997, 32998, 33628, 336
 
 
 class PageBytes(bytes):
-    """A page extracted from a TIFF file, as a TIFF file of one page."""
+    """A page extracted from a TIFF file, as a TIFF file with one page."""
 
 
 class Page(NamedTuple):
@@ -156,14 +156,14 @@ def image_pages(read: ReadAt, length: int) -> tuple[Page, ...]:
     """
     fmt = _read_format(read(0, 4))
     images: list[Page] = []
-    index = used = 0
+    index = list_bytes = 0
     try:
         (offset,) = struct.unpack(fmt.order + fmt.offset, read(8 if fmt.big else 4, fmt.size(fmt.offset)))
         while offset:
             (count,) = struct.unpack(fmt.order + fmt.tag_count, read(offset, fmt.size(fmt.tag_count)))
             size = fmt.size(fmt.tag_count) + count * fmt.size(fmt.tag)
-            used += size
-            if used > length:
+            list_bytes += size
+            if list_bytes > length:
                 raise damaged_file("the list of pages of the TIFF has no end")
             tags = read(offset + fmt.size(fmt.tag_count), count * fmt.size(fmt.tag) + fmt.size(fmt.offset))
             if not _subfile_type(tags, count, fmt) & (_REDUCED | _MASK):
@@ -242,12 +242,12 @@ def _parse_integers(value: bytes, tag: _Tag, fmt: _TiffFormat) -> tuple[int, ...
     return struct.unpack(f"{fmt.order}{tag.value_count}{_INTEGER_CODES[tag.type]}", value)
 
 
-def _extract_page(read: ReadAt, first: int, offset: int, length: int) -> PageBytes | None:
+def _extract_page(read: ReadAt, first_offset: int, offset: int, length: int) -> PageBytes | None:
     """Extract a page as a separate TIFF file, or return None if that is not possible."""
     fmt = _read_format(read(0, 4))
     tags = _read_tags(read, offset, fmt)
     single = all(tag.value_count == 1 for code, tag in tags.items() if code in _SINGLE_VALUE_TAGS)
-    if not single or _UNSUPPORTED_TAGS & (tags.keys() | _read_tags(read, first, fmt).keys()):
+    if not single or _UNSUPPORTED_TAGS & (tags.keys() | _read_tags(read, first_offset, fmt).keys()):
         return None
     kept_tags = {code: tag for code, tag in sorted(tags.items()) if code in _SINGLE_VALUE_TAGS | _MULTI_VALUE_TAGS}
     values = {code: _read_value(read, tag, fmt, length) for code, tag in kept_tags.items()}

@@ -16,7 +16,7 @@ def expand_pages(samples: Iterable[Sample], problems: list[Problem]) -> list[Sam
     Parameters
     ----------
     problems : list of Problem
-        Masks and fields of view with another number of pages than their image are appended.
+        Problems are appended for masks and fields of view whose number of pages differs from that of their image.
 
     Raises
     ------
@@ -30,7 +30,7 @@ def expand_pages(samples: Iterable[Sample], problems: list[Problem]) -> list[Sam
             Problem(
                 path,
                 f"{mask_count} pages, while {sample.image} has {count}",
-                "as many pages as the image has",
+                "the same number of pages as the image",
                 "export the stack again, or remove image and mask",
             )
             for path in sample.files[1:]

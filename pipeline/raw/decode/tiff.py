@@ -50,12 +50,12 @@ def decode_tiff(data: bytes, number: int | None = None) -> Pixels:
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
         if number is None and len(pages) > 1:
             raise UnusableError(
-                f"a TIFF of {len(pages)} pages",
+                f"a TIFF with {len(pages)} pages",
                 "one image in one file",
                 "save each page as a separate file, or set `pages: samples` (layout folder)",
             )
         if number is not None and number > len(pages):
-            raise UnusableError(f"a TIFF of {len(pages)} pages", f"a page {number}", FETCH_AGAIN)
+            raise UnusableError(f"a TIFF with {len(pages)} pages", f"page {number}", FETCH_AGAIN)
         index, offset = pages[0 if number is None else number - 1]
         tiff.filehandle.seek(offset)
         page = tifffile.TiffPage(tiff, index=index)
@@ -71,7 +71,9 @@ def _check_page(page: Any, length: int) -> None:  # noqa: ANN401
     require_size(page.imagewidth, page.imagelength)
     chunk = math.prod(page.chunks)
     if chunk > 16 * 2**28 or math.prod(page.shape) > 16 * 2**28:
-        raise UnusableError(f"a TIFF of shape {page.shape} according to its tags", "an image that fits into memory")
+        raise UnusableError(
+            f"a TIFF with the shape {page.shape} according to its tags", "an image that fits into memory"
+        )
     ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
     if len(ends) != math.prod(page.chunked) or 0 in page.databytecounts:
         raise damaged_file(f"the TIFF has {len(ends)} of {math.prod(page.chunked)} strips or tiles")
@@ -88,9 +90,13 @@ def _read_page(page: Any) -> Pixels:  # noqa: ANN401
     jpeg = page.compression in _JPEG
     if colour not in _SUPPORTED_COLOURS and not (jpeg and colour == _COLOUR.YCBCR):
         name = getattr(colour, "name", colour)
-        raise UnusableError(f"a TIFF of photometric interpretation {name}", "grey, RGB or palette", "convert it to RGB")
+        raise UnusableError(
+            f"a TIFF with the photometric interpretation {name}", "grey, RGB or palette", "convert it to RGB"
+        )
     if page.dtype is None or (bits < 8 and bits not in (1, 2, 4)):
-        raise UnusableError(f"a TIFF of {bits} bits", "1, 2, 4, 8 or 16 bits, or float", "convert it to 8 or 16 bits")
+        raise UnusableError(
+            f"a TIFF with {bits}-bit values", "1, 2, 4, 8 or 16 bits, or float", "convert it to 8 or 16 bits"
+        )
     pixels = np.asarray(page.asarray())
     if colour == _COLOUR.PALETTE and page.colormap is not None:
         return _apply_colormap(pixels, page.colormap)
@@ -98,7 +104,9 @@ def _read_page(page: Any) -> Pixels:  # noqa: ANN401
         pixels = pixels.astype(np.uint8) * np.uint8(255 // (2**bits - 1))
     if colour == _COLOUR.MINISWHITE:
         if pixels.dtype.kind != "u":
-            raise UnusableError(f"{pixels.dtype} pixels of photometric interpretation MINISWHITE", "unsigned integers")
+            raise UnusableError(
+                f"{pixels.dtype} pixels with the photometric interpretation MINISWHITE", "unsigned integers"
+            )
         white = 255 if bits < 8 else 2**bits - 1
         pixels = pixels.dtype.type(white) - pixels
     if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:

@@ -60,7 +60,7 @@ class Drive(Layout):
         return Labels(CLASSES, class_colours(CLASSES), BLACK_AND_WHITE, observer_label_map=OBSERVER_LABEL_MAP)
 
     def find_samples(self, root: Path, problems: list[Problem]) -> list[Sample]:
-        """List the samples; identifiers are the leading numbers as in the file name: ``"01"``."""
+        """List the samples; the identifier is the number that starts the file name, such as ``"01"``."""
         samples: list[Sample] = []
         for split, names in _SPLIT_FOLDERS:
             folder = next((root / name for name in names if (root / name).is_dir()), None)
@@ -70,7 +70,7 @@ class Drive(Layout):
                         str(root / split),
                         "no such folder",
                         "a folder with images/, 1st_manual/ and mask/",
-                        "unpack DRIVE so that training/ and test/ are directly in the root",
+                        "unpack DRIVE so that `root` contains training/ and test/",
                     )
                 )
             else:
@@ -82,7 +82,7 @@ def _list_split(folder: Path, split: str, problems: list[Problem]) -> list[Sampl
     images = _by_number(folder / "images", problems)
     files = {role: _by_number(folder / role, problems) for role in _ROLES}
     problems += missing_image_problems(
-        images, folder / "images", "images such as 21_training.tif", "unpack DRIVE there"
+        images, folder / "images", "images such as 21_training.tif", "unpack DRIVE into this folder"
     )
     for role, description in _ROLES.items():
         optional = (role == "1st_manual" and split == "test") or role == "2nd_manual"
@@ -111,10 +111,10 @@ def _list_split(folder: Path, split: str, problems: list[Problem]) -> list[Sampl
 def _by_number(folder: Path, problems: list[Problem]) -> dict[str, str]:
     """Index the image files of a folder by leading number."""
 
-    def number(name: str) -> str | None:
+    def leading_number(name: str) -> str | None:
         match = _NUMBER.match(name)
         return match and match.group()
 
     return index_by_name(
-        folder, problems, number, ("a name without a leading number", "a name such as 21_training.tif")
+        folder, problems, leading_number, ("a name without a leading number", "a name such as 21_training.tif")
     )

@@ -56,14 +56,14 @@ class Duts(Layout):
                     str(root),
                     "neither DUTS-TR nor DUTS-TE",
                     "at least one of the two folders",
-                    "unpack DUTS so that DUTS-TR/ and DUTS-TE/ are directly in the root",
+                    "unpack DUTS so that `root` contains DUTS-TR/ and DUTS-TE/",
                 )
             )
         for folder, split in folders:
             image_folder, mask_folder = root / folder / f"{folder}-Image", root / folder / f"{folder}-Mask"
             images, masks = index_by_name(image_folder, problems), index_by_name(mask_folder, problems)
             problems += missing_image_problems(
-                images, image_folder, "images such as <name>.jpg", f"unpack {folder} there"
+                images, image_folder, "images such as <name>.jpg", f"unpack {folder} into this folder"
             )
             if masks or split != "test":  # test masks may be missing completely, but not for some images
                 problems += pairing_problems(images, masks, mask_folder, image_folder)

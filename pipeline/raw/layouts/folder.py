@@ -160,7 +160,7 @@ class Folder(Patterns):
             yield Problem(path, f"a class {names[lower.index('mean')]!r}", expected, "rename it")
         if len(set(lower)) < len(lower):
             expected = "names that differ in more than upper and lower case"
-            yield Problem(path, f"names that repeat among {', '.join(names)}", expected, "rename all but one")
+            yield Problem(path, f"repeated names among {', '.join(names)}", expected, "rename all but one")
         if self.classes is not None and self.labels is not None and {*self.classes} != {*self.labels.values()}:
             actual = f"{', '.join(self.classes)}, while `labels` has {', '.join(dict.fromkeys(self.labels.values()))}"
             yield Problem(f"{key_path}.classes", actual, "the same names in both", "correct one of them")
@@ -191,7 +191,7 @@ class Folder(Patterns):
         meaning: dict[MaskValue, str] = {parse_mask_value(text): name for text, name in self._labels().items()}
         ignored = dict.fromkeys(map(parse_mask_value, self.ignore), "ignore")
         for key in sorted(ignored.keys() & meaning.keys(), key=format_mask_value):
-            actual = f"{format_mask_value(key)}, which `labels` calls {meaning[key]}"
+            actual = f"{format_mask_value(key)}, which is the class {meaning[key]} in `labels`"
             yield Problem(f"{key_path}.ignore", actual, "each value in one of the two", "remove it from one of them")
         classes: dict[MaskValue, object] = {key: ("class", name) for key, name in meaning.items()}
         for first, second in overlapping_values({**ignored, **classes}, self.tolerance):

@@ -195,7 +195,7 @@ class Patterns(Layout):
             "fov": ("fov", self.fov, self.fov_name),
         }
         return {
-            option: _Role(option, kind, pattern, _Name(name))
+            option: _Role(option, kind, pattern, _NameTemplate(name))
             for option, (kind, pattern, name) in options.items()
             if pattern is not None
         }
@@ -254,19 +254,19 @@ class Patterns(Layout):
         return paired
 
     def _no_images_problem(self, root: Path, role: "_Role") -> Problem:
-        """Return the problem that no image matches, with the names that exist instead."""
+        """Return the problem that no image matches; it lists the names that were found instead."""
         folders = [
             folder.path for folder in _find_folders(_MatchedFolder(str(root)), _split_steps(role.pattern), self._splits)
         ]
         existing = next((folder for folder in folders if Path(folder).is_dir()), None)
         split_hint = f" ({SPLIT} is one of {', '.join(sorted(self._splits))})" if SPLIT in role.pattern else ""
         if existing:
-            names = ", ".join(sorted(os.listdir(existing))[:5]) or "nothing"
-            actual = f"no images named {role.name.template}; there is {names}"
+            names = ", ".join(sorted(os.listdir(existing))[:5]) or "no files"
+            actual = f"no images named {role.name.template}; the folder contains {names}"
         else:
             folder_names = sorted(name for name in os.listdir(root) if not name.startswith("."))
             more = ", ..." if len(folder_names) > 8 else ""
-            actual = f"no such folder; in {root} there is {', '.join(folder_names[:8])}{more}"
+            actual = f"no such folder; {root} contains {', '.join(folder_names[:8])}{more}"
         return Problem(
             str(root / role.pattern),
             actual + split_hint,
@@ -295,7 +295,9 @@ class Patterns(Layout):
             yield Problem(f"{key_path}.prefix_ids", actual, f"{SPLIT} in every pattern", "remove it")
         folders_path = f"{key_path}.split_folders"
         if "split_folders" in self.model_fields_set and not split_options:
-            yield Problem(folders_path, f"names, while no pattern has {SPLIT}", f"{SPLIT} in `images`", "remove them")
+            yield Problem(
+                folders_path, f"folder names, while no pattern has {SPLIT}", f"{SPLIT} in `images`", "remove them"
+            )
         names = [name.lower() for _, folder_names in self.split_folders for name in folder_names]
         if repeated_names := sorted({name for name in names if names.count(name) > 1}):
             yield Problem(
@@ -303,7 +305,7 @@ class Patterns(Layout):
             )
 
 
-class _Name:
+class _NameTemplate:
     """Template of file names with ``{id}``."""
 
     def __init__(self, template: str) -> None:
@@ -328,7 +330,7 @@ class _Role:
     option: str
     kind: str
     pattern: str
-    name: _Name
+    name: _NameTemplate
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Shapes(Layout):
         return Labels(CLASSES, COLOURS, LabelMap(indices, channel="blue"))
 
     def find_samples(self, root: Path, problems: list[Problem]) -> list[Sample]:
-        """List the samples; identifiers are the numbers as in the file name: ``"7"``.
+        """List the samples; the identifier is the number in the file name, such as ``"7"``.
 
         In ``train_imgs`` the numbers 800 to 899 are official validation samples and 900 to 999 official test samples;
         all images in ``test_imgs`` are official test samples.
@@ -57,23 +57,30 @@ class Shapes(Layout):
                     images,
                     image_folder,
                     "images such as 0.jpg, with their masks in train_mask/",
-                    "unpack Shapes so that train_imgs/ and train_mask/ are directly in the root",
+                    "unpack Shapes so that `root` contains train_imgs/ and train_mask/",
                 )
             if split == "train" or mask_folder.is_dir():
                 problems += pairing_problems(images, masks, mask_folder, image_folder)
             samples += [
-                Sample(id=name, image=path, mask=masks.get(name), official_split=_official_split(split, int(name)))
-                for name, path in images.items()
+                Sample(
+                    id=sample_id,
+                    image=path,
+                    mask=masks.get(sample_id),
+                    official_split=_official_split(split, int(sample_id)),
+                )
+                for sample_id, path in images.items()
             ]
         return samples
 
 
 def _by_number(folder: Path, problems: list[Problem]) -> dict[str, str]:
-    def number(name: str) -> str | None:
+    """Index the image files of a folder by the number that is their name."""
+
+    def number_of(name: str) -> str | None:
         text = stem(name)
         return text if text.isascii() and text.isdigit() else None
 
-    return index_by_name(folder, problems, number, ("a name that is not a number", "a name such as 7.jpg or 7.png"))
+    return index_by_name(folder, problems, number_of, ("a name that is not a number", "a name such as 7.jpg or 7.png"))
 
 
 def _official_split(split: str, number: int) -> str:

@@ -82,12 +82,12 @@ class Tgs(Layout):
                 mask_codes=codes.get(name, "") if self.masks == "csv" else None,
                 codes_file=str(table) if self.masks == "csv" else None,
                 official_split="training",
-                metadata=_depth(depths, name),
+                metadata=_depth_metadata(depths, name),
             )
             for name, path in images.items()
         ]
         unlabelled = [
-            Sample(id=name, image=path, official_split="test", metadata=_depth(depths, name))
+            Sample(id=name, image=path, official_split="test", metadata=_depth_metadata(depths, name))
             for name, path in index_by_name(root / "test" / "images", problems, extensions=_PNG).items()
         ]
         return labelled + unlabelled
@@ -107,7 +107,7 @@ def _read_depths(path: Path, problems: list[Problem]) -> dict[str, float] | None
     return depths
 
 
-def _depth(depths: dict[str, float] | None, name: str) -> Mapping[str, float]:
+def _depth_metadata(depths: dict[str, float] | None, name: str) -> Mapping[str, float]:
     if depths is None:
         return MappingProxyType({})
     return MappingProxyType({"depth": depths.get(name, math.nan)})

@@ -58,15 +58,15 @@ def assign_splits(
     RawDataError
         If no labelled sample remains for training, if a fold is empty, if every group is too large, if official
         validation samples are configured and none exist, if a list or table of groups cannot be used, or if masks
-        cannot be read that strata need.
+        needed for strata cannot be read.
     """
     labelled = {sample.id: sample for sample in samples if sample.labelled}
-    stratum_of_id: Mapping[str, int] = {}
+    stratum_by_id: Mapping[str, int] = {}
     if labelled and any(isinstance(rule, Sampling) and rule.stratify for rule in (test, validation)):
         if strata is None:
             raise ValueError("a stratified rule needs `strata`")
-        stratum_of_id = strata(list(labelled.values()))
-    assigner = SplitAssigner(dataset, Path(root), stratum_of_id)
+        stratum_by_id = strata(list(labelled.values()))
+    assigner = SplitAssigner(dataset, Path(root), stratum_by_id)
     test_ids = assigner.select(labelled, TEST, test)
     remaining = {name: sample for name, sample in labelled.items() if name not in test_ids}
     # a list may name test samples, which is refused below
@@ -86,7 +86,7 @@ def assign_splits(
             f"data set {dataset!r}",
             f"{len(labelled)} labelled samples, {len(test_ids)} of them test and {len(validation_ids)} validation",
             "at least one labelled sample to train on",
-            "add labelled images, or give fewer of them to `test` and `validation`",
+            "add labelled images, or select fewer of them for `test` and `validation`",
         )
     by_id = {sample.id: sample for sample in samples}
     return {split: [by_id[name] for name in sorted(members[split])] for split in SPLITS}
@@ -109,13 +109,13 @@ class SplitAssigner:
         Name of the data set, for messages.
     root : Path
         The raw folder.
-    strata : mapping of str to int
-        Identifier to stratum; needed by stratified rules.
+    stratum_by_id : mapping of str to int
+        Needed by stratified rules.
     """
 
     dataset: str
     root: Path
-    strata: Mapping[str, int]
+    stratum_by_id: Mapping[str, int]
 
     def select(self, samples: Mapping[str, Sample], split: str, rule: Rule | None) -> set[str]:
         """Return the identifiers that `rule` selects for one split from `samples` (by identifier).
@@ -144,8 +144,8 @@ class SplitAssigner:
     ) -> set[str]:
         fraction, seed = rule.fraction, rule.seed
         if rule.group is None:  # without stratification all samples are one stratum
-            strata = {name: self.strata[name] if rule.stratify else 0 for name in samples}
-            return sampling.select_fraction(strata, fraction, seed)
+            stratum_by_id = {name: self.stratum_by_id[name] if rule.stratify else 0 for name in samples}
+            return sampling.select_fraction(stratum_by_id, fraction, seed)
         groups = find_groups(samples.values(), rule.group, self.root)
         selected = sampling.select_fraction_of_groups(groups, fraction, seed)
         if fraction and not selected:
@@ -162,7 +162,8 @@ class SplitAssigner:
         fold = (rule.folds, rule.fold, rule.seed)
         candidates = f"{len(samples)} labelled samples"
         if rule.stratify:
-            selected = sampling.select_fold_of_strata({name: self.strata[name] for name in samples}, *fold)
+            stratum_by_id = {name: self.stratum_by_id[name] for name in samples}
+            selected = sampling.select_fold_of_strata(stratum_by_id, *fold)
         elif rule.group is not None:
             groups = find_groups(samples.values(), rule.group, self.root)
             candidates += f" in {len(set(groups.values()))} groups"
@@ -181,10 +182,12 @@ class SplitAssigner:
 
 def _select_official(samples: Mapping[str, Sample], split: str, dataset: str) -> set[str]:
     selected = {name for name, sample in samples.items() if sample.official_split == split}
-    if split == VALIDATION and not selected:  # test samples may be published without masks, so may be none
+    if (
+        split == VALIDATION and not selected
+    ):  # no official test sample may be labelled, because masks of test samples are often not published
         raise RawDataError(
             f"data set {dataset!r}, `validation: official`",
-            f"{len(samples)} labelled samples, none of which the data set calls a validation sample",
+            f"{len(samples)} labelled samples, none of which is an official validation sample",
             "at least one",
             "set `validation: {fraction: 0.2}`, or add the validation samples of the data set",
         )
@@ -195,8 +198,8 @@ def _overlap_problems(names: Sequence[str], dataset: str) -> list[Problem]:
     return [
         Problem(
             f"data set {dataset!r}, sample {name!r}",
-            "a test sample that the list of `validation` names too",
-            "validation samples that are no test samples",
+            "a test sample that the list of `validation` contains too",
+            "validation samples that are not test samples",
             "remove it from the list, or change `test`",
         )
         for name in names

@@ -18,9 +18,9 @@ class Excluded:
     Parameters
     ----------
     sample : Sample, optional
-        None if its files do not pair, so that the sample is incomplete.
+        None if one of its files is missing or unpaired.
     split : str, optional
-        The split that it would be in. None if its files do not pair.
+        The split that it would be in. None if one of its files is missing or unpaired.
     """
 
     id: str

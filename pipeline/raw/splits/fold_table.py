@@ -1,6 +1,6 @@
 """The table of folds, which assigns samples to folds for training, prediction and averaging.
 
-It is a JSON object: ``folds``, the number of folds; and ``members``, identifier to fold, 0 to folds - 1.
+It is a JSON object: ``folds``, the number of folds; and ``fold_by_id``, identifier to fold, 0 to folds - 1.
 """
 
 import json
@@ -32,14 +32,14 @@ class Fold:
         return self.training | self.validation
 
 
-def write_fold_table(path: Path, members: Mapping[str, int], *, folds: int) -> None:
-    """Write a table of folds; `members` maps identifiers to folds.
+def write_fold_table(path: Path, fold_by_id: Mapping[str, int], *, folds: int) -> None:
+    """Write a table of folds; `fold_by_id` maps identifiers to folds.
 
     Raises
     ------
     OutputError
     """
-    write_json(path, {"folds": folds, "members": dict(members)})
+    write_json(path, {"folds": folds, "fold_by_id": dict(fold_by_id)})
 
 
 def read_fold_table(path: Path, folds: int) -> list[frozenset[str]]:
@@ -52,19 +52,19 @@ def read_fold_table(path: Path, folds: int) -> list[frozenset[str]]:
     """
     expected, remedy = f"a table of {folds} folds", f"delete it and run `snakemake {path}`"
     table: Any = None
-    parts: list[set[str]] = [set() for _ in range(folds)]
+    ids_by_fold: list[set[str]] = [set() for _ in range(folds)]
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-        for name, fold in table["members"].items():
-            parts[fold].add(name)
+        for name, fold in table["fold_by_id"].items():
+            ids_by_fold[fold].add(name)
         fold_count = table["folds"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         message = " ".join(str(error).split()) or type(error).__name__
         raise RawDataError(str(path), message, expected, remedy) from error
-    if fold_count != folds or not all(parts):
-        sizes = ", ".join(str(len(part)) for part in parts)
+    if fold_count != folds or not all(ids_by_fold):
+        sizes = ", ".join(str(len(ids)) for ids in ids_by_fold)
         raise RawDataError(str(path), f"{fold_count} folds; samples in each of {folds}: {sizes}", expected, remedy)
-    return [frozenset(part) for part in parts]
+    return [frozenset(ids) for ids in ids_by_fold]
 
 
 def read_fold(path: Path, *, folds: int, fold: int) -> Fold:
@@ -75,6 +75,6 @@ def read_fold(path: Path, *, folds: int, fold: int) -> Fold:
     RawDataError
         See `read_fold_table`.
     """
-    parts = read_fold_table(path, folds)
-    training = frozenset().union(*(part for number, part in enumerate(parts) if number != fold))
-    return Fold(training, parts[fold])
+    ids_by_fold = read_fold_table(path, folds)
+    training = frozenset().union(*(ids for number, ids in enumerate(ids_by_fold) if number != fold))
+    return Fold(training, ids_by_fold[fold])

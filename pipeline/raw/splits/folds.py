@@ -16,13 +16,13 @@ from pipeline.raw.splits.rules import FoldSplit, Sampling
 def assign_folds(dataset: RawDataset, folds: int, sampling: Sampling, cache: str | None = None) -> dict[str, int]:
     """Assign each training and validation sample to a fold.
 
-    Fold i contains the validation samples that ``validation: {rule: k-fold, fold: i, ...}`` would select, whatever the
-    validation samples of the data set are.
+    Fold i contains the validation samples that ``validation: {rule: k-fold, fold: i, ...}`` would select, whatever
+    `validation` is configured.
 
     Parameters
     ----------
     folds, sampling, cache
-        See `FoldsRecipe` and `pipeline.raw.splits.shares.foreground_shares`.
+        See `FoldsRecipe` and `pipeline.raw.splits.foreground.foreground_fractions`.
 
     Returns
     -------
@@ -33,17 +33,17 @@ def assign_folds(dataset: RawDataset, folds: int, sampling: Sampling, cache: str
     Raises
     ------
     RawDataError
-        If a fold is empty, if groups cannot be found, or if masks cannot be read that strata need.
+        If a fold is empty, if groups cannot be found, or if masks needed for strata cannot be read.
     """
     pool_ids = {sample.id for sample in dataset.pool}
     excluded_samples = [item.sample for item in dataset.excluded if item.sample and item.split in (TRAIN, VALIDATION)]
     samples = {sample.id: sample for sample in (*dataset.pool, *excluded_samples)}
     excluded_ids = [sample.id for sample in excluded_samples]
-    strata = (
+    stratum_by_id = (
         measure_strata(dataset, list(samples.values()), exclude=excluded_ids, cache=cache) if sampling.stratify else {}
     )
-    assigner = SplitAssigner(dataset.name, dataset.root, strata)
-    members: dict[str, int] = {}
+    assigner = SplitAssigner(dataset.name, dataset.root, stratum_by_id)
+    fold_by_id: dict[str, int] = {}
     for fold in range(folds):
         selected = assigner.select(samples, "folds", sampling.to(FoldSplit, rule="k-fold", folds=folds, fold=fold))
         if not selected & pool_ids:
@@ -53,8 +53,8 @@ def assign_folds(dataset: RawDataset, folds: int, sampling: Sampling, cache: str
                 "at least one sample in every fold",
                 "lower `folds`, or exclude fewer samples",
             )
-        members |= dict.fromkeys(selected & pool_ids, fold)
-    return dict(sorted(members.items()))
+        fold_by_id |= dict.fromkeys(selected & pool_ids, fold)
+    return dict(sorted(fold_by_id.items()))
 
 
 def write_folds(recipe: FoldsRecipe, *, output: Path) -> None:
@@ -65,14 +65,14 @@ def write_folds(recipe: FoldsRecipe, *, output: Path) -> None:
     RawDataError, OutputError
     """
     raw = open_dataset(recipe.dataset, recipe.source)
-    members = assign_folds(raw, recipe.folds, recipe.sampling, recipe.source.cache)
-    write_fold_table(output, members, folds=recipe.folds)
+    fold_by_id = assign_folds(raw, recipe.folds, recipe.sampling, recipe.source.cache)
+    write_fold_table(output, fold_by_id, folds=recipe.folds)
 
 
-def split_by_fold(dataset: RawDataset, members: Mapping[str, int], fold: int) -> dict[str, list[Sample]]:
-    """Return the splits of a run that is validated on one fold; for `members` see `assign_folds`."""
+def split_by_fold(dataset: RawDataset, fold_by_id: Mapping[str, int], fold: int) -> dict[str, list[Sample]]:
+    """Return the splits of a run that is validated on one fold; for `fold_by_id` see `assign_folds`."""
     return {
         **dataset.splits,
-        TRAIN: [sample for sample in dataset.pool if members[sample.id] != fold],
-        VALIDATION: [sample for sample in dataset.pool if members[sample.id] == fold],
+        TRAIN: [sample for sample in dataset.pool if fold_by_id[sample.id] != fold],
+        VALIDATION: [sample for sample in dataset.pool if fold_by_id[sample.id] == fold],
     }

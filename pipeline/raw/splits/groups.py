@@ -19,9 +19,9 @@ def find_groups(samples: Iterable[Sample], group: Group, root: Path) -> dict[str
     Parameters
     ----------
     group : Group
-        With `file`: the cell of `column` in the table row whose column `id` is the identifier, or for a page of a stack
-        the identifier of the stack; rows of other identifiers are ignored. With `pattern`: the text that its one group
-        matches at its first match in the identifier.
+        With `file`: the value in `column` of the table row whose `id` is the identifier of the sample or, for a page of
+        a stack, of the stack; other rows are ignored. With `pattern`: the text of its only group, in its first match in
+        the identifier.
     root : Path
         The raw folder.
 
@@ -33,7 +33,7 @@ def find_groups(samples: Iterable[Sample], group: Group, root: Path) -> dict[str
     Raises
     ------
     RawDataError
-        If the table cannot be used, or listing all identifiers without a row, an entry or a match.
+        If the table cannot be used, or listing all identifiers without a row, a value or a match.
     """
     if group.pattern is not None:
         return _groups_by_pattern([sample.id for sample in samples], group.pattern)

@@ -42,7 +42,7 @@ def select_listed(file: Path, samples: Collection[Sample], split: str) -> set[st
     except (OSError, UnicodeDecodeError) as error:
         message = (error.strerror if isinstance(error, OSError) else None) or "bytes that are not UTF-8 text"
         raise RawDataError(
-            str(file), message, f"a text file with one {split} sample in each line", "correct `file`"
+            str(file), message, f"a text file with one {split} sample in each line", "correct the key `file`"
         ) from error
     entries = [(number, line.strip()) for number, line in enumerate(lines, start=1)]
     entries = [(number, line) for number, line in entries if line and not line.startswith("#")]
@@ -67,7 +67,12 @@ def select_listed(file: Path, samples: Collection[Sample], split: str) -> set[st
         )
     if not entries:
         problems.append(
-            Problem(str(file), "no entry", f"at least one {split} sample", "add entries, or correct `file`")
+            Problem(
+                str(file),
+                "no entry",
+                f"at least one {split} sample",
+                "add entries, or set the key `file` to another list",
+            )
         )
     if problems:
         raise RawDataError(problems)

@@ -48,7 +48,7 @@ class Sampling(Options):
 
     seed: Seed = Field(0, description="Seed of the random selection.")
     stratify: Literal["foreground"] | None = Field(
-        None, description="Select evenly from strata of samples with a similar share of foreground in their masks."
+        None, description="Select evenly from strata of samples with a similar fraction of foreground in their masks."
     )
     group: Group | None = Field(None, description="Keep samples of the same group in the same split.")
 
@@ -62,35 +62,35 @@ class Sampling(Options):
 
 
 class OfficialSplit(Options):
-    """Samples are those that the data set defines as this split."""
+    """The split is the one that the data set defines."""
 
     rule: Literal["official"] = _RULE
 
 
 class RandomTest(Sampling):
-    """Test samples are a share of all labelled ones, by seeded hash or by seeded permutation."""
+    """Test samples are a fraction of all labelled ones, selected by seeded hash or by seeded permutation."""
 
     rule: Literal["fraction", "permutation"] = _RULE
-    fraction: Fraction = Field(description="Share of the labelled samples.")
+    fraction: Fraction = Field(description="Fraction of the labelled samples.")
 
     @model_validator(mode="after")
-    def _permutes_all(self) -> "RandomTest":
+    def _permutation_has_no_strata_or_groups(self) -> "RandomTest":
         if self.rule == "permutation" and (self.stratify is not None or self.group is not None):
             raise ValueError("`stratify` and `group` only with the rules fraction and k-fold")
         return self
 
 
 class RandomValidation(Sampling):
-    """Validation samples are a share of the training samples, by seeded hash; 0 means none."""
+    """Validation samples are a fraction of the samples that are not test samples, by seeded hash; 0 means none."""
 
     rule: Literal["fraction"] = Field("fraction", description="Rule that selects the samples of the split.")
     fraction: FractionOrZero = Field(
-        0.2, description="Share of the samples that are not test samples; 0 for no validation."
+        0.2, description="Fraction of the samples that are not test samples; 0 for no validation."
     )
 
 
 class ListedSplit(Options):
-    """Samples are listed in a text file, one in each line: an identifier, a file name or a path."""
+    """The samples are listed in a text file, one in each line: an identifier, a file name or a path."""
 
     rule: Literal["list"] = _RULE
     file: Annotated[
@@ -112,7 +112,7 @@ class Fold(Options):
 
 
 class FoldSplit(Sampling, Fold):
-    """Samples are one of several folds of equal size, by seeded hash."""
+    """The split is one of k folds of (nearly) equal size, by seeded hash."""
 
     rule: Literal["k-fold"] = _RULE
 

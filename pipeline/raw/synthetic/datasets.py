@@ -11,8 +11,8 @@ from pipeline.raw.synthetic.duts import write_duts
 from pipeline.raw.synthetic.shapes import write_shapes
 from pipeline.raw.synthetic.tgs import write_tgs
 
-_NOTE = """These images were made by a program (python -m pipeline synthetic). They have the same file formats as the real
-data set, but only a rough likeness to its images: scores on them are no estimate of scores on the real data set.
+_NOTE = """These images were made by a program (python -m pipeline synthetic). Their file formats are those of the real
+data set, but their contents are not. Scores on them say nothing about scores on the real data set.
 """
 
 

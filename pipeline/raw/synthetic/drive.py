@@ -95,19 +95,19 @@ def _vessel_tree(rng: np.random.Generator) -> list[Segment]:
 
 
 def _second_observer(rng: np.random.Generator, segments: list[Segment]) -> list[Segment]:
-    """Return the vessel tree as a second observer draws it: slightly shifted, without some thin vessels."""
+    """Imitate a second observer: shift the vessel tree slightly, and leave out some thin vessels."""
     shifts = cv2.GaussianBlur(rng.normal(0, 1, (2, HEIGHT, WIDTH)).transpose(1, 2, 0), (0, 0), 20)
     shifts *= 0.8 / shifts.std()
     noise = cv2.GaussianBlur(rng.random((HEIGHT, WIDTH)), (0, 0), 15)
     threshold = np.quantile(noise, 0.3)
-    drawn_segments: list[Segment] = []
+    shifted_segments: list[Segment] = []
     for (x0, y0), (x1, y1), width in segments:
         row, column = int(np.clip(y0, 0, HEIGHT - 1)), int(np.clip(x0, 0, WIDTH - 1))
         if width < 2.2 and noise[row, column] < threshold:
             continue
         dx, dy = shifts[row, column]
-        drawn_segments.append(((x0 + dx, y0 + dy), (x1 + dx, y1 + dy), width * 0.95))
-    return drawn_segments
+        shifted_segments.append(((x0 + dx, y0 + dy), (x1 + dx, y1 + dy), width * 0.95))
+    return shifted_segments
 
 
 def _render_segments(segments: list[Segment], canvas: NDArray[Any] | None = None) -> Plane:

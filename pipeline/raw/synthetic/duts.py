@@ -35,7 +35,7 @@ _SKIES = (
     ((96, 84, 120), (196, 138, 112), (236, 196, 140)),
 )
 _QUALITY = 84
-_HARD_MASK_SHARE = 0.25  # share of masks without soft edges
+_HARD_MASK_FRACTION = 0.25  # fraction of masks without soft edges
 
 Points = NDArray[np.float64]
 Triple = tuple[tuple[int, int, int], ...]
@@ -83,7 +83,7 @@ def _scene(rng: np.random.Generator) -> tuple[FloatArray, Plane]:
         mask = np.maximum(mask, coverage)
     image *= 1 + 0.12 * cloud_texture(rng, shape, max(shape), octaves=1)
     image += rng.standard_normal(shape, dtype=np.float32) * np.float32(rng.uniform(2, 5))
-    if rng.random() < _HARD_MASK_SHARE:
+    if rng.random() < _HARD_MASK_FRACTION:
         return image, (mask > 127).astype(np.uint8) * np.uint8(255)
     return image, np.asarray(cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.6, 1.3)), dtype=np.uint8)
 
@@ -141,7 +141,7 @@ def _add_object(rng: np.random.Generator, image: FloatArray, coverage: Plane) ->
 
 
 def _pattern(rng: np.random.Generator, shape: tuple[int, int]) -> FloatArray:
-    """Sample the share of an object's second colour, 0 to 1: patches, spots, bands or a pale side."""
+    """Sample the opacity of an object's second colour, 0 to 1: patches, spots, bands or a pale side."""
     kind = rng.integers(4)
     rough = cloud_texture(rng, shape, (70, 22, 50, 120)[kind], octaves=3)
     if kind == 2:

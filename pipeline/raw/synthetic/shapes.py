@@ -23,7 +23,7 @@ _NUMBERS = {"train": (*range(360), *range(800, 860)), "test": tuple(range(900, 9
 _CORNERS = {1: 64, 2: 3, 3: 4}  # number of corners by class index: circle, triangle, square
 _RADIUS = (13.0, 27.0)  # of the circle with the area of the shape, in pixels
 _TILT = 0.25  # maximum rotation to either side, in radians
-_MIN_VISIBLE = 0.7  # minimum share of a shape that stays visible behind later ones
+_MIN_VISIBLE = 0.7  # minimum fraction of a shape that stays visible behind later ones
 _QUALITY = 92
 
 
@@ -94,9 +94,9 @@ def _background(rng: np.random.Generator) -> FloatArray:
     first, contrast = rng.uniform(25, 230, (2, 3, 1, 1)).astype(np.float32)
     second = first + (contrast - first) * np.float32(rng.uniform(0.1, 0.4))
     if rng.random() < 0.5:
-        share = 0.5 + _slope(rng.uniform(0, 2 * np.pi))
+        opacity = 0.5 + _slope(rng.uniform(0, 2 * np.pi))
     else:
-        share = 0.5 + 0.3 * cloud_texture(rng, _SIZE, rng.uniform(32, 64))
-    return blend(first, second, np.clip(share, 0, 1)) + rng.uniform(1, 5) * cloud_texture(
+        opacity = 0.5 + 0.3 * cloud_texture(rng, _SIZE, rng.uniform(32, 64))
+    return blend(first, second, np.clip(opacity, 0, 1)) + rng.uniform(1, 5) * cloud_texture(
         rng, _SIZE, rng.uniform(4, 12), octaves=2
     )

@@ -13,7 +13,7 @@ from pipeline.core.digests import cached_digests, file_digest
 from pipeline.core.errors import RawDataError
 from pipeline.images.png import write_png
 from pipeline.raw import dataset as datasets
-from pipeline.raw.splits.shares import STRATA, foreground_share, stratum_of
+from pipeline.raw.splits.foreground import STRATA, foreground_fraction, stratum_of
 
 STRATIFIED = {"rule": "k-fold", "folds": 3, "fold": 0, "seed": 0, "stratify": "foreground"}
 
@@ -32,15 +32,15 @@ def reads(monkeypatch):
     return ids
 
 
-def test_share_ignores_void_pixels():
+def test_foreground_fraction_excludes_ignored_pixels():
     mask = np.array([[0, 1, 2, VOID], [0, 0, 0, VOID]], np.uint8)
-    assert foreground_share(mask, soft=False) == 2 / 6
-    assert foreground_share(np.full((2, 2), VOID, np.uint8), soft=False) == 0
-    assert foreground_share(np.array([[255, 51]], np.uint8), soft=True) == pytest.approx(0.6)
+    assert foreground_fraction(mask, soft=False) == 2 / 6
+    assert foreground_fraction(np.full((2, 2), VOID, np.uint8), soft=False) == 0
+    assert foreground_fraction(np.array([[255, 51]], np.uint8), soft=True) == pytest.approx(0.6)
 
 
 def test_empty_masks_are_a_stratum_of_their_own():
-    assert [stratum_of(share) for share in (0.0, 1e-6, 0.01, 0.02, 0.3, 1.0)] == [0, 1, 1, 2, 4, len(STRATA)]
+    assert [stratum_of(fraction) for fraction in (0.0, 1e-6, 0.01, 0.02, 0.3, 1.0)] == [0, 1, 1, 2, 4, len(STRATA)]
 
 
 def folds(root, cache, **options):
@@ -125,7 +125,7 @@ def test_swapped_files_with_old_times_are_digested_again(tgs, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"format": 2, "meaning": "?", "masks": 3}', b"\xff"])
-def test_damaged_cache_of_shares_is_replaced(tgs, tmp_path, reads, damage):
+def test_damaged_cache_of_fractions_is_replaced(tgs, tmp_path, reads, damage):
     cache = tmp_path / "x.json"
     first = folds(tgs, str(cache))
     cache.write_bytes(damage)
@@ -134,20 +134,20 @@ def test_damaged_cache_of_shares_is_replaced(tgs, tmp_path, reads, damage):
     assert len(reads) == 12
 
 
-def test_cached_values_that_are_not_shares_are_ignored(tgs, tmp_path):
+def test_cached_values_that_are_not_fractions_are_ignored(tgs, tmp_path):
     cache = tmp_path / "x.json"
     first = folds(tgs, str(cache))
     cache.write_text(cache.read_text().replace(", 0.0]", ", 7]"))
     assert folds(tgs, str(cache)) == first
 
 
-def test_unwritable_cache_of_shares_is_ignored(tgs, tmp_path, capsys):
+def test_unwritable_cache_of_fractions_is_ignored(tgs, tmp_path, capsys):
     (tmp_path / "file").touch()
     assert folds(tgs, str(tmp_path / "file" / "x.json")) == folds(tgs, None)
     assert "will be measured again" in capsys.readouterr().err
 
 
-def test_shares_of_stack_pages_and_object_masks(tmp_path, reads):
+def test_fractions_of_stack_pages_and_object_masks(tmp_path, reads):
     for name in ("images", "masks"):
         (tmp_path / "stacks" / name).mkdir(parents=True)
         for stack in "ab":
@@ -169,7 +169,7 @@ def test_shares_of_stack_pages_and_object_masks(tmp_path, reads):
     for name in cases:
         first, count = test_samples(name), len(reads)
         assert test_samples(name) == first
-        assert len(reads) == count, "cached shares are not measured again"
+        assert len(reads) == count, "cached fractions are not measured again"
     reads.clear()
     write_png(tmp_path / "objects/p1/masks/2.png", np.full((16, 16), 255, np.uint8))
     test_samples("objects")
