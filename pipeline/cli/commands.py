@@ -24,13 +24,13 @@ class Group(NamedTuple):
 
 
 ARGUMENTS = Group("arguments")
-WHAT = Group("what to make")
+SELECTION = Group("selection")
 INPUTS = Group("inputs", "Default: the results of the configuration under results/.")
 OUTPUT = Group("output")
 RESOURCES = Group("resources")
 CONFIGURATION = Group("configuration")
 OPTIONS = Group("options")
-_FIRST, _LAST = (ARGUMENTS, WHAT), (INPUTS, OUTPUT, RESOURCES, CONFIGURATION, OPTIONS)
+_FIRST, _LAST = (ARGUMENTS, SELECTION), (INPUTS, OUTPUT, RESOURCES, CONFIGURATION, OPTIONS)
 
 
 class Option(NamedTuple):
@@ -41,14 +41,14 @@ class Option(NamedTuple):
     flag : str
         Without dashes it is a positional argument.
     text : str
-        What it does, with the unit; `help` adds the default.
+        Description, with the unit; `help` adds the default.
     group : Group
     default : str
-        The default, as a value or in words; empty where there is none to mention.
+        The default, as a value or as a description; empty for none.
     computed : bool
-        Whether `default` is in words, because the default is computed.
+        Whether `default` is a description, because the default is computed.
     keywords : dict
-        What `argparse.ArgumentParser.add_argument` takes besides.
+        Further arguments of `argparse.ArgumentParser.add_argument`.
     """
 
     flag: str
@@ -70,7 +70,7 @@ class Option(NamedTuple):
 
     @property
     def help(self) -> str:
-        """Its text with the default."""
+        """The description with the default."""
         suffix = " (required)" if self.required else f" (default: {self.default})" if self.default else ""
         return self.text + suffix
 
@@ -134,14 +134,19 @@ CONFIG = path_option(
     nargs="+",
     metavar="FILE",
 )
-_PLAN = option("--plan", "settings as JSON in place of --config; the rules use it", CONFIGURATION, metavar="JSON")
+_PLAN = option(
+    "--plan",
+    "plan of the job as JSON, in place of --config; passed by the Snakemake rules",
+    CONFIGURATION,
+    metavar="JSON",
+)
 FIELD_OPTIONS = {
-    "dataset": option("--dataset", "name of the data set", WHAT, metavar="NAME"),
-    "experiment": option("--experiment", "name of the experiment", WHAT, metavar="NAME"),
-    "split": option("--split", "split of the samples", WHAT),
-    "kind": option("--kind", "kind of the result", WHAT),
-    "number": option("--number", "number of the shard, from 0", WHAT, type=int, metavar="N"),
-    "folds": option("--folds", "number of folds, 2 to 1000", WHAT, type=integer(2, 1000), metavar="K"),
+    "dataset": option("--dataset", "name of the data set", SELECTION, metavar="NAME"),
+    "experiment": option("--experiment", "name of the experiment", SELECTION, metavar="NAME"),
+    "split": option("--split", "split of the samples", SELECTION),
+    "kind": option("--kind", "kind of the result", SELECTION),
+    "number": option("--number", "number of the shard, from 0", SELECTION, type=int, metavar="N"),
+    "folds": option("--folds", "number of folds, 2 to 1000", SELECTION, type=integer(2, 1000), metavar="K"),
 }
 _STORE = option(
     "--store-gb",
@@ -190,7 +195,7 @@ class Command(NamedTuple):
 
     @property
     def usage(self) -> str:
-        """The command with what it requires, such as ``splits --dataset NAME [options]``."""
+        """The command with its required arguments, such as ``splits --dataset NAME [options]``."""
         required = [f"{option.flag} {option.values}" for option in self.options if option.required]
         positional = [option.values for option in self.options if option.group is ARGUMENTS]
         return " ".join([self.name, *positional, *required, "[options]"])
@@ -270,7 +275,7 @@ def command(*options: Option, examples: Sequence[str]) -> Callable[[Run], Run]:
 def result_command(kind: type[Artifact], *options: Option, examples: Sequence[str]) -> Callable[[Run], Run]:
     """Declare a command that makes a kind of result, with options for its fields, its inputs and its plan.
 
-    An option in `options` replaces the one that a field or input of the same name would get.
+    An option in `options` replaces the default option of a field or input of the same name.
     """
     declared = {option.name for option in options}
     fields = [_field_option(kind, field) for field in kind.fields() if field not in declared]
@@ -280,7 +285,7 @@ def result_command(kind: type[Artifact], *options: Option, examples: Sequence[st
         if name not in declared
     ]
     destination = kind.example("<{}>").destination
-    written = "file to write" if destination.suffix else "folder to write"
+    written = "file to write" if destination.suffix else "folder to write to"
     output = path_option("--output", written, OUTPUT, shown=str(destination))
     store = [_STORE] if kind.stored else []
     return command(*fields, *inputs, *options, output, *store, CONFIG, _PLAN, examples=examples)

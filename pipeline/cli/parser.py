@@ -4,7 +4,7 @@ import argparse
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pipeline.cli import prepare, score, tools, train  # noqa: F401 - they declare the commands
 from pipeline.cli.commands import COMMANDS, PROGRAM, Arguments, Command, format_examples, wrap
@@ -18,9 +18,9 @@ SECTIONS = {
     "prediction": ("predict", "ensemble", "baseline", "threshold", "render", "submission"),
     "evaluation": ("evaluate", "average", "comparisons", "compare", "leaderboard"),
     "report": ("report",),
-    "upkeep": ("explain", "clean", "verify-run", "declare-equal", "models", "schema", "completion"),
+    "maintenance": ("explain", "clean", "verify-run", "declare-equal", "models", "schema", "completion"),
 }
-"""The commands in the order of the data's way through the pipeline."""
+"""The commands by section, in the order in which data pass through the pipeline."""
 
 SUMMARY = """Image segmentation from raw files to trained networks, masks, scores and one
 report: each command does one step, and `snakemake` does all of them in order."""
@@ -41,10 +41,22 @@ def sections() -> dict[str, list[Command]]:
     return {section: [by_name[name] for name in names] for section, names in SECTIONS.items()}
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that explains why a required path seems to be missing after an option such as --config."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the message, and exit with status 2."""
+        names = [str(action.metavar) for action in self._actions if action.required and not action.option_strings]
+        lists = [flag for action in self._actions if action.nargs == "+" for flag in action.option_strings]
+        if "arguments are required" in message and lists and any(name in message for name in names):
+            message += f"; give {' '.join(names)} before {', '.join(lists)}, or after `--`"
+        super().error(message)
+
+
 def build_parser(program: str, members: Iterable[Command]) -> tuple[argparse.ArgumentParser, "_CommandAction"]:
     """Return the parser of the command line with some commands, and its action with the parser of each command."""
     width = shutil.get_terminal_size().columns - 2
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog=program,
         usage="%(prog)s COMMAND [options]",
         description=f"{wrap(SUMMARY, width)}\n\n{_list_commands()}",

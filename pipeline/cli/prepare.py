@@ -7,7 +7,7 @@ from pipeline.cli.commands import (
     OPTIONS,
     OUTPUT,
     RESOURCES,
-    WHAT,
+    SELECTION,
     Arguments,
     command,
     option,
@@ -22,13 +22,13 @@ from pipeline.graph.artifacts import Check, FoldTable, Shard, SplitTable
 
 
 @command(
-    path_option("--output", "folder to write", OUTPUT, default=Path("data/synthetic")),
+    path_option("--output", "folder to write to", OUTPUT, default=Path("data/synthetic")),
     examples=["synthetic"],
 )
 def synthetic(arguments: Arguments) -> None:
     """Write the synthetic data sets.
 
-    They have the file formats of DRIVE, TGS, Shapes and DUTS, and are the same on every machine.
+    They have the file formats of DRIVE, TGS, Shapes and DUTS, and equal bytes on every machine.
     """
     from pipeline.raw.synthetic.datasets import write_datasets
 
@@ -42,7 +42,7 @@ def synthetic(arguments: Arguments) -> None:
         "--max-bytes",
         "limit on the bytes that are written",
         RESOURCES,
-        shown="1 GB and 20 times the size of the archive",
+        shown="1 GB plus 20 times the size of the archive",
         type=int,
         metavar="N",
     ),
@@ -60,16 +60,20 @@ def unpack(arguments: Arguments) -> None:
 
 @result_command(
     Check,
-    option("--dataset", "name of the data set", WHAT, shown="all data sets of the configuration", metavar="NAME"),
+    option("--dataset", "name of the data set", SELECTION, shown="all data sets of the configuration", metavar="NAME"),
     threads_option("images decoded at the same time", shown="the number of cores"),
     path_option(
-        "--reports", "print these reports (DATASET.json) again; read no raw files", OPTIONS, nargs="*", metavar="FILE"
+        "--print-reports",
+        "print these reports (DATASET.json) again; read no raw files",
+        OPTIONS,
+        nargs="*",
+        metavar="FILE",
     ),
-    option("--report-only", "exit with status 0 even if there are errors", action="store_true"),
+    option("--exit-zero", "exit with status 0 even if there are errors", action="store_true"),
     examples=["check", "check --dataset drive --config config/drive.yaml"],
 )
 def check(arguments: Arguments) -> int:
-    """Read all raw files of a data set and report problems.
+    """Check the raw files of one or all data sets and report problems.
 
     Writes DATASET.json, DATASET.html and DATASET.png (a contact sheet) for each data set. The exit status is 1 if there
     are errors; warnings do not change it.
@@ -77,8 +81,8 @@ def check(arguments: Arguments) -> int:
     from pipeline.raw.check.text import format_reports
     from pipeline.raw.reports import read_reports
 
-    if arguments.reports is not None:
-        reports = read_reports(arguments.reports)
+    if arguments.print_reports is not None:
+        reports = read_reports(arguments.print_reports)
     else:
         if arguments.plan is not None and arguments.dataset is None:
             raise ConfigError("--plan", "no --dataset", "--plan together with --dataset", "add --dataset NAME")
@@ -86,10 +90,11 @@ def check(arguments: Arguments) -> int:
         arguments.output = arguments.output or paths.checks()
         arguments.threads = arguments.threads or os.cpu_count() or 1
         reports = []
-        for arguments.dataset in names:
-            reports.append(job_of(arguments, Check).make())
+        for name in names:
+            arguments_of_dataset = Arguments(**{**vars(arguments), "dataset": name})
+            reports.append(job_of(arguments_of_dataset, Check).make())
     print(format_reports(reports), flush=True)
-    return 0 if arguments.report_only else int(any(report["errors"] for report in reports))
+    return 0 if arguments.exit_zero else int(any(report["errors"] for report in reports))
 
 
 @result_command(SplitTable, examples=["splits --dataset drive"])

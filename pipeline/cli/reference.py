@@ -35,7 +35,7 @@ experiments:
     epochs: 50
     seeds: [0, 1, 2]
 """
-"""A configuration with a data set of one's own."""
+"""A configuration for a custom data set."""
 
 Schema = dict[str, Any]
 
@@ -50,7 +50,7 @@ _SECTIONS = {
     "Threshold": ("experiment", "threshold"),
     "Tiles": ("experiment", "tiles"),
 }
-"""Sections of the page on the configuration: the owner of the keys, and the keys whose values they describe."""
+"""Sections of docs/configuration.md: the owner of the keys, and the keys whose values they describe."""
 
 
 def commands_page() -> str:
@@ -125,7 +125,7 @@ class ConfigurationPage:
         """Return the page."""
         lines = ["# Configuration", "", GENERATED]
         lines += ["All keys of `config.yaml`. Lengths and sizes are in pixels, [height, width] in this order.", ""]
-        lines += ["A complete example, a data set of one's own and one experiment with three seeds:", ""]
+        lines += ["A complete example, with a custom data set and one experiment with three seeds:", ""]
         lines += ["```yaml", EXAMPLE.rstrip(), "```", ""]
         titles = ("Top level", "Data sets", "Layouts", "Experiments", *_SECTIONS)
         lines += ["Sections: " + ", ".join(f"[{title}](#{_anchor(title)})" for title in titles) + ".", ""]
@@ -150,11 +150,11 @@ class ConfigurationPage:
     def _section(self, section: str) -> Iterator[str]:
         owner, *keys = _SECTIONS[section]
         yield f"{' and '.join(map(_code, keys))} of {'a data set' if owner == 'dataset' else 'an experiment'}."
-        words = [word for key in keys for word in self._bare_words(self.owners[owner]["properties"][key])]
+        words = [word for key in keys for word in self._shorthands(self.owners[owner]["properties"][key])]
         if words:
             yield from (
                 "",
-                f"A name without other keys can be written as a plain word: {_codes(dict.fromkeys(words))}.",
+                f"A mapping with only a name can be written as a string: {_codes(dict.fromkeys(words))}.",
             )
         names = [name for name, owner_section in self.sections.items() if owner_section == section]
         for name in names:
@@ -221,11 +221,11 @@ class ConfigurationPage:
                 _plural(self._type(item)) for item in value.get("prefixItems", [value.get("items", {})])
             )
             return f"{value['minItems'] if 'prefixItems' in value else 'list of'} {' and '.join(items)}"
-        types = {"object": "mapping", "boolean": "`true`, `false`", "string": "text"}
+        types = {"object": "mapping", "boolean": "`true`, `false`", "string": "string"}
         return types.get(str(value["type"])) or _number(value)
 
-    def _bare_words(self, value: Schema) -> list[str]:
-        """Return the plain words that stand for a mapping with only a name."""
+    def _shorthands(self, value: Schema) -> list[str]:
+        """Return the strings that are shorthands for a mapping with only a name."""
         alternatives = value.get("anyOf", ())
         return (
             [word for alternative in alternatives for word in alternative.get("enum", ())]
@@ -273,7 +273,7 @@ def _table_row(cells: Sequence[str]) -> str:
 
 
 def _tags(value: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - a part of the schema
-    """Yield each definition that is one of several kinds, with the key that tells them apart."""
+    """Yield each definition that is one of several kinds, with the key that selects the kind."""
     if isinstance(value, dict):
         if "discriminator" in value:
             for reference in value["discriminator"]["mapping"].values():
@@ -301,7 +301,7 @@ def _number(value: Schema) -> str:
 
 
 def _plural(kind: str) -> str:
-    return re.sub(r"\b(integer|number|text|mapping)\b", r"\1s", kind)
+    return re.sub(r"\b(integer|number|string|mapping)\b", r"\1s", kind)
 
 
 def _default(value: Schema) -> str:

@@ -27,7 +27,7 @@ from pipeline.graph.artifacts import (
     Threshold,
 )
 
-_SCORES = Group("which scores")
+_SCORES = Group("scores")
 
 
 @result_command(Baseline, examples=["baseline --dataset drive --kind second-observer --split test"])
@@ -76,9 +76,9 @@ def evaluate(arguments: Arguments) -> None:
     Writes per_image.csv, summary.csv and intervals.csv; with two classes curve.csv, with several classes confusion.csv
     and confusion.png.
 
-    Predictions from elsewhere can be scored as well: a folder of 8-bit grey images `ID.png` of the size of the raw
-    images, the name of an experiment on the same data set, and a threshold. With several classes the images contain
-    class indices, and there is no threshold.
+    To score predictions of another program, give a folder of 8-bit grey images `ID.png` of the size of the raw images,
+    the name of an experiment on the same data set, and a threshold. With several classes, the images contain class
+    indices, and there is no threshold.
     """
     job, name = job_of(arguments, Scores), arguments.experiment
     inputs = {split: f"{split.replace('-', '_')}_predictions" for split in SCORED}
@@ -98,9 +98,9 @@ def evaluate(arguments: Arguments) -> None:
 
 @result_command(Submission, examples=["submission --experiment tgs-unet"])
 def submission(arguments: Arguments) -> None:
-    """Write the file or images that a challenge takes.
+    """Write predictions in the format of a challenge.
 
-    The input is the predictions of the unlabelled samples.
+    The inputs are the predictions of the unlabelled samples.
     """
     job_of(arguments, Submission).make()
 
@@ -137,14 +137,21 @@ def comparisons(arguments: Arguments) -> None:
         choices=("fov", "full"),
     ),
     option("--averaging", "mean over images, or all pixels", _SCORES, choices=("macro", "micro"), default="macro"),
-    option("--class", "name of a class", _SCORES, shown="mean over foreground", dest="class_name", metavar="NAME"),
+    option(
+        "--class",
+        "name of a class",
+        _SCORES,
+        shown="mean over the foreground classes",
+        dest="class_name",
+        metavar="NAME",
+    ),
     option("--format", "format of the table", choices=("text", "csv", "json"), default="text"),
     examples=["compare", "compare drive-unet drive-crops --metric iou --region full"],
 )
 def compare(arguments: Arguments) -> None:
     """Print the scores of methods, best first, with intervals.
 
-    Prints also the difference to the best method with its p-value, corrected for the number of comparisons. Reads
+    Also prints the difference from the best method with its p-value, corrected for the number of comparisons. Reads
     results/leaderboard.csv, results/comparisons.csv and results/metrics/*/intervals.csv.
     """
     from pipeline.report.compare import rank
@@ -172,17 +179,17 @@ def compare(arguments: Arguments) -> None:
 def leaderboard(arguments: Arguments) -> None:
     """Join the scores of all methods into leaderboard.csv."""
     job = job_of(arguments, Leaderboard)
-    if arguments.summaries is None:  # a person who runs commands one by one need not score the baselines
+    if arguments.summaries is None:  # on the command line, baselines need not be scored first
         summaries = job.inputs["summaries"]
         job.inputs["summaries"] = [path for path in summaries if path.exists() or not is_baseline(path.parent.name)]
     job.make()
 
 
-@result_command(Report, examples=["report", "report --output report-of-today.html"])
+@result_command(Report, examples=["report", "report --output report-copy.html"])
 def report(arguments: Arguments) -> None:
-    """Write the HTML report on data, trainings and scores.
+    """Write the HTML report on data, training and scores.
 
-    The report is one file that needs no other. It shows the results that exist: images, learning curves and times that
-    are missing are left out.
+    The report is one self-contained file. It shows the results that exist; missing images, learning curves and times
+    are left out.
     """
     job_of(arguments, Report).make()

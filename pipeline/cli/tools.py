@@ -1,4 +1,4 @@
-"""Commands for upkeep: results that exist, comparisons of runs, and references."""
+"""Commands for maintenance: existing results, comparisons of runs, and reference pages."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,19 +15,19 @@ _SCHEMA = Path("workflow/schemas/config.schema.json")
 
 @command(
     CONFIG,
-    option("--outdated", "remove outdated results of the configuration instead", action="store_true"),
+    option("--outdated", "list outdated results of the configuration instead", action="store_true"),
     option("--yes", "remove without asking", action="store_true"),
     examples=["clean", "clean --outdated --config config/drive.yaml config/tgs.yaml"],
 )
 def clean(arguments: Arguments) -> None:
-    """List results that the configuration does not need; remove them.
+    """List results that are not needed and, after asking, remove them.
 
-    These are results of experiments and data sets that are no longer configured, shards without samples, remains of
-    killed jobs, and stored shards and checkpoints of earlier settings. With --outdated they are results of the
-    configuration that were edited, or made by other settings, code or raw files; snakemake makes them again.
+    Not needed are results of experiments and data sets that are not configured, shards without samples, leftovers of
+    killed jobs, and stored shards and checkpoints of earlier settings. With --outdated, list instead the configured
+    results that were edited or made with other settings, code or raw files; snakemake makes them again.
 
-    On a terminal it asks first; otherwise it removes nothing without --yes. It follows no links. Give --config all
-    files whose results you want to keep.
+    Without a terminal, nothing is removed unless --yes is given. Links are not followed. Pass all configuration files
+    whose results you want to keep to --config.
     """
     from rich.filesize import decimal
 
@@ -37,7 +37,7 @@ def clean(arguments: Arguments) -> None:
     for item in survey.unneeded:
         print(f"{decimal(item.bytes):>10}  {_printable(item.path)}  ({item.reason})")
     for path, reason in survey.skipped:
-        print(f"left alone  {_printable(path)}  ({reason})")
+        print(f"skipped  {_printable(path)}  ({reason})")
     if not survey.unneeded:
         print(f"{paths.RESULTS}/ holds nothing that is {'outdated' if arguments.outdated else 'not needed'}")
         return
@@ -80,8 +80,10 @@ def _confirm() -> bool:
 def explain(arguments: Arguments) -> None:
     """Explain how a result was made, and whether it is up to date.
 
-    Prints the stage, settings, code, libraries and inputs that made a shard, checkpoint, image, threshold or table, and
-    what has changed since. It compares manifests and stored digests, and the bytes of tables.
+    Prints the stage, settings, code, libraries and inputs of a shard, checkpoint, image, threshold or table, and what
+    has changed since it was made. Compares manifests and stored digests, and the bytes of tables.
+
+    Name PATH before --config, or after `--`: --config takes all names that follow it.
     """
     from pipeline.graph.explain import explain
 
@@ -131,9 +133,9 @@ def declare_equal(arguments: Arguments) -> int:
     for module in declaration.modules:
         print(f"declared equal: {module}")
     for module in declaration.modules_not_run:
-        print(f"counts as changed: {module}, because no compared result ran it")
+        print(f"counts as changed: {module}, because no stage of the comparison ran it")
     for stage in declaration.stages_to_rerun:
-        print(f"will run again: {stage}, because its modules import others than before")
+        print(f"will run again: {stage}, because its modules now import different modules")
     return 0 if declaration.modules else 1
 
 

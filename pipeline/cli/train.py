@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.cli.commands import (
     FIELD_OPTIONS,
     RESOURCES,
-    WHAT,
+    SELECTION,
     Arguments,
     Group,
     integer,
@@ -27,7 +27,7 @@ from pipeline.raw.splits.names import SPLITS
 _KIND = option(
     "--kind",
     "probabilities, or class indices",
-    WHAT,
+    SELECTION,
     shown="probability for two classes, mask for more",
     choices=Predictions.choices["kind"],
 )
@@ -39,7 +39,7 @@ _KIND = option(
         "--memory-mb",
         "main memory for samples, in 2^20 bytes",
         RESOURCES,
-        shown="half of what is free; in a cluster job a third of what it has left",
+        shown="half of the free memory; in a job with a memory limit, a third of what remains",
         type=int,
         metavar="MB",
     ),
@@ -53,7 +53,7 @@ _KIND = option(
     ),
     path_option(
         "--state",
-        "folder for the state of an unfinished training, which the next one resumes",
+        "folder for the state of an unfinished training run, from which the next run resumes",
         RESOURCES,
         shown="results/state/<experiment>",
     ),
@@ -62,7 +62,7 @@ _KIND = option(
 def train(arguments: Arguments) -> None:
     """Train the network of an experiment.
 
-    Writes checkpoints, history, times and provenance to results/models/<experiment>. A training that was interrupted
+    Writes checkpoints, history, times and provenance to results/models/<experiment>. An interrupted training run
     resumes from its last saved state.
     """
     job = job_of(arguments, Checkpoint)
@@ -107,10 +107,10 @@ def train(arguments: Arguments) -> None:
 
 
 def _sample_memory(megabytes: int | None, processes: int) -> int | None:
-    """Return how many bytes the training samples of one process may fill, and the validation samples as well.
+    """Return the limit in bytes for the training samples of one process; the validation samples have the same limit.
 
-    None stands for half of the free memory. A job with a memory limit of its own gets a third of what is left of it
-    for each of the two. Every process of a training holds all samples.
+    None means half of the free memory. In a job with a memory limit, it is a third of the remaining memory. Every
+    process of a training run holds all samples.
     """
     import psutil
 
@@ -126,7 +126,7 @@ def _sample_memory(megabytes: int | None, processes: int) -> int | None:
 
 @result_command(Augmented, examples=["augmented --experiment drive-unet"])
 def augmented(arguments: Arguments) -> None:
-    """Render augmented training samples, to look at before training."""
+    """Render augmented training samples to inspect before training."""
     job_of(arguments, Augmented).make()
 
 
@@ -138,10 +138,10 @@ def curves(arguments: Arguments) -> None:
 
 @result_command(
     Events,
-    option("--follow", "continue while the training runs, and end with it", action="store_true"),
+    option("--follow", "update the events until the training run ends", action="store_true"),
     option(
-        "--every",
-        "seconds between two reads with --follow, 1 to 3600",
+        "--interval",
+        "seconds between two reads of the history with --follow, 1 to 3600",
         type=integer(1, 3600),
         default=10,
         metavar="SECONDS",
@@ -149,7 +149,7 @@ def curves(arguments: Arguments) -> None:
     examples=["tensorboard --experiment drive-unet", "tensorboard --experiment drive-unet --follow"],
 )
 def tensorboard(arguments: Arguments) -> None:
-    """Write the history of a training for TensorBoard.
+    """Write the history of a training run for TensorBoard.
 
     Needs the extra `tensorboard`: `pip install 'segmentation-pipeline[tensorboard]'`. To look at the history, run
     `tensorboard --logdir results/tensorboard`.
@@ -161,20 +161,31 @@ def tensorboard(arguments: Arguments) -> None:
     from pipeline.report.follow import follow
 
     name, history = arguments.experiment, job.required_input("history")
-    follow(experiment=name, states=paths.state(name), history=history, output=job.output, interval=arguments.every)
+    follow(experiment=name, states=paths.state(name), history=history, output=job.output, interval=arguments.interval)
 
 
 _DATASET_OPTIONS = ("experiment", "split", "kind", "shards", "train_shards", "folds", "config", "plan")
 _IMAGE_OPTIONS = ("threshold", "tiles", "test_time", "precision", "threads", "skip_unreadable")
-_IMAGES = Group("other images", "These images belong to no data set; --checkpoint and --output are required.")
+_SPLIT = Group("mode 1: a split of a data set", "Required: --experiment and --split.")
+_IMAGES = Group("mode 2: other images", "Required: --input, --checkpoint and --output.")
 
 
 @result_command(
     Predictions,
-    FIELD_OPTIONS["experiment"],
-    option("--split", "split of the samples", WHAT, choices=SPLITS),
-    _KIND,
-    path_option("--input", "image or folder of images, in place of --experiment and --split", _IMAGES),
+    FIELD_OPTIONS["experiment"]._replace(group=_SPLIT),
+    option("--split", "split of the samples", _SPLIT, choices=SPLITS),
+    _KIND._replace(group=_SPLIT),
+    *(
+        path_option(
+            f"--{name.replace('_', '-')}",
+            Predictions.input_descriptions[name],
+            _SPLIT,
+            nargs="*",
+            shown="as configured",
+        )
+        for name in ("shards", "train_shards", "folds")
+    ),
+    path_option("--input", "image or folder of images", _IMAGES),
     option(
         "--threshold",
         "number in [0, 1), or file with one",
@@ -194,12 +205,14 @@ _IMAGES = Group("other images", "These images belong to no data set; --checkpoin
     ),
     option(
         "--test-time",
-        "average over 4 mirror images (flips) or 8 symmetries of the square (rot90)",
+        "test-time augmentation: average over 4 mirror images (flips) or 8 symmetries of the square (rot90)",
         _IMAGES,
         shown="none",
         choices=("none", "flips", "rot90"),
     ),
-    option("--precision", "number format of the network", _IMAGES, shown="fp32", choices=("fp32", "bf16", "auto")),
+    option(
+        "--precision", "floating-point precision of inference", _IMAGES, shown="fp32", choices=("fp32", "bf16", "auto")
+    ),
     threads_option("CPU threads of the network", group=_IMAGES, shown="the number of cores"),
     option("--skip-unreadable", "leave out files that cannot be used", _IMAGES, action="store_true"),
     examples=[
@@ -210,8 +223,13 @@ _IMAGES = Group("other images", "These images belong to no data set; --checkpoin
 def predict(arguments: Arguments) -> None:
     """Predict a split of a data set, or any other images.
 
-    For a split, writes an image of probabilities (or class indices) of the native size for each sample. Other images
-    need no configuration: writes probability/, mask/, overlay/, cutout/ (transparent background) and timing.csv.
+    There are two modes, each with its own options:
+
+        predict --experiment NAME --split SPLIT [options]
+        predict --checkpoint PATH --input PATH --output PATH [options]
+
+    The first one writes an image of probabilities (or class indices) of the native size for each sample. The second one
+    needs no configuration, and writes probability/, mask/, overlay/, cutout/ (transparent background) and timing.csv.
     """
     _check_predict_options(arguments)
     if arguments.input is not None:
@@ -256,7 +274,7 @@ def _tiles(size: list[int]) -> Tiles:
 
 
 def _check_predict_options(arguments: Arguments) -> None:
-    """Require the options of one of the two uses of `predict`, and refuse those of the other."""
+    """Require the options of one of the two modes of `predict`, and refuse those of the other."""
     has_images = arguments.input is not None
     required = ("checkpoint", "output") if has_images else ("experiment", "split")
     missing = [name for name in required if getattr(arguments, name) is None]

@@ -75,7 +75,7 @@ class Dataset(Preparation):
         ----------
         splits : str
         cache : str
-            Cache file of foreground shares, used for stratified splits.
+            Cache file of foreground fractions, used for stratified splits.
         presentation : bool
             Include settings of renderings and submissions.
         fold : Fold, optional

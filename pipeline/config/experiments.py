@@ -11,12 +11,12 @@ from pipeline.training.recipes import Training
 
 
 class Experiment(Training):
-    """One training with all settings of its result, or several that differ only in seed and fold."""
+    """One training run and everything made from it, or several runs that differ only in seed and fold."""
 
     seeds: tuple[Seed, ...] | None = Field(
         None,
         min_length=1,
-        description="Seeds of several trainings, one network each; scores then also have a mean and a spread.",
+        description="Seeds of several training runs, one network each; scores then also have a mean and a spread.",
     )
     folds: Annotated[int, Field(ge=2, le=1000), NUMBER] | None = Field(
         None,

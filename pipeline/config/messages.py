@@ -33,7 +33,7 @@ def to_problems(error: ValidationError, data: Mapping[str, Any], schema: Mapping
 
 
 def _merge_alternatives(problems: list[Problem]) -> list[Problem]:
-    """Merge the problems of all alternatives of one key into one problem."""
+    """Merge the problems of all types that one key accepts, such as a name or a mapping, into one problem."""
     merged: dict[str, Problem] = {}
     for problem in sorted(problems, key=lambda problem: len(problem.where)):
         parent = next((path for path in merged if problem.where.startswith(f"{path}.")), problem.where)
@@ -41,8 +41,9 @@ def _merge_alternatives(problems: list[Problem]) -> list[Problem]:
         if earlier is None:
             merged[problem.where] = problem
         elif parent != problem.where and isinstance(earlier.found, str) and earlier.found.startswith("{"):
-            del merged[parent]  # the value is a mapping: only the alternative that is a mapping was meant
+            del merged[parent]  # the value is a mapping, so the problem that it is no name or number does not matter
             merged[problem.where] = problem
+        # the value is a list: problems of its items belong to another type that the same key accepts
         elif parent == problem.where or (isinstance(earlier.found, str) and earlier.found.startswith(("[", "("))):
             merged[parent] = replace(earlier, expected=f"{earlier.expected}, or {problem.expected}")
         else:
@@ -70,6 +71,8 @@ def _to_problem(detail: ErrorDetails, data: Mapping[str, Any], keys: Collection[
         return Problem(f"{dotted_path}.{key}", "nothing", f"the key {key!r}, which selects the kind", f"add `{key}:`")
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return Problem(dotted_path, value, "a mapping, such as {name: ..., ...}", "add its keys; the schema lists them")
+    if isinstance(error := context.get("error"), ValueError) and len(error.args) == 2:  # with a remedy of its own
+        return Problem(dotted_path, value, *error.args)
     expected = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return Problem(dotted_path, value, expected, "correct the value")
 

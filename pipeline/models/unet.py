@@ -50,8 +50,8 @@ class UNet(nn.Module):
         check_input(x, self.in_channels)
         height, width = x.shape[-2:]
         *skips, x = descend(pad_to_multiple(x, self.multiple), self.down, self.pool)
-        for grow, block in zip(self.grow, self.up, strict=True):
-            x = block(torch.cat([skips.pop(), grow(x)], dim=1))
+        for upsample, block in zip(self.grow, self.up, strict=True):
+            x = block(torch.cat([skips.pop(), upsample(x)], dim=1))
         return crop_to(self.head(x), height, width)
 
 

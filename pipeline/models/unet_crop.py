@@ -44,8 +44,8 @@ class UNetCrop(nn.Module):
             x = nn.functional.pad(x, padding, mode="replicate")
         size = x.shape[-2:]
         *skips, x = descend(x, self.down, self.pool)
-        for grow, block in zip(self.grow, self.up, strict=True):
-            x = grow(x)
+        for upsample, block in zip(self.grow, self.up, strict=True):
+            x = upsample(x)
             x = block(torch.cat([x, centre_crop(skips.pop(), *x.shape[-2:])], dim=1))
         logits = nn.functional.interpolate(self.head(x), size=size, mode="nearest")
         return centre_crop(logits, height, width)

@@ -50,7 +50,7 @@ class PlainUNet(nn.Module):
         self.up = nn.ModuleList(double_conv(deep + shallow, shallow) for deep, shallow in pairs)
         self.head = nn.Conv2d(widths[0], out_channels, 1)
         self.pool = nn.MaxPool2d(2)
-        self.grow = nn.Upsample(scale_factor=2, mode="nearest")
+        self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
         for module in self.modules():  # without normalization training is sensitive to the initialization
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_uniform_(module.weight)
@@ -67,17 +67,17 @@ class PlainUNet(nn.Module):
         return crop_to(self.valid_forward(x), height, width)
 
     def valid_forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map images whose size is divisible in all poolings; unpadded convolutions shrink it (572 to 388)."""
+        """Map images whose height and width stay even at every pooling to logits; unpadded convolutions shrink them."""
         *skips, x = descend(x, self.down, self.pool)
         for block in self.up:
-            x = self.grow(x)
+            x = self.upsample(x)
             x = block(torch.cat([centre_crop(skips.pop(), *x.shape[-2:]), x], dim=1))
         logits: torch.Tensor = self.head(x)
         return logits
 
     def margins(self, side: int) -> tuple[int, int]:
         """Return the reflection padding before and after a side, so that the output of the network covers it."""
-        lost = 4 * (self.multiple - 1)  # in the convolutions of the expanding path, in pixels of the output
+        lost = 4 * (self.multiple - 1)  # output pixels that the convolutions of the expanding path remove
         bottom_side = -(-(side + lost) // self.multiple)
         input_side = self.multiple * (bottom_side + 4) + lost
         output_side = self.multiple * bottom_side - lost

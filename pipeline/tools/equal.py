@@ -77,7 +77,7 @@ class Sources(NamedTuple):
         )
 
     def transitive_imports(self, roots: Iterable[str]) -> list[str]:
-        """Return modules and what they import, directly or not, without `excluded`; ignore unknown names."""
+        """Return known modules and everything they import, directly or indirectly, except `excluded`."""
         return transitive_imports([root for root in roots if root in self.names], self.read, self.excluded)
 
     def digests(self, modules: Iterable[str]) -> dict[str, str]:
@@ -95,7 +95,7 @@ class Declaration(NamedTuple):
     modules : dict
         The recorded modules; empty if results differ.
     modules_not_run : list of str
-        Changed modules that no compared result used; they count as changed.
+        Changed modules that no stage of the comparison ran; they count as changed.
     stages_to_rerun : list of str
         Stages of the configuration whose code still counts as changed.
     """
@@ -148,9 +148,11 @@ def declare(revision: str, configs: Sequence[Path], stages: Stages, *, root: Pat
             log(f"running the configuration with the code in {code}")
             files = [str(folder / name_of_copy) for name_of_copy in names]
             _run(code, folder, "snakemake", "--snakefile", str(code / "Snakefile"), "--configfile", *files)
-        if sources_in(root).digests(new.digested) != new.digests(new.digested):
+        edited = sorted(sources_in(root).digests(new.digested).items() - new.digests(new.digested).items())
+        if edited:
+            found = f"modules edited during the run: {', '.join(module for module, _ in edited)}"
             remedy = "run the command again, without editing modules meanwhile"
-            raise ComparisonError(str(root), "modules that were edited during the run", "unchanged modules", remedy)
+            raise ComparisonError(str(root), found, "unchanged modules", remedy)
         comparison = compare_runs(*(folder / "results" for folder in folders), values_only=True)
         if comparison.differences:
             return Declaration(comparison, {}, [], [])
@@ -211,7 +213,7 @@ def module_equivalents(
     -------
     dict of str to dict
         ``new`` and ``stands_for`` of each module that counts as changed. A module is equivalent to its old version and
-        to the modules that it imported then and does not import any more, such as removed ones.
+        to the modules that it no longer imports, such as removed ones.
 
     Raises
     ------
@@ -236,7 +238,7 @@ def module_equivalents(
 
 
 def _dropped_imports(old: Sources, new: Sources, module: str) -> list[str]:
-    """Return what a module imported, directly or through dropped modules, and does not import any more."""
+    """Return the modules that a module imported, directly or through dropped modules, and no longer imports."""
     current, dropped = set(new.transitive_imports([module])), set[str]()
     pending = set(old.read(module).modules)
     while pending:
@@ -291,7 +293,7 @@ def _git(root: Path, *arguments: str) -> str:
         command = ["git", "-C", str(root), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603 - no shell
     except FileNotFoundError as error:
-        raise ComparisonError("git", "no such program", "git", "install it") from error
+        raise ComparisonError("git", "git is not installed", "the program git", "install git") from error
     except subprocess.CalledProcessError as error:
         reason = " ".join(error.stderr.split()) or "no such commit"
         expected = "a checkout of this repository with that commit"

@@ -48,13 +48,15 @@ class _Budget:
     written: int = 0
     files: int = 0
     skipped: int = 0
-    folded_names: dict[str, str] = field(default_factory=dict)
+    taken_paths: dict[str, str] = field(default_factory=dict)
 
     def spend(self, count: int, location: str) -> None:
         self.written += count
         if self.written > self.limit:
             size = f"more than {self.limit} bytes when unpacked"
-            raise _error(location, size, "at most that", "raise --max-bytes if the size is right")
+            raise _error(
+                location, size, f"at most {self.limit} bytes", "raise --max-bytes if the archive is trustworthy"
+            )
 
 
 def unpack(archive: Path, folder: Path, *, max_bytes: int | None = None) -> None:
@@ -192,7 +194,20 @@ def _check_end(archive: Path, location: str, budget: _Budget) -> None:
 def _safe_names(
     members: list[tuple[str, bool]], location: str, budget: _Budget, problems: list[Problem]
 ) -> dict[str, PurePosixPath]:
-    """Map the names of members to target paths, without folders and clutter; raise all unsafe names as problems."""
+    """Return the target path of each regular file by its name in the archive; folders and clutter are left out.
+
+    Parameters
+    ----------
+    members : list of (str, bool)
+        Name of each member, and whether it is a folder.
+    problems : list of Problem
+        Problems found before; the error lists them as well.
+
+    Raises
+    ------
+    RawDataError
+        Listing all unsafe names.
+    """
     safe: dict[str, PurePosixPath] = {}
     for name, is_folder in members:
         path = PurePosixPath(name.replace("\\", "/"))
@@ -206,9 +221,9 @@ def _safe_names(
             continue
         path = PurePosixPath(*parts)
         for prefix in (path, *path.parents[:-1]):
-            folded = f"{location}\n{unicodedata.normalize('NFC', str(prefix)).casefold()}"
+            normalized_key = f"{location}\n{unicodedata.normalize('NFC', str(prefix)).casefold()}"
             kind = "file" if prefix == path else "folder"
-            existing = budget.folded_names.setdefault(folded, f"{kind} {prefix}")
+            existing = budget.taken_paths.setdefault(normalized_key, f"{kind} {prefix}")
             if existing != f"{kind} {prefix}" or (kind == "file" and name in safe):
                 problems.append(_unsafe_member(location, name, f"a name that collides with {existing}"))
         budget.files += 1

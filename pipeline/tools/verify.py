@@ -20,7 +20,7 @@ EXCLUDED_FOLDERS = {
     "logs": "logs contain times",
     "benchmarks": "times and memory",
     "report": "the report, made from the other files",
-    "state": "states of unfinished trainings",
+    "state": "states of unfinished training runs",
     "cache": "caches",
     "store": "results of earlier settings",
 }
@@ -68,8 +68,8 @@ def compare_runs(first: Path, second: Path, *, values_only: bool = False) -> Com
     first, second : Path
         Folders ``results``.
     values_only : bool
-        Compare tensors, pixels and tables, but not the descriptions of how they were made: for results of other code
-        with the same settings.
+        Compare tensors, pixels and tables, but not manifests and provenance: for results of other code with the same
+        settings.
 
     Raises
     ------

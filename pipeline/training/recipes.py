@@ -1,4 +1,4 @@
-"""Settings of a training: network, loss, optimizer, schedule, augmentation and loop. Does not import torch."""
+"""Settings of a training run: network, loss, optimizer, schedule, augmentation and loop. Does not import torch."""
 
 from typing import Annotated, Any, Literal, get_args
 
@@ -75,7 +75,8 @@ class Loss(Options):
     def _check_pixel_weights(self) -> "Loss":
         if self.name in ("dice", "softmax-dice") and self.weighs_pixels:
             raise ValueError(
-                "`border` and `class_balance` are for losses with a cross-entropy term: remove them, or use such a loss"
+                "`border` and `class_balance` only with losses of single pixels; Dice losses have no pixel weights",
+                "remove `border` and `class_balance`, or choose another loss, for example bce-dice",
             )
         return self
 
@@ -136,7 +137,7 @@ Schedule = Annotated[
 
 
 class Training(Options):
-    """All settings that determine the result of a training."""
+    """All settings that determine the result of a training run."""
 
     dataset: str = Field(description="Name of the data set, a key of `datasets`.")
     model: AnyNetwork = Field(description="Network: its name, or a mapping with its options.")

@@ -194,7 +194,7 @@ def test_stage_functions_take_what_their_command_passes(kind):
     [
         ("shard --dataset nope --split test --number 0", 2, "one of d"),
         ("train --experiment nope", 2, "one of e"),
-        ("shard --dataset d --split test --number 7", 1, "no sample for shard 7"),
+        ("shard --dataset d --split test --number 7", 1, "no samples in shard 7"),
         ("shard --config gone.yaml --dataset d --split test --number 0", 2, "gone.yaml"),
         ("shard --dataset d --split test --number 0 --plan {", 2, "Invalid JSON"),
         ("shard --dataset d --split test --number 0 --plan []", 2, "a JSON object"),

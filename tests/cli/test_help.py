@@ -66,7 +66,7 @@ def test_options_without_a_default_are_few():
         if option.flag.startswith("--") and option.values and option.group is not INPUTS
         if not option.default and not option.required
     }
-    assert without == {"--plan", "--reports", "--input", "--experiment", "--split"}  # the last three: of predict
+    assert without == {"--plan", "--print-reports", "--input", "--experiment", "--split"}  # the last three: of predict
     assert all(option.text for command in COMMANDS for option in command.options)
 
 
@@ -88,6 +88,11 @@ def test_options_without_a_default_are_few():
         ("shard --dataset d --number 0 --split tset", "python -m pipeline shard", "choose from 'train', 'validation'"),
         ("folds --dataset d --folds 1", "python -m pipeline folds", "a whole number from 2 to 1000, not '1'"),
         ("predcit --input x", "python -m pipeline COMMAND [options]", "unknown command predcit; did you mean predict?"),
+        (
+            "explain --config c.yaml results/x",
+            "python -m pipeline explain PATH",
+            "give PATH before --config, or after `--`",
+        ),
         ("", "python -m pipeline COMMAND [options]", "required: COMMAND"),
     ],
 )

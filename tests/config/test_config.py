@@ -316,7 +316,7 @@ THREE = {0: "background", 1: "a", 2: "b"}
         ({"labels": {"#ff0000": "a", "255,0,0": "b"}}, "labels", "is repeated"),
         ({"labels": {0: "a", 4: "b"}, "tolerance": 2}, "tolerance", "0 and 4 overlap"),
         ({"ignore": [250], "tolerance": 3}, "tolerance", "250 and 255 overlap"),
-        ({"ignore": [255]}, "ignore", "which `labels` calls foreground"),
+        ({"ignore": [255]}, "ignore", "which is the class foreground in `labels`"),
         ({"ignore": ["white"]}, "ignore.0", "neither a grey value"),
         ({"tolerance": 128}, "tolerance", "127"),
         ({"labels": THREE, "classes": ["background", "a"]}, "classes", "the same names in both"),
@@ -412,7 +412,7 @@ def test_valid_and_invalid_experiments():
     ):
         assert changed(**{f"experiments/drive__unet/{key}": value for key, value in change.items()})
     for change, message in (
-        ({"loss": {"name": "dice", "border": {}}}, "has no pixel weights"),
+        ({"loss": {"name": "dice", "border": {}}}, "or choose another loss, for example bce-dice"),
         ({"augment": {"scale": [2, 0.5]}}, "the lowest first"),
         ({"augment": {"flip": "sideways"}}, "'horizontal'"),
         ({"crop": [4096, 64]}, "a crop that fits into the samples"),

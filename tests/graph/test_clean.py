@@ -358,7 +358,7 @@ def test_edited_table_is_outdated(made, capsys):
     folder = "metrics/d.second-observer"
     tables = {f"{folder}/{name}.csv" for name in ("per_image", "summary", "intervals", "curve")}
     found = outdated_after(made, capsys)
-    assert found == dict.fromkeys(tables, f"edited since it was made: results/{folder}/summary.csv")
+    assert found == dict.fromkeys(tables, f"a file of the same job was edited afterwards: results/{folder}/summary.csv")
 
 
 def test_result_of_other_settings_is_outdated(made, capsys):
@@ -373,7 +373,7 @@ def test_result_of_other_raw_files_is_outdated(made, capsys):
     os.utime(observer, ns=times)
     found = outdated_after(made, capsys)
     assert found["predictions/d.second-observer/test/probability"] == "raw files changed"
-    assert "made from other" in found["metrics/d.second-observer/summary.csv"]
+    assert "made from different" in found["metrics/d.second-observer/summary.csv"]
     assert not [place for place in found if place.startswith(("shards", "splits"))]
 
 

@@ -193,7 +193,7 @@ def test_edited_inputs_are_rejected(project, capsys):
     for verb, names in CONSUMED[1:]:
         assert cli.main(COMMANDS[verb].split()) == 1
         output = capsys.readouterr().err
-        assert all(f"{name}\n    found:    changed since it was made" in output for name in names)
+        assert all(f"{name}\n    found:    edited after the pipeline wrote it" in output for name in names)
 
 
 def test_mask_changed_during_a_job_leaves_no_scores(project, monkeypatch, capsys):
@@ -211,7 +211,7 @@ def test_mask_changed_during_a_job_leaves_no_scores(project, monkeypatch, capsys
     monkeypatch.setattr(Job, "require_origin", changed_meanwhile)
     assert cli.main(COMMANDS["evaluate"].split()) == 1
     output = capsys.readouterr().err
-    assert "a file that changed meanwhile" in output
+    assert "a file that changed after the job was planned" in output
     assert "run snakemake again" in output
     assert not list(Path("results/metrics/e").glob("*.manifest.json"))
     assert before != other.read_bytes()

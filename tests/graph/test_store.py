@@ -69,7 +69,7 @@ def test_entry_is_restored_with_its_manifest(store, tmp_path, capsys, request, w
     store.keep(manifest, outputs)
     assert contents(store.folder / manifest.identity) == before
     shutil.rmtree(tmp_path / "models")
-    assert store.take(manifest.identity, outputs)
+    assert store.restore(manifest.identity, outputs)
     assert "restored from" in capsys.readouterr().err
     assert contents(tmp_path / "models/e") == before
     assert Manifest.read(outputs[0]) == manifest
@@ -85,7 +85,7 @@ def test_small_files_are_copied_not_linked(store, tmp_path, monkeypatch):
     assert [path.stat().st_nlink for path in outputs] == [2, 1]
     with outputs[1].open("r+b") as file:
         file.write(b"an edit")
-    assert store.take(manifest.identity, outputs)
+    assert store.restore(manifest.identity, outputs)
     assert outputs[1].read_bytes() == b"a table"
 
 
@@ -95,7 +95,7 @@ def test_result_of_another_project_keeps_its_time(store, tmp_path):
     for path in outputs:
         os.utime(path, (100, 100))
     others = [tmp_path / "other" / path.name for path in outputs]
-    assert store.take(manifest.identity, others)
+    assert store.restore(manifest.identity, others)
     assert [path.read_bytes() for path in others] == [path.read_bytes() for path in outputs]
     assert not any(path.samefile(other) for path, other in zip(outputs, others, strict=True))
     assert [path.stat().st_mtime for path in outputs] == [100, 100]
@@ -105,21 +105,21 @@ def test_linked_entry_takes_no_space(store, tmp_path):
     manifest, outputs = made(tmp_path / "models/e")
     store.keep(manifest, outputs)
     assert [path.stat().st_nlink for path in outputs] == [2, 2]
-    assert [entry.bytes for entry in store.entries()] == [0]
+    assert [entry.freed_bytes for entry in store.entries()] == [0]
     outputs[0].unlink()
-    assert [entry.bytes for entry in store.entries()] == [0]
+    assert [entry.freed_bytes for entry in store.entries()] == [0]
     outputs[1].unlink()
-    assert [entry.bytes for entry in store.entries()] == [600]
+    assert [entry.freed_bytes for entry in store.entries()] == [600]
 
 
 def test_copied_entry_takes_space(store, tmp_path, apart):
     manifest, outputs = made(tmp_path / "models/e")
     store.keep(manifest, outputs)
-    assert [entry.bytes for entry in store.entries()] == [600]
+    assert [entry.freed_bytes for entry in store.entries()] == [600]
     outputs[0].write_bytes(b"edited")
     shutil.rmtree(tmp_path / "models")
-    assert store.take(manifest.identity, outputs)
-    assert not Manifest.read(outputs[0]).changed(outputs[0])
+    assert store.restore(manifest.identity, outputs)
+    assert not Manifest.read(outputs[0]).is_edited(outputs[0])
 
 
 def test_restored_files_are_newer_than_their_inputs(store, tmp_path):
@@ -129,7 +129,7 @@ def test_restored_files_are_newer_than_their_inputs(store, tmp_path):
     for path in (store.folder / manifest.identity).iterdir():
         os.utime(path, (100, 100))
     (tmp_path / "train-0.h5").touch()
-    assert store.take(manifest.identity, outputs)
+    assert store.restore(manifest.identity, outputs)
     shard = (tmp_path / "train-0.h5").stat().st_mtime_ns
     assert all(path.stat().st_mtime_ns >= shard for path in (*outputs, manifest_path(outputs[0])))
 
@@ -140,16 +140,16 @@ def test_existing_result_is_replaced(store, tmp_path):
     made(tmp_path / "models/other", 1)
     shutil.rmtree(tmp_path / "models/e")
     shutil.move(tmp_path / "models/other", tmp_path / "models/e")
-    assert store.take(manifest.identity, outputs)
+    assert store.restore(manifest.identity, outputs)
     assert Manifest.read(outputs[0]) == manifest
-    assert not any(manifest.changed(path) for path in outputs)
+    assert not any(manifest.is_edited(path) for path in outputs)
 
 
 def test_unknown_identity_is_not_restored(store, tmp_path):
     _, outputs = made(tmp_path / "models/e")
     before = contents(tmp_path / "models/e")
-    assert not store.take(fingerprint().identity, outputs)
-    assert not store.take(fingerprint(1).identity, outputs)
+    assert not store.restore(fingerprint().identity, outputs)
+    assert not store.restore(fingerprint(1).identity, outputs)
     assert contents(tmp_path / "models/e") == before
     assert not list(store.entries())
 
@@ -190,20 +190,20 @@ def test_damaged_entry_is_removed(store, tmp_path, capsys, damage):
     damage(entry)
     shutil.rmtree(tmp_path / "models")
     capsys.readouterr()
-    assert not store.take(manifest.identity, outputs)
+    assert not store.restore(manifest.identity, outputs)
     assert f"{entry}: damaged; removed" in capsys.readouterr().err
     assert not entry.exists()
     assert not (tmp_path / "models").exists()
     made(tmp_path / "models/e")
     store.keep(manifest, outputs)
-    assert store.take(manifest.identity, outputs)
+    assert store.restore(manifest.identity, outputs)
 
 
 def test_entry_without_manifest_is_ignored(store, tmp_path):
     manifest, outputs = made(tmp_path / "models/e")
     store.keep(manifest, outputs)
     manifest_path(store.folder / manifest.identity / "best.pt").unlink()
-    assert not store.take(manifest.identity, outputs)
+    assert not store.restore(manifest.identity, outputs)
 
 
 def kept(store, tmp_path, number, size=600, at=None):
@@ -232,7 +232,7 @@ def test_restored_entry_counts_as_used(tmp_path, request, way):
         request.getfixturevalue("apart")
     first, second, _ = (kept(store, tmp_path, number) for number in (1, 2, 3))
     outputs = [tmp_path / "models/1" / name for name in ("best.pt", "history.csv")]
-    assert store.take(first, outputs)
+    assert store.restore(first, outputs)
     shutil.rmtree(tmp_path / "models/1")
     kept(store, tmp_path, 4)
     store.prune()
@@ -268,7 +268,7 @@ def test_limit_of_zero_disables_the_store(store, tmp_path):
     none.keep(manifest, outputs)
     assert not store.folder.exists()
     store.keep(manifest, outputs)
-    assert not none.take(manifest.identity, outputs)
+    assert not none.restore(manifest.identity, outputs)
     assert names(store) == {manifest.identity}, "what another configuration keeps there stays"
 
 
@@ -298,7 +298,7 @@ def test_full_disk_leaves_no_partial_entry(store, tmp_path, monkeypatch, capsys,
     with monkeypatch.context() as patched:
         patched.setattr(stores.shutil, "copyfile", full)
         with pytest.raises(OutputError, match="No space left"):
-            store.take(manifest.identity, outputs)
+            store.restore(manifest.identity, outputs)
     assert not [path for path in (tmp_path / "models").rglob("*") if path.is_file()]
     assert names(store) == {manifest.identity}
 
@@ -309,7 +309,7 @@ def test_projects_share_a_store(store, tmp_path):
     manifest, outputs = made(tmp_path / "one/models/e")
     store.keep(manifest, outputs)
     there = [tmp_path / "two/models/e" / path.name for path in outputs]
-    assert Store(1, tmp_path / "shared").take(manifest.identity, there)
+    assert Store(1, tmp_path / "shared").restore(manifest.identity, there)
     assert contents(tmp_path / "two/models/e") == contents(tmp_path / "one/models/e")
 
 
@@ -321,7 +321,7 @@ def test_partial_and_foreign_files_are_no_entries(store, tmp_path):
     assert names(store) == {manifest.identity}
     (store.folder / ("0" * 32)).mkdir()
     empty = next(entry for entry in store.entries() if entry.path.name == "0" * 32)
-    assert (empty.bytes, empty.used) == (0, 0)
+    assert (empty.freed_bytes, empty.last_used_ns) == (0, 0)
 
 
 def test_entry_removed_by_another_job_is_not_restored(store, tmp_path, monkeypatch):
@@ -335,4 +335,4 @@ def test_entry_removed_by_another_job_is_not_restored(store, tmp_path, monkeypat
         put(source, path)
 
     monkeypatch.setattr(stores, "_put", removed)
-    assert not store.take(manifest.identity, outputs)
+    assert not store.restore(manifest.identity, outputs)

@@ -73,7 +73,9 @@ def test_changed_modules_are_equivalent_to_their_sources(changes, expected):
     assert equivalents_of(old, new) == expected
     recorded = as_record(module_equivalents(old, new, new.digested, {}))
     root = ["pipeline.raw.a"]
-    assert resolve_equivalents(new.digests(new.transitive_imports(root)), recorded) == old.digests(old.transitive_imports(root))
+    assert resolve_equivalents(new.digests(new.transitive_imports(root)), recorded) == old.digests(
+        old.transitive_imports(root)
+    )
     assert equivalents_of(old, new, recorded) == {}
 
 
@@ -213,7 +215,7 @@ def test_a_refactoring_is_declared_equal_a_change_is_not(copy):
     completed = declare(copy)
     assert completed.returncode == 0, completed.stdout + completed.stderr
     assert "declared equal: pipeline.training.seeds\n" in completed.stdout
-    assert "counts as changed: pipeline.models.u2net, because no compared result ran it" in completed.stdout
+    assert "counts as changed: pipeline.models.u2net, because no stage of the comparison ran it" in completed.stdout
     assert "will run again" not in completed.stdout
     assert digests(copy) == original
     (entry,) = json.loads((copy / PACKAGE / RECORD).read_text())

@@ -81,13 +81,15 @@ def test_changed_setting_is_named_and_outdates_dependents(explain, project):
     project.edit("lr: 0.02", "lr: 0.01")
     assert "current no: - optimizer.lr 0.02, expected 0.01" in explain("models/a/best.pt")
     output = explain("predictions/a/test/probability/02.png")
-    assert "current no: - made from other checkpoint - not current itself: results/models/a/best.pt" in output
+    assert "current no: - made from a different checkpoint - out of date: results/models/a/best.pt" in output
     output = explain("metrics/a")
-    assert "made from other test predictions and threshold and validation predictions" in output
-    assert "results/predictions/a/threshold.json (not current)" in output
-    assert "not current itself: results/models/a/history.csv" in explain("models/a/curves.png")
-    assert "not current itself: results/metrics/a/summary.csv" in explain("leaderboard.csv")
-    assert "not current itself: " in explain("report.html")
+    assert (
+        "made from different test predictions and a different threshold and different validation predictions" in output
+    )
+    assert "results/predictions/a/threshold.json (out of date)" in output
+    assert "out of date: results/models/a/history.csv" in explain("models/a/curves.png")
+    assert "out of date: results/metrics/a/summary.csv" in explain("leaderboard.csv")
+    assert "out of date: " in explain("report.html")
     for path in ("shards/d/train-0.h5", "models/b-2", "metrics/b-2", "predictions/d.second-observer/test/probability"):
         assert "current yes" in explain(path), path
 
@@ -100,26 +102,28 @@ def test_changed_and_added_raw_images_are_named(explain, project):
     before = path.stat()
     write_tif(path, blobs(99)[1], photometric="rgb")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert f"current no: - raw files changed - raw files changed since: {name}" in explain(f"shards/d/{shards[0].name}")
+    assert f"current no: - raw files changed - samples with changed raw files: {name}" in explain(
+        f"shards/d/{shards[0].name}"
+    )
     assert "current yes" in explain(f"shards/d/{shards[1].name}")
-    assert f"not current itself: results/shards/d/{shards[0].name}" in explain("models/a/best.pt")
+    assert f"out of date: results/shards/d/{shards[0].name}" in explain("models/a/best.pt")
     assert "current no" in explain("metrics/a/summary.csv")
     add_drive(project.folder / "raw/DRIVE", "training", 40)
     output = " ".join(explain(f"shards/d/{path.name}") for path in (project.folder / "results/shards/d").glob("*.h5"))
-    assert "samples added since: 40" in output
+    assert "samples added: 40" in output
 
 
 def test_edits_are_found_in_tables_or_with_thorough(explain, project):
     image = project.folder / "results/predictions/a/test/probability/01.png"
     image.write_bytes(image.with_name("02.png").read_bytes())
     assert "current yes" in explain("metrics/a")
-    edited = "edited since it was made: results/predictions/a/test/probability"
+    edited = "edited after the pipeline wrote it"
     assert edited in explain("predictions/a/test/probability", "--thorough")
-    assert "not current itself: results/predictions/a/test/probability" in explain("metrics/a", "--thorough")
+    assert "out of date: results/predictions/a/test/probability" in explain("metrics/a", "--thorough")
     table = project.folder / "results/metrics/b-2/summary.csv"
     table.write_text(table.read_text() + "\n")
-    assert "edited since it was made: results/metrics/b-2/summary.csv" in explain("metrics/b-2")
-    assert "not current itself: results/metrics/b-2/summary.csv" in explain("leaderboard.csv")
+    assert "a file of the same job was edited afterwards: results/metrics/b-2/summary.csv" in explain("metrics/b-2")
+    assert "out of date: results/metrics/b-2/summary.csv" in explain("leaderboard.csv")
 
 
 def test_thorough_ignores_cached_digests(explain, project):
@@ -132,7 +136,7 @@ def test_thorough_ignores_cached_digests(explain, project):
     (project.folder / "results/cache").mkdir(exist_ok=True)
     (project.folder / "results/cache/digests-d.json").write_text(json.dumps(kept))
     assert "current yes" in explain(f"shards/d/{shard}")
-    assert "raw files changed since: 01" in explain(f"shards/d/{shard}", "--thorough")
+    assert "samples with changed raw files: 01" in explain(f"shards/d/{shard}", "--thorough")
 
 
 def _has(shard, name):

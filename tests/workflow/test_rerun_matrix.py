@@ -246,7 +246,7 @@ def test_remedy_command_rebuilds_a_corrupted_shard(base, clone):
     path = "results/shards/{}/{}-{}.h5".format(*shard.split())
     assert clone.snakemake("--keep-going", check=False) != 0
     assert path in clone.output
-    assert "changed since it was made" in clone.output
+    assert "edited after the pipeline wrote it" in clone.output
     assert f"rm -r {path} && snakemake" in clone.output.replace("\n", "")
     (clone.folder / path).unlink()
     run_to_the_end(clone)
@@ -330,7 +330,7 @@ def test_outdated_results_that_snakemake_misses_stop_the_run(base, clone, tmp_pa
     os.utime(table, ns=(before.st_atime_ns, before.st_mtime_ns))
     for words in (["--dry-run"], [], ["results/leaderboard.csv"]):
         assert clone.snakemake(*words, check=False) != 0
-        assert "edited since it was made: results/metrics/a/summary.csv" in clone.output
+        assert "a file of the same job was edited afterwards: results/metrics/a/summary.csv" in clone.output
         assert "run `python -m pipeline clean --outdated`" in clone.output
     # inputs of the inputs are checked as well
     threshold = clone.folder / "results/predictions/a/threshold.json"
@@ -339,7 +339,8 @@ def test_outdated_results_that_snakemake_misses_stop_the_run(base, clone, tmp_pa
     os.utime(threshold, ns=(state.st_atime_ns, state.st_mtime_ns))
     for words in ([], ["report_a"], ["results/report.html"]):
         assert clone.snakemake(*words, check=False) != 0
-        assert "edited since it was made: results/predictions/a/threshold.json" in clone.output
+        assert "results/predictions/a/threshold.json" in clone.output
+        assert "edited after the pipeline wrote it" in clone.output
     threshold.write_text(text)
     os.utime(threshold, ns=(state.st_atime_ns, state.st_mtime_ns))
     # another configuration without Snakemake's records: Snakemake alone cannot notice the change

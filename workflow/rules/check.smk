@@ -27,7 +27,7 @@ rule inspect:
     # only the target `check` fails on errors in the data: Snakemake deletes the outputs of failed jobs, here the reports
     shell:
         "pipeline check --dataset {wildcards.dataset:q} --plan {params.plan:q} --threads {threads}"
-        " --output {params.folder:q} --report-only > {log:q} 2>&1"
+        " --output {params.folder:q} --exit-zero > {log:q} 2>&1"
 
 
 # Prints the findings on the terminal, so it runs beside Snakemake even if other jobs run on a cluster.
@@ -38,7 +38,7 @@ rule check:
         "results/logs/check.log",
     localrule: True
     shell:
-        "pipeline check --reports {input:q} > {log:q} 2>&1 && cat {log:q}"
+        "pipeline check --print-reports {input:q} > {log:q} 2>&1 && cat {log:q}"
 
 
 # `snakemake check_drive`
@@ -53,4 +53,4 @@ for _dataset in STUDY.datasets:
             f"results/logs/check-{_dataset}.log",
         localrule: True
         shell:
-            "pipeline check --reports {input:q} > {log:q} 2>&1 && cat {log:q}"
+            "pipeline check --print-reports {input:q} > {log:q} 2>&1 && cat {log:q}"
