@@ -36,7 +36,7 @@ def write_baseline(recipe: BaselineRecipe, *, output: Path) -> None:
     raw, split, kind = open_dataset(recipe.dataset, recipe.source), recipe.split, recipe.kind
     if raw.multiclass:
         classes = f"{len(raw.classes)} classes: {', '.join(raw.classes)}"
-        raise ConfigError(f"data set {raw.name!r}", classes, "two classes", "remove its baselines")
+        raise ConfigError(f"data set {raw.name!r}", classes, "two classes", "remove `baselines` of this data set")
     samples = require_samples(raw, split)
     problems = [
         Problem(str(sample.image), "no second observer", "one for every sample of the split", "choose another split")

@@ -22,7 +22,7 @@ RESAMPLES = 2000
 """Resamples of an interval: its ends then vary by 1 to 2 % of its width between seeds."""
 
 LEVEL = 0.95
-"""Confidence level: the share of the distribution between the ends of an interval."""
+"""Confidence level: the fraction of the distribution between the ends of an interval."""
 
 SEED = 0
 """Seed of the resamples. They depend only on it and on the number of images, so that two experiments on the same images
@@ -122,7 +122,7 @@ def resampled_means(weights: Weights, values: NDArray[np.float64]) -> FloatArray
 
 
 def tail_probability(images: int, level: float = LEVEL) -> float:
-    """Return the share of the resamples below the lower end of an interval, which equals the share above the upper end.
+    """Return the fraction of resamples below the lower end of an interval; it equals the fraction above the upper end.
 
     The normal tail probability at sqrt(n / (n - 1)) t, with t the quantile of Student's t with n - 1 degrees of freedom
     (Hesterberg 2015): (1 - level) / 2 for many images, less for few, because the variance of n images underestimates

@@ -36,25 +36,25 @@ def render_classes(recipe: RenderRecipe, *, experiment: str, predictions: Path, 
     """
     raw = open_dataset(recipe.dataset, recipe.source)
     samples = require_samples(raw, recipe.split)
-    ids_with_void: set[str] = set()
+    ids_with_ignored: set[str] = set()
 
     def render_sample(sample: Sample, image: RgbImage, truth: NDArray[np.uint8] | None) -> SampleRendering:
         predicted = read_classes(predictions / f"{sample.id}.png", image.shape[0], image.shape[1], raw.classes)
         coloured = paint(predicted, raw.colours)
         panels = three_panels(raw, image, None if truth is None else paint(truth, raw.colours), coloured)
-        void = truth is not None and bool((truth == VOID).any())
-        if void:
-            ids_with_void.add(sample.id)
-        panel_legend = legend(raw.classes, raw.colours, width=panels.shape[1], void=void)
+        has_ignored = truth is not None and bool((truth == VOID).any())
+        if has_ignored:
+            ids_with_ignored.add(sample.id)
+        panel_legend = legend(raw.classes, raw.colours, width=panels.shape[1], void=has_ignored)
         return coloured, overlay_classes(image, predicted, truth, raw.colours), stack([panels, panel_legend]), panels
 
     kinds, description = ("colour", "overlay", "panel"), f"{experiment}: {recipe.split} images"
     sheet = render_samples(raw, samples, description, output, kinds, render_sample)
     rows = label_panels(sheet)
     widest = max(row.shape[1] for row in rows)
-    sheet_legend = legend(raw.classes, raw.colours, width=widest, void=bool(ids_with_void & sheet.keys()))
+    sheet_legend = legend(raw.classes, raw.colours, width=widest, void=bool(ids_with_ignored & sheet.keys()))
     with atomic_file(output / "sheet.png") as temporary:
         write_png(temporary, stack([*rows, sheet_legend]))
     labelled = any(sample.labelled for sample in samples)
     with atomic_file(output / "legend.png") as temporary:
-        write_png(temporary, legend(raw.classes, raw.colours, void=bool(ids_with_void), wrong=labelled))
+        write_png(temporary, legend(raw.classes, raw.colours, void=bool(ids_with_ignored), wrong=labelled))

@@ -47,7 +47,7 @@ def one_vs_rest(matrix: ConfusionMatrix) -> Confusion:
 
 
 def pixel_accuracy(matrix: ConfusionMatrix) -> NDArray[np.float64]:
-    """Return the share of correctly classified pixels of (..., K, K) confusion matrices; NaN without pixels."""
+    """Return the fraction of correctly classified pixels of (..., K, K) confusion matrices; NaN without pixels."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.trace(matrix, axis1=-2, axis2=-1) / matrix.sum(axis=(-2, -1)))
 

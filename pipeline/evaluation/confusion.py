@@ -20,8 +20,8 @@ _MAP = "cividis"  # Nunez, Anderton, Renslow: PLoS ONE 13 (2018): one order of l
 _MAX_LABELLED_CLASSES = 12  # with more classes, the numbers do not fit their cells
 
 
-def shares(matrix: ConfusionMatrix) -> NDArray[np.float64]:
-    """Divide each row of a (K, K) confusion matrix by its sum: the share of a true class predicted as each class.
+def row_fractions(matrix: ConfusionMatrix) -> NDArray[np.float64]:
+    """Divide each row of a (K, K) confusion matrix by its sum: the fraction of a true class predicted as each class.
 
     The row of a class that no mask contains is NaN.
     """
@@ -43,7 +43,7 @@ def confusion_table(conditions: Mapping[str, Any], matrix: ConfusionMatrix, clas
     Returns
     -------
     DataFrame
-        `conditions`, then ``truth``, ``predicted``, ``pixels``, ``share`` (of the true class's pixels).
+        `conditions`, then ``truth``, ``predicted``, ``pixels``, ``share`` (the fraction of the true class's pixels).
     """
     size = len(classes)
     return pd.DataFrame(
@@ -52,7 +52,7 @@ def confusion_table(conditions: Mapping[str, Any], matrix: ConfusionMatrix, clas
             "truth": np.repeat(np.array(classes, dtype=object), size),
             "predicted": [*classes] * size,
             "pixels": matrix.ravel(),
-            "share": shares(matrix).ravel(),
+            "share": row_fractions(matrix).ravel(),
         }
     )
 
@@ -84,28 +84,28 @@ def plot_confusions(
     names = [name.replace("$", r"\$") for name in classes]
     for (split, region), matrix in matrices.items():
         axes = grid[regions.index(region), splits.index(split)]
-        values = shares(matrix)
+        fractions = row_fractions(matrix)
         axes.set_facecolor("#d0d0d0")  # a class that no mask contains
-        image = axes.imshow(np.ma.masked_invalid(values), cmap=_MAP, vmin=0, vmax=1)
+        image = axes.imshow(np.ma.masked_invalid(fractions), cmap=_MAP, vmin=0, vmax=1)
         axes.set_xticks(range(len(classes)), names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(classes)), names)
         axes.set_xlabel("predicted")
         axes.set_ylabel("mask")
         axes.set_title(f"{split}, {region}: {int(matrix.sum()):,} pixels", fontsize=10)
         if len(classes) <= _MAX_LABELLED_CLASSES:
-            _write_shares(axes, matrix, values)
-    figure.colorbar(image, ax=grid, label="share of the class's pixels", shrink=0.8)
+            _write_fractions(axes, matrix, fractions)
+    figure.colorbar(image, ax=grid, label="fraction of the class's pixels", shrink=0.8)
     figure.suptitle(title.replace("$", r"\$"))
     with atomic_file(output) as temporary:
         figure.savefig(temporary, dpi=110, metadata={"Software": None})
     plt.close(figure)
 
 
-def _write_shares(axes: Any, matrix: ConfusionMatrix, values: NDArray[np.float64]) -> None:  # noqa: ANN401 - matplotlib's Axes
-    for (row, column), share in np.ndenumerate(values):
-        if np.isnan(share):
+def _write_fractions(axes: Any, matrix: ConfusionMatrix, fractions: NDArray[np.float64]) -> None:  # noqa: ANN401 - matplotlib's Axes
+    for (row, column), fraction in np.ndenumerate(fractions):
+        if np.isnan(fraction):
             text, colour = "-", "black"
         else:
-            text = "0" if matrix[row, column] == 0 else f"{share:.1%}" if share >= 0.0005 else "<0.1%"
-            colour = "black" if share > 0.5 else "white"
+            text = "0" if matrix[row, column] == 0 else f"{fraction:.1%}" if fraction >= 0.0005 else "<0.1%"
+            colour = "black" if fraction > 0.5 else "white"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)

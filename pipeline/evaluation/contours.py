@@ -53,7 +53,7 @@ def contour_scores(predicted: NDArray[Any], truth: NDArray[Any], region: Mask | 
     Returns
     -------
     (2,) array of float64
-        Boundary Dice in [0, 1]: the share of the pixels of both contours that are within `TOLERANCE` of the other
+        Boundary Dice in [0, 1]: the fraction of the pixels of both contours that are within `TOLERANCE` of the other
         contour (surface Dice of Nikolov et al., J Med Internet Res 23 (2021) e26151, on pixels); 0 if one mask is
         empty, NaN if both are. The 95 % Hausdorff distance in pixels: the larger of the 95th percentiles (linear
         interpolation) of the distances from each contour to the other (Huttenlocher et al., IEEE TPAMI 15

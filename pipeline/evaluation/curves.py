@@ -41,6 +41,7 @@ def thresholds() -> NDArray[np.float64]:
 
 def counts_at_levels(histogram: Histogram) -> Confusion:
     """Return the confusion counts of (..., 2, 256) histograms at all levels, (..., 257) arrays."""
+    # an empty level is inserted before the others: at level 0 every pixel is predicted foreground
     return confusion(np.insert(histogram, 0, 0, axis=-1))
 
 

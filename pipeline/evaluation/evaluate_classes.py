@@ -3,9 +3,9 @@
 ``per_image.csv`` has a row for each image, region and class, the class against all others. ``summary.csv`` has, for
 each split, region and averaging, a row for each class and the row `MEAN`, the mean over the foreground classes (class 0
 is background). Averaging ``macro`` is the mean over images, ``micro`` the score over all pixels of all images.
-``accuracy`` is the share of correctly classified pixels: it belongs to no single class and is in the `MEAN` rows only.
+``accuracy`` is the fraction of correctly classified pixels: it belongs to no single class and is only in `MEAN` rows.
 ``confusion.csv`` has a row for each split, region, true and predicted class, with the pixels of all images and their
-share of the true class's pixels; ``confusion.png`` shows these shares.
+fraction of the true class's pixels; ``confusion.png`` shows these fractions.
 """
 
 import math

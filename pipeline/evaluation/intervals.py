@@ -15,7 +15,7 @@ from pipeline.evaluation.scores import Scores, f_beta
 Intervals = Mapping[str, Interval]
 """Interval by column of the summary."""
 
-_MAX_UNIQUE_IMAGES = 5  # up to so many images have at most 126 different resamples
+_MAX_UNIQUE_IMAGES = 5  # five images have 126 different resamples, fewer images have fewer
 
 
 def f1_bounds(intervals: Intervals) -> dict[str, float]:
@@ -149,8 +149,8 @@ def class_intervals(
     scored_images = np.count_nonzero(~np.isnan(accuracy), axis=0)
     (intervals["macro"][-1]["accuracy"],) = list_intervals(resampled_means(weights, accuracy), scored_images)
     with np.errstate(invalid="ignore"):
-        shares = sums[:, -2:-1] / sums[:, -1:]
-    (intervals["micro"][-1]["accuracy"],) = list_intervals(shares, np.array([images]))
+        accuracies = sums[:, -2:-1] / sums[:, -1:]
+    (intervals["micro"][-1]["accuracy"],) = list_intervals(accuracies, np.array([images]))
     return intervals
 
 

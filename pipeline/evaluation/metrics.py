@@ -11,7 +11,7 @@ from pipeline.evaluation.scores import EMPTY_VALUES, Scores
 
 
 class Visibility(IntEnum):
-    """Where a score is shown by default; each value includes the places of the lower values."""
+    """Where a score is shown by default; a higher value includes all places of lower values."""
 
     NOWHERE = 0
     PAGE = 1
@@ -98,10 +98,10 @@ REPORTED = {name: metric for name, metric in METRICS.items() if metric.input == 
 """Metrics of counts that are columns of the score tables."""
 
 POOLED = {name: metric for name, metric in REPORTED.items() if not metric.macro_only}
-"""Those of them that are also defined for all pixels of several images (micro average)."""
+"""Metrics of `REPORTED` that are also defined for all pixels of several images (micro average)."""
 
 CLASS_METRICS = {name: metric for name, metric in POOLED.items() if metric.per_class}
-"""Those of them that are computed for each class."""
+"""Metrics of `POOLED` that are computed for each class."""
 
 CONTOUR_METRICS = {name: metric for name, metric in METRICS.items() if metric.input == "contours"}
 

@@ -1,7 +1,7 @@
 """Paired comparison on the same images: mean difference with its interval, sign-flip test, Holm's correction.
 
-If two methods are equally good, both signs of each image's difference are equally probable. The p-value is the share of
-sign combinations whose mean difference is at least as far from 0 as the observed one (Fisher, The Design of
+If two methods are equally good, both signs of each image's difference are equally probable. The p-value is the fraction
+of sign combinations whose mean difference is at least as far from 0 as the observed one (Fisher, The Design of
 Experiments, 1935, section 21; Good, Permutation, Parametric and Bootstrap Tests of Hypotheses, 2005, chapter 3).
 """
 
@@ -113,7 +113,7 @@ def exact_p(differences: NDArray[np.float64]) -> float:
     Returns
     -------
     float
-        The share of the 2^n signed sums that are at least as far from 0 as the observed sum.
+        The fraction of the 2^n signed sums that are at least as far from 0 as the observed sum.
     """
     nonzero = differences[differences != 0]
     observed = abs(float(nonzero.sum()))

@@ -22,7 +22,7 @@ FOV, FULL = "fov", "full"
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """Counts of the images of one split. Pixels that are `VOID` in the mask are in no region.
+    """Counts of the images of one split. Ignored pixels (`VOID` in the mask) are in no region.
 
     Parameters
     ----------

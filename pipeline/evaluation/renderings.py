@@ -65,7 +65,7 @@ def render(
         if truth is None:
             painted, true_mask = overlay(image, predicted, None), None
         else:
-            # a void pixel is neither right nor wrong, and stays grey
+            # an ignored pixel is neither right nor wrong, and stays grey
             painted = overlay(image, predicted & (truth != VOID), truth == 1)
             true_mask = _grey(np.where(truth == VOID, np.uint8(VOID_GREY), (truth == 1) * np.uint8(255)))
         panels = three_panels(raw, image, true_mask, _grey(mask))
@@ -107,17 +107,17 @@ def render_samples(
     PredictionError
         Lists every image that cannot be used.
     """
-    on_sheet = {samples[round(i)].id for i in np.linspace(0, len(samples) - 1, min(_SHEET_ROWS, len(samples)))}
+    sheet_ids = {samples[round(i)].id for i in np.linspace(0, len(samples) - 1, min(_SHEET_ROWS, len(samples)))}
     sheet: dict[str, RgbImage] = {}
     problems: list[Problem] = []
-    with ExitStack() as opened, ThreadPoolExecutor(max_workers=2) as pool:
-        folders = [opened.enter_context(atomic_folder(output / kind)) for kind in kinds]
+    with ExitStack() as exit_stack, ThreadPoolExecutor(max_workers=2) as pool:
+        folders = [exit_stack.enter_context(atomic_folder(output / kind)) for kind in kinds]
 
         def write(sample: Sample) -> None:
             *images, row = render_sample(sample, *load_image(raw, sample))
             for folder, pixels in zip(folders, images, strict=True):
                 write_png(folder / f"{sample.id}.png", pixels)
-            if sample.id in on_sheet:
+            if sample.id in sheet_ids:
                 sheet[sample.id] = row
 
         futures = [pool.submit(write, sample) for sample in samples]

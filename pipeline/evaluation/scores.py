@@ -96,7 +96,7 @@ def youden(counts: Confusion, empty: float = 1.0) -> Scores:
 
 
 def tgs_score(counts: Confusion, empty: float = 1.0) -> Scores:
-    """Return the share of ten IoU thresholds that each image's IoU exceeds, a multiple of 0.1.
+    """Return the fraction of ten IoU thresholds that each image's IoU exceeds, a multiple of 0.1.
 
     The mean average precision of the TGS salt identification challenge (Kaggle, 2018), with at most one object in each
     image. It is 1 for an image whose mask and prediction are both empty, regardless of `empty`.

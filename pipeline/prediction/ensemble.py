@@ -62,30 +62,32 @@ def average_predictions(
         )
     planes = [""] if recipe.classes is None else [class_name.replace("/", "-") for class_name in recipe.classes]
     table = read_fold_table(folds, recipe.folds) if folds is not None and recipe.folds is not None else None
-    members = _members(ensemble, recipe.runs, predictions, planes, table)
+    folders_by_id = _folders_by_id(ensemble, recipe.runs, predictions, planes, table)
 
     def average(name: str) -> tuple[Problem, ...]:
         try:
-            sums = np.stack([_sum([root / plane / f"{name}.png" for root in members[name]]) for plane in planes])
+            sums = np.stack(
+                [_sum_levels([root / plane / f"{name}.png" for root in folders_by_id[name]]) for plane in planes]
+            )
         except PipelineError as error:
             return error.problems
         if recipe.kind == "mask":
             write_png(folder / f"{name}.png", sums.argmax(axis=0).astype(np.uint8))
             return ()
-        for plane, levels in zip(planes, mean_levels(sums, len(members[name])), strict=True):
+        for plane, levels in zip(planes, mean_levels(sums, len(folders_by_id[name])), strict=True):
             (folder / plane).mkdir(exist_ok=True)
             write_png(folder / plane / f"{name}.png", levels)
         return ()
 
     with atomic_folder(output) as folder:
-        results = progress_bar(thread_map(average, members, threads), f"{ensemble}: {split} samples", len(members))
+        results = progress_bar(
+            thread_map(average, folders_by_id, threads), f"{ensemble}: {split} samples", len(folders_by_id)
+        )
         problems = [problem for image_problems in results for problem in image_problems]
         if problems:
             raise PredictionError(problems)
-    network_counts = sorted({len(roots) for roots in members.values()})
-    log(
-        f"{ensemble}: {len(members)} {split} samples, each the mean of {' or '.join(map(str, network_counts))} networks"
-    )
+    counts = " or ".join(map(str, sorted({len(roots) for roots in folders_by_id.values()})))
+    log(f"{ensemble}: {len(folders_by_id)} {split} samples, each the mean of {counts} networks")
 
 
 def mean_levels(sums: NDArray[np.uint32], count: int) -> NDArray[np.uint8]:
@@ -93,7 +95,7 @@ def mean_levels(sums: NDArray[np.uint32], count: int) -> NDArray[np.uint8]:
     return np.rint(sums / count).astype(np.uint8)
 
 
-def _sum(images: Sequence[Path]) -> NDArray[np.uint32]:
+def _sum_levels(images: Sequence[Path]) -> NDArray[np.uint32]:
     """Sum the levels that several runs predicted for one image."""
     first = read_grey(images[0])
     total = first.astype(np.uint32)
@@ -110,7 +112,7 @@ def _sum(images: Sequence[Path]) -> NDArray[np.uint32]:
     return total
 
 
-def _members(
+def _folders_by_id(
     ensemble: str,
     runs: Mapping[str, Run],
     predictions: Sequence[Path],
@@ -135,16 +137,16 @@ def _members(
         for mismatch in _mismatches(ids, expected_ids[run])
     ]
     all_ids = frozenset().union(*(folds or expected_ids.values()))
-    members: dict[str, list[Path]] = {name: [] for name in sorted(all_ids)}
+    folders_by_id: dict[str, list[Path]] = {name: [] for name in sorted(all_ids)}
     for run, ids in expected_ids.items():
         for name in ids:
-            members[name].append(folder_of_run[run])
-    if unpredicted := [name for name, roots in members.items() if not roots]:
+            folders_by_id[name].append(folder_of_run[run])
+    if unpredicted := [name for name, roots in folders_by_id.items() if not roots]:
         mismatch = f"{len(unpredicted)} samples that no run predicts: {', '.join(unpredicted[:_MAX_LISTED])}"
-        problems.append(Problem(ensemble, mismatch, "a run for each fold", "name all runs of the experiment"))
+        problems.append(Problem(ensemble, mismatch, "a run for each fold", "pass the predictions of all runs"))
     if problems:
         raise PredictionError(problems)
-    return members
+    return folders_by_id
 
 
 def _image_ids(folder: Path) -> frozenset[str]:

@@ -50,7 +50,7 @@ def list_images(source: Path, output: Path | None = None) -> list[ImageFile]:
             f"an image, or a folder of files that end in {', '.join(IMAGE_EXTENSIONS)}",
             "correct --input",
         )
-    repeated = [
+    problems = [
         Problem(
             ", ".join(sorted(map(str, paths))),
             f"{len(paths)} images with the identifier {name!r}",
@@ -60,12 +60,12 @@ def list_images(source: Path, output: Path | None = None) -> list[ImageFile]:
         for name, paths in sorted(by_id.items())
         if len(paths) > 1
     ]
-    if repeated:
-        raise RawDataError(repeated)
+    if problems:
+        raise RawDataError(problems)
     return [ImageFile(name, path) for name, (path,) in sorted(by_id.items())]
 
 
 def _identifier(relative: Path) -> str:
     text = relative.with_suffix("").as_posix().replace("/", "-")
-    # tables and messages are UTF-8, file names need not be
+    # file names may contain bytes that are not UTF-8, which tables and messages cannot contain
     return os.fsencode(text).decode("utf-8", "backslashreplace")

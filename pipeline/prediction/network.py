@@ -91,7 +91,7 @@ class Predictor:
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
-            reason = f"more than the memory of the device ({self.device.type}) holds"
+            reason = f"more data than the memory of the device ({self.device.type}) can hold"
             remedy = "predict tiles: `tiles: {size: [512, 512]}` in the experiment, or `--tiles 512 512`"
             raise PredictionError(batch, reason, "images that fit into the memory", remedy) from error
         if probability.isnan().any():  # in 8 bits NaN would look like certain background
@@ -188,7 +188,7 @@ def _load_network(path: Path) -> tuple[CheckpointInfo, nn.Module]:
         network = build_model(info.model, **channels)
         network.load_state_dict(loaded.state)
     except (RuntimeError, TypeError, ValueError) as error:
-        mismatch = f"weights that do not fit the network that it describes ({' '.join(str(error).split())[:160]})"
+        mismatch = f"weights that do not fit the network of its metadata ({' '.join(str(error).split())[:160]})"
         expected = f"weights of {info.model} with {channels}"
         raise CheckpointError(str(path), mismatch, expected, "train again with this version of the pipeline") from error
     return info, network

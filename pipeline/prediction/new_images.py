@@ -80,8 +80,8 @@ def predict_images(
     network = load_predictor(checkpoint, precision=precision, threads=threads, tiles=tiles, test_time=test_time)
     if threshold is not None and network.multiclass:
         raise ConfigError(
-            "threshold",
-            f"{threshold:g}, while {checkpoint} has the classes {', '.join(network.classes)}",
+            "--threshold",
+            f"{threshold:g} for a network with {len(network.classes)} classes, {checkpoint}",
             "a threshold only for two classes",
             "leave it out: every pixel gets its most probable class",
         )
@@ -209,8 +209,8 @@ def _require_replaceable(output: Path, source: Path) -> None:
     if output.resolve() in (source.resolve(), *source.resolve().parents):
         conflict = "the folder that contains the input images"
     elif names and not (_TIMING in names and names <= {*_FOLDERS, _TIMING, _LEGEND}):
-        conflict = f"files that this command did not write together: {', '.join(sorted(names)[:5])}"
+        conflict = f"files that `predict` did not write: {', '.join(sorted(names)[:5])}"
     else:
         return
-    expected = "a new or empty folder, or one that this command wrote, because the whole folder is replaced"
-    raise OutputError(str(output), conflict, expected, "name another --output")
+    expected = "a new or empty folder, or one that `predict` wrote, because the whole folder is replaced"
+    raise OutputError(str(output), conflict, expected, "choose another folder with --output")

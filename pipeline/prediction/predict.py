@@ -61,10 +61,10 @@ def predict(
     _require_fit(network, reader, checkpoint, samples.shards[0])
     if recipe.kind == "mask" and not network.multiclass:
         raise ConfigError(
-            "kind",
-            f"{recipe.kind!r}, while {checkpoint} has the classes {', '.join(network.classes)}",
+            "--kind",
+            f"{recipe.kind!r} for a network with two classes ({', '.join(network.classes)}), {checkpoint}",
             "'probability', or 'mask' with more than two classes",
-            "predict the probability; a threshold makes a mask of it",
+            "use `--kind probability`, then `python -m pipeline render`",
         )
     ids = _file_names(reader, samples.shards)
     log(f"{experiment}: {len(reader)} samples on {network.runs_on}")
@@ -92,12 +92,12 @@ def _predictions(network: Predictor, reader: ShardReader, experiment: str) -> It
     starts = range(0, len(reader), batch)
     for start in progress_bar(starts, f"{experiment}: batches of {batch}", len(starts)):
         rows = range(start, min(start + batch, len(reader)))
-        stored = np.stack([reader.read_plane("images", row) for row in rows]).astype(np.float32)
+        stored = np.stack([reader.read_array("images", row) for row in rows]).astype(np.float32)
         image = torch.from_numpy(stored * scale[rows.start : rows.stop] + offset[rows.start : rows.stop])
         for row, planes in zip(rows, network(image).numpy(), strict=True):
             native = resize_planes(planes, *sizes[row])
             if inside_only:
-                native = native * resize_mask(reader.read_plane("fov", row)[0], *sizes[row])
+                native = native * resize_mask(reader.read_array("fov", row)[0], *sizes[row])
             yield row, native
 
 

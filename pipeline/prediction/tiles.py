@@ -32,7 +32,7 @@ class TileAxis(NamedTuple):
         Pixels in the middle of a tile whose output is used.
     starts : list of int
         First used pixel of each tile, in pixels of the image; multiples of the network's pooling step.
-    weights : (kept,) tensor of float32
+    weights : (output_side,) tensor of float32
         Weight of each used pixel where tiles overlap.
     """
 
@@ -57,7 +57,7 @@ def blended_axis(length: int, side: int, *, overlap: float, margin: int, multipl
     side : int
         Pixels of a tile; rounded up to a multiple of `multiple`.
     overlap : float
-        Minimum share of a tile's used pixels that the next tile covers again, in [0, 1); the tiles are spread evenly
+        Minimum fraction of a tile's used pixels that the next tile also covers, in [0, 1); the tiles are spread evenly
         from border to border.
     margin : int
         Pixels at each side that are dropped; rounded up to a multiple too. If it is at least the radius of the

@@ -28,7 +28,7 @@ class PreparedSample:
     scale, offset : (C,) array of float32
         1 and 0 if the normalized image is stored.
     mask : (H, W) array of uint8, optional
-        Class indices, `VOID` for pixels that do not count; or a soft mask: 255 is probability 1.
+        Class indices, `VOID` for ignored pixels; or a soft mask: 255 is probability 1.
     fov : (H, W) array of uint8, optional
         1 inside the field of view, 0 outside.
     original_size : (int, int)

@@ -92,7 +92,7 @@ class ShardReader:
                 problems.append(Problem(str(path), "no such file", "a shard", "run `snakemake shards`"))
             except (OSError, KeyError) as error:
                 actual = f"not a valid shard ({' '.join(str(error).split())[:120]})"
-                problems.append(Problem(str(path), actual, "an HDF5 shard of this pipeline", _rebuild(path)))
+                problems.append(Problem(str(path), actual, "an HDF5 shard of this pipeline", _rebuild_remedy(path)))
         problems += _inconsistencies(attributes)
         if problems or not self.paths:
             self.close()
@@ -149,14 +149,14 @@ class ShardReader:
         """Read a column: ``scale`` (N, C), ``offset`` (N, C), ``original_size`` (N, 2), ``ids`` (N,) of str."""
         parts = []
         for path in self.paths:
-            with _checked(path):
+            with _shard_errors(path):
                 part = self._open(path)[name]
                 parts.append(part.asstr()[:] if name == "ids" else part[:])
         values = np.concatenate(parts)
         return values if self._rows is None else values[self._rows]
 
-    def read_plane(self, name: str, row: int) -> NDArray[Any]:
-        """Read one plane of one sample, as stored.
+    def read_array(self, name: str, row: int) -> NDArray[Any]:
+        """Read the image, mask or field of view of one sample, as stored.
 
         Parameters
         ----------
@@ -177,21 +177,21 @@ class ShardReader:
             row = int(self._rows[row])
         shard = int(np.searchsorted(self._starts, row, side="right")) - 1
         path = self.paths[shard]
-        with _checked(path):
+        with _shard_errors(path):
             return np.asarray(self._open(path)[name][row - self._starts[shard]])
 
     def read_all(self, name: str) -> NDArray[Any]:
         """Read ``images``, ``masks`` or ``fov`` of all samples into one (N, C, H, W) array."""
         first = self._open(self.paths[0])[name]
-        planes = np.empty((len(self), *first.shape[1:]), dtype=first.dtype)
+        arrays = np.empty((len(self), *first.shape[1:]), dtype=first.dtype)
         if self._rows is not None:
             for position in range(len(self)):
-                planes[position] = self.read_plane(name, position)
-            return planes
+                arrays[position] = self.read_array(name, position)
+            return arrays
         for path, start, count in zip(self.paths, self._starts, self._counts, strict=False):
-            with _checked(path):
-                self._open(path)[name].read_direct(planes, dest_sel=np.s_[start : start + count])
-        return planes
+            with _shard_errors(path):
+                self._open(path)[name].read_direct(arrays, dest_sel=np.s_[start : start + count])
+        return arrays
 
     def nbytes(self) -> int:
         """Return the size of images, masks and fields of view of all samples, in bytes."""
@@ -203,7 +203,7 @@ class ShardReader:
         """Return for each shard the SHA-256 of its raw files."""
         digests = {}
         for path in self.paths:
-            with _checked(path):
+            with _shard_errors(path):
                 digests[str(path)] = str(self._open(path).attrs["sources_sha256"])
         return digests
 
@@ -224,17 +224,17 @@ def open_shard(path: Path) -> h5py.File:
 
 
 @contextmanager
-def _checked(path: Path) -> Iterator[None]:
-    """Convert read and checksum errors in the block to a ShardError with the path."""
+def _shard_errors(path: Path) -> Iterator[None]:
+    """Raise read and checksum errors of the block as a ShardError with the path."""
     try:
         yield
     except (OSError, KeyError) as error:
         actual = f"damaged contents ({' '.join(str(error).split())[:120]})"
-        raise ShardError(str(path), actual, "contents that match their checksum", _rebuild(path)) from error
+        raise ShardError(str(path), actual, "contents that match their checksum", _rebuild_remedy(path)) from error
 
 
-def _rebuild(path: Path) -> str:
-    """Return the remedy for a bad shard. A link goes to a cache, whose file must be deleted too."""
+def _rebuild_remedy(path: Path) -> str:
+    """Return the remedy for a bad shard. If it is a link to a file of the store, that file must be deleted too."""
     if path.is_symlink():
         return f"delete the file and its link target {path.resolve()}, and {_REBUILD}"
     return f"delete the file and {_REBUILD}"
@@ -245,8 +245,11 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of an attribute
 
 
 def _inconsistencies(attributes: dict[Path, dict[str, Any]]) -> list[Problem]:
+    """List the shards of another schema version, and those whose attributes differ from the first shard."""
     problems = [
-        Problem(str(path), f"schema version {values['schema_version']}", f"version {SCHEMA_VERSION}", _rebuild(path))
+        Problem(
+            str(path), f"schema version {values['schema_version']}", f"version {SCHEMA_VERSION}", _rebuild_remedy(path)
+        )
         for path, values in attributes.items()
         if values["schema_version"] != SCHEMA_VERSION
     ]
@@ -259,7 +262,7 @@ def _inconsistencies(attributes: dict[Path, dict[str, Any]]) -> list[Problem]:
                     str(path),
                     f"{key} {value}",
                     f"{key} {reference}, as in the first shard",
-                    _SIZE_REMEDY if key == "size" else _rebuild(path),
+                    _SIZE_REMEDY if key == "size" else _rebuild_remedy(path),
                 )
                 for path, value in shard_values.items()
                 if value != reference

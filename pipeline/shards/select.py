@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import Problem, ShardError
 
-_LISTED = 5  # identifiers listed in a message
+_MAX_LISTED = 5  # identifiers listed in a message
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,15 @@ def select_rows(
     problems = [
         Problem(
             ", ".join(map(str, paths)),
-            f"{len(names)} samples {problem}: {', '.join(sorted(names)[:_LISTED])}{', ...' * (len(names) > _LISTED)}",
+            f"{len(names)} samples {problem}: {', '.join(sorted(names)[:_MAX_LISTED])}"
+            + ", ..." * (len(names) > _MAX_LISTED),
             "each sample of the table of folds exactly once, and no other",
-            "run snakemake again: it makes shards and folds from the present raw files",
+            "run snakemake again: it makes shards and folds from the current raw files",
         )
         for problem, names in (
             ("not in the table of folds", counts.keys() - set(selection.all_ids)),
-            ("missing", set(selection.all_ids) - counts.keys()),
-            ("more than once", {name for name, count in counts.items() if count > 1}),
+            ("missing in the shards", set(selection.all_ids) - counts.keys()),
+            ("stored more than once", {name for name, count in counts.items() if count > 1}),
         )
         if names
     ]

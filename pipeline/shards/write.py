@@ -57,12 +57,13 @@ def build_shard(
         If the file cannot be written.
     """
     dataset = open_dataset(recipe.dataset, recipe.source)
-    members = dataset.shard_members(recipe.split).get(number)
+    shards = dataset.shard_members(recipe.split)
+    members = shards.get(number)
     if not members:
         raise RawDataError(
             f"data set {dataset.name!r}",
-            f"no sample for shard {number} of split {recipe.split!r}",
-            f"one of the shards {sorted(dataset.shard_members(recipe.split))}",
+            f"no samples in shard {number} of split {recipe.split!r}",
+            f"a shard number of this split: {', '.join(map(str, shards)) or 'none'}",
             "run snakemake again: the raw files have changed",
         )
     prepared = progress_bar(
@@ -141,9 +142,9 @@ def _write_samples(
             continue
         sizes.setdefault(item.stored.shape, []).append(item.sample.image)
         if problems or len(sizes) > 1:
-            continue  # no shard will be written: only look for more problems
+            continue  # no shard will be written: only collect more problems
         if not digests:
-            _create(file, count, item)
+            _create_datasets(file, count, item)
         for name, values in columns.items():
             values.append(getattr(item, name))
         digests.append(item.digest)
@@ -189,18 +190,19 @@ def _unequal_sizes(sizes: Mapping[tuple[int, ...], Sequence[str]]) -> list[Probl
     ]
 
 
-def _planes(item: PreparedSample) -> dict[str, NDArray[Any]]:
+def _arrays(item: PreparedSample) -> dict[str, NDArray[Any]]:
     """Return ``images`` (C, H, W), and ``masks`` and ``fov`` (1, H, W) if the sample has them."""
     planes = {"masks": item.mask, "fov": item.fov}
     return {"images": item.stored} | {name: plane[None] for name, plane in planes.items() if plane is not None}
 
 
-def _create(file: h5py.File, count: int, first: PreparedSample) -> None:
-    for name, plane in _planes(first).items():
-        # the fastest level compresses binary planes fifty-fold
+def _create_datasets(file: h5py.File, count: int, first: PreparedSample) -> None:
+    """Create the HDF5 data sets of `count` samples with the shapes and types of the first one."""
+    for name, array in _arrays(first).items():
+        # the fastest level compresses binary masks fifty-fold
         options = {} if name == "images" else {"compression": "gzip", "compression_opts": 1}
-        shape = {"shape": (count, *plane.shape), "chunks": (1, *plane.shape)}
-        file.create_dataset(name, dtype=plane.dtype, fletcher32=True, **shape, **options)
+        shape = {"shape": (count, *array.shape), "chunks": (1, *array.shape)}
+        file.create_dataset(name, dtype=array.dtype, fletcher32=True, **shape, **options)
 
 
 def _write_column(file: h5py.File, name: str, values: NDArray[Any]) -> None:
@@ -208,10 +210,10 @@ def _write_column(file: h5py.File, name: str, values: NDArray[Any]) -> None:
 
 
 def _write_block(file: h5py.File, start: int, block: Sequence[PreparedSample]) -> None:
-    planes = [_planes(item) for item in block]
+    samples = [_arrays(item) for item in block]
     for name in ("images", "masks", "fov"):
         if name in file:
-            file[name][start : start + len(block)] = np.stack([plane[name] for plane in planes])
+            file[name][start : start + len(block)] = np.stack([arrays[name] for arrays in samples])
 
 
 def _write_metadata(file: h5py.File, members: Sequence[Sample]) -> None:

@@ -8,7 +8,14 @@ from pipeline.training import ranks
 from pipeline.training.augment.augmentation import crop_problems
 from pipeline.training.recipes import SOFTMAX_LOSSES, TrainRecipe
 
-_SAME_IN_VALIDATION = ("channels", "class_names", "mask_kind", "normalization")
+_SAME_IN_VALIDATION = {
+    "channels": "channels",
+    "class_names": "classes",
+    "mask_kind": "kind of mask",
+    "normalization": "normalization",
+}
+"""Attributes of `ShardInfo` that training and validation samples have in common, with their names in messages."""
+
 _TWO_CLASS_MONITORS = ("val_mae", "val_max_f")
 
 
@@ -55,12 +62,12 @@ def require_fit(experiment: str, recipe: TrainRecipe, training: ShardInfo, valid
         problems.append(Problem(f"{location}, monitor", actual, expected, "set one of them"))
     problems += [
         Problem(
-            f"{location}, validation samples, {name}",
+            f"{location}: validation shards, {label}",
             str(getattr(validation, name)),
-            f"{getattr(training, name)}, as in the training samples",
+            f"{getattr(training, name)}, as in the training shards",
             "use training and validation shards of the same data set",
         )
-        for name in _SAME_IN_VALIDATION
+        for name, label in _SAME_IN_VALIDATION.items()
         if validation is not None and getattr(validation, name) != getattr(training, name)
     ]
     if problems:

@@ -33,7 +33,7 @@ class Batch:
     target : (N, 1, H, W) float32 in [0, 1], or int64
         The foreground probability, or class indices if there are more than two classes.
     weight : (N, 1, H, W) float32, or None
-        Pixel weights: 0 outside the field of view and where the mask is void.
+        Pixel weights: 0 outside the field of view and at ignored pixels.
     """
 
     image: torch.Tensor
@@ -110,7 +110,7 @@ class SampleStore:
     def count_classes(self) -> NDArray[np.int64]:
         """Count the pixels of each class; pixels of soft masks are foreground from 1/2 up.
 
-        Void pixels are excluded, and with `use_fov` also pixels outside the field of view.
+        Ignored pixels are excluded, and with `use_fov` also pixels outside the field of view.
         """
         counts = np.zeros(256, dtype=np.int64)
         for row in range(len(self)):
@@ -160,7 +160,7 @@ class SampleStore:
         return (mask > SOFT_THRESHOLD).astype(np.uint8) if self.soft else mask
 
     def _plane(self, name: str, row: int) -> NDArray[np.uint8]:
-        return self.reader.read_plane(name, row)[0] if self._cache is None else self._cache[name][row, 0].cpu().numpy()
+        return self.reader.read_array(name, row)[0] if self._cache is None else self._cache[name][row, 0].cpu().numpy()
 
     def batches(self, order: torch.Tensor, size: int) -> Iterator[Batch]:
         """Yield batches of `size` rows in the given order; the last one may be smaller.
@@ -191,7 +191,7 @@ class SampleStore:
         if self._cache is not None:
             return {name: tensor[rows.to(tensor.device)] for name, tensor in self._cache.items()}
         numbers = rows.tolist() or [0]  # without rows, one sample for the shape
-        planes = {name: np.stack([self.reader.read_plane(name, row) for row in numbers]) for name in self._names}
+        planes = {name: np.stack([self.reader.read_array(name, row) for row in numbers]) for name in self._names}
         stored = {name: torch.from_numpy(plane)[: len(rows)] for name, plane in planes.items()}
         return stored if self._weights is None else {**stored, "weights": self._weights[rows]}
 
@@ -206,9 +206,9 @@ class SampleStore:
         if self.soft:
             target = mask.float() / 255.0
         else:
-            void = mask == VOID
-            if void.any():
-                weight = torch.where(void, 0.0, torch.ones_like(image[:, :1]) if weight is None else weight)
-                mask = torch.where(void, 0, mask)
+            ignored = mask == VOID
+            if ignored.any():
+                weight = torch.where(ignored, 0.0, torch.ones_like(image[:, :1]) if weight is None else weight)
+                mask = torch.where(ignored, 0, mask)
             target = mask.long() if len(self.info.class_names) > 2 else mask.float()
         return Batch(image=image.contiguous(memory_format=torch.channels_last), target=target, weight=weight)

@@ -79,10 +79,10 @@ def prepare_determinism(deterministic: bool, device: torch.device) -> None:
     Parameters
     ----------
     deterministic : bool
-        True: two trainings on the same kind of CPU with the same number of threads end with the same bits. On a GPU,
-        PyTorch warns of each operation without a deterministic implementation; fp32 is exact (`prepare_fp32`).
+        True: two training runs on the same kind of CPU with the same number of threads end with the same bits. On a
+        GPU, PyTorch warns of each operation without a deterministic implementation; fp32 is exact (`prepare_fp32`).
     device : torch.device
-        Device of the training.
+        Device of the training run.
     """
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     torch.backends.cudnn.deterministic = deterministic

@@ -20,7 +20,7 @@ _DIGEST_SIZE = 32
 
 
 def write_current(folder: Path, write: Callable[["DigestedFile"], None]) -> None:
-    """Write the current file with its checksum; the former current file becomes the previous one.
+    """Write the current file with its checksum; the current file until now becomes the previous one.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ def read_newest(
 ) -> Contents | None:
     """Read the newest intact file of a folder.
 
-    A corrupt file is logged and deleted, so that it never replaces an intact one. A file that cannot be read at the
-    moment, for lack of memory or because a disk does not respond, may hold days of work and is kept.
+    A corrupt file is logged and deleted, so that it never replaces an intact one. A file that cannot be read now,
+    because memory is short or a disk does not respond, may hold days of work and is kept.
 
     Parameters
     ----------
@@ -103,8 +103,8 @@ def _read_error(path: Path, error: Exception) -> TrainingError:
         str(path),
         " ".join(str(error).split())[:160] or type(error).__name__,
         "a readable training state",
-        "run the same command again, with more memory if that was short; without this file the training resumes from "
-        "the previous state, or restarts",
+        "run the same command again, with more memory if it ran out; without this file training resumes from the "
+        "previous state, or restarts",
     )
 
 

@@ -1,4 +1,4 @@
-"""Progress of a training: epoch and step, history, best epoch."""
+"""Progress of a training run: epoch and step, history, best epoch."""
 
 import math
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ LOWER_IS_BETTER = {"val_loss": True, "val_dice": False, "val_mae": True, "val_ma
 
 @dataclass
 class Progress:
-    """Position and results of a training; all fields are part of the saved state.
+    """Position and results of a training run; all fields are part of the saved state.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Progress:
     lowest_cost : float
         The lowest validation cost; the cost of a score to maximize is its negative.
     devices : list of str
-        Hardware that the training ran on, in order.
+        Hardware that was used, in order.
     """
 
     epoch: int = 1
@@ -91,7 +91,10 @@ def copy_weights(network: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def is_best(row: Row, best: Row | None, monitor: str) -> bool:
-    """Return whether a row is better than the best one. Validated rows beat others; of these the newest is best."""
+    """Return whether a row is better than the best one so far.
+
+    A validated row is better than one without validation. Of two rows without validation the newer one is better.
+    """
     if best is None or math.isnan(best[monitor]):
         return True
     if math.isnan(row[monitor]):

@@ -65,10 +65,10 @@ def on_ranks(function: Callable[..., None], count: int) -> Callable[..., None]:
         processes: dict[Connection, SpawnProcess] = {}
         received: list[signal.Signals] = []
 
-        def forward_signal(number: signal.Signals) -> None:
-            received.append(number)
+        def forward_signal(signal_number: signal.Signals) -> None:
+            received.append(signal_number)
             for process in processes.values():
-                _send_signal(process, number)
+                _send_signal(process, signal_number)
 
         with handle_signals(forward_signal), ExitStack() as stack:
             for rank in range(count):
@@ -81,8 +81,8 @@ def on_ranks(function: Callable[..., None], count: int) -> Callable[..., None]:
                 sender.close()  # so that the pipe closes when the process exits
                 stack.callback(_kill, process)
                 processes[receiver] = process
-                for number in received:
-                    _send_signal(process, number)
+                for signal_number in received:
+                    _send_signal(process, signal_number)
             _wait_for_all(dict(processes), received)
         del store
 
@@ -135,16 +135,17 @@ def _init_process_group(rank: int, count: int, port: int) -> None:
 
 
 def _exit_with_parent() -> None:
+    """Wait for the end of the parent process, then kill this one."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _send_signal(process: SpawnProcess, number: signal.Signals) -> None:
+def _send_signal(process: SpawnProcess, signal_number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         if process.pid is not None and process.exitcode is None:
-            os.kill(process.pid, number)
+            os.kill(process.pid, signal_number)
 
 
 def _kill(process: SpawnProcess) -> None:
@@ -175,15 +176,15 @@ def _raise_failure(name: str, failure: str, received: list[signal.Signals]) -> N
     """Raise the failure of a process, a traceback or one line; after a signal, an interruption."""
     if received:
         remedy = "run the same command again: it resumes from the last saved state, or restarts"
-        problem = Problem(name, received[0].name, "a training that runs to its end", remedy)
+        problem = Problem(name, received[0].name, "a training run that finishes", remedy)
         raise InterruptionError(problem, status=128 + received[0])
     lines = failure.strip().splitlines()
     if len(lines) > 1:
         log(f"{name}:\n{failure}")
     raise TrainingError(
-        f"{name} of this training",
+        f"{name} of this training run",
         lines[-1],
-        "processes that all train to the end",
+        "processes that all finish",
         "see the output of the process above; SIGKILL without a message often means too little memory. The same "
         "command resumes from the last saved state",
     )

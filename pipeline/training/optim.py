@@ -25,7 +25,7 @@ def build_optimizer(parameters: Iterable[torch.nn.Parameter], options: Optimizer
     return OPTIMIZERS[arguments.pop("name")](parameters, **arguments)
 
 
-def rate_factor(name: str, steps: int, warmup_steps: int) -> Callable[[int], float]:
+def lr_factor(name: str, steps: int, warmup_steps: int) -> Callable[[int], float]:
     """Return a function that maps a step to the factor of the learning rate.
 
     Parameters
@@ -33,7 +33,7 @@ def rate_factor(name: str, steps: int, warmup_steps: int) -> Callable[[int], flo
     name : {'constant', 'cosine'}
         ``'cosine'`` falls from 1 to 0 along half a cosine (Loshchilov, Hutter: SGDR, ICLR 2017, eq. 5, one cycle).
     steps : int
-        Number of steps of the training.
+        Number of steps of the training run.
     warmup_steps : int
         Number of warm-up steps: linear rise from 0 before the cosine starts.
     """
@@ -61,10 +61,10 @@ class Schedule:
             self._scheduler = ReduceLROnPlateau(optimizer, "min", factor, patience, min_delta, threshold_mode="abs")
         else:
             warmup = round(options.warmup * steps) if isinstance(options, Cosine) else 0
-            self._scheduler = LambdaLR(optimizer, rate_factor(options.name, epochs * steps, warmup))
+            self._scheduler = LambdaLR(optimizer, lr_factor(options.name, epochs * steps, warmup))
 
     @property
-    def rate(self) -> float:
+    def learning_rate(self) -> float:
         """The learning rate of the next step."""
         return float(self._optimizer.param_groups[0]["lr"])
 
@@ -74,7 +74,7 @@ class Schedule:
             self._scheduler.step()
 
     def record_validation(self, cost: float) -> None:
-        """Reduce the rate on a plateau; lower costs are better."""
+        """Reduce the learning rate on a plateau; lower costs are better."""
         if isinstance(self._scheduler, ReduceLROnPlateau):
             self._scheduler.step(cost)
 

@@ -22,7 +22,7 @@ RgbImage = NDArray[np.uint8]
 
 _SAMPLES = 6  # rows of the preview
 _COPIES = 4  # augmented copies beside each original sample
-_TILE_HEIGHT = 192  # of one sample; contours are plotted at this size
+_TILE_HEIGHT = 192  # of one sample, in pixels; contours are rendered at this size
 _GAP = 6
 _CAPTION_HEIGHT = 26
 
@@ -41,7 +41,7 @@ def preview(
     Parameters
     ----------
     recipe : AugmentedRecipe
-        The augmentation has the settings of the training, but other random numbers.
+        The augmentation has the settings of the training run, but other random numbers.
     experiment : str
     train_shards : sequence of Path
     output : Path
@@ -83,7 +83,7 @@ def preview(
 
 
 def _tile(batch: Batch, row: int, colours: Sequence[Colour]) -> RgbImage:
-    """Render one sample: contrast stretched to its range, contours of each class, void pixels dimmed."""
+    """Render one sample: contrast stretched to its range, contours of each class, ignored pixels dimmed."""
     image = batch.image[row].numpy()
     low, high = float(image.min()), float(image.max())
     pixels = np.rint((image - low) / max(high - low, 1e-12) * 255).astype(np.uint8).transpose(1, 2, 0)

@@ -75,8 +75,8 @@ def train(
     folds : Path, optional
         Required if the recipe has a fold: see `choose_samples`.
     state : Path, optional
-        Folder of the state of this training (see `state_key`). A training resumes from it and writes the same files bit
-        for bit. Without it nothing is saved. The caller deletes it after a successful training
+        Folder of the state of this training run (see `state_key`). A run resumes from it and writes the same files bit
+        for bit. Without it nothing is saved. The caller deletes it after a successful run
         (`pipeline.training.generations.remove_state`).
     save_every : float
         Interval in seconds between two saves of the state.
@@ -104,12 +104,12 @@ def train(
                 break
             progress.next_epoch()
             if progress.epoch <= recipe.epochs:
-                saver.check()
+                saver.save_if_due()
         training.write(output)
 
 
 class _Training:
-    """The objects of a training: samples, network, optimizer, schedule and progress."""
+    """The objects of a training run: samples, network, optimizer, schedule and progress."""
 
     def __init__(
         self, recipe: TrainRecipe, experiment: str, training: Samples, validation: Samples, memory: int | None
@@ -184,12 +184,12 @@ class _Training:
             loss.backward()  # type: ignore[no-untyped-call]
             ranks.sum_gradients(self.network)
             self.optimizer.step()
-            progress.mean_lr += self.schedule.rate / self.steps
+            progress.mean_lr += self.schedule.learning_rate / self.steps
             self.schedule.step()
             progress.loss += float(loss.detach()) * batch_rows
             progress.step += 1
             progress.seconds = time.perf_counter() - started
-            saver.check()
+            saver.save_if_due()
 
     def finish_epoch(self, saver: StateSaver) -> None:
         """Validate if due, record the epoch in the history, and copy the weights if they are the best so far."""
@@ -199,7 +199,7 @@ class _Training:
         validation_due = self.validation is not None and recipe.validates(progress.epoch)
         if self.validation is not None and validation_due:
             size, losses = recipe.batch_size, ["train_loss", *dict.fromkeys(["val_loss", monitor])]
-            scores = validate(self.network, self.criterion, self.validation, size, self.precision, saver.check)
+            scores = validate(self.network, self.criterion, self.validation, size, self.precision, saver.save_if_due)
         row: Row = {"epoch": progress.epoch, "train_loss": progress.loss / len(progress.rows), "lr": progress.mean_lr}
         row = ranks.broadcast({**row, **scores._asdict()})  # so that all processes make the same decisions
         require_finite(row, self.experiment, *losses)

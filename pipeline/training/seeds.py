@@ -1,4 +1,4 @@
-"""Seeds of a training, in their own module so that sampling code does not depend on the training loop."""
+"""Seeds of a training run, in their own module so that sampling code does not depend on the training loop."""
 
 from pipeline.raw.splits.sampling import stable_hash
 

@@ -1,4 +1,4 @@
-"""Save and load the state of a training, in a folder whose name identifies the training."""
+"""Save and load the state of a training run, in a folder whose name identifies the run."""
 
 import hashlib
 import io
@@ -18,14 +18,14 @@ _LOAD_ERRORS = (OSError, MemoryError, RuntimeError, EOFError, KeyError, ValueErr
 
 
 def state_key(recipe: TrainRecipe, shards: Sequence[Path], identity: str | None = None) -> str:
-    """Return the folder name of a training state, different for each training.
+    """Return the folder name of a training state, different for each training run.
 
     Parameters
     ----------
     recipe : TrainRecipe
     shards : sequence of Path
-        Training and validation shards, in order; their contents are hashed. An unreadable shard is hashed as such: the
-        training reports the error.
+        Training and validation shards, in order; their contents are hashed. An unreadable shard is hashed as
+        `unreadable`: training reports the error.
     identity : str, optional
         Identity of the result, which includes its code: see `pipeline.core.fingerprint.Fingerprint`.
 

@@ -1,4 +1,4 @@
-"""Save the state of a training periodically and on a signal, and resume from it."""
+"""Save the state of a training run periodically and on a signal, and resume from it."""
 
 import signal
 import time
@@ -30,7 +30,7 @@ class Stateful(Protocol):
 
 @dataclass
 class StateSaver:
-    """Saves and restores everything that changes during a training.
+    """Saves and restores everything that changes during a training run.
 
     In distributed training rank 0 reads and saves the state, and all processes stop after the same step, whichever
     of them received the signal.
@@ -87,7 +87,7 @@ class StateSaver:
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise TrainingError(
                 str(self.folder),
-                f"a state that does not fit this training ({' '.join(str(error).split())[:160]})",
+                f"a state that does not fit this training run ({' '.join(str(error).split())[:160]})",
                 "the state of the same network, optimizer and schedule",
                 "delete this folder and run the same command again",
             ) from error
@@ -95,37 +95,38 @@ class StateSaver:
 
     @contextmanager
     def stop_on_signals(self) -> Iterator[None]:
-        """Record `SIGNALS` in the block, so that `check` raises `InterruptionError`; further signals are harmless."""
+        """Record `SIGNALS` in the block, so that `save_if_due` stops the run; further signals have no effect."""
         if self.folder is None:
             yield
             return
         with handle_signals(self._record_signal):
             yield
 
-    def _record_signal(self, number: signal.Signals) -> None:
-        self._signal = number
+    def _record_signal(self, signal_number: signal.Signals) -> None:
+        self._signal = signal_number
 
-    def check(self) -> None:
-        """Save if a save is due; after a signal, save and stop. Call this only between complete steps.
+    def save_if_due(self) -> None:
+        """Save the state if a save is due; after a signal, save it and stop. Call this only between complete steps.
 
         Raises
         ------
         InterruptionError
+            After a signal to any of the processes.
         """
         if self.folder is None:
             return
-        number = ranks.all_reduce_max(self._signal)
-        if not number and time.monotonic() < self._next_save:
+        signal_number = ranks.all_reduce_max(self._signal)
+        if not signal_number and time.monotonic() < self._next_save:
             return
-        saved = ranks.rank() > 0 or self._save(self.folder)
+        saved = ranks.rank() > 0 or self._save(self.folder)  # only rank 0 saves; its result is broadcast below
         self._next_save = time.monotonic() + self.interval
-        if number:
-            saved = ranks.broadcast(saved)  # no process ends before the state is saved
+        if signal_number:
+            saved = ranks.broadcast(saved)  # the other processes wait here until rank 0 has saved the state
             location = f"experiment {self.experiment!r}, epoch {self.progress.epoch}, step {self.progress.step}"
             resumption = "resumes from this step" if saved else "resumes from the last saved state, or restarts"
             remedy = f"run the same command again: it {resumption}"
-            problem = Problem(location, signal.Signals(number).name, "a training that runs to its end", remedy)
-            raise InterruptionError(problem, status=128 + number)
+            problem = Problem(location, signal.Signals(signal_number).name, "a training run that finishes", remedy)
+            raise InterruptionError(problem, status=128 + signal_number)
 
     def _save(self, folder: Path) -> bool:
         """Save the state. Log the first failure only: training can continue without a saved state."""
@@ -141,7 +142,7 @@ class StateSaver:
             save_state(folder, state)
         except (OutputError, RuntimeError) as error:
             if not self._save_failed:
-                log(f"{self.experiment}: its state cannot be saved; training continues, but cannot be resumed\n{error}")
+                log(f"{self.experiment}: the state cannot be saved; training continues, but cannot be resumed\n{error}")
             self._save_failed = True
             return False
         return True

@@ -44,7 +44,7 @@ def validate(
 ) -> Validation:
     """Compute the scores of a network on all samples of a store, in evaluation mode and without gradients.
 
-    In distributed training each process runs its share of the samples, and all get the scores of all samples.
+    In distributed training each process runs a part of the samples, and all get the scores of all samples.
     """
     ranks.broadcast_buffers(network)
     network.eval()

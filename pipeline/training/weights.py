@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipeline.core.counts import VOID
 from pipeline.training.recipes import Border
 
-_REACH = 6  # sigmas after which the border term is below 2e-8 of w0
+_REACH = 6  # in sigmas; at larger distances the border term is below 2e-8 of w0
 
 
 def class_weights(counts: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
@@ -49,7 +49,7 @@ def border_term(mask: NDArray[np.uint8], w0: float, sigma: float) -> NDArray[np.
     Returns
     -------
     (H, W) array of float32
-        0 on objects, on void pixels, and where no second object is near.
+        0 on objects, at ignored pixels, and where no second object is near.
     """
     height, width = mask.shape
     reach = int(np.ceil(_REACH * sigma))
@@ -85,7 +85,7 @@ def weight_map(
     Parameters
     ----------
     mask : (H, W) array of uint8
-        Class indices; void pixels get weight 0.
+        Class indices; ignored pixels get weight 0.
     by_class : (K,) array of float32, optional
         See `class_weights`.
     border : Border, optional

@@ -16,7 +16,7 @@ from pipeline.core.tables import write_json
 from pipeline.evaluation.choice import choose_threshold
 from pipeline.evaluation.class_renderings import render_classes
 from pipeline.evaluation.classes import confusion_matrix, one_vs_rest, pixel_accuracy
-from pipeline.evaluation.confusion import plot_confusions, shares
+from pipeline.evaluation.confusion import plot_confusions, row_fractions
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.evaluate_classes import evaluate_classes
 from pipeline.evaluation.metrics import CLASS_METRICS
@@ -198,7 +198,7 @@ def test_confusion_table_has_every_pair_of_classes(tmp_path, toys):
 
 def test_class_without_pixels_has_nan_shares_and_is_plotted(tmp_path):
     matrix = np.array([[5, 0, 1], [0, 0, 0], [2, 0, 9]])
-    assert np.isnan(shares(matrix)[1]).all()
+    assert np.isnan(row_fractions(matrix)[1]).all()
     for path in (tmp_path / "a.png", tmp_path / "b.png"):
         plot_confusions({("test", "full"): matrix}, classes=("a", "$b$", "c_1"), title="$e", output=path)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

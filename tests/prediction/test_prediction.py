@@ -284,7 +284,7 @@ def test_a_checkpoint_for_other_channels_is_refused(tmp_path, tgs):
 
 
 def test_a_mask_of_two_classes_needs_a_threshold_and_is_refused(tmp_path, shard):
-    with pytest.raises(ConfigError, match="a threshold makes a mask"):
+    with pytest.raises(ConfigError, match="use `--kind probability`"):
         predict_shard(checkpoint(tmp_path / "c.pt"), shard, tmp_path / "p", kind="mask")
     assert not (tmp_path / "p").exists()
 
@@ -457,7 +457,7 @@ def test_output_folder_with_other_files_is_never_replaced(tmp_path):
     (tmp_path / "truth/mask/one.png").write_bytes(b"precious")
     (tmp_path / "file").write_bytes(b"precious")
     for output in (tmp_path, tmp_path / "in", tmp_path / "truth", tmp_path / "file"):
-        with pytest.raises(OutputError, match="name another --output"):
+        with pytest.raises(OutputError, match="choose another folder with --output"):
             predict_folder(tmp_path, path, output=output)
     with pytest.raises(OutputError, match="the folder that contains the input images"):
         predict_folder(tmp_path, path, images=tmp_path / "out/overlay")

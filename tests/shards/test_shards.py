@@ -198,16 +198,16 @@ def test_shards_read_as_one_sequence(tmp_path):
         try:
             paths.append(build(tmp_path / f"{number}.h5", root, number=number, source_options={"shards": 3}))
         except RawDataError as error:
-            assert "no sample for shard" in str(error)  # noqa: PT017
+            assert "no samples in shard" in str(error)  # noqa: PT017
     parts = ShardReader(paths)
     assert len(paths) > 1
     assert len(parts) == len(single) == 12
     row_of = {name: row for row, name in enumerate(parts.column("ids"))}
     for row, name in enumerate(single.column("ids")):
-        np.testing.assert_array_equal(parts.read_plane("images", row_of[name]), single.read_plane("images", row))
-        np.testing.assert_array_equal(parts.read_all("masks")[row_of[name]], single.read_plane("masks", row))
+        np.testing.assert_array_equal(parts.read_array("images", row_of[name]), single.read_array("images", row))
+        np.testing.assert_array_equal(parts.read_all("masks")[row_of[name]], single.read_array("masks", row))
     unpickled = pickle.loads(pickle.dumps(parts))  # as for another process: open handles are not pickled
-    np.testing.assert_array_equal(unpickled.read_plane("fov", 5), parts.read_plane("fov", 5))
+    np.testing.assert_array_equal(unpickled.read_array("fov", 5), parts.read_array("fov", 5))
 
 
 def test_damaged_shard_raises_an_error_with_remedy(tmp_path, drive):
@@ -218,8 +218,8 @@ def test_damaged_shard_raises_an_error_with_remedy(tmp_path, drive):
     data[position] ^= 0xFF
     path.write_bytes(data)
     reader = ShardReader([path])
-    reader.read_plane("images", 2)
-    for read in (lambda: reader.read_plane("images", 3), lambda: reader.read_all("images")):
+    reader.read_array("images", 2)
+    for read in (lambda: reader.read_array("images", 3), lambda: reader.read_all("images")):
         with pytest.raises(ShardError, match="damaged contents") as caught:
             read()
         assert "snakemake" in str(caught.value)

@@ -118,8 +118,8 @@ def test_interrupted_fold_resumes_bit_for_bit(data, trained, tmp_path, monkeypat
             self._signal = SIGNALS[1]
         real(self)
 
-    real = state_saver.StateSaver.check
-    monkeypatch.setattr(state_saver.StateSaver, "check", check)
+    real = state_saver.StateSaver.save_if_due
+    monkeypatch.setattr(state_saver.StateSaver, "save_if_due", check)
     with pytest.raises(InterruptionError):
         run(data, tmp_path / "out", "own", state=tmp_path / "state", save_every=0)
     assert not (tmp_path / "out/best.pt").exists()
@@ -180,6 +180,6 @@ def test_selection_reads_the_same_samples_as_all(data):
             assert len(selected) == 4
             for name in ("images", "masks", "fov"):
                 assert (selected.read_all(name) == all_samples.read_all(name)[rows]).all()
-                assert (selected.read_plane(name, 1) == all_samples.read_plane(name, rows[1])).all()
+                assert (selected.read_array(name, 1) == all_samples.read_array(name, rows[1])).all()
             assert (selected.column("scale") == all_samples.column("scale")[rows]).all()
             assert selected.nbytes() == all_samples.nbytes() * 4 // 9

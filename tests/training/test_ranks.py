@@ -242,7 +242,7 @@ def fail_on_rank_1(failure):
     ("failure", "kind", "message"),
     [
         ("pipeline error", ShardError, "a shard\n    found:    two\nlines"),
-        ("exception", TrainingError, "rank 1 of 2 of this training\n    found:    ZeroDivisionError: unexpected"),
+        ("exception", TrainingError, "rank 1 of 2 of this training run\n    found:    ZeroDivisionError: unexpected"),
     ],
 )
 def test_failure_of_one_process_ends_all_and_is_reported(capfd, failure, kind, message):
@@ -308,7 +308,7 @@ def test_distributed_training_resumes_after_every_kill(tmp_path):
 
     interrupted.wait_until_running()[1].kill()
     log = interrupted.wait_for_exit(1)
-    assert "rank 1 of 2 of this training\n    found:    killed by SIGKILL" in log
+    assert "rank 1 of 2 of this training run\n    found:    killed by SIGKILL" in log
     assert "Traceback" not in log
 
     interrupted = Training(tmp_path, "interrupted")

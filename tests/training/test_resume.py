@@ -450,7 +450,7 @@ def test_training_continues_if_its_state_cannot_be_saved(shards, tmp_path, capfd
     capfd.readouterr()
     run(shards, tmp_path / "m", state=tmp_path / "file" / "state", save_every=0)
     stderr = capfd.readouterr().err
-    assert stderr.count("its state cannot be saved") == 1
+    assert stderr.count("the state cannot be saved") == 1
     assert "a file has the name of a required folder" in stderr
     assert_same(tmp_path / "uninterrupted", tmp_path / "m")
 

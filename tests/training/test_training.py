@@ -27,7 +27,7 @@ from pipeline.training.checkpoint import FORMAT, load_checkpoint
 from pipeline.training.data import SampleStore
 from pipeline.training.history import is_best
 from pipeline.training.losses import LOSSES
-from pipeline.training.optim import rate_factor
+from pipeline.training.optim import lr_factor
 from pipeline.training.preview import preview
 from pipeline.training.recipes import AugmentedRecipe, TrainRecipe
 from pipeline.training.run import train
@@ -453,12 +453,12 @@ def test_unwritable_output_is_reported(shards, tmp_path):
 
 
 def test_constant_and_cosine_rate_factors():
-    assert {rate_factor("constant", 10, 0)(step) for step in range(10)} == {1.0}
-    cosine = [rate_factor("cosine", 100, 0)(step) for step in range(101)]
+    assert {lr_factor("constant", 10, 0)(step) for step in range(10)} == {1.0}
+    cosine = [lr_factor("cosine", 100, 0)(step) for step in range(101)]
     assert cosine[0] == 1.0
     assert cosine[50] == pytest.approx(0.5)
     assert cosine[100] == pytest.approx(0.0, abs=1e-12)
-    warm = [rate_factor("cosine", 100, 10)(step) for step in range(101)]
+    warm = [lr_factor("cosine", 100, 10)(step) for step in range(101)]
     assert np.diff(warm[:11]).min() > 0
     assert warm[10] == 1.0
     assert np.diff(warm[10:]).max() < 0

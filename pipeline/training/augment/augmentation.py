@@ -1,4 +1,4 @@
-"""Augment training samples: image, mask and weights together, on the device of the training.
+"""Augment training samples: image, mask and weights together, on the device of the training run.
 
 All random numbers come from one generator on the CPU, so that a seed gives the same samples on every device. They are
 sampled for a whole batch, so that the augmentation of a sample does not depend on the process that computes it.

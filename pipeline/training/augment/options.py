@@ -32,7 +32,7 @@ class Elastic(Options):
 class Augment(Options):
     """Random changes of training samples, image and mask together."""
 
-    # the defaults change nothing and are not serialized: a new option does not change the recipes of other trainings
+    # the defaults change nothing and are not serialized: a new option does not change existing recipes
 
     flip: Literal["none", "horizontal", "vertical", "both"] = Field(
         "none", description="Axes along which samples are mirrored, each with probability 0.5."

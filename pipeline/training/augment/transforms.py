@@ -44,7 +44,7 @@ def warp(
     scale : (float, float)
         Range of the magnification, log-uniform.
     shift : float
-        Share of height and width, uniform in plus or minus.
+        Fraction of height and width, uniform in plus or minus.
     elastic : Elastic, optional
         Smooth deformation by a grid of normal displacements, interpolated bicubically (Ronneberger, Fischer, Brox:
         U-Net, MICCAI 2015, section 3.1: grid 3, sigma 10).
@@ -118,7 +118,7 @@ def adjust_intensity(
     planes : Planes
     rng : BatchRng
     brightness : float
-        Added, as share of the range, uniform in plus or minus.
+        Added, as a fraction of the range, uniform in plus or minus.
     contrast : float
         Differences from the mean are multiplied by 1 plus or minus at most this, uniform.
     gamma : (float, float)
