@@ -1,4 +1,4 @@
-"""The job of a command: its settings, inputs and output, from the configuration or from what a rule passes."""
+"""The job of a command: its settings, inputs and output, from the configuration or from the plan of a rule."""
 
 import dataclasses
 import importlib
@@ -113,8 +113,8 @@ class Job:
         )
         return function
 
-    def function_arguments(self, **overrides: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever the stage takes
-        """Return the keyword arguments of the function of the stage; `overrides` replace what would be passed."""
+    def function_arguments(self, **overrides: Any) -> dict[str, Any]:  # noqa: ANN401 - arguments of any stage
+        """Return the keyword arguments of the function of the stage; `overrides` take precedence."""
         values = {**vars(self.arguments), **vars(self.artifact), "recipe": self.plan.recipe, "output": self.output}
         keywords = {}
         for name, parameter in inspect.signature(self.function).parameters.items():
@@ -128,7 +128,7 @@ class Job:
                 keywords[name] = values[name]
         return keywords
 
-    def make(self, **overrides: Any) -> Any:  # noqa: ANN401 - whatever the stage takes and returns
+    def make(self, **overrides: Any) -> Any:  # noqa: ANN401 - arguments and result of any stage
         """Call the function of the stage and write the manifest of the result; see `function_arguments`.
 
         A shard or checkpoint that is in the store is copied from there instead.

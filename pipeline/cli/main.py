@@ -1,8 +1,7 @@
 """The command line: people and the rules of the workflow run the same commands.
 
-A command that makes a result takes ``--config`` and names, and finds its files under ``results/``; the rules pass
-``--plan`` and the files instead. A command imports what it needs when it runs, so that only training and prediction
-load torch.
+With ``--config``, a command finds its files under ``results/``; the rules pass ``--plan`` and the files instead. A
+command imports its modules when it runs, so that only training and prediction load torch.
 """
 
 import os

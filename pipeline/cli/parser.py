@@ -49,7 +49,7 @@ class _Parser(argparse.ArgumentParser):
         names = [str(action.metavar) for action in self._actions if action.required and not action.option_strings]
         lists = [flag for action in self._actions if action.nargs == "+" for flag in action.option_strings]
         if "arguments are required" in message and lists and any(name in message for name in names):
-            message += f"; give {' '.join(names)} before {', '.join(lists)}, or after `--`"
+            message += f"; name {' '.join(names)} before {', '.join(lists)}, or after `--`"
         super().error(message)
 
 

@@ -332,7 +332,7 @@ def _anchor(title: str) -> str:
 
 
 def _escape(text: str) -> str:
-    """Keep `<` and `*` from being read as markup; code between backticks stays as it is."""
+    """Escape `<` and `*`, which are markup, except in code between backticks."""
     parts = text.split("`")
     parts[::2] = [part.replace("<", "&lt;").replace("*", "\\*") for part in parts[::2]]
     return "`".join(parts)

@@ -22,23 +22,23 @@ RECORD = "core/equal.json"
 """File, relative to the package, that lists modules declared equal to earlier ones; see `pipeline.tools.equal`."""
 
 PLUMBING = {
-    "pipeline.core.code": "records what was used",
-    "pipeline.core.digests": "records what was used",
+    "pipeline.core.code": "records the code of results",
+    "pipeline.core.digests": "records the files of results",
     "pipeline.core.errors": "error messages",
-    "pipeline.core.files": "atomic writes; callers decide the contents",
-    "pipeline.core.fingerprint": "records what was used",
+    "pipeline.core.files": "atomic writes; callers compute the contents",
+    "pipeline.core.fingerprint": "records how results were made",
     "pipeline.core.gpus": "assigns GPUs to jobs",
-    "pipeline.core.manifest": "records what was used",
+    "pipeline.core.manifest": "records how results were made",
     "pipeline.core.memory": "measures memory; whether samples fit into it changes only the speed",
     "pipeline.core.parallel": "number of simultaneous calls; the order of their results is kept",
     "pipeline.core.progress": "progress and log lines",
     "pipeline.core.signals": "handles signals that end a process",
-    "pipeline.training.generations": "atomic writes of the training state; callers decide the contents",
+    "pipeline.training.generations": "atomic writes of the training state; callers compute the contents",
 }
-"""Modules that do not affect the bytes of results, each with the reason.
+"""Modules that cannot affect the content of a result, each with the reason.
 
 A test enforces the rule: such a module imports none of `LIBRARIES`, and of this package only modules in `EXCLUDED`. A
-function that affects bytes belongs elsewhere, such as in `pipeline.core.tables`.
+function that affects contents belongs in another module, such as `pipeline.core.tables`.
 """
 
 SETTINGS = {

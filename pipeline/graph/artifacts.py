@@ -608,7 +608,7 @@ def renderings_of(study: "Study", name: str, split: str) -> Renderings:
 
 
 def averages_of(study: "Study") -> list[Average]:
-    """Return the averages over the runs of scored experiments; the runs of one are either all scored or none."""
+    """Return the averages over the runs of scored experiments; of an experiment, all runs are scored or none."""
     return [Average(name) for name, runs in study.runs.items() if any(map(study.scored_splits, runs))]
 
 

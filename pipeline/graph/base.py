@@ -67,7 +67,7 @@ class Artifact(ABC):
     """Description of each input by its name, which is also that of an option of the command that makes the result."""
 
     optional_inputs: ClassVar[frozenset[str]] = frozenset()
-    """Inputs that may be missing: a command that is not given their paths uses the default ones that exist."""
+    """Inputs that may be missing; by default, those of their default paths that exist are used."""
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"split": SPLITS}
     """Allowed values of fields."""

@@ -124,14 +124,14 @@ class Guard:
     """Stops a workflow that would use outdated results as if they were current.
 
     Snakemake compares the parameters that it recorded for a result with the current ones. It cannot notice results that
-    were edited, copied from elsewhere, or made before its records were lost.
+    were edited, copied from another folder, or made before its records were lost.
 
     Parameters
     ----------
     study : Study
     will_rerun : callable
-        Returns, for the files of a result and its plan, whether Snakemake makes it again without being told: because it
-        recorded another plan, or because the job was interrupted.
+        Returns, for the files of a result and its plan, whether Snakemake makes it again on its own, because it
+        recorded another plan or the job was interrupted.
     """
 
     def __init__(self, study: Study, will_rerun: Callable[[Iterable[Path], str], bool]) -> None:
@@ -141,7 +141,7 @@ class Guard:
     def check(self, artifacts: Iterable[Artifact]) -> None:
         """Raise an error if a result, or any of its inputs, is outdated and Snakemake would not make it again.
 
-        All results of a target are checked at once: Snakemake may ignore an error about a single input.
+        All results of a target are checked in one call, because Snakemake may ignore an error about a single input.
 
         Raises
         ------

@@ -30,7 +30,7 @@ class Stage(NamedTuple):
         Dotted path of the function that makes the result. It takes the settings, and as keyword arguments the fields
         of the result, the paths of each input (``Path``, ``Path | None`` or ``Sequence[Path]``) and ``output``.
     assets : str
-        Folder under ``pipeline/`` of files besides modules that influence the result; empty for none.
+        Folder under ``pipeline/`` with other files that affect the result, such as templates; empty for none.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Stage(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a result is made from: what a rule passes to a command.
+    """Everything that a result is made from; a rule passes it to a command.
 
     Parameters
     ----------

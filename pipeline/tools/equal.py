@@ -151,7 +151,7 @@ def declare(revision: str, configs: Sequence[Path], stages: Stages, *, root: Pat
         edited = sorted(sources_in(root).digests(new.digested).items() - new.digests(new.digested).items())
         if edited:
             found = f"modules edited during the run: {', '.join(module for module, _ in edited)}"
-            remedy = "run the command again, without editing modules meanwhile"
+            remedy = "run the command again, and edit no modules while it runs"
             raise ComparisonError(str(root), found, "unchanged modules", remedy)
         comparison = compare_runs(*(folder / "results" for folder in folders), values_only=True)
         if comparison.differences:

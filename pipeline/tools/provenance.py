@@ -1,6 +1,6 @@
 """Provenance of the weights of an experiment: command, code, packages, machine, time.
 
-Only provenance, timings, benchmarks and logs contain what differs between runs and machines; all other results are
+Only provenance, timings, benchmarks and logs contain times and machines; all other results are
 reproducible byte for byte.
 """
 

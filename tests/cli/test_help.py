@@ -91,7 +91,7 @@ def test_options_without_a_default_are_few():
         (
             "explain --config c.yaml results/x",
             "python -m pipeline explain PATH",
-            "give PATH before --config, or after `--`",
+            "name PATH before --config, or after `--`",
         ),
         ("", "python -m pipeline COMMAND [options]", "required: COMMAND"),
     ],

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.fingerprint import Fingerprint
-from pipeline.core.manifest import Manifest, find_edited, find, manifest_path, problem
+from pipeline.core.manifest import Manifest, find, find_edited, manifest_path, problem
 
 MADE_BY = Fingerprint("evaluate", {"dataset": "d"}, {"m": "0"}, {"numpy": "2.4"}, {"raw files": "1"}, {"x": ["2"]})
 
