@@ -56,6 +56,7 @@ def write_baseline(recipe: BaselineRecipe, *, output: Path) -> None:
 
 
 def _levels(raw: RawDataset, sample: Sample, recipe: BaselineRecipe) -> NDArray[np.uint8]:
+    """Return the baseline of one sample as levels 0..255, (H, W) at native size."""
     if recipe.kind == OBSERVER:
         return np.where(raw.read_observer(sample) == 1, np.uint8(255), np.uint8(0))
     truth = raw.read_truth(sample)

@@ -56,7 +56,7 @@ def _choose(recipe: ThresholdRecipe, experiment: str, predictions: Path | None) 
     if not histograms.any():
         raise PredictionError(
             samples,
-            "no pixel that counts",
+            "only ignored pixels in this region",
             "masks with pixels that are not ignored",
             "set `threshold` of the experiment to a number, or correct the masks",
         )

@@ -102,6 +102,7 @@ def plot_confusions(
 
 
 def _write_fractions(axes: Any, matrix: ConfusionMatrix, fractions: NDArray[np.float64]) -> None:  # noqa: ANN401 - matplotlib's Axes
+    """Write the fraction of each cell into it, black on light and white on dark colours."""
     for (row, column), fraction in np.ndenumerate(fractions):
         if np.isnan(fraction):
             text, colour = "-", "black"

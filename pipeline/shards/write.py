@@ -177,6 +177,7 @@ def _prepare_all(
 
 
 def _unequal_sizes(sizes: Mapping[tuple[int, ...], Sequence[str]]) -> list[Problem]:
+    """List the image sizes if there are several; `sizes` maps shapes (C, H, W) to the image files."""
     if len(sizes) < 2:
         return []
     return [

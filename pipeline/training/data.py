@@ -141,6 +141,7 @@ class SampleStore:
             self._cache["weights"] = self._weights.to(self._cache["images"].device)
 
     def _allocate_weights(self) -> NDArray[np.float32]:
+        """Allocate (N, 1, H, W) pixel weights in memory, or in a temporary file if the samples are not in memory."""
         shape = (len(self), 1, *self.info.size)
         if self._cache is not None:
             return np.empty(shape, dtype=np.float32)
@@ -196,6 +197,7 @@ class SampleStore:
         return stored if self._weights is None else {**stored, "weights": self._weights[rows]}
 
     def _to_batch(self, rows: torch.Tensor, stored: dict[str, torch.Tensor]) -> Batch:
+        """Move stored samples to the device, normalize the images, and compute targets and pixel weights."""
         on_device = {name: tensor.to(self.device, non_blocking=True) for name, tensor in stored.items()}
         rows = rows.to(self.device)
         image = on_device["images"].float() * self._scale[rows] + self._offset[rows]

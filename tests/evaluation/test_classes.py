@@ -42,7 +42,7 @@ def path_of(root, name, folder):
 
 @pytest.fixture
 def toys(tmp_path):
-    """A folder of synthetic shapes with void outlines: four test and four training images."""
+    """A folder of synthetic shapes with ignored outlines: four test and four training images."""
     for number in range(8):
         add(tmp_path / "raw", f"{'t' if number < 4 else 'v'}{number}", *toy_image(number))
     return tmp_path / "raw"
@@ -219,12 +219,12 @@ def test_unusable_class_predictions_are_listed_nothing_written(tmp_path, toys):
     assert not (tmp_path / "m").exists()
 
 
-# -- two classes with void pixels ----------------------------------------------------------------------------------
+# -- two classes with ignored pixels -------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def two(toys):
-    """The same images with two classes, circles and background, and void outlines."""
+    """The same images with two classes, circles and background, and ignored outlines."""
     for path in toys.glob("*/masks/*.png"):
         mask = read_grey(path)
         write_png(path, np.where(mask == VOID, mask, mask == 1).astype(np.uint8))
@@ -285,7 +285,7 @@ def test_overlay_marks_errors_white_keeps_void_and_background():
     truth[5:15, 5:15], truth[5:15, 25:35] = 1, 2
     predicted = truth.copy()
     predicted[5:15, 25:35] = 3
-    predicted[25:35, 5:15] = 1  # void in the mask
+    predicted[25:35, 5:15] = 1  # ignored in the mask
     truth[25:35, 5:15] = VOID
     painted = overlay_classes(image, predicted, truth, COLOURS)
     white = (painted == 255).all(axis=2)

@@ -136,7 +136,7 @@ def test_threshold_is_refused_if_no_pixel_counts(tmp_path, raw):
     for sample in raw.splits["validation"]:
         write_gif(Path(sample.fov), np.zeros_like(raw.read_fov(sample)))
     arguments = {"experiment": "e", "predictions": tmp_path / "v", "output": tmp_path / "t.json"}
-    with pytest.raises(PredictionError, match="no pixel that counts"):
+    with pytest.raises(PredictionError, match="only ignored pixels"):
         choose_threshold(ThresholdRecipe(dataset="d", criterion=ChosenThreshold(), source=raw.source), **arguments)
     assert not (tmp_path / "t.json").exists()
 

@@ -13,9 +13,9 @@ RNG = np.random.default_rng(3)
 COUNT_METRICS = [metric for metric in METRICS.values() if metric.input == "counts"]
 
 
-def image(seed=0, share=0.3):
+def image(seed=0, fraction=0.3):
     rng = np.random.default_rng(seed)
-    mask = (rng.random((31, 23)) < share).astype(np.uint8)
+    mask = (rng.random((31, 23)) < fraction).astype(np.uint8)
     probability = np.clip(0.6 * mask + rng.random((31, 23)) * 0.5, 0, 1)
     return mask, probability, rng.random((31, 23)) < 0.7
 

@@ -88,7 +88,7 @@ def test_jpeg_is_rotated_by_its_exif_orientation():
 
 FILES = {
     "lzw.tif": encode(RGB, "tiff", compression="tiff_lzw"),
-    "plain.tif": tiff(RGB),  # its directory stands before its pixels
+    "plain.tif": tiff(RGB),  # its list of tags is before its pixels
     "grey.gif": encode(GREY, "gif"),
     "rgb.png": encode(RGB, "png"),
     "photo.jpg": encode(RGB, "jpeg"),
@@ -96,11 +96,11 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.97])
-def test_truncated_files_are_refused(name, share):
+@pytest.mark.parametrize("fraction", [0.02, 0.3, 0.7, 0.97])
+def test_truncated_files_are_refused(name, fraction):
     data = FILES[name]
     with pytest.raises(RawDataError, match=name):
-        decode(data[: int(len(data) * share)], Path(name))
+        decode(data[: int(len(data) * fraction)], Path(name))
 
 
 @pytest.mark.parametrize(

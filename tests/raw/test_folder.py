@@ -290,13 +290,13 @@ def test_object_masks_are_merged_and_belong_to_the_sample(tmp_path):
     assert prepare(raw, samples["n1"], preparation_options).digest != digest
 
 
-def test_masks_to_merge_need_equal_sizes_and_keep_void(tmp_path):
+def test_merged_masks_have_equal_sizes_and_keep_ignored_pixels(tmp_path):
     write_objects(tmp_path, "n1", np.zeros((8, 8), np.uint8), np.zeros((8, 9), np.uint8))
-    void = np.zeros((8, 8), np.uint8)
-    void[0, :2], one = 9, np.zeros((8, 8), np.uint8)
+    ignored = np.zeros((8, 8), np.uint8)
+    ignored[0, :2], one = 9, np.zeros((8, 8), np.uint8)
     one[0, 1:3] = 255
-    write_objects(tmp_path, "n2", void, one)
-    write_objects(tmp_path, "n3", one, void)
+    write_objects(tmp_path, "n2", ignored, one)
+    write_objects(tmp_path, "n3", one, ignored)
     raw = opened("d", "folder", tmp_path, {**MERGE, "ignore": ["9"]})
     samples = {sample.id: sample for split in raw.splits.values() for sample in split}
     with pytest.raises(RawDataError, match=r"m1\.png\n.*9x8 pixels"):

@@ -129,11 +129,11 @@ def outcome(data, path, number):
         return str(error)
 
 
-@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.95])
-def test_pages_of_a_truncated_stack_are_complete_or_refused(tmp_path, share):
+@pytest.mark.parametrize("fraction", [0.05, 0.3, 0.6, 0.95])
+def test_pages_of_a_truncated_stack_are_complete_or_refused(tmp_path, fraction):
     path = stack(tmp_path, COLOUR, compression="lzw", rowsperstrip=9)
     data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * share)])
+    path.write_bytes(data[: int(len(data) * fraction)])
     read = [outcome(read_bytes(path, number), path, number) for number in range(1, 5)]
     refused = [number for number, page in enumerate(read, 1) if isinstance(page, str)]
     assert 4 in refused

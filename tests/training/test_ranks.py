@@ -114,7 +114,7 @@ def train_all(shards, folder, gpus):
 
 @pytest.fixture(scope="module")
 def trained(shards, tmp_path_factory):
-    """Folders of the same trainings with one process and with two."""
+    """Folders of the same training runs with one process and with two."""
     folders = [tmp_path_factory.mktemp(name) for name in ("one", "two")]
     with contextlib.redirect_stderr(io.StringIO()):
         train_all(shards, folders[0], 1)
@@ -265,7 +265,7 @@ experiments:
 
 
 class Training:
-    """A training started from the command line, with its own output and state folders."""
+    """A training run started from the command line, with its own output and state folders."""
 
     def __init__(self, folder, output):
         self.folder, self.output = folder, folder / output

@@ -75,7 +75,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class PowerLoss(BaseException):
-    """Ends a training immediately, without saving its state."""
+    """Ends a training run immediately, without saving its state."""
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def lose_power():
 
 
 def interrupt(monkeypatch, shards, output, state, steps, act=lose_power, ends_by=PowerLoss, **changes):
-    """Start a training and interrupt it."""
+    """Start a training run and interrupt it."""
     with monkeypatch.context() as patched:
         act_in_step(patched, steps, act)
         with pytest.raises(ends_by) as caught:

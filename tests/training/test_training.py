@@ -266,13 +266,13 @@ def test_u2net_trains_all_outputs_and_predicts_the_fused_one(shards, tmp_path):
     assert np.abs(levels.astype(int) - expected).max() <= 1
 
 
-def write_classes(path, classes=4, void=True):
-    """Convert a two-class shard to several classes, with a void corner."""
+def write_classes(path, classes=4, ignored_corner=True):
+    """Convert a two-class shard to several classes, with a corner of ignored pixels."""
     with h5py.File(path, "r+") as file:
         masks = file["masks"][:]
         left = np.arange(masks.shape[-1]) < masks.shape[-1] // 2
         masks = np.where((masks == 1) & left, 2, masks).astype(np.uint8)
-        if void:
+        if ignored_corner:
             masks[..., :6, :6] = 255
         file["masks"][:] = masks
         file.attrs["class_names"] = json.dumps(["background", "right", "left", "never"][:classes])

@@ -60,7 +60,7 @@ def test_class_weights_balance_the_classes():
     counts = np.array([900, 90, 10])
     weights = class_weights(counts)
     np.testing.assert_allclose(weights * counts, 1000 / 3, rtol=1e-6)
-    # weight 0 means void: a class that only validation masks contain would be excluded from their scores
+    # weight 0 means ignored: a class that only validation masks contain would be excluded from their scores
     assert class_weights([5, 0])[1] == 1
 
 

@@ -105,6 +105,7 @@ def _ids(group: Sequence[Measurement]) -> list[str]:
 
 
 def _leak(group: Sequence[Measurement]) -> Finding:
+    """Return the error about identical images in several of the splits that must be disjoint."""
     members = ", ".join(f"{item.sample.id} in {item.split}" for item in group)
     problem = Problem(
         group[0].sample.image,
@@ -172,6 +173,7 @@ def _near_duplicates(items: Sequence[Measurement]) -> Finding | None:
 
 
 def _absent_classes(items: Sequence[Measurement], classes: Sequence[str]) -> Finding | None:
+    """Return a warning about the classes that no mask contains."""
     absent = [name for index, name in enumerate(classes) if not any((item.mask_pixels or ())[index] for item in items)]
     if not items or not absent:
         return None
@@ -185,6 +187,7 @@ def _absent_classes(items: Sequence[Measurement], classes: Sequence[str]) -> Fin
 
 
 def _dark_images(items: Sequence[Measurement], normalize: str) -> Finding | None:
+    """Return a warning if 16-bit images use so little of their range that normalization leaves them nearly black."""
     highest = max((item.highest or 0.0 for item in items), default=1.0)
     if highest > _DARK_LIMIT or normalize not in ("unit", "symmetric"):
         return None
@@ -200,6 +203,7 @@ def _dark_images(items: Sequence[Measurement], normalize: str) -> Finding | None
 
 
 def _orientation(group: Sequence[Measurement]) -> Finding | None:
+    """Return a warning about images with an orientation tag in formats other than JPEG."""
     if not group:
         return None
     return _warning(

@@ -46,7 +46,7 @@ _MAX_LISTED = 5  # ignored files for each reason
 def check_dataset(recipe: CheckRecipe, *, output: Path, threads: int = 1) -> Report:
     """Read every file of a data set once; write ``<dataset>.json``, ``<dataset>.html`` and ``<dataset>.png``.
 
-    The PNG is a contact sheet of evenly spaced samples with their masks. The files are written whatever the findings.
+    The PNG is a contact sheet of evenly spaced samples with their masks. The files are written in spite of errors.
 
     Parameters
     ----------
@@ -162,6 +162,7 @@ def _file_type(header: Header) -> str:
 
 
 def _balance(readable: Sequence[Measurement], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the fraction of pixels and of masks of each class: see ``balance`` above."""
     pixel_counts = [item.mask_pixels for item in readable if item.mask_pixels is not None]
     total = sum(sum(pixels[:-1]) for pixels in pixel_counts)
     if not total:

@@ -46,7 +46,7 @@ class LabelMap:
     ----------
     meaning : mapping of int or (int, int, int) to int
         Grey value 0..255 or RGB colour to class index (0..253), or to `VOID` for pixels to ignore. If there is any
-        colour, masks are read as RGB, and a grey value stands for three equal channels.
+        colour, masks are read as RGB, and a grey value means three equal channels.
     tolerance : int
         A pixel belongs to a key if no channel differs by more than this.
     channel : {'grey', 'blue'}

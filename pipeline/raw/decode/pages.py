@@ -276,6 +276,7 @@ def _first_integer(values: dict[int, bytes], tags: dict[int, _Tag], code: int, f
 def _build_page(
     fmt: _TiffFormat, tags: dict[int, _Tag], values: dict[int, bytes], data_tags: tuple[int, int], chunks: list[bytes]
 ) -> PageBytes:
+    """Build a TIFF file with one page: header, list of tags, their long values, then the strips or tiles (`chunks`)."""
     offset_type = _LONG8 if fmt.big else _LONG
     code = _INTEGER_CODES[offset_type]
     count = len(chunks)

@@ -107,6 +107,7 @@ def class_colours(classes: Sequence[str], fixed: Mapping[str, Colour] | None = N
 
 
 def _hues() -> Iterator[Colour]:
+    """Yield evenly spread colours without end, none of them in `COLOURS`."""
     used = set(COLOURS)
     for step in itertools.count():
         saturation, value = ((0.85, 0.9), (0.5, 0.95), (0.9, 0.6))[step % 3]
