@@ -104,8 +104,6 @@ def read_provenance(path: Path) -> dict[str, Any]:
         contents: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(contents, dict) or contents.get("format") != FORMAT:
             raise ValueError("not a provenance file of this version")
-        if "fingerprint" in contents:  # the old name of the key; a stored network keeps its file
-            contents["identity"] = contents.pop("fingerprint")
         return contents
     except (OSError, ValueError) as error:
         reason, remedy = " ".join(str(error).split()), "delete it and run `snakemake models`"

@@ -107,11 +107,6 @@ def test_missing_shards_are_reported(tmp_path, drive, monkeypatch, capsys):
     assert "snakemake shards" in output
 
 
-def test_old_key_of_the_identity_is_read(tmp_path):
-    (tmp_path / "p.json").write_text('{"format": 1, "fingerprint": "abc"}')
-    assert provenance.read_provenance(tmp_path / "p.json") == {"format": 1, "identity": "abc"}
-
-
 def test_invalid_provenance_files_are_refused(tmp_path):
     for text in ("", "[]", '{"format": 99}'):
         (tmp_path / "p.json").write_text(text)
