@@ -35,7 +35,7 @@ def baseline(arguments: Arguments) -> None:
     """Write a baseline, which needs no training, as predictions.
 
     `second-observer`: the masks of the second human observer. `all-background`: no foreground at all.
-    `resolution-ceiling`: the masks, resized to the working size of the data set and back.
+    `resolution-ceiling`: the masks, resized to the shard size of the data set and back.
     """
     job_of(arguments, Baseline).make()
 

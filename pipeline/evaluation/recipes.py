@@ -109,7 +109,7 @@ class BaselineRecipe(FromSource):
     dataset, split : str
         A split with masks; for the second observer, all samples need a mask of the second observer.
     kind : {'second-observer', 'all-background', 'resolution-ceiling'}
-        The second observer's masks; zeros; or the masks, resized to the working size like shards and back like
+        The second observer's masks; zeros; or the masks, resized to the shard size like shards and back like
         predictions.
     size : (int, int) or 'native', optional
         Size of the data set, for the resolution ceiling.

@@ -19,7 +19,7 @@ from pipeline.shards.recipes import Normalize, Preparation
 
 @dataclass(frozen=True)
 class PreparedSample:
-    """A sample at its working size, as stored in a shard.
+    """A sample at its shard size, as stored in a shard.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Validate a network on the validation samples, at the working size."""
+"""Validate a network on the validation samples, at the shard size."""
 
 import math
 from collections.abc import Callable

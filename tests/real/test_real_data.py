@@ -124,7 +124,7 @@ def test_resolution_ceiling_of_drive(real_data, tmp_path, size, ceiling):
 
 
 def test_resolution_ceiling_depends_on_the_interpolation(real_data):
-    """Masks are resized to the working size by the nearest pixel; published values differ in the way back."""
+    """Masks are resized to the shard size by the nearest pixel; published values differ in the way back."""
 
     def smoothly(mask, size):
         resized = Image.fromarray(mask * np.uint8(255)).resize(size, Image.Resampling.BILINEAR)  # antialiased

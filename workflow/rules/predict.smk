@@ -92,7 +92,7 @@ rule ensemble_classes:
         " --output {output:q} > {log:q} 2>&1"
 
 
-# Masks of a second observer, empty masks, and masks resized to the working size: scored like predictions of a network.
+# Masks of a second observer, empty masks, and masks resized to the shard size: scored like predictions of a network.
 rule baseline:
     input:
         raw_folder(Baseline),
