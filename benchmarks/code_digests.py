@@ -13,7 +13,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from pipeline.core.code import LIBRARIES, PACKAGE, PLUMBING, Module, transitive_imports, read_module
+from pipeline.core.code import LIBRARIES, PACKAGE, PLUMBING, Module, read_module, transitive_imports
 from pipeline.tools.equal import excluded_in
 
 ROOT = Path(__file__).parents[1]
