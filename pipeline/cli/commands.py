@@ -150,7 +150,7 @@ FIELD_OPTIONS = {
 }
 _STORE = option(
     "--store-gb",
-    "gigabytes of earlier results to keep in results/store; 0 keeps none",
+    "limit in gigabytes for shards and checkpoints of earlier settings in results/store; 0 keeps none",
     RESOURCES,
     shown="`store_gb` of the configuration",
     type=float,

@@ -28,7 +28,7 @@ from pipeline.graph.artifacts import Check, FoldTable, Shard, SplitTable
 def synthetic(arguments: Arguments) -> None:
     """Write the synthetic data sets.
 
-    They have the file formats of DRIVE, TGS, Shapes and DUTS, and equal bytes on every machine.
+    They have the file formats of DRIVE, TGS, Shapes and DUTS, and are byte-identical on every machine.
     """
     from pipeline.raw.synthetic.datasets import write_datasets
 

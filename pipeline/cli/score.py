@@ -109,7 +109,7 @@ def submission(arguments: Arguments) -> None:
 def average(arguments: Arguments) -> None:
     """Average the scores of an experiment over its runs.
 
-    The runs differ in seed and fold. Writes the mean and the sample standard deviation of each score.
+    The runs differ in seed, fold or both. Writes the mean and the sample standard deviation of each score.
     """
     job_of(arguments, Average).make()
 

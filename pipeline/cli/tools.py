@@ -97,7 +97,7 @@ def explain(arguments: Arguments) -> None:
     examples=["verify-run results ../other-clone/results"],
 )
 def verify_run(arguments: Arguments) -> int:
-    """Compare the results of two runs byte by byte.
+    """Compare two results folders, file by file.
 
     Compares shards, checkpoints, predictions and scores. Prints what was left out (times, logs, the report), the first
     difference, and the number of files that differ. The exit status is 0 if nothing differs.
@@ -145,18 +145,18 @@ def _compared_stages(configs: Sequence[Path]) -> Iterator[tuple[str, frozenset[s
     from pipeline.graph.artifacts import Comparisons, Leaderboard
     from pipeline.graph.base import with_inputs
     from pipeline.graph.study import Study
-    from pipeline.graph.targets import all_target_results
+    from pipeline.graph.targets import results_of_target
 
     study = Study(load(list(configs)))
     targets = ("shards", "models", "predictions", "metrics")
-    results = [result for target in targets for result in all_target_results(study, target)]
+    results = [result for target in targets for result in results_of_target(study, target)]
     for artifact in with_inputs([*results, Comparisons(), Leaderboard()], study):
         yield artifact.stage.name, frozenset({artifact.stage.module, *artifact.recipe(study).modules()})
 
 
 @command(examples=["models"])
 def models(arguments: Arguments) -> None:
-    """List the published networks with their size.
+    """List the networks of the five tutorials.
 
     Prints the number of parameters, the size in megabytes, the operations for one image, and the shapes.
     """

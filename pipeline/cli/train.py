@@ -228,7 +228,7 @@ def predict(arguments: Arguments) -> None:
         predict --experiment NAME --split SPLIT [options]
         predict --checkpoint PATH --input PATH --output PATH [options]
 
-    The first one writes an image of probabilities (or class indices) of the native size for each sample. The second one
+    The first one writes one PNG for each sample at native size, with probabilities or class indices. The second one
     needs no configuration, and writes probability/, mask/, overlay/, cutout/ (transparent background) and timing.csv.
     """
     _check_predict_options(arguments)
@@ -270,7 +270,7 @@ def _tiles(size: list[int]) -> Tiles:
         return Tiles(size=(size[0], size[1]))
     except ValueError as error:
         found, expected = " ".join(map(str, size)), "height and width from 32 to 16384 pixels"
-        raise ConfigError("--tiles", found, expected, "name other tiles") from error
+        raise ConfigError("--tiles", found, expected, "choose a height and width in this range") from error
 
 
 def _check_predict_options(arguments: Arguments) -> None:

@@ -55,7 +55,7 @@ class Experiment(Training):
             if "seed" in self.model_fields_set:
                 raise ValueError("either `seed` or `seeds`, not both")
             if len(set(self.seeds)) < len(self.seeds):
-                raise ValueError("`seeds` without repetition: equal seeds give equal networks")
+                raise ValueError("distinct `seeds`, because equal seeds give equal networks")
         return self
 
     @model_validator(mode="after")

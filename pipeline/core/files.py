@@ -73,7 +73,7 @@ def _remove(path: Path) -> None:
 
 
 def _lock(handle: int) -> bool:
-    """Lock an open file or folder until it is closed; return False if the file system has no locks.
+    """Lock an open file or folder until it is closed; return False if it cannot be locked (no locks on this system).
 
     Raises
     ------

@@ -75,12 +75,13 @@ def _differing_keys(first: Mapping[str, Any], second: Mapping[str, Any]) -> list
 
 
 def _setting_differences(prefix: str, recorded: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[str]:
+    """Describe each value that differs, with dots between nested keys."""
     for key in _differing_keys(recorded, expected):
         old, new = recorded.get(key), expected.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from _setting_differences(f"{prefix}{key}.", old, new)
         else:
-            yield f"{prefix}{key} {_format_setting(old)}, expected {_format_setting(new)}"
+            yield f"{prefix}{key} is {_format_setting(old)}, expected {_format_setting(new)}"
 
 
 def _format_setting(value: Any) -> str:  # noqa: ANN401 - any setting

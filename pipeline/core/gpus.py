@@ -186,5 +186,7 @@ def _lock_folder() -> Path:
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         remedy = "remove it, or set TMPDIR to another folder"
-        raise OutputError(str(folder), "no folder, or one of another user", "a folder of the current user", remedy)
+        raise OutputError(
+            str(folder), "not a folder, or a folder of another user", "a folder of the current user", remedy
+        )
     return folder

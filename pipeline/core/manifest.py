@@ -128,7 +128,7 @@ def find_edited(paths: Iterable[Path]) -> list[Problem]:
 
 
 def problem(path: Path, identity: str, config: Sequence[Path] = ()) -> Problem | None:
-    """Return the problem if a file or folder is not the unedited result of an identity; None if it is.
+    """Return the problem with a result that has no manifest, has another identity, or was edited; None without one.
 
     Parameters
     ----------

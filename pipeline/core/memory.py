@@ -49,7 +49,7 @@ def cgroup_memory_left(root: Path = Path("/")) -> int | None:
 
 
 def _read_statistic(path: Path, key: str) -> int:
-    """Read a number of bytes from a statistics file; 0 if the file or the key does not exist."""
+    """Return the value of a key in a cgroup file such as memory.stat, in bytes; 0 if it cannot be read."""
     try:
         statistics = dict(line.split() for line in path.read_text(encoding="utf-8").splitlines())
         return int(statistics.get(key, 0))

@@ -55,8 +55,8 @@ def best_threshold(
     -------
     threshold, score : float
         The threshold is midway between two levels. Of several equally good thresholds it is the middle one, or the
-        higher of the two middle ones. Both are NaN if any threshold has no score, which depends on the metric if the
-        masks have no foreground, or no mask has foreground and background.
+        higher of the two middle ones. Both are NaN if the score is undefined at any threshold, as
+        some metrics are if the masks have no foreground, or if no mask has both classes.
     """
     scores = score_at_levels(histograms, metric, averaging, empty_masks)
     if np.isnan(scores).any():

@@ -254,7 +254,7 @@ class Predictions(PredictionsArtifact):
     input_descriptions: ClassVar = {
         "checkpoint": "checkpoint, best.pt",
         "shards": "shards of the split",
-        "train_shards": "training shards; needed with folds, whose validation samples are stored there",
+        "train_shards": "training shards; needed if the experiment has folds, whose validation samples they hold",
         "folds": "table of folds, if the experiment has folds",
     }
 
@@ -521,7 +521,7 @@ class Leaderboard(OverallArtifact):
     files: ClassVar = {"table": paths.leaderboard()}
     input_descriptions: ClassVar = {
         "summaries": "summary.csv files",
-        "checks": "reports of checks, for the column `leak`",
+        "checks": "results/check/DATASET.json files, for the column `leak`",
     }
     optional_inputs: ClassVar = frozenset(("checks",))
 
@@ -613,13 +613,12 @@ def averages_of(study: "Study") -> list[Average]:
 
 
 def _rendered_test_samples(study: "Study") -> list[Output]:
-    """Return the renderings of test samples of all methods, and for several classes their predictions."""
+    """Return the test panels of all rendered methods, and their class predictions if there are several classes."""
     outputs: list[Output] = []
     for name in filter(study.is_rendered, study.scored_methods()):
         if TEST in study.scored_splits(name):
-            images = renderings_of(study, name, TEST)
-            masks = [predictions_of(study, name, TEST).output()] if study.multiclass(name) else []
-            outputs += [*masks, images.output("panel")]
+            predictions = [predictions_of(study, name, TEST).output()] if study.multiclass(name) else []
+            outputs += [*predictions, renderings_of(study, name, TEST).output("panel")]
     return outputs
 
 

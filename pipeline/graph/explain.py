@@ -88,7 +88,7 @@ def _below_results(given_path: Path) -> Path:
     if not path.is_relative_to(results) or path == results:
         remedy = "change to the folder that contains results/ and name a path in it"
         expected = f"a file or folder below {paths.RESULTS}/"
-        raise PipelineError(str(given_path), "not a path below it", expected, remedy)
+        raise PipelineError(str(given_path), "a path outside results/, or results/ itself", expected, remedy)
     return paths.RESULTS / path.relative_to(results)
 
 

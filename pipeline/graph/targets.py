@@ -84,7 +84,7 @@ def target_results(study: Study, target: str, name: str) -> list[Artifact]:
     return list(dict.fromkeys([*results, *averages]))
 
 
-def all_target_results(study: Study, target: str) -> list[Artifact]:
+def results_of_target(study: Study, target: str) -> list[Artifact]:
     """Return the results of a target for all data sets and experiments."""
     if target == "shards":
         tables = [artifacts.SplitTable(name) for name in study.datasets]

@@ -87,7 +87,7 @@ def _mismatch(table: pd.DataFrame, run: str, first: pd.DataFrame) -> str:
     if other_names or not len(table):
         return f"scores of {', '.join(map(repr, other_names))}" if other_names else "no rows"
     if not set(_ROW) <= set(first) or not table[list(_ROW)].equals(first[list(_ROW)]):
-        return "other rows"
+        return "rows (split, region, class, averaging) that differ from those of the first summary"
     cells = {cell for name in _score_columns(table) for cell in table[name] if cell}
     invalid_scores = sorted(cell for cell in cells if pd.isna(pd.to_numeric(cell, errors="coerce")))
     return f"scores that are not numbers: {', '.join(map(repr, invalid_scores))}" if invalid_scores else ""

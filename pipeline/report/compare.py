@@ -247,17 +247,19 @@ def _interval(path: Path, conditions: dict[str, str], metric: str) -> tuple[floa
 def _difference(
     conditions: dict[str, str], metric: str, name: str, reference: str, paired: dict[tuple[str, ...], dict[str, str]]
 ) -> Record:
-    """Return the difference to the reference; its sign is inverted if the table has the pair in the other order."""
+    """Return the difference from the reference, or nothing if the pair was not compared.
+
+    The sign is inverted if the table has the pair in the other order.
+    """
     conditions_key = (*(conditions[key] for key in ("dataset", "split", "region", "class")), metric)
     for pair, sign in (((name, reference), 1), ((reference, name), -1)):
         row = paired.get((*conditions_key, *pair))
         if row is not None:
             # adding 0.0 turns -0.0 into 0.0
-            bounds = [
-                None if (bound := parse_number(row[key])) is None else sign * bound + 0.0
-                for key in ("low", "high")[::sign]
+            signed = [
+                None if (number := parse_number(row[key])) is None else sign * number + 0.0
+                for key in ("difference", *("low", "high")[::sign])
             ]
-            difference = sign * (parse_number(row["difference"]) or 0.0) + 0.0
-            values = (difference, *bounds, parse_number(row["p"]), parse_number(row["p_holm"]), int(row["comparisons"]))
+            values = (*signed, parse_number(row["p"]), parse_number(row["p_holm"]), int(row["comparisons"]))
             return dict(zip(_DIFFERENCE, values, strict=True))
     return {}

@@ -157,7 +157,9 @@ _COUNTS = ("tp", "fp", "fn", "tn")
 
 
 def image_scores(table: pd.DataFrame, background: str | None) -> list[Scores]:
-    """Reduce a ``per_image.csv`` to one row for each image.
+    """Return, for each split and region of a ``per_image.csv``, one row for each image.
+
+    A row holds the foreground fraction of the mask and the scores, averaged over the foreground classes.
 
     Parameters
     ----------

@@ -131,7 +131,10 @@ def _is_list(value: object) -> bool:
 
 
 def _compare_tables(first: Path, second: Path) -> Iterator[Difference]:
-    """Compare tables cell by cell, as strings; locate rows by number below the header and by first cell."""
+    """Compare tables cell by cell, as strings.
+
+    A difference names its row by number, without the header, and by its first cell.
+    """
     tables = []
     for path in (first, second):
         with path.open(encoding="utf-8", newline="") as file:

@@ -62,9 +62,9 @@ class _Budget:
 def unpack(archive: Path, folder: Path, *, max_bytes: int | None = None) -> None:
     """Unpack an archive into a folder atomically.
 
-    The first bytes identify the format: zip, tar, and tar compressed by gzip, bzip2 or xz. A nested archive is unpacked
-    into a folder of its name beside it (``train.zip`` into ``train/``), without a top folder of the same name. Clutter
-    of macOS and Windows (``__MACOSX``, ``.DS_Store``, ``Thumbs.db``) is left out.
+    The first bytes identify the format: zip, tar, and tar compressed by gzip, bzip2 or xz. A nested
+    ``train.zip`` becomes the folder ``train/`` in its place; a single top folder ``train/`` in it is not repeated.
+    Clutter of macOS and Windows (``__MACOSX``, ``.DS_Store``, ``Thumbs.db``) is left out.
 
     Parameters
     ----------

@@ -480,7 +480,7 @@ def test_recipe_omits_unused_strata_and_groups():
         ({"group": {"pattern": "(a)", "id": "x"}}, "`pattern` alone"),
         ({"group": {"column": "z"}}, "either `column` and `file`"),
         ({"group": {"pattern": "(a)"}, "stratify": "foreground"}, "not both"),
-        ({"rule": "permutation", "stratify": "foreground"}, "only with the rules fraction and k-fold"),
+        ({"rule": "permutation", "stratify": "foreground"}, "with `rule: permutation`, only with fraction and k-fold"),
         ({"stratify": "size"}, "foreground"),
     ],
 )

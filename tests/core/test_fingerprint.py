@@ -300,11 +300,11 @@ def test_differences_are_described():
     )
     assert differences(original, original) == []
     assert differences(original, other) == [
-        "added none, expected rgb",
-        "normalize.method unit, expected minmax",
-        "size [48, 40], expected [64, 64]",
+        "added is none, expected rgb",
+        "normalize.method is unit, expected minmax",
+        "size is [48, 40], expected [64, 64]",
         "code of pipeline.shards.write differs",
-        f"h5py {original.libraries['h5py']}, expected 9.9",
+        f"h5py is {original.libraries['h5py']}, expected 9.9",
         "raw files changed",
         "made from a different checkpoint and different train shards",
     ]

@@ -363,7 +363,7 @@ def test_edited_table_is_outdated(made, capsys):
 
 def test_result_of_other_settings_is_outdated(made, capsys):
     (made / "config.yaml").write_text((made / "config.yaml").read_text().replace("- 48", "- 64"))
-    assert outdated_after(made, capsys) == {"shards/d/test-0.h5": "size [48, 48], expected [64, 64]"}
+    assert outdated_after(made, capsys) == {"shards/d/test-0.h5": "size is [48, 48], expected [64, 64]"}
 
 
 def test_result_of_other_raw_files_is_outdated(made, capsys):

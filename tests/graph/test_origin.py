@@ -92,7 +92,7 @@ def test_inputs_of_another_size_are_rejected_by_all_stages(project, verb, capsys
     assert "a result of other settings, code, raw files or inputs" in output
     assert "rm -r results/" in output
     assert cli.main(["explain", "results/shards/t/train-0.h5"]) == 0
-    assert "size [48, 48], expected [32, 48]" in capsys.readouterr().out
+    assert "size is [48, 48], expected [32, 48]" in capsys.readouterr().out
     assert times() == before
     shards = sum(
         path.name.startswith(("train", "validation")) and path.suffix == ".h5"

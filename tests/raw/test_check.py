@@ -240,8 +240,8 @@ def test_header_has_orientation_profile_alpha_and_depth():
     turned[274] = 6
     jpeg = read_header(encoded("JPEG", exif=turned, icc_profile=b"profile"))
     assert (jpeg.format, jpeg.bits, jpeg.orientation, jpeg.orientation_applied, jpeg.icc) == ("JPEG", 8, 6, True, True)
-    png = read_header(encoded("PNG", "RGBA", icc_profile=b"profile"))
-    assert (png.bits, png.alpha, png.icc, png.orientation_applied) == (8, True, True, False)
+    png = read_header(encoded("PNG", "RGBA", icc_profile=b"profile", exif=turned))
+    assert (png.bits, png.alpha, png.icc, png.orientation_applied) == (8, True, True, True)
     assert read_header(encoded("PNG", "1")).bits == 1
     assert read_header(encoded("GIF", "L")).format == "GIF"
     assert read_header(encoded("JPEG")[:9]).format == "unknown"

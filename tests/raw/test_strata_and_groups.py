@@ -133,7 +133,7 @@ def test_every_sample_without_group_in_table_is_listed(tmp_path):
 
 def test_groups_that_are_all_too_large_are_refused():
     fraction = {"rule": "fraction", "fraction": 0.2, "seed": 0, "group": {"pattern": "(s)"}}
-    with pytest.raises(RawDataError, match="at least one group that fits"):
+    with pytest.raises(RawDataError, match=r"a group of at most 9\.6 samples"):
         assigned(SECTIONS, test=fraction)
     fold = {"rule": "k-fold", "folds": 4, "fold": 0, "seed": 0, "group": {"pattern": "(s)"}}
     with pytest.raises(RawDataError, match="in 1 groups: fold 0 is empty"):

@@ -57,7 +57,7 @@ def test_one_seed_is_a_list_of_one_and_null_is_none():
     ("experiments", "message"),
     [
         ({"a": {"seeds": [1], "seed": 1}}, "either `seed` or `seeds`, not both"),
-        ({"a": {"seeds": [1, 2, 1]}}, "`seeds` without repetition"),
+        ({"a": {"seeds": [1, 2, 1]}}, "distinct `seeds`"),
         ({"a": {"seeds": []}}, "at least 1 item"),
         ({"a": {"seeds": [-1]}}, "greater than or equal to 0"),
         ({"a": {"seeds": [True]}}, "not yes/no"),
@@ -163,7 +163,7 @@ def test_all_mismatched_summaries_are_reported(tmp_path):
     with pytest.raises(PredictionError) as caught:
         average([good, other, longer, torn, words], [f"a-seed{n}" for n in range(1, 6)], tmp_path / "out.csv")
     assert [problem.where for problem in caught.value.problems] == [str(p) for p in (other, longer, torn, words)]
-    for message in ("scores of 'b'", "other rows", "without split", "not numbers"):
+    for message in ("scores of 'b'", "that differ from those of the first summary", "without split", "not numbers"):
         assert message in str(caught.value)
     assert not (tmp_path / "out.csv").exists()
 

@@ -79,7 +79,7 @@ def test_all_results_of_a_finished_workflow_are_current(explain, finished):
 
 def test_changed_setting_is_named_and_outdates_dependents(explain, project):
     project.edit("lr: 0.02", "lr: 0.01")
-    assert "current no: - optimizer.lr 0.02, expected 0.01" in explain("models/a/best.pt")
+    assert "current no: - optimizer.lr is 0.02, expected 0.01" in explain("models/a/best.pt")
     output = explain("predictions/a/test/probability/02.png")
     assert "current no: - made from a different checkpoint - out of date: results/models/a/best.pt" in output
     output = explain("metrics/a")

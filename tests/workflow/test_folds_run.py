@@ -165,7 +165,7 @@ def test_ensemble_command_agrees_and_rejects_foreign_inputs(folded, tmp_path, mo
     assert f"snakemake --configfile {tmp_path / 'other.yaml'}" in output
     told = ["explain", "results/models/a-fold1-seed2/best.pt", "--config", str(tmp_path / "other.yaml")]
     assert main(told) == 0
-    assert "optimizer.lr 0.02, expected 0.3" in capsys.readouterr().out
+    assert "optimizer.lr is 0.02, expected 0.3" in capsys.readouterr().out
 
 
 def test_changes_rerun_the_expected_jobs(folded):

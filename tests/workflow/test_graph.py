@@ -69,7 +69,7 @@ def test_jobs_read_and_write_the_paths_of_the_graph(planned):
             given = [word for word in words[option + 1 :] if word.startswith("results/")]
             expected = [str(output.path) for output in artifact.inputs(study).get(part, [])]
             assert given[: len(expected)] == expected, (rule, part)
-    assert checked == {*targets.all_results(study), *targets.all_target_results(study, "tensorboard")}
+    assert checked == {*targets.all_results(study), *targets.results_of_target(study, "tensorboard")}
 
 
 def test_graph_of_all_jobs_matches_the_reviewed_text(planned):

@@ -354,7 +354,7 @@ def test_outdated_results_that_snakemake_misses_stop_the_run(base, clone, tmp_pa
         assert clone.snakemake(*words, check=False) != 0
     for path in ("models/a/best.pt", "predictions/a/test/probability", "metrics/a/per_image.csv", "leaderboard.csv"):
         assert f"results/{path}\n" in clone.output
-    assert "optimizer.lr 0.02, expected 0.01" in clone.output
+    assert "optimizer.lr is 0.02, expected 0.01" in clone.output
     assert "results/models/u/best.pt" not in clone.output
     clone.run(sys.executable, "-m", "pipeline", "clean", "--outdated", "--yes")
     run_to_the_end(clone)

@@ -139,7 +139,7 @@ def target_files(*names, tables=()):
         STUDY.require_raw()
         if "metrics" in names:
             STUDY.warn()
-        results = [*(result for name in names for result in targets.all_target_results(STUDY, name)), *tables]
+        results = [*(result for name in names for result in targets.results_of_target(STUDY, name)), *tables]
         guard(results)
         return files_of(results)
 

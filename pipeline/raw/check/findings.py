@@ -69,13 +69,6 @@ def collect_findings(
         _near_duplicates([item for item in readable if item.split in _DISJOINT_SPLITS and not item.blank]),
         _absent_classes([item for item in readable if item.mask_pixels is not None], classes),
         _dark_images([item for item in readable if item.highest is not None], normalize),
-        _orientation(
-            [
-                item
-                for item in readable
-                if item.image and item.image.orientation != 1 and not item.image.orientation_applied
-            ]
-        ),
     ]
     return errors + [warning for warning in warnings if warning is not None]
 
@@ -199,19 +192,4 @@ def _dark_images(items: Sequence[Measurement], normalize: str) -> Finding | None
         f"values over most of the full range, by which `normalize: {normalize}` divides; these images would be "
         "nearly black",
         "set `normalize: minmax`, or `standard` with the mean and standard deviation of your data",
-    )
-
-
-def _orientation(group: Sequence[Measurement]) -> Finding | None:
-    """Return a warning about images with an orientation tag in formats other than JPEG."""
-    if not group:
-        return None
-    return _warning(
-        "orientation",
-        group[0],
-        len(group),
-        f"{len(group)} images in other formats than JPEG with an orientation tag (rotated or mirrored); "
-        f"examples: {_first_names(_ids(group))}",
-        "upright images",
-        "look at the contact sheet: save the images upright if they do not match their masks",
     )

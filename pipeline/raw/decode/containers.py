@@ -135,7 +135,7 @@ def check_gif(data: bytes) -> None:
     Damage inside the coded data is not detected: GIF has no checksums.
     """
     if len(data) < 13:
-        raise damaged_file("the GIF has no header")
+        raise damaged_file("the GIF header is incomplete")
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     require_size(width, height)
     position, frames = 13 + _palette_bytes(flags), 0

@@ -37,8 +37,8 @@ class Header:
 
     @property
     def orientation_applied(self) -> bool:
-        """Whether the image is a JPEG that is rotated or mirrored by its EXIF orientation when it is decoded."""
-        return self.format == "JPEG" and self.orientation in range(2, 9)
+        """Whether the image is rotated or mirrored by its orientation tag when it is decoded."""
+        return self.orientation in range(2, 9)
 
 
 def read_header(data: bytes) -> Header:

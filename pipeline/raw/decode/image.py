@@ -116,7 +116,11 @@ def decode(data: bytes, path: Path | str, page: int | None = None) -> Pixels:
         if pixels.dtype in (np.float16, np.float64):
             pixels = pixels.astype(np.float32)
         if pixels.dtype not in (np.uint8, np.uint16, np.float32):
-            raise UnusableError(f"pixels of type {pixels.dtype}", "8-bit, 16-bit or float pixels")
+            raise UnusableError(
+                f"pixels of type {pixels.dtype}",
+                "uint8, uint16 or floating-point pixels",
+                "convert it, for example to unsigned 16 bits",
+            )
         if pixels.ndim not in (2, 3) or 0 in pixels.shape:
             raise UnusableError(f"an array of shape {pixels.shape}", "one image of height x width (x channels)")
         if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
@@ -209,7 +213,10 @@ def as_channels(pixels: Pixels, channels: str, path: Path | str) -> Pixels:
         alpha = pixels[:, :, -1]
         if alpha.min() != alpha.max():
             raise RawDataError(
-                str(path), "an alpha channel that varies", "an opaque image", "flatten it onto a background"
+                str(path),
+                "an alpha channel that varies",
+                "no or a constant alpha channel",
+                "flatten it onto a background",
             )
         pixels = pixels[:, :, :-1]
         count -= 1

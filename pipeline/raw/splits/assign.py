@@ -151,9 +151,10 @@ class SplitAssigner:
         if fraction and not selected:
             raise RawDataError(
                 f"data set {self.dataset!r}, `{split}`",
-                f"{len(set(groups.values()))} groups of {len(samples)} labelled samples, each with more than "
-                f"twice the {fraction * len(samples):g} samples to select",
-                "at least one group that fits",
+                f"{len(samples)} labelled samples in {len(set(groups.values()))} groups, each of more than "
+                f"{2 * fraction * len(samples):g} samples",
+                f"a group of at most {2 * fraction * len(samples):g} samples, for a split of "
+                f"{fraction * len(samples):g}",
                 "raise `fraction`, or choose smaller groups",
             )
         return selected

@@ -76,7 +76,7 @@ class RandomTest(Sampling):
     @model_validator(mode="after")
     def _permutation_has_no_strata_or_groups(self) -> "RandomTest":
         if self.rule == "permutation" and (self.stratify is not None or self.group is not None):
-            raise ValueError("`stratify` and `group` only with the rules fraction and k-fold")
+            raise ValueError("no `stratify` or `group` with `rule: permutation`, only with fraction and k-fold")
         return self
 
 
