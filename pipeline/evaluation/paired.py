@@ -68,8 +68,8 @@ def compare_pairs(
     -------
     PairedComparisons
         The interval is that of `pipeline.evaluation.bootstrap`, with the same resamples for all pairs. With random
-        signs p is (1 + b) / (1 + sign_flips), where b of them give a difference at least as large (Phipson, Smyth, Stat
-        Appl Genet Mol Biol 9 (2010) 39), so that it is never 0.
+        signs p = (1 + b) / (1 + sign_flips), where b is the number of random signs whose mean difference is at least as
+        far from 0 as the observed one (Phipson, Smyth, Stat Appl Genet Mol Biol 9 (2010) 39). So p is never 0.
     """
     first, second = np.array(pairs).T
     valid = ~np.isnan(values)
@@ -77,7 +77,7 @@ def compare_pairs(
     shared = valid[first] & valid[second]
     differences = np.where(shared, scaled[first] - scaled[second], 0.0)
     images, sums = shared.sum(axis=1), differences.sum(axis=1)
-    # if no score is missing, sums are computed for methods, which are fewer than pairs, and then subtracted
+    # if no score is missing, without missing scores, sums are computed for each method and then subtracted
     complete = bool(valid.all())
     columns = scaled.T if complete else differences.T
 

@@ -139,7 +139,7 @@ def _notes(ranking: Ranking) -> list[str]:
     if len(policies) > 1:
         policy_names = ", ".join(f"{policy} in {name}" for policy, name in sorted(policies.items()))
         notes.append(
-            f"Images without foreground in both masks are scored differently, `empty_masks` differs: {policy_names}."
+            f"Experiments differ in `empty_masks`, the score of images with empty mask and prediction: {policy_names}."
         )
     if any(row["low"] is not None for row in rows):
         notes.append(
@@ -148,8 +148,8 @@ def _notes(ranking: Ranking) -> list[str]:
     comparison_counts = {row["comparisons"] for row in rows if row["comparisons"] is not None}
     if comparison_counts:
         notes.append(
-            f"difference: to {ranking.reference}, on the same images; p_holm: sign-flip test, corrected for "
-            f"{'/'.join(map(str, sorted(comparison_counts)))} comparisons. See docs/uncertainty.md."
+            f"difference: from {ranking.reference}, on the same images; p_holm: sign-flip test, corrected for "
+            f"{' or '.join(map(str, sorted(comparison_counts)))} comparisons. See docs/uncertainty.md."
         )
     elif ranking.metric not in COMPARED_METRICS or ranking.conditions["averaging"] != "macro":
         notes.append(

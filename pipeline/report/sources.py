@@ -101,7 +101,7 @@ def find_methods(board: pd.DataFrame, experiments: Mapping[str, str]) -> list[Me
     Raises
     ------
     PredictionError
-        If a name contains characters that the pipeline does not allow, because names become paths of files.
+        If a name contains a character other than letters, digits, dots, dashes and underscores: names become paths.
     """
     datasets = dict(experiments)
     for name, dataset in zip(board["experiment"], board["dataset"], strict=True):

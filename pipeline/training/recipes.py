@@ -184,10 +184,11 @@ class Training(Options):
     def _check_gpus(self) -> "Training":
         if self.batch_size % self.gpus:
             raise ValueError(
-                f"a `batch_size` that is a multiple of `gpus`: {self.batch_size} samples for {self.gpus} GPUs"
+                f"a `batch_size` that is a multiple of `gpus` ({self.gpus})",
+                f"set `batch_size` to {-(-self.batch_size // self.gpus) * self.gpus}, or change `gpus`",
             )
         if self.sync_batch_norm and self.gpus == 1:
-            raise ValueError("`gpus` above 1 with `sync_batch_norm`")
+            raise ValueError("`gpus` above 1 with `sync_batch_norm`", "remove `sync_batch_norm`, or raise `gpus`")
         return self
 
     def validates(self, epoch: int) -> bool:

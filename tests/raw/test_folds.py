@@ -125,7 +125,7 @@ def test_fold_table_contains_the_assignment_only(tiles, tmp_path):
         ('{"folds": 2}', "fold_by_id"),
         ('{"folds": 2, "fold_by_id": {"a": 0, "b": 2}}', "out of range"),
         ('{"folds": 2, "fold_by_id": {"a": 0, "b": "1"}}', "indices must be"),
-        ('{"folds": 2, "fold_by_id": {"a": 0}}', "2 folds; samples in each of 2: 1, 0"),
+        ('{"folds": 2, "fold_by_id": {"a": 0}}', "2 folds with 1, 0 samples"),
         ('{"folds": 3, "fold_by_id": {"a": 0, "b": 1}}', "3 folds"),
     ],
 )
@@ -172,9 +172,9 @@ def test_rows_are_ordered_by_shard_and_identifier():
 @pytest.mark.parametrize(
     ("ids", "found"),
     [
-        (["a", "b"], "1 samples missing: c"),
+        (["a", "b"], "1 samples missing in the shards: c"),
         (["a", "b", "c", "x"], "1 samples not in the table of folds: x"),
-        (["a", "b", "c", "b"], "1 samples more than once: b"),
+        (["a", "b", "c", "b"], "1 samples stored more than once: b"),
     ],
 )
 def test_shards_with_other_samples_than_the_table_are_refused(tmp_path, ids, found):

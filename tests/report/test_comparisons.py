@@ -273,7 +273,7 @@ def test_different_policies_for_empty_masks_are_noted(results, capsys):
     board.loc[board["experiment"] == "[a]b", "empty_masks"] = "skip"
     board.loc[board["experiment"] == "z", "empty_masks"] = ""  # a mean over runs that differ
     board.to_csv("results/leaderboard.csv", index=False)
-    note = "`empty_masks` differs: one in d.resolution-ceiling, skip in [a]b."
+    note = "with empty mask and prediction: one in d.resolution-ceiling, skip in [a]b."
     assert note in run(capsys, "--dataset", "d")
     records = json.loads(run(capsys, "--format", "json", "--dataset", "d"))
     assert {record["empty_masks"] for record in records if record["statistic"] == "run"} == {"one", "skip"}

@@ -185,7 +185,7 @@ def _select_official(samples: Mapping[str, Sample], split: str, dataset: str) ->
     selected = {name for name, sample in samples.items() if sample.official_split == split}
     if (
         split == VALIDATION and not selected
-    ):  # no official test sample may be labelled, because masks of test samples are often not published
+    ):  # an empty test split is allowed: masks of official test samples are often not published
         raise RawDataError(
             f"data set {dataset!r}, `validation: official`",
             f"{len(samples)} labelled samples, none of which is an official validation sample",

@@ -63,7 +63,7 @@ def read_fold_table(path: Path, folds: int) -> list[frozenset[str]]:
         raise RawDataError(str(path), message, expected, remedy) from error
     if fold_count != folds or not all(ids_by_fold):
         sizes = ", ".join(str(len(ids)) for ids in ids_by_fold)
-        raise RawDataError(str(path), f"{fold_count} folds; samples in each of {folds}: {sizes}", expected, remedy)
+        raise RawDataError(str(path), f"{fold_count} folds with {sizes} samples", expected, remedy)
     return [frozenset(ids) for ids in ids_by_fold]
 
 
