@@ -82,7 +82,8 @@ def load(paths: list[Path]) -> Config:
                 str(path), " ".join(str(error).split()), "YAML", "correct the line; indent with spaces only"
             ) from error
         if not isinstance(data, dict):
-            raise ConfigError(str(path), type(data).__name__, "the keys `datasets` and `experiments`", "see the README")
+            expected, remedy = "the keys `datasets` and `experiments`", "see docs/configuration.md"
+            raise ConfigError(str(path), type(data).__name__, expected, remedy)
         _merge(merged, data)
     return parse(merged)
 

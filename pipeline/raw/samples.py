@@ -152,7 +152,7 @@ def require_root(root: Path, dataset: str, layout: str, has_synthetic: bool) -> 
     remedy = f"correct `root` of data set {dataset!r}, or put the files there"
     if has_synthetic:
         remedy = (
-            f"put the files of layout {layout!r} there (the README lists the folders), or make the synthetic data "
+            f"put the files of layout {layout!r} there (see docs/own-data.md), or make the synthetic data "
             f"with `python -m pipeline synthetic` and set `root` of data set {dataset!r} to its folder"
         )
     if is_archive(root):
