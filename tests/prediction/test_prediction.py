@@ -497,7 +497,7 @@ def test_command_line_predicts_new_images(tmp_path, capsys, monkeypatch):
         ("predict --input in --output out", "missing: --checkpoint"),
         ("predict --input in --checkpoint c.pt --output out --split test", "not allowed here: --split"),
         ("predict --experiment e --split test --test-time flips", "not allowed here: --test-time"),
-        ("predict --input in --checkpoint c.pt --output out --tiles 16 16", "name other tiles"),
+        ("predict --input in --checkpoint c.pt --output out --tiles 16 16", "choose a height and width in this range"),
         ("predict --input in --checkpoint c.pt --output out --kind mask", "--kind"),
     ],
 )
