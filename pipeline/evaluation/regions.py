@@ -74,8 +74,8 @@ def count_split(
     read = partial(read_classes, classes=raw.classes) if raw.multiclass else read_levels
     with_fov = all(sample.fov is not None for sample in samples)
     names = (FULL, FOV) if with_fov else (FULL,)
-    regions: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
-    contours: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
+    counts_by_region: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
+    contours_by_region: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
     for sample in progress_bar(samples, f"{experiment}: {split} samples", len(samples)):
         try:
             truth = raw.read_truth(sample) if raw.multiclass else raw.read_foreground(sample)
@@ -93,19 +93,19 @@ def count_split(
         for name, region in region_masks.items():
             if raw.multiclass:
                 indices = range(len(raw.classes))
-                regions[name].append(confusion_matrix(predicted, truth, len(indices), region))
+                counts_by_region[name].append(confusion_matrix(predicted, truth, len(indices), region))
                 by_class = [contour_scores(predicted == index, truth == index, region) for index in indices]
-                contours[name].append(np.stack(by_class))
+                contours_by_region[name].append(np.stack(by_class))
             else:
-                regions[name].append(joint_histogram(predicted, truth, region))
+                counts_by_region[name].append(joint_histogram(predicted, truth, region))
                 if level is not None:
-                    contours[name].append(contour_scores(predicted > level, truth == 1, region))
+                    contours_by_region[name].append(contour_scores(predicted > level, truth == 1, region))
     if problems:
         raise PredictionError(problems)
     return SplitCounts(
         ids=[sample.id for sample in samples],
-        regions={name: np.stack(counts) for name, counts in regions.items()},
-        contours={name: np.array(values) for name, values in contours.items()},
+        regions={name: np.stack(counts) for name, counts in counts_by_region.items()},
+        contours={name: np.array(values) for name, values in contours_by_region.items()},
     )
 
 

@@ -153,7 +153,8 @@ def require_root(root: Path, dataset: str, layout: str, has_synthetic: bool) -> 
     if has_synthetic:
         remedy = (
             f"put the files of layout {layout!r} there (see docs/own-data.md), or make the synthetic data "
-            f"with `python -m pipeline synthetic` and set `root` of data set {dataset!r} to its folder"
+            f"with `python -m pipeline synthetic` and set `root` of data set {dataset!r} to its folder; "
+            "a configuration in place of config.yaml needs `snakemake --replace-workflow-config`"
         )
     if is_archive(root):
         description = "an archive"

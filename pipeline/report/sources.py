@@ -108,7 +108,8 @@ def find_methods(board: pd.DataFrame, experiments: Mapping[str, str]) -> list[Me
         datasets.setdefault(name, dataset)
     invalid_names = sorted({part for pair in datasets.items() for part in pair if not _NAME.fullmatch(part)})
     if invalid_names:
-        expected, remedy = "letters, digits, dots, dashes and underscores", "delete it and run `snakemake report`"
+        expected = "letters, digits, dots, dashes and underscores"
+        remedy = f"delete {paths.leaderboard()} and run `snakemake report`"
         raise PredictionError(str(paths.leaderboard()), f"the name {invalid_names[0]!r}", expected, remedy)
     kind_order = (EXPERIMENT, DERIVED, BASELINE)
     is_statistic = board.get("statistic", pd.Series("run", board.index)).isin(("mean", "std"))

@@ -38,6 +38,7 @@ _READ_ERRORS = (
 )
 _DOWNLOAD_AGAIN = "download the archive again"
 _BY_HAND = "inspect the archive and unpack it by hand"
+_DISTINCT = "names that differ in more than case and the form of accents"
 
 
 @dataclass
@@ -213,7 +214,9 @@ def _safe_names(
         path = PurePosixPath(name.replace("\\", "/"))
         parts = [part for part in path.parts if part != "."]
         if path.is_absolute() or ".." in parts or ":" in name[:2] or "\0" in name:
-            problems.append(_unsafe_member(location, name, "a path that leads out of the folder"))
+            problems.append(
+                _unsafe_member(location, name, "a path that leads out of the folder", "a path inside the folder")
+            )
             continue
         is_clutter = any(part in _CLUTTER or part.startswith("._") for part in parts)
         budget.skipped += is_clutter and not is_folder
@@ -225,7 +228,7 @@ def _safe_names(
             kind = "file" if prefix == path else "folder"
             existing = budget.taken_paths.setdefault(normalized_key, f"{kind} {prefix}")
             if existing != f"{kind} {prefix}" or (kind == "file" and name in safe):
-                problems.append(_unsafe_member(location, name, f"a name that collides with {existing}"))
+                problems.append(_unsafe_member(location, name, f"a name that collides with {existing}", _DISTINCT))
         budget.files += 1
         if budget.files > MAX_FILES:
             raise _error(location, f"more than {MAX_FILES} files", f"at most {MAX_FILES}", _BY_HAND)
@@ -243,12 +246,12 @@ def _write(source: IO[bytes], path: Path, location: str, budget: _Budget) -> Pat
                 budget.spend(len(block), location)
                 target.write(block)
     except FileExistsError as error:
-        raise RawDataError(_unsafe_member(location, path.name, "a duplicate name")) from error
+        raise RawDataError(_unsafe_member(location, path.name, "a duplicate name", _DISTINCT)) from error
     return path
 
 
-def _unsafe_member(location: str, name: str, reason: str) -> Problem:
-    return Problem(f"{location}, {name}", reason, "regular files in folders", _BY_HAND)
+def _unsafe_member(location: str, name: str, reason: str, expected: str = "regular files in folders") -> Problem:
+    return Problem(f"{location}, {name}", reason, expected, _BY_HAND)
 
 
 def _error(location: Path | str, actual: str, expected: str, remedy: str) -> RawDataError:

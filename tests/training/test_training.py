@@ -225,7 +225,7 @@ def test_repeats_lengthen_an_epoch(shards, tmp_path, capfd):
 
 @pytest.mark.usefixtures("one_thread")
 def test_training_refuses_a_crop_larger_than_the_samples(shards, tmp_path):
-    with pytest.raises(TrainingError, match="64x32 from samples of 48x48"):
+    with pytest.raises(TrainingError, match="height 64 and width 32; samples have height 48"):
         run(shards, tmp_path / "m", crop=[64, 32])
 
 
@@ -363,7 +363,7 @@ def test_preview_image_is_not_blank(shards, tmp_path):
 
 def test_preview_refuses_a_crop_larger_than_the_samples(shards, tmp_path):
     recipe = AugmentedRecipe.model_validate({"dataset": "d", "seed": 0, "crop": [64, 32], "augment": AUGMENT})
-    with pytest.raises(TrainingError, match="64x32 from samples of 48x48"):
+    with pytest.raises(TrainingError, match="height 64 and width 32; samples have height 48"):
         preview(recipe, experiment="e", train_shards=[shards / "tgs-train.h5"], output=tmp_path / "x.png")
 
 

@@ -14,7 +14,7 @@ from pipeline.core.tables import write_json
 
 
 @dataclass(frozen=True)
-class Fold:
+class FoldSamples:
     """The samples of one run.
 
     Parameters
@@ -67,8 +67,8 @@ def read_fold_table(path: Path, folds: int) -> list[frozenset[str]]:
     return [frozenset(ids) for ids in ids_by_fold]
 
 
-def read_fold(path: Path, *, folds: int, fold: int) -> Fold:
-    """Read the training and validation samples of a run; the validation samples are one of `folds` folds.
+def read_fold(path: Path, *, folds: int, fold: int) -> FoldSamples:
+    """Read the samples of a run: fold number `fold`, from 0, for validation, and the other folds for training.
 
     Raises
     ------
@@ -77,4 +77,4 @@ def read_fold(path: Path, *, folds: int, fold: int) -> Fold:
     """
     ids_by_fold = read_fold_table(path, folds)
     training = frozenset().union(*(ids for number, ids in enumerate(ids_by_fold) if number != fold))
-    return Fold(training, ids_by_fold[fold])
+    return FoldSamples(training, ids_by_fold[fold])

@@ -17,7 +17,7 @@ _CENTRE = (282.0, 292.0)  # x, y of the field of view
 _TRAINING = range(21, 33)
 _TEST = range(1, 7)
 _OBSERVER_PALETTE = (4, 2, 4, 252, 254, 252)  # palette of the second observer's files in DRIVE
-_ARCADES = (  # angle in radians to the line from optic disc to macula, width in pixels
+_TRUNKS = (  # two arcades up, two down, four small vessels; angle in radians to the line from optic disc to macula, width in pixels
     (1.25, 8.0),
     (0.95, 6.5),
     (-1.25, 8.0),
@@ -72,7 +72,7 @@ def _vessel_tree(rng: np.random.Generator) -> list[Segment]:
     towards = np.pi if side > 0 else 0.0
     segments: list[Segment] = []
     stack: list[tuple[float, float, float, float, float]] = []
-    for spread, width in _ARCADES:
+    for spread, width in _TRUNKS:
         # the arcades start steeply and bend back around the macula
         bend = -np.sign(spread) * (0.0105 if abs(spread) < 2 else 0.002)
         stack.append((*root, towards + spread + rng.normal(0, 0.1), width * rng.uniform(0.85, 1.1), bend))

@@ -74,7 +74,7 @@ def crop_problems(experiment: str, crop: tuple[int, int] | None, size: tuple[int
     return [
         Problem(
             f"experiment {experiment!r}, crop",
-            f"{crop[0]}x{crop[1]} from samples of {size[0]}x{size[1]} (height x width)",
+            f"a crop of height {crop[0]} and width {crop[1]}; samples have height {size[0]} and width {size[1]}",
             "a crop no larger than the samples",
             "set a smaller `crop`, or a larger `size` of the data set",
         )
