@@ -17,7 +17,7 @@ _CENTRE = (282.0, 292.0)  # x, y of the field of view
 _TRAINING = range(21, 33)
 _TEST = range(1, 7)
 _OBSERVER_PALETTE = (4, 2, 4, 252, 254, 252)  # palette of the second observer's files in DRIVE
-_TRUNKS = (  # two arcades up, two down, four small vessels; angle in radians to the line from optic disc to macula, width in pixels
+_TRUNKS = (  # four arcades, four small vessels: angle in radians to the line from disc to macula, width in pixels
     (1.25, 8.0),
     (0.95, 6.5),
     (-1.25, 8.0),
