@@ -1,10 +1,82 @@
-"""Read CSV tables of a data set as text."""
+"""Read text files of a data set, such as CSV tables, as people and spreadsheets write them."""
 
+import codecs
 import csv
+import io
+import re
+from collections.abc import Collection, Iterable, Iterator
+from decimal import Decimal
 from pathlib import Path
 
-from pipeline.core.errors import Problem
-from pipeline.raw.samples import as_identifier
+from pipeline.core.errors import Problem, RawDataError
+from pipeline.raw.samples import IMAGE_EXTENSIONS, as_identifier
+
+DELIMITERS = ",;\t"
+
+_SAVE_AS_CSV = 'save it as text in UTF-8; in a spreadsheet, as "CSV UTF-8"'
+RESPELLED_REMEDY = "write the identifier as it is; in a spreadsheet, give the column the format text before you save"
+"""Remedy for entries that `respelled` finds."""
+
+_ENCODINGS = {  # by byte order mark, the longest first
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_OTHER_FORMATS = {  # by their first bytes
+    b"PK\x03\x04": ("a spreadsheet (.xlsx, .ods) or another zip file", _SAVE_AS_CSV),
+    b"\xd0\xcf\x11\xe0": ("an Excel workbook (.xls)", _SAVE_AS_CSV),
+    b"\x1f\x8b": ("a gzip file", "unpack it"),
+    b"%PDF": ("a PDF file", _SAVE_AS_CSV),
+    b"version https://git-lfs": ("a Git-LFS pointer", "run `git lfs pull` in its repository"),
+}
+_SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)  # the first line of files that Excel writes for itself
+_TEXT_FORMULA = re.compile(r'="(.*)"', re.DOTALL)  # ="007" keeps the zeros in a spreadsheet
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d{1,3})?", re.ASCII)
+_SPREADSHEET_DIGITS = 6  # of numbers such as 1.23457E+17, into which a spreadsheet turns long ones
+
+
+def read_text(path: Path, expected: str, remedy: str) -> str:
+    """Read a text file: UTF-8, or UTF-16 and UTF-32 with a byte order mark.
+
+    Parameters
+    ----------
+    expected, remedy : str
+        For the message about a file that cannot be opened; the remedy for other contents follows from them.
+
+    Raises
+    ------
+    RawDataError
+        If the file cannot be read or is not text.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RawDataError(str(path), error.strerror or str(error), expected, remedy) from error
+    for signature, (description, fitting_remedy) in _OTHER_FORMATS.items():
+        if data.startswith(signature):
+            raise RawDataError(str(path), description, expected, fitting_remedy)
+    encoding = next((name for mark, name in _ENCODINGS.items() if data.startswith(mark)), "utf-8")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        found = f"bytes in line {line} that are not {encoding.removesuffix('-sig').upper()} text"
+        raise RawDataError(str(path), found, expected, _SAVE_AS_CSV) from error
+    if "\0" in text:
+        raise RawDataError(
+            str(path), "zero bytes: UTF-16 without a byte order mark, or no text", expected, _SAVE_AS_CSV
+        )
+    return text
+
+
+def split_cells(line: str) -> list[str]:
+    """Split a line at commas, semicolons or tabs into cells without quotes and surrounding spaces."""
+    if '"' not in line:
+        return [cell.strip() for cell in re.split(f"[{DELIMITERS}]", line)]
+    parsed = (next(_parse(line, delimiter), (0, [line])) for delimiter in DELIMITERS)
+    return max((cells for _, cells in parsed), key=len)
 
 
 def read_columns(
@@ -15,47 +87,115 @@ def read_columns(
     Parameters
     ----------
     path : Path
-        UTF-8, with or without a byte order mark; the first line names the columns.
+        Text as of `read_text`, with commas, semicolons or tabs between cells; the first row that is not blank names the
+        columns.
     key, value : str
         Names of the columns.
     problems : list of Problem
-        Problems are appended: an unreadable file, a missing column, a repeated key.
+        Problems are appended: an unreadable file, a missing or repeated column, a repeated key.
     remedy : str
-        Remedy for a table that cannot be read or lacks a column.
+        Remedy for a table that cannot be opened or lacks a column.
 
     Returns
     -------
     dict of str to str
-        Missing cells of a short row are empty. Keys are normalized to Unicode NFC, as identifiers are; column names are
-        compared in the same form.
+        Cells without surrounding spaces; missing cells of a short row are empty. Rows without key are passed over. Keys
+        are normalized to Unicode NFC, as identifiers are; column names are compared in the same form.
     """
+    key, value = as_identifier(key), as_identifier(value)
+    expected = f"the columns {key!r} and {value!r}"
+    rows: dict[str, str] = {}
     try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.reader(handle)
-            header = [as_identifier(name) for name in next(reader, [])]
-            key, value = as_identifier(key), as_identifier(value)
-            if key not in header or value not in header:
-                expected = f"the columns {key!r} and {value!r}"
-                problems.append(Problem(str(path), f"the columns {list(header)}", expected, remedy))
-                return {}
-            rows: dict[str, str] = {}
-            key_index, value_index = header.index(key), header.index(value)
-            for cells in reader:
-                if not cells:
-                    continue
-                name = as_identifier(cells[key_index])
-                text = cells[value_index] if value_index < len(cells) else ""
-                if name in rows:
-                    problems.append(
-                        Problem(
-                            f"{path}, line {reader.line_num}",
-                            f"a second row with the id {name!r}",
-                            "one row for each id",
-                            "remove one of the rows",
-                        )
+        text = read_text(path, "a readable CSV table", remedy)
+        header, cells_of_rows = _read_header(text, {key, value})
+        if counts := {name: header.count(name) for name in (key, value) if header.count(name) != 1}:
+            found = f"the columns {header}" if 0 in counts.values() else f"the column {next(iter(counts))!r} twice"
+            problems.append(Problem(str(path), found, expected, remedy))
+            return {}
+        key_index, value_index = header.index(key), header.index(value)
+        for line, cells in cells_of_rows:
+            name = as_identifier(cells[key_index]) if key_index < len(cells) else ""
+            if name and name in rows:
+                problems.append(
+                    Problem(
+                        f"{path}, line {line}",
+                        f"a second row with the id {name!r}",
+                        "one row for each id",
+                        "remove one of the rows",
                     )
-                rows[name] = text
-    except (OSError, UnicodeDecodeError, IndexError, csv.Error) as error:
-        problems.append(Problem(str(path), str(error), "a readable CSV table", remedy))
+                )
+            if name:
+                rows[name] = cells[value_index] if value_index < len(cells) else ""
+    except RawDataError as error:
+        problems.extend(error.problems)
+        return {}
+    except csv.Error as error:
+        problems.append(Problem(str(path), str(error), "a readable CSV table", _SAVE_AS_CSV))
         return {}
     return rows
+
+
+def respelled(entries: Iterable[str], ids: Collection[str]) -> dict[str, str]:
+    """Find entries of a table that a spreadsheet or a person has written differently.
+
+    Parameters
+    ----------
+    entries : iterable of str
+        Texts that equal no identifier.
+
+    Returns
+    -------
+    dict of str to str
+        Entry to the only identifier that differs by number format (7 for 007, 1.23457E+17), upper and lower case,
+        quotes or file name extension.
+    """
+    ids_by_form: dict[str | Decimal, set[str]] = {}
+    for name in ids:
+        for form in _forms(name):
+            ids_by_form.setdefault(form, set()).add(name)
+    candidates = ((entry, ids_by_form.get(_forms(entry)[0], set())) for entry in entries)
+    return {entry: next(iter(names)) for entry, names in candidates if len(names) == 1}
+
+
+def describe_respelled(names: dict[str, str], max_listed: int = 3) -> str:
+    """Describe the first pairs that `respelled` returns, such as ``'7' for '007'``."""
+    pairs = [f"{entry!r} for {name!r}" for entry, name in names.items()]
+    return ", ".join(pairs[:max_listed]) + (", ..." if len(pairs) > max_listed else "")
+
+
+def _forms(text: str) -> list[str | Decimal]:
+    """Return the form in which names are compared, and that of a number which a spreadsheet has rounded."""
+    text = text.strip(" \"'").casefold()
+    if text.endswith(IMAGE_EXTENSIONS):
+        text = text[: text.rindex(".")]
+    if not _NUMBER.fullmatch(text):
+        return [text]
+    number = Decimal(text)
+    return [number, Decimal(f"{number:.{_SPREADSHEET_DIGITS - 1}E}")]
+
+
+def _read_header(text: str, columns: set[str]) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """Return the column names, and an iterator of the following rows with their line numbers.
+
+    The delimiter is the first that gives all `columns`, else the one that gives most columns.
+    """
+    delimiters = DELIMITERS
+    if match := _SEPARATOR_LINE.match(text):
+        delimiters, text = match.group(1), "\n" + text[match.end() :]  # keeps the line numbers
+    best: tuple[list[str], Iterator[tuple[int, list[str]]]] = ([], iter(()))
+    for delimiter in delimiters:
+        rows = _parse(text, delimiter)
+        header = [as_identifier(name) for name in next(rows, (0, []))[1]]
+        if columns <= {*header}:
+            return header, rows
+        best = max(best, (header, rows), key=lambda table: len(table[0]))
+    return best
+
+
+def _parse(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield line number and cells of each row that is not blank; a cell ``="007"`` is 007."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    for cells in reader:
+        cells = [cell.strip() for cell in cells]
+        if any(cells):
+            yield reader.line_num, [_TEXT_FORMULA.sub(r"\1", cell) for cell in cells]

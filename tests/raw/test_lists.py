@@ -44,6 +44,72 @@ def test_list_entry_matches_in_many_notations(tmp_path, line, name):
     assert select(tmp_path, f"\ufeff# a comment\r\n\r\n{line}\r\n") == {name}
 
 
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("c;train", "'c;train', in the list for the split 'test'"),
+        ("c,Training", "'c,Training', in"),
+        ("c\tVAL", "in the list"),
+        ("c validation", "in the list"),
+        ('"c","train"', "in the list"),
+        ("c.jpg,patient 3,train_set", "in the list"),
+        ("c,unlabelled", "in the list"),
+        ("# train:", "the heading '# train:'"),
+        ("c,21", "which names the samples 21, c"),
+    ],
+)
+def test_line_that_names_another_split_or_sample_is_refused(tmp_path, line, found):
+    with pytest.raises(RawDataError) as caught:
+        select(tmp_path, f"21\n{line}\n")
+    (problem,) = caught.value.problems
+    assert problem.where.endswith("line 2")
+    assert found in problem.found
+
+
+@pytest.mark.parametrize("header", ["id,split", "File Name;Subset", "set\tid"])
+def test_table_of_all_splits_is_refused_with_its_other_rows(tmp_path, header):
+    cells = ["c", "train"] if header.startswith(("id", "File")) else ["c", "21"]
+    with pytest.raises(RawDataError) as caught:
+        select(tmp_path, f"{header}\n21,test\n{','.join(cells)}\n")
+    assert caught.value.problems[-1].where.endswith("line 3")
+
+
+@pytest.mark.parametrize("header", ["id,is_train,is_test", "id,fold"])
+def test_columns_that_select_by_number_are_refused(tmp_path, header):
+    with pytest.raises(RawDataError, match="in the list for the split 'test'"):
+        select(tmp_path, f"{header}\n21,0,1\n")
+
+
+@pytest.mark.parametrize("text", ["id\n21\nc\n", "filename,split\n21,test\nc.jpg,TEST\n", "21 test\nc;Testing\n"])
+def test_header_row_and_the_lists_own_split_are_accepted(tmp_path, capsys, text):
+    assert select(tmp_path, text) == {"21", "c"}
+    assert not capsys.readouterr().err
+
+
+def test_further_cells_without_meaning_are_logged_once(tmp_path, capsys):
+    for _ in range(2):
+        select(tmp_path, "21,1,0.5\nc,2\n")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "only the first entry of a line is read; 2 lines have more, such as '21,1,0.5'" in line
+
+
+@pytest.mark.parametrize(
+    ("entry", "name"), [("7", "007"), ("7.0", "007"), ("1.23457E+17", "123456789012345678"), ("IMG_1", "img_1")]
+)
+def test_entry_that_a_spreadsheet_changed_names_the_sample(tmp_path, entry, name):
+    samples = [
+        Sample(sample_id, f"/d/{sample_id}.png", mask="m") for sample_id in ("007", "123456789012345678", "img_1")
+    ]
+    with pytest.raises(RawDataError, match=f"although there is '{name}'"):
+        select(tmp_path, f"{entry}\n", samples)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_list_with_byte_order_mark_is_read_in_its_encoding(tmp_path, encoding):
+    (tmp_path / "list.txt").write_bytes('"21"\r\nb (1).png\r\n'.encode(encoding))
+    assert select_listed(tmp_path / "list.txt", SAMPLES, "test") == {"21", "b (1)"}
+
+
 def test_ambiguous_and_unknown_entries_are_listed_with_lines(tmp_path):
     with pytest.raises(RawDataError) as caught:
         select(tmp_path, "21\nnobody\n\n7.png\nelsewhere/7\nc\n")
@@ -54,7 +120,8 @@ def test_ambiguous_and_unknown_entries_are_listed_with_lines(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "found"), [(None, "No such file"), (b"# only\n", "no entry"), (b"\xff\xfe", "UTF-8")]
+    ("content", "found"),
+    [(None, "No such file"), (b"# only\n", "no entry"), (b"21\n\xff", "line 2 that are not UTF-8")],
 )
 def test_file_that_is_not_a_list_is_refused(tmp_path, content, found):
     path = tmp_path / "list.txt"

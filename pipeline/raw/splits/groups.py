@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.core.errors import Problem, RawDataError
 from pipeline.raw.samples import Sample, as_identifier
 from pipeline.raw.splits.rules import Group
-from pipeline.raw.tables import read_columns
+from pipeline.raw.tables import RESPELLED_REMEDY, describe_respelled, read_columns, respelled
 
 _MAX_LISTED = 20  # samples that a message lists
 _MAX_EXAMPLES = 3  # identifiers of the table that a message shows
@@ -49,16 +49,19 @@ def _groups_by_column(stacks: Mapping[str, str], table: Path, key: str, column: 
     rows = read_columns(table, key, column, problems, "correct `file`, `id` or `column` of `group`, or the table")
     if problems:
         raise RawDataError(problems)
-    groups = {name: rows.get(name if name in rows else stack, "").strip() for name, stack in stacks.items()}
+    groups = {name: rows.get(name.strip(), rows.get(stack.strip(), "")) for name, stack in stacks.items()}
     if missing := sorted(name for name, group in groups.items() if not group):
         examples = ", ".join(map(repr, list(rows)[:_MAX_EXAMPLES])) or "no row"
-        raise RawDataError(
-            str(table),
-            f"no {column!r} for {len(missing)} of {len(groups)} samples: {', '.join(missing)}",
-            f"a row with {key!r} and {column!r} for every labelled sample",
+        found = f"no {column!r} for {len(missing)} of {len(groups)} samples: {', '.join(missing)}"
+        remedy = (
             f"write these identifiers into {key!r} (the table begins with {examples}), add the rows, or "
-            "remove the samples from the raw folder",
+            "remove the samples from the raw folder"
         )
+        known_ids = {*stacks, *stacks.values()}
+        if similar := respelled(rows.keys() - known_ids, known_ids - rows.keys()):
+            pairs = describe_respelled(dict(sorted(similar.items())))
+            found, remedy = f"{found}; but the table has {pairs}", RESPELLED_REMEDY
+        raise RawDataError(str(table), found, f"a row with {key!r} and {column!r} for every labelled sample", remedy)
     return groups
 
 

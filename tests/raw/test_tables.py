@@ -1,0 +1,67 @@
+"""Tables as spreadsheets and people write them."""
+
+import pytest
+
+from pipeline.core.errors import RawDataError
+from pipeline.raw.samples import Sample
+from pipeline.raw.splits.groups import find_groups
+from pipeline.raw.splits.rules import Group
+from pipeline.raw.tables import read_columns
+
+ROWS = {"001": "p1", "002": "p2, left"}
+
+
+def read(tmp_path, data):
+    path, problems = tmp_path / "t.csv", []
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return read_columns(path, "id", "patient", problems), problems
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'id,patient\n001,p1\n002,"p2, left"\n',
+        "id;patient\r\n001;p1\r\n002;p2, left\r\n",
+        "patient\tid\np1\t001\np2, left\t002\n",
+        'sep=;\nid;patient\n001;p1\n002;"p2, left"\n',
+        'id, patient\n "001", p1\n002, "p2, left"\n',
+        '\n,\nid,patient\n,\n001,p1\n\n002,"p2, left"\n,,\n , \n',
+        'patient,id\np1,001\n# end\n"p2, left",002\n',
+        'id,patient\n"=""001""",p1\n="002","p2, left"\n',
+        'id,note,patient\r001,,p1\r002,"two\rlines","p2, left"\r',
+    ],
+)
+def test_table_is_read_as_spreadsheets_write_it(tmp_path, text):
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        assert read(tmp_path, text.encode(encoding)) == (ROWS, [])
+
+
+@pytest.mark.parametrize(
+    ("data", "found", "remedy"),
+    [
+        (b"PK\x03\x04....", "a spreadsheet", "CSV UTF-8"),
+        (b"\xd0\xcf\x11\xe0....", "an Excel workbook", "CSV UTF-8"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git-LFS pointer", "git lfs pull"),
+        ("id,patient\n1,p\u00e4\n".encode("cp1252"), "bytes in line 2 that are not UTF-8 text", "CSV UTF-8"),
+        ("id,patient\n".encode("utf-16-le"), "zero bytes", "CSV UTF-8"),
+        (b"", "the columns []", "fetch"),
+        (b"name;patient\n", "the columns ['name', 'patient']", "fetch"),
+        (b"id,patient,patient\n", "the column 'patient' twice", "fetch"),
+        (b"id;patient\n\n1;a\n1;b\n", "a second row with the id '1'", "remove one"),
+    ],
+)
+def test_file_that_is_no_such_table_is_named(tmp_path, data, found, remedy):
+    _, (problem,) = read(tmp_path, data)
+    assert found in problem.found
+    assert remedy in problem.remedy
+
+
+def test_identifiers_without_their_zeros_are_explained(tmp_path):
+    (tmp_path / "t.csv").write_text("id;patient\n7;a\n8;b\n")
+    samples = [Sample(name, "i", mask="m") for name in ("007", "008", "9")]
+    with pytest.raises(RawDataError) as caught:
+        find_groups(samples, Group(column="patient", file="t.csv"), tmp_path)
+    (problem,) = caught.value.problems
+    assert "no 'patient' for 3 of 3 samples" in problem.found
+    assert "the table has '7' for '007', '8' for '008'" in problem.found
+    assert "format text" in problem.remedy
