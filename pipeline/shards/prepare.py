@@ -14,6 +14,7 @@ from pipeline.raw.decode.image import full_range
 from pipeline.raw.digests import sample_digest
 from pipeline.raw.inspect import read_sample, storage_problem
 from pipeline.raw.samples import Sample
+from pipeline.raw.value_range import ImageValues, image_values, narrow_range
 from pipeline.shards.recipes import Normalize, Preparation
 
 
@@ -33,6 +34,10 @@ class PreparedSample:
         1 inside the field of view, 0 outside.
     original_size : (int, int)
         Height and width of the raw image.
+    values : ImageValues
+        Type and normalized values of the image.
+    narrow : str, optional
+        Why the image is almost constant for the network; see `pipeline.raw.value_range.narrow_range`.
     digest : str
         SHA-256 of names and bytes of the files of the sample (for stacks, of its page) and of its values in shared
         tables; see `pipeline.raw.digests.sample_digest`.
@@ -45,6 +50,8 @@ class PreparedSample:
     mask: NDArray[np.uint8] | None
     fov: NDArray[np.uint8] | None
     original_size: tuple[int, int]
+    values: ImageValues
+    narrow: str | None
     digest: str
 
 
@@ -186,6 +193,8 @@ def prepare(dataset: RawDataset, sample: Sample, preparation: Preparation) -> Pr
     except ValueError as error:
         expected = "a normalization that fits the image"
         raise RawDataError(sample.image, str(error), expected, "change `normalize`") from error
+    method = preparation.normalize.method
+    values, narrow = image_values(resized, scale, offset, method), narrow_range(resized, method)
     if preparation.storage != "uint8":  # the normalized image is stored
         scale, offset = np.ones_like(scale), np.zeros_like(offset)
     if mask is not None and dataset.mask_kind == "soft":  # probabilities are interpolated like images
@@ -201,5 +210,7 @@ def prepare(dataset: RawDataset, sample: Sample, preparation: Preparation) -> Pr
         mask=mask,
         fov=None if fov is None else resize_mask(fov, height, width),
         original_size=native_size,
+        values=values,
+        narrow=narrow,
         digest=sample_digest(sample, sample.files, digests),
     )

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import Problem, ShardError
+from pipeline.raw.value_range import ImageValues, merge_values
 from pipeline.shards.recipes import Preparation
 from pipeline.shards.schema import SCHEMA_VERSION
 from pipeline.shards.select import Selection, select_rows
@@ -206,6 +207,14 @@ class ShardReader:
             with _shard_errors(path):
                 digests[str(path)] = str(self._open(path).attrs["sources_sha256"])
         return digests
+
+    def image_values(self) -> ImageValues:
+        """Return the types and normalized values of the images of all shards, also of samples that are not selected."""
+        parts = []
+        for path in self.paths:
+            with _shard_errors(path):
+                parts.append(ImageValues.model_validate_json(self._open(path).attrs["image_values"]))
+        return merge_values(parts)
 
     def _open(self, path: Path) -> h5py.File:
         if path not in self._files:

@@ -1,3 +1,3 @@
 """Version of the layout of shards; readers refuse other versions."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3

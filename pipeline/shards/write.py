@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -19,12 +19,22 @@ from pipeline.core.progress import log, progress_bar
 from pipeline.raw.dataset import RawDataset, open_dataset
 from pipeline.raw.digests import joint_digest
 from pipeline.raw.samples import Sample
+from pipeline.raw.value_range import ImageValues, merge_values, narrow_range_warning
 from pipeline.shards.prepare import PreparedSample, prepare
 from pipeline.shards.recipes import Preparation, ShardRecipe
 from pipeline.shards.schema import SCHEMA_VERSION
 
 BLOCK_BYTES = 2 * 2**20
 """Approximate size of the blocks in which samples are written: a call of HDF5 costs as much as a small image."""
+
+
+class _Written(NamedTuple):
+    """What is kept of a sample after it is written; see `PreparedSample`."""
+
+    image: str
+    digest: str
+    values: ImageValues
+    narrow: str | None
 
 
 def build_shard(
@@ -73,14 +83,18 @@ def build_shard(
     )
     with atomic_file(output) as temporary, _DeferredErrorFile(temporary, "w+") as target:
         with h5py.File(target, "w", libver="latest") as file:
-            digests = _write_samples(file, prepared, len(members), target)
+            written = _write_samples(file, prepared, len(members), target)
+            digests = [sample.digest for sample in written]
             if raw_digest not in (None, joint_digest(members, digests)) and all(
                 sample.page is None for sample in members
             ):
                 raise _changed_files(dataset)
             _write_metadata(file, members)
-            _write_attributes(file, dataset, number, recipe, digests)
+            _write_attributes(file, dataset, number, recipe, written)
         target.raise_failure()
+    narrow = {sample.image: sample.narrow for sample in written if sample.narrow is not None}
+    if warning := narrow_range_warning(narrow, len(members), recipe.normalize.method):
+        log(f"{output}: {warning}")
     log(f"{output}: {len(members)} samples, {output.stat().st_size / 1e6:.1f} MB")
 
 
@@ -125,17 +139,16 @@ class _DeferredErrorFile(io.FileIO):
 
 def _write_samples(
     file: h5py.File, prepared: Iterable[PreparedSample | PipelineError], count: int, target: _DeferredErrorFile
-) -> list[str]:
-    """Write all samples and return their digests. Continue after an error, to report all errors.
+) -> list[_Written]:
+    """Write all samples and return what describes them. Continue after an error, to report all errors.
 
     At most a few megabytes of samples, and a few bytes for each sample, are in memory at a time.
     """
     problems: list[Problem] = []
     sizes: dict[tuple[int, ...], list[str]] = {}
-    digests: list[str] = []
+    written: list[_Written] = []
     columns: dict[str, list[Any]] = {"scale": [], "offset": [], "original_size": []}
     block: list[PreparedSample] = []
-    written_count = 0
     for item in prepared:
         if isinstance(item, PipelineError):
             problems += item.problems
@@ -143,23 +156,22 @@ def _write_samples(
         sizes.setdefault(item.stored.shape, []).append(item.sample.image)
         if problems or len(sizes) > 1:
             continue  # no shard will be written: only collect more problems
-        if not digests:
+        if not written:
             _create_datasets(file, count, item)
         for name, values in columns.items():
             values.append(getattr(item, name))
-        digests.append(item.digest)
+        written.append(_Written(item.sample.image, item.digest, item.values, item.narrow))
         block.append(item)
-        if len(block) * item.stored.nbytes >= BLOCK_BYTES or len(digests) == count:
-            _write_block(file, written_count, block)
+        if len(block) * item.stored.nbytes >= BLOCK_BYTES or len(written) == count:
+            _write_block(file, len(written) - len(block), block)
             target.raise_failure()
-            written_count += len(block)
             block.clear()
     problems += _unequal_sizes(sizes)
     if problems:
         raise RawDataError(dict.fromkeys(problems))  # pages of a stack have identical problems
     for name, values in columns.items():
         _write_column(file, name, np.array(values, dtype=np.int32 if name == "original_size" else np.float32))
-    return digests
+    return written
 
 
 def _prepare_all(
@@ -225,9 +237,10 @@ def _write_metadata(file: h5py.File, members: Sequence[Sample]) -> None:
 
 
 def _write_attributes(
-    file: h5py.File, dataset: RawDataset, shard: int, recipe: ShardRecipe, digests: Sequence[str]
+    file: h5py.File, dataset: RawDataset, shard: int, recipe: ShardRecipe, written: Sequence[_Written]
 ) -> None:
     """Write the attributes that make the file self-describing."""
+    digests = [sample.digest for sample in written]
     _write_column(file, "source_sha256", np.array(digests, dtype="S64"))
     attributes = {
         "schema_version": SCHEMA_VERSION,
@@ -245,6 +258,7 @@ def _write_attributes(
         "decoding": "image = images * scale + offset, scale and offset for each sample and channel",
         "class_names": json.dumps(dataset.classes),
         "mask_kind": dataset.mask_kind,
+        "image_values": json.dumps(merge_values([sample.values for sample in written]).plain(), sort_keys=True),
         "sources_sha256": hashlib.sha256("".join(digests).encode()).hexdigest(),
     }
     if dataset.mask_kind == "index":

@@ -47,7 +47,7 @@ def test_shard_is_self_describing(tmp_path, drive):
         image = file["images"][:] * file["scale"][:][:, :, None, None]
         assert image.min() >= 0
         assert image.max() <= 1
-    assert attributes["schema_version"] == 2
+    assert attributes["schema_version"] == 3
     assert not attributes["native"]
     assert (attributes["dataset"], attributes["split"], attributes["layout"]) == ("d", "train", "drive")
     assert attributes["size"].tolist() == [48, 40]
@@ -249,3 +249,28 @@ def test_locked_shard_can_be_read(tmp_path, drive):
         with closing(ShardReader([path])) as reader:
             assert reader.read_all("images").shape[0] == len(reader) > 0
             assert reader.source_digests().keys() == {str(path)}
+
+
+def test_the_shard_describes_the_values_of_its_images(tmp_path, drive):
+    paths = [build(tmp_path / f"{split}.h5", drive, split=split) for split in ("train", "test")]
+    with ShardReader(paths) as reader:
+        values = reader.image_values()
+        images = reader.read_all("images").astype(np.float32)
+    assert values.dtypes == ("uint8",)
+    assert values.images == len(images)
+    assert values.mean == pytest.approx(images.mean(), abs=1e-3)
+    low, high = np.percentile(images, (0.5, 99.5), axis=(1, 2, 3))
+    assert (values.low, values.high) == pytest.approx((low.min(), high.max()), abs=0.01)
+
+
+def test_the_shard_job_names_images_with_a_hot_pixel(tmp_path, drive, capsys):
+    build(tmp_path / "a.h5", drive)
+    assert "almost constant" not in capsys.readouterr().err
+    pixels = np.random.default_rng(1).integers(10, 460, (70, 60, 3), dtype=np.uint16)
+    pixels[3, 4] = 65535
+    tifffile.imwrite(drive / "training/images/22_training.tif", pixels)
+    build(tmp_path / "b.h5", drive, storage="float32", size="native")
+    log = capsys.readouterr().err
+    assert log.count("almost constant") == 1
+    assert "1 of 6 images" in log
+    assert "22_training.tif: 99 % of the values" in log
