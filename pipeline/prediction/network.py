@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from pipeline.core.errors import CheckpointError, PredictionError
+from pipeline.core.errors import PredictionError
 from pipeline.models.registry import build_model
 from pipeline.prediction.recipes import TestTime, Tiles
 from pipeline.prediction.symmetries import average_views
@@ -57,47 +57,64 @@ class Predictor:
         Maps (N, C, H, W) float32 to (N, K, H, W) float32.
     runs_on : str
         Hardware, precision and number of threads, for messages.
+    tile_axes : callable, optional
+        Maps height and width of an image to the positions of tiles along both.
     """
 
     info: CheckpointInfo
     device: torch.device
     forward: Forward
     runs_on: str
+    tile_axes: Callable[[int, int], tuple[TileAxis, TileAxis]] | None = None
 
-    def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """Predict a batch of images.
+    def __call__(self, image: NormalizedImage) -> NDArray[np.float32]:
+        """Return the probabilities (K, H, W) of one image; see `predict`."""
+        return np.concatenate([band for _, band in self.predict([image])], axis=1)
+
+    def predict(self, images: Sequence[NormalizedImage]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Predict images of one size.
 
         Parameters
         ----------
-        image : (N, C, H, W) float32 tensor on the CPU
-            Normalized.
+        images : sequence of NormalizedImage
+            Without tiles, they are one batch.
 
-        Returns
-        -------
-        (N, 1, H, W) float32 tensor on the CPU
-            Probability of the foreground; with more than two classes, (N, K, H, W) of all classes.
+        Yields
+        ------
+        int
+            Index of the image.
+        (K, h, W) array of float32
+            Probability of the foreground (K is 1), or of each of more than two classes: the whole image; with tiles its
+            next rows, from top to bottom, and memory holds no more than a row of tiles.
 
         Raises
         ------
         TrainingError
             If the network cannot process images of this shape.
         PredictionError
-            If the device runs out of memory, or a probability is NaN.
+            If the memory is too small, or a probability is NaN.
         """
-        batch = f"a batch of shape {tuple(image.shape)}"
-        try:
-            with torch.no_grad():
-                probability = self.forward(image).cpu()
-        except RuntimeError as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-                raise
-            reason = f"more data than the memory of the device ({self.device.type}) can hold"
-            remedy = "predict tiles: `tiles: {size: [512, 512]}` in the experiment, or `--tiles 512 512`"
-            raise PredictionError(batch, reason, "images that fit into the memory", remedy) from error
-        if probability.isnan().any():  # in 8 bits NaN would look like certain background
-            remedy = "train again with a lower learning rate; with `precision: bf16`, try fp32"
-            raise PredictionError(batch, "probabilities that are not numbers (NaN)", "numbers from 0 to 1", remedy)
-        return probability
+        where, (height, width) = _names(images), images[0].size
+        with memory_errors(where, self.memory_remedy):
+            if self.tile_axes is None:
+                outputs = self.forward(torch.stack([image.whole() for image in images])).cpu()
+                bands = iter(enumerate(outputs))
+            else:
+                sources = [image.rows for image in images]
+                bands = predict_bands(self.forward, sources, (height, width), *self.tile_axes(height, width))
+            for index, band in bands:
+                if band.isnan().any():  # in 8 bits NaN would look like certain background
+                    remedy = "train again with a lower learning rate; with `precision: bf16`, try fp32"
+                    found, expected = "probabilities that are not numbers (NaN)", "numbers from 0 to 1"
+                    raise PredictionError(where, found, expected, remedy)
+                yield index, band.numpy()
+
+    @property
+    def memory_remedy(self) -> str:
+        """The remedy for images that need more memory than there is."""
+        if self.tile_axes is None and self.info.preparation.fixed_size is None:
+            return "predict tiles: `tiles: {size: [512, 512]}` in the experiment, or `--tiles 512 512`"
+        return "predict smaller tiles, or use a machine with more memory" if self.tile_axes else _MORE_MEMORY
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -180,17 +197,11 @@ def load_predictor(
 
 
 def _load_network(path: Path) -> tuple[CheckpointInfo, nn.Module]:
-    """Build the network of a checkpoint and load its weights."""
+    """Build the network of a checkpoint and load its weights, which fit."""
     loaded = load_checkpoint(path)
     info = loaded.info
-    channels = {"in_channels": info.in_channels, "out_channels": info.out_channels}
-    try:
-        network = build_model(info.model, **channels)
-        network.load_state_dict(loaded.state)
-    except (RuntimeError, TypeError, ValueError) as error:
-        mismatch = f"weights that do not fit the network of its metadata ({' '.join(str(error).split())[:160]})"
-        expected = f"weights of {info.model} with {channels}"
-        raise CheckpointError(str(path), mismatch, expected, "train again with this version of the pipeline") from error
+    network = build_model(info.model, in_channels=info.in_channels, out_channels=info.out_channels)
+    network.load_state_dict(loaded.state)
     return info, network
 
 

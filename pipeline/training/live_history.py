@@ -7,6 +7,7 @@ import torch
 
 from pipeline.training.generations import GENERATIONS
 from pipeline.training.history import Row
+from pipeline.training.torch_files import verify_record
 
 # a file that is being replaced or removed can fail in many ways; the caller reads again later
 _UNREADABLE = (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, AttributeError, pickle.UnpicklingError)
@@ -15,8 +16,8 @@ _UNREADABLE = (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError,
 def read_live_history(folder: Path, newer_than: int = 0) -> list[Row] | None:
     """Return the history rows in the newest saved state of an experiment.
 
-    Weights are memory-mapped and not read, so that this is cheap. Code in a file is never run. A file that cannot be
-    read is not changed.
+    Weights are memory-mapped and neither read nor verified, so that this is cheap. Code in a file is never run. A file
+    that cannot be read is not changed.
 
     Parameters
     ----------
@@ -33,6 +34,7 @@ def read_live_history(folder: Path, newer_than: int = 0) -> list[Row] | None:
     states = [path for name in GENERATIONS for path in folder.glob(f"*/{name}") if modified_ns(path) > newer_than]
     for path in sorted(states, key=modified_ns, reverse=True):
         try:
+            verify_record(path, "data.pkl")  # all except the weights
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             rows = state["progress"]["history"]
             return [{str(name): float(value) for name, value in row.items()} for row in rows]
