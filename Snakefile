@@ -1,6 +1,9 @@
 # raw files -> shards -> training -> prediction -> evaluation -> report
 
 
+include: "workflow/rules/config_files.smk"
+
+
 configfile: "config.yaml"
 
 

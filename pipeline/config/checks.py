@@ -46,7 +46,9 @@ def unknown_datasets(data: Mapping[str, Any]) -> list[Problem]:
             "correct the name, or add the data set under `datasets`",
         )
         for name, experiment in experiments.items()
-        if isinstance(experiment, Mapping) and "dataset" in experiment and experiment["dataset"] not in datasets
+        if isinstance(experiment, Mapping)
+        and isinstance(experiment.get("dataset"), str)
+        and experiment["dataset"] not in datasets
     ]
 
 

@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError
 
+from pipeline.config import yaml_files
 from pipeline.config.checks import bad_names, contradictions, unknown_datasets
 from pipeline.config.datasets import AnyDataset
 from pipeline.config.experiments import Experiment
 from pipeline.config.messages import to_problems
+from pipeline.config.plain import not_plain
 from pipeline.config.runs import clashing_runs, expand_runs
-from pipeline.core.errors import ConfigError
+from pipeline.core.errors import ConfigError, Problem
 from pipeline.core.options import NotNegative, Options
 
 
@@ -48,12 +49,14 @@ def parse(data: Mapping[str, Any]) -> Config:
     ConfigError
         Listing every problem with its key path and the allowed values.
     """
+    if problems := not_plain(data):
+        raise ConfigError(problems)
     plain = dict(data)
     for section in ("datasets", "experiments"):
         if plain.get(section) is None and section in plain:
             plain[section] = {}
         if isinstance(plain.get(section), Mapping):
-            plain[section] = {str(name): value for name, value in plain[section].items() if value is not None}
+            plain[section] = {name: value for name, value in plain[section].items() if value is not None}
     problems = [*bad_names(plain), *unknown_datasets(plain)]
     try:
         config = Config.model_validate(plain)
@@ -67,24 +70,22 @@ def parse(data: Mapping[str, Any]) -> Config:
 
 
 def load(paths: list[Path]) -> Config:
-    """Read YAML files, merge them key by key with precedence of later ones, and `parse` the result."""
+    """Read YAML files, merge them key by key with precedence of later ones, and `parse` the result.
+
+    Raises
+    ------
+    ConfigError
+        Listing the problems of all files, or else those of the merged configuration.
+    """
     merged: dict[str, Any] = {}
+    problems: list[Problem] = []
     for path in paths:
         try:
-            text = path.read_text(encoding="utf-8")
-            data = yaml.safe_load(text)
-        except OSError as error:
-            raise ConfigError(
-                str(path), error.strerror or str(error), "a YAML file", "name it with --config FILE"
-            ) from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                str(path), " ".join(str(error).split()), "YAML", "correct the line; indent with spaces only"
-            ) from error
-        if not isinstance(data, dict):
-            expected, remedy = "the keys `datasets` and `experiments`", "see docs/configuration.md"
-            raise ConfigError(str(path), type(data).__name__, expected, remedy)
-        _merge(merged, data)
+            _merge(merged, yaml_files.read(path))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
     return parse(merged)
 
 

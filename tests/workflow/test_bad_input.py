@@ -1,5 +1,8 @@
+import re
+
 import numpy as np
 import pytest
+from projects import ROOT
 from rawfiles import write_gif
 
 
@@ -80,3 +83,21 @@ def test_failed_training_leaves_no_checkpoint(fresh):
     output = refuse(fresh, "models_b-2")
     assert "lower the learning rate" in output
     assert not [name for name in fresh.files() if name.endswith((".pt", "history.csv"))]
+
+
+def test_equal_keys_are_refused_although_snakemake_reads_first(fresh):
+    fresh.edit("epochs: 2", "epochs: 2\n    epochs: 3")
+    output = refuse(fresh, "--dry-run")
+    assert re.search(
+        r"config\.yaml, line \d+\n +found: +the key 'epochs' a second time; the first is in line \d+", output
+    )
+    assert "Traceback" not in output
+
+
+def test_nested_aliases_are_refused_before_snakemake_hangs(fresh):
+    lines = ["x0: &x0 {a: 1}", *(f"x{n}: &x{n} {{b: *x{n - 1}, c: *x{n - 1}}}" for n in range(1, 40))]
+    (fresh.folder / "more.yaml").write_text("\n".join(lines))
+    profile = ("--workflow-profile", str(ROOT / "profiles/default"))
+    output = refuse(fresh, "--dry-run", "--configfile", "more.yaml", *profile)
+    assert re.search(r"more\.yaml, line \d+", output)
+    assert "more than 100000 values" in output
