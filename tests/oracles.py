@@ -6,9 +6,11 @@ from scipy import ndimage
 from sklearn import metrics as sklearn
 
 from pipeline.core.counts import LEVELS, absolute_error, confusion, joint_histogram
+from pipeline.evaluation.classes import one_vs_rest
 from pipeline.evaluation.contours import PERCENTILE, TOLERANCE, contour_scores
 from pipeline.evaluation.curves import curves, max_f_columns, thresholds
-from pipeline.evaluation.metrics import METRICS
+from pipeline.evaluation.metrics import CLASS_METRICS, METRICS, class_scores
+from pipeline.evaluation.tables import nan_mean
 
 
 def close(actual, expected):
@@ -113,3 +115,24 @@ def compare_saliency(pairs):
         f = (1 + beta2) * points["p"] * points["r"] / np.maximum(beta2 * points["p"] + points["r"], 1e-12)
         close(max_f[f"{name}_of_mean_pr"], f.max())
     close(absolute_error(histograms).mean(), error.get_results()["mae"])
+
+
+def compare_classes(matrix, true, predicted, foreground):
+    """Compare scores of several classes, and their mean, with scikit-learn's over the classes that occur."""
+    counts = one_vs_rest(matrix)
+    scores = class_scores(CLASS_METRICS, counts, "skip")
+    occurring = np.union1d(true, predicted)
+    absent = np.setdiff1d(np.arange(len(matrix)), occurring)
+    averaged = np.intersect1d(occurring, np.arange(len(matrix))[foreground])
+    for name, function in {
+        "iou": sklearn.jaccard_score,
+        "f1": sklearn.f1_score,
+        "dice": sklearn.f1_score,
+        "precision": sklearn.precision_score,
+        "recall": sklearn.recall_score,
+    }.items():
+        assert np.isnan(scores[name][absent]).all()
+        close(scores[name][occurring], function(true, predicted, labels=occurring, average=None, zero_division=0))
+        mean = function(true, predicted, labels=averaged, average="macro", zero_division=0)
+        close(nan_mean(scores[name][foreground]), mean)
+    assert all(np.isnan(values[absent]).all() for values in scores.values())

@@ -38,10 +38,10 @@ class Experiment(Training):
         description="Test-time augmentation: average the predictions of mirror images (`flips`, 4 passes), or also of "
         "rotations by 90 degrees (`rot90`, 8 passes).",
     )
-    empty_masks: EmptyMasks = Field(
-        "one",
-        description="Score of an image whose mask and prediction are both empty: 1 (`one`), or omitted from the mean "
-        "(`skip`).",
+    empty_masks: EmptyMasks | None = Field(
+        None,
+        description="Score of an image whose mask and prediction are both empty: 1 (`one`, the default with two "
+        "classes), or omitted from the mean (`skip`, the default with several classes, for each class alone).",
     )
     keep_probability: bool = Field(
         False,

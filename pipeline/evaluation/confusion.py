@@ -48,7 +48,7 @@ def confusion_table(conditions: Mapping[str, Any], matrix: ConfusionMatrix, clas
     size = len(classes)
     return pd.DataFrame(
         {
-            **{name: value for name, value in conditions.items() if name not in ("class", "empty_masks")},
+            **{name: value for name, value in conditions.items() if name not in ("class", "empty_masks", "background")},
             "truth": np.repeat(np.array(classes, dtype=object), size),
             "predicted": [*classes] * size,
             "pixels": matrix.ravel(),

@@ -9,7 +9,7 @@ from pipeline.core.counts import LEVELS, Confusion, Histogram, max_f
 from pipeline.evaluation.bootstrap import Interval, Weights, blocks, list_intervals, resampled_means, weighted_sums
 from pipeline.evaluation.classes import ConfusionMatrix, one_vs_rest, pixel_accuracy
 from pipeline.evaluation.curves import CURVE_POINTS, MAX_F, curves
-from pipeline.evaluation.metrics import CLASS_METRICS, compute, two_class_scores
+from pipeline.evaluation.metrics import CLASS_METRICS, class_scores, two_class_scores
 from pipeline.evaluation.scores import Scores, f_beta
 
 Intervals = Mapping[str, Interval]
@@ -107,7 +107,7 @@ def resampled_histograms(weights: Weights, histograms: Histogram) -> tuple[Histo
 
 
 def class_intervals(
-    weights: Weights, matrices: ConfusionMatrix, scores: Mapping[str, Scores], empty_masks: str
+    weights: Weights, matrices: ConfusionMatrix, scores: Mapping[str, Scores], empty_masks: str, foreground: slice
 ) -> dict[str, list[dict[str, Interval]]]:
     """Return the confidence intervals of all scores of several classes.
 
@@ -118,6 +118,8 @@ def class_intervals(
     scores : mapping of str to (N, K) array
         Scores of the images, NaN if an image has no score of a class.
     empty_masks : {'one', 'skip'}
+    foreground : slice
+        Indices of the foreground classes.
 
     Returns
     -------
@@ -129,15 +131,15 @@ def class_intervals(
     macro = {}
     for name, values in scores.items():
         valid = ~np.isnan(values)
-        image_counts = [*valid.sum(axis=0), valid[:, 1:].any(axis=1).sum()]
-        macro[name] = list_intervals(_with_mean(resampled_means(weights, values)), np.array(image_counts))
+        image_counts = [*valid.sum(axis=0), valid[:, foreground].any(axis=1).sum()]
+        macro[name] = list_intervals(_with_mean(resampled_means(weights, values), foreground), np.array(image_counts))
     counts = np.stack(one_vs_rest(matrices), axis=1).reshape(images, -1)
     correct_and_total = np.stack([np.trace(matrices, axis1=1, axis2=2), matrices.sum(axis=(1, 2))], axis=1)
     sums = weighted_sums(weights, np.concatenate([counts, correct_and_total], axis=1))
     pooled = Confusion(*np.rint(sums[:, :-2]).astype(np.int64).reshape(-1, 4, classes).swapaxes(0, 1))
     micro = {
-        name: list_intervals(_with_mean(values), np.full(classes + 1, images))
-        for name, values in compute(CLASS_METRICS, pooled, empty_masks).items()
+        name: list_intervals(_with_mean(values, foreground), np.full(classes + 1, images))
+        for name, values in class_scores(CLASS_METRICS, pooled, empty_masks).items()
     }
     intervals = {
         averaging: [
@@ -154,9 +156,9 @@ def class_intervals(
     return intervals
 
 
-def _with_mean(values: Scores) -> Scores:
+def _with_mean(values: Scores, foreground: slice) -> Scores:
     """Append the mean over the foreground classes that have a score to (B, K) scores of classes: (B, K + 1)."""
-    valid = ~np.isnan(values[:, 1:])
+    valid = ~np.isnan(values[:, foreground])
     counts = valid.sum(axis=1)
-    means = np.where(valid, values[:, 1:], 0.0).sum(axis=1) / np.maximum(counts, 1)
+    means = np.where(valid, values[:, foreground], 0.0).sum(axis=1) / np.maximum(counts, 1)
     return np.column_stack([values, np.where(counts > 0, means, np.nan)])

@@ -17,6 +17,9 @@ ENSEMBLE = "ensemble"
 MEAN = "mean"
 """Value of the column ``class`` for the mean over the foreground classes, with several classes."""
 
+LEFT_OUT = "left_out"
+"""Column with the foreground classes that are not in this mean, because neither masks nor predictions have them."""
+
 
 def baseline_name(dataset: str, kind: str) -> str:
     """Return the name of a baseline of a data set; names of experiments have no dot."""

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from pipeline.core.counts import Confusion, Histogram, absolute_error, confusion, dice
 from pipeline.evaluation import contours, scores
 from pipeline.evaluation.curves import average_precision, roc_auc
@@ -116,6 +118,21 @@ def compute(
     return {
         name: metric.function(counts, EMPTY_VALUES[empty_masks], *contour_values) for name, metric in metrics.items()
     }
+
+
+def class_scores(
+    metrics: Mapping[str, Metric], counts: Confusion, empty_masks: str, *contour_values: Scores
+) -> dict[str, Scores]:
+    """Compute metrics of each of several classes against all others, by column name.
+
+    With the policy ``skip``, a class that neither mask nor prediction contains has no score at all (NaN): not even
+    specificity, which would be 1 and hide in the mean over the classes how many of them have the other scores.
+    """
+    by_name = compute(metrics, counts, empty_masks, *contour_values)
+    if empty_masks != "skip":
+        return by_name
+    absent = counts.tp + counts.fp + counts.fn == 0
+    return {name: np.where(absent, np.nan, values) for name, values in by_name.items()}
 
 
 def two_class_scores(

@@ -11,6 +11,11 @@ from pipeline.raw.source import FromSource, Source
 from pipeline.shards.recipes import Interpolation, Size
 
 EmptyMasks = Literal["one", "skip"]
+
+DEFAULT_EMPTY_MASKS: dict[bool, EmptyMasks] = {False: "one", True: "skip"}
+"""Default policy for empty masks, by whether there are several classes. With two classes an image without foreground is
+a case of its own, which a network can get right; with several, a class that occurs nowhere says nothing about it."""
+
 Averaging = Literal["micro", "macro"]
 
 

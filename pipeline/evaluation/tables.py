@@ -67,6 +67,7 @@ def score_regions(
                 "mask_binarization": None if raw.multiclass else raw.binarization,
                 "probability_levels": None if raw.multiclass else LEVELS,
                 "empty_masks": recipe.empty_masks,
+                "background": raw.background,
             }
             tables.append(score(conditions, split_counts, region, weights))
     return tables

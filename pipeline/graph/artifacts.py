@@ -325,7 +325,7 @@ class Threshold(ExperimentArtifact):
             )
         criterion = evaluation.ChosenThreshold() if isinstance(experiment.threshold, str) else experiment.threshold
         split = study.validation_split(self.experiment)
-        empty = {"empty_masks": experiment.empty_masks} if criterion.depends_on_empty else {}
+        empty = {"empty_masks": study.empty_masks(self.experiment)} if criterion.depends_on_empty else {}
         source = study.source_of(self.experiment, split)
         return evaluation.ThresholdRecipe(dataset=dataset, criterion=criterion, split=split, source=source, **empty)
 

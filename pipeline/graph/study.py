@@ -13,6 +13,7 @@ from pipeline.core.errors import PipelineError, Problem, RawDataError
 from pipeline.core.progress import log
 from pipeline.evaluation import methods
 from pipeline.evaluation.methods import BASELINES, CEILING, ENSEMBLE, OBSERVER
+from pipeline.evaluation.recipes import DEFAULT_EMPTY_MASKS
 from pipeline.raw.dataset import PartialDataset, RawDataset, open_partially
 from pipeline.raw.digests import sample_digest
 from pipeline.raw.samples import Sample
@@ -142,12 +143,13 @@ class Study:
         return OUT_OF_FOLD if self.uses_folds(name) and name not in self.experiments else VALIDATION
 
     def empty_masks(self, name: str) -> str:
-        """Return `empty_masks`; of a baseline that of the experiments on its data set, or ``one`` if they differ."""
-        experiment, dataset = self.experiment_of(name), self.dataset_of(name)
+        """Return `empty_masks` or its default; of a baseline that of the experiments on its data set, if they agree."""
+        experiment, default = self.experiment_of(name), DEFAULT_EMPTY_MASKS[self.multiclass(name)]
         if experiment is not None:
-            return experiment.empty_masks
-        policies = {other.empty_masks for other in self.experiments.values() if other.dataset == dataset}
-        return policies.pop() if len(policies) == 1 else "one"
+            return experiment.empty_masks or default
+        dataset = self.dataset_of(name)
+        policies = {self.empty_masks(other) for other, run in self.experiments.items() if run.dataset == dataset}
+        return policies.pop() if len(policies) == 1 else default
 
     # -- raw data ------------------------------------------------------------------------------------------------------
 

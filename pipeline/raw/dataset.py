@@ -82,6 +82,16 @@ class RawDataset:
         return len(self.classes) > 2
 
     @property
+    def foreground(self) -> slice:
+        """Indices of the foreground classes: all but the first, or all classes of a data set without background."""
+        return slice(int(self.source.layout.has_background), None)
+
+    @property
+    def background(self) -> str:
+        """The name of the background class; empty if the data set has none."""
+        return self.classes[0] if self.source.layout.has_background else ""
+
+    @property
     def origin(self) -> str:
         """The origin that results of this data set report: ``"synthetic"`` or ``"raw files"``."""
         return "synthetic" if self.synthetic else "raw files"

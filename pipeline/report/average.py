@@ -9,6 +9,7 @@ import pandas as pd
 from pipeline.core.errors import PredictionError, Problem
 from pipeline.core.progress import log
 from pipeline.core.tables import write_table
+from pipeline.evaluation.methods import LEFT_OUT
 from pipeline.report.recipes import AverageRecipe
 from pipeline.report.tables import read_tables
 
@@ -64,6 +65,9 @@ def average_runs(recipe: AverageRecipe, *, experiment: str, summaries: Sequence[
         shared_conditions = {name: group[name].iloc[0] if group[name].nunique() == 1 else "" for name in conditions}
         if recipe.folds and shared_conditions["split"] == "validation":
             shared_conditions["images"] = ""
+        if LEFT_OUT in group:  # by any run: such a class has no mean score
+            names = (name for cell in group[LEFT_OUT] for name in cell.split("; ") if name)
+            shared_conditions[LEFT_OUT] = "; ".join(dict.fromkeys(names))
         group_scores = group[scores].apply(pd.to_numeric)
         for statistic, values in (
             ("mean", group_scores.mean(skipna=False)),

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.evaluation.contours import HAUSDORFF
 from pipeline.evaluation.curves import MAX_F
-from pipeline.evaluation.methods import MEAN, is_baseline
+from pipeline.evaluation.methods import LEFT_OUT, MEAN, is_baseline
 from pipeline.evaluation.metrics import METRICS, Visibility
 
 HIGHER, LOWER, NEITHER = "higher is better", "lower is better", ""
@@ -55,14 +55,16 @@ COLUMNS = {
 BOUNDS = ("f1_low", "f1_high")
 """Columns of the interval of F1; the report shows intervals below the scores."""
 
-_COMPARABLE = ("dataset", "origin", "split", "region", "class", "averaging", "scale", "empty_masks", "images")
+_COMPARABLE = (
+    *("dataset", "origin", "split", "region", "class", "averaging", "scale", "empty_masks", "background", "images"),
+)
 """Rows can be compared if all of these are equal."""
 
 _ROW = ("experiment", "dataset", "split", "region", "class", "averaging")
 _CONDITIONS = (
     *("experiment", "statistic", "runs", "dataset", "layout", "origin", "excluded", "leak", "suspicious", "split"),
     *("region", "class", "scale", "threshold", "threshold_source", "threshold_metric", "mask_binarization"),
-    *("probability_levels", "empty_masks", "averaging", "images"),
+    *("probability_levels", "empty_masks", "background", LEFT_OUT, "averaging", "images"),
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.errors import ConfigError, PredictionError, Problem
-from pipeline.evaluation.methods import MEAN, is_baseline
+from pipeline.evaluation.methods import LEFT_OUT, MEAN, is_baseline
 from pipeline.report.board import BOUNDS, COLUMNS, LOWER, NEITHER
 from pipeline.report.comparisons import COMPARED_METRICS
 from pipeline.report.tables import parse_number, read_table, read_tables
@@ -18,7 +18,7 @@ LOWER_IS_BETTER = {name for name, column in COLUMNS.items() if column.better == 
 
 _NO_SCORE = {*BOUNDS, *(name for name, column in COLUMNS.items() if column.better == NEITHER)}
 _ROW = ("dataset", "split", "region", "class", "averaging")
-_COPIED = ("threshold_source", "empty_masks", "scale", "origin", "suspicious")
+_COPIED = ("threshold_source", "empty_masks", LEFT_OUT, "scale", "origin", "suspicious")
 _REQUIRED = ("experiment", "statistic", "runs", *_ROW, "images", "f1")
 _DIFFERENCE = ("difference", "difference_low", "difference_high", "p", "p_holm", "comparisons")
 
@@ -40,9 +40,10 @@ class Ranking:
         there is nothing else. None if there are no comparisons: these exist for macro averages of some metrics.
     rows : list of dict
         For each experiment ``experiment``, ``statistic``, ``runs``, ``baseline``, ``images``, ``threshold``,
-        ``threshold_source``, ``empty_masks``, ``scale``, ``origin``, ``suspicious``; the scores; ``low`` and ``high``,
-        the interval of `metric`, or ``std``, its standard deviation over runs; ``reference``, and the ``difference`` to
-        it with ``difference_low``, ``difference_high``, ``p``, ``p_holm`` and ``comparisons``. Missing values are None.
+        ``threshold_source``, ``empty_masks``, ``left_out``, ``scale``, ``origin``, ``suspicious``; the scores; ``low``
+        and ``high``, the interval of `metric`, or ``std``, its standard deviation over runs; ``reference``, and the
+        ``difference`` to it with ``difference_low``, ``difference_high``, ``p``, ``p_holm`` and ``comparisons``.
+        Missing values are None.
     scores : list of str
         Names of the columns that are scores.
     same_images : bool

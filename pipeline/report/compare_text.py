@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.evaluation.methods import LEFT_OUT
 from pipeline.evaluation.metrics import METRICS, Visibility
 from pipeline.report.compare import LOWER_IS_BETTER, Ranking, Record
 from pipeline.report.comparisons import COMPARED_METRICS
@@ -141,6 +142,11 @@ def _notes(ranking: Ranking) -> list[str]:
         notes.append(
             f"Experiments differ in `empty_masks`, the score of images with empty mask and prediction: {policy_names}."
         )
+    notes += [
+        f"{row['experiment']}: the mean leaves out {row[LEFT_OUT]}, which neither masks nor predictions have."
+        for row in rows
+        if row[LEFT_OUT]
+    ]
     if any(row["low"] is not None for row in rows):
         notes.append(
             "[low, high]: 95% bootstrap interval over images; it does not include the variation over training seeds."

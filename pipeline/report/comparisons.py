@@ -26,7 +26,7 @@ COLUMNS = (
 """Columns of ``comparisons.csv``."""
 
 _SPLIT = "test"
-_DEFINITION = ("scale", "mask_binarization", "empty_masks")
+_DEFINITION = ("scale", "mask_binarization", "empty_masks", "background")
 _TEXT = ("experiment", "dataset", "split", "region", "class", "id", *_DEFINITION)
 _NUMBERS = ("pixels", "tp", "fn")
 _GROUP_KEYS = ("class", "id", "pixels", "positives", *_DEFINITION)
@@ -58,8 +58,10 @@ def compare_methods(*, per_image: Sequence[Path], output: Path) -> None:
             reason = "not compared with each other because images, masks or policies for empty masks differ"
             log(f"{dataset}, {region}: {reason}: {parts}")
         classes = list(dict.fromkeys(region_scores["class"]))
+        backgrounds = {*region_scores["background"]}
         for name in [MEAN, *classes] if len(classes) > 1 else classes:
-            selected_classes = classes[1:] if name == MEAN else [name]
+            # the first class is background or, without background, none is
+            selected_classes = [other for other in classes if other not in backgrounds] if name == MEAN else [name]
             by_image = [
                 {method: _by_image(table, selected_classes) for method, table in group.items()} for group in groups
             ]

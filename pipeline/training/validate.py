@@ -14,6 +14,9 @@ from pipeline.training.data import Batch, SampleStore
 from pipeline.training.device import run_logits
 from pipeline.training.losses import Loss, activate, supervise
 
+FOREGROUND = slice(1, None)
+"""Indices of the foreground classes where the first class is background."""
+
 
 class Validation(NamedTuple):
     """Scores of one validation; NaN if not computed.
@@ -23,7 +26,7 @@ class Validation(NamedTuple):
     val_loss : float
         Mean over samples.
     val_dice : float
-        Dice at threshold 0.5 over all valid pixels; with more than two classes the mean over the foreground classes.
+        Dice at threshold 0.5 over all valid pixels; with more than two classes `mean_dice`.
     val_mae, val_max_f : float
         Mean absolute error, averaged over samples, and `max_f`; NaN with more than two classes.
     """
@@ -41,8 +44,11 @@ def validate(
     batch_size: int,
     precision: str,
     after_batch: Callable[[], None] = lambda: None,
+    foreground: slice = FOREGROUND,
 ) -> Validation:
     """Compute the scores of a network on all samples of a store, in evaluation mode and without gradients.
+
+    `foreground` are the indices of the classes that several classes are averaged over.
 
     In distributed training each process runs a part of the samples, and all get the scores of all samples.
     """
@@ -66,17 +72,26 @@ def validate(
     joined = ranks.gather_rows(counts, positions, len(data))
     mean_loss = loss_sum / len(data)
     if classes > 2:
-        pooled = joined.sum(axis=0)
-        tp = pooled.diagonal()
-        fn, fp = pooled.sum(axis=1) - tp, pooled.sum(axis=0) - tp
-        scores = dice(Confusion(tp=tp, fp=fp, fn=fn, tn=pooled.sum() - tp - fn - fp))
-        return Validation(mean_loss, float(scores[1:].mean()))
+        return Validation(mean_loss, mean_dice(joined.sum(axis=0), foreground))
     return Validation(
         mean_loss,
         float(dice(confusion(joined.sum(axis=0), threshold_level(0.5)))),
         float(np.nanmean(absolute_error(joined))) if joined.any() else math.nan,
         max_f(joined),
     )
+
+
+def mean_dice(matrix: np.ndarray, foreground: slice = FOREGROUND) -> float:
+    """Return the mean Dice of the foreground classes of a (K, K) confusion matrix that masks or predictions contain.
+
+    It is 1 if they contain none, like Dice of two classes, and NaN without pixels.
+    """
+    tp = matrix.diagonal()
+    fn, fp = matrix.sum(axis=1) - tp, matrix.sum(axis=0) - tp
+    counts = Confusion(*(count[foreground] for count in (tp, fp, fn, matrix.sum() - tp - fn - fp)))
+    occurs = counts.tp + counts.fp + counts.fn > 0
+    scores = dice(counts)
+    return float((scores[occurs] if occurs.any() else scores).mean())
 
 
 def _histograms(probability: torch.Tensor, batch: Batch) -> np.ndarray:

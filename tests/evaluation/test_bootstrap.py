@@ -16,7 +16,7 @@ from pipeline.evaluation.curves import MAX_F, average_precision, max_f_columns, 
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.evaluate_classes import evaluate_classes
 from pipeline.evaluation.intervals import class_intervals, two_class_intervals
-from pipeline.evaluation.metrics import CLASS_METRICS, POOLED, compute
+from pipeline.evaluation.metrics import CLASS_METRICS, POOLED, class_scores, compute
 from pipeline.evaluation.recipes import BaselineRecipe, EvaluateRecipe
 from pipeline.evaluation.tables import COLUMNS, nan_mean
 from pipeline.images.png import write_png
@@ -156,10 +156,10 @@ def test_class_intervals_equal_explicit_resampling():
     weights = resampling_weights(8, 50)
 
     def compute_scores(matrices):
-        return compute(CLASS_METRICS, one_vs_rest(matrices), "skip")
+        return class_scores(CLASS_METRICS, one_vs_rest(matrices), "skip")
 
     scores = compute_scores(matrices)
-    result = class_intervals(weights, matrices, scores, "skip")
+    result = class_intervals(weights, matrices, scores, "skip", slice(1, None))
     for name, values in scores.items():
         for index in range(3):
             macro = resample(weights, lambda ids, v=values, k=index: nan_mean(v[ids][:, k]))

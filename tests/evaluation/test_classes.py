@@ -6,10 +6,12 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import f1_score, jaccard_score, precision_score
 from sources import source as source_of
 from toy_layout import CLASSES, COLOURS, toy_image
 
 from pipeline.cli import main as cli
+from pipeline.config.config import parse
 from pipeline.core.counts import VOID
 from pipeline.core.errors import PredictionError
 from pipeline.core.tables import write_json
@@ -22,6 +24,7 @@ from pipeline.evaluation.evaluate_classes import evaluate_classes
 from pipeline.evaluation.metrics import CLASS_METRICS
 from pipeline.evaluation.recipes import ChosenThreshold, EvaluateRecipe, RenderRecipe, ThresholdRecipe
 from pipeline.evaluation.renderings import render
+from pipeline.graph.study import Study
 from pipeline.images.colours import VOID_COLOUR, legend, overlay_classes, paint
 from pipeline.images.png import write_png
 from pipeline.raw.decode.image import read_grey, read_image
@@ -149,24 +152,87 @@ def test_summary_averages_images_pixels_and_foreground_classes(tmp_path, toys):
     assert rows.drop(index="mean", level="class")["accuracy"].isna().all()
 
 
+def write_rare_classes(root, folder):
+    """Write masks with one class each, a triangle that is never found, and no square; return the pairs by id."""
+    folder.mkdir(exist_ok=True)
+    pairs = {}
+    for name, index in (("t0", 1), ("t1", 1), ("t2", 2), ("t3", 0)):
+        mask = np.zeros((64, 72), np.uint8)
+        mask[8:40, 20:50] = index
+        predicted = np.zeros_like(mask) if index != 1 else np.roll(mask, 5, axis=1)
+        predicted[50:60, :10] = name == "t3"  # a circle where there is none
+        add(root, name, toy_image(0)[0], mask)
+        write_png(folder / f"{name}.png", predicted)
+        pairs[name] = (mask, predicted)
+    return pairs
+
+
 @pytest.mark.parametrize(("policy", "absent"), [("one", 1.0), ("skip", math.nan)])
 def test_class_absent_from_mask_and_prediction_follows_policy(tmp_path, toys, capsys, policy, absent):
-    for name in ("t0", "t1", "t2", "t3"):
-        mask = np.zeros((64, 72), np.uint8)
-        mask[:8] = 1
-        mask[8:16] = 2 if name == "t0" else 0
-        add(toys, name, toy_image(0)[0], mask)
-        (tmp_path / "p").mkdir(exist_ok=True)
-        write_png(tmp_path / "p" / f"{name}.png", np.where(mask == 2, 0, mask))
+    write_rare_classes(toys, tmp_path / "p")
     images, summary, _ = score(toys, tmp_path, empty_masks=policy)
     rows = summary.set_index(["averaging", "class"])["f1"]
-    triangle = images[images["class"] == "triangle"].set_index("id")["f1"]
-    assert triangle["t0"] == 0.0
-    np.testing.assert_equal(triangle["t1"], absent)
-    assert rows["macro", "triangle"] == (0.75 if policy == "one" else 0.0)
+    by_image = images.set_index(["class", "id"])["f1"]
+    assert by_image["triangle", "t2"] == by_image["circle", "t3"] == 0.0
+    np.testing.assert_equal(by_image["triangle", "t1"], absent)
     np.testing.assert_equal(rows["micro", "square"], absent)
-    assert rows["macro", "mean"] == pytest.approx((1 + 0.75 + 1) / 3 if policy == "one" else 0.5, abs=1e-6)
-    assert "no mask has square" in capsys.readouterr().err
+    assert rows["macro", "triangle"] == (0.75 if policy == "one" else 0.0)
+    text = "left out of the mean" if policy == "skip" else "1 by `empty_masks: one`"
+    assert f"e, test: no mask has square, and no prediction: {text}" in capsys.readouterr().err
+    left_out = summary.set_index(["averaging", "class"])["left_out"].dropna().to_dict()
+    assert left_out == ({("macro", "mean"): "square", ("micro", "mean"): "square"} if policy == "skip" else {})
+
+
+def test_means_of_rare_classes_match_scikit_learn(tmp_path, toys):
+    pairs = write_rare_classes(toys, tmp_path / "p")
+    images, summary, _ = score(toys, tmp_path, empty_masks="skip")
+    rows = summary.set_index(["averaging", "class"])
+    occurring = {name: np.union1d(*pair) for name, pair in pairs.items()}
+    for name, function in (("iou", jaccard_score), ("f1", f1_score), ("precision", precision_score)):
+        of_classes = []
+        for index in (1, 2):
+            of_images = [
+                function(*(plane.ravel() == index for plane in pair), zero_division=0)
+                for image, pair in pairs.items()
+                if index in occurring[image]
+            ]
+            of_classes.append(np.mean(of_images))
+        assert rows.loc[("macro", "mean"), name] == pytest.approx(np.mean(of_classes), abs=1e-6)
+    # `one` would count 1 for each class that an image does not have
+    inflated = score(toys, tmp_path, empty_masks="one")[1].set_index(["averaging", "class"])
+    assert inflated.loc[("macro", "mean"), "iou"] > 2 * rows.loc[("macro", "mean"), "iou"]
+    # a class that only the mask or only the prediction has scores 0, a class in neither has no score
+    table = images.set_index(["class", "id"])
+    for name in (*CLASS_METRICS, "boundary_dice_2px"):
+        assert table[name]["square"].isna().all()
+        assert table[name].notna().sum() == sum(len(indices) for indices in occurring.values())
+    assert table["boundary_dice_2px"]["triangle", "t2"] == table["boundary_dice_2px"]["circle", "t3"] == 0.0
+
+
+def test_predicted_class_that_no_mask_has_counts_zero(tmp_path, toys, capsys):
+    write_rare_classes(toys, tmp_path / "p")
+    predicted = read_grey(tmp_path / "p/t0.png")
+    predicted[60, 60] = 3
+    write_png(tmp_path / "p/t0.png", predicted)
+    _, summary, _ = score(toys, tmp_path, empty_masks="skip")
+    rows = summary.set_index(["averaging", "class"])
+    for averaging in ("macro", "micro"):
+        assert rows.loc[(averaging, "square"), ["iou", "f1", "precision", "recall"]].tolist() == [0, 0, 0, 0]
+        mean = rows.loc[averaging].loc[["circle", "triangle", "square"], "iou"].mean()
+        assert rows.loc[(averaging, "mean"), "iou"] == pytest.approx(mean, abs=1e-6)
+    assert summary["left_out"].isna().all()
+    assert "no mask has square, but predictions do: 0 in the mean" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("layout", "configured", "expected"), [
+    ("shapes", {}, "skip"), ("shapes", {"empty_masks": "one"}, "one"), ("tgs", {}, "one"),
+])  # fmt: skip
+def test_default_policy_depends_on_the_number_of_classes(layout, configured, expected):
+    data = {"layout": layout, "root": "raw", "size": [64, 64]}
+    loss = "cross-entropy" if layout == "shapes" else "bce"
+    experiment = {"dataset": "d", "model": "unet", "loss": loss, "optimizer": {"name": "sgd", "lr": 1}}
+    experiments = {"e": {**experiment, "batch_size": 1, "epochs": 1, **configured}}
+    assert Study(parse({"datasets": {"d": data}, "experiments": experiments})).empty_masks("e") == expected
 
 
 def test_fov_region_is_scored_separately(tmp_path, toys):

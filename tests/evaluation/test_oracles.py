@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 from oracles import (
     compare_areas,
+    compare_classes,
     compare_contours,
     compare_counts,
     compare_curve,
     compare_saliency,
 )
+
+from pipeline.evaluation.classes import confusion_matrix
 
 
 def image(seed, height=61, width=83):
@@ -35,6 +38,16 @@ def test_counts_areas_and_curve_match_scikit_learn(seed):
         compare_counts(levels, mask, inside, level=100 + 10 * seed)
         compare_areas(levels, mask, inside)
         compare_curve(levels, mask, inside)
+
+
+@pytest.mark.parametrize("foreground", [slice(1, None), slice(0, None)])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_class_scores_match_scikit_learn(seed, foreground):
+    # classes 4 and 6 occur nowhere, 5 only in masks and 2 only in predictions
+    rng = np.random.default_rng(seed)
+    true, predicted = rng.choice([0, 1, 3, 5], 500), rng.choice([0, 1, 2, 3], 500)
+    matrix = confusion_matrix(predicted.astype(np.uint8), true.astype(np.uint8), 7)
+    compare_classes(matrix, true, predicted, foreground)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

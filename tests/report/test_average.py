@@ -152,6 +152,17 @@ def test_single_run_has_a_mean_but_no_standard_deviation(tmp_path):
     assert set(table["runs"]) == {"1"}
 
 
+def test_classes_that_any_run_leaves_out_are_named(tmp_path):
+    runs = ["a-seed1", "a-seed2"]
+    summaries = [summary(tmp_path, run, 0.2, 0.5) for run in runs]
+    for path, names in zip(summaries, ("bus", "tram; bus"), strict=True):
+        table = read(path)
+        table.insert(list(table.columns).index("images"), "left_out", names)
+        table.to_csv(path, index=False)
+    average(summaries, runs, tmp_path / "out.csv")
+    assert set(read(tmp_path / "out.csv")["left_out"]) == {"bus; tram"}
+
+
 def test_all_mismatched_summaries_are_reported(tmp_path):
     good = summary(tmp_path, "a-seed1", 0.2, 0.5)
     other = summary(tmp_path, "b", 0.2, 0.5)

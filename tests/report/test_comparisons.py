@@ -29,7 +29,8 @@ def scores(
                     rows.append(
                         {
                             "experiment": name, "dataset": dataset, "split": split, "region": region, "class": kind,
-                            "scale": "native", "mask_binarization": "", "empty_masks": policy, "id": f"{number:02d}",
+                            "scale": "native", "mask_binarization": "", "empty_masks": policy,
+                            "background": classes[0] if len(classes) > 1 else "", "id": f"{number:02d}",
                             "pixels": 100, "tp": int(10 * f1), "fp": 3, "fn": 20 - int(10 * f1), "f1": f1,
                             "iou": f1 / (2 - f1), **({"mae": 1 - f1} if mae else {}), **changes,
                         }
@@ -277,6 +278,15 @@ def test_different_policies_for_empty_masks_are_noted(results, capsys):
     assert note in run(capsys, "--dataset", "d")
     records = json.loads(run(capsys, "--format", "json", "--dataset", "d"))
     assert {record["empty_masks"] for record in records if record["statistic"] == "run"} == {"one", "skip"}
+
+
+def test_classes_left_out_of_the_mean_are_named(results, capsys):
+    board = pd.read_csv("results/leaderboard.csv", keep_default_na=False, dtype=str)
+    names = board["experiment"].map({"few": "tram; bus"}).fillna("")
+    board.insert(list(board.columns).index("images"), "left_out", names)
+    board.to_csv("results/leaderboard.csv", index=False)
+    assert "few: the mean leaves out tram; bus, which neither masks nor predictions have." in run(capsys, "few")
+    assert json.loads(run(capsys, "few", "--format", "json"))[0]["left_out"] == "tram; bus"
 
 
 def test_folds_of_equal_size_have_different_images(results, capsys):

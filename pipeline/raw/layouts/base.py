@@ -86,6 +86,11 @@ class Layout(Options, ABC):
         return "{id}.png"
 
     @property
+    def has_background(self) -> bool:
+        """Whether the first class is background, which is no part of means over classes and is not painted."""
+        return True
+
+    @property
     def labelled(self) -> bool:
         """Whether the data set has masks."""
         return True
