@@ -16,8 +16,8 @@ from pipeline.raw.recipes import NormalizeMethod
 NARROW = 0.05
 """Part of the range that the central 99 % of the values of an image should cover at least."""
 
-_CENTRAL = (0.5, 99.5)  # percentiles
-_SAMPLED_VALUES = 2**18  # values of an image from which percentiles are computed
+_CENTRAL = (0.005, 0.995)  # quantiles
+_SAMPLED_VALUES = 2**18  # values of a 16-bit or float image from which quantiles are computed
 _NOISE_CORRELATION = 0.5  # neighbouring pixels of noise correlate less, those of a scene more
 _COMMON_SHARE = 0.1  # part of the images that must be narrow under a method with a fixed range
 _UNUSED_BITS_TOLERANCE = 2
@@ -62,7 +62,7 @@ class ImageValues(Options):
 def image_values(
     pixels: NDArray[Any], scale: NDArray[np.float32], offset: NDArray[np.float32], method: NormalizeMethod
 ) -> ImageValues:
-    """Describe one image, from at most 2**18 of its values.
+    """Describe one image: all values of 8 bits, or about 2**18 values of 16 bits or floats.
 
     Parameters
     ----------
@@ -72,13 +72,17 @@ def image_values(
         The normalization: ``image = pixels * scale + offset``.
     method : {'minmax', 'unit', 'symmetric', 'standard'}
     """
-    normalized = _sampled(pixels) * scale + offset
-    low, high = map(float, np.percentile(normalized, _CENTRAL))
-    mean = float(normalized.mean(dtype=np.float64))
-    blank = pixels.min() == pixels.max()
+    histograms = _histograms(pixels)
+    normalized = np.concatenate([values * a + b for (values, _), a, b in zip(histograms, scale, offset, strict=True)])
+    counts = np.concatenate([counts for _, counts in histograms])
+    order = np.argsort(normalized, kind="stable")
+    low, high = _central(normalized[order], counts[order])
+    mean = float(np.average(normalized, weights=counts))
+    highest = max(values[-1] for values, _ in histograms)
+    blank = highest == min(values[0] for values, _ in histograms)
     unused = None
     if method != "minmax" and not blank:
-        unused = full_range(pixels).bit_length() - int(pixels.max()).bit_length()
+        unused = full_range(pixels).bit_length() - int(highest).bit_length()
     return ImageValues(
         dtypes=(str(pixels.dtype),),
         unused_bits=None if unused is None else (unused, unused),
@@ -184,8 +188,7 @@ def narrow_range(pixels: NDArray[Any], method: NormalizeMethod) -> str | None:
     pixels : (H, W, C) array of uint8, uint16 or float32
     method : {'minmax', 'unit', 'symmetric', 'standard'}
     """
-    lowest, highest = float(pixels.min()), float(pixels.max())
-    bottom, top = (lowest, highest) if method == "minmax" else (0.0, float(full_range(pixels)))
+    bottom, top = (float(pixels.min()), float(pixels.max())) if method == "minmax" else (0.0, float(full_range(pixels)))
     low, high = _central_range(pixels)
     if low == high or high - low >= NARROW * (top - bottom):
         return None
@@ -221,24 +224,43 @@ def narrow_range_warning(narrow: Mapping[str, str], image_count: int, method: No
     return f"{len(narrow)} of {image_count} images will be almost constant for the network; {cause}. {examples}{more}"
 
 
-def _sampled(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Return every k-th row and column, at most about `_SAMPLED_VALUES` values."""
+def _histograms(pixels: NDArray[Any]) -> list[tuple[NDArray[Any], NDArray[np.int64]]]:
+    """Return the sorted values of each channel and their numbers.
+
+    Those of 16-bit and float images are from every k-th row and column, with the lowest and the highest value.
+    """
+    if pixels.dtype == np.uint8:
+        contiguous = np.ascontiguousarray(pixels)
+        counts = [
+            cv2.calcHist([contiguous], [channel], None, [256], [0, 256]).ravel().astype(np.int64)
+            for channel in range(pixels.shape[2])
+        ]
+        return [(np.flatnonzero(count), count[count > 0]) for count in counts]
     step = math.ceil(math.sqrt(pixels.size / _SAMPLED_VALUES))
-    return pixels[::step, ::step]
+    return [
+        np.unique(np.append(plane[::step, ::step], [plane.min(), plane.max()]).astype(plane.dtype), return_counts=True)
+        for plane in np.moveaxis(pixels, -1, 0)
+    ]
+
+
+def _central(values: NDArray[Any], counts: NDArray[np.int64]) -> tuple[float, float]:
+    """Return the 0.5th and the 99.5th percentile of sorted values with their numbers."""
+    sums = np.cumsum(counts)
+    low, high = values[np.searchsorted(sums, np.multiply(_CENTRAL, sums[-1]))]
+    return float(low), float(high)
 
 
 def _central_range(pixels: NDArray[Any]) -> tuple[float, float]:
     """Return the lowest 0.5th and the highest 99.5th percentile of the channels, with even backgrounds left out."""
-    lows, highs = [], []
-    for plane in np.moveaxis(_sampled(pixels), -1, 0):
-        median = np.percentile(plane, 50, method="lower")
-        others = plane[plane != median]
-        even = 2 * others.size <= plane.size
-        values = others if even else plane
-        ends = [float(median)] * even + (np.percentile(values, _CENTRAL).tolist() if values.size else [])
-        lows.append(min(ends))
-        highs.append(max(ends))
-    return min(lows), max(highs)
+    ends: list[float] = []
+    for values, counts in _histograms(pixels):
+        commonest = int(counts.argmax())
+        if 2 * counts[commonest] >= counts.sum():
+            ends.append(float(values[commonest]))
+            values, counts = np.delete(values, commonest), np.delete(counts, commonest)
+        if len(values):
+            ends.extend(_central(values, counts))
+    return min(ends), max(ends)
 
 
 def _shows_objects(pixels: NDArray[Any], low: float, high: float) -> bool:

@@ -98,16 +98,15 @@ def test_values_are_those_after_the_normalization():
     assert (found.dtypes, found.unused_bits) == (("uint16",), (4, 4))
     normalized = pixels / 65535 * 2 - 1
     expected = [np.percentile(normalized, 0.5), normalized.mean(), np.percentile(normalized, 99.5)]
-    np.testing.assert_allclose([found.low, found.mean, found.high], expected, atol=1e-5)
+    np.testing.assert_allclose([found.low, found.mean, found.high], expected, atol=2e-4)
     assert ImageValues.model_validate(found.plain()) == found
 
 
 def test_large_images_are_sampled():
-    pixels = np.tile(scene(channels=3), (12, 9, 1))
-    sampled, whole = values(pixels), values(scene(channels=3))
-    np.testing.assert_allclose(
-        [sampled.low, sampled.mean, sampled.high], [whole.low, whole.mean, whole.high], atol=0.02
-    )
+    pixels = cv2.resize(scene(channels=3), (1200, 1000))
+    found = values(pixels)
+    expected = [np.percentile(pixels / 255, 0.5), (pixels / 255).mean(), np.percentile(pixels / 255, 99.5)]
+    np.testing.assert_allclose([found.low, found.mean, found.high], expected, atol=0.01)
 
 
 def test_merged_values_cover_images_of_several_types():
