@@ -15,6 +15,7 @@ from pipeline.core.files import atomic_file
 from pipeline.core.options import Choice, Options, Positive, Side
 from pipeline.models.networks import AnyNetwork
 from pipeline.models.registry import build_model
+from pipeline.raw.value_range import ImageValues
 from pipeline.shards.recipes import Preparation
 from pipeline.training.losses import ACTIVATIONS
 from pipeline.training.recipes import TrainRecipe
@@ -40,6 +41,8 @@ class CheckpointInfo(Options):
         With the selected precision.
     made_with : dict of str to str
         Hardware and versions.
+    image_values : ImageValues, optional
+        Types and normalized values of the images in the training shards.
     """
 
     model: AnyNetwork
@@ -55,6 +58,7 @@ class CheckpointInfo(Options):
     seeds: dict[str, int]
     settings: TrainRecipe
     made_with: dict[str, str]
+    image_values: ImageValues | None = None
 
     @model_validator(mode="after")
     def _check_class_names(self) -> "CheckpointInfo":

@@ -251,4 +251,5 @@ class _Training:
                 "torch": str(torch.__version__),
                 "numpy": np.__version__,
             },
+            image_values=self.data.reader.image_values(),
         )

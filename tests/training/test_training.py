@@ -95,6 +95,10 @@ def test_training_learns_and_records_its_history(shards, tmp_path):
     assert last.epoch == 12
     assert best.info.settings == TrainRecipe.model_validate({**RECIPE, "epochs": 12})
     assert best.info.preparation.normalize.method == "unit"
+    images, values = SampleStore([shards / "tgs-train.h5"], torch.device("cpu")), best.info.image_values
+    assert values.dtypes == ("uint8",)
+    means = [float(batch.image.mean()) for batch in images.batches(torch.arange(len(images)), 1)]
+    assert values.mean == pytest.approx(np.mean(means), abs=1e-3)
     assert best.info.made_with["torch"] == str(torch.__version__)
     timing = pd.read_csv(tmp_path / "m/timing.csv")
     assert (timing["seconds"] > 0).all()
