@@ -11,6 +11,10 @@ from pydantic_core import ErrorDetails
 
 from pipeline.core.errors import Problem
 
+_CORRECT, _CHOOSE = "correct the value", "choose one of them"
+_ADD_KEYS, _QUOTE = "add its keys; the schema lists them", "write it in quotes, or correct the value"
+_GENERAL_REMEDIES = (_CORRECT, _CHOOSE, _ADD_KEYS, _QUOTE)
+
 
 def to_problems(error: ValidationError, data: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Problem]:
     """Convert a validation error to problems.
@@ -45,7 +49,9 @@ def _merge_alternatives(problems: list[Problem]) -> list[Problem]:
             merged[problem.where] = problem
         # the value is a list: problems of its items belong to another type that the same key accepts
         elif parent == problem.where or (isinstance(earlier.found, str) and earlier.found.startswith(("[", "("))):
-            merged[parent] = replace(earlier, expected=f"{earlier.expected}, or {problem.expected}")
+            general = earlier.remedy in _GENERAL_REMEDIES and problem.remedy not in _GENERAL_REMEDIES
+            remedy = problem.remedy if general else earlier.remedy
+            merged[parent] = replace(earlier, expected=f"{earlier.expected}, or {problem.expected}", remedy=remedy)
         else:
             merged[problem.where] = problem
     return list(merged.values())
@@ -70,11 +76,15 @@ def _to_problem(detail: ErrorDetails, data: Mapping[str, Any], keys: Collection[
         key = str(context["discriminator"]).strip("'")
         return Problem(f"{dotted_path}.{key}", "nothing", f"the key {key!r}, which selects the kind", f"add `{key}:`")
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return Problem(dotted_path, value, "a mapping, such as {name: ..., ...}", "add its keys; the schema lists them")
+        return Problem(dotted_path, value, "a mapping, such as {name: ..., ...}", _ADD_KEYS)
     if isinstance(error := context.get("error"), ValueError) and len(error.args) == 2:  # with a remedy of its own
         return Problem(dotted_path, value, *error.args)
+    if kind == "string_type" and not isinstance(detail["input"], Mapping | list):
+        return Problem(dotted_path, value, "text", _QUOTE)
+    if kind == "tuple_type":
+        return Problem(dotted_path, value, "a list, such as [a, b]", "write it in brackets")
     expected = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return Problem(dotted_path, value, expected, "correct the value")
+    return Problem(dotted_path, value, expected, _CORRECT)
 
 
 def _key_path(detail: ErrorDetails, data: Mapping[str, Any]) -> list[str]:
@@ -124,4 +134,4 @@ def _suggest_key(key: str, keys: Collection[str]) -> str:
 
 def _suggest_value(value: str, allowed: str) -> str:
     close = difflib.get_close_matches(value, re.findall(r"'([^']+)'", allowed), n=1)
-    return f"did you mean {close[0]!r}?" if close else "choose one of them"
+    return f"did you mean {close[0]!r}?" if close else _CHOOSE

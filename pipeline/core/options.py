@@ -81,6 +81,16 @@ FractionOrZero = Annotated[float, Field(ge=0, lt=1), NUMBER]
 Side = Annotated[int, Field(ge=32, le=16384), NUMBER]
 
 
+def _require_two_sides(value: Any) -> Any:  # noqa: ANN401 - runs before the type is known
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        example = [value, value] if isinstance(value, int) and not isinstance(value, bool) else [256, 256]
+        raise ValueError("[height, width] in pixels", f"write both, such as {example}")
+    return value
+
+
+HeightWidth = Annotated[tuple[Side, Side], BeforeValidator(_require_two_sides)]
+
+
 class Shorthand:
     """Accept a string as a shorthand for a mapping with one key, in the file and in its schema.
 

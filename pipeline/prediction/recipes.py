@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.core.options import NUMBER, FractionOrZero, Options, Seed, Side
+from pipeline.core.options import NUMBER, FractionOrZero, HeightWidth, Options, Seed
 from pipeline.raw.splits.rules import Fold
 from pipeline.training.recipes import Precision, Threads
 
@@ -15,7 +15,7 @@ TestTime = Literal["none", "flips", "rot90"]
 class Tiles(Options):
     """Prediction of large images in overlapping tiles."""
 
-    size: tuple[Side, Side] = Field(
+    size: HeightWidth = Field(
         description="Height and width of a tile in pixels, after resizing to the data set's `size`; rounded up to a "
         "multiple of the network's downsampling factor."
     )

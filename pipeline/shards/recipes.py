@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.core.options import Options, Rate, Real, Shorthand, Side
+from pipeline.core.options import HeightWidth, Options, Rate, Real, Shorthand
 from pipeline.raw.recipes import Channels, NormalizeMethod, Storage
 from pipeline.raw.source import Source
 
 Interpolation = Literal["area", "linear"]
-Size = Literal["native"] | tuple[Side, Side]
+Size = Literal["native"] | HeightWidth
 
 
 class Normalize(Options):

@@ -8,13 +8,13 @@ from pipeline.core.options import (
     NUMBER,
     Fraction,
     FractionOrZero,
+    HeightWidth,
     NotNegative,
     Options,
     Positive,
     Rate,
     Seed,
     Shorthand,
-    Side,
 )
 from pipeline.models.networks import AnyNetwork
 from pipeline.raw.splits.rules import Fold
@@ -25,7 +25,7 @@ SOFTMAX_LOSSES = frozenset({"cross-entropy", "cross-entropy-dice", "softmax-bce"
 
 Precision = Literal["fp32", "bf16", "auto"]
 Threads = Annotated[int, Field(ge=1, le=256), NUMBER]
-Crop = tuple[Side, Side]
+Crop = HeightWidth
 
 
 class Border(Options):

@@ -500,3 +500,37 @@ def test_submission_name_template():
     assert parsed.datasets["x"].layout_options.submission_template() == "{id}_test.png"
     for name in ("x.png", "{id}.gif", "../{id}.png", "{id}{number}.png"):
         assert "datasets.x.submission_name" in wrong(layout="drive", submission_name=name)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "remedy"),
+    [
+        ("datasets/drive/size", 256, "[256, 256]"),
+        ("datasets/drive/size", "32x32", "[256, 256]"),
+        ("experiments/drive__unet/crop", [64], "[256, 256]"),
+        ("experiments/drive__unet/tiles", {"size": 64}, "[64, 64]"),
+    ],
+)
+def test_a_size_with_one_number_asks_for_height_and_width(key, value, remedy):
+    (problem,) = complaints(**{key: value}).problems
+    assert "[height, width]" in problem.expected
+    assert remedy in problem.remedy
+
+
+def test_text_options_with_numbers_ask_for_quotes():
+    (problem,) = complaints(**{"datasets/drive/root": 2024}).problems
+    assert "in quotes" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("labels", "swapped"),
+    [
+        ({0: "background", 255: "membrane"}, "labels: {0: membrane, 255: background}"),
+        ({"#000000": "a", "#ffffff": "b", "#ff0000": "b"}, 'labels: {"#000000": b, "#ffffff": a, "#ff0000": a}'),
+    ],
+)
+def test_inverted_beside_labels_is_refused(labels, swapped):
+    (message,) = wrong(layout="folder", labels=labels, inverted=True).values()
+    assert f"write `{swapped}`" in message
+    assert with_dataset(layout="folder", inverted=True)
+    assert with_dataset(layout="folder", classes=["background", "membrane"], inverted=True)
