@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -114,22 +115,27 @@ def judge(original: bytes, name: str, kind: str, data: bytes) -> str:
     return "violation: a truncated file was accepted" if kind == "truncate" else "changed"
 
 
-def _child(start: int, stop: int, seed: int) -> None:
+Judge = Callable[[bytes, str, str, bytes], str]
+"""Maps the original bytes, their name, the kind of damage and the damaged bytes to an outcome, as `judge` does."""
+
+
+def _child(start: int, stop: int, seed: int, files: dict[str, bytes], judge: Judge) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    files = make_files()
     print("ready", flush=True)
     for index in range(start, stop):
         name, kind, data = make_input(files, seed, index)
         print(index, judge(files[name], name, kind, data), sep="\t", flush=True)
 
 
-def fuzz(inputs: int, seed: int, keep: Path | None = None) -> Counter[tuple[str, str, str]]:
-    """Decode damaged inputs in child processes; count them by suffix, kind of damage and outcome."""
-    files = make_files()
+def fuzz(
+    inputs: int, seed: int, keep: Path | None = None, script: str = __file__, files: dict[str, bytes] | None = None
+) -> Counter[tuple[str, str, str]]:
+    """Judge damaged inputs in child processes of a script; count them by suffix, kind of damage and outcome."""
+    files = make_files() if files is None else files
     counts: Counter[tuple[str, str, str]] = Counter()
     start = 0
     while start < inputs:
-        for index, outcome in _monitored_outcomes(start, inputs, seed):
+        for index, outcome in _monitored_outcomes(script, start, inputs, seed):
             name, kind, data = make_input(files, seed, index)
             counts[name.rpartition(".")[2], kind, outcome] += 1
             if outcome.startswith("violation") and keep is not None:
@@ -139,9 +145,9 @@ def fuzz(inputs: int, seed: int, keep: Path | None = None) -> Counter[tuple[str,
     return counts
 
 
-def _monitored_outcomes(start: int, stop: int, seed: int):
+def _monitored_outcomes(script: str, start: int, stop: int, seed: int):
     """Yield index and outcome of every input, up to the first one that ends the child process."""
-    command = [sys.executable, __file__, "--child", str(start), str(stop), "--seed", str(seed)]
+    command = [sys.executable, script, "--child", str(start), str(stop), "--seed", str(seed)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
         lines: queue.Queue[str] = queue.Queue()
@@ -167,17 +173,17 @@ def _monitored_outcomes(start: int, stop: int, seed: int):
             yield index, line.rstrip("\n").split("\t")[1]
 
 
-def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv=None, *, description=__doc__, script=__file__, make_files=make_files, judge=judge) -> int:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=Path("fuzz-violations"))
     parser.add_argument("--child", type=int, nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.child:
-        _child(*arguments.child, arguments.seed)
+        _child(*arguments.child, arguments.seed, make_files(), judge)
         return 0
-    counts = fuzz(arguments.inputs, arguments.seed, arguments.keep)
+    counts = fuzz(arguments.inputs, arguments.seed, arguments.keep, script, make_files())
     for (suffix, kind, outcome), count in sorted(counts.items()):
         print(f"{suffix:5} {kind:9} {outcome:60} {count:7}")
     violations = sum(count for (_, _, outcome), count in counts.items() if outcome.startswith("violation"))

@@ -5,19 +5,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter
 
+from pipeline.core.counts import VOID
 from pipeline.core.errors import Problem, ShardError
 from pipeline.raw.value_range import ImageValues, merge_values
+from pipeline.shards.integrity import rebuild_remedy, require_intact, require_structure
 from pipeline.shards.recipes import Preparation
-from pipeline.shards.schema import SCHEMA_VERSION
 from pipeline.shards.select import Selection, select_rows
 
-_REBUILD = "run snakemake again: it rebuilds only this shard and what depends on it"
 _SIZE_REMEDY = "if the images have several sizes and the data set has `size: native`, set `size: [height, width]`"
 _COMMON_ATTRIBUTES = (
     "dataset",
@@ -30,6 +31,10 @@ _COMMON_ATTRIBUTES = (
     "interpolation_image",
     "native",
 )
+
+
+_CLASS_NAMES = TypeAdapter(Annotated[tuple[str, ...], Field(min_length=2, max_length=VOID)])
+_MASK_KIND: TypeAdapter[str] = TypeAdapter(Literal["index", "soft"])
 
 
 @dataclass(frozen=True)
@@ -86,36 +91,21 @@ class ShardReader:
         self._counts: list[int] = []
         for path in self.paths:
             try:
-                file = self._open(path)
-                attributes[path] = {key: _plain(file.attrs[key]) for key in (*_COMMON_ATTRIBUTES, "schema_version")}
-                self._counts.append(len(file["images"]))
+                with _shard_errors(path):
+                    file = self._open(path)
+                    attributes[path] = {key: _plain(file.attrs[key]) for key in _COMMON_ATTRIBUTES}
+                    self._counts.append(len(file["images"]))
             except FileNotFoundError:
                 problems.append(Problem(str(path), "no such file", "a shard", "run `snakemake shards`"))
-            except (OSError, KeyError) as error:
-                actual = f"not a valid shard ({' '.join(str(error).split())[:120]})"
-                problems.append(Problem(str(path), actual, "an HDF5 shard of this pipeline", _rebuild_remedy(path)))
+            except ShardError as error:
+                problems += error.problems
         problems += _inconsistencies(attributes)
         if problems or not self.paths:
             self.close()
             raise ShardError(problems or Problem("shards", "no shards", "at least one shard", "run `snakemake shards`"))
         self._starts = np.cumsum([0, *self._counts])
-        first = self._open(self.paths[0])
-        size = int(first["images"].shape[2]), int(first["images"].shape[3])
-        self.info = ShardInfo(
-            dataset=str(first.attrs["dataset"]),
-            origin=str(first.attrs["origin"]),
-            channels=int(first["images"].shape[1]),
-            size=size,
-            class_names=tuple(json.loads(first.attrs["class_names"])),
-            mask_kind=str(first.attrs["mask_kind"]),
-            preparation=Preparation(
-                size="native" if first.attrs["native"] else size,
-                channels=first.attrs["channels"],
-                interpolation=first.attrs["interpolation_image"],
-                storage=str(first["images"].dtype),
-                normalize=json.loads(first.attrs["normalization"]),
-            ),
-        )
+        with _shard_errors(self.paths[0]):
+            self.info = _info(self._open(self.paths[0]))
         self.has_masks = all("masks" in self._open(path) for path in self.paths)
         self.has_fov = all("fov" in self._open(path) for path in self.paths)
         self._rows: NDArray[np.int64] | None = None
@@ -223,7 +213,24 @@ class ShardReader:
 
 
 def open_shard(path: Path) -> h5py.File:
-    """Open a shard for reading, without a lock: shards are replaced atomically, and some file systems have no locks.
+    """Open a shard for reading, if it is intact and has the structure of a shard.
+
+    Raises
+    ------
+    ShardError, OSError
+    """
+    require_intact(path)
+    file = open_file(path)
+    try:
+        require_structure(path, file)
+    except ShardError:
+        file.close()
+        raise
+    return file
+
+
+def open_file(path: Path) -> h5py.File:
+    """Open an HDF5 file for reading without a lock: shards are replaced atomically; some file systems have no locks.
 
     Raises
     ------
@@ -232,21 +239,47 @@ def open_shard(path: Path) -> h5py.File:
     return h5py.File(path, "r", locking=False)
 
 
+def _info(file: h5py.File) -> ShardInfo:
+    """Read the metadata of a shard.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+    """
+    attributes, images = file.attrs, file["images"]
+    size = int(images.shape[2]), int(images.shape[3])
+    return ShardInfo(
+        dataset=str(attributes["dataset"]),
+        origin=str(attributes["origin"]),
+        channels=int(images.shape[1]),
+        size=size,
+        class_names=_CLASS_NAMES.validate_json(attributes["class_names"]),
+        mask_kind=_MASK_KIND.validate_python(attributes["mask_kind"]),
+        preparation=Preparation(
+            size="native" if attributes["native"] else size,
+            channels=attributes["channels"],
+            interpolation=attributes["interpolation_image"],
+            storage=str(images.dtype),
+            normalize=json.loads(attributes["normalization"]),
+            nodata=attributes["nodata"],
+            exif=attributes["exif"],
+        ),
+    )
+
+
 @contextmanager
 def _shard_errors(path: Path) -> Iterator[None]:
     """Raise read and checksum errors of the block as a ShardError with the path."""
     try:
         yield
-    except (OSError, KeyError) as error:
+    except FileNotFoundError:
+        raise
+    except (PermissionError, IsADirectoryError) as error:
+        remedy = "check the name and its permissions"
+        raise ShardError(str(path), error.strerror or str(error), "a file that can be read", remedy) from error
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         actual = f"damaged contents ({' '.join(str(error).split())[:120]})"
-        raise ShardError(str(path), actual, "contents that match their checksum", _rebuild_remedy(path)) from error
-
-
-def _rebuild_remedy(path: Path) -> str:
-    """Return the remedy for a bad shard. If it is a link to a file of the store, that file must be deleted too."""
-    if path.is_symlink():
-        return f"delete the file and its link target {path.resolve()}, and {_REBUILD}"
-    return f"delete the file and {_REBUILD}"
+        raise ShardError(str(path), actual, "contents that match their checksum", rebuild_remedy(path)) from error
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of an attribute
@@ -254,14 +287,8 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of an attribute
 
 
 def _inconsistencies(attributes: dict[Path, dict[str, Any]]) -> list[Problem]:
-    """List the shards of another schema version, and those whose attributes differ from the first shard."""
-    problems = [
-        Problem(
-            str(path), f"schema version {values['schema_version']}", f"version {SCHEMA_VERSION}", _rebuild_remedy(path)
-        )
-        for path, values in attributes.items()
-        if values["schema_version"] != SCHEMA_VERSION
-    ]
+    """List the shards whose attributes differ from those of the first shard."""
+    problems = []
     for key in _COMMON_ATTRIBUTES:
         shard_values = {path: str(values[key]) for path, values in attributes.items()}
         if len(set(shard_values.values())) > 1:
@@ -271,7 +298,7 @@ def _inconsistencies(attributes: dict[Path, dict[str, Any]]) -> list[Problem]:
                     str(path),
                     f"{key} {value}",
                     f"{key} {reference}, as in the first shard",
-                    _SIZE_REMEDY if key == "size" else _rebuild_remedy(path),
+                    _SIZE_REMEDY if key == "size" else rebuild_remedy(path),
                 )
                 for path, value in shard_values.items()
                 if value != reference

@@ -18,8 +18,10 @@ from pipeline.core.parallel import thread_map
 from pipeline.core.progress import log, progress_bar
 from pipeline.raw.dataset import RawDataset, open_dataset
 from pipeline.raw.digests import joint_digest
+from pipeline.raw.inspect import orientation_warning
 from pipeline.raw.samples import Sample
 from pipeline.raw.value_range import ImageValues, merge_values, narrow_range_warning
+from pipeline.shards.integrity import HEADER_BYTES, seal
 from pipeline.shards.prepare import PreparedSample, prepare
 from pipeline.shards.recipes import Preparation, ShardRecipe
 from pipeline.shards.schema import SCHEMA_VERSION
@@ -35,6 +37,7 @@ class _Written(NamedTuple):
     digest: str
     values: ImageValues
     narrow: str | None
+    orientations: str | None
 
 
 def build_shard(
@@ -82,7 +85,7 @@ def build_shard(
         len(members),
     )
     with atomic_file(output) as temporary, _DeferredErrorFile(temporary, "w+") as target:
-        with h5py.File(target, "w", libver="latest") as file:
+        with h5py.File(target, "w", libver="latest", userblock_size=HEADER_BYTES) as file:
             written = _write_samples(file, prepared, len(members), target)
             digests = [sample.digest for sample in written]
             if raw_digest not in (None, joint_digest(members, digests)) and all(
@@ -91,10 +94,14 @@ def build_shard(
                 raise _changed_files(dataset)
             _write_metadata(file, members)
             _write_attributes(file, dataset, number, recipe, written)
+        seal(target)
         target.raise_failure()
     narrow = {sample.image: sample.narrow for sample in written if sample.narrow is not None}
     if warning := narrow_range_warning(narrow, len(members), recipe.normalize.method):
         log(f"{output}: {warning}")
+    if texts := orientation_warning([item.orientations for item in written if item.orientations], len(members)):
+        found, _, remedy = texts
+        log(f"{output}: {found}; {remedy}")
     log(f"{output}: {len(members)} samples, {output.stat().st_size / 1e6:.1f} MB")
 
 
@@ -160,7 +167,7 @@ def _write_samples(
             _create_datasets(file, count, item)
         for name, values in columns.items():
             values.append(getattr(item, name))
-        written.append(_Written(item.sample.image, item.digest, item.values, item.narrow))
+        written.append(_Written(item.sample.image, item.digest, item.values, item.narrow, item.orientations))
         block.append(item)
         if len(block) * item.stored.nbytes >= BLOCK_BYTES or len(written) == count:
             _write_block(file, len(written) - len(block), block)
@@ -252,6 +259,8 @@ def _write_attributes(
         "size": file["images"].shape[2:],
         "channels": recipe.channels,
         "native": recipe.size == "native",
+        "nodata": recipe.nodata,
+        "exif": recipe.exif,
         "interpolation_image": recipe.interpolation,
         "interpolation_mask": recipe.interpolation if dataset.mask_kind == "soft" else "nearest",
         "normalization": json.dumps(recipe.normalize.plain(), sort_keys=True),

@@ -177,7 +177,7 @@ def _read_shard(path: Path) -> dict[str, Any]:
     """Read data sets and attributes, by the names used in messages."""
     import h5py
 
-    from pipeline.shards.read import open_shard
+    from pipeline.shards.read import open_file
 
     contents: dict[str, Any] = {}
 
@@ -189,7 +189,7 @@ def _read_shard(path: Path) -> dict[str, Any]:
         if isinstance(item, h5py.Dataset):
             contents[f"data set {name}"] = item[()]
 
-    with open_shard(path) as file:
+    with open_file(path) as file:
         read("", file)
         file.visititems(read)
     return contents

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from rawfiles import add_drive, make_drive, make_tgs
+from shardfiles import edited
 from sources import opened, preparation, source
 
 from pipeline.core.digests import file_digest
@@ -214,10 +215,10 @@ def test_damaged_shard_raises_an_error_with_remedy(tmp_path, drive):
     path = build(tmp_path / "a.h5", drive)
     data = bytearray(path.read_bytes())
     with h5py.File(path) as file:
-        position = file["images"].id.get_chunk_info(3).byte_offset + 100
+        position = file["images"].id.get_chunk_info(3).byte_offset + file.userblock_size + 100
     data[position] ^= 0xFF
-    path.write_bytes(data)
     reader = ShardReader([path])
+    path.write_bytes(data)
     reader.read_array("images", 2)
     for read in (lambda: reader.read_array("images", 3), lambda: reader.read_all("images")):
         with pytest.raises(ShardError, match="damaged contents") as caught:
@@ -232,7 +233,7 @@ def test_all_inconsistent_shards_are_listed(tmp_path, drive):
     torn.write_bytes(good.read_bytes()[:5000])
     old = tmp_path / "old.h5"
     shutil.copy(good, old)
-    with h5py.File(old, "a") as file:
+    with edited(old) as file:
         file.attrs["schema_version"] = 0
     with pytest.raises(ShardError) as caught:
         ShardReader([good, other, torn, old, tmp_path / "gone.h5"])
