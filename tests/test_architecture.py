@@ -1,6 +1,7 @@
 """Imports between packages, read from the source files."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,24 @@ def test_no_function_has_more_than_80_lines_of_code():
             if isinstance(node, ast.FunctionDef) and (count := lines_of_code(node, text.splitlines())) > 80:
                 too_long[f"{path} {node.name}"] = count
     assert not too_long
+
+
+MAY_SAY_DELETE = {"core/manifest.py", "shards/integrity.py", "training/state_saver.py"}
+"""Modules that first make sure that the pipeline wrote the file; see `pipeline.core.manifest.remake_remedy`."""
+
+
+def test_messages_do_not_advise_to_delete_files_of_users():
+    advice = re.compile(r"\bdelete\b|\brm -|remove (?:it|them|the|this|all but one)[^`]*\b(?:file|folder|image|mask)")
+    offending = []
+    for path in MODULES:
+        tree = ast.parse((PACKAGE / path).read_text())
+        texts = {
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
+        texts -= {node.value.value for node in ast.walk(tree) if is_text_statement(node)}  # docstrings
+        offending += [(str(path), text) for text in texts if advice.search(text) and str(path) not in MAY_SAY_DELETE]
+    assert not offending
+
+
+def is_text_statement(node):
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

@@ -42,3 +42,9 @@ def test_every_installed_package_is_pinned():
             pending += required(requirement)
     assert len(visited) > 60
     assert not unpinned
+
+
+def test_pytorch_is_not_affected_by_cve_2026_24747():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (torch,) = (line for line in project["dependencies"] if line.startswith("torch>="))
+    assert tuple(map(int, torch.removeprefix("torch>=").split("."))) >= (2, 10)

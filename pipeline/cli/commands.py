@@ -120,6 +120,9 @@ def threshold_or_file(text: str) -> float | Path:
     try:
         value = float(text)
     except ValueError:
+        if not Path(text).exists():
+            message = f"expected a number in [0, 1), or an existing file with one, not {text!r}"
+            raise argparse.ArgumentTypeError(message) from None
         return Path(text)
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"expected a threshold in [0, 1), not {text}")

@@ -161,7 +161,9 @@ class Job:
         dataset = getattr(self.plan.recipe, "dataset", None)
         if changed := changed_since(paths.digests(dataset)) if dataset and self.plan.raw else []:
             found, expected = "a file that changed after the job was planned", "the file as it was then"
-            raise RawDataError(Problem(path, found, expected, "run snakemake again") for path in changed)
+            raise RawDataError(
+                Problem(path, found, expected, "run snakemake again, or this command") for path in changed
+            )
         result = Manifest.describe(self.fingerprint, self.outputs)
         result.write(self.outputs[0])
         if self.artifact.stored:

@@ -290,7 +290,7 @@ def _empty_value(key: yaml.Node, value: yaml.Node, source: str) -> Problem:
         found, remedy = f"`{{{key.value}}}` without quotes, which YAML reads as a mapping", "write the text in quotes"
     else:
         found = f"nothing after `{key.value}:`"
-        remedy = "add the value, or remove the key; to remove an entry of an earlier file, write `null`"
+        remedy = "add the value or remove the key; `null` removes an entry of an earlier file"
     return Problem(_where(source, key), found, "a value", remedy)
 
 

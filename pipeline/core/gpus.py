@@ -185,7 +185,7 @@ def _lock_folder() -> Path:
         folder.mkdir(mode=0o700)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-        remedy = "remove it, or set TMPDIR to another folder"
+        remedy = "set TMPDIR to a folder of your own"
         raise OutputError(
             str(folder), "not a folder, or a folder of another user", "a folder of the current user", remedy
         )

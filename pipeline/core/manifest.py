@@ -22,6 +22,8 @@ MANIFEST_SUFFIX = ".manifest.json"
 
 FORMAT = 1
 
+_LEVELS = 2  # of folders in a result: probability/CLASS/
+
 TABLES = (".csv", ".json")
 """Suffixes of results that people edit."""
 
@@ -114,6 +116,25 @@ def find(path: Path) -> Manifest | None:
     return None
 
 
+def remake_remedy(path: Path, otherwise: str, command: str = "snakemake") -> str:
+    """Return the remedy for a bad file: delete it and make it again, only if the pipeline wrote it.
+
+    Parameters
+    ----------
+    path : Path
+        A result, or a file in a folder that is one.
+    otherwise : str
+        The remedy without a manifest: the file may be the only copy of somebody's work.
+    command : str
+        The command that makes the result.
+    """
+    for result in (path, *list(path.parents)[:_LEVELS]):
+        if result.name and find(result) is not None:
+            deletion = f"delete {'it' if result == path else result} and " if result.exists() else ""
+            return f"{deletion}run `{command}`"
+    return otherwise
+
+
 def find_edited(paths: Iterable[Path]) -> list[Problem]:
     """Return a problem for each file whose bytes differ from those in its manifest.
 
@@ -141,7 +162,8 @@ def problem(path: Path, identity: str, config: Sequence[Path] = ()) -> Problem |
     manifest = find(path)
     if manifest is None:
         expected = f"a result with a manifest, *{MANIFEST_SUFFIX}, beside it"
-        return Problem(str(path), "no manifest", expected, _deletion_remedy(path, config))
+        remedy = f"move it to another folder in case it is not from this pipeline, then make it: `{_snakemake(config)}`"
+        return Problem(str(path), "no manifest", expected, remedy)
     if manifest.identity != identity:
         expected = "a result of the current settings, code, raw files and inputs"
         explain = shlex.join(["python", "-m", "pipeline", "explain", str(path), *_option("--config", config)])
@@ -163,8 +185,11 @@ def _edited_problem(files: list[Path], path: Path, config: Sequence[Path] = ()) 
 
 
 def _deletion_remedy(path: Path, config: Sequence[Path]) -> str:
-    snakemake = shlex.join(["snakemake", *_option("--configfile", config)])
-    return f"delete it, then make it again: `rm -r {shlex.quote(str(path))} && {snakemake}`"
+    return f"delete it, then make it again: `rm -r {shlex.quote(str(path))} && {_snakemake(config)}`"
+
+
+def _snakemake(config: Sequence[Path]) -> str:
+    return shlex.join(["snakemake", *_option("--configfile", config)])
 
 
 def _option(flag: str, files: Sequence[Path]) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.errors import PredictionError
+from pipeline.core.manifest import remake_remedy
 
 
 @dataclass(frozen=True)
@@ -42,5 +43,6 @@ def read_threshold(path: Path) -> Threshold:
             raise ValueError(f"the threshold {threshold.value}")
         return threshold
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        expected, remedy = "a threshold from 0 to 1 and its source", "delete the file and run snakemake again"
-        raise PredictionError(str(path), str(error), expected, remedy) from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        remedy = remake_remedy(path, "name the threshold.json of an experiment, or a number")
+        raise PredictionError(str(path), reason, "a threshold from 0 to 1 and its source", remedy) from error

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import PipelineError, PredictionError, Problem
 from pipeline.core.files import atomic_folder
+from pipeline.core.manifest import remake_remedy
 from pipeline.core.parallel import thread_map
 from pipeline.core.progress import log, progress_bar
 from pipeline.images.png import read_grey, write_png
@@ -106,7 +107,7 @@ def _sum_levels(images: Sequence[Path]) -> NDArray[np.uint32]:
                 str(path),
                 f"a size of {levels.shape}",
                 f"{first.shape} (height, width), the size of {images[0]}",
-                "delete the folder whose images differ in size from the raw images and run snakemake again",
+                remake_remedy(path, "save the predictions of all runs at the size of the raw images"),
             )
         total += levels
     return total
@@ -130,7 +131,7 @@ def _folders_by_id(
             str(folder_of_run[run] / plane),
             mismatch,
             "one image for each sample, as in the folders of the other runs",
-            "delete the folder and run snakemake again",
+            remake_remedy(folder_of_run[run] / plane, "name the folders of all runs of one split"),
         )
         for run, ids_of_plane in ids_of_run.items()
         for plane, ids in ids_of_plane.items()

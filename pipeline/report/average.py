@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.core.errors import PredictionError, Problem
+from pipeline.core.manifest import remake_remedy
 from pipeline.core.progress import log
 from pipeline.core.tables import write_table
 from pipeline.evaluation.methods import LEFT_OUT
@@ -46,12 +47,15 @@ def average_runs(recipe: AverageRecipe, *, experiment: str, summaries: Sequence[
         If a summary is missing, is not a table, is of another experiment or has other rows than the first.
     """
     runs, tables = recipe.runs, read_tables(summaries)
-    expected, remedy = (
-        "the scores of {!r}, with the same rows as {}",
-        f"delete it and run `snakemake metrics_{experiment}`",
-    )
+    expected = "the scores of {!r}, with the same rows as {}"
+    command = f"snakemake metrics_{experiment}"
     problems = [
-        Problem(str(path), problem, expected.format(run, summaries[0]), remedy)
+        Problem(
+            str(path),
+            problem,
+            expected.format(run, summaries[0]),
+            remake_remedy(path, f"name the summary.csv of {run!r}", command),
+        )
         for path, run, table in zip(summaries, runs, tables, strict=True)
         if (problem := _mismatch(table, run, tables[0]))
     ]

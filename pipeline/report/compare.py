@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.errors import ConfigError, PredictionError, Problem
+from pipeline.core.manifest import remake_remedy
 from pipeline.evaluation.methods import LEFT_OUT, MEAN, is_baseline
 from pipeline.report.board import BOUNDS, COLUMNS, LOWER, NEITHER
 from pipeline.report.comparisons import COMPARED_METRICS
@@ -140,7 +141,7 @@ def _leaderboard(path: Path) -> pd.DataFrame:
         raise PredictionError(str(path), "no rows", expected, f"add one to the configuration and {remedy}")
     if missing_columns := [name for name in _REQUIRED if name not in board]:
         raise PredictionError(
-            str(path), f"a table without {', '.join(missing_columns)}", expected, f"delete it and {remedy}"
+            str(path), f"a table without {', '.join(missing_columns)}", expected, remake_remedy(path, remedy)
         )
     return board
 
@@ -222,7 +223,12 @@ def _same_images(metrics: Path, conditions: dict[str, str], records: Sequence[Re
     files = [path for path in files if path.exists()]
     tables = read_tables(files)
     problems = [
-        Problem(str(path), "a table without split or id", "the scores of images", "delete it and run snakemake again")
+        Problem(
+            str(path),
+            "a table without split or id",
+            "the scores of images",
+            remake_remedy(path, "run `snakemake metrics`"),
+        )
         for path, table in zip(files, tables, strict=True)
         if not {"split", "id"} <= set(table)
     ]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.core.errors import PredictionError, Problem
+from pipeline.core.manifest import remake_remedy
 from pipeline.core.progress import log
 from pipeline.core.tables import write_table
 from pipeline.evaluation.bootstrap import blocks
@@ -91,8 +92,8 @@ def _read(files: Sequence[Path]) -> pd.DataFrame:
             if table.duplicated([name for name in _TEXT if name not in _DEFINITION]).any():
                 raise ValueError("duplicate images")
         except (OSError, ValueError) as error:
-            expected, remedy = "scores of individual images", "delete it and run snakemake again"
-            problems.append(Problem(str(path), str(error), expected, remedy))
+            remedy = remake_remedy(path, "name the per_image.csv of a method")
+            problems.append(Problem(str(path), str(error), "scores of individual images", remedy))
         else:
             tables.append(table[table["split"] == _SPLIT])
     owners = Counter(name for table in tables for name in table["experiment"].unique())

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.core.errors import PredictionError, Problem, TrainingError
+from pipeline.core.manifest import remake_remedy
 
 
 def read_tables(files: Sequence[Path]) -> list[pd.DataFrame]:
@@ -21,7 +22,8 @@ def read_tables(files: Sequence[Path]) -> list[pd.DataFrame]:
         try:
             tables.append(pd.read_csv(path, dtype=str, keep_default_na=False))
         except (OSError, ValueError) as error:
-            problems.append(Problem(str(path), str(error), "a summary table", "delete it and run snakemake again"))
+            remedy = remake_remedy(path, "name the summary.csv of a method")
+            problems.append(Problem(str(path), str(error), "a summary table", remedy))
     if problems:
         raise PredictionError(problems)
     return tables

@@ -18,6 +18,7 @@ import psutil
 
 import pipeline
 from pipeline.core.errors import PipelineError
+from pipeline.core.manifest import remake_remedy
 from pipeline.core.tables import write_json
 
 FORMAT = 1
@@ -106,7 +107,8 @@ def read_provenance(path: Path) -> dict[str, Any]:
             raise ValueError("not a provenance file of this version")
         return contents
     except (OSError, ValueError) as error:
-        reason, remedy = " ".join(str(error).split()), "delete it and run `snakemake models`"
+        reason = " ".join(str(error).split())
+        remedy = remake_remedy(path, "name the provenance.json of an experiment", "snakemake models")
         raise PipelineError(str(path), reason, "a provenance.json", remedy) from error
 
 

@@ -134,7 +134,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         contents = load_verified(path)
     except FileNotFoundError as error:
-        raise CheckpointError(str(path), "no such file", "a checkpoint", "run `snakemake models`") from error
+        raise CheckpointError(
+            str(path), "no such file", "a checkpoint", "correct the path; `snakemake models` makes checkpoints"
+        ) from error
     except (OSError, ValueError) as error:
         actual = f"a file that is damaged or no checkpoint ({str(error)[:160]})"
         raise CheckpointError(str(path), actual, "tensors and plain data", _REMEDY) from error

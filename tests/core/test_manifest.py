@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.fingerprint import Fingerprint
-from pipeline.core.manifest import Manifest, find, find_edited, manifest_path, problem
+from pipeline.core.manifest import Manifest, find, find_edited, manifest_path, problem, remake_remedy
 
 MADE_BY = Fingerprint("evaluate", {"dataset": "d"}, {"m": "0"}, {"numpy": "2.4"}, {"raw files": "1"}, {"x": ["2"]})
 
@@ -101,3 +101,17 @@ def test_edited_files_with_a_manifest_are_reported(scores):
     table.write_text("f1\n0.99\n")
     (detected,) = find_edited([table, scores / "curves.csv"])
     assert (detected.where, detected.found) == (str(table), "edited after the pipeline wrote it")
+
+
+def test_only_files_with_a_manifest_are_to_be_deleted(scores):
+    (scores / "own.csv").write_text("f1\n0.5\n")
+    assert remake_remedy(scores / "own.csv", "correct it") == "correct it"
+    assert remake_remedy(scores / "missing/01.png", "add it") == "add it"
+    assert (
+        remake_remedy(scores / "summary.csv", "correct it", "snakemake metrics")
+        == "delete it and run `snakemake metrics`"
+    )
+    assert remake_remedy(scores / "panel/01.png", "add it") == f"delete {scores / 'panel'} and run `snakemake`"
+    (scores / "summary.csv.manifest.json").unlink()
+    assert "delete" not in problem(scores / "summary.csv", MADE_BY.identity).remedy
+    assert "rm" not in problem(scores / "summary.csv", MADE_BY.identity).remedy

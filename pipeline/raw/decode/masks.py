@@ -84,7 +84,7 @@ def merge_object_masks(masks: Sequence[ClassMask], paths: Sequence[str]) -> Clas
             path,
             f"{mask.shape[1]}x{mask.shape[0]} pixels, while {paths[0]} has {size[1]}x{size[0]}",
             "masks of the same size",
-            "export it again, or remove it",
+            "export it again, or leave the sample out (`exclude`)",
         )
         for mask, path in zip(masks, paths, strict=True)
         if mask.shape != size

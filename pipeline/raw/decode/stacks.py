@@ -31,7 +31,7 @@ def expand_pages(samples: Iterable[Sample], problems: list[Problem]) -> list[Sam
                 path,
                 f"{mask_count} pages, while {sample.image} has {count}",
                 "the same number of pages as the image",
-                "export the stack again, or remove image and mask",
+                "export the stack again, or leave it out (`exclude`)",
             )
             for path in sample.files[1:]
             if (mask_count := count_pages(path)) != count

@@ -102,7 +102,7 @@ def _read_depths(path: Path, problems: list[Problem]) -> dict[str, float] | None
             depths[name] = float(text)
         except ValueError:
             problems.append(
-                Problem(f"{path}, id {name}", f"the depth {text!r}", "a number", "correct it, or remove depths.csv")
+                Problem(f"{path}, id {name}", f"the depth {text!r}", "a number", "correct it, or move depths.csv away")
             )
     return depths
 

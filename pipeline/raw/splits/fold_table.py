@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import RawDataError
+from pipeline.core.manifest import remake_remedy
 from pipeline.core.tables import write_json
 
 
@@ -50,7 +51,8 @@ def read_fold_table(path: Path, folds: int) -> list[frozenset[str]]:
     RawDataError
         If the file is missing, has another number of folds, or has an empty fold.
     """
-    expected, remedy = f"a table of {folds} folds", f"delete it and run `snakemake {path}`"
+    expected = f"a table of {folds} folds"
+    remedy = remake_remedy(path, "name a table that `python -m pipeline folds` wrote", f"snakemake {path}")
     table: Any = None
     ids_by_fold: list[set[str]] = [set() for _ in range(folds)]
     try:

@@ -55,7 +55,7 @@ def _groups_by_column(stacks: Mapping[str, str], table: Path, key: str, column: 
         found = f"no {column!r} for {len(missing)} of {len(groups)} samples: {', '.join(missing)}"
         remedy = (
             f"write these identifiers into {key!r} (the table begins with {examples}), add the rows, or "
-            "remove the samples from the raw folder"
+            "leave the samples out (`exclude`)"
         )
         known_ids = {*stacks, *stacks.values()}
         if similar := respelled(rows.keys() - known_ids, known_ids - rows.keys()):
