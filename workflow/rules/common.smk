@@ -110,8 +110,12 @@ def needs(result, part, **fixed):
 
 def raw_folder(result, **fixed):
     # The plan contains digests of the raw files, so their modification times are ignored. They are not inputs one by one:
-    # Snakemake would check each of them at every step, most of a minute for 100,000 files.
-    return input_function(result, lambda artifact: [ancient(folder) for folder in artifact.raw_folders(STUDY)], **fixed)
+    # Snakemake would check each of them at every step, most of a minute for 100,000 files. A folder such as a{b} or <c> is no
+    # input at all: Snakemake would take it for a pattern, and has no way to escape it.
+    def folders(artifact):
+        return [ancient(folder) for folder in artifact.raw_folders(STUDY) if not re.search("[{}<>]", folder)]
+
+    return input_function(result, folders, **fixed)
 
 
 def plan(result, **fixed):
