@@ -1,6 +1,6 @@
 """Checks across the settings of a configuration: values that are valid alone but not in combination."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.config.datasets import Dataset
@@ -52,8 +52,9 @@ def unknown_datasets(data: Mapping[str, Any]) -> list[Problem]:
     ]
 
 
-def _class_problems(key_path: str, experiment: Experiment, classes: Sequence[str]) -> Iterator[Problem]:
-    """List settings of an experiment that do not fit its number of classes."""
+def _class_problems(key_path: str, experiment: Experiment, dataset: Dataset) -> Iterator[Problem]:
+    """List settings of an experiment that do not fit the classes of its data set."""
+    classes = dataset.layout_options.class_names()
     reason = f"its data set has {len(classes)} classes ({', '.join(classes)})"
     set_keys = experiment.model_fields_set
     if len(classes) > 2 and experiment.loss.name not in SOFTMAX_LOSSES:
@@ -77,6 +78,13 @@ def _class_problems(key_path: str, experiment: Experiment, classes: Sequence[str
             "a multi-class score: val_loss or val_dice",
             "set `monitor: val_dice`",
         )
+    if experiment.loss.border is not None and not dataset.layout_options.has_background:
+        yield Problem(
+            f"{key_path}.loss.border",
+            "a weight for background between objects, while its data set has `background: none`",
+            "a data set with a background class",
+            "remove `border`",
+        )
     if len(classes) > 2 and "ensemble" in set_keys and experiment.ensemble and not experiment.keep_probability:
         yield Problem(
             f"{key_path}.ensemble",
@@ -98,7 +106,7 @@ def contradictions(datasets: Mapping[str, Dataset], experiments: Mapping[str, Ex
     for name, experiment in experiments.items():
         if (dataset := datasets.get(experiment.dataset)) is not None:
             key_path = f"experiments.{name}"
-            yield from _class_problems(key_path, experiment, dataset.layout_options.class_names())
+            yield from _class_problems(key_path, experiment, dataset)
             yield from _sample_problems(key_path, experiment, dataset)
             yield from _size_problems(key_path, experiment, dataset)
     for name, dataset in datasets.items():

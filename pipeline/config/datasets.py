@@ -120,6 +120,14 @@ class Dataset(Preparation):
                 "set `mask_kind: index`",
             )
         for split in ("test", "validation"):
+            rule = getattr(self, split)
+            if isinstance(rule, Sampling) and rule.stratify and not self.layout_options.has_background:
+                yield Problem(
+                    f"{key_path}.{split}.stratify",
+                    f"{rule.stratify!r}, while `background: none` makes all pixels foreground",
+                    "masks that differ in their foreground",
+                    "remove `stratify`",
+                )
             if isinstance(getattr(self, split), OfficialSplit) and split not in self.layout_options.official_splits():
                 yield Problem(
                     f"{key_path}.{split}",

@@ -46,7 +46,8 @@ def render_classes(recipe: RenderRecipe, *, experiment: str, predictions: Path, 
         if has_ignored:
             ids_with_ignored.add(sample.id)
         panel_legend = legend(raw.classes, raw.colours, width=panels.shape[1], void=has_ignored)
-        return coloured, overlay_classes(image, predicted, truth, raw.colours), stack([panels, panel_legend]), panels
+        painted = overlay_classes(image, predicted, truth, raw.colours, background=raw.has_background)
+        return coloured, painted, stack([panels, panel_legend]), panels
 
     kinds, description = ("colour", "overlay", "panel"), f"{experiment}: {recipe.split} images"
     sheet = render_samples(raw, samples, description, output, kinds, render_sample)

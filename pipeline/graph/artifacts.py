@@ -189,7 +189,8 @@ class Checkpoint(ExperimentArtifact):
     stored: ClassVar = True
 
     def recipe(self, study: "Study") -> TrainRecipe:
-        return study.experiments[self.experiment].to(TrainRecipe, fold=study.fold_of(self.experiment))
+        fold, background = study.fold_of(self.experiment), study.background(self.experiment)
+        return study.experiments[self.experiment].to(TrainRecipe, fold=fold, background=background)
 
     def inputs(self, study: "Study") -> Inputs:
         return _training_inputs(study, self.experiment)
@@ -205,7 +206,8 @@ class Augmented(ExperimentArtifact):
 
     def recipe(self, study: "Study") -> AugmentedRecipe:
         note, fold = study.origin_caption(self.experiment), study.fold_of(self.experiment)
-        return study.experiments[self.experiment].to(AugmentedRecipe, fold=fold, note=note)
+        background = study.background(self.experiment)
+        return study.experiments[self.experiment].to(AugmentedRecipe, fold=fold, background=background, note=note)
 
     def inputs(self, study: "Study") -> Inputs:
         samples = _training_inputs(study, self.experiment)

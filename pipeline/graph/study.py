@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.config.config import Config
 from pipeline.config.datasets import Dataset
@@ -141,6 +141,10 @@ class Study:
     def validation_split(self, name: str) -> str:
         """Return the split that the threshold is chosen on: `OUT_OF_FOLD` for ensembles of folds, else validation."""
         return OUT_OF_FOLD if self.uses_folds(name) and name not in self.experiments else VALIDATION
+
+    def background(self, name: str) -> Literal["none"] | None:
+        """Return the recipe's `background` of a method: ``none`` if its data set has no background class."""
+        return None if self.datasets[self.dataset_of(name)].layout_options.has_background else "none"
 
     def empty_masks(self, name: str) -> str:
         """Return `empty_masks` or its default; of a baseline that of the experiments on its data set, if they agree."""

@@ -46,7 +46,12 @@ def paint(classes: NDArray[np.uint8], colours: Sequence[Colour]) -> RgbImage:
 
 
 def overlay_classes(
-    image: RgbImage, predicted: NDArray[np.uint8], truth: NDArray[np.uint8] | None, colours: Sequence[Colour]
+    image: RgbImage,
+    predicted: NDArray[np.uint8],
+    truth: NDArray[np.uint8] | None,
+    colours: Sequence[Colour],
+    *,
+    background: bool = True,
 ) -> RgbImage:
     """Blend the predicted classes over the dimmed grey image; outline and hatch wrong pixels in white.
 
@@ -54,10 +59,12 @@ def overlay_classes(
     ----------
     image : (H, W, 3) array of uint8
     predicted : (H, W) array of uint8
-        Class indices. Background (class 0) is not painted.
+        Class indices.
     truth : (H, W) array of uint8, optional
         Class indices; `VOID` pixels are neither painted nor wrong. Without `truth`, no pixel is wrong.
     colours : sequence of (int, int, int)
+    background : bool
+        Whether class 0 is background, which is not painted.
 
     Returns
     -------
@@ -67,7 +74,8 @@ def overlay_classes(
     painted = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
     valid = np.ones(predicted.shape, dtype=bool) if truth is None else truth != VOID
     blended = cv2.addWeighted(painted, 1 - _OPACITY, paint(predicted, colours), _OPACITY, 0)
-    cv2.copyTo(blended, ((predicted > 0) & valid).astype(np.uint8), painted)
+    is_painted = (predicted > 0) & valid if background else valid
+    cv2.copyTo(blended, is_painted.astype(np.uint8), painted)
     if truth is not None:
         white = _hatching((predicted != truth) & valid) * np.uint8(255)
         painted = cv2.bitwise_or(painted, cv2.merge([white] * 3))

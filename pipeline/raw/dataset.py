@@ -82,14 +82,19 @@ class RawDataset:
         return len(self.classes) > 2
 
     @property
+    def has_background(self) -> bool:
+        """Whether the first class is background; else it counts like any other."""
+        return self.source.layout.has_background
+
+    @property
     def foreground(self) -> slice:
         """Indices of the foreground classes: all but the first, or all classes of a data set without background."""
-        return slice(int(self.source.layout.has_background), None)
+        return slice(int(self.has_background), None)
 
     @property
     def background(self) -> str:
         """The name of the background class; empty if the data set has none."""
-        return self.classes[0] if self.source.layout.has_background else ""
+        return self.classes[0] if self.has_background else ""
 
     @property
     def origin(self) -> str:

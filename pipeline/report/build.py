@@ -144,7 +144,7 @@ def _scores(
         elif method.scored:
             table = sources.read_images(reader, method.name)
             if table is not None:
-                scored[index] = sources.image_scores(table, raw[method.dataset].classes[0])
+                scored[index] = sources.image_scores(table, raw[method.dataset].background)
             owner = {"method": index, "dataset": method.dataset}
             matrices += [{**owner, **matrix} for matrix in sources.confusions(reader, method.name, table)]
     return scored, matrices
@@ -178,7 +178,8 @@ def _gallery(
     index: int, method: sources.Method, dataset: RawDataset, region: str, cases: Sequence[Case]
 ) -> dict[str, Any]:
     """Return what the template shows in the gallery of a method."""
-    label = {"f1": "F1", "iou": "mean IoU over the foreground classes"}[case_score(dataset.multiclass)]
+    averaged = "foreground classes" if dataset.has_background else "classes"
+    label = {"f1": "F1", "iou": f"mean IoU over the {averaged}"}[case_score(dataset.multiclass)]
     region_label = {"fov": "inside the field of view", "full": "whole image"}[region]
     legend = [(name, _hex(colour)) for name, colour in zip(dataset.classes, dataset.colours, strict=True)]
     return {

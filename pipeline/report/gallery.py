@@ -198,7 +198,8 @@ def _load_sample(raw: RawDataset, sample: Sample, methods: Sequence[Method], ins
     for method in methods:
         classes = read_levels(method.test_predictions / "mask" / f"{sample.id}.png", height, width)
         classes = classes if raw.multiclass else (classes > 0).astype(np.uint8)
-        predicted[method.name] = shrink(classes), shrink(error_kinds(counted, classes))
+        errors = error_kinds(counted, classes, background=raw.has_background)
+        predicted[method.name] = shrink(classes), shrink(errors)
     return _LoadedSample(raw.name, sample.id, downscale(image, SIDES[0]), shrink(truth), predicted)
 
 

@@ -157,7 +157,7 @@ SCORE_COLUMNS = tuple(name for name, metric in CLASS_METRICS.items() if metric.v
 _COUNTS = ("tp", "fp", "fn", "tn")
 
 
-def image_scores(table: pd.DataFrame, background: str | None) -> list[Scores]:
+def image_scores(table: pd.DataFrame, background: str) -> list[Scores]:
     """Return, for each split and region of a ``per_image.csv``, one row for each image.
 
     A row holds the foreground fraction of the mask and the scores, averaged over the foreground classes.
@@ -166,8 +166,8 @@ def image_scores(table: pd.DataFrame, background: str | None) -> list[Scores]:
     ----------
     table : DataFrame
         Its columns ``id``, ``split``, ``region``, ``class``, ``pixels``, counts and scores.
-    background : str, optional
-        The class that is left out of means if there are several classes.
+    background : str
+        The class that is left out of means and of the foreground if there are several classes; empty for none.
     """
     all_scores = []
     for (split, region), rows in table.groupby(["split", "region"], sort=False):

@@ -35,13 +35,17 @@ def downscale(pixels: NDArray[np.uint8], side: int, *, classes: bool = False) ->
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_NEAREST if classes else cv2.INTER_AREA))
 
 
-def error_kinds(truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def error_kinds(
+    truth: NDArray[np.uint8], predicted: NDArray[np.uint8], *, background: bool = True
+) -> NDArray[np.uint8]:
     """Classify the pixels of a prediction as true positives, false negatives, false positives or another class.
 
     Parameters
     ----------
     truth, predicted : (H, W) array of uint8
-        Class indices, 0 is background; `VOID` in `truth` where pixels do not count.
+        Class indices; `VOID` in `truth` where pixels do not count.
+    background : bool
+        Whether class 0 is background; without it, every pixel has the right or another class.
 
     Returns
     -------
@@ -50,7 +54,9 @@ def error_kinds(truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> NDArr
         positive; 4: foreground predicted as another foreground class.
     """
     kinds = np.zeros(truth.shape, dtype=np.uint8)
-    is_foreground, is_predicted = (truth > 0), (predicted > 0)
+    is_foreground, is_predicted = (
+        (plane > 0) if background else np.ones(plane.shape, dtype=bool) for plane in (truth, predicted)
+    )
     kinds[is_foreground & is_predicted & (truth == predicted)] = 1
     kinds[is_foreground & ~is_predicted] = 2
     kinds[~is_foreground & is_predicted] = 3

@@ -8,6 +8,7 @@ In distributed training each process passes its rows of a batch, and all get the
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -80,15 +81,19 @@ def cross_entropy(output: torch.Tensor, target: torch.Tensor, weight: torch.Tens
     return _mean(-(_one_hot(target, output.shape[1]) * log_probability).sum(dim=1, keepdim=True), weight)
 
 
-def softmax_dice(output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
-    """`dice` of the softmax, averaged over the foreground classes."""
+def softmax_dice(
+    output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None, *, first: int = 1
+) -> torch.Tensor:
+    """`dice` of the softmax, averaged over the classes from `first` on: 1 if the first class is background, else 0."""
     one_hot = _one_hot(target, output.shape[1])
-    return _dice(torch.softmax(output, dim=1)[:, 1:], one_hot[:, 1:], weight)
+    return _dice(torch.softmax(output, dim=1)[:, first:], one_hot[:, first:], weight)
 
 
-def cross_entropy_dice(output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+def cross_entropy_dice(
+    output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None, *, first: int = 1
+) -> torch.Tensor:
     """Sum of `cross_entropy` and `softmax_dice` (Isensee et al.: nnU-Net, Nature Methods 2021)."""
-    return cross_entropy(output, target, weight) + softmax_dice(output, target, weight)
+    return cross_entropy(output, target, weight) + softmax_dice(output, target, weight, first=first)
 
 
 def softmax_bce(output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
@@ -110,10 +115,17 @@ class Loss(NamedTuple):
     function : Function
     activation : {'clip', 'sigmoid', 'softmax'}
         Converts the output to probabilities; stored in the checkpoint.
+    per_class : bool
+        Whether the function averages over classes, and takes the index of the `first` of them.
     """
 
     function: Function
     activation: str
+    per_class: bool = False
+
+    def without_background(self) -> "Loss":
+        """Return the loss for several classes of which none is background."""
+        return self._replace(function=partial(self.function, first=0)) if self.per_class else self
 
     def channels(self, classes: int) -> int:
         """Return the number of output channels of the network: one for each class with a softmax, else 1."""
@@ -126,8 +138,8 @@ LOSSES: dict[str, Loss] = {
     "dice": Loss(dice, "sigmoid"),
     "bce-dice": Loss(bce_dice, "sigmoid"),
     "cross-entropy": Loss(cross_entropy, "softmax"),
-    "softmax-dice": Loss(softmax_dice, "softmax"),
-    "cross-entropy-dice": Loss(cross_entropy_dice, "softmax"),
+    "softmax-dice": Loss(softmax_dice, "softmax", per_class=True),
+    "cross-entropy-dice": Loss(cross_entropy_dice, "softmax", per_class=True),
     "softmax-bce": Loss(softmax_bce, "softmax"),
 }
 

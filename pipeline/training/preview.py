@@ -60,7 +60,8 @@ def preview(
     augment = Augmentation(recipe.crop, recipe.augment)
     rng = torch.Generator().manual_seed(derive_seed(recipe.seed, "preview"))
     order = torch.randperm(len(data), generator=rng)[:_SAMPLES]
-    colours = class_colours(data.info.class_names)
+    has_background = recipe.background is None
+    colours = class_colours(data.info.class_names, background=has_background)
     rows = []
     for batch in data.batches(order, 1):
         copies = Batch(
@@ -69,7 +70,8 @@ def preview(
             weight=None if batch.weight is None else batch.weight.expand(_COPIES, -1, -1, -1),
         )
         augmented = augment(copies, rng, data.soft)
-        tiles = [_tile(batch, 0, colours), *(_tile(augmented, n, colours) for n in range(_COPIES))]
+        first = int(has_background)
+        tiles = [_tile(batch, 0, colours, first), *(_tile(augmented, n, colours, first) for n in range(_COPIES))]
         gap = np.full((_TILE_HEIGHT, _GAP, 3), 255, dtype=np.uint8)
         rows.append(np.hstack([part for tile in tiles for part in (tile, gap)][:-1]))
     width = max(row.shape[1] for row in rows)
@@ -82,8 +84,8 @@ def preview(
         write_png(temporary, np.vstack([caption, *padded]))
 
 
-def _tile(batch: Batch, row: int, colours: Sequence[Colour]) -> RgbImage:
-    """Render one sample: contrast stretched to its range, contours of each class, ignored pixels dimmed."""
+def _tile(batch: Batch, row: int, colours: Sequence[Colour], first: int) -> RgbImage:
+    """Render one sample: contrast stretched, contours of the classes from `first` on, ignored pixels dimmed."""
     image = batch.image[row].numpy()
     low, high = float(image.min()), float(image.max())
     pixels = np.rint((image - low) / max(high - low, 1e-12) * 255).astype(np.uint8).transpose(1, 2, 0)
@@ -94,7 +96,7 @@ def _tile(batch: Batch, row: int, colours: Sequence[Colour]) -> RgbImage:
     tile = cv2.resize(pixels, (width, _TILE_HEIGHT), interpolation=cv2.INTER_AREA)
     target = batch.target[row, 0].numpy()
     classes = (target > 0.5).astype(np.uint8) if target.dtype.kind == "f" else target.astype(np.uint8)
-    for label in range(1, int(classes.max()) + 1):
+    for label in range(first, int(classes.max()) + 1):
         plane = cv2.resize(
             (classes == label).astype(np.uint8), (width, _TILE_HEIGHT), interpolation=cv2.INTER_NEAREST_EXACT
         )

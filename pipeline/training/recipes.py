@@ -203,9 +203,17 @@ class TrainRecipe(Training):
     ----------
     fold : Fold, optional
         Validate on the samples of this fold, and train on all others that are not test samples.
+    background : {'none'}, optional
+        The first of several classes counts like any other; by default it is background.
     """
 
     fold: Fold | None = None
+    background: Literal["none"] | None = None
+
+    @property
+    def has_background(self) -> bool:
+        """Whether the first class is background, and no part of Dice losses and `val_dice` of several classes."""
+        return self.background is None
 
 
 class AugmentedRecipe(Options):
@@ -213,6 +221,8 @@ class AugmentedRecipe(Options):
 
     Parameters
     ----------
+    background : {'none'}, optional
+        See `TrainRecipe`.
     note : str
         Addition to the caption, such as ``"synthetic data"``.
     """
@@ -222,4 +232,5 @@ class AugmentedRecipe(Options):
     augment: Augment | None
     seed: Seed
     fold: Fold | None = None
+    background: Literal["none"] | None = None
     note: str = ""

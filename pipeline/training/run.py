@@ -121,7 +121,8 @@ class _Training:
         prepare_determinism(recipe.deterministic, device)
         require_ranks(experiment, recipe, device)
         self.data, self.validation = self._load(training, validation, device, memory)
-        self.criterion = LOSSES[recipe.loss.name]
+        loss = LOSSES[recipe.loss.name]
+        self.criterion = loss if recipe.has_background else loss.without_background()
         self.augment = Augmentation(recipe.crop, recipe.augment) if recipe.crop or recipe.augment else None
 
         info, seeds = self.data.info, derived_seeds(recipe.seed)
@@ -199,7 +200,10 @@ class _Training:
         validation_due = self.validation is not None and recipe.validates(progress.epoch)
         if self.validation is not None and validation_due:
             size, losses = recipe.batch_size, ["train_loss", *dict.fromkeys(["val_loss", monitor])]
-            scores = validate(self.network, self.criterion, self.validation, size, self.precision, saver.save_if_due)
+            foreground = slice(int(recipe.has_background), None)
+            scores = validate(
+                self.network, self.criterion, self.validation, size, self.precision, saver.save_if_due, foreground
+            )
         row: Row = {"epoch": progress.epoch, "train_loss": progress.loss / len(progress.rows), "lr": progress.mean_lr}
         row = ranks.broadcast({**row, **scores._asdict()})  # so that all processes make the same decisions
         require_finite(row, self.experiment, *losses)

@@ -93,7 +93,7 @@ def measure(
         image=read_header(decoded.contents[sample.image]),
         mask=None if sample.mask is None else read_header(decoded.contents[sample.mask]),
         mask_pixels=None if classes is None else _count_pixels(classes, len(dataset.classes)),
-        thumbnail=_thumbnail(decoded, classes, dataset.colours) if with_thumbnail else None,
+        thumbnail=_thumbnail(decoded, classes, dataset.colours, dataset.foreground) if with_thumbnail else None,
     )
 
 
@@ -119,8 +119,8 @@ def _count_pixels(classes: ClassMask, class_count: int) -> tuple[int, ...]:
     return (*counts[:class_count].tolist(), int(counts[VOID]))
 
 
-def _thumbnail(decoded: Decoded, classes: ClassMask | None, colours: tuple[Colour, ...]) -> RgbImage:
-    """Resize an image to `THUMBNAIL`, tint its classes and draw their outlines."""
+def _thumbnail(decoded: Decoded, classes: ClassMask | None, colours: tuple[Colour, ...], foreground: slice) -> RgbImage:
+    """Resize an image to `THUMBNAIL`, tint its foreground classes and draw their outlines."""
     height, width = decoded.pixels.shape[:2]
     factor = THUMBNAIL / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
@@ -130,11 +130,10 @@ def _thumbnail(decoded: Decoded, classes: ClassMask | None, colours: tuple[Colou
     if classes is None:
         return np.asarray(image)
     small = cv2.resize(classes, size, interpolation=cv2.INTER_NEAREST_EXACT)
-    for index, colour in enumerate(colours):
-        if index:
-            # an outline alone does not show which side is the class
-            inside = small == index
-            image[inside] = np.rint((1 - _TINT) * image[inside] + _TINT * np.array(colour)).astype(np.uint8)
-            outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(image, outlines, -1, colour, 1)
+    for index in range(len(colours))[foreground]:
+        # an outline alone does not show which side is the class
+        inside, colour = small == index, colours[index]
+        image[inside] = np.rint((1 - _TINT) * image[inside] + _TINT * np.array(colour)).astype(np.uint8)
+        outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(image, outlines, -1, colour, 1)
     return np.asarray(image)

@@ -111,7 +111,7 @@ def _make_report(listing: PartialDataset, measured: Sequence[Measurement], norma
         "warnings": len(findings) - errors,
         "findings": [_finding_row(finding) for finding in findings],
         "leak": sum(finding.count for finding in findings if finding.kind == "leak"),
-        "facts": _facts(readable),
+        "facts": _facts(readable, raw.foreground),
         "balance": _balance(readable, raw.classes),
     }
     return {key: printable(value) for key, value in report.items()}
@@ -137,17 +137,18 @@ def _ignored(listing: PartialDataset) -> list[dict[str, Any]]:
     ]
 
 
-def _facts(readable: Sequence[Measurement]) -> dict[str, Any]:
+def _facts(readable: Sequence[Measurement], foreground: slice) -> dict[str, Any]:
     """Count properties of the readable images and masks: see ``facts`` above."""
     images = [item.image for item in readable if item.image is not None]
     pixel_counts = [item.mask_pixels for item in readable if item.mask_pixels is not None]
-    # the first count is the background, the last the ignored pixels: between them are the foreground classes
+    # the last count is that of the ignored pixels
+    by_foreground = [(sum(pixels[:-1][foreground]), sum(pixels[:-1])) for pixels in pixel_counts]
     return {
         "images_read": len(readable),
         "blank_images": sum(item.blank for item in readable if item.sample.labelled),
         "blank_unlabelled": sum(item.blank for item in readable if not item.sample.labelled),
-        "empty_masks": sum(not any(pixels[1:-1]) for pixels in pixel_counts),
-        "full_masks": sum(pixels[0] == 0 and any(pixels[1:-1]) for pixels in pixel_counts),
+        "empty_masks": sum(inside == 0 for inside, _ in by_foreground),
+        "full_masks": sum(0 < inside == total for inside, total in by_foreground) if foreground.start else None,
         "exif_rotated": sum(header.orientation_applied for header in images),
         "icc_profiles": sum(header.icc for header in images),
         "alpha": sum(header.alpha for header in images),

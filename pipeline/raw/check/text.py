@@ -35,7 +35,9 @@ def format_sizes(numbers: Mapping[str, int], max_listed: int = 6) -> str:
 def format_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the facts of a report as pairs of heading and text."""
     facts = report["facts"]
-    masks = f"{facts['empty_masks']} empty, {facts['full_masks']} without background"
+    masks = f"{facts['empty_masks']} empty"
+    if facts["full_masks"] is not None:
+        masks += f", {facts['full_masks']} without background"
     special = {"rotated or mirrored by EXIF": "exif_rotated", "with ICC profile": "icc_profiles", "with alpha": "alpha"}
     notes = ", ".join(f"{facts[key]} {label}" for label, key in special.items() if facts[key])
     lines = [

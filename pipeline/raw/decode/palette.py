@@ -82,15 +82,18 @@ def overlapping_values(meaning: Mapping[MaskValue, object], tolerance: int) -> l
     ]
 
 
-def class_colours(classes: Sequence[str], fixed: Mapping[str, Colour] | None = None) -> tuple[Colour, ...]:
+def class_colours(
+    classes: Sequence[str], fixed: Mapping[str, Colour] | None = None, *, background: bool = True
+) -> tuple[Colour, ...]:
     """Choose a distinct display colour for each class.
 
     Parameters
     ----------
     classes : sequence of str
-        Background first.
     fixed : mapping of str to (int, int, int), optional
         Colours by class. The other classes get those of `COLOURS`, then evenly spread hues.
+    background : bool
+        Whether the first class is background, which is black.
     """
     fixed = fixed or {}
     used = set(fixed.values())
@@ -99,7 +102,7 @@ def class_colours(classes: Sequence[str], fixed: Mapping[str, Colour] | None = N
     for index, name in enumerate(classes):
         if name in fixed:
             colours.append(fixed[name])
-        elif index == 0 and COLOURS[0] not in used:
+        elif background and index == 0 and COLOURS[0] not in used:
             colours.append(COLOURS[0])
         else:
             colours.append(next(free))

@@ -87,7 +87,7 @@ class Layout(Options, ABC):
 
     @property
     def has_background(self) -> bool:
-        """Whether the first class is background, which is no part of means over classes and is not painted."""
+        """Whether the first class is background: no part of means over classes, and not painted."""
         return True
 
     @property

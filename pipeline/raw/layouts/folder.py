@@ -80,6 +80,11 @@ class Folder(Patterns):
     ignore: tuple[LabelKey, ...] = Field(
         (), description="Grey values and colours of mask pixels that do not count in training and scores."
     )
+    background: Literal["none"] | None = Field(
+        None,
+        description="`none`, with more than two classes: the first class counts like any other, in means over classes, "
+        "Dice losses and renderings; by default it is background.",
+    )
     inverted: bool = Field(False, description="Swap the two classes, so that white is background.")
 
     def class_names(self) -> tuple[str, ...]:
@@ -89,6 +94,11 @@ class Folder(Patterns):
         if self.labels is None:
             return (BACKGROUND, "foreground")
         return tuple(sorted(dict.fromkeys(self.labels.values()), key=lambda name: name != BACKGROUND))
+
+    @property
+    def has_background(self) -> bool:
+        """Whether the first class is background; see `Layout.has_background`."""
+        return self.background is None
 
     def as_source(self, presentation: bool) -> Self:
         """Set `classes` explicitly, because the order of `labels` is lost when the recipe is stored."""
@@ -107,7 +117,7 @@ class Folder(Patterns):
                 colours.setdefault(name, key)
         return Labels(
             classes,
-            class_colours(classes, colours),
+            class_colours(classes, colours, background=self.has_background),
             LabelMap({**meaning, **ignored}, tolerance=self.tolerance, inverted=self.inverted, editable=True),
         )
 
@@ -155,6 +165,10 @@ class Folder(Patterns):
                 f"2 to {MAX_CLASSES}: background and at least one other",
                 "list the background too, or list values to ignore under `ignore`",
             )
+        if len(names) == 2 and not self.has_background:
+            actual = f"'none', for two classes ({', '.join(names)})"
+            expected = "a background: with two classes, masks and predictions are foreground against background"
+            yield Problem(f"{key_path}.background", actual, expected, "remove it")
         if len(names) > 2 and "mean" in lower:
             expected = "another name: tables of scores use it for the mean over the foreground classes"
             yield Problem(path, f"a class {names[lower.index('mean')]!r}", expected, "rename it")
