@@ -94,6 +94,8 @@ class Dataset(Preparation):
             layout=self.layout_options.as_source(presentation),
             root=self.root,
             mask_kind=self.mask_kind,
+            nodata=self.nodata,
+            exif=self.exif,
             shards=self.shards if shards else 1,
             test=test,
             validation=validation,

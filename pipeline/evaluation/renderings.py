@@ -19,7 +19,6 @@ from pipeline.images.figures import VOID_GREY, RgbImage, for_display, overlay, p
 from pipeline.images.png import read_levels, write_png
 from pipeline.raw.check.text import printable
 from pipeline.raw.dataset import RawDataset, open_dataset, require_samples, size_problem
-from pipeline.raw.decode.image import read_image
 from pipeline.raw.samples import Sample
 
 _SHEET_ROWS = 4  # panels on the sheet, of evenly spaced samples
@@ -146,7 +145,7 @@ def load_image(raw: RawDataset, sample: Sample) -> tuple[RgbImage, NDArray[np.ui
     RawDataError
         If image or mask cannot be read, or they differ in size.
     """
-    image = for_display(read_image(sample.image, "rgb", page=sample.page))
+    image = for_display(raw.read_image(sample, "rgb")[0])
     if not sample.labelled:
         return image, None
     truth = raw.read_truth(sample) if raw.multiclass else raw.read_foreground(sample)

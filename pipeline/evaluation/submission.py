@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.core.counts import threshold_level
-from pipeline.core.errors import ConfigError, PipelineError, PredictionError, Problem, RawDataError
+from pipeline.core.errors import ConfigError, PipelineError, PredictionError, Problem, RawDataError, join_first
 from pipeline.core.files import atomic_folder
 from pipeline.core.progress import progress_bar
 from pipeline.core.tables import write_table
@@ -15,7 +15,6 @@ from pipeline.evaluation.recipes import SubmissionRecipe
 from pipeline.evaluation.thresholds import read_threshold
 from pipeline.images.png import read_levels, write_png
 from pipeline.raw.dataset import open_dataset, require_samples
-from pipeline.raw.decode.image import read_image
 from pipeline.raw.decode.masks import encode_rle
 from pipeline.raw.samples import Sample
 
@@ -69,7 +68,7 @@ def write_submission(
     with atomic_folder(output) as folder:
         for sample in progress_bar(samples, f"{experiment}: submission", len(samples)):
             try:
-                height, width = read_image(sample.image, "grey").shape[:2]
+                height, width = raw.read_image(sample, "grey")[0].shape[:2]
                 mask = (read_levels(predictions / f"{sample.id}.png", height, width) > level).astype(np.uint8)
             except PipelineError as error:
                 problems += error.problems
@@ -92,10 +91,10 @@ def _file_names(samples: Sequence[Sample], template: str) -> dict[str, str]:
         by_name.setdefault(name, []).append(sample)
     problems = [
         Problem(
-            ", ".join(sample.image for sample in same_name),
+            join_first(sample.image for sample in same_name),
             f"{len(same_name)} images that would be submitted as {name}",
             "one file for each image",
-            "rename or remove all but one, or set `submission_name` to '{id}.png'",
+            "rename all but one, or set `submission_name` to '{id}.png'",
         )
         for name, same_name in by_name.items()
         if len(same_name) > 1

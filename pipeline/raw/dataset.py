@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.counts import SOFT_THRESHOLD
+from pipeline.core.counts import SOFT_THRESHOLD, VOID
 from pipeline.core.errors import Problem, RawDataError
 from pipeline.core.fingerprint import short_digest
+from pipeline.raw.decode.image import Pixels, as_channels, read_file
 from pipeline.raw.decode.labels import BLACK_AND_WHITE, Labels
 from pipeline.raw.decode.masks import ClassMask, decode_rle, merge_object_masks
 from pipeline.raw.decode.palette import Colour
@@ -21,6 +22,8 @@ from pipeline.raw.splits.assign import assign_shards, assign_splits, rule_files
 from pipeline.raw.splits.exclude import Excluded, apply_exclusions, exclusions_for_shard, unknown_id_problems
 from pipeline.raw.splits.foreground import foreground_fractions, stratum_of
 from pipeline.raw.splits.names import OUT_OF_FOLD, SPLITS, TRAIN, VALIDATION
+
+Valid = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -124,23 +127,44 @@ class RawDataset:
         samples = self.splits[split]
         return short_digest("\n".join(text for sample in samples for text in (sample.id, *sample.files)))
 
-    def read_truth(self, sample: Sample, contents: Mapping[str, bytes] | None = None) -> ClassMask:
+    def read_image(self, sample: Sample, channels: str, data: bytes | None = None) -> tuple[Pixels, Valid | None]:
+        """Read a sample's image; `data` are the contents of the file if they were read already.
+
+        Returns
+        -------
+        pixels : (H, W, C) array of uint8, uint16 or float32
+            See `pipeline.raw.decode.image.as_channels`.
+        valid : (H, W) array of bool, optional
+            False for NoData pixels to ignore; see `pipeline.raw.decode.image.DecodedFile`.
+        """
+        decoded = read_file(sample.image, data, sample.page, self.source)
+        return as_channels(decoded.pixels, channels, sample.image), decoded.valid
+
+    def read_truth(self, sample: Sample) -> ClassMask:
         """Read a labelled sample's mask: (H, W) class indices, `VOID` for ignored pixels; or soft, 0..255.
 
-        Masks of single objects are merged. `contents` maps paths to the bytes of files that were already read.
+        NoData pixels of the image are ignored (`nodata: ignore`); soft masks have no value for that.
 
         Raises
         ------
         RawDataError
             If a mask cannot be used, or if masks to merge differ in size.
         """
-        contents = contents or {}
+        truth = self.read_mask(sample)
+        return truth if self.mask_kind == "soft" else self.ignore_gaps(truth, self._read_valid(sample))
+
+    def read_mask(self, sample: Sample, contents: Mapping[str, bytes] | None = None) -> ClassMask:
+        """Read a labelled sample's mask as `read_truth` does, whether the pixels of its image have data or not.
+
+        Masks of single objects are merged. `contents` maps paths to the bytes of files that were already read.
+        """
+        contents, label_map = contents or {}, self.labels.label_map
         if sample.more_masks:
-            masks = [self.labels.label_map.read(path, contents.get(path), sample.page) for path in sample.mask_files]
+            masks = [label_map.read(path, contents.get(path), sample.page, self.source) for path in sample.mask_files]
             return merge_object_masks(masks, sample.mask_files)
         if sample.mask is not None:
-            read = self.labels.label_map.read_soft if self.mask_kind == "soft" else self.labels.label_map.read
-            return read(sample.mask, contents.get(sample.mask), sample.page)
+            read = label_map.read_soft if self.mask_kind == "soft" else label_map.read
+            return read(sample.mask, contents.get(sample.mask), sample.page, self.source)
         if sample.mask_codes is None or self.labels.rle_shape is None:
             raise ValueError(f"sample {sample.id!r} has no mask")
         mask = decode_rle(sample.mask_codes, *self.labels.rle_shape, location=f"{sample.codes_file}, id {sample.id}")
@@ -148,7 +172,19 @@ class RawDataset:
 
     def read_foreground(self, sample: Sample) -> ClassMask:
         """Read a labelled sample's two-class mask as (H, W) of {0, 1, VOID}; soft masks are foreground above 127."""
-        return self.as_classes(self.read_truth(sample))
+        return self.ignore_gaps(self.as_classes(self.read_mask(sample)), self._read_valid(sample))
+
+    def _read_valid(self, sample: Sample) -> Valid | None:
+        if not sample.image_has_gaps:
+            return None
+        return read_file(sample.image, None, sample.page, self.source).valid
+
+    @staticmethod
+    def ignore_gaps(classes: ClassMask, valid: Valid | None) -> ClassMask:
+        """Return class indices with `VOID` where the image has no data; unchanged if its size differs."""
+        if valid is None or valid.shape != classes.shape:
+            return classes
+        return np.where(valid, classes, np.uint8(VOID))
 
     def as_classes(self, truth: ClassMask) -> ClassMask:
         """Convert a mask from `read_truth` to class indices."""
@@ -161,13 +197,18 @@ class RawDataset:
 
     def read_fov(self, sample: Sample, data: bytes | None = None) -> ClassMask | None:
         """Read a sample's field of view as (H, W) of {0, 1}, or return None if it has none."""
-        return None if sample.fov is None else BLACK_AND_WHITE.read(sample.fov, data, sample.page)
+        return None if sample.fov is None else self._read_fov(sample.fov, sample.page, data)
+
+    def _read_fov(self, path: str, page: int | None, data: bytes | None) -> ClassMask:
+        fov = BLACK_AND_WHITE.read(path, data, page, self.source)
+        fov[fov == VOID] = 0
+        return fov
 
     def read_observer(self, sample: Sample) -> ClassMask:
         """Read the second observer's mask as (H, W) class indices."""
         if sample.observer is None or self.labels.observer_label_map is None:
             raise ValueError(f"sample {sample.id!r} has no second observer")
-        return self.labels.observer_label_map.read(sample.observer)
+        return self.labels.observer_label_map.read(sample.observer, options=self.source)
 
 
 class PartialDataset(NamedTuple):
@@ -212,6 +253,8 @@ def open_partially(name: str, source: Source) -> PartialDataset:
     except RawDataError as error:
         samples = error.samples if isinstance(error, ListingError) else ()
         problems += error.problems
+    if source.nodata == "ignore":
+        samples = [replace(sample, image_has_gaps=True) for sample in samples]
     problems += _encoding_problems(samples)
     incomplete_ids = {problem.sample for problem in problems if problem.sample is not None}
     problems = [problem for problem in problems if problem.sample not in exclude]
@@ -262,8 +305,8 @@ def measure_strata(
     """
     fractions = foreground_fractions(
         [sample for sample in labelled if sample.id not in exclude],
-        dataset.read_truth,
-        meaning=repr((dataset.labels.label_map, dataset.mask_kind)),
+        dataset.read_mask,
+        meaning=repr((dataset.labels.label_map, dataset.mask_kind, dataset.source.nodata)),
         soft=dataset.mask_kind == "soft",
         cache=None if cache is None else Path(cache),
         dataset=dataset.name,

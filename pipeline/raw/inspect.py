@@ -1,7 +1,7 @@
 """Read one sample and list everything that is wrong with it, for the shards and for the check."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -10,11 +10,16 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import PipelineError, Problem, RawDataError
 from pipeline.raw.dataset import RawDataset, size_problem
-from pipeline.raw.decode.image import read_bytes, read_image
+from pipeline.raw.decode.headers import describe_orientation, read_orientation
+from pipeline.raw.decode.image import read_bytes
 from pipeline.raw.decode.masks import ClassMask
 from pipeline.raw.samples import Sample
 
 _Read = TypeVar("_Read")
+
+_UPRIGHT = (
+    "if the masks were drawn on the images as stored, set `exif: ignore`; if they fit the images as shown, leave it"
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,10 @@ class Decoded:
     mask : (H, W) array of uint8, optional
         See `RawDataset.read_truth`.
     fov : (H, W) array of uint8, optional
-        1 inside the field of view, 0 outside.
+        1 inside the field of view, 0 outside. With `nodata: ignore` there always is one: pixels without data are
+        outside.
+    orientations : str, optional
+        How the orientation tags of image and masks differ, if they do.
     contents : mapping of str to bytes
         Bytes of the sample's own files, by path; only its page if they are stacks.
     """
@@ -36,6 +44,7 @@ class Decoded:
     mask: ClassMask | None
     fov: ClassMask | None
     contents: Mapping[str, bytes]
+    orientations: str | None = None
 
 
 def read_file(sample: Sample, path: str) -> bytes:
@@ -71,21 +80,87 @@ def read_sample(dataset: RawDataset, sample: Sample, channels: str) -> Decoded:
         data = attempt(partial(read_file, sample, path))
         if data is not None:
             contents[path] = data
-    pixels = mask = fov = None
+    image = mask = fov = None
     if sample.image in contents:
-        pixels = attempt(lambda: read_image(sample.image, channels, contents[sample.image], sample.page))
+        image = attempt(lambda: dataset.read_image(sample, channels, contents[sample.image]))
     if sample.labelled and all(path in contents for path in sample.mask_files):
-        mask = attempt(lambda: dataset.read_truth(sample, contents))
+        mask = attempt(lambda: dataset.read_mask(sample, contents))
     if sample.fov is not None and sample.fov in contents:
         fov = attempt(lambda: dataset.read_fov(sample, contents[str(sample.fov)]))
-    if pixels is None:
+    if image is None:
         raise RawDataError(problems)
+    pixels, valid = image
     planes = ((sample.mask or sample.codes_file or sample.image, mask), (sample.fov or "", fov))
     size = (int(pixels.shape[0]), int(pixels.shape[1]))
-    problems += [problem for path, plane in planes if (problem := size_problem(sample, path, plane, size)) is not None]
+    orientations = None if dataset.source.exif == "ignore" else _orientation_mismatch(sample, contents)
+    problems += [
+        problem if orientations is None else replace(problem, found=f"{problem.found}; {orientations}", remedy=_UPRIGHT)
+        for path, plane in planes
+        if (problem := size_problem(sample, path, plane, size)) is not None
+    ]
     if problems:
         raise RawDataError(problems)
-    return Decoded(pixels, mask, fov, contents)
+    if dataset.source.nodata == "ignore":
+        valid = np.ones(size, dtype=bool) if valid is None else valid
+        mask = mask if mask is None or dataset.mask_kind == "soft" else dataset.ignore_gaps(mask, valid)
+        fov = valid.astype(np.uint8) if fov is None else fov * valid
+    return Decoded(pixels, mask, fov, contents, orientations)
+
+
+def _orientation_mismatch(sample: Sample, contents: Mapping[str, bytes]) -> str | None:
+    """Return how the orientation tag of the image differs from those of its mask and field of view, or None."""
+    if not sample.labelled and sample.fov is None:
+        return None
+    applied = {path: read_orientation(data) for path, data in contents.items()}
+    expected = applied.get(sample.image, 1)
+    others = [path for path, orientation in applied.items() if orientation != expected]
+    if sample.mask_codes is not None and expected != 1:
+        others.append(str(sample.codes_file))
+    if not others:
+        return None
+    first = others[0]
+    masks = describe_orientation(applied.get(first, 1))
+    return f"{sample.image} is read {describe_orientation(expected)}, {first} {masks}"
+
+
+def orientation_warning(mismatches: Sequence[str], image_count: int) -> tuple[str, str, str] | None:
+    """Return what was found, expected and the remedy for images that are turned unlike their masks; None without any.
+
+    Parameters
+    ----------
+    mismatches : sequence of str
+        `Decoded.orientations` of these images.
+    """
+    if not mismatches:
+        return None
+    return (
+        f"{len(mismatches)} of {image_count} images are turned unlike their masks by their orientation tags: "
+        f"{mismatches[0]}",
+        "image and mask in the same orientation",
+        f"look at the contact sheet of `check`: {_UPRIGHT}",
+    )
+
+
+def unequal_sizes(sizes: Mapping[tuple[int, int], Sequence[str]]) -> list[Problem]:
+    """List the sizes that images of one split have, if there are several and shards keep the native size.
+
+    Parameters
+    ----------
+    sizes : mapping of (int, int) to sequence of str
+        Height and width to the image files.
+    """
+    if len(sizes) < 2:
+        return []
+    return [
+        Problem(
+            paths[0] + (f" and {len(paths) - 1} more" if len(paths) > 1 else ""),
+            f"{width}x{height} pixels",
+            "one size for all images of a split, because of `size: native`",
+            "set `size: [height, width]` of the data set",
+            kind="size",
+        )
+        for (height, width), paths in sorted(sizes.items())
+    ]
 
 
 def storage_problem(sample: Sample, pixels: NDArray[Any], storage: str, normalize: str) -> Problem | None:

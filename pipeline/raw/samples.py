@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from pipeline.core.errors import Problem, RawDataError
+from pipeline.core.errors import Problem, RawDataError, join_first
 
 SYNTHETIC_MARKER = "SYNTHETIC.txt"
 """A file of this name in a raw root marks the data set as synthetic."""
@@ -22,7 +22,7 @@ IMAGE_EXTENSIONS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".
 _MAX_LISTED = 5  # folder names that a message suggests for a missing folder
 _ARCHIVE_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
 _TAR_OFFSET = 257  # of the signature of a tar, in bytes
-RENAME_REMEDY = "rename or remove all but one"
+RENAME_REMEDY = "rename all but one, or move them to another folder"
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -55,6 +55,8 @@ class Sample:
         ``"training"``, ``"validation"`` or ``"test"`` if the data set defines it.
     metadata : mapping of str to float
         Numbers that the data set provides for the sample.
+    image_has_gaps : bool
+        Whether NoData pixels of the image are ignored (`nodata: ignore`), so that scoring reads the image as well.
     """
 
     id: str
@@ -68,6 +70,7 @@ class Sample:
     observer: str | None = None
     official_split: str | None = None
     metadata: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    image_has_gaps: bool = False
 
     @property
     def labelled(self) -> bool:
@@ -86,8 +89,9 @@ class Sample:
 
     @property
     def truth_files(self) -> tuple[str, ...]:
-        """The files that scoring reads: masks, table of run-length codes, field of view."""
-        return tuple(path for path in (*self.mask_files, self.codes_file, self.fov) if path is not None)
+        """The files that scoring reads: masks, table of run-length codes, field of view, image with NoData."""
+        image = self.image if self.image_has_gaps else None
+        return tuple(path for path in (*self.mask_files, self.codes_file, self.fov, image) if path is not None)
 
     @property
     def observer_files(self) -> tuple[str, ...]:
@@ -224,7 +228,7 @@ def duplicate_problems(
     """
     return [
         Problem(
-            ", ".join(paths),
+            join_first(paths),
             f"{len(paths)} {kind} with the identifier {name!r}",
             "one for each identifier",
             remedy,
@@ -327,7 +331,7 @@ def pairing_problems(
             images[key],
             f"no {kind} {matching} in {folder}",
             f"one {kind} for every image",
-            f"add the {kind}, remove the image, or {alternative}",
+            f"add the {kind}, move the image away, or {alternative}",
             kind="unpaired",
             sample=identifier(key),
         )
@@ -339,7 +343,7 @@ def pairing_problems(
             files[key],
             f"no image {matching} in {image_folder}",
             f"one image for every {kind}",
-            f"add the missing image, remove this {kind}, or leave the sample out (`exclude`)",
+            f"add the missing image, move this {kind} away, or leave the sample out (`exclude`)",
             kind="unpaired",
             sample=identifier(key),
         )

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from pipeline.core.options import NUMBER, Options
+from pipeline.raw.decode.options import DecodeOptions
 from pipeline.raw.layouts.registry import AnyLayout
 from pipeline.raw.samples import as_identifier
 from pipeline.raw.splits.rules import Test, Validation
@@ -12,7 +13,7 @@ from pipeline.raw.splits.rules import Test, Validation
 
 def _require_string(name: object) -> object:
     if not isinstance(name, str):  # YAML reads 007 as the number 7
-        raise ValueError('an identifier in quotes, such as "007", and its reason')
+        raise ValueError("text", f'write the identifier in quotes, such as "{name}"')
     return name
 
 
@@ -31,13 +32,15 @@ Shards = Annotated[
 ]
 
 
-class Source(Options):
+class Source(DecodeOptions):
     """Settings that determine the samples of the splits, and their masks.
 
     Parameters
     ----------
     root : str
         The raw folder.
+    nodata, exif : str
+        See `DecodeOptions`.
     mask_kind : {'index', 'soft'}
         Whether mask pixels are class indices, or probabilities (uint8, 255 = 1).
     shards : int

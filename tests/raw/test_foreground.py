@@ -22,13 +22,13 @@ STRATIFIED = {"rule": "k-fold", "folds": 3, "fold": 0, "seed": 0, "stratify": "f
 def reads(monkeypatch):
     """Identifiers whose masks were read, in order."""
     ids = []
-    read = datasets.RawDataset.read_truth
+    read = datasets.RawDataset.read_mask
 
     def counting(self, sample, data=None):
         ids.append(sample.id)
         return read(self, sample, data)
 
-    monkeypatch.setattr(datasets.RawDataset, "read_truth", counting)
+    monkeypatch.setattr(datasets.RawDataset, "read_mask", counting)
     return ids
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from pipeline.core.counts import VOID
 from pipeline.core.errors import RawDataError
-from pipeline.raw.decode.image import as_channels, decode, read_image
+from pipeline.raw.decode.image import as_channels, decode, read_bytes, read_image
 from pipeline.raw.decode.labels import BLACK_AND_WHITE, LabelMap
 
 RNG = np.random.default_rng(3)
@@ -175,7 +175,7 @@ def test_icc_profiles_do_not_change_values():
         {"tile": (16, 16), "compression": "zlib", "predictor": True, "byteorder": ">"},
         {"compression": "zstd"},
         {"bigtiff": True, "rowsperstrip": 7},
-        {"extratags": [(33550, "d", 3, (0.5, 0.5, 0.0), True), (42113, "s", 0, "0", True)]},
+        {"extratags": [(33550, "d", 3, (0.5, 0.5, 0.0), True), (42113, "s", 0, "-9999", True)]},
     ],
     ids=["big endian", "tiles", "deflated tiles", "zstd", "big tiff", "geotiff tags"],
 )
@@ -306,3 +306,181 @@ def test_circular_list_of_pages_is_refused():
 def test_16_bit_grey_is_never_clipped_to_8_bits():
     deep = np.array([[0, 300, 65535]], dtype=np.uint16)
     np.testing.assert_array_equal(as_channels(decode(save(deep, "png"), "x"), "grey", "x")[:, :, 0], deep)
+
+
+def stack_described_as(description, pages=1, **options):
+    """Return a TIFF with equal pages, the first of which has a description."""
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        for number in range(pages):
+            first = {"description": description} if number == 0 else {}
+            writer.write(RGB[:, :, 0], metadata=None, photometric="minisblack", contiguous=False, **first, **options)
+    return buffer.getvalue()
+
+
+OME = '<OME><Image><Pixels DimensionOrder="XYCZT" SizeX="30" SizeY="41" SizeZ="{}" SizeC="1" SizeT="{}" Type="uint8"/>'
+
+
+@pytest.mark.parametrize(
+    ("description", "pages", "planes"),
+    [
+        ("ImageJ=1.54f\nimages=3\nslices=3\n", 1, 3),
+        ("ImageJ=1.54f\nchannels=2\nframes=5\nhyperstack=true\n", 1, 10),
+        ("ImageJ=1.54f\nimages=30\n", 2, 30),
+        (OME.format(4, 1), 1, 4),
+        (OME.format(1, 2) + OME.format(3, 1), 2, 5),
+        ('{"shape": [7, 41, 30]}', 1, 7),
+    ],
+)
+@pytest.mark.parametrize("page", [None, 1])
+def test_a_stack_with_fewer_pages_than_planes_is_refused(tmp_path, description, pages, planes, page):
+    data = stack_described_as(description, pages)
+    if page is None and pages > 1:
+        refused(data, "a TIFF with 2 pages")
+        return
+    path = tmp_path / "odd.file"
+    path.write_bytes(data)
+    found = f"a stack of {planes} planes according to .*, in a TIFF with {pages} page"
+    refused(read_bytes(path, page), found, lambda data, name: decode(data, name, page))
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "ImageJ=1.54f\nmin=0\nmax=255\n",
+        "ImageJ=1.54f\nimages=1\n",
+        OME.format(1, 1),
+        OME.format(1, 9) + '<UUID FileName="a.ome.tif"/><UUID FileName="b.ome.tif"/>',
+        '{"shape": [41, 30]}',
+        '{"shape": "x"}',
+        "{",
+        "[1, 2]",
+        "images=3",
+    ],
+)
+def test_descriptions_of_one_plane_are_read(description):
+    assert_decodes_to(stack_described_as(description), RGB[:, :, 0])
+
+
+def test_metamorph_and_volumetric_stacks_are_refused():
+    tags = [(33629, "2I", 3, [1] * 6, True)]
+    refused(tiff(RGB[:, :, 0], extratags=tags), "a stack of 3 planes according to MetaMorph")
+    volume = np.zeros((4, 16, 16), np.uint8)
+    refused(
+        tiff(volume, photometric="minisblack", volumetric=True, tile=(4, 16, 16)),
+        "a stack of 4 planes according to the tag ImageDepth",
+    )
+
+
+SHORT = [0, 0, 0, 128, 0, 0, 0, 128, 0]
+
+
+def palette_file(kind, highest):
+    indices = (MASK * 2).astype(np.uint8)
+    indices[0, 0] = highest
+    if kind == "bmp":
+        image = Image.fromarray(indices).convert("P")
+        image.putpalette([*SHORT, *[7] * 759])
+        data = bytearray(save(image, "bmp"))
+        struct.pack_into("<I", data, 46, 3)
+        return bytes(data)
+    if kind == "gif":  # a palette of 4 colours, with 8-bit codes
+        image = Image.fromarray(indices).convert("P")
+        image.putpalette([*SHORT, *(number % 251 for number in range(759))])
+        data = bytearray(save(image, "gif", optimize=False))
+        size = 3 * 2 ** ((data[10] & 7) + 1)
+        data[13 : 13 + size] = data[13 : 13 + 12]
+        data[10] = (data[10] & ~7) | 1
+        return bytes(data)
+    if kind == "tiff":
+        data = tiff(indices, photometric="palette", colormap=np.full((3, 256), 257, np.uint16))
+        with tifffile.TiffFile(io.BytesIO(data)) as opened:
+            position = opened.pages.first.tags["ColorMap"].offset + 4
+        changed = bytearray(data)
+        struct.pack_into("<I", changed, position, 3 * 4)
+        return bytes(changed)
+    rows = b"".join(b"\0" + row.tobytes() for row in indices)
+    return png(30, 41, 8, 3, rows, chunk(b"PLTE", bytes(SHORT)))
+
+
+@pytest.mark.parametrize("kind", ["png", "gif", "bmp", "tiff"])
+def test_a_palette_index_without_colour_is_refused(kind):
+    refused(palette_file(kind, 255), r"palette indices up to 255, while the palette has [34] colours")
+    pixels = decode(palette_file(kind, 2), "x")
+    assert pixels.shape == (41, 30, 3)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_small_palettes_with_all_colours_are_read(bits):
+    indices = np.arange(16, dtype=np.uint8).reshape(2, 8) % min(2**bits, 3)
+    per_byte = 8 // bits
+    packed = sum(indices[:, n::per_byte].astype(int) << bits * (per_byte - 1 - n) for n in range(per_byte))
+    rows = b"".join(b"\0" + row.astype(np.uint8).tobytes() for row in packed)
+    colours = np.array(SHORT, np.uint8).reshape(3, 3)
+    data = png(8, 2, bits, 3, rows, chunk(b"PLTE", bytes(SHORT[: 3 * min(2**bits, 3)])))
+    assert_decodes_to(data, colours[indices])
+
+
+def test_a_photograph_of_several_frames_is_its_first():
+    frames = [Image.fromarray(np.roll(RGB, step, axis=0)) for step in range(2)]
+    whole = save(frames[0], "mpo", save_all=True, append_images=frames[1:])
+    assert Image.open(io.BytesIO(whole)).n_frames == 2
+    assert_decodes_to(whole, np.asarray(Image.open(io.BytesIO(save(frames[0], "jpeg")))))
+
+
+@pytest.mark.parametrize("bands", [2, 4])
+def test_a_band_that_is_no_transparency_is_named(bands):
+    pixels = np.dstack([RGB, RGB[:, :, 0]])[:, :, :bands]
+    options = {"photometric": "rgb" if bands == 4 else "minisblack", "planarconfig": "contig"}
+    refused(tiff(pixels, extrasamples=["unspecified"], **options), f"{bands} channels, .* near infrared")
+    alpha = tiff(pixels, extrasamples=["unassalpha"], **options)
+    refused(alpha, "alpha channel that varies", lambda data, path: read_image(path, "rgb", data))
+    pixels[:, :, -1] = 255
+    np.testing.assert_array_equal(
+        read_image("x", "rgb", tiff(pixels, extrasamples=["unspecified"], **options))[:, :, 0], RGB[:, :, 0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("start", "name", "remedy"),
+    [
+        (b"P6\n30 41\n255\n", "a PBM, PGM, PPM, PAM or PFM image", "magick"),
+        (b"\0\0\0\x18ftypheic", "a HEIC or AVIF image", "magick"),
+        (b"\xff\x0a\xfa", "a JPEG XL image", "magick"),
+        (bytes(128) + b"DICM", "a DICOM file", "each slice"),
+        (b"\x93NUMPY\1\0", "a NumPy array", "tifffile"),
+        (b"<html>", "a web page", "log-in"),
+        (b"\x1f\x8b\x08", "a gzip file", "unpack"),
+        (bytes(64), "64 bytes that are all zero", "copy the file again"),
+    ],
+)
+def test_remedy_for_another_format_fits_it(start, name, remedy):
+    refused(start, f"(?s){name}.*remedy: .*{remedy}")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "remedy"),
+    [
+        (MASK.astype(np.int32), "same numbers as uint8"),
+        (MASK.astype(np.int32) * 300, "255 where they are above 0"),
+        (MASK.astype(np.int64) - 2, "32-bit floats"),
+        (np.where(MASK, np.nan, 1).astype(np.float32), "NoData value"),
+        (np.where(MASK, np.inf, 1).astype(np.float32), "replace the infinite values"),
+        (MASK * 1e300, "divide the values"),
+        (MASK.astype(np.complex64), "magnitudes"),
+    ],
+)
+def test_remedy_for_pixels_of_another_type_fits_them(pixels, remedy):
+    refused(tiff(pixels), f"(?s)remedy: .*{remedy}")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "remedy"),
+    [
+        (MASK.astype(np.float32), "same numbers as uint8"),
+        (MASK.astype(np.float32) / 2, "mask_kind: soft"),
+        (MASK.astype(np.uint16) * 300, "255 where they are above 0"),
+    ],
+)
+def test_remedy_for_a_mask_of_other_numbers_fits_them(pixels, remedy):
+    refused(tiff(pixels), f"(?s)remedy: .*{remedy}", lambda data, path: BLACK_AND_WHITE.read(path, data))

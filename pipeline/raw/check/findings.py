@@ -3,15 +3,17 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.core.errors import Problem
+from pipeline.core.errors import Problem, join_first
 from pipeline.raw.check.measure import Measurement
 from pipeline.raw.check.near_duplicates import find_near_duplicates
+from pipeline.raw.inspect import orientation_warning
 from pipeline.raw.splits.names import SPLITS, TEST, TRAIN, VALIDATION
 
 ERROR, WARNING = "error", "warning"
 
 _DISJOINT_SPLITS = (TRAIN, VALIDATION, TEST)  # an image in two of these is a leak
 _DARK_LIMIT = 0.25  # of the range of the type: 14 bits in a 16-bit type
+_FOREGROUND_LIMIT = 0.9  # larger parts of foreground suggest swapped classes
 _MAX_LISTED = 3  # files that a grouped warning lists
 
 
@@ -25,7 +27,7 @@ class Finding:
     kind : str
         ``unpaired``, ``duplicate-id``, ``name``, ``listing``, ``exclude``, ``unreadable``, ``git-lfs``,
         ``mask-values``, ``size``, ``storage``, ``leak`` (errors); ``blank``, ``duplicate``, ``near-duplicate``,
-        ``absent-class``, ``dark``, ``orientation`` (warnings).
+        ``absent-class``, ``dark``, ``orientation``, ``white-is-zero``, ``mostly-foreground`` (warnings).
     count : int
         Number of images or files concerned.
     """
@@ -61,13 +63,17 @@ def collect_findings(
     for item in readable:
         if not item.blank:
             by_content.setdefault(item.content, []).append(item)
+    labelled = [item for item in readable if item.mask_pixels is not None]
     groups = [group for group in by_content.values() if len(group) > 1]
     errors += [_leak(group) for group in groups if _is_leak(group)]
     warnings = [
         _blank_images([item for item in readable if item.blank]),
         _duplicates([group for group in groups if not _is_leak(group)]),
         _near_duplicates([item for item in readable if item.split in _DISJOINT_SPLITS and not item.blank]),
-        _absent_classes([item for item in readable if item.mask_pixels is not None], classes),
+        _absent_classes(labelled, classes),
+        _turned_images(readable),
+        _white_is_zero([item for item in readable if item.mask is not None and item.mask.white_is_zero], labelled),
+        _mostly_foreground(labelled, classes),
         _dark_images([item for item in readable if item.highest is not None], normalize),
     ]
     return errors + [warning for warning in warnings if warning is not None]
@@ -99,12 +105,12 @@ def _ids(group: Sequence[Measurement]) -> list[str]:
 
 def _leak(group: Sequence[Measurement]) -> Finding:
     """Return the error about identical images in several of the splits that must be disjoint."""
-    members = ", ".join(f"{item.sample.id} in {item.split}" for item in group)
+    members = join_first(f"{item.sample.id} in {item.split}" for item in group)
     problem = Problem(
         group[0].sample.image,
         f"the same image with {len(group)} identifiers, in more than one split: {members}",
         "different images in train, validation and test, so that no network is scored on images it was trained on",
-        "keep one of them: remove the others, or list them under `exclude`",
+        "list all but one of them under `exclude`",
     )
     return Finding(ERROR, "leak", problem, len(group))
 
@@ -138,7 +144,7 @@ def _duplicates(groups: Sequence[Sequence[Measurement]]) -> Finding | None:
         count,
         f"{count} images with only {len(groups)} different contents in the same split; examples: {examples}",
         "each image once: duplicates count several times",
-        "remove the copies, or list them under `exclude`",
+        "list the copies under `exclude`",
     )
 
 
@@ -161,7 +167,7 @@ def _near_duplicates(items: Sequence[Measurement]) -> Finding | None:
         f"{len(pairs)} images with a near-duplicate in another split; examples: "
         + _first_names(pair_texts.values(), "; ", " pairs"),
         "different images in train, validation and test: resaved copies and series of images are leaks",
-        "look at these images; remove copies or list them under `exclude`, and keep series in one split (`group`)",
+        "look at these images; list copies under `exclude`, and keep series in one split (`group`)",
     )
 
 
@@ -177,6 +183,49 @@ def _absent_classes(items: Sequence[Measurement], classes: Sequence[str]) -> Fin
         "look at the contact sheet, and check the meaning of the mask values (`labels`)",
     )
     return Finding(WARNING, "absent-class", problem, len(absent))
+
+
+def _turned_images(readable: Sequence[Measurement]) -> Finding | None:
+    """Return a warning about images that an orientation tag turns and that have the same size as their masks."""
+    turned = [item for item in readable if item.orientations is not None]
+    texts = orientation_warning([item.orientations or "" for item in turned], len(readable))
+    return None if texts is None else _warning("orientation", turned[0], len(turned), *texts)
+
+
+def _foreground_share(labelled: Sequence[Measurement]) -> float:
+    """Return the fraction of the pixels of all masks, without ignored ones, that are not of the first class."""
+    counts = [(item.mask_pixels or ())[:-1] for item in labelled]
+    total = sum(map(sum, counts))
+    return 1 - sum(pixels[0] for pixels in counts) / total if total else 0.0
+
+
+def _white_is_zero(masks: Sequence[Measurement], labelled: Sequence[Measurement]) -> Finding | None:
+    """Return a warning about masks whose bits mean the opposite of what a program may have meant."""
+    if not masks:
+        return None
+    problem = Problem(
+        masks[0].sample.mask or "",
+        f"{len(masks)} of {len(labelled)} masks store white as zero (TIFF, MINISWHITE), as tifffile does for boolean "
+        f"arrays; true or 1 is read as black. Foreground: {_foreground_share(masks):.1%} of their pixels",
+        "masks whose foreground is white when they are shown",
+        "look at the contact sheet: if the classes are swapped, set `inverted: true`, or save the masks as 8-bit PNG "
+        "with 0 and 255",
+    )
+    return Finding(WARNING, "white-is-zero", problem, len(masks))
+
+
+def _mostly_foreground(labelled: Sequence[Measurement], classes: Sequence[str]) -> Finding | None:
+    """Return a warning if so much is foreground that the classes are probably swapped."""
+    share = _foreground_share(labelled)
+    if len(classes) != 2 or share <= _FOREGROUND_LIMIT:
+        return None
+    problem = Problem(
+        labelled[0].sample.mask or labelled[0].sample.image,
+        f"{share:.1%} of the pixels of {len(labelled)} masks are {classes[1]}",
+        f"at most {_FOREGROUND_LIMIT:.0%}, unless the objects fill the images",
+        "look at the contact sheet: if the classes are swapped, set `inverted: true`",
+    )
+    return Finding(WARNING, "mostly-foreground", problem, len(labelled))
 
 
 def _dark_images(items: Sequence[Measurement], normalize: str) -> Finding | None:

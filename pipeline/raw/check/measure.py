@@ -49,6 +49,8 @@ class Measurement:
         Whether all pixels of the image are equal.
     size : (int, int)
         Height and width in pixels.
+    orientations : str, optional
+        How image and masks are turned differently by their orientation tags.
     mask_pixels : tuple of int, optional
         Number of mask pixels of each class, then of ignored pixels. None without mask.
     thumbnail : (H, W, 3) array of uint8, optional
@@ -65,6 +67,7 @@ class Measurement:
     size: tuple[int, int] = (0, 0)
     image: Header | None = None
     mask: Header | None = None
+    orientations: str | None = None
     mask_pixels: tuple[int, ...] | None = None
     thumbnail: RgbImage | None = None
 
@@ -92,6 +95,7 @@ def measure(
         size=(int(pixels.shape[0]), int(pixels.shape[1])),
         image=read_header(decoded.contents[sample.image]),
         mask=None if sample.mask is None else read_header(decoded.contents[sample.mask]),
+        orientations=decoded.orientations,
         mask_pixels=None if classes is None else _count_pixels(classes, len(dataset.classes)),
         thumbnail=_thumbnail(decoded, classes, dataset.colours, dataset.foreground) if with_thumbnail else None,
     )

@@ -6,13 +6,15 @@ Decoders tolerate a missing end, a wrong checksum or a second image. These check
 import re
 import struct
 import zlib
+from typing import NamedTuple
 
 MAX_PIXELS = 2**28
 """Images with more pixels (height x width) are refused before memory is allocated."""
 
-FETCH_AGAIN = "download or copy the file again, or remove it from the folder"
+FETCH_AGAIN = "download or copy the file again, or leave it out"
 
 _PNG_SIGNATURE_SIZE = 8
+_PNG_PALETTE = 3  # the colour type
 _GIF_FRAME, _GIF_EXTENSION, _GIF_END = 0x2C, 0x21, 0x3B
 _JPEG_MARKERS_WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))  # markers without a length
 _JPEG_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -24,13 +26,22 @@ _JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 class UnusableError(Exception):
     """A file that cannot be used: what was found, what was expected, and a remedy."""
 
-    def __init__(self, actual: str, expected: str, remedy: str = FETCH_AGAIN) -> None:
+    def __init__(self, actual: str, expected: str, remedy: str) -> None:
         super().__init__(actual, expected, remedy)
 
 
 def damaged_file(detail: str) -> UnusableError:
     """Return the error for a damaged or truncated file."""
-    return UnusableError(f"a damaged or truncated file ({detail})", "a complete image")
+    return UnusableError(f"a damaged or truncated file ({detail})", "a complete image", FETCH_AGAIN)
+
+
+def palette_exceeded(highest: int, colours: int) -> UnusableError:
+    """Return the error for palette indices without a colour, which decoders show as black."""
+    return UnusableError(
+        f"palette indices up to {highest}, while the palette has {colours} colours",
+        "a colour for every index",
+        f"save the file with a palette of at least {highest + 1} colours, or save the indices as a grey PNG",
+    )
 
 
 def multiple_images(count: int, kind: str, parts: str) -> UnusableError:
@@ -50,13 +61,20 @@ def require_size(width: int, height: int) -> None:
         )
 
 
-def check_png(data: bytes) -> bytes:
-    """Check every chunk of a PNG file against its checksum (CRC-32); return the EXIF data, empty if there are none.
+class PngFacts(NamedTuple):
+    """The EXIF data of a PNG file, empty if there are none, and the colours of its palette if they are incomplete."""
+
+    exif: bytes
+    short_palette: int | None
+
+
+def check_png(data: bytes) -> PngFacts:
+    """Check every chunk of a PNG file against its checksum (CRC-32).
 
     Bytes after the end chunk are ignored.
     """
     view = memoryview(data)
-    position, is_first_chunk, exif = _PNG_SIGNATURE_SIZE, True, b""
+    position, is_first_chunk, exif, colours = _PNG_SIGNATURE_SIZE, True, b"", 0
     while True:
         if position + 12 > len(data):
             raise damaged_file("the PNG has no end chunk")
@@ -78,8 +96,12 @@ def check_png(data: bytes) -> bytes:
                 raise multiple_images(count, "PNG", "frames")
         elif kind == b"eXIf":
             exif = data[position + 8 : end - 4]
+        elif kind == b"PLTE":
+            colours = length // 3
         elif kind == b"IEND":
-            return exif
+            bits, colour_type = data[_PNG_SIGNATURE_SIZE + 16], data[_PNG_SIGNATURE_SIZE + 17]
+            is_short = colour_type == _PNG_PALETTE and colours < 2**bits
+            return PngFacts(exif, colours if is_short else None)
         position, is_first_chunk = end, False
 
 
@@ -129,16 +151,21 @@ def _check_jpeg_frame(header: bytes) -> None:
         raise UnusableError(f"a JPEG with {channels} channels (probably CMYK)", "grey or RGB", "convert it to RGB")
 
 
-def check_gif(data: bytes) -> None:
+def check_gif(data: bytes) -> int:
     """Walk through the blocks of a GIF file to its end; it must have one frame, of the size of the logical screen.
 
     Damage inside the coded data is not detected: GIF has no checksums.
+
+    Returns
+    -------
+    int
+        Number of colours in the palette of the frame.
     """
     if len(data) < 13:
         raise damaged_file("the GIF header is incomplete")
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     require_size(width, height)
-    position, frames = 13 + _palette_bytes(flags), 0
+    position, frames, palette_size = 13 + _palette_bytes(flags), 0, _palette_bytes(flags)
     while True:
         kind = data[position] if position < len(data) else None
         if kind == _GIF_END:
@@ -151,13 +178,16 @@ def check_gif(data: bytes) -> None:
             if frames == 1 and frame != (0, 0, width, height):
                 actual = f"a GIF frame of {frame[2]}x{frame[3]} at {frame[:2]}, on a logical screen of {width}x{height}"
                 raise UnusableError(actual, "a frame that fills the screen", "save the image as PNG")
-            position = _skip_blocks(data, position + 11 + _palette_bytes(data[position + 9]))
+            local_palette = _palette_bytes(data[position + 9])
+            palette_size = local_palette or palette_size
+            position = _skip_blocks(data, position + 11 + local_palette)
         else:
             raise damaged_file("the GIF has no end")
     if frames == 0:
         raise damaged_file("the GIF has no frame")
     if frames > 1:
         raise multiple_images(frames, "GIF", "frames")
+    return palette_size // 3
 
 
 def _palette_bytes(flags: int) -> int:
@@ -171,8 +201,14 @@ def _skip_blocks(data: bytes, position: int) -> int:
     return position + 1
 
 
-def check_bmp(data: bytes) -> None:
-    """Check the file length and the image size in the header of a BMP file."""
+def check_bmp(data: bytes) -> int | None:
+    """Check the file length and the image size in the header of a BMP file.
+
+    Returns
+    -------
+    int or None
+        Number of colours in the palette, if the file has one.
+    """
     if len(data) < 26:
         raise damaged_file("the BMP has no header")
     (length,) = struct.unpack_from("<I", data, 2)
@@ -180,9 +216,15 @@ def check_bmp(data: bytes) -> None:
         raise damaged_file(f"{len(data)} of {length} bytes")
     if struct.unpack_from("<I", data, 14) == (12,):  # the header of an OS/2 bitmap
         require_size(*struct.unpack_from("<HH", data, 18))
-    else:
-        width, height = struct.unpack_from("<ii", data, 18)
-        require_size(width, abs(height))
+        (bits,) = struct.unpack_from("<H", data, 24)
+        return 2**bits if bits <= 8 else None
+    width, height = struct.unpack_from("<ii", data, 18)
+    require_size(width, abs(height))
+    if len(data) < 54:
+        raise damaged_file("the BMP header is incomplete")
+    (bits,) = struct.unpack_from("<H", data, 28)
+    (colours,) = struct.unpack_from("<I", data, 46)
+    return (colours or 2**bits) if bits <= 8 else None
 
 
 def check_webp(data: bytes) -> None:

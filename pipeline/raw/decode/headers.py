@@ -10,7 +10,17 @@ from PIL import ExifTags, Image
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
-_ORIENTATION, _EXTRA_SAMPLES, _ICC = 274, 338, 34675  # tags of TIFF 6.0 and of the ICC
+_ORIENTATION, _ICC = 274, 34675  # tags of TIFF 6.0 and of the ICC
+_ORIENTED_FORMATS = ("TIFF", "PNG", "JPEG", "MPO", "WEBP")
+_ORIENTATIONS = {
+    2: "mirrored",
+    3: "turned by 180 degrees",
+    4: "flipped upside down",
+    5: "transposed",
+    6: "turned by 90 degrees clockwise",
+    7: "transposed along the other diagonal",
+    8: "turned by 90 degrees anticlockwise",
+}
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,8 @@ class Header:
         1 to 8 as in EXIF; 1 is upright.
     icc, alpha : bool
         Whether the file has a colour profile, and an alpha channel or a transparent colour.
+    white_is_zero : bool
+        Whether a TIFF file stores white as zero (photometric interpretation MINISWHITE).
     """
 
     format: str = "unknown"
@@ -34,6 +46,7 @@ class Header:
     orientation: int = 1
     icc: bool = False
     alpha: bool = False
+    white_is_zero: bool = False
 
     @property
     def orientation_applied(self) -> bool:
@@ -55,6 +68,22 @@ def read_header(data: bytes) -> Header:
         return Header()
 
 
+def read_orientation(data: bytes) -> int:
+    """Return the orientation in which a file is decoded, 2 to 8 as in EXIF; 1 if its pixels are read as stored."""
+    if data.startswith(_PNG_SIGNATURE):
+        may_have_tag = b"eXIf" in data
+    else:
+        marks = (b"Exif", b"EXIF", b"Orientation")  # JPEG, WebP, XMP
+        may_have_tag = data.startswith(_TIFF_SIGNATURES) or any(mark in data for mark in marks)
+    header = read_header(data) if may_have_tag else Header()
+    return header.orientation if header.orientation_applied and header.format in _ORIENTED_FORMATS else 1
+
+
+def describe_orientation(orientation: int) -> str:
+    """Describe in words what an orientation tag does to an image."""
+    return f"{_ORIENTATIONS[orientation]} by its orientation tag" if orientation != 1 else "as stored"
+
+
 def _read_tiff(data: bytes) -> Header:
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
         page: Any = tiff.pages.first
@@ -64,7 +93,8 @@ def _read_tiff(data: bytes) -> Header:
             bits=int(max(bits) if isinstance(bits, tuple) else bits),
             orientation=int(page.tags.valueof(_ORIENTATION, 1)),
             icc=_ICC in page.tags,
-            alpha=bool(page.tags.valueof(_EXTRA_SAMPLES, ())),
+            alpha=any(kind in (1, 2) for kind in page.extrasamples),  # associated and unassociated alpha
+            white_is_zero=page.photometric == tifffile.PHOTOMETRIC.MINISWHITE,
         )
 
 

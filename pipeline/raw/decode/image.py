@@ -4,13 +4,14 @@ The format is recognised by the first bytes, never by the file name. Nothing is 
 image, and truncated files are refused.
 """
 
+import io
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import imagecodecs
-import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -26,10 +27,21 @@ from pipeline.raw.decode.containers import (
     check_jpeg,
     check_png,
     check_webp,
+    damaged_file,
     multiple_images,
+    palette_exceeded,
     require_size,
 )
+from pipeline.raw.decode.nodata import Missing
+from pipeline.raw.decode.options import DecodeOptions
 from pipeline.raw.decode.pages import TIFF_SIGNATURES, read_page
+from pipeline.raw.decode.unsupported import (
+    as_mask_remedy,
+    beyond_float32,
+    describe_other_format,
+    not_finite,
+    unsupported_type,
+)
 
 cv2.setNumThreads(1)  # shards run in parallel, so a resize uses one thread
 Image.MAX_IMAGE_PIXELS = None  # `require_size` limits the size; Pillow's lower limit would only warn
@@ -38,23 +50,40 @@ Pixels = NDArray[Any]
 
 _GIT_LFS = b"version https://git-lfs"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_IMAGEIO_FORMATS = (  # signature, name of the format, function that refuses damaged files
+_Check = Callable[[bytes], int | None]
+
+_PILLOW_FORMATS: tuple[tuple[re.Pattern[bytes], str, _Check], ...] = (
+    # signature, name of the format, function that refuses damaged files and returns the number of palette colours
     (re.compile(rb"\xff\xd8\xff"), "JPEG", check_jpeg),
     (re.compile(rb"GIF8[79]a"), "GIF", check_gif),
     (re.compile(rb"BM"), "BMP", check_bmp),
     (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "WEBP", check_webp),
 )
 _ORIENTATION = 0x0112  # the EXIF tag
-_UNSUPPORTED_FORMATS = {  # common formats that are not supported, by their first bytes
-    b"\x00\x00\x00\x0cjP  ": "a JPEG 2000 image",
-    b"\xff\x4f\xff\x51": "a JPEG 2000 codestream",
-    b"PK\x03\x04": "a zip archive",
-    b"\x1f\x8b": "a gzip file",
-    b"%PDF": "a PDF file",
-    b"\x89HDF": "an HDF5 file",
-    b"8BPS": "a Photoshop file",
-    b"<": "a web page or XML file",
-}
+_FILL_SAMPLE = 2**18  # at most about twice as many pixels determine the value of pixels without data
+_FLOAT32_MAX = np.finfo(np.float32).max
+_ROTATED = range(2, 9)  # orientations other than upright
+
+
+class DecodedFile(NamedTuple):
+    """The pixels of a file, and what else it says about them.
+
+    Parameters
+    ----------
+    pixels : (H, W) or (H, W, C) array of uint8, uint16 or float32
+        As `decode` returns them. Pixels without data have the value of another pixel, the one closest to the mean.
+    valid : (H, W) array of bool, optional
+        False for pixels without data (NoData value, transparency mask of a TIFF file); None if all pixels have data.
+    orientation : int
+        The orientation that was applied, 2 to 8 as in EXIF; 1 if the pixels are as stored.
+    """
+
+    pixels: Pixels
+    valid: NDArray[np.bool_] | None
+    orientation: int
+
+
+DEFAULT_OPTIONS = DecodeOptions()
 
 
 def read_bytes(path: Path | str, page: int | None = None) -> bytes:
@@ -88,7 +117,7 @@ def read_bytes(path: Path | str, page: int | None = None) -> bytes:
 
 
 def decode(data: bytes, path: Path | str, page: int | None = None) -> Pixels:
-    """Decode one image.
+    """Decode one image in which every pixel has data.
 
     Parameters
     ----------
@@ -103,81 +132,115 @@ def decode(data: bytes, path: Path | str, page: int | None = None) -> Pixels:
     -------
     (H, W) or (H, W, C) array of uint8, uint16 or float32
         1-, 2- and 4-bit values are scaled to 0..255; palette images are converted to their colours; 16-bit and
-        float images keep their values; the EXIF orientation is applied.
+        float images keep their values; the EXIF orientation is applied. Of a photograph with several frames (MPO) the
+        first one.
 
     Raises
     ------
     RawDataError
-        If the file has another format, is damaged or truncated, or contains more than one image.
+        If the file has another format, is damaged or truncated, contains more than one image, or says that pixels have
+        no data.
     """
+    return decode_file(data, path, page).pixels
+
+
+def decode_file(
+    data: bytes, path: Path | str, page: int | None = None, options: DecodeOptions = DEFAULT_OPTIONS
+) -> DecodedFile:
+    """Decode one image as `decode` does; the options say what to do about NoData pixels and the orientation."""
     try:
-        pixels = _decode(data, page)
+        pixels, missing, orientation = _decode(data, page)
+        if missing is not None and (options.nodata == "error" or missing.pixels.all()):
+            raise missing.refusal()
+        orientation = orientation if orientation in _ROTATED and options.exif == "apply" else 1
+        valid = None if missing is None else tiff.apply_orientation(~missing.pixels, orientation)
+        pixels = tiff.apply_orientation(pixels, orientation)
+        if valid is not None:
+            pixels = _fill(pixels, valid)
         pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+        if pixels.ndim not in (2, 3) or 0 in pixels.shape:
+            raise UnusableError(
+                f"an array of shape {pixels.shape}",
+                "one image of height x width (x channels)",
+                "export each plane as an image of its own",
+            )
+        if pixels.dtype == np.float64 and np.abs(pixels).max(initial=0, where=np.isfinite(pixels)) > _FLOAT32_MAX:
+            raise beyond_float32(pixels)
         if pixels.dtype in (np.float16, np.float64):
             pixels = pixels.astype(np.float32)
         if pixels.dtype not in (np.uint8, np.uint16, np.float32):
-            raise UnusableError(
-                f"pixels of type {pixels.dtype}",
-                "uint8, uint16 or floating-point pixels",
-                "convert it, for example to unsigned 16 bits",
-            )
-        if pixels.ndim not in (2, 3) or 0 in pixels.shape:
-            raise UnusableError(f"an array of shape {pixels.shape}", "one image of height x width (x channels)")
+            raise unsupported_type(pixels)
         if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
-            raise UnusableError("float pixels that are not finite (NaN or infinity)", "finite numbers")
+            raise not_finite(pixels)
     except UnusableError as error:
         location = str(path) if page is None else f"{path}, page {page}"
         raise RawDataError(Problem(location, *error.args)) from error
-    return pixels
+    return DecodedFile(pixels, valid, orientation)
 
 
-def _decode(data: bytes, page: int | None) -> Pixels:
+def _decode(data: bytes, page: int | None) -> tuple[Pixels, Missing | None, int]:
+    """Return the pixels as stored, those without data, and the orientation."""
     try:
         if data.startswith(TIFF_SIGNATURES):
             return tiff.decode_tiff(data, page)
         if page not in (None, 1):
-            raise UnusableError("a file with one image", f"a TIFF file with page {page}")
+            raise UnusableError("a file with one image", f"a TIFF file with page {page}", "remove `pages: samples`")
         if data.startswith(_PNG_SIGNATURE):
-            exif = check_png(data)
-            return _apply_exif_orientation(np.asarray(imagecodecs.png_decode(data)), exif)
-        for signature, kind, check in _IMAGEIO_FORMATS:
+            exif, short_palette = check_png(data)
+            pixels = np.asarray(imagecodecs.png_decode(data))
+            if short_palette is not None:
+                with Image.open(io.BytesIO(data)) as image:
+                    _require_colours(np.asarray(image), short_palette)
+            return pixels, None, _exif_orientation(exif)
+        for signature, kind, check in _PILLOW_FORMATS:
             if signature.match(data):
-                check(data)
-                return _decode_by_imageio(data, kind)
-    except UnusableError:
+                pixels, orientation = _decode_by_pillow(data, kind, check(data))
+                return pixels, None, orientation
+    except (UnusableError, MemoryError):
         raise
     except Exception as error:  # decoders raise many types of errors; all of them mean that the file is damaged
-        cause = error.__cause__ or error  # imageio puts the reason into the cause
-        reason = " ".join(str(cause).split())[:200]
-        raise UnusableError(
-            f"a damaged or truncated file ({type(cause).__name__}: {reason})", "a complete image"
-        ) from error
-    format_name = next((name for start, name in _UNSUPPORTED_FORMATS.items() if data.startswith(start)), "a file")
-    raise UnusableError(
-        f"{format_name} that starts with {data[:8]!r}", "a TIFF, GIF, PNG, JPEG, BMP or WebP image", "convert it to PNG"
-    )
+        reason = " ".join(str(error).split())[:200]
+        raise damaged_file(f"{type(error).__name__}: {reason}") from error
+    raise UnusableError(*describe_other_format(data))
 
 
-def _apply_exif_orientation(pixels: Pixels, exif: bytes) -> Pixels:
+def _exif_orientation(exif: bytes) -> int:
     if not exif:
-        return pixels
+        return 1
     tags = Image.Exif()
     tags.load(exif if exif.startswith(b"Exif\0\0") else b"Exif\0\0" + exif)
-    return tiff.apply_orientation(pixels, tags.get(_ORIENTATION, 1))
+    return int(tags.get(_ORIENTATION, 1))
 
 
-def _decode_by_imageio(data: bytes, kind: str) -> Pixels:
-    file: Any = iio.imopen(data, "r", plugin="pillow")
-    with file:
-        metadata = file.metadata(index=0)
-        require_size(*metadata["shape"])
-        if (count := file.properties(index=...).n_images) != 1:
+def _decode_by_pillow(data: bytes, kind: str, colours: int | None) -> tuple[Pixels, int]:
+    with Image.open(io.BytesIO(data)) as image:
+        require_size(*image.size)
+        if kind != "JPEG" and (count := getattr(image, "n_frames", 1)) != 1:
             raise multiple_images(count, kind, "frames")
-        mode = metadata["mode"]
-        if mode not in ("1", "P", "L", "LA", "RGB", "RGBA"):
-            raise UnusableError(f"pixels of mode {mode}", "grey or RGB", "convert it to RGB")
-        convert = {"1": "L", "P": "RGBA" if "transparency" in metadata else "RGB"}.get(mode)
-        return np.ascontiguousarray(file.read(index=0, mode=convert, rotate=kind in ("JPEG", "WEBP")))
+        if image.mode not in ("1", "P", "L", "LA", "RGB", "RGBA"):
+            raise UnusableError(f"pixels of mode {image.mode}", "grey or RGB", "convert it to RGB")
+        if colours is not None and image.mode in ("P", "L"):
+            _require_colours(np.asarray(image), colours)
+        orientation = int(image.getexif().get(_ORIENTATION, 1)) if kind in ("JPEG", "WEBP") else 1
+        converted = {"1": "L", "P": "RGBA" if "transparency" in image.info else "RGB"}.get(image.mode, image.mode)
+        return np.array(image.convert(converted)), orientation
+
+
+def _require_colours(indices: Pixels, colours: int) -> None:
+    if (highest := int(indices.max())) >= colours:
+        raise palette_exceeded(highest, colours)
+
+
+def _fill(pixels: Pixels, valid: NDArray[np.bool_]) -> Pixels:
+    """Give the pixels without data the value of the valid pixel that is closest to the mean of all valid pixels."""
+    values = pixels[valid]
+    values = values[:: 1 + len(values) // _FILL_SAMPLE]
+    numbers = values.reshape(len(values), -1).astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # values that are not finite are refused later
+        distances = np.abs(numbers - numbers.mean(axis=0)).sum(axis=1)
+    filled = pixels.copy()
+    filled[~valid] = values[np.argmin(distances)]
+    return filled
 
 
 def full_range(pixels: Pixels) -> int:
@@ -216,13 +279,17 @@ def as_channels(pixels: Pixels, channels: str, path: Path | str) -> Pixels:
                 str(path),
                 "an alpha channel that varies",
                 "no or a constant alpha channel",
-                "flatten it onto a background",
+                "flatten it onto a background (`magick FILE -background black -alpha remove -alpha off new.png`), or "
+                "remove it to keep the colours under it (`magick FILE -alpha off new.png`)",
             )
         pixels = pixels[:, :, :-1]
         count -= 1
     if count not in (1, 3):
         raise RawDataError(
-            str(path), f"{count} channels", "1 (grey) or 3 (RGB), with or without alpha", "convert the file"
+            str(path),
+            f"{count} channels",
+            "1 (grey) or 3 (RGB), with or without alpha",
+            "select up to three of them, for example `gdal_translate -b 1 -b 2 -b 3 FILE new.tif`",
         )
     if channels == "rgb":
         return np.repeat(pixels, 3, axis=2) if count == 1 else np.ascontiguousarray(pixels)
@@ -234,19 +301,23 @@ def as_channels(pixels: Pixels, channels: str, path: Path | str) -> Pixels:
     return np.ascontiguousarray(grey)[:, :, None]
 
 
-def read_pixels(path: Path | str, data: bytes | None = None, page: int | None = None) -> Pixels:
-    """Read and `decode` an image; `data` are the contents of the file if they were read already."""
-    return decode(read_bytes(path, page) if data is None else data, path, page)
+def read_file(
+    path: Path | str, data: bytes | None = None, page: int | None = None, options: DecodeOptions = DEFAULT_OPTIONS
+) -> DecodedFile:
+    """Read an image and decode it by `decode_file`; `data` are the contents of the file if they were read already."""
+    return decode_file(read_bytes(path, page) if data is None else data, path, page, options)
 
 
 def read_image(path: Path | str, channels: str, data: bytes | None = None, page: int | None = None) -> Pixels:
     """Read an image as (H, W, 3) for ``'rgb'`` or (H, W, 1) for ``'grey'``; see `decode` and `as_channels`."""
-    return as_channels(read_pixels(path, data, page), channels, path)
+    return as_channels(read_file(path, data, page).pixels, channels, path)
 
 
-def read_grey(path: Path | str, data: bytes | None = None, page: int | None = None) -> Pixels:
+def read_grey(
+    path: Path | str, data: bytes | None = None, page: int | None = None, options: DecodeOptions = DEFAULT_OPTIONS
+) -> Pixels:
     """Read an image as one (H, W) plane of uint8; see `to_8_bit`."""
-    return to_8_bit(as_channels(read_pixels(path, data, page), "grey", path)[:, :, 0], path)
+    return to_8_bit(as_channels(read_file(path, data, page, options).pixels, "grey", path)[:, :, 0], path)
 
 
 def to_8_bit(pixels: Pixels, path: Path | str, *, keep_small: bool = False) -> NDArray[np.uint8]:
@@ -276,5 +347,5 @@ def to_8_bit(pixels: Pixels, path: Path | str, *, keep_small: bool = False) -> N
         str(path),
         f"{pixels.dtype} values from {pixels.min()} to {pixels.max()} that have no equivalent in 0..255",
         "an 8-bit mask, or a 16-bit mask that uses the full range (0 and 65535)",
-        "save the mask as 8-bit PNG",
+        as_mask_remedy(pixels),
     )

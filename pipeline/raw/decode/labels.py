@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from pipeline.core.counts import VOID
 from pipeline.core.errors import Problem, RawDataError
-from pipeline.raw.decode.image import as_channels, read_grey, read_pixels, to_8_bit
+from pipeline.raw.decode.image import DEFAULT_OPTIONS, as_channels, read_file, read_grey, to_8_bit
 from pipeline.raw.decode.masks import ClassMask
+from pipeline.raw.decode.options import DecodeOptions
 from pipeline.raw.decode.palette import (
     Colour,
     MaskValue,
@@ -22,6 +23,7 @@ from pipeline.raw.decode.palette import (
     format_mask_value,
     overlapping_values,
 )
+from pipeline.raw.decode.unsupported import numbers_objects
 
 _UNDECLARED = 254  # no class has this index
 
@@ -35,6 +37,16 @@ _NOT_A_MASK = (
     "so many values suggest an image, or a mask that was smoothed or saved as JPEG: check that `images` and `masks` "
     "are not swapped, and save masks as PNG without smoothing"
 )
+_OBJECTS = (
+    "the mask seems to number its objects (instances): save 255 where the number is above 0, and 0 elsewhere; touching "
+    "objects then become one"
+)
+_MIXED_COLOURS = (
+    "the colours lie between declared ones: the mask was drawn with antialiasing, or resized with interpolation. Draw "
+    "it without, or resize the original with nearest neighbour; to repair it, give each pixel its nearest declared "
+    "colour"
+)
+_BETWEEN = 3  # largest distance of a mixed colour from the line between two declared ones
 _SOFT_REMEDY = ", or set `mask_kind: soft` if the mask holds probabilities"
 
 
@@ -63,21 +75,43 @@ class LabelMap:
     inverted: bool = False
     editable: bool = False
 
-    def read(self, path: Path | str, data: bytes | None = None, page: int | None = None) -> ClassMask:
-        """Read a mask file as (H, W) class indices, `VOID` for pixels to ignore.
+    def read(
+        self,
+        path: Path | str,
+        data: bytes | None = None,
+        page: int | None = None,
+        options: DecodeOptions = DEFAULT_OPTIONS,
+    ) -> ClassMask:
+        """Read a mask file as (H, W) class indices, `VOID` for pixels to ignore and for ignored NoData pixels.
 
-        16-bit masks may use the full range (0 and 65535) or contain 8-bit values. See `read_pixels`.
+        16-bit masks may use the full range (0 and 65535) or contain 8-bit values. See `read_file`.
 
         Raises
         ------
         RawDataError
             If the file cannot be decoded, or contains undeclared values; lists these with their pixel counts.
         """
-        return self.classify(read_pixels(path, data, page), path)
+        decoded = read_file(path, data, page, options)
+        classes = self.classify(decoded.pixels, path)
+        if decoded.valid is not None:
+            classes[~decoded.valid] = VOID
+        return classes
 
-    def read_soft(self, path: Path | str, data: bytes | None = None, page: int | None = None) -> NDArray[np.uint8]:
-        """Read a soft mask as (H, W) probabilities of 8 bits: 255 means 1."""
-        plane: NDArray[np.uint8] = read_grey(path, data, page)
+    def read_soft(
+        self,
+        path: Path | str,
+        data: bytes | None = None,
+        page: int | None = None,
+        options: DecodeOptions = DEFAULT_OPTIONS,
+    ) -> NDArray[np.uint8]:
+        """Read a soft mask as (H, W) probabilities of 8 bits: 255 means 1. It has no value for ignored pixels.
+
+        Raises
+        ------
+        RawDataError
+            If the file cannot be decoded, has other values, or NoData pixels.
+        """
+        plane = read_grey(path, data, page, options.changed(nodata="error"))
         return np.uint8(255) - plane if self.inverted else plane
 
     def classify(self, pixels: NDArray[Any], path: Path | str) -> ClassMask:
@@ -149,6 +183,8 @@ class LabelMap:
 
     def _remedy(self, unknown: list[MaskValue], pixels: NDArray[Any]) -> str:
         """Suggest a remedy that fits the undeclared values."""
+        if not self._coloured and not _has_colours(pixels) and numbers_objects(_grey(pixels)):
+            return _OBJECTS
         if self.channel == "blue":
             return "save the mask with class indices as values, without smoothing, not as JPEG"
         if not self.editable:
@@ -166,6 +202,8 @@ class LabelMap:
         # one or two grey values near black may be a mask of {0, 1}; colours near declared ones come from smoothing
         if farthest <= 32 and (self._coloured or len(unknown) > 2) and not overlapping_values(self.meaning, farthest):
             return f"they are close to declared values: set `tolerance: {farthest}`, or save the mask without smoothing"
+        if self._coloured and _has_colours(pixels) and self._are_mixed(unknown):
+            return _MIXED_COLOURS
         two_classes = set(self.meaning.values()) <= {0, 1} and not self._coloured
         if too_many:
             return f"{_NOT_A_MASK}{_SOFT_REMEDY if two_classes else ''}"
@@ -176,6 +214,17 @@ class LabelMap:
             )
         soft_remedy = _SOFT_REMEDY if two_classes and len(unknown) > _MAX_LISTED else ""
         return f"declare these values under `labels`, or list them under `ignore`{soft_remedy}"
+
+    def _are_mixed(self, unknown: list[MaskValue]) -> bool:
+        """Return whether most of the undeclared colours lie between two declared ones."""
+        declared = np.array([as_colour(key) for key in self.meaning], dtype=np.float64)
+        colours = np.array([as_colour(key) for key in unknown[:_MAX_MASK_VALUES]], dtype=np.float64)
+        starts, ends = (declared[indices] for indices in np.triu_indices(len(declared), 1))
+        lines = ends - starts
+        offsets = colours[:, None] - starts
+        places = (offsets * lines).sum(axis=2) / np.maximum((lines**2).sum(axis=1), 1)
+        distances = np.abs(offsets - np.clip(places, 0, 1)[:, :, None] * lines).max(axis=2)
+        return bool(distances.size) and float((distances.min(axis=1) <= _BETWEEN).mean()) >= 0.8
 
 
 @dataclass(frozen=True)
@@ -218,6 +267,11 @@ def _pack(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
 
 def _unpack(number: int) -> Colour:
     return number >> 16, number >> 8 & 255, number & 255
+
+
+def _grey(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    plane = pixels if pixels.ndim == 2 else pixels[:, :, 0]
+    return np.asarray(np.minimum(plane, 255).astype(np.uint8))
 
 
 def _has_colours(pixels: NDArray[Any]) -> bool:

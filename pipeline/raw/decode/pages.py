@@ -2,7 +2,7 @@
 
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import BinaryIO, NamedTuple
 
 from pipeline.core.errors import RawDataError
 from pipeline.raw.decode.containers import UnusableError, damaged_file
+from pipeline.raw.decode.planes import described_planes
 
 TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
@@ -17,6 +18,8 @@ ReadAt = Callable[[int, int], bytes]
 """Function of offset and size that returns these bytes; fewer at the end of the file."""
 
 _SUBFILE, _COMPRESSION, _BITS, _SAMPLE_FORMAT = 254, 259, 258, 339
+_NODATA_TAGS = (42112, 42113)  # of GDAL; those of the first page count for pages without
+_WIDTH, _HEIGHT, _SAMPLES, _DESCRIPTION = 256, 257, 277, 270
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType: an overview, a transparency mask
 _OJPEG = 6  # its tables may be anywhere in the file
 _DATA_TAGS = ((273, 279), (324, 325))  # offsets and byte counts of strips, and of tiles
@@ -39,9 +42,9 @@ _TYPE_SIZES = {
     17: 8,
 }  # bytes per value of each type
 
-# tags that pixels depend on (TIFF 6.0, its JPEG supplement, LERC), and the colour profile; others are metadata
+# tags that pixels depend on (TIFF 6.0, its JPEG supplement, LERC, GDAL's NoData), and the colour profile
 _SINGLE_VALUE_TAGS = frozenset((254, 255, 256, 257, 259, 262, 266, 274, 277, 278, 284, 292, 293, 317, 322, 323, 332))
-_MULTI_VALUE_TAGS = frozenset((258, 320, 338, 339, 347, 529, 530, 531, 532, 34675, 50674))
+_MULTI_VALUE_TAGS = frozenset((258, 320, 338, 339, 347, 529, 530, 531, 532, 34675, 50674, *_NODATA_TAGS))
 # old-style JPEG, image depth, and vendor formats (STK, LSM, NDPI) whose pages need special rules
 _UNSUPPORTED_TAGS = frozenset((513, 514, 519, 520, 521, 32997, 32998, 33628, 33629, 34412, 65420))
 
@@ -51,10 +54,21 @@ class PageBytes(bytes):
 
 
 class Page(NamedTuple):
-    """A page that is an image: its index in the list of all pages, from 0, and the offset of its tags in bytes."""
+    """A page that is an image.
+
+    Parameters
+    ----------
+    number : int
+        Index in the list of all pages, from 0.
+    offset : int
+        Offset of its tags in bytes.
+    mask : (int, int), optional
+        The same of its transparency mask.
+    """
 
     number: int
     offset: int
+    mask: tuple[int, int] | None = None
 
 
 class _TiffFormat(NamedTuple):
@@ -131,15 +145,13 @@ def read_page(path: Path | str, number: int) -> PageBytes | None:
             pages = _cached_pages(str(path), _file_state(handle))
             if not 1 <= number <= len(pages):
                 return None
-            return _extract_page(
-                _from_file(handle), pages[0].offset, pages[number - 1].offset, os.fstat(handle.fileno()).st_size
-            )
+            return _extract_page(_from_file(handle), pages, number, os.fstat(handle.fileno()).st_size)
         except (UnusableError, struct.error, OverflowError):
             return None
 
 
 def image_pages(read: ReadAt, length: int) -> tuple[Page, ...]:
-    """List the pages of a TIFF file that are images, without overviews and masks (GeoTIFF).
+    """List the pages of a TIFF file that are images, without overviews, each with its transparency mask (GeoTIFF).
 
     tifffile does not list the pages, because a damaged list may be circular.
 
@@ -166,13 +178,22 @@ def image_pages(read: ReadAt, length: int) -> tuple[Page, ...]:
             if list_bytes > length:
                 raise damaged_file("the list of pages of the TIFF has no end")
             tags = read(offset + fmt.size(fmt.tag_count), count * fmt.size(fmt.tag) + fmt.size(fmt.offset))
-            if not _subfile_type(tags, count, fmt) & (_REDUCED | _MASK):
+            kind = _subfile_type(tags, count, fmt)
+            if not kind & (_REDUCED | _MASK):
                 images.append(Page(index, offset))
+            elif not kind & _REDUCED and images and images[-1].mask is None:
+                images[-1] = images[-1]._replace(mask=(index, offset))
             (offset,) = struct.unpack_from(fmt.order + fmt.offset, tags, count * fmt.size(fmt.tag))
             index += 1
     except (struct.error, OverflowError) as error:
         raise damaged_file("the list of pages of the TIFF points outside the file") from error
     if not images:
+        if index:
+            raise UnusableError(
+                f"a TIFF whose {index} pages are overviews or masks, as of a raw photograph",
+                "a page with the image",
+                "export the image as TIFF or PNG with the program of the camera or scanner",
+            )
         raise damaged_file("the TIFF has no image")
     return tuple(images)
 
@@ -242,13 +263,17 @@ def _parse_integers(value: bytes, tag: _Tag, fmt: _TiffFormat) -> tuple[int, ...
     return struct.unpack(f"{fmt.order}{tag.value_count}{_INTEGER_CODES[tag.type]}", value)
 
 
-def _extract_page(read: ReadAt, first_offset: int, offset: int, length: int) -> PageBytes | None:
+def _extract_page(read: ReadAt, pages: Sequence[Page], number: int, length: int) -> PageBytes | None:
     """Extract a page as a separate TIFF file, or return None if that is not possible."""
     fmt = _read_format(read(0, 4))
-    tags = _read_tags(read, offset, fmt)
+    page = pages[number - 1]
+    tags, first_tags = (_read_tags(read, offset, fmt) for offset in (page.offset, pages[0].offset))
+    tags = {code: tag for code, tag in first_tags.items() if code in _NODATA_TAGS} | tags
     single = all(tag.value_count == 1 for code, tag in tags.items() if code in _SINGLE_VALUE_TAGS)
-    if not single or _UNSUPPORTED_TAGS & (tags.keys() | _read_tags(read, first_offset, fmt).keys()):
+    if not single or page.mask is not None or _UNSUPPORTED_TAGS & (tags.keys() | first_tags.keys()):
         return None
+    if _described_planes(read, first_tags, fmt, length) > len(pages):
+        return None  # decoding the whole file reports it
     kept_tags = {code: tag for code, tag in sorted(tags.items()) if code in _SINGLE_VALUE_TAGS | _MULTI_VALUE_TAGS}
     values = {code: _read_value(read, tag, fmt, length) for code, tag in kept_tags.items()}
     compression = _first_integer(values, kept_tags, _COMPRESSION, fmt)
@@ -267,6 +292,16 @@ def _extract_page(read: ReadAt, first_offset: int, offset: int, length: int) -> 
     if tuple(map(len, chunks)) != sizes:
         return None
     return _build_page(fmt, kept_tags, values, data_tags[0], chunks)
+
+
+def _described_planes(read: ReadAt, tags: dict[int, _Tag], fmt: _TiffFormat, length: int) -> int:
+    codes = [code for code in (_WIDTH, _HEIGHT, _SAMPLES) if code in tags]
+    values = {code: _read_value(read, tags[code], fmt, length) for code in codes}
+    width, height, samples = (_first_integer(values, tags, code, fmt) for code in (_WIDTH, _HEIGHT, _SAMPLES))
+    if _DESCRIPTION not in tags or not width * height * samples:
+        return 0
+    description = _read_value(read, tags[_DESCRIPTION], fmt, length).decode("utf-8", "replace")
+    return described_planes(description, width * height * samples, samples)[0]
 
 
 def _first_integer(values: dict[int, bytes], tags: dict[int, _Tag], code: int, fmt: _TiffFormat) -> int:

@@ -1,0 +1,23 @@
+"""Options of decoding: what to do about NoData pixels and orientation tags."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.core.options import Options
+
+
+class DecodeOptions(Options):
+    """What to do about information in a file that is not pixels."""
+
+    nodata: Literal["error", "ignore"] = Field(
+        "error",
+        description="Pixels without data by the NoData value (GDAL's tag 42113) or transparency mask of a TIFF file: "
+        "`error` refuses images and masks with such pixels; `ignore` leaves these pixels out of normalization, "
+        "training, predictions and scores.",
+    )
+    exif: Literal["apply", "ignore"] = Field(
+        "apply",
+        description="Orientation tags of images and masks: `apply` turns them upright; `ignore` reads pixels as "
+        "stored, for masks that were drawn on images as stored.",
+    )
