@@ -32,9 +32,9 @@ def assigned(samples, root=".", **rules):
     return assign_splits(samples, "d", settings.test, settings.validation, root=root)
 
 
-def check_recipe(layout, root, options=None, *, storage="float32", normalize="minmax", **more):
+def check_recipe(layout, root, options=None, *, storage="float32", normalize="minmax", native=False, **more):
     """Return the recipe of a check of a source."""
-    settings = {"dataset": "x", "channels": "rgb", "storage": storage, "normalize": normalize}
+    settings = {"dataset": "x", "channels": "rgb", "storage": storage, "normalize": normalize, "native": native}
     return CheckRecipe(**settings, source=source(layout, root, options, **more))
 
 

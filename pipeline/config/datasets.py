@@ -5,10 +5,11 @@ from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 from pydantic import Field, create_model, model_validator
 
 from pipeline.core.errors import Problem
-from pipeline.core.options import tagged_union
+from pipeline.core.options import PathText, tagged_union
 from pipeline.raw.layouts.base import Layout
 from pipeline.raw.layouts.registry import LAYOUTS
 from pipeline.raw.source import Exclude, MaskKind, Shards, Source
@@ -19,9 +20,9 @@ from pipeline.shards.recipes import Normalization, Preparation
 class Dataset(Preparation):
     """Keys that all data sets have, beside the options of the layout."""
 
-    root: Annotated[
-        str, Field(min_length=1, description="Folder of the raw files, absolute or relative to the working folder.")
-    ]
+    root: PathText = Field(
+        description="Folder of the raw files, absolute or relative to the working folder; `~` and `$HOME` are replaced."
+    )
     mask_kind: MaskKind = Field(
         "index",
         description="Meaning of mask pixels: `index`, the label of a class; `soft`, a foreground probability "
@@ -114,6 +115,15 @@ class Dataset(Preparation):
                 f"{channels} of each, because of `channels: {self.channels}`",
                 "give one number for each channel",
             )
+        elif mean is not None and std is not None and self.storage != "uint8":
+            largest = max(max(abs(m), abs(1 - m)) / s for m, s in zip(mean, std, strict=True))
+            if largest > np.finfo(self.storage).max:
+                yield Problem(
+                    f"{key_path}.normalize",
+                    f"values up to {largest:.3g}, because of `std`",
+                    f"values that `storage: {self.storage}` can hold",
+                    "correct `std`: standard deviations of images on the scale [0, 1]",
+                )
         if self.mask_kind == "soft" and len(classes) > 2:
             yield Problem(
                 f"{key_path}.mask_kind",

@@ -94,7 +94,8 @@ class Check(DatasetArtifact):
     def recipe(self, study: "Study") -> CheckRecipe:
         data = study.datasets[self.dataset]
         source = study.source(self.dataset, *SPLITS, presentation=True)
-        return data.to(CheckRecipe, dataset=self.dataset, normalize=data.normalize.method, source=source)
+        fields = {"normalize": data.normalize.method, "native": data.fixed_size is None}
+        return data.to(CheckRecipe, dataset=self.dataset, source=source, **fields)
 
     def raw(self, study: "Study") -> RawInput:
         """Return the samples that can be listed; files that cannot be paired are reported by the check."""
@@ -165,7 +166,8 @@ class Baseline(DatasetArtifact):
 
     def recipe(self, study: "Study") -> evaluation.BaselineRecipe:
         data = study.datasets[self.dataset]
-        resized = {"size": data.size, "interpolation": data.interpolation} if self.kind == methods.CEILING else {}
+        settings = ("size", "interpolation", "mask_resize") if self.kind == methods.CEILING else ()
+        resized = {name: getattr(data, name) for name in settings}
         fields = {"dataset": self.dataset, "split": self.split, "kind": self.kind}
         return evaluation.BaselineRecipe(**fields, source=study.source(self.dataset, self.split), **resized)
 
@@ -254,7 +256,7 @@ class Predictions(PredictionsArtifact):
     stage: ClassVar = Stage("predict", PredictRecipe, "pipeline.prediction.predict.predict")
     files: ClassVar = {"folder": paths.prediction(_EXPERIMENT, _SPLIT) / "{kind}"}
     input_descriptions: ClassVar = {
-        "checkpoint": "checkpoint, best.pt",
+        "checkpoint": "checkpoint, best.pt or last.pt",
         "shards": "shards of the split",
         "train_shards": "training shards; needed if the experiment has folds, whose validation samples they hold",
         "folds": "table of folds, if the experiment has folds",
@@ -266,7 +268,8 @@ class Predictions(PredictionsArtifact):
         return experiment.to(PredictRecipe, split=self.split, kind=self.kind, fold=fold)
 
     def inputs(self, study: "Study") -> Inputs:
-        network = {"checkpoint": [Checkpoint(self.experiment).output()]}
+        name = study.experiments[self.experiment].predict_with
+        network = {"checkpoint": [Checkpoint(self.experiment).output(name)]}
         samples = _training_inputs(study, self.experiment)
         if self.split == VALIDATION and "folds" in samples:
             shards = {**samples, "shards": samples.get("validation_shards", [])}

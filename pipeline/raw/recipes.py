@@ -22,12 +22,15 @@ class CheckRecipe(Options):
         Channels in which images are compared.
     storage, normalize : str
         Storage and normalization method of the shards; images must be compatible with them.
+    native : bool
+        Whether shards keep the native size, so that all images of a split must have the same one.
     """
 
     dataset: str
     channels: Channels
     storage: Storage
     normalize: NormalizeMethod
+    native: bool
     source: Source
 
 

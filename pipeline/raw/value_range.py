@@ -200,8 +200,10 @@ def narrow_range(pixels: NDArray[Any], method: NormalizeMethod) -> str | None:
     )
 
 
-def narrow_range_warning(narrow: Mapping[str, str], image_count: int, method: NormalizeMethod) -> str | None:
-    """Return one warning for the narrow images of a data set, or None.
+def narrow_range_warning(
+    narrow: Mapping[str, str], image_count: int, method: NormalizeMethod
+) -> tuple[str, str, str] | None:
+    """Return what was found, expected and the remedy for the narrow images of a data set, or None.
 
     A method with a fixed range shows single dark or even images as what they are. For these methods at least a tenth of
     the images must be narrow, which is a matter of the files' bit depth.
@@ -216,12 +218,16 @@ def narrow_range_warning(narrow: Mapping[str, str], image_count: int, method: No
     if not narrow or (method != "minmax" and len(narrow) < _COMMON_SHARE * image_count):
         return None
     if method == "minmax":
-        cause = "single pixels far from all others set the range: repair or clip them in the files"
+        remedy = "single pixels far from all others set the range: repair or clip them in the files"
     else:
-        cause = "the files use a small part of the range of their type: rescale them, or set `normalize: minmax`"
+        remedy = "the files use a small part of the range of their type: rescale them, or set `normalize: minmax`"
     examples = "; ".join(f"{path}: {text}" for path, text in islice(narrow.items(), _EXAMPLES))
     more = "; ..." if len(narrow) > _EXAMPLES else ""
-    return f"{len(narrow)} of {image_count} images will be almost constant for the network; {cause}. {examples}{more}"
+    return (
+        f"{len(narrow)} of {image_count} images that will be almost constant for the network: {examples}{more}",
+        f"99 % of the values of an image over at least {NARROW:.0%} of the range",
+        remedy,
+    )
 
 
 def _histograms(pixels: NDArray[Any]) -> list[tuple[NDArray[Any], NDArray[np.int64]]]:

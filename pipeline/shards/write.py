@@ -3,7 +3,7 @@
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from pipeline.core.parallel import thread_map
 from pipeline.core.progress import log, progress_bar
 from pipeline.raw.dataset import RawDataset, open_dataset
 from pipeline.raw.digests import joint_digest
-from pipeline.raw.inspect import orientation_warning
+from pipeline.raw.inspect import orientation_warning, unequal_sizes
 from pipeline.raw.samples import Sample
 from pipeline.raw.value_range import ImageValues, merge_values, narrow_range_warning
 from pipeline.shards.integrity import HEADER_BYTES, seal
@@ -97,8 +97,9 @@ def build_shard(
         seal(target)
         target.raise_failure()
     narrow = {sample.image: sample.narrow for sample in written if sample.narrow is not None}
-    if warning := narrow_range_warning(narrow, len(members), recipe.normalize.method):
-        log(f"{output}: {warning}")
+    if texts := narrow_range_warning(narrow, len(members), recipe.normalize.method):
+        found, _, remedy = texts
+        log(f"{output}: {found}; {remedy}")
     if texts := orientation_warning([item.orientations for item in written if item.orientations], len(members)):
         found, _, remedy = texts
         log(f"{output}: {found}; {remedy}")
@@ -152,7 +153,7 @@ def _write_samples(
     At most a few megabytes of samples, and a few bytes for each sample, are in memory at a time.
     """
     problems: list[Problem] = []
-    sizes: dict[tuple[int, ...], list[str]] = {}
+    sizes: dict[tuple[int, int], list[str]] = {}
     written: list[_Written] = []
     columns: dict[str, list[Any]] = {"scale": [], "offset": [], "original_size": []}
     block: list[PreparedSample] = []
@@ -160,7 +161,7 @@ def _write_samples(
         if isinstance(item, PipelineError):
             problems += item.problems
             continue
-        sizes.setdefault(item.stored.shape, []).append(item.sample.image)
+        sizes.setdefault((item.stored.shape[1], item.stored.shape[2]), []).append(item.sample.image)
         if problems or len(sizes) > 1:
             continue  # no shard will be written: only collect more problems
         if not written:
@@ -173,7 +174,7 @@ def _write_samples(
             _write_block(file, len(written) - len(block), block)
             target.raise_failure()
             block.clear()
-    problems += _unequal_sizes(sizes)
+    problems += unequal_sizes(sizes)
     if problems:
         raise RawDataError(dict.fromkeys(problems))  # pages of a stack have identical problems
     for name, values in columns.items():
@@ -193,21 +194,6 @@ def _prepare_all(
             return error
 
     return thread_map(attempt, members, threads)
-
-
-def _unequal_sizes(sizes: Mapping[tuple[int, ...], Sequence[str]]) -> list[Problem]:
-    """List the image sizes if there are several; `sizes` maps shapes (C, H, W) to the image files."""
-    if len(sizes) < 2:
-        return []
-    return [
-        Problem(
-            paths[0] + (f" and {len(paths) - 1} more" if len(paths) > 1 else ""),
-            f"{shape[2]}x{shape[1]} pixels",
-            "one size for all images, because of `size: native`",
-            "set `size: [height, width]` of the data set",
-        )
-        for shape, paths in sorted(sizes.items())
-    ]
 
 
 def _arrays(item: PreparedSample) -> dict[str, NDArray[Any]]:
@@ -262,7 +248,8 @@ def _write_attributes(
         "nodata": recipe.nodata,
         "exif": recipe.exif,
         "interpolation_image": recipe.interpolation,
-        "interpolation_mask": recipe.interpolation if dataset.mask_kind == "soft" else "nearest",
+        "interpolation_mask": recipe.interpolation if dataset.mask_kind == "soft" else recipe.mask_resize,
+        "mask_resize": recipe.mask_resize,
         "normalization": json.dumps(recipe.normalize.plain(), sort_keys=True),
         "decoding": "image = images * scale + offset, scale and offset for each sample and channel",
         "class_names": json.dumps(dataset.classes),

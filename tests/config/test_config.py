@@ -127,6 +127,10 @@ def test_inconsistent_settings_are_rejected():
         ({"experiments/drive__unet/schedule": {"name": "constant", "warmup": 1}}, "unknown key 'warmup'"),
         ({"datasets/drive/normalize": {"method": "standard", "mean": [0.5], "std": [0.2]}}, "3 of each"),
         ({"datasets/drive/normalize": {"method": "unit", "mean": [0.5]}}, "other methods have neither"),
+        (
+            {"datasets/drive/normalize": {"method": "standard", "mean": [0.5] * 3, "std": [0.2, 0.2, 1e-6]}},
+            "values that `storage: float16` can hold",
+        ),
         ({"datasets/drive/normalize": "standard"}, "`standard` needs `mean` and `std`"),
         ({"experiments/drive__unet/optimizer": "sgd"}, "a mapping, such as"),
     ):

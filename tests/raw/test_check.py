@@ -1,13 +1,15 @@
 import io
 import json
 import re
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from rawfiles import add_drive, blobs, make_tgs, write_gif, write_tif
-from sources import checked, opened, preparation
+from sources import checked, opened, preparation, source
 from toy_layout import TOY, add, toy_image
 
 from pipeline.cli import main as cli
@@ -17,6 +19,8 @@ from pipeline.raw.check.text import format_reports
 from pipeline.raw.decode.headers import read_header
 from pipeline.raw.reports import read_reports
 from pipeline.shards.prepare import prepare
+from pipeline.shards.recipes import ShardRecipe
+from pipeline.shards.write import build_shard
 
 
 @pytest.fixture
@@ -53,8 +57,8 @@ def test_unpaired_files_are_reported_and_others_are_read(drive):
     report = check(drive, "drive")
     assert report["pairs"] == 7
     assert {kind for _, kind, _ in kinds(report)} == {"unpaired"}
-    assert "22_training.tif" in format_reports([report])
-    assert "02_manual1.gif" in format_reports([report])
+    assert "22_training.tif" in format_reports([report], [Path("check.html")])
+    assert "02_manual1.gif" in format_reports([report], [Path("check.html")])
 
 
 def test_incomplete_sample_does_not_count_as_pair(drive):
@@ -123,6 +127,59 @@ def test_check_and_shard_job_report_the_same_problems(drive, damage, expected):
     with pytest.raises(RawDataError) as caught:
         prepare(raw, sample, preparation())
     assert {problem.found for problem in caught.value.problems} == {row["found"] for row in report["findings"]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "image"),
+    [
+        ({"size": "native"}, np.full((40, 31, 3), 9, np.uint8)),
+        ({"storage": "float16"}, np.full((40, 30), 900, np.uint16)),
+        ({"storage": "uint8"}, np.full((40, 30), 0.5, np.float32)),
+        ({"normalize": "unit"}, np.full((40, 30), 0.5, np.float32)),
+        ({}, np.full((40, 30, 5), 9, np.uint8)),
+        ({}, np.full((40, 30), np.nan, np.float32)),
+    ],
+)
+def test_check_reports_what_the_shard_job_refuses(tmp_path, settings, image):
+    for number in range(3):
+        mask, pixels = blobs(number, 40, 30)
+        odd = image if number == 2 else pixels
+        write_tif(tmp_path / f"x/images/{number}.tif", odd)
+        write_tif(tmp_path / f"x/masks/{number}.tif", 255 * np.resize(mask, odd.shape[:2]))
+    settings = {"storage": "float32", "normalize": "minmax", "size": [32, 32], **settings}
+    recipe = preparation(**settings).to(
+        ShardRecipe, dataset="x", split="train", source=source("folder", tmp_path / "x")
+    )
+    with pytest.raises(RawDataError) as caught:
+        build_shard(recipe, number=0, output=tmp_path / "x.h5")
+    native = settings.pop("size") == "native"
+    report = checked("folder", tmp_path / "x", native=native, **settings)
+    errors = [row for row in report["findings"] if row["severity"] == "error"]
+    assert {(row["location"], row["found"]) for row in errors} == {
+        (problem.where, problem.found) for problem in caught.value.problems
+    }
+
+
+def test_sizes_may_differ_between_splits_of_native_size(toys):
+    for name in ("t1", "t2"):
+        add(toys, name, *toy_image(3, height=50))
+    assert check(toys, native=True)["errors"] == 0
+    add(toys, "a", *toy_image(3, height=50))
+    assert kinds(check(toys, native=True))[:2] == [("error", "size", 1)] * 2
+
+
+def test_one_bright_pixel_that_sets_the_range_is_a_warning(tmp_path):
+    for number in range(4):
+        mask, pixels = blobs(number, 40, 30)
+        pixels = pixels.astype(np.uint16)
+        pixels[0, 0] = 65535 if number == 1 else pixels[0, 0]
+        write_tif(tmp_path / f"x/images/{number}.tif", pixels)
+        write_tif(tmp_path / f"x/masks/{number}.tif", 255 * mask)
+    (row,) = checked("folder", tmp_path / "x")["findings"]
+    assert (row["severity"], row["kind"], row["count"]) == ("warning", "narrow-range", 1)
+    assert row["location"].endswith("1.tif")
+    assert "1 of 4 images" in row["found"]
+    assert "repair or clip" in row["remedy"]
 
 
 def test_check_reads_second_observer_masks(drive):
@@ -204,7 +261,7 @@ def test_hostile_file_names_are_escaped(tmp_path):
     assert re.findall(r"<img [^>]*", page)[0].startswith('<img alt="contact sheet"')
     assert page.count("<img ") == 1
     assert "&lt;img src=x onerror=" in page
-    assert "\x1b" not in page + format_reports([report])
+    assert "\x1b" not in page + format_reports([report], [Path("check.html")])
     assert "été 1 (2)" in page
 
 
@@ -225,7 +282,7 @@ def test_file_name_that_is_not_utf8_is_reported(tmp_path):
     for folder in ("images", "masks"):
         (tmp_path / "toy" / folder / odd).write_bytes((tmp_path / "toy" / folder / "a.png").read_bytes()[:-60])
     report = check(tmp_path / "toy")
-    format_reports([report]).encode("utf-8")
+    format_reports([report], [Path("check.html")]).encode("utf-8")
     assert "b\\udcff.png" in (tmp_path / "out/x.json").read_text().replace("\\\\", "\\")
 
 

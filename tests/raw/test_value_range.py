@@ -85,8 +85,8 @@ def test_blank_images_and_few_objects_are_not_narrow(pixels, method):
 def test_fixed_ranges_warn_only_where_many_images_are_narrow():
     narrow = {f"{index}.png": "text" for index in range(5)}
     assert narrow_range_warning(narrow, 60, "unit") is None
-    assert narrow_range_warning(narrow, 50, "unit").startswith("5 of 50 images")
-    warning = narrow_range_warning(narrow, 1000, "minmax")
+    assert narrow_range_warning(narrow, 50, "unit")[0].startswith("5 of 50 images")
+    warning = "; ".join(narrow_range_warning(narrow, 1000, "minmax"))
     assert "2.png" in warning
     assert "3.png" not in warning
     assert narrow_range_warning({}, 0, "minmax") is None

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pipeline.core.errors import Problem, join_first
 from pipeline.raw.check.measure import Measurement
 from pipeline.raw.check.near_duplicates import find_near_duplicates
-from pipeline.raw.inspect import orientation_warning
+from pipeline.raw.inspect import orientation_warning, unequal_sizes
+from pipeline.raw.recipes import CheckRecipe, NormalizeMethod
 from pipeline.raw.splits.names import SPLITS, TEST, TRAIN, VALIDATION
+from pipeline.raw.value_range import narrow_range_warning
 
 ERROR, WARNING = "error", "warning"
 
 _DISJOINT_SPLITS = (TRAIN, VALIDATION, TEST)  # an image in two of these is a leak
 _DARK_LIMIT = 0.25  # of the range of the type: 14 bits in a 16-bit type
+_SWAP = "if the classes are swapped, exchange their values under `labels`, or without `labels` set `inverted: true`"
 _FOREGROUND_LIMIT = 0.9  # larger parts of foreground suggest swapped classes
 _MAX_LISTED = 3  # files that a grouped warning lists
 
@@ -27,7 +30,8 @@ class Finding:
     kind : str
         ``unpaired``, ``duplicate-id``, ``name``, ``listing``, ``exclude``, ``unreadable``, ``git-lfs``,
         ``mask-values``, ``size``, ``storage``, ``leak`` (errors); ``blank``, ``duplicate``, ``near-duplicate``,
-        ``absent-class``, ``dark``, ``orientation``, ``white-is-zero``, ``mostly-foreground`` (warnings).
+        ``absent-class``, ``dark``, ``narrow-range``, ``orientation``, ``white-is-zero``, ``mostly-foreground``
+        (warnings).
     count : int
         Number of images or files concerned.
     """
@@ -39,7 +43,7 @@ class Finding:
 
 
 def collect_findings(
-    listing: Iterable[Problem], measured: Sequence[Measurement], classes: Sequence[str], normalize: str
+    listing: Iterable[Problem], measured: Sequence[Measurement], classes: Sequence[str], recipe: CheckRecipe
 ) -> list[Finding]:
     """List all findings, errors first.
 
@@ -49,8 +53,8 @@ def collect_findings(
         Problems of the listing.
     classes : sequence of str
         Class names, background first.
-    normalize : str
-        Normalization method.
+    recipe : CheckRecipe
+        With the settings of shards that images must be compatible with.
     """
     errors = [Finding(ERROR, problem.kind or "listing", problem) for problem in listing]
     # pages of a stack may have equal problems
@@ -59,6 +63,7 @@ def collect_findings(
     )
     errors += [Finding(ERROR, problem.kind or "unreadable", problem) for problem in file_problems]
     readable = [item for item in measured if not item.problems]
+    errors += [Finding(ERROR, problem.kind, problem) for problem in _unequal_sizes(readable)] if recipe.native else []
     by_content: dict[str, list[Measurement]] = {}
     for item in readable:
         if not item.blank:
@@ -74,7 +79,8 @@ def collect_findings(
         _turned_images(readable),
         _white_is_zero([item for item in readable if item.mask is not None and item.mask.white_is_zero], labelled),
         _mostly_foreground(labelled, classes),
-        _dark_images([item for item in readable if item.highest is not None], normalize),
+        _dark_images([item for item in readable if item.highest is not None], recipe.normalize)
+        or _narrow_images(readable, recipe.normalize),
     ]
     return errors + [warning for warning in warnings if warning is not None]
 
@@ -82,6 +88,18 @@ def collect_findings(
 def _warning(kind: str, item: Measurement, count: int, *texts: str) -> Finding:
     """Build a warning about `count` files, located at one of them; `texts` are found, expected and remedy."""
     return Finding(WARNING, kind, Problem(item.sample.image, *texts), count)
+
+
+def _unequal_sizes(items: Sequence[Measurement]) -> list[Problem]:
+    """List the sizes of images of each split that has several."""
+    problems = []
+    for split in SPLITS:
+        sizes: dict[tuple[int, int], list[str]] = {}
+        for item in items:
+            if item.split == split:
+                sizes.setdefault(item.size, []).append(item.sample.image)
+        problems += unequal_sizes(sizes)
+    return problems
 
 
 def _is_leak(group: Sequence[Measurement]) -> bool:
@@ -208,8 +226,7 @@ def _white_is_zero(masks: Sequence[Measurement], labelled: Sequence[Measurement]
         f"{len(masks)} of {len(labelled)} masks store white as zero (TIFF, MINISWHITE), as tifffile does for boolean "
         f"arrays; true or 1 is read as black. Foreground: {_foreground_share(masks):.1%} of their pixels",
         "masks whose foreground is white when they are shown",
-        "look at the contact sheet: if the classes are swapped, set `inverted: true`, or save the masks as 8-bit PNG "
-        "with 0 and 255",
+        f"look at the contact sheet: {_SWAP}, or save the masks as 8-bit PNG with 0 and 255",
     )
     return Finding(WARNING, "white-is-zero", problem, len(masks))
 
@@ -223,9 +240,16 @@ def _mostly_foreground(labelled: Sequence[Measurement], classes: Sequence[str]) 
         labelled[0].sample.mask or labelled[0].sample.image,
         f"{share:.1%} of the pixels of {len(labelled)} masks are {classes[1]}",
         f"at most {_FOREGROUND_LIMIT:.0%}, unless the objects fill the images",
-        "look at the contact sheet: if the classes are swapped, set `inverted: true`",
+        f"look at the contact sheet: {_SWAP}",
     )
     return Finding(WARNING, "mostly-foreground", problem, len(labelled))
+
+
+def _narrow_images(items: Sequence[Measurement], normalize: NormalizeMethod) -> Finding | None:
+    """Return a warning about images that normalization leaves almost constant."""
+    narrow = {item.sample.image: item.narrow for item in items if item.narrow is not None}
+    texts = narrow_range_warning(narrow, len(items), normalize)
+    return None if texts is None else Finding(WARNING, "narrow-range", Problem(next(iter(narrow)), *texts), len(narrow))
 
 
 def _dark_images(items: Sequence[Measurement], normalize: str) -> Finding | None:

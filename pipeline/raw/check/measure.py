@@ -20,6 +20,7 @@ from pipeline.raw.decode.palette import Colour
 from pipeline.raw.inspect import Decoded, read_sample, storage_problem
 from pipeline.raw.recipes import CheckRecipe
 from pipeline.raw.samples import Sample
+from pipeline.raw.value_range import narrow_range
 
 THUMBNAIL = 220
 """Maximum height and width of an image of the contact sheet, in pixels."""
@@ -39,6 +40,8 @@ class Measurement:
         If there are any, all following fields have their defaults.
     storage_problem : Problem, optional
         Why the image cannot be stored as configured, although it can be read.
+    narrow : str, optional
+        Why the image is almost constant for the network; see `pipeline.raw.value_range.narrow_range`.
     highest : float, optional
         Maximum of a 16-bit image, as a fraction of the range of its type.
     content : str
@@ -60,6 +63,7 @@ class Measurement:
     split: str | None
     problems: tuple[Problem, ...] = ()
     storage_problem: Problem | None = None
+    narrow: str | None = None
     highest: float | None = None
     content: str = ""
     grey_thumbnail: GreyThumbnail | None = None
@@ -84,10 +88,12 @@ def measure(
         return Measurement(sample, split, problems)
     pixels = decoded.pixels
     classes = None if decoded.mask is None else dataset.as_classes(decoded.mask)
+    problem = storage_problem(sample, pixels, recipe.storage, recipe.normalize)
     return Measurement(
         sample,
         split,
-        storage_problem=storage_problem(sample, pixels, recipe.storage, recipe.normalize),
+        storage_problem=problem,
+        narrow=None if problem else narrow_range(pixels, recipe.normalize),
         highest=float(pixels.max()) / full_range(pixels) if pixels.dtype == np.uint16 else None,
         content=_digest(pixels),
         grey_thumbnail=grey_thumbnail(for_display(pixels)),

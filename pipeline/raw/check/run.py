@@ -68,7 +68,7 @@ def check_dataset(recipe: CheckRecipe, *, output: Path, threads: int = 1) -> Rep
     samples = [(sample, split) for split in SPLITS for sample in listing.dataset.splits[split]]
     samples += [(sample, "") for sample in listing.unplaced]
     measured = list(_measure_all(listing.dataset, samples, recipe, threads))
-    report = _make_report(listing, measured, recipe.normalize)
+    report = _make_report(listing, measured, recipe)
     sheet = contact_sheet(measured)
     with atomic_file(output / f"{dataset}.png") as temporary:
         write_png(temporary, sheet)
@@ -90,9 +90,9 @@ def _measure_all(
     return progress_bar(measured, f"{raw.name}: samples checked", len(samples))
 
 
-def _make_report(listing: PartialDataset, measured: Sequence[Measurement], normalize: str) -> Report:
+def _make_report(listing: PartialDataset, measured: Sequence[Measurement], recipe: CheckRecipe) -> Report:
     raw = listing.dataset
-    findings = collect_findings(listing.problems, measured, raw.classes, normalize)
+    findings = collect_findings(listing.problems, measured, raw.classes, recipe)
     readable = [item for item in measured if not item.problems]
     unpaired = {problem.sample for problem in listing.problems if problem.sample is not None}
     errors = sum(finding.severity == ERROR for finding in findings)

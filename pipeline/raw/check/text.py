@@ -1,7 +1,10 @@
 """Format the report of a check as text for a terminal or a log."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from pipeline.core.errors import MAX_LISTED
 
 
 def printable(value: Any) -> Any:  # noqa: ANN401 - walks plain data
@@ -84,10 +87,10 @@ def common_found(group: Sequence[Mapping[str, Any]]) -> str | None:
     return texts.pop() if len(texts) == 1 else None
 
 
-def format_reports(reports: Sequence[Mapping[str, Any]]) -> str:
-    """Format the reports of several data sets as one text."""
+def format_reports(reports: Sequence[Mapping[str, Any]], files: Sequence[Path]) -> str:
+    """Format the reports of several data sets, written to `files`, as one text; a list stops after ten entries."""
     parts = []
-    for report in reports:
+    for report, file in zip(reports, files, strict=True):
         lines = [
             f"{report['dataset']}: {count_findings(report)}  ({report['layout']}, {report['root']}, {report['origin']})"
         ]
@@ -96,7 +99,9 @@ def format_reports(reports: Sequence[Mapping[str, Any]]) -> str:
             row, locations, found_text = group[0], format_locations(group), common_found(group)
             title = f"  {row['severity'].upper()} {row['kind']}:"
             lines += [f"{title} {locations[0]}"] if len(group) == 1 else [f"{title} {len(group)} times"]
-            lines += [f"      {location}" for location in locations if len(group) > 1]
+            lines += [f"      {location}" for location in locations[:MAX_LISTED] if len(group) > 1]
+            if len(locations) > MAX_LISTED:
+                lines.append(f"      ... and {len(locations) - MAX_LISTED} more of this kind; all are in {file}")
             lines += [] if found_text is None else [f"      found:    {found_text}"]
             lines += [f"      expected: {row['expected']}", f"      remedy:   {row['remedy']}"]
         parts.append("\n".join(lines))
