@@ -161,6 +161,8 @@ def _notes(ranking: Ranking) -> list[str]:
         notes.append(
             f"Differences are tested for macro {', '.join(COMPARED_METRICS[:-1])} and {COMPARED_METRICS[-1]} only."
         )
+    elif all(row["baseline"] for row in rows):
+        notes.append("Baselines are not compared with each other.")
     elif all(row["statistic"] == "mean" for row in rows):
         notes.append("Means over networks have no paired differences: compare their runs, or an ensemble.")
     if any(row["origin"] == "synthetic" for row in rows):

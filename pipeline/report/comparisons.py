@@ -1,7 +1,7 @@
 """Paired comparisons of all methods on the images that they share."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from pipeline.core.manifest import remake_remedy
 from pipeline.core.progress import log
 from pipeline.core.tables import write_table
 from pipeline.evaluation.bootstrap import blocks
-from pipeline.evaluation.methods import MEAN
+from pipeline.evaluation.methods import MEAN, is_baseline
 from pipeline.evaluation.metrics import CLASS_METRICS, METRICS
 from pipeline.evaluation.paired import SIGN_FLIPS, SIGN_FLIPS_PER_COMPARISON, PairedComparisons, compare_pairs, holm
 
@@ -36,13 +36,16 @@ _GROUP_KEYS = ("class", "id", "pixels", "positives", *_DEFINITION)
 def compare_methods(*, per_image: Sequence[Path], output: Path) -> None:
     """Compare the scores of all experiments and baselines, pair by pair, on their common test images.
 
+    Baselines are not compared with each other: such a pair says nothing about a network, and every pair of a family
+    raises the corrected p-values of the others.
+
     Parameters
     ----------
     per_image : sequence of Path
         ``per_image.csv`` files; none gives a table without rows.
     output : Path
         CSV file with a row for each data set, region, class, metric and pair, see `pipeline.evaluation.paired`.
-        p-values are corrected over a family: all pairs of one data set, split, region, class and metric. Two methods
+        p-values are corrected over a family: all these pairs of a data set, split, region, class and metric. Two methods
         are compared only if all images, masks and definitions are the same; the others are logged.
 
     Raises
@@ -124,13 +127,13 @@ def _by_image(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
 
 
 def _families(by_image: Sequence[dict[str, pd.DataFrame]]) -> Iterator[pd.DataFrame]:
-    """Compare all pairs of methods and correct for the number of pairs: one table for each metric."""
-    groups = [group for group in by_image if len(group) > 1]
-    pair_count = sum(len(group) * (len(group) - 1) // 2 for group in groups)
+    """Compare pairs of methods and correct for the number of pairs: one table for each metric."""
+    groups = [(group, pairs) for group in by_image if (pairs := _pairs(group))]
+    pair_count = sum(len(pairs) for _, pairs in groups)
     tables: dict[str, list[pd.DataFrame]] = {metric: [] for metric in COMPARED_METRICS}
-    for group in groups:
-        a, b = zip(*combinations(group, 2), strict=True)
-        for metric, comparison in _compare(group, max(SIGN_FLIPS, SIGN_FLIPS_PER_COMPARISON * pair_count)):
+    for group, pairs in groups:
+        a, b = zip(*pairs, strict=True)
+        for metric, comparison in _compare(group, pairs, max(SIGN_FLIPS, SIGN_FLIPS_PER_COMPARISON * pair_count)):
             table = pd.DataFrame({"metric": metric, "a": a, "b": b, **comparison._asdict()})
             tables[metric].append(table[table["images"] > 0])
     for metric_tables in tables.values():
@@ -139,9 +142,17 @@ def _families(by_image: Sequence[dict[str, pd.DataFrame]]) -> Iterator[pd.DataFr
             yield family.assign(p_holm=holm(family["p"].to_numpy()), comparisons=len(family))
 
 
-def _compare(group: dict[str, pd.DataFrame], sign_flips: int) -> Iterator[tuple[str, PairedComparisons]]:
-    """Compare all pairs of a group by each available metric, with the same resamples and signs."""
-    pairs = list(combinations(range(len(group)), 2))
+def _pairs(methods: Iterable[str]) -> list[tuple[str, str]]:
+    """Return all pairs of methods except those of two baselines."""
+    return [pair for pair in combinations(methods, 2) if not all(map(is_baseline, pair))]
+
+
+def _compare(
+    group: dict[str, pd.DataFrame], names: Sequence[tuple[str, str]], sign_flips: int
+) -> Iterator[tuple[str, PairedComparisons]]:
+    """Compare pairs of a group by each available metric, with the same resamples and signs."""
+    index = {name: number for number, name in enumerate(group)}
+    pairs = [(index[a], index[b]) for a, b in names]
     by_metric = {
         name: np.stack([table[name].to_numpy(np.float64) for table in group.values()]) for name in COMPARED_METRICS
     }

@@ -73,6 +73,19 @@ def test_all_pairs_are_compared_in_separate_families(tmp_path):
     assert mae_row["difference"] == pytest.approx(-f1_row["difference"], abs=2e-6)
 
 
+def test_baselines_are_not_compared_with_each_other(tmp_path):
+    # with six images and one network, p = 2 / 64 stays below 0.05 after the correction for two baselines
+    tables = [scores(name, shift).query("id < '06'") for name, shift in (
+        ("net", 0.3), ("d.second-observer", 0.0), ("d.all-background", -0.3), ("d.resolution-ceiling", 0.1)
+    )]  # fmt: skip
+    rows = compare(tmp_path, *tables).query("region == 'fov' and metric == 'f1'")
+    assert rows["b"].tolist() == ["net"] * 3
+    assert set(rows["comparisons"]) == {3}
+    np.testing.assert_allclose(rows["p_holm"], holm(rows["p"].to_numpy()), atol=2e-6)
+    assert rows["p_holm"].max() == pytest.approx(3 * rows["p"].min(), abs=2e-6)
+    assert compare(tmp_path, *tables[1:]).empty
+
+
 def test_output_is_independent_of_the_order_of_inputs(tmp_path):
     tables = [scores("a", 0.1), scores("b", 0.0), scores("c", -0.1)]
     (tmp_path / "x").mkdir()
@@ -243,6 +256,7 @@ def test_notes_explain_why_there_are_no_differences(results, capsys):
     text = run(capsys, "--metric", "roc_auc", "--dataset", "d")
     assert "Differences are tested for macro f1, iou and mae only." in text
     assert "reference" not in text
+    assert "Baselines are not compared with each other." in run(capsys, "d.resolution-ceiling")
     means = run(capsys, "z")
     assert "Means over networks have no paired differences: compare their runs, or an ensemble." in means
     assert "only" not in means
