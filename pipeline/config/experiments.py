@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from pipeline.core.options import NUMBER, FractionOrZero, Seed
 from pipeline.evaluation.recipes import ChosenThreshold, EmptyMasks
-from pipeline.prediction.recipes import TestTime, Tiles
+from pipeline.prediction.recipes import PredictWith, TestTime, Tiles
 from pipeline.training.recipes import Training
 
 
@@ -37,6 +37,11 @@ class Experiment(Training):
         "none",
         description="Test-time augmentation: average the predictions of mirror images (`flips`, 4 passes), or also of "
         "rotations by 90 degrees (`rot90`, 8 passes).",
+    )
+    predict_with: PredictWith = Field(
+        "best",
+        description="Network that predicts: of the epoch with the best validation score (`best`, the file best.pt), or "
+        "of the last epoch (`last`, last.pt).",
     )
     empty_masks: EmptyMasks | None = Field(
         None,

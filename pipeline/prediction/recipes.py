@@ -10,6 +10,7 @@ from pipeline.training.recipes import Precision, Threads
 
 Kind = Literal["probability", "mask"]
 TestTime = Literal["none", "flips", "rot90"]
+PredictWith = Literal["best", "last"]
 
 
 class Tiles(Options):
@@ -43,6 +44,8 @@ class PredictRecipe(Options):
         probabilities are resized to the native size.
     precision, threads, tiles, test_time
         See `pipeline.prediction.network.load_predictor`.
+    predict_with : {'best', 'last'}
+        Which checkpoint of the training run predicts.
     fold : Fold, optional
         The fold whose samples are predicted: the validation samples of the run.
     """
@@ -54,6 +57,7 @@ class PredictRecipe(Options):
     threads: Threads
     tiles: Tiles | None = None
     test_time: TestTime
+    predict_with: PredictWith = "best"
     fold: Fold | None = None
 
 

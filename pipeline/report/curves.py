@@ -42,7 +42,7 @@ def plot_curves(recipe: CurvesRecipe, *, experiment: str, history: Path, output:
     _plot_column(scores, table, "val_mae", "MAE", "#555555", ":")
     _plot_column(rate, table, "lr", "", "#0072B2", "-")
     scores.set_ylim(0, 1)
-    labels = ("loss", "validation scores, shard size", "learning rate, mean of the epoch")
+    labels = ("loss", "validation scores, shard size", "learning rate at the end of the epoch")
     for axes, label in zip((losses, scores, rate), labels, strict=True):
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)

@@ -10,10 +10,12 @@ from pipeline.report.tables import read_history
 
 TAGS = {
     "train_loss": "loss/train",
+    "accuracy": "accuracy/train",
     "val_loss": "loss/validation",
     "val_dice": "validation/dice",
     "val_mae": "validation/mae",
     "val_max_f": "validation/max_f",
+    "val_accuracy": "accuracy/validation",
     "lr": "learning_rate",
 }
 """TensorBoard tag of each column of a history; TensorBoard groups tags by the part before the slash."""

@@ -108,7 +108,7 @@ class SampleStore:
         return len(self.reader)
 
     def count_classes(self) -> NDArray[np.int64]:
-        """Count the pixels of each class; pixels of soft masks are foreground from 1/2 up.
+        """Count the pixels of each class; pixels of soft masks are foreground above 1/2.
 
         Ignored pixels are excluded, and with `use_fov` also pixels outside the field of view.
         """

@@ -28,8 +28,8 @@ class Progress:
         The order of the samples in this epoch; None before it is sampled.
     loss : float
         Sum of the loss over the samples of this epoch so far.
-    mean_lr : float
-        Sum of the learning rates of this epoch so far, divided by its number of steps: the mean at its end.
+    correct_pixels, pixels : int
+        Numbers of pixels of this epoch so far: classified correctly, and all that count.
     seconds : float
         Duration of the steps of this epoch so far.
     history, timing : list of Row
@@ -48,7 +48,8 @@ class Progress:
     step: int = 0
     rows: torch.Tensor | None = None
     loss: float = 0.0
-    mean_lr: float = 0.0
+    correct_pixels: int = 0
+    pixels: int = 0
     seconds: float = 0.0
     history: list[Row] = field(default_factory=list)
     timing: list[Row] = field(default_factory=list)
@@ -61,7 +62,17 @@ class Progress:
     def next_epoch(self) -> None:
         """Start the next epoch at its first step, with a new order of the samples."""
         self.epoch += 1
-        self.step, self.rows, self.loss, self.mean_lr, self.seconds = 0, None, 0.0, 0.0, 0.0
+        self.step, self.rows, self.loss, self.seconds = 0, None, 0.0, 0.0
+        self.correct_pixels, self.pixels = 0, 0
+
+    @property
+    def accuracy(self) -> float:
+        """The share of pixels of this epoch that were classified correctly; NaN without pixels."""
+        return self.correct_pixels / self.pixels if self.pixels else math.nan
+
+    def count_pixels(self, correct: int, counted: int) -> None:
+        """Add the pixels of a batch."""
+        self.correct_pixels, self.pixels = self.correct_pixels + correct, self.pixels + counted
 
     def record_validation(self, cost: float) -> None:
         """Record the cost of a validation; lower is better."""

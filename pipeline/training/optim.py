@@ -20,12 +20,21 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 def build_optimizer(parameters: Iterable[torch.nn.Parameter], options: OptimizerOptions) -> Optimizer:
-    """Build an optimizer. Its options are the keyword arguments of PyTorch (lr, momentum, weight_decay)."""
+    """Build an optimizer. Its options are the keyword arguments of PyTorch (lr, momentum, weight_decay, eps).
+
+    Biases and the weights of normalizations, which are the parameters of one dimension, have no weight decay.
+    """
     arguments = options.plain()
-    return OPTIMIZERS[arguments.pop("name")](parameters, **arguments)
+    build = OPTIMIZERS[arguments.pop("name")]
+    if not options.weight_decay:
+        return build(parameters, **arguments)
+    groups: list[dict[str, Any]] = [{"params": []}, {"params": [], "weight_decay": 0.0}]
+    for parameter in parameters:
+        groups[parameter.ndim <= 1]["params"].append(parameter)
+    return build(groups, **arguments)
 
 
-def lr_factor(name: str, steps: int, warmup_steps: int) -> Callable[[int], float]:
+def lr_factor(name: str, steps: int, warmup_steps: int, warmup_start: float | None = None) -> Callable[[int], float]:
     """Return a function that maps a step to the factor of the learning rate.
 
     Parameters
@@ -35,11 +44,15 @@ def lr_factor(name: str, steps: int, warmup_steps: int) -> Callable[[int], float
     steps : int
         Number of steps of the training run.
     warmup_steps : int
-        Number of warm-up steps: linear rise from 0 before the cosine starts.
+        Number of warm-up steps: linear rise to 1 before the cosine starts.
+    warmup_start : float, optional
+        The factor of the first step of the warm-up; by default ``1 / (warmup_steps + 1)``.
     """
 
     def factor(step: int) -> float:
         if step < warmup_steps:
+            if warmup_start is not None:
+                return warmup_start + (1.0 - warmup_start) * step / warmup_steps
             return (step + 1) / (warmup_steps + 1)
         if name == "constant":
             return 1.0
@@ -60,8 +73,8 @@ class Schedule:
             factor, patience, min_delta = options.factor, options.patience - 1, options.min_delta
             self._scheduler = ReduceLROnPlateau(optimizer, "min", factor, patience, min_delta, threshold_mode="abs")
         else:
-            warmup = round(options.warmup * steps) if isinstance(options, Cosine) else 0
-            self._scheduler = LambdaLR(optimizer, lr_factor(options.name, epochs * steps, warmup))
+            warmup = (round(options.warmup * steps), options.warmup_start) if isinstance(options, Cosine) else (0,)
+            self._scheduler = LambdaLR(optimizer, lr_factor(options.name, epochs * steps, *warmup))
 
     @property
     def learning_rate(self) -> float:

@@ -92,7 +92,9 @@ class Sgd(Options):
     name: Literal["sgd"] = Field(description="Optimizer.")
     lr: Rate = Field(description="Learning rate, before the schedule changes it.")
     momentum: FractionOrZero = Field(0.0, description="Momentum.")
-    weight_decay: NotNegative = Field(0.0, description="Weight decay (L2 penalty).")
+    weight_decay: NotNegative = Field(
+        0.0, description="Weight decay (L2 penalty); biases and the weights of normalizations have none."
+    )
 
 
 class Adam(Options):
@@ -101,8 +103,11 @@ class Adam(Options):
     name: Literal["adam", "adamw"] = Field(description="Optimizer.")
     lr: Rate = Field(description="Learning rate, before the schedule changes it.")
     weight_decay: NotNegative = Field(
-        0.0, description="Weight decay: an L2 penalty with `adam`, decoupled with `adamw`."
+        0.0,
+        description="Weight decay: an L2 penalty with `adam`, decoupled with `adamw`; biases and the weights of "
+        "normalizations have none.",
     )
+    eps: Rate = Field(1e-8, description="Added to the root of the second moment, so that no step divides by 0.")
 
 
 Optimizer = Annotated[Sgd | Adam, Field(discriminator="name")]
@@ -119,6 +124,11 @@ class Cosine(Options):
 
     name: Literal["cosine"] = Field(description="Schedule of the learning rate.")
     warmup: NotNegative = Field(0.0, description="Length of the linear warm-up in epochs, less than `epochs`.")
+    warmup_start: FractionOrZero | None = Field(
+        None,
+        description="Factor of the learning rate in the first step of the warm-up; by default 1 / (steps of the "
+        "warm-up + 1).",
+    )
 
 
 class Plateau(Options):
@@ -159,6 +169,12 @@ class Training(Options):
         description="Validation score that selects the best epoch and drives the plateau schedule and early stopping.",
     )
     validate_every: Positive = Field(1, description="Number of epochs from one validation to the next.")
+    validate_from: Positive | None = Field(
+        None,
+        description="Epoch of the first validation, from which `validate_every` counts: 1 with `validate_every: 10` "
+        "validates after epochs 1, 11, 21 and so on. By default after epoch 1 and all multiples of `validate_every`. "
+        "The last epoch is always validated.",
+    )
     checkpoint_every: Positive = Field(
         1, description="Only epochs divisible by this number, and the last, can become the best one."
     )
@@ -192,8 +208,12 @@ class Training(Options):
         return self
 
     def validates(self, epoch: int) -> bool:
-        """Return whether to validate after an epoch, from 1: the first, each `validate_every`-th and the last."""
-        return epoch in (1, self.epochs) or epoch % self.validate_every == 0
+        """Return whether to validate after an epoch, from 1; see `validate_from`."""
+        if epoch == self.epochs:
+            return True
+        if self.validate_from is None:
+            return epoch == 1 or epoch % self.validate_every == 0
+        return epoch >= self.validate_from and (epoch - self.validate_from) % self.validate_every == 0
 
 
 class TrainRecipe(Training):

@@ -16,6 +16,7 @@ from pipeline.core.progress import log, progress_bar
 from pipeline.core.tables import write_table
 from pipeline.models.registry import build_model, count_parameters
 from pipeline.training import ranks
+from pipeline.training.accuracy import count_correct
 from pipeline.training.augment.augmentation import Augmentation
 from pipeline.training.checkpoint import CheckpointInfo, save_checkpoint
 from pipeline.training.checks import require_fit, require_ranks
@@ -185,9 +186,9 @@ class _Training:
             loss.backward()  # type: ignore[no-untyped-call]
             ranks.sum_gradients(self.network)
             self.optimizer.step()
-            progress.mean_lr += self.schedule.learning_rate / self.steps
             self.schedule.step()
             progress.loss += float(loss.detach()) * batch_rows
+            progress.count_pixels(*count_correct(outputs[0].detach(), self.criterion.activation, batch))
             progress.step += 1
             progress.seconds = time.perf_counter() - started
             saver.save_if_due()
@@ -204,7 +205,8 @@ class _Training:
             scores = validate(
                 self.network, self.criterion, self.validation, size, self.precision, saver.save_if_due, foreground
             )
-        row: Row = {"epoch": progress.epoch, "train_loss": progress.loss / len(progress.rows), "lr": progress.mean_lr}
+        row: Row = {"epoch": progress.epoch, "train_loss": progress.loss / len(progress.rows)}
+        row |= {"accuracy": progress.accuracy, "lr": self.schedule.learning_rate}
         row = ranks.broadcast({**row, **scores._asdict()})  # so that all processes make the same decisions
         require_finite(row, self.experiment, *losses)
         if validation_due:

@@ -29,12 +29,15 @@ class Validation(NamedTuple):
         Dice at threshold 0.5 over all valid pixels; with more than two classes `mean_dice`.
     val_mae, val_max_f : float
         Mean absolute error, averaged over samples, and `max_f`; NaN with more than two classes.
+    val_accuracy : float
+        Share of the valid pixels whose class is right: at threshold 0.5, or of the most probable class.
     """
 
     val_loss: float = math.nan
     val_dice: float = math.nan
     val_mae: float = math.nan
     val_max_f: float = math.nan
+    val_accuracy: float = math.nan
 
 
 def validate(
@@ -72,12 +75,16 @@ def validate(
     joined = ranks.gather_rows(counts, positions, len(data))
     mean_loss = loss_sum / len(data)
     if classes > 2:
-        return Validation(mean_loss, mean_dice(joined.sum(axis=0), foreground))
+        matrix = joined.sum(axis=0)
+        accuracy = _share(int(matrix.trace()), int(matrix.sum()))
+        return Validation(mean_loss, mean_dice(matrix, foreground), val_accuracy=accuracy)
+    pooled = confusion(joined.sum(axis=0), threshold_level(0.5))
     return Validation(
         mean_loss,
-        float(dice(confusion(joined.sum(axis=0), threshold_level(0.5)))),
+        float(dice(pooled)),
         float(np.nanmean(absolute_error(joined))) if joined.any() else math.nan,
         max_f(joined),
+        _share(int(pooled.tp + pooled.tn), int(joined.sum())),
     )
 
 
@@ -94,9 +101,14 @@ def mean_dice(matrix: np.ndarray, foreground: slice = FOREGROUND) -> float:
     return float((scores[occurs] if occurs.any() else scores).mean())
 
 
+def _share(part: int, total: int) -> float:
+    return part / total if total else math.nan
+
+
 def _histograms(probability: torch.Tensor, batch: Batch) -> np.ndarray:
     """Return the joint histograms (N, 2, 256) of a batch; see `pipeline.core.counts.joint_histogram`."""
-    level = (probability.nan_to_num() * (LEVELS - 1)).round().long()  # the loss reports NaN
+    # halves are rounded down, so that 0.5 is not above the threshold 0.5; the loss reports NaN
+    level = (probability.nan_to_num() * (LEVELS - 1) - 0.5).ceil().long()
     return _count(level + LEVELS * (batch.target > 0.5), 2 * LEVELS, batch.weight).reshape(-1, 2, LEVELS)
 
 
