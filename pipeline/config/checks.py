@@ -123,6 +123,13 @@ def _sample_problems(key_path: str, experiment: Experiment, dataset: Dataset) ->
             "a data set with masks for training",
             f"set datasets.{dataset_name}.masks to the folder of masks, or use another data set",
         )
+    if dataset.nodata == "ignore" and dataset.mask_kind == "soft" and experiment.loss.region == "full":
+        yield Problem(
+            f"{key_path}.loss.region",
+            f"'full', while {dataset_name!r} has soft masks, which have no value for its ignored NoData pixels",
+            "a loss inside the field of view, which leaves out these pixels",
+            "set `region: fov`",
+        )
     if experiment.folds is not None and isinstance(dataset.validation, OfficialSplit):
         yield Problem(
             f"{key_path}.folds",

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.core.errors import Problem, RawDataError
+from pipeline.core.errors import Problem, RawDataError, join_first
+from pipeline.raw.decode.unsupported import conversion_remedy
 
 IMAGE_EXTENSIONS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 """Extensions of image files, in lower case."""
@@ -35,10 +36,12 @@ def list_images(source: Path, output: Path | None = None) -> list[ImageFile]:
         return [ImageFile(_identifier(Path(source.name)), source)]
     skipped = None if output is None else output.resolve()
     by_id: dict[str, list[Path]] = {}
+    names_in_source: list[str] = []
     for folder, folders, files in os.walk(source):
         folders[:] = [
             name for name in folders if not name.startswith(".") and (Path(folder) / name).resolve() != skipped
         ]
+        names_in_source += files
         for name in files:
             if name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith("."):
                 path = Path(folder) / name
@@ -48,11 +51,11 @@ def list_images(source: Path, output: Path | None = None) -> list[ImageFile]:
             str(source),
             "no images" if source.is_dir() else "no such file or folder",
             f"an image, or a folder of files that end in {', '.join(IMAGE_EXTENSIONS)}",
-            "correct --input",
+            conversion_remedy(names_in_source) or "correct --input",
         )
     problems = [
         Problem(
-            ", ".join(sorted(map(str, paths))),
+            join_first(map(str, paths)),
             f"{len(paths)} images with the identifier {name!r}",
             "one image for each identifier (the path without extension, '-' in place of '/')",
             "rename all but one, or predict them into another folder",

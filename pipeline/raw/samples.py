@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from pipeline.core.errors import Problem, RawDataError, join_first
+from pipeline.raw.decode.unsupported import conversion_remedy
 
 SYNTHETIC_MARKER = "SYNTHETIC.txt"
 """A file of this name in a raw root marks the data set as synthetic."""
@@ -294,8 +295,11 @@ def index_by_name(
 def missing_image_problems(
     images: Mapping[str, str], folder: Path, expected: str, remedy: str, description: str = "no images"
 ) -> list[Problem]:
-    """Return a problem if there is no image at all."""
-    return [] if images else [Problem(str(folder), description, expected, remedy)]
+    """Return a problem if there is no image at all; the remedy says how to convert images of other formats."""
+    if images:
+        return []
+    names = os.listdir(folder) if folder.is_dir() else []
+    return [Problem(str(folder), description, expected, conversion_remedy(names) or remedy)]
 
 
 def pairing_problems(

@@ -230,11 +230,12 @@ def test_full_masks_are_counted_and_absent_classes_listed(toys):
 
 
 def test_unused_files_are_reported_with_the_reason(toys):
-    for name in (".hidden", "masks/Thumbs.db", "notes.txt", "extra.png", "a.psd"):
+    for name in (".hidden", "masks/Thumbs.db", "notes.txt", "extra.png", "a.psd", "a.xyz"):
         (toys / name).write_bytes(b"x")
     reasons = {row["reason"]: row["examples"] for row in check(toys, exclude={"b": "blurred"})["ignored"]}
     assert reasons == {
-        check_ignored.OTHER: ["a.psd"],
+        check_ignored.OTHER_FORMAT: ["a.psd"],
+        check_ignored.OTHER: ["a.xyz"],
         check_ignored.EXCLUDED: ["images/b.png", "masks/b.png"],
         check_ignored.SYSTEM: ["masks/Thumbs.db"],
         check_ignored.HIDDEN: [".hidden"],

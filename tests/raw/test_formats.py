@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageOps
+from sources import listed
 
 from pipeline.core.counts import VOID
 from pipeline.core.errors import RawDataError
+from pipeline.prediction.listing import list_images
 from pipeline.raw.decode.image import as_channels, decode, read_bytes, read_image
 from pipeline.raw.decode.labels import BLACK_AND_WHITE, LabelMap
 
@@ -484,3 +486,23 @@ def test_remedy_for_pixels_of_another_type_fits_them(pixels, remedy):
 )
 def test_remedy_for_a_mask_of_other_numbers_fits_them(pixels, remedy):
     refused(tiff(pixels), f"(?s)remedy: .*{remedy}", lambda data, path: BLACK_AND_WHITE.read(path, data))
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("a.PPM", "magick"),
+        ("a.nii.gz", "each slice"),
+        ("a.npy", "array"),
+        ("a.dng", "raw photographs"),
+        ("a.x", "correct"),
+    ],
+)
+@pytest.mark.parametrize("layout", ["folder", "duts", "predict"])
+def test_a_folder_of_another_format_says_how_to_convert(tmp_path, name, remedy, layout):
+    for folder in ("images", "masks", "DUTS-TR/DUTS-TR-Image", "DUTS-TE/DUTS-TE-Image"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / name).write_bytes(b"P6 1 1 255 abc")
+    with pytest.raises(RawDataError) as caught:
+        list_images(tmp_path, None) if layout == "predict" else listed(layout, tmp_path)
+    assert (remedy in str(caught.value)) or (layout == "duts" and remedy == "correct")

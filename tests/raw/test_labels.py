@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -191,3 +192,43 @@ def test_error_for_one_near_colour_suggests_the_tolerance(tmp_path):
     labels = LabelMap({(0, 0, 0): 0, (255, 0, 0): 1}, editable=True)
     with pytest.raises(RawDataError, match="set `tolerance: 1`"):
         labels.read(path)
+
+
+def discs(shape=(120, 120), count=40):
+    """Return a mask that numbers its objects."""
+    rng, numbers = np.random.default_rng(0), np.zeros(shape, np.uint16)
+    for number in range(1, count + 1):
+        y, x = rng.integers(0, shape[0] - 12), rng.integers(0, shape[1] - 12)
+        numbers[y : y + 12, x : x + 12] = number
+    return numbers
+
+
+@pytest.mark.parametrize("labels", [BLACK_AND_WHITE, LabelMap({0: 0, 255: 1}, editable=True), LabelMap({0: 0, 1: 1})])
+@pytest.mark.parametrize("scale", [1, 9])
+def test_a_mask_that_numbers_its_objects_is_named(labels, scale):
+    numbers = discs() * np.uint16(scale)
+    message = refusal(labels, numbers if scale > 1 else numbers.astype(np.uint8))
+    assert "objects (instances)" in message
+    assert "swapped" not in message
+
+
+@pytest.mark.parametrize("kind", ["noise", "smoothed", "few"])
+def test_other_masks_are_not_said_to_number_objects(kind):
+    mask = {
+        "noise": np.random.default_rng(0).integers(0, 256, (60, 60), dtype=np.uint8),
+        "smoothed": cv2.GaussianBlur((discs() > 0).astype(np.uint8) * 255, (0, 0), 2),
+        "few": np.arange(4, dtype=np.uint8).repeat(20)[None].repeat(9, axis=0),
+    }[kind]
+    assert "instances" not in refusal(LabelMap({0: 0, 255: 1}, editable=True), mask)
+
+
+@pytest.mark.parametrize("method", [cv2.INTER_LINEAR, cv2.INTER_AREA])
+def test_mixed_colours_of_a_mask_are_named(method):
+    painted = np.zeros((40, 40, 3), np.uint8)
+    painted[5:20, 5:20], painted[18:35, 22:38] = RED, (0, 200, 80)
+    mixed = cv2.resize(painted, (27, 27), interpolation=method)
+    labels = LabelMap({0: 0, RED: 1, (0, 200, 80): 2}, editable=True)
+    message = refusal(labels, mixed)
+    assert "antialiasing" in message
+    assert "nearest neighbour" in message
+    assert "antialiasing" not in refusal(labels, np.full((4, 4, 3), (10, 20, 200), np.uint8))

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from pipeline.core.fingerprint import short_digest
 from pipeline.raw.dataset import PartialDataset
+from pipeline.raw.decode.unsupported import is_other_format
 from pipeline.raw.samples import IMAGE_EXTENSIONS, SYNTHETIC_MARKER, Sample
 from pipeline.raw.splits.names import SPLITS
 
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 _NOTE_EXTENSIONS = (".txt", ".csv", ".md", ".json", ".yaml", ".yml", ".xml", ".pdf", ".html")
 
+OTHER_FORMAT = "images in formats that are not read"
 HIDDEN = "hidden files (names that start with a dot)"
 SYSTEM = "files of the operating system"
 NOTES = "tables, lists and notes (read only if the layout or the configuration uses them)"
@@ -76,4 +78,6 @@ def _reason(name: str) -> str:
         return SYSTEM
     if lower.endswith(IMAGE_EXTENSIONS):
         return UNUSED
-    return NOTES if lower.endswith(_NOTE_EXTENSIONS) else OTHER
+    if lower.endswith(_NOTE_EXTENSIONS):
+        return NOTES
+    return OTHER_FORMAT if is_other_format(lower) else OTHER

@@ -20,6 +20,7 @@ logging.getLogger("tifffile").propagate = False
 
 Pixels = NDArray[Any]
 
+_CHANGED = "run the command again: the file has changed since its pages were counted"
 _ORIENTATION, _STK = 274, 33629  # tags; the second one has an entry for every plane of a MetaMorph stack
 _ALPHA = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
 _COLOUR = tifffile.PHOTOMETRIC
@@ -65,7 +66,7 @@ def decode_tiff(data: bytes, number: int | None = None) -> tuple[Pixels, Missing
                 "save each page as a separate file, or set `pages: samples` (layout folder)",
             )
         if number is not None and number > len(pages):
-            raise UnusableError(f"a TIFF with {len(pages)} pages", f"page {number}", FETCH_AGAIN)
+            raise UnusableError(f"a TIFF with {len(pages)} pages", f"page {number}", _CHANGED)
         selected = pages[0 if number is None else number - 1]
         page = _read_tags(tiff, selected.number, selected.offset)
         first = page if selected == pages[0] else _read_tags(tiff, pages[0].number, pages[0].offset)

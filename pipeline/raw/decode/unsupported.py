@@ -1,6 +1,7 @@
 """Describe files that are not in a supported format, and pixels of unsupported types, with the way to convert them."""
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,17 @@ _FORMATS: tuple[tuple[str, str, str], ...] = (  # pattern of the first bytes, wh
     (r"\s*<", "a web page or XML file", _PAGE),
     (r"\s*[{\[]", "a JSON file", _PAGE),
 )
+_SUFFIXES: tuple[tuple[str, str], ...] = (  # of files that are images, but not of a supported format; remedy
+    (".ppm .pgm .pbm .pnm .pam .jp2 .j2k .jpx .jxl .jxr .heic .heif .avif .psd .tga .ico .qoi .dds .hdr .svg", _MAGICK),
+    (".dcm .dicom .nii .nii.gz .mha .mhd .nrrd .mnc", _SLICES),
+    (".npy .npz .mat .h5 .hdf5 .nc", _ARRAY),
+    (".exr .fits .fit .img .ecw .vrt .grib", "convert it to TIFF, for example with `gdal_translate FILE new.tif`"),
+    (".czi .lif .nd2 .svs .ndpi .vsi .mrxs .scn .oib .oif .lsm .stk", "export its planes as TIFF images"),
+    (".dng .nef .cr2 .cr3 .arw .orf .rw2 .raf", "develop the raw photographs, and save them as TIFF or PNG"),
+    (".pdf .eps .ps", "extract the images, for example with `pdfimages -png`"),
+)
+_REMEDIES = {suffix: remedy for suffixes, remedy in _SUFFIXES for suffix in suffixes.split()}
+
 _FEWEST_OBJECTS = 5
 _COMPILED = [(re.compile(pattern.encode("latin-1"), re.DOTALL), name, remedy) for pattern, name, remedy in _FORMATS]
 
@@ -61,6 +73,23 @@ def describe_other_format(data: bytes) -> tuple[str, str, str]:
         return f"{len(data)} bytes that are all zero", SUPPORTED, FETCH_AGAIN
     remedy = f"save it as PNG or TIFF; if it is an image of one of these formats, {FETCH_AGAIN}"
     return f"a file that starts with {data[:8]!r}", SUPPORTED, remedy
+
+
+def is_other_format(name: str) -> bool:
+    """Return whether a file name ends like that of an image in a format that is not supported."""
+    return name.lower().endswith(tuple(_REMEDIES))
+
+
+def conversion_remedy(names: Collection[str]) -> str | None:
+    """Return how to convert the images among these files whose formats are not supported; None if there are none."""
+    found = {
+        suffix: remedy for suffix, remedy in _REMEDIES.items() if any(name.lower().endswith(suffix) for name in names)
+    }
+    by_remedy: dict[str, list[str]] = {}
+    for suffix, remedy in found.items():
+        by_remedy.setdefault(remedy, []).append(suffix)
+    texts = [f"{', '.join(suffixes)} files are not read: {remedy}" for remedy, suffixes in by_remedy.items()]
+    return "; ".join(texts) or None
 
 
 def unsupported_type(pixels: NDArray[Any]) -> UnusableError:

@@ -36,6 +36,7 @@ from pydantic import AfterValidator, Field
 from pipeline.core.errors import Problem
 from pipeline.core.options import Options
 from pipeline.raw.decode.stacks import expand_pages
+from pipeline.raw.decode.unsupported import conversion_remedy
 from pipeline.raw.layouts.base import Layout
 from pipeline.raw.samples import (
     IMAGE_EXTENSIONS,
@@ -259,10 +260,13 @@ class Patterns(Layout):
             folder.path for folder in _find_folders(_MatchedFolder(str(root)), _split_steps(role.pattern), self._splits)
         ]
         existing = next((folder for folder in folders if Path(folder).is_dir()), None)
+        remedy = "correct `images` (a folder below `root`; `.` is `root` itself) or `image_name`"
         split_hint = f" ({SPLIT} is one of {', '.join(sorted(self._splits))})" if SPLIT in role.pattern else ""
         if existing:
-            names = ", ".join(sorted(os.listdir(existing))[:5]) or "no files"
-            actual = f"no images named {role.name.template}; the folder contains {names}"
+            names = sorted(os.listdir(existing))
+            listed = ", ".join(names[:5]) or "no files"
+            actual = f"no images named {role.name.template}; the folder contains {listed}"
+            remedy = conversion_remedy(names) or remedy
         else:
             folder_names = sorted(name for name in os.listdir(root) if not name.startswith("."))
             more = ", ..." if len(folder_names) > 8 else ""
@@ -271,7 +275,7 @@ class Patterns(Layout):
             str(root / role.pattern),
             actual + split_hint,
             f"image files with extension {', '.join(IMAGE_EXTENSIONS)}",
-            "correct `images` (a folder below `root`; `.` is `root` itself) or `image_name`",
+            remedy,
         )
 
     def problems(self, key_path: str, mask_kind: str) -> Iterator[Problem]:
