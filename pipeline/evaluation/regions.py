@@ -13,6 +13,7 @@ from pipeline.core.errors import PipelineError, PredictionError, Problem, RawDat
 from pipeline.core.progress import progress_bar
 from pipeline.evaluation.classes import confusion_matrix, read_classes
 from pipeline.evaluation.contours import contour_scores
+from pipeline.evaluation.foreign import require_levels
 from pipeline.images.png import read_levels
 from pipeline.raw.dataset import RawDataset, require_samples, size_problem
 
@@ -70,6 +71,8 @@ def count_split(
         Lists every mask and prediction that cannot be used.
     """
     samples = require_samples(raw, split)
+    if not raw.multiclass:
+        require_levels(predictions, (sample.id for sample in samples))
     problems: list[Problem] = []
     read = partial(read_classes, classes=raw.classes) if raw.multiclass else read_levels
     with_fov = all(sample.fov is not None for sample in samples)

@@ -12,6 +12,7 @@ from pipeline.core.counts import VOID, threshold_level
 from pipeline.core.errors import PipelineError, PredictionError, Problem, RawDataError
 from pipeline.core.files import atomic_file, atomic_folder
 from pipeline.core.progress import progress_bar
+from pipeline.evaluation.foreign import require_levels
 from pipeline.evaluation.recipes import RenderRecipe
 from pipeline.evaluation.thresholds import read_threshold
 from pipeline.images.captions import add_caption
@@ -57,6 +58,7 @@ def render(
     raw = open_dataset(recipe.dataset, recipe.source)
     samples = require_samples(raw, recipe.split)
     level = threshold_level(read_threshold(threshold).value)
+    require_levels(predictions, (sample.id for sample in samples))
 
     def render_sample(sample: Sample, image: RgbImage, truth: NDArray[np.uint8] | None) -> SampleRendering:
         predicted = read_levels(predictions / f"{sample.id}.png", image.shape[0], image.shape[1]) > level

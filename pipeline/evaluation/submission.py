@@ -11,6 +11,7 @@ from pipeline.core.errors import ConfigError, PipelineError, PredictionError, Pr
 from pipeline.core.files import atomic_folder
 from pipeline.core.progress import progress_bar
 from pipeline.core.tables import write_table
+from pipeline.evaluation.foreign import require_levels
 from pipeline.evaluation.recipes import SubmissionRecipe
 from pipeline.evaluation.thresholds import read_threshold
 from pipeline.images.png import read_levels, write_png
@@ -63,6 +64,7 @@ def write_submission(
     samples = require_samples(raw, "unlabelled")
     names = {} if as_rle else _file_names(samples, layout.submission_template())
     level = threshold_level(read_threshold(threshold).value)
+    require_levels(predictions, (sample.id for sample in samples))
     codes: dict[str, str] = {}
     problems: list[Problem] = []
     with atomic_folder(output) as folder:

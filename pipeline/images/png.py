@@ -13,6 +13,12 @@ from pipeline.core.errors import PredictionError
 _REMEDY = "delete the folder and run snakemake again"
 
 
+_OTHER_SUFFIXES = (".npy", ".npz", ".tif", ".tiff", ".PNG", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+_SAVE_AS_LEVELS = (
+    "save predictions as 8-bit grey PNG: 0 to 255 for probabilities 0 to 1, or class indices of several classes"
+)
+
+
 def write_png(path: Path, pixels: NDArray[Any]) -> None:
     """Write (H, W) grey (uint8 or uint16) or (H, W, 3) RGB or (H, W, 4) RGBA (uint8) pixels as PNG.
 

@@ -1,0 +1,101 @@
+"""Predictions of other programs: values from 0 to 1, other types and files."""
+
+import numpy as np
+import pytest
+from sources import opened
+
+from pipeline.core.errors import PredictionError
+from pipeline.core.fingerprint import Fingerprint
+from pipeline.core.manifest import Manifest
+from pipeline.evaluation.choice import choose_threshold
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.recipes import (
+    ChosenThreshold,
+    EvaluateRecipe,
+    RenderRecipe,
+    SubmissionRecipe,
+    ThresholdRecipe,
+)
+from pipeline.evaluation.renderings import render
+from pipeline.evaluation.submission import write_submission
+from pipeline.images.png import read_grey, write_png
+
+SPLITS = {"test": {"rule": "fraction", "fraction": 0.5}, "validation": {"fraction": 0.5}}
+
+
+@pytest.fixture
+def raw(tgs):
+    return opened("d", "tgs", tgs, **SPLITS)
+
+
+def write_masks(raw, folder, split, factor):
+    """Write the masks of a split, times a factor, as predictions."""
+    folder.mkdir()
+    for sample in raw.splits[split]:
+        mask = np.zeros((101, 101), np.uint8) if sample.mask is None else raw.read_foreground(sample)
+        mask[:3] = 1
+        write_png(folder / f"{sample.id}.png", mask * np.uint8(factor))
+
+
+def use(command, raw, folder, tmp_path):
+    """Use a folder of predictions in one of the commands that read probabilities."""
+    given = {"dataset": "d", "source": raw.source}
+    (tmp_path / "t.json").write_text('{"value": 0.5, "source": "fixed", "criterion": ""}')
+    shared = {"experiment": "e", "output": tmp_path / "out"}
+    if command == "evaluate":
+        recipe = EvaluateRecipe(empty_masks="one", **given)
+        evaluate(recipe, predictions={"test": folder}, threshold=0.5, **shared)
+    elif command == "threshold":
+        choose_threshold(ThresholdRecipe(criterion=ChosenThreshold(), **given), predictions=folder, **shared)
+    elif command == "render":
+        render(RenderRecipe(split="test", **given), predictions=folder, threshold=tmp_path / "t.json", **shared)
+    else:
+        write_submission(SubmissionRecipe(**given), predictions=folder, threshold=tmp_path / "t.json", **shared)
+
+
+COMMANDS = {"evaluate": "test", "threshold": "validation", "render": "test", "submission": "unlabelled"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_masks_of_0_and_1_are_refused(tmp_path, raw, command):
+    write_masks(raw, tmp_path / "p", COMMANDS[command], 1)
+    with pytest.raises(PredictionError, match="save as 0 and 255") as caught:
+        use(command, raw, tmp_path / "p", tmp_path)
+    assert "delete" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+    for factor in (0, 255):
+        write_masks(raw, tmp_path / f"p{factor}", COMMANDS[command], factor)
+        use(command, raw, tmp_path / f"p{factor}", tmp_path)
+
+
+def test_own_predictions_may_be_this_low(tmp_path, raw):
+    write_masks(raw, tmp_path / "p", "test", 1)
+    fingerprint = Fingerprint(stage="predict", settings={}, code={}, libraries={})
+    Manifest.describe(fingerprint, [tmp_path / "p"]).write(tmp_path / "p")
+    use("evaluate", raw, tmp_path / "p", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "found"),
+    [
+        (np.zeros((4, 5), np.uint16), "uint16 pixels of shape (4, 5)"),
+        (np.zeros((4, 5, 3), np.uint8), "uint8 pixels of shape (4, 5, 3)"),
+    ],
+)
+def test_other_types_of_pixels_name_what_is_expected(tmp_path, pixels, found):
+    write_png(tmp_path / "a.png", pixels)
+    with pytest.raises(PredictionError) as caught:
+        read_grey(tmp_path / "a.png")
+    (problem,) = caught.value.problems
+    assert problem.found == found
+    assert "save" in problem.remedy
+    assert "8-bit grey PNG" in problem.remedy
+    assert "delete" not in problem.remedy
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".tif", ".PNG"])
+def test_predictions_in_other_files_name_what_is_expected(tmp_path, suffix):
+    (tmp_path / f"a{suffix}").write_bytes(b"")
+    with pytest.raises(PredictionError, match=f"no such file, but a{suffix}") as caught:
+        read_grey(tmp_path / "a.png")
+    assert "0 to 255 for probabilities 0 to 1" in str(caught.value)
