@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipeline.core.options import expand_path
 from pipeline.graph.base import Artifact
 
 PROGRAM = "python -m pipeline"
@@ -101,7 +102,12 @@ def option(flag: str, text: str, group: Group = OPTIONS, *, shown: str = "", **k
 
 def path_option(flag: str, text: str, group: Group = INPUTS, **keywords: Any) -> Option:  # noqa: ANN401
     """Declare an option that is a path."""
-    return option(flag, text, group, **{"type": Path, "metavar": "PATH", **keywords})
+    return option(flag, text, group, **{"type": read_path, "metavar": "PATH", **keywords})
+
+
+def read_path(text: str) -> Path:
+    """Read a path; a shell replaces ``~`` at the start of a word only, not in ``--output=~/masks``."""
+    return Path(expand_path(text))
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
@@ -120,10 +126,11 @@ def threshold_or_file(text: str) -> float | Path:
     try:
         value = float(text)
     except ValueError:
-        if not Path(text).exists():
+        path = read_path(text)
+        if not path.exists():
             message = f"expected a number in [0, 1), or an existing file with one, not {text!r}"
             raise argparse.ArgumentTypeError(message) from None
-        return Path(text)
+        return path
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"expected a threshold in [0, 1), not {text}")
     return value

@@ -82,7 +82,8 @@ def check(arguments: Arguments) -> int:
     from pipeline.raw.reports import read_reports
 
     if arguments.print_reports is not None:
-        reports = read_reports(arguments.print_reports)
+        files = arguments.print_reports
+        reports = read_reports(files)
     else:
         if arguments.plan is not None and arguments.dataset is None:
             raise ConfigError("--plan", "no --dataset", "--plan together with --dataset", "add --dataset NAME")
@@ -93,7 +94,8 @@ def check(arguments: Arguments) -> int:
         for name in names:
             arguments_of_dataset = Arguments(**{**vars(arguments), "dataset": name})
             reports.append(job_of(arguments_of_dataset, Check).make())
-    print(format_reports(reports), flush=True)
+        files = [arguments.output / paths.check(name).name for name in names]
+    print(format_reports(reports, [file.with_suffix(".html") for file in files]), flush=True)
     return 0 if arguments.exit_zero else int(any(report["errors"] for report in reports))
 
 

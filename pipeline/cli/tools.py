@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.cli.commands import CONFIG, OUTPUT, Arguments, command, option, path_option
+from pipeline.cli.commands import CONFIG, OUTPUT, Arguments, command, option, path_option, read_path
 from pipeline.cli.job import open_study
 from pipeline.core import paths
 from pipeline.core.errors import OutputError
@@ -207,6 +207,6 @@ def completion(arguments: Arguments) -> None:
     commands.help = "command"
     for command_parser in commands.choices.values():
         for action in command_parser._actions:
-            if action.type is Path:
+            if action.type is read_path:
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
     print(shtab.complete(parser, arguments.shell))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from copy import copy
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field, create_model, model_validator
@@ -117,7 +117,7 @@ class Dataset(Preparation):
             )
         elif mean is not None and std is not None and self.storage != "uint8":
             largest = max(max(abs(m), abs(1 - m)) / s for m, s in zip(mean, std, strict=True))
-            if largest > np.finfo(self.storage).max:
+            if largest > float(np.finfo(self.storage).max):
                 yield Problem(
                     f"{key_path}.normalize",
                     f"values up to {largest:.3g}, because of `std`",

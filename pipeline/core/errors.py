@@ -1,8 +1,15 @@
 """Exceptions that report each problem with its location, the value found, the value expected and a remedy."""
 
-from collections.abc import Iterable
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import overload
+
+MAX_LISTED = 10
+"""How many problems of one kind, or names, a message lists."""
+
+_VARIABLE = re.compile(r"`[^`]*`|'[^']*'|\S*/\S*|\d+")
 
 
 @dataclass(frozen=True, order=True)
@@ -33,9 +40,20 @@ class Problem:
     def __str__(self) -> str:
         return f"{self.where}\n    found:    {self.found}\n    expected: {self.expected}\n    remedy:   {self.remedy}"
 
+    def group(self) -> tuple[str, ...]:
+        """Return texts that are equal for problems of one kind, without names, paths and numbers."""
+        return self.kind, _VARIABLE.sub("", self.expected), _VARIABLE.sub("", self.remedy)
+
+
+def join_first(names: Iterable[str], limit: int = MAX_LISTED) -> str:
+    """Join the first names, sorted, and append the number of the remaining ones."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
+    return f"{', '.join(ordered[:limit])}{more}"
+
 
 class PipelineError(Exception):
-    """An error with all problems that caused it, not only the first.
+    """An error with all problems that caused it, not only the first; its message lists the first ten of each kind.
 
     Parameters
     ----------
@@ -44,6 +62,8 @@ class PipelineError(Exception):
     """
 
     title = "The pipeline cannot continue"
+    full_list = ""
+    """Where to find the problems that the message does not list."""
 
     @overload
     def __init__(self, problems: Problem | Iterable[Problem], /) -> None: ...
@@ -55,7 +75,18 @@ class PipelineError(Exception):
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
         count = len(self.problems)
         heading = f"{self.title} ({count} problem{'s' if count != 1 else ''}):"
-        super().__init__("\n".join([heading, *(f"  {problem}" for problem in self.problems)]))
+        super().__init__("\n".join([heading, *(f"  {line}" for line in self._lines())]))
+
+    def _lines(self) -> Iterator[str]:
+        """Yield the first problems of each kind, and how many more there are."""
+        counts, listed = Counter(problem.group() for problem in self.problems), Counter[tuple[str, ...]]()
+        for problem in self.problems:
+            group = problem.group()
+            listed[group] += 1
+            if listed[group] <= MAX_LISTED:
+                yield str(problem)
+            elif listed[group] == counts[group]:
+                yield f"... and {counts[group] - MAX_LISTED} more of this kind{self.full_list}: {problem.expected}"
 
 
 class ConfigError(PipelineError):
@@ -68,6 +99,7 @@ class RawDataError(PipelineError):
     """Raw files are missing, unpaired or unreadable, or contain undeclared values."""
 
     title = "The raw data cannot be used"
+    full_list = " (`python -m pipeline check` writes a report with all those of a configured data set)"
 
 
 class ShardError(PipelineError):

@@ -6,10 +6,12 @@ that results are reproducible byte for byte.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
+
+from pipeline.core.errors import join_first
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,3 @@ def _format_setting(value: Any) -> str:  # noqa: ANN401 - any setting
     if value is None:
         return "none"
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-
-
-def join_first(names: Iterable[str], limit: int = 5) -> str:
-    """Join the first names, sorted, and append the number of the remaining ones."""
-    ordered = sorted(names)
-    more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
-    return f"{', '.join(ordered[:limit])}{more}"

@@ -1,10 +1,12 @@
 """Building blocks of typed settings: a frozen base class, constrained numbers, names, tagged unions."""
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Self, TypeVar, Union
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -89,6 +91,14 @@ def _require_two_sides(value: Any) -> Any:  # noqa: ANN401 - runs before the typ
 
 
 HeightWidth = Annotated[tuple[Side, Side], BeforeValidator(_require_two_sides)]
+
+
+def expand_path(text: str) -> str:
+    """Replace ``~`` and environment variables such as ``$HOME`` in a path; unknown ones stay."""
+    return os.path.expanduser(os.path.expandvars(text))  # noqa: PTH111 - Path would change the text of other paths
+
+
+PathText = Annotated[str, Field(min_length=1), AfterValidator(expand_path)]
 
 
 class Shorthand:

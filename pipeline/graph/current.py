@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-from pipeline.core.errors import OriginError, PipelineError, Problem
-from pipeline.core.fingerprint import differences, join_first
+from pipeline.core.errors import OriginError, PipelineError, Problem, join_first
+from pipeline.core.fingerprint import differences
 from pipeline.core.manifest import TABLES, Manifest, manifest_path
 from pipeline.graph.artifacts import FoldTable, Shard
 from pipeline.graph.base import Artifact, identity_of, plan_of, with_inputs

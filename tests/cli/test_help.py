@@ -4,6 +4,7 @@ import argparse
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -139,3 +140,11 @@ def test_bash_completes_commands_options_and_values(tmp_path):
     assert complete("shard", "--spl") == ["--split"]
     assert complete("shard", "--split", "t") == ["train", "test"]
     assert complete("predict", "--checkpoint", "be") == ["best.pt"]
+
+
+def test_home_folder_in_path_options_is_replaced(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    arguments = parse(["predict", "--output=~/out", "--input", "$HOME/images", "--checkpoint=~/best.pt"])
+    assert arguments.output == Path("/home/somebody/out")
+    assert arguments.input == Path("/home/somebody/images")
+    assert arguments.checkpoint == [Path("/home/somebody/best.pt")]

@@ -538,3 +538,20 @@ def test_inverted_beside_labels_is_refused(labels, swapped):
     assert f"write `{swapped}`" in message
     assert with_dataset(layout="folder", inverted=True)
     assert with_dataset(layout="folder", classes=["background", "membrane"], inverted=True)
+
+
+def test_home_folder_and_variables_in_paths_are_replaced(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("DATA", "/data")
+    listed = {"rule": "list", "file": "$DATA/test.txt"}
+    group = {"rule": "fraction", "fraction": 0.2, "group": {"file": "~/g.csv", "column": "patient"}}
+    parsed = config.parse(
+        {
+            "datasets": {
+                "x": {"layout": "folder", "root": "~/raw", "size": [64, 64], "test": listed, "validation": group}
+            }
+        }
+    ).datasets["x"]
+    assert (parsed.root, parsed.test.file) == ("/home/somebody/raw", "/data/test.txt")
+    assert parsed.validation.group.file == "/home/somebody/g.csv"
+    assert with_dataset(layout="folder", root="a~/$unknown").datasets["x"].root == "a~/$unknown"

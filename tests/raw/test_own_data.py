@@ -163,7 +163,7 @@ def test_files_with_the_same_remedy_are_grouped(tmp_path):
         put(tmp_path / f"raw/masks/<b>{index}.png", mask)
     report = check(tmp_path / "raw")
     assert report["errors"] == 3
-    text = format_reports([report])
+    text = format_reports([report], [Path("check.html")])
     assert "ERROR mask-values: 3 times" in text
     assert text.count("remedy:") == 1
     for index, value in enumerate((100, 100, 101)):

@@ -4,12 +4,11 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from pipeline.core.errors import Problem, RawDataError
+from pipeline.core.errors import Problem, RawDataError, join_first
 from pipeline.raw.samples import Sample, as_identifier
 from pipeline.raw.splits.rules import Group
 from pipeline.raw.tables import RESPELLED_REMEDY, describe_respelled, read_columns, respelled
 
-_MAX_LISTED = 20  # samples that a message lists
 _MAX_EXAMPLES = 3  # identifiers of the table that a message shows
 
 
@@ -52,7 +51,7 @@ def _groups_by_column(stacks: Mapping[str, str], table: Path, key: str, column: 
     groups = {name: rows.get(name.strip(), rows.get(stack.strip(), "")) for name, stack in stacks.items()}
     if missing := sorted(name for name, group in groups.items() if not group):
         examples = ", ".join(map(repr, list(rows)[:_MAX_EXAMPLES])) or "no row"
-        found = f"no {column!r} for {len(missing)} of {len(groups)} samples: {', '.join(missing)}"
+        found = f"no {column!r} for {len(missing)} of {len(groups)} samples: {join_first(missing)}"
         remedy = (
             f"write these identifiers into {key!r} (the table begins with {examples}), add the rows, or "
             "leave the samples out (`exclude`)"
@@ -69,10 +68,9 @@ def _groups_by_pattern(ids: Collection[str], pattern: str) -> dict[str, str]:
     compiled = re.compile(as_identifier(pattern))
     groups = {name: match.group(1) for name in ids if (match := compiled.search(name)) and match.group(1)}
     if missing := sorted(set(ids) - groups.keys()):
-        more = ", ..." if len(missing) > _MAX_LISTED else ""
         raise RawDataError(
             f"the pattern {pattern!r} of `group`",
-            f"{len(missing)} of {len(ids)} samples that it does not match: {', '.join(missing[:_MAX_LISTED])}{more}",
+            f"{len(missing)} of {len(ids)} samples that it does not match: {join_first(missing)}",
             "a pattern whose group matches at least one character of every identifier",
             "correct it (`python -m pipeline splits` lists the identifiers of a data set without `group`)",
         )

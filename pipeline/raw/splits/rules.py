@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from pipeline.core.options import NUMBER, Fraction, FractionOrZero, Options, Seed, Shorthand
+from pipeline.core.options import NUMBER, Fraction, FractionOrZero, Options, PathText, Seed, Shorthand
 
 _RULE = Field(description="Rule that selects the samples of the split.")
 
@@ -14,7 +14,7 @@ class Group(Options):
     """Samples that stay together in one split: grouped by a column of a table, or by a pattern in the identifier."""
 
     column: Annotated[str, Field(min_length=1, description="Column of `file` with the groups.")] | None = None
-    file: Annotated[str, Field(min_length=1, description="CSV file, absolute or relative to `root`.")] | None = None
+    file: PathText | None = Field(None, description="CSV file, absolute or relative to `root`.")
     id: Annotated[str, Field(min_length=1, description="Column of `file` with the identifiers of the samples.")] = "id"
     pattern: (
         Annotated[
@@ -93,9 +93,7 @@ class ListedSplit(Options):
     """The samples are listed in a text file, one in each line: an identifier, a file name or a path."""
 
     rule: Literal["list"] = _RULE
-    file: Annotated[
-        str, Field(min_length=1, description="Text file with one sample per line, absolute or relative to `root`.")
-    ]
+    file: PathText = Field(description="Text file with one sample per line, absolute or relative to `root`.")
 
 
 class Fold(Options):
