@@ -14,7 +14,8 @@ from pipeline.evaluation.recipes import BaselineRecipe
 from pipeline.images.png import write_png
 from pipeline.raw.dataset import RawDataset, open_dataset, require_samples
 from pipeline.raw.samples import Sample
-from pipeline.shards.prepare import resize_image, resize_mask
+from pipeline.shards.masks import resize_mask
+from pipeline.shards.prepare import resize_image
 
 
 def write_baseline(recipe: BaselineRecipe, *, output: Path) -> None:
@@ -68,5 +69,5 @@ def _levels(raw: RawDataset, sample: Sample, recipe: BaselineRecipe) -> NDArray[
         resized = resize_image(truth, height, width, recipe.interpolation or "area")
         probability = resized.astype(np.float32) / np.float32(255)
     else:
-        probability = (resize_mask(truth, height, width) == 1).astype(np.float32)
+        probability = (resize_mask(truth, height, width, recipe.mask_resize or "nearest") == 1).astype(np.float32)
     return to_levels(resize_image(probability, *native))

@@ -8,7 +8,7 @@ from pipeline.core.options import Choice, FractionOrZero, Options
 from pipeline.evaluation.methods import BASELINES
 from pipeline.evaluation.metrics import CRITERIA
 from pipeline.raw.source import FromSource, Source
-from pipeline.shards.recipes import Interpolation, Size
+from pipeline.shards.recipes import Interpolation, MaskResize, Size
 
 EmptyMasks = Literal["one", "skip"]
 
@@ -120,6 +120,8 @@ class BaselineRecipe(FromSource):
         Size of the data set, for the resolution ceiling.
     interpolation : {'area', 'linear'}, optional
         Interpolation with which shards resize soft masks.
+    mask_resize : {'nearest', 'area'}, optional
+        How shards resize class masks.
     source : Source
     """
 
@@ -128,4 +130,5 @@ class BaselineRecipe(FromSource):
     kind: Annotated[str, Choice(BASELINES)]
     size: Size | None = None
     interpolation: Interpolation | None = None
+    mask_resize: MaskResize | None = None
     source: Source

@@ -15,6 +15,7 @@ from pipeline.raw.digests import sample_digest
 from pipeline.raw.inspect import read_sample, storage_problem
 from pipeline.raw.samples import Sample
 from pipeline.raw.value_range import ImageValues, image_values, narrow_range
+from pipeline.shards.masks import resize_mask
 from pipeline.shards.recipes import Normalize, Preparation
 
 
@@ -38,6 +39,8 @@ class PreparedSample:
         Type and normalized values of the image.
     narrow : str, optional
         Why the image is almost constant for the network; see `pipeline.raw.value_range.narrow_range`.
+    orientations : str, optional
+        How image and masks are turned differently by their orientation tags; see `Decoded`.
     digest : str
         SHA-256 of names and bytes of the files of the sample (for stacks, of its page) and of its values in shared
         tables; see `pipeline.raw.digests.sample_digest`.
@@ -52,6 +55,7 @@ class PreparedSample:
     original_size: tuple[int, int]
     values: ImageValues
     narrow: str | None
+    orientations: str | None
     digest: str
 
 
@@ -81,13 +85,6 @@ def resize_image(pixels: NDArray[Any], height: int, width: int, interpolation: s
     if resized.shape[:2] != (height, width):
         resized = cv2.resize(resized, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(resized).reshape((height, width, *pixels.shape[2:]))
-
-
-def resize_mask(mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Resize a (H, W) class mask by nearest neighbour (aligned pixel centres), without new values."""
-    if mask.shape == (height, width):
-        return mask
-    return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
 
 
 def normalization(pixels: NDArray[Any], normalize: Normalize) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -200,7 +197,7 @@ def prepare(dataset: RawDataset, sample: Sample, preparation: Preparation) -> Pr
     if mask is not None and dataset.mask_kind == "soft":  # probabilities are interpolated like images
         mask = resize_image(mask, height, width, preparation.interpolation)
     elif mask is not None:
-        mask = resize_mask(mask, height, width)
+        mask = resize_mask(mask, height, width, preparation.mask_resize)
     digests = {path: hashlib.sha256(data).hexdigest() for path, data in decoded.contents.items()}
     return PreparedSample(
         sample=sample,
@@ -208,9 +205,10 @@ def prepare(dataset: RawDataset, sample: Sample, preparation: Preparation) -> Pr
         scale=scale,
         offset=offset,
         mask=mask,
-        fov=None if fov is None else resize_mask(fov, height, width),
+        fov=None if fov is None else resize_mask(fov, height, width, preparation.mask_resize),
         original_size=native_size,
         values=values,
         narrow=narrow,
+        orientations=decoded.orientations,
         digest=sample_digest(sample, sample.files, digests),
     )

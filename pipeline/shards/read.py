@@ -29,6 +29,7 @@ _COMMON_ATTRIBUTES = (
     "mask_kind",
     "origin",
     "interpolation_image",
+    "mask_resize",
     "native",
 )
 
@@ -259,6 +260,7 @@ def _info(file: h5py.File) -> ShardInfo:
             size="native" if attributes["native"] else size,
             channels=attributes["channels"],
             interpolation=attributes["interpolation_image"],
+            mask_resize=attributes["mask_resize"],
             storage=str(images.dtype),
             normalize=json.loads(attributes["normalization"]),
             nodata=attributes["nodata"],

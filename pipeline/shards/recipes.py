@@ -5,10 +5,12 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipeline.core.options import HeightWidth, Options, Rate, Real, Shorthand
+from pipeline.raw.decode.options import DecodeOptions
 from pipeline.raw.recipes import Channels, NormalizeMethod, Storage
 from pipeline.raw.source import Source
 
 Interpolation = Literal["area", "linear"]
+MaskResize = Literal["nearest", "area"]
 Size = Literal["native"] | HeightWidth
 
 
@@ -39,7 +41,7 @@ class Normalize(Options):
 Normalization = Annotated[Normalize, Shorthand("method", "minmax", "unit", "symmetric")]
 
 
-class Preparation(Options):
+class Preparation(DecodeOptions):
     """Settings of the preparation of samples for a network.
 
     Parameters
@@ -49,10 +51,14 @@ class Preparation(Options):
     channels : {'rgb', 'grey'}
     interpolation : {'area', 'linear'}
         See `pipeline.shards.prepare.resize_image`.
+    mask_resize : {'nearest', 'area'}
+        See `pipeline.shards.masks.resize_mask`; soft masks are resized like images.
     storage : {'float16', 'float32', 'uint8'}
         16-bit and float images require ``'float32'``: other types would merge grey levels.
     normalize : Normalize
         See `pipeline.shards.prepare.normalization`.
+    nodata, exif : str
+        See `DecodeOptions`.
     """
 
     size: Size = Field(
@@ -63,6 +69,12 @@ class Preparation(Options):
         "area",
         description="Interpolation of images: `area` averages pixels when shrinking, and is bilinear when enlarging; "
         "`linear` is bilinear in both cases.",
+    )
+    mask_resize: MaskResize = Field(
+        "area",
+        description="How class masks and fields of view are resized: `area` by the fractions of the classes in each "
+        "new pixel, so that each class keeps its share; `nearest` takes one source pixel, half a pixel off at even "
+        "reduction factors.",
     )
     storage: Storage = Field("float16", description="Number type in shards; 16-bit and float images require `float32`.")
     normalize: Normalization = Field(

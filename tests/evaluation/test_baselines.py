@@ -15,7 +15,7 @@ from pipeline.evaluation.recipes import BaselineRecipe, EvaluateRecipe
 from pipeline.graph.artifacts import Baseline, scores_of
 from pipeline.graph.study import Study
 from pipeline.images.png import read_levels, write_png
-from pipeline.shards.prepare import resize_mask
+from pipeline.shards.masks import resize_mask
 
 OFFICIAL = {"test": {"rule": "official"}}
 
@@ -40,9 +40,9 @@ def test_all_background_baseline_has_no_foreground(tmp_path, drive):
 def test_resolution_ceiling_is_mask_resized_and_back(tmp_path, drive):
     pairs = write(drive, tmp_path / "p", "resolution-ceiling", size=[32, 34])
     for levels, mask in pairs.values():
-        small = resize_mask(mask, 32, 34)
+        small = resize_mask(mask, 32, 34, "area")
         # interpolated enlargement agrees with nearest-neighbour enlargement except at borders
-        enlarged = resize_mask(small, *mask.shape)
+        enlarged = resize_mask(small, *mask.shape, "area")
         assert ((levels > 127) == (enlarged == 1)).mean() > 0.9
         assert 0 < ((levels > 127) != (mask == 1)).mean() < 0.3
 

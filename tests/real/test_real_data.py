@@ -111,10 +111,16 @@ def test_second_observer_beats_an_empty_prediction(built):
     assert set(pairs.query("dataset == 'tgs'")["images"]) == {600}
 
 
-@pytest.mark.parametrize(("size", "ceiling"), [(256, 0.8324), (512, 0.9515), (592, 0.9816)])
-def test_resolution_ceiling_of_drive(real_data, tmp_path, size, ceiling):
+@pytest.mark.parametrize(
+    ("size", "method", "ceiling"),
+    [
+        *[(256, "nearest", 0.8324), (512, "nearest", 0.9515), (592, "nearest", 0.9816)],
+        *[(256, "area", 0.8429), (512, "area", 0.9519), (592, "area", 0.9816)],
+    ],
+)
+def test_resolution_ceiling_of_drive(real_data, tmp_path, size, method, ceiling):
     given = {"dataset": "drive", "source": source("drive", real_data / "DRIVE", test="official")}
-    baseline = BaselineRecipe(**given, split="test", kind="resolution-ceiling", size=(size, size))
+    baseline = BaselineRecipe(**given, split="test", kind="resolution-ceiling", size=(size, size), mask_resize=method)
     write_baseline(baseline, output=tmp_path / "p")
     recipe = EvaluateRecipe(**given, empty_masks="one")
     evaluate(recipe, experiment="c", predictions={"test": tmp_path / "p"}, threshold=0.5, output=tmp_path)

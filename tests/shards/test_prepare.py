@@ -4,7 +4,7 @@ import pytest
 from sources import opened, preparation
 
 from pipeline.core.errors import RawDataError
-from pipeline.shards.prepare import encode, normalization, prepare, resize_image, resize_mask
+from pipeline.shards.prepare import encode, normalization, prepare, resize_image
 from pipeline.shards.recipes import Normalize
 
 RNG = np.random.default_rng(1)
@@ -38,15 +38,6 @@ def test_resizing_keeps_dtype_channels_and_mean(dtype, size):
         assert resized.dtype == dtype
         assert abs(resized.mean() - pixels.mean()) < 4
     assert resize_image(pixels[:, :, :1], *size).shape == (*size, 1)
-
-
-def test_masks_are_resized_by_nearest_neighbour():
-    mask = RNG.choice([0, 1, 7], (33, 21)).astype(np.uint8)
-    resized = resize_mask(mask, 57, 50)
-    assert set(np.unique(resized)) <= {0, 1, 7}
-    rows = np.floor((np.arange(57) + 0.5) * 33 / 57).astype(int)
-    columns = np.floor((np.arange(50) + 0.5) * 21 / 50).astype(int)
-    np.testing.assert_array_equal(resized, mask[np.ix_(rows, columns)])
 
 
 def test_minmax_is_over_all_channels_together():

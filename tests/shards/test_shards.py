@@ -5,11 +5,13 @@ import shutil
 import time
 import tracemalloc
 from contextlib import closing
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import tifffile
+import yaml
 from rawfiles import add_drive, make_drive, make_tgs
 from shardfiles import edited
 from sources import opened, preparation, source
@@ -20,6 +22,8 @@ from pipeline.raw.digests import joint_digest, sample_digest
 from pipeline.shards.read import ShardReader
 from pipeline.shards.recipes import ShardRecipe
 from pipeline.shards.write import build_shard
+
+ROOT = Path(__file__).parents[2]
 
 
 def build(path, root, layout="drive", split="train", number=0, source_options=(), **changes):
@@ -56,7 +60,7 @@ def test_shard_is_self_describing(tmp_path, drive):
     assert json.loads(attributes["class_names"]) == ["background", "vessel"]
     assert attributes["mask_kind"] == "index"
     assert attributes["ignore_value"] == 255
-    assert attributes["interpolation_mask"] == "nearest"
+    assert attributes["interpolation_mask"] == "area"
     assert attributes["origin"] == "raw files"
     assert len(attributes["sources_sha256"]) == 64
     assert "fingerprint" not in attributes, "the fingerprint belongs to the manifest: equal shards have equal bytes"
@@ -77,8 +81,25 @@ def test_one_formula_decodes_all_storage_types(tmp_path, drive):
         scale, offset = (reader.column(name)[:, :, None, None] for name in ("scale", "offset"))
         assert reader.read_all("images").dtype == storage
         images[storage] = reader.read_all("images").astype(np.float32) * scale + offset
-    np.testing.assert_allclose(images["uint8"], images["float32"], atol=2e-7)
+    np.testing.assert_array_equal(images["uint8"], images["float32"])
     np.testing.assert_allclose(images["float16"], images["float32"], atol=3e-4)
+
+
+@pytest.mark.parametrize("config", ["config/tutorials.yaml", "config/tutorials-quick.yaml"])
+def test_uint8_gives_the_networks_of_the_tutorials_exact_images(tmp_path, drive, config):
+    """The images equal those of float32, bit for bit; float16 would round them."""
+    from torch import from_numpy
+
+    datasets = yaml.safe_load((ROOT / config).read_text())["datasets"]
+    assert {settings["storage"] for settings in datasets.values()} == {"uint8"}
+    for name, settings in datasets.items():
+        changes = {key: settings[key] for key in ("channels", "interpolation", "normalize") if key in settings}
+        images = {}
+        for storage in ("float32", "uint8"):
+            with ShardReader([build(tmp_path / f"{name}-{storage}.h5", drive, storage=storage, **changes)]) as reader:
+                scale, offset = (from_numpy(reader.column(part))[:, :, None, None] for part in ("scale", "offset"))
+                images[storage] = from_numpy(reader.read_all("images")).float() * scale + offset  # as in training
+        assert images["uint8"].equal(images["float32"])
 
 
 def test_soft_masks_are_stored_unchanged(tmp_path, tgs):
