@@ -71,6 +71,13 @@ def compare_areas(levels, mask, region):
     compare_metrics("histogram", expected, histogram)
 
 
+def compare_soft(levels, mask, region):
+    """Compare the mean absolute error against soft masks, 0 to 255, with scikit-learn's."""
+    probability, true = inside(region, levels / 255, mask / 255)
+    distances = np.abs(np.subtract(*inside(region, levels.astype(int), mask.astype(int)))).sum()
+    compare_metrics("soft", {"mae_soft": sklearn.mean_absolute_error(true, probability)}, distances, probability.size)
+
+
 def compare_curve(levels, mask, region):
     """Compare every point of the curves with scikit-learn's, which lists only the levels that occur."""
     points = curves(joint_histogram(levels, mask, region))

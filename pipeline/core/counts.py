@@ -105,6 +105,20 @@ def absolute_error(histogram: Histogram) -> NDArray[np.float64]:
         return np.asarray((histogram * distance).sum(axis=(-2, -1)) / pixels)
 
 
+def soft_absolute_error(distances: NDArray[np.float64], pixels: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the mean absolute error between probability and soft mask; NaN without pixels.
+
+    Parameters
+    ----------
+    distances : (...) array of float64
+        Sum over the pixels of the absolute difference between probability level and soft mask, both 0..255.
+    pixels : (...) array
+        Number of these pixels.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(distances / (pixels * np.float64(LEVELS - 1)))
+
+
 def dice(counts: Confusion, empty: float = 1.0) -> NDArray[np.float64]:
     """Return Dice = 2 TP / (2 TP + FP + FN) (Dice, 1945).
 

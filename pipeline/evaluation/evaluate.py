@@ -77,7 +77,8 @@ def _score(
     """Score each image, the mean over images (macro) and all pixels of all images (micro)."""
     histograms, policy = split_counts.regions[region], conditions["empty_masks"]
     counts, pooled = confusion(histograms, level), histograms.sum(axis=0)
-    scores = two_class_scores(histograms, level, policy, REPORTED)
+    distances = split_counts.distances.get(region)
+    scores = two_class_scores(histograms, level, policy, REPORTED, distances)
     scores |= compute(CONTOUR_METRICS, counts, policy, split_counts.contours[region])
     pixels = histograms.sum(axis=(1, 2))
     images = pd.DataFrame({**conditions, "id": split_counts.ids, "pixels": pixels, **counts._asdict(), **scores})
@@ -85,9 +86,12 @@ def _score(
     macro |= {f"{HAUSDORFF}_images": int(images[HAUSDORFF].notna().sum()), "f1_sd": float(images["f1"].std(ddof=1))}
     # scores that are defined only for single images are NaN
     micro = dict.fromkeys(macro, math.nan) | {
-        name: float(value) for name, value in two_class_scores(pooled, level, policy).items()
+        name: float(value)
+        for name, value in two_class_scores(
+            pooled, level, policy, distances=None if distances is None else distances.sum()
+        ).items()
     }
-    intervals = two_class_intervals(weights, histograms, scores, level, policy)
+    intervals = two_class_intervals(weights, histograms, scores, level, policy, distances)
     rows = [
         {
             **conditions,

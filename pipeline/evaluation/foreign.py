@@ -1,4 +1,4 @@
-"""Refuse predictions of other programs that are stored as 0 and 1: they would be read as probabilities of 0 and 1/255."""
+"""Refuse predictions of other programs that are stored as 0 and 1: 1 would be read as a probability of 1/255."""
 
 from collections.abc import Iterable
 from pathlib import Path

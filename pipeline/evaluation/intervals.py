@@ -24,7 +24,12 @@ def f1_bounds(intervals: Intervals) -> dict[str, float]:
 
 
 def two_class_intervals(
-    weights: Weights, histograms: Histogram, scores: Mapping[str, Scores], level: int, empty_masks: str
+    weights: Weights,
+    histograms: Histogram,
+    scores: Mapping[str, Scores],
+    level: int,
+    empty_masks: str,
+    distances: NDArray[np.float64] | None = None,
 ) -> dict[str, dict[str, Interval]]:
     """Return the confidence intervals of all scores of two classes.
 
@@ -38,6 +43,8 @@ def two_class_intervals(
     level : int
         Levels above it are foreground.
     empty_masks : {'one', 'skip'}
+    distances : (N,) array, optional
+        From soft masks, see `two_class_scores`.
 
     Returns
     -------
@@ -53,7 +60,8 @@ def two_class_intervals(
     images = {name: int(np.count_nonzero(~np.isnan(values))) for name, values in scores.items()}
     images |= dict.fromkeys(MAX_F, int(np.count_nonzero(histograms[:, 1].any(axis=-1))))
     points = curves(pooled)
-    micro = two_class_scores(pooled, level, empty_masks)
+    pooled_distances = None if distances is None else weighted_sums(weights, distances[:, None])[:, 0]
+    micro = two_class_scores(pooled, level, empty_masks, distances=pooled_distances)
     for name, (_, definition, beta2) in MAX_F.items():
         by_level = f_beta(means["precision"], means["recall"], beta2) if definition is max_f else means[name]
         macro[name] = by_level.max(axis=-1)

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline.core.counts import Confusion, Histogram, absolute_error, confusion, dice
+from pipeline.core.counts import Confusion, Histogram, absolute_error, confusion, dice, soft_absolute_error
 from pipeline.evaluation import contours, scores
 from pipeline.evaluation.curves import average_precision, roc_auc
 from pipeline.evaluation.scores import EMPTY_VALUES, Scores
@@ -28,12 +29,12 @@ class Metric(NamedTuple):
     ----------
     function : callable
         Returns float64. Its arguments depend on `input`: confusion counts and the value for an image whose mask and
-        prediction are both empty; a (..., 2, 256) histogram; or counts, that value and the result of
-        `pipeline.evaluation.contours.contour_scores`.
+        prediction are both empty; a (..., 2, 256) histogram; counts, that value and the result of
+        `pipeline.evaluation.contours.contour_scores`; or the arguments of `pipeline.core.counts.soft_absolute_error`.
     label : str
         Heading in tables and figures.
-    input : {'counts', 'histogram', 'contours'}
-        Input of the function.
+    input : {'counts', 'histogram', 'contours', 'soft'}
+        Input of the function; metrics of soft masks exist only for data sets with such masks.
     lower_is_better : bool
     empty_matters : bool
         Whether the score depends on the value for empty images.
@@ -52,7 +53,7 @@ class Metric(NamedTuple):
 
     function: Callable[..., Scores]
     label: str
-    input: Literal["counts", "histogram", "contours"] = "counts"
+    input: Literal["counts", "histogram", "contours", "soft"] = "counts"
     lower_is_better: bool = False
     empty_matters: bool = True
     criterion: bool = False
@@ -86,6 +87,9 @@ METRICS: dict[str, Metric] = {
     "youden": Metric(scores.youden, "Youden's J", empty_matters=False, criterion=True, reported=False),
     "mae": Metric(
         absolute_error, "MAE", "histogram", lower_is_better=True, compared=True, visibility=Visibility.TERMINAL
+    ),
+    "mae_soft": Metric(
+        soft_absolute_error, "MAE, soft masks", "soft", lower_is_better=True, visibility=Visibility.TERMINAL
     ),
     "roc_auc": Metric(roc_auc, "ROC AUC", "histogram", visibility=Visibility.TERMINAL),
     "pr_auc": Metric(average_precision, "Average precision", "histogram", visibility=Visibility.PAGE),
@@ -136,10 +140,20 @@ def class_scores(
 
 
 def two_class_scores(
-    histogram: Histogram, level: int, empty_masks: str, metrics: Mapping[str, Metric] = POOLED
+    histogram: Histogram,
+    level: int,
+    empty_masks: str,
+    metrics: Mapping[str, Metric] = POOLED,
+    distances: NDArray[np.float64] | None = None,
 ) -> dict[str, Scores]:
-    """Compute all histogram metrics of (..., 2, 256) histograms, and the given metrics of counts, by column name."""
-    histogram_scores = {
-        name: metric.function(histogram) for name, metric in METRICS.items() if metric.input == "histogram"
+    """Compute all histogram metrics of (..., 2, 256) histograms, and the given metrics of counts, by column name.
+
+    With the (...) `distances` from soft masks (see `soft_absolute_error`), metrics of soft masks too.
+    """
+    inputs: dict[str, tuple[NDArray[Any], ...]] = {"histogram": (histogram,)}
+    if distances is not None:
+        inputs["soft"] = (distances, histogram.sum(axis=(-2, -1)))
+    other_scores = {
+        name: metric.function(*inputs[metric.input]) for name, metric in METRICS.items() if metric.input in inputs
     }
-    return {**histogram_scores, **compute(metrics, confusion(histogram, level), empty_masks)}
+    return {**other_scores, **compute(metrics, confusion(histogram, level), empty_masks)}

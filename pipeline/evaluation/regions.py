@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,11 +35,15 @@ class SplitCounts:
     contours : dict of str to (N, ..., 2) array of float64
         Values of `contour_scores` by the same regions: (N, 2) for two classes, empty without a threshold; (N, K, 2) for
         several classes.
+    distances : dict of str to (N,) array of float64
+        Sums over the pixels of the same regions of the absolute difference between level and soft mask; empty unless
+        masks are soft.
     """
 
     ids: list[str]
     regions: dict[str, NDArray[np.int64]]
     contours: dict[str, NDArray[np.float64]]
+    distances: dict[str, NDArray[np.float64]]
 
     @property
     def main_region(self) -> str:
@@ -79,9 +84,11 @@ def count_split(
     names = (FULL, FOV) if with_fov else (FULL,)
     counts_by_region: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
     contours_by_region: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
+    distances_by_region: dict[str, list[float]] = {name: [] for name in names if raw.mask_kind == "soft"}
     for sample in progress_bar(samples, f"{experiment}: {split} samples", len(samples)):
         try:
-            truth = raw.read_truth(sample) if raw.multiclass else raw.read_foreground(sample)
+            stored = raw.read_truth(sample)
+            truth = raw.as_classes(stored)
             height, width = truth.shape
             fov = raw.read_fov(sample) if with_fov else None
             mismatch = size_problem(sample, sample.fov or "", fov, (height, width))
@@ -101,6 +108,9 @@ def count_split(
                 contours_by_region[name].append(np.stack(by_class))
             else:
                 counts_by_region[name].append(joint_histogram(predicted, truth, region))
+                if name in distances_by_region:
+                    valid_pixels = None if region is None else region.astype(np.uint8)
+                    distances_by_region[name].append(cv2.norm(predicted, stored, cv2.NORM_L1, valid_pixels))
                 if level is not None:
                     contours_by_region[name].append(contour_scores(predicted > level, truth == 1, region))
     if problems:
@@ -109,6 +119,7 @@ def count_split(
         ids=[sample.id for sample in samples],
         regions={name: np.stack(counts) for name, counts in counts_by_region.items()},
         contours={name: np.array(values) for name, values in contours_by_region.items()},
+        distances={name: np.array(values) for name, values in distances_by_region.items()},
     )
 
 

@@ -12,7 +12,6 @@ from pipeline.core.errors import PredictionError
 
 _REMEDY = "delete the folder and run snakemake again"
 
-
 _OTHER_SUFFIXES = (".npy", ".npz", ".tif", ".tiff", ".PNG", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 _SAVE_AS_LEVELS = (
     "save predictions as 8-bit grey PNG: 0 to 255 for probabilities 0 to 1, or class indices of several classes"

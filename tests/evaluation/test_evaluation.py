@@ -89,6 +89,40 @@ def test_empty_mask_policy_is_applied_and_written(tmp_path, tgs):
         assert (summary["empty_masks"] == policy).all()
 
 
+def test_mae_against_soft_masks_is_a_column_of_its_own(tmp_path):
+    rng = np.random.default_rng(0)
+    pairs, fovs = {}, {}
+    for number in range(6):
+        name, shape = f"{number}", (30 + number, 40)
+        levels, mask = rng.integers(0, 256, (2, *shape)).astype(np.uint8)
+        fov = np.zeros(shape, np.uint8)
+        fov[5:20, 5:30] = 255
+        for folder, pixels in (("images", levels), ("masks", mask), ("fov", fov), ("p", levels)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            write_png(tmp_path / folder / f"{name}.png", pixels)
+        pairs[name], fovs[name] = (levels / 255, mask / 255), fov == 255
+    options = {"images": "images", "masks": "masks", "fov": "fov"}
+    rules = {"test": {"rule": "fraction", "fraction": 0.9}, "validation": {"fraction": 0}}
+    raw = opened("d", "folder", tmp_path, options, mask_kind="soft", **rules)
+    images, summary = score(raw, tmp_path / "p", tmp_path)
+    intervals = pd.read_csv(tmp_path / "m/intervals.csv").query("metric == 'mae_soft'")
+    for region in ("full", "fov"):
+        rows = images[images["region"] == region].set_index("id")
+        assert len(rows) == 5
+        errors = {
+            name: np.abs(np.subtract(*pairs[name]))[fovs[name] if region == "fov" else slice(None)].ravel()
+            for name in rows.index
+        }
+        assert rows["mae_soft"].to_dict() == pytest.approx({n: e.mean() for n, e in errors.items()}, abs=1e-6)
+        assert (rows["mae_soft"] < rows["mae"]).all()  # against masks of 0 and 1, random values are farther away
+        means = summary[summary["region"] == region].set_index("averaging")["mae_soft"]
+        assert means["macro"] == pytest.approx(np.mean([e.mean() for e in errors.values()]), abs=1e-6)
+        assert means["micro"] == pytest.approx(np.concatenate([*errors.values()]).mean(), abs=1e-6)
+        ends = intervals[intervals["region"] == region].set_index("averaging")
+        assert (ends["low"] < means).all()
+        assert (means < ends["high"]).all()
+
+
 def test_missing_damaged_and_missized_predictions_are_listed(tmp_path, raw):
     predict_truth(raw, tmp_path / "p", "test")
     (tmp_path / "p/01.png").unlink()

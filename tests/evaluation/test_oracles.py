@@ -9,6 +9,7 @@ from oracles import (
     compare_counts,
     compare_curve,
     compare_saliency,
+    compare_soft,
 )
 
 from pipeline.evaluation.classes import confusion_matrix
@@ -38,6 +39,7 @@ def test_counts_areas_and_curve_match_scikit_learn(seed):
         compare_counts(levels, mask, inside, level=100 + 10 * seed)
         compare_areas(levels, mask, inside)
         compare_curve(levels, mask, inside)
+        compare_soft(levels, mask * np.uint8(190), inside)
 
 
 @pytest.mark.parametrize("foreground", [slice(1, None), slice(0, None)])
