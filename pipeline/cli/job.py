@@ -14,6 +14,7 @@ from pipeline.cli.commands import Arguments
 from pipeline.core import manifest, paths
 from pipeline.core.digests import changed_since, files_read
 from pipeline.core.errors import ConfigError, OriginError, Problem, RawDataError
+from pipeline.core.files import require_short
 from pipeline.core.fingerprint import Fingerprint
 from pipeline.core.manifest import Manifest
 from pipeline.graph.artifacts import STAGES
@@ -245,6 +246,7 @@ def job_of(arguments: Arguments, kind: type[Artifact]) -> Job:
     for name in artifact.optional_inputs - named_inputs.keys():
         inputs[name] = [path for path in inputs[name] if path.exists()]
     output, store = arguments.output or artifact.destination, Store(store_limit or 0)
+    require_short(output)
     return Job(artifact, plan, inputs, identities, output, store, arguments)
 
 

@@ -20,6 +20,7 @@ from pipeline.cli.commands import (
 from pipeline.cli.job import job_of, single_path
 from pipeline.core import paths
 from pipeline.core.errors import ConfigError
+from pipeline.core.files import require_short
 from pipeline.graph.artifacts import Augmented, Checkpoint, Curves, Ensemble, Events, Predictions
 from pipeline.prediction.recipes import Tiles
 from pipeline.raw.splits.names import SPLITS
@@ -243,6 +244,7 @@ def predict(arguments: Arguments) -> None:
 
 
 def _predict_images(arguments: Arguments) -> None:
+    require_short(arguments.output)
     threshold = arguments.threshold
     if isinstance(threshold, Path):
         from pipeline.evaluation.thresholds import read_threshold

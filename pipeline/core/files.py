@@ -22,6 +22,8 @@ from pathlib import Path
 
 from pipeline.core.errors import OutputError
 
+_MAX_NAME, _MAX_PATH = 255, 4095  # bytes, of Linux and most file systems
+
 _ATTEMPTS = 100  # in case other processes write the same file at the same time
 
 _REMEDIES = {
@@ -32,6 +34,7 @@ _REMEDIES = {
     errno.EACCES: "make the folder writable (chmod u+w), or choose another one",
     errno.EPERM: "make the folder writable (chmod u+w), or choose another one",
     errno.ENOTDIR: "a file has the name of a required folder: move it away",
+    errno.ENAMETOOLONG: "choose a shorter path",
     errno.EBUSY: "another job writes the same file: wait until it has ended, then run the same command again",
     errno.EEXIST: "a file has the name of a required folder: move it away",
 }
@@ -42,6 +45,28 @@ def output_problem(path: Path, error: OSError) -> OutputError:
     remedy = _REMEDIES.get(error.errno or 0, "check the folder and the disk, then run the same command again")
     reason = os.strerror(error.errno) if error.errno else str(error)
     return OutputError(str(path), reason, "a writable path", remedy)
+
+
+def has_long_name(name: str) -> bool:
+    """Return whether a file name has more bytes than file systems allow."""
+    return len(os.fsencode(name)) > _MAX_NAME
+
+
+def require_short(output: Path) -> None:
+    """Refuse a path for results that is too long to write, before work is done for it.
+
+    Raises
+    ------
+    OutputError
+    """
+    name, path = os.fsencode(partial_name(output.name)), os.fsencode(output.absolute())
+    prefix = len(name) - len(os.fsencode(output.name))
+    if len(name) > _MAX_NAME or any(len(part) > _MAX_NAME for part in path.split(b"/")):
+        found, expected = "a name that is too long", f"at most {_MAX_NAME - prefix} bytes in the last name"
+        raise OutputError(str(output), found, expected, "choose a shorter name")
+    if len(path) + prefix > _MAX_PATH:
+        found, expected = f"a path of {len(path)} bytes", f"at most {_MAX_PATH - prefix} bytes"
+        raise OutputError(str(output), found, expected, "choose a folder with a shorter path")
 
 
 PARTIAL = re.compile(r"\.([0-9a-f]{4})[0-9a-f]{8}\.partial-")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.core.counts import threshold_level
 from pipeline.core.errors import ConfigError, PipelineError, PredictionError, Problem, RawDataError, join_first
-from pipeline.core.files import atomic_folder
+from pipeline.core.files import atomic_folder, has_long_name
 from pipeline.core.progress import progress_bar
 from pipeline.core.tables import write_table
 from pipeline.evaluation.foreign import require_levels
@@ -100,6 +100,11 @@ def _file_names(samples: Sequence[Sample], template: str) -> dict[str, str]:
         )
         for name, same_name in by_name.items()
         if len(same_name) > 1
+    ]
+    problems += [
+        Problem(name, "a file name that is too long", "at most 255 bytes", "choose a shorter `submission_name`")
+        for name in by_name
+        if has_long_name(name)
     ]
     if problems:
         raise RawDataError(problems)

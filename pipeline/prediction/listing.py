@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.core.errors import Problem, RawDataError, join_first
+from pipeline.core.files import has_long_name
 from pipeline.raw.decode.unsupported import conversion_remedy
 
 IMAGE_EXTENSIONS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
@@ -62,6 +63,16 @@ def list_images(source: Path, output: Path | None = None) -> list[ImageFile]:
         )
         for name, paths in sorted(by_id.items())
         if len(paths) > 1
+    ]
+    problems += [
+        Problem(
+            str(paths[0]),
+            f"an identifier of {len(os.fsencode(name))} bytes (the path without extension, '-' in place of '/')",
+            "at most 251 bytes: the files of its results have this name with an extension",
+            "shorten the names of its file and folders",
+        )
+        for name, paths in sorted(by_id.items())
+        if has_long_name(f"{name}.png")
     ]
     if problems:
         raise RawDataError(problems)

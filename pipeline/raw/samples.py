@@ -4,7 +4,7 @@ import difflib
 import os
 import shlex
 import unicodedata
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from pipeline.core.errors import Problem, RawDataError, join_first
+from pipeline.core.files import has_long_name
 from pipeline.raw.decode.unsupported import conversion_remedy
 
 SYNTHETIC_MARKER = "SYNTHETIC.txt"
@@ -191,6 +192,20 @@ def _describe_parent(root: Path) -> str:
     return f"; {parent} contains {', '.join(names[:_MAX_LISTED])}{more}" if names else f"; {parent} is empty"
 
 
+def _long_identifiers(samples: Iterable[Sample]) -> Iterator[Problem]:
+    """List identifiers that are too long for the names of predictions."""
+    for sample in samples:
+        if has_long_name(f"{sample.id}.png"):
+            yield Problem(
+                sample.image,
+                f"an identifier of {len(os.fsencode(sample.id))} bytes, {sample.id[:40]}...",
+                "at most 251 bytes: the files of its results have this name with an extension",
+                "shorten the names of its file and folders",
+                kind="name",
+                sample=sample.id,
+            )
+
+
 def sorted_samples(samples: Sequence[Sample], problems: Iterable[Problem], remedy: str = RENAME_REMEDY) -> list[Sample]:
     """Sort samples by identifier.
 
@@ -204,12 +219,12 @@ def sorted_samples(samples: Sequence[Sample], problems: Iterable[Problem], remed
     Raises
     ------
     ListingError
-        If there are problems, or if several images have the same identifier.
+        If there are problems, or if several images have the same identifier, or one that is too long for results.
     """
     images: dict[str, list[str]] = {}
     for sample in samples:
         images.setdefault(sample.id, []).append(sample.image)
-    problems = [*problems, *duplicate_problems(images.items(), "images", remedy)]
+    problems = [*problems, *duplicate_problems(images.items(), "images", remedy), *_long_identifiers(samples)]
     if problems:
         raise ListingError(problems, samples)
     return sorted(samples, key=attrgetter("id"))
@@ -309,7 +324,7 @@ def pairing_problems(
     image_folder: Path | str,
     kind: str = "mask",
     *,
-    matching: str = "of that name",
+    matching: Callable[[_Key], str] = lambda key: "of that name",
     alternative: str = "leave the sample out (`exclude`)",
     identifier: Callable[[_Key], str] = str,
 ) -> list[Problem]:
@@ -323,8 +338,8 @@ def pairing_problems(
         Folders of the files and of the images, for messages.
     kind : str
         Kind of the files, for messages.
-    matching : str
-        How the names of a pair match, for messages.
+    matching : callable
+        Returns how the file of a key must be named, for messages.
     alternative : str
         Another remedy for an image without its file.
     identifier : callable
@@ -333,7 +348,7 @@ def pairing_problems(
     missing = [
         Problem(
             images[key],
-            f"no {kind} {matching} in {folder}",
+            f"no {kind} {matching(key)} in {folder}",
             f"one {kind} for every image",
             f"add the {kind}, move the image away, or {alternative}",
             kind="unpaired",
@@ -345,7 +360,7 @@ def pairing_problems(
     extra = [
         Problem(
             files[key],
-            f"no image {matching} in {image_folder}",
+            f"no image {matching(key)} in {image_folder}",
             f"one image for every {kind}",
             f"add the missing image, move this {kind} away, or leave the sample out (`exclude`)",
             kind="unpaired",

@@ -75,7 +75,7 @@ def test_schema_agrees_with_the_parser():
     checker = jsonschema.Draft202012Validator(config.schema())
     for path in (ROOT / "config.yaml", *sorted((ROOT / "config").glob("*.yaml"))):
         # PyYAML reads 1e-3 as text; editors follow YAML 1.2, where it is a number
-        text = re.sub(r"\b\de-\d\b", lambda found: f"{float(found[0]):.6f}", path.read_text())
+        text = re.sub(r"\b\de-\d\b", lambda found: f"{float(found[0]):.12f}", path.read_text())
         assert list(checker.iter_errors(yaml.safe_load(text))) == [], path
     good = yaml.safe_load(GOOD)
     checker.validate({**good, "experiments": {"drive-unet": None}})

@@ -1,9 +1,10 @@
 import contextlib
+from pathlib import Path
 
 import pytest
 
 from pipeline.core.errors import OutputError, Problem
-from pipeline.core.files import atomic_file, atomic_folder, write_text
+from pipeline.core.files import atomic_file, atomic_folder, require_short, write_text
 from pipeline.core.tables import write_json
 
 
@@ -58,3 +59,11 @@ def test_an_error_lists_every_problem_in_four_lines():
     assert "(3 problems)" in text
     for i in range(3):
         assert f"file{i}\n    found:    rust\n    expected: iron\n    remedy:   polish it" in text
+
+
+@pytest.mark.parametrize("path", ["x" * 240 + ".h5", "y" * 256 + "/x.h5", "z" * 200 + "/" + ("z" * 200 + "/") * 20])
+def test_paths_that_are_too_long_are_refused_before_work(path):
+    with pytest.raises(OutputError) as caught:
+        require_short(Path(path))
+    assert "choose a" in caught.value.problems[0].remedy
+    require_short(Path("x" * 200 + ".h5"))

@@ -1,0 +1,24 @@
+"""Identifiers that are too long for the files of results are refused before work."""
+
+import pytest
+
+from pipeline.core.errors import RawDataError
+from pipeline.prediction.listing import list_images
+from pipeline.raw.samples import Sample, sorted_samples
+
+
+def test_long_identifiers_of_samples_are_refused():
+    samples = [Sample(id=name, image="a.png") for name in ("a" * 251, "b" * 252, "ä" * 126)]
+    with pytest.raises(RawDataError) as caught:
+        sorted_samples(samples, [])
+    assert [problem.sample for problem in caught.value.problems] == ["b" * 252, "ä" * 126]
+
+
+def test_long_identifiers_of_images_to_predict_are_refused(tmp_path):
+    folder = tmp_path / ("a" * 150) / ("b" * 150)
+    folder.mkdir(parents=True)
+    for name in ("1.png", "2.png"):
+        (folder / name).touch()
+    with pytest.raises(RawDataError, match="shorten the names"):
+        list_images(tmp_path)
+    assert len(list_images(folder)) == 2
