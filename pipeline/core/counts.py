@@ -30,15 +30,24 @@ class Confusion(NamedTuple):
 
 
 def to_levels(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """Quantize probabilities in [0, 1] to levels by rounding; the error is at most 1/510."""
-    levels: NDArray[np.uint8] = np.rint(np.clip(probability, 0.0, 1.0) * (LEVELS - 1)).astype(np.uint8)
-    return levels
+    """Quantize probabilities in [0, 1] to levels by rounding, halves down; the error is at most 1/510.
+
+    So 0.5, which lies between the levels 127 and 128, becomes 127: like every probability that equals the threshold it
+    is background.
+    """
+    return round_half_down(np.clip(probability, 0.0, 1.0) * (LEVELS - 1))
+
+
+def round_half_down(values: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Round values in [0, 255] to the nearest integer, halves to the lower one."""
+    return np.ceil(values - 0.5).astype(np.uint8)
 
 
 def threshold_level(threshold: float) -> int:
     """Return the highest level that is background at a threshold in [0, 1].
 
-    A pixel is foreground where ``level / 255 > threshold``, that is, where ``level > threshold_level(threshold)``.
+    A pixel is foreground where ``level / 255 > threshold``, that is, where ``level > threshold_level(threshold)``. At
+    0.5 the highest level is 127.
     """
     return int(np.floor(threshold * (LEVELS - 1) + 1e-9))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.counts import round_half_down
 from pipeline.core.errors import PipelineError, PredictionError, Problem
 from pipeline.core.files import atomic_folder
 from pipeline.core.manifest import remake_remedy
@@ -92,8 +93,8 @@ def average_predictions(
 
 
 def mean_levels(sums: NDArray[np.uint32], count: int) -> NDArray[np.uint8]:
-    """Return the mean of `count` levels from their sum, rounded to the nearest level, halves to even."""
-    return np.rint(sums / count).astype(np.uint8)
+    """Return the mean of `count` levels from their sum, rounded to the nearest level, halves down as in `to_levels`."""
+    return round_half_down(sums / count)
 
 
 def _sum_levels(images: Sequence[Path]) -> NDArray[np.uint32]:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,6 +9,9 @@ from pipeline.evaluation.criteria import best_threshold
 from pipeline.evaluation.curves import roc_auc
 from pipeline.evaluation.metrics import METRICS, POOLED
 from pipeline.evaluation.scores import iou, mcc, precision, recall, specificity
+from pipeline.prediction.ensemble import mean_levels
+from pipeline.training.data import Batch
+from pipeline.training.validate import _histograms
 
 RNG = np.random.default_rng(3)
 COUNT_METRICS = [metric for metric in METRICS.values() if metric.input == "counts"]
@@ -37,8 +41,20 @@ def test_counts_equal_direct_comparison(seed, threshold):
     assert absolute_error(histogram) == pytest.approx(np.abs(levels / 255 - mask)[region].mean())
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_probability_of_one_half_is_background(dtype):
+    below, half, above = np.nextafter(dtype(0.5), dtype(0)), dtype(0.5), dtype(0.503)
+    levels = to_levels(np.array([below, half, above]))
+    assert (levels > threshold_level(0.5)).tolist() == [False, False, True]
+    # the mean of two networks, and the same probability in validation
+    assert mean_levels(np.array([127 + 128, 128 + 128], np.uint32), 2).tolist() == [127, 128]
+    batch = Batch(torch.zeros(1), torch.zeros(1, 1, 1, 3), None)
+    histogram = _histograms(torch.tensor([below, half, above]).float().reshape(1, 1, 1, 3), batch)
+    np.testing.assert_array_equal(np.flatnonzero(histogram[0, 0]), np.unique(levels))
+
+
 def test_to_levels_rounds_and_clips():
-    np.testing.assert_array_equal(to_levels(np.array([-1.0, 0.0, 0.5, 1.0, 7.0])), [0, 0, 128, 255, 255])
+    np.testing.assert_array_equal(to_levels(np.array([-1.0, 0.0, 0.5, 1.0, 7.0])), [0, 0, 127, 255, 255])
     levels = np.arange(256) / 255
     np.testing.assert_array_equal(to_levels(levels), np.arange(256))
 

