@@ -41,13 +41,14 @@ def render_classes(recipe: RenderRecipe, *, experiment: str, predictions: Path, 
     def render_sample(sample: Sample, image: RgbImage, truth: NDArray[np.uint8] | None) -> SampleRendering:
         predicted = read_classes(predictions / f"{sample.id}.png", image.shape[0], image.shape[1], raw.classes)
         coloured = paint(predicted, raw.colours)
-        panels = three_panels(raw, image, None if truth is None else paint(truth, raw.colours), coloured)
+        parts = (image, None if truth is None else paint(truth, raw.colours), coloured)
+        panels = three_panels(raw, parts)
         has_ignored = truth is not None and bool((truth == VOID).any())
         if has_ignored:
             ids_with_ignored.add(sample.id)
         panel_legend = legend(raw.classes, raw.colours, width=panels.shape[1], void=has_ignored)
         painted = overlay_classes(image, predicted, truth, raw.colours, background=raw.has_background)
-        return coloured, painted, stack([panels, panel_legend]), panels
+        return coloured, painted, stack([panels, panel_legend]), parts
 
     kinds, description = ("colour", "overlay", "panel"), f"{experiment}: {recipe.split} images"
     sheet = render_samples(raw, samples, description, output, kinds, render_sample)

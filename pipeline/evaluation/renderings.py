@@ -16,6 +16,7 @@ from pipeline.evaluation.foreign import require_levels
 from pipeline.evaluation.recipes import RenderRecipe
 from pipeline.evaluation.thresholds import read_threshold
 from pipeline.images.captions import add_caption
+from pipeline.images.downscale import downscale
 from pipeline.images.figures import VOID_GREY, RgbImage, for_display, overlay, panel
 from pipeline.images.png import read_levels, write_png
 from pipeline.raw.check.text import printable
@@ -24,9 +25,13 @@ from pipeline.raw.samples import Sample
 
 _SHEET_ROWS = 4  # panels on the sheet, of evenly spaced samples
 _SHEET_GAP = 10  # pixels below a name, to separate it from the next panel
+_SHEET_SIDE = 640  # pixels of the longer side of an image on the sheet
 
-SampleRendering = tuple[NDArray[np.uint8], RgbImage, RgbImage, RgbImage]
-"""The mask of a prediction, its overlay, its panel, and its panel on the sheet."""
+Parts = tuple[RgbImage, RgbImage | None, RgbImage]
+"""Image, mask and prediction of one size; no mask if the sample is unlabelled."""
+
+SampleRendering = tuple[NDArray[np.uint8], RgbImage, RgbImage, Parts]
+"""The mask of a prediction, its overlay, its panel, and the parts of the panel on the sheet."""
 
 
 def render(
@@ -69,8 +74,8 @@ def render(
             # an ignored pixel is neither right nor wrong, and stays grey
             painted = overlay(image, predicted & (truth != VOID), truth == 1)
             true_mask = _grey(np.where(truth == VOID, np.uint8(VOID_GREY), (truth == 1) * np.uint8(255)))
-        panels = three_panels(raw, image, true_mask, _grey(mask))
-        return mask, painted, panels, panels
+        parts = (image, true_mask, _grey(mask))
+        return mask, painted, three_panels(raw, parts), parts
 
     kinds, description = ("mask", "overlay", "panel"), f"{experiment}: {recipe.split} images"
     sheet = render_samples(raw, samples, description, output, kinds, render_sample)
@@ -82,10 +87,20 @@ def _grey(plane: NDArray[np.uint8]) -> RgbImage:
     return np.repeat(plane[:, :, None], 3, axis=2)
 
 
-def three_panels(raw: RawDataset, image: RgbImage, mask: RgbImage | None, predicted: RgbImage) -> RgbImage:
+def three_panels(raw: RawDataset, parts: Parts, max_width: int | None = None) -> RgbImage:
     """Place image, mask and prediction side by side; a missing mask is replaced by a grey area."""
+    image, mask, predicted = parts
     middle = ("no mask", np.full_like(image, 200)) if mask is None else ("mask", mask)
-    return panel([("image", image), middle, ("prediction", predicted)], "synthetic data" if raw.synthetic else "")
+    note = "synthetic data" if raw.synthetic else ""
+    return panel([("image", image), middle, ("prediction", predicted)], note, max_width)
+
+
+def _sheet_panel(raw: RawDataset, parts: Parts) -> RgbImage:
+    """Return the panel of a sample on the sheet, with images of at most `_SHEET_SIDE` pixels per side."""
+    image, mask, predicted = parts
+    small_mask = None if mask is None else downscale(mask, _SHEET_SIDE)
+    small = (downscale(image, _SHEET_SIDE), small_mask, downscale(predicted, _SHEET_SIDE))
+    return three_panels(raw, small, _SHEET_SIDE)
 
 
 def render_samples(
@@ -115,11 +130,11 @@ def render_samples(
         folders = [exit_stack.enter_context(atomic_folder(output / kind)) for kind in kinds]
 
         def write(sample: Sample) -> None:
-            *images, row = render_sample(sample, *load_image(raw, sample))
+            *images, parts = render_sample(sample, *load_image(raw, sample))
             for folder, pixels in zip(folders, images, strict=True):
                 write_png(folder / f"{sample.id}.png", pixels)
             if sample.id in sheet_ids:
-                sheet[sample.id] = row
+                sheet[sample.id] = _sheet_panel(raw, parts)
 
         futures = [pool.submit(write, sample) for sample in samples]
         for future in progress_bar(futures, description, len(futures)):

@@ -1,5 +1,6 @@
 """Overlays of a prediction on its image, and panels side by side."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,7 +46,7 @@ def overlay(image: RgbImage, predicted: NDArray[np.bool_], truth: NDArray[np.boo
     return np.asarray(np.rint(painted), dtype=np.uint8)
 
 
-def panel(parts: Sequence[tuple[str, RgbImage]], note: str) -> RgbImage:
+def panel(parts: Sequence[tuple[str, RgbImage]], note: str, max_width: int | None = None) -> RgbImage:
     """Arrange images side by side, each below its caption, with a note at the top right.
 
     Parameters
@@ -54,11 +55,14 @@ def panel(parts: Sequence[tuple[str, RgbImage]], note: str) -> RgbImage:
         All of one size; enlarged by an integer factor to a height of at least 256 pixels.
     note : str
         For example ``"synthetic"``.
+    max_width : int, optional
+        Width in pixels that no image is enlarged beyond.
     """
     gap = 6
     columns = []
     for caption, pixels in parts:
-        factor = max(1, -(-_PANEL_HEIGHT // pixels.shape[0]))
+        height, width = pixels.shape[:2]
+        factor = max(1, min(-(-_PANEL_HEIGHT // height), (max_width or sys.maxsize) // width))
         large = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
         strip = np.full((_STRIP, large.shape[1], 3), 255, dtype=np.uint8)
         _put_text(strip, caption, 4)

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 
 from pipeline.core import paths
+from pipeline.images.downscale import downscale
 from pipeline.raw.check.text import common_found, count_findings, format_facts, format_locations, group_findings
 from pipeline.raw.reports import read_reports
-from pipeline.report.thumbnails import data_uri, downscale, encode_image
+from pipeline.report.thumbnails import data_uri, encode_image
 
 SHEET_SIDE = 1000
 """Pixels of the longer side of a contact sheet."""

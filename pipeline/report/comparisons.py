@@ -45,7 +45,7 @@ def compare_methods(*, per_image: Sequence[Path], output: Path) -> None:
         ``per_image.csv`` files; none gives a table without rows.
     output : Path
         CSV file with a row for each data set, region, class, metric and pair, see `pipeline.evaluation.paired`.
-        p-values are corrected over a family: all these pairs of a data set, split, region, class and metric. Two methods
+        p-values are corrected over a family: all pairs of one data set, split, region, class and metric. Two methods
         are compared only if all images, masks and definitions are the same; the others are logged.
 
     Raises

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from pipeline.core.counts import VOID
 from pipeline.core.errors import PipelineError, PredictionError, Problem
 from pipeline.evaluation.renderings import load_image
+from pipeline.images.downscale import downscale
 from pipeline.images.figures import RgbImage
 from pipeline.images.png import read_levels
 from pipeline.raw.dataset import RawDataset
 from pipeline.raw.samples import Sample
 from pipeline.report.sources import Method
-from pipeline.report.thumbnails import data_uri, downscale, encode_classes, encode_errors, encode_image, error_kinds
+from pipeline.report.thumbnails import data_uri, encode_classes, encode_errors, encode_image, error_kinds
 
 BUDGET = 6_000_000
 """Maximum bytes of encoded images; in base64 they take a third more."""

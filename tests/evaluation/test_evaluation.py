@@ -206,6 +206,31 @@ def test_overlay_colours_hits_misses_and_false_alarms():
         assert min(distance, key=distance.get) == colour
 
 
+@pytest.mark.parametrize(("height", "width"), [(900, 1400), (1500, 700), (40, 1500)])
+def test_images_on_the_sheet_have_at_most_640_pixels(tmp_path, height, width):
+    mask = np.zeros((height, width), np.uint8)
+    mask[height // 4 : height // 2, width // 4 :] = 255
+    for folder, pixels in (("images", np.stack([mask] * 3, axis=2)), ("masks", mask), ("p", mask)):
+        (tmp_path / folder).mkdir()
+        for number in range(2):
+            write_png(tmp_path / folder / f"{number}.png", pixels)
+    (tmp_path / "t.json").write_text('{"value": 0.5, "source": "fixed", "criterion": ""}')
+    origin = source(
+        "folder", tmp_path, {"images": "images", "masks": "masks"}, test={"rule": "fraction", "fraction": 0.5}
+    )
+    recipe = RenderRecipe(dataset="d", split="test", source=origin)
+    arguments = {"predictions": tmp_path / "p", "threshold": tmp_path / "t.json", "output": tmp_path / "out"}
+    render(recipe, experiment="e", **arguments)
+    sheet = imagecodecs.png_decode((tmp_path / "out/sheet.png").read_bytes())
+    panel = imagecodecs.png_decode(next((tmp_path / "out/panel").iterdir()).read_bytes())
+    small_width = round(640 / max(height, width) * width)
+    assert sheet.shape[1] == 3 * small_width + 12
+    assert panel.shape[1] >= 3 * width + 12
+    # the aspect ratio stays: the white area of the mask is half as large as a quarter of the image
+    middle = sheet[26 : 26 + round(640 / max(height, width) * height), small_width + 6 : 2 * small_width + 6, 0]
+    assert (middle > 127).mean() == pytest.approx((mask > 0).mean(), abs=0.04)
+
+
 @pytest.mark.parametrize("split", ["test", "unlabelled"])
 def test_renderings_of_a_split(tmp_path, tgs, split):
     origin = source("tgs", tgs, test={"rule": "fraction", "fraction": 0.5})

@@ -18,13 +18,14 @@ from pipeline.cli.commands import COMMANDS
 from pipeline.config.config import load
 from pipeline.core import paths
 from pipeline.core.errors import PredictionError
+from pipeline.images.downscale import downscale
 from pipeline.report.board import build_board
 from pipeline.report.gallery import choose_cases
 from pipeline.report.page import json_block
 from pipeline.report.runs import commands, stage_times
 from pipeline.report.series import curves
 from pipeline.report.sources import Method, Reader, find_methods
-from pipeline.report.thumbnails import downscale, error_kinds
+from pipeline.report.thumbnails import error_kinds
 
 
 @pytest.fixture
