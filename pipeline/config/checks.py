@@ -109,6 +109,7 @@ def contradictions(datasets: Mapping[str, Dataset], experiments: Mapping[str, Ex
             yield from _class_problems(key_path, experiment, dataset)
             yield from _sample_problems(key_path, experiment, dataset)
             yield from _size_problems(key_path, experiment, dataset)
+            yield from _fixed_size_problems(key_path, experiment, dataset)
     for name, dataset in datasets.items():
         yield from dataset.contradictions(f"datasets.{name}")
 
@@ -178,3 +179,21 @@ def _size_problems(key_path: str, experiment: Experiment, dataset: Dataset) -> I
             "a crop that fits into the samples [height, width]",
             f"reduce it, or increase datasets.{experiment.dataset}.size",
         )
+
+
+def _fixed_size_problems(key_path: str, experiment: Experiment, dataset: Dataset) -> Iterator[Problem]:
+    """List settings with which a network of one size would predict images of another size than it was trained on."""
+    size, crop = dataset.fixed_size, experiment.crop
+    if not experiment.model.fixed_size:
+        return
+    name, remedy = experiment.model.name, f"set `model: {{name: {experiment.model.name}, padding: mirror}}`"
+    expected = "training and prediction at one size: the network stretches its output, which is aligned for no other"
+    if experiment.tiles is not None:
+        found = f"tiles, with the model {name}"
+        yield Problem(f"{key_path}.tiles", found, expected, f"remove `tiles`, or {remedy}")
+    if crop is not None and crop != size:
+        found = f"{list(crop)}, with the model {name} and the size {dataset.size if size is None else list(size)}"
+        yield Problem(f"{key_path}.crop", found, expected, f"remove `crop`, or {remedy}")
+    if experiment.test_time == "rot90" and size is not None and size[0] != size[1]:
+        found = f"rot90, with the model {name} and the size {list(size)}"
+        yield Problem(f"{key_path}.test_time", found, expected, f"set `test_time: flips`, or {remedy}")

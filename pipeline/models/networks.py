@@ -24,6 +24,11 @@ class Network(Options):
 
     name: str
 
+    @property
+    def fixed_size(self) -> bool:
+        """Whether predictions are right only for images of the size of the training samples."""
+        return False
+
     def modules(self) -> set[str]:
         """Return the module of the factory."""
         return {self.factory.rpartition(".")[0]}
@@ -60,11 +65,22 @@ class UNetSmall(Network):
 
 
 class UNetCrop(Network):
-    """U-Net with unpadded convolutions, centre-cropped skip connections and an interpolated output."""
+    """U-Net with unpadded convolutions and centre-cropped skip connections."""
 
     factory: ClassVar = "pipeline.models.unet_crop.UNetCrop"
     name: Literal["unet-crop"] = _NAME
     widths: Widths = (16, 32, 64)
+    padding: Literal["stretch", "mirror"] = Field(
+        "stretch",
+        description="`stretch`, as published: the output, which shows the centre of the image, is stretched to the "
+        "size of the image; training at one size compensates for that, at this size only. `mirror`: the image is "
+        "mirrored at its borders (128 pixels by 20 on each side), and each output pixel lies where its image pixel is.",
+    )
+
+    @property
+    def fixed_size(self) -> bool:
+        """Whether the output is stretched: where a pixel of it lies depends on the size of the image."""
+        return self.padding == "stretch"
 
 
 class U2Net(Network):

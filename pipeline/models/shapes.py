@@ -52,6 +52,24 @@ def centre_crop(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return x[..., top : top + height, left : left + width]
 
 
+def valid_margins(side: int, multiple: int) -> tuple[int, int]:
+    """Return the reflection padding before and after a side, so that the output of valid convolutions covers it.
+
+    Parameters
+    ----------
+    side : int
+        In pixels.
+    multiple : int
+        Pooling step of a U-Net with two valid 3x3 convolutions for each block.
+    """
+    lost = 4 * (multiple - 1)  # output pixels that the convolutions of the expanding path remove
+    bottom_side = -(-(side + lost) // multiple)
+    input_side = multiple * (bottom_side + 4) + lost
+    output_side = multiple * bottom_side - lost
+    pad_before = (input_side - output_side) // 2
+    return pad_before, input_side - side - pad_before
+
+
 def mirror_pad(x: torch.Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> torch.Tensor:
     """Pad (N, C, H, W) by reflection; the padding may exceed the size.
 

@@ -1,9 +1,9 @@
-"""Small U-Net with unpadded convolutions, cropped skip connections and an output interpolated to the input size."""
+"""Small U-Net with unpadded convolutions and cropped skip connections."""
 
 import torch
 from torch import nn
 
-from pipeline.models.shapes import centre_crop, check_input, descend
+from pipeline.models.shapes import centre_crop, check_input, crop_to, descend, mirror_pad, valid_margins
 
 
 class UNetCrop(nn.Module):
@@ -14,17 +14,21 @@ class UNetCrop(nn.Module):
     in_channels, out_channels : int
     widths : sequence of int
         Channels of each level, the shallowest first.
+    padding : {'stretch', 'mirror'}
+        ``'stretch'``, as published: nearest-neighbour interpolation resizes the logits of the centre to the input size.
+        Inputs too small for the depth are first padded with replicated borders, and the logits are cropped to the input
+        size. ``'mirror'``: the input is padded by reflection, so that the logits cover it pixel by pixel.
 
     Notes
     -----
-    Upsampling is a transposed 2x2 convolution, and the skip connection is centre-cropped to its output. After the 1x1
-    head, nearest-neighbour interpolation resizes the logits to the input size. Inputs too small for the depth are
-    first padded with replicated borders, and the logits are cropped to the input size.
+    Upsampling is a transposed 2x2 convolution, and the skip connection is centre-cropped to its output. The head is a
+    1x1 convolution.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, widths: tuple[int, ...]) -> None:
+    def __init__(self, in_channels: int, out_channels: int, widths: tuple[int, ...], padding: str) -> None:
         super().__init__()
         self.in_channels = in_channels
+        self.padded = padding == "stretch"
         self.multiple = 2 ** (len(widths) - 1)
         self.min_side = _min_side(len(widths))
         self.down = nn.ModuleList(_double_conv(a, b) for a, b in zip((in_channels, *widths[:-1]), widths, strict=True))
@@ -38,17 +42,27 @@ class UNetCrop(nn.Module):
         """Map images to logits; see `pipeline.models.registry.build_model`."""
         check_input(x, self.in_channels)
         height, width = x.shape[-2:]
+        if not self.padded:
+            return crop_to(self.valid_forward(mirror_pad(x, self.margins(height), self.margins(width))), height, width)
         pad_y, pad_x = max(0, self.min_side - height), max(0, self.min_side - width)
         if pad_y or pad_x:
             padding = (pad_x // 2, pad_x - pad_x // 2, pad_y // 2, pad_y - pad_y // 2)
             x = nn.functional.pad(x, padding, mode="replicate")
-        size = x.shape[-2:]
+        logits = nn.functional.interpolate(self.valid_forward(x), size=x.shape[-2:], mode="nearest")
+        return centre_crop(logits, height, width)
+
+    def valid_forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map images to the logits of their centre; unpadded convolutions shrink them."""
         *skips, x = descend(x, self.down, self.pool)
         for upsample, block in zip(self.grow, self.up, strict=True):
             x = upsample(x)
             x = block(torch.cat([x, centre_crop(skips.pop(), *x.shape[-2:])], dim=1))
-        logits = nn.functional.interpolate(self.head(x), size=size, mode="nearest")
-        return centre_crop(logits, height, width)
+        logits: torch.Tensor = self.head(x)
+        return logits
+
+    def margins(self, side: int) -> tuple[int, int]:
+        """Return the reflection padding before and after a side; see `valid_margins`."""
+        return valid_margins(side, self.multiple)
 
 
 def _double_conv(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -6,7 +6,15 @@ Ronneberger, Fischer, Brox: U-Net (MICCAI 2015), with nearest-neighbour upsampli
 import torch
 from torch import nn
 
-from pipeline.models.shapes import centre_crop, check_input, crop_to, descend, mirror_pad, pad_to_multiple
+from pipeline.models.shapes import (
+    centre_crop,
+    check_input,
+    crop_to,
+    descend,
+    mirror_pad,
+    pad_to_multiple,
+    valid_margins,
+)
 
 
 class PlainUNet(nn.Module):
@@ -77,12 +85,7 @@ class PlainUNet(nn.Module):
 
     def margins(self, side: int) -> tuple[int, int]:
         """Return the reflection padding before and after a side, so that the output of the network covers it."""
-        lost = 4 * (self.multiple - 1)  # output pixels that the convolutions of the expanding path remove
-        bottom_side = -(-(side + lost) // self.multiple)
-        input_side = self.multiple * (bottom_side + 4) + lost
-        output_side = self.multiple * bottom_side - lost
-        pad_before = (input_side - output_side) // 2
-        return pad_before, input_side - side - pad_before
+        return valid_margins(side, self.multiple)
 
 
 def unet_original(in_channels: int, out_channels: int, width: int, depth: int) -> PlainUNet:

@@ -426,6 +426,26 @@ def test_valid_and_invalid_experiments():
 
 
 @pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"tiles": {"size": [64, 64]}}, "tiles, with the model unet-crop"),
+        ({"crop": [64, 64]}, "[64, 64], with the model unet-crop and the size [256, 256]"),
+        ({"datasets/drive/size": "native", "crop": [64, 64]}, "and the size native"),
+        ({"datasets/drive/size": [64, 96], "test_time": "rot90"}, "rot90, with the model unet-crop"),
+    ],
+)
+def test_a_stretched_output_needs_one_size(change, found):
+    change = {"datasets/drive/size": [256, 256], **change}
+    settings = {key if "/" in key else f"experiments/drive__unet/{key}": value for key, value in change.items()}
+    stretched = {**settings, "experiments/drive__unet/model": "unet-crop"}
+    assert found in str(complaints(**stretched))
+    assert "padding: mirror" in str(complaints(**stretched))
+    assert changed(**{**settings, "experiments/drive__unet/model": {"name": "unet-crop", "padding": "mirror"}})
+    whole = {"experiments/drive__unet/crop": [256, 256], "datasets/drive/size": [256, 256]}
+    assert changed(**whole, **{"experiments/drive__unet/model": "unet-crop"})
+
+
+@pytest.mark.parametrize(
     ("keys", "found"),
     [
         ({}, "not every pattern has a wildcard"),

@@ -174,3 +174,52 @@ def test_u2net_returns_seven_logits_only_in_training_mode(name):
         probability = model(x)
         torch.testing.assert_close(probability, torch.sigmoid(model.logits(x)[0]))
     assert probability.shape == (2, 1, 50, 37)
+
+
+MIRRORED = {"widths": (4, 6, 8), "padding": "mirror"}
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (128, 101), (44, 130)])
+def test_mirrored_unet_crop_has_the_size_and_place_of_the_input(size):
+    """Every output pixel depends on the input pixels around its own place, as far on one side as on the other."""
+    model = build("unet-crop", in_channels=1, **MIRRORED).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(1 / parameter.numel())
+    x = torch.ones(1, 1, *size, dtype=torch.float64, requires_grad=True)
+    output = model(x)
+    assert output.shape == (1, 1, *size)
+    row, column = size[0] // 2 // 4 * 4, size[1] // 2 // 4 * 4
+    (weights,) = torch.autograd.grad(output[0, 0, row : row + 4, column : column + 4].sum(), x)
+    rows, columns = (weights[0, 0].sum(axis) for axis in (1, 0))
+    for sums, first in ((rows, row), (columns, column)):
+        if len(sums) > 100:  # the field of view is inside
+            centre = (sums * torch.arange(len(sums))).sum() / sums.sum()
+            assert centre.item() == pytest.approx(first + 1.5, abs=0.01)
+
+
+def test_mirrored_unet_crop_pads_128_by_20_pixels_on_each_side():
+    torch.manual_seed(4)
+    model = build("unet-crop", **MIRRORED)
+    assert model.margins(128) == (20, 20)
+    x = torch.rand(1, 3, 128, 128)
+    with torch.no_grad():
+        mirrored = nn.functional.pad(x, (20, 20, 20, 20), mode="reflect")
+        torch.testing.assert_close(model(x), model.valid_forward(mirrored))
+
+
+@pytest.mark.parametrize(("padding", "aligned"), [("mirror", True), ("stretch", False)])
+def test_only_mirrored_unet_crop_shifts_with_the_image(padding, aligned):
+    torch.manual_seed(5)
+    model = build("unet-crop", **{**MIRRORED, "padding": padding})
+    image = torch.rand(1, 3, 140, 140)
+    with torch.no_grad():
+        first, second = model(image[..., :128, :128]), model(image[..., 4:132, 8:136])
+    inner, shifted = first[..., 28:100, 28:100], second[..., 24:96, 20:92]
+    assert torch.allclose(inner, shifted, atol=1e-6) == aligned
+
+
+def test_stretched_and_mirrored_unet_crop_share_weights():
+    stretched, mirrored = build("unet-crop"), build("unet-crop", padding="mirror")
+    mirrored.load_state_dict(stretched.state_dict())
+    assert count_parameters(mirrored) == count_parameters(stretched) == 117_041
