@@ -73,6 +73,7 @@ def test_prediction_settings_are_not_in_the_training_recipe():
         "precision": "fp32",
         "threads": 2,
         "test_time": "none",
+        "predict_with": "best",
     }
     assert moved(tiles=None, test_time="none") == set()
     tiled = recipes(tiles={"size": [256, 320]}, test_time="rot90")
@@ -85,3 +86,11 @@ def test_prediction_settings_are_not_in_the_training_recipe():
 def test_fixed_threshold_needs_no_samples():
     recipe = recipes(threshold=0.5, dataset={"validation": {"fraction": 0}})["threshold"]
     assert (recipe["fixed"], "source" in recipe, "criterion" in recipe) == (0.5, False, False)
+
+
+def test_predict_with_selects_checkpoint_and_retrains_nothing():
+    assert moved(predict_with="last") == {"predict"}
+    for name in ("best", "last"):
+        data = {"datasets": {"drive": DATASET}, "experiments": {"e": {**EXPERIMENT, "predict_with": name}}}
+        (checkpoint,) = RESULTS["predict"].inputs(Study(parse(data)))["checkpoint"]
+        assert (checkpoint.artifact, checkpoint.path.name) == (Checkpoint("e"), f"{name}.pt")
