@@ -12,6 +12,18 @@ MAX_LISTED = 10
 _VARIABLE = re.compile(r"`[^`]*`|'[^']*'|\S*/\S*|\d+")
 
 
+def printable(text: str, keep: str = "") -> str:
+    """Escape control characters and invalid UTF-8, which file names may contain, for terminals and files."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable() or character in keep
+        else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
 @dataclass(frozen=True, order=True)
 class Problem:
     """A problem that a user can fix.
@@ -38,11 +50,17 @@ class Problem:
     sample: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
-        return f"{self.where}\n    found:    {self.found}\n    expected: {self.expected}\n    remedy:   {self.remedy}"
+        found, expected, remedy = (printable(text, keep="\n\t") for text in (self.found, self.expected, self.remedy))
+        return f"{printable(self.where)}\n    found:    {found}\n    expected: {expected}\n    remedy:   {remedy}"
 
     def group(self) -> tuple[str, ...]:
         """Return texts that are equal for problems of one kind, without names, paths and numbers."""
         return self.kind, _VARIABLE.sub("", self.expected), _VARIABLE.sub("", self.remedy)
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun, such as ``1 image`` or ``2 images``."""
+    return f"{count} {noun}{'s' if count != 1 else ''}"
 
 
 def join_first(names: Iterable[str], limit: int = MAX_LISTED) -> str:
@@ -73,8 +91,7 @@ class PipelineError(Exception):
         if isinstance(problems, str):
             problems = Problem(problems, *texts)
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
-        count = len(self.problems)
-        heading = f"{self.title} ({count} problem{'s' if count != 1 else ''}):"
+        heading = f"{self.title} ({plural(len(self.problems), 'problem')}):"
         super().__init__("\n".join([heading, *(f"  {line}" for line in self._lines())]))
 
     def _lines(self) -> Iterator[str]:

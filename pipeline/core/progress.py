@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from pipeline.core.errors import printable
+
 Item = TypeVar("Item")
 
 LOG_INTERVAL = 10.0  # seconds between two lines in a log file
@@ -19,9 +21,9 @@ def mute() -> None:
 
 
 def log(text: str) -> None:
-    """Print one line to standard error and flush it."""
+    """Print one line to standard error and flush it; control characters of file names are escaped."""
     if not _muted:
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text, keep="\n\t"), file=sys.stderr, flush=True)
 
 
 def progress_bar(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:

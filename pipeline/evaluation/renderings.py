@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.counts import VOID, threshold_level
-from pipeline.core.errors import PipelineError, PredictionError, Problem, RawDataError
+from pipeline.core.errors import PipelineError, PredictionError, Problem, RawDataError, printable
 from pipeline.core.files import atomic_file, atomic_folder
 from pipeline.core.progress import progress_bar
 from pipeline.evaluation.foreign import require_levels
@@ -19,7 +19,6 @@ from pipeline.images.captions import add_caption
 from pipeline.images.downscale import downscale
 from pipeline.images.figures import VOID_GREY, RgbImage, for_display, overlay, panel
 from pipeline.images.png import read_levels, write_png
-from pipeline.raw.check.text import printable
 from pipeline.raw.dataset import RawDataset, open_dataset, require_samples, size_problem
 from pipeline.raw.samples import Sample
 
@@ -150,7 +149,7 @@ def render_samples(
 def label_panels(panels: Mapping[str, RgbImage]) -> list[RgbImage]:
     """Write the identifier of each sample below its panel; return the panels sorted by identifier."""
     gap = ((0, _SHEET_GAP), (0, 0), (0, 0))
-    labelled = [add_caption(panels[name], str(printable(name))) for name in sorted(panels)]
+    labelled = [add_caption(panels[name], printable(name)) for name in sorted(panels)]
     return [np.pad(row, gap, constant_values=255) for row in labelled[:-1]] + labelled[-1:]
 
 

@@ -1,28 +1,24 @@
 """Unpack archives of raw data, including nested ones, safely and atomically."""
 
-import bz2
-import gzip
 import lzma
 import os
 import stat
-import tarfile
 import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
 
-from pipeline.core.errors import OutputError, Problem, RawDataError
+from pipeline.core.errors import OutputError, Problem, RawDataError, plural
 from pipeline.core.files import atomic_folder
-from pipeline.core.options import tag_values
 from pipeline.core.progress import log
-from pipeline.raw.layouts.registry import LAYOUTS
+from pipeline.raw.layouts.registry import recognise
 from pipeline.raw.samples import is_archive
+from pipeline.tools.tar_stream import NoTarError, TarStream, UnsafeTarError
 
 MAX_FILES = 1_000_000
-"""Maximum number of files in an archive, including nested archives."""
+"""Maximum number of files and folders in an archive, including nested archives."""
 
 MAX_DEPTH = 3
 """Maximum depth of nested archives."""
@@ -34,8 +30,17 @@ _SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".t
 _CLUTTER = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 _READ_ERRORS = (
     *(OSError, EOFError, ValueError, RuntimeError),
-    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
 )
+_MAX_FOLDERS = 100  # in a path
+_MAX_LISTED_NAME = 120  # characters of a long name in a message
+_MAX_NAME, _MAX_PATH = 255, 4000  # bytes that common file systems allow
+_ZIP_METHODS = {
+    zipfile.ZIP_STORED: "stored",
+    zipfile.ZIP_DEFLATED: "deflate",
+    zipfile.ZIP_BZIP2: "bzip2",
+    zipfile.ZIP_LZMA: "LZMA",
+}
 _DOWNLOAD_AGAIN = "download the archive again"
 _BY_HAND = "inspect the archive and unpack it by hand"
 _DISTINCT = "names that differ in more than case and the form of accents"
@@ -43,21 +48,31 @@ _DISTINCT = "names that differ in more than case and the form of accents"
 
 @dataclass
 class _Budget:
-    """Limit and counts of unpacked bytes and files, over all nested archives."""
+    """Limit and counts of unpacked bytes and members, over all nested archives."""
 
     limit: int
     written: int = 0
+    passed_over: int = 0
     files: int = 0
+    members: int = 0
     skipped: int = 0
     taken_paths: dict[str, str] = field(default_factory=dict)
 
-    def spend(self, count: int, location: str) -> None:
-        self.written += count
-        if self.written > self.limit:
-            size = f"more than {self.limit} bytes when unpacked"
+    def require(self, count: int, location: str) -> None:
+        """Refuse `count` more bytes if they exceed the limit."""
+        if self.written + self.passed_over + count > self.limit:
             raise _error(
-                location, size, f"at most {self.limit} bytes", "raise --max-bytes if the archive is trustworthy"
+                location,
+                f"more than {self.limit} bytes when unpacked",
+                f"at most {self.limit} bytes",
+                "raise --max-bytes if the archive is trustworthy",
             )
+
+    def count_member(self, location: str) -> None:
+        """Count a member of any kind: a file, a folder, or clutter."""
+        self.members += 1
+        if self.members > MAX_FILES:
+            raise _error(location, f"more than {MAX_FILES} files and folders", f"at most {MAX_FILES}", _BY_HAND)
 
 
 def unpack(archive: Path, folder: Path, *, max_bytes: int | None = None) -> None:
@@ -79,8 +94,8 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int | None = None) -> None
     Raises
     ------
     RawDataError
-        If the file is not an archive, damaged, encrypted or too large, or contains unsafe members: paths that lead out
-        of the folder, links, devices, names that differ only in case. Nothing is written.
+        If the file is not an archive, empty, damaged, encrypted or too large, or contains unsafe members: paths that
+        lead out of the folder or are too long, links, devices, names that differ only in case. Nothing is written.
     OutputError
         If `folder` is not empty, or cannot be written.
     """
@@ -97,8 +112,13 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int | None = None) -> None
     budget = _Budget(limit)
     with atomic_folder(folder) as temporary:
         _unpack(archive, temporary, str(archive), budget, depth=1)
+        if not budget.files:
+            found = f"an archive without files ({budget.skipped} left out: {', '.join(_CLUTTER)})"
+            raise _error(
+                archive, found if budget.skipped else "an archive without files", "at least one file", _DOWNLOAD_AGAIN
+            )
     skipped = f", {budget.skipped} left out ({', '.join(_CLUTTER)})" if budget.skipped else ""
-    log(f"{folder}: {budget.files} files, {budget.written / 1e6:.1f} MB{skipped}")
+    log(f"{folder}: {plural(budget.files, 'file')}, {budget.written / 1e6:.1f} MB{skipped}")
     _log_root(folder)
 
 
@@ -111,6 +131,13 @@ def _unpack(archive: Path, folder: Path, location: str, budget: _Budget, depth: 
         files = (_unpack_zip if is_zip else _unpack_tar)(archive, folder, location, budget)
     except RawDataError:
         raise
+    except UnsafeTarError as error:
+        found, expected, remedy = error.args
+        raise _error(location, found, expected, remedy) from error
+    except NoTarError as error:
+        raise _error(
+            location, "a compressed file that is no tar archive", "a tar archive", "decompress it by hand"
+        ) from error
     except _READ_ERRORS as error:
         if isinstance(error, OSError) and error.errno is not None:  # the disk, not the archive
             raise
@@ -149,51 +176,48 @@ def _unpack_zip(archive: Path, folder: Path, location: str, budget: _Budget) -> 
             if member.flag_bits & 1
         ]
         problems += [
+            Problem(
+                f"{location}, {member.filename}",
+                f"compression method {member.compress_type}",
+                ", ".join(_ZIP_METHODS.values()),
+                "unpack it with another program, such as 7-Zip",
+            )
+            for member in members
+            if member.compress_type not in _ZIP_METHODS
+        ]
+        problems += [
             _unsafe_member(location, member.filename, "a link or device")
             for member in members
             if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR)
         ]
-        names = _safe_names([(m.filename, m.is_dir()) for m in members], location, budget, problems)
+        names = _safe_names([(m.filename, m.is_dir()) for m in members], folder, location, budget, problems)
+        sizes = {member.filename: member.file_size for member in members}
+        budget.require(sum(sizes[name] for name in names), location)
         files = []
         for name, path in names.items():
             with opened.open(name) as source:  # verifies the CRC at the end
-                files.append(_write(source, folder / path, f"{location}, {name}", budget))
+                files.append(_write(source.read, folder / path, f"{location}, {name}", budget))
+            if files[-1].stat().st_size != sizes[name]:
+                raise zipfile.BadZipFile(f"{name} has {files[-1].stat().st_size} of {sizes[name]} bytes")
         return files
 
 
 def _unpack_tar(archive: Path, folder: Path, location: str, budget: _Budget) -> list[Path]:
     files: list[Path] = []
-    with tarfile.open(archive, "r|*") as opened:  # as a stream, so that a decompression bomb is not read to its end
-        for member in opened:
-            is_safe = member.isfile() or member.isdir()
-            problems = [] if is_safe else [_unsafe_member(location, member.name, "a link or device")]
-            for name, path in _safe_names([(member.name, member.isdir())], location, budget, problems).items():
-                source = opened.extractfile(member)
-                assert source is not None  # it is a file
-                files.append(_write(source, folder / path, f"{location}, {name}", budget))
-    _check_end(archive, location, budget)
+    with TarStream(archive, 2 * budget.limit + _EXTRA_BYTES) as members:
+        for member in members:
+            problems = [_unsafe_member(location, member.name, "a link or device")] if member.kind == "other" else []
+            names = _safe_names([(member.name, member.kind == "folder")], folder, location, budget, problems)
+            budget.require(member.size, f"{location}, {member.name}")
+            for name, path in names.items():
+                files.append(_write(members.read, folder / path, f"{location}, {name}", budget))
+            if not names:
+                budget.passed_over += member.size
     return files
 
 
-def _check_end(archive: Path, location: str, budget: _Budget) -> None:
-    """Read a compressed tar to its end, to verify its checksum and end marker, which `tarfile` does not."""
-    with archive.open("rb") as handle:
-        magic = handle.read(6)
-    openers: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-    opener = next((opener for mark, opener in openers.items() if magic.startswith(mark)), lambda path: path.open("rb"))
-    tail, length = b"", 0
-    with opener(archive) as opened:
-        while block := opened.read(_BLOCK):
-            tail = (tail + block)[-1024:]
-            length += len(block)
-            if length > 2 * budget.limit + _EXTRA_BYTES:
-                raise _error(location, "a tar archive with data after its end", "a complete archive", _DOWNLOAD_AGAIN)
-    if len(tail) < 1024 or tail.strip(b"\0"):
-        raise _error(location, "a tar archive without its end", "a complete archive", _DOWNLOAD_AGAIN)
-
-
 def _safe_names(
-    members: list[tuple[str, bool]], location: str, budget: _Budget, problems: list[Problem]
+    members: list[tuple[str, bool]], folder: Path, location: str, budget: _Budget, problems: list[Problem]
 ) -> dict[str, PurePosixPath]:
     """Return the target path of each regular file by its name in the archive; folders and clutter are left out.
 
@@ -201,6 +225,8 @@ def _safe_names(
     ----------
     members : list of (str, bool)
         Name of each member, and whether it is a folder.
+    folder : Path
+        The target.
     problems : list of Problem
         Problems found before; the error lists them as well.
 
@@ -211,6 +237,7 @@ def _safe_names(
     """
     safe: dict[str, PurePosixPath] = {}
     for name, is_folder in members:
+        budget.count_member(location)
         path = PurePosixPath(name.replace("\\", "/"))
         parts = [part for part in path.parts if part != "."]
         if path.is_absolute() or ".." in parts or ":" in name[:2] or "\0" in name:
@@ -223,6 +250,9 @@ def _safe_names(
         if is_clutter or is_folder or not parts:
             continue
         path = PurePosixPath(*parts)
+        if problem := _too_long(location, name, parts, folder):
+            problems.append(problem)
+            continue
         for prefix in (path, *path.parents[:-1]):
             normalized_key = f"{location}\n{unicodedata.normalize('NFC', str(prefix)).casefold()}"
             kind = "file" if prefix == path else "folder"
@@ -230,20 +260,35 @@ def _safe_names(
             if existing != f"{kind} {prefix}" or (kind == "file" and name in safe):
                 problems.append(_unsafe_member(location, name, f"a name that collides with {existing}", _DISTINCT))
         budget.files += 1
-        if budget.files > MAX_FILES:
-            raise _error(location, f"more than {MAX_FILES} files", f"at most {MAX_FILES}", _BY_HAND)
         safe[name] = path
     if problems:
         raise RawDataError(problems)
     return safe
 
 
-def _write(source: IO[bytes], path: Path, location: str, budget: _Budget) -> Path:
+def _too_long(location: str, name: str, parts: list[str], folder: Path) -> Problem | None:
+    """Return a problem for a path that is too deep or too long for file systems."""
+    sizes = [len(os.fsencode(part)) for part in parts]
+    if len(parts) > _MAX_FOLDERS:
+        found = f"a path of {len(parts)} folders"
+    elif max(sizes) > _MAX_NAME:
+        found = f"a name of {max(sizes)} bytes"
+    elif len(os.fsencode(folder)) + sum(sizes) + len(sizes) > _MAX_PATH:
+        found = f"a path of {sum(sizes) + len(sizes)} bytes"
+    else:
+        return None
+    short_name = name if len(name) <= _MAX_LISTED_NAME else f"{name[:_MAX_LISTED_NAME]}..."
+    expected = f"at most {_MAX_FOLDERS} folders, names of {_MAX_NAME} bytes and paths of {_MAX_PATH} bytes"
+    return Problem(f"{location}, {short_name}", found, expected, _BY_HAND)
+
+
+def _write(read: Callable[[int], bytes], path: Path, location: str, budget: _Budget) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with path.open("xb") as target:
-            while block := source.read(_BLOCK):
-                budget.spend(len(block), location)
+            while block := read(_BLOCK):
+                budget.require(len(block), location)
+                budget.written += len(block)
                 target.write(block)
     except FileExistsError as error:
         raise RawDataError(_unsafe_member(location, path.name, "a duplicate name", _DISTINCT)) from error
@@ -262,12 +307,7 @@ def _log_root(folder: Path) -> None:
     """Log the `root` for the configuration: each folder that matches a layout, or else the top folder."""
     contents = sorted(folder.iterdir())
     folders = [path for path in contents if path.is_dir()]
-    matches = [
-        (root, layout)
-        for root in (folder, *folders)
-        for layout, kind in zip(tag_values(LAYOUTS, "layout"), LAYOUTS, strict=True)
-        if kind.marker_folders and all((root / mark).is_dir() for mark in kind.marker_folders)
-    ]
+    matches = [(root, layout) for root in (folder, *folders) for layout in recognise(root)]
     for root, layout in matches:
         log(f"This looks like the layout {layout}. In the configuration:\n\n    layout: {layout}\n    root: {root}\n")
     if not matches:

@@ -1,8 +1,15 @@
+import gzip
 import io
+import lzma
 import os
+import resource
 import stat
+import subprocess
+import sys
 import tarfile
+import time
 import zipfile
+import zlib
 
 import pytest
 from rawfiles import make_drive, make_tgs
@@ -199,3 +206,200 @@ def test_an_archive_without_top_folder_is_its_own_root(tmp_path, capsys):
     make_drive(tmp_path / "D", training=1, test=0)
     unpack(zip_folder(tmp_path / "D", tmp_path / "x.zip"), tmp_path / "out")
     assert f"root: {tmp_path / 'out'}\n" in capsys.readouterr().err
+
+
+def header(name, size, kind=b"0", magic=b"ustar\x0000"):
+    """Return a tar header that may claim anything."""
+    block = bytearray(512)
+    fields = {0: name.encode(), 100: b"0000644\0", 124: b"%011o\0" % size, 148: b" " * 8, 156: kind, 257: magic}
+    for position, value in fields.items():
+        block[position : position + len(value)] = value
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def padded(data):
+    return data + bytes(-len(data) % 512)
+
+
+def pax(**records):
+    """Return an extended header with these records."""
+    data = b""
+    for key, value in records.items():
+        record = b" %s=%s\n" % (key.replace("__", ".").encode(), value)
+        length = len(record) + len(str(len(record) + 2))
+        data += b"%d%s" % (length, record)
+    return header("pax", len(data), b"x") + padded(data)
+
+
+def member(name="a", data=b"a"):
+    return header(name, len(data)) + padded(data)
+
+
+END = bytes(1024)
+
+
+def gzipped_zeros(path, start, size):
+    """Write a gzip file of `start` and then `size` zero bytes."""
+    with gzip.open(path, "wb", compresslevel=1) as target:
+        target.write(start)
+        for _ in range(size >> 24):
+            target.write(bytes(1 << 24))
+    return path
+
+
+def test_a_header_that_claims_gigabytes_is_refused_at_once(tmp_path):
+    archive = gzipped_zeros(tmp_path / "x.tgz", header("h", 3 * 2**30, b"x"), 100 << 20)
+    code = "import sys; from pipeline.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "unpack", str(archive), str(tmp_path / "out")]
+    start = time.monotonic()
+    limit = 1500 << 20  # of address space, of which imports need most
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )
+    assert done.returncode == 1, done.stderr
+    assert "a header that claims 3221225472 bytes" in done.stderr
+    assert time.monotonic() - start < 10
+    assert not (tmp_path / "out").exists()
+
+
+def refuse_bytes(tmp_path, data, match, **options):
+    (tmp_path / "x.tgz").write_bytes(gzip.compress(data))
+    return assert_refused(tmp_path / "x.tgz", tmp_path / "out", match, **options)
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        *(
+            (header("h", 2**32, kind) + bytes(9000), "a header that claims 4294967296")
+            for kind in (b"g", b"X", b"L", b"K")
+        ),
+        (pax(path=b"b") * 20 + member() + END, "more than 16 headers of one file"),
+        (pax(GNU__sparse__major=b"1", GNU__sparse__minor=b"0") + member() + END, "sparse"),
+        (header("s", 512, b"S") + bytes(512) + END, "sparse"),
+        (header("x", 12, b"x") + padded(b"999999 path=a") + member() + END, "a damaged archive"),
+        (header("x", 600, b"x") + padded(b"1" * 600) + member() + END, "a damaged archive"),
+        (member() + b"\1" * 512 + END, "does not match its checksum"),
+        (member() + END + member("b"), "data after its end"),
+        (member(), "ends early"),
+        (member() + bytes(512), "its end is missing"),
+        (header("a", 5000) + b"short", "ends within a file"),
+        (END, "an archive without files"),
+        (member("__MACOSX/._a") + END, "an archive without files .1 left out"),
+        (b"no tar at all" * 100, "a compressed file that is no tar archive"),
+        (header("a" * 90 + "/x", 1, b"M") + END, "a link or device"),
+    ],
+)
+def test_odd_tar_archives_are_refused_with_the_reason(tmp_path, data, match):
+    refuse_bytes(tmp_path, data, match)
+
+
+def test_long_names_and_sizes_of_extended_headers_are_read(tmp_path):
+    name = "/".join(["folder"] * 30) + "/ü.txt"
+    gnu = header("././@LongLink", len(name.encode()) + 1, b"L") + padded(name.encode() + b"\0") + member("x", b"1")
+    changed = pax(path=f"p/{name}".encode(), size=b"3") + header("x", 0) + padded(b"123")
+    prefixed = bytearray(header("short.txt", 1))
+    prefixed[345:350] = b"first"
+    prefixed[148:156] = b" " * 8
+    prefixed[148:156] = b"%06o\0 " % sum(prefixed)
+    data = gnu + changed + bytes(prefixed) + padded(b"4") + header("empty/", 0, b"5") + END
+    (tmp_path / "x.tgz").write_bytes(gzip.compress(data))
+    unpack(tmp_path / "x.tgz", tmp_path / "out")
+    contents = {
+        path.relative_to(tmp_path / "out").as_posix(): path.read_bytes() for path in (tmp_path / "out").rglob("*.txt")
+    }
+    assert contents == {name: b"1", f"p/{name}": b"123", "first/short.txt": b"4"}
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
+def test_tar_archives_of_every_format_are_read(tmp_path, form):
+    with tarfile.open(tmp_path / "x.tar", "w", format=form) as archive:
+        for name, data in FILES.items():
+            info = tarfile.TarInfo(name if form == tarfile.USTAR_FORMAT else f"{'long' * 40}/é/{name}")
+            info.size, info.mtime = len(data), 1.5 if form == tarfile.PAX_FORMAT else 1
+            archive.addfile(info, io.BytesIO(data))
+    unpack(tmp_path / "x.tar", tmp_path / "out")
+    assert [name[-7:] for name in file_names(tmp_path / "out")] == [name[-7:] for name in sorted(FILES)]
+
+
+def test_clutter_counts_towards_the_limit_before_it_is_read(tmp_path):
+    clutter = header("__MACOSX/big", 2**33) + bytes(2**20)
+    assert "__MACOSX/big" in refuse_bytes(tmp_path, clutter, "more than .* bytes")
+    many = b"".join(member("__MACOSX/._a", b"1" * 600) for _ in range(4)) + member() + END
+    refuse_bytes(tmp_path, many, "more than 2000 bytes", max_bytes=2000)
+    unpack(tmp_path / "x.tgz", tmp_path / "out", max_bytes=2401)
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_folders_and_clutter_count_as_members(tmp_path, monkeypatch, make):
+    monkeypatch.setattr("pipeline.tools.unpack.MAX_FILES", 5)
+    names = ["a.txt", *(f"__MACOSX/{number}" for number in range(5))]
+    assert_refused(make(tmp_path / "x", dict.fromkeys(names, b"")), tmp_path / "out", "more than 5 files")
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("d/" * 3000 + "x", "a path of 3001 folders"),
+        ("d" * 300 + "/x", "a name of 300 bytes"),
+        (("d" * 200 + "/") * 30 + "x", "a path of 6032 bytes"),
+    ],
+)
+def test_paths_too_long_for_file_systems_are_refused(tmp_path, make, name, match):
+    message = assert_refused(make(tmp_path / "x", {"a": b"", name: b"x"}), tmp_path / "out", match)
+    assert "damaged" not in message
+    assert len(message) < 1000
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_escapes_in_names_are_shown_escaped(tmp_path, make, capsys):
+    name = "../\x1b[2J\x1b]0;title\x07\r\u202egnp.x"
+    assert main(["unpack", str(make(tmp_path / "x", {name: b"x"})), str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert r"..\x1b[2J\x1b]0;title\x07\r\u202egnp.x".replace("..", "../", 1) in error
+    assert not {"\x1b", "\x07", "\r", "\u202e"} & {*error}
+
+
+@pytest.mark.parametrize("data", [{}, {"__MACOSX/._a": b"x"}, {"folder/": b""}])
+def test_an_archive_without_files_is_refused(tmp_path, data):
+    assert_refused(make_zip(tmp_path / "x.zip", data), tmp_path / "out", "an archive without files")
+
+
+def test_a_zip_that_claims_more_than_it_has_is_refused(tmp_path):
+    data = bytearray(make_zip(tmp_path / "x.zip", {"a.bin": b"123"}).read_bytes())
+    position = data.index(b"PK\x01\x02") + 24
+    data[position : position + 4] = (10**6).to_bytes(4, "little")
+    (tmp_path / "x.zip").write_bytes(data)
+    assert_refused(tmp_path / "x.zip", tmp_path / "out", "damaged")
+    assert_refused(tmp_path / "x.zip", tmp_path / "out", "more than 1000 bytes", max_bytes=1000)
+
+
+def test_zip_methods_that_cannot_be_read_are_named(tmp_path):
+    data = bytearray(make_zip(tmp_path / "x.zip", {"a.bin": b"123"}).read_bytes())
+    for signature, field in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        data[data.index(signature) + field] = 9
+    (tmp_path / "x.zip").write_bytes(data)
+    assert "7-Zip" in assert_refused(tmp_path / "x.zip", tmp_path / "out", "compression method 9")
+
+
+def test_an_xz_file_with_a_huge_dictionary_is_refused(tmp_path):
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 16}]
+    data = bytearray(lzma.compress(member() + END, filters=filters, check=lzma.CHECK_NONE))
+    position = data.index(bytes((lzma.FILTER_LZMA2, 1)), 12) + 2  # the property of the first block
+    data[position] = 40  # 4 GB
+    header_size = (data[12] + 1) * 4
+    data[12 + header_size - 4 : 12 + header_size] = zlib.crc32(data[12 : 12 + header_size - 4]).to_bytes(4, "little")
+    (tmp_path / "x.txz").write_bytes(data)
+    assert_refused(tmp_path / "x.txz", tmp_path / "out", "needs more memory")
+
+
+def test_several_streams_and_padding_of_xz_are_read(tmp_path):
+    data = member() + END
+    (tmp_path / "x.txz").write_bytes(lzma.compress(data[:700]) + bytes(8) + lzma.compress(data[700:]) + bytes(4))
+    unpack(tmp_path / "x.txz", tmp_path / "out")
+    assert (tmp_path / "out/a").read_bytes() == b"a"

@@ -32,7 +32,7 @@ from pipeline.raw.check.ignored import unused_files
 from pipeline.raw.check.measure import Measurement, measure
 from pipeline.raw.check.page import html_page
 from pipeline.raw.check.sheet import contact_sheet, evenly_spaced
-from pipeline.raw.check.text import printable
+from pipeline.raw.check.text import printable_data
 from pipeline.raw.dataset import PartialDataset, RawDataset, open_partially
 from pipeline.raw.decode.headers import Header
 from pipeline.raw.recipes import CheckRecipe
@@ -114,7 +114,7 @@ def _make_report(listing: PartialDataset, measured: Sequence[Measurement], recip
         "facts": _facts(readable, raw.foreground),
         "balance": _balance(readable, raw.classes),
     }
-    return {key: printable(value) for key, value in report.items()}
+    return {key: printable_data(value) for key, value in report.items()}
 
 
 def _finding_row(finding: Finding) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from pipeline.core.errors import printable
 from pipeline.images.captions import DARK, elide, font
 from pipeline.images.figures import RgbImage
 from pipeline.raw.check.measure import THUMBNAIL, Measurement
-from pipeline.raw.check.text import printable
 
 MAX_SAMPLES = 24
 _COLUMNS = 6
@@ -50,6 +50,6 @@ def contact_sheet(measured: Sequence[Measurement]) -> RgbImage:
             height, width = item.thumbnail.shape[:2]
             corner = (left + (THUMBNAIL - width) // 2, top + (THUMBNAIL - height) // 2)
             sheet.paste(Image.fromarray(item.thumbnail), corner)
-        name = elide(str(printable(item.sample.id)), f" · {item.split or 'no split'}", THUMBNAIL, _FONT_SIZE)
+        name = elide(printable(item.sample.id), f" · {item.split or 'no split'}", THUMBNAIL, _FONT_SIZE)
         pen.text((left, top + THUMBNAIL + 3), name, font=font(_FONT_SIZE), fill=_RED if item.problems else DARK)
     return np.asarray(sheet)

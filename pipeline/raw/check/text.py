@@ -4,19 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import MAX_LISTED
+from pipeline.core.errors import MAX_LISTED, printable
 
 
-def printable(value: Any) -> Any:  # noqa: ANN401 - walks plain data
+def printable_data(value: Any) -> Any:  # noqa: ANN401 - walks plain data
     """Escape control characters and invalid UTF-8 in all strings of plain data, for terminals and files."""
     if isinstance(value, str):
-        return "".join(
-            character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-            for character in value
-        )
+        return printable(value)
     if isinstance(value, Mapping):
-        return {printable(key): printable(item) for key, item in value.items()}
-    return [printable(item) for item in value] if isinstance(value, list) else value
+        return {printable_data(key): printable_data(item) for key, item in value.items()}
+    return [printable_data(item) for item in value] if isinstance(value, list) else value
 
 
 def format_counts(numbers: Mapping[str, int], max_listed: int = 6) -> str:
