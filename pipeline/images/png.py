@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import PredictionError
-
-_REMEDY = "delete the folder and run snakemake again"
+from pipeline.core.manifest import remake_remedy
 
 _OTHER_SUFFIXES = (".npy", ".npz", ".tif", ".tiff", ".PNG", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 _SAVE_AS_LEVELS = (
@@ -56,7 +55,8 @@ def read_levels(path: Path, height: int, width: int) -> NDArray[np.uint8]:
     levels = read_grey(path)
     if levels.shape != (height, width):
         expected = f"8-bit grey of shape {(height, width)}, like its mask"
-        raise PredictionError(str(path), f"pixels of shape {levels.shape}", expected, _REMEDY)
+        remedy = remake_remedy(path, "save the predictions at the size of the raw images")
+        raise PredictionError(str(path), f"pixels of shape {levels.shape}", expected, remedy)
     return levels
 
 
@@ -71,10 +71,17 @@ def read_grey(path: Path) -> NDArray[np.uint8]:
     try:
         levels = np.asarray(imagecodecs.png_decode(path.read_bytes()))
     except FileNotFoundError as error:
-        raise PredictionError(str(path), "no such file", "a prediction for every sample", _REMEDY) from error
+        other = next(filter(Path.exists, map(path.with_suffix, _OTHER_SUFFIXES)), None)
+        found = "no such file" if other is None else f"no such file, but {other.name}"
+        advice = "add the image, or name the folder that contains it" if other is None else _SAVE_AS_LEVELS
+        remedy = remake_remedy(path, advice)
+        raise PredictionError(str(path), found, "a prediction for every sample, an 8-bit grey PNG", remedy) from error
     except (OSError, ValueError, imagecodecs.PngError) as error:  # ValueError: not a PNG file
-        raise PredictionError(str(path), f"a damaged file ({error})", "8-bit grey PNG", _REMEDY) from error
+        remedy = remake_remedy(path, "save it as PNG, or copy it again if it is one")
+        raise PredictionError(str(path), f"a damaged file ({error})", "8-bit grey PNG", remedy) from error
     if levels.dtype != np.uint8 or levels.ndim != 2:
         pixels = f"{levels.dtype} pixels of shape {levels.shape}"
-        raise PredictionError(str(path), pixels, "8-bit grey, height x width", _REMEDY)
+        advice = "save it as 8-bit grey PNG without colours and alpha" if levels.ndim > 2 else _SAVE_AS_LEVELS
+        remedy = remake_remedy(path, advice)
+        raise PredictionError(str(path), pixels, "8-bit grey, height x width", remedy)
     return levels
