@@ -7,7 +7,9 @@ from pathlib import Path
 from pipeline.cli.commands import CONFIG, OUTPUT, Arguments, command, option, path_option, read_path
 from pipeline.cli.job import open_study
 from pipeline.core import paths
-from pipeline.core.errors import OutputError
+from pipeline.core.errors import OutputError, printable
+from pipeline.core.options import tag_values
+from pipeline.models.networks import NETWORKS
 
 _LOCKS = Path(".snakemake/locks")
 _SCHEMA = Path("workflow/schemas/config.schema.json")
@@ -35,9 +37,9 @@ def clean(arguments: Arguments) -> None:
 
     survey = (find_outdated if arguments.outdated else find_unneeded)(open_study(arguments))
     for item in survey.unneeded:
-        print(f"{decimal(item.bytes):>10}  {_printable(item.path)}  ({item.reason})")
+        print(f"{decimal(item.bytes):>10}  {printable(str(item.path))}  ({item.reason})")
     for path, reason in survey.skipped:
-        print(f"skipped  {_printable(path)}  ({reason})")
+        print(f"skipped  {printable(str(path))}  ({reason})")
     if not survey.unneeded:
         print(f"{paths.RESULTS}/ holds nothing that is {'outdated' if arguments.outdated else 'not needed'}")
         return
@@ -56,10 +58,6 @@ def clean(arguments: Arguments) -> None:
         )
     remove(paths.RESULTS, survey.unneeded)
     print(f"Removed {total}.")
-
-
-def _printable(path: Path) -> str:
-    return str(path) if str(path).isprintable() else ascii(str(path))
 
 
 def _confirm() -> bool:
@@ -154,15 +152,29 @@ def _compared_stages(configs: Sequence[Path]) -> Iterator[tuple[str, frozenset[s
         yield artifact.stage.name, frozenset({artifact.stage.module, *artifact.recipe(study).modules()})
 
 
-@command(examples=["models"])
+@command(
+    option(
+        "--layers",
+        "print the layers of these networks instead; without a name, of all",
+        nargs="*",
+        metavar="NAME",
+        choices=tag_values(NETWORKS, "name"),
+        shown="a table of networks",
+    ),
+    examples=["models", "models --layers unet-small"],
+)
 def models(arguments: Arguments) -> None:
     """List the networks of the five tutorials.
 
-    Prints the number of parameters, the size in megabytes, the operations for one image, and the shapes.
+    Prints the number of parameters, the size in megabytes, the operations for one image, and the shapes. With --layers,
+    prints the layers of each network: name, type, output shape and parameters, and their totals.
     """
-    from pipeline.models.published import print_models
+    from pipeline.models.published import print_layers, print_models
 
-    print_models()
+    if arguments.layers is None:
+        print_models()
+    else:
+        print_layers(arguments.layers)
 
 
 @command(

@@ -5,7 +5,7 @@ from torch import nn
 
 from pipeline.core.options import tag_values
 from pipeline.models.networks import NETWORKS, AnyNetwork
-from pipeline.models.published import PUBLISHED, describe, print_models
+from pipeline.models.published import PUBLISHED, describe, print_layers, print_models
 from pipeline.models.registry import build_model, count_parameters
 from pipeline.models.shapes import centre_crop, mirror_pad
 
@@ -57,6 +57,22 @@ def test_print_models_lists_the_published_networks(capsys):
     assert describe(PUBLISHED[4])["megabytes"] == pytest.approx(176.1, abs=0.1)
     # a single 3x3 convolution of the first block: 2 * 9 * 64 * 64 * 512**2 = 19.3 * 10**9
     assert 300 < describe(PUBLISHED[0])["gflops"] < 400
+
+
+def test_print_layers_lists_layers_with_output_shapes_and_totals(capsys):
+    print_layers(["unet-small"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "B. small U-Net (unet-small), input 3x128x128"
+    rows = [line.split() for line in lines[3:] if line.endswith(tuple("0123456789")) and "x" in line]
+    assert rows[0] == ["down.0.0", "(Conv2d)", "32x128x128", "896"]
+    assert rows[-1] == ["head", "(Conv2d)", "4x128x128", "132"]
+    assert sum(int(row[-1].replace(",", "")) for row in rows) == 1_993_188
+    assert "parameters: 1,993,188 (trainable 1,993,188, not trainable 0), 8.0 MB" in lines
+    print_layers([])
+    every = capsys.readouterr().out
+    for parameters in (31_044_033, 31_380_245, 31_036_481, 43_995_469, 1_128_333, 117_041):
+        assert f"parameters: {parameters:,} (" in every
+    assert "21x388x388" in every
 
 
 @pytest.mark.parametrize("name", MODELS)
