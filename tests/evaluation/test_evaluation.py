@@ -18,6 +18,9 @@ from pipeline.evaluation.thresholds import read_threshold
 from pipeline.images.figures import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE, overlay
 from pipeline.images.png import read_levels, write_png
 from pipeline.raw.dataset import open_dataset
+from pipeline.report.comparisons import compare_methods
+from pipeline.report.gallery import choose_cases
+from pipeline.report.sources import SCORE_COLUMNS, image_scores
 
 SPLITS = {"test": {"rule": "official"}, "validation": {"fraction": 0.34}}
 
@@ -121,6 +124,28 @@ def test_mae_against_soft_masks_is_a_column_of_its_own(tmp_path):
         ends = intervals[intervals["region"] == region].set_index("averaging")
         assert (ends["low"] < means).all()
         assert (means < ends["high"]).all()
+
+
+def test_identifiers_like_formulas_stay_as_they_are(tmp_path):
+    names = ["=1+1", "+2", "-3", "@SUM(A1)", "007", "1e5", "NA", "a;b", '"q"']
+    mask = np.zeros((40, 40), np.uint8)
+    mask[:20] = 255
+    for folder in ("images", "masks", "p"):
+        (tmp_path / folder).mkdir()
+        for name in [*names, "train"]:
+            write_png(tmp_path / folder / f"{name}.png", mask)
+    (tmp_path / "test.txt").write_text("".join(f"{name}.png\n" for name in names))
+    rules = {"test": {"rule": "list", "file": "test.txt"}, "validation": {"fraction": 0}}
+    raw = opened("d", "folder", tmp_path, {"images": "images", "masks": "masks"}, **rules)
+    score(raw, tmp_path / "p", tmp_path)
+    images = tmp_path / "m/per_image.csv"
+    written = pd.read_csv(images, dtype=str, keep_default_na=False)
+    assert sorted(written["id"]) == sorted(names)
+    images.with_name("other.csv").write_text(images.read_text().replace("e,d,", "other,d,"))
+    compare_methods(per_image=[images, images.with_name("other.csv")], output=tmp_path / "comparisons.csv")
+    assert set(pd.read_csv(tmp_path / "comparisons.csv")["images"]) == {len(names)}
+    (scores,) = image_scores(written.astype(dict.fromkeys(("pixels", "tp", "fn", *SCORE_COLUMNS), float)), "")
+    assert {case.id for case in choose_cases(scores.table, "f1")} <= set(names)
 
 
 def test_missing_damaged_and_missized_predictions_are_listed(tmp_path, raw):
