@@ -1,7 +1,9 @@
 """Write and read the PNG images of the pipeline."""
 
+import struct
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import imagecodecs
@@ -31,6 +33,56 @@ def write_png(path: Path, pixels: NDArray[Any]) -> None:
     if not encoded:
         raise ValueError(f"cannot encode an array of shape {pixels.shape} and type {pixels.dtype}")
     path.write_bytes(data.tobytes())
+
+
+class PngWriter:
+    """Writes a PNG from top to bottom, so that memory holds a few of its rows only.
+
+    Parameters
+    ----------
+    path : Path
+    height, width : int
+    channels : {1, 3, 4}
+        Grey, RGB or RGBA, of 8 bits.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+
+    def __init__(self, path: Path, height: int, width: int, channels: int) -> None:
+        self._channels = channels
+        self._stream = zlib.compressobj(1, strategy=zlib.Z_RLE)  # the settings of OpenCV
+        self._file = path.open("wb")
+        self._file.write(b"\x89PNG\r\n\x1a\n")
+        colour_type = {1: 0, 3: 2, 4: 6}[channels]
+        self._write_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0))
+
+    def write(self, rows: NDArray[np.uint8]) -> None:
+        """Append (h, W) or (h, W, C) rows."""
+        values = rows.reshape(len(rows), -1)
+        filtered = np.empty((len(values), values.shape[1] + 1), dtype=np.uint8)
+        filtered[:, 0] = 1  # the filter `Sub`: each value minus the one of the pixel to the left
+        filtered[:, 1:] = values
+        filtered[:, 1 + self._channels :] -= values[:, : -self._channels]
+        self._write_chunk(b"IDAT", self._stream.compress(filtered.data))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        try:
+            if error is None:
+                self._write_chunk(b"IDAT", self._stream.flush())
+                self._write_chunk(b"IEND", b"")
+        finally:
+            self._file.close()
+
+    def _write_chunk(self, kind: bytes, data: bytes) -> None:
+        if data or kind != b"IDAT":
+            checksum = zlib.crc32(data, zlib.crc32(kind))
+            self._file.write(struct.pack(">I4s", len(data), kind) + data + struct.pack(">I", checksum))
 
 
 def read_levels(path: Path, height: int, width: int) -> NDArray[np.uint8]:

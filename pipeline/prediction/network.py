@@ -1,19 +1,23 @@
 """Load a trained network and predict the probabilities of normalized images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from pipeline.core.errors import PredictionError
+from pipeline.core.errors import ConfigError, PredictionError
 from pipeline.models.registry import build_model
+from pipeline.prediction.memory import MORE_MEMORY, memory_errors
+from pipeline.prediction.normalized import NormalizedImage
 from pipeline.prediction.recipes import TestTime, Tiles
 from pipeline.prediction.symmetries import average_views
-from pipeline.prediction.tiles import Forward, TileAxis, blended_axis, predict_tiles, valid_axis
+from pipeline.prediction.tiles import Forward, TileAxis, blended_axis, predict_bands, valid_axis
 from pipeline.training.checkpoint import CheckpointInfo, load_checkpoint
 from pipeline.training.device import (
     choose_device,
@@ -25,6 +29,10 @@ from pipeline.training.device import (
 )
 from pipeline.training.losses import activate
 from pipeline.training.recipes import Precision
+
+_TILES = "predict tiles: `tiles: {size: [512, 512]}` in the experiment, or `--tiles 512 512`"
+_SMALLER_TILES = "predict smaller tiles (`tiles` of the experiment, or `--tiles`)"
+_MAX_LISTED = 3  # images that a message lists
 
 
 @runtime_checkable
@@ -94,11 +102,16 @@ class Predictor:
         PredictionError
             If the memory is too small, or a probability is NaN.
         """
-        where, (height, width) = _names(images), images[0].size
-        with memory_errors(where, self.memory_remedy):
+        (height, width), names = images[0].size, ", ".join(image.name for image in images[:_MAX_LISTED])
+        where = f"{names}{', ...' * (len(images) > _MAX_LISTED)} ({len(images)} of {height} x {width} pixels)"
+        if self.info.model.fixed_size and (height, width) != tuple(self.info.size):
+            expected = f"{' x '.join(map(str, self.info.size))} pixels, as in training: {_stretches(self.info)}"
+            remedy = "set `size` of the data set and train again, or train with `padding: mirror` of the model"
+            raise PredictionError(where, f"{height} x {width} pixels", expected, remedy)
+        with memory_errors(where, _TILES if self.tile_axes is None else _SMALLER_TILES):
             if self.tile_axes is None:
                 outputs = self.forward(torch.stack([image.whole() for image in images])).cpu()
-                bands = iter(enumerate(outputs))
+                bands: Iterator[tuple[int, torch.Tensor]] = enumerate(outputs)
             else:
                 sources = [image.rows for image in images]
                 bands = predict_bands(self.forward, sources, (height, width), *self.tile_axes(height, width))
@@ -111,10 +124,9 @@ class Predictor:
 
     @property
     def memory_remedy(self) -> str:
-        """The remedy for images that need more memory than there is."""
-        if self.tile_axes is None and self.info.preparation.fixed_size is None:
-            return "predict tiles: `tiles: {size: [512, 512]}` in the experiment, or `--tiles 512 512`"
-        return "predict smaller tiles, or use a machine with more memory" if self.tile_axes else _MORE_MEMORY
+        """What to do if the memory is too small for an image outside of the network."""
+        native = self.info.preparation.fixed_size is None
+        return _TILES if native and self.tile_axes is None else MORE_MEMORY
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -166,6 +178,13 @@ def load_predictor(
     prepare_cpu(threads)
     prepare_fp32(exact=True)
     info, network = _load_network(checkpoint)
+    if info.model.fixed_size and tiles is not None:
+        expected = f"whole images of the size of the training samples: {_stretches(info)}"
+        remedy = "predict without tiles, or train with `padding: mirror` of the model"
+        raise ConfigError("tiles", f"tiles for {checkpoint}", expected, remedy)
+    if info.model.fixed_size and test_time == "rot90" and info.size[0] != info.size[1]:
+        expected = f"views of the size of the training samples: {_stretches(info)}"
+        raise ConfigError("test_time", f"rot90 for {checkpoint}", expected, "use flips")
     network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     unpadded = network if tiles is not None and isinstance(network, Unpadded) and not network.padded else None
     body: Callable[[torch.Tensor], Any] = network if unpadded is None else unpadded.valid_forward
@@ -176,6 +195,7 @@ def load_predictor(
 
     run_views = average_views(run, test_time)
 
+    @torch.no_grad()
     def forward(image: torch.Tensor) -> torch.Tensor:
         return run_views(image.to(device))
 
@@ -189,11 +209,14 @@ def load_predictor(
     for side in tiles.size:
         tile_axis(side, side)  # raises before the first image if the tiles do not fit the network
 
-    def forward_tiles(image: torch.Tensor) -> torch.Tensor:
-        rows, columns = (tile_axis(length, side) for length, side in zip(image.shape[-2:], tiles.size, strict=True))
-        return predict_tiles(forward, image, rows, columns)
+    def tile_axes(height: int, width: int) -> tuple[TileAxis, TileAxis]:
+        return tile_axis(height, tiles.size[0]), tile_axis(width, tiles.size[1])
 
-    return Predictor(info, device, forward_tiles, runs_on)
+    return Predictor(info, device, forward, runs_on, tile_axes)
+
+
+def _stretches(info: CheckpointInfo) -> str:
+    return f"the network {info.model.name} stretches its output, which is aligned for no other size"
 
 
 def _load_network(path: Path) -> tuple[CheckpointInfo, nn.Module]:

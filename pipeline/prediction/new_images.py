@@ -1,36 +1,39 @@
 """Predict any folder of images: probabilities, masks, overlays and cut-outs at native size."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from pipeline.core.counts import threshold_level, to_levels
-from pipeline.core.errors import ConfigError, OutputError, Problem, RawDataError
+from pipeline.core.errors import ConfigError, OutputError, PipelineError, Problem, RawDataError, plural
 from pipeline.core.files import atomic_folder
 from pipeline.core.parallel import thread_map
 from pipeline.core.progress import log, progress_bar
 from pipeline.core.tables import write_table
 from pipeline.images.colours import legend, overlay_classes, paint
-from pipeline.images.figures import for_display, overlay
-from pipeline.images.png import write_png
+from pipeline.images.figures import RgbImage, display_limits, for_display, overlay
+from pipeline.images.png import PngWriter, write_png
 from pipeline.models.shapes import SMALLEST
+from pipeline.prediction.bands import LARGE, Band, ProbabilityWriter, class_indices, native_bands
 from pipeline.prediction.listing import ImageFile, list_images
+from pipeline.prediction.memory import memory_errors
 from pipeline.prediction.network import Predictor, load_predictor, synchronize
-from pipeline.prediction.predict import class_indices, resize_planes, write_probability
+from pipeline.prediction.normalized import NormalizedImage
 from pipeline.prediction.recipes import TestTime, Tiles
-from pipeline.raw.decode.image import Pixels, as_channels, decode, read_bytes
+from pipeline.raw.decode.image import Pixels, as_channels, read_file
 from pipeline.raw.decode.palette import class_colours
 from pipeline.shards.prepare import encode, normalization, resize_image
-from pipeline.shards.recipes import Preparation
 from pipeline.training.recipes import Precision
 
-_FOLDERS = ("probability", "mask", "overlay", "cutout", "colour")
+_COLOUR = "colour"
+_CHANNELS = {"mask": 1, "overlay": 3, "cutout": 4, _COLOUR: 3}  # of each rendering
 _TIMING = "timing.csv"
 _LEGEND = "legend.png"
 
@@ -85,44 +88,70 @@ def predict_images(
             "a threshold only for two classes",
             "leave it out: every pixel gets its most probable class",
         )
-    preparation = network.info.preparation
-    files = _usable_files(files, preparation, skip_unreadable)
-    log(f"{len(files)} images on {network.runs_on}")
+    files, large = _usable_files(files, network, skip_unreadable)
+    log(f"{plural(len(files), 'image')} on {network.runs_on}")
     if network.inside_only:
         log(
             "the network was trained only inside the field of view, if its data set has one: "
             "its probabilities outside of any field of view are not reliable"
         )
-    first = _load(files[0], preparation)[1]
+    first = _load(files[0], network).image
     # warm-up: keeps one-time initialization out of the times
-    network(first if tiles is None else first[..., : tiles.size[0], : tiles.size[1]])
-    with atomic_folder(output) as folder:
+    network(first if tiles is None else first.top_left(*tiles.size))
+    del first
+    with atomic_folder(output) as folder, memory_errors(str(images), network.memory_remedy):
         write_images = _ImageWriter(folder, network, threshold_level(0.5 if threshold is None else threshold))
-        rows = list(thread_map(write_images, _predictions(network, files), threads=2))
+        rows = list(thread_map(write_images, _predictions(network, files, large), threads=1 if large else 2))
         write_table(folder / _TIMING, pd.DataFrame(rows))
-    log(f"{output}: {len(rows)} images, {sum(row['network_seconds'] for row in rows):.2f} s in the network")
+    log(f"{output}: {plural(len(rows), 'image')}, {sum(row['network_seconds'] for row in rows):.2f} s in the network")
+
+
+class _Loaded(NamedTuple):
+    """The decoded pixels of an image, those that have data (None: all), and what the network gets."""
+
+    pixels: Pixels
+    valid: NDArray[np.bool_] | None
+    image: NormalizedImage
 
 
 class _Prediction(NamedTuple):
-    """The prediction of one image, and the time that it took."""
+    """The prediction of one image at native size, when it began, and the seconds that the network took."""
 
     file: ImageFile
     pixels: Pixels
-    probability: NDArray[np.float32]
+    valid: NDArray[np.bool_] | None
+    bands: Iterable[Band]
     started: float
-    seconds: float
+    seconds: list[float]
 
 
-def _predictions(network: Predictor, images: Sequence[ImageFile]) -> Iterator[_Prediction]:
+def _predictions(network: Predictor, files: Sequence[ImageFile], large: bool) -> Iterator[_Prediction]:
     """Predict the images one after another."""
-    for file in progress_bar(images, "images", len(images)):
+    for file in progress_bar(files, "images", len(files)):
+        yield _predict(network, file, large)  # no variable holds an image while the next one is decoded
+
+
+def _predict(network: Predictor, file: ImageFile, large: bool) -> _Prediction:
+    """Predict one image; a large one while its bands are read."""
+    started, seconds = time.perf_counter(), list[float]()
+    pixels, valid, image = _load(file, network)
+    bands = _timed(network, image, seconds)
+    native = native_bands(bands if large else list(bands), image.size, (pixels.shape[0], pixels.shape[1]))
+    return _Prediction(file, pixels, valid, native, started, seconds)
+
+
+def _timed(network: Predictor, image: NormalizedImage, seconds: list[float]) -> Iterator[Band]:
+    """Predict an image, and append to `seconds` the time of each band."""
+    bands = network.predict([image])
+    while True:
+        synchronize(network.device)
         started = time.perf_counter()
-        pixels, image = _load(file, network.info.preparation)
+        _, band = next(bands, (0, None))
         synchronize(network.device)
-        network_started = time.perf_counter()
-        probability = network(image)[0].numpy()
-        synchronize(network.device)
-        yield _Prediction(file, pixels, probability, started, time.perf_counter() - network_started)
+        seconds.append(time.perf_counter() - started)
+        if band is None:
+            return
+        yield band
 
 
 class _ImageWriter:
@@ -130,46 +159,81 @@ class _ImageWriter:
 
     def __init__(self, folder: Path, network: Predictor, level: int) -> None:
         self.folder, self.classes, self.multiclass, self.level = folder, network.classes, network.multiclass, level
-        self.colours = class_colours(self.classes)
-        for name in _FOLDERS if self.multiclass else _FOLDERS[:-1]:
+        self.has_background = network.info.settings.has_background
+        self.colours = class_colours(self.classes, background=self.has_background)
+        self.channels = (
+            _CHANNELS if self.multiclass else {name: _CHANNELS[name] for name in _CHANNELS if name != _COLOUR}
+        )
+        for name in ("probability", *self.channels):
             (folder / name).mkdir()
         if self.multiclass:
             write_png(folder / _LEGEND, legend(self.classes, self.colours))
 
     def __call__(self, predicted: _Prediction) -> dict[str, Any]:
-        file, name = predicted.file, f"{predicted.file.id}.png"
-        image = for_display(as_channels(predicted.pixels, "rgb", file.path))
-        height, width = image.shape[:2]
-        native = resize_planes(predicted.probability, height, width)
-        if self.multiclass:
-            mask = class_indices(native)
-            foreground = mask > 0
-            write_png(self.folder / "colour" / name, paint(mask, self.colours))
-            painted = overlay_classes(image, mask, None, self.colours)
-        else:
-            foreground = to_levels(native[0]) > self.level
-            mask = foreground.astype(np.uint8) * np.uint8(255)
-            painted = overlay(image, foreground, None)
-        write_probability(self.folder / "probability", file.id, native, self.classes)
-        write_png(self.folder / "mask" / name, mask)
-        write_png(self.folder / "overlay" / name, painted)
-        write_png(self.folder / "cutout" / name, np.dstack([image, foreground.astype(np.uint8) * np.uint8(255)]))
-        times = {"network_seconds": predicted.seconds, "total_seconds": time.perf_counter() - predicted.started}
+        file, pixels = predicted.file, predicted.pixels
+        size = height, width = pixels.shape[0], pixels.shape[1]
+        limits, top = _display_limits(pixels), 0
+        with ExitStack() as files:
+            probability = ProbabilityWriter(files, self.folder / "probability", file.id, size, self.classes)
+            writers = {
+                name: files.enter_context(PngWriter(self.folder / name / f"{file.id}.png", *size, channels))
+                for name, channels in self.channels.items()
+            }
+            for band in predicted.bands:
+                if predicted.valid is not None:
+                    band = band * predicted.valid[top : top + band.shape[1]]
+                rows = pixels[top : top + band.shape[1]]
+                top += len(rows)
+                levels = to_levels(band)
+                probability.write(levels)
+                image = for_display(as_channels(rows, "rgb", file.path), limits)
+                for name, rendering in self._render(image, band, levels).items():
+                    writers[name].write(rendering)
+        times = {
+            "network_seconds": sum(predicted.seconds),
+            "total_seconds": time.perf_counter() - predicted.started,
+        }
         return {"id": file.id, "height": height, "width": width, **times}
 
+    def _render(self, image: RgbImage, band: Band, levels: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
+        """Return the rows of every rendering."""
+        renderings = {}
+        if self.multiclass:
+            mask = class_indices(band)
+            foreground = mask >= int(self.has_background)
+            renderings[_COLOUR] = paint(mask, self.colours)
+            painted = overlay_classes(image, mask, None, self.colours, background=self.has_background)
+        else:
+            foreground = levels[0] > self.level
+            mask = foreground.astype(np.uint8) * np.uint8(255)
+            painted = overlay(image, foreground, None)
+        cutout = np.dstack([image, foreground.astype(np.uint8) * np.uint8(255)])
+        return {**renderings, "mask": mask, "overlay": painted, "cutout": cutout}
 
-def _usable_files(files: Sequence[ImageFile], preparation: Preparation, skip: bool) -> list[ImageFile]:
-    """Decode every file once, before any is predicted; return those that can be used."""
+
+def _display_limits(pixels: Pixels) -> tuple[float, float]:
+    """Return the limits for `for_display` of an image that is shown as RGB, without its alpha channel."""
+    colours = pixels if pixels.ndim == 2 else pixels[:, :, : 1 if pixels.shape[2] < 3 else 3]
+    return display_limits(colours, 3 if colours.ndim == 2 or colours.shape[2] == 1 else 1)
+
+
+def _usable_files(files: Sequence[ImageFile], network: Predictor, skip: bool) -> tuple[list[ImageFile], bool]:
+    """Decode every file once, before any is predicted; return those that can be used, and whether one is large."""
 
     def problems_of(file: ImageFile) -> tuple[Problem, ...]:
         try:
-            _load(file, preparation)
-        except RawDataError as error:
+            _load(file, network)
+        except PipelineError as error:
             return error.problems
         return ()
 
+    large = any(_header_pixels(file.path) > LARGE for file in files)
     problems_of_file = dict(
-        zip(files, progress_bar(thread_map(problems_of, files, 2), "reading images", len(files)), strict=True)
+        zip(
+            files,
+            progress_bar(thread_map(problems_of, files, 1 if large else 2), "reading images", len(files)),
+            strict=True,
+        )
     )
     usable = [file for file in files if not problems_of_file[file]]
     problems = [problem for file_problems in problems_of_file.values() for problem in file_problems]
@@ -177,28 +241,41 @@ def _usable_files(files: Sequence[ImageFile], preparation: Preparation, skip: bo
         raise RawDataError(problems)
     for problem in problems:
         log(f"skipped: {problem}")
-    return usable
+    return usable, large
 
 
-def _load(file: ImageFile, preparation: Preparation) -> tuple[Pixels, torch.Tensor]:
-    """Decode an image; return its pixels, and (1, C, H, W) float32 prepared in the same way as shards."""
-    decoded = decode(read_bytes(file.path), file.path)
-    pixels = as_channels(decoded, preparation.channels, file.path)
-    height, width = preparation.fixed_size or pixels.shape[:2]
-    if min(height, width) < SMALLEST:
-        raise RawDataError(
-            str(file.path),
-            f"{width}x{height} pixels (width x height)",
-            f"{SMALLEST} pixels or more on each side",
-            "enlarge the image, or remove it",
-        )
-    resized = resize_image(pixels, height, width, preparation.interpolation)
+def _header_pixels(path: Path) -> int:
+    """Return the pixels of an image according to its header; at least the bytes of a file that Pillow cannot open."""
     try:
-        stored = encode(resized, *normalization(resized, preparation.normalize), "float32")
-    except ValueError as error:
-        expected = "an image of the same kind as the training images"
-        raise RawDataError(str(file.path), str(error), expected, "convert the image") from error
-    return decoded, torch.from_numpy(stored)[None]
+        with Image.open(path) as image:
+            return image.width * image.height
+    except Exception:  # `decode` reports files that cannot be used
+        return path.stat().st_size if path.exists() else 0
+
+
+def _load(file: ImageFile, network: Predictor) -> _Loaded:
+    """Decode an image, and prepare it in the same way as shards."""
+    preparation = network.info.preparation
+    with memory_errors(str(file.path), network.memory_remedy):
+        decoded, valid, _ = read_file(file.path, options=preparation)
+        pixels = as_channels(decoded, preparation.channels, file.path)
+        height, width = preparation.fixed_size or pixels.shape[:2]
+        if min(height, width) < SMALLEST:
+            raise RawDataError(
+                str(file.path),
+                f"{width}x{height} pixels (width x height)",
+                f"{SMALLEST} pixels or more on each side",
+                "enlarge the image, or leave it out with --skip-unreadable",
+            )
+        resized = resize_image(pixels, height, width, preparation.interpolation)
+        try:
+            scale, offset = normalization(resized, preparation.normalize)
+            extremes = np.stack([resized.min(axis=(0, 1)), resized.max(axis=(0, 1))])[None]
+            encode(extremes, scale, offset, "float32")
+        except ValueError as error:
+            expected = "an image of the same kind as the training images"
+            raise RawDataError(str(file.path), str(error), expected, "convert the image") from error
+        return _Loaded(decoded, valid, NormalizedImage(str(file.path), np.moveaxis(resized, -1, 0), scale, offset))
 
 
 def _require_replaceable(output: Path, source: Path) -> None:
@@ -208,7 +285,7 @@ def _require_replaceable(output: Path, source: Path) -> None:
     names = {path.name for path in output.iterdir()} if output.is_dir() else {output.name}
     if output.resolve() in (source.resolve(), *source.resolve().parents):
         conflict = "the folder that contains the input images"
-    elif names and not (_TIMING in names and names <= {*_FOLDERS, _TIMING, _LEGEND}):
+    elif names and not (_TIMING in names and names <= {"probability", *_CHANNELS, _TIMING, _LEGEND}):
         conflict = f"files that `predict` did not write: {', '.join(sorted(names)[:5])}"
     else:
         return

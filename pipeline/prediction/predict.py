@@ -1,23 +1,29 @@
 """Predict the samples of shards: an image of probabilities or class indices for each, at its native size."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pipeline.core.counts import to_levels
-from pipeline.core.errors import CheckpointError, ConfigError, ShardError
+from pipeline.core.errors import CheckpointError, ConfigError, ShardError, plural
 from pipeline.core.files import atomic_folder
 from pipeline.core.parallel import thread_map
 from pipeline.core.progress import log, progress_bar
-from pipeline.images.png import write_png
+from pipeline.images.png import PngWriter
+from pipeline.prediction.bands import LARGE, Band, ProbabilityWriter, class_indices, native_bands
+from pipeline.prediction.memory import memory_errors
 from pipeline.prediction.network import Predictor, load_predictor
+from pipeline.prediction.normalized import NormalizedImage
 from pipeline.prediction.recipes import PredictRecipe
 from pipeline.prediction.tiles import PIXELS_AT_ONCE
-from pipeline.shards.prepare import resize_image, resize_mask
+from pipeline.shards.masks import resize_mask
 from pipeline.shards.read import ShardReader
 from pipeline.training.samples import choose_samples
 
@@ -67,59 +73,70 @@ def predict(
             "use `--kind probability`, then `python -m pipeline render`",
         )
     ids = _file_names(reader, samples.shards)
-    log(f"{experiment}: {len(reader)} samples on {network.runs_on}")
+    log(f"{experiment}: {plural(len(reader), 'sample')} on {network.runs_on}")
 
-    def write(prediction: tuple[int, NDArray[np.float32]]) -> None:
-        row, native = prediction
-        if recipe.kind == "mask":
-            write_png(folder / f"{ids[row]}.png", class_indices(native))
-        else:
-            write_probability(folder, ids[row], native, network.classes)
+    def write(prediction: _Prediction) -> None:
+        row, size, bands = prediction
+        with ExitStack() as files:
+            if recipe.kind == "mask":
+                mask = files.enter_context(PngWriter(folder / f"{ids[row]}.png", *size, 1))
+                for band in bands:
+                    mask.write(class_indices(band))
+                return
+            probability = ProbabilityWriter(files, folder, ids[row], size, network.classes)
+            for band in bands:
+                probability.write(to_levels(band))
 
-    with atomic_folder(output) as folder:
-        for _ in thread_map(write, _predictions(network, reader, experiment), threads=2):
+    native_sizes = reader.column("original_size")
+    large = max(np.prod(reader.info.size), *native_sizes.prod(axis=1)) > LARGE
+    with atomic_folder(output) as folder, memory_errors(f"{experiment}, {recipe.split} samples", network.memory_remedy):
+        for _ in thread_map(write, _predictions(network, reader, ids, experiment, large), 1 if large else 2):
             pass
 
 
-def _predictions(network: Predictor, reader: ShardReader, experiment: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield the row of each sample in the shards, and its probabilities (K, H, W) at native size."""
-    sizes = reader.column("original_size").tolist()
-    scale, offset = (reader.column(name)[:, :, None, None] for name in ("scale", "offset"))
-    # a network that was trained inside the field of view has not learnt about pixels outside it
-    inside_only = network.inside_only and reader.has_fov and not network.multiclass
+class _Prediction(NamedTuple):
+    """The row of a sample in the shards, its native size, and its probabilities at this size."""
+
+    row: int
+    size: tuple[int, int]
+    bands: Iterable[Band]
+
+
+def _predictions(
+    network: Predictor, reader: ShardReader, ids: Sequence[str], experiment: str, large: bool
+) -> Iterator[_Prediction]:
+    """Predict the samples in batches."""
     height, width = reader.info.size
     batch = max(1, PIXELS_AT_ONCE // (height * width))
     starts = range(0, len(reader), batch)
     for start in progress_bar(starts, f"{experiment}: batches of {batch}", len(starts)):
-        rows = range(start, min(start + batch, len(reader)))
-        stored = np.stack([reader.read_array("images", row) for row in rows]).astype(np.float32)
-        image = torch.from_numpy(stored * scale[rows.start : rows.stop] + offset[rows.start : rows.stop])
-        for row, planes in zip(rows, network(image).numpy(), strict=True):
-            native = resize_planes(planes, *sizes[row])
-            if inside_only:
-                native = native * resize_mask(reader.read_array("fov", row)[0], *sizes[row])
-            yield row, native
+        yield from _predict_batch(network, reader, ids, range(start, min(start + batch, len(reader))), large)
 
 
-def resize_planes(planes: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Resize (K, H, W) probabilities to (K, height, width) with `resize_image`."""
-    return np.stack([resize_image(plane, height, width) for plane in planes])
+def _predict_batch(
+    network: Predictor, reader: ShardReader, ids: Sequence[str], rows: range, large: bool
+) -> Iterator[_Prediction]:
+    """Predict some samples at once; large ones while their bands are read."""
+    sizes = [(int(height), int(width)) for height, width in reader.column("original_size")]
+    scale, offset = reader.column("scale"), reader.column("offset")
+    # a network that was trained inside the field of view has not learnt about pixels outside it
+    inside_only = network.inside_only and reader.has_fov and not network.multiclass
+    images = [NormalizedImage(ids[row], reader.read_array("images", row), scale[row], offset[row]) for row in rows]
+    for index, group in groupby(network.predict(images), key=itemgetter(0)):
+        row, bands = rows[index], (band for _, band in group)
+        native = native_bands(bands if large else list(bands), reader.info.size, sizes[row])
+        if inside_only:
+            fov = reader.read_array("fov", row)[0]
+            native = _inside(native, resize_mask(fov, *sizes[row], method=reader.info.preparation.mask_resize))
+        yield _Prediction(row, sizes[row], native)
 
 
-def class_indices(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return the index of the most probable of (K, H, W) classes as (H, W) uint8; the lowest index of equal ones."""
-    return np.asarray(probability.argmax(axis=0).astype(np.uint8))
-
-
-def write_probability(folder: Path, name: str, probability: NDArray[np.float32], classes: Sequence[str]) -> None:
-    """Write levels: (1, H, W) as ``<name>.png``, or (K, H, W) as one ``<class>/<name>.png`` for each class."""
-    if len(probability) == 1:
-        write_png(folder / f"{name}.png", to_levels(probability[0]))
-        return
-    for class_name, plane in zip(classes, probability, strict=True):
-        class_folder = folder / class_name.replace("/", "-")
-        class_folder.mkdir(exist_ok=True)
-        write_png(class_folder / f"{name}.png", to_levels(plane))
+def _inside(bands: Iterable[Band], fov: NDArray[np.uint8]) -> Iterator[Band]:
+    """Set probabilities outside a field of view (H, W) to 0."""
+    top = 0
+    for band in bands:
+        yield band * fov[top : top + band.shape[1]]
+        top += band.shape[1]
 
 
 def _require_fit(network: Predictor, reader: ShardReader, checkpoint: Path, shard: Path) -> None:
@@ -145,6 +162,6 @@ def _file_names(reader: ShardReader, shards: Sequence[Path]) -> list[str]:
             ", ".join(map(str, shards)),
             f"the identifiers {', '.join(map(repr, invalid_ids[:8]))}",
             "a unique identifier without '/' for each sample",
-            "pass each shard once; delete shards of unknown origin and run snakemake again",
+            "pass each shard of the split once, and no other",
         )
     return ids

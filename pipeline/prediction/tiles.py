@@ -5,7 +5,8 @@ Overlapping tiles of padded networks are blended with the weights of Isensee et 
 Gaussian whose sigma is an eighth of the tile.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -16,6 +17,9 @@ from pipeline.models.shapes import SMALLEST, centre_crop, crop_to, mirror_indice
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 """Maps (N, C, H, W) float32 to (N, K, h, w) float32."""
+
+Source = Callable[[torch.Tensor], torch.Tensor]
+"""An image: maps the indices (h,) of rows to these rows, (C, h, W) float32."""
 
 PIXELS_AT_ONCE = 2**20
 """Input pixels of a batch, approximately (at least one sample): affects the speed, not the results."""
@@ -112,49 +116,89 @@ def valid_axis(length: int, side: int, *, margins: Callable[[int], tuple[int, in
 
 
 def predict_tiles(forward: Forward, image: torch.Tensor, rows: TileAxis, columns: TileAxis) -> torch.Tensor:
-    """Predict images tile by tile and assemble the results.
-
-    Memory holds the images, the result, one row of tiles and one batch of tiles.
+    """Predict images of one size tile by tile and assemble the results.
 
     Parameters
     ----------
-    forward : callable
-        Maps a batch of tiles to output of the same size, or smaller by the margin at each side.
+    forward, rows, columns
+        See `predict_bands`.
     image : (N, C, H, W) float32 tensor on the CPU
-    rows, columns : TileAxis
-        Tile positions along H and along W.
 
     Returns
     -------
     (N, K, H, W) float32 tensor on the CPU
     """
-    height, width = image.shape[-2:]
+    sources = [partial(plane.index_select, -2) for plane in image]
+    bands: list[list[torch.Tensor]] = [[] for _ in image]
+    for index, band in predict_bands(forward, sources, image.shape[-2:], rows, columns):
+        bands[index].append(band)
+    return torch.stack([torch.cat(image_bands, dim=-2) for image_bands in bands])
+
+
+def predict_bands(
+    forward: Forward, sources: Sequence[Source], size: Sequence[int], rows: TileAxis, columns: TileAxis
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Predict images of one size tile by tile, and yield rows when no further tile changes them.
+
+    Memory holds one row of tiles and one batch of tiles.
+
+    Parameters
+    ----------
+    forward : callable
+        Maps a batch of tiles to output of the same size, or smaller by the margin at each side.
+    sources : sequence of callable
+        The images.
+    size : (int, int)
+        Height and width of the images.
+    rows, columns : TileAxis
+        Tile positions along H and along W.
+
+    Yields
+    ------
+    int
+        Index of the image.
+    (K, h, W) float32 tensor on the CPU
+        Its next rows, from top to bottom.
+    """
+    height, width = size
     batch = max(1, PIXELS_AT_ONCE // (rows.side * columns.side))
     weights = rows.weights[:, None] * columns.weights
-    tiles = _extract_tiles(image, rows, columns)
-    result = torch.empty(0)
+    row_sums, column_sums = _weight_sums(rows, height)[:, None], _weight_sums(columns, width)
+    tiles = _extract_tiles(sources, height, width, rows, columns)
+    index = first = 0  # the image, and its first row that is not finished
+    band = torch.empty(0)
+
+    def finished(count: int) -> torch.Tensor:
+        return band[:, :count] / row_sums[first : first + count] / column_sums
+
     while group := list(islice(tiles, batch)):
         predicted = forward(torch.stack([tile for *_, tile in group])).cpu()
         outputs = centre_crop(predicted, rows.output_side, columns.output_side)
-        if not result.numel():
-            result = torch.zeros(len(image), outputs.shape[1], height, width)
-        for (index, top, left, _), output in zip(group, outputs, strict=True):
-            target = result[index, :, top : top + rows.output_side, left : left + columns.output_side]
+        for (tile_index, top, left, _), output in zip(group, outputs, strict=True):
+            if tile_index > index:
+                yield index, finished(height - first)
+                index, first, band = tile_index, 0, torch.empty(0)
+            elif top > first:
+                yield index, finished(top - first)
+                band, first = band[:, top - first :], top
+            if not band.numel() or band.shape[1] < min(rows.output_side, height - first):
+                extended = torch.zeros(len(output), min(rows.output_side, height - first), width)
+                if band.numel():
+                    extended[:, : band.shape[1]] = band
+                band = extended
+            target = band[:, :, left : left + columns.output_side]
             target += crop_to(output * weights, *target.shape[-2:])
-    result /= _weight_sums(rows, height)[:, None]
-    result /= _weight_sums(columns, width)
-    return result
+    yield index, finished(height - first)
 
 
 def _extract_tiles(
-    image: torch.Tensor, rows: TileAxis, columns: TileAxis
+    sources: Sequence[Source], height: int, width: int, rows: TileAxis, columns: TileAxis
 ) -> Iterator[tuple[int, int, int, torch.Tensor]]:
     """Yield the image's index, the first used row and column, and the tile (C, side, side), mirrored at the borders."""
-    height, width = image.shape[-2:]
-    for index, plane in enumerate(image):
+    for index, source in enumerate(sources):
         for top in rows.starts:
             first = top - rows.margin
-            band = plane.index_select(-2, mirror_indices(height, first, first + rows.side))
+            band = source(mirror_indices(height, first, first + rows.side))
             for left in columns.starts:
                 first = left - columns.margin
                 yield index, top, left, band.index_select(-1, mirror_indices(width, first, first + columns.side))

@@ -129,7 +129,7 @@ def test_fold_without_predictions_is_refused(tmp_path):
     runs = {run: options for run, options in FOLDED.items() if options["fold"]["fold"] == 0}
     for run in runs:
         write_random(tmp_path / run, "x", 1)
-    with pytest.raises(PredictionError, match="1 samples that no run predicts: y"):
+    with pytest.raises(PredictionError, match="1 sample that no run predicts: y"):
         average(tmp_path, runs, split="out-of-fold", folds=tmp_path / "2.json")
     thirds = {"a-fold0": {"seed": 0, "fold": {"folds": 3, "fold": 0}}}
     with pytest.raises(RawDataError, match="a table of 3 folds"):

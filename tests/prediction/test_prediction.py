@@ -3,35 +3,41 @@ import shutil
 from pathlib import Path
 
 import h5py
-import imagecodecs
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from rawfiles import blobs, make_tgs, write_gif, write_tif
+from shardfiles import edited
 from sources import source
+from untrained import (
+    CLASSES,
+    build,
+    checkpoint,
+    load,
+    network_of,
+    predict_folder,
+    predict_shard,
+    predict_shards,
+    probabilities,
+    read,
+)
 
 from pipeline.cli import main as cli
 from pipeline.core.counts import to_levels
 from pipeline.core.errors import CheckpointError, ConfigError, OutputError, PredictionError, RawDataError, ShardError
 from pipeline.images.colours import overlay_classes, paint
 from pipeline.images.png import read_levels, write_png
-from pipeline.models.registry import build_model
 from pipeline.prediction import network as networks
 from pipeline.prediction import predict as shard_prediction
+from pipeline.prediction.bands import class_indices, native_bands
 from pipeline.prediction.listing import IMAGE_EXTENSIONS, list_images
-from pipeline.prediction.network import load_predictor
-from pipeline.prediction.new_images import predict_images
-from pipeline.prediction.predict import class_indices, predict, resize_planes
-from pipeline.prediction.recipes import PredictRecipe, Tiles
+from pipeline.prediction.recipes import Tiles
 from pipeline.raw.decode.palette import COLOURS
-from pipeline.shards.recipes import ShardRecipe
-from pipeline.shards.write import build_shard
-from pipeline.training.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
+from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.device import choose_device, choose_precision
 
-CLASSES = ["background", "circle", "square"]
 U2NET = {"name": "u2net-lite", "width": 8}
 
 
@@ -43,66 +49,10 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def checkpoint(path, classes=2, activation=None, region="full", weights=None, preparation=None, **options):
-    """Save an untrained network, or one with the given weights."""
-    torch.manual_seed(5)
-    model = {"name": "unet", "width": 4, "depth": 3} | options
-    if model["name"].startswith("u2net"):
-        del model["depth"]
-    training = {"dataset": "d", "model": model, "optimizer": {"name": "sgd", "lr": 0.1}, "batch_size": 1, "epochs": 1}
-    contents = {
-        "model": model,
-        "in_channels": 3,
-        "out_channels": 1 if classes == 2 else classes,
-        "activation": activation or ("sigmoid" if classes == 2 else "softmax"),
-        "size": [48, 64],
-        "preparation": {"size": [48, 64], "normalize": "minmax", "storage": "float32", **(preparation or {})},
-        "dataset": "d",
-        "origin": "raw files",
-        "class_names": ["background", "thing"] if classes == 2 else CLASSES,
-        "experiment": "e",
-        "seeds": {},
-        "settings": {**training, "loss": {"name": "bce", "region": region}},
-        "made_with": {},
-    }
-    info = CheckpointInfo.model_validate(contents)
-    save_checkpoint(path, info, weights or network_of(info).state_dict())
-    return path
-
-
-def network_of(info):
-    return build_model(info.model, in_channels=info.in_channels, out_channels=info.out_channels)
-
-
-def load(path, **more):
-    return load_predictor(path, precision="fp32", threads=1, **more)
-
-
-def read(path):
-    return np.asarray(imagecodecs.png_decode(path.read_bytes()))
-
-
-def build(path, split, samples, **changes):
-    settings = {"dataset": "d", "size": [48, 64], "normalize": "minmax", "storage": "float32", **changes}
-    recipe = ShardRecipe.model_validate({**settings, "split": split, "source": samples})
-    build_shard(recipe, number=0, output=path)
-    return path
-
-
 @pytest.fixture(scope="module")
 def shard(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shard")
     return build(folder / "u.h5", "unlabelled", source("tgs", make_tgs(folder / "TGS", unlabelled=5)))
-
-
-def predict_shards(path, shards, output, **more):
-    settings = {"kind": "probability", "precision": "fp32", "threads": 1, "test_time": "none", **more}
-    recipe = PredictRecipe.model_validate({"dataset": "d", "split": "unlabelled", **settings})
-    predict(recipe, experiment="e", checkpoint=path, shards=shards, output=output)
-
-
-def predict_shard(path, shard, output, **more):
-    predict_shards(path, [shard], output, **more)
 
 
 # -- the network -----------------------------------------------------------------------------------------------------
@@ -118,7 +68,7 @@ def test_u2net_logits_use_activation_of_checkpoint(tmp_path, activation):
     with torch.no_grad():
         logits = model.eval().logits(x)[0]
     expected = torch.sigmoid(logits) if activation == "sigmoid" else logits.clamp(0, 1)
-    torch.testing.assert_close(load(path)(x), expected)
+    torch.testing.assert_close(probabilities(load(path), x), expected)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
@@ -164,10 +114,11 @@ def test_nan_probabilities_are_refused(tmp_path, shard):
 
 def test_identifiers_that_are_not_file_names_are_refused(tmp_path, shard):
     path, named = checkpoint(tmp_path / "c.pt"), Path(shutil.copy(shard, tmp_path / "u.h5"))
-    with h5py.File(named, "r+") as file:
+    with edited(named) as file:
         del file["ids"]
         names = [b"../outside", *(b"tile%d" % number for number in range(len(file["images"]) - 1))]
-        file.create_dataset("ids", data=np.array(names, dtype=h5py.string_dtype("utf-8", 16)))
+        values = np.array(names, dtype=h5py.string_dtype("utf-8", 16))
+        file.create_dataset("ids", data=values, chunks=values.shape, fletcher32=True)
     with pytest.raises(ShardError, match=r"u\.h5[\s\S]*'\.\./outside'"):
         predict_shard(path, named, tmp_path / "p")
     with pytest.raises(ShardError, match="a unique identifier without"):
@@ -193,19 +144,27 @@ def test_tiles_that_do_not_fit_network_are_refused_on_loading(tmp_path):
         load(checkpoint(tmp_path / "c.pt"), tiles=Tiles(size=(64, 64), margin=31))
 
 
-def test_tiles_of_valid_convolutions_equal_whole_image(tmp_path):
-    path = checkpoint(tmp_path / "c.pt", classes=3, name="unet-original", width=3)
+UNET_CROP = {"name": "unet-crop", "widths": (4, 6, 8)}
+
+
+@pytest.mark.parametrize(
+    "model", [{"name": "unet-original", "width": 3, "depth": 3}, {**UNET_CROP, "padding": "mirror"}]
+)
+def test_tiles_of_valid_convolutions_equal_whole_image(tmp_path, model):
+    path = checkpoint(tmp_path / "c.pt", classes=3, **model)
     x = torch.rand(2, 3, 77, 131)
-    torch.testing.assert_close(load(path, tiles=Tiles(size=(84, 100)))(x), load(path)(x), atol=1e-5, rtol=0)
+    tiled = probabilities(load(path, tiles=Tiles(size=(84, 100))), x)
+    torch.testing.assert_close(tiled, probabilities(load(path), x), atol=1e-5, rtol=0)
 
 
-def test_out_of_memory_error_suggests_tiles(tmp_path, monkeypatch):
-    def run_network(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(networks, "run_network", run_network)
-    with pytest.raises(PredictionError, match=r"--tiles 512 512"):
-        load(checkpoint(tmp_path / "c.pt"))(torch.rand(1, 3, 64, 64))
+def test_a_network_that_stretches_its_output_predicts_one_size_only(tmp_path):
+    path = checkpoint(tmp_path / "c.pt", **UNET_CROP)
+    assert probabilities(load(path), torch.rand(1, 3, 48, 64)).shape == (1, 1, 48, 64)
+    with pytest.raises(PredictionError, match=r"48 x 65 pixels[\s\S]*48 x 64 pixels, as in training"):
+        probabilities(load(path), torch.rand(1, 3, 48, 65))
+    for more in ({"tiles": Tiles(size=(48, 64))}, {"test_time": "rot90"}):
+        with pytest.raises(ConfigError, match="stretches its output"):
+            load(path, **more)
 
 
 # -- shards ----------------------------------------------------------------------------------------------------------
@@ -243,7 +202,7 @@ def test_class_indices_are_argmax_at_native_size(tmp_path, shard):
 def test_argmax_follows_resizing():
     planes = np.zeros((3, 2, 2), np.float32)
     planes[0, :, 0], planes[1, :, 1], planes[2] = 1.0, 1.0, 0.7
-    indices = class_indices(resize_planes(planes, 8, 8))
+    indices = class_indices(np.concatenate(list(native_bands([planes], (2, 2), (8, 8))), axis=1))
     assert set(np.unique(indices)) == {0, 1, 2}  # before resizing, class 2 is the most probable nowhere
     assert set(np.unique(class_indices(planes))) == {0, 1}
 
@@ -324,11 +283,6 @@ def make_images(root):
     return sizes
 
 
-def predict_folder(tmp_path, path, **more):
-    arguments = {"images": tmp_path / "in", "output": tmp_path / "out", "precision": "fp32", "threads": 1, **more}
-    predict_images(checkpoint=path, **arguments)
-
-
 def test_new_images_of_any_format_are_predicted_at_native_size(tmp_path, capsys):
     sizes = make_images(tmp_path / "in")
     predict_folder(tmp_path, checkpoint(tmp_path / "c.pt"))
@@ -357,6 +311,25 @@ def test_new_images_are_prepared_like_shards(tmp_path, shard):
     assert len(names) == 5
     for name in names:
         assert (tmp_path / "out/probability" / name).read_bytes() == (tmp_path / "p" / name).read_bytes()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_new_images_are_decoded_by_the_options_of_training(tmp_path, classes):
+    pixels = np.tile(np.arange(64, dtype=np.float32), (48, 1))
+    pixels[:10] = -9999
+    (tmp_path / "in").mkdir()
+    tags = [(42113, "s", 0, "-9999", True), (274, "H", 1, 3, True)]
+    write_tif(tmp_path / "in/a.tif", pixels, extratags=tags)
+    with pytest.raises(RawDataError, match="is -9999"):
+        predict_folder(tmp_path, checkpoint(tmp_path / "c.pt", classes))
+    options = {"nodata": "ignore", "exif": "ignore"}
+    predict_folder(tmp_path, checkpoint(tmp_path / "c.pt", classes, preparation=options))
+    mask = read(tmp_path / "out/mask/a.png")
+    assert not mask[:10].any()
+    for path in (tmp_path / "out/probability").rglob("a.png"):
+        levels = read(path)
+        assert not levels[:10].any()
+        assert levels[10:].any()
 
 
 def test_new_images_of_several_classes_get_colours_and_legend(tmp_path):
@@ -517,5 +490,5 @@ def test_levels_equal_rounded_network_probabilities(tmp_path):
     pixels = read(tmp_path / "x.png").astype(np.float32)
     image = torch.from_numpy((pixels - pixels.min()) / (pixels.max() - pixels.min())).permute(2, 0, 1)[None]
     levels = read(tmp_path / "out/probability/x.png").astype(int)
-    assert np.abs(levels - to_levels(load(path)(image).numpy()[0, 0])).max() <= 1
+    assert np.abs(levels - to_levels(probabilities(load(path), image).numpy()[0, 0])).max() <= 1
     assert levels.max() > levels.min()
