@@ -107,3 +107,9 @@ def test_warm_up_starts_at_the_given_factor():
         optimizer.step()
         schedule.step()
     assert rates == pytest.approx([0.5, 0.875, 1.25, 1.625, 2.0])
+
+
+def test_documents_b_and_e_predict_with_the_last_network():
+    experiments = yaml.safe_load(TUTORIALS.read_text())["experiments"]
+    last = {name for name, experiment in experiments.items() if experiment.get("predict_with") == "last"}
+    assert last == {name for name in experiments if name[0] in "be"}
