@@ -1,5 +1,7 @@
 """A raw data set: the samples of a layout, the meaning of their masks, and their splits."""
 
+import os
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -16,6 +18,7 @@ from pipeline.raw.decode.image import Pixels, as_channels, read_file
 from pipeline.raw.decode.labels import BLACK_AND_WHITE, Labels
 from pipeline.raw.decode.masks import ClassMask, decode_rle, merge_object_masks
 from pipeline.raw.decode.palette import Colour
+from pipeline.raw.layouts.registry import other_layout_problem
 from pipeline.raw.samples import SYNTHETIC_MARKER, ListingError, Sample
 from pipeline.raw.source import Source
 from pipeline.raw.splits.assign import assign_shards, assign_splits, rule_files
@@ -252,7 +255,10 @@ def open_partially(name: str, source: Source) -> PartialDataset:
         samples = source.layout.list_samples(folder, name)
     except RawDataError as error:
         samples = error.samples if isinstance(error, ListingError) else ()
-        problems += error.problems
+        hint = other_layout_problem(source.layout.layout, folder, listed=bool(samples))
+        problems += error.problems if hint is None else (hint, *error.problems)
+    except OSError as error:
+        problems.append(_unlistable(error, folder))
     if source.nodata == "ignore":
         samples = [replace(sample, image_has_gaps=True) for sample in samples]
     problems += _encoding_problems(samples)
@@ -268,7 +274,7 @@ def open_partially(name: str, source: Source) -> PartialDataset:
         source=source,
         labels=source.layout.mask_labels(),
         splits={split: [] for split in SPLITS},
-        synthetic=(folder / SYNTHETIC_MARKER).exists(),
+        synthetic=os.path.exists(folder / SYNTHETIC_MARKER),  # noqa: PTH110 - the folder may be unreadable
         tables=tuple(str(folder / name) for name in tables),
     )
     try:
@@ -312,6 +318,14 @@ def measure_strata(
         dataset=dataset.name,
     )
     return {sample.id: stratum_of(fractions.get(sample.id, 0.0)) for sample in labelled}
+
+
+def _unlistable(error: OSError, root: Path) -> Problem:
+    """Return the problem that a folder of the raw files cannot be listed."""
+    remedy = "check the folder and the disk or network drive that it is on"
+    if isinstance(error, PermissionError):
+        remedy = f"ask its owner for permission, or if it is yours, run `chmod -R u+rX {shlex.quote(str(root))}`"
+    return Problem(str(error.filename or root), error.strerror or str(error), "a folder that can be listed", remedy)
 
 
 def _encoding_problems(samples: Sequence[Sample]) -> list[Problem]:

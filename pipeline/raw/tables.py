@@ -75,7 +75,7 @@ def split_cells(line: str) -> list[str]:
     """Split a line at commas, semicolons or tabs into cells without quotes and surrounding spaces."""
     if '"' not in line:
         return [cell.strip() for cell in re.split(f"[{DELIMITERS}]", line)]
-    parsed = (next(_parse(line, delimiter), (0, [line])) for delimiter in DELIMITERS)
+    parsed = (next(_parse(line, delimiter, padded=True), (0, [line])) for delimiter in DELIMITERS)
     return max((cells for _, cells in parsed), key=len)
 
 
@@ -99,8 +99,9 @@ def read_columns(
     Returns
     -------
     dict of str to str
-        Cells without surrounding spaces; missing cells of a short row are empty. Rows without key are passed over. Keys
-        are normalized to Unicode NFC, as identifiers are; column names are compared in the same form.
+        Missing cells of a short row are empty. Rows without key are passed over. If the names of the columns have
+        surrounding spaces, all cells are stripped. Keys are normalized to Unicode NFC, as identifiers are; column names
+        are compared in the same form.
     """
     key, value = as_identifier(key), as_identifier(value)
     expected = f"the columns {key!r} and {value!r}"
@@ -183,19 +184,26 @@ def _read_header(text: str, columns: set[str]) -> tuple[list[str], Iterator[tupl
     if match := _SEPARATOR_LINE.match(text):
         delimiters, text = match.group(1), "\n" + text[match.end() :]  # keeps the line numbers
     best: tuple[list[str], Iterator[tuple[int, list[str]]]] = ([], iter(()))
-    for delimiter in delimiters:
-        rows = _parse(text, delimiter)
-        header = [as_identifier(name) for name in next(rows, (0, []))[1]]
-        if columns <= {*header}:
-            return header, rows
-        best = max(best, (header, rows), key=lambda table: len(table[0]))
+    for padded in (
+        False,
+        True,
+    ):  # identifiers may begin with a space, so cells are stripped only if the header needs it
+        for delimiter in delimiters:
+            rows = _parse(text, delimiter, padded)
+            header = [as_identifier(name) for name in next(rows, (0, []))[1]]
+            if columns <= {*header}:
+                return header, rows
+            best = max(best, (header, rows), key=lambda table: len(table[0]))
     return best
 
 
-def _parse(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield line number and cells of each row that is not blank; a cell ``="007"`` is 007."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+def _parse(text: str, delimiter: str, padded: bool) -> Iterator[tuple[int, list[str]]]:
+    """Yield line number and cells of each row that is not blank; a cell ``="007"`` is 007.
+
+    `padded` cells are stripped of surrounding spaces.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=padded)
     for cells in reader:
-        cells = [cell.strip() for cell in cells]
+        cells = [_TEXT_FORMULA.sub(r"\1", cell.strip() if padded else cell) for cell in cells]
         if any(cells):
-            yield reader.line_num, [_TEXT_FORMULA.sub(r"\1", cell) for cell in cells]
+            yield reader.line_num, cells

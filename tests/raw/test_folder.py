@@ -88,7 +88,61 @@ def test_missing_all_masks_is_one_problem(tmp_path):
     put(tmp_path, *(f"images/{index}.jpg" for index in range(30)), "labels/0.png")
     error = refusal(tmp_path)
     assert len(error.problems) == 1
-    assert "any of the 30 images" in str(error)
+    assert "any of 30 images" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "options", "remedy"),
+    [
+        ("images/{}.jpg", "masks/{}_mask.png", {}, 'set `mask_name: "{id}_mask"`'),
+        ("images/{}.jpg", "masks/mask_{}.PNG", {}, 'set `mask_name: "mask_{id}"`'),
+        ("images/{}_sat.jpg", "masks/{}.png", {}, 'set `image_name: "{id}_sat"`'),
+        ("images/a_{}_sat.jpg", "masks/a_{}_gt.png", {}, 'set `image_name: "a_{id}_sat"` and `mask_name: "a_{id}_gt"`'),
+        ("images/{}.jpg", "masks/{}_mask.png", {"mask_name": "{id}_seg"}, 'set `mask_name: "{id}_mask"`'),
+        (
+            "images/{}.jpg",
+            "images/{}-gt.png",
+            {"masks": "images", "mask_name": "{id}_gt"},
+            'set `mask_name: "{id}-gt"`',
+        ),
+        (
+            "p{}/images/x.jpg",
+            "p{}/masks/x_m.png",
+            {"images": "*/images", "masks": "*/masks"},
+            'set `mask_name: "{id}_m"`',
+        ),
+        ("p{}/images/x.jpg", "masks/x.png", {"images": "*/images"}, "use the same wildcards in `images` and `masks`"),
+        ("images/{}.jpg", "q/masks/{}.png", {"masks": "*/masks"}, "use the same wildcards in `images` and `masks`"),
+        ("images/{}.jpg", "masks/x{}y.txt", {}, "correct the pattern or the name"),
+    ],
+)
+def test_names_that_would_pair_are_suggested(tmp_path, image, mask, options, remedy):
+    numbers = ("07", "17", "8")
+    put(tmp_path, *(image.format(number) for number in numbers), *(mask.format(number) for number in numbers))
+    (problem,) = refusal(tmp_path, **options).problems
+    assert "no mask for any of" in problem.found
+    assert problem.remedy.startswith(remedy)
+
+
+def test_fov_names_that_would_pair_are_suggested(tmp_path):
+    put(tmp_path, "images/a.png", "masks/a.png", "fov/a_roi.png")
+    (problem,) = refusal(tmp_path, fov="fov").problems
+    assert problem.remedy == 'set `fov_name: "{id}_roi"`'
+
+
+def test_missing_mask_folder_lists_what_there_is(tmp_path):
+    put(tmp_path, "images/a.png", "labels/a.png")
+    (problem,) = refusal(tmp_path).problems
+    assert f"no such folder; {tmp_path} contains images, labels" in problem.found
+
+
+def test_unpaired_wildcard_text_names_the_identifier(tmp_path):
+    put(tmp_path, "p1/images/a.png", "p2/images/a.png", "p1/masks/a.png", "p3/masks/a.png")
+    found = sorted(problem.found for problem in refusal(tmp_path, images="*/images", masks="*/masks").problems)
+    assert found == [
+        f"no image with the identifier 'p3-a' in {tmp_path}/*/images",
+        f"no mask with the identifier 'p2-a' in {tmp_path}/*/masks ({{id}})",
+    ]
 
 
 def test_name_templates_separate_roles_in_one_folder(tmp_path):

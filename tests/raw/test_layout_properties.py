@@ -76,7 +76,7 @@ def judge(samples, offenders, expected):
         return
     with pytest.raises(RawDataError) as caught:
         samples()
-    text = str(caught.value)
+    text = "\n".join(f"{problem.where}: {problem.found}" for problem in caught.value.problems)
     assert [name for name in offenders if name not in text] == []
     assert all(problem.remedy for problem in caught.value.problems)
 

@@ -1,12 +1,15 @@
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rawfiles import make_drive
-from sources import listed, opened
+from sources import listed, opened, source
 
 from pipeline.core.errors import RawDataError
 from pipeline.core.options import tag_values
+from pipeline.raw.dataset import open_partially
 from pipeline.raw.layouts.registry import LAYOUTS
 
 
@@ -121,6 +124,57 @@ def test_tgs_codes_equal_the_mask_files(tgs):
 def test_invalid_table_of_codes_is_refused(tgs, text, found):
     (tgs / "train.csv").write_text(text)
     assert found in str(problems("tgs", tgs, masks="csv"))
+
+
+@pytest.mark.parametrize(("table", "masks"), [("depths.csv", "png"), ("train.csv", "csv")])
+def test_identifiers_changed_by_a_spreadsheet_are_named(tgs, table, masks):
+    text = (tgs / table).read_text()
+    (tgs / table).write_text(text.replace("tile000,", "TILE000,").replace("tile001,", "tile001.png,"))
+    with pytest.raises(RawDataError) as caught:
+        listed("tgs", tgs, masks=masks)
+    (problem,) = (problem for problem in caught.value.problems if problem.where == str(tgs / table))
+    assert "'TILE000' for 'tile000', 'tile001.png' for 'tile001'" in problem.found
+
+
+FILES = {
+    "drive": ("training/images/21_training.tif", "training/1st_manual/21_manual1.gif", "training/mask/21_m.gif"),
+    "tgs": ("train/images/0a.png", "train/masks/0a.png"),
+    "duts": ("DUTS-TR/DUTS-TR-Image/a.jpg", "DUTS-TR/DUTS-TR-Mask/a.png"),
+    "shapes": ("train_imgs/0.jpg", "train_mask/0.png"),
+    "folder": ("images/a.png", "masks/a.png"),
+}
+
+
+@pytest.mark.parametrize("found", FILES)
+@pytest.mark.parametrize("layout", FILES)
+def test_files_of_another_layout_are_recognised(tmp_path, layout, found):
+    for name in FILES[found]:
+        (tmp_path / "x/data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "x/data" / name).write_bytes(b"x")
+    problems = open_partially("d", source(layout, tmp_path / "x/data")).problems
+    hints = [problem for problem in problems if f"look like layout '{found}'" in problem.found]
+    assert [problem.remedy for problem in hints] == [f"set `layout: {found}`"] * (layout != found)
+
+
+def test_files_one_folder_deeper_are_recognised(drive):
+    with pytest.raises(RawDataError) as caught:
+        opened("d", "drive", drive.parent)
+    assert caught.value.problems[0].remedy == f"set `root: {drive}`"
+    with pytest.raises(RawDataError) as caught:
+        opened("d", "tgs", drive.parent)
+    assert caught.value.problems[0].remedy == f"set `layout: drive` and `root: {drive}`"
+
+
+@pytest.mark.parametrize("layout", FILES)
+def test_folder_that_may_not_be_listed_is_one_message(drive, monkeypatch, layout):
+    def refuse(path, *arguments):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, refuse)
+    (problem,) = open_partially("d", source(layout, drive)).problems
+    assert (problem.where, problem.found) == (str(drive), "Permission denied")
+    assert "chmod -R u+rX" in problem.remedy
 
 
 def test_error_for_a_non_numeric_depth_names_the_tile(tgs):

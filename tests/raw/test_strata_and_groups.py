@@ -109,14 +109,14 @@ def test_tiles_of_a_section_stay_in_one_split():
     assert len(set().union(*owners.values())) == 6
 
 
-def test_pattern_without_match_lists_first_twenty_and_count(tmp_path):
+def test_pattern_without_match_lists_first_ten_and_count(tmp_path):
     unmatched = [Sample(f"x{number:02d}", "i", mask="m") for number in range(30)]
     with pytest.raises(RawDataError) as caught:
         assigned([*SECTIONS, *unmatched], test={"rule": "fraction", "fraction": 0.2, "seed": 0, "group": PATTERN})
     (problem,) = caught.value.problems
     assert "30 of 54" in problem.found
-    assert "x19" in problem.found
-    assert "x20" not in problem.found
+    assert "x09 and 20 more" in problem.found
+    assert "x10" not in problem.found
 
 
 def test_every_sample_without_group_in_table_is_listed(tmp_path):

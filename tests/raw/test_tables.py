@@ -25,7 +25,7 @@ def read(tmp_path, data):
         "patient\tid\np1\t001\np2, left\t002\n",
         'sep=;\nid;patient\n001;p1\n002;"p2, left"\n',
         'id, patient\n "001", p1\n002, "p2, left"\n',
-        '\n,\nid,patient\n,\n001,p1\n\n002,"p2, left"\n,,\n , \n',
+        '\n,\nid,patient\n,\n001,p1\n\n002,"p2, left"\n,,\n',
         'patient,id\np1,001\n# end\n"p2, left",002\n',
         'id,patient\n"=""001""",p1\n="002","p2, left"\n',
         'id,note,patient\r001,,p1\r002,"two\rlines","p2, left"\r',

@@ -93,7 +93,7 @@ def _list_split(folder: Path, split: str, problems: list[Problem]) -> list[Sampl
                 folder / role,
                 folder / "images",
                 description,
-                matching="that starts with the same number",
+                matching="that starts with the number {}".format,
             )
     return [
         Sample(

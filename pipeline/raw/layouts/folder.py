@@ -42,6 +42,10 @@ def _normalise_keys(labels: object) -> object:
     return normalised
 
 
+def _yaml_key(text: str) -> str:
+    return text if text.isdecimal() else f'"{text}"'
+
+
 ClassName = Annotated[str, Field(pattern=f"^(?:{NAME.pattern})$")]
 LabelKey = Annotated[int | str, BeforeValidator(lambda text: format_mask_value(parse_mask_value(text)))]
 ColourText = Annotated[str, BeforeValidator(lambda text: format_mask_value(parse_colour(text)))]
@@ -85,7 +89,9 @@ class Folder(Patterns):
         description="`none`, with more than two classes: the first class counts like any other, in means over classes, "
         "Dice losses and renderings; by default it is background.",
     )
-    inverted: bool = Field(False, description="Swap the two classes, so that white is background.")
+    inverted: bool = Field(
+        False, description="Swap the two classes, so that white is background; only without `labels`."
+    )
 
     def class_names(self) -> tuple[str, ...]:
         """Return the class names, background first: as configured, else in the order of `labels`."""
@@ -161,7 +167,7 @@ class Folder(Patterns):
         if not 2 <= len(names) <= MAX_CLASSES:
             yield Problem(
                 path,
-                f"{len(names)} classes",
+                f"{len(names)} class{'es' if len(names) != 1 else ''}",
                 f"2 to {MAX_CLASSES}: background and at least one other",
                 "list the background too, or list values to ignore under `ignore`",
             )
@@ -183,6 +189,14 @@ class Folder(Patterns):
             yield Problem(f"{key_path}.labels", actual, "the mask values of each class", "add `labels`")
         if self.inverted and len(names) != 2:
             yield Problem(f"{key_path}.inverted", f"true, for {len(names)} classes", "two classes", "remove it")
+        if self.inverted and len(names) == 2 and self.labels is not None:
+            other_name = dict(zip(names, reversed(names), strict=True))
+            swapped = ", ".join(f"{_yaml_key(text)}: {other_name[name]}" for text, name in self.labels.items())
+            actual, expected = "true beside `labels`", "`labels` alone, which names the class of each value"
+            remedy = (
+                f"remove `inverted`, and if `labels` has the classes the wrong way round, write `labels: {{{swapped}}}`"
+            )
+            yield Problem(f"{key_path}.inverted", actual, expected, remedy)
         if unknown := [name for name in self.colours if name not in names]:
             actual, expected = f"unknown: {', '.join(unknown)}", f"classes: {', '.join(names)}"
             yield Problem(f"{key_path}.colours", actual, expected, "correct the name")

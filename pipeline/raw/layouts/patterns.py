@@ -13,8 +13,8 @@
     image_name: "{id}_sat"
     mask_name: "{id}_mask"
 
-In the path of a folder, ``*`` matches any text within one name, ``**`` any number of folders (symbolic links are not
-followed), ``{split}`` the folder names in `split_folders`. The identifier of a sample is the text that the wildcards
+In the path of a folder, ``*`` matches any text within one name, ``**`` any number of folders (links to a folder that
+they lie in are not followed), ``{split}`` the folder names in `split_folders`. The identifier of a sample is the text that the wildcards
 and ``{id}`` in the file name matched, joined by ``-``.
 
 With `merge_masks` each image has a folder of masks of single objects, paired by the text of the wildcards::
@@ -33,11 +33,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from pipeline.core.errors import Problem
+from pipeline.core.errors import Problem, plural
+from pipeline.core.folders import leads_back
 from pipeline.core.options import Options
 from pipeline.raw.decode.stacks import expand_pages
 from pipeline.raw.decode.unsupported import conversion_remedy
 from pipeline.raw.layouts.base import Layout
+from pipeline.raw.layouts.suggest import ID, suggest_templates
 from pipeline.raw.samples import (
     IMAGE_EXTENSIONS,
     RENAME_REMEDY,
@@ -48,9 +50,12 @@ from pipeline.raw.samples import (
     pairing_problems,
     require_root,
     sorted_samples,
+    stem,
 )
 
-SPLIT, ID = "{split}", "{id}"
+SPLIT = "{split}"
+
+_MAX_NAMES = 8  # of the contents of a folder, in a message
 
 _OFFICIAL_SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 
@@ -229,37 +234,67 @@ class Patterns(Layout):
         paired = {key: files[role_key] for key in images if (role_key := (None, key[1]) if shared else key) in files}
         used_paths = {paths[0] for paths in paired.values()}
         unused = {key: paths[0] for key, paths in files.items() if paths[0] not in used_paths}
-        role_location, image_location = f"{root / role.pattern} ({role.name.template})", root / self.images
+        role_location = f"{root / role.pattern} ({role.name.template})"
         splits_without = {split for split, _ in images} - {split for split, _ in paired}
         for split in sorted(splits_without, key=str):
             if role.kind == "mask" and split in ("validation", "test"):
                 continue  # masks may be missing for a whole split, but not for some images
-            count = sum(key[0] == split for key in images)
-            split_text = f" of split {split!r}" if split else ""
-            problems.append(
-                Problem(
-                    role_location,
-                    f"no {role.kind} for any of the {count} images{split_text}",
-                    f"files that match the names of the images in {image_location} ({self.image_name})",
-                    f"correct the pattern or the name, or set it to null if there is no {role.kind}",
-                )
-            )
+            of_split = {key: path for key, path in images.items() if key[0] == split}
+            problems.append(self._no_pairs_problem(root, role, split, of_split, files))
+            # they have the same cause
+            unused = {key: path for key, path in unused.items() if key[0] != split and (paired or not shared)}
         required = role.kind != "mask" or self.missing_masks == "error"
         images_to_pair = {
             key: path for key, path in images.items() if key in paired or (required and key[0] not in splits_without)
         }
         files_by_key = {key: paths[0] for key, paths in paired.items()} | unused
+        plain = self.image_name == role.name.template == ID and "*" not in self.images + role.pattern
         problems += pairing_problems(
-            images_to_pair, files_by_key, role_location, image_location, role.kind, identifier=self._identifier
+            images_to_pair,
+            files_by_key,
+            role_location,
+            root / self.images,
+            role.kind,
+            matching=lambda key: "of that name" if plain else f"with the identifier {key[1]!r}",
+            identifier=self._identifier,
         )
         return paired
 
+    def _no_pairs_problem(
+        self, root: Path, role: "_Role", split: str | None, images: Mapping[_Key, str], files: _Files
+    ) -> Problem:
+        """Return the problem that no image of a split has a file of a role, with a template that would pair them."""
+        found = f"no {role.kind} for any of {plural(len(images), 'image')}{f' of split {split!r}' if split else ''}"
+        remedy = f"correct the pattern or the name, or set it to null if there is no {role.kind}"
+        image, image_path = next(iter(images.items()))
+        plain = replace(role, name=_NameTemplate(ID))
+        same_folder = role.pattern == self.images
+        all_files = [
+            path
+            for paths in self._list_role(root, plain, set() if same_folder else {*images.values()}).values()
+            for path in paths
+        ]
+        image_names, names = {*map(_stem, images.values())}, {*map(_stem, all_files)}
+        if not all_files:
+            found += f"; {_describe_folder(root, role.pattern, self._splits)}"
+        elif (same_folder or not image_names & names) and (templates := suggest_templates(image_names, names)):
+            found += f"; there are {_name(image_path)!r} and {_name(all_files[0])!r}"
+            options = zip(("image_name", f"{role.option.removesuffix('s')}_name"), templates, strict=True)
+            changes = [f'`{option}: "{name}"`' for option, name in options if getattr(self, option) != name]
+            remedy = f"set {' and '.join(changes)}" if changes else remedy
+        elif key := next((key for key in files if key not in images), None):
+            found += f"; images have identifiers such as {image[1]!r}, {role.kind}s such as {key[1]!r}"
+            if self.images.count("*") != role.pattern.count("*"):
+                remedy = (
+                    f"use the same wildcards in `images` and `{role.option}`: the text that they match is part of the "
+                    "identifier, and {id} is the rest of it"
+                )
+        expected = f"a {role.kind} with the identifier of each image in {root / self.images} ({self.image_name})"
+        return Problem(f"{root / role.pattern} ({role.name.template})", found, expected, remedy)
+
     def _no_images_problem(self, root: Path, role: "_Role") -> Problem:
         """Return the problem that no image matches; it lists the names that were found instead."""
-        folders = [
-            folder.path for folder in _find_folders(_MatchedFolder(str(root)), _split_steps(role.pattern), self._splits)
-        ]
-        existing = next((folder for folder in folders if Path(folder).is_dir()), None)
+        existing = _first_folder(root, role.pattern, self._splits)
         remedy = "correct `images` (a folder below `root`; `.` is `root` itself) or `image_name`"
         split_hint = f" ({SPLIT} is one of {', '.join(sorted(self._splits))})" if SPLIT in role.pattern else ""
         if existing:
@@ -268,9 +303,7 @@ class Patterns(Layout):
             actual = f"no images named {role.name.template}; the folder contains {listed}"
             remedy = conversion_remedy(names) or remedy
         else:
-            folder_names = sorted(name for name in os.listdir(root) if not name.startswith("."))
-            more = ", ..." if len(folder_names) > 8 else ""
-            actual = f"no such folder; {root} contains {', '.join(folder_names[:8])}{more}"
+            actual = _describe_folder(root, role.pattern, self._splits)
         return Problem(
             str(root / role.pattern),
             actual + split_hint,
@@ -358,7 +391,9 @@ def _find_folders(folder: _MatchedFolder, steps: Sequence[str], splits: Mapping[
     step, remaining_steps = steps[0], steps[1:]
     if step == "**":
         yield from _find_folders(folder, remaining_steps, splits)
-        for name in _subfolders(folder.path, follow_links=False):
+        for name in _subfolders(folder.path):
+            if leads_back(os.path.join(folder.path, name)):
+                continue
             subfolder = replace(folder, path=os.path.join(folder.path, name), matched=(*folder.matched, name))
             yield from _find_folders(subfolder, steps, splits)
     elif "*" in step or SPLIT in step:
@@ -379,6 +414,28 @@ def _find_folders(folder: _MatchedFolder, steps: Sequence[str], splits: Mapping[
         yield from _find_folders(replace(folder, path=os.path.join(folder.path, step)), remaining_steps, splits)
 
 
+def _first_folder(root: Path, pattern: str, splits: Mapping[str, str]) -> str | None:
+    """Return the first existing folder that matches a pattern, or None."""
+    folders = _find_folders(_MatchedFolder(str(root)), _split_steps(pattern), splits)
+    return next((folder.path for folder in folders if Path(folder.path).is_dir()), None)
+
+
+def _describe_folder(root: Path, pattern: str, splits: Mapping[str, str]) -> str:
+    """Describe what there is in place of the files of a pattern, for a message."""
+    folder = _first_folder(root, pattern, splits)
+    names = sorted(name for name in os.listdir(folder or root) if not name.startswith("."))
+    listed = ", ".join(names[:_MAX_NAMES]) + (", ..." if len(names) > _MAX_NAMES else "") or "no files"
+    return f"{folder} contains {listed}" if folder else f"no such folder; {root} contains {listed}"
+
+
+def _name(path: str) -> str:
+    return path.rpartition(os.sep)[2]
+
+
+def _stem(path: str) -> str:
+    return stem(_name(path))
+
+
 def _step_pattern(step: str, splits: Mapping[str, str]) -> re.Pattern[str]:
     names = "|".join(map(re.escape, sorted(splits, key=len, reverse=True))) or "(?!)"
     special = {"*": "(.*)", SPLIT: f"(?P<split>(?i:{names}))"}
@@ -391,12 +448,8 @@ def _groups(match: re.Match[str]) -> Iterator[tuple[str | None, str]]:
         yield names.get(number), text
 
 
-def _subfolders(folder: str, follow_links: bool = True) -> list[str]:
+def _subfolders(folder: str) -> list[str]:
     if not Path(folder).is_dir():
         return []
     with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=follow_links)
-        )
+        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())

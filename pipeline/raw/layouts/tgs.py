@@ -22,7 +22,7 @@ from pipeline.raw.decode.labels import BLACK_AND_WHITE, Labels
 from pipeline.raw.decode.palette import class_colours
 from pipeline.raw.layouts.base import Layout
 from pipeline.raw.samples import Sample, index_by_name, missing_image_problems, pairing_problems
-from pipeline.raw.tables import read_columns
+from pipeline.raw.tables import RESPELLED_REMEDY, describe_respelled, read_columns, respelled
 
 CLASSES = ("background", "salt")
 TILE_SHAPE = (101, 101)
@@ -74,6 +74,11 @@ class Tgs(Layout):
             problems += pairing_problems(
                 images, rows, table, folder, alternative="use `masks: png` if you have train/masks"
             )
+        unlabelled_images = index_by_name(root / "test" / "images", problems, extensions=_PNG)
+        for path, rows_by_id in ((table, codes), (root / "depths.csv", depths or {})):
+            if similar := respelled(rows_by_id.keys() - images.keys() - unlabelled_images.keys(), images.keys()):
+                found = f"identifiers that were changed: {describe_respelled(dict(sorted(similar.items())))}"
+                problems.append(Problem(str(path), found, "the names of the images", RESPELLED_REMEDY))
         labelled = [
             Sample(
                 id=name,
@@ -88,7 +93,7 @@ class Tgs(Layout):
         ]
         unlabelled = [
             Sample(id=name, image=path, official_split="test", metadata=_depth_metadata(depths, name))
-            for name, path in index_by_name(root / "test" / "images", problems, extensions=_PNG).items()
+            for name, path in unlabelled_images.items()
         ]
         return labelled + unlabelled
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.core.errors import Problem, RawDataError
+from pipeline.core.errors import Problem, RawDataError, plural
 from pipeline.raw.samples import Sample
 from pipeline.raw.splits import sampling
 from pipeline.raw.splits.groups import find_groups
@@ -84,7 +84,7 @@ def assign_splits(
     if not members[TRAIN] and (labelled or not unlabelled):
         raise RawDataError(
             f"data set {dataset!r}",
-            f"{len(labelled)} labelled samples, {len(test_ids)} of them test and {len(validation_ids)} validation",
+            f"{plural(len(labelled), 'labelled sample')}: {len(test_ids)} test, {len(validation_ids)} validation",
             "at least one labelled sample to train on",
             "add labelled images, or select fewer of them for `test` and `validation`",
         )
@@ -151,8 +151,8 @@ class SplitAssigner:
         if fraction and not selected:
             raise RawDataError(
                 f"data set {self.dataset!r}, `{split}`",
-                f"{len(samples)} labelled samples in {len(set(groups.values()))} groups, each of more than "
-                f"{2 * fraction * len(samples):g} samples",
+                f"{plural(len(samples), 'labelled sample')} in {plural(len(set(groups.values())), 'group')}, each of "
+                f"more than {2 * fraction * len(samples):g} samples",
                 f"a group of at most {2 * fraction * len(samples):g} samples, for a split of "
                 f"{fraction * len(samples):g}",
                 "raise `fraction`, or choose smaller groups",
@@ -161,13 +161,13 @@ class SplitAssigner:
 
     def _select_fold(self, samples: Mapping[str, Sample], split: str, rule: FoldSplit) -> set[str]:
         fold = (rule.folds, rule.fold, rule.seed)
-        candidates = f"{len(samples)} labelled samples"
+        candidates = f"{plural(len(samples), 'labelled sample')}"
         if rule.stratify:
             stratum_by_id = {name: self.stratum_by_id[name] for name in samples}
             selected = sampling.select_fold_of_strata(stratum_by_id, *fold)
         elif rule.group is not None:
             groups = find_groups(samples.values(), rule.group, self.root)
-            candidates += f" in {len(set(groups.values()))} groups"
+            candidates += f" in {plural(len(set(groups.values())), 'group')}"
             selected = sampling.select_fold_of_groups(groups, *fold)
         else:
             selected = sampling.select_fold(samples, *fold)
@@ -188,7 +188,7 @@ def _select_official(samples: Mapping[str, Sample], split: str, dataset: str) ->
     ):  # an empty test split is allowed: masks of official test samples are often not published
         raise RawDataError(
             f"data set {dataset!r}, `validation: official`",
-            f"{len(samples)} labelled samples, none of which is an official validation sample",
+            f"{plural(len(samples), 'labelled sample')}, none of which is an official validation sample",
             "at least one",
             "set `validation: {fraction: 0.2}`, or add the validation samples of the data set",
         )

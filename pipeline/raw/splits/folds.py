@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.core.errors import RawDataError
+from pipeline.core.errors import RawDataError, plural
 from pipeline.raw.dataset import RawDataset, measure_strata, open_dataset
 from pipeline.raw.recipes import FoldsRecipe
 from pipeline.raw.samples import Sample
@@ -49,7 +49,7 @@ def assign_folds(dataset: RawDataset, folds: int, sampling: Sampling, cache: str
         if not selected & pool_ids:
             raise RawDataError(
                 f"data set {dataset.name!r}, fold {fold} of {folds}",
-                f"{len(selected)} samples, all of which are excluded (`exclude`)",
+                f"{plural(len(selected), 'sample')}, all of them excluded (`exclude`)",
                 "at least one sample in every fold",
                 "lower `folds`, or exclude fewer samples",
             )

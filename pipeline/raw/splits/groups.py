@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from pipeline.core.errors import Problem, RawDataError, join_first
+from pipeline.core.errors import Problem, RawDataError, join_first, plural
 from pipeline.raw.samples import Sample, as_identifier
 from pipeline.raw.splits.rules import Group
 from pipeline.raw.tables import RESPELLED_REMEDY, describe_respelled, read_columns, respelled
@@ -48,10 +48,10 @@ def _groups_by_column(stacks: Mapping[str, str], table: Path, key: str, column: 
     rows = read_columns(table, key, column, problems, "correct `file`, `id` or `column` of `group`, or the table")
     if problems:
         raise RawDataError(problems)
-    groups = {name: rows.get(name.strip(), rows.get(stack.strip(), "")) for name, stack in stacks.items()}
+    groups = {name: rows.get(name, rows.get(stack, "")).strip() for name, stack in stacks.items()}
     if missing := sorted(name for name, group in groups.items() if not group):
         examples = ", ".join(map(repr, list(rows)[:_MAX_EXAMPLES])) or "no row"
-        found = f"no {column!r} for {len(missing)} of {len(groups)} samples: {join_first(missing)}"
+        found = f"no {column!r} for {len(missing)} of {plural(len(groups), 'sample')}: {join_first(missing)}"
         remedy = (
             f"write these identifiers into {key!r} (the table begins with {examples}), add the rows, or "
             "leave the samples out (`exclude`)"
@@ -70,7 +70,7 @@ def _groups_by_pattern(ids: Collection[str], pattern: str) -> dict[str, str]:
     if missing := sorted(set(ids) - groups.keys()):
         raise RawDataError(
             f"the pattern {pattern!r} of `group`",
-            f"{len(missing)} of {len(ids)} samples that it does not match: {join_first(missing)}",
+            f"{len(missing)} of {plural(len(ids), 'sample')} that it does not match: {join_first(missing)}",
             "a pattern whose group matches at least one character of every identifier",
             "correct it (`python -m pipeline splits` lists the identifiers of a data set without `group`)",
         )

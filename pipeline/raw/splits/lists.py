@@ -7,7 +7,7 @@ from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
-from pipeline.core.errors import Problem, RawDataError
+from pipeline.core.errors import Problem, RawDataError, plural
 from pipeline.core.progress import log
 from pipeline.raw.samples import IMAGE_EXTENSIONS, Sample, as_identifier
 from pipeline.raw.splits.names import named_split
@@ -62,7 +62,7 @@ def select_listed(file: Path, samples: Collection[Sample], split: str) -> set[st
         raise RawDataError(reader.problems)
     if reader.unread:
         _log_once(
-            f"{file}: only the first entry of a line is read; {len(reader.unread)} lines have more, such as "
+            f"{file}: only the first entry of a line is read; more in {plural(len(reader.unread), 'line')}, such as "
             f"{reader.unread[0]!r}"
         )
     return reader.selected
