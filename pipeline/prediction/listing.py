@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from pipeline.core.errors import Problem, RawDataError, join_first
 from pipeline.core.files import has_long_name
+from pipeline.core.folders import walk
 from pipeline.raw.decode.unsupported import conversion_remedy
 
 IMAGE_EXTENSIONS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
@@ -22,6 +23,8 @@ class ImageFile(NamedTuple):
 def list_images(source: Path, output: Path | None = None) -> list[ImageFile]:
     """List one image, or all images below a folder by their extensions, sorted by identifier.
 
+    Links to folders are followed, except those to a folder that they lie in.
+
     Parameters
     ----------
     source : Path
@@ -31,14 +34,20 @@ def list_images(source: Path, output: Path | None = None) -> list[ImageFile]:
     Raises
     ------
     RawDataError
-        If there is no image, or if several images have the same identifier.
+        If there is no image, a folder cannot be listed, or several images have the same identifier.
     """
     if source.is_file():
         return [ImageFile(_identifier(Path(source.name)), source)]
     skipped = None if output is None else output.resolve()
     by_id: dict[str, list[Path]] = {}
     names_in_source: list[str] = []
-    for folder, folders, files in os.walk(source):
+    unlisted: list[Problem] = []
+
+    def report(error: OSError) -> None:
+        found = error.strerror or str(error)
+        unlisted.append(Problem(str(error.filename), found, "a folder that can be listed", "check its permissions"))
+
+    for folder, folders, files in walk(source, report):
         folders[:] = [
             name for name in folders if not name.startswith(".") and (Path(folder) / name).resolve() != skipped
         ]
@@ -47,6 +56,8 @@ def list_images(source: Path, output: Path | None = None) -> list[ImageFile]:
             if name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith("."):
                 path = Path(folder) / name
                 by_id.setdefault(_identifier(path.relative_to(source)), []).append(path)
+    if unlisted and source.exists():
+        raise RawDataError(unlisted)
     if not by_id:
         raise RawDataError(
             str(source),

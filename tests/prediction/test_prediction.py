@@ -1,4 +1,5 @@
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -412,6 +413,33 @@ def test_empty_or_missing_folder_is_refused(tmp_path):
     (tmp_path / "x.PnG").write_bytes(b"")
     assert [image.id for image in list_images(tmp_path / "x.PnG")] == ["x"]
     assert all(ending == ending.lower() for ending in IMAGE_EXTENSIONS)
+
+
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
+    for name in ("in/a.png", "in/.hidden/x.png", "store/b.png", "store/deep/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    for name, target in (("in/x", "store"), ("in/y", "store/deep"), ("in/self", "in"), ("store/up", "in")):
+        (tmp_path / name).symlink_to(tmp_path / target)
+    (tmp_path / "store/deep/parent").symlink_to("..")
+    expected = ["a", "x-b", "x-deep-c", "y-c", "y-parent-b"]
+    assert [image.id for image in list_images(tmp_path / "in", tmp_path / "out")] == expected
+    (tmp_path / "out").symlink_to(tmp_path / "store")
+    assert [image.id for image in list_images(tmp_path / "in", tmp_path / "out")] == ["a", "y-c"]
+
+
+def test_folders_that_cannot_be_listed_are_errors(tmp_path, monkeypatch):
+    make_images(tmp_path / "in")
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(RawDataError, match=r"in/sub/deep\n *found: *Permission denied"):
+        list_images(tmp_path / "in")
 
 
 def test_results_inside_input_are_not_predicted_and_are_replaced(tmp_path):

@@ -15,6 +15,7 @@ from sources import opened, preparation
 
 from pipeline.core.counts import VOID
 from pipeline.core.errors import RawDataError
+from pipeline.raw.check.ignored import ignored_files
 from pipeline.shards.prepare import prepare
 
 SPLITS = {"train": ["train", "training"], "validation": ["val"], "test": ["test"]}
@@ -218,6 +219,19 @@ def test_circular_links_are_not_followed(tmp_path):
     put(tmp_path, "images/p/a.png", "masks/p/a.png")
     (tmp_path / "images/p/back").symlink_to(tmp_path / "images")
     assert list(listed(tmp_path, images="images/**", masks="masks/**")) == ["p-a"]
+
+
+def test_links_to_other_folders_are_followed(tmp_path):
+    root = tmp_path / "root"
+    put(root, "images/p/a.png", "masks/p/a.png")
+    put(tmp_path, "store/images/b.png", "store/masks/b.png", "store/images/unused.txt")
+    for kind in ("images", "masks"):
+        (root / kind / "q").symlink_to(tmp_path / "store" / kind)
+    (tmp_path / "store/images/back").symlink_to(root / "images")
+    assert list(listed(root, images="images/**", masks="masks/**")) == ["p-a", "q-b"]
+    unused = [path for paths in ignored_files(root, (), ()).values() for path in paths]
+    assert "images/q/unused.txt" in unused
+    assert len(unused) == 5
 
 
 def test_repeated_identifiers_are_listed(tmp_path):

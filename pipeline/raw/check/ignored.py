@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from pipeline.core.fingerprint import short_digest
+from pipeline.core.folders import walk
 from pipeline.raw.dataset import PartialDataset
 from pipeline.raw.decode.unsupported import is_other_format
 from pipeline.raw.samples import IMAGE_EXTENSIONS, SYNTHETIC_MARKER, Sample
@@ -57,11 +58,11 @@ def ignored_files(root: Path, used: Collection[str], excluded: Collection[str]) 
     Returns
     -------
     dict of str to list of str
-        Reason to sorted paths below `root`; links to folders are not followed.
+        Reason to sorted paths below `root`, also in folders that it links to.
     """
     used, excluded = {os.path.normpath(path) for path in used}, {os.path.normpath(path) for path in excluded}
     by_reason: dict[str, list[str]] = {}
-    for folder, subfolders, names in os.walk(root):
+    for folder, subfolders, names in walk(root):
         subfolders.sort()
         for name in names:
             path = os.path.normpath(os.path.join(folder, name))

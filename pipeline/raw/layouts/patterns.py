@@ -14,8 +14,8 @@
     mask_name: "{id}_mask"
 
 In the path of a folder, ``*`` matches any text within one name, ``**`` any number of folders (links to a folder that
-they lie in are not followed), ``{split}`` the folder names in `split_folders`. The identifier of a sample is the text that the wildcards
-and ``{id}`` in the file name matched, joined by ``-``.
+they lie in are not followed), ``{split}`` the folder names in `split_folders`. The identifier of a sample is the text
+that the wildcards and ``{id}`` in the file name matched, joined by ``-``.
 
 With `merge_masks` each image has a folder of masks of single objects, paired by the text of the wildcards::
 
