@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import io
 import json
 import re
@@ -6,11 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image
 from rawfiles import add_drive, blobs, make_tgs, write_gif, write_tif
 from sources import checked, opened, preparation, source
-from toy_layout import TOY, add, toy_image
+from toy_layout import COLOURS, TOY, add, toy_image
 
 from pipeline.cli import main as cli
 from pipeline.core.errors import RawDataError
@@ -226,7 +227,7 @@ def test_full_masks_are_counted_and_absent_classes_listed(toys):
         cv2.imwrite(str(path), np.full((64, 72), 2, np.uint8))
     report = check(toys)
     assert report["facts"]["full_masks"] == 6
-    assert "none of which has a pixel of background, circle, square" in report["findings"][0]["found"]
+    assert "none with a pixel of background, circle, square" in report["findings"][0]["found"]
 
 
 def test_unused_files_are_reported_with_the_reason(toys):
@@ -264,6 +265,54 @@ def test_hostile_file_names_are_escaped(tmp_path):
     assert "&lt;img src=x onerror=" in page
     assert "\x1b" not in page + format_reports([report], [Path("check.html")])
     assert "été 1 (2)" in page
+
+
+def test_page_allows_only_its_own_style_and_embedded_image(toys, tmp_path):
+    check(toys)
+    page = (tmp_path / "out/x.html").read_text()
+    (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', page)
+    (style,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy == (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    assert page.index(policy) < page.index("<style>")
+    assert not re.search(r"<script|style=|\son\w+=", page)
+
+
+def sheet_colours(folder, below=0):
+    """Return the height of a contact sheet and its colours of at least 100 pixels, from a row on."""
+    sheet = np.asarray(Image.open(folder / "out/x.png").convert("RGB"))
+    colours, counts = np.unique(sheet[below:].reshape(-1, 3), axis=0, return_counts=True)
+    return sheet.shape[0], set(map(tuple, colours[counts >= 100].tolist()))
+
+
+def test_contact_sheet_of_several_classes_has_a_legend(toys, tmp_path):
+    check(toys)
+    _, colours = sheet_colours(tmp_path, below=-22)
+    assert {*COLOURS[1:], (128, 128, 128)} <= colours  # the masks have ignored pixels
+    for path in (toys / "masks").iterdir():
+        mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(path), np.where(mask == 255, 0, mask))
+    check(toys)
+    _, colours = sheet_colours(tmp_path, below=-22)
+    assert {*COLOURS[1:]} <= colours
+    assert (128, 128, 128) not in colours
+
+
+def test_contact_sheet_of_two_classes_shows_ignored_pixels(tmp_path):
+    for number in range(2):
+        write_tif(tmp_path / f"x/images/{number}.tif", np.full((40, 30), 20 + number, np.uint8))
+        write_tif(tmp_path / f"x/masks/{number}.tif", np.pad(np.full((20, 10), 255, np.uint8), 10))
+    checked("folder", tmp_path / "x")
+    height, colours = sheet_colours(tmp_path)
+    assert (128, 128, 128) not in colours
+    for number in range(2):
+        write_tif(tmp_path / f"x/masks/{number}.tif", np.pad(np.full((20, 10), 255, np.uint8), 10, constant_values=9))
+    checked("folder", tmp_path / "x", {"labels": {0: "background", 255: "object"}, "ignore": [9]})
+    with_legend, colours = sheet_colours(tmp_path)
+    assert (128, 128, 128) in colours
+    assert with_legend > height
 
 
 def test_long_names_do_not_widen_the_page(tmp_path):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.core.errors import Problem, join_first
+from pipeline.core.errors import Problem, join_first, plural
 from pipeline.raw.check.measure import Measurement
 from pipeline.raw.check.near_duplicates import find_near_duplicates
 from pipeline.raw.inspect import orientation_warning, unequal_sizes
@@ -182,7 +182,7 @@ def _near_duplicates(items: Sequence[Measurement]) -> Finding | None:
         "near-duplicate",
         pairs[0][0],
         len(pairs),
-        f"{len(pairs)} images with a near-duplicate in another split; examples: "
+        f"{plural(len(pairs), 'image')} with a near-duplicate in another split; examples: "
         + _first_names(pair_texts.values(), "; ", " pairs"),
         "different images in train, validation and test: resaved copies and series of images are leaks",
         "look at these images; list copies under `exclude`, and keep series in one split (`group`)",
@@ -196,7 +196,7 @@ def _absent_classes(items: Sequence[Measurement], classes: Sequence[str]) -> Fin
         return None
     problem = Problem(
         items[0].sample.mask or items[0].sample.image,
-        f"{len(items)} masks, none of which has a pixel of {', '.join(absent)}",
+        f"{plural(len(items), 'mask')}, none with a pixel of {', '.join(absent)}",
         "every class in at least one mask",
         "look at the contact sheet, and check the meaning of the mask values (`labels`)",
     )
@@ -223,8 +223,8 @@ def _white_is_zero(masks: Sequence[Measurement], labelled: Sequence[Measurement]
         return None
     problem = Problem(
         masks[0].sample.mask or "",
-        f"{len(masks)} of {len(labelled)} masks store white as zero (TIFF, MINISWHITE), as tifffile does for boolean "
-        f"arrays; true or 1 is read as black. Foreground: {_foreground_share(masks):.1%} of their pixels",
+        f"{len(masks)} of {plural(len(labelled), 'mask')} store white as zero (TIFF, MINISWHITE), as tifffile does for "
+        f"boolean arrays; true or 1 is read as black. Foreground: {_foreground_share(masks):.1%} of their pixels",
         "masks whose foreground is white when they are shown",
         f"look at the contact sheet: {_SWAP}, or save the masks as 8-bit PNG with 0 and 255",
     )
@@ -238,7 +238,7 @@ def _mostly_foreground(labelled: Sequence[Measurement], classes: Sequence[str]) 
         return None
     problem = Problem(
         labelled[0].sample.mask or labelled[0].sample.image,
-        f"{share:.1%} of the pixels of {len(labelled)} masks are {classes[1]}",
+        f"{share:.1%} of the pixels of {plural(len(labelled), 'mask')} are {classes[1]}",
         f"at most {_FOREGROUND_LIMIT:.0%}, unless the objects fill the images",
         f"look at the contact sheet: {_SWAP}",
     )

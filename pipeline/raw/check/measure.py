@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.counts import VOID
 from pipeline.core.errors import PipelineError, Problem
+from pipeline.images.colours import VOID_COLOUR
 from pipeline.images.figures import RgbImage, for_display
 from pipeline.raw.check.near_duplicates import GreyThumbnail, grey_thumbnail
 from pipeline.raw.dataset import RawDataset, size_problem
@@ -26,6 +27,8 @@ THUMBNAIL = 220
 """Maximum height and width of an image of the contact sheet, in pixels."""
 
 _TINT = 0.3  # opacity of class colours
+_STRIPES = 6  # period of the stripes of ignored pixels, in pixels
+_BETWEEN_STRIPES = VOID - 1  # no class has this index
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ def _count_pixels(classes: ClassMask, class_count: int) -> tuple[int, ...]:
 
 
 def _thumbnail(decoded: Decoded, classes: ClassMask | None, colours: tuple[Colour, ...], foreground: slice) -> RgbImage:
-    """Resize an image to `THUMBNAIL`, tint its foreground classes and draw their outlines."""
+    """Resize an image to `THUMBNAIL`, tint its foreground classes, stripe ignored pixels, and outline both."""
     height, width = decoded.pixels.shape[:2]
     factor = THUMBNAIL / max(height, width)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
@@ -140,10 +143,12 @@ def _thumbnail(decoded: Decoded, classes: ClassMask | None, colours: tuple[Colou
     if classes is None:
         return np.asarray(image)
     small = cv2.resize(classes, size, interpolation=cv2.INTER_NEAREST_EXACT)
-    for index in range(len(colours))[foreground]:
+    y, x = np.ogrid[: small.shape[0], : small.shape[1]]
+    small[(small == VOID) & ((x + y) % _STRIPES >= _STRIPES // 2)] = _BETWEEN_STRIPES
+    for index, colour in (*list(enumerate(colours))[foreground], (VOID, VOID_COLOUR)):
         # an outline alone does not show which side is the class
-        inside, colour = small == index, colours[index]
-        image[inside] = np.rint((1 - _TINT) * image[inside] + _TINT * np.array(colour)).astype(np.uint8)
+        inside, tint = small == index, _TINT if index != VOID else 1.0
+        image[inside] = np.rint((1 - tint) * image[inside] + tint * np.array(colour)).astype(np.uint8)
         outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(image, outlines, -1, colour, 1)
     return np.asarray(image)

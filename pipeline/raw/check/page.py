@@ -1,6 +1,7 @@
 """The report of a check as one self-contained HTML file."""
 
 import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -21,6 +22,10 @@ dt { opacity: .65; } dd { margin: 0; }
 .sheet { overflow-x: auto; } .sheet img { width: 100%; min-width: 48rem; max-width: max-content; }
 """
 
+_STYLE_DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode("ascii")
+_POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_DIGEST}'; img-src data:; base-uri 'none'; form-action 'none'"
+"""No scripts, no other styles than those of the page, no other images than the embedded one."""
+
 
 def html_page(report: Mapping[str, Any], sheet: bytes) -> str:
     """Format a report as HTML; all texts are escaped.
@@ -40,6 +45,7 @@ def html_page(report: Mapping[str, Any], sheet: bytes) -> str:
     return f"""<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title>
 <style>{_STYLE}</style>
@@ -52,9 +58,9 @@ def html_page(report: Mapping[str, Any], sheet: bytes) -> str:
 {rows}
 </table>
 <h2>Samples with their masks</h2>
-<p>Each class but the first is tinted and outlined. If the tint misses the objects, masks may be swapped; if it
-covers everything but the objects, masks may be inverted. Images of more than 8 bits are stretched from
-their darkest to their brightest pixel.</p>
+<p>Each class but the background is tinted and outlined; ignored pixels are striped in grey. If the tint misses
+the objects, masks may be swapped; if it covers everything but the objects, masks may be inverted. Images of
+more than 8 bits are stretched from their darkest to their brightest pixel.</p>
 <div class="sheet"><img alt="contact sheet" src="data:image/png;base64,{image}"></div>
 </html>
 """

@@ -69,7 +69,7 @@ def check_dataset(recipe: CheckRecipe, *, output: Path, threads: int = 1) -> Rep
     samples += [(sample, "") for sample in listing.unplaced]
     measured = list(_measure_all(listing.dataset, samples, recipe, threads))
     report = _make_report(listing, measured, recipe)
-    sheet = contact_sheet(measured)
+    sheet = contact_sheet(measured, listing.dataset)
     with atomic_file(output / f"{dataset}.png") as temporary:
         write_png(temporary, sheet)
     write_text(output / f"{dataset}.html", html_page(report, (output / f"{dataset}.png").read_bytes()))

@@ -7,8 +7,10 @@ from PIL import Image, ImageDraw
 
 from pipeline.core.errors import printable
 from pipeline.images.captions import DARK, elide, font
+from pipeline.images.colours import legend
 from pipeline.images.figures import RgbImage
 from pipeline.raw.check.measure import THUMBNAIL, Measurement
+from pipeline.raw.dataset import RawDataset
 
 MAX_SAMPLES = 24
 _COLUMNS = 6
@@ -22,8 +24,10 @@ def evenly_spaced(count: int) -> set[int]:
     return {index * count // min(MAX_SAMPLES, count) for index in range(min(MAX_SAMPLES, count))}
 
 
-def contact_sheet(measured: Sequence[Measurement]) -> RgbImage:
+def contact_sheet(measured: Sequence[Measurement], dataset: RawDataset) -> RgbImage:
     """Arrange the thumbnails of evenly spaced samples in rows, each above its identifier and split.
+
+    Below is a legend of the tinted classes, if there are several or a shown mask has ignored pixels.
 
     Parameters
     ----------
@@ -52,4 +56,10 @@ def contact_sheet(measured: Sequence[Measurement]) -> RgbImage:
             sheet.paste(Image.fromarray(item.thumbnail), corner)
         name = elide(printable(item.sample.id), f" · {item.split or 'no split'}", THUMBNAIL, _FONT_SIZE)
         pen.text((left, top + THUMBNAIL + 3), name, font=font(_FONT_SIZE), fill=_RED if item.problems else DARK)
-    return np.asarray(sheet)
+    has_ignored = any(item.mask_pixels is not None and item.mask_pixels[-1] > 0 for item in selected)
+    if not dataset.multiclass and not has_ignored:
+        return np.asarray(sheet)
+    classes, colours = dataset.classes[dataset.foreground], dataset.colours[dataset.foreground]
+    return np.vstack(
+        [np.asarray(sheet), legend(classes, colours, width=sheet.width, void=has_ignored)[:, : sheet.width]]
+    )
