@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 
-from pipeline.core.errors import PredictionError
+from pipeline.core.errors import PredictionError, plural
 from pipeline.core.progress import log
 from pipeline.core.tables import write_json
 from pipeline.evaluation.criteria import best_threshold
@@ -71,5 +71,5 @@ def _choose(recipe: ThresholdRecipe, experiment: str, predictions: Path | None) 
             "add such samples, choose another `metric` (micro f1 is always defined), or set `threshold` of the "
             "experiment to a number",
         )
-    criterion = f"{score_name} {score:.4f}, region {region}, native size, {len(histograms)} {split} samples"
+    criterion = f"{score_name} {score:.4f}, region {region}, native size, {plural(len(histograms), f'{split} sample')}"
     return Threshold(round(value, 6), split, criterion, score_name)

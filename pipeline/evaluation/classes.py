@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.counts import Confusion
-from pipeline.core.errors import PredictionError
+from pipeline.core.errors import PredictionError, plural
 from pipeline.images.png import read_levels
 
 ConfusionMatrix = NDArray[np.int64]
@@ -77,7 +77,7 @@ def read_classes(path: Path, height: int, width: int, classes: Sequence[str]) ->
     counts = np.bincount(indices.ravel(), minlength=256)
     unknown_indices = [index for index in np.flatnonzero(counts).tolist() if index >= len(classes)]
     if unknown_indices:
-        listed = ", ".join(f"{index} ({counts[index]} pixels)" for index in unknown_indices[:8])
+        listed = ", ".join(f"{index} ({plural(counts[index], 'pixel')})" for index in unknown_indices[:8])
         more = f" and {len(unknown_indices) - 8} more" if len(unknown_indices) > 8 else ""
         remedy = "write class indices (argmax), neither colours nor 255; or predict with a network of this data set"
         raise PredictionError(

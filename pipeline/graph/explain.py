@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.core import paths
 from pipeline.core.code import LIBRARIES
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import PipelineError, plural
 from pipeline.core.fingerprint import Fingerprint
 from pipeline.core.manifest import Manifest, manifest_path
 from pipeline.graph.artifacts import Checkpoint, Shard
@@ -78,7 +78,11 @@ def _raw_inputs(study: Study, artifact: Artifact) -> list[str]:
         raw, root = artifact.raw(study), study.raw(dataset).root
     except PipelineError:
         return [f"raw files of {dataset}, which cannot be listed: see `python -m pipeline check`"]
-    return [f"{len(raw.files)} raw files of {len(raw.samples)} samples under {root}"] if raw.files else []
+    return (
+        [f"{plural(len(raw.files), 'raw file')} of {plural(len(raw.samples), 'sample')} under {root}"]
+        if raw.files
+        else []
+    )
 
 
 def _below_results(given_path: Path) -> Path:
@@ -118,7 +122,7 @@ def _print_fingerprint(path: Path) -> None:
     except (OSError, ValueError):
         return
     _print_field("settings", *flat(fingerprint.settings))
-    _print_field("code", f"{len(fingerprint.code)} modules: {', '.join(fingerprint.code)}")
+    _print_field("code", f"{plural(len(fingerprint.code), 'module')}: {', '.join(fingerprint.code)}")
     _print_field("libraries", _versions(fingerprint.libraries.items()))
     _print_field("identity", fingerprint.identity)
 
@@ -133,7 +137,7 @@ def _print_provenance(file: Path) -> None:
     _print_field("trained", f"from {provenance['started']} to {provenance['finished']}, {provenance['python']}")
     _print_field("on", f"{machine['cpu']}, {machine['threads']} of {machine['logical_cores']} cores{gpus}")
     _print_field("seeds", ", ".join(f"{purpose} {seed}" for purpose, seed in provenance["seeds"].items()))
-    changed = f", {len(code['changed'])} files changed" if code and code["dirty"] else ""
+    changed = f", {plural(len(code['changed']), 'file')} changed" if code and code["dirty"] else ""
     _print_field("commit", f"{code['commit']}{changed}" if code else "not under git")
     names = {name for distributions in LIBRARIES.values() for name in distributions}
     packages = provenance["packages"].items()

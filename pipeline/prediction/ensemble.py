@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.counts import round_half_down
-from pipeline.core.errors import PipelineError, PredictionError, Problem
+from pipeline.core.errors import PipelineError, PredictionError, Problem, plural
 from pipeline.core.files import atomic_folder
 from pipeline.core.manifest import remake_remedy
 from pipeline.core.parallel import thread_map
@@ -58,7 +58,7 @@ def average_predictions(
     """
     ensemble, split = f"ensemble of {experiment}", recipe.split
     if len(predictions) != len(recipe.runs):
-        mismatch = f"{len(predictions)} folders for {len(recipe.runs)} runs"
+        mismatch = f"{plural(len(predictions), 'folder')} for {plural(len(recipe.runs), 'run')}"
         raise PredictionError(
             ensemble, mismatch, "one folder for each run", "pass the folders in the order of the runs"
         )
@@ -89,7 +89,7 @@ def average_predictions(
         if problems:
             raise PredictionError(problems)
     counts = " or ".join(map(str, sorted({len(roots) for roots in folders_by_id.values()})))
-    log(f"{ensemble}: {len(folders_by_id)} {split} samples, each the mean of {counts} networks")
+    log(f"{ensemble}: {plural(len(folders_by_id), f'{split} sample')}, each the mean of {counts} networks")
 
 
 def mean_levels(sums: NDArray[np.uint32], count: int) -> NDArray[np.uint8]:
@@ -144,7 +144,7 @@ def _folders_by_id(
         for name in ids:
             folders_by_id[name].append(folder_of_run[run])
     if unpredicted := [name for name, roots in folders_by_id.items() if not roots]:
-        mismatch = f"{len(unpredicted)} samples that no run predicts: {', '.join(unpredicted[:_MAX_LISTED])}"
+        mismatch = f"{plural(len(unpredicted), 'sample')} that no run predicts: {', '.join(unpredicted[:_MAX_LISTED])}"
         problems.append(Problem(ensemble, mismatch, "a run for each fold", "pass the predictions of all runs"))
     if problems:
         raise PredictionError(problems)

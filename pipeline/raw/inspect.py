@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.errors import PipelineError, Problem, RawDataError
+from pipeline.core.errors import PipelineError, Problem, RawDataError, plural
 from pipeline.raw.dataset import RawDataset, size_problem
 from pipeline.raw.decode.headers import describe_orientation, read_orientation
 from pipeline.raw.decode.image import read_bytes
@@ -134,7 +134,7 @@ def orientation_warning(mismatches: Sequence[str], image_count: int) -> tuple[st
     if not mismatches:
         return None
     return (
-        f"{len(mismatches)} of {image_count} images are turned unlike their masks by their orientation tags: "
+        f"{len(mismatches)} of {plural(image_count, 'image')} turned unlike their masks by their orientation tags: "
         f"{mismatches[0]}",
         "image and mask in the same orientation",
         f"look at the contact sheet of `check`: {_UPRIGHT}",

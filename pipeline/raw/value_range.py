@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.errors import plural
 from pipeline.core.options import Options
 from pipeline.raw.decode.image import full_range
 from pipeline.raw.recipes import NormalizeMethod
@@ -224,7 +225,7 @@ def narrow_range_warning(
     examples = "; ".join(f"{path}: {text}" for path, text in islice(narrow.items(), _EXAMPLES))
     more = "; ..." if len(narrow) > _EXAMPLES else ""
     return (
-        f"{len(narrow)} of {image_count} images that will be almost constant for the network: {examples}{more}",
+        f"{len(narrow)} of {plural(image_count, 'image')}, almost constant for the network: {examples}{more}",
         f"99 % of the values of an image over at least {NARROW:.0%} of the range",
         remedy,
     )

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pipeline.core import paths
-from pipeline.core.errors import Problem
+from pipeline.core.errors import Problem, plural
 from pipeline.core.files import write_text
 from pipeline.core.progress import log
 from pipeline.evaluation.metrics import METRICS
@@ -123,7 +123,8 @@ def build_report(
         synthetic=sorted(name for name, dataset in raw.items() if dataset.synthetic),
     )
     write_text(output, html)
-    log(f"{output}: {len(methods)} methods, {len(album.images)} images, {len(html.encode()) / 1e6:.1f} MB")
+    contents = f"{plural(len(methods), 'method')}, {plural(len(album.images), 'image')}"
+    log(f"{output}: {contents}, {len(html.encode()) / 1e6:.1f} MB")
 
 
 def _hex(colour: tuple[int, int, int]) -> str:

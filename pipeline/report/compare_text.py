@@ -17,7 +17,8 @@ from pipeline.report.compare import LOWER_IS_BETTER, Ranking, Record
 from pipeline.report.comparisons import COMPARED_METRICS
 
 _EXTRA_SCORES = tuple(name for name, metric in METRICS.items() if metric.visibility >= Visibility.TERMINAL)
-_UNLIMITED = 100_000  # width in columns where the output is not a terminal, so that nothing is cut
+_UNLIMITED = 100_000  # columns
+_PIPED = 100  # columns where the output is not a terminal, as for a file or a log
 
 
 def write_rankings(rankings: Sequence[Ranking], output_format: str) -> None:
@@ -47,7 +48,7 @@ def write_rankings(rankings: Sequence[Ranking], output_format: str) -> None:
 def _print_text(rankings: Sequence[Ranking]) -> None:
     console = Console(highlight=False, emoji=False, markup=False)
     if not console.is_terminal:
-        console = Console(highlight=False, emoji=False, markup=False, width=_UNLIMITED, no_color=True)
+        console = Console(highlight=False, emoji=False, markup=False, width=_PIPED, no_color=True)
     for number, ranking in enumerate(rankings):
         if number:
             console.print()
@@ -151,11 +152,12 @@ def _notes(ranking: Ranking) -> list[str]:
         notes.append(
             "[low, high]: 95% bootstrap interval over images; it does not include the variation over training seeds."
         )
-    comparison_counts = {row["comparisons"] for row in rows if row["comparisons"] is not None}
+    comparison_counts = sorted({row["comparisons"] for row in rows if row["comparisons"] is not None})
     if comparison_counts:
+        noun = "comparison" if comparison_counts == [1] else "comparisons"
         notes.append(
             f"difference: from {ranking.reference}, on the same images; p_holm: sign-flip test, corrected for "
-            f"{' or '.join(map(str, sorted(comparison_counts)))} comparisons. See docs/uncertainty.md."
+            f"{' or '.join(map(str, comparison_counts))} {noun}. See docs/uncertainty.md."
         )
     elif ranking.metric not in COMPARED_METRICS or ranking.conditions["averaging"] != "macro":
         notes.append(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.core.errors import PredictionError, Problem
+from pipeline.core.errors import PredictionError, Problem, plural
 from pipeline.core.manifest import remake_remedy
 from pipeline.core.progress import log
 from pipeline.core.tables import write_table
@@ -73,7 +73,7 @@ def compare_methods(*, per_image: Sequence[Path], output: Path) -> None:
             rows += [table.assign(**conditions) for table in _families(by_image)]
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=list(COLUMNS))
     write_table(output, table[list(COLUMNS)])
-    log(f"{len(table)} comparisons of {scores['experiment'].nunique()} methods")
+    log(f"{plural(len(table), 'comparison')} of {scores['experiment'].nunique()} methods")
 
 
 def _read(files: Sequence[Path]) -> pd.DataFrame:

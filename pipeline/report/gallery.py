@@ -146,7 +146,7 @@ def fill_album(
                 if sample_id not in samples[dataset]:
                     expected = "scores of samples of the data set"
                     owner_names = ", ".join(owner.name for owner in owners)
-                    remedy = f"delete the scores of {owner_names} and run `snakemake report`"
+                    remedy = f"score {owner_names} again (`snakemake metrics`)"
                     raise PredictionError(f"data set {dataset!r}", f"no sample {sample_id!r}", expected, remedy)
                 yield _load_sample(raw[dataset], samples[dataset][sample_id], owners, dataset in fov_datasets)
             except PipelineError as error:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.core import paths
 from pipeline.core.code import LIBRARIES
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import PipelineError, plural
 from pipeline.core.manifest import find
 from pipeline.evaluation.methods import parse_method_name
 from pipeline.report.sources import BASELINE, EXPERIMENT, Method, Reader
@@ -108,7 +108,7 @@ def _read_provenance(reader: Reader, path: Path) -> dict[str, Any]:
 
 def _training_lines(provenance: dict[str, Any]) -> list[tuple[str, str]]:
     code, machine = provenance["code"]["pipeline"], provenance["hardware"]
-    changed = f", {len(code['changed'])} files changed" if code and code["dirty"] else ""
+    changed = f", {plural(len(code['changed']), 'file')} changed" if code and code["dirty"] else ""
     gpus = ", ".join(gpu["name"] for gpu in machine.get("gpus", ())) or "none"
     names = {name for distributions in LIBRARIES.values() for name in distributions}
     versions = ", ".join(f"{name} {version}" for name, version in provenance["packages"].items() if name in names)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from pipeline.core import paths
 from pipeline.core.errors import PredictionError, Problem
+from pipeline.core.manifest import remake_remedy
 from pipeline.evaluation.methods import is_baseline
 from pipeline.evaluation.metrics import CLASS_METRICS, Visibility
 
@@ -80,7 +81,8 @@ class Reader:
 
     def _add_problem(self, path: Path, error: Exception, expected: str) -> None:
         message = " ".join(str(error).split())[:200]
-        self.problems.append(Problem(str(path), message, expected, "delete it and run `snakemake report`"))
+        remedy = remake_remedy(path, "name a table that the pipeline wrote", "snakemake report")
+        self.problems.append(Problem(str(path), message, expected, remedy))
 
     def check(self) -> None:
         """Raise PredictionError with all problems collected so far."""
@@ -109,7 +111,7 @@ def find_methods(board: pd.DataFrame, experiments: Mapping[str, str]) -> list[Me
     invalid_names = sorted({part for pair in datasets.items() for part in pair if not _NAME.fullmatch(part)})
     if invalid_names:
         expected = "letters, digits, dots, dashes and underscores"
-        remedy = f"delete {paths.leaderboard()} and run `snakemake report`"
+        remedy = remake_remedy(paths.leaderboard(), "rename it", "snakemake report")
         raise PredictionError(str(paths.leaderboard()), f"the name {invalid_names[0]!r}", expected, remedy)
     kind_order = (EXPERIMENT, DERIVED, BASELINE)
     is_statistic = board.get("statistic", pd.Series("run", board.index)).isin(("mean", "std"))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.core.errors import plural
 from pipeline.evaluation.methods import is_baseline
 
 BEST_KNOWN = {"drive": {"f1": 0.84, "accuracy": 0.9582}}
@@ -32,7 +33,7 @@ def suspicions(row: Mapping[Any, str], leak: str = "") -> str:
     reasons = []
     is_trained = not is_baseline(row["experiment"])
     if leak not in ("", "0") and is_trained:
-        reasons.append(f"likely leak: {leak} images are also in another split")
+        reasons.append(f"likely leak: {plural(int(leak), 'image')} also in another split")
     limits = BEST_KNOWN.get(row.get("layout", ""), {})
     is_comparable = (row.get("split"), row.get("region"), row.get("origin")) == ("test", "fov", "raw files")
     if is_comparable and is_trained and row.get("statistic", "run") != "std":

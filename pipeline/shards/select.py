@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.errors import Problem, ShardError
+from pipeline.core.errors import Problem, ShardError, plural
 
 _MAX_LISTED = 5  # identifiers listed in a message
 
@@ -57,7 +57,7 @@ def select_rows(
     problems = [
         Problem(
             ", ".join(map(str, paths)),
-            f"{len(names)} samples {problem}: {', '.join(sorted(names)[:_MAX_LISTED])}"
+            f"{plural(len(names), 'sample')} {problem}: {', '.join(sorted(names)[:_MAX_LISTED])}"
             + ", ..." * (len(names) > _MAX_LISTED),
             "each sample of the table of folds exactly once, and no other",
             "run snakemake again: it makes shards and folds from the current raw files",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.counts import VOID
-from pipeline.core.errors import PipelineError, Problem, RawDataError
+from pipeline.core.errors import PipelineError, Problem, RawDataError, plural
 from pipeline.core.files import atomic_file
 from pipeline.core.parallel import thread_map
 from pipeline.core.progress import log, progress_bar
@@ -103,7 +103,7 @@ def build_shard(
     if texts := orientation_warning([item.orientations for item in written if item.orientations], len(members)):
         found, _, remedy = texts
         log(f"{output}: {found}; {remedy}")
-    log(f"{output}: {len(members)} samples, {output.stat().st_size / 1e6:.1f} MB")
+    log(f"{output}: {plural(len(members), 'sample')}, {output.stat().st_size / 1e6:.1f} MB")
 
 
 def _changed_files(dataset: RawDataset) -> RawDataError:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.core.errors import ComparisonError, Problem
+from pipeline.core.errors import ComparisonError, Problem, plural
 from pipeline.core.files import PARTIAL
 from pipeline.core.manifest import MANIFEST_SUFFIX
 from pipeline.tools.contents import first_difference
@@ -97,8 +97,9 @@ def as_text(result: Comparison, first: Path, second: Path) -> str:
     compared = [*result.equal, *result.equal_contents, *(name for name, _ in result.differences)]
     folders = Counter(Path(name).parts[0] for name in compared)
     lines = [
-        f"compared {len(compared)} files: " + ", ".join(f"{name} {count}" for name, count in sorted(folders.items())),
-        f"left out {sum(counts.total() for counts in result.left_out.values())} files:",
+        f"compared {plural(len(compared), 'file')}: "
+        + ", ".join(f"{name} {count}" for name, count in sorted(folders.items())),
+        f"left out {plural(sum(counts.total() for counts in result.left_out.values()), 'file')}:",
     ]
     for reason, counts in sorted(result.left_out.items()):
         lines.append(f"  {', '.join(f'{group} ({count})' for group, count in sorted(counts.items()))}: {reason}")

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.core.counts import SOFT_THRESHOLD, VOID
-from pipeline.core.errors import ShardError
+from pipeline.core.errors import ShardError, plural
 from pipeline.core.files import output_problem
 from pipeline.core.progress import log, progress_bar
 from pipeline.shards.read import ShardReader
@@ -102,7 +102,7 @@ class SampleStore:
                 location = "GPU memory"
         else:
             location = "the shards, read as needed"
-        log(f"{len(self.reader)} samples of {self.info.dataset}, {size / 1e6:.0f} MB, in {location}")
+        log(f"{plural(len(self.reader), 'sample')} of {self.info.dataset}, {size / 1e6:.0f} MB, in {location}")
 
     def __len__(self) -> int:
         return len(self.reader)

@@ -1,6 +1,6 @@
 """Messages list the first problems of each kind, errors hold all."""
 
-from pipeline.core.errors import Problem, RawDataError, ShardError, join_first
+from pipeline.core.errors import Problem, RawDataError, ShardError, join_first, plural
 
 
 def test_messages_stop_after_ten_problems_of_a_kind():
@@ -22,3 +22,8 @@ def test_messages_stop_after_ten_problems_of_a_kind():
 def test_names_stop_after_ten_with_a_count():
     assert join_first("cab") == "a, b, c"
     assert join_first(map(str, range(12))).endswith("7 and 2 more")
+
+
+def test_counts_have_the_fitting_noun():
+    assert [plural(count, "image") for count in range(3)] == ["0 images", "1 image", "2 images"]
+    assert "(1 problem)" in str(ShardError("a", "b", "c", "d"))

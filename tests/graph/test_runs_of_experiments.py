@@ -232,7 +232,7 @@ def test_suspicions_apply_to_ensembles_but_not_baselines():
     row = {"layout": "drive", "split": "test", "region": "fov", "origin": "raw files", "f1": "0.95", "accuracy": "0.9"}
     assert "likely leak: f1 0.9500" in suspicions({**row, "experiment": "a.ensemble"})
     assert suspicions({**row, "experiment": "d.second-observer"}) == ""
-    assert "1 images are also in another split" in suspicions({**row, "experiment": "a.ensemble", "f1": "0.5"}, "1")
+    assert "1 image also in another split" in suspicions({**row, "experiment": "a.ensemble", "f1": "0.5"}, "1")
 
 
 def test_clean_finds_results_of_removed_folds_and_ensembles(tmp_path):

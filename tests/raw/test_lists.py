@@ -90,7 +90,7 @@ def test_further_cells_without_meaning_are_logged_once(tmp_path, capsys):
     for _ in range(2):
         select(tmp_path, "21,1,0.5\nc,2\n")
     (line,) = capsys.readouterr().err.splitlines()
-    assert "only the first entry of a line is read; 2 lines have more, such as '21,1,0.5'" in line
+    assert "only the first entry of a line is read; more in 2 lines, such as '21,1,0.5'" in line
 
 
 @pytest.mark.parametrize(

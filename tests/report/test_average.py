@@ -61,7 +61,7 @@ def test_one_seed_is_a_list_of_one_and_null_is_none():
         ({"a": {"seeds": []}}, "at least 1 item"),
         ({"a": {"seeds": [-1]}}, "greater than or equal to 0"),
         ({"a": {"seeds": [True]}}, "not yes/no"),
-        ({"a": {"seeds": 3}}, "valid tuple"),
+        ({"a": {"seeds": 3}}, "a list, such as"),
         ({"a": {"seeds": [1]}, "a-seed1": {}}, "'a-seed1', which is also the name of experiment 'a-seed1'"),
         ({"a": {"seeds": [1]}, "A-Seed1": {}}, "'a-seed1', which is also the name of experiment 'A-Seed1'"),
         ({"a": {"seeds": [1]}, "a-seed1": {"seeds": [2]}}, "'a-seed1', which is also the name of experiment 'a-seed1'"),

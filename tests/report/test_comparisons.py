@@ -210,16 +210,19 @@ def test_output_to_a_pipe_is_complete_and_without_colour(results, capsys, monkey
     assert "\x1b" not in text
     assert "…" not in text
     lines = text.splitlines()
+    assert max(map(len, lines)) <= 100
     assert lines[0] == "d, 8 test images, region fov, class vessel, macro, native size"
-    order = [next(k for k, line in enumerate(lines) if line.split()[:1] == [name]) for name in
-             ("d.resolution-ceiling", "z-seed1", "z", "[a]b", "z-seed2")]  # fmt: skip
-    assert order == sorted(order)
-    assert "0.8000 [0.7000, 0.9000]" in lines[order[1]]
-    assert lines[order[1]].split()[-1] == "reference"
-    assert "0.7001 (sd 0.1414, 2 runs)" in lines[order[2]]
-    assert "-0.2" in lines[order[4]]
-    assert lines[order[4]].split()[-1] == f"{6 * 2 / 2**IMAGES:.4f}"  # all eight images, six comparisons
-    assert "corrected for 6 comparisons" in text
+    methods = ("d.resolution-ceiling", "z-seed1", "z", "[a]b", "z-seed2")
+    starts = [lines.index(name) for name in methods]
+    assert starts == sorted(starts)
+    cells = [" ".join(line.split()) for line in lines]
+    second, third, last = cells[starts[1] : starts[2]], cells[starts[2] : starts[3]], cells[starts[4] :]
+    assert "f1 0.8000 [0.7000, 0.9000]" in second
+    assert "difference reference" in second
+    assert "f1 0.7001 (sd 0.1414, 2 runs)" in third
+    assert any(cell.startswith("difference -0.2") for cell in last)
+    assert f"p_holm {6 * 2 / 2**IMAGES:.4f}" in last  # all eight images, six comparisons
+    assert "corrected for 6 comparisons" in " ".join(text.split())
     assert "s, 2 test images, region full, class mean, macro" in text
 
 
@@ -289,7 +292,7 @@ def test_different_policies_for_empty_masks_are_noted(results, capsys):
     board.loc[board["experiment"] == "z", "empty_masks"] = ""  # a mean over runs that differ
     board.to_csv("results/leaderboard.csv", index=False)
     note = "with empty mask and prediction: one in d.resolution-ceiling, skip in [a]b."
-    assert note in run(capsys, "--dataset", "d")
+    assert note in " ".join(run(capsys, "--dataset", "d").split())
     records = json.loads(run(capsys, "--format", "json", "--dataset", "d"))
     assert {record["empty_masks"] for record in records if record["statistic"] == "run"} == {"one", "skip"}
 

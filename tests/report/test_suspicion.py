@@ -45,5 +45,5 @@ def test_images_in_two_splits_are_a_likely_leak(tmp_path):
     report.write_text('{"dataset": "d", "errors": 1, "findings": [], "leak": 3}')
     rows = board(tmp_path, {}, {"experiment": "d.all-background", "f1": "0"}, checks=[report]).set_index("experiment")
     assert rows["leak"].tolist() == ["3", "3"]
-    assert rows.loc["e", "suspicious"] == "likely leak: 3 images are also in another split"
+    assert rows.loc["e", "suspicious"] == "likely leak: 3 images also in another split"
     assert rows.loc["d.all-background", "suspicious"] == ""

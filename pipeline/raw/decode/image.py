@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.core.digests import note_read
-from pipeline.core.errors import Problem, RawDataError
+from pipeline.core.errors import Problem, RawDataError, plural
 from pipeline.raw.decode import tiff
 from pipeline.raw.decode.containers import (
     FETCH_AGAIN,
@@ -287,7 +287,7 @@ def as_channels(pixels: Pixels, channels: str, path: Path | str) -> Pixels:
     if count not in (1, 3):
         raise RawDataError(
             str(path),
-            f"{count} channels",
+            plural(count, "channel"),
             "1 (grey) or 3 (RGB), with or without alpha",
             "select up to three of them, for example `gdal_translate -b 1 -b 2 -b 3 FILE new.tif`",
         )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.counts import VOID
-from pipeline.core.errors import Problem, RawDataError
+from pipeline.core.errors import Problem, RawDataError, plural
 from pipeline.raw.decode.image import DEFAULT_OPTIONS, as_channels, read_file, read_grey, to_8_bit
 from pipeline.raw.decode.masks import ClassMask
 from pipeline.raw.decode.options import DecodeOptions
@@ -165,8 +165,8 @@ class LabelMap:
         }
         limit = _MAX_LISTED if len(pixel_counts) <= _MAX_MASK_VALUES else _MAX_LISTED_OF_MANY
         keys = sorted(pixel_counts, key=lambda key: -pixel_counts[key]) if self._coloured else list(pixel_counts)
-        listed = ", ".join(f"{format_mask_value(key)} ({pixel_counts[key]} pixels)" for key in keys[:limit])
-        more = f" and {len(pixel_counts) - limit} more values" if len(pixel_counts) > limit else ""
+        listed = ", ".join(f"{format_mask_value(key)} ({plural(pixel_counts[key], 'pixel')})" for key in keys[:limit])
+        more = f" and {plural(len(pixel_counts) - limit, 'more value')}" if len(pixel_counts) > limit else ""
         declared = [
             f"{format_mask_value(key)} ({'ignored' if class_index == VOID else f'class {class_index}'})"
             for key, class_index in sorted(self.meaning.items(), key=lambda item: as_colour(item[0]))

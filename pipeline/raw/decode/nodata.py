@@ -7,6 +7,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from pipeline.core.errors import plural
 from pipeline.raw.decode.containers import UnusableError
 
 _METADATA, _NODATA = 42112, 42113  # GDAL's tags
@@ -32,7 +33,7 @@ class Missing(NamedTuple):
     def refusal(self) -> UnusableError:
         """Return the error for an image with such pixels."""
         count = int(np.count_nonzero(self.pixels))
-        share = f"{count} pixels ({count / self.pixels.size:.2%}) without data: {self.reason}"
+        share = f"{plural(count, 'pixel')} ({count / self.pixels.size:.2%}) without data: {self.reason}"
         if count == self.pixels.size:
             return UnusableError(share, "pixels with data", f"leave the file out, or {self.unset}")
         return UnusableError(

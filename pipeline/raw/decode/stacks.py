@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from pipeline.core.errors import Problem
+from pipeline.core.errors import Problem, plural
 from pipeline.raw.decode.pages import count_pages
 from pipeline.raw.samples import Sample, page_suffix
 
@@ -29,7 +29,7 @@ def expand_pages(samples: Iterable[Sample], problems: list[Problem]) -> list[Sam
         problems += [
             Problem(
                 path,
-                f"{mask_count} pages, while {sample.image} has {count}",
+                f"{plural(mask_count, 'page')}, while {sample.image} has {count}",
                 "the same number of pages as the image",
                 "export the stack again, or leave it out (`exclude`)",
             )

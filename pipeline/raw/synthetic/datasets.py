@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.core.errors import OutputError, Problem
+from pipeline.core.errors import OutputError, Problem, plural
 from pipeline.core.files import atomic_folder
 from pipeline.core.progress import log
 from pipeline.raw.samples import SYNTHETIC_MARKER
@@ -51,4 +51,4 @@ def write_datasets(folder: Path) -> None:
             (temporary / SYNTHETIC_MARKER).write_text(_NOTE, encoding="utf-8")
             write(temporary)
         files = [path for path in (folder / name).rglob("*") if path.is_file()]
-        log(f"{folder / name}: {len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB")
+        log(f"{folder / name}: {plural(len(files), 'file')}, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB")
