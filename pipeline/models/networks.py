@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline.core.options import NUMBER, Options, Positive, tagged_union
+from pipeline.core.options import NUMBER, Options, tagged_union
 
 Width = Annotated[
     int, Field(ge=1, le=512, description="Number of channels of the first block; deeper blocks scale with it."), NUMBER
 ]
 Widths = Annotated[
-    tuple[Positive, ...],
+    tuple[Annotated[int, Field(ge=1, le=4096), NUMBER], ...],
     Field(min_length=2, max_length=7, description="Number of channels of each level, 2 to 7 levels, top level first."),
 ]
 _NAME = Field(description="Network architecture.")

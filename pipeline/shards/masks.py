@@ -50,6 +50,9 @@ def _resize_by_area(mask: NDArray[np.uint8], height: int, width: int) -> NDArray
     are equal too, all pixels or none get the class, whichever is nearer to its share. A pixel that is left over gets
     the commonest class if it contains it, else the class with the highest fraction.
     """
+    rows, columns = _weights(mask.shape[0], height), _weights(mask.shape[1], width)
+    if (rows.nnz, columns.nnz) == (height, width):  # each new pixel consists of one source pixel
+        return np.ascontiguousarray(mask[rows.indices][:, columns.indices])
     counts = np.bincount(mask.ravel(), minlength=256)
     *rarer, commonest = sorted(np.flatnonzero(counts).tolist(), key=lambda value: int(counts[value]))
     resized = np.full((height, width), commonest, dtype=np.uint8)
@@ -73,8 +76,8 @@ def _fractions(pixels: NDArray[np.bool_], height: int, width: int) -> NDArray[np
     """Return the fraction of True in each new pixel, (height, width)."""
     rows, columns = _weights(pixels.shape[0], height), _weights(pixels.shape[1], width)
     sums = columns @ (rows @ pixels.view(np.uint8)).T  # of integers, hence the same for a mirrored mask
-    totals = columns.sum(axis=1)[:, None] * rows.sum(axis=1).astype(np.float64)
-    return np.ascontiguousarray((sums / totals).T)
+    totals = np.outer(_totals(pixels.shape[0], height), _totals(pixels.shape[1], width))
+    return np.asarray(np.ascontiguousarray(sums.T) / totals)
 
 
 @lru_cache(maxsize=64)
@@ -88,6 +91,12 @@ def _weights(size: int, new_size: int) -> sparse.csr_array:
     values = np.concatenate([np.where(rest == 0, 1, 2), np.ones(len(border))]).astype(np.int32)
     indices = (coarse_pixels, fine_pixels) if size > new_size else (fine_pixels, coarse_pixels)
     return sparse.csr_array((values, indices), shape=(new_size, size))
+
+
+@lru_cache(maxsize=64)
+def _totals(size: int, new_size: int) -> NDArray[np.float64]:
+    """Return the sums (new_size,) of the weights of each new pixel."""
+    return np.asarray(_weights(size, new_size).sum(axis=1), dtype=np.float64)
 
 
 def _highest(score: NDArray[np.float64], candidates: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:

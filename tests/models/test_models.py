@@ -159,6 +159,22 @@ def test_error_for_unknown_network_lists_the_networks():
         build("resnet")
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("unet", {"width": 2048}),
+        ("unet", {"depth": 60}),
+        ("unet-original", {"depth": 7}),
+        ("unet-small", {"widths": (8, 10**9)}),
+        ("unet-crop", {"widths": (8,) * 60}),
+        ("u2net", {"width": 10**9}),
+    ],
+)
+def test_networks_beyond_any_memory_are_refused(name, options):
+    with pytest.raises(ValidationError, match=r"less than or equal|at most"):
+        build(name, **options)
+
+
 def test_original_unet_maps_572_to_388_and_pads_by_reflection():
     torch.manual_seed(2)
     model = build("unet-original", in_channels=1, out_channels=2, width=2)
