@@ -91,7 +91,7 @@ def test_empty_folds_are_refused(drive):
         assign_folds(drive_of(drive), 7)
     members = assign_folds(drive_of(drive), 3)
     excluded = {name: "blurred" for name, fold in members.items() if fold == 1}
-    with pytest.raises(RawDataError, match=r"fold 1 of 3\n *found: *2 samples, all of which are excluded"):
+    with pytest.raises(RawDataError, match=r"fold 1 of 3\n *found: *2 samples, all of them excluded"):
         assign_folds(drive_of(drive, exclude=excluded), 3)
 
 
@@ -172,9 +172,9 @@ def test_rows_are_ordered_by_shard_and_identifier():
 @pytest.mark.parametrize(
     ("ids", "found"),
     [
-        (["a", "b"], "1 samples missing in the shards: c"),
-        (["a", "b", "c", "x"], "1 samples not in the table of folds: x"),
-        (["a", "b", "c", "b"], "1 samples stored more than once: b"),
+        (["a", "b"], "1 sample missing in the shards: c"),
+        (["a", "b", "c", "x"], "1 sample not in the table of folds: x"),
+        (["a", "b", "c", "b"], "1 sample stored more than once: b"),
     ],
 )
 def test_shards_with_other_samples_than_the_table_are_refused(tmp_path, ids, found):

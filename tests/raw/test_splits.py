@@ -1,7 +1,10 @@
+import math
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
 from sources import assigned
 
 from pipeline.core.errors import RawDataError
@@ -38,6 +41,13 @@ def test_added_file_moves_at_most_one_other(ids, fraction, seed):
 def test_another_seed_selects_other_samples():
     ids = [str(i) for i in range(100)]
     assert select_fraction(ids, 0.5, 0) != select_fraction(ids, 0.5, 1)
+
+
+@given(IDS.filter(lambda ids: len(ids) > 1), st.floats(0.01, 0.99), st.integers(0, 9))
+def test_permutation_selects_what_scikit_learn_selects(ids, fraction, seed):
+    assume(math.ceil(fraction * len(ids)) < len(ids))  # scikit-learn demands training samples
+    _, test = train_test_split(sorted(ids), test_size=fraction, random_state=seed)
+    assert select_permutation(ids, fraction, seed) == set(test)
 
 
 def test_permutation_equals_the_published_one():

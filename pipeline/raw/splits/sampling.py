@@ -5,6 +5,7 @@ In all functions `fraction` is 0 to 1, `fold` is one of `folds` counted from 0, 
 """
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
@@ -25,14 +26,14 @@ def rank(ids: Iterable[str], seed: int) -> list[str]:
 
 
 def select_permutation(ids: Iterable[str], fraction: float, seed: int) -> set[str]:
-    """Select the first round(fraction * n) of a seeded permutation of the sorted identifiers.
+    """Select the first ceil(fraction * n) of a seeded permutation of the sorted identifiers.
 
-    This is the order of scikit-learn's ``train_test_split``: ``RandomState(seed).permutation(n)``, test first. It
-    reproduces published splits; an added file changes the whole selection.
+    These are the test samples of scikit-learn's ``train_test_split(sorted(ids), test_size=fraction,
+    random_state=seed)``, to reproduce published splits; an added file changes the whole selection.
     """
     ordered = sorted(ids)
     order = np.random.RandomState(seed).permutation(len(ordered))
-    return {ordered[index] for index in order[: round(fraction * len(ordered))]}
+    return {ordered[index] for index in order[: math.ceil(fraction * len(ordered))]}
 
 
 def select_fraction(stratum_by_id: Mapping[str, int], fraction: float, seed: int) -> set[str]:
