@@ -2,7 +2,6 @@
 
 import os
 from contextlib import closing
-from pathlib import Path
 
 from pipeline.cli.commands import (
     FIELD_OPTIONS,
@@ -191,7 +190,7 @@ _IMAGES = Group("mode 2: other images", "Required: --input, --checkpoint and --o
         "--threshold",
         "number in [0, 1), or file with one",
         _IMAGES,
-        shown="0.5",
+        shown="the threshold.json of the checkpoint's experiment, else 0.5",
         type=threshold_or_file,
         metavar="FILE|NUMBER",
     ),
@@ -245,20 +244,17 @@ def predict(arguments: Arguments) -> None:
 
 def _predict_images(arguments: Arguments) -> None:
     require_short(arguments.output)
-    threshold = arguments.threshold
-    if isinstance(threshold, Path):
-        from pipeline.evaluation.thresholds import read_threshold
-
-        threshold = read_threshold(threshold).value
+    checkpoint = single_path("checkpoint", arguments.checkpoint)
+    from pipeline.cli.chosen_threshold import threshold_for
     from pipeline.core.gpus import hold_gpus
     from pipeline.prediction.new_images import predict_images
 
     with hold_gpus():
         predict_images(
-            checkpoint=single_path("checkpoint", arguments.checkpoint),
+            checkpoint=checkpoint,
             images=arguments.input,
             output=arguments.output,
-            threshold=threshold,
+            threshold=threshold_for(checkpoint, arguments.threshold),
             tiles=None if arguments.tiles is None else _tiles(arguments.tiles),
             test_time=arguments.test_time or "none",
             precision=arguments.precision or "fp32",

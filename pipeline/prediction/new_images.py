@@ -26,7 +26,7 @@ from pipeline.prediction.listing import ImageFile, list_images
 from pipeline.prediction.memory import memory_errors
 from pipeline.prediction.network import Predictor, load_predictor, synchronize
 from pipeline.prediction.normalized import NormalizedImage
-from pipeline.prediction.recipes import TestTime, Tiles
+from pipeline.prediction.recipes import SourcedThreshold, TestTime, Tiles
 from pipeline.raw.decode.image import Pixels, as_channels, read_file
 from pipeline.raw.decode.palette import class_colours
 from pipeline.shards.prepare import encode, normalization, resize_image
@@ -36,6 +36,7 @@ _COLOUR = "colour"
 _CHANNELS = {"mask": 1, "overlay": 3, "cutout": 4, _COLOUR: 3}  # of each rendering
 _TIMING = "timing.csv"
 _LEGEND = "legend.png"
+_DEFAULT_THRESHOLD = SourcedThreshold(0.5, "the default")
 
 
 def predict_images(
@@ -45,7 +46,7 @@ def predict_images(
     output: Path,
     precision: Precision,
     threads: int,
-    threshold: float | None = None,
+    threshold: SourcedThreshold = _DEFAULT_THRESHOLD,
     tiles: Tiles | None = None,
     test_time: TestTime = "none",
     skip_unreadable: bool = False,
@@ -65,8 +66,8 @@ def predict_images(
         complete, and replaces only a folder that an earlier prediction of images wrote.
     precision : {'fp32', 'bf16', 'auto'}
     threads : int
-    threshold : float, optional
-        Only with two classes: a pixel is foreground where its probability is above. The default is 0.5.
+    threshold : SourcedThreshold
+        Only with two classes: a pixel is foreground where its probability is above. It is logged with its source.
     tiles, test_time
         See `load_predictor`.
     skip_unreadable : bool
@@ -81,15 +82,17 @@ def predict_images(
     files = list_images(images, output)
     _require_replaceable(output, images)
     network = load_predictor(checkpoint, precision=precision, threads=threads, tiles=tiles, test_time=test_time)
-    if threshold is not None and network.multiclass:
+    if threshold.given and network.multiclass:
         raise ConfigError(
             "--threshold",
-            f"{threshold:g} for a network with {len(network.classes)} classes, {checkpoint}",
+            f"{threshold.value:g} for a network with {len(network.classes)} classes, {checkpoint}",
             "a threshold only for two classes",
             "leave it out: every pixel gets its most probable class",
         )
     files, large = _usable_files(files, network, skip_unreadable)
     log(f"{plural(len(files), 'image')} on {network.runs_on}")
+    if not network.multiclass:
+        log(f"threshold {threshold.value:g} ({threshold.source})")
     if network.inside_only:
         log(
             "the network was trained only inside the field of view, if its data set has one: "
@@ -100,7 +103,7 @@ def predict_images(
     network(first if tiles is None else first.top_left(*tiles.size))
     del first
     with atomic_folder(output) as folder, memory_errors(str(images), network.memory_remedy):
-        write_images = _ImageWriter(folder, network, threshold_level(0.5 if threshold is None else threshold))
+        write_images = _ImageWriter(folder, network, threshold_level(threshold.value))
         rows = list(thread_map(write_images, _predictions(network, files, large), threads=1 if large else 2))
         write_table(folder / _TIMING, pd.DataFrame(rows))
     log(f"{output}: {plural(len(rows), 'image')}, {sum(row['network_seconds'] for row in rows):.2f} s in the network")

@@ -1,6 +1,6 @@
 """Recipes of predictions and ensembles. They do not import torch."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,14 @@ from pipeline.training.recipes import Precision, Threads
 Kind = Literal["probability", "mask"]
 TestTime = Literal["none", "flips", "rot90"]
 PredictWith = Literal["best", "last"]
+
+
+class SourcedThreshold(NamedTuple):
+    """A threshold, a text that says where it comes from, and whether the user gave it."""
+
+    value: float
+    source: str
+    given: bool = False
 
 
 class Tiles(Options):

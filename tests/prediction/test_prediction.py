@@ -34,7 +34,7 @@ from pipeline.prediction import network as networks
 from pipeline.prediction import predict as shard_prediction
 from pipeline.prediction.bands import class_indices, native_bands
 from pipeline.prediction.listing import IMAGE_EXTENSIONS, list_images
-from pipeline.prediction.recipes import Tiles
+from pipeline.prediction.recipes import SourcedThreshold, Tiles
 from pipeline.raw.decode.palette import COLOURS
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.device import choose_device, choose_precision
@@ -343,7 +343,7 @@ def test_new_images_of_several_classes_get_colours_and_legend(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "out/cutout/one.png")[:, :, 3] > 0, mask > 0)
     assert (tmp_path / "out/probability/circle/one.png").is_file()
     with pytest.raises(ConfigError, match="most probable class"):
-        predict_folder(tmp_path, tmp_path / "c.pt", threshold=0.4)
+        predict_folder(tmp_path, tmp_path / "c.pt", threshold=SourcedThreshold(0.4, "--threshold", given=True))
 
 
 def test_native_size_is_not_resized_and_tiles_limit_input_size(tmp_path, monkeypatch):
