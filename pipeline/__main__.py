@@ -1,8 +1,27 @@
 """Run the command line: ``python -m pipeline COMMAND``."""
 
+import os
+import signal
 import sys
+from typing import NoReturn
 
-from pipeline.cli.main import main
+
+def run() -> int:
+    """Run one command; return the exit status. Ctrl-C ends the process with one line from the start."""
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is signal.default_int_handler:  # not ignored, as in the background of a script
+        signal.signal(signal.SIGINT, _end)
+    from pipeline.cli.main import main
+
+    signal.signal(signal.SIGINT, handler)
+    return main()
+
+
+def _end(*_: object) -> NoReturn:
+    """End the process at once: while modules are imported there is nothing to clean up."""
+    os.write(2, b"interrupted\n")
+    os._exit(128 + signal.SIGINT)
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -1,10 +1,12 @@
 import importlib
 import inspect
 import json
+import os
 import resource
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rawfiles import write_tif
@@ -314,3 +316,17 @@ def test_a_closed_pipe_prints_no_traceback(project):
         error = process.stderr.read()
     assert process.returncode == 128 + 13
     assert "BrokenPipe" not in error
+
+
+def test_ctrl_c_during_the_first_imports_ends_with_one_line(tmp_path):
+    (tmp_path / "pydantic.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "check"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
