@@ -14,7 +14,7 @@ from pipeline.core.errors import PipelineError, PredictionError, Problem, RawDat
 from pipeline.core.progress import progress_bar
 from pipeline.evaluation.classes import confusion_matrix, read_classes
 from pipeline.evaluation.contours import contour_scores
-from pipeline.evaluation.foreign import require_levels
+from pipeline.images.foreign import require_levels
 from pipeline.images.png import read_levels
 from pipeline.raw.dataset import RawDataset, require_samples, size_problem
 

@@ -12,12 +12,12 @@ from pipeline.core.counts import VOID, threshold_level
 from pipeline.core.errors import PipelineError, PredictionError, Problem, RawDataError, printable
 from pipeline.core.files import atomic_file, atomic_folder
 from pipeline.core.progress import progress_bar
-from pipeline.evaluation.foreign import require_levels
 from pipeline.evaluation.recipes import RenderRecipe
 from pipeline.evaluation.thresholds import read_threshold
 from pipeline.images.captions import add_caption
 from pipeline.images.downscale import downscale
 from pipeline.images.figures import VOID_GREY, RgbImage, for_display, overlay, panel
+from pipeline.images.foreign import require_levels
 from pipeline.images.png import read_levels, write_png
 from pipeline.raw.dataset import RawDataset, open_dataset, require_samples, size_problem
 from pipeline.raw.samples import Sample

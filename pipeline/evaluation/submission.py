@@ -11,9 +11,9 @@ from pipeline.core.errors import ConfigError, PipelineError, PredictionError, Pr
 from pipeline.core.files import atomic_folder, has_long_name
 from pipeline.core.progress import progress_bar
 from pipeline.core.tables import write_table
-from pipeline.evaluation.foreign import require_levels
 from pipeline.evaluation.recipes import SubmissionRecipe
 from pipeline.evaluation.thresholds import read_threshold
+from pipeline.images.foreign import require_levels
 from pipeline.images.png import read_levels, write_png
 from pipeline.raw.dataset import open_dataset, require_samples
 from pipeline.raw.decode.masks import encode_rle

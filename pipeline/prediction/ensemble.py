@@ -12,6 +12,7 @@ from pipeline.core.files import atomic_folder
 from pipeline.core.manifest import remake_remedy
 from pipeline.core.parallel import thread_map
 from pipeline.core.progress import log, progress_bar
+from pipeline.images.foreign import require_levels
 from pipeline.images.png import read_grey, write_png
 from pipeline.prediction.recipes import EnsembleRecipe, Run
 from pipeline.raw.splits.fold_table import read_fold_table
@@ -51,7 +52,8 @@ def average_predictions(
     Raises
     ------
     PredictionError
-        Lists every run with missing or unexpected images, and every image that cannot be used.
+        Lists every run with missing or unexpected images, and every image that cannot be used. Also for a folder of
+        another program whose images have no value above 1.
     RawDataError
         If the table of folds cannot be used.
     OutputError
@@ -65,20 +67,21 @@ def average_predictions(
     planes = [""] if recipe.classes is None else [class_name.replace("/", "-") for class_name in recipe.classes]
     table = read_fold_table(folds, recipe.folds) if folds is not None and recipe.folds is not None else None
     folders_by_id = _folders_by_id(ensemble, recipe.runs, predictions, planes, table)
+    for folder in predictions if recipe.classes is None else ():
+        require_levels(folder, sorted(_image_ids(folder)))
 
     def average(name: str) -> tuple[Problem, ...]:
         try:
-            sums = np.stack(
-                [_sum_levels([root / plane / f"{name}.png" for root in folders_by_id[name]]) for plane in planes]
-            )
+            sums = [_sum_levels([root / plane / f"{name}.png" for root in folders_by_id[name]]) for plane in planes]
         except PipelineError as error:
             return error.problems
         if recipe.kind == "mask":
-            write_png(folder / f"{name}.png", sums.argmax(axis=0).astype(np.uint8))
+            rows = zip(*sums, strict=True)
+            write_png(folder / f"{name}.png", np.stack([np.argmax(row, axis=0).astype(np.uint8) for row in rows]))
             return ()
-        for plane, levels in zip(planes, mean_levels(sums, len(folders_by_id[name])), strict=True):
+        for plane, plane_sums in zip(planes, sums, strict=True):
             (folder / plane).mkdir(exist_ok=True)
-            write_png(folder / plane / f"{name}.png", levels)
+            write_png(folder / plane / f"{name}.png", mean_levels(plane_sums, len(folders_by_id[name])))
         return ()
 
     with atomic_folder(output) as folder:
@@ -93,8 +96,8 @@ def average_predictions(
 
 
 def mean_levels(sums: NDArray[np.uint32], count: int) -> NDArray[np.uint8]:
-    """Return the mean of `count` levels from their sum, rounded to the nearest level, halves down as in `to_levels`."""
-    return round_half_down(sums / count)
+    """Return the mean of `count` levels from their sums (H, W), rounded as in `to_levels`; memory holds one row."""
+    return np.stack([round_half_down(row / count) for row in sums])
 
 
 def _sum_levels(images: Sequence[Path]) -> NDArray[np.uint32]:

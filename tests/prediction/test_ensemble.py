@@ -51,8 +51,17 @@ def test_mean_is_rounded_mean_of_levels(tmp_path, threads):
         assert np.abs(averaged / 255 - mean / 255).max() <= 1 / 510 + 1e-12
 
 
-def test_halves_are_rounded_to_even_level():
+def test_halves_are_rounded_to_the_lower_level():
     assert mean_levels(np.array([1, 3, 5, 510], dtype=np.uint32), 2).tolist() == [0, 1, 2, 255]
+
+
+def test_masks_of_0_and_1_are_no_predictions(tmp_path):
+    for seed, run in enumerate(RUNS):
+        write_random(tmp_path / run, "xy", seed)
+    for name in "xy":
+        write_png(tmp_path / "a-seed2" / f"{name}.png", np.eye(9, 7, dtype=np.uint8))
+    with pytest.raises(PredictionError, match=r"a-seed2[\s\S]*save as 0 and 255"):
+        average(tmp_path, RUNS)
 
 
 def test_many_networks_do_not_overflow(tmp_path):
