@@ -1,5 +1,7 @@
 """`background: none`: class 0 of several classes counts like any other, from the loss to the report."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +19,7 @@ from pipeline.graph.artifacts import Augmented, Checkpoint
 from pipeline.graph.study import Study
 from pipeline.images.colours import overlay_classes
 from pipeline.images.png import write_png
+from pipeline.prediction.new_images import _ImageWriter
 from pipeline.raw.decode.image import read_image
 from pipeline.raw.decode.palette import class_colours
 from pipeline.report.comparisons import compare_methods
@@ -116,6 +119,19 @@ def test_class_0_is_painted_and_has_a_colour(tmp_path, scenes):
     assert (read_image(str(tmp_path / "o/colour" / name), "rgb")[8, 10] == colours[0]).all()
     overlay = read_image(str(tmp_path / "o/overlay" / name), "rgb").astype(int)
     assert (overlay[5:12, 3:].max(axis=2) - overlay[5:12, 3:].min(axis=2) > 10).all()
+
+
+@pytest.mark.parametrize("has_background", [True, False])
+def test_cut_outs_of_new_images_keep_class_0(tmp_path, has_background):
+    info = SimpleNamespace(settings=SimpleNamespace(has_background=has_background))
+    network = SimpleNamespace(classes=CLASSES, multiclass=True, info=info)
+    band = np.zeros((3, 4, 5), np.float32)
+    band[0, :2], band[1, 2:] = 1, 1
+    levels = (band * 255).astype(np.uint8)
+    renderings = _ImageWriter(tmp_path, network, 127)._render(np.full((4, 5, 3), 90, np.uint8), band, levels)
+    assert (renderings["cutout"][:, :, 3] == 255).all(axis=1).tolist() == [not has_background] * 2 + [True] * 2
+    is_grey = (renderings["overlay"].max(axis=2) == renderings["overlay"].min(axis=2)).all(axis=1)
+    assert is_grey.tolist() == [has_background] * 2 + [False] * 2
 
 
 def test_errors_of_class_0_are_shown():
