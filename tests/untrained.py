@@ -17,7 +17,7 @@ from pipeline.training.checkpoint import CheckpointInfo, save_checkpoint
 CLASSES = ["background", "circle", "square"]
 
 
-def checkpoint(path, classes=2, activation=None, region="full", weights=None, preparation=None, **options):
+def checkpoint(path, classes=2, activation=None, region="full", weights=None, preparation=None, info=None, **options):
     """Save an untrained network, or one with the given weights."""
     torch.manual_seed(5)
     model = {"name": "unet", "width": 4, "depth": 3} | options
@@ -41,6 +41,7 @@ def checkpoint(path, classes=2, activation=None, region="full", weights=None, pr
         "seeds": {},
         "settings": {**training, "loss": {"name": "bce", "region": region}},
         "made_with": {},
+        **(info or {}),
     }
     info = CheckpointInfo.model_validate(contents)
     save_checkpoint(path, info, weights or network_of(info).state_dict())

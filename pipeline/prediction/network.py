@@ -140,7 +140,7 @@ class Predictor:
 
     @property
     def inside_only(self) -> bool:
-        """Whether the training loss counted only pixels inside the field of view, if the data set has one."""
+        """Whether the training loss counted only pixels inside fields of view, where samples have one."""
         return self.info.settings.loss.region == "fov"
 
 

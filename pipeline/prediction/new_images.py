@@ -21,6 +21,7 @@ from pipeline.images.colours import legend, overlay_classes, paint
 from pipeline.images.figures import RgbImage, display_limits, for_display, overlay
 from pipeline.images.png import PngWriter, write_png
 from pipeline.models.shapes import SMALLEST
+from pipeline.prediction.alike import Comparison
 from pipeline.prediction.bands import LARGE, Band, ProbabilityWriter, class_indices, native_bands
 from pipeline.prediction.listing import ImageFile, list_images
 from pipeline.prediction.memory import memory_errors
@@ -93,9 +94,9 @@ def predict_images(
     log(f"{plural(len(files), 'image')} on {network.runs_on}")
     if not network.multiclass:
         log(f"threshold {threshold.value:g} ({threshold.source})")
-    if network.inside_only:
+    if network.inside_only and network.info.has_fov:
         log(
-            "the network was trained only inside the field of view, if its data set has one: "
+            "the network was trained only inside the field of view of its images: "
             "its probabilities outside of any field of view are not reliable"
         )
     first = _load(files[0], network).image
@@ -222,28 +223,28 @@ def _display_limits(pixels: Pixels) -> tuple[float, float]:
 
 def _usable_files(files: Sequence[ImageFile], network: Predictor, skip: bool) -> tuple[list[ImageFile], bool]:
     """Decode every file once, before any is predicted; return those that can be used, and whether one is large."""
+    preparation = network.info.preparation
+    comparison = Comparison(preparation.normalize.method, network.info.image_values)
 
     def problems_of(file: ImageFile) -> tuple[Problem, ...]:
         try:
-            _load(file, network)
+            image = _load(file, network).image
         except PipelineError as error:
             return error.problems
+        comparison.add(image)
         return ()
 
     large = any(_header_pixels(file.path) > LARGE for file in files)
-    problems_of_file = dict(
-        zip(
-            files,
-            progress_bar(thread_map(problems_of, files, 1 if large else 2), "reading images", len(files)),
-            strict=True,
-        )
-    )
+    results = thread_map(problems_of, files, 1 if large else 2)
+    problems_of_file = dict(zip(files, progress_bar(results, "reading images", len(files)), strict=True))
     usable = [file for file in files if not problems_of_file[file]]
     problems = [problem for file_problems in problems_of_file.values() for problem in file_problems]
     if problems and (not skip or not usable):
         raise RawDataError(problems)
     for problem in problems:
         log(f"skipped: {problem}")
+    for warning in comparison.warnings(len(usable)):
+        log(f"warning: {warning}")
     return usable, large
 
 

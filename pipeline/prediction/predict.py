@@ -17,6 +17,7 @@ from pipeline.core.files import atomic_folder
 from pipeline.core.parallel import thread_map
 from pipeline.core.progress import log, progress_bar
 from pipeline.images.png import PngWriter
+from pipeline.prediction.alike import unlike_extremes
 from pipeline.prediction.bands import LARGE, Band, ProbabilityWriter, class_indices, native_bands
 from pipeline.prediction.memory import memory_errors
 from pipeline.prediction.network import Predictor, load_predictor
@@ -74,6 +75,9 @@ def predict(
         )
     ids = _file_names(reader, samples.shards)
     log(f"{experiment}: {plural(len(reader), 'sample')} on {network.runs_on}")
+    trained = network.info.image_values
+    if trained is not None and (different := unlike_extremes(reader.image_values(), trained)):
+        log(f"warning: {recipe.split} samples that are not like the training images: {different}")
 
     def write(prediction: _Prediction) -> None:
         row, size, bands = prediction
@@ -127,7 +131,9 @@ def _predict_batch(
         native = native_bands(bands if large else list(bands), reader.info.size, sizes[row])
         if inside_only:
             fov = reader.read_array("fov", row)[0]
-            native = _inside(native, resize_mask(fov, *sizes[row], method=reader.info.preparation.mask_resize))
+            native = _inside(
+                native, resize_mask(fov, sizes[row][0], sizes[row][1], reader.info.preparation.mask_resize)
+            )
         yield _Prediction(row, sizes[row], native)
 
 

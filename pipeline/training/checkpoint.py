@@ -43,6 +43,8 @@ class CheckpointInfo(Options):
         Hardware and versions.
     image_values : ImageValues, optional
         Types and normalized values of the images in the training shards.
+    has_fov : bool
+        Whether the training samples have fields of view.
     """
 
     model: AnyNetwork
@@ -59,6 +61,7 @@ class CheckpointInfo(Options):
     settings: TrainRecipe
     made_with: dict[str, str]
     image_values: ImageValues | None = None
+    has_fov: bool = False
 
     @model_validator(mode="after")
     def _check_class_names(self) -> "CheckpointInfo":

@@ -258,4 +258,5 @@ class _Training:
                 "numpy": np.__version__,
             },
             image_values=self.data.reader.image_values(),
+            has_fov=self.data.reader.has_fov,
         )

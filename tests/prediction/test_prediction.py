@@ -481,7 +481,7 @@ def test_overlay_colours_classes_but_not_background():
 def test_command_line_predicts_new_images(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_images(tmp_path / "in")
-    checkpoint(tmp_path / "c.pt", region="fov")
+    checkpoint(tmp_path / "c.pt", region="fov", info={"has_fov": True})
     (tmp_path / "threshold.json").write_text('{"value": 0.3, "source": "fixed", "criterion": ""}')
     command = "predict --checkpoint c.pt --input in --output out --tiles 32 32 --threads 1"
     for threshold, level in (("threshold.json", 76), ("0.6", 153)):
@@ -489,6 +489,13 @@ def test_command_line_predicts_new_images(tmp_path, capsys, monkeypatch):
         levels, mask = (read_levels(tmp_path / f"out/{kind}/one.png", 40, 90) for kind in ("probability", "mask"))
         np.testing.assert_array_equal(mask > 0, levels > level)
         assert "outside of any field of view" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("has_fov", [True, False])
+def test_note_on_field_of_view_only_if_samples_had_one(tmp_path, capsys, has_fov):
+    make_images(tmp_path / "in")
+    predict_folder(tmp_path, checkpoint(tmp_path / "c.pt", region="fov", info={"has_fov": has_fov}))
+    assert ("field of view" in capsys.readouterr().err) is has_fov
 
 
 @pytest.mark.parametrize(
