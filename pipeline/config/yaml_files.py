@@ -272,9 +272,11 @@ def _configurations(root: yaml.Node) -> Iterator[yaml.Node]:
 
 def _names(configuration: yaml.Node) -> Iterator[yaml.Node]:
     """Yield the scalars that are names: of experiments, data sets, classes and excluded samples."""
+    entries: set[int] = set()  # mappings whose keys are names, such as an experiment called `classes`, and no settings
     for node in _unique_nodes(configuration):
-        for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        for key, value in node.value if isinstance(node, yaml.MappingNode) and id(node) not in entries else ():
             if key.value in _NAMED_ENTRIES and isinstance(value, yaml.MappingNode):
+                entries.add(id(value))
                 yield from (name for name, _ in value.value)
             elif key.value in _NAMES:
                 mapping = isinstance(value, yaml.MappingNode)

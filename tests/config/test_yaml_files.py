@@ -68,6 +68,12 @@ def test_names_without_quotes_that_are_no_text_are_refused(before, after, name):
     assert yaml_files.parse_text(quoted, "c.yaml")
 
 
+@pytest.mark.parametrize("name", ["classes", "labels", "dataset", "exclude"])
+def test_entries_may_be_called_like_settings(name):
+    text = GOOD.replace("  e:", f"  {name}:")
+    assert yaml_files.parse_text(text, "c.yaml")["experiments"][name]["batch_size"] == 2
+
+
 @pytest.mark.parametrize(
     ("value", "found"),
     [
