@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pipeline.core.errors import ConfigError, PredictionError
+from pipeline.core.errors import ConfigError, PredictionError, Problem
 from pipeline.models.registry import build_model
 from pipeline.prediction.memory import MORE_MEMORY, memory_errors
 from pipeline.prediction.normalized import NormalizedImage
@@ -104,11 +104,9 @@ class Predictor:
         """
         (height, width), names = images[0].size, ", ".join(image.name for image in images[:_MAX_LISTED])
         where = f"{names}{', ...' * (len(images) > _MAX_LISTED)} ({len(images)} of {height} x {width} pixels)"
-        if self.info.model.fixed_size and (height, width) != tuple(self.info.size):
-            expected = f"{' x '.join(map(str, self.info.size))} pixels, as in training: {_stretches(self.info)}"
-            remedy = "set `size` of the data set and train again, or train with `padding: mirror` of the model"
-            raise PredictionError(where, f"{height} x {width} pixels", expected, remedy)
-        with memory_errors(where, _TILES if self.tile_axes is None else _SMALLER_TILES):
+        if problem := self.size_problem(where, (height, width)):
+            raise PredictionError(problem)
+        with memory_errors(where, self.memory_remedy(inside_network=True)):
             if self.tile_axes is None:
                 outputs = self.forward(torch.stack([image.whole() for image in images])).cpu()
                 bands: Iterator[tuple[int, torch.Tensor]] = enumerate(outputs)
@@ -122,11 +120,20 @@ class Predictor:
                     raise PredictionError(where, found, expected, remedy)
                 yield index, band.numpy()
 
-    @property
-    def memory_remedy(self) -> str:
-        """What to do if the memory is too small for an image outside of the network."""
-        native = self.info.preparation.fixed_size is None
-        return _TILES if native and self.tile_axes is None else MORE_MEMORY
+    def size_problem(self, where: str, size: tuple[int, int]) -> Problem | None:
+        """Return the problem of an input (height, width) for which the output of the network is not aligned."""
+        if not self.info.model.fixed_size or size == self.info.size:
+            return None
+        expected = f"{' x '.join(map(str, self.info.size))} pixels, as in training: {_stretches(self.info)}"
+        remedy = "set `size` of the data set and train again, or train with `padding: mirror` of the model"
+        return Problem(where, f"{size[0]} x {size[1]} pixels (height x width)", expected, remedy)
+
+    def memory_remedy(self, *, inside_network: bool = False) -> str:
+        """Return what to do if the memory is too small: for the network, or for an image and its results."""
+        if self.tile_axes is not None:
+            return _SMALLER_TILES if inside_network else MORE_MEMORY
+        takes_whole_images = inside_network or self.info.preparation.fixed_size is None
+        return _TILES if takes_whole_images and not self.info.model.fixed_size else MORE_MEMORY
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -103,7 +103,7 @@ def predict_images(
     # warm-up: keeps one-time initialization out of the times
     network(first if tiles is None else first.top_left(*tiles.size))
     del first
-    with atomic_folder(output) as folder, memory_errors(str(images), network.memory_remedy):
+    with atomic_folder(output) as folder, memory_errors(str(images), network.memory_remedy()):
         write_images = _ImageWriter(folder, network, threshold_level(threshold.value))
         rows = list(thread_map(write_images, _predictions(network, files, large), threads=1 if large else 2))
         write_table(folder / _TIMING, pd.DataFrame(rows))
@@ -260,7 +260,7 @@ def _header_pixels(path: Path) -> int:
 def _load(file: ImageFile, network: Predictor) -> _Loaded:
     """Decode an image, and prepare it in the same way as shards."""
     preparation = network.info.preparation
-    with memory_errors(str(file.path), network.memory_remedy):
+    with memory_errors(str(file.path), network.memory_remedy()):
         decoded, valid, _ = read_file(file.path, options=preparation)
         pixels = as_channels(decoded, preparation.channels, file.path)
         height, width = preparation.fixed_size or pixels.shape[:2]
@@ -271,6 +271,8 @@ def _load(file: ImageFile, network: Predictor) -> _Loaded:
                 f"{SMALLEST} pixels or more on each side",
                 "enlarge the image, or leave it out with --skip-unreadable",
             )
+        if problem := network.size_problem(str(file.path), (height, width)):
+            raise RawDataError(problem)
         resized = resize_image(pixels, height, width, preparation.interpolation)
         try:
             scale, offset = normalization(resized, preparation.normalize)

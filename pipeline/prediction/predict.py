@@ -93,7 +93,10 @@ def predict(
 
     native_sizes = reader.column("original_size")
     large = max(np.prod(reader.info.size), *native_sizes.prod(axis=1)) > LARGE
-    with atomic_folder(output) as folder, memory_errors(f"{experiment}, {recipe.split} samples", network.memory_remedy):
+    with (
+        atomic_folder(output) as folder,
+        memory_errors(f"{experiment}, {recipe.split} samples", network.memory_remedy()),
+    ):
         for _ in thread_map(write, _predictions(network, reader, ids, experiment, large), 1 if large else 2):
             pass
 

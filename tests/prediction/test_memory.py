@@ -178,6 +178,9 @@ def test_lack_of_memory_in_the_network_suggests_tiles(tmp_path, monkeypatch, err
     monkeypatch.setattr(networks, "run_network", run_network)
     with pytest.raises(PredictionError, match=remedy):
         probabilities(load(checkpoint(tmp_path / "c.pt"), tiles=tiles), torch.rand(1, 3, 64, 64))
+    cropping = checkpoint(tmp_path / "c.pt", name="unet-crop", widths=(4, 6, 8))  # takes no tiles
+    with pytest.raises(PredictionError, match="a machine with more memory"):
+        probabilities(load(cropping), torch.rand(1, 3, 48, 64))
 
 
 def test_a_decoder_without_memory_reports_no_damage(monkeypatch):

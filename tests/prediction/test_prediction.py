@@ -385,6 +385,18 @@ def test_unreadable_images_are_listed_before_anything_is_written(tmp_path, capsy
         predict_folder(tmp_path, path, **unreadable)
 
 
+def test_images_of_sizes_for_which_output_is_shifted_are_listed(tmp_path):
+    make_images(tmp_path / "in")
+    write_png(tmp_path / "in/fits.png", np.zeros((48, 64, 3), np.uint8))
+    path = checkpoint(tmp_path / "c.pt", preparation={"size": "native"}, **UNET_CROP)
+    with pytest.raises(RawDataError, match="5 problems") as caught:
+        predict_folder(tmp_path, path)
+    assert "64 x 48 pixels" in str(caught.value)
+    assert "padding: mirror" in str(caught.value)
+    predict_folder(tmp_path, path, skip_unreadable=True)
+    assert [file.name for file in (tmp_path / "out/mask").iterdir()] == ["fits.png"]
+
+
 def test_images_that_network_cannot_process_are_listed(tmp_path):
     (tmp_path / "in").mkdir()
     write_png(tmp_path / "in/small.png", np.zeros((20, 50, 3), np.uint8))
