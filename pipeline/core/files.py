@@ -52,14 +52,21 @@ def has_long_name(name: str) -> bool:
     return len(os.fsencode(name)) > _MAX_NAME
 
 
-def require_short(output: Path) -> None:
+def require_short(output: Path, contents: str = "") -> None:
     """Refuse a path for results that is too long to write, before work is done for it.
+
+    Parameters
+    ----------
+    output : Path
+        A file or folder.
+    contents : str
+        The longest path of a file in the folder.
 
     Raises
     ------
     OutputError
     """
-    name, path = os.fsencode(partial_name(output.name)), os.fsencode(output.absolute())
+    name, path = os.fsencode(partial_name(output.name)), os.fsencode(output.absolute() / contents)
     prefix = len(name) - len(os.fsencode(output.name))
     if len(name) > _MAX_NAME or any(len(part) > _MAX_NAME for part in path.split(b"/")):
         found, expected = "a name that is too long", f"at most {_MAX_NAME - prefix} bytes in the last name"

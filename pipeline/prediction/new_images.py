@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from PIL import Image
 
 from pipeline.core.counts import threshold_level, to_levels
 from pipeline.core.errors import ConfigError, OutputError, PipelineError, Problem, RawDataError, plural
-from pipeline.core.files import atomic_folder
+from pipeline.core.files import atomic_folder, require_short
 from pipeline.core.parallel import thread_map
 from pipeline.core.progress import log, progress_bar
 from pipeline.core.tables import write_table
@@ -90,6 +91,8 @@ def predict_images(
             "a threshold only for two classes",
             "leave it out: every pixel gets its most probable class",
         )
+    longest_class = max(network.classes, key=len) if network.multiclass else ""
+    require_short(output, f"probability/{longest_class}/{max((file.id for file in files), key=len)}.png")
     files, large = _usable_files(files, network, skip_unreadable)
     log(f"{plural(len(files), 'image')} on {network.runs_on}")
     if not network.multiclass:
@@ -230,7 +233,7 @@ def _usable_files(files: Sequence[ImageFile], network: Predictor, skip: bool) ->
         try:
             image = _load(file, network).image
         except PipelineError as error:
-            return error.problems
+            return tuple(_for_own_image(problem) for problem in error.problems)
         comparison.add(image)
         return ()
 
@@ -246,6 +249,16 @@ def _usable_files(files: Sequence[ImageFile], network: Predictor, skip: bool) ->
     for warning in comparison.warnings(len(usable)):
         log(f"warning: {warning}")
     return usable, large
+
+
+def _for_own_image(problem: Problem) -> Problem:
+    """Replace a remedy that changes the settings of a data set: the image belongs to none."""
+    if "`pages: samples`" in problem.remedy:
+        return replace(problem, remedy="save each page as a separate file")
+    if "`nodata: ignore`" in problem.remedy:
+        remedy = "give these pixels values, or predict with a network that was trained with `nodata: ignore`"
+        return replace(problem, remedy=remedy)
+    return problem
 
 
 def _header_pixels(path: Path) -> int:

@@ -31,6 +31,7 @@ from pipeline.core.errors import CheckpointError, ConfigError, OutputError, Pred
 from pipeline.images.colours import overlay_classes, paint
 from pipeline.images.png import read_levels, write_png
 from pipeline.prediction import network as networks
+from pipeline.prediction import new_images
 from pipeline.prediction import predict as shard_prediction
 from pipeline.prediction.bands import class_indices, native_bands
 from pipeline.prediction.listing import IMAGE_EXTENSIONS, list_images
@@ -406,6 +407,31 @@ def test_images_that_network_cannot_process_are_listed(tmp_path):
         predict_folder(tmp_path, path)
     assert "50x20 pixels" in str(caught.value)
     assert "no full range" in str(caught.value)
+
+
+def test_remedies_for_own_images_name_no_data_set(tmp_path):
+    (tmp_path / "in").mkdir()
+    pages = np.zeros((2, 50, 50), np.uint8)
+    write_tif(tmp_path / "in/pages.tif", pages, photometric="minisblack")
+    write_tif(tmp_path / "in/gdal.tif", np.eye(50, dtype=np.float32), extratags=[(42113, "s", 0, "1", True)])
+    write_tif(tmp_path / "in/nan.tif", np.where(np.eye(50) > 0, np.nan, 1).astype(np.float32))
+    (tmp_path / "in/cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(RawDataError, match="4 problems") as caught:
+        predict_folder(tmp_path, checkpoint(tmp_path / "c.pt"))
+    for problem in caught.value.problems:
+        assert not any(word in problem.remedy for word in ("exclude", "pages: ", "data set", "snakemake", "delete"))
+    assert "separate file" in str(caught.value)
+    assert "a network that was trained with `nodata: ignore`" in str(caught.value)
+
+
+def test_a_path_that_is_too_long_is_refused_before_predicting(tmp_path, monkeypatch):
+    write_png(tmp_path / "in.png", np.zeros((50, 50), np.uint8))
+    path = checkpoint(tmp_path / "c.pt")
+    monkeypatch.setattr(new_images, "_usable_files", None)
+    deep = tmp_path.joinpath(*["d" * 200] * 19)
+    output = deep / ("e" * (4070 - len(str(deep)) - 1))
+    with pytest.raises(OutputError, match="choose a folder with a shorter path"):
+        predict_folder(tmp_path, path, images=tmp_path / "in.png", output=output)
 
 
 @pytest.mark.parametrize("names", [("a.png", "a.tif"), ("x/a.png", "x-a.png")])

@@ -96,7 +96,9 @@ def test_fold_and_split_trainings_are_bit_identical(data, trained):
     _, shards = data
     assert len(shards["own", "train"]) + len(shards["own", "validation"]) > 4
     assert_same_networks(trained / "own", trained / "fold")
-    assert load_checkpoint(trained / "own/best.pt").info.settings.fold.plain() == FOLD
+    info = load_checkpoint(trained / "own/best.pt").info
+    assert info.settings.fold.plain() == FOLD
+    assert info.has_fov
     assert load_checkpoint(trained / "fold/best.pt").info.settings.fold is None
 
 

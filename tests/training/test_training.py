@@ -99,6 +99,7 @@ def test_training_learns_and_records_its_history(shards, tmp_path):
     assert best.info.preparation.normalize.method == "unit"
     images, values = SampleStore([shards / "tgs-train.h5"], torch.device("cpu")), best.info.image_values
     assert values.dtypes == ("uint8",)
+    assert not best.info.has_fov
     means = [float(batch.image.mean()) for batch in images.batches(torch.arange(len(images)), 1)]
     assert values.mean == pytest.approx(np.mean(means), abs=1e-3)
     assert best.info.made_with["torch"] == str(torch.__version__)
