@@ -40,7 +40,8 @@ def to_levels(probability: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
 
 def round_half_down(values: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """Round values in [0, 255] to the nearest integer, halves to the lower one."""
-    return np.ceil(values - 0.5).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.ceil(values - 0.5).astype(np.uint8)
+    return rounded
 
 
 def threshold_level(threshold: float) -> int:

@@ -125,7 +125,8 @@ class Loss(NamedTuple):
 
     def without_background(self) -> "Loss":
         """Return the loss for several classes of which none is background."""
-        return self._replace(function=partial(self.function, first=0)) if self.per_class else self
+        function: Callable[..., torch.Tensor] = self.function
+        return self._replace(function=partial(function, first=0)) if self.per_class else self
 
     def channels(self, classes: int) -> int:
         """Return the number of output channels of the network: one for each class with a softmax, else 1."""
