@@ -152,9 +152,9 @@ def respelled(entries: Iterable[str], ids: Collection[str]) -> dict[str, str]:
     """
     ids_by_form: dict[str | Decimal, set[str]] = {}
     for name in ids:
-        for form in _forms(name):
+        for form in name_forms(name):
             ids_by_form.setdefault(form, set()).add(name)
-    candidates = ((entry, ids_by_form.get(_forms(entry)[0], set())) for entry in entries)
+    candidates = ((entry, ids_by_form.get(name_forms(entry)[0], set())) for entry in entries)
     return {entry: next(iter(names)) for entry, names in candidates if len(names) == 1}
 
 
@@ -164,8 +164,11 @@ def describe_respelled(names: dict[str, str], max_listed: int = 3) -> str:
     return ", ".join(pairs[:max_listed]) + (", ..." if len(pairs) > max_listed else "")
 
 
-def _forms(text: str) -> list[str | Decimal]:
-    """Return the form in which names are compared, and that of a number which a spreadsheet has rounded."""
+def name_forms(text: str) -> list[str | Decimal]:
+    """Return the form in which names are compared, and that of a number which a spreadsheet has rounded.
+
+    The form leaves out upper and lower case, quotes, the extension of an image file, and the format of a number.
+    """
     text = text.strip(" \"'").casefold()
     if text.endswith(IMAGE_EXTENSIONS):
         text = text[: text.rindex(".")]

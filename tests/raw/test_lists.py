@@ -11,6 +11,7 @@ SAMPLES = [
     Sample("c", "/d/images/c.jpg", mask="/d/masks/c_mask.png"),
     Sample("train-7", "/d/train/img/7.png", mask="/d/train/lab/7.png"),
     Sample("test-7", "/d/test/img/7.png", mask="/d/test/lab/7.png"),
+    Sample("#12", "/d/images/#12.png", mask="/d/masks/#12.png"),
 ]
 
 
@@ -38,6 +39,8 @@ def select(tmp_path, text, samples=SAMPLES):
         ("/home/x/test/img/7.png", "test-7"),
         (r"E:\train\img\7.png", "train-7"),
         ("train-7", "train-7"),
+        ("#12", "#12"),
+        ("#12.png,3", "#12"),
     ],
 )
 def test_list_entry_matches_in_many_notations(tmp_path, line, name):
@@ -142,7 +145,7 @@ def test_lists_are_relative_to_the_root_or_absolute(tmp_path):
     )
     assert [sample.id for sample in splits["test"]] == ["21"]
     assert [sample.id for sample in splits["validation"]] == ["c"]
-    assert len(splits["train"]) == 3
+    assert len(splits["train"]) == len(SAMPLES) - 2
 
 
 def test_sample_in_both_lists_is_refused(tmp_path):

@@ -65,3 +65,26 @@ def test_identifiers_without_their_zeros_are_explained(tmp_path):
     assert "no 'patient' for 3 of 3 samples" in problem.found
     assert "the table has '7' for '007', '8' for '008'" in problem.found
     assert "format text" in problem.remedy
+
+
+@pytest.mark.parametrize("mark", ["", " ", "NA", "nan", "#N/A", "None"])
+def test_marks_of_missing_values_are_no_group(tmp_path, mark):
+    (tmp_path / "t.csv").write_text(f"id,patient\na,p1\nb,{mark}\n")
+    with pytest.raises(RawDataError, match="no 'patient' for 1 of 2 samples: b"):
+        find_groups([Sample(name, "i", mask="m") for name in "ab"], Group(column="patient", file="t.csv"), tmp_path)
+
+
+@pytest.mark.parametrize(("first", "second"), [("P1", "p1"), ("1", "1.0"), ("01", "1")])
+def test_groups_in_two_spellings_are_refused(tmp_path, first, second):
+    (tmp_path / "t.csv").write_text(f"id,patient\na,{first}\nb,{second}\nc,other\n")
+    with pytest.raises(RawDataError, match=f"'{first}' and '{second}'|'{second}' and '{first}'"):
+        find_groups([Sample(name, "i", mask="m") for name in "abc"], Group(column="patient", file="t.csv"), tmp_path)
+    samples = [Sample(f"{name}_{number}", "i", mask="m") for number, name in enumerate(("P1", "p1"))]
+    with pytest.raises(RawDataError, match="'P1' and 'p1'"):
+        find_groups(samples, Group(pattern="(.*)_"), tmp_path)
+
+
+def test_spaces_and_composed_letters_make_no_new_group(tmp_path):
+    (tmp_path / "t.csv").write_text("id,patient\na,M\u00fcller 1\nb,Mu\u0308ller\u00a01\n", encoding="utf-8")
+    samples = [Sample(name, "i", mask="m") for name in "ab"]
+    assert set(find_groups(samples, Group(column="patient", file="t.csv"), tmp_path).values()) == {"M\u00fcller 1"}

@@ -7,9 +7,19 @@ from pathlib import Path
 from pipeline.core.errors import Problem, RawDataError, join_first, plural
 from pipeline.raw.samples import Sample, as_identifier
 from pipeline.raw.splits.rules import Group
-from pipeline.raw.tables import RESPELLED_REMEDY, describe_respelled, read_columns, respelled
+from pipeline.raw.tables import RESPELLED_REMEDY, describe_respelled, name_forms, read_columns, respelled
 
 _MAX_EXAMPLES = 3  # identifiers of the table that a message shows
+_MISSING = {
+    "",
+    "na",
+    "n/a",
+    "#n/a",
+    "<na>",
+    "nan",
+    "null",
+    "none",
+}  # as spreadsheets, pandas and R write a missing value
 
 
 def find_groups(samples: Iterable[Sample], group: Group, root: Path) -> dict[str, str]:
@@ -20,7 +30,7 @@ def find_groups(samples: Iterable[Sample], group: Group, root: Path) -> dict[str
     group : Group
         With `file`: the value in `column` of the table row whose `id` is the identifier of the sample or, for a page of
         a stack, of the stack; other rows are ignored. With `pattern`: the text of its only group, in its first match in
-        the identifier.
+        the identifier. Runs of spaces count as one space, and texts are compared in Unicode NFC.
     root : Path
         The raw folder.
 
@@ -32,15 +42,35 @@ def find_groups(samples: Iterable[Sample], group: Group, root: Path) -> dict[str
     Raises
     ------
     RawDataError
-        If the table cannot be used, or listing all identifiers without a row, a value or a match.
+        If the table cannot be used, or listing all identifiers without a row, a value (``NA`` and the like are none) or
+        a match, or the groups that differ only by upper and lower case or number format.
     """
     if group.pattern is not None:
-        return _groups_by_pattern([sample.id for sample in samples], group.pattern)
-    assert group.file is not None
-    assert group.column is not None
-    return _groups_by_column(
-        {sample.id: sample.stack_id for sample in samples}, root / group.file, group.id, group.column
-    )
+        where = f"the pattern {group.pattern!r} of `group`"
+        groups = _groups_by_pattern([sample.id for sample in samples], group.pattern, where)
+    else:
+        assert group.file is not None
+        assert group.column is not None
+        where = str(root / group.file)
+        groups = _groups_by_column(
+            {sample.id: sample.stack_id for sample in samples}, root / group.file, group.id, group.column
+        )
+    _require_distinct(groups, where)
+    return groups
+
+
+def _require_distinct(groups: Mapping[str, str], where: str) -> None:
+    """Refuse groups that are probably the same, such as ``P1`` and ``p1``: they would end up in different splits."""
+    spellings: dict[object, set[str]] = {}
+    for name in set(groups.values()):
+        spellings.setdefault(name_forms(name)[0], set()).add(name)
+    if ambiguous := sorted(" and ".join(map(repr, sorted(names))) for names in spellings.values() if len(names) > 1):
+        raise RawDataError(
+            where,
+            f"groups that differ only by upper and lower case or number format: {join_first(ambiguous)}",
+            "one spelling for each group, since the samples of different groups may be in different splits",
+            "write each group in one way, in the table or in a new one (`file` and `column` of `group`)",
+        )
 
 
 def _groups_by_column(stacks: Mapping[str, str], table: Path, key: str, column: str) -> dict[str, str]:
@@ -48,8 +78,8 @@ def _groups_by_column(stacks: Mapping[str, str], table: Path, key: str, column: 
     rows = read_columns(table, key, column, problems, "correct `file`, `id` or `column` of `group`, or the table")
     if problems:
         raise RawDataError(problems)
-    groups = {name: rows.get(name, rows.get(stack, "")).strip() for name, stack in stacks.items()}
-    if missing := sorted(name for name, group in groups.items() if not group):
+    groups = {name: _as_group(rows.get(name, rows.get(stack, ""))) for name, stack in stacks.items()}
+    if missing := sorted(name for name, group in groups.items() if group.casefold() in _MISSING):
         examples = ", ".join(map(repr, list(rows)[:_MAX_EXAMPLES])) or "no row"
         found = f"no {column!r} for {len(missing)} of {plural(len(groups), 'sample')}: {join_first(missing)}"
         remedy = (
@@ -64,12 +94,17 @@ def _groups_by_column(stacks: Mapping[str, str], table: Path, key: str, column: 
     return groups
 
 
-def _groups_by_pattern(ids: Collection[str], pattern: str) -> dict[str, str]:
+def _as_group(text: str) -> str:
+    return as_identifier(" ".join(text.split()))
+
+
+def _groups_by_pattern(ids: Collection[str], pattern: str, where: str) -> dict[str, str]:
     compiled = re.compile(as_identifier(pattern))
-    groups = {name: match.group(1) for name in ids if (match := compiled.search(name)) and match.group(1)}
+    matches = {name: compiled.search(name) for name in ids}
+    groups = {name: group for name, match in matches.items() if match and (group := _as_group(match.group(1) or ""))}
     if missing := sorted(set(ids) - groups.keys()):
         raise RawDataError(
-            f"the pattern {pattern!r} of `group`",
+            where,
             f"{len(missing)} of {plural(len(ids), 'sample')} that it does not match: {join_first(missing)}",
             "a pattern whose group matches at least one character of every identifier",
             "correct it (`python -m pipeline splits` lists the identifiers of a data set without `group`)",

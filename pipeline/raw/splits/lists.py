@@ -24,7 +24,7 @@ def select_listed(file: Path, samples: Collection[Sample], split: str) -> set[st
     or backslashes. Names are compared without extension; if several samples match, those with the most parent folders
     in common are selected. If a whole line matches nothing, its first cell (before ``,``, ``;`` or tab) or its first
     word is the entry. Further cells may name this split or files; others are logged. Blank lines, lines that start with
-    ``#``, and a first line of column names such as ``filename`` are passed over.
+    ``#`` and name no sample, and a first line of column names such as ``filename`` are passed over.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class _ListReader:
 
     def read(self, number: int, line: str) -> None:
         """Read one line, without surrounding spaces."""
-        if line.startswith("#") or not line:
+        if not line or (line.startswith("#") and not self._index.find(split_cells(line)[0])):
             if named_split(line) not in (None, self._split):
                 self._refuse(number, f"the heading {line!r}")
             return
