@@ -148,3 +148,9 @@ def test_home_folder_in_path_options_is_replaced(monkeypatch):
     assert arguments.output == Path("/home/somebody/out")
     assert arguments.input == Path("/home/somebody/images")
     assert arguments.checkpoint == [Path("/home/somebody/best.pt")]
+
+
+def test_threshold_that_is_no_number_and_no_file_is_a_usage_error(capsys):
+    with pytest.raises(SystemExit):
+        parse(["predict", "--threshold", "abc"])
+    assert "expected a number in [0, 1), or an existing file with one, not 'abc'" in capsys.readouterr().err
