@@ -136,5 +136,5 @@ def test_groups_that_are_all_too_large_are_refused():
     with pytest.raises(RawDataError, match=r"a group of at most 9\.6 samples"):
         assigned(SECTIONS, test=fraction)
     fold = {"rule": "k-fold", "folds": 4, "fold": 0, "seed": 0, "group": {"pattern": "(s)"}}
-    with pytest.raises(RawDataError, match="in 1 groups: fold 0 is empty"):
+    with pytest.raises(RawDataError, match="in 1 group: fold 0 is empty"):
         assigned(SECTIONS, test=fold)
