@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.core.counts import threshold_level, to_levels
+from pipeline.core.counts import VOID, threshold_level, to_levels
 from pipeline.core.errors import ConfigError, OutputError, PipelineError, Problem, RawDataError, plural
 from pipeline.core.files import atomic_folder, require_short
 from pipeline.core.parallel import thread_map
@@ -62,10 +62,10 @@ def predict_images(
     images : Path
         An image, or a folder that is searched recursively; hidden files and folders are skipped.
     output : Path
-        Folder for ``probability/`` (see `write_probability`), ``mask/`` (0 and 255; class indices with more than two
-        classes), ``colour/`` and ``legend.png`` (only with more than two classes), ``overlay/``, ``cutout/`` (the image
-        with transparent background) and ``timing.csv``, all at native size. It is created when all its files are
-        complete, and replaces only a folder that an earlier prediction of images wrote.
+        Folder for ``probability/`` (see `ProbabilityWriter`), ``mask/`` (0 and 255; class indices with more than two
+        classes, and 255 for pixels without data), ``colour/`` and ``legend.png`` (only with more than two classes),
+        ``overlay/``, ``cutout/`` (the image with transparent background) and ``timing.csv``, all at native size. It is
+        created when all its files are complete, and replaces only a folder that an earlier prediction of images wrote.
     precision : {'fp32', 'bf16', 'auto'}
     threads : int
     threshold : SourcedThreshold
@@ -173,8 +173,9 @@ class _ImageWriter:
         )
         for name in ("probability", *self.channels):
             (folder / name).mkdir()
+        ignores_pixels = network.info.preparation.nodata == "ignore"
         if self.multiclass:
-            write_png(folder / _LEGEND, legend(self.classes, self.colours))
+            write_png(folder / _LEGEND, legend(self.classes, self.colours, void=ignores_pixels))
 
     def __call__(self, predicted: _Prediction) -> dict[str, Any]:
         file, pixels = predicted.file, predicted.pixels
@@ -187,14 +188,14 @@ class _ImageWriter:
                 for name, channels in self.channels.items()
             }
             for band in predicted.bands:
-                if predicted.valid is not None:
-                    band = band * predicted.valid[top : top + band.shape[1]]
                 rows = pixels[top : top + band.shape[1]]
+                valid = None if predicted.valid is None else predicted.valid[top : top + len(rows)]
+                band = band if valid is None else band * valid
                 top += len(rows)
                 levels = to_levels(band)
                 probability.write(levels)
                 image = for_display(as_channels(rows, "rgb", file.path), limits)
-                for name, rendering in self._render(image, band, levels).items():
+                for name, rendering in self._render(image, band, levels, valid).items():
                     writers[name].write(rendering)
         times = {
             "network_seconds": sum(predicted.seconds),
@@ -202,12 +203,16 @@ class _ImageWriter:
         }
         return {"id": file.id, "height": height, "width": width, **times}
 
-    def _render(self, image: RgbImage, band: Band, levels: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
+    def _render(
+        self, image: RgbImage, band: Band, levels: NDArray[np.uint8], valid: NDArray[np.bool_] | None
+    ) -> dict[str, NDArray[np.uint8]]:
         """Return the rows of every rendering."""
         renderings = {}
         if self.multiclass:
             mask = class_indices(band)
-            foreground = mask >= int(self.has_background)
+            if valid is not None:
+                mask[~valid] = VOID
+            foreground = (mask >= int(self.has_background)) & (mask != VOID)
             renderings[_COLOUR] = paint(mask, self.colours)
             painted = overlay_classes(image, mask, None, self.colours, background=self.has_background)
         else:

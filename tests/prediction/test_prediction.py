@@ -29,6 +29,7 @@ from pipeline.cli import main as cli
 from pipeline.core.counts import to_levels
 from pipeline.core.errors import CheckpointError, ConfigError, OutputError, PredictionError, RawDataError, ShardError
 from pipeline.images.colours import overlay_classes, paint
+from pipeline.images.figures import VOID_GREY
 from pipeline.images.png import read_levels, write_png
 from pipeline.prediction import network as networks
 from pipeline.prediction import new_images
@@ -326,8 +327,12 @@ def test_new_images_are_decoded_by_the_options_of_training(tmp_path, classes):
         predict_folder(tmp_path, checkpoint(tmp_path / "c.pt", classes))
     options = {"nodata": "ignore", "exif": "ignore"}
     predict_folder(tmp_path, checkpoint(tmp_path / "c.pt", classes, preparation=options))
-    mask = read(tmp_path / "out/mask/a.png")
-    assert not mask[:10].any()
+    mask, alpha = read(tmp_path / "out/mask/a.png"), read(tmp_path / "out/cutout/a.png")[:, :, 3]
+    assert (mask[:10] == (0 if classes == 2 else 255)).all()
+    assert not alpha[:10].any()
+    if classes == 3:
+        assert (read(tmp_path / "out/colour/a.png")[:10] == VOID_GREY).all()
+        assert mask[10:].max() < 3
     for path in (tmp_path / "out/probability").rglob("a.png"):
         levels = read(path)
         assert not levels[:10].any()
