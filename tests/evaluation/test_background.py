@@ -1,6 +1,6 @@
 """`background: none`: class 0 of several classes counts like any other, from the loss to the report."""
 
-from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pandas as pd
@@ -123,8 +123,8 @@ def test_class_0_is_painted_and_has_a_colour(tmp_path, scenes):
 
 @pytest.mark.parametrize("has_background", [True, False])
 def test_cut_outs_of_new_images_keep_class_0(tmp_path, has_background):
-    info = SimpleNamespace(settings=SimpleNamespace(has_background=has_background))
-    network = SimpleNamespace(classes=CLASSES, multiclass=True, info=info)
+    network = MagicMock(classes=CLASSES, multiclass=True)
+    network.info.settings.has_background = has_background
     band = np.zeros((3, 4, 5), np.float32)
     band[0, :2], band[1, 2:] = 1, 1
     levels = (band * 255).astype(np.uint8)
