@@ -35,6 +35,10 @@ class Normalize(Options):
             raise ValueError(
                 "`standard` needs `mean` and `std`, one number for each channel; other methods have neither"
             )
+        if max(map(abs, (*(self.mean or ()), *(self.std or ()))), default=0) > 1:
+            raise ValueError(
+                "`mean` and `std` on the scale [0, 1]; divide values for 8-bit images by 255, such as 123.675 to 0.485"
+            )
         return self
 
 

@@ -131,6 +131,10 @@ def test_inconsistent_settings_are_rejected():
             {"datasets/drive/normalize": {"method": "standard", "mean": [0.5] * 3, "std": [0.2, 0.2, 1e-6]}},
             "values that `storage: float16` can hold",
         ),
+        (
+            {"datasets/drive/normalize": {"method": "standard", "mean": [123.675, 116.28, 103.53], "std": [58] * 3}},
+            "divide values for 8-bit images by 255",
+        ),
         ({"datasets/drive/normalize": "standard"}, "`standard` needs `mean` and `std`"),
         ({"experiments/drive__unet/optimizer": "sgd"}, "a mapping, such as"),
     ):

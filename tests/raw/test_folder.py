@@ -16,6 +16,7 @@ from sources import opened, preparation
 from pipeline.core.counts import VOID
 from pipeline.core.errors import RawDataError
 from pipeline.raw.check.ignored import ignored_files
+from pipeline.raw.layouts.folder import Folder
 from pipeline.shards.prepare import prepare
 
 SPLITS = {"train": ["train", "training"], "validation": ["val"], "test": ["test"]}
@@ -288,6 +289,15 @@ def test_colour_masks_are_read_by_declared_labels(tmp_path):
 def write_pages(path, pages):
     path.parent.mkdir(parents=True, exist_ok=True)
     tifffile.imwrite(path, pages, photometric="minisblack")
+
+
+def test_background_in_any_case_is_the_first_class():
+    labels = {"255": "cell", "0": "Background"}
+    layout = Folder.model_validate({"layout": "folder", "images": "i", "masks": "m", "labels": labels})
+    assert layout.class_names() == ("Background", "cell")
+    last = Folder.model_validate({"layout": "folder", "images": "i", "masks": "m", "classes": ["cell", "Background"]})
+    (problem,) = last.problems("datasets.d", "index")
+    assert (problem.found, problem.remedy) == ("'Background' as class 1", "put Background first")
 
 
 def test_pages_samples_makes_each_page_a_sample(tmp_path):

@@ -99,7 +99,7 @@ class Folder(Patterns):
             return self.classes
         if self.labels is None:
             return (BACKGROUND, "foreground")
-        return tuple(sorted(dict.fromkeys(self.labels.values()), key=lambda name: name != BACKGROUND))
+        return tuple(sorted(dict.fromkeys(self.labels.values()), key=lambda name: name.lower() != BACKGROUND))
 
     @property
     def has_background(self) -> bool:
@@ -178,6 +178,10 @@ class Folder(Patterns):
         if len(names) > 2 and "mean" in lower:
             expected = "another name: tables of scores use it for the mean over the foreground classes"
             yield Problem(path, f"a class {names[lower.index('mean')]!r}", expected, "rename it")
+        if self.classes is not None and self.has_background and BACKGROUND in lower[1:]:
+            name = names[lower.index(BACKGROUND)]
+            actual, expected = f"{name!r} as class {lower.index(BACKGROUND)}", "the background as the first class"
+            yield Problem(path, actual, expected, f"put {name} first")
         if len(set(lower)) < len(lower):
             expected = "names that differ in more than upper and lower case"
             yield Problem(path, f"repeated names among {', '.join(names)}", expected, "rename all but one")
