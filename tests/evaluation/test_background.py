@@ -128,7 +128,7 @@ def test_cut_outs_of_new_images_keep_class_0(tmp_path, has_background):
     band = np.zeros((3, 4, 5), np.float32)
     band[0, :2], band[1, 2:] = 1, 1
     levels = (band * 255).astype(np.uint8)
-    renderings = _ImageWriter(tmp_path, network, 127)._render(np.full((4, 5, 3), 90, np.uint8), band, levels)
+    renderings = _ImageWriter(tmp_path, network, 127)._render(np.full((4, 5, 3), 90, np.uint8), band, levels, None)
     assert (renderings["cutout"][:, :, 3] == 255).all(axis=1).tolist() == [not has_background] * 2 + [True] * 2
     is_grey = (renderings["overlay"].max(axis=2) == renderings["overlay"].min(axis=2)).all(axis=1)
     assert is_grey.tolist() == [has_background] * 2 + [False] * 2
