@@ -85,7 +85,7 @@ def describe_orientation(orientation: int) -> str:
 
 
 def _read_tiff(data: bytes) -> Header:
-    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+    with io.BytesIO(data) as stream, tifffile.TiffFile(stream) as tiff:
         page: Any = tiff.pages.first
         bits = page.bitspersample
         return Header(
