@@ -34,7 +34,44 @@ def refusal(labels, pixels):
 
 def test_undeclared_values_are_listed_with_their_counts():
     plane = np.array([[0, 255, 1], [1, 7, 0]], dtype=np.uint8)
-    assert "1 (2 pixels), 7 (1 pixels)" in refusal(BLACK_AND_WHITE, plane)
+    assert "1 (2 pixels), 7 (1 pixel)" in refusal(BLACK_AND_WHITE, plane)
+
+
+@pytest.mark.parametrize(
+    ("colours", "labels", "found"),
+    [
+        (
+            [(0, 0, 0), (3, 0, 0), (7, 0, 0)],
+            {"0": "background", "1": "fence", "3": "road"},
+            "#030000 (1 pixel), #070000",
+        ),
+        ([(0, 0, 0), (0, 0, 255), (255, 255, 0)], {"0": "background", "255": "cell"}, "#0000ff (1 pixel), #ffff00"),
+    ],
+)
+def test_colours_are_not_read_as_grey_values(colours, labels, found):
+    label_map = mask_labels("folder", labels=labels, tolerance=0 if len(labels) > 2 else 30).label_map
+    message = refusal(label_map, np.array([colours], dtype=np.uint8))
+    assert found in message
+    assert "the mask is coloured: declare its colours under `labels`" in message
+
+
+def test_grey_mask_with_traces_of_colour_is_read_within_tolerance():
+    label_map = mask_labels("folder", labels={"0": "background", "255": "cell"}, tolerance=4).label_map
+    pixels = np.array([[(2, 0, 3), (254, 255, 252)]], dtype=np.uint8)
+    assert label_map.classify(pixels, "mask.png").tolist() == [[0, 1]]
+
+
+def test_soft_masks_in_colours_or_of_0_and_1_are_refused(tmp_path):
+    labels = LabelMap({0: 0, 255: 1})
+    path = tmp_path / "m.png"
+    Image.fromarray(np.array([[(0, 0, 127), (255, 0, 0)]], dtype=np.uint8)).save(path)
+    with pytest.raises(RawDataError, match="a mask with colours"):
+        labels.read_soft(path)
+    Image.fromarray(np.array([[0, 1]], dtype=np.uint8)).save(path)
+    with pytest.raises(RawDataError, match="multiply the values by 255"):
+        labels.read_soft(path)
+    Image.fromarray(np.array([[(0, 3, 1), (90, 98, 95)]], dtype=np.uint8)).save(path)  # as after JPEG
+    assert labels.read_soft(path).shape == (1, 2)
 
 
 def test_a_mask_of_0_and_1_is_refused_not_read_as_empty(tmp_path):
@@ -87,7 +124,7 @@ def test_tolerance_is_the_maximum_difference_per_channel():
     image = np.array([[(2, 2, 255), (0, 0, 253), (3, 0, 0)]], dtype=np.uint8)
     meaning = {0: 0, BLUE: 1}
     message = refusal(LabelMap(meaning), image)
-    for part in ("#0202ff (1 pixels)", "#0000fd", "#030000"):
+    for part in ("#0202ff (1 pixel)", "#0000fd", "#030000"):
         assert part in message
     assert "#030000" in refusal(LabelMap(meaning, tolerance=2), image)
     np.testing.assert_array_equal(LabelMap(meaning, tolerance=3).classify(image, "m"), [[1, 1, 0]])
@@ -96,7 +133,7 @@ def test_tolerance_is_the_maximum_difference_per_channel():
 def test_tolerance_applies_at_both_ends_of_the_grey_range():
     labels = LabelMap({0: 0, 255: 1}, tolerance=2)
     np.testing.assert_array_equal(labels.classify(np.array([[0, 2, 253, 255]], np.uint8), "m"), [[0, 0, 1, 1]])
-    assert "3 (1 pixels), 252 (1 pixels)" in refusal(labels, np.array([[3, 252]], np.uint8))
+    assert "3 (1 pixel), 252 (1 pixel)" in refusal(labels, np.array([[3, 252]], np.uint8))
 
 
 def test_inverted_swaps_the_two_classes_but_not_void(tmp_path):
@@ -116,7 +153,7 @@ def test_shapes_reads_the_blue_channel(tmp_path, kind):
         image.putpalette([50, 60, 0, 70, 80, 1, 90, 100, 2, 110, 120, 3])
     image.save(tmp_path / "m.png")
     np.testing.assert_array_equal(mask_labels("shapes").label_map.read(tmp_path / "m.png"), truth)
-    assert "4 (1 pixels)" in refusal(mask_labels("shapes").label_map, np.array([[4]], np.uint8))
+    assert "4 (1 pixel)" in refusal(mask_labels("shapes").label_map, np.array([[4]], np.uint8))
 
 
 def test_remedy_suggests_options_of_the_configuration():

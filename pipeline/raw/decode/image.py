@@ -313,13 +313,6 @@ def read_image(path: Path | str, channels: str, data: bytes | None = None, page:
     return as_channels(read_file(path, data, page).pixels, channels, path)
 
 
-def read_grey(
-    path: Path | str, data: bytes | None = None, page: int | None = None, options: DecodeOptions = DEFAULT_OPTIONS
-) -> Pixels:
-    """Read an image as one (H, W) plane of uint8; see `to_8_bit`."""
-    return to_8_bit(as_channels(read_file(path, data, page, options).pixels, "grey", path)[:, :, 0], path)
-
-
 def to_8_bit(pixels: Pixels, path: Path | str, *, keep_small: bool = False) -> NDArray[np.uint8]:
     """Convert mask pixels to 8 bits if that is exact.
 

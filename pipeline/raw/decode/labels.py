@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.counts import VOID
 from pipeline.core.errors import Problem, RawDataError, plural
-from pipeline.raw.decode.image import DEFAULT_OPTIONS, as_channels, read_file, read_grey, to_8_bit
+from pipeline.raw.decode.image import DEFAULT_OPTIONS, as_channels, full_range, read_file, to_8_bit
 from pipeline.raw.decode.masks import ClassMask
 from pipeline.raw.decode.options import DecodeOptions
 from pipeline.raw.decode.palette import (
@@ -47,6 +47,7 @@ _MIXED_COLOURS = (
     "colour"
 )
 _BETWEEN = 3  # largest distance of a mixed colour from the line between two declared ones
+_MAX_SOFT_COLOUR = 16  # largest difference of the channels of a grey mask that was saved as colour JPEG
 _SOFT_REMEDY = ", or set `mask_kind: soft` if the mask holds probabilities"
 
 
@@ -109,9 +110,21 @@ class LabelMap:
         Raises
         ------
         RawDataError
-            If the file cannot be decoded, has other values, or NoData pixels.
+            If the file cannot be decoded, has other values or colours, no value above 1, or NoData pixels.
         """
-        plane = read_grey(path, data, page, options.changed(nodata="error"))
+        pixels = read_file(path, data, page, options.changed(nodata="error")).pixels
+        plane = to_8_bit(as_channels(pixels, "grey", path)[:, :, 0], path)
+        expected = "probabilities as grey values: 0 is certain background, 255 is probability 1"
+        if _colour_difference(pixels) > _MAX_SOFT_COLOUR:
+            remedy = (
+                "check that `images` and `masks` are not swapped; save masks as 8-bit grey files without a colour map"
+            )
+            raise RawDataError(Problem(str(path), "a mask with colours", expected, remedy, kind="mask-values"))
+        if plane.max() == 1:
+            remedy = (
+                "multiply the values by 255, or set `mask_kind: index` and `labels: {0: background, 1: foreground}`"
+            )
+            raise RawDataError(Problem(str(path), "only the values 0 and 1", expected, remedy, kind="mask-values"))
         return np.uint8(255) - plane if self.inverted else plane
 
     def classify(self, pixels: NDArray[Any], path: Path | str) -> ClassMask:
@@ -132,6 +145,10 @@ class LabelMap:
         if self._coloured:
             keys = _pack(to_8_bit(as_channels(pixels, "rgb", path), path, keep_small=True))
             classes: ClassMask = np.take(self._table, keys)
+        elif self.channel != "blue" and _has_colours(pixels):
+            colours = to_8_bit(as_channels(pixels, "rgb", path), path, keep_small=True)
+            keys = _pack(colours)
+            classes = self._classify_equal_channels(colours)
         else:
             blue = self.channel == "blue"
             plane = as_channels(pixels, "rgb" if blue else "grey", path)[:, :, 2 if blue else 0]
@@ -141,6 +158,11 @@ class LabelMap:
         if unknown.any():
             raise RawDataError(self._undeclared_problem(keys[unknown], pixels, path))
         return classes
+
+    def _classify_equal_channels(self, colours: NDArray[np.uint8]) -> ClassMask:
+        """Look up grey values in a mask with colours: a pixel has a class if it is that of each of its channels."""
+        classes = np.asarray(cv2.LUT(colours, self._table))
+        return np.where((classes[:, :, :1] == classes[:, :, 1:]).all(axis=2), classes[:, :, 0], np.uint8(_UNDECLARED))
 
     @cached_property
     def _coloured(self) -> bool:
@@ -160,11 +182,11 @@ class LabelMap:
     def _undeclared_problem(self, unknown: NDArray[Any], pixels: NDArray[Any], path: Path | str) -> Problem:
         numbers, counts = np.unique(unknown, return_counts=True)
         pixel_counts: dict[MaskValue, int] = {
-            _unpack(number) if self._coloured else number: count
+            _unpack(number) if unknown.dtype == np.int32 else number: count  # packed colours, or grey values
             for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
         }
         limit = _MAX_LISTED if len(pixel_counts) <= _MAX_MASK_VALUES else _MAX_LISTED_OF_MANY
-        keys = sorted(pixel_counts, key=lambda key: -pixel_counts[key]) if self._coloured else list(pixel_counts)
+        keys = sorted(pixel_counts, key=lambda key: -pixel_counts[key] if isinstance(key, tuple) else key)
         listed = ", ".join(f"{format_mask_value(key)} ({plural(pixel_counts[key], 'pixel')})" for key in keys[:limit])
         more = f" and {plural(len(pixel_counts) - limit, 'more value')}" if len(pixel_counts) > limit else ""
         declared = [
@@ -272,6 +294,14 @@ def _unpack(number: int) -> Colour:
 def _grey(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     plane = pixels if pixels.ndim == 2 else pixels[:, :, 0]
     return np.asarray(np.minimum(plane, 255).astype(np.uint8))
+
+
+def _colour_difference(pixels: NDArray[Any]) -> float:
+    """Return the largest difference of two channels of a pixel of uint8 or uint16, as a part of 255."""
+    if not _has_colours(pixels):
+        return 0.0
+    colours = pixels[:, :, :3].astype(np.int32)
+    return float((colours.max(axis=2) - colours.min(axis=2)).max()) * 255 / full_range(pixels)
 
 
 def _has_colours(pixels: NDArray[Any]) -> bool:
