@@ -9,6 +9,7 @@ import cv2
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ExifTags, Image
 
 from pipeline.core.errors import PredictionError
 from pipeline.core.manifest import remake_remedy
@@ -118,10 +119,11 @@ def read_grey(path: Path) -> NDArray[np.uint8]:
     Raises
     ------
     PredictionError
-        If it is missing, damaged or of another type.
+        If it is missing, damaged or of another type, or its EXIF orientation says that it is stored turned.
     """
     try:
-        levels = np.asarray(imagecodecs.png_decode(path.read_bytes()))
+        data = path.read_bytes()
+        levels = np.asarray(imagecodecs.png_decode(data))
     except FileNotFoundError as error:
         other = next(filter(Path.exists, map(path.with_suffix, _OTHER_SUFFIXES)), None)
         found = "no such file" if other is None else f"no such file, but {other.name}"
@@ -136,4 +138,13 @@ def read_grey(path: Path) -> NDArray[np.uint8]:
         advice = "save it as 8-bit grey PNG without colours and alpha" if levels.ndim > 2 else _SAVE_AS_LEVELS
         remedy = remake_remedy(path, advice)
         raise PredictionError(str(path), pixels, "8-bit grey, height x width", remedy)
+    if b"eXIf" in data and (orientation := _exif_orientation(path)) != 1:
+        remedy = "save it turned upright, without the EXIF of the photograph"
+        raise PredictionError(str(path), f"the EXIF orientation {orientation}", "a prediction stored upright", remedy)
     return levels
+
+
+def _exif_orientation(path: Path) -> int:
+    with Image.open(path) as image:
+        image.load()  # the chunk may follow the pixels
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))

@@ -53,7 +53,7 @@ def average_predictions(
     ------
     PredictionError
         Lists every run with missing or unexpected images, and every image that cannot be used. Also for a folder of
-        another program whose images have no value above 1.
+        another program that contains masks of other values than 0 and 255.
     RawDataError
         If the table of folds cannot be used.
     OutputError

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 from sources import opened
 
 from pipeline.core.errors import PredictionError
@@ -18,6 +19,7 @@ from pipeline.evaluation.recipes import (
 )
 from pipeline.evaluation.renderings import render
 from pipeline.evaluation.submission import write_submission
+from pipeline.images.foreign import require_levels
 from pipeline.images.png import read_grey, write_png
 
 SPLITS = {"test": {"rule": "fraction", "fraction": 0.5}, "validation": {"fraction": 0.5}}
@@ -66,6 +68,39 @@ def test_masks_of_0_and_1_are_refused(tmp_path, raw, command):
     for factor in (0, 255):
         write_masks(raw, tmp_path / f"p{factor}", COMMANDS[command], factor)
         use(command, raw, tmp_path / f"p{factor}", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("images", "found"),
+    [
+        ([[0, 2], [0, 0]], "the values 0 and 2 in 2 images"),
+        ([[1, 2], [1, 2]], "the values 1 and 2 in 2 images"),
+        ([[0, 100], [100, 100]], "the values 0 and 100"),
+        ([[0, 255], [0, 1]], "the values 0 and 1"),
+        ([[0, 255], [0, 0]], None),
+        ([[0, 0], [0, 0]], None),
+        ([[128, 128], [128, 128]], None),
+        ([[0, 7, 90], [0, 1]], None),
+    ],
+)
+def test_masks_of_other_values_than_0_and_255_are_refused(tmp_path, images, found):
+    for number, values in enumerate(images):
+        write_png(tmp_path / f"{number}.png", np.array([values], np.uint8))
+    if found is None:
+        require_levels(tmp_path, ["0", "1"])
+    else:
+        with pytest.raises(PredictionError, match=found):
+            require_levels(tmp_path, ["0", "1"])
+
+
+def test_predictions_with_an_exif_orientation_are_refused(tmp_path):
+    exif = Image.Exif()
+    for orientation in (1, 3):
+        exif[ExifTags.Base.Orientation] = orientation
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / f"{orientation}.png", exif=exif)
+    read_grey(tmp_path / "1.png")
+    with pytest.raises(PredictionError, match="the EXIF orientation 3"):
+        read_grey(tmp_path / "3.png")
 
 
 def test_own_predictions_may_be_this_low(tmp_path, raw):
