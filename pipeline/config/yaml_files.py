@@ -229,11 +229,12 @@ def _duplicate_keys(root: yaml.Node, source: str) -> Iterator[Problem]:
 
 
 def _canonical(key: yaml.Node) -> str:
-    """Return the same text for keys that mean the same, such as 255, "255" and 0xff."""
-    if key.tag == _TAG + "int" and len(key.value) <= _LONGEST_NUMBER:
+    """Return the same text for keys that are equal for Python or mean the same, such as 1, "1", 1.0, 0x1 and true."""
+    if key.tag in (_TAG + "int", _TAG + "float", _TAG + "bool") and len(key.value) <= _LONGEST_NUMBER:
         try:
-            return str(yaml.safe_load(key.value))
-        except yaml.YAMLError:
+            value = yaml.safe_load(key.value)
+            return str(int(value) if value == int(value) else value)
+        except (yaml.YAMLError, OverflowError, ValueError):  # infinite, or not a number
             pass
     return str(key.value)
 
@@ -280,11 +281,16 @@ def _names(configuration: yaml.Node) -> Iterator[yaml.Node]:
                 yield from (name for name, _ in value.value)
             elif key.value in _NAMES:
                 mapping = isinstance(value, yaml.MappingNode)
-                yield from (part for _, part in value.value) if mapping else (value, *_children(value))
+                parts = (part for _, part in value.value) if mapping else (value, *_children(value))
+                yield from (part for part in parts if not (part is value and key.value != "dataset" and _is_null(part)))
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.tag == _TAG + "null"
 
 
 def _is_empty(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode) and node.tag == _TAG + "null" and node.value == ""
+    return _is_null(node) and node.value == ""
 
 
 def _empty_value(key: yaml.Node, value: yaml.Node, source: str) -> Problem:

@@ -28,6 +28,8 @@ def refused(text):
         (GOOD.replace("epochs: 1}", "\n  epochs: 1,\n  epochs: 5}"), (7, 6)),
         (GOOD.replace("255: disc", "\n  255: disc,\n  '255': ring"), (5, 4)),
         (GOOD.replace("255: disc", "\n  255: disc,\n  0xff: ring"), (5, 4)),
+        (GOOD.replace("255: disc", "\n  255: disc,\n  255.0: ring"), (5, 4)),
+        (GOOD.replace("0: background, 255: disc", "\n  1: disc,\n  true: ring"), (5, 4)),
         (GOOD + "datasets: {}\n", (6, 2)),
         (GOOD + "  f:\n    <<: *base\n    <<: *base\n", (8, 7)),
         ('{"datasets": {},\n\t"experiments": {},\n\t"datasets": {}}', (3, 1)),
@@ -66,6 +68,11 @@ def test_names_without_quotes_that_are_no_text_are_refused(before, after, name):
     assert problem.remedy == f'write it in quotes: "{name}"'
     quoted = GOOD.replace(before, after.replace(name, f'"{name}"'))
     assert yaml_files.parse_text(quoted, "c.yaml")
+
+
+def test_null_removes_labels_and_classes_of_an_earlier_file():
+    text = GOOD.replace("labels: {0: background, 255: disc}", "labels: null, classes: ~")
+    assert yaml_files.parse_text(text, "c.yaml")["datasets"]["d"]["labels"] is None
 
 
 @pytest.mark.parametrize("name", ["classes", "labels", "dataset", "exclude"])
