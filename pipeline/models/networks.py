@@ -72,9 +72,9 @@ class UNetCrop(Network):
     widths: Widths = (16, 32, 64)
     padding: Literal["stretch", "mirror"] = Field(
         "stretch",
-        description="`stretch`, as published: the output, which shows the centre of the image, is stretched to the "
-        "size of the image; training at one size compensates for that, at this size only. `mirror`: the image is "
-        "mirrored at its borders (128 pixels by 20 on each side), and each output pixel lies where its image pixel is.",
+        description="`stretch`, as published: the output, the centre of the image, is stretched to its size, for "
+        "images of one size only. `mirror`: images are mirrored at their borders, and output pixels lie where image "
+        "pixels are.",
     )
 
     @property

@@ -12,9 +12,8 @@ class DecodeOptions(Options):
 
     nodata: Literal["error", "ignore"] = Field(
         "error",
-        description="Pixels without data by the NoData value (GDAL's tag 42113) or transparency mask of a TIFF file: "
-        "`error` refuses images and masks with such pixels; `ignore` leaves these pixels out of normalization, "
-        "training, predictions and scores.",
+        description="Pixels without data by the NoData value (tag 42113) or transparency mask of a TIFF file: `error` "
+        "refuses such files; `ignore` leaves the pixels out of normalization, training, predictions and scores.",
     )
     exif: Literal["apply", "ignore"] = Field(
         "apply",
