@@ -73,8 +73,7 @@ class UNetCrop(Network):
     padding: Literal["stretch", "mirror"] = Field(
         "stretch",
         description="`stretch`, as published: the output, the centre of the image, is stretched to its size, for "
-        "images of one size only. `mirror`: images are mirrored at their borders, and output pixels lie where image "
-        "pixels are.",
+        "images of one size. `mirror`: images are mirrored at their borders, and nothing is stretched.",
     )
 
     @property

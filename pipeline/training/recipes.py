@@ -171,8 +171,8 @@ class Training(Options):
     validate_every: Positive = Field(1, description="Number of epochs from one validation to the next.")
     validate_from: Positive | None = Field(
         None,
-        description="First validated epoch, from which `validate_every` counts: 1 with `validate_every: 10` means epochs "
-        "1, 11, 21 and so on. By default epoch 1 and all multiples. The last epoch is always validated.",
+        description="First validated epoch, from which `validate_every` counts: 1 with `validate_every: 10` means "
+        "epochs 1, 11, 21 and so on. By default epoch 1 and all multiples. The last epoch is always validated.",
     )
     checkpoint_every: Positive = Field(
         1, description="Only epochs divisible by this number, and the last, can become the best one."
