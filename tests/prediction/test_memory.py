@@ -125,7 +125,7 @@ print(peak_memory())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["rgb.png", "rgb.tif", "grey.png", "grey.tif"])
+@pytest.mark.parametrize("kind", ["rgb.png", "rgb.tif", "rgb.jpg", "grey.png", "grey.tif"])
 @pytest.mark.parametrize(("size", "tiles"), [([256, 256], "whole"), ("native", "tiles")])
 def test_an_image_of_16384_pixels_takes_less_than_3_gb(tmp_path, kind, size, tiles):
     side = 16384
@@ -133,6 +133,8 @@ def test_an_image_of_16384_pixels_takes_less_than_3_gb(tmp_path, kind, size, til
     pixels = np.tile(block if kind.startswith("rgb") else block[:, :, :1], (side // 256, side // 256, 1))
     if kind.endswith("png"):
         write_png(tmp_path / kind, pixels)
+    elif kind.endswith("jpg"):
+        cv2.imwrite(str(tmp_path / kind), pixels)
     else:
         write_tif(tmp_path / kind, np.squeeze(pixels))
     del pixels

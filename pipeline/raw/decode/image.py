@@ -60,6 +60,7 @@ _PILLOW_FORMATS: tuple[tuple[re.Pattern[bytes], str, _Check], ...] = (
     (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "WEBP", check_webp),
 )
 _ORIENTATION = 0x0112  # the EXIF tag
+_BAND_PIXELS = 2**22  # pixels that are copied at a time
 _FILL_SAMPLE = 2**18  # at most about twice as many pixels determine the value of pixels without data
 _FLOAT32_MAX = np.finfo(np.float32).max
 _ROTATED = range(2, 9)  # orientations other than upright
@@ -223,7 +224,18 @@ def _decode_by_pillow(data: bytes, kind: str, colours: int | None) -> tuple[Pixe
             _require_colours(np.asarray(image), colours)
         orientation = int(image.getexif().get(_ORIENTATION, 1)) if kind in ("JPEG", "WEBP") else 1
         converted = {"1": "L", "P": "RGBA" if "transparency" in image.info else "RGB"}.get(image.mode, image.mode)
-        return np.array(image.convert(converted)), orientation
+        return _copy_pixels(image if image.mode == converted else image.convert(converted)), orientation
+
+
+def _copy_pixels(image: Image.Image) -> Pixels:
+    """Return (H, W) or (H, W, C) uint8, copied in bands, because Pillow makes several copies of what it converts."""
+    image.load()
+    pixels = np.empty((image.height, image.width, len(image.getbands())), dtype=np.uint8)
+    rows = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        pixels[top : top + rows] = np.asarray(band).reshape(band.height, band.width, -1)
+    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
 
 
 def _require_colours(indices: Pixels, colours: int) -> None:
