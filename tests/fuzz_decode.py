@@ -42,10 +42,12 @@ def make_files() -> dict[str, bytes]:
         "rgb.png": _save(rgb, "png"),
         "grey16.png": _save(deep, "png"),
         "palette.png": _save(Image.fromarray(rgb).quantize(16), "png"),
+        "short-palette.png": _save(Image.fromarray(rgb).quantize(11), "png"),
         "bits.png": _save(mask.convert("1"), "png"),
         "grey.gif": _save(grey, "gif"),
         "palette.gif": _save(Image.fromarray(rgb).quantize(32), "gif"),
         "photo.jpg": _save(rgb, "jpeg"),
+        "frames.jpg": _save(Image.fromarray(rgb), "mpo", save_all=True, append_images=[Image.fromarray(rgb[::-1])]),
         "progressive.jpg": _save(rgb, "jpeg", progressive=True),
         "image.bmp": _save(rgb, "bmp"),
         "exact.webp": _save(rgb, "webp", lossless=True),
@@ -57,11 +59,18 @@ def make_files() -> dict[str, bytes]:
         "deflate": {"compression": "zlib", "predictor": True},
         "tiled": {"tile": (16, 16), "byteorder": ">"},
         "jpeg": {"compression": "jpeg"},
+        "nodata": {"extratags": [(42113, "s", 0, "-9999", True)]},
+        "imagej": {"description": "ImageJ=1.54f\nimages=1\n", "metadata": None},
     }
     for name, options in variants.items():
         buffer = io.BytesIO()
         tifffile.imwrite(buffer, rgb, photometric="rgb", **options)
         files[f"{name}.tif"] = buffer.getvalue()
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        writer.write(rgb, photometric="rgb")
+        writer.write(np.ones(rgb.shape[:2], bool), photometric="minisblack", subfiletype=4)
+    files["masked.tif"] = buffer.getvalue()
     if folder := os.environ.get("PIPELINE_REAL_DATA"):
         for pattern in ("DRIVE/test/*/01_*", "TGS/train/*/000*.png", "DUTS/DUTS-TR/*/*"):
             files |= {path.name: path.read_bytes() for path in sorted(Path(folder).glob(pattern))[:4]}

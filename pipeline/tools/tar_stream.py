@@ -266,13 +266,12 @@ def _pax_records(data: bytes) -> dict[bytes, bytes]:
     position = 0
     while position < len(data) and data[position] != 0:
         space = data.find(b" ", position, position + 12)
-        length = _decimal(data[position:space]) if space > 0 else 0
-        record = data[space + 1 : position + length]
-        key, equals, value = record.partition(b"=")
-        if not equals or position + length > len(data) or not value.endswith(b"\n"):
+        end = position + _decimal(data[position:space]) if space > position else 0
+        key, equals, value = data[space + 1 : end].partition(b"=")
+        if not space < end <= len(data) or not equals or not value.endswith(b"\n"):
             raise TarError("an extended header that cannot be read")
         records[key] = value[:-1]
-        position += length
+        position = end
     return records
 
 

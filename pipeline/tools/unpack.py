@@ -1,11 +1,9 @@
 """Unpack archives of raw data, including nested ones, safely and atomically."""
 
-import lzma
 import os
 import stat
 import unicodedata
 import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -28,10 +26,6 @@ _EXTRA_BYTES = 10**9  # plus this
 _BLOCK = 1 << 20
 _SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
 _CLUTTER = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
-_READ_ERRORS = (
-    *(OSError, EOFError, ValueError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
-)
 _MAX_FOLDERS = 100  # in a path
 _MAX_LISTED_NAME = 120  # characters of a long name in a message
 _MAX_NAME, _MAX_PATH = 255, 4000  # bytes that common file systems allow
@@ -138,8 +132,8 @@ def _unpack(archive: Path, folder: Path, location: str, budget: _Budget, depth: 
         raise _error(
             location, "a compressed file that is no tar archive", "a tar archive", "decompress it by hand"
         ) from error
-    except _READ_ERRORS as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the disk, not the archive
+    except Exception as error:  # `zipfile` raises many types of errors; almost all of them mean that it is damaged
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
             raise
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise _error(location, f"a damaged archive ({reason})", "a complete archive", _DOWNLOAD_AGAIN) from error
@@ -190,7 +184,9 @@ def _unpack_zip(archive: Path, folder: Path, location: str, budget: _Budget) -> 
             for member in members
             if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR)
         ]
-        names = _safe_names([(m.filename, m.is_dir()) for m in members], folder, location, budget, problems)
+        names = _safe_names(
+            [(m.filename, m.filename.endswith("/")) for m in members], folder, location, budget, problems
+        )
         sizes = {member.filename: member.file_size for member in members}
         budget.require(sum(sizes[name] for name in names), location)
         files = []
@@ -247,7 +243,10 @@ def _safe_names(
             continue
         is_clutter = any(part in _CLUTTER or part.startswith("._") for part in parts)
         budget.skipped += is_clutter and not is_folder
-        if is_clutter or is_folder or not parts:
+        if is_clutter or is_folder:
+            continue
+        if not parts:
+            problems.append(_unsafe_member(location, repr(name), "a file without a name"))
             continue
         path = PurePosixPath(*parts)
         if problem := _too_long(location, name, parts, folder):

@@ -7,8 +7,9 @@ import pytest
 import tifffile
 from sources import checked, opened, preparation
 
+from pipeline.config import config
 from pipeline.core.counts import VOID
-from pipeline.core.errors import RawDataError
+from pipeline.core.errors import ConfigError, RawDataError
 from pipeline.raw.decode.image import decode, decode_file, read_bytes
 from pipeline.raw.decode.labels import LabelMap
 from pipeline.raw.decode.options import DecodeOptions
@@ -207,3 +208,16 @@ def test_images_without_nodata_have_a_full_field_of_view(tmp_path):
     prepared = prepare(raw, raw.splits["train"][0], preparation())
     assert prepared.fov.all()
     assert opened("d", "folder", tmp_path).splits["train"][0].truth_files == (str(tmp_path / "masks/a.tif"),)
+
+
+@pytest.mark.parametrize(("region", "allowed"), [("fov", True), ("full", False)])
+def test_soft_masks_need_a_loss_inside_the_field_of_view(region, allowed):
+    dataset = {"layout": "folder", "root": ".", "size": [64, 64], "mask_kind": "soft", "nodata": "ignore"}
+    experiment = {"dataset": "d", "model": {"name": "unet"}, "optimizer": {"name": "sgd", "lr": 0.1}}
+    experiment |= {"loss": {"name": "bce", "region": region}, "batch_size": 1, "epochs": 1}
+    data = {"datasets": {"d": dataset}, "experiments": {"e": experiment}}
+    if allowed:
+        assert config.parse(data).datasets["d"].source(cache="").nodata == "ignore"
+        return
+    with pytest.raises(ConfigError, match="soft masks, which have no value for its ignored NoData pixels"):
+        config.parse(data)

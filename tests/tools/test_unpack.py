@@ -2,6 +2,7 @@ import gzip
 import io
 import lzma
 import os
+import random
 import resource
 import stat
 import subprocess
@@ -282,6 +283,8 @@ def refuse_bytes(tmp_path, data, match, **options):
         (pax(GNU__sparse__major=b"1", GNU__sparse__minor=b"0") + member() + END, "sparse"),
         (header("s", 512, b"S") + bytes(512) + END, "sparse"),
         (header("x", 12, b"x") + padded(b"999999 path=a") + member() + END, "a damaged archive"),
+        (header("x", 24, b"x") + padded(b"12 path=abc\nno-space=ab\n") + member() + END, "a damaged archive"),
+        (header("x", 18, b"x") + padded(b"12 path=abc\n0 a=b\n") + member() + END, "a damaged archive"),
         (header("x", 600, b"x") + padded(b"1" * 600) + member() + END, "a damaged archive"),
         (member() + b"\1" * 512 + END, "does not match its checksum"),
         (member() + END + member("b"), "data after its end"),
@@ -290,6 +293,7 @@ def refuse_bytes(tmp_path, data, match, **options):
         (header("a", 5000) + b"short", "ends within a file"),
         (END, "an archive without files"),
         (member("__MACOSX/._a") + END, "an archive without files .1 left out"),
+        (member("./.") + END, "a file without a name"),
         (b"no tar at all" * 100, "a compressed file that is no tar archive"),
         (header("a" * 90 + "/x", 1, b"M") + END, "a link or device"),
     ],
@@ -403,3 +407,33 @@ def test_several_streams_and_padding_of_xz_are_read(tmp_path):
     (tmp_path / "x.txz").write_bytes(lzma.compress(data[:700]) + bytes(8) + lzma.compress(data[700:]) + bytes(4))
     unpack(tmp_path / "x.txz", tmp_path / "out")
     assert (tmp_path / "out/a").read_bytes() == b"a"
+
+
+def test_a_zip_with_a_name_that_is_cut_off_is_refused(tmp_path):
+    data = make_zip(tmp_path / "x.zip", {"a.bin": b"123", "b.bin": b"4"}).read_bytes()
+    (tmp_path / "x.zip").write_bytes(data.replace(b"a.bin", b"\0.bin"))
+    assert_refused(tmp_path / "x.zip", tmp_path / "out", "without a name|damaged")
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_archives_damaged_at_random_are_refused_or_unpacked(tmp_path, make):
+    rng = random.Random(3)
+    options = {"mode": "w"} if make is make_tar else {}
+    whole = make(
+        tmp_path / "x", {f"{'long' * 30}/é/{name}": data for name, data in FILES.items()}, **options
+    ).read_bytes()
+    refused = 0
+    for number in range(150):
+        data = bytearray(whole)
+        for position in rng.choices(range(len(data)), k=3):
+            data[position] ^= 1 << rng.randrange(8)
+        for start in range(0, len(data) - 511, 512):  # with valid checksums, damage reaches the fields
+            if data[start + 257 : start + 262] == b"ustar":
+                data[start + 148 : start + 156] = b" " * 8
+                data[start + 148 : start + 156] = b"%06o\0 " % sum(data[start : start + 512])
+        (tmp_path / "x").write_bytes(data)
+        try:
+            unpack(tmp_path / "x", tmp_path / f"out{number}")
+        except RawDataError:
+            refused += 1
+    assert refused > 20
