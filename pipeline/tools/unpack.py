@@ -1,5 +1,6 @@
 """Unpack archives of raw data, including nested ones, safely and atomically."""
 
+import errno
 import os
 import stat
 import unicodedata
@@ -133,7 +134,8 @@ def _unpack(archive: Path, folder: Path, location: str, budget: _Budget, depth: 
             location, "a compressed file that is no tar archive", "a tar archive", "decompress it by hand"
         ) from error
     except Exception as error:  # `zipfile` raises many types of errors; almost all of them mean that it is damaged
-        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+        is_of_disk = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)  # of a seek in the archive
+        if isinstance(error, MemoryError) or is_of_disk:
             raise
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise _error(location, f"a damaged archive ({reason})", "a complete archive", _DOWNLOAD_AGAIN) from error

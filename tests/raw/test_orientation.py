@@ -50,7 +50,7 @@ def warning(root, **more):
 def test_images_turned_unlike_their_masks_are_one_warning(tmp_path, kind, image, mask):
     (row,) = warning(folders(tmp_path / "d", image, mask, kind))
     assert row["count"] == 3
-    assert "3 of 3 images are turned unlike their masks" in row["found"]
+    assert "3 of 3 images turned unlike their masks" in row["found"]
     assert "`exif: ignore`" in row["remedy"]
     assert warning(tmp_path / "d", exif="ignore") == []
 
@@ -65,7 +65,7 @@ def test_the_shard_job_warns_once_about_turned_images(tmp_path, capsys):
     raw = opened("d", "folder", root)
     recipe = preparation().to(ShardRecipe, dataset="d", split="train", source=raw.source)
     build_shard(recipe, number=0, output=tmp_path / "a.h5")
-    assert capsys.readouterr().err.count("3 of 3 images are turned unlike their masks") == 1
+    assert capsys.readouterr().err.count("3 of 3 images turned unlike their masks") == 1
 
 
 def test_an_image_turned_to_another_size_names_its_tag(tmp_path):
