@@ -66,6 +66,7 @@ LIBRARIES = {
     "cv2": ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
     "h5py": ("h5py",),
     "imagecodecs": ("imagecodecs",),
+    "imageio": ("imageio",),
     "numpy": ("numpy",),
     "scipy": ("scipy",),
     "tifffile": ("tifffile",),

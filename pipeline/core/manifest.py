@@ -17,6 +17,7 @@ from pipeline.core.digests import contents_digest
 from pipeline.core.errors import Problem
 from pipeline.core.files import write_text
 from pipeline.core.fingerprint import Fingerprint
+from pipeline.core.tables import read_json
 
 MANIFEST_SUFFIX = ".manifest.json"
 
@@ -60,7 +61,7 @@ class Manifest:
         ------
         OSError, ValueError
         """
-        plain = json.loads(manifest_path(path).read_bytes())
+        plain = read_json(manifest_path(path))
         if not isinstance(plain, dict) or plain.pop("format", None) != FORMAT or "identity" not in plain:
             raise ValueError("not a manifest of this version")
         identity = plain.pop("identity")

@@ -1,11 +1,11 @@
 """The threshold file of an experiment; `pipeline.evaluation.choice` chooses the threshold."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.errors import PredictionError
 from pipeline.core.manifest import remake_remedy
+from pipeline.core.tables import read_json
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def read_threshold(path: Path) -> Threshold:
         If the file is missing or has other contents.
     """
     try:
-        threshold = Threshold(**json.loads(path.read_text(encoding="utf-8")))
+        threshold = Threshold(**read_json(path))
         if not 0 <= threshold.value <= 1:
             raise ValueError(f"the threshold {threshold.value}")
         return threshold

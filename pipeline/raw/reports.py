@@ -1,11 +1,11 @@
 """Read reports on raw data; apart from the code of the check, so that readers do not depend on it."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import Problem, RawDataError
+from pipeline.core.tables import read_json
 
 Report = dict[str, Any]
 """The report of `pipeline.raw.check.run` on a data set."""
@@ -22,7 +22,7 @@ def read_reports(paths: Sequence[Path]) -> list[Report]:
     reports, problems = [], []
     for path in paths:
         try:
-            report = json.loads(path.read_text(encoding="utf-8"))
+            report = read_json(path)
             if not isinstance(report, dict) or not {"dataset", "errors", "findings", "leak"} <= report.keys():
                 raise ValueError("JSON that is not the report of a check")
             reports.append(report)

@@ -1,7 +1,6 @@
 """Describe the first difference between the contents of two files of the same type."""
 
 import csv
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.manifest import MANIFEST_SUFFIX
+from pipeline.core.tables import read_json
 
 Difference = tuple[str, str]
 """Location of a difference, and a description with both values."""
@@ -153,10 +153,6 @@ def _compare_tables(first: Path, second: Path) -> Iterator[Difference]:
         yield "number of rows", _describe_values(len(rows_a) - 1, len(rows_b) - 1)
 
 
-def _read_json(path: Path) -> Any:  # noqa: ANN401 - any plain data
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def _read_checkpoint(path: Path) -> Any:  # noqa: ANN401 - plain data with arrays in it
     import torch
 
@@ -203,7 +199,7 @@ def _compare_images(first: Path, second: Path) -> Iterator[Difference]:
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    return {key: value for key, value in _read_json(path).items() if key != "contents"}
+    return {key: value for key, value in read_json(path).items() if key != "contents"}
 
 
 def _compare_contents(first: Path, second: Path) -> Iterator[Difference]:
@@ -211,7 +207,7 @@ def _compare_contents(first: Path, second: Path) -> Iterator[Difference]:
     yield from _compare_plain("", read(first), read(second))
 
 
-_READERS: dict[str, Callable[[Path], Any]] = {".json": _read_json, ".h5": _read_shard, ".pt": _read_checkpoint}
+_READERS: dict[str, Callable[[Path], Any]] = {".json": read_json, ".h5": _read_shard, ".pt": _read_checkpoint}
 _COMPARISONS: dict[str, Callable[[Path, Path], Iterator[Difference]]] = {
     ".csv": _compare_tables,
     ".png": _compare_images,

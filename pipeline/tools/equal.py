@@ -14,7 +14,6 @@ import ast
 import contextlib
 import hashlib
 import importlib.metadata
-import json
 import os
 import shutil
 import subprocess
@@ -39,7 +38,7 @@ from pipeline.core.code import (
 )
 from pipeline.core.errors import ComparisonError
 from pipeline.core.progress import log
-from pipeline.core.tables import write_json
+from pipeline.core.tables import read_json, write_json
 from pipeline.tools.verify import Comparison, compare_runs
 
 ROOT = Path(__file__).parents[2]
@@ -273,7 +272,7 @@ def _record(
         "configuration": {config.name: hashlib.sha256(config.read_bytes()).hexdigest()[:16] for config in configs},
         "versions": {name: importlib.metadata.version(name) for name in _PROGRAMS},
     }
-    entries = json.loads(path.read_text(encoding="utf-8"))
+    entries = read_json(path)
     write_json(path, [*entries, {"commit": commit, "modules": modules, "proof": proof}])
 
 

@@ -4,7 +4,6 @@ Only provenance, timings, benchmarks and logs contain times and machines; all ot
 reproducible byte for byte.
 """
 
-import json
 import os
 import platform
 import subprocess
@@ -19,7 +18,7 @@ import psutil
 import pipeline
 from pipeline.core.errors import PipelineError
 from pipeline.core.manifest import remake_remedy
-from pipeline.core.tables import write_json
+from pipeline.core.tables import read_json, write_json
 
 FORMAT = 1
 
@@ -102,7 +101,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
         If the file is missing or of another format.
     """
     try:
-        contents: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        contents: dict[str, Any] = read_json(path)
         if not isinstance(contents, dict) or contents.get("format") != FORMAT:
             raise ValueError("not a provenance file of this version")
         return contents

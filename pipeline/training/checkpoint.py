@@ -145,7 +145,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(str(path), actual, "tensors and plain data", _REMEDY) from error
     if not isinstance(contents, dict) or "format" not in contents:
         raise CheckpointError(str(path), "a file of another kind", "a checkpoint of this pipeline", _REMEDY)
-    if contents.pop("format") != FORMAT:
+    version = contents.pop("format")
+    if type(version) is not int or version != FORMAT:
         actual, expected = "a checkpoint of another version of the pipeline", f"format {FORMAT}"
         raise CheckpointError(str(path), actual, expected, _REMEDY)
     try:

@@ -5,12 +5,19 @@ change weights without a message.
 """
 
 import io
+import pickletools
+import re
 import stat
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
+
+_GLOBALS = re.compile(
+    r"collections OrderedDict|torch\._utils _rebuild_tensor_v2|torch\.storage UntypedStorage|torch [A-Z]\w*Storage"
+)
+"""What the pickle of a file may name; PyTorch would also let it allocate a bytearray of any size."""
 
 
 def load_verified(path: Path) -> Any:  # noqa: ANN401 - any plain data
@@ -39,7 +46,10 @@ def load_verified(path: Path) -> Any:  # noqa: ANN401 - any plain data
             _require_stored(archive, path.stat().st_size)
             with zipfile.ZipFile(verified, "w") as copy:
                 for entry in archive.infolist():
-                    copy.writestr(zipfile.ZipInfo(entry.filename), archive.read(entry))
+                    data = archive.read(entry)
+                    if entry.filename.endswith("data.pkl"):
+                        _require_tensors(data)
+                    copy.writestr(zipfile.ZipInfo(entry.filename), data)
             verified.seek(0)
             return torch.load(verified, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged and hostile files can cause any
@@ -64,6 +74,14 @@ def verify_record(path: Path, name: str) -> None:
                     archive.read(entry)
     except Exception as error:
         raise ValueError(_describe(error)) from error
+
+
+def _require_tensors(pickled: bytes) -> None:
+    """Refuse a pickle that names anything except what tensors and plain data are made of."""
+    for opcode, argument, _ in pickletools.genops(pickled):
+        is_global = opcode.name == "GLOBAL"
+        if opcode.name in ("STACK_GLOBAL", "INST") or (is_global and not _GLOBALS.fullmatch(str(argument))):
+            raise ValueError(f"{argument or opcode.name} in place of tensors and plain data")
 
 
 def _require_file(path: Path) -> None:

@@ -1,11 +1,12 @@
 import contextlib
+import os
 from pathlib import Path
 
 import pytest
 
 from pipeline.core.errors import OutputError, Problem
 from pipeline.core.files import atomic_file, atomic_folder, require_short, write_text
-from pipeline.core.tables import write_json
+from pipeline.core.tables import read_json, write_json
 
 
 def test_a_file_has_its_final_name_only_when_complete(tmp_path):
@@ -67,3 +68,18 @@ def test_paths_that_are_too_long_are_refused_before_work(path):
         require_short(Path(path))
     assert "choose a" in caught.value.problems[0].remedy
     require_short(Path("x" * 200 + ".h5"))
+
+
+@pytest.mark.parametrize("contents", [b"[" * 200_000, b'{"a": ', b"\xff"], ids=["deep", "cut", "no text"])
+def test_unreadable_json_is_a_value_error(tmp_path, contents):
+    (tmp_path / "a.json").write_bytes(contents)
+    with pytest.raises(ValueError, match=r"."):
+        read_json(tmp_path / "a.json")
+
+
+def test_pipes_and_devices_are_not_read_as_json(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "zero.json").symlink_to("/dev/zero")
+    for name in ("pipe.json", "zero.json"):
+        with pytest.raises(ValueError, match="not a regular file"):
+            read_json(tmp_path / name)

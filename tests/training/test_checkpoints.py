@@ -144,6 +144,7 @@ MISFITS = {
     "weights as list": {"state": [1.0]},
     "weights as text": {"state": {"head.bias": "none"}},
     "no weights": {"state": {}},
+    "format as tensor": {"format": torch.tensor([2, 2])},
 }
 
 
@@ -153,7 +154,7 @@ def test_wrong_metadata_of_a_checkpoint_is_one_message(tmp_path, name):
     started, memory = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(CheckpointError, match=r"x\.pt\n"):
         load_checkpoint(path)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 200_000  # kB
 
 
@@ -168,7 +169,7 @@ def nested_lists():
 @pytest.mark.parametrize("values", [nested_lists(), 10**600, bytearray(10)], ids=["bomb", "integer", "bytes"])
 def test_metadata_that_is_not_plain_is_refused_at_once(tmp_path, values):
     path = rewrite(write_checkpoint(tmp_path / "x.pt"), class_names=values)
-    with pytest.raises(CheckpointError, match="invalid metadata"):
+    with pytest.raises(CheckpointError, match=r"invalid metadata|in place of tensors"):
         load_checkpoint(path)
 
 
@@ -191,9 +192,9 @@ def with_value(value):
         (without_memory, "not stored value by value"),
         (shared, "share their values"),
         (lambda state: {**state, "head.weight": state["head.weight"].transpose(2, 3)}, "head.weight is not stored"),
-        (lambda state: {**state, "head.weight": state["head.weight"].to("meta")}, "head.weight is not stored"),
+        (lambda state: {**state, "head.weight": state["head.weight"].to("meta")}, "meta_tensor_no_storage in place of"),
         (lambda state: {**state, "head.bias": state["head.bias"].double()}, r"head.bias is \(1,\) float64, not"),
-        (lambda state: {**state, "head.bias": state["head.bias"].to_sparse()}, "head.bias is not stored"),
+        (lambda state: {**state, "head.bias": state["head.bias"].to_sparse()}, "sparse_tensor in place of"),
         (lambda state: {**state, "head.bias": torch.zeros(3)}, r"head.bias is \(3,\) float32, not \(1,\) float32"),
         (lambda state: {**state, "tail": torch.zeros(3)}, "tail is not in the network"),
         (lambda state: {key: state[key] for key in state if key != "head.bias"}, "head.bias is missing"),
@@ -246,18 +247,26 @@ def doubled(archive, records):
         archive.writestr(name, contents)
 
 
+def with_allocation(archive, records):
+    for name, contents in records.items():
+        pickled = b"\x80\x02cbuiltins\nbytearray\nJ\x00\x00\x00\x7f\x85R."  # bytearray(2 GB)
+        archive.writestr(name, pickled if name.endswith("data.pkl") else contents)
+
+
 def without_values(archive, records):
     for name, contents in records.items():
         archive.writestr(name, contents[:1] if "/data/" in name else contents)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-@pytest.mark.parametrize("pack", [compressed, doubled, without_values])
+@pytest.mark.parametrize("pack", [compressed, doubled, without_values, with_allocation])
 def test_checkpoint_of_other_records_is_refused(tmp_path, pack):
     path = write_checkpoint(tmp_path / "x.pt")
     repack(path, pack)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(CheckpointError, match="damaged or no checkpoint"):
         load_checkpoint(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 200_000  # kB
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev", "/dev/null"])

@@ -3,7 +3,6 @@
 It is a JSON object: ``folds``, the number of folds; and ``fold_by_id``, identifier to fold, 0 to folds - 1.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from pipeline.core.errors import RawDataError
 from pipeline.core.manifest import remake_remedy
-from pipeline.core.tables import write_json
+from pipeline.core.tables import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def read_fold_table(path: Path, folds: int) -> list[frozenset[str]]:
     table: Any = None
     ids_by_fold: list[set[str]] = [set() for _ in range(folds)]
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = read_json(path)
         for name, fold in table["fold_by_id"].items():
             ids_by_fold[fold].add(name)
         fold_count = table["folds"]
