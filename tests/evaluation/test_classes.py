@@ -26,8 +26,8 @@ from pipeline.evaluation.recipes import ChosenThreshold, EvaluateRecipe, RenderR
 from pipeline.evaluation.renderings import render
 from pipeline.graph.study import Study
 from pipeline.images.colours import VOID_COLOUR, legend, overlay_classes, paint
-from pipeline.images.png import write_png
-from pipeline.raw.decode.image import read_grey, read_image
+from pipeline.images.png import read_grey, write_png
+from pipeline.raw.decode.image import read_image
 
 
 def add(root, name, image, mask=None):

@@ -7,7 +7,7 @@ import tifffile
 from PIL import Image
 
 from pipeline.core.errors import RawDataError
-from pipeline.raw.decode.image import as_channels, decode, read_bytes, read_grey, read_image
+from pipeline.raw.decode.image import as_channels, decode, read_bytes, read_image, to_8_bit
 
 PATH = Path("image")
 RNG = np.random.default_rng(0)
@@ -151,6 +151,6 @@ def test_16_bit_masks_become_8_bits_only_if_exact(tmp_path):
     exact, inexact = tmp_path / "exact.png", tmp_path / "inexact.png"
     Image.fromarray(np.array([[0, 65535, 257]], dtype=np.uint16)).save(exact)
     Image.fromarray(np.array([[0, 1]], dtype=np.uint16)).save(inexact)
-    np.testing.assert_array_equal(read_grey(exact), [[0, 255, 1]])
+    np.testing.assert_array_equal(to_8_bit(read_image(exact, "grey")[:, :, 0], exact), [[0, 255, 1]])
     with pytest.raises(RawDataError, match=r"inexact\.png"):
-        read_grey(inexact)
+        to_8_bit(read_image(inexact, "grey"), inexact)

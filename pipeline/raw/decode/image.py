@@ -7,11 +7,13 @@ image, and truncated files are refused.
 import io
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import imagecodecs
+import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -52,7 +54,7 @@ _GIT_LFS = b"version https://git-lfs"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _Check = Callable[[bytes], int | None]
 
-_PILLOW_FORMATS: tuple[tuple[re.Pattern[bytes], str, _Check], ...] = (
+_IMAGEIO_FORMATS: tuple[tuple[re.Pattern[bytes], str, _Check], ...] = (
     # signature, name of the format, function that refuses damaged files and returns the number of palette colours
     (re.compile(rb"\xff\xd8\xff"), "JPEG", check_jpeg),
     (re.compile(rb"GIF8[79]a"), "GIF", check_gif),
@@ -60,7 +62,6 @@ _PILLOW_FORMATS: tuple[tuple[re.Pattern[bytes], str, _Check], ...] = (
     (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "WEBP", check_webp),
 )
 _ORIENTATION = 0x0112  # the EXIF tag
-_BAND_PIXELS = 2**22  # pixels that are copied at a time
 _FILL_SAMPLE = 2**18  # at most about twice as many pixels determine the value of pixels without data
 _FLOAT32_MAX = np.finfo(np.float32).max
 _ROTATED = range(2, 9)  # orientations other than upright
@@ -193,9 +194,9 @@ def _decode(data: bytes, page: int | None) -> tuple[Pixels, Missing | None, int]
                 with Image.open(io.BytesIO(data)) as image:
                     _require_colours(np.asarray(image), short_palette)
             return pixels, None, _exif_orientation(exif)
-        for signature, kind, check in _PILLOW_FORMATS:
+        for signature, kind, check in _IMAGEIO_FORMATS:
             if signature.match(data):
-                pixels, orientation = _decode_by_pillow(data, kind, check(data))
+                pixels, orientation = _decode_by_imageio(data, kind, check(data))
                 return pixels, None, orientation
     except (UnusableError, MemoryError):
         raise
@@ -213,29 +214,22 @@ def _exif_orientation(exif: bytes) -> int:
     return int(tags.get(_ORIENTATION, 1))
 
 
-def _decode_by_pillow(data: bytes, kind: str, colours: int | None) -> tuple[Pixels, int]:
-    with Image.open(io.BytesIO(data)) as image:
-        require_size(*image.size)
-        if kind != "JPEG" and (count := getattr(image, "n_frames", 1)) != 1:
+def _decode_by_imageio(data: bytes, kind: str, colours: int | None) -> tuple[Pixels, int]:
+    file: Any = iio.imopen(data, "r", plugin="pillow")
+    with file:
+        metadata = file.metadata(index=0, exclude_applied=False)
+        require_size(*metadata["shape"])
+        if kind != "JPEG" and (count := file.properties(index=...).n_images) != 1:
             raise multiple_images(count, kind, "frames")
-        if image.mode not in ("1", "P", "L", "LA", "RGB", "RGBA"):
-            raise UnusableError(f"pixels of mode {image.mode}", "grey or RGB", "convert it to RGB")
-        if colours is not None and image.mode in ("P", "L"):
-            _require_colours(np.asarray(image), colours)
-        orientation = int(image.getexif().get(_ORIENTATION, 1)) if kind in ("JPEG", "WEBP") else 1
-        converted = {"1": "L", "P": "RGBA" if "transparency" in image.info else "RGB"}.get(image.mode, image.mode)
-        return _copy_pixels(image if image.mode == converted else image.convert(converted)), orientation
-
-
-def _copy_pixels(image: Image.Image) -> Pixels:
-    """Return (H, W) or (H, W, C) uint8, copied in bands, because Pillow makes several copies of what it converts."""
-    image.load()
-    pixels = np.empty((image.height, image.width, len(image.getbands())), dtype=np.uint8)
-    rows = max(1, _BAND_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        band = image.crop((0, top, image.width, min(top + rows, image.height)))
-        pixels[top : top + rows] = np.asarray(band).reshape(band.height, band.width, -1)
-    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+        mode = metadata["mode"]
+        if mode not in ("1", "P", "L", "LA", "RGB", "RGBA"):
+            raise UnusableError(f"pixels of mode {mode}", "grey or RGB", "convert it to RGB")
+        read = partial(file.read, index=0, writeable_output=False)  # else imageio copies the pixels once more
+        if colours is not None and mode in ("P", "L"):
+            _require_colours(read(mode=mode), colours)
+        orientation = int(metadata.get("Orientation", 1)) if kind in ("JPEG", "WEBP") else 1
+        converted = {"1": "L", "P": "RGBA" if "transparency" in metadata else "RGB"}.get(mode)
+        return read(mode=converted), orientation
 
 
 def _require_colours(indices: Pixels, colours: int) -> None:
