@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import tempfile
 import unicodedata
 import zipfile
 from collections.abc import Callable
@@ -36,7 +37,25 @@ _ZIP_METHODS = {
     zipfile.ZIP_BZIP2: "bzip2",
     zipfile.ZIP_LZMA: "LZMA",
 }
+_OTHER_ARCHIVES = {
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a RAR archive",
+    b"\x28\xb5\x2f\xfd": "a file compressed by Zstandard",
+    b"\x04\x22\x4d\x18": "a file compressed by LZ4",
+    b"LZIP": "a file compressed by lzip",
+    b"\x1f\x9d": "a file compressed by compress",
+    b"MSCF": "a cabinet archive",
+    b"PK\x07\x08": "a part of a zip archive in several parts",
+    b"PK00PK": "a part of a zip archive in several parts",
+}
+"""Formats that are named, by their first bytes."""
+
+_END_OF_ZIP = b"PK\x05\x06"
+_END_SIZE, _END64_SIZE, _LOCATOR_SIZE = 22, 56, 20  # bytes of the records at the end of a zip archive
+_MAX_COMMENT = 2**16 - 1  # bytes between the end record and the end of the file
+_IS_ENCRYPTED = 1 | 1 << 6  # flags of a zip member: by a password, by a strong method
 _DOWNLOAD_AGAIN = "download the archive again"
+_OTHER_PROGRAM = "unpack it with another program, such as 7-Zip"
 _BY_HAND = "inspect the archive and unpack it by hand"
 _DISTINCT = "names that differ in more than case and the form of accents"
 
@@ -98,7 +117,13 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int | None = None) -> None
         state = "a folder" if archive.is_dir() else "no such file"
         raise _error(archive, state, "an archive: zip, tar, tar.gz, tar.bz2 or tar.xz", "correct the name")
     if not is_archive(archive):
-        raise _error(archive, "a file of another format", "a zip, tar, tar.gz, tar.bz2 or tar.xz", _DOWNLOAD_AGAIN)
+        with archive.open("rb") as handle:
+            start = handle.read(8)
+        found = next((name for signature, name in _OTHER_ARCHIVES.items() if start.startswith(signature)), None)
+        if found is None and zipfile.is_zipfile(archive):
+            found = "a zip archive after other data, or the last of several parts"
+        remedy = _OTHER_PROGRAM if found else _DOWNLOAD_AGAIN
+        raise _error(archive, found or "a file of another format", "a zip, tar, tar.gz, tar.bz2 or tar.xz", remedy)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(
             str(folder), "a file, or a folder with files", "a new or an empty folder", "name another folder"
@@ -133,8 +158,11 @@ def _unpack(archive: Path, folder: Path, location: str, budget: _Budget, depth: 
         raise _error(
             location, "a compressed file that is no tar archive", "a tar archive", "decompress it by hand"
         ) from error
+    except NotImplementedError as error:  # of `zipfile`
+        remedy = f"{_OTHER_PROGRAM}; if that fails too, {_DOWNLOAD_AGAIN}"
+        raise _error(location, f"a zip archive of a rare kind ({error})", "a usual zip archive", remedy) from error
     except Exception as error:  # `zipfile` raises many types of errors; almost all of them mean that it is damaged
-        is_of_disk = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)  # of a seek in the archive
+        is_of_disk = isinstance(error, OSError) and (error.errno not in (None, errno.EINVAL) or error.filename)
         if isinstance(error, MemoryError) or is_of_disk:
             raise
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
@@ -142,41 +170,41 @@ def _unpack(archive: Path, folder: Path, location: str, budget: _Budget, depth: 
     for nested in files:
         if not nested.name.lower().endswith(_SUFFIXES) or not is_archive(nested):
             continue  # spreadsheets and numpy arrays are zip files, too
-        suffix = max((suffix for suffix in _SUFFIXES if nested.name.lower().endswith(suffix)), key=len)
-        target = nested.with_name(nested.name[: -len(suffix)] or "unpacked")
-        nested_location = f"{location}, {nested.relative_to(folder)}"
-        if target.exists():
-            state = f"an archive beside a folder {target.name!r}"
-            raise _error(nested_location, state, "only one of them", _BY_HAND)
-        target.mkdir()
-        _unpack(nested, target, nested_location, budget, depth + 1)
-        nested.unlink()
-        budget.files -= 1
-        top_folder = target / target.name
-        if (
-            top_folder.is_dir() and len(os.listdir(target)) == 1
-        ):  # unpack train/ in train.zip to train/, not train/train/
-            for path in top_folder.iterdir():
-                path.rename(target / f".{path.name}.moved")
-            top_folder.rmdir()
-            for path in list(target.iterdir()):
-                path.rename(target / path.name[1 : -len(".moved")])
+        _unpack_nested(nested, f"{location}, {nested.relative_to(folder)}", budget, depth + 1)
+
+
+def _unpack_nested(archive: Path, location: str, budget: _Budget, depth: int) -> None:
+    """Replace an archive by a folder of its name."""
+    suffix = max((suffix for suffix in _SUFFIXES if archive.name.lower().endswith(suffix)), key=len)
+    stem = archive.name[: -len(suffix)]
+    target = archive.with_name(stem if stem.strip(".") else "unpacked")
+    if target.exists():
+        raise _error(location, f"an archive beside a folder {target.name!r}", "only one of them", _BY_HAND)
+    target.mkdir()
+    _unpack(archive, target, location, budget, depth)
+    archive.unlink()
+    budget.files -= 1
+    if os.listdir(target) == [target.name] and (target / target.name).is_dir():
+        outer = target.rename(tempfile.mkdtemp(dir=target.parent))  # train/train/ of train.zip becomes train/
+        (outer / target.name).rename(target)
+        outer.rmdir()
 
 
 def _unpack_zip(archive: Path, folder: Path, location: str, budget: _Budget) -> list[Path]:
     with zipfile.ZipFile(archive) as opened:
         members = opened.infolist()
+        _require_count(archive, len(members))
         problems = [
             Problem(f"{location}, {member.filename}", "an encrypted file", "files without password", _BY_HAND)
             for member in members
-            if member.flag_bits & 1
+            if member.flag_bits & _IS_ENCRYPTED
         ]
         problems += [
             Problem(
                 f"{location}, {member.filename}",
                 f"compression method {member.compress_type}",
                 ", ".join(_ZIP_METHODS.values()),
-                "unpack it with another program, such as 7-Zip",
+                _OTHER_PROGRAM,
             )
             for member in members
             if member.compress_type not in _ZIP_METHODS
@@ -198,6 +226,30 @@ def _unpack_zip(archive: Path, folder: Path, location: str, budget: _Budget) -> 
             if files[-1].stat().st_size != sizes[name]:
                 raise zipfile.BadZipFile(f"{name} has {files[-1].stat().st_size} of {sizes[name]} bytes")
         return files
+
+
+def _require_count(archive: Path, count: int) -> None:
+    """Compare the number of members with the end record, which `zipfile` ignores.
+
+    A flipped bit in the directory can turn members into the comment of the one before them.
+
+    Raises
+    ------
+    zipfile.BadZipFile
+    """
+    with archive.open("rb") as handle:
+        size = handle.seek(0, os.SEEK_END)
+        handle.seek(max(size - _END_SIZE - _MAX_COMMENT - _LOCATOR_SIZE - _END64_SIZE, 0))
+        data = handle.read()
+    start = len(data) - _END_SIZE
+    if not (data.startswith(_END_OF_ZIP, start) and data.endswith(b"\0\0")):  # it has a comment
+        start = data.rfind(_END_OF_ZIP)
+    expected, modulus = int.from_bytes(data[start + 10 : start + 12], "little"), 2**16
+    start64 = start - _LOCATOR_SIZE - _END64_SIZE
+    if expected == modulus - 1 and start64 >= 0 and data.startswith(b"PK\x06\x06", start64):
+        expected, modulus = int.from_bytes(data[start64 + 32 : start64 + 40], "little"), 2**64
+    if count % modulus != expected:  # some programs write the lowest bits of a large number
+        raise zipfile.BadZipFile(f"{count} of {expected} files in its directory")
 
 
 def _unpack_tar(archive: Path, folder: Path, location: str, budget: _Budget) -> list[Path]:

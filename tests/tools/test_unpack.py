@@ -1,3 +1,4 @@
+import errno
 import gzip
 import io
 import lzma
@@ -5,12 +6,14 @@ import os
 import random
 import resource
 import stat
+import struct
 import subprocess
 import sys
 import tarfile
 import time
 import zipfile
 import zlib
+from pathlib import Path
 
 import pytest
 from rawfiles import make_drive, make_tgs
@@ -18,7 +21,7 @@ from sources import opened
 
 from pipeline.cli.main import main
 from pipeline.core.errors import OutputError, RawDataError
-from pipeline.tools.unpack import unpack
+from pipeline.tools.unpack import _require_count, unpack
 
 
 def make_zip(path, files):
@@ -413,6 +416,108 @@ def test_a_zip_with_a_name_that_is_cut_off_is_refused(tmp_path):
     data = make_zip(tmp_path / "x.zip", {"a.bin": b"123", "b.bin": b"4"}).read_bytes()
     (tmp_path / "x.zip").write_bytes(data.replace(b"a.bin", b"\0.bin"))
     assert_refused(tmp_path / "x.zip", tmp_path / "out", "without a name|damaged")
+
+
+def packed(tmp_path, files):
+    return make_zip(tmp_path / "inner.zip", files).read_bytes()
+
+
+@pytest.mark.parametrize("name", [".zip", "..zip", "...zip", ".....tar.gz"])
+def test_nested_archives_named_by_dots_get_a_folder(tmp_path, name):
+    outer = make_zip(tmp_path / "x.zip", {f"d/{name}": packed(tmp_path, {"a.png": b"x"})})
+    unpack(outer, tmp_path / "out")
+    assert file_names(tmp_path / "out") == ["d/unpacked/a.png"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["a/z", "a/.z.moved", "a/..z.moved.moved"], ["a/a/a", "a/a/b"], ["a/" + "n" * 255], ["b/a", "a/b"], ["a"]],
+)
+def test_files_of_nested_archives_keep_names_and_contents(tmp_path, names):
+    outer = make_zip(tmp_path / "x.zip", {"a.zip": packed(tmp_path, {name: name.encode() for name in names})})
+    unpack(outer, tmp_path / "out")
+    contents = {name: (tmp_path / "out" / name).read_bytes().decode() for name in file_names(tmp_path / "out")}
+    is_flat = all(name.startswith("a/") for name in names)
+    assert contents == {name if is_flat else f"a/{name}": name for name in names}
+    assert (tmp_path / "out/a").stat().st_mode == (tmp_path / "out").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    ("start", "found"),
+    [
+        (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+        (b"Rar!\x1a\x07\x01\0", "a RAR archive"),
+        (b"\x28\xb5\x2f\xfd", "Zstandard"),
+        (b"PK\x07\x08PK\x03\x04", "several parts"),
+        (None, "a zip archive after other data"),
+    ],
+)
+def test_archives_of_other_programs_are_named(tmp_path, start, found):
+    data = packed(tmp_path, {"a": b"x"}) if start is None else b""
+    (tmp_path / "x").write_bytes((start or b"MZ") + bytes(100) + data)
+    message = assert_refused(tmp_path / "x", tmp_path / "out", found)
+    assert "unpack it with another program" in message
+    assert "download" not in message
+
+
+@pytest.mark.parametrize(
+    ("local", "directory", "bits", "match"),
+    [
+        (6, 8, 1 << 6, "an encrypted file"),
+        (6, 8, 1 << 5, "patched data.*unpack it with another program"),
+        (4, 6, 99, "zip file version.*unpack it with another program"),
+    ],
+)
+def test_zip_members_of_rare_kinds_are_no_damage(tmp_path, local, directory, bits, match):
+    data = bytearray(packed(tmp_path, {"a.bin": b"123"}))
+    for signature, field in ((b"PK\x03\x04", local), (b"PK\x01\x02", directory)):
+        data[data.index(signature) + field] |= bits
+    (tmp_path / "x.zip").write_bytes(data)
+    message = assert_refused(tmp_path / "x.zip", tmp_path / "out", f"(?s){match}")
+    assert "damaged" not in message
+
+
+@pytest.mark.parametrize("comment", [b"", b"comment"])
+@pytest.mark.parametrize("field", [30, 32], ids=["extra", "comment"])
+def test_a_zip_whose_directory_loses_files_is_damaged(tmp_path, comment, field):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.comment = comment
+        for name in ("a", "b"):
+            archive.writestr(name, name)
+        archive.writestr("c" * (512 - 46), "c")
+    data = bytearray((tmp_path / "x.zip").read_bytes())
+    second = data.index(b"PK\x01\x02", data.index(b"PK\x01\x02") + 1)
+    data[second + field + 1] ^= 2  # 512 bytes: the third entry
+    (tmp_path / "x.zip").write_bytes(data)
+    assert_refused(tmp_path / "x.zip", tmp_path / "out", "damaged")
+
+
+@pytest.mark.parametrize("count", [0, 1, 300, 65_534, 65_535, 65_536, 65_537])
+@pytest.mark.parametrize("is_64", [True, False])
+def test_zip_archives_state_their_number_of_members(tmp_path, count, is_64):
+    """Some programs write the lowest 16 bits of a large number in place of a record for large archives."""
+    record = b""
+    if is_64:
+        numbers = struct.pack("<4sQHHLLQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, 0, 0)
+        record = numbers + struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 1)
+    short = min(count, 65_535) if is_64 else count % 65_536
+    end = struct.pack("<4sHHHHLLH", b"PK\x05\x06", 0, 0, short, short, 0, 0, 0)
+    (tmp_path / "x.zip").write_bytes(record + end)
+    _require_count(tmp_path / "x.zip", count)
+    with pytest.raises(zipfile.BadZipFile, match=f"{count + 1} of "):
+        _require_count(tmp_path / "x.zip", count + 1)
+
+
+def test_names_that_the_disk_refuses_are_no_damage(tmp_path, monkeypatch):
+    def refuse(path, mode="r", *args, original=Path.open):
+        if "x" in mode:
+            raise OSError(errno.EINVAL, "Invalid argument", str(path))
+        return original(path, mode, *args)
+
+    archive = make_zip(tmp_path / "x.zip", {"aa:b": b"1"})
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    with pytest.raises((OSError, OutputError), match="Invalid argument"):
+        unpack(archive, tmp_path / "out")
 
 
 @pytest.mark.parametrize("make", [make_zip, make_tar])
