@@ -54,6 +54,8 @@ class TileAxis(NamedTuple):
 def blended_axis(length: int, side: int, *, overlap: float, margin: int, multiple: int) -> TileAxis:
     """Place the tiles of a network whose output is as large as its input.
 
+    An axis that is not longer than a tile is not divided: the network continues it as it does in whole images.
+
     Parameters
     ----------
     length : int
@@ -84,6 +86,9 @@ def blended_axis(length: int, side: int, *, overlap: float, margin: int, multipl
             f"tiles of at least {SMALLEST} pixels, with at least {multiple} pixels between the margins",
             "choose larger tiles or a smaller margin",
         )
+    if length <= side:
+        side = length if length >= SMALLEST else _round_up(SMALLEST, multiple)
+        return TileAxis(side, side, [0], torch.ones(side))
     stride = max(multiple, _round_down(int(output_side * (1 - overlap)), multiple))
     distances = torch.arange(output_side, dtype=torch.float32) - (output_side - 1) / 2
     weights = torch.exp(-0.5 * (distances / (output_side / 8)) ** 2)

@@ -5,8 +5,9 @@ import torch
 from pydantic import TypeAdapter
 
 from pipeline.core.errors import ConfigError
-from pipeline.models.networks import AnyNetwork
+from pipeline.models.networks import NETWORKS, AnyNetwork
 from pipeline.models.registry import build_model
+from pipeline.models.shapes import SMALLEST
 from pipeline.prediction import tiles
 from pipeline.prediction.symmetries import SYMMETRIES, average_views
 from pipeline.prediction.tiles import blended_axis, predict_tiles, valid_axis
@@ -69,17 +70,41 @@ def test_image_of_one_tile_is_predicted_as_a_whole():
     torch.testing.assert_close(blended(forward, image, (64, 96), model.multiple), forward(image))
 
 
-def test_image_smaller_than_tile_is_padded_by_mirroring():
+QUICK = {
+    "unet": {"width": 4, "depth": 4},
+    "unet-original": {"width": 4, "depth": 3},
+    "unet-small": {"widths": (4, 6, 8)},
+    "unet-crop": {"widths": (4, 6, 8), "padding": "mirror"},
+    "u2net": {"width": 4},
+    "u2net-lite": {"width": 4},
+}
+
+
+@pytest.mark.parametrize("name", [network.model_fields["name"].annotation.__args__[0] for network in NETWORKS])
+@pytest.mark.parametrize(("size", "tile", "margin"), [((45, 52), (64, 96), 0), ((90, 75), (96, 544), 16)])
+def test_tiles_that_cover_the_image_equal_the_whole_image(name, size, tile, margin):
+    forward, model = network(name, QUICK.get(name, {}), 2)
+    image = random_image(*size)
+    if getattr(model, "padded", True):
+        result = blended(forward, image, tile, model.multiple, margin=margin)
+    else:
+        place_tiles = partial(valid_axis, margins=model.margins, multiple=model.multiple)
+        rows, columns = (place_tiles(length, side) for length, side in zip(size, tile, strict=True))
+        result = predict_tiles(torch.no_grad()(model.valid_forward), image, rows, columns)
+    torch.testing.assert_close(result, forward(image), atol=1e-5, rtol=1e-5)
+
+
+def test_image_smaller_than_the_minimum_is_continued_by_mirroring():
     inputs = []
 
     def forward(x):
         inputs.append(x)
         return x
 
-    image = random_image(33, 41)
+    image = random_image(20, 41)
     torch.testing.assert_close(blended(forward, image, (128, 160), 16), image)
-    assert [x.shape for x in inputs] == [(1, 3, 128, 160)]
-    torch.testing.assert_close(inputs[0][..., 33:65, :41], image.flip(-2)[..., 1:, :])
+    assert [x.shape for x in inputs] == [(1, 3, 32, 41)]
+    torch.testing.assert_close(inputs[0][..., 20:, :], image.flip(-2)[..., 1:13, :])
 
 
 @pytest.mark.parametrize("length", [1, 31, 64, 65, 200, 1001])
@@ -94,9 +119,12 @@ def test_tiles_cover_every_pixel_and_align_with_pooling(length, side, overlap, m
         assert start % multiple == 0
         assert start < length
     assert covered.min() >= 1
-    assert axis.side % multiple == axis.margin % multiple == 0
-    assert axis.side >= side
-    assert axis.margin >= margin
+    if len(axis.starts) == 1:
+        assert axis.side == axis.output_side == max(length, SMALLEST)
+    else:
+        assert axis.side % multiple == axis.margin % multiple == 0
+        assert axis.side >= side
+        assert axis.margin >= margin
     gaps = [b - a for a, b in zip(axis.starts, axis.starts[1:], strict=False)]
     assert all(gap <= max(multiple, axis.output_side * (1 - overlap)) for gap in gaps)
 
