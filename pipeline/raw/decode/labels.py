@@ -47,7 +47,7 @@ _MIXED_COLOURS = (
     "colour"
 )
 _BETWEEN = 3  # largest distance of a mixed colour from the line between two declared ones
-_MAX_SOFT_COLOUR = 16  # largest difference of the channels of a grey mask that was saved as colour JPEG
+_MAX_COLOUR_OF_GREY = 16  # largest difference of the channels of a grey mask that was saved in colour, such as JPEG
 _SOFT_REMEDY = ", or set `mask_kind: soft` if the mask holds probabilities"
 
 
@@ -115,7 +115,7 @@ class LabelMap:
         pixels = read_file(path, data, page, options.changed(nodata="error")).pixels
         plane = to_8_bit(as_channels(pixels, "grey", path)[:, :, 0], path)
         expected = "probabilities as grey values: 0 is certain background, 255 is probability 1"
-        if _colour_difference(pixels) > _MAX_SOFT_COLOUR:
+        if _colour_difference(pixels) > _MAX_COLOUR_OF_GREY:
             remedy = (
                 "check that `images` and `masks` are not swapped; save masks as 8-bit grey files without a colour map"
             )
@@ -147,8 +147,9 @@ class LabelMap:
             classes: ClassMask = np.take(self._table, keys)
         elif self.channel != "blue" and _has_colours(pixels):
             colours = to_8_bit(as_channels(pixels, "rgb", path), path, keep_small=True)
+            luma = to_8_bit(as_channels(pixels, "grey", path)[:, :, 0], path, keep_small=True)
             keys = _pack(colours)
-            classes = self._classify_equal_channels(colours)
+            classes = self._classify_nearly_grey(colours, luma)
         else:
             blue = self.channel == "blue"
             plane = as_channels(pixels, "rgb" if blue else "grey", path)[:, :, 2 if blue else 0]
@@ -159,10 +160,14 @@ class LabelMap:
             raise RawDataError(self._undeclared_problem(keys[unknown], pixels, path))
         return classes
 
-    def _classify_equal_channels(self, colours: NDArray[np.uint8]) -> ClassMask:
-        """Look up grey values in a mask with colours: a pixel has a class if it is that of each of its channels."""
-        classes = np.asarray(cv2.LUT(colours, self._table))
-        return np.where((classes[:, :, :1] == classes[:, :, 1:]).all(axis=2), classes[:, :, 0], np.uint8(_UNDECLARED))
+    def _classify_nearly_grey(self, colours: NDArray[np.uint8], luma: NDArray[np.uint8]) -> ClassMask:
+        """Look up the luma of pixels whose channels differ little, and do not belong to another class than the luma."""
+        classes = np.asarray(cv2.LUT(luma, self._table))
+        of_channels = cv2.LUT(colours, self._table)
+        contradict = ((of_channels != classes[:, :, None]) & (of_channels != _UNDECLARED)).any(axis=2)
+        is_coloured = colours.max(axis=2) - colours.min(axis=2) > _MAX_COLOUR_OF_GREY
+        classes[contradict | is_coloured] = _UNDECLARED
+        return classes
 
     @cached_property
     def _coloured(self) -> bool:
