@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.counts import VOID
 from pipeline.core.files import atomic_file
-from pipeline.evaluation.classes import read_classes
+from pipeline.evaluation.classes import read_classes, require_class_indices
 from pipeline.evaluation.recipes import RenderRecipe
 from pipeline.evaluation.renderings import SampleRendering, label_panels, render_samples, stack, three_panels
 from pipeline.images.colours import legend, overlay_classes, paint
@@ -36,6 +36,7 @@ def render_classes(recipe: RenderRecipe, *, experiment: str, predictions: Path, 
     """
     raw = open_dataset(recipe.dataset, recipe.source)
     samples = require_samples(raw, recipe.split)
+    require_class_indices(predictions, (sample.id for sample in samples), raw)
     ids_with_ignored: set[str] = set()
 
     def render_sample(sample: Sample, image: RgbImage, truth: NDArray[np.uint8] | None) -> SampleRendering:

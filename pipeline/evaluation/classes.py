@@ -1,16 +1,21 @@
 """Several classes: confusion matrices of images and regions, and the counts and scores computed from them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.counts import Confusion
-from pipeline.core.errors import PredictionError, plural
-from pipeline.images.png import read_levels
+from pipeline.core.counts import VOID, Confusion
+from pipeline.core.errors import PipelineError, PredictionError, plural
+from pipeline.core.manifest import find
+from pipeline.core.progress import log
+from pipeline.images.png import read_grey, read_levels
+from pipeline.raw.dataset import RawDataset
 
 ConfusionMatrix = NDArray[np.int64]
+
+_MAX_CLASSES_LISTED = 20
 
 
 def confusion_matrix(
@@ -84,3 +89,43 @@ def read_classes(path: Path, height: int, width: int, classes: Sequence[str]) ->
             str(path), f"class indices {listed}{more}", f"only 0 to {len(classes) - 1}: {', '.join(classes)}", remedy
         )
     return indices
+
+
+def require_class_indices(folder: Path, ids: Iterable[str], raw: RawDataset) -> None:
+    """Check that a folder of predictions of several classes does not contain mask values in place of class indices.
+
+    Where the grey value of a class in masks differs from its index, log the index of each class.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of ``<id>.png``. One that the pipeline wrote is not read.
+    ids : iterable of str
+        Identifiers of the samples. Files that cannot be read are skipped; who uses them reports them.
+    raw : RawDataset
+
+    Raises
+    ------
+    PredictionError
+        If any image contains a value that is no class index, but stands for a class or for ignored pixels in masks.
+    """
+    grey_values = {value: index for value, index in raw.labels.label_map.meaning.items() if isinstance(value, int)}
+    if find(folder) is not None or all(index in (value, VOID) for value, index in grey_values.items()):
+        return
+    listed = [f"{index} {name}" for index, name in enumerate(raw.classes)][:_MAX_CLASSES_LISTED]
+    more = f" and {len(raw.classes) - len(listed)} more" if len(raw.classes) > len(listed) else ""
+    meaning = f"{', '.join(listed)}{more}, in the order of `labels`"
+    log(f"{folder}: values are read as class indices, not as mask values: {meaning}")
+    pixels = np.zeros(256, dtype=np.int64)
+    for name in ids:
+        try:
+            pixels += np.bincount(read_grey(folder / f"{name}.png").ravel(), minlength=256)
+        except PipelineError:
+            continue
+    values = [value for value in np.flatnonzero(pixels).tolist() if value >= len(raw.classes)]
+    if any(value in grey_values for value in values):
+        known = ", ".join(str(value) for value in values if value in grey_values)
+        remedy = "save the index of the class in place of its mask value, and any class where masks ignore pixels"
+        raise PredictionError(
+            str(folder), f"mask values that are no class index: {known}", f"indices {meaning}", remedy
+        )

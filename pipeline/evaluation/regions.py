@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.core.counts import VOID, joint_histogram
 from pipeline.core.errors import PipelineError, PredictionError, Problem, RawDataError
 from pipeline.core.progress import progress_bar
-from pipeline.evaluation.classes import confusion_matrix, read_classes
+from pipeline.evaluation.classes import confusion_matrix, read_classes, require_class_indices
 from pipeline.evaluation.contours import contour_scores
 from pipeline.images.foreign import require_levels
 from pipeline.images.png import read_levels
@@ -76,8 +76,11 @@ def count_split(
         Lists every mask and prediction that cannot be used.
     """
     samples = require_samples(raw, split)
-    if not raw.multiclass:
-        require_levels(predictions, (sample.id for sample in samples))
+    ids = [sample.id for sample in samples]
+    if raw.multiclass:
+        require_class_indices(predictions, ids, raw)
+    else:
+        require_levels(predictions, ids)
     problems: list[Problem] = []
     read = partial(read_classes, classes=raw.classes) if raw.multiclass else read_levels
     with_fov = all(sample.fov is not None for sample in samples)
@@ -116,7 +119,7 @@ def count_split(
     if problems:
         raise PredictionError(problems)
     return SplitCounts(
-        ids=[sample.id for sample in samples],
+        ids=ids,
         regions={name: np.stack(counts) for name, counts in counts_by_region.items()},
         contours={name: np.array(values) for name, values in contours_by_region.items()},
         distances={name: np.array(values) for name, values in distances_by_region.items()},

@@ -9,7 +9,9 @@ from pipeline.core.errors import PredictionError
 from pipeline.core.fingerprint import Fingerprint
 from pipeline.core.manifest import Manifest
 from pipeline.evaluation.choice import choose_threshold
+from pipeline.evaluation.class_renderings import render_classes
 from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.evaluate_classes import evaluate_classes
 from pipeline.evaluation.recipes import (
     ChosenThreshold,
     EvaluateRecipe,
@@ -91,6 +93,54 @@ def test_masks_of_other_values_than_0_and_255_are_refused(tmp_path, images, foun
     else:
         with pytest.raises(PredictionError, match=found):
             require_levels(tmp_path, ["0", "1"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "ignored", "predicted", "logged", "found"),
+    [
+        ({0: "field", 2: "sky", 1: "cell"}, [200], [0, 1, 2], "0 field, 1 sky, 2 cell", None),
+        ({0: "field", 2: "sky", 4: "cell"}, [200], [0, 2, 4], "0 field, 1 sky, 2 cell", "no class index: 4"),
+        ({0: "field", 2: "sky", 1: "cell"}, [200], [0, 1, 200], "0 field, 1 sky, 2 cell", "no class index: 200"),
+        ({0: "field", 127: "sky", 255: "cell"}, [], [0, 127, 255], "1 sky", "no class index: 127, 255"),
+        ({1: "field", 2: "sky", 3: "cell"}, [0], [1, 2, 3], "0 field, 1 sky", "no class index: 3"),
+        ({0: "field", 1: "sky", 2: "cell"}, [255], [0, 1, 2], None, None),
+        ({"#000000": "field", "#00ff00": "sky", "#ff0000": "cell"}, [], [0, 1, 2], None, None),
+    ],
+)
+@pytest.mark.parametrize("command", ["evaluate", "render"])
+def test_mask_values_are_not_read_as_class_indices(
+    tmp_path, capsys, labels, ignored, predicted, logged, found, command
+):
+    for folder in ("images", "masks", "p"):
+        (tmp_path / "raw" / folder).mkdir(parents=True)
+    first = next(iter(labels))
+    for number in range(4):
+        write_png(tmp_path / f"raw/images/{number}.png", np.full((9, 9), 40 + number, np.uint8))
+        grey = np.full((9, 9), first if isinstance(first, int) else 0, np.uint8)
+        write_png(tmp_path / f"raw/masks/{number}.png", grey)
+        write_png(tmp_path / f"raw/p/{number}.png", np.resize(np.array(predicted, np.uint8), (9, 9)))
+    options = {"images": "images", "masks": "masks", "ignore": ignored}
+    options["labels"] = {str(key): name for key, name in labels.items()}
+    raw = opened("d", "folder", tmp_path / "raw", options, **SPLITS)
+    shared = {"experiment": "e", "output": tmp_path / "out"}
+
+    def use_folder():
+        if command == "evaluate":
+            recipe = EvaluateRecipe(dataset="d", source=raw.source, empty_masks="one")
+            evaluate_classes(recipe, predictions={"test": tmp_path / "raw/p"}, **shared)
+        else:
+            recipe = RenderRecipe(dataset="d", source=raw.source, split="test")
+            render_classes(recipe, predictions=tmp_path / "raw/p", **shared)
+
+    if found is None:
+        use_folder()
+    else:
+        with pytest.raises(PredictionError, match=found) as caught:
+            use_folder()
+        assert len(caught.value.problems) == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if "class indices" in line]
+    assert len(lines) == (logged is not None)
+    assert all(logged in line for line in lines)
 
 
 def test_predictions_with_an_exif_orientation_are_refused(tmp_path):
