@@ -203,7 +203,7 @@ class RawDataset:
         return None if sample.fov is None else self._read_fov(sample.fov, sample.page, data)
 
     def _read_fov(self, path: str, page: int | None, data: bytes | None) -> ClassMask:
-        fov = BLACK_AND_WHITE.read(path, data, page, self.source)
+        fov = BLACK_AND_WHITE.read(path, data, page, self.source, missing_class=0)
         fov[fov == VOID] = 0
         return fov
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from pipeline.core.errors import RawDataError
 from pipeline.raw.decode.image import as_channels, decode, read_bytes, read_image, to_8_bit
+from pipeline.raw.decode.labels import LabelMap
 
 PATH = Path("image")
 RNG = np.random.default_rng(0)
@@ -145,6 +146,27 @@ def test_conversion_between_grey_and_rgb():
         as_channels(np.dstack([RGB, GREY]), "rgb", PATH)
     with pytest.raises(RawDataError, match="5 channels"):
         as_channels(np.zeros((4, 4, 5), np.uint8), "rgb", PATH)
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "classes"),
+    [
+        ([0, 257], {0: 0, 1: 1}, None),
+        ([0, 514, 257], {0: 0, 1: 1, 2: 2}, None),
+        ([[[0, 0, 0], [257, 257, 257]]], {0: 0, (1, 1, 1): 1}, None),
+        ([0, 65535, 257], {0: 0, 255: 2, 1: 1}, [0, 2, 1]),
+        ([0, 128 * 257], {0: 0, 128: 1, 255: 2}, [0, 1]),
+        ([[[0, 0, 0], [257 * 70, 0, 0]]], {0: 0, (70, 0, 0): 1}, [0, 1]),
+        ([0, 0], {0: 0, 255: 1}, [0, 0]),
+    ],
+)
+def test_multiples_of_257_are_labels_only_in_full_range(values, labels, classes):
+    pixels = np.atleast_2d(np.array(values, dtype=np.uint16))
+    if classes is None:
+        with pytest.raises(RawDataError, match="no equivalent in"):
+            LabelMap(labels).classify(pixels, "m.png")
+    else:
+        np.testing.assert_array_equal(LabelMap(labels).classify(pixels, "m.png"), [classes])
 
 
 def test_16_bit_masks_become_8_bits_only_if_exact(tmp_path):

@@ -153,8 +153,48 @@ def test_nodata_in_a_mask_is_ignored_or_refused():
         labels.read("m", tiff(mask, "9"))
     read = labels.read("m", tiff(mask, "9"), options=IGNORE)
     np.testing.assert_array_equal(read, np.where(TOP, VOID, mask == 255))
-    with pytest.raises(RawDataError, match="is 9"):
+    with pytest.raises(RawDataError, match="is 9") as caught:
         labels.read_soft("m", tiff(mask, "9"), options=IGNORE)
+    assert "nodata: ignore" not in str(caught.value)
+
+
+WHITE = np.where(TOP, 0, 255).astype(np.uint8)
+IN_RED = LabelMap({(0, 0, 0): 0, (255, 0, 0): 1}, editable=True)
+IN_GREY = LabelMap({0: 0, 255: 1}, editable=True)
+LABELLED_NODATA = {
+    "grey": (WHITE, "0", IN_GREY, {}),
+    "foreground": (WHITE, "255", IN_GREY, {}),
+    "16 bits": (WHITE.astype(np.uint16) * 257, "65535", IN_GREY, {}),
+    "integers of 32 bits": (WHITE.astype(np.int32), "0", IN_GREY, {}),
+    "tolerance": (np.where(TOP, 3, 255).astype(np.uint8), "3", LabelMap({0: 0, 255: 1}, tolerance=5), {}),
+    "colours": (np.dstack([WHITE, WHITE * 0, WHITE * 0]), "0", IN_RED, {"photometric": "rgb"}),
+    "palette": (
+        np.where(TOP, 0, 1).astype(np.uint8),
+        "0",
+        IN_RED,
+        {"photometric": "palette", "colormap": np.eye(3, 256, 1).astype(np.uint16) * np.uint16([[65535], [0], [0]])},
+    ),
+}
+
+
+@pytest.mark.parametrize("options", [DecodeOptions(), IGNORE], ids=["error", "ignore"])
+@pytest.mark.parametrize("case", LABELLED_NODATA)
+def test_a_nodata_value_that_is_a_class_of_the_mask_is_refused(case, options):
+    mask, nodata, labels, storage = LABELLED_NODATA[case]
+    with pytest.raises(RawDataError, match="also the value of a class") as caught:
+        labels.read("m.tif", tiff(mask, nodata, **storage), options=options)
+    assert "-unsetnodata" in str(caught.value)
+    assert "nodata: ignore" not in str(caught.value)
+
+
+def test_a_nodata_value_may_be_ignored_or_outside_of_a_field_of_view(toys):
+    ignoring = LabelMap({0: VOID, 255: 1}, editable=True)
+    np.testing.assert_array_equal(ignoring.read("m", tiff(WHITE, "0"), options=IGNORE), np.where(TOP, VOID, 1))
+    (toys / "fov").mkdir()
+    for number in range(4):
+        (toys / f"fov/s{number}.tif").write_bytes(tiff(WHITE, "0"))
+    raw = opened("d", "folder", toys, {"fov": "fov"}, nodata="ignore")
+    np.testing.assert_array_equal(raw.read_fov(raw.splits["train"][0]), ~TOP)
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ Pixels = NDArray[Any]
 _GIT_LFS = b"version https://git-lfs"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _Check = Callable[[bytes], int | None]
+Refuse = Callable[[Missing, Pixels], UnusableError | None]
 
 _IMAGEIO_FORMATS: tuple[tuple[re.Pattern[bytes], str, _Check], ...] = (
     # signature, name of the format, function that refuses damaged files and returns the number of palette colours
@@ -64,6 +65,7 @@ _IMAGEIO_FORMATS: tuple[tuple[re.Pattern[bytes], str, _Check], ...] = (
 _ORIENTATION = 0x0112  # the EXIF tag
 _FILL_SAMPLE = 2**18  # at most about twice as many pixels determine the value of pixels without data
 _FLOAT32_MAX = np.finfo(np.float32).max
+_LOWEST_WHITE = 128 * 257  # 16-bit masks whose highest value is below do not use the full range
 _ROTATED = range(2, 9)  # orientations other than upright
 
 
@@ -147,11 +149,20 @@ def decode(data: bytes, path: Path | str, page: int | None = None) -> Pixels:
 
 
 def decode_file(
-    data: bytes, path: Path | str, page: int | None = None, options: DecodeOptions = DEFAULT_OPTIONS
+    data: bytes,
+    path: Path | str,
+    page: int | None = None,
+    options: DecodeOptions = DEFAULT_OPTIONS,
+    refuse: Refuse | None = None,
 ) -> DecodedFile:
-    """Decode one image as `decode` does; the options say what to do about NoData pixels and the orientation."""
+    """Decode one image as `decode` does; the options say what to do about NoData pixels and the orientation.
+
+    `refuse` returns the error for pixels without data that are refused whatever the options are, else None.
+    """
     try:
         pixels, missing, orientation = _decode(data, page)
+        if missing is not None and refuse is not None and (refusal := refuse(missing, pixels)) is not None:
+            raise refusal
         if missing is not None and (options.nodata == "error" or missing.pixels.all()):
             raise missing.refusal()
         orientation = orientation if orientation in _ROTATED and options.exif == "apply" else 1
@@ -310,10 +321,14 @@ def as_channels(pixels: Pixels, channels: str, path: Path | str) -> Pixels:
 
 
 def read_file(
-    path: Path | str, data: bytes | None = None, page: int | None = None, options: DecodeOptions = DEFAULT_OPTIONS
+    path: Path | str,
+    data: bytes | None = None,
+    page: int | None = None,
+    options: DecodeOptions = DEFAULT_OPTIONS,
+    refuse: Refuse | None = None,
 ) -> DecodedFile:
     """Read an image and decode it by `decode_file`; `data` are the contents of the file if they were read already."""
-    return decode_file(read_bytes(path, page) if data is None else data, path, page, options)
+    return decode_file(read_bytes(path, page) if data is None else data, path, page, options, refuse)
 
 
 def read_image(path: Path | str, channels: str, data: bytes | None = None, page: int | None = None) -> Pixels:
@@ -331,7 +346,8 @@ def to_8_bit(pixels: Pixels, path: Path | str, *, keep_small: bool = False) -> N
     path : Path or str
         For messages only.
     keep_small : bool
-        Whether 16-bit values are kept unchanged if all of them are below 256.
+        Whether the pixels are labels: 16-bit values are kept unchanged if all of them are below 256, and grey ones are
+        divided only if some are at least 128 * 257, because low multiples may be numbers of objects.
 
     Raises
     ------
@@ -342,7 +358,7 @@ def to_8_bit(pixels: Pixels, path: Path | str, *, keep_small: bool = False) -> N
         return pixels
     if pixels.dtype == np.uint16 and keep_small and pixels.max() < 256:
         return pixels.astype(np.uint8)
-    if pixels.dtype == np.uint16 and not (pixels % 257).any():
+    if pixels.dtype == np.uint16 and not (keep_small and _may_number_objects(pixels)) and not (pixels % 257).any():
         return (pixels // 257).astype(np.uint8)
     raise RawDataError(
         str(path),
@@ -350,3 +366,8 @@ def to_8_bit(pixels: Pixels, path: Path | str, *, keep_small: bool = False) -> N
         "an 8-bit mask, or a 16-bit mask that uses the full range (0 and 65535)",
         as_mask_remedy(pixels),
     )
+
+
+def _may_number_objects(pixels: Pixels) -> bool:
+    has_colours = pixels.ndim == 3 and bool((pixels[:, :, :1] != pixels[:, :, 1:]).any())
+    return not has_colours and bool(pixels.max() < _LOWEST_WHITE)

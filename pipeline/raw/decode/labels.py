@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from pipeline.core.counts import VOID
 from pipeline.core.errors import Problem, RawDataError, plural
+from pipeline.raw.decode.containers import UnusableError
 from pipeline.raw.decode.image import DEFAULT_OPTIONS, as_channels, full_range, read_file, to_8_bit
 from pipeline.raw.decode.masks import ClassMask
+from pipeline.raw.decode.nodata import Missing
 from pipeline.raw.decode.options import DecodeOptions
 from pipeline.raw.decode.palette import (
     Colour,
@@ -82,17 +84,33 @@ class LabelMap:
         data: bytes | None = None,
         page: int | None = None,
         options: DecodeOptions = DEFAULT_OPTIONS,
+        missing_class: int | None = None,
     ) -> ClassMask:
         """Read a mask file as (H, W) class indices, `VOID` for pixels to ignore and for ignored NoData pixels.
 
         16-bit masks may use the full range (0 and 65535) or contain 8-bit values. See `read_file`.
 
+        Parameters
+        ----------
+        missing_class : int, optional
+            The class that pixels with the NoData value may have: outside, in fields of view.
+
         Raises
         ------
         RawDataError
-            If the file cannot be decoded, or contains undeclared values; lists these with their pixel counts.
+            If the file cannot be decoded, a class has its NoData value, or it contains undeclared values; lists these
+            with their pixel counts.
         """
-        decoded = read_file(path, data, page, options)
+
+        def refuse(missing: Missing, pixels: NDArray[Any]) -> UnusableError | None:
+            if not missing.is_value:
+                return None
+            row, column = np.unravel_index(np.argmax(missing.pixels), missing.pixels.shape)
+            missing_pixel = pixels[row : row + 1, column : column + 1]
+            allowed = (VOID, _UNDECLARED, missing_class)
+            return missing.refusal_in_class_mask() if self._class_of(missing_pixel, path) not in allowed else None
+
+        decoded = read_file(path, data, page, options, refuse)
         classes = self.classify(decoded.pixels, path)
         if decoded.valid is not None:
             classes[~decoded.valid] = VOID
@@ -112,7 +130,7 @@ class LabelMap:
         RawDataError
             If the file cannot be decoded, has other values or colours, no value above 1, or NoData pixels.
         """
-        pixels = read_file(path, data, page, options.changed(nodata="error")).pixels
+        pixels = read_file(path, data, page, options, lambda missing, _: missing.refusal_in_soft_mask()).pixels
         plane = to_8_bit(as_channels(pixels, "grey", path)[:, :, 0], path)
         expected = "probabilities as grey values: 0 is certain background, 255 is probability 1"
         if _colour_difference(pixels) > _MAX_COLOUR_OF_GREY:
@@ -168,6 +186,15 @@ class LabelMap:
         is_coloured = colours.max(axis=2) - colours.min(axis=2) > _MAX_COLOUR_OF_GREY
         classes[contradict | is_coloured] = _UNDECLARED
         return classes
+
+    def _class_of(self, pixel: NDArray[Any], path: Path | str) -> int:
+        """Return the class of one pixel, (1, 1) or (1, 1, C) of any type; `_UNDECLARED` if it has none."""
+        if pixel.dtype.kind in "iu" and 0 <= pixel.min() <= pixel.max() <= 255:
+            pixel = pixel.astype(np.uint8)
+        try:
+            return int(self.classify(pixel, path)[0, 0])
+        except RawDataError:
+            return _UNDECLARED
 
     @cached_property
     def _coloured(self) -> bool:

@@ -24,24 +24,42 @@ class Missing(NamedTuple):
     reason : str
     unset : str
         How to remove that mark from the file.
+    is_value : bool
+        Whether the values of the pixels are that mark.
     """
 
     pixels: NDArray[np.bool_]
     reason: str
     unset: str
+    is_value: bool = True
 
     def refusal(self) -> UnusableError:
         """Return the error for an image with such pixels."""
-        count = int(np.count_nonzero(self.pixels))
-        share = f"{plural(count, 'pixel')} ({count / self.pixels.size:.2%}) without data: {self.reason}"
-        if count == self.pixels.size:
-            return UnusableError(share, "pixels with data", f"leave the file out, or {self.unset}")
+        if self.pixels.all():
+            return UnusableError(self._found(), "pixels with data", f"leave the file out, or {self.unset}")
         return UnusableError(
-            share,
+            self._found(),
             "data in every pixel",
             f"set `nodata: ignore` in the data set, so that these pixels count nowhere; if their values are data, "
             f"{self.unset}",
         )
+
+    def refusal_in_class_mask(self) -> UnusableError:
+        """Return the error for a mask in which a class, such as background, has the NoData value."""
+        return UnusableError(
+            f"{self._found()}, which is also the value of a class",
+            "a mask in which no class has the NoData value",
+            f"{self.unset}; if some of these pixels are to be ignored, give them another value and list it under "
+            "`ignore`",
+        )
+
+    def refusal_in_soft_mask(self) -> UnusableError:
+        """Return the error for a soft mask with such pixels."""
+        return UnusableError(self._found(), "a probability in every pixel", self.unset)
+
+    def _found(self) -> str:
+        count = int(np.count_nonzero(self.pixels))
+        return f"{plural(count, 'pixel')} ({count / self.pixels.size:.2%}) without data: {self.reason}"
 
 
 def find_missing(page: Any, first: Any, pixels: NDArray[Any]) -> Missing | None:  # noqa: ANN401 - pages of tifffile
@@ -97,7 +115,8 @@ def outside_mask(mask: NDArray[Any], pixels: NDArray[Any]) -> Missing | None:
         return None
     missing = mask == 0
     unset = "save it without the mask (`gdal_translate -mask none FILE new.tif`)"
-    return Missing(missing, "the transparency mask of the TIFF leaves them out", unset) if missing.any() else None
+    reason = "the transparency mask of the TIFF leaves them out"
+    return Missing(missing, reason, unset, is_value=False) if missing.any() else None
 
 
 def _text(page: Any, code: int) -> str:  # noqa: ANN401
