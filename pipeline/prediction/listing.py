@@ -1,6 +1,7 @@
 """List the images of a folder and their identifiers."""
 
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +38,10 @@ def list_images(source: Path, output: Path | None = None) -> list[ImageFile]:
         If there is no image, a folder cannot be listed, or several images have the same identifier.
     """
     if source.is_file():
-        return [ImageFile(_identifier(Path(source.name)), source)]
+        name = _identifier(Path(source.name))
+        if problems := list(_unfit_names({name: source})):
+            raise RawDataError(problems)
+        return [ImageFile(name, source)]
     skipped = None if output is None else output.resolve()
     by_id: dict[str, list[Path]] = {}
     names_in_source: list[str] = []
@@ -75,19 +79,29 @@ def list_images(source: Path, output: Path | None = None) -> list[ImageFile]:
         for name, paths in sorted(by_id.items())
         if len(paths) > 1
     ]
-    problems += [
-        Problem(
-            str(paths[0]),
-            f"an identifier of {len(os.fsencode(name))} bytes (the path without extension, '-' in place of '/')",
-            "at most 251 bytes: the files of its results have this name with an extension",
-            "shorten the names of its file and folders",
-        )
-        for name, paths in sorted(by_id.items())
-        if has_long_name(f"{name}.png")
-    ]
+    problems += _unfit_names({name: paths[0] for name, paths in sorted(by_id.items())})
     if problems:
         raise RawDataError(problems)
     return [ImageFile(name, path) for name, (path,) in sorted(by_id.items())]
+
+
+def _unfit_names(images: Mapping[str, Path]) -> Iterator[Problem]:
+    """List identifiers that are too long for the names of predictions, or whose predictions would be hidden files."""
+    for name, path in images.items():
+        if has_long_name(f"{name}.png"):
+            yield Problem(
+                str(path),
+                f"an identifier of {len(os.fsencode(name))} bytes (the path without extension, '-' in place of '/')",
+                "at most 251 bytes: the files of its results have this name with an extension",
+                "shorten the names of its file and folders",
+            )
+        if name.startswith("."):
+            yield Problem(
+                str(path),
+                f"the identifier {name!r}: the files of its results would be hidden",
+                "identifiers that do not start with a dot",
+                "rename the file",
+            )
 
 
 def _identifier(relative: Path) -> str:

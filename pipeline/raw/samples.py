@@ -192,9 +192,18 @@ def _describe_parent(root: Path) -> str:
     return f"; {parent} contains {', '.join(names[:_MAX_LISTED])}{more}" if names else f"; {parent} is empty"
 
 
-def _long_identifiers(samples: Iterable[Sample]) -> Iterator[Problem]:
-    """List identifiers that are too long for the names of predictions."""
+def _unfit_identifiers(samples: Iterable[Sample]) -> Iterator[Problem]:
+    """List identifiers that are too long for the names of predictions, or whose predictions would be hidden files."""
     for sample in samples:
+        if sample.id.startswith("."):
+            yield Problem(
+                sample.image,
+                f"the identifier {sample.id!r}: the files of its results would be hidden",
+                "identifiers that do not start with a dot",
+                "rename its files, or correct the pattern of the names in the configuration",
+                kind="name",
+                sample=sample.id,
+            )
         if has_long_name(f"{sample.id}.png"):
             yield Problem(
                 sample.image,
@@ -219,12 +228,12 @@ def sorted_samples(samples: Sequence[Sample], problems: Iterable[Problem], remed
     Raises
     ------
     ListingError
-        If there are problems, or if several images have the same identifier, or one that is too long for results.
+        If there are problems, or if several images have the same identifier, or one that does not fit results.
     """
     images: dict[str, list[str]] = {}
     for sample in samples:
         images.setdefault(sample.id, []).append(sample.image)
-    problems = [*problems, *duplicate_problems(images.items(), "images", remedy), *_long_identifiers(samples)]
+    problems = [*problems, *duplicate_problems(images.items(), "images", remedy), *_unfit_identifiers(samples)]
     if problems:
         raise ListingError(problems, samples)
     return sorted(samples, key=attrgetter("id"))

@@ -6,13 +6,17 @@ written by another program, so its structure is verified too, before any data ar
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.core import manifest
+from pipeline.core.counts import VOID
 from pipeline.core.digests import FileState, file_state
 from pipeline.core.errors import Problem, ShardError
 from pipeline.shards.schema import SCHEMA_VERSION
@@ -25,8 +29,12 @@ _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _FLAGS_POSITION = 11  # in the superblock; not 0 while a program has the file open for writing
 _BLOCK_BYTES = 2**22
 _LARGEST_SIDE = 16384
+_MAX_PIXELS = 2**28  # of a raw image
+_MAX_ID = 255 - len(".png")  # bytes
+_MAX_LISTED = 5
 _CHANNELS = {"rgb": 3, "grey": 1}
 _PLANES = ("masks", "fov")
+_LEVELS = ("scale", "offset")
 _INTACT = "a complete shard, as the pipeline wrote it"
 
 _verified: dict[Path, FileState | None] = {}
@@ -151,9 +159,9 @@ def _structure_problems(file: h5py.File) -> Iterator[str]:
     columns: dict[str, tuple[tuple[int, ...], Callable[[Any], bool]]] = {
         "images": (shape, lambda dtype: dtype in ("float16", "float32", "uint8")),
         **{name: ((count, 1, *shape[2:]), lambda dtype: dtype == "uint8") for name in _PLANES},
-        **{name: ((count, channels), lambda dtype: dtype == "float32") for name in ("scale", "offset")},
+        **{name: ((count, channels), lambda dtype: dtype == "float32") for name in _LEVELS},
         "original_size": ((count, 2), lambda dtype: dtype == "int32"),
-        "ids": ((count,), lambda dtype: dtype.kind == "S"),
+        "ids": ((count,), lambda dtype: dtype.kind == "S" and dtype.itemsize <= _MAX_ID),
         "source_sha256": ((count,), lambda dtype: dtype == "S64"),
         **{name: ((count,), lambda dtype: dtype.kind in "fiu") for name in datasets if name.startswith("metadata/")},
     }
@@ -166,6 +174,41 @@ def _structure_problems(file: h5py.File) -> Iterator[str]:
         if item.shape != expected_shape or not fits(item.dtype):
             yield f"{name!r} of shape {item.shape} and type {item.dtype}"
         yield from _storage_problems(name, item, per_sample=name in ("images", *_PLANES))
+    yield from _column_problems(file)
+
+
+def _column_problems(file: h5py.File) -> Iterator[str]:
+    """Yield the values of columns that the pipeline never writes."""
+    ids = [str(name) for name in file["ids"].asstr()[:]]
+    if unfit := [name for name in ids if not name or name.startswith(".") or "/" in name or "\0" in name]:
+        yield f"identifiers that are no file names: {', '.join(map(repr, unfit[:_MAX_LISTED]))}"
+    if repeated := [name for name, times in Counter(ids).items() if times > 1]:
+        yield f"repeated identifiers: {', '.join(map(repr, repeated[:_MAX_LISTED]))}"
+    sizes = file["original_size"][:].astype(np.int64)
+    unfit_sizes = (sizes < 1).any(axis=1) | (sizes.prod(axis=1) > _MAX_PIXELS)
+    if unfit_sizes.any():
+        yield f"original sizes {', '.join(map(str, sizes[unfit_sizes][:_MAX_LISTED].tolist()))}"
+    yield from (f"values of {name!r} that are not finite" for name in _LEVELS if not np.isfinite(file[name][:]).all())
+
+
+def invalid_values(plane: NDArray[np.uint8], name: str, classes: int | None) -> list[int]:
+    """Return the values of a stored plane that the pipeline never writes, at most a few.
+
+    Parameters
+    ----------
+    plane : array of uint8
+        Mask or field of view.
+    name : {'masks', 'fov'}
+    classes : int, optional
+        Number of classes of masks of class indices; soft masks have all values.
+    """
+    if name == "fov":
+        invalid = plane > 1
+    elif classes is None or plane.max() < classes:
+        return []
+    else:
+        invalid = plane - np.uint8(classes) < VOID - classes  # wraps around: classes or more, and not VOID
+    return np.unique(plane[invalid]).tolist()[:_MAX_LISTED] if invalid.any() else []
 
 
 def _link_problems(group: h5py.Group) -> Iterator[str]:

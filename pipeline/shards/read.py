@@ -15,7 +15,7 @@ from pydantic import Field, TypeAdapter
 from pipeline.core.counts import VOID
 from pipeline.core.errors import Problem, ShardError
 from pipeline.raw.value_range import ImageValues, merge_values
-from pipeline.shards.integrity import rebuild_remedy, require_intact, require_structure
+from pipeline.shards.integrity import invalid_values, rebuild_remedy, require_intact, require_structure
 from pipeline.shards.recipes import Preparation
 from pipeline.shards.select import Selection, select_rows
 
@@ -111,9 +111,12 @@ class ShardReader:
         self.has_fov = all("fov" in self._open(path) for path in self.paths)
         self._rows: NDArray[np.int64] | None = None
         if selection is not None:
-            numbers = [int(_plain(self._open(path).attrs["shard"])) for path in self.paths]
-            shards = np.repeat(numbers, self._counts).tolist()
+            numbers = []
             try:
+                for path in self.paths:
+                    with _shard_errors(path):
+                        numbers.append(int(_plain(self._open(path).attrs["shard"])))
+                shards = np.repeat(numbers, self._counts).tolist()
                 self._rows = select_rows(self.column("ids").tolist(), shards, selection, self.paths)
             except ShardError:
                 self.close()
@@ -163,17 +166,19 @@ class ShardReader:
         Raises
         ------
         ShardError
-            If the checksum does not match.
+            If the checksum does not match, or a mask or field of view has values that it cannot have.
         """
         if self._rows is not None:
             row = int(self._rows[row])
         shard = int(np.searchsorted(self._starts, row, side="right")) - 1
         path = self.paths[shard]
         with _shard_errors(path):
-            return np.asarray(self._open(path)[name][row - self._starts[shard]])
+            array = np.asarray(self._open(path)[name][row - self._starts[shard]])
+        self._require_values(name, array, path)
+        return array
 
     def read_all(self, name: str) -> NDArray[Any]:
-        """Read ``images``, ``masks`` or ``fov`` of all samples into one (N, C, H, W) array."""
+        """Read ``images``, ``masks`` or ``fov`` of all samples into one (N, C, H, W) array, as `read_array` does."""
         first = self._open(self.paths[0])[name]
         arrays = np.empty((len(self), *first.shape[1:]), dtype=first.dtype)
         if self._rows is not None:
@@ -183,7 +188,19 @@ class ShardReader:
         for path, start, count in zip(self.paths, self._starts, self._counts, strict=False):
             with _shard_errors(path):
                 self._open(path)[name].read_direct(arrays, dest_sel=np.s_[start : start + count])
+            for array in arrays[start : start + count]:
+                self._require_values(name, array, path)
         return arrays
+
+    def _require_values(self, name: str, array: NDArray[Any], path: Path) -> None:
+        """Refuse a mask or field of view with values that the pipeline never writes."""
+        if name == "images":
+            return
+        classes = len(self.info.class_names) if self.info.mask_kind == "index" else None
+        if values := invalid_values(array, name, classes):
+            found = f"{name} with the values {', '.join(map(str, values))}"
+            expected = "0 or 1" if name == "fov" else f"0 to {len(self.info.class_names) - 1}, or {VOID} where ignored"
+            raise ShardError(str(path), found, expected, rebuild_remedy(path))
 
     def nbytes(self) -> int:
         """Return the size of images, masks and fields of view of all samples, in bytes."""

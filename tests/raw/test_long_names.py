@@ -1,4 +1,4 @@
-"""Identifiers that are too long for the files of results are refused before work."""
+"""Identifiers that do not fit the names of the files of results are refused before work."""
 
 import pytest
 
@@ -14,6 +14,15 @@ def test_long_identifiers_of_samples_are_refused():
     assert [problem.sample for problem in caught.value.problems] == ["b" * 252, "ä" * 126]
 
 
+def test_identifiers_of_hidden_results_are_refused(tmp_path):
+    with pytest.raises(RawDataError, match="would be hidden") as caught:
+        sorted_samples([Sample(id=name, image="a.png") for name in (".", "a.b", ".5")], [])
+    assert [problem.sample for problem in caught.value.problems] == [".", ".5"]
+    (tmp_path / ".5.png").touch()
+    with pytest.raises(RawDataError, match="would be hidden"):
+        list_images(tmp_path / ".5.png")
+
+
 def test_long_identifiers_of_images_to_predict_are_refused(tmp_path):
     folder = tmp_path / ("a" * 150) / ("b" * 150)
     folder.mkdir(parents=True)
@@ -22,3 +31,7 @@ def test_long_identifiers_of_images_to_predict_are_refused(tmp_path):
     with pytest.raises(RawDataError, match="shorten the names"):
         list_images(tmp_path)
     assert len(list_images(folder)) == 2
+    single = tmp_path / ("c" * 252 + ".x")
+    single.touch()
+    with pytest.raises(RawDataError, match="shorten the names"):
+        list_images(single)

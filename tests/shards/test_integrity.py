@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 from collections import Counter
 
@@ -10,9 +11,11 @@ from shardfiles import edited, reseal
 from sources import preparation, source
 
 from pipeline.core.errors import ShardError
+from pipeline.raw.decode.containers import MAX_PIXELS
 from pipeline.shards.integrity import HEADER_BYTES
 from pipeline.shards.read import ShardReader
 from pipeline.shards.recipes import ShardRecipe
+from pipeline.shards.select import Selection
 from pipeline.shards.write import build_shard
 
 
@@ -119,6 +122,18 @@ def dataset(name, **options):
     return lambda file, _: replaced(file, name, **options)
 
 
+def column(name, *values):
+    """Store the first values of a column anew."""
+
+    def change(file, _):
+        stored = [*values, *file[name][len(values) :]]
+        del file[name]
+        data = np.array(stored, None if name == "ids" else np.float32 if name == "scale" else np.int32)
+        file.create_dataset(name, data=data, chunks=data.shape, fletcher32=True)
+
+    return change
+
+
 WHOLE = {"chunks": (1, 3, 32, 40), "fletcher32": True}
 HOSTILE = {
     "external storage": (external_storage, "another file"),
@@ -157,6 +172,17 @@ HOSTILE = {
     "unknown kind of mask": (attribute("mask_kind", "other"), "'index' or 'soft'"),
     "unknown normalization": (attribute("normalization", '{"method": "other"}'), "minmax"),
     "unknown channels": (attribute("channels", "cmyk"), "cmyk"),
+    "no pixels": (column("original_size", [5, 5], [0, 7]), "original sizes [0, 7])"),
+    "negative size": (column("original_size", [-5, -5]), "original sizes [-5, -5])"),
+    "huge size": (column("original_size", [16384, 16385], [2**31 - 1, 2**31 - 1]), "sizes [16384, 16385], [2147483647"),
+    "empty identifier": (column("ids", b""), "no file names: ''"),
+    "dot as identifier": (column("ids", b"x", b"."), "no file names: '.'"),
+    "path as identifier": (column("ids", b"../x"), "no file names: '../x'"),
+    "identifier with a zero": (column("ids", b"x\0y"), "no file names"),
+    "identifier in another encoding": (column("ids", b"\xff\xfe"), "codec"),
+    "long identifier": (column("ids", b"x" * 252), "'ids' of shape"),
+    "repeated identifiers": (column("ids", b"x", b"x"), "repeated identifiers: 'x'"),
+    "scale that is not finite": (column("scale", [np.nan, 1, 1]), "'scale' that are not finite"),
 }
 
 
@@ -165,6 +191,63 @@ def test_shards_of_another_structure_are_refused(shard, change, message):
     with edited(shard) as file:
         change(file, shard.parent)
     assert message in refusal(shard)
+
+
+@pytest.mark.parametrize("size", [(1, 2**28), (16384, 16384)])
+def test_sizes_of_raw_images_are_no_damage(shard, size):
+    assert math.prod(size) == MAX_PIXELS
+    with edited(shard) as file:
+        column("original_size", size)(file, None)
+    ShardReader([shard]).close()
+
+
+@pytest.mark.parametrize(
+    "read", [lambda reader, name: reader.read_all(name), lambda *args: args[0].read_array(args[1], 4)]
+)
+@pytest.mark.parametrize(
+    ("name", "classes", "value", "found"),
+    [
+        ("masks", 2, 1, None),
+        ("masks", 2, 255, None),
+        ("masks", 2, 2, "masks with the values 2"),
+        ("masks", 2, 254, "masks with the values 254"),
+        ("masks", 5, 4, None),
+        ("masks", 5, 5, "masks with the values 5"),
+        ("masks", 254, 254, "masks with the values 254"),
+        ("masks", 255, 254, None),
+        ("masks", None, 200, None),
+        ("fov", 2, 1, None),
+        ("fov", 2, 7, "fov with the values 7"),
+        ("images", 2, 7, None),
+    ],
+)
+def test_values_that_masks_cannot_have_are_refused(shard, read, name, classes, value, found):
+    with edited(shard) as file:
+        file[name][4, 0, 3, 5] = value
+        file.attrs["class_names"] = json.dumps([str(number) for number in range(classes or 2)])
+        file.attrs["mask_kind"] = "index" if classes else "soft"
+    with ShardReader([shard]) as reader:
+        if found is None:
+            read(reader, name)
+            return
+        with pytest.raises(ShardError, match=found) as caught:
+            read(reader, name)
+        assert str(shard) in str(caught.value)
+
+
+def test_a_shard_number_that_is_no_number_is_refused(shard):
+    with ShardReader([shard]) as reader:
+        ids = reader.column("ids").tolist()
+    with edited(shard) as file:
+        file.attrs["shard"] = "x"
+    with pytest.raises(ShardError, match="damaged contents"):
+        ShardReader([shard], Selection(ids, ids))
+
+
+def test_a_link_to_itself_is_no_shard(tmp_path):
+    (tmp_path / "a.h5").symlink_to("a.h5")
+    (tmp_path / "a.h5.manifest.json").write_text("{}")
+    assert "symbolic links" in refusal(tmp_path / "a.h5")
 
 
 @pytest.mark.parametrize(
