@@ -10,6 +10,7 @@ from pipeline.core.manifest import find
 from pipeline.images.png import read_grey
 
 _MASK_VALUES = 2  # a mask of two classes has no more values
+_HALF = 127  # the highest level that is background at the threshold 0.5
 
 
 def require_levels(folder: Path, ids: Iterable[str]) -> None:
@@ -25,8 +26,8 @@ def require_levels(folder: Path, ids: Iterable[str]) -> None:
     Raises
     ------
     PredictionError
-        If all images together have at most two values, of which the higher is not 255, such as 0 and 1 or 1 and 2; or
-        listing the images of 0 and 1 beside masks of 0 and 255. Folders without any foreground are valid.
+        If all images together have two values, none above the threshold 0.5, such as 0 and 1 or 0 and 100; or
+        listing such images beside masks of 0 and 255. Folders without any foreground are valid.
     """
     if find(folder) is not None:
         return
@@ -39,10 +40,11 @@ def require_levels(folder: Path, ids: Iterable[str]) -> None:
         if len(values[name]) > _MASK_VALUES:
             return  # probabilities
     union = set[int]().union(*values.values())
-    small = [name for name in values if max(values[name]) == 1]
-    if small and union == {0, 1, 255}:
-        raise PredictionError([_problem(str(folder / f"{name}.png"), "the values 0 and 1") for name in small])
-    if len(union) <= _MASK_VALUES and union not in ({0}, {255}, {0, 255}) and (len(union) > 1 or union == {1}):
+    small = [name for name in values if 0 < max(values[name]) <= _HALF]
+    if small and len(union) == _MASK_VALUES + 1 and {0, 255} < union:
+        (value,) = union - {0, 255}
+        raise PredictionError([_problem(str(folder / f"{name}.png"), f"the values 0 and {value}") for name in small])
+    if union == {1} or (len(union) == _MASK_VALUES and max(union) <= _HALF):
         found = f"the values {' and '.join(map(str, sorted(union)))} in {plural(len(values), 'image')}, as in masks"
         raise PredictionError(_problem(str(folder), found))
 

@@ -79,10 +79,14 @@ def test_masks_of_0_and_1_are_refused(tmp_path, raw, command):
         ([[1, 2], [1, 2]], "the values 1 and 2 in 2 images"),
         ([[0, 100], [100, 100]], "the values 0 and 100"),
         ([[0, 255], [0, 1]], "the values 0 and 1"),
+        ([[0, 255], [0, 100]], "the values 0 and 100"),
+        ([[0, 255], [0, 200]], None),
         ([[0, 255], [0, 0]], None),
         ([[0, 0], [0, 0]], None),
         ([[128, 128], [128, 128]], None),
         ([[0, 7, 90], [0, 1]], None),
+        ([[0, 127], [0, 0]], "the values 0 and 127"),
+        ([[20, 220], [20, 20]], None),
     ],
 )
 def test_masks_of_other_values_than_0_and_255_are_refused(tmp_path, images, found):
