@@ -1,7 +1,10 @@
 """The threshold file of an experiment; `pipeline.evaluation.choice` chooses the threshold."""
 
+import json
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.core.errors import PredictionError
 from pipeline.core.manifest import remake_remedy
@@ -38,11 +41,22 @@ def read_threshold(path: Path) -> Threshold:
         If the file is missing or has other contents.
     """
     try:
-        threshold = Threshold(**read_json(path))
-        if not 0 <= threshold.value <= 1:
-            raise ValueError(f"the threshold {threshold.value}")
-        return threshold
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        remedy = remake_remedy(path, "name the threshold.json of an experiment, or a number")
-        raise PredictionError(str(path), reason, "a threshold from 0 to 1 and its source", remedy) from error
+        plain = read_json(path)
+        if not _is_threshold(plain):
+            raise ValueError(textwrap.shorten(json.dumps(plain), 80, placeholder=" ..."))
+        return Threshold(**plain)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else f"other contents: {error}"
+        expected = "JSON with `value`, a threshold from 0 to 1, and `source`, where it comes from"
+        advice = (
+            'name the threshold.json of an experiment, or write the file like this: {"value": 0.5, "source": "fixed"}'
+        )
+        raise PredictionError(str(path), reason, expected, remake_remedy(path, advice)) from error
+
+
+def _is_threshold(plain: Any) -> bool:  # noqa: ANN401 - any plain data
+    if not isinstance(plain, dict) or not {"value", "source"} <= plain.keys() <= {*Threshold.__dataclass_fields__}:
+        return False
+    value = plain["value"]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value <= 1 and all(isinstance(plain[name], str) for name in plain.keys() - {"value"})

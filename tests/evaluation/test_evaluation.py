@@ -183,11 +183,33 @@ def test_threshold_uses_only_validation_samples(tmp_path, drive, raw):
     assert json.loads((tmp_path / "t.json").read_text()) == fixed
 
 
-@pytest.mark.parametrize("value", ['"high"', "NaN", "null", "7", "-0.5"])
-def test_threshold_file_without_valid_value_is_refused(tmp_path, value):
-    (tmp_path / "t.json").write_text(f'{{"value": {value}, "source": "fixed"}}')
-    with pytest.raises(PredictionError, match=r"t\.json"):
+@pytest.mark.parametrize(
+    ("contents", "found"),
+    [
+        *[
+            (f'{{"value": {value}, "source": "fixed"}}', f'{{"value": {value}, "source": "fixed"}}')
+            for value in ('"high"', "NaN", "null", "7", "-0.5", "true", "[0.5]")
+        ],
+        ("0.3\n", "0.3"),
+        ('{"threshold": 0.4}', '{"threshold": 0.4}'),
+        ('{"value": 0.4}', '{"value": 0.4}'),
+        ('{"value": 0.4, "source": null}', '{"value": 0.4, "source": null}'),
+        ('{"value": 0.4, "source": "fixed", "note": ""}', '"note"'),
+        ("[0.3, 0.4]", "[0.3, 0.4]"),
+        ("threshold\n0.3\n", "line 1"),
+        ("", "line 1"),
+        (json.dumps(["x"] * 9999), "..."),
+    ],
+)
+def test_threshold_files_with_other_contents_are_refused(tmp_path, contents, found):
+    (tmp_path / "t.json").write_text(contents)
+    with pytest.raises(PredictionError) as caught:
         read_threshold(tmp_path / "t.json")
+    (problem,) = caught.value.problems
+    assert found in problem.found
+    assert len(problem.found) < 120
+    assert "Threshold" not in problem.found
+    assert '{"value": 0.5, "source": "fixed"}' in problem.remedy
 
 
 def test_threshold_is_refused_if_no_pixel_counts(tmp_path, raw):
