@@ -4,7 +4,8 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Collection, Iterable, Iterator
+import stat
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pipeline.raw.samples import IMAGE_EXTENSIONS, as_identifier
 
 DELIMITERS = ",;\t"
 
+_MAX_BYTES = 2**28
 _SAVE_AS_CSV = 'save it as text in UTF-8; in a spreadsheet, as "CSV UTF-8"'
 RESPELLED_REMEDY = "write the identifier as it is; in a spreadsheet, give the column the format text before you save"
 """Remedy for entries that `respelled` finds."""
@@ -33,6 +35,7 @@ _OTHER_FORMATS = {  # by their first bytes
 }
 _SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)  # the first line of files that Excel writes for itself
 _TEXT_FORMULA = re.compile(r'="(.*)"', re.DOTALL)  # ="007" keeps the zeros in a spreadsheet
+csv.field_size_limit(_MAX_BYTES)  # codes of large masks have more than its default of 128 kB
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d{1,3})?", re.ASCII)
 _SPREADSHEET_DIGITS = 6  # of numbers such as 1.23457E+17, into which a spreadsheet turns long ones
 
@@ -51,6 +54,10 @@ def read_text(path: Path, expected: str, remedy: str) -> str:
         If the file cannot be read or is not text.
     """
     try:
+        mode, size = path.stat().st_mode, path.stat().st_size
+        if size > _MAX_BYTES or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # pipes and devices have no end
+            found = f"a file of {size} bytes" if stat.S_ISREG(mode) else "a pipe or a device"
+            raise RawDataError(str(path), found, f"{expected}, of at most {_MAX_BYTES} bytes", remedy)
         data = path.read_bytes()
     except OSError as error:
         raise RawDataError(str(path), error.strerror or str(error), expected, remedy) from error
@@ -75,7 +82,10 @@ def split_cells(line: str) -> list[str]:
     """Split a line at commas, semicolons or tabs into cells without quotes and surrounding spaces."""
     if '"' not in line:
         return [cell.strip() for cell in re.split(f"[{DELIMITERS}]", line)]
-    parsed = (next(_parse(line, delimiter, padded=True), (0, [line])) for delimiter in DELIMITERS)
+    try:
+        parsed = [next(_parse(line, delimiter, padded=True), (0, [line])) for delimiter in DELIMITERS]
+    except csv.Error:
+        return [line]
     return max((cells for _, cells in parsed), key=len)
 
 
@@ -150,12 +160,18 @@ def respelled(entries: Iterable[str], ids: Collection[str]) -> dict[str, str]:
         Entry to the only identifier that differs by number format (7 for 007, 1.23457E+17), upper and lower case,
         quotes or file name extension.
     """
-    ids_by_form: dict[str | Decimal, set[str]] = {}
+    forms = ids_by_form(ids)
+    candidates = ((entry, forms.get(name_forms(entry)[0], set())) for entry in entries)
+    return {entry: next(iter(names)) for entry, names in candidates if len(names) == 1}
+
+
+def ids_by_form(ids: Iterable[str]) -> Mapping[str | Decimal, set[str]]:
+    """Return the identifiers that have a form of `name_forms`, for each form."""
+    forms: dict[str | Decimal, set[str]] = {}
     for name in ids:
         for form in name_forms(name):
-            ids_by_form.setdefault(form, set()).add(name)
-    candidates = ((entry, ids_by_form.get(name_forms(entry)[0], set())) for entry in entries)
-    return {entry: next(iter(names)) for entry, names in candidates if len(names) == 1}
+            forms.setdefault(form, set()).add(name)
+    return forms
 
 
 def describe_respelled(names: dict[str, str], max_listed: int = 3) -> str:

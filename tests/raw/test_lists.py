@@ -1,3 +1,5 @@
+import csv
+
 import pytest
 from sources import assigned
 
@@ -120,6 +122,33 @@ def test_ambiguous_and_unknown_entries_are_listed_with_lines(tmp_path):
     assert set(found) == {"line 2", "line 4", "line 5"}
     assert "matches no sample" in found["line 2"]
     assert "matches 2 samples: test-7, train-7" in found["line 4"]
+
+
+def test_a_list_of_other_samples_is_not_read_to_its_end(tmp_path):
+    with pytest.raises(RawDataError) as caught:
+        select(tmp_path, "nobody\n" * 300_000)
+    assert len(caught.value.problems) == 1001
+    assert "line 1001" in caught.value.problems[-1].where
+    with pytest.raises(RawDataError) as caught:
+        select(tmp_path, "nobody\n" * 1000)
+    assert len(caught.value.problems) == 1000
+
+
+@pytest.mark.parametrize("start", ['21\n"', "# test ", "train,x,", "id,train,"])
+def test_long_lines_are_cut_in_messages(tmp_path, start):
+    with pytest.raises(RawDataError) as caught:
+        select(tmp_path, start + "x" * 400_000)
+    assert len(str(caught.value)) < 2000
+
+
+def test_a_cell_that_the_csv_library_refuses_is_one_entry(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.raw.tables.csv.reader", csv_error)
+    with pytest.raises(RawDataError, match="matches no sample"):
+        select(tmp_path, '21\n"x')
+
+
+def csv_error(*_, **__):
+    raise csv.Error("new-line character seen in unquoted field")
 
 
 @pytest.mark.parametrize(

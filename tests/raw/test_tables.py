@@ -1,12 +1,15 @@
 """Tables as spreadsheets and people write them."""
 
+import os
+
 import pytest
+from pydantic import ValidationError
 
 from pipeline.core.errors import RawDataError
 from pipeline.raw.samples import Sample
 from pipeline.raw.splits.groups import find_groups
 from pipeline.raw.splits.rules import Group
-from pipeline.raw.tables import read_columns
+from pipeline.raw.tables import read_columns, read_text
 
 ROWS = {"001": "p1", "002": "p2, left"}
 
@@ -54,6 +57,31 @@ def test_file_that_is_no_such_table_is_named(tmp_path, data, found, remedy):
     _, (problem,) = read(tmp_path, data)
     assert found in problem.found
     assert remedy in problem.remedy
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "pipe", "huge"])
+def test_files_without_end_are_refused_before_reading(tmp_path, path):
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(2**28 + 1)
+    found = "a file of 268435457 bytes" if path == "huge" else "a pipe or a device"
+    for read_file in (
+        lambda file: read_text(file, "a list", "correct it"),
+        lambda file: find_groups([Sample("1", "1.png")], Group(file=str(file), column="a"), tmp_path),
+    ):
+        with pytest.raises(RawDataError, match=found):
+            read_file(tmp_path / path)
+
+
+def test_cells_of_large_masks_are_read(tmp_path):
+    codes = "1 2 " * 10**5
+    assert read(tmp_path, f'id,patient\n1,{codes}\n2,"{codes}"\n') == ({"1": codes, "2": codes}, [])
+
+
+@pytest.mark.parametrize("pattern", ["(a{9999999999})", "(" * 2000 + "a" + ")" * 2000, "(a"])
+def test_patterns_that_cannot_be_compiled_are_refused(pattern):
+    with pytest.raises(ValidationError, match="is not a regular expression"):
+        Group(pattern=pattern)
 
 
 def test_identifiers_without_their_zeros_are_explained(tmp_path):

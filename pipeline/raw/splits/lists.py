@@ -11,8 +11,10 @@ from pipeline.core.errors import Problem, RawDataError, plural
 from pipeline.core.progress import log
 from pipeline.raw.samples import IMAGE_EXTENSIONS, Sample, as_identifier
 from pipeline.raw.splits.names import named_split
-from pipeline.raw.tables import RESPELLED_REMEDY, read_text, respelled, split_cells
+from pipeline.raw.tables import RESPELLED_REMEDY, ids_by_form, name_forms, read_text, split_cells
 
+_MAX_PROBLEMS = 1000
+_MAX_SHOWN = 200  # characters of a line in a message
 _ID_COLUMN = re.compile(r"(id|name|image|img|file|path|sample|stem)s?|(image|img|file|sample)_?(id|name|path)s?")
 _SPLIT_COLUMN = re.compile(r"splits?|subset|set|fold|partition|phase|usage")
 
@@ -49,6 +51,10 @@ def select_listed(file: Path, samples: Collection[Sample], split: str) -> set[st
     reader = _ListReader(file, samples, split)
     for number, line in enumerate(lines, start=1):
         reader.read(number, line.strip())
+        if len(reader.problems) == _MAX_PROBLEMS and number < len(lines):
+            found, remedy = f"{_MAX_PROBLEMS} problems before it", "set the key `file` to a list of these samples"
+            reader.problems.append(Problem(f"{file}, line {number + 1}", found, expected, remedy))
+            break
     if not reader.entries:
         reader.problems.append(
             Problem(
@@ -63,7 +69,7 @@ def select_listed(file: Path, samples: Collection[Sample], split: str) -> set[st
     if reader.unread:
         _log_once(
             f"{file}: only the first entry of a line is read; more in {plural(len(reader.unread), 'line')}, such as "
-            f"{reader.unread[0]!r}"
+            f"{_shown(reader.unread[0])}"
         )
     return reader.selected
 
@@ -89,7 +95,7 @@ class _ListReader:
 
     def __init__(self, file: Path, samples: Collection[Sample], split: str) -> None:
         self._file, self._split = file, split
-        self._ids = [sample.id for sample in samples]
+        self._ids_by_form = ids_by_form(sample.id for sample in samples)
         self._index = _SampleIndex(samples)
         self._split_column: int | None = None
         self.selected: set[str] = set()
@@ -101,7 +107,7 @@ class _ListReader:
         """Read one line, without surrounding spaces."""
         if not line or (line.startswith("#") and not self._index.find(split_cells(line)[0])):
             if named_split(line) not in (None, self._split):
-                self._refuse(number, f"the heading {line!r}")
+                self._refuse(number, f"the heading {_shown(line)}")
             return
         self.entries += 1
         matches, others = self._match(line)
@@ -134,7 +140,7 @@ class _ListReader:
         if not any(is_split) and not any(map(_ID_COLUMN.fullmatch, columns)):
             return False
         if any(map(named_split, cells)):
-            self._refuse(number, f"a table with the columns {line!r}")
+            self._refuse(number, f"a table with the columns {_shown(line)}")
         self._split_column = is_split.index(True) if any(is_split) else None
         return True
 
@@ -144,12 +150,12 @@ class _ListReader:
         if self._split_column is not None:
             named.add(named_split((*split_cells(line), *[""] * self._split_column)[self._split_column]) or "")
         if named - {self._split}:
-            self._refuse(number, repr(line))
+            self._refuse(number, _shown(line))
         elif other_ids := set[str]().union(*map(self._index.find, others)) - matches:
             self.problems.append(
                 Problem(
                     f"{self._file}, line {number}",
-                    f"{line!r}, which names the samples {', '.join(sorted(matches | other_ids))}",
+                    f"{_shown(line)}, which names the samples {', '.join(sorted(matches | other_ids))}",
                     "one sample in each line",
                     "keep only the column with the identifiers or file names",
                 )
@@ -172,12 +178,13 @@ class _ListReader:
         names = ", ".join(sorted(matches)[:8])
         found = f"which matches {len(matches)} samples: {names}" if matches else "which matches no sample"
         remedy = "write its identifier (`python -m pipeline splits` lists them)" if matches else "correct or remove it"
-        if not matches and (similar := respelled([split_cells(line)[0]], self._ids)):
-            (name,) = similar.values()
+        similar = self._ids_by_form.get(name_forms(split_cells(line)[0])[0], set())
+        if not matches and len(similar) == 1:
+            (name,) = similar
             found, remedy = f"which matches no sample, although there is {name!r}", RESPELLED_REMEDY
         return Problem(
             f"{self._file}, line {number}",
-            f"{line!r}, {found}",
+            f"{_shown(line)}, {found}",
             "the identifier, file name or path of one labelled sample",
             remedy,
         )
@@ -210,6 +217,11 @@ class _SampleIndex:
             return matches
         shared = {name: max(_count_shared(folders, path) for path in self._samples[name].files) for name in matches}
         return {name for name in matches if shared[name] == max(shared.values())}
+
+
+def _shown(line: str) -> str:
+    """Return a line for a message, at most its first characters."""
+    return repr(line if len(line) <= _MAX_SHOWN else f"{line[:_MAX_SHOWN]}...")
 
 
 def _stem(file: str) -> str:

@@ -31,7 +31,7 @@ class Group(Options):
         if self.pattern is not None:
             try:
                 groups = re.compile(self.pattern).groups
-            except re.error as error:
+            except (re.error, OverflowError, RecursionError) as error:  # of huge counts, and of many brackets
                 raise ValueError(f"`pattern` is not a regular expression: {error}") from error
             if groups != 1:
                 raise ValueError(f"`pattern` must have one group in parentheses, not {groups}; (?:...) does not count")
