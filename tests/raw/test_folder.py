@@ -10,8 +10,8 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from sources import checked, opened, preparation
 from sources import listed as listed_samples
-from sources import opened, preparation
 
 from pipeline.core.counts import VOID
 from pipeline.core.errors import RawDataError
@@ -329,6 +329,60 @@ def test_unequal_and_damaged_stacks_are_refused(tmp_path):
     data = (tmp_path / "images/s.tif").read_bytes()
     (tmp_path / "images/s.tif").write_bytes(data[:200])
     assert "list of pages of the TIFF points outside the file" in str(refusal(tmp_path, pages="samples"))
+
+
+def test_a_stack_with_problems_is_reported_once_and_can_be_left_out(tmp_path):
+    stack = np.random.default_rng(0).integers(0, 256, (3, 20, 16), dtype=np.uint8)
+    masks = (stack > 127).astype(np.uint8) * 255
+    for name in ("bad", "cut", "good"):
+        write_pages(tmp_path / f"images/{name}.tif", stack)
+        write_pages(tmp_path / f"masks/{name}.tif", masks)
+    Image.fromarray(masks[0]).save(tmp_path / "masks/bad.tif")
+    (tmp_path / "masks/cut.tif").write_bytes((tmp_path / "masks/cut.tif").read_bytes()[:200])
+    report = checked("folder", tmp_path, {"pages": "samples"})
+    found = {Path(finding["location"]).stem: finding["found"] for finding in report["findings"]}
+    assert report["errors"] == 2
+    assert "1 page, while" in found["bad"]
+    assert "points outside the file" in found["cut"]
+    assert report["ignored"] == []
+    raw = opened("d", "folder", tmp_path, {"pages": "samples"}, exclude={"bad": "pages differ", "cut": "damaged"})
+    assert [sample.id for samples in raw.splits.values() for sample in samples] == [f"good-p00{n}" for n in (1, 2, 3)]
+
+
+CHANNELS_AS_PAGES = {
+    "Fiji": {"description": "ImageJ=1.54f\nimages=3\nchannels=3\nhyperstack=true\nmode=grayscale\n"},
+    "composite": {"imagej": True, "metadata": {"axes": "CYX", "mode": "composite"}},
+    "Bio-Formats": {"description": '<OME><Pixels SizeC="3" SizeT="1" SizeZ="1" SizeX="16" SizeY="20"/></OME>'},
+    "axes": {"metadata": {"axes": "CYX"}},
+}
+SLICES_AS_PAGES = {
+    "Fiji": {"description": "ImageJ=1.54f\nimages=3\nslices=3\n"},
+    "ImageJ slices": {"imagej": True, "metadata": {"axes": "ZYX"}},
+    "ImageJ without axes": {"imagej": True},  # tifffile declares channels
+    "OME without axes": {"ome": True},
+    "plain": {},
+}
+
+
+@pytest.mark.parametrize("writer", CHANNELS_AS_PAGES)
+def test_pages_that_are_channels_are_refused_as_samples(tmp_path, writer):
+    save_stacks(tmp_path, **CHANNELS_AS_PAGES[writer])
+    error = refusal(tmp_path, pages="samples")
+    assert "3 channels of an image" in str(error)
+    assert [Path(problem.where).parent.name for problem in error.problems] == ["images"]
+
+
+@pytest.mark.parametrize("writer", SLICES_AS_PAGES)
+def test_pages_that_are_slices_are_samples(tmp_path, writer):
+    save_stacks(tmp_path, **SLICES_AS_PAGES[writer])
+    assert len(opened("d", "folder", tmp_path, {"pages": "samples"}).splits["train"]) == 3
+
+
+def save_stacks(root, **options):
+    for folder, options_of_file in (("images", options), ("masks", {})):
+        (root / folder).mkdir()
+        pixels = np.arange(3 * 20 * 16, dtype=np.uint8).reshape(3, 20, 16) // 128 * 255
+        tifffile.imwrite(root / folder / "s.tif", pixels, photometric="minisblack", **options_of_file)
 
 
 def test_stacks_without_the_option_are_refused_by_name(tmp_path):

@@ -35,6 +35,7 @@ from pipeline.raw.check.sheet import contact_sheet, evenly_spaced
 from pipeline.raw.check.text import printable_data
 from pipeline.raw.dataset import PartialDataset, RawDataset, open_partially
 from pipeline.raw.decode.headers import Header
+from pipeline.raw.decode.stacks import UNUSABLE_STACK
 from pipeline.raw.recipes import CheckRecipe
 from pipeline.raw.reports import Report
 from pipeline.raw.samples import Sample
@@ -66,7 +67,8 @@ def check_dataset(recipe: CheckRecipe, *, output: Path, threads: int = 1) -> Rep
     """
     dataset, listing = recipe.dataset, open_partially(recipe.dataset, recipe.source)
     samples = [(sample, split) for split in SPLITS for sample in listing.dataset.splits[split]]
-    samples += [(sample, "") for sample in listing.unplaced]
+    stacks = {problem.sample for problem in listing.problems if problem.kind == UNUSABLE_STACK}
+    samples += [(sample, "") for sample in listing.unplaced if sample.id not in stacks]
     measured = list(_measure_all(listing.dataset, samples, recipe, threads))
     report = _make_report(listing, measured, recipe)
     sheet = contact_sheet(measured, listing.dataset)

@@ -180,7 +180,7 @@ class LabelMap:
 
     def _classify_nearly_grey(self, colours: NDArray[np.uint8], luma: NDArray[np.uint8]) -> ClassMask:
         """Look up the luma of pixels whose channels differ little, and do not belong to another class than the luma."""
-        classes = np.asarray(cv2.LUT(luma, self._table))
+        classes: ClassMask = np.asarray(cv2.LUT(luma, self._table), dtype=np.uint8)
         of_channels = cv2.LUT(colours, self._table)
         contradict = ((of_channels != classes[:, :, None]) & (of_channels != _UNDECLARED)).any(axis=2)
         is_coloured = colours.max(axis=2) - colours.min(axis=2) > _MAX_COLOUR_OF_GREY

@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 
 from pipeline.core.errors import RawDataError
 from pipeline.raw.decode.containers import UnusableError, damaged_file
-from pipeline.raw.decode.planes import described_planes
+from pipeline.raw.decode.planes import described_channels, described_planes
 
 TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
@@ -117,6 +117,27 @@ def count_pages(path: Path | str) -> int:
     except UnusableError as error:
         actual, _, remedy = error.args
     raise RawDataError(str(path), actual, "a TIFF file whose pages can be counted", remedy)
+
+
+def page_channels(path: Path | str) -> int:
+    """Return how many pages of a TIFF file are the channels of one image, according to its description; else 1.
+
+    Raises
+    ------
+    RawDataError
+        See `count_pages`.
+    """
+    if count_pages(path) == 1:
+        return 1
+    with Path(path).open("rb") as handle:
+        read, length = _from_file(handle), os.fstat(handle.fileno()).st_size
+        fmt = _read_format(read(0, 4))
+        try:
+            tags = _read_tags(read, _cached_pages(str(path), _file_state(handle))[0].offset, fmt)
+            description, _, samples = _description(read, tags, fmt, length)
+        except (UnusableError, struct.error, OverflowError):
+            return 1  # decoding a page reports the damage
+        return described_channels(description, samples)
 
 
 def read_page(path: Path | str, number: int) -> PageBytes | None:
@@ -295,13 +316,17 @@ def _extract_page(read: ReadAt, pages: Sequence[Page], number: int, length: int)
 
 
 def _described_planes(read: ReadAt, tags: dict[int, _Tag], fmt: _TiffFormat, length: int) -> int:
+    description, page_values, samples = _description(read, tags, fmt, length)
+    return described_planes(description, page_values, samples)[0] if page_values else 0
+
+
+def _description(read: ReadAt, tags: dict[int, _Tag], fmt: _TiffFormat, length: int) -> tuple[str, int, int]:
+    """Return the description of a page, and how many values and samples per pixel it has."""
     codes = [code for code in (_WIDTH, _HEIGHT, _SAMPLES) if code in tags]
     values = {code: _read_value(read, tags[code], fmt, length) for code in codes}
     width, height, samples = (_first_integer(values, tags, code, fmt) for code in (_WIDTH, _HEIGHT, _SAMPLES))
-    if _DESCRIPTION not in tags or not width * height * samples:
-        return 0
-    description = _read_value(read, tags[_DESCRIPTION], fmt, length).decode("utf-8", "replace")
-    return described_planes(description, width * height * samples, samples)[0]
+    text = _read_value(read, tags[_DESCRIPTION], fmt, length) if _DESCRIPTION in tags else b""
+    return text.decode("utf-8", "replace"), width * height * samples, samples
 
 
 def _first_integer(values: dict[int, bytes], tags: dict[int, _Tag], code: int, fmt: _TiffFormat) -> int:

@@ -1,9 +1,10 @@
-"""How many planes a TIFF file holds according to its descriptions: some programs write a stack as one page."""
+"""What planes and channels a TIFF file holds according to its description: some programs write a stack as one page."""
 
 import json
 import math
 import re
 
+_IMAGEJ_BY_TIFFFILE, _OME_BY_TIFFFILE = "ImageJ=1.11a", 'Creator="tifffile.py'
 _OME_PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
 _OME_SIZE = re.compile(r"\bSize([ZCT])\s*=\s*[\"'](\d+)[\"']")
 
@@ -30,9 +31,42 @@ def described_planes(description: str, page_values: int, samples: int) -> tuple[
     return 0, ""
 
 
-def _imagej_planes(text: str, samples: int) -> int:
+def described_channels(description: str, samples: int) -> int:
+    """Return how many channels of an image are pages of their own, according to its description; 1 if none are.
+
+    Parameters
+    ----------
+    description : str
+        See `described_planes`.
+    samples : int
+        Samples per pixel; if there are several, they are the channels.
+    """
+    text = description.strip().strip("\0")
+    if samples != 1:
+        return 1
+    if text.startswith("ImageJ="):
+        # tifffile calls the first axis of any array channels, unless it is told otherwise
+        unsure = text.startswith(_IMAGEJ_BY_TIFFFILE) and "mode=grayscale" in text
+        return 1 if unsure else _imagej_numbers(text).get("channels", 1)
+    if "<OME" in text[:4000] or "<Pixels" in text:
+        sizes = (dict(_OME_SIZE.findall(tag)) for tag in _OME_PIXELS.findall(text))
+        return 1 if _OME_BY_TIFFFILE in text else max((int(size.get("C", 1)) for size in sizes), default=1)
+    if text.startswith("{"):
+        try:
+            content = json.loads(text)
+            return int(dict(zip(content["axes"], content["shape"], strict=True)).get("C", 1))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return 1
+    return 1
+
+
+def _imagej_numbers(text: str) -> dict[str, int]:
     lines = (line.partition("=") for line in text.splitlines())
-    numbers = {key.strip(): int(value) for key, _, value in lines if value.strip().isdecimal()}
+    return {key.strip(): int(value) for key, _, value in lines if value.strip().isdecimal()}
+
+
+def _imagej_planes(text: str, samples: int) -> int:
+    numbers = _imagej_numbers(text)
     axes = [numbers.get(key, 1) for key in ("channels", "slices", "frames")]
     return max(numbers.get("images", 1), math.prod(axes) if samples == 1 else 1)
 
