@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.core.errors import PredictionError, Problem
+from pipeline.core.errors import PredictionError, Problem, plural
 from pipeline.core.manifest import remake_remedy
 from pipeline.core.progress import log
 from pipeline.core.tables import write_table
@@ -47,18 +47,26 @@ def average_runs(recipe: AverageRecipe, *, experiment: str, summaries: Sequence[
         If a summary is missing, is not a table, is of another experiment or has other rows than the first.
     """
     runs, tables = recipe.runs, read_tables(summaries)
-    expected = "the scores of {!r}, with the same rows as {}"
-    command = f"snakemake metrics_{experiment}"
-    problems = [
-        Problem(
-            str(path),
-            problem,
-            expected.format(run, summaries[0]),
-            remake_remedy(path, f"name the summary.csv of {run!r}", command),
-        )
-        for path, run, table in zip(summaries, runs, tables, strict=True)
-        if (problem := _mismatch(table, run, tables[0]))
-    ]
+    order = f"name the summary.csv of each run once, in this order: {', '.join(runs)}"
+    if len(summaries) != len(runs):
+        where = ", ".join(map(str, summaries))
+        raise PredictionError(where, plural(len(summaries), "file"), f"{plural(len(runs), 'file')}, one a run", order)
+    problems = []
+    for path, run, table in zip(summaries, runs, tables, strict=True):
+        expected = f"the scores of {run!r}, with the same rows as {summaries[0]}"
+        if missing_columns := [name for name in ("experiment", *_ROW, _LAST_CONDITION, "f1") if name not in table]:
+            found, remedy = f"a table without {', '.join(missing_columns)}", order
+        elif other_names := sorted({*table["experiment"]} - {run}):
+            found, remedy = f"scores of {', '.join(map(repr, other_names))}", order
+        elif damage := _damage(table):
+            remake = f"snakemake metrics_{experiment}"
+            found, remedy = damage, remake_remedy(path, f"name the summary.csv of {run!r}", remake)
+        elif set(_ROW) <= set(tables[0]) and not table[list(_ROW)].equals(tables[0][list(_ROW)]):
+            found = "rows (split, region, class, averaging) that differ from those of the first summary"
+            remedy = "score all runs on the same splits and classes"
+        else:
+            continue
+        problems.append(Problem(str(path), found, expected, remedy))
     if problems:
         raise PredictionError(problems)
     joined = pd.concat(tables, ignore_index=True)
@@ -86,16 +94,10 @@ def average_runs(recipe: AverageRecipe, *, experiment: str, summaries: Sequence[
     write_table(output, pd.DataFrame(rows))
 
 
-def _mismatch(table: pd.DataFrame, run: str, first: pd.DataFrame) -> str:
-    """Return why a summary cannot be averaged with the first one; empty if it can."""
-    missing_columns = [name for name in ("experiment", *_ROW, _LAST_CONDITION, "f1") if name not in table]
-    if missing_columns:
-        return f"a table without {', '.join(missing_columns)}"
-    other_names = sorted({*table["experiment"]} - {run})
-    if other_names or not len(table):
-        return f"scores of {', '.join(map(repr, other_names))}" if other_names else "no rows"
-    if not set(_ROW) <= set(first) or not table[list(_ROW)].equals(first[list(_ROW)]):
-        return "rows (split, region, class, averaging) that differ from those of the first summary"
+def _damage(table: pd.DataFrame) -> str:
+    """Return what is wrong with the cells of a summary; empty if they are right."""
+    if not len(table):
+        return "no rows"
     cells = {cell for name in _score_columns(table) for cell in table[name] if cell}
     invalid_scores = sorted(cell for cell in cells if pd.isna(pd.to_numeric(cell, errors="coerce")))
     return f"scores that are not numbers: {', '.join(map(repr, invalid_scores))}" if invalid_scores else ""

@@ -10,6 +10,8 @@ import yaml
 from pipeline.cli import main as cli
 from pipeline.config.config import parse
 from pipeline.core.errors import ConfigError, PredictionError
+from pipeline.core.fingerprint import Fingerprint
+from pipeline.core.manifest import Manifest
 from pipeline.graph.artifacts import Augmented, Average, Checkpoint, Predictions, Scores, Threshold
 from pipeline.graph.study import Study
 from pipeline.report.average import average_runs
@@ -177,6 +179,24 @@ def test_all_mismatched_summaries_are_reported(tmp_path):
     for message in ("scores of 'b'", "that differ from those of the first summary", "without split", "not numbers"):
         assert message in str(caught.value)
     assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "count"),
+    [("a-seed2 a-seed1", 2), ("a-seed1 a-seed1", 1), ("a-seed1 b", 1), ("a-seed1", 1), ("a-seed1 images", 1)],
+)
+def test_other_summaries_are_not_to_be_deleted(tmp_path, given, count):
+    summaries = [summary(tmp_path, run, 0.2, 0.5) for run in given.split()]
+    for path in summaries:
+        if path.stem == "images":
+            path.write_text("experiment,id,f1\nb,01,0.5\n")
+        Manifest.describe(Fingerprint(stage="evaluate", settings={}, code={}, libraries={}), [path]).write(path)
+    with pytest.raises(PredictionError) as caught:
+        average(summaries, ["a-seed1", "a-seed2"], tmp_path / "out.csv")
+    assert len(caught.value.problems) == count
+    assert {problem.remedy for problem in caught.value.problems} == {
+        "name the summary.csv of each run once, in this order: a-seed1, a-seed2"
+    }
 
 
 def test_leaderboard_has_std_below_its_mean(tmp_path):
