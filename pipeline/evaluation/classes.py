@@ -10,7 +10,7 @@ from pipeline.core.counts import VOID, Confusion
 from pipeline.core.errors import PipelineError, PredictionError, plural
 from pipeline.core.manifest import find
 from pipeline.core.progress import log
-from pipeline.images.png import read_grey, read_levels
+from pipeline.images.png import read_grey, read_levels, require_folder
 from pipeline.raw.dataset import RawDataset
 
 ConfusionMatrix = NDArray[np.int64]
@@ -107,8 +107,10 @@ def require_class_indices(folder: Path, ids: Iterable[str], raw: RawDataset) -> 
     Raises
     ------
     PredictionError
-        If any image contains a value that is no class index, but stands for a class or for ignored pixels in masks.
+        If the folder is a file, or any image contains a value that is no class index, but stands for a class or for
+        ignored pixels in masks.
     """
+    require_folder(folder)
     grey_values = {value: index for value, index in raw.labels.label_map.meaning.items() if isinstance(value, int)}
     if find(folder) is not None or all(index in (value, VOID) for value, index in grey_values.items()):
         return

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.core.errors import PipelineError, PredictionError, Problem, plural
 from pipeline.core.manifest import find
-from pipeline.images.png import read_grey
+from pipeline.images.png import read_grey, require_folder
 
 _MASK_VALUES = 2  # a mask of two classes has no more values
 _HALF = 127  # the highest level that is background at the threshold 0.5
@@ -26,9 +26,10 @@ def require_levels(folder: Path, ids: Iterable[str]) -> None:
     Raises
     ------
     PredictionError
-        If all images together have two values, none above the threshold 0.5, such as 0 and 1 or 0 and 100; or
-        listing such images beside masks of 0 and 255. Folders without any foreground are valid.
+        If the folder is a file; if all images together have two values, none above the threshold 0.5, such as 0 and 1
+        or 0 and 100; or listing such images beside masks of 0 and 255. Folders without any foreground are valid.
     """
+    require_folder(folder)
     if find(folder) is not None:
         return
     values: dict[str, set[int]] = {}

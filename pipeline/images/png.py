@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from pipeline.core.errors import PredictionError
+from pipeline.core.errors import PredictionError, Problem
 from pipeline.core.manifest import remake_remedy
 
-_OTHER_SUFFIXES = (".npy", ".npz", ".tif", ".tiff", ".PNG", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+_OTHER_SUFFIXES = (".Png", ".npy", ".npz", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+_EXPECTED = "a prediction for every sample, an 8-bit grey PNG"
 _SAVE_AS_LEVELS = (
     "save predictions as 8-bit grey PNG: 0 to 255 for probabilities 0 to 1, or class indices of several classes"
 )
@@ -113,6 +114,18 @@ def read_levels(path: Path, height: int, width: int) -> NDArray[np.uint8]:
     return levels
 
 
+def require_folder(folder: Path) -> None:
+    """Refuse a file that is named as the folder of predictions, once.
+
+    Raises
+    ------
+    PredictionError
+    """
+    if folder.exists() and not folder.is_dir():
+        remedy = "name the folder that contains the predictions"
+        raise PredictionError(str(folder), "a file", f"a folder with {_EXPECTED}", remedy)
+
+
 def read_grey(path: Path) -> NDArray[np.uint8]:
     """Read an 8-bit grey PNG of any size as (H, W) of uint8.
 
@@ -124,13 +137,9 @@ def read_grey(path: Path) -> NDArray[np.uint8]:
     try:
         data = path.read_bytes()
         levels = np.asarray(imagecodecs.png_decode(data))
-    except FileNotFoundError as error:
-        other = next(filter(Path.exists, map(path.with_suffix, _OTHER_SUFFIXES)), None)
-        found = "no such file" if other is None else f"no such file, but {other.name}"
-        advice = "add the image, or name the folder that contains it" if other is None else _SAVE_AS_LEVELS
-        remedy = remake_remedy(path, advice)
-        raise PredictionError(str(path), found, "a prediction for every sample, an 8-bit grey PNG", remedy) from error
-    except (OSError, ValueError, imagecodecs.PngError) as error:  # ValueError: not a PNG file
+    except OSError as error:
+        raise PredictionError(_unreadable(path, error)) from error
+    except (ValueError, imagecodecs.PngError) as error:  # ValueError: not a PNG file
         remedy = remake_remedy(path, "save it as PNG, or copy it again if it is one")
         raise PredictionError(str(path), f"a damaged file ({error})", "8-bit grey PNG", remedy) from error
     if levels.dtype != np.uint8 or levels.ndim != 2:
@@ -142,6 +151,23 @@ def read_grey(path: Path) -> NDArray[np.uint8]:
         remedy = "save it turned upright, without the EXIF of the photograph"
         raise PredictionError(str(path), f"the EXIF orientation {orientation}", "a prediction stored upright", remedy)
     return levels
+
+
+def _unreadable(path: Path, error: OSError) -> Problem:
+    """Return the problem of a prediction that is missing, or is no file with permission to read it."""
+    if path.is_dir():
+        return Problem(str(path), "a folder", _EXPECTED, "move it, and save the prediction under this name")
+    if not isinstance(error, FileNotFoundError):
+        remedy = "give yourself permission to read it (`chmod u+r`), or copy it to another disk"
+        return Problem(str(path), f"a file that cannot be read ({error.strerror})", _EXPECTED, remedy)
+    suffixes = (*_OTHER_SUFFIXES, *map(str.upper, _OTHER_SUFFIXES))
+    other = next(filter(Path.exists, map(path.with_suffix, suffixes)), None)
+    if other is None:
+        advice = "add the image, or name the folder that contains it"
+    else:
+        advice = f"rename it to {path.name}" if other.suffix.lower() == ".png" else _SAVE_AS_LEVELS
+    found = "no such file" if other is None else f"no such file, but {other.name}"
+    return Problem(str(path), found, _EXPECTED, remake_remedy(path, advice))
 
 
 def _exif_orientation(path: Path) -> int:

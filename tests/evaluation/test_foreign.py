@@ -182,9 +182,33 @@ def test_other_types_of_pixels_name_what_is_expected(tmp_path, pixels, found):
     assert "delete" not in problem.remedy
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".tif", ".PNG"])
-def test_predictions_in_other_files_name_what_is_expected(tmp_path, suffix):
-    (tmp_path / f"a{suffix}").write_bytes(b"")
-    with pytest.raises(PredictionError, match=f"no such file, but a{suffix}") as caught:
+@pytest.mark.parametrize(
+    ("suffix", "remedy"),
+    [
+        *[(suffix, "0 to 255 for probabilities 0 to 1") for suffix in (".npy", ".tif", ".TIF", ".JPG")],
+        *[(suffix, "rename it to v1.0.png") for suffix in (".PNG", ".Png")],
+    ],
+)
+def test_predictions_in_other_files_name_what_is_expected(tmp_path, suffix, remedy):
+    (tmp_path / f"v1.0{suffix}").write_bytes(b"")
+    with pytest.raises(PredictionError, match=f"no such file, but v1.0{suffix}") as caught:
+        read_grey(tmp_path / "v1.0.png")
+    assert remedy in caught.value.problems[0].remedy
+
+
+def test_folder_in_place_of_a_prediction_is_named(tmp_path):
+    (tmp_path / "a.png").mkdir()
+    with pytest.raises(PredictionError) as caught:
         read_grey(tmp_path / "a.png")
-    assert "0 to 255 for probabilities 0 to 1" in str(caught.value)
+    assert caught.value.problems[0].found == "a folder"
+    assert "move it" in caught.value.problems[0].remedy
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_file_in_place_of_the_folder_is_refused_once(tmp_path, raw, command):
+    write_png(tmp_path / "01.png", np.zeros((4, 4), np.uint8))
+    with pytest.raises(PredictionError) as caught:
+        use(command, raw, tmp_path / "01.png", tmp_path)
+    (problem,) = caught.value.problems
+    assert (problem.where, problem.found) == (str(tmp_path / "01.png"), "a file")
+    assert "name the folder" in problem.remedy
