@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from pipeline.cli.commands import Arguments
 from pipeline.core import manifest, paths
 from pipeline.core.digests import changed_since, files_read
-from pipeline.core.errors import ConfigError, OriginError, Problem, RawDataError
+from pipeline.core.errors import ConfigError, OriginError, OutputError, Problem, RawDataError
 from pipeline.core.files import require_short
 from pipeline.core.fingerprint import Fingerprint
 from pipeline.core.manifest import Manifest
@@ -247,7 +247,46 @@ def job_of(arguments: Arguments, kind: type[Artifact]) -> Job:
         inputs[name] = [path for path in inputs[name] if path.exists()]
     output, store = arguments.output or artifact.destination, Store(store_limit or 0)
     require_short(output)
-    return Job(artifact, plan, inputs, identities, output, store, arguments)
+    job = Job(artifact, plan, inputs, identities, output, store, arguments)
+    _require_replaceable(job)
+    return job
+
+
+def _require_replaceable(job: Job) -> None:
+    """Refuse outputs whose names files or folders of the user have.
+
+    Raises
+    ------
+    OutputError
+        If a folder is a file or the reverse, or if a folder to replace has files and no manifest. A folder at its
+        default path may have lost its manifest when a job was killed.
+    """
+    paths_of_folders = [job.output] * (len(job.outputs) > 1)
+    problems = []
+    for path, template in zip(job.outputs, job.artifact.files.values(), strict=True):
+        if not template.suffix:
+            paths_of_folders.append(path)
+            if job.output.absolute() != job.artifact.destination.absolute() and _is_of_user(path):
+                found = "a folder with files that the pipeline did not write, or that were changed"
+                remedy = "name another folder with --output, or move these files away"
+                problems.append(Problem(str(path), found, "a new or empty folder, or an earlier result", remedy))
+        elif path.is_dir():
+            problems.append(Problem(str(path), "a folder", "a file, or a new name", "name a file with --output"))
+    problems += [
+        Problem(str(path), "a file", "a folder, or a new name", "name a folder with --output")
+        for path in paths_of_folders
+        if path.exists() and not path.is_dir()
+    ]
+    if problems:
+        raise OutputError(problems)
+
+
+def _is_of_user(folder: Path) -> bool:
+    """Return whether a folder has files, and is no result as the pipeline wrote it."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return False
+    result = manifest.find(folder)
+    return result is None or result.is_edited(folder)
 
 
 def _flag(input_name: str) -> str:

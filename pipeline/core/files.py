@@ -37,6 +37,7 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "choose a shorter path",
     errno.EBUSY: "another job writes the same file: wait until it has ended, then run the same command again",
     errno.EEXIST: "a file has the name of a required folder: move it away",
+    errno.EISDIR: "a folder has the name of the file: name another file",
 }
 
 
@@ -53,7 +54,7 @@ def has_long_name(name: str) -> bool:
 
 
 def require_short(output: Path, contents: str = "") -> None:
-    """Refuse a path for results that is too long to write, before work is done for it.
+    """Refuse a path for results that is too long to write, or has no name, before work is done for it.
 
     Parameters
     ----------
@@ -66,6 +67,9 @@ def require_short(output: Path, contents: str = "") -> None:
     ------
     OutputError
     """
+    if output.name in ("", ".."):
+        found = f"{str(output)!r}, a path that ends with no name"
+        raise OutputError(str(output), found, "the name of a file or folder to write", "append a name")
     name, path = os.fsencode(partial_name(output.name)), os.fsencode(output.absolute() / contents)
     prefix = len(name) - len(os.fsencode(output.name))
     if len(name) > _MAX_NAME or any(len(part) > _MAX_NAME for part in path.split(b"/")):
@@ -281,6 +285,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         If the folder cannot be created, filled or renamed.
     """
     temporary, handle = None, None
+    # for a path such as a/../a, of which a part is renamed, and a link to a folder on another disk
+    path = path if not path.name else real_path(path) if path.is_dir() else real_path(path.parent) / path.name
     try:
         temporary, handle = _create_temporary(path, folder=True)
         yield temporary
@@ -306,14 +312,30 @@ def _replace_folder(temporary: Path, path: Path) -> None:
             temporary.replace(path)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                _remove(old)
                 continue  # another process has just written the same folder
-            with suppress(OSError):
-                old.replace(path)
+            if os.path.lexists(old):
+                _put_back(old, path, error)
             raise
-        finally:
-            _remove(old)
+        _remove(old)
         return
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+
+
+def _put_back(old: Path, path: Path, error: OSError) -> None:
+    """Give a folder its name back after another could not be renamed to this name because of an error."""
+    try:
+        old.replace(path)
+    except OSError:
+        found = f"{error.strerror}, twice: the previous folder is now {old}"
+        raise OutputError(
+            str(path), found, "a folder that can be renamed", f"rename {old}, then run the command again"
+        ) from error
+
+
+def real_path(path: Path) -> Path:
+    """Return the path behind all links; of a link to itself, the path of the link."""
+    return Path(os.path.realpath(path))  # `Path.resolve` raises an error for a link to itself
 
 
 def write_text(path: Path, text: str) -> None:

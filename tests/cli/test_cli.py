@@ -33,6 +33,61 @@ def project(tmp_path, drive, monkeypatch):
     return tmp_path
 
 
+BASELINE = "baseline --dataset d --kind all-background --split test --output"
+
+
+def test_a_folder_of_the_user_is_never_replaced(project, capsys):
+    (project / "mine/sub").mkdir(parents=True)
+    (project / "mine/keep.txt").write_text("precious")
+    (project / "link").symlink_to("mine")
+    for output in ("mine", "mine/.", "mine/../mine", "link", "DRIVE", str(project / "mine"), "mine/keep.txt"):
+        assert cli.main([*BASELINE.split(), output]) == 1, output
+        assert "name a" in capsys.readouterr().err
+    assert (project / "mine/keep.txt").read_text() == "precious"
+    assert (project / "DRIVE/training").is_dir()
+
+
+def test_an_earlier_result_is_replaced_unless_it_was_changed(project, capsys):
+    (project / "new").mkdir()
+    for _ in range(2):
+        assert cli.main([*BASELINE.split(), "new"]) == 0
+    (project / "new/mine.txt").write_text("precious")
+    assert cli.main([*BASELINE.split(), "new"]) == 1
+    assert "or that were changed" in capsys.readouterr().err
+    assert (project / "new/mine.txt").exists()
+    for _ in range(2):
+        assert cli.main(BASELINE.split()[:-1]) == 0
+        (written,) = (project / "results/predictions").rglob("probability.manifest.json")
+        written.unlink()  # as by a kill
+
+
+@pytest.mark.parametrize("output", [".", "/", "", "mine/sub/..", ".."])
+def test_outputs_without_a_name_are_refused(project, output, capsys):
+    (project / "mine/sub").mkdir(parents=True)
+    for command in (BASELINE, "splits --dataset d --output"):
+        assert cli.main([*command.split(), output]) == 1
+        assert "append a name" in capsys.readouterr().err
+    assert (project / "mine/sub").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("command", "found"),
+    [
+        ("splits --dataset d --output mine", "name a file with --output"),
+        ("shard --dataset d --split test --number 0 --output mine", "name a file with --output"),
+        ("train --experiment e --output config.yaml", "name a folder with --output"),
+        ("check --dataset d --output config.yaml", "name a folder with --output"),
+        ("render --experiment e --split test --output mine", "files that the pipeline did not write"),
+    ],
+)
+def test_outputs_of_the_wrong_kind_are_refused_before_work(project, command, found, capsys):
+    (project / "mine/mask").mkdir(parents=True)
+    (project / "mine/mask/1.png").touch()
+    assert cli.main(command.split()) == 1
+    assert found in capsys.readouterr().err
+    assert (project / "mine/mask/1.png").exists()
+
+
 def test_commands_run_by_hand_from_raw_files_to_report(project, capsys):
     for line in (
         "splits --dataset d",

@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import os
 from pathlib import Path
 
@@ -41,6 +42,34 @@ def test_a_folder_is_replaced_atomically(tmp_path):
         raise KeyboardInterrupt
     assert [p.name for p in path.iterdir()] == ["c"]
     assert [p.name for p in tmp_path.iterdir()] == ["images"]
+
+
+def test_a_folder_that_cannot_be_put_back_is_kept_and_named(tmp_path, monkeypatch):
+    with atomic_folder(tmp_path / "images") as folder:
+        (folder / "old").touch()
+    replace = Path.replace
+
+    def fail(path, target):
+        if target.name == "images":
+            raise OSError(errno.EIO, "Input/output error")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OutputError) as caught, atomic_folder(tmp_path / "images") as folder:
+        (folder / "new").touch()
+    (kept,) = tmp_path.iterdir()
+    assert [path.name for path in kept.iterdir()] == ["old"]
+    assert str(kept) in caught.value.problems[0].remedy
+
+
+@pytest.mark.parametrize("name", ["images/../images", "images/sub/../../images", "link/../images", "link"])
+def test_folders_are_replaced_by_any_of_their_names(tmp_path, name):
+    (tmp_path / "images/sub").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("images")
+    with atomic_folder(tmp_path / name) as folder:
+        (folder / "new").touch()
+    assert [path.name for path in (tmp_path / "images").iterdir()] == ["new"]
+    assert (tmp_path / "link").is_symlink()
 
 
 def test_unwritable_paths_are_reported_with_a_remedy(tmp_path):
