@@ -1,6 +1,7 @@
 """Read and check config.yaml: typed, frozen, without unknown keys."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,16 @@ from pipeline.config import yaml_files
 from pipeline.config.checks import bad_names, contradictions, unknown_datasets
 from pipeline.config.datasets import AnyDataset
 from pipeline.config.experiments import Experiment
-from pipeline.config.messages import to_problems
+from pipeline.config.messages import options_of_other_kinds, to_problems
 from pipeline.config.plain import not_plain
 from pipeline.config.runs import clashing_runs, expand_runs
 from pipeline.core.errors import ConfigError, Problem
 from pipeline.core.options import NotNegative, Options
+
+_NAMED = (
+    "exclude",
+    "colours",
+)  # keys of data sets whose entries null removes; those of `labels` have several spellings
 
 
 class Config(Options):
@@ -38,7 +44,8 @@ def parse(data: Mapping[str, Any]) -> Config:
     Parameters
     ----------
     data : mapping
-        Parsed YAML. Data sets and experiments that are null are left out, so that a later file can remove them.
+        Parsed YAML. Null removes what an earlier file sets: data sets, experiments, excluded samples, labels, colours,
+        and options that another rule, network or method, chosen by a later file, does not have.
 
     Returns
     -------
@@ -51,15 +58,12 @@ def parse(data: Mapping[str, Any]) -> Config:
     """
     if problems := not_plain(data):
         raise ConfigError(problems)
-    plain = dict(data)
-    for section in ("datasets", "experiments"):
-        if plain.get(section) is None and section in plain:
-            plain[section] = {}
-        if isinstance(plain.get(section), Mapping):
-            plain[section] = {name: value for name, value in plain[section].items() if value is not None}
+    plain = _without_removed(data, ("datasets", "experiments"))
+    if isinstance(plain.get("datasets"), Mapping):
+        plain["datasets"] = {name: _without_removed(value, _NAMED) for name, value in plain["datasets"].items()}
     problems = [*bad_names(plain), *unknown_datasets(plain)]
     try:
-        config = Config.model_validate(plain)
+        config = _validate(plain)
     except ValidationError as error:
         problems += to_problems(error, plain, schema())
         raise ConfigError(problems) from error
@@ -92,12 +96,46 @@ def load(paths: list[Path]) -> Config:
 def schema() -> dict[str, Any]:
     """Return the JSON schema with which editors complete and check config.yaml."""
     plain_schema = Config.model_json_schema()
-    for section in ("datasets", "experiments"):  # null removes an entry of an earlier file
-        entries = plain_schema["properties"][section]
-        entries["additionalProperties"] = {"anyOf": [entries["additionalProperties"], {"type": "null"}]}
+    # null removes an entry of an earlier file
+    kinds = [plain_schema["properties"], *(kind.get("properties", {}) for kind in plain_schema["$defs"].values())]
+    for properties in kinds:
+        for key in properties.keys() & {"datasets", "experiments", "labels", *_NAMED}:
+            for entries in (properties[key], *properties[key].get("anyOf", ())):
+                if "additionalProperties" in entries:
+                    entries["additionalProperties"] = {"anyOf": [entries["additionalProperties"], {"type": "null"}]}
     plain_schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     plain_schema["title"] = "config.yaml of the segmentation pipeline"
     return plain_schema
+
+
+def _without_removed(data: Any, sections: Sequence[str]) -> Any:  # noqa: ANN401 - not yet validated
+    """Leave out null entries of the sections of a mapping; a section that is null is empty."""
+    if not isinstance(data, Mapping):
+        return data
+    kept = dict(data)
+    for section in kept.keys() & {*sections}:
+        if kept[section] is None:
+            kept[section] = {}
+        if isinstance(kept[section], Mapping):
+            kept[section] = {name: value for name, value in kept[section].items() if value is not None}
+    return kept
+
+
+def _validate(plain: Mapping[str, Any]) -> Config:
+    """Validate plain data without the null options that only another kind of rule, network or method has."""
+    try:
+        return Config.model_validate(plain)
+    except ValidationError as error:
+        removed = options_of_other_kinds(error, plain, schema())
+        if not removed:
+            raise
+    kept = deepcopy(dict(plain))
+    for *steps, key in removed:
+        node: Any = kept
+        for step in steps:
+            node = node[step]
+        del node[key]
+    return Config.model_validate(kept)
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from pipeline.core.errors import Problem
 
+_SELECTORS = ("rule", "name", "method", "layout")  # keys that select the kind of a mapping, and so its other keys
 _CORRECT, _CHOOSE = "correct the value", "choose one of them"
 _ADD_KEYS, _QUOTE = "add its keys; the schema lists them", "write it in quotes, or correct the value"
 _GENERAL_REMEDIES = (_CORRECT, _CHOOSE, _ADD_KEYS, _QUOTE)
@@ -34,6 +35,24 @@ def to_problems(error: ValidationError, data: Mapping[str, Any], schema: Mapping
     """
     keys = _all_keys(schema)
     return _merge_alternatives([_to_problem(detail, data, keys) for detail in error.errors()])
+
+
+def options_of_other_kinds(
+    error: ValidationError, data: Mapping[str, Any], schema: Mapping[str, Any]
+) -> list[tuple[str, ...]]:
+    """Return the paths of null options that only another kind of rule, network or method has; see `to_problems`."""
+    keys = _all_keys(schema)
+    unknown = [detail for detail in error.errors() if detail["type"] == "extra_forbidden" and detail["input"] is None]
+    paths = (_key_path(detail, data) for detail in unknown)
+    return [tuple(path) for path in paths if _is_option_of_other_kind(path, data, keys)]
+
+
+def _is_option_of_other_kind(path: Sequence[str], data: Mapping[str, Any], keys: Collection[str]) -> bool:
+    """Return whether an unknown key is next to a key that selects a kind, and is a known key elsewhere."""
+    node: Any = data
+    for step in path[:-1]:
+        node = node.get(step) if isinstance(node, Mapping) else None
+    return path[-1] in keys and isinstance(node, Mapping) and any(key in node for key in _SELECTORS)
 
 
 def _merge_alternatives(problems: list[Problem]) -> list[Problem]:
@@ -66,7 +85,10 @@ def _to_problem(detail: ErrorDetails, data: Mapping[str, Any], keys: Collection[
     kind = detail["type"]
     if kind == "extra_forbidden":
         key = path[-1]
-        return Problem(dotted_path, f"the unknown key {key!r}", "a known key", _suggest_key(key, keys))
+        remedy = _suggest_key(key, keys)
+        if _is_option_of_other_kind(path, data, keys):
+            remedy = f"leave the key out; where an earlier file sets it, write `{key}: null`"
+        return Problem(dotted_path, f"the unknown key {key!r}", "a known key", remedy)
     if kind == "missing":
         return Problem(dotted_path, "nothing", "this key, which has no default", f"add `{path[-1]}:`")
     if kind in ("literal_error", "union_tag_invalid"):

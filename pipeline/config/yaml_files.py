@@ -280,9 +280,10 @@ def _names(configuration: yaml.Node) -> Iterator[yaml.Node]:
                 entries.add(id(value))
                 yield from (name for name, _ in value.value)
             elif key.value in _NAMES:
-                mapping = isinstance(value, yaml.MappingNode)
-                parts = (part for _, part in value.value) if mapping else (value, *_children(value))
-                yield from (part for part in parts if not (part is value and key.value != "dataset" and _is_null(part)))
+                if isinstance(value, yaml.MappingNode):
+                    yield from (part for _, part in value.value if not _is_null(part))  # null removes a label
+                elif key.value == "dataset" or not _is_null(value):
+                    yield from (value, *_children(value))
 
 
 def _is_null(node: yaml.Node) -> bool:

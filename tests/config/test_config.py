@@ -221,6 +221,75 @@ def test_later_files_override_and_null_removes(tmp_path):
     assert config.load([one, two, three]).experiments == {}
 
 
+LAYERED = """
+datasets:
+  d:
+    layout: folder
+    root: .
+    size: native
+    labels: {0: background, 128: edge, 255: cell, "#0000ff": sky}
+    colours: {cell: "#ff0000", edge: "#00ff00"}
+    exclude: {"1": blurred, "2": double}
+    test: {rule: fraction, fraction: 0.3, seed: 4}
+    normalize: {method: standard, mean: [0.5, 0.5, 0.5], std: [0.2, 0.2, 0.2]}
+experiments:
+  e:
+    {dataset: d, model: {name: unet, width: 8, depth: 3}, loss: cross-entropy,
+     optimizer: {name: sgd, lr: 0.1, momentum: 0.9}, batch_size: 1, epochs: 1}
+"""
+
+
+def layered(folder, *later):
+    paths = [folder / f"{number}.yaml" for number in range(len(later) + 1)]
+    for path, text in zip(paths, (LAYERED, *later), strict=True):
+        path.write_text(text)
+    return config.load(paths)
+
+
+@pytest.mark.parametrize(
+    ("later", "key", "expected"),
+    [
+        ("exclude: null", "exclude", {}),
+        ('exclude: {"1": null}', "exclude", {"2": "double"}),
+        ('exclude: {"1": ~, "3": new}', "exclude", {"2": "double", "3": "new"}),
+        ("colours: null", "colours", {}),
+        ("colours: {edge: null}", "colours", {"cell": "#ff0000"}),
+        ("labels: {128: null}, colours: null", "labels", {"0": "background", "255": "cell", "#0000ff": "sky"}),
+        ('labels: {"128": null, "0, 0, 255": null}, colours: null', "labels", {"0": "background", "255": "cell"}),
+    ],
+)
+def test_null_removes_entries_of_an_earlier_file(tmp_path, later, key, expected):
+    layout = layered(tmp_path, f"datasets: {{d: {{{later}}}}}").datasets["d"]
+    assert getattr(layout, key) == expected
+    schema = jsonschema.Draft202012Validator(config.schema())
+    if key != "labels" and "null}" in later:
+        data = yaml.safe_load(LAYERED)
+        data["datasets"]["d"].update(yaml.safe_load(f"{{{later}}}"))
+        schema.validate(data)
+
+
+OTHER_KINDS = {
+    "rule": ("datasets: {d: {test: {rule: k-fold, folds: 5, fold: 0%s}}}", "fraction"),
+    "network": ("experiments: {e: {model: {name: u2net%s}}}", "depth"),
+    "optimizer": ("experiments: {e: {optimizer: {name: adam%s}}}", "momentum"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_options_of_another_kind_are_removed_by_null_as_advised(tmp_path, kind):
+    text, key = OTHER_KINDS[kind]
+    with pytest.raises(ConfigError) as caught:
+        layered(tmp_path, text % "")
+    removals = {problem.where.rpartition(".")[2]: problem.remedy for problem in caught.value.problems}
+    assert removals[key] == f"leave the key out; where an earlier file sets it, write `{key}: null`"
+    nulls = "".join(f", {name}: null" for name in removals)
+    parsed = layered(tmp_path, text % nulls)
+    assert parsed.datasets["d"].test.seed == 4
+    assert parsed.experiments["e"].optimizer.lr == 0.1
+    with pytest.raises(ConfigError, match="unknown key 'fractoin'"):
+        layered(tmp_path, text % f"{nulls}, fractoin: null")
+
+
 @pytest.mark.parametrize("text", ["a: [", "- 1", "", "a: !!python/object/apply:os.system ['true']", "\tx: 1"])
 def test_files_that_are_not_a_configuration_are_rejected(tmp_path, text):
     path = tmp_path / "c.yaml"

@@ -73,6 +73,11 @@ def test_names_without_quotes_that_are_no_text_are_refused(before, after, name):
 def test_null_removes_labels_and_classes_of_an_earlier_file():
     text = GOOD.replace("labels: {0: background, 255: disc}", "labels: null, classes: ~")
     assert yaml_files.parse_text(text, "c.yaml")["datasets"]["d"]["labels"] is None
+    text = GOOD.replace("labels: {0: background, 255: disc}", "labels: {0: background, 255: null}")
+    assert yaml_files.parse_text(text, "c.yaml")["datasets"]["d"]["labels"] == {0: "background", 255: None}
+    text = GOOD.replace("255: disc}", "255: disc}, classes: [background, null]")
+    with pytest.raises(ConfigError, match="the name null"):
+        yaml_files.parse_text(text, "c.yaml")
 
 
 @pytest.mark.parametrize("name", ["classes", "labels", "dataset", "exclude"])

@@ -24,22 +24,25 @@ BACKGROUND = "background"
 
 
 def _normalise_keys(labels: object) -> object:
-    """Normalise the keys of `labels`; raise ValueError that lists all invalid keys."""
+    """Normalise the keys of `labels`, without those that null removes; raise ValueError that lists all invalid keys."""
     if not isinstance(labels, Mapping):
         return labels
-    errors, normalised = [], {}
+    errors, normalised, removed = [], {}, set()
     for key, name in labels.items():
         try:
             text = format_mask_value(parse_mask_value(key))
         except ValueError as error:
             errors.append(str(error))
             continue
+        if name is None:
+            removed.add(text)
+            continue
         if text in normalised:
             errors.append(f"each value once, while {text} is repeated")
         normalised[text] = name
     if errors:
         raise ValueError("; ".join(errors))
-    return normalised
+    return {text: name for text, name in normalised.items() if text not in removed}
 
 
 def _yaml_key(text: str) -> str:
