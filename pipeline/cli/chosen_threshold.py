@@ -1,9 +1,12 @@
 """The threshold for images outside of a data set: as given, as chosen for the checkpoint, or 0.5."""
 
+import os
 from pathlib import Path
 
 from pipeline.core import paths
-from pipeline.core.manifest import Manifest, find
+from pipeline.core.errors import OriginError
+from pipeline.core.files import real_path
+from pipeline.core.manifest import Manifest, find, find_edited
 from pipeline.evaluation.thresholds import Threshold, read_threshold
 from pipeline.prediction.recipes import SourcedThreshold
 
@@ -24,6 +27,8 @@ def threshold_for(checkpoint: Path, given: float | Path | None) -> SourcedThresh
     ------
     PredictionError
         If a threshold file cannot be read.
+    OriginError
+        If the threshold of the experiment was edited.
     """
     if isinstance(given, Path):
         return _from_file(given, "--threshold")._replace(given=True)
@@ -31,8 +36,10 @@ def threshold_for(checkpoint: Path, given: float | Path | None) -> SourcedThresh
         return SourcedThreshold(given, "--threshold", given=True)
     reason = "the default: no threshold.json of this checkpoint was found"
     for path, network in _candidates(checkpoint):
-        if not path.is_file():
+        if not os.path.lexists(path):
             continue
+        if edited := find_edited([path]):
+            raise OriginError(edited)
         if network is None or _is_chosen_for(path, network):
             return _from_file(path, "found for this checkpoint")
         reason = f"the default: {path} was chosen for another checkpoint"
@@ -51,7 +58,7 @@ def _describe(threshold: Threshold) -> str:
 def _candidates(checkpoint: Path) -> list[tuple[Path, Path | None]]:
     """Return where a threshold may be, each with the checkpoint to compare: none for a copy beside the checkpoint."""
     candidates: list[tuple[Path, Path | None]] = [(checkpoint.with_name("threshold.json"), None)]
-    for path in dict.fromkeys((checkpoint, checkpoint.resolve())):  # a link to a checkpoint is in another folder
+    for path in dict.fromkeys((checkpoint, real_path(checkpoint))):  # a link to a checkpoint is in another folder
         folder = path.absolute().parent
         results = folder.parent.parent
         if folder == results / paths.model(folder.name).relative_to(paths.RESULTS):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.core.errors import Problem, RawDataError, join_first
-from pipeline.core.files import has_long_name
+from pipeline.core.files import has_long_name, real_path
 from pipeline.core.folders import walk
 from pipeline.raw.decode.unsupported import conversion_remedy
 
@@ -42,7 +42,7 @@ def list_images(source: Path, output: Path | None = None) -> list[ImageFile]:
         if problems := list(_unfit_names({name: source})):
             raise RawDataError(problems)
         return [ImageFile(name, source)]
-    skipped = None if output is None else output.resolve()
+    skipped = None if output is None else real_path(output)
     by_id: dict[str, list[Path]] = {}
     names_in_source: list[str] = []
     unlisted: list[Problem] = []
@@ -53,7 +53,7 @@ def list_images(source: Path, output: Path | None = None) -> list[ImageFile]:
 
     for folder, folders, files in walk(source, report):
         folders[:] = [
-            name for name in folders if not name.startswith(".") and (Path(folder) / name).resolve() != skipped
+            name for name in folders if not name.startswith(".") and real_path(Path(folder) / name) != skipped
         ]
         names_in_source += files
         for name in files:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline.core.counts import VOID, threshold_level, to_levels
 from pipeline.core.errors import ConfigError, OutputError, PipelineError, Problem, RawDataError, plural
-from pipeline.core.files import atomic_folder, require_short
+from pipeline.core.files import atomic_folder, real_path, require_short
 from pipeline.core.parallel import thread_map
 from pipeline.core.progress import log, progress_bar
 from pipeline.core.tables import write_table
@@ -307,7 +307,7 @@ def _require_replaceable(output: Path, source: Path) -> None:
     if not output.exists():
         return
     names = {path.name for path in output.iterdir()} if output.is_dir() else {output.name}
-    if output.resolve() in (source.resolve(), *source.resolve().parents):
+    if real_path(output) in (real_path(source), *real_path(source).parents):
         conflict = "the folder that contains the input images"
     elif names and not (_TIMING in names and names <= {"probability", *_CHANNELS, _TIMING, _LEGEND}):
         conflict = f"files that `predict` did not write: {', '.join(sorted(names)[:5])}"

@@ -7,6 +7,7 @@ from untrained import checkpoint
 
 from pipeline.cli import main as cli
 from pipeline.cli.chosen_threshold import threshold_for
+from pipeline.core.errors import OriginError, PredictionError
 from pipeline.core.fingerprint import Fingerprint
 from pipeline.core.manifest import Manifest
 from pipeline.images.png import read_levels, write_png
@@ -61,6 +62,42 @@ def test_threshold_of_the_experiment_is_found(tmp_path, monkeypatch, name):
 def test_threshold_of_an_earlier_training_is_not_used(tmp_path):
     folder = make_results(tmp_path / "results", trained_again=True)
     assert threshold_for(folder / "best.pt", None).value == 0.5
+
+
+def test_an_edited_or_unreadable_threshold_is_refused(tmp_path):
+    folder = make_results(tmp_path / "results")
+    threshold = tmp_path / "results/predictions/e/threshold.json"
+    threshold.write_text(threshold.read_text().replace("0.8", "0.3"))
+    with pytest.raises(OriginError, match="edited after the pipeline wrote it"):
+        threshold_for(folder / "best.pt", None)
+    assert threshold_for(folder / "best.pt", 0.4).value == 0.4
+    threshold.unlink()
+    threshold.symlink_to("gone.json")
+    with pytest.raises(PredictionError, match="No such file"):
+        threshold_for(folder / "best.pt", None)
+    threshold.unlink()
+    threshold.mkdir()
+    with pytest.raises((OriginError, PredictionError), match=r"edited|Is a directory"):
+        threshold_for(folder / "best.pt", None)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "text"),
+    [
+        ("--checkpoint loop.pt --input in --output o", 1, "levels of symbolic links"),
+        ("--checkpoint best.pt --input x.png --output o", 1, "no such file or folder"),
+        ("--checkpoint best.pt --input in --output out", 0, "threshold 0.5"),
+    ],
+)
+def test_links_to_themselves_end_with_a_message(tmp_path, capsys, monkeypatch, words, status, text):
+    monkeypatch.chdir(tmp_path)
+    checkpoint(tmp_path / "best.pt")
+    for name in ("loop.pt", "x.png", "out"):
+        Path(name).symlink_to(name)
+    Path("in").mkdir()
+    write_png(Path("in/x.png"), np.eye(64, dtype=np.uint8) * 200)
+    assert cli.main(["predict", *words.split(), "--threads", "1"]) == status
+    assert text in capsys.readouterr().err
 
 
 def test_threshold_beside_a_copied_checkpoint_is_found(tmp_path):
