@@ -12,7 +12,7 @@ from pipeline.core.progress import log
 from pipeline.core.tables import write_table
 from pipeline.evaluation.methods import LEFT_OUT
 from pipeline.report.recipes import AverageRecipe
-from pipeline.report.tables import read_tables
+from pipeline.report.tables import read_tables, summary_problem
 
 STATISTICS = ("run", "mean", "std")
 """Kinds of rows in a table of scores: a network's score; mean and standard deviation over several networks."""
@@ -54,9 +54,10 @@ def average_runs(recipe: AverageRecipe, *, experiment: str, summaries: Sequence[
     problems = []
     for path, run, table in zip(summaries, runs, tables, strict=True):
         expected = f"the scores of {run!r}, with the same rows as {summaries[0]}"
-        if missing_columns := [name for name in ("experiment", *_ROW, _LAST_CONDITION, "f1") if name not in table]:
-            found, remedy = f"a table without {', '.join(missing_columns)}", order
-        elif other_names := sorted({*table["experiment"]} - {run}):
+        if problem := summary_problem(path, table):
+            problems.append(problem)
+            continue
+        if other_names := sorted({*table["experiment"]} - {run}):
             found, remedy = f"scores of {', '.join(map(repr, other_names))}", order
         elif damage := _damage(table):
             remake = f"snakemake metrics_{experiment}"
@@ -95,7 +96,9 @@ def average_runs(recipe: AverageRecipe, *, experiment: str, summaries: Sequence[
 
 
 def _damage(table: pd.DataFrame) -> str:
-    """Return what is wrong with the cells of a summary; empty if they are right."""
+    """Return what is wrong with a summary; empty if nothing."""
+    if _LAST_CONDITION not in table:
+        return f"a table without {_LAST_CONDITION}"
     if not len(table):
         return "no rows"
     cells = {cell for name in _score_columns(table) for cell in table[name] if cell}

@@ -27,6 +27,7 @@ COLUMNS = (
 """Columns of ``comparisons.csv``."""
 
 _SPLIT = "test"
+_EXPECTED, _REMEDY = "scores of individual images", "name the per_image.csv of a method"
 _DEFINITION = ("scale", "mask_binarization", "empty_masks", "background")
 _TEXT = ("experiment", "dataset", "split", "region", "class", "id", *_DEFINITION)
 _NUMBERS = ("pixels", "tp", "fn")
@@ -91,12 +92,13 @@ def _read(files: Sequence[Path]) -> pd.DataFrame:
                 na_values={name: [""] for name in (*_NUMBERS, *COMPARED_METRICS)},
             )
             if missing_columns := [name for name in required if name not in table]:
-                raise ValueError(f"a table without {', '.join(missing_columns)}")
+                found = f"a table without {', '.join(missing_columns)}"
+                problems.append(Problem(str(path), found, _EXPECTED, _REMEDY))  # another table: not to be deleted
+                continue
             if table.duplicated([name for name in _TEXT if name not in _DEFINITION]).any():
                 raise ValueError("duplicate images")
         except (OSError, ValueError) as error:
-            remedy = remake_remedy(path, "name the per_image.csv of a method")
-            problems.append(Problem(str(path), str(error), "scores of individual images", remedy))
+            problems.append(Problem(str(path), str(error), _EXPECTED, remake_remedy(path, _REMEDY)))
         else:
             tables.append(table[table["split"] == _SPLIT])
     owners = Counter(name for table in tables for name in table["experiment"].unique())

@@ -10,7 +10,7 @@ from pipeline.evaluation.methods import MEAN
 from pipeline.raw.reports import read_reports
 from pipeline.report.average import STATISTICS
 from pipeline.report.suspicion import suspicions
-from pipeline.report.tables import read_tables
+from pipeline.report.tables import read_summaries
 
 _SPLITS = ("test", "out-of-fold", "validation")
 _REGIONS = ("fov", "full")
@@ -36,10 +36,10 @@ def build_leaderboard(*, summaries: Sequence[Path], output: Path, checks: Sequen
     Raises
     ------
     PredictionError, RawDataError
-        If a summary is missing or is not a table, or a report is not valid.
+        If a summary is missing or is another table, or a report is not valid.
     """
     leaks = {report["dataset"]: str(report["leak"]) for report in read_reports(checks)}
-    tables = read_tables(summaries)
+    tables = read_summaries(summaries)
     if not tables:
         columns = ["experiment", "statistic", "runs", "dataset", "split", "class", "f1"]
         write_table(output, pd.DataFrame(columns=columns))

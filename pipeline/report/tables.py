@@ -8,6 +8,9 @@ import pandas as pd
 from pipeline.core.errors import PredictionError, Problem, TrainingError
 from pipeline.core.manifest import remake_remedy
 
+_SUMMARY_COLUMNS = ("experiment", "dataset", "split", "region", "class", "averaging", "f1")
+_CURVE_COLUMN = "level"  # of tables that have the columns of a summary, too
+
 
 def read_tables(files: Sequence[Path]) -> list[pd.DataFrame]:
     """Read ``summary.csv`` files as text: experiments named 007 or NA keep their name, and numbers keep their digits.
@@ -27,6 +30,31 @@ def read_tables(files: Sequence[Path]) -> list[pd.DataFrame]:
     if problems:
         raise PredictionError(problems)
     return tables
+
+
+def read_summaries(files: Sequence[Path]) -> list[pd.DataFrame]:
+    """Read ``summary.csv`` files, see `read_tables`, and refuse other tables.
+
+    Raises
+    ------
+    PredictionError
+        Listing every file that is missing or is no summary.
+    """
+    tables = read_tables(files)
+    if problems := [
+        problem for path, table in zip(files, tables, strict=True) if (problem := summary_problem(path, table))
+    ]:
+        raise PredictionError(problems)
+    return tables
+
+
+def summary_problem(path: Path, table: pd.DataFrame) -> Problem | None:
+    """Return the problem of a table of another kind, which may be right and is not to be deleted; None if a summary."""
+    missing_columns = [name for name in _SUMMARY_COLUMNS if name not in table]
+    if not missing_columns and _CURVE_COLUMN not in table:
+        return None
+    found = f"a table without {', '.join(missing_columns)}" if missing_columns else "the points of curves"
+    return Problem(str(path), found, "a summary table", "name the summary.csv of a method")
 
 
 def read_table(path: Path) -> pd.DataFrame:

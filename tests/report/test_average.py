@@ -15,6 +15,7 @@ from pipeline.core.manifest import Manifest
 from pipeline.graph.artifacts import Augmented, Average, Checkpoint, Predictions, Scores, Threshold
 from pipeline.graph.study import Study
 from pipeline.report.average import average_runs
+from pipeline.report.comparisons import compare_methods
 from pipeline.report.leaderboard import build_leaderboard
 from pipeline.report.recipes import AverageRecipe
 
@@ -188,8 +189,6 @@ def test_all_mismatched_summaries_are_reported(tmp_path):
 def test_other_summaries_are_not_to_be_deleted(tmp_path, given, count):
     summaries = [summary(tmp_path, run, 0.2, 0.5) for run in given.split()]
     for path in summaries:
-        if path.stem == "images":
-            path.write_text("experiment,id,f1\nb,01,0.5\n")
         Manifest.describe(Fingerprint(stage="evaluate", settings={}, code={}, libraries={}), [path]).write(path)
     with pytest.raises(PredictionError) as caught:
         average(summaries, ["a-seed1", "a-seed2"], tmp_path / "out.csv")
@@ -197,6 +196,37 @@ def test_other_summaries_are_not_to_be_deleted(tmp_path, given, count):
     assert {problem.remedy for problem in caught.value.problems} == {
         "name the summary.csv of each run once, in this order: a-seed1, a-seed2"
     }
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "found"),
+    [
+        ("average", "per_image", "a table without averaging"),
+        ("leaderboard", "per_image", "a table without averaging"),
+        ("leaderboard", "curve", "the points of curves"),
+        ("comparisons", "summary", "a table without id"),
+    ],
+)
+def test_table_of_another_kind_is_refused_and_not_to_be_deleted(tmp_path, command, kind, found):
+    right, wrong = summary(tmp_path, "a-seed1", 0.2, 0.5), tmp_path / "wrong.csv"
+    table = pd.read_csv(right)
+    if kind == "per_image":
+        table = table.drop(columns=["averaging", "images"]).assign(id="01")
+    elif kind == "curve":
+        table = table.assign(level=0)
+    table.to_csv(wrong, index=False)
+    Manifest.describe(Fingerprint(stage="evaluate", settings={}, code={}, libraries={}), [wrong]).write(wrong)
+    use = {
+        "average": partial(average, [right, wrong], ["a-seed1", "a-seed2"], tmp_path / "out.csv"),
+        "leaderboard": partial(build_leaderboard, summaries=[right, wrong], output=tmp_path / "out.csv"),
+        "comparisons": partial(compare_methods, per_image=[wrong], output=tmp_path / "out.csv"),
+    }
+    with pytest.raises(PredictionError) as caught:
+        use[command]()
+    (problem,) = caught.value.problems
+    assert problem.where == str(wrong)
+    assert found in problem.found
+    assert problem.remedy.startswith("name the")
 
 
 def test_leaderboard_has_std_below_its_mean(tmp_path):
