@@ -367,6 +367,7 @@ SLICES_AS_PAGES = {
 @pytest.mark.parametrize("writer", CHANNELS_AS_PAGES)
 def test_pages_that_are_channels_are_refused_as_samples(tmp_path, writer):
     save_stacks(tmp_path, **CHANNELS_AS_PAGES[writer])
+    write_pages(tmp_path / "masks/s.tif", np.zeros((20, 16), np.uint8))
     error = refusal(tmp_path, pages="samples")
     assert "3 channels of an image" in str(error)
     assert [Path(problem.where).parent.name for problem in error.problems] == ["images"]

@@ -47,6 +47,8 @@ def _stack_problems(sample: Sample, count: int) -> Iterator[Problem]:
                 "save the channels as one page (Fiji: Image > Type > RGB Color), or select one of them; if pages are "
                 "samples, remove the description (`tiffset -u 270 FILE`)",
             )
+            if path == sample.image:
+                return
         elif (other_count := count_pages(path)) != count:
             yield Problem(
                 path,
