@@ -331,7 +331,7 @@ def test_unequal_and_damaged_stacks_are_refused(tmp_path):
     assert "list of pages of the TIFF points outside the file" in str(refusal(tmp_path, pages="samples"))
 
 
-def test_a_stack_with_problems_is_reported_once_and_can_be_left_out(tmp_path):
+def test_a_stack_with_problems_is_reported_once(tmp_path):
     stack = np.random.default_rng(0).integers(0, 256, (3, 20, 16), dtype=np.uint8)
     masks = (stack > 127).astype(np.uint8) * 255
     for name in ("bad", "cut", "good"):

@@ -187,7 +187,7 @@ def test_a_nodata_value_that_is_a_class_of_the_mask_is_refused(case, options):
     assert "nodata: ignore" not in str(caught.value)
 
 
-def test_a_nodata_value_may_be_ignored_or_outside_of_a_field_of_view(toys):
+def test_a_nodata_value_may_be_ignored_or_outside_of_a_fov(toys):
     ignoring = LabelMap({0: VOID, 255: 1}, editable=True)
     np.testing.assert_array_equal(ignoring.read("m", tiff(WHITE, "0"), options=IGNORE), np.where(TOP, VOID, 1))
     (toys / "fov").mkdir()
