@@ -31,7 +31,7 @@ def average_predictions(
 ) -> None:
     """Average the probabilities of several runs, image by image.
 
-    The mean of the levels (0 to 255) is rounded to a level, halves to even. A level is within 1/510 of the probability
+    The mean of the levels (0 to 255) is rounded to a level, halves down. A level is within 1/510 of the probability
     that its network returned, so a mean is within 1/255 of the mean of these probabilities.
 
     Parameters
