@@ -73,11 +73,20 @@ def _no_bool(value: Any) -> Any:  # noqa: ANN401 - runs before the type is known
 
 NUMBER = BeforeValidator(_no_bool)  # must be the last annotation: limits after it would be missing in the schema
 
-Positive = Annotated[int, Field(ge=1), NUMBER]
+
+def _require_usable(value: float) -> float:
+    """Refuse numbers near the limits of the types in which PyTorch computes."""
+    if abs(value) >= (2**31 if isinstance(value, int) else 1e30):
+        raise ValueError("a number below 2**31" if isinstance(value, int) else "a number below 1e30")
+    return value
+
+
+_USABLE = AfterValidator(_require_usable)
+Positive = Annotated[int, Field(ge=1), _USABLE, NUMBER]
 Seed = Annotated[int, Field(ge=0, lt=2**32), NUMBER]
-Real = Annotated[float, Field(allow_inf_nan=False), NUMBER]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), NUMBER]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False), NUMBER]
+Real = Annotated[float, Field(allow_inf_nan=False), _USABLE, NUMBER]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), _USABLE, NUMBER]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False), _USABLE, NUMBER]
 Fraction = Annotated[float, Field(gt=0, lt=1), NUMBER]
 FractionOrZero = Annotated[float, Field(ge=0, lt=1), NUMBER]
 Side = Annotated[int, Field(ge=32, le=16384), NUMBER]

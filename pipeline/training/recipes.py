@@ -160,7 +160,9 @@ class Training(Options):
     )
     batch_size: Positive = Field(description="Number of samples in a batch, a multiple of `gpus`.")
     epochs: Positive = Field(description="Number of epochs.")
-    repeats: Positive = Field(1, description="Number of times that an epoch uses each training sample.")
+    repeats: Annotated[
+        int, Field(ge=1, le=10_000, description="Number of times that an epoch uses each training sample."), NUMBER
+    ] = 1
     crop: Crop | None = Field(None, description="[height, width] in pixels of a random crop of training samples.")
     augment: Augment | None = Field(None, description="Random changes of training samples; none by default.")
     seed: Seed = Field(0, description="Seed of the initial weights, the order of samples and the augmentation.")

@@ -206,6 +206,23 @@ def test_booleans_and_text_are_no_numbers(value):
         assert "model" in str(complaints(**{"experiments/drive__unet/model": {"name": "unet", "depth": value}}))
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("batch_size", 2**63),
+        ("epochs", 10**39),
+        ("repeats", 10**6),
+        ("optimizer", {"name": "adam", "lr": 1e300}),
+        ("optimizer", {"name": "sgd", "lr": 0.1, "weight_decay": 1e39}),
+        ("schedule", {"name": "plateau", "monitor": "val_loss", "patience": 2**31}),
+    ],
+)
+def test_numbers_that_no_training_can_use_are_rejected(key, value):
+    text = str(complaints(**{f"experiments/drive__unet/{key}": value}))
+    assert f"experiments.drive-unet.{key}" in text
+    assert "a number below" in text or "less than or equal to 10000" in text, text
+
+
 def test_number_1e_3_that_yaml_reads_as_text():
     parsed = changed(**{"experiments/drive__unet/optimizer": yaml.safe_load("{name: adam, lr: 1e-3}")})
     assert parsed.experiments["drive-unet"].optimizer.lr == 0.001
