@@ -50,7 +50,7 @@ def output_problem(path: Path, error: OSError) -> OutputError:
 
 def has_long_name(name: str) -> bool:
     """Return whether a file name has more bytes than file systems allow."""
-    return len(os.fsencode(name)) > _MAX_NAME
+    return len(name.encode("utf-8", "surrogateescape")) > _MAX_NAME  # `os.fsencode` may be ASCII
 
 
 def require_short(output: Path, contents: str = "") -> None:

@@ -19,7 +19,6 @@ from pipeline.core import manifest
 from pipeline.core.counts import VOID
 from pipeline.core.digests import FileState, file_state
 from pipeline.core.errors import Problem, ShardError
-from pipeline.core.files import real_path
 from pipeline.shards.schema import SCHEMA_VERSION
 
 HEADER_BYTES = 512
@@ -119,9 +118,7 @@ def rebuild_remedy(path: Path) -> str:
     if manifest.find(path) is None:
         return "name a shard that `snakemake shards` or `python -m pipeline shard` wrote, or write it again"
     rebuild = "run snakemake again: it rebuilds only this shard and what depends on it"
-    if path.is_symlink():  # to a file of the store, which would be restored
-        return f"delete the file and its link target {real_path(path)}, and {rebuild}"
-    return f"delete the file and {rebuild}"
+    return f"delete the {'link' if path.is_symlink() else 'file'} and {rebuild}"
 
 
 def require_structure(path: Path, file: h5py.File) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.core.errors import TrainingError
+from pipeline.core.errors import TrainingError, plural
 
 Row = dict[str, float]
 
@@ -86,7 +86,10 @@ class Progress:
         return dict(vars(self))
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Restore the fields from the result of `state`; raises KeyError if one is missing."""
+        """Restore the fields from the result of `state`; raises KeyError or ValueError if one is missing or wrong."""
+        epoch, history = state["epoch"], state["history"]
+        if not 1 <= epoch <= len(history) + 1:
+            raise ValueError(f"epoch {epoch} after a history of {plural(len(history), 'epoch')}")
         for name in vars(self):
             setattr(self, name, state[name])
 

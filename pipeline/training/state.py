@@ -69,7 +69,10 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     """
 
     def load(body: memoryview) -> dict[str, Any]:
-        return dict(torch.load(io.BytesIO(body), map_location="cpu", weights_only=True))
+        state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise ValueError(f"a {type(state).__name__} in place of a state")
+        return state
 
     return read_newest(folder, load, _LOAD_ERRORS)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from pipeline.core.errors import RawDataError
+from pipeline.core.files import has_long_name
 from pipeline.prediction.listing import list_images
 from pipeline.raw.samples import Sample, sorted_samples
 
@@ -12,6 +13,12 @@ def test_long_identifiers_of_samples_are_refused():
     with pytest.raises(RawDataError) as caught:
         sorted_samples(samples, [])
     assert [problem.sample for problem in caught.value.problems] == ["b" * 252, "ä" * 126]
+
+
+def test_names_are_measured_in_any_locale(monkeypatch):
+    monkeypatch.setattr("os.fsencode", lambda text: text.encode("ascii"))
+    assert not has_long_name("ä" * 127)
+    assert has_long_name("ä" * 128)
 
 
 def test_identifiers_of_hidden_results_are_refused(tmp_path):

@@ -254,6 +254,17 @@ def test_a_link_to_itself_is_no_shard(shard):
         ShardReader([shard])
 
 
+def test_the_target_of_a_link_is_never_to_be_deleted(shard, tmp_path):
+    Manifest.describe(Fingerprint("shard", {}, {}, {}, made_from={}), [shard]).write(shard)
+    shard.rename(tmp_path / "archived.h5")
+    with (tmp_path / "archived.h5").open("ab") as file:
+        file.write(b"X")
+    shard.symlink_to("archived.h5")
+    with pytest.raises(ShardError, match="delete the link and run") as caught:
+        ShardReader([shard])
+    assert "archived" not in caught.value.problems[0].remedy
+
+
 @pytest.mark.parametrize(
     ("position", "message"),
     [(3, "first bytes"), (200, "first bytes"), (HEADER_BYTES + 40, "checksum"), (-1, "checksum"), (5000, "checksum")],

@@ -32,6 +32,8 @@ from pipeline.training import run as training
 from pipeline.training import state_saver
 from pipeline.training import validate as validation
 from pipeline.training.checkpoint import load_checkpoint
+from pipeline.training.generations import write_current
+from pipeline.training.history import Progress
 from pipeline.training.recipes import TrainRecipe
 from pipeline.training.state import load_state, save_state, state_key
 
@@ -318,6 +320,21 @@ def test_corrupt_state_never_replaces_an_intact_one(tmp_path):
     save_state(tmp_path, {"number": 3})
     corrupt(tmp_path / "current.pt", "cut off")
     assert load_state(tmp_path) == {"number": 1}
+
+
+def test_a_state_that_is_no_mapping_is_refused(tmp_path):
+    write_current(tmp_path, lambda file: torch.save([1, 2], file))
+    with pytest.raises(TrainingError, match="a list in place of a state"):
+        load_state(tmp_path)
+
+
+@pytest.mark.parametrize("epoch", [-3, 0, 3, 10**9])
+def test_progress_that_its_history_contradicts_is_refused(epoch):
+    progress = Progress()
+    state = {**progress.state(), "history": [{}], "epoch": epoch}
+    with pytest.raises(ValueError, match=f"epoch {epoch} after a history of 1 epoch"):
+        progress.restore(state)
+    progress.restore({**state, "epoch": 2})
 
 
 def test_training_restarts_if_all_states_are_corrupt(shards, tmp_path, monkeypatch, capfd):
