@@ -110,6 +110,11 @@ class Board:
     level: str = ""
 
 
+def score_columns(table: pd.DataFrame) -> list[str]:
+    """Return the columns of a leaderboard that have scores."""
+    return [name for name in table.columns if name not in (*_CONDITIONS, *BOUNDS)]
+
+
 def build_board(
     table: pd.DataFrame,
     intervals: Mapping[tuple[str, ...], tuple[str, str, str]],
@@ -132,7 +137,7 @@ def build_board(
         Experiment and split to a text; equal texts mean the same images. Folds have different validation samples, so
         validation rows without an entry, such as means, are not compared with other experiments.
     """
-    names = [name for name in table.columns if name not in (*_CONDITIONS, *BOUNDS)]
+    names = score_columns(table)
     names.sort(key=lambda name: [*COLUMNS, name].index(name))
     columns = [COLUMNS.get(name, Column(name, name.replace("_", " "), NEITHER)) for name in names]
     records = [{str(key): str(value) for key, value in row.items()} for row in table.to_dict("records")]

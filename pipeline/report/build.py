@@ -6,22 +6,25 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pandas as pd
+
 from pipeline.core import paths
-from pipeline.core.errors import Problem, plural
+from pipeline.core.errors import PredictionError, Problem, plural
 from pipeline.core.files import write_text
 from pipeline.core.progress import log
 from pipeline.evaluation.metrics import METRICS
 from pipeline.images.figures import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE
 from pipeline.raw.dataset import RawDataset, open_dataset
 from pipeline.report import series, sources
-from pipeline.report.board import build_board, comparison_rows, distinct_values
+from pipeline.report.board import build_board, comparison_rows, distinct_values, score_columns
 from pipeline.report.cards import read_cards
 from pipeline.report.comparisons import COLUMNS as COMPARISON_COLUMNS
+from pipeline.report.comparisons import NUMBERS as COMPARISON_NUMBERS
 from pipeline.report.gallery import Case, MethodImages, case_score, choose_cases, fill_album
 from pipeline.report.page import assemble
 from pipeline.report.recipes import ReportRecipe
 from pipeline.report.runs import provenances, stage_times
-from pipeline.report.tables import read_table
+from pipeline.report.tables import number_problems, read_table
 from pipeline.report.thumbnails import OTHER_CLASS
 
 _LEGEND = {
@@ -64,11 +67,11 @@ def build_report(
     PredictionError, RawDataError, OutputError
         Listing every damaged file.
     """
-    table = read_table(leaderboard)
+    table = _read_leaderboard(leaderboard)
     reader = sources.Reader()
     methods = sources.find_methods(table, recipe.experiments)
     averaged_names = [method.name for method in methods if method.kind == sources.DERIVED and not method.scored]
-    paired = reader.required(comparisons, COMPARISON_COLUMNS) if comparisons is not None else None
+    paired = reader.required(comparisons, COMPARISON_COLUMNS, COMPARISON_NUMBERS) if comparisons is not None else None
     raw = {name: open_dataset(name, source) for name, source in recipe.datasets.items()}
     scored, matrices = _scores(reader, methods, raw)
     scored_images = {
@@ -129,6 +132,16 @@ def build_report(
 
 def _hex(colour: tuple[int, int, int]) -> str:
     return f"#{bytes(colour).hex()}"
+
+
+def _read_leaderboard(path: Path) -> pd.DataFrame:
+    table = read_table(path)
+    if missing_columns := [name for name in ("experiment", "dataset", "split") if name not in table]:
+        found = f"a table without {', '.join(missing_columns)}"
+        raise PredictionError(str(path), found, "a leaderboard", "name a leaderboard.csv that the pipeline wrote")
+    if problems := number_problems(path, table, [*score_columns(table), *{"threshold"} & {*table}]):
+        raise PredictionError(problems)
+    return table
 
 
 def _scores(

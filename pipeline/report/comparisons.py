@@ -26,6 +26,9 @@ COLUMNS = (
 )
 """Columns of ``comparisons.csv``."""
 
+NUMBERS = ("difference", "low", "high", "p", "p_holm")
+"""Those that the report shows as numbers."""
+
 _SPLIT = "test"
 _EXPECTED, _REMEDY = "scores of individual images", "name the per_image.csv of a method"
 _DEFINITION = ("scale", "mask_binarization", "empty_masks", "background")

@@ -13,6 +13,7 @@ from pipeline.core.errors import PredictionError, Problem
 from pipeline.core.manifest import remake_remedy
 from pipeline.evaluation.methods import is_baseline
 from pipeline.evaluation.metrics import CLASS_METRICS, Visibility
+from pipeline.report.tables import number_problems
 
 EXPERIMENT, BASELINE, DERIVED = "experiment", "baseline", "derived"
 """Kinds of methods: trained; without training; computed from other methods, such as the mean over several seeds."""
@@ -73,11 +74,21 @@ class Reader:
             return None
         return table
 
-    def required(self, path: Path, columns: Collection[str]) -> pd.DataFrame | None:
-        """Read a table that a rule or the command line names; a missing file is a problem."""
+    def required(self, path: Path, columns: Collection[str], numbers: Collection[str]) -> pd.DataFrame | None:
+        """Read a table that a rule or the command line names, as text; a missing file is a problem.
+
+        Parameters
+        ----------
+        numbers : collection of str
+            The columns, some of `columns`, that must have numbers.
+        """
         if not path.exists():
             self._add_problem(path, FileNotFoundError("no such file"), f"a table with the columns {', '.join(columns)}")
-        return self.table(path, columns)
+        table = self.table(path, columns)
+        if table is not None and (problems := number_problems(path, table, numbers)):
+            self.problems += problems
+            return None
+        return table
 
     def _add_problem(self, path: Path, error: Exception, expected: str) -> None:
         message = " ".join(str(error).split())[:200]
@@ -235,7 +246,7 @@ def read_intervals(reader: Reader, files: Sequence[Path]) -> dict[tuple[str, ...
     key = ("experiment", "dataset", "split", "region", "class", "averaging", "metric")
     intervals: dict[tuple[str, ...], tuple[str, str, str]] = {}
     for path in files:
-        table = reader.required(path, (*key, "low", "high", "level"))
+        table = reader.required(path, (*key, "low", "high", "level"), ("low", "high", "level"))
         for row in table.to_dict("records") if table is not None else ():
             intervals[tuple(row[name] for name in key)] = (row["low"], row["high"], row["level"])
     return intervals

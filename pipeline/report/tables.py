@@ -1,6 +1,6 @@
 """Read tables of scores, as text, and training histories."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -38,12 +38,15 @@ def read_summaries(files: Sequence[Path]) -> list[pd.DataFrame]:
     Raises
     ------
     PredictionError
-        Listing every file that is missing or is no summary.
+        Listing every file that is missing or damaged, or is no summary.
     """
     tables = read_tables(files)
     if problems := [
         problem for path, table in zip(files, tables, strict=True) if (problem := summary_problem(path, table))
     ]:
+        raise PredictionError(problems)
+    pairs = zip(files, tables, strict=True)
+    if problems := [problem for path, table in pairs for problem in number_problems(path, table, ["f1"])]:
         raise PredictionError(problems)
     return tables
 
@@ -55,6 +58,18 @@ def summary_problem(path: Path, table: pd.DataFrame) -> Problem | None:
         return None
     found = f"a table without {', '.join(missing_columns)}" if missing_columns else "the points of curves"
     return Problem(str(path), found, "a summary table", "name the summary.csv of a method")
+
+
+def number_problems(path: Path, table: pd.DataFrame, columns: Iterable[str]) -> list[Problem]:
+    """List columns of a table of text in which a cell is neither empty nor a number, as in damaged or joined files."""
+    problems = []
+    for name in columns:
+        cells = table[name]
+        wrong = cells[(cells != "") & pd.to_numeric(cells, errors="coerce").isna()]
+        if len(wrong):
+            remedy = remake_remedy(path, "name a table that the pipeline wrote")
+            problems.append(Problem(str(path), f"{wrong.iloc[0]!r} in the column {name!r}", "a number", remedy))
+    return problems
 
 
 def read_table(path: Path) -> pd.DataFrame:

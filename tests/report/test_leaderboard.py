@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.core.errors import PipelineError, RawDataError
+from pipeline.core.errors import PipelineError, PredictionError, RawDataError
 from pipeline.report.leaderboard import build_leaderboard
 
 
@@ -25,6 +25,14 @@ def test_leaderboard_order_by_split_region_and_score(tmp_path):
     assert len(pd.read_csv(tmp_path / "l.csv")) == 0
     with pytest.raises(PipelineError, match=r"gone\.csv"):
         build_leaderboard(summaries=[tmp_path / "gone.csv"], output=tmp_path / "l.csv")
+
+
+@pytest.mark.parametrize("cell", ["f1", "0.8;5"])
+def test_scores_that_are_no_numbers_are_named(tmp_path, cell):
+    header = "experiment,dataset,split,region,class,averaging,images,f1\n"
+    (tmp_path / "s.csv").write_text(f"{header}e,d,test,full,,micro,3,{cell}\n")
+    with pytest.raises(PredictionError, match=f"'{cell}' in the column 'f1'"):
+        build_leaderboard(summaries=[tmp_path / "s.csv"], output=tmp_path / "l.csv")
 
 
 def test_leaderboard_has_the_leaks_of_each_data_set(tmp_path):

@@ -206,6 +206,29 @@ def test_all_damaged_files_are_reported_at_once(project, capsys):
     assert "away.csv" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "table"),
+    [
+        ("--leaderboard", "leaderboard.csv"),
+        ("--comparisons", "comparisons.csv"),
+        ("--intervals", "metrics/good/intervals.csv"),
+    ],
+)
+def test_named_tables_of_other_columns_or_cells_are_refused(project, capsys, option, table):
+    text = (project / "results" / table).read_text()
+    number = ",0[.](95)" if option == "--intervals" else ",0[.]([0-9]+)"
+    for changed, found in (
+        ('{"a": 1}', "experiment"),
+        (re.sub(number, r",0;\1", text, count=1), "'0;"),
+        (text + text, "in the column"),
+    ):
+        (project / "x.csv").write_text(changed)
+        assert cli.main(["report", option, "x.csv"]) == 1
+        stderr = capsys.readouterr().err
+        assert "x.csv\n    found:" in stderr
+        assert found in stderr or (option == "--comparisons" and "columns" in stderr)
+
+
 @pytest.mark.parametrize("table", ["leaderboard.csv", "comparisons.csv", "metrics/good/intervals.csv"])
 def test_edited_tables_are_rejected(project, capsys, table):
     path = project / "results" / table
