@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-from typing import NoReturn
 
 
 def run() -> int:
@@ -17,7 +16,7 @@ def run() -> int:
     return main()
 
 
-def _end(*_: object) -> NoReturn:
+def _end(*_: object) -> None:
     """End the process at once: while modules are imported there is nothing to clean up."""
     os.write(2, b"interrupted\n")
     os._exit(128 + signal.SIGINT)

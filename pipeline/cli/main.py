@@ -4,13 +4,16 @@ With ``--config``, a command finds its files under ``results/``; the rules pass 
 command imports its modules when it runs, so that only training and prediction load torch.
 """
 
+import errno
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from pipeline.cli.parser import parse
 from pipeline.core.errors import ConfigError, InterruptionError, PipelineError
+from pipeline.core.files import output_problem
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,7 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(words)
     arguments.command = ["python", "-m", "pipeline", *words]
     try:
-        return int(arguments.run(arguments) or 0)
+        status = int(arguments.run(arguments) or 0)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return status
     except PipelineError as error:
         print(error, file=sys.stderr)
         if isinstance(error, InterruptionError):
@@ -32,8 +38,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (
         BrokenPipeError
     ):  # the reader of `... | head` has closed the pipe; the interpreter must not write to it again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        _discard_output()  # `... > FILE` on a full disk
+        print(output_problem(Path("standard output"), error), file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted; no incomplete file was left under its final name", file=sys.stderr)
         return 130
+
+
+def _discard_output() -> None:
+    """Discard what was not yet written to standard output: the interpreter would try again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -33,6 +33,17 @@ def project(tmp_path, drive, monkeypatch):
     return tmp_path
 
 
+def test_a_full_standard_output_is_one_message():
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "pipeline", "models"]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert "standard output" in done.stderr
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
 BASELINE = "baseline --dataset d --kind all-background --split test --output"
 
 
