@@ -59,6 +59,8 @@ def test_grey_mask_with_traces_of_colour_is_read_within_tolerance():
     label_map = mask_labels("folder", labels={"0": "background", "255": "cell"}, tolerance=4).label_map
     pixels = np.array([[(2, 0, 3), (254, 255, 252)]], dtype=np.uint8)
     assert label_map.classify(pixels, "mask.png").tolist() == [[0, 1]]
+    for blue in (1, 4):  # whose luma is 0
+        refusal(BLACK_AND_WHITE, np.array([[(0, 0, blue)]], dtype=np.uint8))
     drive_observer = np.array([[(4, 2, 4), (252, 254, 252), (0, 0, 0)]], dtype=np.uint8)
     assert LabelMap({0: 0, 3: 0, 253: 1, 255: 1}).classify(drive_observer, "mask.gif").tolist() == [[0, 1, 0]]
 

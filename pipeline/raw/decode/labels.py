@@ -179,12 +179,17 @@ class LabelMap:
         return classes
 
     def _classify_nearly_grey(self, colours: NDArray[np.uint8], luma: NDArray[np.uint8]) -> ClassMask:
-        """Look up the luma of pixels whose channels differ little, and do not belong to another class than the luma."""
+        """Look up grey values in a mask with colours.
+
+        A pixel has a class if all its channels have it. If none of them is declared and they differ little, its luma
+        counts, as in palettes with nearly grey colours.
+        """
         classes: ClassMask = np.asarray(cv2.LUT(luma, self._table), dtype=np.uint8)
-        of_channels = cv2.LUT(colours, self._table)
-        contradict = ((of_channels != classes[:, :, None]) & (of_channels != _UNDECLARED)).any(axis=2)
-        is_coloured = colours.max(axis=2) - colours.min(axis=2) > _MAX_COLOUR_OF_GREY
-        classes[contradict | is_coloured] = _UNDECLARED
+        of_channels = np.asarray(cv2.LUT(colours, self._table))
+        agree = (of_channels == classes[:, :, None]).all(axis=2)
+        undeclared = (of_channels == _UNDECLARED).all(axis=2)
+        nearly_grey = colours.max(axis=2) - colours.min(axis=2) <= _MAX_COLOUR_OF_GREY
+        classes[~agree & ~(undeclared & nearly_grey)] = _UNDECLARED
         return classes
 
     def _class_of(self, pixel: NDArray[Any], path: Path | str) -> int:
