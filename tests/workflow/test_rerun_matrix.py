@@ -123,7 +123,7 @@ class Clone(Project):
         add_drive(self.folder / "raw/DRIVE", "test", 3, height=800, width=700)
         make_shapes(self.folder / "raw/shapes")
         make_tgs(self.folder / "raw/salt", labelled=8)
-        (self.folder / "raw/salt/validation.txt").write_text("tile003\ntile005\n")
+        (self.folder / "raw/salt/validation.txt").write_text("tile003\ntile002\n")
         self.config.write_text(CONFIG)
         self.git("init", "--quiet")
         self.git("add", "Snakefile", "workflow", "pipeline", "profiles", "config.yaml")
