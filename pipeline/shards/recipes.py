@@ -76,8 +76,8 @@ class Preparation(DecodeOptions):
     )
     mask_resize: MaskResize = Field(
         "area",
-        description="Resizing of class masks and fields of view: `area` by the fractions of classes in each new pixel, "
-        "with the share of each class kept; `nearest` by one source pixel, half a pixel off at even factors.",
+        description="Resizing of class masks and fields of view: `area` keeps the share of each class; `nearest` takes "
+        "one source pixel, half a pixel off at even factors.",
     )
     storage: Storage = Field("float16", description="Number type in shards; 16-bit and float images require `float32`.")
     normalize: Normalization = Field(
