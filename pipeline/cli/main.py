@@ -46,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _discard_output()  # `... > FILE` on a full disk
         print(output_problem(Path("standard output"), error), file=sys.stderr)
         return 1
+    except MemoryError:
+        print("too little memory: use fewer threads, smaller images or batches, or another machine", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted; no incomplete file was left under its final name", file=sys.stderr)
         return 130

@@ -396,3 +396,12 @@ def test_ctrl_c_during_the_first_imports_ends_with_one_line(tmp_path):
         timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+def test_lack_of_memory_is_one_line(project, capsys, monkeypatch):
+    def allocate(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("pipeline.raw.check.run.check_dataset", allocate)
+    assert cli.main(["check", "--dataset", "d", "--output", "c"]) == 1
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith("too little memory: use fewer threads")
