@@ -11,14 +11,17 @@ import ctypes
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
 import socket
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from pipeline.core.errors import OutputError
 
@@ -336,6 +339,24 @@ def _put_back(old: Path, path: Path, error: OSError) -> None:
 def real_path(path: Path) -> Path:
     """Return the path behind all links; of a link to itself, the path of the link."""
     return Path(os.path.realpath(path))  # `Path.resolve` raises an error for a link to itself
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - any plain data
+    """Read a JSON file.
+
+    Raises
+    ------
+    OSError
+    ValueError
+        If the file is a pipe or a device, which may have no end, or is not JSON, or nested too deeply.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ValueError("not a regular file")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("JSON that is nested too deeply") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -15,9 +15,8 @@ from pydantic import TypeAdapter
 
 from pipeline.core.digests import contents_digest
 from pipeline.core.errors import Problem
-from pipeline.core.files import write_text
+from pipeline.core.files import read_json, write_text
 from pipeline.core.fingerprint import Fingerprint
-from pipeline.core.tables import read_json
 
 MANIFEST_SUFFIX = ".manifest.json"
 

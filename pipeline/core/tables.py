@@ -1,7 +1,6 @@
 """Write tables as CSV and plain data as JSON."""
 
 import json
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,24 +8,6 @@ from pipeline.core.files import atomic_file, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-def read_json(path: Path) -> Any:  # noqa: ANN401 - any plain data
-    """Read a JSON file.
-
-    Raises
-    ------
-    OSError
-    ValueError
-        If the file is a pipe or a device, which may have no end, or is not JSON, or nested too deeply.
-    """
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise ValueError("not a regular file")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError as error:
-        raise ValueError("JSON that is nested too deeply") from error
 
 
 def write_json(path: Path, data: Any) -> None:  # noqa: ANN401 - JSON is any plain data

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import PredictionError
+from pipeline.core.files import read_json
 from pipeline.core.manifest import remake_remedy
-from pipeline.core.tables import read_json
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import Problem, RawDataError
-from pipeline.core.tables import read_json
+from pipeline.core.files import read_json
 
 Report = dict[str, Any]
 """The report of `pipeline.raw.check.run` on a data set."""

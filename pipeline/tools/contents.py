@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.files import read_json
 from pipeline.core.manifest import MANIFEST_SUFFIX
-from pipeline.core.tables import read_json
 
 Difference = tuple[str, str]
 """Location of a difference, and a description with both values."""

@@ -37,8 +37,9 @@ from pipeline.core.code import (
     transitive_imports,
 )
 from pipeline.core.errors import ComparisonError
+from pipeline.core.files import read_json
 from pipeline.core.progress import log
-from pipeline.core.tables import read_json, write_json
+from pipeline.core.tables import write_json
 from pipeline.tools.verify import Comparison, compare_runs
 
 ROOT = Path(__file__).parents[2]

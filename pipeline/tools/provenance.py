@@ -17,8 +17,9 @@ import psutil
 
 import pipeline
 from pipeline.core.errors import PipelineError
+from pipeline.core.files import read_json
 from pipeline.core.manifest import remake_remedy
-from pipeline.core.tables import read_json, write_json
+from pipeline.core.tables import write_json
 
 FORMAT = 1
 

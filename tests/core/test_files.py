@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import OutputError, Problem
-from pipeline.core.files import atomic_file, atomic_folder, require_short, write_text
-from pipeline.core.tables import read_json, write_json
+from pipeline.core.files import atomic_file, atomic_folder, read_json, require_short, write_text
+from pipeline.core.tables import write_json
 
 
 def test_a_file_has_its_final_name_only_when_complete(tmp_path):

@@ -78,7 +78,7 @@ def test_unwritable_output_is_reported(fresh, place):
 
 
 def test_failed_training_leaves_no_checkpoint(fresh):
-    fresh.edit("loss: mse, optimizer: {name: sgd, lr: 0.01}", "loss: mse, optimizer: {name: sgd, lr: 1e30}")
+    fresh.edit("loss: mse, optimizer: {name: sgd, lr: 0.01}", "loss: mse, optimizer: {name: sgd, lr: 1e29}")
     fresh.edit("epochs: 1,", "epochs: 9,")
     output = refuse(fresh, "models_b-2")
     assert "lower the learning rate" in output

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import RawDataError
+from pipeline.core.files import read_json
 from pipeline.core.manifest import remake_remedy
-from pipeline.core.tables import read_json, write_json
+from pipeline.core.tables import write_json
 
 
 @dataclass(frozen=True)
