@@ -90,8 +90,8 @@ def count_split(
     distances_by_region: dict[str, list[float]] = {name: [] for name in names if raw.mask_kind == "soft"}
     for sample in progress_bar(samples, f"{experiment}: {split} samples", len(samples)):
         try:
-            stored = raw.read_truth(sample)
-            truth = raw.as_classes(stored)
+            stored = raw.read_mask(sample)
+            truth = raw.ignore_gaps(raw.as_classes(stored), raw.read_valid(sample))
             height, width = truth.shape
             fov = raw.read_fov(sample) if with_fov else None
             mismatch = size_problem(sample, sample.fov or "", fov, (height, width))

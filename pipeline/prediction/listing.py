@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.core.errors import Problem, RawDataError, join_first
-from pipeline.core.files import has_long_name, real_path
+from pipeline.core.files import has_long_name, name_bytes, real_path
 from pipeline.core.folders import walk
 from pipeline.raw.decode.unsupported import conversion_remedy
 
@@ -91,7 +91,7 @@ def _unfit_names(images: Mapping[str, Path]) -> Iterator[Problem]:
         if has_long_name(f"{name}.png"):
             yield Problem(
                 str(path),
-                f"an identifier of {len(os.fsencode(name))} bytes (the path without extension, '-' in place of '/')",
+                f"an identifier of {len(name_bytes(name))} bytes (the path without extension, '-' in place of '/')",
                 "at most 251 bytes: the files of its results have this name with an extension",
                 "shorten the names of its file and folders",
             )
@@ -107,4 +107,4 @@ def _unfit_names(images: Mapping[str, Path]) -> Iterator[Problem]:
 def _identifier(relative: Path) -> str:
     text = relative.with_suffix("").as_posix().replace("/", "-")
     # file names may contain bytes that are not UTF-8, which tables and messages cannot contain
-    return os.fsencode(text).decode("utf-8", "backslashreplace")
+    return name_bytes(text).decode("utf-8", "backslashreplace")

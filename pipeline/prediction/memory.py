@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.core.errors import PredictionError
+from pipeline.core.errors import PipelineError, PredictionError
 
 MORE_MEMORY = "cut the image into parts and predict these, or use a machine with more memory"
 
@@ -20,6 +20,8 @@ def memory_errors(where: str, remedy: str) -> Iterator[None]:
     """
     try:
         yield
+    except PipelineError:  # may quote such an error, with a better remedy
+        raise
     except Exception as error:
         # OpenCV and PyTorch have no common type for it
         texts = ("allocate memory", "out of memory", "not enough memory", "Insufficient memory", "Failed to allocate")

@@ -109,35 +109,42 @@ class _Prediction(NamedTuple):
     bands: Iterable[Band]
 
 
+class _Columns(NamedTuple):
+    """What the shards hold of each sample besides its arrays; see `pipeline.shards.prepare.PreparedSample`."""
+
+    native_sizes: NDArray[np.int32]
+    scale: NDArray[np.float32]
+    offset: NDArray[np.float32]
+
+
 def _predictions(
     network: Predictor, reader: ShardReader, ids: Sequence[str], experiment: str, large: bool
 ) -> Iterator[_Prediction]:
     """Predict the samples in batches."""
     height, width = reader.info.size
+    columns = _Columns(*(reader.column(name) for name in ("original_size", "scale", "offset")))
     batch = max(1, PIXELS_AT_ONCE // (height * width))
     starts = range(0, len(reader), batch)
     for start in progress_bar(starts, f"{experiment}: batches of {batch}", len(starts)):
-        yield from _predict_batch(network, reader, ids, range(start, min(start + batch, len(reader))), large)
+        yield from _predict_batch(network, reader, ids, columns, range(start, min(start + batch, len(reader))), large)
 
 
 def _predict_batch(
-    network: Predictor, reader: ShardReader, ids: Sequence[str], rows: range, large: bool
+    network: Predictor, reader: ShardReader, ids: Sequence[str], columns: _Columns, rows: range, large: bool
 ) -> Iterator[_Prediction]:
     """Predict some samples at once; large ones while their bands are read."""
-    sizes = [(int(height), int(width)) for height, width in reader.column("original_size")]
-    scale, offset = reader.column("scale"), reader.column("offset")
+    native_sizes, scale, offset = columns
     # a network that was trained inside the field of view has not learnt about pixels outside it
     inside_only = network.inside_only and reader.has_fov and not network.multiclass
     images = [NormalizedImage(ids[row], reader.read_array("images", row), scale[row], offset[row]) for row in rows]
     for index, group in groupby(network.predict(images), key=itemgetter(0)):
         row, bands = rows[index], (band for _, band in group)
-        native = native_bands(bands if large else list(bands), reader.info.size, sizes[row])
+        size = height, width = int(native_sizes[row, 0]), int(native_sizes[row, 1])
+        native = native_bands(bands if large else list(bands), reader.info.size, size)
         if inside_only:
             fov = reader.read_array("fov", row)[0]
-            native = _inside(
-                native, resize_mask(fov, sizes[row][0], sizes[row][1], reader.info.preparation.mask_resize)
-            )
-        yield _Prediction(row, sizes[row], native)
+            native = _inside(native, resize_mask(fov, height, width, reader.info.preparation.mask_resize))
+        yield _Prediction(row, size, native)
 
 
 def _inside(bands: Iterable[Band], fov: NDArray[np.uint8]) -> Iterator[Band]:

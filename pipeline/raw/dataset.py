@@ -154,7 +154,7 @@ class RawDataset:
             If a mask cannot be used, or if masks to merge differ in size.
         """
         truth = self.read_mask(sample)
-        return truth if self.mask_kind == "soft" else self.ignore_gaps(truth, self._read_valid(sample))
+        return truth if self.mask_kind == "soft" else self.ignore_gaps(truth, self.read_valid(sample))
 
     def read_mask(self, sample: Sample, contents: Mapping[str, bytes] | None = None) -> ClassMask:
         """Read a labelled sample's mask as `read_truth` does, whether the pixels of its image have data or not.
@@ -175,9 +175,10 @@ class RawDataset:
 
     def read_foreground(self, sample: Sample) -> ClassMask:
         """Read a labelled sample's two-class mask as (H, W) of {0, 1, VOID}; soft masks are foreground above 127."""
-        return self.ignore_gaps(self.as_classes(self.read_mask(sample)), self._read_valid(sample))
+        return self.ignore_gaps(self.as_classes(self.read_mask(sample)), self.read_valid(sample))
 
-    def _read_valid(self, sample: Sample) -> Valid | None:
+    def read_valid(self, sample: Sample) -> Valid | None:
+        """Read which pixels of a sample's image have data, (H, W) of bool; None if all have (`nodata: ignore`)."""
         if not sample.image_has_gaps:
             return None
         return read_file(sample.image, None, sample.page, self.source).valid

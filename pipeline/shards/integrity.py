@@ -19,6 +19,7 @@ from pipeline.core import manifest
 from pipeline.core.counts import VOID
 from pipeline.core.digests import FileState, file_state
 from pipeline.core.errors import Problem, ShardError
+from pipeline.raw.decode.containers import MAX_PIXELS
 from pipeline.shards.schema import SCHEMA_VERSION
 
 HEADER_BYTES = 512
@@ -28,8 +29,6 @@ _HEADER = re.compile(rb"segmentation shard, CRC-32 ([0-9a-f]{8}), ([0-9]{1,19}) 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _FLAGS_POSITION = 11  # in the superblock; not 0 while a program has the file open for writing
 _BLOCK_BYTES = 2**22
-_LARGEST_SIDE = 16384
-_MAX_PIXELS = 2**28  # of a raw image
 _MAX_ID = 255 - len(".png")  # bytes
 _MAX_LISTED = 5
 _CHANNELS = {"rgb": 3, "grey": 1}
@@ -90,7 +89,7 @@ def require_intact(path: Path) -> None:
 def _foreign_problem(path: Path, header: bytes, start: bytes) -> Problem:
     """Return the problem of a file without the header of a shard."""
     if header.startswith(_HDF5_SIGNATURE):
-        found = "an HDF5 file of another program, or a shard of an earlier version of the pipeline"
+        found = "an HDF5 file of another program, or a shard of another version of the pipeline"
     elif start.startswith(_HDF5_SIGNATURE):
         found = "a shard whose first bytes are damaged"
     else:
@@ -147,12 +146,7 @@ def _structure_problems(file: h5py.File) -> Iterator[str]:
     yield from (f"{name!r} is no data set" for name, item in datasets.items() if not isinstance(item, h5py.Dataset))
     shape, count = file["images"].shape, file["images"].shape[0]
     channels = _CHANNELS[file.attrs["channels"]]
-    if (
-        len(shape) != 4
-        or count < 1
-        or shape[1] != channels
-        or not all(1 <= side <= _LARGEST_SIDE for side in shape[2:])
-    ):
+    if len(shape) != 4 or count < 1 or shape[1] != channels or not 1 <= shape[2] * shape[3] <= MAX_PIXELS:
         yield f"images of shape {shape}"
     columns: dict[str, tuple[tuple[int, ...], Callable[[Any], bool]]] = {
         "images": (shape, lambda dtype: dtype in ("float16", "float32", "uint8")),
@@ -183,7 +177,7 @@ def _column_problems(file: h5py.File) -> Iterator[str]:
     if repeated := [name for name, times in Counter(ids).items() if times > 1]:
         yield f"repeated identifiers: {', '.join(map(repr, repeated[:_MAX_LISTED]))}"
     sizes = file["original_size"][:].astype(np.int64)
-    unfit_sizes = (sizes < 1).any(axis=1) | (sizes.prod(axis=1) > _MAX_PIXELS)
+    unfit_sizes = (sizes < 1).any(axis=1) | (sizes.prod(axis=1) > MAX_PIXELS)
     if unfit_sizes.any():
         yield f"original sizes {', '.join(map(str, sizes[unfit_sizes][:_MAX_LISTED].tolist()))}"
     yield from (f"values of {name!r} that are not finite" for name in _LEVELS if not np.isfinite(file[name][:]).all())

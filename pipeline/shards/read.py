@@ -30,6 +30,8 @@ _COMMON_ATTRIBUTES = (
     "origin",
     "interpolation_image",
     "mask_resize",
+    "nodata",
+    "exif",
     "native",
 )
 
@@ -105,8 +107,12 @@ class ShardReader:
             self.close()
             raise ShardError(problems or Problem("shards", "no shards", "at least one shard", "run `snakemake shards`"))
         self._starts = np.cumsum([0, *self._counts])
-        with _shard_errors(self.paths[0]):
-            self.info = _info(self._open(self.paths[0]))
+        try:
+            with _shard_errors(self.paths[0]):
+                self.info = _info(self._open(self.paths[0]))
+        except ShardError:
+            self.close()
+            raise
         self.has_masks = all("masks" in self._open(path) for path in self.paths)
         self.has_fov = all("fov" in self._open(path) for path in self.paths)
         self._rows: NDArray[np.int64] | None = None

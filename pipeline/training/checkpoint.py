@@ -12,9 +12,10 @@ from pydantic import model_validator
 
 from pipeline.core.errors import CheckpointError
 from pipeline.core.files import atomic_file
-from pipeline.core.options import Choice, Options, Positive, Side
+from pipeline.core.options import Choice, Options, Positive
 from pipeline.models.networks import AnyNetwork
 from pipeline.models.registry import build_model
+from pipeline.raw.decode.containers import MAX_PIXELS
 from pipeline.raw.value_range import ImageValues
 from pipeline.shards.recipes import Preparation
 from pipeline.training.losses import ACTIVATIONS
@@ -51,7 +52,7 @@ class CheckpointInfo(Options):
     in_channels: Positive
     out_channels: Positive
     activation: Annotated[str, Choice(ACTIVATIONS)]
-    size: tuple[Side, Side]
+    size: tuple[Positive, Positive]
     preparation: Preparation
     dataset: str
     origin: str
@@ -79,6 +80,8 @@ class CheckpointInfo(Options):
             raise ValueError(f"in_channels {self.in_channels}; {preparation.channels} images have {channels}")
         if normalize.mean is not None and {len(normalize.mean), len(normalize.std or ())} != {channels}:
             raise ValueError(f"normalization {normalize.plain()}; expected one mean and one std for each channel")
+        if self.size[0] * self.size[1] > MAX_PIXELS:
+            raise ValueError(f"size {self.size}; images have at most {MAX_PIXELS} pixels")
         if preparation.fixed_size not in (None, self.size):
             raise ValueError(f"size {self.size}, but {preparation.fixed_size} in the preparation")
         if (self.activation == "softmax") != (self.out_channels > 1):

@@ -19,6 +19,7 @@ from pipeline.prediction import bands, new_images
 from pipeline.prediction import network as networks
 from pipeline.prediction import predict as shard_prediction
 from pipeline.prediction.bands import native_bands
+from pipeline.prediction.memory import memory_errors
 from pipeline.prediction.recipes import Tiles
 from pipeline.raw.decode import image as decoder
 from pipeline.shards.prepare import resize_image
@@ -197,3 +198,12 @@ def test_a_decoder_without_memory_reports_no_damage(monkeypatch):
     pixels = cv2.imencode(".png", np.zeros((40, 40), np.uint8))[1].tobytes()
     with pytest.raises(MemoryError):
         decoder.decode(pixels, "x.png")
+
+
+def test_the_first_remedy_for_a_lack_of_memory_is_kept():
+    with (
+        pytest.raises(PredictionError, match="predict tiles"),
+        memory_errors("all samples", "cut the images"),
+        memory_errors("a.png", "predict tiles"),
+    ):
+        raise MemoryError("out of memory")

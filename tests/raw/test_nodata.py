@@ -10,6 +10,8 @@ from sources import checked, opened, preparation
 from pipeline.config import config
 from pipeline.core.counts import VOID
 from pipeline.core.errors import ConfigError, RawDataError
+from pipeline.evaluation.regions import count_split
+from pipeline.images.png import write_png
 from pipeline.raw.decode.image import decode, decode_file, read_bytes
 from pipeline.raw.decode.labels import LabelMap
 from pipeline.raw.decode.options import DecodeOptions
@@ -238,6 +240,16 @@ def test_soft_masks_leave_ignored_pixels_to_the_field_of_view(toys):
     assert prepared.fov[12:].all()
     assert (raw.read_foreground(sample)[:3] == VOID).all()
     assert (raw.read_truth(sample) == GREY // 128 * 255).all()
+
+
+@pytest.mark.parametrize("mask_kind", ["index", "soft"])
+def test_pixels_without_data_are_not_scored(toys, tmp_path, mask_kind):
+    raw = opened("d", "folder", toys, nodata="ignore", mask_kind=mask_kind)
+    (tmp_path / "p").mkdir()
+    for sample in raw.splits["train"]:
+        write_png(tmp_path / "p" / f"{sample.id}.png", np.full(GREY.shape, 200, np.uint8))
+    counts = count_split(raw, "train", tmp_path / "p", "e").regions["full"]
+    assert [int(image.sum()) for image in counts] == [int((~TOP).sum())] * len(raw.splits["train"])
 
 
 def test_images_without_nodata_have_a_full_field_of_view(tmp_path):

@@ -282,7 +282,7 @@ def test_every_changed_byte_is_noticed_before_hdf5_reads(shard, position, messag
     [
         (b"", "empty file"),
         (b"# Notes", "starts with b'# Notes'"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(600), "another program, or a shard of an earlier version"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(600), "another program, or a shard of another version"),
     ],
 )
 def test_files_that_are_no_shards_are_named_as_what_they_are(tmp_path, contents, message):
