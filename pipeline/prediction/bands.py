@@ -40,6 +40,9 @@ def native_bands(bands: Iterable[Band], size: tuple[int, int], native_size: tupl
             yield from (band[:, top : top + rows] for top in range(0, band.shape[1], rows))
         return
     planes = np.concatenate(list(bands), axis=1)
+    if rows >= height:  # one band; OpenCV is faster than `_grow`
+        yield np.stack([resize_image(plane, height, width) for plane in planes])
+        return
     planes = np.stack([resize_image(plane, min(size[0], height), min(size[1], width)) for plane in planes])
     for top in range(0, height, rows):
         yield np.stack([_grow(plane, range(top, min(top + rows, height)), height, width) for plane in planes])
