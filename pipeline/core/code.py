@@ -33,6 +33,8 @@ PLUMBING = {
     "pipeline.core.parallel": "number of simultaneous calls; the order of their results is kept",
     "pipeline.core.progress": "progress and log lines",
     "pipeline.core.signals": "handles signals that end a process",
+    "pipeline.prediction.memory": "error messages",
+    "pipeline.raw.layouts.suggest": "error messages",
     "pipeline.training.generations": "atomic writes of the training state; callers compute the contents",
 }
 """Modules that cannot affect the content of a result, each with the reason.
