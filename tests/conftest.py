@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import sys
@@ -53,3 +54,18 @@ def real_data():
     if not folder:
         pytest.skip("PIPELINE_REAL_DATA names no folder with the real data sets")
     return Path(folder)
+
+
+@pytest.fixture
+def closed_folder(tmp_path, monkeypatch):
+    """A folder without permission to search it, which holds for root as well."""
+    folder, stat = tmp_path / "closed", os.stat
+    folder.mkdir()
+
+    def refuse(path, *args, **keywords):
+        if not isinstance(path, int) and folder in Path(path).absolute().parents:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, *args, **keywords)
+
+    monkeypatch.setattr("os.stat", refuse)
+    return folder

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipeline.core.files import exists
 from pipeline.core.options import expand_path
 from pipeline.graph.base import Artifact
 
@@ -127,7 +128,7 @@ def threshold_or_file(text: str) -> float | Path:
         value = float(text)
     except ValueError:
         path = read_path(text)
-        if not path.exists():
+        if not exists(path):
             message = f"expected a number in [0, 1), or an existing file with one, not {text!r}"
             raise argparse.ArgumentTypeError(message) from None
         return path

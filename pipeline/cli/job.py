@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from pipeline.cli.commands import Arguments
 from pipeline.core import manifest, paths
 from pipeline.core.digests import changed_since, files_read
 from pipeline.core.errors import ConfigError, OriginError, OutputError, Problem, RawDataError
-from pipeline.core.files import require_short
+from pipeline.core.files import exists, is_folder, output_problem, require_short
 from pipeline.core.fingerprint import Fingerprint
 from pipeline.core.manifest import Manifest
 from pipeline.graph.artifacts import STAGES
@@ -244,7 +245,7 @@ def job_of(arguments: Arguments, kind: type[Artifact]) -> Job:
     for name, input_identities in plan.made_from.items():
         identities.update(zip(inputs[name], input_identities, strict=False))
     for name in artifact.optional_inputs - named_inputs.keys():
-        inputs[name] = [path for path in inputs[name] if path.exists()]
+        inputs[name] = [path for path in inputs[name] if exists(path)]
     output, store = arguments.output or artifact.destination, Store(store_limit or 0)
     require_short(output)
     job = Job(artifact, plan, inputs, identities, output, store, arguments)
@@ -270,12 +271,12 @@ def _require_replaceable(job: Job) -> None:
                 found = "a folder with files that the pipeline did not write, or that were changed"
                 remedy = "name another folder with --output, or move these files away"
                 problems.append(Problem(str(path), found, "a new or empty folder, or an earlier result", remedy))
-        elif path.is_dir():
+        elif is_folder(path):
             problems.append(Problem(str(path), "a folder", "a file, or a new name", "name a file with --output"))
     problems += [
         Problem(str(path), "a file", "a folder, or a new name", "name a folder with --output")
         for path in paths_of_folders
-        if path.exists() and not path.is_dir()
+        if exists(path) and not is_folder(path)
     ]
     if problems:
         raise OutputError(problems)
@@ -283,8 +284,11 @@ def _require_replaceable(job: Job) -> None:
 
 def _is_of_user(folder: Path) -> bool:
     """Return whether a folder has files, and is no result as the pipeline wrote it."""
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return False
+    try:
+        if not is_folder(folder) or not os.listdir(folder):
+            return False
+    except OSError as error:
+        raise output_problem(folder, error) from error
     result = manifest.find(folder)
     return result is None or result.is_edited(folder)
 

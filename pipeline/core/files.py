@@ -51,9 +51,14 @@ def output_problem(path: Path, error: OSError) -> OutputError:
     return OutputError(str(path), reason, "a writable path", remedy)
 
 
+def name_bytes(text: str) -> bytes:
+    """Return a path or a name as bytes of UTF-8, in any locale: `os.fsencode` may know ASCII only."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def has_long_name(name: str) -> bool:
     """Return whether a file name has more bytes than file systems allow."""
-    return len(name.encode("utf-8", "surrogateescape")) > _MAX_NAME  # `os.fsencode` may be ASCII
+    return len(name_bytes(name)) > _MAX_NAME
 
 
 def require_short(output: Path, contents: str = "") -> None:
@@ -73,8 +78,8 @@ def require_short(output: Path, contents: str = "") -> None:
     if output.name in ("", ".."):
         found = f"{str(output)!r}, a path that ends with no name"
         raise OutputError(str(output), found, "the name of a file or folder to write", "append a name")
-    name, path = os.fsencode(partial_name(output.name)), os.fsencode(output.absolute() / contents)
-    prefix = len(name) - len(os.fsencode(output.name))
+    name, path = name_bytes(partial_name(output.name)), name_bytes(str(output.absolute() / contents))
+    prefix = len(name) - len(name_bytes(output.name))
     if len(name) > _MAX_NAME or any(len(part) > _MAX_NAME for part in path.split(b"/")):
         found, expected = "a name that is too long", f"at most {_MAX_NAME - prefix} bytes in the last name"
         raise OutputError(str(output), found, expected, "choose a shorter name")
@@ -104,7 +109,7 @@ def _temporary_path(path: Path) -> Path:
 
 def _remove(path: Path) -> None:
     """Remove a file, a link or a folder if it exists; ignore errors."""
-    if path.is_dir() and not path.is_symlink():
+    if is_folder(path) and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         with suppress(OSError):
@@ -289,7 +294,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     temporary, handle = None, None
     # for a path such as a/../a, of which a part is renamed, and a link to a folder on another disk
-    path = path if not path.name else real_path(path) if path.is_dir() else real_path(path.parent) / path.name
+    path = path if not path.name else real_path(path) if is_folder(path) else real_path(path.parent) / path.name
     try:
         temporary, handle = _create_temporary(path, folder=True)
         yield temporary
@@ -334,6 +339,19 @@ def _put_back(old: Path, path: Path, error: OSError) -> None:
         raise OutputError(
             str(path), found, "a folder that can be renamed", f"rename {old}, then run the command again"
         ) from error
+
+
+def exists(path: Path) -> bool:
+    """Return whether a path exists; not if that is unknown, because a folder may not be searched or a name is too long.
+
+    `Path.exists` raises an error in these cases, as `Path.is_dir` does. Reading or writing the path reports them.
+    """
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a path is a folder, or a link to one; see `exists`."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def real_path(path: Path) -> Path:

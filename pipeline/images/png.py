@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,11 +10,12 @@ import cv2
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
 
 from pipeline.core.errors import PredictionError, Problem
+from pipeline.core.files import exists, is_folder
 from pipeline.core.manifest import remake_remedy
 
+_ORIENTATION, _SHORT = 274, 3  # of TIFF and EXIF: a tag and a type of values
 _OTHER_SUFFIXES = (".Png", ".npy", ".npz", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 _EXPECTED = "a prediction for every sample, an 8-bit grey PNG"
 _SAVE_AS_LEVELS = (
@@ -121,7 +123,7 @@ def require_folder(folder: Path) -> None:
     ------
     PredictionError
     """
-    if folder.exists() and not folder.is_dir():
+    if exists(folder) and not is_folder(folder):
         remedy = "name the folder that contains the predictions"
         raise PredictionError(str(folder), "a file", f"a folder with {_EXPECTED}", remedy)
 
@@ -147,7 +149,7 @@ def read_grey(path: Path) -> NDArray[np.uint8]:
         advice = "save it as 8-bit grey PNG without colours and alpha" if levels.ndim > 2 else _SAVE_AS_LEVELS
         remedy = remake_remedy(path, advice)
         raise PredictionError(str(path), pixels, "8-bit grey, height x width", remedy)
-    if b"eXIf" in data and (orientation := _exif_orientation(path)) != 1:
+    if (orientation := _exif_orientation(data)) != 1:
         remedy = "save it turned upright, without the EXIF of the photograph"
         raise PredictionError(str(path), f"the EXIF orientation {orientation}", "a prediction stored upright", remedy)
     return levels
@@ -155,13 +157,13 @@ def read_grey(path: Path) -> NDArray[np.uint8]:
 
 def _unreadable(path: Path, error: OSError) -> Problem:
     """Return the problem of a prediction that is missing, or is no file with permission to read it."""
-    if path.is_dir():
+    if is_folder(path):
         return Problem(str(path), "a folder", _EXPECTED, "move it, and save the prediction under this name")
     if not isinstance(error, FileNotFoundError):
         remedy = "give yourself permission to read it (`chmod u+r`), or copy it to another disk"
         return Problem(str(path), f"a file that cannot be read ({error.strerror})", _EXPECTED, remedy)
     suffixes = (*_OTHER_SUFFIXES, *map(str.upper, _OTHER_SUFFIXES))
-    other = next(filter(Path.exists, map(path.with_suffix, suffixes)), None)
+    other = next(filter(exists, map(path.with_suffix, suffixes)), None)
     if other is None:
         advice = "add the image, or name the folder that contains it"
     else:
@@ -170,7 +172,24 @@ def _unreadable(path: Path, error: OSError) -> Problem:
     return Problem(str(path), found, _EXPECTED, remake_remedy(path, advice))
 
 
-def _exif_orientation(path: Path) -> int:
-    with Image.open(path) as image:
-        image.load()  # the chunk may follow the pixels
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+def _exif_orientation(data: bytes) -> int:
+    """Return the EXIF orientation, 1 to 8, of a PNG that could be decoded; 1 if it has none, or one that is damaged.
+
+    Pillow raises errors and prints warnings for damaged EXIF.
+    """
+    position = 8
+    with suppress(struct.error, KeyError):
+        while True:
+            length, kind = struct.unpack_from(">I4s", data, position)
+            if kind == b"eXIf":
+                break
+            position += length + 12
+        exif = data[position + 8 : position + 8 + length].removeprefix(b"Exif\0\0")
+        order = {b"II*\0": "<", b"MM\0*": ">"}[exif[:4]]
+        (start,) = struct.unpack_from(f"{order}I", exif, 4)
+        (count,) = struct.unpack_from(f"{order}H", exif, start)
+        for entry in range(count):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, start + 2 + 12 * entry)
+            if tag == _ORIENTATION and kind == _SHORT and 1 <= value <= 8:
+                return int(value)
+    return 1

@@ -1,6 +1,5 @@
 """List the images of a folder and their identifiers."""
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple

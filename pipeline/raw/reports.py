@@ -7,6 +7,8 @@ from typing import Any
 from pipeline.core.errors import Problem, RawDataError
 from pipeline.core.files import read_json
 
+_TYPES = {"dataset": str, "errors": int, "findings": list, "leak": int}
+
 Report = dict[str, Any]
 """The report of `pipeline.raw.check.run` on a data set."""
 
@@ -23,7 +25,7 @@ def read_reports(paths: Sequence[Path]) -> list[Report]:
     for path in paths:
         try:
             report = read_json(path)
-            if not isinstance(report, dict) or not {"dataset", "errors", "findings", "leak"} <= report.keys():
+            if not isinstance(report, dict) or any(type(report.get(key)) is not kind for key, kind in _TYPES.items()):
                 raise ValueError("JSON that is not the report of a check")
             reports.append(report)
         except (OSError, ValueError) as error:

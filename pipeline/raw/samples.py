@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from pipeline.core.errors import Problem, RawDataError, join_first
-from pipeline.core.files import has_long_name
+from pipeline.core.files import has_long_name, name_bytes
 from pipeline.raw.decode.unsupported import conversion_remedy
 
 SYNTHETIC_MARKER = "SYNTHETIC.txt"
@@ -207,7 +207,7 @@ def _unfit_identifiers(samples: Iterable[Sample]) -> Iterator[Problem]:
         if has_long_name(f"{sample.id}.png"):
             yield Problem(
                 sample.image,
-                f"an identifier of {len(os.fsencode(sample.id))} bytes, {sample.id[:40]}...",
+                f"an identifier of {len(name_bytes(sample.id))} bytes, {sample.id[:40]}...",
                 "at most 251 bytes: the files of its results have this name with an extension",
                 "shorten the names of its file and folders",
                 kind="name",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from pipeline.core.errors import OutputError, Problem, RawDataError, plural
-from pipeline.core.files import atomic_folder
+from pipeline.core.files import atomic_folder, name_bytes
 from pipeline.core.progress import log
 from pipeline.raw.layouts.registry import recognise
 from pipeline.raw.samples import is_archive
@@ -321,12 +321,12 @@ def _safe_names(
 
 def _too_long(location: str, name: str, parts: list[str], folder: Path) -> Problem | None:
     """Return a problem for a path that is too deep or too long for file systems."""
-    sizes = [len(os.fsencode(part)) for part in parts]
+    sizes = [len(name_bytes(part)) for part in parts]
     if len(parts) > _MAX_FOLDERS:
         found = f"a path of {len(parts)} folders"
     elif max(sizes) > _MAX_NAME:
         found = f"a name of {max(sizes)} bytes"
-    elif len(os.fsencode(folder)) + sum(sizes) + len(sizes) > _MAX_PATH:
+    elif len(name_bytes(str(folder))) + sum(sizes) + len(sizes) > _MAX_PATH:
         found = f"a path of {sum(sizes) + len(sizes)} bytes"
     else:
         return None

@@ -99,6 +99,15 @@ def test_outputs_of_the_wrong_kind_are_refused_before_work(project, command, fou
     assert (project / "mine/mask/1.png").exists()
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["splits --dataset d", BASELINE.removesuffix("--output"), "predict --checkpoint best.pt --input DRIVE"],
+)
+def test_outputs_in_a_folder_without_permission_are_refused(project, command, capsys, closed_folder):
+    assert cli.main([*command.split(), "--output", str(closed_folder / "x")]) == 1
+    assert "remedy:" in capsys.readouterr().err
+
+
 def test_commands_run_by_hand_from_raw_files_to_report(project, capsys):
     for line in (
         "splits --dataset d",
@@ -153,6 +162,7 @@ def test_commands_run_by_hand_from_raw_files_to_report(project, capsys):
     [
         "evaluate --experiment e --unlabelled-predictions x",
         "evaluate --experiment e --threshold 1.5",
+        f"evaluate --experiment e --threshold {'x' * 300}",
         "shard --dataset d --split test --number 0 --threads 0",
         "shard --dataset d --split tset --number 0",
         "folds --dataset d --folds 0",

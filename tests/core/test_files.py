@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import OutputError, Problem
-from pipeline.core.files import atomic_file, atomic_folder, read_json, require_short, write_text
+from pipeline.core.files import atomic_file, atomic_folder, has_long_name, read_json, require_short, write_text
 from pipeline.core.tables import write_json
 
 
@@ -97,6 +97,18 @@ def test_paths_that_are_too_long_are_refused_before_work(path):
         require_short(Path(path))
     assert "choose a" in caught.value.problems[0].remedy
     require_short(Path("x" * 200 + ".h5"))
+
+
+def test_names_are_measured_in_any_locale(monkeypatch):
+    monkeypatch.setattr("os.fsencode", lambda text: os.fspath(text).encode("ascii"))
+    require_short(Path("ä" * 100))
+    assert not has_long_name("ä" * 127)
+    assert has_long_name("ä" * 128)
+
+
+def test_folders_that_cannot_be_searched_are_an_output_error(closed_folder):
+    with pytest.raises(OutputError, match="Permission denied"), atomic_folder(closed_folder / "x"):
+        pass
 
 
 @pytest.mark.parametrize("contents", [b"[" * 200_000, b'{"a": ', b"\xff"], ids=["deep", "cut", "no text"])

@@ -1,5 +1,7 @@
 """Predictions of other programs: values from 0 to 1, other types and files."""
 
+import struct
+
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
@@ -155,6 +157,22 @@ def test_predictions_with_an_exif_orientation_are_refused(tmp_path):
     read_grey(tmp_path / "1.png")
     with pytest.raises(PredictionError, match="the EXIF orientation 3"):
         read_grey(tmp_path / "3.png")
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"xx",
+        b"II*\0" + struct.pack("<I", 9999),
+        b"II*\0" + struct.pack("<IHHHI4s", 8, 1, 274, 2, 4, b"abc\0"),  # text
+        b"II*\0" + struct.pack("<IHHHI4s", 8, 1, 274, 11, 1, struct.pack("<f", np.nan)),
+        b"MM\0*" + struct.pack(">IHHHIHH", 8, 1, 274, 3, 1, 99, 0),
+    ],
+)
+def test_a_damaged_exif_orientation_is_ignored(tmp_path, exif):
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.png", exif=exif)
+    assert b"eXIf" in (tmp_path / "a.png").read_bytes()
+    assert read_grey(tmp_path / "a.png").shape == (4, 4)
 
 
 def test_own_predictions_may_be_this_low(tmp_path, raw):

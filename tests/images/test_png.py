@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.core.errors import PredictionError
-from pipeline.images.png import read_levels
+from pipeline.images.png import read_levels, require_folder
 
 
 @pytest.mark.parametrize("contents", [b"", b"no image", b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\n" + bytes(100)])
@@ -10,3 +10,11 @@ def test_invalid_png_files_are_reported_as_damaged(tmp_path, contents):
     path.write_bytes(contents)
     with pytest.raises(PredictionError, match="a damaged file"):
         read_levels(path, 4, 4)
+
+
+def test_predictions_in_a_folder_without_permission_are_refused(closed_folder):
+    with pytest.raises(PredictionError, match="no such file"):
+        read_levels(closed_folder / "x.png", 4, 4)
+    with pytest.raises(PredictionError, match="File name too long"):
+        read_levels(closed_folder / f"{'x' * 300}.png", 4, 4)
+    require_folder(closed_folder / "x")

@@ -361,6 +361,9 @@ SLICES_AS_PAGES = {
     "ImageJ without axes": {"imagej": True},  # tifffile declares channels
     "OME without axes": {"ome": True},
     "plain": {},
+    "ImageJ with a long number": {"description": f"ImageJ=1.54f\nchannels={'9' * 5000}\n"},
+    "OME with a long number": {"description": f'<OME><Pixels SizeC="{"9" * 5000}"/></OME>'},
+    "JSON with an infinite number": {"description": '{"axes": "C", "shape": [Infinity]}'},
 }
 
 

@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from pipeline.core.errors import RawDataError
 from pipeline.report.leaderboard import build_leaderboard
 
 ROW = {"experiment": "e", "dataset": "d", "layout": "drive", "origin": "raw files", "excluded": "0"}
@@ -38,6 +39,14 @@ def test_scores_above_the_best_known_score_are_suspicious(tmp_path, scores, expe
     for reason, beginning in zip(reasons, expected, strict=True):
         assert reason.startswith("likely leak: ")
         assert beginning in reason
+
+
+@pytest.mark.parametrize("leak", ['"many"', "true", "1.5", "null"])
+def test_reports_with_values_of_other_types_are_refused(tmp_path, leak):
+    report = tmp_path / "d.json"
+    report.write_text(f'{{"dataset": "d", "errors": 1, "findings": [], "leak": {leak}}}')
+    with pytest.raises(RawDataError, match="not the report of a check"):
+        board(tmp_path, {}, checks=[report])
 
 
 def test_images_in_two_splits_are_a_likely_leak(tmp_path):

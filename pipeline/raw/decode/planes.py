@@ -6,7 +6,8 @@ import re
 
 _IMAGEJ_BY_TIFFFILE, _OME_BY_TIFFFILE = "ImageJ=1.11a", 'Creator="tifffile.py'
 _OME_PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
-_OME_SIZE = re.compile(r"\bSize([ZCT])\s*=\s*[\"'](\d+)[\"']")
+_MAX_DIGITS = 9  # a longer number is no count, and Python refuses to read or print the longest
+_OME_SIZE = re.compile(r"\bSize([ZCT])\s*=\s*[\"'](\d{1,9})[\"']")
 
 
 def described_planes(description: str, page_values: int, samples: int) -> tuple[int, str]:
@@ -55,14 +56,15 @@ def described_channels(description: str, samples: int) -> int:
         try:
             content = json.loads(text)
             return int(dict(zip(content["axes"], content["shape"], strict=True)).get("C", 1))
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return 1
     return 1
 
 
 def _imagej_numbers(text: str) -> dict[str, int]:
     lines = (line.partition("=") for line in text.splitlines())
-    return {key.strip(): int(value) for key, _, value in lines if value.strip().isdecimal()}
+    numbers = ((key.strip(), value.strip()) for key, _, value in lines)
+    return {key: int(value) for key, value in numbers if value.isdecimal() and len(value) <= _MAX_DIGITS}
 
 
 def _imagej_planes(text: str, samples: int) -> int:
@@ -85,6 +87,7 @@ def _ome_planes(text: str, samples: int) -> int:
 def _shaped_planes(text: str, page_values: int) -> int:
     try:
         shape = json.loads(text).get("shape", ())
-        return math.prod(map(int, shape)) // page_values
-    except (ValueError, TypeError, AttributeError, RecursionError):
+        planes = math.prod(map(int, shape)) // page_values
+        return planes if planes < 10**_MAX_DIGITS else 0
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return 0
