@@ -168,6 +168,7 @@ def test_predictions_with_an_exif_orientation_are_refused(tmp_path):
         b"II*\0" + struct.pack("<IHHHI4s", 8, 1, 274, 11, 1, struct.pack("<f", np.nan)),
         b"MM\0*" + struct.pack(">IHHHIHH", 8, 1, 274, 3, 1, 99, 0),
     ],
+    ids=["no header", "points outside", "text", "no number", "unknown"],
 )
 def test_a_damaged_exif_orientation_is_ignored(tmp_path, exif):
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.png", exif=exif)
