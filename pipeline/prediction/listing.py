@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.core.errors import Problem, RawDataError, join_first
-from pipeline.core.files import has_long_name, name_bytes, real_path
+from pipeline.core.files import exists, has_long_name, is_folder, name_bytes, real_path
 from pipeline.core.folders import walk
 from pipeline.raw.decode.unsupported import conversion_remedy
 
@@ -36,7 +36,7 @@ def list_images(source: Path, output: Path | None = None) -> list[ImageFile]:
     RawDataError
         If there is no image, a folder cannot be listed, or several images have the same identifier.
     """
-    if source.is_file():
+    if exists(source) and source.is_file():
         name = _identifier(Path(source.name))
         if problems := list(_unfit_names({name: source})):
             raise RawDataError(problems)
@@ -59,12 +59,12 @@ def list_images(source: Path, output: Path | None = None) -> list[ImageFile]:
             if name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith("."):
                 path = Path(folder) / name
                 by_id.setdefault(_identifier(path.relative_to(source)), []).append(path)
-    if unlisted and source.exists():
+    if unlisted and exists(source):
         raise RawDataError(unlisted)
     if not by_id:
         raise RawDataError(
             str(source),
-            "no images" if source.is_dir() else "no such file or folder",
+            "no images" if is_folder(source) else "no such file or folder",
             f"an image, or a folder of files that end in {', '.join(IMAGE_EXTENSIONS)}",
             conversion_remedy(names_in_source) or "correct --input",
         )

@@ -30,6 +30,12 @@ def test_identifiers_of_hidden_results_are_refused(tmp_path):
         list_images(tmp_path / ".5.png")
 
 
+def test_images_in_a_folder_without_permission_are_refused(closed_folder):
+    for source in (closed_folder / "x", closed_folder / ("x" * 300)):
+        with pytest.raises(RawDataError, match="no such file or folder"):
+            list_images(source)
+
+
 def test_long_identifiers_of_images_to_predict_are_refused(tmp_path):
     folder = tmp_path / ("a" * 150) / ("b" * 150)
     folder.mkdir(parents=True)
