@@ -3,7 +3,6 @@
 import dataclasses
 import importlib
 import inspect
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,7 @@ from pipeline.cli.commands import Arguments
 from pipeline.core import manifest, paths
 from pipeline.core.digests import changed_since, files_read
 from pipeline.core.errors import ConfigError, OriginError, OutputError, Problem, RawDataError
-from pipeline.core.files import exists, is_folder, output_problem, require_short
+from pipeline.core.files import exists, is_folder, names_in, require_short
 from pipeline.core.fingerprint import Fingerprint
 from pipeline.core.manifest import Manifest
 from pipeline.graph.artifacts import STAGES
@@ -284,11 +283,8 @@ def _require_replaceable(job: Job) -> None:
 
 def _is_of_user(folder: Path) -> bool:
     """Return whether a folder has files, and is no result as the pipeline wrote it."""
-    try:
-        if not is_folder(folder) or not os.listdir(folder):
-            return False
-    except OSError as error:
-        raise output_problem(folder, error) from error
+    if not names_in(folder):
+        return False
     result = manifest.find(folder)
     return result is None or result.is_edited(folder)
 

@@ -354,6 +354,20 @@ def is_folder(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
+def names_in(folder: Path) -> list[str]:
+    """List what a folder for results already holds; nothing if it is no folder.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be listed.
+    """
+    try:
+        return os.listdir(folder) if is_folder(folder) else []
+    except OSError as error:
+        raise output_problem(folder, error) from error
+
+
 def real_path(path: Path) -> Path:
     """Return the path behind all links; of a link to itself, the path of the link."""
     return Path(os.path.realpath(path))  # `Path.resolve` raises an error for a link to itself

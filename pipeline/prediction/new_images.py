@@ -1,6 +1,5 @@
 """Predict any folder of images: probabilities, masks, overlays and cut-outs at native size."""
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -15,7 +14,7 @@ from PIL import Image
 
 from pipeline.core.counts import VOID, threshold_level, to_levels
 from pipeline.core.errors import ConfigError, OutputError, PipelineError, Problem, RawDataError, plural
-from pipeline.core.files import atomic_folder, exists, is_folder, output_problem, real_path, require_short
+from pipeline.core.files import atomic_folder, exists, is_folder, names_in, real_path, require_short
 from pipeline.core.parallel import thread_map
 from pipeline.core.progress import log, progress_bar
 from pipeline.core.tables import write_table
@@ -307,10 +306,7 @@ def _require_replaceable(output: Path, source: Path) -> None:
     """Refuse an output folder that contains other files, because the whole folder is replaced."""
     if not exists(output):
         return
-    try:
-        names = {*os.listdir(output)} if is_folder(output) else {output.name}
-    except OSError as error:
-        raise output_problem(output, error) from error
+    names = {*names_in(output)} if is_folder(output) else {output.name}
     if real_path(output) in (real_path(source), *real_path(source).parents):
         conflict = "the folder that contains the input images"
     elif names and not (_TIMING in names and names <= {"probability", *_CHANNELS, _TIMING, _LEGEND}):

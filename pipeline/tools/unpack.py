@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from pipeline.core.errors import OutputError, Problem, RawDataError, plural
-from pipeline.core.files import atomic_folder, name_bytes
+from pipeline.core.files import atomic_folder, exists, is_folder, name_bytes, names_in
 from pipeline.core.progress import log
 from pipeline.raw.layouts.registry import recognise
 from pipeline.raw.samples import is_archive
@@ -113,8 +113,8 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int | None = None) -> None
     OutputError
         If `folder` is not empty, or cannot be written.
     """
-    if not archive.is_file():
-        state = "a folder" if archive.is_dir() else "no such file"
+    if not exists(archive) or not archive.is_file():
+        state = "a folder" if is_folder(archive) else "no such file"
         raise _error(archive, state, "an archive: zip, tar, tar.gz, tar.bz2 or tar.xz", "correct the name")
     if not is_archive(archive):
         with archive.open("rb") as handle:
@@ -124,7 +124,7 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int | None = None) -> None
             found = "a zip archive after other data, or the last of several parts"
         remedy = _OTHER_PROGRAM if found else _DOWNLOAD_AGAIN
         raise _error(archive, found or "a file of another format", "a zip, tar, tar.gz, tar.bz2 or tar.xz", remedy)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if names_in(folder) or (exists(folder) and not is_folder(folder)):
         raise OutputError(
             str(folder), "a file, or a folder with files", "a new or an empty folder", "name another folder"
         )
@@ -286,7 +286,7 @@ def _safe_names(
         Listing all unsafe names.
     """
     safe: dict[str, PurePosixPath] = {}
-    for name, is_folder in members:
+    for name, names_folder in members:
         budget.count_member(location)
         path = PurePosixPath(name.replace("\\", "/"))
         parts = [part for part in path.parts if part != "."]
@@ -296,8 +296,8 @@ def _safe_names(
             )
             continue
         is_clutter = any(part in _CLUTTER or part.startswith("._") for part in parts)
-        budget.skipped += is_clutter and not is_folder
-        if is_clutter or is_folder:
+        budget.skipped += is_clutter and not names_folder
+        if is_clutter or names_folder:
             continue
         if not parts:
             problems.append(_unsafe_member(location, repr(name), "a file without a name"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.core.errors import ComparisonError, Problem, plural
-from pipeline.core.files import PARTIAL
+from pipeline.core.files import PARTIAL, exists, is_folder, real_path
 from pipeline.core.manifest import MANIFEST_SUFFIX
 from pipeline.tools.contents import first_difference
 
@@ -122,14 +122,14 @@ def _require_results(first: Path, second: Path) -> None:
     problems = []
     for folder in (first, second):
         results = folder / "results"
-        remedy = f"name {results}" if results.is_dir() else "name the folder `results` of a run"
-        if not folder.is_dir():
-            state = "a file" if folder.exists() else "no such folder"
+        remedy = f"name {results}" if is_folder(results) else "name the folder `results` of a run"
+        if not is_folder(folder):
+            state = "a file" if exists(folder) else "no such folder"
             problems.append(Problem(str(folder), state, "a folder of results", remedy))
-        elif not any((folder / name).is_dir() for name in FOLDERS):
+        elif not any(is_folder(folder / name) for name in FOLDERS):
             expected = f"at least one of the folders {', '.join(FOLDERS)}"
             problems.append(Problem(str(folder), "none of the folders of results", expected, remedy))
-    if not problems and first.resolve() == second.resolve():
+    if not problems and real_path(first) == real_path(second):
         problems.append(
             Problem(f"{first} and {second}", "the same folder twice", "the results of two runs", "name two folders")
         )

@@ -101,10 +101,17 @@ def test_outputs_of_the_wrong_kind_are_refused_before_work(project, command, fou
 
 @pytest.mark.parametrize(
     "command",
-    ["splits --dataset d", BASELINE.removesuffix("--output"), "predict --checkpoint best.pt --input DRIVE"],
+    [
+        "splits --dataset d --output {}",
+        f"{BASELINE} {{}}",
+        "predict --checkpoint best.pt --input DRIVE --output {}",
+        "synthetic --output {}",
+        "unpack {} out",
+        "verify-run DRIVE {}",
+    ],
 )
-def test_outputs_in_a_folder_without_permission_are_refused(project, command, capsys, closed_folder):
-    assert cli.main([*command.split(), "--output", str(closed_folder / "x")]) == 1
+def test_paths_in_a_folder_without_permission_are_refused(project, command, capsys, closed_folder):
+    assert cli.main(command.format(closed_folder / "x").split()) == 1
     assert "remedy:" in capsys.readouterr().err
 
 
@@ -338,8 +345,11 @@ def test_a_bad_raw_file_is_named_and_no_shard_is_left(project, capsys):
 def test_synthetic_does_not_replace_files_of_others(project, capsys):
     (project / "mine" / "DRIVE").mkdir(parents=True)
     (project / "mine" / "DRIVE" / "thesis.tif").write_bytes(b"precious")
+    (project / "mine" / "TGS").touch()
     assert cli.main(["synthetic", "--output", "mine"]) == 1
-    assert "not a synthetic data set" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "not a synthetic data set" in error
+    assert "mine/TGS" in error
     assert (project / "mine" / "DRIVE" / "thesis.tif").read_bytes() == b"precious"
 
 

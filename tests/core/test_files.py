@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import OutputError, Problem
-from pipeline.core.files import atomic_file, atomic_folder, has_long_name, read_json, require_short, write_text
+from pipeline.core.files import (
+    atomic_file,
+    atomic_folder,
+    has_long_name,
+    names_in,
+    read_json,
+    require_short,
+    write_text,
+)
 from pipeline.core.tables import write_json
 
 
@@ -124,3 +132,13 @@ def test_pipes_and_devices_are_not_read_as_json(tmp_path):
     for name in ("pipe.json", "zero.json"):
         with pytest.raises(ValueError, match="not a regular file"):
             read_json(tmp_path / name)
+
+
+def test_a_folder_that_cannot_be_listed_is_an_output_error(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr("os.listdir", refuse)
+    with pytest.raises(OutputError, match="Permission denied"):
+        names_in(tmp_path)
+    assert names_in(tmp_path / "x") == []

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipeline.core.errors import OutputError, Problem, plural
-from pipeline.core.files import atomic_folder
+from pipeline.core.files import atomic_folder, exists, is_folder, names_in
 from pipeline.core.progress import log
 from pipeline.raw.samples import SYNTHETIC_MARKER
 from pipeline.raw.synthetic.drive import write_drive
@@ -28,18 +28,16 @@ def write_datasets(folder: Path) -> None:
     """
     writers = {"DRIVE": write_drive, "TGS": write_tgs, "Shapes": write_shapes, "DUTS": write_duts}
     occupied = [
-        folder / name
-        for name in writers
-        if (folder / name).exists()
-        and not (folder / name / SYNTHETIC_MARKER).is_file()
-        and any((folder / name).iterdir())
+        path
+        for path in (folder / name for name in writers)
+        if (names_in(path) and not exists(path / SYNTHETIC_MARKER)) or (exists(path) and not is_folder(path))
     ]
     if occupied:
         raise OutputError(
             [
                 Problem(
                     str(path),
-                    "a folder that is not a synthetic data set",
+                    "a file, or a folder that is not a synthetic data set",
                     "an empty or missing folder",
                     "choose another folder with --output, or move this one away",
                 )
