@@ -82,7 +82,9 @@ def test_samples_are_predicted_by_networks_of_other_folds(folded):
     for name, fold in members.items():
         unseen = [of(folded, f"a-fold{fold}-seed{seed}", "validation") / f"{name}.png" for seed in (1, 2)]
         mean = np.mean([read_grey(path) for path in unseen], axis=0)
-        np.testing.assert_array_equal(read_grey(of(folded, "a.ensemble", "out-of-fold") / f"{name}.png"), np.ceil(mean - 0.5))
+        np.testing.assert_array_equal(
+            read_grey(of(folded, "a.ensemble", "out-of-fold") / f"{name}.png"), np.ceil(mean - 0.5)
+        )
     for name in names(of(folded, RUNS[0], "test")):
         mean = np.mean([read_grey(of(folded, run, "test") / f"{name}.png") for run in RUNS], axis=0)
         np.testing.assert_array_equal(read_grey(of(folded, "a.ensemble", "test") / f"{name}.png"), np.ceil(mean - 0.5))
