@@ -140,7 +140,7 @@ class Dataset(Preparation):
                     "masks that differ in their foreground",
                     "remove `stratify`",
                 )
-            if isinstance(getattr(self, split), OfficialSplit) and split not in self.layout_options.official_splits():
+            if isinstance(rule, OfficialSplit) and split not in self.layout_options.official_splits():
                 yield Problem(
                     f"{key_path}.{split}",
                     f"'official', while this data set has no official {split} samples",

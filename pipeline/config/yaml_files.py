@@ -6,6 +6,7 @@ aliases. Snakemake reads the files with it, so `check_snakemake_files` checks th
 
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -133,8 +134,6 @@ def check_snakemake_files(words: Sequence[str], paths: Iterable[Path] = ()) -> N
 
 def check_arguments_of_snakemake() -> None:
     """End this process with a message if a configuration on its command line is invalid; for profiles of Snakemake."""
-    import sys
-
     try:
         check_snakemake_files(sys.argv[1:])
     except ConfigError as error:

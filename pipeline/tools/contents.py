@@ -214,4 +214,4 @@ _COMPARISONS: dict[str, Callable[[Path, Path], Iterator[Difference]]] = {
     **dict.fromkeys((*_READERS, MANIFEST_SUFFIX), _compare_contents),
 }
 _CONTAINERS = {".pt", MANIFEST_SUFFIX}
-_READ_ERRORS = (*(OSError, KeyError, ValueError, RuntimeError, EOFError, SyntaxError, csv.Error),)
+_READ_ERRORS = (OSError, KeyError, ValueError, RuntimeError, EOFError, SyntaxError, csv.Error)

@@ -143,6 +143,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(
             str(path), "no such file", "a checkpoint", "correct the path; `snakemake models` makes checkpoints"
         ) from error
+    except PermissionError as error:
+        remedy = "make it readable (chmod u+r), and its folder searchable (chmod u+x)"
+        raise CheckpointError(str(path), "a file without permission to read it", "a checkpoint", remedy) from error
     except (OSError, ValueError) as error:
         actual = f"a file that is damaged or no checkpoint ({str(error)[:160]})"
         raise CheckpointError(str(path), actual, "tensors and plain data", _REMEDY) from error

@@ -36,9 +36,9 @@ def load_verified(path: Path) -> Any:  # noqa: ANN401 - any plain data
 
     Raises
     ------
-    FileNotFoundError
+    FileNotFoundError, PermissionError
     ValueError
-        If the file cannot be read, is damaged, or contains anything except tensors and plain data.
+        If the file is damaged, or contains anything except tensors and plain data.
     """
     _require_file(path)
     try:
@@ -52,6 +52,8 @@ def load_verified(path: Path) -> Any:  # noqa: ANN401 - any plain data
                     copy.writestr(zipfile.ZipInfo(entry.filename), data)
             verified.seek(0)
             return torch.load(verified, map_location="cpu", weights_only=True)
+    except PermissionError:
+        raise
     except Exception as error:  # damaged and hostile files can cause any
         raise ValueError(_describe(error)) from error
 

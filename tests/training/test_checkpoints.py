@@ -274,3 +274,14 @@ def test_checkpoint_that_is_no_file_is_refused(tmp_path, path):
     (tmp_path / "x.pt").symlink_to(path)
     with pytest.raises(CheckpointError, match=r"x\.pt\n"):
         load_checkpoint(tmp_path / "x.pt")
+
+
+def test_checkpoint_without_permission_is_not_called_damaged(tmp_path, monkeypatch):
+    path = write_checkpoint(tmp_path / "x.pt")
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(zipfile, "ZipFile", refuse)  # root may read any file
+    with pytest.raises(CheckpointError, match=r"chmod u\+r"):
+        load_checkpoint(path)
