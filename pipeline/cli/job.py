@@ -17,6 +17,7 @@ from pipeline.core.errors import ConfigError, OriginError, OutputError, Problem,
 from pipeline.core.files import exists, is_folder, names_in, require_short
 from pipeline.core.fingerprint import Fingerprint
 from pipeline.core.manifest import Manifest
+from pipeline.core.options import Options
 from pipeline.graph.artifacts import STAGES
 from pipeline.graph.base import Artifact, plan_of, plan_without_inputs
 from pipeline.graph.plan import Plan
@@ -44,6 +45,8 @@ class Job:
         Keeps shards and checkpoints of earlier settings.
     arguments : Namespace
         The parsed command line.
+    resolved : Options, optional
+        See `resolve`.
     """
 
     artifact: Artifact
@@ -53,6 +56,7 @@ class Job:
     output: Path
     store: Store
     arguments: Arguments
+    resolved: Options | None = None
 
     def required_input(self, input_name: str) -> Path:
         """Return the path of an input that must be one file or folder.
@@ -86,6 +90,20 @@ class Job:
 
         made_from = {name: [identity(path) for path in files] for name, files in self.inputs.items() if files}
         return dataclasses.replace(self.plan, made_from=made_from).fingerprint()
+
+    def resolve(self, recipe: Options) -> Fingerprint:
+        """Set what the settings become on this hardware, and return the fingerprint of the result with them.
+
+        The store keeps the result under that fingerprint: the result of ``precision: auto`` is that of ``bf16`` where
+        the hardware has it, and serves both. The manifest keeps the settings as configured.
+        """
+        self.resolved = recipe
+        return self._stored_fingerprint
+
+    @property
+    def _stored_fingerprint(self) -> Fingerprint:
+        plan = dataclasses.replace(self.plan, made_from=self.fingerprint.made_from)
+        return dataclasses.replace(plan, recipe=self.resolved or plan.recipe).fingerprint()
 
     def require_origin(self) -> None:
         """Refuse inputs that were made by other settings or code than expected, or that were edited.
@@ -149,7 +167,8 @@ class Job:
 
     def restore_from_store(self) -> bool:
         """Restore the result from the store; return whether the store had it."""
-        return self.artifact.stored and self.store.restore(self.fingerprint.identity, self.outputs)
+        identity = self._stored_fingerprint.identity
+        return self.artifact.stored and self.store.restore(identity, self.outputs, self.fingerprint)
 
     def finish(self) -> None:
         """Write the manifest of the result, and put a shard or checkpoint into the store.
@@ -168,7 +187,7 @@ class Job:
         result = Manifest.describe(self.fingerprint, self.outputs)
         result.write(self.outputs[0])
         if self.artifact.stored:
-            self.store.keep(result, self.outputs)
+            self.store.keep(dataclasses.replace(result, fingerprint=self._stored_fingerprint), self.outputs)
 
     def _input(self, input_name: str, annotation: Any) -> Path | list[Path] | None:  # noqa: ANN401
         kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)

@@ -23,6 +23,7 @@ from pipeline.core.files import require_short
 from pipeline.graph.artifacts import Augmented, Checkpoint, Curves, Ensemble, Events, Predictions
 from pipeline.prediction.recipes import Tiles
 from pipeline.raw.splits.names import SPLITS
+from pipeline.training.recipes import TrainRecipe
 
 _KIND = option(
     "--kind",
@@ -67,26 +68,29 @@ def train(arguments: Arguments) -> None:
     """
     job = job_of(arguments, Checkpoint)
     job.require_origin()
-    if job.restore_from_store():
+    name, recipe = arguments.experiment, job.plan.recipe
+    assert isinstance(recipe, TrainRecipe)
+    if recipe.precision != "auto" and job.restore_from_store():  # before PyTorch is imported
         return
     from pipeline.core.gpus import hold_gpus
     from pipeline.shards.read import ShardReader
     from pipeline.tools import provenance
-    from pipeline.training.device import describe_accelerators
+    from pipeline.training.device import choose_device, choose_precision, describe_accelerators
     from pipeline.training.generations import remove_state
     from pipeline.training.launch import on_ranks
-    from pipeline.training.recipes import TrainRecipe
     from pipeline.training.seeds import derived_seeds
     from pipeline.training.state import state_key
 
-    name, recipe = arguments.experiment, job.plan.recipe
-    assert isinstance(recipe, TrainRecipe)
     run = provenance.describe_run(arguments.command)
     inputs: dict[str, str] = {}
     for files in filter(None, (job.inputs["train_shards"], job.inputs["validation_shards"])):
         with closing(ShardReader(files)) as reader:
             inputs |= reader.source_digests()
     with hold_gpus(recipe.gpus):  # before PyTorch lists the GPUs
+        precision = choose_precision(recipe.precision, choose_device())
+        resolved = job.resolve(recipe.changed(precision=precision))
+        if recipe.precision == "auto" and job.restore_from_store():
+            return
         input_files = [file for name in ("train_shards", "validation_shards", "folds") for file in job.inputs[name]]
         state = (arguments.state or paths.state(name)) / state_key(recipe, input_files, job.fingerprint.identity)
         train = job.function if recipe.gpus == 1 else on_ranks(job.function, recipe.gpus)
@@ -96,10 +100,11 @@ def train(arguments: Arguments) -> None:
         job.output / paths.provenance(name).name,
         run,
         experiment=name,
-        identity=job.fingerprint.identity,
+        identity=resolved.identity,
         inputs=inputs,
         seeds={"seed": recipe.seed, **derived_seeds(recipe.seed)},
         threads=recipe.threads,
+        precision=precision,
         accelerators=accelerators,
     )
     job.finish()

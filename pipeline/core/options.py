@@ -55,6 +55,10 @@ class Options(BaseModel):
         }
         return kind(**{**shared, **more})
 
+    def resolutions(self) -> tuple["Options", ...]:
+        """Return what these settings can become on the hardware that runs the stage: usually only themselves."""
+        return (self,)
+
     def fingerprint_settings(self) -> "Options":
         """Return the settings that belong into a fingerprint; subclasses leave out settings of single samples."""
         return self

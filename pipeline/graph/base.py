@@ -224,6 +224,12 @@ def identity_of(artifact: Artifact, study: "Study") -> str:
     return plan_of(artifact, study).fingerprint().identity
 
 
+def stored_identities(artifact: Artifact, study: "Study") -> set[str]:
+    """Return the identities under which the store can keep the result: see `Options.resolutions`."""
+    plan = plan_of(artifact, study)
+    return {replace(plan, recipe=recipe).fingerprint().identity for recipe in plan.recipe.resolutions()}
+
+
 @dataclass(frozen=True)
 class DatasetArtifact(Artifact):
     """A result that belongs to a data set."""

@@ -18,7 +18,7 @@ from pipeline.core.files import PARTIAL, is_being_written, is_foreign, output_pr
 from pipeline.core.manifest import MANIFEST_SUFFIX, manifest_path
 from pipeline.graph import targets
 from pipeline.graph.artifacts import KINDS, Checkpoint, FoldTable
-from pipeline.graph.base import identity_of
+from pipeline.graph.base import stored_identities
 from pipeline.graph.current import OutdatedCheck
 from pipeline.graph.recognize import matching_artifacts, patterns
 from pipeline.graph.study import Study
@@ -151,7 +151,8 @@ def _mark_store(survey: Survey, study: Study, results: Path) -> None:
     """Mark entries of the store that do not belong to the current settings."""
     folder = results / paths.store().name
     entries = {path.name: path for path in _entries(survey, folder) if path.is_dir()}
-    needed = {identity_of(result, study) for result in targets.all_results(study) if result.stored}
+    kept = [result for result in targets.all_results(study) if result.stored]
+    needed = {identity for result in kept for identity in stored_identities(result, study)}
     for identity in entries.keys() - needed:
         if _IDENTITY.fullmatch(identity):
             survey.mark(entries[identity], "kept from earlier settings, code or raw files")

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from pipeline.core import paths
 from pipeline.core.digests import contents_digest
 from pipeline.core.errors import OutputError
 from pipeline.core.files import atomic_file, atomic_folder
+from pipeline.core.fingerprint import Fingerprint
 from pipeline.core.manifest import MANIFEST_SUFFIX, Manifest, manifest_path
 from pipeline.core.progress import log
 
@@ -54,10 +56,18 @@ class Store:
     def __init__(self, limit: float, folder: Path | None = None) -> None:
         self.limit, self.folder = limit, folder or paths.store()
 
-    def restore(self, identity: str, outputs: Sequence[Path]) -> bool:
+    def restore(self, identity: str, outputs: Sequence[Path], fingerprint: Fingerprint | None = None) -> bool:
         """Restore the files of an entry with their manifest; return whether there is a valid entry.
 
         An entry whose contents do not match the digests in its manifest is removed.
+
+        Parameters
+        ----------
+        identity : str
+            Of the entry.
+        outputs : sequence of Path
+        fingerprint : Fingerprint, optional
+            The fingerprint of the restored result, if it differs from that of the entry: see `Options.resolutions`.
 
         Raises
         ------
@@ -84,6 +94,8 @@ class Store:
             if entry.exists():
                 raise
             return False  # another job pruned it
+        if fingerprint is not None:
+            manifest = replace(manifest, fingerprint=fingerprint)
         manifest.write(outputs[0])
         os.utime(manifest_path(first))
         log(f"{', '.join(map(str, outputs))}: restored from {entry}")

@@ -116,6 +116,7 @@ def _training_lines(provenance: dict[str, Any]) -> list[tuple[str, str]]:
         ("commit", f"{code['commit']}{changed}" if code else "not under git"),
         ("trained", f"{provenance['started']} to {provenance['finished']}"),
         ("machine", f"{machine['cpu']}, {machine['threads']} of {machine['logical_cores']} cores; GPUs: {gpus}"),
+        ("precision", machine["precision"]),
         ("system", f"{machine['system']}, {provenance['python']}"),
         ("packages", versions),
         ("seeds", ", ".join(f"{purpose} {seed}" for purpose, seed in provenance["seeds"].items())),

@@ -58,6 +58,7 @@ def write_provenance(
     inputs: Mapping[str, str],
     seeds: Mapping[str, int],
     threads: int,
+    precision: str,
     accelerators: Mapping[str, Any],
 ) -> None:
     """Write the provenance of a training run that has just finished.
@@ -70,13 +71,16 @@ def write_provenance(
         Result of `describe_run` at the start; for a resumed training run, at the last start.
     experiment : str
     identity : str
-        The identity of the checkpoint, as in its manifest.
+        The identity of the checkpoint, as in its manifest, or for ``precision: auto`` the identity with the precision
+        that it was trained in.
     inputs : mapping of str to str
         Shards used, with the SHA-256 of their raw files.
     seeds : mapping of str to int
         The seed of the experiment and the seeds derived from it.
     threads : int
         Threads of one operation; the last digits of results depend on it.
+    precision : {'fp32', 'bf16'}
+        The number format of the computations, also where `auto` selected it.
     accelerators : mapping
         GPUs and their libraries.
 
@@ -85,7 +89,7 @@ def write_provenance(
     OutputError
     """
     training = {"experiment": experiment, "identity": identity, "inputs": inputs, "seeds": seeds}
-    hardware = {**run["hardware"], "threads": threads, **accelerators}
+    hardware = {**run["hardware"], "threads": threads, "precision": precision, **accelerators}
     write_json(path, {**run, **training, "format": FORMAT, "finished": _now(), "hardware": hardware})
 
 

@@ -24,6 +24,7 @@ SOFTMAX_LOSSES = frozenset({"cross-entropy", "cross-entropy-dice", "softmax-bce"
 """Losses of networks with one output channel for each class; required for more than two classes."""
 
 Precision = Literal["fp32", "bf16", "auto"]
+_AUTO = ("fp32", "bf16")  # what `auto` selects from
 Threads = Annotated[int, Field(ge=1, le=256), NUMBER]
 Crop = HeightWidth
 
@@ -230,6 +231,10 @@ class TrainRecipe(Training):
 
     fold: Fold | None = None
     background: Literal["none"] | None = None
+
+    def resolutions(self) -> tuple["TrainRecipe", ...]:
+        """Return the recipe with each precision that ``'auto'`` can select; a fixed precision stays."""
+        return tuple(self.changed(precision=name) for name in _AUTO) if self.precision == "auto" else (self,)
 
     @property
     def has_background(self) -> bool:

@@ -2,6 +2,7 @@ import importlib
 import inspect
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ from pipeline.graph.artifacts import KINDS, Report, Shard
 from pipeline.graph.base import plan_of
 from pipeline.graph.plan import NoRecipe
 from pipeline.graph.study import Study
+from pipeline.tools.provenance import read_provenance
+from pipeline.training.checkpoint import load_checkpoint
 
 
 @pytest.fixture
@@ -225,6 +228,33 @@ def test_a_reverted_edit_reuses_the_stored_checkpoint(project, capsys, monkeypat
     monkeypatch.setattr("pipeline.shards.write.build_shard", None)
     (project / "results/shards/d/train-0.h5").unlink()
     assert "restored from" in make("shard", "--split", "train")
+
+
+@pytest.mark.parametrize(("asked", "native", "reused"), [("fp32", False, True), ("auto", True, False)])
+def test_precision_auto_reuses_what_it_resolves_to(project, capsys, monkeypatch, asked, native, reused):
+    """A checkpoint of `auto` is that of the precision that the hardware had: it serves this one, and no other."""
+
+    def train(precision, bf16_is_native):
+        shutil.rmtree(project / "results/models", ignore_errors=True)
+        monkeypatch.setattr("pipeline.training.device.bf16_is_native", lambda _: bf16_is_native)
+        text = re.sub(r", precision: \w+", "", (project / "config.yaml").read_text())
+        text = text.replace("epochs: 1", f"epochs: 1, precision: {precision}")
+        (project / "config.yaml").write_text(text)
+        assert cli.main(["train", "--experiment", "e"]) == 0
+        return "restored from" in capsys.readouterr().err
+
+    for split in ("train", "validation"):
+        assert cli.main(["shard", "--dataset", "d", "--split", split, "--number", "0"]) == 0
+    assert not train("auto", bf16_is_native=False)
+    folder = project / "results/models/e"
+    made = load_checkpoint(folder / "best.pt")
+    assert made.info.settings.precision == "fp32"
+    assert read_provenance(folder / "provenance.json")["hardware"]["precision"] == "fp32"
+    recorded = Manifest.read(folder / "best.pt")
+    assert recorded.fingerprint.settings["precision"] == "auto"
+    assert train(asked, native) == reused
+    assert Manifest.read(folder / "best.pt").fingerprint.settings["precision"] == asked
+    assert load_checkpoint(folder / "best.pt").info.settings.precision == ("fp32" if reused else "bf16")
 
 
 @pytest.mark.parametrize("changed", ["another file", "the same file, edited"])
