@@ -115,7 +115,7 @@ class Dataset(Preparation):
                 f"{channels} of each, because of `channels: {self.channels}`",
                 "give one number for each channel",
             )
-        elif mean is not None and std is not None and self.storage != "uint8":
+        elif mean is not None and std is not None and self.storage in ("float16", "float32"):
             largest = max(max(abs(m), abs(1 - m)) / s for m, s in zip(mean, std, strict=True))
             if largest > float(np.finfo(self.storage).max):
                 yield Problem(

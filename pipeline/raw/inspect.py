@@ -169,16 +169,16 @@ def storage_problem(sample: Sample, pixels: NDArray[Any], storage: str, normaliz
     Parameters
     ----------
     pixels : (H, W, C) array of uint8, uint16 or float32
-    storage : {'float16', 'float32', 'uint8'}
-        Must keep all bits of the image: float16 has 11, float32 has 24.
+    storage : {'auto', 'uint8', 'float16', 'float32'}
+        Must keep all bits of the image: float16 has 11, float32 has 24; ``'auto'`` always does.
     normalize : str
         Normalization method. All but ``minmax`` need the full range of the type, which floats do not have.
     """
-    if pixels.dtype != np.uint8 and storage != "float32":
+    if pixels.dtype != np.uint8 and storage not in ("auto", "float32"):
         expected = "8-bit pixels, because `storage: uint8` keeps the raw values"
         if storage == "float16":
             expected = "8-bit pixels, because `storage: float16` keeps 11 bits of a number and merges finer levels"
-        return Problem(sample.image, f"{pixels.dtype} pixels", expected, "set `storage: float32`", kind="storage")
+        return Problem(sample.image, f"{pixels.dtype} pixels", expected, "set `storage: auto`", kind="storage")
     if pixels.dtype == np.float32 and normalize != "minmax":
         return Problem(
             sample.image,

@@ -9,7 +9,8 @@ from pipeline.raw.source import Source
 from pipeline.raw.splits.rules import Sampling
 
 Channels = Literal["rgb", "grey"]
-Storage = Literal["float16", "float32", "uint8"]
+StorageType = Literal["uint8", "float16", "float32"]
+Storage = Literal["auto"] | StorageType
 NormalizeMethod = Literal["minmax", "unit", "symmetric", "standard"]
 
 

@@ -13,6 +13,7 @@ from pipeline.raw.dataset import RawDataset
 from pipeline.raw.decode.image import full_range
 from pipeline.raw.digests import sample_digest
 from pipeline.raw.inspect import read_sample, storage_problem
+from pipeline.raw.recipes import Storage, StorageType
 from pipeline.raw.samples import Sample
 from pipeline.raw.value_range import ImageValues, image_values, narrow_range
 from pipeline.shards.masks import resize_mask
@@ -128,7 +129,24 @@ def normalization(pixels: NDArray[Any], normalize: Normalize) -> tuple[NDArray[n
     return scale.astype(np.float32), offset.astype(np.float32)
 
 
-def encode(pixels: NDArray[Any], scale: NDArray[np.float32], offset: NDArray[np.float32], storage: str) -> NDArray[Any]:
+def storage_type(pixels: NDArray[Any], storage: Storage) -> StorageType:
+    """Return the type that an image is stored in; ``'auto'`` is a byte for 8-bit images, float32 for all others.
+
+    Both are exact: images of 8 bits are resized in 8 bits, and their pixels are stored with the scale and offset of the
+    normalization. Values of 16 bits and floats need more than the 11 bits of float16.
+
+    Parameters
+    ----------
+    pixels : (H, W, C) array of uint8, uint16 or float32
+    """
+    if storage != "auto":
+        return storage
+    return "uint8" if pixels.dtype == np.uint8 else "float32"
+
+
+def encode(
+    pixels: NDArray[Any], scale: NDArray[np.float32], offset: NDArray[np.float32], storage: StorageType
+) -> NDArray[Any]:
     """Return the (C, H, W) array to store for (H, W, C) pixels.
 
     Parameters
@@ -186,13 +204,14 @@ def prepare(dataset: RawDataset, sample: Sample, preparation: Preparation) -> Pr
     resized = resize_image(pixels, height, width, preparation.interpolation)
     try:
         scale, offset = normalization(resized, preparation.normalize)
-        stored = encode(resized, scale, offset, preparation.storage)
+        storage = storage_type(resized, preparation.storage)
+        stored = encode(resized, scale, offset, storage)
     except ValueError as error:
         expected = "a normalization that fits the image"
         raise RawDataError(sample.image, str(error), expected, "change `normalize`") from error
     method = preparation.normalize.method
     values, narrow = image_values(resized, scale, offset, method), narrow_range(resized, method)
-    if preparation.storage != "uint8":  # the normalized image is stored
+    if storage != "uint8":  # the normalized image is stored
         scale, offset = np.ones_like(scale), np.zeros_like(offset)
     if mask is not None and dataset.mask_kind == "soft":  # probabilities are interpolated like images
         mask = resize_image(mask, height, width, preparation.interpolation)

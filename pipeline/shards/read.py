@@ -107,9 +107,10 @@ class ShardReader:
             self.close()
             raise ShardError(problems or Problem("shards", "no shards", "at least one shard", "run `snakemake shards`"))
         self._starts = np.cumsum([0, *self._counts])
+        self._image_type = np.result_type(*(self._open(path)["images"].dtype for path in self.paths))
         try:
             with _shard_errors(self.paths[0]):
-                self.info = _info(self._open(self.paths[0]))
+                self.info = _info(self._open(self.paths[0]), str(self._image_type))
         except ShardError:
             self.close()
             raise
@@ -168,6 +169,8 @@ class ShardReader:
         Returns
         -------
         (C, H, W) or (1, H, W) array
+            Images have the type that holds those of all shards: with `storage: auto`, shards of 8-bit images are uint8
+            and others float32.
 
         Raises
         ------
@@ -181,12 +184,13 @@ class ShardReader:
         with _shard_errors(path):
             array = np.asarray(self._open(path)[name][row - self._starts[shard]])
         self._require_values(name, array, path)
-        return array
+        return array.astype(self._image_type, copy=False) if name == "images" else array
 
     def read_all(self, name: str) -> NDArray[Any]:
         """Read ``images``, ``masks`` or ``fov`` of all samples into one (N, C, H, W) array, as `read_array` does."""
         first = self._open(self.paths[0])[name]
-        arrays = np.empty((len(self), *first.shape[1:]), dtype=first.dtype)
+        dtype = self._image_type if name == "images" else first.dtype
+        arrays = np.empty((len(self), *first.shape[1:]), dtype=dtype)
         if self._rows is not None:
             for position in range(len(self)):
                 arrays[position] = self.read_array(name, position)
@@ -209,10 +213,10 @@ class ShardReader:
             raise ShardError(str(path), found, expected, rebuild_remedy(path))
 
     def nbytes(self) -> int:
-        """Return the size of images, masks and fields of view of all samples, in bytes."""
-        files = [self._open(path) for path in self.paths]
-        total = sum(file[name].nbytes for file in files for name in ("images", "masks", "fov") if name in file)
-        return int(total * len(self) // int(self._starts[-1]))  # all samples have the same size
+        """Return the size of images, masks and fields of view of all samples in memory, in bytes."""
+        height, width = self.info.size
+        per_pixel = self.info.channels * self._image_type.itemsize + self.has_masks + self.has_fov
+        return len(self) * height * width * per_pixel
 
     def source_digests(self) -> dict[str, str]:
         """Return for each shard the SHA-256 of its raw files."""
@@ -263,8 +267,8 @@ def open_file(path: Path) -> h5py.File:
     return h5py.File(path, "r", locking=False)
 
 
-def _info(file: h5py.File) -> ShardInfo:
-    """Read the metadata of a shard.
+def _info(file: h5py.File, storage: str) -> ShardInfo:
+    """Read the metadata of a shard; `storage` is the type of the images of all shards of the sequence.
 
     Raises
     ------
@@ -284,7 +288,7 @@ def _info(file: h5py.File) -> ShardInfo:
             channels=attributes["channels"],
             interpolation=attributes["interpolation_image"],
             mask_resize=attributes["mask_resize"],
-            storage=str(images.dtype),
+            storage=storage,
             normalize=json.loads(attributes["normalization"]),
             nodata=attributes["nodata"],
             exif=attributes["exif"],

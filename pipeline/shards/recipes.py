@@ -57,8 +57,8 @@ class Preparation(DecodeOptions):
         See `pipeline.shards.prepare.resize_image`.
     mask_resize : {'nearest', 'area'}
         See `pipeline.shards.masks.resize_mask`; soft masks are resized like images.
-    storage : {'float16', 'float32', 'uint8'}
-        16-bit and float images require ``'float32'``: other types would merge grey levels.
+    storage : {'auto', 'uint8', 'float16', 'float32'}
+        See `pipeline.shards.prepare.storage_type`.
     normalize : Normalize
         See `pipeline.shards.prepare.normalization`.
     nodata, exif : str
@@ -79,7 +79,11 @@ class Preparation(DecodeOptions):
         description="Resizing of class masks and fields of view: `area` keeps the share of each class; `nearest` takes "
         "one source pixel, half a pixel off at even factors.",
     )
-    storage: Storage = Field("float16", description="Number type in shards; 16-bit and float images require `float32`.")
+    storage: Storage = Field(
+        "auto",
+        description="Number type in shards: `auto` is `uint8` for shards of 8-bit images, which is exact, and else "
+        "`float32`; `float16` rounds 8-bit images; 16-bit and float images require `float32` or `auto`.",
+    )
     normalize: Normalization = Field(
         description="Normalization of images: the name of a method, or a mapping with its options."
     )

@@ -79,6 +79,35 @@ def build_shard(
             f"a shard number of this split: {', '.join(map(str, shards)) or 'none'}",
             "run snakemake again: the raw files have changed",
         )
+    try:
+        written, dtype = _write_shard(dataset, members, recipe, number, output, threads, raw_digest)
+    except _MixedTypesError:
+        recipe = recipe.changed(storage="float32")
+        written, dtype = _write_shard(dataset, members, recipe, number, output, threads, raw_digest)
+    narrow = {sample.image: sample.narrow for sample in written if sample.narrow is not None}
+    if texts := narrow_range_warning(narrow, len(members), recipe.normalize.method):
+        found, _, remedy = texts
+        log(f"{output}: {found}; {remedy}")
+    if texts := orientation_warning([item.orientations for item in written if item.orientations], len(members)):
+        found, _, remedy = texts
+        log(f"{output}: {found}; {remedy}")
+    log(f"{output}: {plural(len(members), 'sample')} as {dtype}, {output.stat().st_size / 1e6:.1f} MB")
+
+
+class _MixedTypesError(Exception):
+    """Images of a shard with `storage: auto` need different types."""
+
+
+def _write_shard(
+    dataset: RawDataset,
+    members: Sequence[Sample],
+    recipe: ShardRecipe,
+    number: int,
+    output: Path,
+    threads: int,
+    raw_digest: str | None,
+) -> tuple[list[_Written], str]:
+    """Write a shard atomically; return what describes its samples, and the type in which images are stored."""
     prepared = progress_bar(
         _prepare_all(dataset, members, threads, recipe),
         f"{dataset.name} {recipe.split}-{number}: samples",
@@ -94,16 +123,10 @@ def build_shard(
                 raise _changed_files(dataset)
             _write_metadata(file, members)
             _write_attributes(file, dataset, number, recipe, written)
+            dtype = str(file["images"].dtype)
         seal(target)
         target.raise_failure()
-    narrow = {sample.image: sample.narrow for sample in written if sample.narrow is not None}
-    if texts := narrow_range_warning(narrow, len(members), recipe.normalize.method):
-        found, _, remedy = texts
-        log(f"{output}: {found}; {remedy}")
-    if texts := orientation_warning([item.orientations for item in written if item.orientations], len(members)):
-        found, _, remedy = texts
-        log(f"{output}: {found}; {remedy}")
-    log(f"{output}: {plural(len(members), 'sample')}, {output.stat().st_size / 1e6:.1f} MB")
+    return written, dtype
 
 
 def _changed_files(dataset: RawDataset) -> RawDataError:
@@ -157,6 +180,7 @@ def _write_samples(
     written: list[_Written] = []
     columns: dict[str, list[Any]] = {"scale": [], "offset": [], "original_size": []}
     block: list[PreparedSample] = []
+    dtype: np.dtype[Any] | None = None
     for item in prepared:
         if isinstance(item, PipelineError):
             problems += item.problems
@@ -166,6 +190,9 @@ def _write_samples(
             continue  # no shard will be written: only collect more problems
         if not written:
             _create_datasets(file, count, item)
+        elif item.stored.dtype != dtype:
+            raise _MixedTypesError
+        dtype = item.stored.dtype
         for name, values in columns.items():
             values.append(getattr(item, name))
         written.append(_Written(item.sample.image, item.digest, item.values, item.narrow, item.orientations))

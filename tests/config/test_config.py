@@ -128,7 +128,10 @@ def test_inconsistent_settings_are_rejected():
         ({"datasets/drive/normalize": {"method": "standard", "mean": [0.5], "std": [0.2]}}, "3 of each"),
         ({"datasets/drive/normalize": {"method": "unit", "mean": [0.5]}}, "other methods have neither"),
         (
-            {"datasets/drive/normalize": {"method": "standard", "mean": [0.5] * 3, "std": [0.2, 0.2, 1e-6]}},
+            {
+                "datasets/drive/normalize": {"method": "standard", "mean": [0.5] * 3, "std": [0.2, 0.2, 1e-6]},
+                "datasets/drive/storage": "float16",
+            },
             "values that `storage: float16` can hold",
         ),
         (

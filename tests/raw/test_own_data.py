@@ -289,4 +289,4 @@ def test_guide_examples_are_valid():
     examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert len(examples) == 2
     parsed = [config.parse(yaml.safe_load(example)) for example in examples]
-    assert parsed[1].datasets["nuclei"].storage == "float32"
+    assert parsed[1].datasets["nuclei"].storage == "auto"

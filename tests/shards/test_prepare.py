@@ -122,7 +122,7 @@ def test_16_bit_images_require_float32_storage(drive, storage):
     write_tif(drive / "training/images/21_training.tif", pixels)
     with pytest.raises(RawDataError, match="uint16 pixels") as caught:
         first(drive, storage=storage)
-    assert "storage: float32" in str(caught.value)
+    assert "storage: auto" in str(caught.value)
 
 
 @pytest.mark.parametrize("method", ["minmax", "unit", "symmetric"])

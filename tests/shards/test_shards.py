@@ -24,6 +24,7 @@ from pipeline.shards.recipes import ShardRecipe
 from pipeline.shards.write import build_shard
 
 ROOT = Path(__file__).parents[2]
+RNG = np.random.default_rng(0)
 
 
 def build(path, root, layout="drive", split="train", number=0, source_options=(), **changes):
@@ -83,6 +84,33 @@ def test_one_formula_decodes_all_storage_types(tmp_path, drive):
         images[storage] = reader.read_all("images").astype(np.float32) * scale + offset
     np.testing.assert_array_equal(images["uint8"], images["float32"])
     np.testing.assert_allclose(images["float16"], images["float32"], atol=3e-4)
+
+
+def test_auto_stores_exact_images_in_bytes_if_all_have_8_bits(tmp_path, drive):
+    assert ShardRecipe.model_fields["storage"].default == "auto"
+    automatic = build(tmp_path / "a.h5", drive, storage="auto")
+    assert automatic.read_bytes() == build(tmp_path / "b.h5", drive, storage="uint8").read_bytes()
+    tifffile.imwrite(drive / "training/images/24_training.tif", RNG.integers(0, 65536, (70, 60, 3), dtype=np.uint16))
+    mixed = build(tmp_path / "c.h5", drive, storage="auto")
+    assert mixed.read_bytes() == build(tmp_path / "d.h5", drive, storage="float32").read_bytes()
+
+
+def test_shards_of_8_and_16_bit_images_are_read_together(tmp_path, drive):
+    more = {"source_options": {"shards": 2}, "normalize": "unit"}
+    numbers = [*opened("d", "drive", drive, shards=2, test="official").shard_members("train")]
+    tifffile.imwrite(drive / "training/images/24_training.tif", RNG.integers(0, 65536, (70, 60, 3), dtype=np.uint16))
+    images = {}
+    for storage in ("auto", "float32"):
+        paths = [build(tmp_path / f"{storage}{n}.h5", drive, number=n, storage=storage, **more) for n in numbers]
+        with ShardReader(paths) as reader, ShardReader(paths[::-1]) as reversed_reader:
+            assert {reader.info.preparation.storage, reversed_reader.info.preparation.storage} == {"float32"}
+            assert {reader.read_array("images", row).dtype for row in range(6)} == {np.dtype("float32")}
+            scale, offset = (reader.column(part)[:, :, None, None] for part in ("scale", "offset"))
+            images[storage] = reader.read_all("images") * scale + offset
+            assert reader.nbytes() == 6 * 48 * 40 * (3 * 4 + 2)
+            if storage == "auto":
+                assert {reader._open(path)["images"].dtype.name for path in paths} == {"uint8", "float32"}
+    np.testing.assert_array_equal(images["auto"], images["float32"])
 
 
 @pytest.mark.parametrize("config", ["config/tutorials.yaml", "config/tutorials-quick.yaml"])
