@@ -28,6 +28,15 @@ def test_deterministic_trainings_use_exact_fp32(deterministic):
     assert tf32() == (not deterministic,) * 2
 
 
+def test_deterministic_trainings_fill_no_new_tensor():
+    prepare_determinism(True, torch.device("cpu"))
+    x = torch.zeros(1, 1, 4, 4)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        x.new_empty(1, 1, 4, 4)
+        torch.nn.functional.conv2d(x, x)
+    assert not [event.name for event in profile.events() if "fill" in event.name]
+
+
 def test_predictions_always_use_exact_fp32(tmp_path):
     prepare_fp32(exact=False)
     with pytest.raises(Exception, match=r"best\.pt"):
