@@ -5,6 +5,7 @@ over a batch are summed over the processes. Losses, gradients and scores are the
 equal those of a single process, up to the order of floating-point additions. A single process communicates nothing.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -53,26 +54,75 @@ class _AllReduceSum(torch.autograd.Function):
 def all_reduce_sum(part: torch.Tensor) -> torch.Tensor:
     """Sum a tensor over all processes; each of them gets the sum.
 
-    In the backward pass each process computes the gradients of its own part, which `sum_gradients` adds up.
+    In the backward pass each process computes the gradients of its own part, which `GradientSum` adds up.
     """
     return part if world_size() == 1 else _AllReduceSum.apply(part)  # type: ignore[no-untyped-call]
 
 
-def sum_gradients(network: nn.Module) -> None:
-    """Sum the gradients over all processes in one call, so that they are the gradients of the whole batch.
+class GradientSum:
+    """Sums the gradients of a network over all processes while the backward pass computes the remaining ones.
 
-    They are summed and not averaged, because a loss computed with `all_reduce_sum` is already the loss of the whole
-    batch. One vector in the order of the parameters is always summed in the same way, so that a resumed training ends
-    with the same bits. Gradients that are sent as soon as they are ready do not guarantee this.
+    Gradients are summed and not averaged, because a loss computed with `all_reduce_sum` is already the loss of the
+    whole batch. They are sent in buckets: parameters in reverse order of registration, which is roughly the order in
+    which a backward pass reaches them. A bucket is sent when all of its gradients and all earlier buckets are ready, so
+    every process sends the same messages in the same order. Networks smaller than a bucket send one message a step.
+
+    The buckets depend on the network only. With three and more processes the order of additions depends on the place
+    of a number in its message, so a training that was resumed adds in the same order and ends with the same bits.
+    `torch.nn.parallel.DistributedDataParallel` cannot promise this: it starts with such buckets, but rearranges them
+    after its first step, and a resumed training begins again with the first arrangement. Only
+    `find_unused_parameters` prevents that, which searches the graph in each step.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Parameters of one dtype on one device. A gradient is missing in all processes or in none, because they compute
+        the same graph; a missing one is sent as zeros and remains missing.
+    bucket_bytes : int
+        Size of a bucket that is complete; the last parameter of a bucket may exceed it.
     """
-    if world_size() == 1:
-        return
-    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
-    joined = torch.cat([gradient.reshape(-1) for gradient in gradients])
-    distributed.all_reduce(joined)
-    summed = torch.split(joined, [gradient.numel() for gradient in gradients])
-    for gradient, total_gradient in zip(gradients, summed, strict=True):
-        gradient.copy_(total_gradient.view_as(gradient))
+
+    def __init__(self, network: nn.Module, bucket_bytes: int = 25 * 2**20) -> None:
+        self._buckets: list[list[nn.Parameter]] = []
+        self._missing: list[int] = []
+        self._sent: list[tuple[torch.Tensor, distributed.Work]] = []
+        if world_size() == 1:
+            return
+        size = bucket_bytes
+        for parameter in reversed([parameter for parameter in network.parameters() if parameter.requires_grad]):
+            if size >= bucket_bytes:
+                self._buckets.append([])
+                size = 0
+            self._buckets[-1].append(parameter)
+            size += parameter.numel() * parameter.element_size()
+            count_down = functools.partial(self._count_down, len(self._buckets) - 1)
+            parameter.register_post_accumulate_grad_hook(count_down)  # type: ignore[no-untyped-call]
+        self._missing = [len(bucket) for bucket in self._buckets]
+
+    def _count_down(self, index: int, _: torch.Tensor) -> None:
+        """Note that a gradient of a bucket is ready, and send the buckets whose turn it is."""
+        self._missing[index] -= 1
+        while len(self._sent) < len(self._buckets) and self._missing[len(self._sent)] == 0:
+            self._send_next()
+
+    def _send_next(self) -> None:
+        bucket = self._buckets[len(self._sent)]
+        gradients = [torch.zeros_like(part) if part.grad is None else part.grad for part in bucket]
+        joined = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        self._sent.append((joined, distributed.all_reduce(joined, async_op=True)))
+
+    def finish(self) -> None:
+        """Send what is left and wait for all sums, which replace the gradients. Call it after each backward pass."""
+        while len(self._sent) < len(self._buckets):
+            self._send_next()
+        for bucket, (joined, work) in zip(self._buckets, self._sent, strict=True):
+            work.wait()
+            parts = torch.split(joined, [parameter.numel() for parameter in bucket])
+            for parameter, total in zip(bucket, parts, strict=True):
+                if parameter.grad is not None:
+                    parameter.grad.copy_(total.view_as(parameter))
+        self._sent.clear()
+        self._missing = [len(bucket) for bucket in self._buckets]
 
 
 def broadcast_buffers(network: nn.Module) -> None:

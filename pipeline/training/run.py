@@ -133,6 +133,7 @@ class _Training:
         if recipe.sync_batch_norm:
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.gradient_sum = ranks.GradientSum(self.network)
         self.optimizer = build_optimizer(self.network.parameters(), recipe.optimizer)
         self.steps = math.ceil(len(self.data) * recipe.repeats / recipe.batch_size)  # for each epoch
         self.schedule = Schedule(recipe.schedule, self.optimizer, recipe.epochs, self.steps)
@@ -184,7 +185,7 @@ class _Training:
             outputs = run_logits(self.network, batch.image, self.precision)
             loss = supervise(self.criterion.function, outputs, batch.target, batch.weight)
             loss.backward()  # type: ignore[no-untyped-call]
-            ranks.sum_gradients(self.network)
+            self.gradient_sum.finish()
             self.optimizer.step()
             self.schedule.step()
             progress.loss += float(loss.detach()) * batch_rows
