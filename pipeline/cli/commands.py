@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import os
 import re
 import shutil
 import textwrap
@@ -172,6 +173,11 @@ _STORE = option(
 def threads_option(text: str, group: Group = RESOURCES, **keywords: Any) -> Option:  # noqa: ANN401
     """Declare the option for the number of threads, 1 to 256."""
     return option("--threads", text, group, **{"type": integer(1, 256), "metavar": "N", **keywords})
+
+
+def threads_of(arguments: Arguments) -> int:
+    """Return the number of threads on the command line, by default the number of cores."""
+    return arguments.threads or os.cpu_count() or 1
 
 
 class Command(NamedTuple):

@@ -1,6 +1,5 @@
 """Commands from raw files to shards."""
 
-import os
 from pathlib import Path
 
 from pipeline.cli.commands import (
@@ -13,6 +12,7 @@ from pipeline.cli.commands import (
     option,
     path_option,
     result_command,
+    threads_of,
     threads_option,
 )
 from pipeline.cli.job import job_of, open_study
@@ -89,7 +89,7 @@ def check(arguments: Arguments) -> int:
             raise ConfigError("--plan", "no --dataset", "--plan together with --dataset", "add --dataset NAME")
         names = [arguments.dataset] if arguments.dataset is not None else list(open_study(arguments).datasets)
         arguments.output = arguments.output or paths.checks()
-        arguments.threads = arguments.threads or os.cpu_count() or 1
+        arguments.threads = threads_of(arguments)
         reports = []
         for name in names:
             arguments_of_dataset = Arguments(**{**vars(arguments), "dataset": name})

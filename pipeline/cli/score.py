@@ -7,6 +7,8 @@ from pipeline.cli.commands import (
     command,
     option,
     result_command,
+    threads_of,
+    threads_option,
     threshold_or_file,
 )
 from pipeline.cli.job import job_of
@@ -28,6 +30,7 @@ from pipeline.graph.artifacts import (
 )
 
 _SCORES = Group("scores")
+_THREADS = threads_option("images read at the same time", shown="the number of cores")
 
 
 @result_command(Baseline, examples=["baseline --dataset drive --kind second-observer --split test"])
@@ -40,24 +43,25 @@ def baseline(arguments: Arguments) -> None:
     job_of(arguments, Baseline).make()
 
 
-@result_command(Threshold, examples=["threshold --experiment drive-unet"])
+@result_command(Threshold, _THREADS, examples=["threshold --experiment drive-unet"])
 def threshold(arguments: Arguments) -> None:
     """Choose the threshold of an experiment on validation data."""
-    job_of(arguments, Threshold).make()
+    job_of(arguments, Threshold).make(threads=threads_of(arguments))
 
 
-@result_command(Renderings, examples=["render --experiment drive-unet --split test"])
+@result_command(Renderings, _THREADS, examples=["render --experiment drive-unet --split test"])
 def render(arguments: Arguments) -> None:
     """Render the predictions of a split as masks and overlays.
 
     Writes mask/, overlay/, panel/ and sheet.png; with several classes colour/ and legend.png in place of mask/. Inputs
     are probabilities and a threshold, or with several classes class indices alone.
     """
-    job_of(arguments, Renderings).make()
+    job_of(arguments, Renderings).make(threads=threads_of(arguments))
 
 
 @result_command(
     Scores,
+    _THREADS,
     option(
         "--threshold",
         Scores.input_descriptions["threshold"],
@@ -93,7 +97,7 @@ def evaluate(arguments: Arguments) -> None:
             f"run `python -m pipeline predict --experiment {name} --split test`, or name --test-predictions FOLDER",
         )
     number = {"threshold": arguments.threshold} if isinstance(arguments.threshold, float) else {}
-    job.make(predictions=predictions, **number)
+    job.make(predictions=predictions, threads=threads_of(arguments), **number)
 
 
 @result_command(Submission, examples=["submission --experiment tgs-unet"])

@@ -20,6 +20,7 @@ def choose_threshold(
     experiment: str,
     output: Path,
     predictions: Path | None = None,
+    threads: int = 1,
 ) -> None:
     """Write the threshold of an experiment.
 
@@ -31,6 +32,8 @@ def choose_threshold(
         JSON file with the fields of `Threshold`.
     predictions : Path, optional
         Folder of the validation samples' probabilities; not needed for a fixed threshold.
+    threads : int
+        Images that are counted at a time.
 
     Raises
     ------
@@ -39,17 +42,17 @@ def choose_threshold(
     if recipe.fixed is not None:
         threshold = Threshold(recipe.fixed, "fixed")
     else:
-        threshold = _choose(recipe, experiment, predictions)
+        threshold = _choose(recipe, experiment, predictions, threads)
     write_json(output, asdict(threshold))
     log(f"{experiment}: threshold {threshold.value:.4f} ({threshold.source}) {threshold.criterion}")
 
 
-def _choose(recipe: ThresholdRecipe, experiment: str, predictions: Path | None) -> Threshold:
+def _choose(recipe: ThresholdRecipe, experiment: str, predictions: Path | None, threads: int) -> Threshold:
     """Find the threshold with the best score on the validation samples."""
     if predictions is None or recipe.source is None or recipe.criterion is None:
         raise ValueError("a threshold from validation needs predictions and the source of the masks")
     raw, split = open_dataset(recipe.dataset, recipe.source), recipe.split
-    split_counts = count_split(raw, split, predictions, experiment)
+    split_counts = count_split(raw, split, predictions, experiment, threads=threads)
     region = split_counts.main_region
     histograms = split_counts.regions[region]
     samples = f"data set {raw.name!r}, {split} samples, region {region}"

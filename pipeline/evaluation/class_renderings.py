@@ -17,7 +17,7 @@ from pipeline.raw.dataset import open_dataset, require_samples
 from pipeline.raw.samples import Sample
 
 
-def render_classes(recipe: RenderRecipe, *, experiment: str, predictions: Path, output: Path) -> None:
+def render_classes(recipe: RenderRecipe, *, experiment: str, predictions: Path, output: Path, threads: int = 1) -> None:
     """Write the folders ``colour``, ``overlay`` and ``panel``, and ``legend.png`` and ``sheet.png``, of one split.
 
     Parameters
@@ -28,6 +28,8 @@ def render_classes(recipe: RenderRecipe, *, experiment: str, predictions: Path, 
         Folder of class-index PNGs.
     output : Path
         Folder for these three folders and two files.
+    threads : int
+        Images that are rendered at a time.
 
     Raises
     ------
@@ -52,7 +54,7 @@ def render_classes(recipe: RenderRecipe, *, experiment: str, predictions: Path, 
         return coloured, painted, stack([panels, panel_legend]), parts
 
     kinds, description = ("colour", "overlay", "panel"), f"{experiment}: {recipe.split} images"
-    sheet = render_samples(raw, samples, description, output, kinds, render_sample)
+    sheet = render_samples(raw, samples, description, output, kinds, render_sample, threads)
     rows = label_panels(sheet)
     widest = max(row.shape[1] for row in rows)
     sheet_legend = legend(raw.classes, raw.colours, width=widest, void=bool(ids_with_ignored & sheet.keys()))

@@ -41,6 +41,7 @@ def evaluate(
     predictions: Mapping[str, Path],
     threshold: Path | float,
     output: Path,
+    threads: int = 1,
 ) -> None:
     """Write ``per_image.csv``, ``summary.csv``, ``intervals.csv`` and ``curve.csv``.
 
@@ -56,6 +57,8 @@ def evaluate(
         File that `choose_threshold` wrote, or a number.
     output : Path
         Folder for the four files.
+    threads : int
+        Images that are counted at a time.
 
     Raises
     ------
@@ -64,7 +67,7 @@ def evaluate(
     raw = open_dataset(recipe.dataset, recipe.source)
     used_threshold = read_threshold(threshold) if isinstance(threshold, Path) else Threshold(threshold, "fixed")
     level = threshold_level(used_threshold.value)
-    splits = count_splits(raw, predictions, experiment, level)
+    splits = count_splits(raw, predictions, experiment, level, threads)
     scores = score_regions(raw, recipe, experiment, used_threshold, splits, partial(_score, level=level))
     for row in write_scores(scores, output, "curve.csv"):
         label = ", ".join((experiment, row["split"], row["region"], row["averaging"]))

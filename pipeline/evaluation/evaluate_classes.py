@@ -41,6 +41,7 @@ def evaluate_classes(
     experiment: str,
     predictions: Mapping[str, Path],
     output: Path,
+    threads: int = 1,
 ) -> None:
     """Write ``per_image.csv``, ``summary.csv``, ``intervals.csv``, ``confusion.csv`` and ``confusion.png``.
 
@@ -52,13 +53,15 @@ def evaluate_classes(
         Folder of class-index PNGs by split (``validation``, ``test``).
     output : Path
         Folder for the five files.
+    threads : int
+        Images that are counted at a time.
 
     Raises
     ------
     RawDataError, PredictionError, OutputError
     """
     raw = open_dataset(recipe.dataset, recipe.source)
-    splits = count_splits(raw, predictions, experiment)
+    splits = count_splits(raw, predictions, experiment, threads=threads)
     score = partial(_score, classes=raw.classes, foreground=raw.foreground)
     rows = write_scores(score_regions(raw, recipe, experiment, ARGMAX, splits, score), output, "confusion.csv")
     pooled = {

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from pipeline.core.counts import VOID, joint_histogram
 from pipeline.core.errors import PipelineError, PredictionError, Problem, RawDataError
+from pipeline.core.parallel import thread_map
 from pipeline.core.progress import progress_bar
 from pipeline.evaluation.classes import confusion_matrix, read_classes, require_class_indices
 from pipeline.evaluation.contours import contour_scores
 from pipeline.images.foreign import require_levels
 from pipeline.images.png import read_levels
 from pipeline.raw.dataset import RawDataset, require_samples, size_problem
+from pipeline.raw.samples import Sample
 
 FOV, FULL = "fov", "full"
 """Region names: inside the field of view, and the full image."""
@@ -51,10 +53,18 @@ class SplitCounts:
         return FOV if FOV in self.regions else FULL
 
 
+class _ImageCounts(NamedTuple):
+    """Counts of one image by region; see `SplitCounts`."""
+
+    counts: dict[str, NDArray[np.int64]]
+    contours: dict[str, NDArray[np.float64]]
+    distances: dict[str, float]
+
+
 def count_split(
-    raw: RawDataset, split: str, predictions: Path, experiment: str, level: int | None = None
+    raw: RawDataset, split: str, predictions: Path, experiment: str, level: int | None = None, threads: int = 1
 ) -> SplitCounts:
-    """Count the pixels of predictions and masks of one split, at native size.
+    """Count the pixels of predictions and masks of one split, at native size; each file is read once.
 
     Parameters
     ----------
@@ -67,6 +77,8 @@ def count_split(
         For the progress display.
     level : int, optional
         For two classes: levels above it are foreground. With it, contours are measured too.
+    threads : int
+        Images that are counted at a time.
 
     Raises
     ------
@@ -81,53 +93,65 @@ def count_split(
         require_class_indices(predictions, ids, raw)
     else:
         require_levels(predictions, ids)
-    problems: list[Problem] = []
-    read = partial(read_classes, classes=raw.classes) if raw.multiclass else read_levels
     with_fov = all(sample.fov is not None for sample in samples)
-    names = (FULL, FOV) if with_fov else (FULL,)
-    counts_by_region: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
-    contours_by_region: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
-    distances_by_region: dict[str, list[float]] = {name: [] for name in names if raw.mask_kind == "soft"}
-    for sample in progress_bar(samples, f"{experiment}: {split} samples", len(samples)):
+
+    def count(sample: Sample) -> _ImageCounts | tuple[Problem, ...]:
         try:
-            stored = raw.read_mask(sample)
-            truth = raw.ignore_gaps(raw.as_classes(stored), raw.read_valid(sample))
-            height, width = truth.shape
-            fov = raw.read_fov(sample) if with_fov else None
-            mismatch = size_problem(sample, sample.fov or "", fov, (height, width))
-            if mismatch is not None:
-                raise RawDataError(mismatch)
-            predicted = read(predictions / f"{sample.id}.png", height, width)
+            return _count_image(raw, sample, predictions / f"{sample.id}.png", with_fov, level)
         except PipelineError as error:
-            problems += error.problems
-            continue
-        valid = truth != VOID
-        region_masks = {FULL: None if valid.all() else valid, **({} if fov is None else {FOV: valid & (fov == 1)})}
-        for name, region in region_masks.items():
-            if raw.multiclass:
-                indices = range(len(raw.classes))
-                counts_by_region[name].append(confusion_matrix(predicted, truth, len(indices), region))
-                by_class = [contour_scores(predicted == index, truth == index, region) for index in indices]
-                contours_by_region[name].append(np.stack(by_class))
-            else:
-                counts_by_region[name].append(joint_histogram(predicted, truth, region))
-                if name in distances_by_region:
-                    valid_pixels = None if region is None else region.astype(np.uint8)
-                    distances_by_region[name].append(cv2.norm(predicted, stored, cv2.NORM_L1, valid_pixels))
-                if level is not None:
-                    contours_by_region[name].append(contour_scores(predicted > level, truth == 1, region))
-    if problems:
-        raise PredictionError(problems)
+            return error.problems
+
+    results = list(progress_bar(thread_map(count, samples, threads), f"{experiment}: {split} samples", len(samples)))
+    images = [result for result in results if isinstance(result, _ImageCounts)]
+    if len(images) < len(results):
+        raise PredictionError(
+            problem for result in results if not isinstance(result, _ImageCounts) for problem in result
+        )
     return SplitCounts(
         ids=ids,
-        regions={name: np.stack(counts) for name, counts in counts_by_region.items()},
-        contours={name: np.array(values) for name, values in contours_by_region.items()},
-        distances={name: np.array(values) for name, values in distances_by_region.items()},
+        regions={name: np.stack([image.counts[name] for image in images]) for name in images[0].counts},
+        contours={
+            name: np.array([image.contours[name] for image in images if name in image.contours])
+            for name in images[0].counts
+        },
+        distances={name: np.array([image.distances[name] for image in images]) for name in images[0].distances},
     )
 
 
+def _count_image(raw: RawDataset, sample: Sample, prediction: Path, with_fov: bool, level: int | None) -> _ImageCounts:
+    """Read the mask, the field of view and the prediction of an image, and count its pixels in each region."""
+    stored = raw.read_mask(sample)
+    truth = raw.ignore_gaps(raw.as_classes(stored), raw.read_valid(sample))
+    height, width = truth.shape
+    fov = raw.read_fov(sample) if with_fov else None
+    mismatch = size_problem(sample, sample.fov or "", fov, (height, width))
+    if mismatch is not None:
+        raise RawDataError(mismatch)
+    classes = range(len(raw.classes))
+    if raw.multiclass:
+        predicted = read_classes(prediction, height, width, raw.classes)
+    else:
+        predicted = read_levels(prediction, height, width)
+    image = _ImageCounts({}, {}, {})
+    valid = truth != VOID
+    region_masks = {FULL: None if valid.all() else valid, **({} if fov is None else {FOV: valid & (fov == 1)})}
+    for name, region in region_masks.items():
+        if raw.multiclass:
+            image.counts[name] = confusion_matrix(predicted, truth, len(classes), region)
+            by_class = [contour_scores(predicted == index, truth == index, region) for index in classes]
+            image.contours[name] = np.stack(by_class)
+            continue
+        image.counts[name] = joint_histogram(predicted, truth, region)
+        if raw.mask_kind == "soft":
+            valid_pixels = None if region is None else region.astype(np.uint8)
+            image.distances[name] = cv2.norm(predicted, stored, cv2.NORM_L1, valid_pixels)
+        if level is not None:
+            image.contours[name] = contour_scores(predicted > level, truth == 1, region)
+    return image
+
+
 def count_splits(
-    raw: RawDataset, predictions: Mapping[str, Path], experiment: str, level: int | None = None
+    raw: RawDataset, predictions: Mapping[str, Path], experiment: str, level: int | None = None, threads: int = 1
 ) -> list[tuple[str, SplitCounts]]:
     """Count the pixels of several splits, in the order of their names; see `count_split`.
 
@@ -140,7 +164,7 @@ def count_splits(
     problems: list[Problem] = []
     for split, folder in sorted(predictions.items()):
         try:
-            splits.append((split, count_split(raw, split, folder, experiment, level)))
+            splits.append((split, count_split(raw, split, folder, experiment, level, threads)))
         except PipelineError as error:
             problems += error.problems
     if problems:

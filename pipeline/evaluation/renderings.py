@@ -1,7 +1,6 @@
 """Renderings of a split: mask, overlay, panel of three images side by side, and a sheet of a few panels."""
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.core.counts import VOID, threshold_level
 from pipeline.core.errors import PipelineError, PredictionError, Problem, RawDataError, printable
 from pipeline.core.files import atomic_file, atomic_folder
+from pipeline.core.parallel import thread_map
 from pipeline.core.progress import progress_bar
 from pipeline.evaluation.recipes import RenderRecipe
 from pipeline.evaluation.thresholds import read_threshold
@@ -40,6 +40,7 @@ def render(
     predictions: Path,
     threshold: Path,
     output: Path,
+    threads: int = 1,
 ) -> None:
     """Write the folders ``mask``, ``overlay`` and ``panel`` and the file ``sheet.png`` of one split.
 
@@ -53,6 +54,8 @@ def render(
         File that `choose_threshold` wrote.
     output : Path
         Folder for these three folders and the file.
+    threads : int
+        Images that are rendered at a time.
 
     Raises
     ------
@@ -77,7 +80,7 @@ def render(
         return mask, painted, three_panels(raw, parts), parts
 
     kinds, description = ("mask", "overlay", "panel"), f"{experiment}: {recipe.split} images"
-    sheet = render_samples(raw, samples, description, output, kinds, render_sample)
+    sheet = render_samples(raw, samples, description, output, kinds, render_sample, threads)
     with atomic_file(output / "sheet.png") as temporary:
         write_png(temporary, stack(label_panels(sheet)))
 
@@ -109,8 +112,9 @@ def render_samples(
     output: Path,
     kinds: Sequence[str],
     render_sample: Callable[[Sample, RgbImage, NDArray[np.uint8] | None], SampleRendering],
+    threads: int,
 ) -> dict[str, RgbImage]:
-    """Render all samples, two at a time, and write their mask, overlay and panel to the folders `kinds`.
+    """Render all samples, `threads` at a time, and write their mask, overlay and panel to the folders `kinds`.
 
     Returns
     -------
@@ -124,23 +128,22 @@ def render_samples(
     """
     sheet_ids = {samples[round(i)].id for i in np.linspace(0, len(samples) - 1, min(_SHEET_ROWS, len(samples)))}
     sheet: dict[str, RgbImage] = {}
-    problems: list[Problem] = []
-    with ExitStack() as exit_stack, ThreadPoolExecutor(max_workers=2) as pool:
+    with ExitStack() as exit_stack:
         folders = [exit_stack.enter_context(atomic_folder(output / kind)) for kind in kinds]
 
-        def write(sample: Sample) -> None:
-            *images, parts = render_sample(sample, *load_image(raw, sample))
+        def write(sample: Sample) -> tuple[Problem, ...]:
+            try:
+                *images, parts = render_sample(sample, *load_image(raw, sample))
+            except PipelineError as error:
+                return error.problems
             for folder, pixels in zip(folders, images, strict=True):
                 write_png(folder / f"{sample.id}.png", pixels)
             if sample.id in sheet_ids:
                 sheet[sample.id] = _sheet_panel(raw, parts)
+            return ()
 
-        futures = [pool.submit(write, sample) for sample in samples]
-        for future in progress_bar(futures, description, len(futures)):
-            try:
-                future.result()
-            except PipelineError as error:
-                problems += error.problems
+        results = progress_bar(thread_map(write, samples, threads), description, len(samples))
+        problems = [problem for sample_problems in results for problem in sample_problems]
         if problems:
             raise PredictionError(problems)
     return sheet
@@ -161,10 +164,12 @@ def load_image(raw: RawDataset, sample: Sample) -> tuple[RgbImage, NDArray[np.ui
     RawDataError
         If image or mask cannot be read, or they differ in size.
     """
-    image = for_display(raw.read_image(sample, "rgb")[0])
+    pixels, valid = raw.read_image(sample, "rgb")
+    image = for_display(pixels)
     if not sample.labelled:
         return image, None
-    truth = raw.read_truth(sample) if raw.multiclass else raw.read_foreground(sample)
+    # not `read_truth`, which would decode the image again
+    truth = raw.ignore_gaps(raw.as_classes(raw.read_mask(sample)), valid)
     mismatch = size_problem(sample, sample.mask or sample.codes_file or "", truth, (image.shape[0], image.shape[1]))
     if mismatch is not None:
         raise RawDataError(mismatch)

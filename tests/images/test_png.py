@@ -1,7 +1,10 @@
+import cv2
+import imagecodecs
+import numpy as np
 import pytest
 
 from pipeline.core.errors import PredictionError
-from pipeline.images.png import read_levels, require_folder
+from pipeline.images.png import read_levels, require_folder, write_png
 
 
 @pytest.mark.parametrize("contents", [b"", b"no image", b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\n" + bytes(100)])
@@ -18,3 +21,10 @@ def test_predictions_in_a_folder_without_permission_are_refused(closed_folder):
     with pytest.raises(PredictionError, match="File name too long"):
         read_levels(closed_folder / f"{'x' * 300}.png", 4, 4)
     require_folder(closed_folder / "x")
+
+
+def test_enlarged_colours_take_less_than_half_of_the_bytes(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 50, 3), dtype=np.uint8).repeat(3, axis=0).repeat(3, axis=1)
+    write_png(tmp_path / "x.png", pixels)
+    assert (tmp_path / "x.png").stat().st_size < 0.5 * len(cv2.imencode(".png", pixels)[1])
+    np.testing.assert_array_equal(imagecodecs.png_decode((tmp_path / "x.png").read_bytes()), pixels)

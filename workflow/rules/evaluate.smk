@@ -10,10 +10,11 @@ rule threshold:
         "results/benchmarks/threshold/{experiment}.tsv"
     wildcard_constraints:
         experiment=any_of(Threshold.names(STUDY)),
+    threads: 2
     params:
         plan=plan(Threshold),
     shell:
-        "pipeline threshold --experiment {wildcards.experiment:q} --plan {params.plan:q}"
+        "pipeline threshold --experiment {wildcards.experiment:q} --plan {params.plan:q} --threads {threads}"
         " --predictions {input.predictions:q} --output {output:q} > {log:q} 2>&1"
 
 
@@ -38,11 +39,13 @@ rule render:
         "results/benchmarks/render/{experiment}/{split}.tsv"
     wildcard_constraints:
         experiment=any_of(Renderings.names(STUDY)),
+    threads: 4
     params:
         plan=plan(Renderings),
         folder=output_folder,
     shell:
-        "pipeline render --experiment {wildcards.experiment:q} --split {wildcards.split} --plan {params.plan:q}"
+        "pipeline render --experiment {wildcards.experiment:q} --split {wildcards.split} --threads {threads}"
+        " --plan {params.plan:q}"
         " --predictions {input.predictions:q} --threshold {input.threshold:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
@@ -67,11 +70,13 @@ rule render_classes:
         "results/benchmarks/render_classes/{experiment}/{split}.tsv"
     wildcard_constraints:
         experiment=any_of(ClassRenderings.names(STUDY)),
+    threads: 4
     params:
         plan=plan(ClassRenderings),
         folder=output_folder,
     shell:
-        "pipeline render --experiment {wildcards.experiment:q} --split {wildcards.split} --plan {params.plan:q}"
+        "pipeline render --experiment {wildcards.experiment:q} --split {wildcards.split} --threads {threads}"
+        " --plan {params.plan:q}"
         " --predictions {input.predictions:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
@@ -120,11 +125,12 @@ rule evaluate:
         "results/benchmarks/evaluate/{experiment}.tsv"
     wildcard_constraints:
         experiment=any_of(Scores.names(STUDY)),
+    threads: 2
     params:
         plan=plan(Scores),
         folder=output_folder,
     shell:
-        "pipeline evaluate --experiment {wildcards.experiment:q} --plan {params.plan:q}"
+        "pipeline evaluate --experiment {wildcards.experiment:q} --plan {params.plan:q} --threads {threads}"
         " --validation-predictions {input.validation_predictions:q} --threshold {input.threshold:q}"
         " --out-of-fold-predictions {input.out_of_fold_predictions:q} --test-predictions {input.test_predictions:q}"
         " --output {params.folder:q} > {log:q} 2>&1"
@@ -160,11 +166,12 @@ rule evaluate_classes:
         "results/benchmarks/evaluate_classes/{experiment}.tsv"
     wildcard_constraints:
         experiment=any_of(ClassScores.names(STUDY)),
+    threads: 2
     params:
         plan=plan(ClassScores),
         folder=output_folder,
     shell:
-        "pipeline evaluate --experiment {wildcards.experiment:q} --plan {params.plan:q}"
+        "pipeline evaluate --experiment {wildcards.experiment:q} --plan {params.plan:q} --threads {threads}"
         " --validation-predictions {input.validation_predictions:q}"
         " --out-of-fold-predictions {input.out_of_fold_predictions:q} --test-predictions {input.test_predictions:q}"
         " --output {params.folder:q} > {log:q} 2>&1"
