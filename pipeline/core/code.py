@@ -22,6 +22,7 @@ RECORD = "core/equal.json"
 """File, relative to the package, that lists modules declared equal to earlier ones; see `pipeline.tools.equal`."""
 
 PLUMBING = {
+    "pipeline.core.allocator": "where freed memory is kept changes only the speed",
     "pipeline.core.code": "records the code of results",
     "pipeline.core.digests": "records the files of results",
     "pipeline.core.errors": "error messages",

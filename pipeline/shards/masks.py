@@ -1,11 +1,11 @@
 """Resize class masks without new values: by nearest neighbour, or by area with the share of each class kept."""
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from pipeline.shards.recipes import MaskResize
 
@@ -50,60 +50,113 @@ def _resize_by_area(mask: NDArray[np.uint8], height: int, width: int) -> NDArray
     are equal too, all pixels or none get the class, whichever is nearer to its share. A pixel that is left over gets
     the commonest class if it contains it, else the class with the highest fraction.
     """
-    rows, columns = _weights(mask.shape[0], height), _weights(mask.shape[1], width)
-    if (rows.nnz, columns.nnz) == (height, width):  # each new pixel consists of one source pixel
-        return np.ascontiguousarray(mask[rows.indices][:, columns.indices])
+    rows, columns = _cells(mask.shape[0], height), _cells(mask.shape[1], width)
+    if rows.single and columns.single:  # each new pixel consists of one source pixel
+        return np.ascontiguousarray(mask[rows.low[1]][:, columns.low[1]])
     counts = np.bincount(mask.ravel(), minlength=256)
     *rarer, commonest = sorted(np.flatnonzero(counts).tolist(), key=lambda value: int(counts[value]))
     resized = np.full((height, width), commonest, dtype=np.uint8)
     free = np.ones(resized.shape, dtype=bool)
-    fractions = {value: _fractions(mask == value, height, width) for value in rarer}
-    for value, fraction in fractions.items():
+    several = len(rarer) > 1
+    sums, highest = np.zeros((2, *resized.shape)) if several else (None, None)
+    winner = resized.copy() if several else resized
+    for value in rarer:
+        window, fraction = _fractions(mask == value, rows, columns)
+        if sums is not None and highest is not None:
+            sums[window] += fraction
+            higher = fraction > highest[window]
+            np.copyto(highest[window], fraction, where=higher)
+            np.copyto(winner[window], np.uint8(value), where=higher)
         whole = fraction == 1
+        np.copyto(resized[window], np.uint8(value), where=whole)
         target = max(1, round(counts[value] / mask.size * resized.size)) - np.count_nonzero(whole)
-        neighbourhood = cv2.blur(fraction, (3, 3)).round(9)
-        chosen = _highest(fraction + _NEIGHBOURHOOD * neighbourhood, free & (fraction > 0) & ~whole, target)
-        resized[chosen | whole] = value
-        free &= ~(chosen | whole)
-    if len(rarer) > 1:
-        stack = np.stack(list(fractions.values()))
-        without = free & (stack.sum(axis=0) > 1 - 1e-9)
-        resized[without] = np.array(rarer, dtype=np.uint8)[stack[:, without].argmax(axis=0)]
+        is_free = free[window]
+        is_free &= ~whole
+        candidates = np.flatnonzero(is_free & (fraction > 0))
+        neighbourhood = cv2.blur(fraction, (3, 3)).ravel()[candidates].round(9)
+        chosen = candidates[_highest(fraction.ravel()[candidates] + _NEIGHBOURHOOD * neighbourhood, target)]
+        pixels = np.unravel_index(chosen, fraction.shape)
+        resized[window][pixels] = value
+        is_free[pixels] = False
+    if sums is not None:
+        without = free & (sums > 1 - 1e-9)
+        resized[without] = winner[without]
     return resized
 
 
-def _fractions(pixels: NDArray[np.bool_], height: int, width: int) -> NDArray[np.float64]:
-    """Return the fraction of True in each new pixel, (height, width)."""
-    rows, columns = _weights(pixels.shape[0], height), _weights(pixels.shape[1], width)
-    sums = columns @ (rows @ pixels.view(np.uint8)).T  # of integers, hence the same for a mirrored mask
-    totals = np.outer(_totals(pixels.shape[0], height), _totals(pixels.shape[1], width))
-    return np.asarray(np.ascontiguousarray(sums.T) / totals)
+class _Cells(NamedTuple):
+    """The source pixels of each new pixel along an axis, as differences of cumulative sums.
+
+    With C[i] the sum of the first i source values, a new pixel has the sum ``C[high].sum() - C[low].sum()``: it counts
+    each value twice, and once where a centre lies on a border.
+
+    Parameters
+    ----------
+    low, high : (2, new_size) array of int64
+    totals : (new_size,) array of int64
+        The sum of the weights of each new pixel.
+    single : bool
+        Whether each new pixel consists of one source pixel.
+    """
+
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    totals: NDArray[np.int64]
+    single: bool
 
 
 @lru_cache(maxsize=64)
-def _weights(size: int, new_size: int) -> sparse.csr_array:
-    """Return the weights (new_size, size) of source pixels in new pixels: 2, or 1 where a centre lies on a border."""
+def _cells(size: int, new_size: int) -> _Cells:
     coarse, fine = sorted((size, new_size))
     cell, rest = np.divmod((2 * np.arange(fine) + 1) * coarse, 2 * fine)  # the coarse pixel with each fine centre
-    border = np.flatnonzero(rest == 0)
-    coarse_pixels = np.concatenate([cell, cell[border] - 1])
-    fine_pixels = np.concatenate([np.arange(fine), border])
-    values = np.concatenate([np.where(rest == 0, 1, 2), np.ones(len(border))]).astype(np.int32)
-    indices = (coarse_pixels, fine_pixels) if size > new_size else (fine_pixels, coarse_pixels)
-    return sparse.csr_array((values, indices), shape=(new_size, size))
+    border = (rest == 0).astype(np.int64)
+    if size > new_size:
+        first = np.searchsorted(cell, np.arange(new_size + 1))
+        edges = np.stack([first, first + np.append(border, 0)[first]])
+        low, high = edges[:, :-1], edges[:, 1:]
+    else:
+        low = np.stack([cell - border, cell])
+        high = low + 1
+    return _Cells(low, high, high.sum(axis=0) - low.sum(axis=0), size <= new_size and not border.any())
 
 
-@lru_cache(maxsize=64)
-def _totals(size: int, new_size: int) -> NDArray[np.float64]:
-    """Return the sums (new_size,) of the weights of each new pixel."""
-    return np.asarray(_weights(size, new_size).sum(axis=1), dtype=np.float64)
+def _fractions(
+    pixels: NDArray[np.bool_], rows: _Cells, columns: _Cells
+) -> tuple[tuple[slice, slice], NDArray[np.float64]]:
+    """Return the window of the new pixels with True and those around them, and their fractions of True."""
+    x, y, width, height = cv2.boundingRect(pixels.view(np.uint8))
+    window = _window(rows, y, y + height), _window(columns, x, x + width)
+    (top, bottom), (left, right) = (
+        (int(cells.low[0, part.start]), int(cells.high[1, part.stop - 1]))
+        for cells, part in zip((rows, columns), window, strict=True)
+    )
+    table = cv2.integral(pixels[top:bottom, left:right].view(np.uint8))  # of integers: the same for a mirrored mask
+    sums = _differences(_differences(table, rows, window[0], top).T, columns, window[1], left).T
+    totals = np.multiply.outer(rows.totals[window[0]], columns.totals[window[1]])
+    fraction = np.empty(totals.shape)
+    np.divide(sums, totals, out=fraction)
+    return window, fraction
 
 
-def _highest(score: NDArray[np.float64], candidates: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
-    """Choose about `count` candidates with the highest scores: of equal scores all or none, but not none at all."""
-    scores = np.sort(score[candidates])[::-1][:count] if count > 0 else np.empty(0)
-    if not scores.size:
-        return np.zeros_like(candidates)
-    above, from_level = candidates & (score > scores[-1]), candidates & (score >= scores[-1])
+def _window(cells: _Cells, start: int, stop: int) -> slice:
+    """Return the new pixels with source pixels from `start` to `stop`, and one more on both sides."""
+    first = int(np.searchsorted(cells.high[1], start, side="right"))
+    last = int(np.searchsorted(cells.low[0], stop, side="left"))
+    return slice(max(0, first - 1), min(len(cells.totals), last + 1))
+
+
+def _differences(table: NDArray[np.int32], cells: _Cells, part: slice, start: int) -> NDArray[np.int32]:
+    """Return the sums of a part of the new pixels along the first axis of a table of cumulative sums from `start`."""
+    (low, more_low), (high, more_high) = cells.low[:, part] - start, cells.high[:, part] - start
+    return np.asarray(table[high] + table[more_high] - table[low] - table[more_low])
+
+
+def _highest(score: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
+    """Choose about `count` of the highest scores: of equal ones all or none, but not none at all."""
+    if count <= 0 or not score.size:
+        return np.zeros(score.shape, dtype=bool)
+    rank = max(0, score.size - count)
+    level = np.partition(score, rank)[rank]
+    above, from_level = score > level, score >= level
     missing, excess = count - np.count_nonzero(above), np.count_nonzero(from_level) - count
-    return np.asarray(above if above.any() and missing < excess else from_level)
+    return above if above.any() and missing < excess else from_level

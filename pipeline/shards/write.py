@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.allocator import keep_freed_memory
 from pipeline.core.counts import VOID
 from pipeline.core.errors import PipelineError, Problem, RawDataError, plural
 from pipeline.core.files import atomic_file
@@ -69,6 +70,7 @@ def build_shard(
     OutputError
         If the file cannot be written.
     """
+    keep_freed_memory()
     dataset = open_dataset(recipe.dataset, recipe.source)
     shards = dataset.shard_members(recipe.split)
     members = shards.get(number)

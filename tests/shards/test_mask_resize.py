@@ -114,3 +114,53 @@ def test_the_option_of_the_data_set_chooses_how_masks_are_resized(tmp_path, meth
     raw = opened("d", "folder", tmp_path)
     item = prepare(raw, raw.splits["train"][0], preparation(size=(32, 32), mask_resize=method))
     np.testing.assert_array_equal(item.mask, resize_mask(mask // 255, 32, 32, method))
+
+
+def weights(size, new_size):
+    """Return the weights (new_size, size) of source pixels: 2 where the coarser pixel contains the finer centre."""
+    coarse, fine = sorted((size, new_size))
+    matrix = np.zeros((coarse, fine), dtype=np.int64)
+    for position in range(fine):
+        cell, rest = divmod((2 * position + 1) * coarse, 2 * fine)
+        for index in {cell, cell - (rest == 0)}:
+            matrix[index, position] = 2 if rest else 1
+    return matrix if size > new_size else matrix.T
+
+
+def resized_plainly(mask, height, width):
+    """Resize by the rule of `_resize_by_area`, on whole arrays of all classes."""
+    rows, columns = weights(mask.shape[0], height), weights(mask.shape[1], width)
+    totals = np.outer(rows.sum(axis=1), columns.sum(axis=1))
+    counts = np.bincount(mask.ravel(), minlength=256)
+    *rarer, commonest = sorted(np.flatnonzero(counts).tolist(), key=lambda value: int(counts[value]))
+    resized = np.full((height, width), commonest, dtype=np.uint8)
+    free = np.ones(resized.shape, dtype=bool)
+    fractions = [rows @ (mask == value) @ columns.T / totals for value in rarer]
+    for value, fraction in zip(rarer, fractions, strict=True):
+        target = max(1, round(counts[value] / mask.size * resized.size)) - np.count_nonzero(fraction == 1)
+        score = fraction + 1e-6 * cv2.blur(fraction, (3, 3)).round(9)
+        candidates = free & (fraction > 0) & (fraction < 1)
+        chosen = np.zeros_like(free)
+        if target > 0 and candidates.any():
+            level = np.sort(score[candidates])[::-1][:target][-1]
+            above, from_level = candidates & (score > level), candidates & (score >= level)
+            chosen = above if above.any() and 2 * target < above.sum() + from_level.sum() else from_level
+        resized[chosen | (fraction == 1)] = value
+        free &= ~(chosen | (fraction == 1))
+    if len(rarer) > 1:
+        without = free & (np.sum(fractions, axis=0) > 1 - 1e-9)
+        resized[without] = np.array(rarer, dtype=np.uint8)[np.argmax(fractions, axis=0)[without]]
+    return resized
+
+
+@pytest.mark.parametrize("classes", [2, 3, 19])
+def test_area_equals_the_rule_on_whole_arrays(classes):
+    rng = np.random.default_rng(classes)
+    for _ in range(40):
+        height, width, new_height, new_width = (int(side) for side in rng.integers(1, 60, 4))
+        coarse = rng.integers(0, classes, (1 + height // 5, 1 + width // 5)).astype(np.uint8)
+        objects = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_NEAREST)
+        noise = rng.integers(0, classes, (height, width)).astype(np.uint8)
+        for mask in (objects, noise):
+            expected = resized_plainly(mask, new_height, new_width)
+            np.testing.assert_array_equal(resize_mask(mask, new_height, new_width, "area"), expected)
