@@ -5,10 +5,14 @@ that was declared equal to earlier modules has their digests.
 """
 
 import ast
+import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import os
+import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -82,6 +86,13 @@ pandas, matplotlib and the others only write or plot computed values.
 
 _TYPES_ONLY = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
+_PARSED = Path(__file__).parent / "__pycache__" / "parsed.json"
+"""Cache of `_parse`, by the digest of the source and of this module; like byte code it may be deleted at any time."""
+
+_MAX_PARSED = 1000  # modules in the cache
+
+_Parsed = tuple[str, list[str]]
+
 Equivalents = Mapping[tuple[str, str], Mapping[str, str]]
 """Modules declared equal to earlier ones: (module, digest) to the earlier modules and their digests."""
 
@@ -126,7 +137,9 @@ def code_digests(roots: Iterable[str]) -> dict[str, str]:
 
 def source_digests(roots: Iterable[str]) -> dict[str, str]:
     """Return digests of modules as `code_digests` does, but ignore `RECORD`."""
-    return {module: _module(module).digest for module in transitive_imports(roots)}
+    digests = {module: _module(module).digest for module in transitive_imports(roots)}
+    _write_cache()
+    return digests
 
 
 def library_versions(roots: Iterable[str]) -> dict[str, str]:
@@ -232,11 +245,21 @@ def read_module(source: bytes, is_module: Callable[[str], bool]) -> Module:
     is_module : callable
         Returns whether a dotted name is a module of this package, rather than a name defined in one.
     """
-    tree = ast.parse(source)
-    names = {imported for node in _effective_nodes(tree) for imported in _imports(node)}
+    return _as_module(_parse(source), is_module)
+
+
+def _as_module(parsed: _Parsed, is_module: Callable[[str], bool]) -> Module:
+    digest, names = parsed
     modules = {module for imported in names if (module := _package_module(imported, is_module)) is not None}
     libraries = frozenset(imported.partition(".")[0] for imported in names)
-    return Module(short_digest(_text(tree)), frozenset(modules), libraries)
+    return Module(digest, frozenset(modules), libraries)
+
+
+def _parse(source: bytes) -> _Parsed:
+    """Return the digest of a module and the names that it imports, sorted."""
+    tree = ast.parse(source)
+    names = {imported for node in _effective_nodes(tree) for imported in _imports(node)}
+    return short_digest(_text(tree)), sorted(names)
 
 
 @cache
@@ -244,7 +267,40 @@ def _module(name: str) -> Module:
     source = _file(name)
     if source is None:
         raise ModuleNotFoundError(f"no module {name}")
-    return read_module(source.read_bytes(), lambda module: _file(module) is not None)
+    contents, cached = source.read_bytes(), _cached()
+    key = hashlib.sha256(cached.reader + contents).hexdigest()
+    if key not in cached.parsed:
+        cached.parsed[key] = cached.added[key] = _parse(contents)
+    return _as_module(cached.parsed[key], lambda module: _file(module) is not None)
+
+
+class _Cache(NamedTuple):
+    """The contents of `_PARSED`, those that it lacks, and this module, which parsed them."""
+
+    reader: bytes
+    parsed: dict[str, _Parsed]
+    added: dict[str, _Parsed]
+
+
+@cache
+def _cached() -> _Cache:
+    parsed: dict[str, _Parsed] = {}
+    with suppress(OSError, ValueError, TypeError, AttributeError):
+        parsed = {key: (str(digest), [*names]) for key, (digest, names) in json.loads(_PARSED.read_bytes()).items()}
+    return _Cache(Path(__file__).read_bytes() + sys.version.encode(), parsed, {})
+
+
+def _write_cache() -> None:
+    """Write what `_PARSED` lacks, unless the folder cannot be written or Python is to write no byte code."""
+    cached = _cached()
+    if not cached.added or sys.dont_write_bytecode:
+        return
+    kept = cached.parsed if len(cached.parsed) <= _MAX_PARSED else cached.added
+    temporary = _PARSED.with_suffix(f".{os.getpid()}")
+    with suppress(OSError):
+        temporary.write_text(json.dumps(kept), encoding="utf-8")
+        temporary.replace(_PARSED)
+    cached.added.clear()
 
 
 @cache

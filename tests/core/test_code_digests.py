@@ -69,3 +69,33 @@ def test_library_versions_ignore_modules_that_no_longer_exist(monkeypatch):
     assert (digests["pipeline.gone"], digests[module]) == ("1", "0")
     assert library_versions(digests) == library_versions([module])
     assert "torch" in library_versions(digests)
+
+
+def test_unchanged_modules_are_parsed_once_by_all_processes(tmp_path, monkeypatch):
+    parsed, parse, roots = [], code._parse, [STAGES["shard"].module]
+    monkeypatch.setattr(code, "_parse", lambda source: parsed.append(source) or parse(source))
+    monkeypatch.setattr(code, "_PARSED", tmp_path / "parsed.json")
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+
+    def in_new_process():
+        parsed.clear()
+        code._cached.cache_clear()
+        code._module.cache_clear()
+        return code_digests(roots), library_versions(roots)
+
+    first = in_new_process()
+    assert len(parsed) == len(first[0]) > 20
+    assert in_new_process() == first
+    assert not parsed
+    (tmp_path / "parsed.json").write_text('{"a": 1}')  # damaged
+    assert in_new_process() == first
+    assert len(parsed) == len(first[0])
+    source = tmp_path / "masks.py"
+    source.write_bytes(code._file("pipeline.shards.masks").read_bytes() + b"\nADDED = 1\n")
+    find = code._file
+    monkeypatch.setattr(code, "_file", lambda name: source if name == "pipeline.shards.masks" else find(name))
+    changed = in_new_process()
+    assert {name for name in first[0] if first[0][name] != changed[0][name]} == {"pipeline.shards.masks"}
+    assert len(parsed) == 1
+    code._cached.cache_clear()
+    code._module.cache_clear()
