@@ -48,8 +48,12 @@ def crop_to(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 def centre_crop(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Crop (N, C, H, W) to its central (height, width); offsets are rounded half to even, as in torchvision."""
-    top, left = round((x.shape[-2] - height) / 2), round((x.shape[-1] - width) / 2)
-    return x[..., top : top + height, left : left + width]
+    rows, columns = x.shape[-2:]
+    if (rows, columns) == (height, width):
+        return x
+    top, left = round((rows - height) / 2), round((columns - width) / 2)
+    # the gradient of a negative padding keeps the channels-last format, that of slices does not
+    return nn.functional.pad(x, (-left, left + width - columns, -top, top + height - rows))
 
 
 def valid_margins(side: int, multiple: int) -> tuple[int, int]:
@@ -81,12 +85,12 @@ def mirror_pad(x: torch.Tensor, rows: tuple[int, int], columns: tuple[int, int])
     """
     for axis, (pad_before, pad_after) in ((-2, rows), (-1, columns)):
         size = x.shape[axis]
-        x = x.index_select(axis, mirror_indices(size, -pad_before, size + pad_after).to(x.device))
+        x = x.index_select(axis, mirror_indices(size, -pad_before, size + pad_after, x.device))
     return x
 
 
-def mirror_indices(size: int, start: int, stop: int) -> torch.Tensor:
+def mirror_indices(size: int, start: int, stop: int, device: torch.device | None = None) -> torch.Tensor:
     """Return the (N,) int64 reflection of the indices `start` to `stop` - 1 into an axis of `size`."""
     period = max(1, 2 * (size - 1))
-    indices = torch.arange(start, stop) % period
+    indices = torch.arange(start, stop, device=device) % period
     return torch.where(indices < size, indices, period - indices)

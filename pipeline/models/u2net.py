@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from pipeline.models.shapes import check_input, descend
+from pipeline.models.upsampling import resize_bilinear
 
 
 class Stage(NamedTuple):
@@ -54,10 +55,6 @@ def _pool(x: torch.Tensor) -> torch.Tensor:
     return functional.max_pool2d(x, 2, stride=2, ceil_mode=True)
 
 
-def _resize(x: torch.Tensor, size: torch.Size | tuple[int, int]) -> torch.Tensor:
-    return functional.interpolate(x, size=size, mode="bilinear", align_corners=False)
-
-
 class ResidualU(nn.Module):
     """RSU block: a small U-Net whose input convolution is added to its output.
 
@@ -90,7 +87,7 @@ class ResidualU(nn.Module):
         x = self.bottom(skips[-1])
         for unit in self.up:
             skip = skips.pop()
-            x = unit(torch.cat([_resize(x, skip.shape[-2:]) if x.shape != skip.shape else x, skip], dim=1))
+            x = unit(torch.cat([resize_bilinear(x, skip.shape[-2:]), skip], dim=1))
         return torch.add(x, residual)
 
 
@@ -141,8 +138,8 @@ class U2Net(nn.Module):
         outputs = [skips.pop()]
         for block in self.decoder:
             skip = skips.pop()
-            outputs.append(block(torch.cat([_resize(outputs[-1], skip.shape[-2:]), skip], dim=1)))
-        sides = [_resize(side(output), size) for side, output in zip(self.sides, outputs, strict=True)][::-1]
+            outputs.append(block(torch.cat([resize_bilinear(outputs[-1], skip.shape[-2:]), skip], dim=1)))
+        sides = [resize_bilinear(side(output), size) for side, output in zip(self.sides, outputs, strict=True)][::-1]
         return [self.fuse(torch.cat(sides, dim=1)), *sides]
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from pipeline.models.shapes import check_input, crop_to, descend, pad_to_multiple
+from pipeline.models.upsampling import DoublingConv
 
 
 class UNet(nn.Module):
@@ -41,7 +42,7 @@ class UNet(nn.Module):
         self.down = nn.ModuleList(_block(a, b, bias) for a, b in zip(in_widths, widths, strict=True))
         self.pool = nn.MaxPool2d(2)
         pairs = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
-        self.grow = nn.ModuleList(nn.ConvTranspose2d(deep, shallow, 2, stride=2) for deep, shallow in pairs)
+        self.grow = nn.ModuleList(DoublingConv(deep, shallow) for deep, shallow in pairs)
         self.up = nn.ModuleList(_block(2 * shallow, shallow, bias) for _, shallow in pairs)
         self.head = nn.Conv2d(width, out_channels, head_kernel, padding=head_kernel // 2)
 

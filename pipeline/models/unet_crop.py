@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from pipeline.models.shapes import centre_crop, check_input, crop_to, descend, mirror_pad, valid_margins
+from pipeline.models.upsampling import DoublingConv
 
 
 class UNetCrop(nn.Module):
@@ -34,7 +35,7 @@ class UNetCrop(nn.Module):
         self.down = nn.ModuleList(_double_conv(a, b) for a, b in zip((in_channels, *widths[:-1]), widths, strict=True))
         self.pool = nn.MaxPool2d(2)
         pairs = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
-        self.grow = nn.ModuleList(nn.ConvTranspose2d(deep, shallow, 2, stride=2) for deep, shallow in pairs)
+        self.grow = nn.ModuleList(DoublingConv(deep, shallow) for deep, shallow in pairs)
         self.up = nn.ModuleList(_double_conv(2 * shallow, shallow) for _, shallow in pairs)
         self.head = nn.Conv2d(widths[0], out_channels, 1)
 
