@@ -86,7 +86,7 @@ def prepare_determinism(deterministic: bool, device: torch.device) -> None:
     """
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     # PyTorch would overwrite each new tensor with NaN before its values are computed: up to a quarter of a step
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = not deterministic
     prepare_fp32(exact=deterministic)
