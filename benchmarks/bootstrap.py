@@ -1,85 +1,98 @@
-"""Bootstrap intervals of a summary: products with a matrix of weights, compared with a loop over resamples.
-
-    python benchmarks/bootstrap.py [--images 20 600 5000] [--loop 20]
+"""Bootstrap intervals of a summary: products with a matrix of weights, and a loop over resamples.
 
 Both compute the 2,000 resampled values of macro F1, micro F1, micro ROC AUC and maxF (beta^2 0.3, of mean precision
-and mean recall) from the same synthetic histograms and scores. The loop builds `--loop` resamples and scores each with
-the functions that score a split; its time is scaled to 2,000. Their results are compared first. One thread; CPU time.
-The last column is the time for all intervals of the two rows of a summary.
+and mean recall) from the same random histograms and scores. The loop builds 20 resamples and scores each with the
+functions that score a split; its time is scaled to 2,000. The results are compared first. One thread; processor time.
+`all intervals` are those of the two rows of a summary.
 """
 
-import argparse
 import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
-import numpy as np
-
-from pipeline.core.counts import confusion, dice, max_f
-from pipeline.evaluation.bootstrap import RESAMPLES, resampled_means, resampling_weights
-from pipeline.evaluation.curves import roc_auc
-from pipeline.evaluation.intervals import resampled_histograms, two_class_intervals
-from pipeline.evaluation.metrics import METRICS
-from pipeline.evaluation.scores import BETA2_SALIENT, f_beta
+from benchmarks.context import Context
+from benchmarks.measure import Case, Variant
 
 THRESHOLD_LEVEL = 127
-MACRO = [name for name, metric in METRICS.items() if metric.input != "counts" or metric.reported]
+IN_LOOP = 20
 
 
-def random_histograms(images):
-    """Return random histograms, (images, 2, 256)."""
-    rng = np.random.default_rng(0)
-    slopes = np.stack([np.linspace(3, 0.2, 256), np.linspace(0.2, 1, 256)])
-    return rng.poisson(200 * slopes * rng.uniform(0.5, 2, (images, 2, 1))).astype(np.int64)
+def vectorized(weights: Any, histograms: Any, scores: Any) -> Any:
+    """Return the values of all resamples."""
+    import numpy as np
 
+    from pipeline.core.counts import confusion, dice
+    from pipeline.evaluation.bootstrap import resampled_means
+    from pipeline.evaluation.curves import roc_auc
+    from pipeline.evaluation.intervals import resampled_histograms
+    from pipeline.evaluation.scores import BETA2_SALIENT, f_beta
 
-def vectorized(weights, histograms, scores):
     pooled, means = resampled_histograms(weights, histograms)
     max_f_values = f_beta(means["precision"], means["recall"], BETA2_SALIENT).max(axis=-1)
     macro = resampled_means(weights, scores[:, None])[:, 0]
     return np.stack([macro, dice(confusion(pooled, THRESHOLD_LEVEL)), roc_auc(pooled), max_f_values], axis=1)
 
 
-def loop(weights, histograms, scores):
+def loop(weights: Any, histograms: Any, scores: Any) -> Any:
+    """Return the values of the first resamples."""
+    import numpy as np
+
+    from pipeline.core.counts import confusion, dice, max_f
+    from pipeline.evaluation.curves import roc_auc
+    from pipeline.evaluation.scores import BETA2_SALIENT
+
     rows = []
-    for row in weights:
+    for row in weights[:IN_LOOP]:
         indices = np.repeat(np.arange(len(row)), row)
         resample = histograms[indices]
         pooled = resample.sum(axis=0)
-        rows.append(
-            [
-                scores[indices].mean(),
-                dice(confusion(pooled, THRESHOLD_LEVEL)),
-                roc_auc(pooled),
-                max_f(resample, BETA2_SALIENT),
-            ]
-        )
+        values = [scores[indices].mean(), dice(confusion(pooled, THRESHOLD_LEVEL)), roc_auc(pooled)]
+        rows.append([*values, max_f(resample, BETA2_SALIENT)])
     return np.array(rows, dtype=np.float64)
 
 
-def timed(function, *arguments):
-    start = time.process_time()
-    result = function(*arguments)
-    return result, time.process_time() - start
+class Intervals:
+    """All ways; a worker."""
 
+    def prepare(self, images: int) -> None:
+        import numpy as np
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, nargs="+", default=[20, 600, 5000])
-    parser.add_argument("--loop", type=int, default=20, help="number of resamples in the loop (20)")
-    arguments = parser.parse_args()
-    print(f"{'images':>8}{'vectorized':>14}{'loop':>12}{'ratio':>9}{'all intervals':>16}")
-    for images in arguments.images:
-        histograms = random_histograms(images)
+        from pipeline.core.counts import confusion, dice
+        from pipeline.evaluation.bootstrap import resampling_weights
+
+        rng = np.random.default_rng(0)
+        slopes = np.stack([np.linspace(3, 0.2, 256), np.linspace(0.2, 1, 256)])
+        histograms = rng.poisson(200 * slopes * rng.uniform(0.5, 2, (images, 2, 1))).astype(np.int64)
         scores = dice(confusion(histograms, THRESHOLD_LEVEL))
-        weights = resampling_weights(images)
-        vectorized_values, vectorized_s = timed(vectorized, weights, histograms, scores)
-        loop_values, loop_s = timed(loop, weights[: arguments.loop], histograms, scores)
-        np.testing.assert_allclose(vectorized_values[: arguments.loop], loop_values, atol=1e-9)
-        loop_s *= RESAMPLES / arguments.loop
-        _, all_s = timed(two_class_intervals, weights, histograms, dict.fromkeys(MACRO, scores), THRESHOLD_LEVEL, "one")
-        print(
-            f"{images:8}{vectorized_s:12.2f} s{loop_s:10.1f} s{loop_s / vectorized_s:8.1f}x{all_s:14.2f} s", flush=True
+        self.arguments = (resampling_weights(images), histograms, scores)
+        np.testing.assert_allclose(vectorized(*self.arguments)[:IN_LOOP], loop(*self.arguments), atol=1e-9)
+
+    def measure(self, way: str) -> dict[str, float]:
+        from pipeline.evaluation.bootstrap import RESAMPLES
+        from pipeline.evaluation.intervals import two_class_intervals
+        from pipeline.evaluation.metrics import METRICS
+
+        weights, histograms, scores = self.arguments
+        started = time.process_time()
+        if way == "loop over resamples":
+            loop(weights, histograms, scores)
+        elif way == "ours":
+            vectorized(weights, histograms, scores)
+        else:
+            macro = [name for name, metric in METRICS.items() if metric.input != "counts" or metric.reported]
+            two_class_intervals(weights, histograms, dict.fromkeys(macro, scores), THRESHOLD_LEVEL, "one")
+        seconds = time.process_time() - started
+        return {"": seconds * (RESAMPLES / IN_LOOP if way == "loop over resamples" else 1)}
+
+
+def cases(context: Context) -> Iterator[Case]:
+    """Yield a case for each number of images."""
+    for images in (20,) if context.quick else (20, 600):
+        worker = context.start("benchmarks.bootstrap:Intervals", {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
+        worker.call("prepare", images=images)
+        ways = ("loop over resamples", "ours", "ours, all intervals")
+        yield Case(
+            f"{images} images", {"": "s"}, [Variant(way, partial(worker.call, "measure", way=way)) for way in ways]
         )
-
-
-if __name__ == "__main__":
-    main()
+        context.close()
