@@ -77,24 +77,32 @@ def train(arguments: Arguments) -> None:
     from pipeline.tools import provenance
     from pipeline.training.device import choose_device, choose_precision, describe_accelerators
     from pipeline.training.generations import remove_state
-    from pipeline.training.launch import on_ranks
+    from pipeline.training.launch import on_ranks, warn_of_busy_cpus
+    from pipeline.training.nodes import run_on_nodes
     from pipeline.training.seeds import derived_seeds
     from pipeline.training.state import state_key
 
+    run_on_nodes(recipe.node_count)
     run = provenance.describe_run(arguments.command)
     inputs: dict[str, str] = {}
     for files in filter(None, (job.inputs["train_shards"], job.inputs["validation_shards"])):
         with closing(ShardReader(files)) as reader:
             inputs |= reader.source_digests()
-    with hold_gpus(recipe.gpus):  # before PyTorch lists the GPUs
+    with hold_gpus(recipe.node_gpus):  # before PyTorch lists the GPUs
         precision = choose_precision(recipe.precision, choose_device())
         resolved = job.resolve(recipe.changed(precision=precision))
         if recipe.precision == "auto" and job.restore_from_store():
             return
         input_files = [file for name in ("train_shards", "validation_shards", "folds") for file in job.inputs[name]]
         state = (arguments.state or paths.state(name)) / state_key(recipe, input_files, job.fingerprint.identity)
-        train = job.function if recipe.gpus == 1 else on_ranks(job.function, recipe.gpus)
-        train(**job.function_arguments(state=state, memory=_sample_memory(arguments.memory_mb, recipe.gpus)))
+        memory = _sample_memory(arguments.memory_mb, recipe.node_gpus)
+        train = job.function
+        if recipe.gpus > 1:
+            warn_of_busy_cpus(recipe.node_gpus, recipe.threads)
+            train = on_ranks(job.function, recipe.gpus, recipe.node_count, state.name)
+        on_first_node = train(**job.function_arguments(state=state, memory=memory))
+        if on_first_node is False:  # the first process wrote the results on another machine
+            return
         accelerators = describe_accelerators()
     provenance.write_provenance(
         job.output / paths.provenance(name).name,

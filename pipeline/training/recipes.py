@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipeline.core.options import (
     NUMBER,
@@ -190,10 +190,19 @@ class Training(Options):
         True,
         description="Use only deterministic operations and exact fp32; false allows faster ones and TF32 on a GPU.",
     )
+    cuda_graph: bool = Field(
+        True,
+        description="Run each full batch on a GPU as one CUDA graph, which is faster; no effect on results, none on "
+        "other devices or several GPUs.",
+    )
     threads: Threads = Field(2, description="Number of CPU threads, for each GPU if there are several.")
     gpus: Annotated[
-        int, Field(ge=1, le=64, description="Number of GPUs of one machine that share each batch."), NUMBER
+        int, Field(ge=1, le=64, description="Number of GPUs, on all `nodes` together, that share each batch."), NUMBER
     ] = 1
+    nodes: Annotated[
+        Annotated[int, Field(ge=1, le=64), NUMBER] | None,
+        AfterValidator(lambda nodes: None if nodes == 1 else nodes),  # so that 1 is the same as leaving it out
+    ] = Field(None, description="Number of machines, each with an equal part of the `gpus`; one by default.")
     sync_batch_norm: bool = Field(
         False, description="With several GPUs, compute batch normalization over the whole batch instead of per GPU."
     )
@@ -205,9 +214,24 @@ class Training(Options):
                 f"a `batch_size` that is a multiple of `gpus` ({self.gpus})",
                 f"set `batch_size` to {-(-self.batch_size // self.gpus) * self.gpus}, or change `gpus`",
             )
+        if self.gpus % self.node_count:
+            raise ValueError(
+                f"`gpus` that are a multiple of `nodes` ({self.nodes})",
+                "`gpus` is the number of GPUs on all nodes: change `gpus` or `nodes`",
+            )
         if self.sync_batch_norm and self.gpus == 1:
             raise ValueError("`gpus` above 1 with `sync_batch_norm`", "remove `sync_batch_norm`, or raise `gpus`")
         return self
+
+    @property
+    def node_count(self) -> int:
+        """Number of machines."""
+        return self.nodes or 1
+
+    @property
+    def node_gpus(self) -> int:
+        """Number of GPUs, and of processes, on each machine."""
+        return self.gpus // self.node_count
 
     def validates(self, epoch: int) -> bool:
         """Return whether to validate after an epoch, from 1; see `validate_from`."""
@@ -235,6 +259,10 @@ class TrainRecipe(Training):
     def resolutions(self) -> tuple["TrainRecipe", ...]:
         """Return the recipe with each precision that ``'auto'`` can select; a fixed precision stays."""
         return tuple(self.changed(precision=name) for name in _AUTO) if self.precision == "auto" else (self,)
+
+    def fingerprint_settings(self) -> "TrainRecipe":
+        """Return the recipe without settings that have no effect on results."""
+        return self.changed(cuda_graph=True)
 
     @property
     def has_background(self) -> bool:
