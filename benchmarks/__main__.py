@@ -10,6 +10,7 @@ docs/performance.md says what is compared.
 
 import argparse
 import importlib
+import signal
 import sys
 import tempfile
 import time
@@ -44,6 +45,10 @@ START = 8.0
 """Seconds on a GPU that starting and ending need, and that no part gets."""
 
 
+GRACE = 4.0
+"""Seconds after its end at which a part is stopped."""
+
+
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
@@ -70,9 +75,19 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     arguments = parser.parse_args(words)
     if arguments.rounds < 1:
         parser.error("--rounds: at least 1")
+    if arguments.docs and (arguments.only or arguments.quick):
+        parser.error("--docs: only with all parts and at full length, because it replaces the whole table")
     if arguments.minutes is None:
         arguments.minutes = 3.8 if arguments.gpu else 20.0
     return arguments
+
+
+class TimeUp(BaseException):
+    """Stops a part that waits too long."""
+
+
+def _time_up(*_: object) -> None:
+    raise TimeUp
 
 
 def log(text: str) -> None:
@@ -88,7 +103,7 @@ def run_parts(context: Context, parts: dict[str, float], total: Deadline) -> lis
         context.deadline = total.share(parts[name], sum(parts[later] for later in names[index + 1 :]))
         started = time.monotonic()
         log(f"{name}: at most about {context.deadline.left():.0f} s")
-        if total.left() < 1 and index:
+        if total.left() <= 0 and index:
             context.leave_out(name, "the time is up")
             continue
         try:
@@ -103,6 +118,8 @@ def run_parts(context: Context, parts: dict[str, float], total: Deadline) -> lis
                 for row in measured:
                     ratio = "" if row.ratio is None else f", {row.ratio:.2f}x"
                     log(f"  {row.case}: {row.variant} {row.median:.4g} {row.unit}{ratio}")
+        except TimeUp:
+            context.leave_out(name, "stopped, the time is up")
         except Exception as error:
             context.fail(name, error)
         finally:
@@ -130,7 +147,11 @@ def main(words: Sequence[str] | None = None) -> int:
         if arguments.gpu and "GPU" not in machine:
             print("--gpu: no CUDA device found; without --gpu the processor is measured", file=sys.stderr)
             return 2
+        context.gpu_memory = int(machine.get("GPU memory", "0").split()[0]) * 2**30
+        signal.signal(signal.SIGALRM, _time_up)
+        signal.setitimer(signal.ITIMER_REAL, total.left() + (GRACE if arguments.gpu else 60))
         rows = run_parts(context, chosen, total)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for name in PARTS:
             if name not in chosen:
                 context.leave_out(name, "not chosen" if arguments.only else "the same with and without a GPU")
@@ -138,8 +159,9 @@ def main(words: Sequence[str] | None = None) -> int:
     text = markdown(rows, context.problems, machine)
     print(text)
     if arguments.docs:
-        insert(Path("docs/performance.md"), context.device, text)
-        draw(rows, Path(f"docs/images/performance-{context.device}.png"))
+        image = Path(f"docs/images/performance-{context.device}.png")
+        drawn = f"![Ratios to the reference](images/{image.name})\n\n" if draw(rows, image) else ""
+        insert(Path("docs/performance.md"), context.device, drawn + text)
     return int(any(problem.failed for problem in context.problems))
 
 

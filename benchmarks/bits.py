@@ -99,4 +99,4 @@ def cases(context: Context) -> Iterator[Case]:
     worker.call("prepare", shards=shards, crop=256 if context.gpu else 64)
     ways = {name: options for name, options in WAYS.items() if context.gpu or "cuda_graph" not in options}
     variants = [Variant(name, partial(worker.call, "measure", **options)) for name, options in ways.items()]
-    yield Case("equal to the bit", {"": "1 = yes"}, variants, max_rounds=1)
+    yield Case("equal to the bit", {"": "1 = yes"}, variants, "", max_rounds=1)

@@ -1,5 +1,6 @@
 """What the parts share: options, device, samples, and the limits of the machine that were measured."""
 
+import importlib.metadata
 import json
 import os
 import platform
@@ -37,6 +38,7 @@ class Context:
     rounds: int = 5
     quick: bool = False
     gpu: bool = False
+    gpu_memory: int = 0
     real: Path | None = None
     shards: Path | None = None
     log: Callable[[str], None] = print
@@ -135,14 +137,12 @@ def describe_machine(gpu: bool) -> dict[str, str]:
     machine = {"processor": _processor(), "cores": str(len(os.sched_getaffinity(0)))}
     machine["memory"] = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
     machine["system"] = f"{platform.system()}, Python {platform.python_version()}"
-    code = "import json, torch, numpy; d = {'torch': torch.__version__, 'numpy': numpy.__version__}\n"
-    if gpu:
-        code += "d['GPU'] = torch.cuda.get_device_name(0); d['CUDA'] = torch.version.cuda\n"
-        code += "d['GPU memory'] = f'{torch.cuda.get_device_properties(0).total_memory / 2**30:.0f} GiB'\n"
-    done = subprocess.run([sys.executable, "-c", code + "print(json.dumps(d))"], capture_output=True, text=True)
-    if not done.returncode:
-        machine |= json.loads(done.stdout)
-    return machine
+    machine |= {name: importlib.metadata.version(name) for name in ("torch", "numpy")}
+    code = "import json, torch; p = torch.cuda.get_device_properties(0)\n"
+    code += "memory = f'{p.total_memory / 2**30:.0f} GiB'\n"
+    code += "print(json.dumps({'GPU': p.name, 'GPU memory': memory, 'CUDA': torch.version.cuda}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True) if gpu else None
+    return machine if done is None or done.returncode else machine | json.loads(done.stdout)
 
 
 def _processor() -> str:

@@ -113,4 +113,4 @@ def cases(context: Context) -> Iterator[Case]:
 
     variants = [Variant(rule, lambda rule=rule: count(rule)) for rule in ("old rule", "current rule")]  # type: ignore[misc]
     name = f"of the last {len(commits) - 1} commits, those that change the code of"
-    yield Case(name, dict.fromkeys(STAGES, "commits"), variants, max_rounds=1)
+    yield Case(name, dict.fromkeys(STAGES, "commits"), variants, "", max_rounds=1)

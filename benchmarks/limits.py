@@ -81,7 +81,7 @@ def cases(context: Context) -> Iterator[Case]:
         ("product", f"matrix product, {GPU_MATRIX if context.gpu else MATRIX} wide"),
     ):
         variants = [Variant(one, partial(measure, worker, kind, one), one) for one in ("fp32", "bf16")]
-        yield Case(name, {"": "TFLOP/s"}, variants)
+        yield Case(name, {"": "TFLOP/s"}, variants, "")
     copies = {"memory": "copy in memory"}
     if context.gpu:
         copies |= {"upload": "copy to the device, pinned", "download": "copy from the device, pinned"}

@@ -96,7 +96,7 @@ class Case:
         Unit by quantity.
     variants : sequence of Variant
     reference : str, optional
-        Variant to which the others are compared; by default the first.
+        Variant to which the others are compared; by default the first. "": none, they do different things.
     max_rounds : int, optional
         For what has one result only, or takes minutes.
     deadline : Deadline, optional
@@ -160,19 +160,19 @@ def summarize(
 ) -> list[Measurement]:
     """Return the rows of a case, from values by variant, round and quantity."""
     rows = []
-    reference = case.reference or case.variants[0].name
+    reference = case.variants[0].name if case.reference is None else case.reference
     for index, (quantity, unit) in enumerate(case.units.items()):
         for variant in case.variants:
             numbers = [value[quantity] for value in values.get(variant.name, ()) if quantity in value]
             if not numbers:
                 continue
             ratio = None
-            if variant.name != reference:
+            if variant.name != reference and reference:
                 references = [value[quantity] for value in values.get(reference, ()) if quantity in value]
                 pairs = [(ours, theirs) for ours, theirs in zip(numbers, references, strict=False) if ours and theirs]
                 higher = unit in HIGHER_IS_BETTER
                 ratios = [ours / theirs if higher else theirs / ours for ours, theirs in pairs]
-                ratio = statistics.median(ratios) if ratios and unit != "1 = yes" else None
+                ratio = statistics.median(ratios) if ratios else None
             median = statistics.median(numbers)
             precision = variant.precision if isinstance(variant.precision, str) else variant.precision()
             share = variant.share(median) if variant.share and not index else None

@@ -120,9 +120,11 @@ def cases(context: Context) -> Iterator[Case]:
         (small, f"{few:,} pairs, 100 experiments", 0.3),
     ):
         variants = [Variant(way, partial(study.dry_run, way == "first")) for way in ("first", "again")]
-        yield Case(f"dry run, {name}", units, variants, deadline=context.deadline.share(1 - others, others))
+        yield Case(f"dry run, {name}", units, variants, "", deadline=context.deadline.share(1 - others, others))
     tenth = Study(context, "tgs", many // 10)
     variants = [Variant(f"{many // 10:,} pairs", tenth.shard), Variant(f"{many:,} pairs", large.shard)]
-    yield Case("peak memory of a shard job", {"": "MB"}, variants, max_rounds=2)
+    yield Case("peak memory of a shard job", {"": "MB"}, variants, "", max_rounds=2)
     studies = {"tgs": large, **{layout: Study(context, layout, many) for layout in ("folder", "duts")}}
-    yield Case(f"listing, {many:,} pairs", {"": "s"}, [Variant(name, study.listing) for name, study in studies.items()])
+    yield Case(
+        f"listing, {many:,} pairs", {"": "s"}, [Variant(name, study.listing) for name, study in studies.items()], ""
+    )

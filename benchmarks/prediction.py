@@ -136,7 +136,9 @@ def cases(context: Context) -> Iterator[Case]:
             shards = [str(path) for path in context.samples(TRAININGS[training].samples)]
             workers = {one: context.start(f"benchmarks.prediction:{one}") for one in ("Documents", "Ours")}
             for worker in workers.values():
-                worker.send("prepare", name=training, shards=shards, images=2 if context.quick else numbers[context.gpu])
+                worker.send(
+                    "prepare", name=training, shards=shards, images=2 if context.quick else numbers[context.gpu]
+                )
             for one, worker in list(workers.items()):
                 try:
                     worker.receive(180)

@@ -36,4 +36,5 @@ def cases(context: Context) -> Iterator[Case]:
 
     for name, commands in CASES.items():
         variants = [Variant(one, partial(measure, words)) for one, words in commands.items()]
-        yield Case(name, {"": "s", "memory": "MB"}, variants)
+        reference = "documents" if "documents" in commands else ""
+        yield Case(name, {"": "s", "memory": "MB"}, variants, reference)

@@ -67,7 +67,7 @@ def cases(context: Context) -> Iterator[Case]:
 
     units = {"": "s", "training": "s", "prediction": "s"}
     variants = [Variant("ours, training and prediction", ours), Variant("ours, snakemake", snakemake)]
-    yield Case("config/drive.yaml", units, variants, max_rounds=1)
+    yield Case("config/drive.yaml", units, variants, "", max_rounds=1)
 
 
 if __name__ == "__main__":

@@ -63,13 +63,13 @@ def insert(page: Path, device: str, text: str) -> None:
     page.write_text(pattern.sub(lambda _: f"{begin}\n{text.rstrip()}\n{end}", content), encoding="utf-8")
 
 
-def draw(rows: Sequence[Measurement], path: Path) -> None:
-    """Plot all ratios, on a logarithmic axis: right of 1 is better than the reference."""
+def draw(rows: Sequence[Measurement], path: Path) -> bool:
+    """Plot all ratios, on a logarithmic axis: right of 1 is better than the reference; return whether there are any."""
     from matplotlib.figure import Figure
 
     shown = [row for row in rows if row.ratio is not None and row.ratio > 0]
     if not shown:
-        return
+        return False
     figure = Figure(figsize=(9, 1.2 + 0.22 * len(shown)), layout="constrained")
     axes = figure.subplots()
     names = [f"{row.part}: {row.case}, {row.variant}" for row in shown]
@@ -85,3 +85,4 @@ def draw(rows: Sequence[Measurement], path: Path) -> None:
     axes.margins(y=0.01)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
+    return True

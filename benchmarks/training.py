@@ -92,7 +92,11 @@ TRAININGS = {
     ),
     "A 31M 512": Training("A", "mse", 512, 1, 8, "drive-512", {**FULL, "model": "unet"}, 10.0),
 }  # fmt: skip
-SLOW = ("A 31M 512", "B original 128")
+LARGE = "A 31M 512"
+SMALL_GPU = 100 * 2**30
+"""Bytes of a GPU whose memory does not hold all variants of the large network at once."""
+
+SLOW = (LARGE, "B original 128")
 """Not with `--quick` on a CPU: a step takes seconds."""
 
 
@@ -266,6 +270,7 @@ def captured(step: Callable[[], None]) -> Callable[[], None]:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         step()
+    torch.cuda.empty_cache()  # what the first steps used
     return graph.replay
 
 
@@ -422,7 +427,14 @@ class Preparation:
     """Prepares all variants of a training."""
 
     def __init__(self, context: Context, ways: dict[str, Way], workers: dict[str, Worker], name: str) -> None:
-        self.context, self.ways, self.workers, self.name = context, ways, workers, name
+        self.context, self.workers, self.name = context, workers, name
+        self.ways = dict(ways)
+        if context.gpu and name == LARGE and context.gpu_memory < SMALL_GPU:
+            for graph in ("lean graph", "ours without graph"):
+                del self.ways[graph]
+                context.leave_out(
+                    f"training, {name}, {graph}", "the memory of this GPU does not hold all variants at once"
+                )
         self.training = TRAININGS[name]
         self.batch = self.training.gpu_batch if context.gpu else self.training.batch
         if context.quick and not context.gpu:
@@ -437,7 +449,12 @@ class Preparation:
         arguments = {}
         for name, way in self.ways.items():
             if way.pace is not None:
-                pace = self.ready.get(way.pace) or self.ready.get("documents") or {"step": 1.0}
+                pace = (
+                    self.ready.get(way.pace)
+                    or self.ready.get("lean bf16")
+                    or self.ready.get("documents")
+                    or {"step": 1.0}
+                )
                 slower = 3 if way.pace == "documents" else 1  # exact fp32 on a GPU
                 arguments[name] = {"steps": min(2000, max(1, round(self.seconds / pace["step"] / slower)))}
         try:
