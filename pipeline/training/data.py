@@ -20,6 +20,7 @@ from pipeline.core.progress import log, progress_bar
 from pipeline.shards.read import ShardReader
 from pipeline.shards.select import Selection
 from pipeline.training import ranks
+from pipeline.training.uploads import Planes, Sent, Uploader, upload
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,13 @@ class SampleStore:
         self._offset = torch.from_numpy(self.reader.column("offset"))[:, :, None, None].to(device)
         self.soft = self.info.mask_kind == "soft"
         self._budget = psutil.virtual_memory().available // 2 if budget is None else budget
-        self._cache: dict[str, torch.Tensor] | None = None
+        self._cache: Planes | None = None
+        self._void_rows: NDArray[np.bool_] | None = None
         self._weights: torch.Tensor | None = None
         size = self.reader.nbytes() + weighted * self._weight_bytes()
         if size <= self._budget:
             self._cache = {name: torch.from_numpy(self.reader.read_all(name)) for name in self._names}
+            self._void_rows = self._find_void(self._cache["masks"])
             location = "main memory"
             if device.type == "cuda" and size <= torch.cuda.mem_get_info(device)[0] // 2:
                 self._cache = {name: tensor.to(device) for name, tensor in self._cache.items()}
@@ -174,43 +177,70 @@ class SampleStore:
             Row indices of the samples.
         size : int
         """
-        batch_rows = [rows[ranks.local_rows(len(rows))] for rows in torch.split(order, size)] if len(order) else []
-        if self._cache is not None or not batch_rows:
-            for rows in batch_rows:
-                yield self._to_batch(rows, self._read(rows))
+        if not len(order):
             return
-        with ThreadPoolExecutor(max_workers=1) as pool:  # reads one batch ahead; HDF5 allows one reader
-            next_batch = pool.submit(self._read, batch_rows[0])
-            for position, rows in enumerate(batch_rows):
-                stored = next_batch.result()
-                if position + 1 < len(batch_rows):
-                    next_batch = pool.submit(self._read, batch_rows[position + 1])
-                yield self._to_batch(rows, stored)
+        # the rows of all batches go to the device in one copy
+        batches = zip(_local_batches(order, size), _local_batches(upload(order, self.device), size), strict=True)
+        if self._cache is not None and self._cache["images"].device.type == self.device.type:
+            for rows, device_rows in batches:
+                planes = {name: plane.index_select(0, device_rows) for name, plane in self._cache.items()}
+                yield self._to_batch(planes, device_rows, self._has_void(rows, planes["masks"]))
+            return
+        uploader = Uploader(self.device)
 
-    def _read(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return samples as stored, with their pixel weights."""
+        def read_and_send(rows: torch.Tensor) -> tuple[Sent, bool]:
+            planes = self._read(rows)
+            has_void = self._has_void(rows, planes["masks"])
+            return uploader.send(planes), has_void
+
+        rows, device_rows = next(batches)
+        with ThreadPoolExecutor(max_workers=1) as pool:  # reads one batch ahead; HDF5 allows one reader
+            next_batch = pool.submit(read_and_send, rows)
+            for next_rows, next_device_rows in batches:
+                sent, has_void = next_batch.result()
+                next_batch = pool.submit(read_and_send, next_rows)
+                yield self._to_batch(uploader.receive(sent), device_rows, has_void)
+                device_rows = next_device_rows
+            sent, has_void = next_batch.result()
+            yield self._to_batch(uploader.receive(sent), device_rows, has_void)
+
+    def _read(self, rows: torch.Tensor) -> Planes:
+        """Return samples as stored, with their pixel weights, in main memory."""
         if self._cache is not None:
-            return {name: tensor[rows.to(tensor.device)] for name, tensor in self._cache.items()}
+            return {name: plane.index_select(0, rows) for name, plane in self._cache.items()}
         numbers = rows.tolist() or [0]  # without rows, one sample for the shape
         planes = {name: np.stack([self.reader.read_array(name, row) for row in numbers]) for name in self._names}
         stored = {name: torch.from_numpy(plane)[: len(rows)] for name, plane in planes.items()}
         return stored if self._weights is None else {**stored, "weights": self._weights[rows]}
 
-    def _to_batch(self, rows: torch.Tensor, stored: dict[str, torch.Tensor]) -> Batch:
-        """Move stored samples to the device, normalize the images, and compute targets and pixel weights."""
-        on_device = {name: tensor.to(self.device, non_blocking=True) for name, tensor in stored.items()}
-        rows = rows.to(self.device)
-        image = on_device["images"].float() * self._scale[rows] + self._offset[rows]
-        mask = on_device["masks"]
-        weight = on_device["fov"].float() if "fov" in on_device else None
-        if "weights" in on_device:
-            weight = on_device["weights"] if weight is None else weight * on_device["weights"]
+    def _find_void(self, masks: torch.Tensor) -> NDArray[np.bool_]:
+        """Return for each of (N, 1, H, W) masks in main memory whether it has ignored pixels; soft masks have none."""
+        planes = masks.numpy().reshape(len(masks), -1)
+        return np.zeros(len(masks), dtype=np.bool_) if self.soft else planes.max(axis=1) == VOID
+
+    def _has_void(self, rows: torch.Tensor, masks: torch.Tensor) -> bool:
+        """Return whether a batch has ignored pixels; the device is not asked."""
+        return bool((self._find_void(masks) if self._void_rows is None else self._void_rows[rows.numpy()]).any())
+
+    def _to_batch(self, planes: Planes, rows: torch.Tensor, has_void: bool) -> Batch:
+        """Normalize the images of stored samples, and compute targets and pixel weights; all on the device."""
+        scale, offset = self._scale.index_select(0, rows), self._offset.index_select(0, rows)
+        image = planes["images"].float() * scale + offset
+        mask = planes["masks"]
+        weight = planes["fov"].float() if "fov" in planes else None
+        if "weights" in planes:
+            weight = planes["weights"] if weight is None else weight * planes["weights"]
         if self.soft:
             target = mask.float() / 255.0
         else:
-            ignored = mask == VOID
-            if ignored.any():
-                weight = torch.where(ignored, 0.0, torch.ones_like(image[:, :1]) if weight is None else weight)
-                mask = torch.where(ignored, 0, mask)
+            if has_void:
+                ignored = mask == VOID
+                weight = (~ignored).float() if weight is None else weight.masked_fill(ignored, 0.0)
+                mask = mask.masked_fill(ignored, 0)
             target = mask.long() if len(self.info.class_names) > 2 else mask.float()
         return Batch(image=image.contiguous(memory_format=torch.channels_last), target=target, weight=weight)
+
+
+def _local_batches(order: torch.Tensor, size: int) -> list[torch.Tensor]:
+    """Split row indices into batches, and return the rows of this process of each."""
+    return [rows[ranks.local_rows(len(rows))] for rows in torch.split(order, size)]

@@ -26,9 +26,10 @@ class Progress:
         The current epoch, from 1, and the number of steps done in it.
     rows : (N,) int64, optional
         The order of the samples in this epoch; None before it is sampled.
-    loss : float
-        Sum of the loss over the samples of this epoch so far.
-    correct_pixels, pixels : int
+    loss : () float64
+        Sum of the loss over the samples of this epoch so far. This tensor and `pixels` are on the device and always the
+        same: steps add to them, and nothing reads them before the end of the epoch.
+    pixels : (2,) int64
         Numbers of pixels of this epoch so far: classified correctly, and all that count.
     seconds : float
         Duration of the steps of this epoch so far.
@@ -47,9 +48,8 @@ class Progress:
     epoch: int = 1
     step: int = 0
     rows: torch.Tensor | None = None
-    loss: float = 0.0
-    correct_pixels: int = 0
-    pixels: int = 0
+    loss: torch.Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
+    pixels: torch.Tensor = field(default_factory=lambda: torch.zeros(2, dtype=torch.int64))
     seconds: float = 0.0
     history: list[Row] = field(default_factory=list)
     timing: list[Row] = field(default_factory=list)
@@ -59,20 +59,30 @@ class Progress:
     lowest_cost: float = math.inf
     devices: list[str] = field(default_factory=list)
 
+    @classmethod
+    def on(cls, device: torch.device) -> "Progress":
+        """Return the progress of a new training run on a device."""
+        loss = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64)  # MPS has no float64
+        return cls(loss=loss.to(device), pixels=torch.zeros(2, dtype=torch.int64, device=device))
+
     def next_epoch(self) -> None:
         """Start the next epoch at its first step, with a new order of the samples."""
         self.epoch += 1
-        self.step, self.rows, self.loss, self.seconds = 0, None, 0.0, 0.0
-        self.correct_pixels, self.pixels = 0, 0
+        self.step, self.rows, self.seconds = 0, None, 0.0
+        self.loss.zero_()
+        self.pixels.zero_()
 
-    @property
-    def accuracy(self) -> float:
-        """The share of pixels of this epoch that were classified correctly; NaN without pixels."""
-        return self.correct_pixels / self.pixels if self.pixels else math.nan
+    def add(self, loss: torch.Tensor, batch_rows: int, pixels: torch.Tensor) -> None:
+        """Add the mean loss and the (2,) pixels of a batch; the device does it without being waited for."""
+        self.loss += loss.to(self.loss.dtype) * batch_rows
+        self.pixels += pixels
 
-    def count_pixels(self, correct: int, counted: int) -> None:
-        """Add the pixels of a batch."""
-        self.correct_pixels, self.pixels = self.correct_pixels + correct, self.pixels + counted
+    def training_scores(self) -> Row:
+        """Return loss and accuracy of the finished epoch, read from the device; the accuracy is NaN without pixels."""
+        assert self.rows is not None
+        correct, counted = self.pixels.tolist()
+        accuracy = correct / counted if counted else math.nan
+        return {"train_loss": self.loss.item() / len(self.rows), "accuracy": accuracy}
 
     def record_validation(self, cost: float) -> None:
         """Record the cost of a validation; lower is better."""
@@ -90,8 +100,11 @@ class Progress:
         epoch, history = state["epoch"], state["history"]
         if not 1 <= epoch <= len(history) + 1:
             raise ValueError(f"epoch {epoch} after a history of {plural(len(history), 'epoch')}")
-        for name in vars(self):
-            setattr(self, name, state[name])
+        for name, value in vars(self).items():
+            if name in ("loss", "pixels"):
+                value.copy_(state[name])
+            else:
+                setattr(self, name, state[name])
 
     def record_device(self, device: str) -> None:
         """Record the hardware."""
@@ -116,6 +129,14 @@ def is_best(row: Row, best: Row | None, monitor: str) -> bool:
     if LOWER_IS_BETTER[monitor]:
         return row[monitor] < best[monitor]
     return row[monitor] > best[monitor]
+
+
+def require_finite_state(progress: Progress, network: nn.Module, experiment: str) -> None:
+    """Raise TrainingError if the loss of this epoch so far or a weight is not finite; waits for the device."""
+    states = {"train_loss": [progress.loss], "weights": list(network.state_dict().values())}
+    finite = {name: torch.stack([tensor.isfinite().all() for tensor in tensors]) for name, tensors in states.items()}
+    values = {name: 0.0 if flags.all() else math.nan for name, flags in finite.items()}
+    require_finite({"epoch": progress.epoch, **values}, experiment, *(name for name in values if values[name]))
 
 
 def require_finite(row: Row, experiment: str, *losses: str) -> None:

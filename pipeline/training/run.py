@@ -16,7 +16,6 @@ from pipeline.core.progress import log, progress_bar
 from pipeline.core.tables import write_table
 from pipeline.models.registry import build_model, count_parameters
 from pipeline.training import ranks
-from pipeline.training.accuracy import count_correct
 from pipeline.training.augment.augmentation import Augmentation
 from pipeline.training.checkpoint import CheckpointInfo, save_checkpoint
 from pipeline.training.checks import require_fit, require_ranks
@@ -27,7 +26,6 @@ from pipeline.training.device import (
     describe_device,
     prepare_cpu,
     prepare_determinism,
-    run_logits,
 )
 from pipeline.training.history import (
     LOWER_IS_BETTER,
@@ -37,13 +35,16 @@ from pipeline.training.history import (
     describe_epoch,
     is_best,
     require_finite,
+    require_finite_state,
 )
-from pipeline.training.losses import LOSSES, supervise
+from pipeline.training.losses import LOSSES
 from pipeline.training.optim import Schedule, build_optimizer
 from pipeline.training.recipes import TrainRecipe
 from pipeline.training.samples import Samples, choose_samples
 from pipeline.training.seeds import derived_seeds
 from pipeline.training.state_saver import StateSaver
+from pipeline.training.step import TrainingStep
+from pipeline.training.step_graph import choose_recorder
 from pipeline.training.validate import Validation, validate
 from pipeline.training.weights import class_weights, weight_map
 
@@ -93,7 +94,9 @@ def train(
     samples = choose_samples(train_shards, validation_shards, recipe.fold, folds)
     training = _Training(recipe, experiment, *samples, memory)
     progress = training.progress
-    saver = StateSaver(experiment, state, save_every, progress, training.parts, training.generators)
+    saver = StateSaver(
+        experiment, state, save_every, progress, training.parts, training.generators, training.require_finite
+    )
     saver.resume()
     progress.record_device(training.hardware)
     with saver.stop_on_signals():
@@ -115,8 +118,9 @@ class _Training:
     def __init__(
         self, recipe: TrainRecipe, experiment: str, training: Samples, validation: Samples, memory: int | None
     ) -> None:
-        self.recipe, self.experiment, self.progress = recipe, experiment, Progress()
+        self.recipe, self.experiment = recipe, experiment
         device = choose_device()
+        self.progress = Progress.on(device)
         self.precision = choose_precision(recipe.precision, device)
         prepare_cpu(recipe.threads)
         prepare_determinism(recipe.deterministic, device)
@@ -133,11 +137,12 @@ class _Training:
         if recipe.sync_batch_norm:
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.gradient_sum = ranks.GradientSum(self.network)
         self.optimizer = build_optimizer(self.network.parameters(), recipe.optimizer)
         self.steps = math.ceil(len(self.data) * recipe.repeats / recipe.batch_size)  # for each epoch
         self.schedule = Schedule(recipe.schedule, self.optimizer, recipe.epochs, self.steps)
         self.parts = {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule}
+        self.step = TrainingStep(self.network, self.optimizer, self.criterion, self.precision, self.progress)
+        self.step.record(choose_recorder(recipe.cuda_graph, device), recipe.batch_size, experiment)
         self.generators = {name: torch.Generator().manual_seed(seeds[name]) for name in ("order", "augmentation")}
         self.hardware = describe_device(device) + f", {recipe.gpus} processes" * (recipe.gpus > 1)
         log(
@@ -181,18 +186,13 @@ class _Training:
             if self.augment is not None:
                 rng, rows = self.generators["augmentation"], ranks.local_rows(batch_rows)
                 batch = self.augment(batch, rng, self.data.soft, rows, batch_rows)
-            self.optimizer.zero_grad(set_to_none=True)
-            outputs = run_logits(self.network, batch.image, self.precision)
-            loss = supervise(self.criterion.function, outputs, batch.target, batch.weight)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.gradient_sum.finish()
-            self.optimizer.step()
+            self.step(batch, batch_rows)
             self.schedule.step()
-            progress.loss += float(loss.detach()) * batch_rows
-            progress.count_pixels(*count_correct(outputs[0].detach(), self.criterion.activation, batch))
             progress.step += 1
             progress.seconds = time.perf_counter() - started
             saver.save_if_due()
+        progress.loss.item()  # waits until the device has done all steps
+        progress.seconds = time.perf_counter() - started
 
     def finish_epoch(self, saver: StateSaver) -> None:
         """Validate if due, record the epoch in the history, and copy the weights if they are the best so far."""
@@ -206,8 +206,7 @@ class _Training:
             scores = validate(
                 self.network, self.criterion, self.validation, size, self.precision, saver.save_if_due, foreground
             )
-        row: Row = {"epoch": progress.epoch, "train_loss": progress.loss / len(progress.rows)}
-        row |= {"accuracy": progress.accuracy, "lr": self.schedule.learning_rate}
+        row: Row = {"epoch": progress.epoch, **progress.training_scores(), "lr": self.schedule.learning_rate}
         row = ranks.broadcast({**row, **scores._asdict()})  # so that all processes make the same decisions
         require_finite(row, self.experiment, *losses)
         if validation_due:
@@ -221,6 +220,10 @@ class _Training:
         may_be_best = progress.epoch % recipe.checkpoint_every == 0 or progress.epoch == recipe.epochs
         if may_be_best and is_best(row, progress.best, monitor):
             progress.best, progress.best_weights = row, copy_weights(self.network)
+
+    def require_finite(self) -> None:
+        """Raise TrainingError if loss or weights are not finite: nobody resumes from such a state."""
+        require_finite_state(self.progress, self.network, self.experiment)
 
     def write(self, output: Path) -> None:
         """Write checkpoints and tables, on rank 0."""

@@ -40,7 +40,7 @@ def state_key(recipe: TrainRecipe, shards: Sequence[Path], identity: str | None 
         If the hardware does not support the configured precision.
     """
     key = {
-        "settings": recipe.plain(),
+        "settings": recipe.fingerprint_settings().plain(),
         "identity": identity,
         "shards": [_digest(path) for path in shards],
         "precision": choose_precision(recipe.precision, choose_device()),

@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +48,8 @@ class StateSaver:
         Network, optimizer, schedule.
     generators : mapping of str to torch.Generator
         Random number generators other than PyTorch's default one.
+    check : callable
+        Called before each save; raises an error if the state must not be saved.
     """
 
     experiment: str
@@ -56,6 +58,7 @@ class StateSaver:
     progress: Progress
     parts: Mapping[str, Stateful]
     generators: Mapping[str, torch.Generator]
+    check: Callable[[], None] = lambda: None
     _next_save: float = field(default=0.0, init=False)
     _save_failed: bool = field(default=False, init=False)
     _signal: int = field(default=0, init=False)
@@ -130,6 +133,7 @@ class StateSaver:
 
     def _save(self, folder: Path) -> bool:
         """Save the state. Log the first failure only: training can continue without a saved state."""
+        self.check()
         state = {
             "parts": {name: part.state_dict() for name, part in self.parts.items()},
             "generators": {name: generator.get_state() for name, generator in self.generators.items()},

@@ -58,22 +58,25 @@ def validate(
     ranks.broadcast_buffers(network)
     network.eval()
     classes = len(data.info.class_names)
-    loss_sum = 0.0
-    counts: list[np.ndarray] = []
+    losses: list[torch.Tensor] = []  # these and the counts stay on the device until the last batch
+    counts: list[torch.Tensor] = []
     positions: list[slice] = []
+    sizes: list[int] = []
     with torch.no_grad():
         for batch in data.batches(torch.arange(len(data)), batch_size):
             first = len(counts) * batch_size
             batch_rows = min(batch_size, len(data) - first)
             local = ranks.local_rows(batch_rows)
             outputs = run_logits(network, batch.image, precision)
-            loss_sum += float(supervise(loss.function, outputs, batch.target, batch.weight)) * batch_rows
+            losses.append(supervise(loss.function, outputs, batch.target, batch.weight))
             probability = activate(outputs[0], loss.activation)
             counts.append(_confusions(probability, batch) if classes > 2 else _histograms(probability, batch))
             positions.append(slice(first + local.start, first + local.stop))
+            sizes.append(batch_rows)
             after_batch()
-    joined = ranks.gather_rows(counts, positions, len(data))
-    mean_loss = loss_sum / len(data)
+    parts = np.split(torch.cat(counts).cpu().numpy(), np.cumsum([len(part) for part in counts[:-1]]))
+    joined = ranks.gather_rows(parts, positions, len(data))
+    mean_loss = sum(value * rows for value, rows in zip(torch.stack(losses).tolist(), sizes, strict=True)) / len(data)
     if classes > 2:
         matrix = joined.sum(axis=0)
         accuracy = _share(int(matrix.trace()), int(matrix.sum()))
@@ -105,24 +108,24 @@ def _share(part: int, total: int) -> float:
     return part / total if total else math.nan
 
 
-def _histograms(probability: torch.Tensor, batch: Batch) -> np.ndarray:
+def _histograms(probability: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Return the joint histograms (N, 2, 256) of a batch; see `pipeline.core.counts.joint_histogram`."""
     # halves are rounded down, so that 0.5 is not above the threshold 0.5; the loss reports NaN
     level = (probability.nan_to_num() * (LEVELS - 1) - 0.5).ceil().long()
     return _count(level + LEVELS * (batch.target > 0.5), 2 * LEVELS, batch.weight).reshape(-1, 2, LEVELS)
 
 
-def _confusions(probability: torch.Tensor, batch: Batch) -> np.ndarray:
+def _confusions(probability: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Return the confusion matrices (N, K, K) of a batch: rows are true classes, columns predicted classes."""
     classes = probability.shape[1]
     joint = batch.target * classes + probability.argmax(dim=1, keepdim=True)
     return _count(joint, classes**2, batch.weight).reshape(-1, classes, classes)
 
 
-def _count(values: torch.Tensor, limit: int, weight: torch.Tensor | None) -> np.ndarray:
-    """Count the values 0 to limit - 1 of each sample over its valid pixels."""
-    rows = np.zeros((len(values), limit), dtype=np.int64)
-    for n, plane in enumerate(values):
-        valid = plane.flatten() if weight is None else plane[weight[n] > 0]
-        rows[n] = torch.bincount(valid, minlength=limit).cpu().numpy()
-    return rows
+def _count(values: torch.Tensor, limit: int, weight: torch.Tensor | None) -> torch.Tensor:
+    """Count the values 0 to limit - 1 of each sample over its valid pixels: (N, limit) int64, in one histogram."""
+    rows = len(values)
+    bins = values + limit * torch.arange(rows, device=values.device)[:, None, None, None]
+    if weight is not None:
+        bins = torch.where(weight > 0, bins, rows * limit)  # one more bin for all pixels that do not count
+    return torch.bincount(bins.flatten(), minlength=rows * limit + 1)[:-1].view(rows, limit)

@@ -29,7 +29,7 @@ from pipeline.shards.write import build_shard
 from pipeline.tools import provenance
 from pipeline.training import device as devices
 from pipeline.training import run as training
-from pipeline.training import state_saver
+from pipeline.training import state_saver, step
 from pipeline.training import validate as validation
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.generations import write_current
@@ -127,7 +127,7 @@ def run(shards, output, state=None, save_every=60.0, memory=None, **changes):
     )
 
 
-def act_in_step(monkeypatch, steps, act, module=training):
+def act_in_step(monkeypatch, steps, act, module=step):
     """Call `act` in the given step; return a list with one entry for each step started."""
     started = []
     supervise = module.supervise

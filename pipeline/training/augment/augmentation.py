@@ -64,7 +64,9 @@ class Augmentation:
         for transform in self._transforms:
             planes = transform(planes, batch_rng)
         image = planes["image"].contiguous(memory_format=torch.channels_last)
-        return Batch(image=image, target=planes["target"], weight=planes.get("weight"))
+        target, weight = planes["target"].contiguous(), planes.get("weight")
+        # the same layout in all batches, whatever was drawn for them: a recorded step requires it
+        return Batch(image=image, target=target, weight=None if weight is None else weight.contiguous())
 
 
 def crop_problems(experiment: str, crop: tuple[int, int] | None, size: tuple[int, int]) -> list[Problem]:

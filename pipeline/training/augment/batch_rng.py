@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import torch
 
+from pipeline.training.uploads import upload
+
 Planes = dict[str, torch.Tensor]
 """``image`` (N, C, H, W) float32, ``target`` and optionally ``weight`` (N, 1, H, W), all on one device."""
 
@@ -50,6 +52,13 @@ class BatchRng(NamedTuple):
         return torch.exp(low + (high - low) * self.uniform())
 
 
+def upload_numbers(device: torch.device, *numbers: torch.Tensor) -> list[torch.Tensor]:
+    """Copy random numbers, (n, ...) of any type, to a device as float32, all in one copy."""
+    joined = upload(torch.cat([number.reshape(-1).float() for number in numbers]), device)
+    parts = torch.split(joined, [number.numel() for number in numbers])
+    return [part.view(number.shape) for part, number in zip(parts, numbers, strict=True)]
+
+
 def where_samples(selected: torch.Tensor, changed: torch.Tensor, plane: torch.Tensor) -> torch.Tensor:
-    """Return `changed` for the selected samples, (n,) bool, and `plane` for the others."""
-    return torch.where(selected.to(plane.device)[:, None, None, None], changed, plane)
+    """Return `changed` for the selected samples, (n,) bool on the device, and `plane` for the others."""
+    return torch.where(selected[:, None, None, None], changed, plane)

@@ -1,9 +1,13 @@
-"""Transforms: each augments the samples of a batch, with other random numbers for each sample."""
+"""Transforms: each augments the samples of a batch, with other random numbers for each sample.
+
+The numbers are sampled on the CPU. What is computed from them for each pixel is computed on the device of the batch,
+which receives them in one copy for each transform, and nothing waits for it.
+"""
 
 import torch
 from torch.nn import functional
 
-from pipeline.training.augment.batch_rng import BatchRng, Planes, where_samples
+from pipeline.training.augment.batch_rng import BatchRng, Planes, upload_numbers, where_samples
 from pipeline.training.augment.options import Elastic
 
 
@@ -12,13 +16,16 @@ def crop(planes: Planes, rng: BatchRng, *, size: tuple[int, int]) -> Planes:
     height, width = planes["image"].shape[-2:]
     if size == (height, width):
         return planes
-    tops, lefts = rng.integers(height - size[0] + 1).tolist(), rng.integers(width - size[1] + 1).tolist()
-    cropped: Planes = {}
-    for name, plane in planes.items():
-        cropped[name] = plane.new_empty((*plane.shape[:2], *size))
-        for n, (top, left) in enumerate(zip(tops, lefts, strict=True)):
-            cropped[name][n] = plane[n, :, top : top + size[0], left : left + size[1]]
-    return cropped
+    device = planes["image"].device
+    corners = upload_numbers(device, rng.integers(height - size[0] + 1), rng.integers(width - size[1] + 1))
+    n = torch.arange(len(planes["image"]), device=device)[:, None, None]
+    rows, columns = (
+        corner.long()[:, None] + torch.arange(side, device=device) for corner, side in zip(corners, size, strict=True)
+    )
+    return {
+        name: plane.permute(0, 2, 3, 1)[n, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
+        for name, plane in planes.items()
+    }
 
 
 def warp(
@@ -58,22 +65,27 @@ def warp(
     inverse_scale = 1.0 / rng.log_uniform(scale)
     cos, sin = torch.cos(angle) * inverse_scale, torch.sin(angle) * inverse_scale
     matrix = torch.stack([cos, shear_factor * cos - sin, sin, shear_factor * sin + cos], dim=1).view(len(angle), 2, 2)
-    y, x = (torch.arange(side, dtype=torch.float32) - (side - 1) / 2 for side in size)
-    grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
-    from_centre = torch.stack([grid_x, grid_y], dim=-1).view(1, -1, 2)
-    coordinates = (from_centre @ matrix.transpose(1, 2)).view(len(angle), *size, 2)
-    if elastic is not None:
-        nodes = rng.normal(2, elastic.grid, elastic.grid)
-        field = functional.interpolate(nodes * elastic.sigma, size, mode="bicubic", align_corners=True)
-        coordinates = coordinates + field.permute(0, 2, 3, 1)
-    centres = [
+    numbers = [matrix] if elastic is None else [matrix, rng.normal(2, elastic.grid, elastic.grid) * elastic.sigma]
+    numbers += [
         (side - 1) / 2 + rng.symmetric(0.5 * (side - output_side) + shift * side)
         for side, output_side in zip(input_size[::-1], size[::-1], strict=True)
     ]
-    coordinates = coordinates + torch.stack(centres, dim=1)[:, None, None]
+    device = planes["image"].device
+    matrix, *nodes, centre_x, centre_y = upload_numbers(device, *numbers)
+    y, x = (torch.arange(side, dtype=torch.float32, device=device) - (side - 1) / 2 for side in size)
+    # no matrix product: on a GPU it could have the 10 bits of TF32
+    coordinates = [row[:, 0, None, None] * x + row[:, 1, None, None] * y[:, None] for row in matrix.unbind(1)]
+    if nodes:
+        field = functional.interpolate(nodes[0], size, mode="bicubic", align_corners=True)
+        coordinates = [values + shifts for values, shifts in zip(coordinates, field.unbind(1), strict=True)]
     # for `grid_sample`: (N, h, w, 2) coordinates (x, y), where -1 and 1 are the outer edges
-    grid = (2.0 * coordinates + 1.0) / torch.tensor(input_size[::-1], dtype=torch.float32) - 1.0
-    grid = grid.to(planes["image"].device)
+    grid = torch.stack(
+        [
+            (2.0 * (values + centre[:, None, None]) + 1.0) / side - 1.0
+            for values, centre, side in zip(coordinates, (centre_x, centre_y), input_size[::-1], strict=True)
+        ],
+        dim=-1,
+    )
     return {name: _sample(plane, grid, name == "image" or rng.soft) for name, plane in planes.items()}
 
 
@@ -86,10 +98,11 @@ def _sample(plane: torch.Tensor, grid: torch.Tensor, smooth: bool) -> torch.Tens
 
 def flip(planes: Planes, rng: BatchRng, *, flip: str) -> Planes:
     """Flip left and right (``'horizontal'``), top and bottom (``'vertical'``) or both, each with probability 1/2."""
-    for name, axis in (("horizontal", -1), ("vertical", -2)):
-        if flip in (name, "both"):
-            selected = rng.uniform() < 0.5
-            planes = {key: where_samples(selected, plane.flip(axis), plane) for key, plane in planes.items()}
+    axes = [axis for name, axis in (("horizontal", -1), ("vertical", -2)) if flip in (name, "both")]
+    numbers = upload_numbers(planes["image"].device, *(rng.uniform() for _ in axes))
+    for axis, number in zip(axes, numbers, strict=True):
+        selected = number < 0.5
+        planes = {key: where_samples(selected, plane.flip(axis), plane) for key, plane in planes.items()}
     return planes
 
 
@@ -99,12 +112,10 @@ def rot90(planes: Planes, rng: BatchRng, *, rot90: bool) -> Planes:
     quarter_turns = rng.integers(4)
     if rows != columns:
         quarter_turns = quarter_turns // 2 * 2
-    for number in (1, 2, 3) if rot90 else ():
-        selected = quarter_turns == number
-        if selected.any():
-            planes = {
-                key: where_samples(selected, plane.rot90(number, (-2, -1)), plane) for key, plane in planes.items()
-            }
+    (uploaded,) = upload_numbers(planes["image"].device, quarter_turns)
+    for number in sorted({*quarter_turns.tolist()} - {0}) if rot90 else ():
+        selected = uploaded == number
+        planes = {key: where_samples(selected, plane.rot90(number, (-2, -1)), plane) for key, plane in planes.items()}
     return planes
 
 
@@ -125,8 +136,8 @@ def adjust_intensity(
         Range of the exponent, log-uniform; applied to the image normalized to [0, 1].
     """
     image = planes["image"]
-    parameters = (rng.log_uniform(gamma), 1.0 + rng.symmetric(contrast), rng.symmetric(brightness))
-    exponent, factor, shift = (value.to(image.device)[:, None, None, None] for value in parameters)
+    numbers = rng.log_uniform(gamma), 1.0 + rng.symmetric(contrast), rng.symmetric(brightness)
+    exponent, factor, shift = (number[:, None, None, None] for number in upload_numbers(image.device, *numbers))
     low = image.amin(dim=(1, 2, 3), keepdim=True)
     span = (image.amax(dim=(1, 2, 3), keepdim=True) - low).clamp(min=1e-6)
     adjusted = ((image - low) / span).clamp(0.0, 1.0)

@@ -1,0 +1,69 @@
+"""One training step: forward and backward pass, update of the weights, sums of the epoch."""
+
+from functools import partial
+
+from torch import nn
+from torch.optim import Optimizer
+
+from pipeline.training.accuracy import count_correct
+from pipeline.training.data import Batch
+from pipeline.training.device import run_logits
+from pipeline.training.history import Progress
+from pipeline.training.losses import Loss, supervise
+from pipeline.training.ranks import GradientSum
+from pipeline.training.step_graph import Recorder, StepGraph
+
+
+class TrainingStep:
+    """Trains a network on one batch and adds loss and accuracy to the progress, all without waiting for the device.
+
+    Parameters
+    ----------
+    network : nn.Module
+    optimizer : Optimizer
+    loss : Loss
+    precision : {'fp32', 'bf16'}
+    progress : Progress
+    """
+
+    def __init__(
+        self, network: nn.Module, optimizer: Optimizer, loss: Loss, precision: str, progress: Progress
+    ) -> None:
+        self._network, self._optimizer, self._loss = network, optimizer, loss
+        self._precision, self._progress = precision, progress
+        self._gradient_sum = GradientSum(network)
+        self._graph: StepGraph | None = None
+        self._graph_rows = 0
+
+    def record(self, recorder: Recorder | None, rows: int, experiment: str) -> None:
+        """Record steps on batches of this number of rows and replay them, if there is a recorder."""
+        if recorder is not None:
+            self._graph, self._graph_rows = (
+                StepGraph(partial(self._compute, batch_rows=rows), recorder, experiment),
+                rows,
+            )
+
+    def __call__(self, batch: Batch, batch_rows: int) -> None:
+        """Do one step.
+
+        Parameters
+        ----------
+        batch : Batch
+            The rows of this process.
+        batch_rows : int
+            Number of rows of the whole batch.
+        """
+        if self._graph is not None and batch_rows == self._graph_rows:
+            self._graph(batch)
+        else:
+            self._compute(batch, batch_rows)
+
+    def _compute(self, batch: Batch, batch_rows: int) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        outputs = run_logits(self._network, batch.image, self._precision)
+        loss = supervise(self._loss.function, outputs, batch.target, batch.weight)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._gradient_sum.finish()
+        self._optimizer.step()
+        pixels = count_correct(outputs[0].detach(), self._loss.activation, batch)
+        self._progress.add(loss.detach(), batch_rows, pixels)
