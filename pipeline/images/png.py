@@ -32,7 +32,8 @@ def write_png(path: Path, pixels: NDArray[Any]) -> None:
     """
     # enlarged rows and captions repeat the row above: `UP` makes panels several times as small, and no image larger
     png_filter = imagecodecs.PNG.FILTER.UP if pixels.ndim == 3 else imagecodecs.PNG.FILTER.SUB
-    path.write_bytes(imagecodecs.png_encode(pixels, level=1, strategy=imagecodecs.PNG.STRATEGY.RLE, filter=png_filter))
+    rle = imagecodecs.PNG.STRATEGY.RLE
+    path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), level=1, strategy=rle, filter=png_filter))
 
 
 class PngWriter:

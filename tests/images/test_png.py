@@ -28,3 +28,9 @@ def test_enlarged_colours_take_few_bytes(tmp_path):
     write_png(tmp_path / "x.png", pixels)
     assert (tmp_path / "x.png").stat().st_size < 0.8 * len(cv2.imencode(".png", pixels)[1])
     np.testing.assert_array_equal(imagecodecs.png_decode((tmp_path / "x.png").read_bytes()), pixels)
+
+
+def test_planes_of_a_colour_image_are_written_as_grey(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    write_png(tmp_path / "x.png", pixels[:, :, 1])
+    np.testing.assert_array_equal(read_levels(tmp_path / "x.png", 6, 5), pixels[:, :, 1])
