@@ -1,4 +1,4 @@
-"""Run many small calls in threads and return their results in order."""
+"""Run many small calls in threads, or an iterator ahead of its use, and return their results in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TypeVar
 
 Item = TypeVar("Item")
+_END = object()
 Result = TypeVar("Result")
 
 
@@ -31,3 +32,21 @@ def thread_map(function: Callable[[Item], Result], items: Iterable[Item], thread
         while futures:
             yield futures.popleft().result()
             futures.extend(pool.submit(function, item) for item in islice(remaining, 1))
+
+
+def read_ahead(items: Iterable[Item], count: int = 1) -> Iterator[Item]:
+    """Yield items while a thread makes the next ones.
+
+    Parameters
+    ----------
+    items : iterable
+        An exception of it ends the iteration.
+    count : int
+        Items that are made ahead, at most.
+    """
+    iterator = iter(items)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        futures = deque(pool.submit(next, iterator, _END) for _ in range(count))
+        while (item := futures.popleft().result()) is not _END:
+            futures.append(pool.submit(next, iterator, _END))
+            yield item  # type: ignore[misc]  # not `_END`

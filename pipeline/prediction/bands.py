@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +20,21 @@ LARGE = 2**24
 _BAND_PIXELS = 2**22
 
 
-def native_bands(bands: Iterable[Band], size: tuple[int, int], native_size: tuple[int, int]) -> Iterator[Band]:
+def native_bands(
+    bands: Iterable[NDArray[Any]], size: tuple[int, int], native_size: tuple[int, int]
+) -> Iterator[NDArray[Any]]:
     """Resize a prediction to the size of the raw image, as `resize_image` does.
 
     Parameters
     ----------
     bands : iterable of (K, h, W) array of float32
+        Of any type if the sizes are equal.
     size, native_size : (int, int)
         Height and width of the prediction, and of the raw image.
 
     Yields
     ------
-    (K, h, W) array of float32
+    (K, h, W) array of the same type
         At most about 4 million pixels.
     """
     height, width = native_size

@@ -1,10 +1,10 @@
 """Load a trained network and predict the probabilities of normalized images."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,11 +13,23 @@ from torch import nn
 
 from pipeline.core.errors import ConfigError, PredictionError, Problem
 from pipeline.models.registry import build_model
+from pipeline.prediction.batches import (
+    Forward,
+    HostBatch,
+    PixelLimit,
+    Result,
+    Transfer,
+    normalize,
+    run_batches,
+    to_class_tensor,
+    to_level_tensor,
+    transfer_for,
+)
 from pipeline.prediction.memory import MORE_MEMORY, memory_errors
 from pipeline.prediction.normalized import NormalizedImage
 from pipeline.prediction.recipes import TestTime, Tiles
 from pipeline.prediction.symmetries import average_views
-from pipeline.prediction.tiles import Forward, TileAxis, blended_axis, predict_bands, valid_axis
+from pipeline.prediction.tiles import TileAxis, blended_axis, predict_bands, valid_axis
 from pipeline.training.checkpoint import CheckpointInfo, load_checkpoint
 from pipeline.training.device import (
     choose_device,
@@ -52,6 +64,25 @@ class Unpadded(Protocol):
         """Return by how many pixels the output is smaller than `side`, at its start and at its end."""
 
 
+Values = Literal["probability", "levels", "classes"]
+"""What a network returns: probabilities (N, K, H, W) of float32; or of uint8, levels or class indices (N, 1, H, W)."""
+
+_CONVERSIONS: dict[Values, Forward] = {
+    "probability": lambda probability: probability,
+    "levels": to_level_tensor,
+    "classes": to_class_tensor,
+}
+
+
+class Batch(NamedTuple):
+    """Images of one size to predict at once: their names and size for messages, their owners, pixels, and results."""
+
+    where: str
+    owners: Sequence[Any]
+    images: HostBatch
+    values: Values
+
+
 @dataclass(frozen=True)
 class Predictor:
     """Predicts probabilities of normalized images.
@@ -65,6 +96,9 @@ class Predictor:
         Maps (N, C, H, W) float32 to (N, K, H, W) float32.
     runs_on : str
         Hardware, precision and number of threads, for messages.
+    limit : PixelLimit
+        Size of a batch.
+    transfer : Transfer
     tile_axes : callable, optional
         Maps height and width of an image to the positions of tiles along both.
     """
@@ -73,6 +107,8 @@ class Predictor:
     device: torch.device
     forward: Forward
     runs_on: str
+    limit: PixelLimit
+    transfer: Transfer
     tile_axes: Callable[[int, int], tuple[TileAxis, TileAxis]] | None = None
 
     def __call__(self, image: NormalizedImage) -> NDArray[np.float32]:
@@ -102,23 +138,61 @@ class Predictor:
         PredictionError
             If the memory is too small, or a probability is NaN.
         """
-        (height, width), names = images[0].size, ", ".join(image.name for image in images[:_MAX_LISTED])
-        where = f"{names}{', ...' * (len(images) > _MAX_LISTED)} ({len(images)} of {height} x {width} pixels)"
-        if problem := self.size_problem(where, (height, width)):
+        if self.tile_axes is None:
+            for _, result in self.predict_batches([self.batch(images)]):
+                yield from enumerate(result.values)
+            return
+        size, where = images[0].size, _describe(images)
+
+        def run(batches: Iterable[tuple[Any, torch.Tensor]]) -> Iterator[tuple[Any, torch.Tensor]]:
+            tensors = ((key, [tiles.pin_memory() if self.pinned else tiles]) for key, tiles in batches)
+            for key, result in run_batches(self.transfer, lambda tiles, _: _with_nan(self.forward(tiles[0])), tensors):
+                _require_numbers(where, result)
+                yield key, torch.from_numpy(result.values)
+
+        with memory_errors(where, self.memory_remedy(inside_network=True)):
+            sources = [image.rows for image in images]
+            for index, band in predict_bands(run, sources, size, *self.tile_axes(*size), self.limit):
+                yield index, band.numpy()
+
+    def batch(
+        self, images: Sequence[NormalizedImage], owners: Sequence[Any] = (), values: Values = "probability"
+    ) -> Batch:
+        """Copy images of one size into a batch for `predict_batches`.
+
+        Raises
+        ------
+        PredictionError
+            If the network cannot process images of this size, or the memory is too small.
+        """
+        where = _describe(images)
+        if problem := self.size_problem(where, images[0].size):
             raise PredictionError(problem)
         with memory_errors(where, self.memory_remedy(inside_network=True)):
-            if self.tile_axes is None:
-                outputs = self.forward(torch.stack([image.whole() for image in images])).cpu()
-                bands: Iterator[tuple[int, torch.Tensor]] = enumerate(outputs)
-            else:
-                sources = [image.rows for image in images]
-                bands = predict_bands(self.forward, sources, (height, width), *self.tile_axes(height, width))
-            for index, band in bands:
-                if band.isnan().any():  # in 8 bits NaN would look like certain background
-                    remedy = "train again with a lower learning rate; with `precision: bf16`, try fp32"
-                    found, expected = "probabilities that are not numbers (NaN)", "numbers from 0 to 1"
-                    raise PredictionError(where, found, expected, remedy)
-                yield index, band.numpy()
+            return Batch(where, owners, HostBatch.of(images, pinned=self.pinned), values)
+
+    def predict_batches(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Result]]:
+        """Predict batches of whole images; on a GPU, the next batch runs while the results of this one are used.
+
+        Raises
+        ------
+        TrainingError, PredictionError
+            See `predict`.
+        """
+
+        def run(tensors: Sequence[torch.Tensor], batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+            with memory_errors(batch.where, self.memory_remedy(inside_network=True)):
+                probability, has_nan = _with_nan(self.forward(normalize(HostBatch(*tensors))))
+                return _CONVERSIONS[batch.values](probability), has_nan
+
+        for batch, result in run_batches(self.transfer, run, ((batch, batch.images) for batch in batches)):
+            _require_numbers(batch.where, result)
+            yield batch, result
+
+    @property
+    def pinned(self) -> bool:
+        """Whether batches are copied into memory that a GPU reads while the CPU goes on."""
+        return self.device.type == "cuda"
 
     def size_problem(self, where: str, size: tuple[int, int]) -> Problem | None:
         """Return the problem of an input (height, width) for which the output of the network is not aligned."""
@@ -200,14 +274,15 @@ def load_predictor(
         image = image.contiguous(memory_format=torch.channels_last)
         return activate(run_network(body, image, resolved_precision), info.activation)
 
-    run_views = average_views(run, test_time)
+    limit = PixelLimit(device)
+    run_views = average_views(limit.within_memory(run), test_time, limit)
 
     @torch.no_grad()
     def forward(image: torch.Tensor) -> torch.Tensor:
         return run_views(image.to(device))
 
     if tiles is None:
-        return Predictor(info, device, forward, runs_on)
+        return Predictor(info, device, forward, runs_on, limit, transfer_for(device))
     tile_axis: Callable[[int, int], TileAxis]
     if unpadded is not None:
         tile_axis = partial(valid_axis, margins=unpadded.margins, multiple=unpadded.multiple)
@@ -219,7 +294,26 @@ def load_predictor(
     def tile_axes(height: int, width: int) -> tuple[TileAxis, TileAxis]:
         return tile_axis(height, tiles.size[0]), tile_axis(width, tiles.size[1])
 
-    return Predictor(info, device, forward, runs_on, tile_axes)
+    return Predictor(info, device, forward, runs_on, limit, transfer_for(device), tile_axes)
+
+
+def _describe(images: Sequence[NormalizedImage]) -> str:
+    """Return the names, the number and the size of images, for messages."""
+    (height, width), names = images[0].size, ", ".join(image.name for image in images[:_MAX_LISTED])
+    return f"{names}{', ...' * (len(images) > _MAX_LISTED)} ({len(images)} of {height} x {width} pixels)"
+
+
+def _with_nan(probability: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return probabilities and whether one is NaN, as a tensor, because reading it would wait for the device."""
+    return probability, probability.isnan().any()
+
+
+def _require_numbers(where: str, result: Result) -> None:
+    """Refuse NaN, which in 8 bits would look like certain background."""
+    if result.has_nan:
+        remedy = "train again with a lower learning rate; with `precision: bf16`, try fp32"
+        found, expected = "probabilities that are not numbers (NaN)", "numbers from 0 to 1"
+        raise PredictionError(where, found, expected, remedy)
 
 
 def _stretches(info: CheckpointInfo) -> str:

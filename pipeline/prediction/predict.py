@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 from pipeline.core.counts import to_levels
 from pipeline.core.errors import CheckpointError, ConfigError, ShardError, plural
 from pipeline.core.files import atomic_folder
-from pipeline.core.parallel import thread_map
+from pipeline.core.parallel import read_ahead, thread_map
 from pipeline.core.progress import log, progress_bar
 from pipeline.images.png import PngWriter
 from pipeline.prediction.alike import unlike_extremes
-from pipeline.prediction.bands import LARGE, Band, ProbabilityWriter, class_indices, native_bands
+from pipeline.prediction.bands import LARGE, ProbabilityWriter, class_indices, native_bands
 from pipeline.prediction.memory import memory_errors
-from pipeline.prediction.network import Predictor, load_predictor
+from pipeline.prediction.network import Batch, Predictor, Values, load_predictor
 from pipeline.prediction.normalized import NormalizedImage
 from pipeline.prediction.recipes import PredictRecipe
-from pipeline.prediction.tiles import PIXELS_AT_ONCE
 from pipeline.shards.masks import resize_mask
 from pipeline.shards.read import ShardReader
 from pipeline.training.samples import choose_samples
@@ -85,70 +84,114 @@ def predict(
             if recipe.kind == "mask":
                 mask = files.enter_context(PngWriter(folder / f"{ids[row]}.png", *size, 1))
                 for band in bands:
-                    mask.write(class_indices(band))
+                    mask.write(band[0] if band.dtype == np.uint8 else class_indices(band))
                 return
             probability = ProbabilityWriter(files, folder, ids[row], size, network.classes)
             for band in bands:
-                probability.write(to_levels(band))
+                probability.write(band if band.dtype == np.uint8 else to_levels(band))
 
-    native_sizes = reader.column("original_size")
-    large = max(np.prod(reader.info.size), *native_sizes.prod(axis=1)) > LARGE
+    samples_to_predict = _Samples(network, reader, ids, "classes" if recipe.kind == "mask" else "levels")
     with (
         atomic_folder(output) as folder,
         memory_errors(f"{experiment}, {recipe.split} samples", network.memory_remedy()),
     ):
-        for _ in thread_map(write, _predictions(network, reader, ids, experiment, large), 1 if large else 2):
+        predictions = samples_to_predict.predictions(experiment)
+        # even with one thread: the network would wait for the disk
+        for _ in thread_map(write, predictions, 1 if samples_to_predict.large else max(2, threads)):
             pass
 
 
 class _Prediction(NamedTuple):
-    """The row of a sample in the shards, its native size, and its probabilities at this size."""
+    """The row of a sample in the shards, its native size, and its values at this size.
+
+    The values are probabilities in float32; or in uint8 what is written, levels (K, h, W) or class indices (1, h, W).
+    """
 
     row: int
     size: tuple[int, int]
-    bands: Iterable[Band]
+    bands: Iterable[NDArray[Any]]
 
 
-class _Columns(NamedTuple):
-    """What the shards hold of each sample besides its arrays; see `pipeline.shards.prepare.PreparedSample`."""
+class _Sample(NamedTuple):
+    """A sample to predict: its row, native size, image, and its field of view if pixels outside it are 0."""
 
-    native_sizes: NDArray[np.int32]
-    scale: NDArray[np.float32]
-    offset: NDArray[np.float32]
-
-
-def _predictions(
-    network: Predictor, reader: ShardReader, ids: Sequence[str], experiment: str, large: bool
-) -> Iterator[_Prediction]:
-    """Predict the samples in batches."""
-    height, width = reader.info.size
-    columns = _Columns(*(reader.column(name) for name in ("original_size", "scale", "offset")))
-    batch = max(1, PIXELS_AT_ONCE // (height * width))
-    starts = range(0, len(reader), batch)
-    for start in progress_bar(starts, f"{experiment}: batches of {batch}", len(starts)):
-        yield from _predict_batch(network, reader, ids, columns, range(start, min(start + batch, len(reader))), large)
+    row: int
+    native_size: tuple[int, int]
+    image: NormalizedImage
+    fov: NDArray[np.uint8] | None
 
 
-def _predict_batch(
-    network: Predictor, reader: ShardReader, ids: Sequence[str], columns: _Columns, rows: range, large: bool
-) -> Iterator[_Prediction]:
-    """Predict some samples at once; large ones while their bands are read."""
-    native_sizes, scale, offset = columns
-    # a network that was trained inside the field of view has not learnt about pixels outside it
-    inside_only = network.inside_only and reader.has_fov and not network.multiclass
-    images = [NormalizedImage(ids[row], reader.read_array("images", row), scale[row], offset[row]) for row in rows]
-    for index, group in groupby(network.predict(images), key=itemgetter(0)):
-        row, bands = rows[index], (band for _, band in group)
-        size = height, width = int(native_sizes[row, 0]), int(native_sizes[row, 1])
-        native = native_bands(bands if large else list(bands), reader.info.size, size)
-        if inside_only:
-            fov = reader.read_array("fov", row)[0]
-            native = _inside(native, resize_mask(fov, height, width, reader.info.preparation.mask_resize))
-        yield _Prediction(row, size, native)
+class _Samples:
+    """Reads the samples of shards and predicts them.
+
+    Parameters
+    ----------
+    network : Predictor
+    reader : ShardReader
+    ids : sequence of str
+    final : {'levels', 'classes'}
+        What is written.
+    """
+
+    def __init__(self, network: Predictor, reader: ShardReader, ids: Sequence[str], final: Values) -> None:
+        self._network, self._reader, self._ids, self._final = network, reader, ids, final
+        self._native_sizes, self._scale, self._offset = (
+            reader.column(name) for name in ("original_size", "scale", "offset")
+        )
+        self.large = bool(max(np.prod(reader.info.size), *self._native_sizes.prod(axis=1)) > LARGE)
+        # a network that was trained inside the field of view has not learnt about pixels outside it
+        self._inside_only = network.inside_only and reader.has_fov and not network.multiclass
+
+    def predictions(self, experiment: str) -> Iterator[_Prediction]:
+        """Predict all samples; the next ones are read while the network runs."""
+        in_bands = self.large or self._network.tile_axes is not None
+        predicted = self._in_bands() if in_bands else self._at_once()
+        return progress_bar(predicted, f"{experiment}: samples", len(self._reader))
+
+    def _groups(self) -> Iterator[list[_Sample]]:
+        """Read the samples of each batch."""
+        start = 0
+        while start < len(self._reader):
+            end = min(start + self._network.limit.batch(*self._reader.info.size), len(self._reader))
+            yield [self._read(row) for row in range(start, end)]
+            start = end
+
+    def _read(self, row: int) -> _Sample:
+        pixels = self._reader.read_array("images", row)
+        image = NormalizedImage(self._ids[row], pixels, self._scale[row], self._offset[row])
+        fov = self._reader.read_array("fov", row)[0] if self._inside_only else None
+        return _Sample(row, (int(self._native_sizes[row, 0]), int(self._native_sizes[row, 1])), image, fov)
+
+    def _at_once(self) -> Iterator[_Prediction]:
+        """Predict each batch as a whole; where no output is resized, the device computes what is written."""
+
+        def batch(group: list[_Sample]) -> Batch:
+            unchanged = all(sample.native_size == self._reader.info.size for sample in group)
+            images = [sample.image for sample in group]
+            return self._network.batch(images, group, self._final if unchanged else "probability")
+
+        for predicted, result in self._network.predict_batches(read_ahead(map(batch, self._groups()))):
+            for sample, values in zip(predicted.owners, result.values, strict=True):
+                yield self._at_native_size(sample, [values])
+
+    def _in_bands(self) -> Iterator[_Prediction]:
+        """Predict large samples while their bands are read, and tiles."""
+        for group in self._groups() if self.large else read_ahead(self._groups()):
+            predicted = self._network.predict([sample.image for sample in group])
+            for index, indexed_bands in groupby(predicted, key=itemgetter(0)):
+                bands = (band for _, band in indexed_bands)
+                yield self._at_native_size(group[index], bands if self.large else list(bands))
+
+    def _at_native_size(self, sample: _Sample, bands: Iterable[NDArray[Any]]) -> _Prediction:
+        native = native_bands(bands, self._reader.info.size, sample.native_size)
+        if sample.fov is not None:
+            method = self._reader.info.preparation.mask_resize
+            native = _inside(native, resize_mask(sample.fov, *sample.native_size, method))
+        return _Prediction(sample.row, sample.native_size, native)
 
 
-def _inside(bands: Iterable[Band], fov: NDArray[np.uint8]) -> Iterator[Band]:
-    """Set probabilities outside a field of view (H, W) to 0."""
+def _inside(bands: Iterable[NDArray[Any]], fov: NDArray[np.uint8]) -> Iterator[NDArray[Any]]:
+    """Set probabilities or levels outside a field of view (H, W) to 0."""
     top = 0
     for band in bands:
         yield band * fov[top : top + band.shape[1]]

@@ -5,8 +5,7 @@ Overlapping tiles of padded networks are blended with the weights of Isensee et 
 Gaussian whose sigma is an eighth of the tile.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -14,15 +13,22 @@ import torch
 
 from pipeline.core.errors import ConfigError
 from pipeline.models.shapes import SMALLEST, centre_crop, crop_to, mirror_indices
-
-Forward = Callable[[torch.Tensor], torch.Tensor]
-"""Maps (N, C, H, W) float32 to (N, K, h, w) float32."""
+from pipeline.prediction.batches import PixelLimit
 
 Source = Callable[[torch.Tensor], torch.Tensor]
 """An image: maps the indices (h,) of rows to these rows, (C, h, W) float32."""
 
-PIXELS_AT_ONCE = 2**20
-"""Input pixels of a batch, approximately (at least one sample): affects the speed, not the results."""
+
+class _Position(NamedTuple):
+    """The image of a tile, and the first row and column of its used pixels."""
+
+    image: int
+    top: int
+    left: int
+
+
+RunBatches = Callable[[Iterable[tuple[list[_Position], torch.Tensor]]], Iterable[tuple[list[_Position], torch.Tensor]]]
+"""Maps batches of tiles (N, C, H, W), each with a key, to their outputs (N, K, h, w) on the CPU with the same keys."""
 
 
 class TileAxis(NamedTuple):
@@ -120,28 +126,13 @@ def valid_axis(length: int, side: int, *, margins: Callable[[int], tuple[int, in
     )
 
 
-def predict_tiles(forward: Forward, image: torch.Tensor, rows: TileAxis, columns: TileAxis) -> torch.Tensor:
-    """Predict images of one size tile by tile and assemble the results.
-
-    Parameters
-    ----------
-    forward, rows, columns
-        See `predict_bands`.
-    image : (N, C, H, W) float32 tensor on the CPU
-
-    Returns
-    -------
-    (N, K, H, W) float32 tensor on the CPU
-    """
-    sources = [partial(plane.index_select, -2) for plane in image]
-    bands: list[list[torch.Tensor]] = [[] for _ in image]
-    for index, band in predict_bands(forward, sources, image.shape[-2:], rows, columns):
-        bands[index].append(band)
-    return torch.stack([torch.cat(image_bands, dim=-2) for image_bands in bands])
-
-
 def predict_bands(
-    forward: Forward, sources: Sequence[Source], size: Sequence[int], rows: TileAxis, columns: TileAxis
+    run: RunBatches,
+    sources: Sequence[Source],
+    size: Sequence[int],
+    rows: TileAxis,
+    columns: TileAxis,
+    limit: PixelLimit,
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """Predict images of one size tile by tile, and yield rows when no further tile changes them.
 
@@ -149,14 +140,16 @@ def predict_bands(
 
     Parameters
     ----------
-    forward : callable
-        Maps a batch of tiles to output of the same size, or smaller by the margin at each side.
+    run : callable
+        Maps batches of tiles to outputs of the same size, or smaller by the margin at each side.
     sources : sequence of callable
         The images.
     size : (int, int)
         Height and width of the images.
     rows, columns : TileAxis
         Tile positions along H and along W.
+    limit : PixelLimit
+        Of a batch of tiles.
 
     Yields
     ------
@@ -166,7 +159,6 @@ def predict_bands(
         Its next rows, from top to bottom.
     """
     height, width = size
-    batch = max(1, PIXELS_AT_ONCE // (rows.side * columns.side))
     weights = rows.weights[:, None] * columns.weights
     row_sums, column_sums = _weight_sums(rows, height)[:, None], _weight_sums(columns, width)
     tiles = _extract_tiles(sources, height, width, rows, columns)
@@ -176,10 +168,13 @@ def predict_bands(
     def finished(count: int) -> torch.Tensor:
         return band[:, :count] / row_sums[first : first + count] / column_sums
 
-    while group := list(islice(tiles, batch)):
-        predicted = forward(torch.stack([tile for *_, tile in group])).cpu()
+    def batches() -> Iterator[tuple[list[_Position], torch.Tensor]]:
+        while group := list(islice(tiles, limit.batch(rows.side, columns.side))):
+            yield [position for position, _ in group], torch.stack([tile for _, tile in group])
+
+    for positions, predicted in run(batches()):
         outputs = centre_crop(predicted, rows.output_side, columns.output_side)
-        for (tile_index, top, left, _), output in zip(group, outputs, strict=True):
+        for (tile_index, top, left), output in zip(positions, outputs, strict=True):
             if tile_index > index:
                 yield index, finished(height - first)
                 index, first, band = tile_index, 0, torch.empty(0)
@@ -198,15 +193,16 @@ def predict_bands(
 
 def _extract_tiles(
     sources: Sequence[Source], height: int, width: int, rows: TileAxis, columns: TileAxis
-) -> Iterator[tuple[int, int, int, torch.Tensor]]:
-    """Yield the image's index, the first used row and column, and the tile (C, side, side), mirrored at the borders."""
+) -> Iterator[tuple[_Position, torch.Tensor]]:
+    """Yield the position of each tile and the tile (C, side, side), mirrored at the borders."""
     for index, source in enumerate(sources):
         for top in rows.starts:
             first = top - rows.margin
             band = source(mirror_indices(height, first, first + rows.side))
             for left in columns.starts:
                 first = left - columns.margin
-                yield index, top, left, band.index_select(-1, mirror_indices(width, first, first + columns.side))
+                tile = band.index_select(-1, mirror_indices(width, first, first + columns.side))
+                yield _Position(index, top, left), tile
 
 
 def _weight_sums(axis: TileAxis, length: int) -> torch.Tensor:

@@ -31,9 +31,8 @@ from pipeline.core.errors import CheckpointError, ConfigError, OutputError, Pred
 from pipeline.images.colours import overlay_classes, paint
 from pipeline.images.figures import VOID_GREY
 from pipeline.images.png import read_levels, write_png
+from pipeline.prediction import batches, new_images
 from pipeline.prediction import network as networks
-from pipeline.prediction import new_images
-from pipeline.prediction import predict as shard_prediction
 from pipeline.prediction.bands import class_indices, native_bands
 from pipeline.prediction.listing import IMAGE_EXTENSIONS, list_images
 from pipeline.prediction.recipes import SourcedThreshold, Tiles
@@ -177,7 +176,7 @@ def test_a_network_that_stretches_its_output_predicts_one_size_only(tmp_path):
 def test_batch_size_does_not_change_predictions(tmp_path, shard, monkeypatch, more):
     path = checkpoint(tmp_path / "c.pt", classes=3)
     for name, pixels in (("one", 1), ("all", 2**20)):
-        monkeypatch.setattr(shard_prediction, "PIXELS_AT_ONCE", pixels)
+        monkeypatch.setattr(batches, "PIXELS_AT_ONCE", pixels)
         predict_shard(path, shard, tmp_path / name, **more)
     for single in (tmp_path / "one").rglob("*.png"):
         batched = tmp_path / "all" / single.relative_to(tmp_path / "one")

@@ -8,9 +8,11 @@ from pipeline.core.errors import ConfigError
 from pipeline.models.networks import NETWORKS, AnyNetwork
 from pipeline.models.registry import build_model
 from pipeline.models.shapes import SMALLEST
-from pipeline.prediction import tiles
+from pipeline.prediction.batches import PixelLimit
 from pipeline.prediction.symmetries import SYMMETRIES, average_views
-from pipeline.prediction.tiles import blended_axis, predict_tiles, valid_axis
+from pipeline.prediction.tiles import blended_axis, predict_bands, valid_axis
+
+CPU = torch.device("cpu")
 
 NETS = [
     ("unet", {"width": 4, "depth": 2}, 1, 16),
@@ -35,10 +37,28 @@ def random_image(height, width, count=1):
     return torch.rand((count, 3, height, width), generator=torch.Generator().manual_seed(7))
 
 
-def blended(forward, image, size, multiple, overlap=0.5, margin=0):
+def predict_tiles(forward, image, rows, columns, limit=None):
+    """Predict images of one size tile by tile and assemble the results."""
+    sources, bands = [partial(plane.index_select, -2) for plane in image], [[] for _ in image]
+
+    def run(batches):
+        return ((key, forward(batch)) for key, batch in batches)
+
+    for index, band in predict_bands(run, sources, image.shape[-2:], rows, columns, limit or PixelLimit(CPU)):
+        bands[index].append(band)
+    return torch.stack([torch.cat(image_bands, dim=-2) for image_bands in bands])
+
+
+def blended(forward, image, size, multiple, overlap=0.5, margin=0, limit=None):
     options = {"overlap": overlap, "margin": margin, "multiple": multiple}
     rows, columns = (blended_axis(length, side, **options) for length, side in zip(image.shape[-2:], size, strict=True))
-    return predict_tiles(forward, image, rows, columns)
+    return predict_tiles(forward, image, rows, columns, limit)
+
+
+def limit_of(pixels):
+    limit = PixelLimit(CPU)
+    limit.pixels = pixels
+    return limit
 
 
 @pytest.mark.parametrize(("name", "options", "channels", "radius"), NETS)
@@ -142,14 +162,18 @@ def test_tiles_without_pixels_between_margins_are_refused(size, margin):
         blended_axis(500, size, overlap=0.5, margin=margin, multiple=16)
 
 
-def test_tile_batches_are_limited_and_do_not_change_result(monkeypatch):
+def test_tile_batches_are_limited_and_do_not_change_result():
     forward, _ = network(*NETS[1][:3])
     image = random_image(150, 170)
     counts, results = [], []
     for pixels in (1, 64 * 64 * 3, 2**20):
-        monkeypatch.setattr(tiles, "PIXELS_AT_ONCE", pixels)
         sizes = []
-        results.append(blended(lambda x, sizes=sizes: (sizes.append(len(x)), forward(x))[1], image, (64, 64), 4))
+
+        def count(x, sizes=sizes):
+            sizes.append(len(x))
+            return forward(x)
+
+        results.append(blended(count, image, (64, 64), 4, limit=limit_of(pixels)))
         counts.append(max(sizes))
     assert counts == [1, 3, 20]
     for other in results[1:]:
@@ -219,29 +243,51 @@ def test_valid_convolution_tiles_are_minimal_in_number():
     assert smallest.side == 204
 
 
-@pytest.mark.parametrize(("name", "passes"), [("none", 1), ("flips", 4), ("rot90", 8)])
+@pytest.mark.parametrize(("name", "views"), [("none", 1), ("flips", 4), ("rot90", 8)])
 @pytest.mark.parametrize("size", [(48, 48), (33, 70)])
-def test_test_time_views_differ_and_are_rotated_back(name, passes, size):
-    image = random_image(*size)
-    views = []
+@pytest.mark.parametrize("pixels", [1, 3 * 48 * 48, 2**20])
+def test_test_time_views_differ_and_are_rotated_back(name, views, size, pixels):
+    image, batches = random_image(*size), []
 
     def forward(x):
-        views.append(x)
+        batches.append(x)
         return 2 * x
 
-    torch.testing.assert_close(average_views(forward, name)(image), 2 * image)
-    assert len(views) == len(SYMMETRIES[name]) == passes
-    different = {tuple(view.shape[-2:]) + tuple(view[0, 0, :3, :3].flatten().tolist()) for view in views}
-    assert len(different) == passes
+    torch.testing.assert_close(average_views(forward, name, limit_of(pixels))(image), 2 * image)
+    different = {
+        tuple(view.shape[-2:]) + tuple(view[0, :3, :3].flatten().tolist()) for batch in batches for view in batch
+    }
+    assert len(SYMMETRIES[name]) == sum(map(len, batches)) == len(different) == views
     allowed = {size, size[::-1]} if name == "rot90" else {size}
-    assert {tuple(view.shape[-2:]) for view in views} == allowed
+    assert {tuple(batch.shape[-2:]) for batch in batches} == allowed
+
+
+@pytest.mark.parametrize(
+    ("size", "pixels", "passes"),
+    [
+        ((48, 48), 2**20, 1),
+        ((33, 70), 2**20, 2),
+        ((48, 48), 3 * 48 * 48, 3),
+        ((33, 70), 3 * 33 * 70, 4),
+        ((9, 9), 9, 8),
+    ],
+)
+def test_views_of_one_shape_are_one_batch_within_the_limit(size, pixels, passes):
+    batches = []
+
+    def forward(x):
+        batches.append(x)
+        return x
+
+    average_views(forward, "rot90", limit_of(pixels))(random_image(*size))
+    assert len(batches) == passes
 
 
 @pytest.mark.parametrize("name", ["flips", "rot90"])
 def test_averaged_network_is_equivariant_to_symmetries(name):
     forward, _ = network(*NETS[1][:3])
     image = random_image(64, 48)
-    mean = average_views(forward, name)
+    mean = average_views(forward, name, PixelLimit(CPU))
     for transform in (lambda x: x.flip(-1), lambda x: x.flip(-2), *([lambda x: x.mT] if name == "rot90" else [])):
         torch.testing.assert_close(mean(transform(image)), transform(mean(image)), atol=1e-5, rtol=0)
         assert (forward(transform(image)) - transform(forward(image))).abs().max() > 1e-3
@@ -255,5 +301,7 @@ def test_test_time_views_work_with_tiles():
         return 3 * x
 
     image = random_image(100, 150)
-    torch.testing.assert_close(blended(average_views(forward, "rot90"), image, (48, 64), 16), 3 * image)
+    torch.testing.assert_close(
+        blended(average_views(forward, "rot90", PixelLimit(CPU)), image, (48, 64), 16), 3 * image
+    )
     assert set(inputs) == {(48, 64), (64, 48)}
