@@ -12,6 +12,7 @@ that elastic leaves open are added here:
   network may take longer. Here signals are forwarded, and elastic sees the processes end by themselves.
 """
 
+import atexit
 import functools
 import json
 import logging
@@ -268,6 +269,7 @@ def _run_rank(function: Callable[..., None], arguments: Mapping[str, Any], board
         if not isinstance(error, RuntimeError) or board.wait(_CAUSE_TIMEOUT) is None:
             board.publish(failure)
     else:
+        atexit.register(os._exit, 0)  # no teardown, which takes a second and could meet the thread of `watch`
         return
     watch.join()  # exits; a normal exit could wait forever for collective operations with the other processes
 

@@ -37,7 +37,7 @@ HASTE = {
     "seconds-between-status-checks": 2,
     "latency-wait": 20,
 }
-TRAIN = "rule_train_wildcards_a"
+TRAIN = ("rule_train_wildcards_a", "rule_train_nodes_wildcards_a")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,8 @@ class Remote:
         make_tgs(self.folder / "raw" / "TGS")
         self.project.config.write_text(CONFIG)
         profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text()) | HASTE
-        profile["set-resources"]["train"] |= {"save_every": 0, **train}
+        for rule in ("train", "train_nodes"):
+            profile["set-resources"][rule] |= {"save_every": 0, **train}
         self.profile = folder / "profile"
         self.profile.mkdir()
         (self.profile / "config.yaml").write_text(yaml.safe_dump(profile))
@@ -112,7 +113,7 @@ class Remote:
     def trainings(self):
         """Return Slurm's records of the jobs of the training, in the order of submission."""
         jobs = [
-            job for job in self.cluster.jobs() if job.get("Comment") == TRAIN and job["WorkDir"] == str(self.folder)
+            job for job in self.cluster.jobs() if job.get("Comment") in TRAIN and job["WorkDir"] == str(self.folder)
         ]
         return sorted(jobs, key=lambda job: int(job["JobId"]))
 

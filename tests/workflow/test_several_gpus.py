@@ -48,3 +48,11 @@ def test_same_configuration_with_and_without_gpus(tmp_path):
     one, two = (load_checkpoint(models / name / "last.pt") for name in ("a", "both"))
     assert two.info.settings.gpus == 2
     assert abs(one.scores["train_loss"] - two.scores["train_loss"]) < 1e-5
+
+
+def test_experiments_with_nodes_have_a_rule_of_their_own(tmp_path):
+    project = Project(tmp_path)
+    make_tgs(tmp_path / "raw" / "TGS")
+    project.config.write_text(f"{CONFIG}  nodes: {{<<: *recipe, gpus: 2, nodes: 2}}\n")
+    planned = project.planned(*(f"results/models/{name}/best.pt" for name in ("a", "both", "nodes")))
+    assert (planned["train"], planned["train nodes"]) == (2, 1)

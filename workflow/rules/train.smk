@@ -12,7 +12,7 @@ rule train:
     log:
         "results/logs/train/{experiment}.log",
     wildcard_constraints:
-        experiment=any_of(Checkpoint.names(STUDY)),
+        experiment=any_of(name for name in Checkpoint.names(STUDY) if STUDY.experiments[name].nodes is None),
     threads: setting_of(lambda experiment: experiment.threads * experiment.gpus)
     resources:
         gpu=setting_of(lambda experiment: experiment.gpus),
@@ -28,6 +28,22 @@ rule train:
         " --train-shards {input.train_shards:q} --validation-shards {input.validation_shards:q} --folds {input.folds:q}"
         " --output {params.folder:q} --state {params.state:q} --save-every {resources.save_every}"
         " --store-gb {resources.store_gb} > {log:q} 2>&1"
+
+
+# Experiments with `nodes`: a job of several machines, on each of which the command starts itself with `srun`. The executor
+# for Slurm makes such jobs only for a rule with the resource `mpi`. Threads, memory and so on are those of each machine.
+use rule train as train_nodes with:
+    wildcard_constraints:
+        experiment=any_of(name for name in Checkpoint.names(STUDY) if STUDY.experiments[name].nodes),
+    threads: setting_of(lambda experiment: experiment.threads * experiment.node_gpus)
+    resources:
+        gpu=setting_of(lambda experiment: experiment.gpus),
+        nodes=setting_of(lambda experiment: experiment.node_count),
+        tasks=setting_of(lambda experiment: experiment.node_count),
+        tasks_per_gpu=-1,
+        mpi="srun",
+        save_every=60,
+        store_gb=STUDY.config.store_gb,
 
 
 # For inspection before training: needs only the shards.
