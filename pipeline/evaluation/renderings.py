@@ -164,7 +164,7 @@ def load_image(raw: RawDataset, sample: Sample) -> tuple[RgbImage, NDArray[np.ui
     RawDataError
         If image or mask cannot be read, or they differ in size.
     """
-    pixels, valid = raw.read_image(sample, "rgb")
+    pixels, valid, _ = raw.read_image(sample, "rgb")
     image = for_display(pixels)
     if not sample.labelled:
         return image, None

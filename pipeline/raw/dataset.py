@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.core.counts import SOFT_THRESHOLD, VOID
 from pipeline.core.errors import Problem, RawDataError
 from pipeline.core.fingerprint import short_digest
-from pipeline.raw.decode.image import Pixels, as_channels, read_file
+from pipeline.raw.decode.image import DecodedFile, as_channels, read_file
 from pipeline.raw.decode.labels import BLACK_AND_WHITE, Labels
 from pipeline.raw.decode.masks import ClassMask, decode_rle, merge_object_masks
 from pipeline.raw.decode.palette import Colour
@@ -130,18 +130,13 @@ class RawDataset:
         samples = self.splits[split]
         return short_digest("\n".join(text for sample in samples for text in (sample.id, *sample.files)))
 
-    def read_image(self, sample: Sample, channels: str, data: bytes | None = None) -> tuple[Pixels, Valid | None]:
+    def read_image(self, sample: Sample, channels: str, data: bytes | None = None) -> DecodedFile:
         """Read a sample's image; `data` are the contents of the file if they were read already.
 
-        Returns
-        -------
-        pixels : (H, W, C) array of uint8, uint16 or float32
-            See `pipeline.raw.decode.image.as_channels`.
-        valid : (H, W) array of bool, optional
-            False for NoData pixels to ignore; see `pipeline.raw.decode.image.DecodedFile`.
+        The pixels are (H, W, C); see `pipeline.raw.decode.image.as_channels`.
         """
         decoded = read_file(sample.image, data, sample.page, self.source)
-        return as_channels(decoded.pixels, channels, sample.image), decoded.valid
+        return decoded._replace(pixels=as_channels(decoded.pixels, channels, sample.image))
 
     def read_truth(self, sample: Sample) -> ClassMask:
         """Read a labelled sample's mask: (H, W) class indices, `VOID` for ignored pixels; or soft, 0..255.

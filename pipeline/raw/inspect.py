@@ -89,10 +89,10 @@ def read_sample(dataset: RawDataset, sample: Sample, channels: str) -> Decoded:
         fov = attempt(lambda: dataset.read_fov(sample, contents[str(sample.fov)]))
     if image is None:
         raise RawDataError(problems)
-    pixels, valid = image
+    pixels, valid, orientation = image
     planes = ((sample.mask or sample.codes_file or sample.image, mask), (sample.fov or "", fov))
     size = (int(pixels.shape[0]), int(pixels.shape[1]))
-    orientations = None if dataset.source.exif == "ignore" else _orientation_mismatch(sample, contents)
+    orientations = None if dataset.source.exif == "ignore" else _orientation_mismatch(sample, contents, orientation)
     problems += [
         problem if orientations is None else replace(problem, found=f"{problem.found}; {orientations}", remedy=_UPRIGHT)
         for path, plane in planes
@@ -107,12 +107,11 @@ def read_sample(dataset: RawDataset, sample: Sample, channels: str) -> Decoded:
     return Decoded(pixels, mask, fov, contents, orientations)
 
 
-def _orientation_mismatch(sample: Sample, contents: Mapping[str, bytes]) -> str | None:
+def _orientation_mismatch(sample: Sample, contents: Mapping[str, bytes], expected: int) -> str | None:
     """Return how the orientation tag of the image differs from those of its mask and field of view, or None."""
     if not sample.labelled and sample.fov is None:
         return None
-    applied = {path: read_orientation(data) for path, data in contents.items()}
-    expected = applied.get(sample.image, 1)
+    applied = {path: read_orientation(data) for path, data in contents.items() if path != sample.image}
     others = [path for path, orientation in applied.items() if orientation != expected]
     if sample.mask_codes is not None and expected != 1:
         others.append(str(sample.codes_file))

@@ -17,6 +17,8 @@ from pipeline.raw.recipes import NormalizeMethod
 NARROW = 0.05
 """Part of the range that the central 99 % of the values of an image should cover at least."""
 
+Histograms = list[tuple[NDArray[Any], NDArray[np.int64]]]
+
 _CENTRAL = (0.005, 0.995)  # quantiles
 _SAMPLED_VALUES = 2**18  # values of a 16-bit or float image from which quantiles are computed
 _NOISE_CORRELATION = 0.5  # neighbouring pixels of noise correlate less, those of a scene more
@@ -61,7 +63,11 @@ class ImageValues(Options):
 
 
 def image_values(
-    pixels: NDArray[Any], scale: NDArray[np.float32], offset: NDArray[np.float32], method: NormalizeMethod
+    pixels: NDArray[Any],
+    scale: NDArray[np.float32],
+    offset: NDArray[np.float32],
+    method: NormalizeMethod,
+    histograms: Histograms | None = None,
 ) -> ImageValues:
     """Describe one image: all values of 8 bits, or about 2**18 values of 16 bits or floats.
 
@@ -72,8 +78,10 @@ def image_values(
     scale, offset : (C,) array of float32
         The normalization: ``image = pixels * scale + offset``.
     method : {'minmax', 'unit', 'symmetric', 'standard'}
+    histograms : list, optional
+        `value_histograms` of the pixels, if they were computed already.
     """
-    histograms = _histograms(pixels)
+    histograms = value_histograms(pixels) if histograms is None else histograms
     normalized = np.concatenate([values * a + b for (values, _), a, b in zip(histograms, scale, offset, strict=True)])
     counts = np.concatenate([counts for _, counts in histograms])
     order = np.argsort(normalized, kind="stable")
@@ -170,7 +178,7 @@ def _range_text(low: float, high: float) -> str:
     return f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
 
 
-def narrow_range(pixels: NDArray[Any], method: NormalizeMethod) -> str | None:
+def narrow_range(pixels: NDArray[Any], method: NormalizeMethod, histograms: Histograms | None = None) -> str | None:
     """Return what is wrong if the central 99 % of the values cover less than 5 % of the range of the normalization.
 
     The range that is mapped to the output range is that of the image for ``minmax``, and the full range of the type for
@@ -188,9 +196,16 @@ def narrow_range(pixels: NDArray[Any], method: NormalizeMethod) -> str | None:
     ----------
     pixels : (H, W, C) array of uint8, uint16 or float32
     method : {'minmax', 'unit', 'symmetric', 'standard'}
+    histograms : list, optional
+        `value_histograms` of the pixels, if they were computed already.
     """
-    bottom, top = (float(pixels.min()), float(pixels.max())) if method == "minmax" else (0.0, float(full_range(pixels)))
-    low, high = _central_range(pixels)
+    histograms = value_histograms(pixels) if histograms is None else histograms
+    if method == "minmax":
+        bottom = float(min(values[0] for values, _ in histograms))
+        top = float(max(values[-1] for values, _ in histograms))
+    else:
+        bottom, top = 0.0, float(full_range(pixels))
+    low, high = _central_range(histograms)
     if low == high or high - low >= NARROW * (top - bottom):
         return None
     if method == "minmax" and _shows_objects(pixels, low, high):
@@ -231,7 +246,7 @@ def narrow_range_warning(
     )
 
 
-def _histograms(pixels: NDArray[Any]) -> list[tuple[NDArray[Any], NDArray[np.int64]]]:
+def value_histograms(pixels: NDArray[Any]) -> Histograms:
     """Return the sorted values of each channel and their numbers.
 
     Those of 16-bit and float images are from every k-th row and column, with the lowest and the highest value.
@@ -257,10 +272,10 @@ def _central(values: NDArray[Any], counts: NDArray[np.int64]) -> tuple[float, fl
     return float(low), float(high)
 
 
-def _central_range(pixels: NDArray[Any]) -> tuple[float, float]:
+def _central_range(histograms: Histograms) -> tuple[float, float]:
     """Return the lowest 0.5th and the highest 99.5th percentile of the channels, with even backgrounds left out."""
     ends: list[float] = []
-    for values, counts in _histograms(pixels):
+    for values, counts in histograms:
         commonest = int(counts.argmax())
         if 2 * counts[commonest] >= counts.sum():
             ends.append(float(values[commonest]))

@@ -1,7 +1,7 @@
 """Resize class masks without new values: by nearest neighbour, or by area with the share of each class kept."""
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -145,7 +145,7 @@ def _window(cells: _Cells, start: int, stop: int) -> slice:
     return slice(max(0, first - 1), min(len(cells.totals), last + 1))
 
 
-def _differences(table: NDArray[np.int32], cells: _Cells, part: slice, start: int) -> NDArray[np.int32]:
+def _differences(table: NDArray[Any], cells: _Cells, part: slice, start: int) -> NDArray[Any]:
     """Return the sums of a part of the new pixels along the first axis of a table of cumulative sums from `start`."""
     (low, more_low), (high, more_high) = cells.low[:, part] - start, cells.high[:, part] - start
     return np.asarray(table[high] + table[more_high] - table[low] - table[more_low])
@@ -159,4 +159,4 @@ def _highest(score: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
     level = np.partition(score, rank)[rank]
     above, from_level = score > level, score >= level
     missing, excess = count - np.count_nonzero(above), np.count_nonzero(from_level) - count
-    return above if above.any() and missing < excess else from_level
+    return np.asarray(above if above.any() and missing < excess else from_level)

@@ -15,7 +15,7 @@ from pipeline.raw.digests import sample_digest
 from pipeline.raw.inspect import read_sample, storage_problem
 from pipeline.raw.recipes import Storage, StorageType
 from pipeline.raw.samples import Sample
-from pipeline.raw.value_range import ImageValues, image_values, narrow_range
+from pipeline.raw.value_range import ImageValues, image_values, narrow_range, value_histograms
 from pipeline.shards.masks import resize_mask
 from pipeline.shards.recipes import Normalize, Preparation
 
@@ -210,7 +210,9 @@ def prepare(dataset: RawDataset, sample: Sample, preparation: Preparation) -> Pr
         expected = "a normalization that fits the image"
         raise RawDataError(sample.image, str(error), expected, "change `normalize`") from error
     method = preparation.normalize.method
-    values, narrow = image_values(resized, scale, offset, method), narrow_range(resized, method)
+    histograms = value_histograms(resized)
+    values = image_values(resized, scale, offset, method, histograms)
+    narrow = narrow_range(resized, method, histograms)
     if storage != "uint8":  # the normalized image is stored
         scale, offset = np.ones_like(scale), np.zeros_like(offset)
     if mask is not None and dataset.mask_kind == "soft":  # probabilities are interpolated like images

@@ -181,8 +181,7 @@ def _write_samples(
     sizes: dict[tuple[int, int], list[str]] = {}
     written: list[_Written] = []
     columns: dict[str, list[Any]] = {"scale": [], "offset": [], "original_size": []}
-    block: list[PreparedSample] = []
-    dtype: np.dtype[Any] | None = None
+    block: _Block | None = None
     for item in prepared:
         if isinstance(item, PipelineError):
             problems += item.problems
@@ -190,19 +189,15 @@ def _write_samples(
         sizes.setdefault((item.stored.shape[1], item.stored.shape[2]), []).append(item.sample.image)
         if problems or len(sizes) > 1:
             continue  # no shard will be written: only collect more problems
-        if not written:
-            _create_datasets(file, count, item)
-        elif item.stored.dtype != dtype:
+        block = block or _Block(file, count, item)
+        if item.stored.dtype != block.dtype:
             raise _MixedTypesError
-        dtype = item.stored.dtype
         for name, values in columns.items():
             values.append(getattr(item, name))
         written.append(_Written(item.sample.image, item.digest, item.values, item.narrow, item.orientations))
-        block.append(item)
-        if len(block) * item.stored.nbytes >= BLOCK_BYTES or len(written) == count:
-            _write_block(file, len(written) - len(block), block)
+        if block.add(item) or len(written) == count:
+            block.write()
             target.raise_failure()
-            block.clear()
     problems += unequal_sizes(sizes)
     if problems:
         raise RawDataError(dict.fromkeys(problems))  # pages of a stack have identical problems
@@ -225,30 +220,55 @@ def _prepare_all(
     return thread_map(attempt, members, threads)
 
 
-def _arrays(item: PreparedSample) -> dict[str, NDArray[Any]]:
+def _planes(item: PreparedSample) -> dict[str, NDArray[Any]]:
     """Return ``images`` (C, H, W), and ``masks`` and ``fov`` (1, H, W) if the sample has them."""
     planes = {"masks": item.mask, "fov": item.fov}
     return {"images": item.stored} | {name: plane[None] for name, plane in planes.items() if plane is not None}
 
 
-def _create_datasets(file: h5py.File, count: int, first: PreparedSample) -> None:
-    """Create the HDF5 data sets of `count` samples with the shapes and types of the first one."""
-    for name, array in _arrays(first).items():
-        # the fastest level compresses binary masks fifty-fold
-        options = {} if name == "images" else {"compression": "gzip", "compression_opts": 1}
-        shape = {"shape": (count, *array.shape), "chunks": (1, *array.shape)}
-        file.create_dataset(name, dtype=array.dtype, fletcher32=True, **shape, **options)
+class _Block:
+    """Samples of a shard that are written together, because a call of HDF5 costs as much as a small image.
+
+    Parameters
+    ----------
+    file : h5py.File
+        In which the data sets of the samples are created.
+    count : int
+        Number of samples of the shard.
+    first : PreparedSample
+        The first sample, which defines shapes and types.
+    """
+
+    def __init__(self, file: h5py.File, count: int, first: PreparedSample) -> None:
+        self.dtype = first.stored.dtype
+        rows = min(count, max(1, BLOCK_BYTES // first.stored.nbytes))
+        self._targets: dict[str, tuple[h5py.Dataset, NDArray[Any]]] = {}
+        self._start = self._filled = 0
+        for name, array in _planes(first).items():
+            # the fastest level compresses binary masks fifty-fold
+            options = {} if name == "images" else {"compression": "gzip", "compression_opts": 1}
+            shape = {"shape": (count, *array.shape), "chunks": (1, *array.shape)}
+            dataset = file.create_dataset(name, dtype=array.dtype, fletcher32=True, **shape, **options)
+            self._targets[name] = dataset, np.empty((rows, *array.shape), array.dtype)
+
+    def add(self, item: PreparedSample) -> bool:
+        """Add a sample; return whether the block is full."""
+        planes = _planes(item)
+        for name, (_, buffer) in self._targets.items():
+            buffer[self._filled] = planes[name]
+        self._filled += 1
+        return self._filled == len(self._targets["images"][1])
+
+    def write(self) -> None:
+        """Write the samples that were added since the last call."""
+        stop = self._start + self._filled
+        for dataset, buffer in self._targets.values():
+            dataset.write_direct(buffer, np.s_[: self._filled], np.s_[self._start : stop])
+        self._start, self._filled = stop, 0
 
 
 def _write_column(file: h5py.File, name: str, values: NDArray[Any]) -> None:
     file.create_dataset(name, data=values, chunks=values.shape, fletcher32=True)
-
-
-def _write_block(file: h5py.File, start: int, block: Sequence[PreparedSample]) -> None:
-    samples = [_arrays(item) for item in block]
-    for name in ("images", "masks", "fov"):
-        if name in file:
-            file[name][start : start + len(block)] = np.stack([arrays[name] for arrays in samples])
 
 
 def _write_metadata(file: h5py.File, members: Sequence[Sample]) -> None:

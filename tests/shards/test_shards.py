@@ -2,11 +2,15 @@ import fcntl
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 import time
 import tracemalloc
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
+import cv2
 import h5py
 import numpy as np
 import pytest
@@ -18,7 +22,10 @@ from sources import opened, preparation, source
 
 from pipeline.core.digests import file_digest
 from pipeline.core.errors import RawDataError, ShardError
+from pipeline.raw import inspect
+from pipeline.raw.decode import image
 from pipeline.raw.digests import joint_digest, sample_digest
+from pipeline.shards import prepare as prepare_module
 from pipeline.shards.read import ShardReader
 from pipeline.shards.recipes import ShardRecipe
 from pipeline.shards.write import build_shard
@@ -324,3 +331,41 @@ def test_the_shard_job_names_images_with_a_hot_pixel(tmp_path, drive, capsys):
     assert log.count("almost constant") == 1
     assert "1 of 6 images" in log
     assert "22_training.tif: 99 % of the values" in log
+
+
+def test_a_build_reads_decodes_and_measures_each_file_once(tmp_path, drive, monkeypatch):
+    calls = Counter()
+
+    def count(module, name):
+        function = getattr(module, name)
+
+        def counted(*arguments, **keywords):
+            calls[name] += 1
+            return function(*arguments, **keywords)
+
+        monkeypatch.setattr(module, name, counted)
+
+    for module, name in (
+        (inspect, "read_bytes"),
+        (image, "_decode"),
+        (tifffile, "TiffFile"),
+        (cv2, "calcHist"),
+        (prepare_module, "resize_image"),
+    ):
+        count(module, name)
+    build(tmp_path / "a.h5", drive, threads=2)
+    # six samples of a TIFF image of three channels, a mask and a field of view
+    assert calls == {"read_bytes": 18, "_decode": 18, "TiffFile": 6, "calcHist": 18, "resize_image": 6}
+
+
+def test_a_shard_job_imports_no_library_that_it_does_not_use(tmp_path, drive):
+    config = {"layout": "drive", "root": str(drive), "size": [48, 40], "validation": {"fraction": 0}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"datasets": {"d": config}}))
+    code = (
+        "import sys; from pipeline.__main__ import run; status = run(); import gc; "
+        "assert gc.isenabled(); print(*sorted({name.partition('.')[0] for name in sys.modules})); sys.exit(status)"
+    )
+    command = [sys.executable, "-c", code, *["shard", "--dataset", "d", "--split", "train", "--number", "0"]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    unused = {"matplotlib", "pandas", "psutil", "scipy", "torch", "jinja2", "snakemake"}
+    assert not unused & set(done.stdout.split())

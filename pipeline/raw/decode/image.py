@@ -207,7 +207,10 @@ def _decode(data: bytes, page: int | None) -> tuple[Pixels, Missing | None, int]
             return pixels, None, _exif_orientation(exif)
         for signature, kind, check in _IMAGEIO_FORMATS:
             if signature.match(data):
-                pixels, orientation = _decode_by_imageio(data, kind, check(data))
+                colours = check(data)
+                pixels, orientation = (
+                    _decode_gif(data, colours) if kind == "GIF" else _decode_by_imageio(data, kind, colours)
+                )
                 return pixels, None, orientation
     except (UnusableError, MemoryError):
         raise
@@ -243,6 +246,17 @@ def _decode_by_imageio(data: bytes, kind: str, colours: int | None) -> tuple[Pix
         if kind == "JPEG":  # the same pixels without Pillow's copies, three times the memory of the image
             return np.asarray(imagecodecs.jpeg8_decode(data)), orientation
         return read(mode=converted), orientation
+
+
+def _decode_gif(data: bytes, colours: int | None) -> tuple[Pixels, int]:
+    """Decode a GIF with one frame by Pillow; imageio would search for plugins of other formats for each file."""
+    with Image.open(io.BytesIO(data), formats=("GIF",)) as image:
+        pixels = np.asarray(image)
+        if colours is not None:
+            _require_colours(pixels, colours)
+        if image.mode == "P":
+            pixels = np.asarray(image.convert("RGBA" if "transparency" in image.info else "RGB"))
+    return pixels, 1
 
 
 def _require_colours(indices: Pixels, colours: int) -> None:
