@@ -27,7 +27,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -244,8 +244,10 @@ def _cause(board: _Board, count: int, rank: int, failure: ProcessFailure) -> tup
         code = failure.exitcode
         text = f"exited with status {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
         first = _Failure(text=text, process=f"rank {rank} of {count}")
-        with suppress(DistNetworkError, DistStoreError):
+        try:
             first = board.publish(first)
+        except (DistNetworkError, DistStoreError):
+            first = replace(first, text="lost the connection to the first machine, whose launcher hosts the store")
     else:
         first = _Failure(**data)
     return f"{first.process} of this training run", first
