@@ -7,7 +7,7 @@ that results are reproducible byte for byte.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -44,7 +44,10 @@ class Fingerprint:
     @cached_property
     def identity(self) -> str:
         """Digest of the fingerprint, and so of those of all inputs; 32 hexadecimal digits."""
-        return hashlib.sha256(canonical(asdict(self)).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        plain = {
+            item.name: getattr(self, item.name) for item in fields(self)
+        }  # `asdict` would copy each list of inputs
+        return hashlib.sha256(canonical(plain).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def canonical(value: Any) -> str:  # noqa: ANN401 - any plain data

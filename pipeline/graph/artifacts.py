@@ -1,8 +1,9 @@
 """All kinds of results in the order of the pipeline: their paths, stages, recipes and inputs."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.core import paths
@@ -56,7 +57,8 @@ class SplitTable(DatasetArtifact):
         return SplitsRecipe(dataset=self.dataset, source=study.source(self.dataset, *SPLITS, shards=True))
 
     def state(self, study: "Study") -> str:
-        return canonical({split: study.raw(self.dataset).digest(split) for split in SPLITS})
+        study.raw(self.dataset)  # raises an error if a file cannot be listed
+        return canonical(study.split_digests(self.dataset))
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,10 @@ class Check(DatasetArtifact):
         from pipeline.raw.check.ignored import unused_digest
 
         opened = study.opened(self.dataset)
-        split_digests = {split: opened.dataset.digest(split) for split in SPLITS}
         problems = sorted(map(str, opened.problems))
-        return canonical({"members": split_digests, "problems": problems, "unused": unused_digest(opened)})
+        return canonical(
+            {"members": study.split_digests(self.dataset), "problems": problems, "unused": unused_digest(opened)}
+        )
 
 
 @dataclass(frozen=True)
@@ -575,8 +578,9 @@ class Report(OverallArtifact):
 # -- selection --------------------------------------------------------------------------------------------------------
 
 
-def _shards(study: "Study", dataset: str, split: str) -> list[Output]:
-    return [Shard(dataset, split, number).output() for number in study.raw(dataset).shard_members(split)]
+@cache
+def _shards(study: "Study", dataset: str, split: str) -> Sequence[Output]:
+    return tuple(Shard(dataset, split, number).output() for number in study.raw(dataset).shard_members(split))
 
 
 def fold_table_of(study: "Study", run: str) -> list[Output]:
@@ -585,7 +589,7 @@ def fold_table_of(study: "Study", run: str) -> list[Output]:
     return [] if fold is None else [FoldTable(study.dataset_of(run), fold.folds).output()]
 
 
-def _training_inputs(study: "Study", experiment: str) -> dict[str, list[Output]]:
+def _training_inputs(study: "Study", experiment: str) -> dict[str, Sequence[Output]]:
     """Return the inputs of a training run: shards, and with folds the table of folds."""
     dataset = study.dataset_of(experiment)
     shards = {f"{split}_shards": _shards(study, dataset, split) for split in ("train", VALIDATION)}

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from pipeline.core.fingerprint import short_digest
 from pipeline.core.options import Options
 from pipeline.graph.plan import Plan, Stage
-from pipeline.raw.digests import joint_digest
 from pipeline.raw.samples import Sample
 from pipeline.raw.splits.names import SPLITS
 
@@ -26,7 +26,7 @@ class Output(NamedTuple):
     path: Path
 
 
-Inputs = Mapping[str, list[Output]]
+Inputs = Mapping[str, Sequence[Output]]
 """The results that a result is made from, by name of the input."""
 
 
@@ -108,9 +108,7 @@ class Artifact(ABC):
         files, state = self.raw(study), self.state(study)
         digests = {}
         if files.samples:
-            dataset = self.dataset_name(study)
-            sample_digests = (study.sample_digest(dataset, sample, files.roles) for sample in files.samples)
-            digests["raw files"] = joint_digest(files.samples, sample_digests)
+            digests["raw files"] = study.raw_files_digest(self.dataset_name(study), files.samples, files.roles)
         return {**digests, "raw data": short_digest(state)} if state else digests
 
     def is_configured(self, study: "Study") -> bool:
@@ -152,15 +150,11 @@ class Artifact(ABC):
     def description(self) -> str:
         """One line for messages."""
         line = (self.__doc__ or "").split("\n")[0].rstrip(".")
-        return (line[:1].lower() + line[1:]).format(**self._values)
+        return (line[:1].lower() + line[1:]).format(**vars(self))
 
-    @property
-    def _values(self) -> dict[str, Any]:
-        return {field: getattr(self, field) for field in self.fields()}
-
-    def outputs(self) -> dict[str, Path]:
+    def outputs(self) -> Mapping[str, Path]:
         """Return its files and folders by name."""
-        return {name: Path(str(path).format(**self._values)) for name, path in self.files.items()}
+        return _outputs(self)
 
     def output(self, name: str | None = None) -> Output:
         """Return one of its files or folders; the first one by default."""
@@ -184,6 +178,13 @@ class Artifact(ABC):
     def name(self) -> str:
         """The experiment or data set that it belongs to."""
         return str(getattr(self, "experiment", getattr(self, "dataset", "")))
+
+
+@cache
+def _outputs(artifact: Artifact) -> Mapping[str, Path]:
+    """Return the outputs of an artifact; cached, because each experiment names all shards of its data set."""
+    outputs = {name: Path(str(path).format(**vars(artifact))) for name, path in artifact.files.items()}
+    return MappingProxyType(outputs)
 
 
 @cache

@@ -103,7 +103,7 @@ class Plan:
     @property
     def code_digest(self) -> str:
         """A short digest of `code`."""
-        return short_digest(canonical(self.code()))
+        return _code_digest(self.stage, frozenset(self.recipe.modules()))
 
     def fingerprint(self) -> Fingerprint:
         """Return the fingerprint of the result that the current code makes."""
@@ -128,6 +128,11 @@ def _validation_message(error: ValidationError | KeyError) -> str:
         return f"no stage {error}"
     messages = (f"{'.'.join(map(str, item['loc']))}: {item['msg']} ({item['input']!r:.60})" for item in error.errors())
     return "; ".join(messages)
+
+
+@cache
+def _code_digest(stage: Stage, selected: frozenset[str]) -> str:
+    return short_digest(canonical(stage_code(stage, selected)))
 
 
 @cache

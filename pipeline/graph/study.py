@@ -1,6 +1,6 @@
 """The configuration with the raw files of its data sets, listed once: its methods, runs, splits and samples."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from pipeline.evaluation import methods
 from pipeline.evaluation.methods import BASELINES, CEILING, ENSEMBLE, OBSERVER
 from pipeline.evaluation.recipes import DEFAULT_EMPTY_MASKS
 from pipeline.raw.dataset import PartialDataset, RawDataset, open_partially
-from pipeline.raw.digests import sample_digest
+from pipeline.raw.digests import joint_digest, sample_digest
 from pipeline.raw.samples import Sample
 from pipeline.raw.source import Source
 from pipeline.raw.splits.folds import assign_folds, split_by_fold
@@ -42,7 +42,8 @@ class Study:
         self.experiments: Mapping[str, Experiment] = config.experiments
         self.opened: Callable[[str], PartialDataset] = cache(self._open)
         self.digests: Callable[[str], Mapping[str, str]] = cache(self._digest)
-        self._sample_digests: dict[tuple[str, tuple[str, ...], int], str] = {}
+        self.split_digests: Callable[[str], Mapping[str, str]] = cache(self._digest_splits)
+        self._raw_files_digests: dict[tuple[str, tuple[str, ...], tuple[int, ...]], str] = {}
         self.fold_assignment: Callable[[str, int], dict[str, int]] = cache(self._assign)
         self.splits_of: Callable[[str], Mapping[str, list[Sample]]] = cache(self._split)
 
@@ -165,6 +166,11 @@ class Study:
         """Return `source` of the data set of a method; for a run of a fold, with the splits of the fold."""
         return self.source(self.dataset_of(name), *splits, presentation=presentation, fold=self.fold_of(name))
 
+    def _digest_splits(self, dataset: str) -> Mapping[str, str]:
+        """Return a short digest of the identifiers and file names of each split, also if others cannot be listed."""
+        opened = self.opened(dataset)
+        return {split: opened.dataset.digest(split) for split in SPLITS}
+
     def _open(self, dataset: str) -> PartialDataset:
         return open_partially(dataset, self.source(dataset, *SPLITS, shards=True))
 
@@ -186,14 +192,21 @@ class Study:
         files = (path for sample in samples for path in (*sample.files, *sample.observer_files))
         return cached_digests(files, paths.digests(dataset), dataset, again=self.thorough)
 
-    def sample_digest(self, dataset: str, sample: Sample, roles: tuple[str, ...]) -> str:
-        """Return a digest of the files of a sample in some roles; of tables, only its rows. See `sample_digest`."""
-        key = (dataset, roles, id(sample))  # samples live as long as the study, and each experiment needs this
-        if key not in self._sample_digests:
-            sample_files = dict.fromkeys(path for role in roles for path in getattr(sample, role))
-            files = [path for path in sample_files if path != sample.codes_file]
-            self._sample_digests[key] = sample_digest(sample, files, self.digests(dataset))
-        return self._sample_digests[key]
+    def raw_files_digest(self, dataset: str, samples: Sequence[Sample], roles: tuple[str, ...]) -> str:
+        """Return one digest of samples with their files in some roles; of tables, only their rows. See `joint_digest`.
+
+        It is computed once for all experiments that use the same samples.
+        """
+        key = (dataset, roles, tuple(map(id, samples)))  # samples live as long as the study
+        if key not in self._raw_files_digests:
+            digests = (self._sample_digest(dataset, sample, roles) for sample in samples)
+            self._raw_files_digests[key] = joint_digest(samples, digests)
+        return self._raw_files_digests[key]
+
+    def _sample_digest(self, dataset: str, sample: Sample, roles: tuple[str, ...]) -> str:
+        sample_files = dict.fromkeys(path for role in roles for path in getattr(sample, role))
+        files = [path for path in sample_files if path != sample.codes_file]
+        return sample_digest(sample, files, self.digests(dataset))
 
     def require_raw(self) -> None:
         """Check that the raw files of all data sets can be listed.

@@ -145,3 +145,25 @@ rule make:
     run(tmp_path, text.replace("FAILS", "'kill -9 $PPID; sleep 9'"), check=False)
     run(tmp_path, text.replace("FAILS", "''"), "--unlock")
     assert reruns("false") == "True True"  # interrupted, so it is made again
+
+
+@pytest.mark.parametrize("forget", [True, False])
+def test_functions_of_rules_are_no_global_variables(tmp_path, forget):
+    text = f"""
+include: "{COMPAT}"
+
+rule one:
+    output:
+        touch("done"),
+    shell:
+        "echo {{rule}}"
+
+{"forget_functions_of_rules()" if forget else ""}
+
+onstart:
+    print("kept:", [name for name in workflow.globals if name == "__one"])
+"""
+    done = run(tmp_path, text.replace("{{", "{").replace("}}", "}"))
+    # the second case is unpatched Snakemake: if it fails, the patch is no longer needed
+    assert ("kept: []" if forget else "kept: ['__one']") in done.stdout + done.stderr
+    assert (tmp_path / "done").exists()

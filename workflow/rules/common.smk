@@ -10,6 +10,7 @@ from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 from pipeline.config import config as configuration
 from pipeline.core.errors import PipelineError
+from pipeline.core.memory import collect_garbage_rarely
 from pipeline.evaluation import methods
 from pipeline.graph import targets
 from pipeline.graph.artifacts import (
@@ -60,6 +61,7 @@ def without_traceback(function):
     return call
 
 
+collect_garbage_rarely()
 STUDY = without_traceback(lambda: Study(configuration.parse(config)))()
 GUARD = Guard(STUDY, snakemake_will_rerun)
 

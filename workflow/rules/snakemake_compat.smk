@@ -40,3 +40,11 @@ def snakemake_will_rerun(paths, plan):
 # already wrapped if this file is loaded twice in one process
 if _is_tested and not hasattr(JobScheduler._schedule_reevalutation, "__wrapped__"):
     JobScheduler._schedule_reevalutation = quiet_reevaluation(JobScheduler._schedule_reevalutation)
+
+
+# Snakemake also keeps a function for each rule in the global variables, which nothing reads, and copies all of them ten times
+# for each job that it prints: most of a dry run with 1,000 experiments, which have 6,000 rules.
+def forget_functions_of_rules():
+    if _is_tested:
+        for rule in workflow.rules:
+            workflow.globals.pop(f"__{rule.name}", None)

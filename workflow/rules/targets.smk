@@ -6,3 +6,6 @@ for _target, _experiment in itertools.product(targets.TARGETS, [*STUDY.experimen
             f"{_target}_{_experiment}"
         input:
             experiment_target_files(_target, _experiment),
+
+
+forget_functions_of_rules()
