@@ -15,6 +15,7 @@ from pipeline.models.shapes import (
     pad_to_multiple,
     valid_margins,
 )
+from pipeline.models.upsampling import keep_format
 
 
 class PlainUNet(nn.Module):
@@ -78,7 +79,7 @@ class PlainUNet(nn.Module):
         """Map images whose height and width stay even at every pooling to logits; unpadded convolutions shrink them."""
         *skips, x = descend(x, self.down, self.pool)
         for block in self.up:
-            x = self.upsample(x)
+            x = keep_format(self.upsample(x))
             x = block(torch.cat([centre_crop(skips.pop(), *x.shape[-2:]), x], dim=1))
         logits: torch.Tensor = self.head(x)
         return logits

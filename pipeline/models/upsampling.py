@@ -42,9 +42,22 @@ def resize_bilinear(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     if x.shape[-2:] == (height, width):
         return x
     if x.is_cpu:  # PyTorch's gradient is repeatable there, and the fastest
-        return functional.interpolate(x, size=(height, width), mode="bilinear", align_corners=False)
+        return keep_format(functional.interpolate(x, size=(height, width), mode="bilinear", align_corners=False))
     resized: torch.Tensor = Bilinear.apply(x, height, width)  # type: ignore[no-untyped-call]
     return resized
+
+
+def keep_format(upsampled: torch.Tensor) -> torch.Tensor:
+    """Return a result of PyTorch's upsampling, whose gradient on a CPU is up to ten times as fast.
+
+    The gradient of a concatenation is a part of the channels of a larger tensor. PyTorch's kernels for channels-last
+    tensors refuse it, and copy it to the slower format and back, unless it is copied to a tensor of its own.
+    """
+    if upsampled.requires_grad and upsampled.is_cpu and upsampled.is_contiguous(memory_format=torch.channels_last):
+        upsampled.register_hook(  # type: ignore[no-untyped-call]
+            lambda gradient: gradient.contiguous(memory_format=torch.channels_last)
+        )
+    return upsampled
 
 
 class Bilinear(torch.autograd.Function):

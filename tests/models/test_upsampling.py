@@ -4,8 +4,11 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.models import upsampling
+from pipeline.models.networks import U2NetLite, UNetOriginal, UNetSmall
+from pipeline.models.registry import build_model
 from pipeline.models.shapes import centre_crop
 from pipeline.models.upsampling import Bilinear, DoublingConv, interpolation_matrix, resize_bilinear
 
@@ -132,6 +135,36 @@ def test_gradient_of_a_crop_keeps_the_channels_last_format():
     assert torch.equal(gradient, expected)
     assert gradient.is_contiguous(memory_format=torch.channels_last)
     assert centre_crop(x, 9, 8) is x
+
+
+class RecordGradients(TorchDispatchMode):
+    """Records whether the gradients that upsampling gets are tensors of their own in channels-last format."""
+
+    def __init__(self):
+        super().__init__()
+        self.formats = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if "upsample" in function._schema.name and "backward" in function._schema.name:
+            self.formats.append(args[0].is_contiguous(memory_format=torch.channels_last))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("network", "upsamplings"),
+    [
+        (UNetSmall(name="unet-small", widths=(4, 6, 8)), 2),
+        (UNetOriginal(name="unet-original", width=2, depth=3), 2),
+        (U2NetLite(name="u2net-lite", width=8), 38),
+    ],
+)
+def test_upsampling_gets_gradients_in_the_fast_format(network, upsamplings):
+    torch.manual_seed(2)
+    model = build_model(network, in_channels=3, out_channels=1).to(memory_format=torch.channels_last).train()
+    outputs = model(torch.rand(2, 3, 64, 64).contiguous(memory_format=torch.channels_last))
+    with RecordGradients() as recorded:
+        sum(output.square().sum() for output in (outputs if isinstance(outputs, list) else [outputs])).backward()
+    assert recorded.formats == [True] * upsamplings
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, named by CUDA_VISIBLE_DEVICES")
