@@ -160,7 +160,8 @@ def respelled(entries: Iterable[str], ids: Collection[str]) -> dict[str, str]:
         Entry to the only identifier that differs by number format (7 for 007, 1.23457E+17), upper and lower case,
         quotes or file name extension.
     """
-    forms = ids_by_form(ids)
+    entries = [*entries]
+    forms = ids_by_form(ids) if entries else {}
     candidates = ((entry, forms.get(name_forms(entry)[0], set())) for entry in entries)
     return {entry: next(iter(names)) for entry, names in candidates if len(names) == 1}
 
@@ -222,7 +223,11 @@ def _parse(text: str, delimiter: str, padded: bool) -> Iterator[tuple[int, list[
     `padded` cells are stripped of surrounding spaces.
     """
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=padded)
+    has_formulas = "=" in text
     for cells in reader:
-        cells = [_TEXT_FORMULA.sub(r"\1", cell.strip() if padded else cell) for cell in cells]
+        if padded:
+            cells = [cell.strip() for cell in cells]
+        if has_formulas:
+            cells = [_TEXT_FORMULA.sub(r"\1", cell) for cell in cells]
         if any(cells):
             yield reader.line_num, cells
