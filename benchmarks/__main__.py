@@ -38,7 +38,7 @@ PARTS = {
 }
 """Parts, in order, and their share of the time."""
 
-GPU_PARTS = {"limits": 12.0, "training": 130.0, "bits": 15.0, "prediction": 15.0, "study": 45.0}
+GPU_PARTS = {"limits": 12.0, "training": 120.0, "bits": 18.0, "prediction": 22.0, "study": 45.0}
 """Parts that a GPU changes."""
 
 START = 8.0

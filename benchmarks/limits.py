@@ -1,12 +1,13 @@
 """The limits of the machine: convolution, matrix product, copies of memory."""
 
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from benchmarks.context import Context
 from benchmarks.measure import Case, NotRun, Variant
-from benchmarks.worker import LEAN_MALLOC, Worker, timed_calls
+from benchmarks.worker import LEAN_MALLOC, Worker
 
 CHANNELS = 256
 MATRIX = 2048
@@ -29,13 +30,21 @@ class Limits:
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         function, amount = getattr(self, f"_{kind}")(torch, device, dtype, cuda)
         with torch.no_grad():
-            for _ in range(2):
-                function()
-            synchronize = torch.cuda.synchronize if cuda else None
-            if synchronize is not None:
-                synchronize()
-            calls, elapsed = timed_calls(lambda: [function() for _ in range(10 if cuda else 1)], seconds, synchronize)
-        return {"": calls * (10 if cuda else 1) * amount / elapsed}
+            self._run(function, 2, cuda)
+            calls, started = 0, time.perf_counter()
+            while calls == 0 or time.perf_counter() - started < seconds:
+                calls += self._run(function, 10 if cuda else 1, cuda)
+            return {"": calls * amount / (time.perf_counter() - started)}
+
+    def _run(self, function: Any, calls: int, cuda: bool) -> int:
+        """Call a function and wait for the device; return the number of calls."""
+        import torch
+
+        for _ in range(calls):
+            function()
+        if cuda:
+            torch.cuda.synchronize()
+        return calls
 
     def _convolution(self, torch: Any, device: Any, dtype: Any, cuda: bool) -> tuple[Any, float]:
         images, side = (32, 128) if cuda else (4, 64)

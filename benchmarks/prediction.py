@@ -124,7 +124,7 @@ class Ours(Predictor):
 def cases(context: Context) -> Iterator[Case]:
     """Yield a case for each network and kind of test-time augmentation."""
     names = [name for name in PREDICTIONS if context.gpu or not context.quick or "31M" not in name]
-    workers: dict[str, Worker] = {}
+    workers: dict[str, Worker] = {one: context.start(f"benchmarks.prediction:{one}") for one in ("Documents", "Ours")}
     previous = ""
     for index, name in enumerate(names):
         training, test_time, *numbers = PREDICTIONS[name]
@@ -132,9 +132,7 @@ def cases(context: Context) -> Iterator[Case]:
             3 if "31M" in name else 1, sum(3 if "31M" in one else 1 for one in names[index + 1 :])
         )
         if training != previous:
-            context.close()
             shards = [str(path) for path in context.samples(TRAININGS[training].samples)]
-            workers = {one: context.start(f"benchmarks.prediction:{one}") for one in ("Documents", "Ours")}
             for worker in workers.values():
                 worker.send(
                     "prepare", name=training, shards=shards, images=2 if context.quick else numbers[context.gpu]

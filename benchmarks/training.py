@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.context import Context
 from benchmarks.measure import Case, NotRun, Variant
-from benchmarks.worker import LEAN_MALLOC, Channel, Worker, timed_calls
+from benchmarks.worker import LEAN_MALLOC, Channel, Worker
 
 SGD = {"name": "sgd", "lr": 0.01, "momentum": 0.9}
 ADAM = {"name": "adam", "lr": 1e-3}
@@ -112,12 +112,25 @@ def release_memory() -> None:
             ctypes.CDLL(None).malloc_trim(0)
 
 
-class Loop:
+class Process:
+    """A worker of any variant."""
+
+    def wake(self) -> None:
+        """Load libraries and the device."""
+        import torch
+
+        import pipeline.training.run  # noqa: F401
+
+        if torch.cuda.is_available():
+            torch.zeros(1, device="cuda")
+
+
+class Loop(Process):
     """What both hand-written loops share; a worker."""
 
     def __init__(self) -> None:
         self.step: Callable[[], None] | None = None
-        self.batch = 1
+        self.batch, self.step_seconds = 1, 1.0
 
     def release(self) -> None:
         """Forget network and data."""
@@ -125,22 +138,30 @@ class Loop:
         release_memory()
 
     def measure(self, seconds: float) -> dict[str, float]:
-        """Train for some seconds; return images per second."""
+        """Train for about so many seconds; return images per second."""
+        steps = max(1, round(seconds / self.step_seconds))
+        return {"": steps * self.batch / self.run(steps)}
+
+    def run(self, steps: int) -> float:
+        """Run some steps; return the seconds. A GPU may lag behind by many steps, so their number is fixed before."""
         import torch
 
         assert self.step is not None
-        synchronize = torch.cuda.synchronize if torch.cuda.is_available() else None
-        steps, elapsed = timed_calls(self.step, seconds, synchronize)
-        return {"": steps * self.batch / elapsed}
+        started = time.perf_counter()
+        for _ in range(steps):
+            self.step()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
 
     def warm_up(self, batch: int) -> dict[str, float]:
         """Run a step, and, if that was fast, more; return the seconds of the last one."""
-        self.batch, elapsed = batch, 0.0
-        for _ in range(3):
-            elapsed = batch / self.measure(0.0)[""]
-            if elapsed > 2:
+        self.batch = batch
+        for _ in range(5):
+            self.step_seconds = self.run(1)
+            if self.step_seconds > 1:
                 break
-        return {"step": elapsed}
+        return {"step": self.step_seconds}
 
 
 def build(training: Training) -> tuple[Any, Any, tuple[int, ...]]:
@@ -278,7 +299,7 @@ class _Stop(BaseException):
     """Ends a training between two epochs."""
 
 
-class Ours:
+class Ours(Process):
     """The product: each call of `measure` is one epoch of `pipeline.training.run.train`."""
 
     channel: Channel
@@ -404,6 +425,10 @@ def cases(context: Context) -> Iterator[Case]:
     for name, way in ways.items():
         environment = LEAN_MALLOC if way.target == "Lean" else {}
         workers[name] = context.start(f"benchmarks.training:{way.target}", environment)
+    for worker in workers.values():
+        worker.send("wake")
+    for worker in workers.values():
+        worker.receive(180)
     names = [name for name in TRAININGS if context.gpu or not context.quick or name not in SLOW]
     for name in set(TRAININGS) - set(names):
         context.leave_out(f"training, {name}", "takes minutes: not with --quick")
@@ -439,7 +464,7 @@ class Preparation:
         self.batch = self.training.gpu_batch if context.gpu else self.training.batch
         if context.quick and not context.gpu:
             self.batch = min(self.batch, 4)
-        self.seconds = 0.2 if context.quick else 0.35 if context.gpu else 1.5
+        self.seconds = 0.2 if context.quick else 0.25 if context.gpu else 1.5
         self.ready: dict[str, dict[str, Any]] = {}
 
     def case(self) -> Case | None:

@@ -13,7 +13,6 @@ import select
 import subprocess
 import sys
 import tempfile
-import time
 import traceback
 from pathlib import Path
 from typing import Any, Self
@@ -154,18 +153,6 @@ def serve(target: str, arguments: dict[str, Any]) -> None:
             channel.answer("error", f"{type(error).__name__}: {error}")
         else:
             channel.answer("result", result)
-
-
-def timed_calls(function: Any, seconds: float, synchronize: Any = None) -> tuple[int, float]:
-    """Call a function until the seconds are over, at least once; return the number of calls and the seconds."""
-    calls, started = 0, time.perf_counter()
-    while True:
-        function()
-        calls += 1
-        if time.perf_counter() - started >= seconds:
-            if synchronize is not None:
-                synchronize()
-            return calls, time.perf_counter() - started
 
 
 if __name__ == "__main__":
