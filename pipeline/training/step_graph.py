@@ -52,10 +52,26 @@ class CudaRecorder:
         current.wait_stream(self._stream)
 
     def record(self, compute: Callable[[], None]) -> Callable[[], object]:
-        """Record a CUDA graph; its replay runs in the stream that is then the current one."""
+        """Record a CUDA graph; its replay runs in the stream that is then the current one.
+
+        A graph keeps its memory. The last batch of an epoch, which has fewer rows, and validation need as much again.
+
+        Raises
+        ------
+        RuntimeError
+            If CUDA cannot record the computation, or memory is too small. Nothing has changed then.
+        """
+        torch.cuda.empty_cache()
+        needed = 2 * (torch.cuda.max_memory_allocated() - torch.cuda.memory_allocated())
+        free = torch.cuda.mem_get_info()[0]
+        if needed > free:
+            raise RuntimeError(f"it needs {needed / 1e9:.1f} GB of GPU memory, {free / 1e9:.1f} GB are free")
         graph = torch.cuda.CUDAGraph()
-        # another thread may upload the next batch meanwhile, which is an error in the default mode
-        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+        with (
+            torch.cuda.stream(torch.cuda.current_stream()),  # becomes the current one again, also after an error
+            # another thread may upload the next batch meanwhile, which is an error in the default mode
+            torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"),
+        ):
             compute()
         return graph.replay
 
@@ -121,7 +137,7 @@ class StepGraph:
         except RuntimeError as error:  # also errors of CUDA, and too little memory
             self._failed = True
             reason = " ".join(str(error).split())[:160]
-            log(f"{self._experiment}: steps run operation by operation, because CUDA could not record them: {reason}")
+            log(f"{self._experiment}: steps run operation by operation, not as a CUDA graph: {reason}")
 
 
 def _tensors(batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:

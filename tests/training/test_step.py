@@ -1,5 +1,6 @@
 """Steps wait for nothing, and replayed ones have the same bits; a stand-in records in place of CUDA."""
 
+import contextlib
 import itertools
 import json
 import shutil
@@ -181,7 +182,7 @@ def test_training_goes_on_if_its_steps_cannot_be_recorded(shards, tmp_path, reco
     capfd.readouterr()
     train(shards, tmp_path / "m")
     stderr = capfd.readouterr().err
-    assert stderr.count("could not record them: operation not permitted") == 1
+    assert stderr.count("not as a CUDA graph: operation not permitted") == 1
     assert (recorder.runs, recorder.replays) == (WARM_UP_STEPS, 0)
     assert_same(tmp_path / "eager", tmp_path / "m")
 
@@ -219,6 +220,25 @@ def test_steps_are_recorded_on_one_gpu_only(monkeypatch, capfd, device, processe
     assert ("several GPUs" in capfd.readouterr().err) == (processes > 1)
     assert step_graph.choose_recorder(False, torch.device("cuda")) is None
     assert capfd.readouterr().err == ""
+
+
+def test_a_graph_leaves_memory_for_an_eager_step(monkeypatch):
+    recorded = []
+
+    class Graph(contextlib.nullcontext):
+        def __init__(self, graph, stream, capture_error_mode):
+            super().__init__()
+
+    cuda = {"Stream": object, "stream": contextlib.nullcontext, "current_stream": object, "graph": Graph}
+    cuda |= {"CUDAGraph": lambda: types.SimpleNamespace(replay="replay"), "empty_cache": lambda: None}
+    cuda |= {"max_memory_allocated": lambda: 30, "memory_allocated": lambda: 10, "mem_get_info": lambda: (40, 99)}
+    for name, function in cuda.items():
+        monkeypatch.setattr(torch.cuda, name, function)
+    assert step_graph.CudaRecorder().record(lambda: recorded.append("step")) == "replay"
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (39, 99))
+    with pytest.raises(RuntimeError, match="GB of GPU memory"):
+        step_graph.CudaRecorder().record(lambda: recorded.append("step"))
+    assert recorded == ["step"]
 
 
 def test_cuda_graph_is_not_part_of_the_identity_of_a_training():
@@ -367,7 +387,7 @@ def test_cuda_graphs_end_with_the_bits_of_eager_steps(shards, tmp_path, monkeypa
     changes["schedule"] = {"name": "cosine"}
     train(shards, tmp_path / "eager", cuda_graph=False, **changes)
     train(shards, tmp_path / "graph", **changes)
-    assert "could not record" not in capfd.readouterr().err
+    assert "operation by operation" not in capfd.readouterr().err
     assert_same(tmp_path / "eager", tmp_path / "graph")
     interrupt(monkeypatch, 7, shards, tmp_path / "resumed", tmp_path / "state", save_every=0, **changes)
     train(shards, tmp_path / "resumed", tmp_path / "state", **changes)
