@@ -92,8 +92,7 @@ class Artifact(ABC):
 
     def raw_folders(self, study: "Study") -> list[str]:
         """Return the folder of its raw files as a list; empty if it needs no raw files or the folder does not exist."""
-        root = study.datasets[self.dataset_name(study)].root if self.raw(study).samples else ""
-        return [root] if root and Path(root).exists() else []
+        return study.raw_folders(self.dataset_name(study)) if self.raw(study).samples else []
 
     def state(self, study: "Study") -> str:
         """Return a string that changes with properties of the raw data other than file contents, such as the splits."""

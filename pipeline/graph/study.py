@@ -1,5 +1,6 @@
 """The configuration with the raw files of its data sets, listed once: its methods, runs, splits and samples."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any, Literal
@@ -42,6 +43,7 @@ class Study:
         self.experiments: Mapping[str, Experiment] = config.experiments
         self.opened: Callable[[str], PartialDataset] = cache(self._open)
         self.digests: Callable[[str], Mapping[str, str]] = cache(self._digest)
+        self.raw_folders: Callable[[str], list[str]] = cache(self._find_raw_folders)
         self.split_digests: Callable[[str], Mapping[str, str]] = cache(self._digest_splits)
         self._raw_files_digests: dict[tuple[str, tuple[str, ...], tuple[int, ...]], str] = {}
         self.fold_assignment: Callable[[str, int], dict[str, int]] = cache(self._assign)
@@ -165,6 +167,11 @@ class Study:
     def source_of(self, name: str, *splits: str, presentation: bool = False) -> Source:
         """Return `source` of the data set of a method; for a run of a fold, with the splits of the fold."""
         return self.source(self.dataset_of(name), *splits, presentation=presentation, fold=self.fold_of(name))
+
+    def _find_raw_folders(self, dataset: str) -> list[str]:
+        """Return the raw folder of a data set as a list; empty if it does not exist."""
+        root = self.datasets[dataset].root
+        return [root] if os.path.exists(root) else []  # noqa: PTH110 - the folder may be unreadable
 
     def _digest_splits(self, dataset: str) -> Mapping[str, str]:
         """Return a short digest of the identifiers and file names of each split, also if others cannot be listed."""

@@ -53,7 +53,7 @@ def work_of(tmp_path, monkeypatch):
         calls.clear()
         results = targets.all_results(planned)
         for result in results:
-            plan_of(result, planned).to_json(), identity_of(result, planned)
+            plan_of(result, planned).to_json(), identity_of(result, planned), result.raw_folders(planned)
         shards = [
             output
             for name in planned.experiments
