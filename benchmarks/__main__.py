@@ -136,8 +136,7 @@ def main(words: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         context = Context(Path(folder), log=log, **options)
         if arguments.make_shards is not None:
-            context.folder = arguments.make_shards
-            context.folder.mkdir(parents=True, exist_ok=True)
+            context.made = arguments.make_shards
             for name in SETS:
                 print(*context.samples(name), sep="\n")
             return 0

@@ -41,6 +41,7 @@ class Context:
     gpu_memory: int = 0
     real: Path | None = None
     shards: Path | None = None
+    made: Path | None = None
     log: Callable[[str], None] = print
     deadline: Deadline = field(default_factory=lambda: Deadline(600))
     problems: list[Problem] = field(default_factory=list)
@@ -100,7 +101,7 @@ class Context:
             If the folder `--shards` does not have them.
         """
         raw, settings, wanted = SETS[name]
-        folder = (self.shards or self.folder / "shards") / name
+        folder = (self.shards or self.made or self.folder / "shards") / name
         files = sorted(folder.glob("*.h5"))
         if self.shards is not None and not files:
             raise NotRun(f"the folder of --shards has no {name}/*.h5")

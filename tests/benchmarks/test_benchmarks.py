@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks.context import Context
+from benchmarks.context import SETS, Context
 from benchmarks.measure import Case, Deadline, Measurement, NotRun, Problem, Variant, order, run_case, summarize
 from benchmarks.table import draw, insert, markdown, write_csv
 from benchmarks.training import CPU_WAYS, Ours, _Stop, choose_shards
@@ -216,6 +216,18 @@ def test_a_part_runs_and_is_written(tmp_path, capsys):
     assert (loop["variant"], loop["ratio"], ours["variant"]) == ("loop over resamples", "", "ours")
     assert float(ours["ratio"]) > 1
     assert "| 20 images | loop over resamples |" in capsys.readouterr().out
+
+
+def test_missing_shards_are_named(tmp_path):
+    with pytest.raises(NotRun, match=r"no tgs-128/\*.h5"):
+        Context(tmp_path, shards=tmp_path).samples("tgs-128")
+
+
+@pytest.mark.slow
+def test_shards_are_made_for_another_machine(tmp_path):
+    assert program.main(["--make-shards", str(tmp_path)]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {*SETS}
+    assert all(Context(tmp_path, shards=tmp_path).samples(name) for name in SETS)
 
 
 @pytest.mark.slow
