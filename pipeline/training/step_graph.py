@@ -113,7 +113,7 @@ class StepGraph:
         self._failed = False
 
     def __call__(self, batch: Batch) -> None:
-        """Do the step on a batch; the batch is not used any more when later work of the device begins."""
+        """Do the step on a batch; the device finishes with the batch before it begins any later work."""
         form = _form(batch)
         if form not in self._recordings:
             if not self._failed and self._warm_up_steps[form] == WARM_UP_STEPS:
