@@ -8,7 +8,7 @@ from benchmarks import __main__ as program
 from benchmarks.context import SETS, Context
 from benchmarks.measure import Case, Deadline, Measurement, NotRun, Problem, Variant, order, run_case, summarize
 from benchmarks.table import draw, insert, markdown, write_csv
-from benchmarks.training import CPU_WAYS, Ours, _Stop, choose_shards
+from benchmarks.training import CPU_WAYS, GPU_WAYS, LARGE, Ours, Preparation, _Stop, choose_shards
 from benchmarks.worker import Worker
 
 ROWS = [
@@ -198,6 +198,41 @@ def test_epochs_use_few_shards_and_repeat_them(tmp_path, monkeypatch):
     files = [tmp_path / name for name in counts]
     assert choose_shards(files, 4) == ([tmp_path / "b", tmp_path / "c"], 1, 5)
     assert choose_shards(files, 100) == ([tmp_path / "b", tmp_path / "c", tmp_path / "a"], 10, 100)
+
+
+class FakeWorker:
+    """Answers as a worker; remembers what it was asked for."""
+
+    def __init__(self, step):
+        self.step, self.asked = step, []
+
+    def send(self, method, **arguments):
+        self.asked.append(arguments)
+
+    def receive(self, timeout):
+        return {"step": self.step, "operations": 10**9, "precision": "bf16"}
+
+    def call(self, method, timeout, **arguments):
+        return {"": 100.0}
+
+
+@pytest.mark.parametrize(("gigabytes", "left_out"), [(139, set()), (78, {"lean graph", "ours without graph"})])
+def test_epochs_of_the_product_fit_the_pace_of_loops(gigabytes, left_out, tmp_path, monkeypatch):
+    monkeypatch.setattr(Context, "samples", lambda self, name: [tmp_path / name])
+    context = Context(tmp_path, gpu=True, gpu_memory=gigabytes * 2**30)
+    context.limits["convolution", "bf16"] = 4e11
+    steps = {"documents": 0.05, "lean bf16": 0.025, "lean graph": 0.0125}
+    workers = {name: FakeWorker(steps.get(name, 0.0)) for name in GPU_WAYS}
+    case = Preparation(context, GPU_WAYS, workers, LARGE).case()
+    assert {*GPU_WAYS} - {variant.name for variant in case.variants} == left_out
+    asked = {
+        name: worker.asked[0]["steps"] for name, worker in workers.items() if name.startswith("ours") and worker.asked
+    }
+    full = {"ours": 20, "ours without graph": 10, "ours fp32": 2}
+    assert asked == (full if not left_out else {"ours": 10, "ours fp32": 2})
+    rows, problems = measured(case, 1)
+    assert problems == []
+    assert {row.variant: row.share for row in rows}["ours"] == pytest.approx(0.25)
 
 
 def test_networks_have_the_published_numbers_of_parameters():
