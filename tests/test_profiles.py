@@ -9,7 +9,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 RULES = dict(
     re.findall(
-        r"^rule (\w+):\n(.*?)(?=^\S|\Z)",
+        r"^(?:use rule \w+ as|rule) (\w+)(?: with)?:\n(.*?)(?=^\S|\Z)",
         "\n".join(path.read_text() for path in sorted((ROOT / "workflow" / "rules").glob("*.smk"))),
         re.MULTILINE | re.DOTALL,
     )
