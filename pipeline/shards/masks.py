@@ -53,7 +53,7 @@ def _resize_by_area(mask: NDArray[np.uint8], height: int, width: int) -> NDArray
     rows, columns = _cells(mask.shape[0], height), _cells(mask.shape[1], width)
     if rows.single and columns.single:  # each new pixel consists of one source pixel
         return np.ascontiguousarray(mask[rows.low[1]][:, columns.low[1]])
-    counts = np.bincount(mask.ravel(), minlength=256)
+    counts = _count_values(mask)
     *rarer, commonest = sorted(np.flatnonzero(counts).tolist(), key=lambda value: int(counts[value]))
     resized = np.full((height, width), commonest, dtype=np.uint8)
     free = np.ones(resized.shape, dtype=bool)
@@ -82,6 +82,14 @@ def _resize_by_area(mask: NDArray[np.uint8], height: int, width: int) -> NDArray
         without = free & (sums > 1 - 1e-9)
         resized[without] = winner[without]
     return resized
+
+
+def _count_values(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the number of pixels of each value, (256,); OpenCV counts in float32, exactly up to 2**24."""
+    rows = max(1, 2**24 // mask.shape[1])
+    parts = [np.ascontiguousarray(mask[start : start + rows]) for start in range(0, mask.shape[0], rows)]
+    counts = [cv2.calcHist([part], [0], None, [256], [0, 256]).ravel().astype(np.int64) for part in parts]
+    return np.asarray(np.sum(counts, axis=0, dtype=np.int64))
 
 
 class _Cells(NamedTuple):
@@ -131,11 +139,9 @@ def _fractions(
         for cells, part in zip((rows, columns), window, strict=True)
     )
     table = cv2.integral(pixels[top:bottom, left:right].view(np.uint8))  # of integers: the same for a mirrored mask
-    sums = _differences(_differences(table, rows, window[0], top).T, columns, window[1], left).T
-    totals = np.multiply.outer(rows.totals[window[0]], columns.totals[window[1]])
-    fraction = np.empty(totals.shape)
-    np.divide(sums, totals, out=fraction)
-    return window, fraction
+    of_rows = _differences(table, rows, window[0], top)
+    sums = cv2.transpose(_differences(cv2.transpose(of_rows), columns, window[1], left))
+    return window, sums / np.multiply.outer(rows.totals[window[0]], columns.totals[window[1]])
 
 
 def _window(cells: _Cells, start: int, stop: int) -> slice:
@@ -148,7 +154,11 @@ def _window(cells: _Cells, start: int, stop: int) -> slice:
 def _differences(table: NDArray[Any], cells: _Cells, part: slice, start: int) -> NDArray[Any]:
     """Return the sums of a part of the new pixels along the first axis of a table of cumulative sums from `start`."""
     (low, more_low), (high, more_high) = cells.low[:, part] - start, cells.high[:, part] - start
-    return np.asarray(table[high] + table[more_high] - table[low] - table[more_low])
+    sums = table[high]
+    sums += table[more_high]
+    sums -= table[low]
+    sums -= table[more_low]
+    return np.asarray(sums)
 
 
 def _highest(score: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
