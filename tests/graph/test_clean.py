@@ -330,7 +330,7 @@ def test_current_results_are_not_outdated(made, capsys):
     before = files(made / "results")
     assert cli.main(["clean", "--outdated", "--yes"]) == 0
     assert "results/ holds nothing that is outdated" in capsys.readouterr().out
-    assert files(made / "results") == before
+    assert files(made / "results") - {"cache/digests-d.json"} == before - {"cache/digests-d.json"}
 
 
 def outdated_after(made, capsys):
