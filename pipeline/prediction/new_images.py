@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 from pipeline.core.counts import VOID, threshold_level, to_levels
 from pipeline.core.errors import ConfigError, OutputError, PipelineError, Problem, RawDataError, plural
 from pipeline.core.files import atomic_folder, exists, is_folder, names_in, real_path, require_short
-from pipeline.core.parallel import thread_map
+from pipeline.core.parallel import read_ahead, thread_map
 from pipeline.core.progress import log, progress_bar
 from pipeline.core.tables import write_table
 from pipeline.images.colours import legend, overlay_classes, paint
@@ -26,7 +27,7 @@ from pipeline.prediction.alike import Comparison
 from pipeline.prediction.bands import LARGE, Band, ProbabilityWriter, class_indices, native_bands
 from pipeline.prediction.listing import ImageFile, list_images
 from pipeline.prediction.memory import memory_errors
-from pipeline.prediction.network import Predictor, load_predictor, synchronize
+from pipeline.prediction.network import Batch, Predictor, Values, load_predictor, synchronize
 from pipeline.prediction.normalized import NormalizedImage
 from pipeline.prediction.recipes import SourcedThreshold, TestTime, Tiles
 from pipeline.raw.decode.image import Pixels, as_channels, read_file
@@ -38,6 +39,7 @@ _COLOUR = "colour"
 _CHANNELS = {"mask": 1, "overlay": 3, "cutout": 4, _COLOUR: 3}  # of each rendering
 _TIMING = "timing.csv"
 _LEGEND = "legend.png"
+_KEPT_BYTES = 2**28  # of decoded images that are kept from their check until they are predicted
 _DEFAULT_THRESHOLD = SourcedThreshold(0.5, "the default")
 
 
@@ -93,58 +95,116 @@ def predict_images(
         )
     longest_class = max(network.classes, key=len) if network.multiclass else ""
     require_short(output, f"probability/{longest_class}/{max((file.id for file in files), key=len)}.png")
-    files, large = _usable_files(files, network, skip_unreadable)
+    files, kept, large = _usable_files(files, network, skip_unreadable)
     log(f"{plural(len(files), 'image')} on {network.runs_on}")
     if not network.multiclass:
         log(f"threshold {threshold.value:g} ({threshold.source})")
-    if network.inside_only and network.info.has_fov:
+    # where NoData pixels are ignored, their mask is a field of view too, but none that new images lack
+    if network.inside_only and network.info.has_fov and network.info.preparation.nodata != "ignore":
         log(
             "the network was trained only inside the field of view of its images: "
             "its probabilities outside of any field of view are not reliable"
         )
-    first = _load(files[0], network).image
+    first = (kept.get(files[0]) or _load(files[0], network)).image
     # warm-up: keeps one-time initialization out of the times
     network(first if tiles is None else first.top_left(*tiles.size))
     del first
     with atomic_folder(output) as folder, memory_errors(str(images), network.memory_remedy()):
         write_images = _ImageWriter(folder, network, threshold_level(threshold.value))
-        rows = list(thread_map(write_images, _predictions(network, files, large), threads=1 if large else 2))
+        if large or tiles is not None:  # one by one: no variable holds an image while the next one is decoded
+            shown = progress_bar(files, "images", len(files))
+            predictions: Iterator[_Prediction] = (_predict(network, file, kept, large) for file in shown)
+        else:
+            predictions = progress_bar(_predictions(network, files, kept, threads), "images", len(files))
+        # even with one thread: the network would wait for the disk
+        rows = list(thread_map(write_images, predictions, threads=1 if large else max(2, threads)))
         write_table(folder / _TIMING, pd.DataFrame(rows))
     log(f"{output}: {plural(len(rows), 'image')}, {sum(row['network_seconds'] for row in rows):.2f} s in the network")
 
 
 class _Loaded(NamedTuple):
-    """The decoded pixels of an image, those that have data (None: all), and what the network gets."""
+    """The decoded pixels of an image, those that have data (None: all), what the network gets, seconds of decoding."""
 
     pixels: Pixels
     valid: NDArray[np.bool_] | None
     image: NormalizedImage
+    seconds: float
+
+    @property
+    def native_size(self) -> tuple[int, int]:
+        """Height and width of the image."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory, at most."""
+        return self.pixels.nbytes + self.image.stored.nbytes + (0 if self.valid is None else self.valid.nbytes)
 
 
 class _Prediction(NamedTuple):
-    """The prediction of one image at native size, when it began, and the seconds that the network took."""
+    """The prediction of one image at native size.
+
+    `bands` are probabilities in float32, or levels in uint8. `seconds` are those of the network; `spent_seconds` those
+    of all work before `bands` are read.
+    """
 
     file: ImageFile
     pixels: Pixels
     valid: NDArray[np.bool_] | None
-    bands: Iterable[Band]
-    started: float
+    bands: Iterable[NDArray[Any]]
+    spent_seconds: float
     seconds: list[float]
 
 
-def _predictions(network: Predictor, files: Sequence[ImageFile], large: bool) -> Iterator[_Prediction]:
-    """Predict the images one after another."""
-    for file in progress_bar(files, "images", len(files)):
-        yield _predict(network, file, large)  # no variable holds an image while the next one is decoded
+_Kept = dict[ImageFile, _Loaded]
 
 
-def _predict(network: Predictor, file: ImageFile, large: bool) -> _Prediction:
-    """Predict one image; a large one while its bands are read."""
-    started, seconds = time.perf_counter(), list[float]()
-    pixels, valid, image = _load(file, network)
-    bands = _timed(network, image, seconds)
-    native = native_bands(bands if large else list(bands), image.size, (pixels.shape[0], pixels.shape[1]))
-    return _Prediction(file, pixels, valid, native, started, seconds)
+def _predictions(network: Predictor, files: Sequence[ImageFile], kept: _Kept, threads: int) -> Iterator[_Prediction]:
+    """Predict whole images; the next ones are decoded while the network runs."""
+
+    def load(file: ImageFile) -> tuple[ImageFile, _Loaded]:
+        return file, kept.pop(file, None) or _load(file, network)
+
+    def batch(group: Sequence[tuple[ImageFile, _Loaded]]) -> Batch:
+        unchanged = all(loaded.native_size == loaded.image.size for _, loaded in group)
+        values: Values = "levels" if unchanged and not network.multiclass else "probability"
+        return network.batch([loaded.image for _, loaded in group], group, values)
+
+    groups = _groups(thread_map(load, files, threads), network)
+    for predicted, result in network.predict_batches(read_ahead(map(batch, groups))):
+        seconds = result.seconds / len(predicted.owners)
+        for (file, loaded), values in zip(predicted.owners, result.values, strict=True):
+            native = native_bands([values], loaded.image.size, loaded.native_size)
+            yield _Prediction(file, loaded.pixels, loaded.valid, native, loaded.seconds + seconds, [seconds])
+
+
+def _groups(
+    images: Iterable[tuple[ImageFile, _Loaded]], network: Predictor
+) -> Iterator[list[tuple[ImageFile, _Loaded]]]:
+    """Join successive images of one size to batches."""
+    group: list[tuple[ImageFile, _Loaded]] = []
+    for file, loaded in images:
+        size = loaded.image.size
+        if group and (group[0][1].image.size != size or len(group) >= _most_in_batch(network, size)):
+            yield group
+            group = []
+        group.append((file, loaded))
+    if group:
+        yield group
+
+
+def _most_in_batch(network: Predictor, size: tuple[int, int]) -> int:
+    """Return the images of a batch: one on a CPU, which batches do not make faster."""
+    return 1 if network.device.type == "cpu" else network.limit.batch(*size)
+
+
+def _predict(network: Predictor, file: ImageFile, kept: _Kept, large: bool) -> _Prediction:
+    """Predict one image in tiles, or a large one, while its bands are read."""
+    seconds = list[float]()
+    loaded = kept.pop(file, None) or _load(file, network)
+    bands = _timed(network, loaded.image, seconds)
+    native = native_bands(bands if large else list(bands), loaded.image.size, loaded.native_size)
+    return _Prediction(file, loaded.pixels, loaded.valid, native, loaded.seconds + sum(seconds), seconds)
 
 
 def _timed(network: Predictor, image: NormalizedImage, seconds: list[float]) -> Iterator[Band]:
@@ -178,7 +238,7 @@ class _ImageWriter:
             write_png(folder / _LEGEND, legend(self.classes, self.colours, void=ignores_pixels))
 
     def __call__(self, predicted: _Prediction) -> dict[str, Any]:
-        file, pixels = predicted.file, predicted.pixels
+        started, file, pixels = time.perf_counter(), predicted.file, predicted.pixels
         size = height, width = pixels.shape[0], pixels.shape[1]
         limits, top = _display_limits(pixels), 0
         with ExitStack() as files:
@@ -192,14 +252,14 @@ class _ImageWriter:
                 valid = None if predicted.valid is None else predicted.valid[top : top + len(rows)]
                 band = band if valid is None else band * valid
                 top += len(rows)
-                levels = to_levels(band)
+                levels = band if band.dtype == np.uint8 else to_levels(band)
                 probability.write(levels)
                 image = for_display(as_channels(rows, "rgb", file.path), limits)
                 for name, rendering in self._render(image, band, levels, valid).items():
                     writers[name].write(rendering)
         times = {
             "network_seconds": sum(predicted.seconds),
-            "total_seconds": time.perf_counter() - predicted.started,
+            "total_seconds": predicted.spent_seconds + time.perf_counter() - started,
         }
         return {"id": file.id, "height": height, "width": width, **times}
 
@@ -229,17 +289,34 @@ def _display_limits(pixels: Pixels) -> tuple[float, float]:
     return display_limits(colours, 3 if colours.ndim == 2 or colours.shape[2] == 1 else 1)
 
 
-def _usable_files(files: Sequence[ImageFile], network: Predictor, skip: bool) -> tuple[list[ImageFile], bool]:
-    """Decode every file once, before any is predicted; return those that can be used, and whether one is large."""
+def _usable_files(files: Sequence[ImageFile], network: Predictor, skip: bool) -> tuple[list[ImageFile], _Kept, bool]:
+    """Decode every file, before any is predicted.
+
+    Returns
+    -------
+    list of ImageFile
+        Files that can be used.
+    dict of ImageFile to _Loaded
+        Decoded images, as many as `_KEPT_BYTES` allows; none if one is large.
+    bool
+        Whether one is large.
+    """
     preparation = network.info.preparation
     comparison = Comparison(preparation.normalize.method, network.info.image_values)
+    kept: _Kept = {}
+    lock, free_bytes = Lock(), _KEPT_BYTES
 
     def problems_of(file: ImageFile) -> tuple[Problem, ...]:
         try:
-            image = _load(file, network).image
+            loaded = _load(file, network)
         except PipelineError as error:
             return tuple(_for_own_image(problem) for problem in error.problems)
-        comparison.add(image)
+        comparison.add(loaded.image)
+        nonlocal free_bytes
+        with lock:
+            if not large and loaded.nbytes <= free_bytes:
+                kept[file] = loaded
+                free_bytes -= loaded.nbytes
         return ()
 
     large = any(_header_pixels(file.path) > LARGE for file in files)
@@ -253,7 +330,7 @@ def _usable_files(files: Sequence[ImageFile], network: Predictor, skip: bool) ->
         log(f"skipped: {problem}")
     for warning in comparison.warnings(len(usable)):
         log(f"warning: {warning}")
-    return usable, large
+    return usable, kept, large
 
 
 def _for_own_image(problem: Problem) -> Problem:
@@ -278,6 +355,7 @@ def _header_pixels(path: Path) -> int:
 def _load(file: ImageFile, network: Predictor) -> _Loaded:
     """Decode an image, and prepare it in the same way as shards."""
     preparation = network.info.preparation
+    started = time.perf_counter()
     with memory_errors(str(file.path), network.memory_remedy()):
         decoded, valid, _ = read_file(file.path, options=preparation)
         pixels = as_channels(decoded, preparation.channels, file.path)
@@ -299,7 +377,8 @@ def _load(file: ImageFile, network: Predictor) -> _Loaded:
         except ValueError as error:
             expected = "an image of the same kind as the training images"
             raise RawDataError(str(file.path), str(error), expected, "convert the image") from error
-        return _Loaded(decoded, valid, NormalizedImage(str(file.path), np.moveaxis(resized, -1, 0), scale, offset))
+        image = NormalizedImage(str(file.path), np.moveaxis(resized, -1, 0), scale, offset)
+        return _Loaded(decoded, valid, image, time.perf_counter() - started)
 
 
 def _require_replaceable(output: Path, source: Path) -> None:

@@ -533,11 +533,41 @@ def test_command_line_predicts_new_images(tmp_path, capsys, monkeypatch):
         assert "outside of any field of view" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("has_fov", [True, False])
-def test_note_on_field_of_view_only_if_samples_had_one(tmp_path, capsys, has_fov):
+@pytest.mark.parametrize(
+    ("has_fov", "nodata", "noted"), [(True, "error", True), (False, "error", False), (True, "ignore", False)]
+)
+def test_note_on_field_of_view_only_if_samples_had_one(tmp_path, capsys, has_fov, nodata, noted):
     make_images(tmp_path / "in")
-    predict_folder(tmp_path, checkpoint(tmp_path / "c.pt", region="fov", info={"has_fov": has_fov}))
-    assert ("field of view" in capsys.readouterr().err) is has_fov
+    more = {"region": "fov", "info": {"has_fov": has_fov}, "preparation": {"nodata": nodata}}
+    predict_folder(tmp_path, checkpoint(tmp_path / "c.pt", **more))
+    assert ("field of view" in capsys.readouterr().err) is noted
+
+
+@pytest.mark.parametrize(("kept_bytes", "decodings"), [(2**28, 1), (0, 2)])
+def test_images_that_fit_into_memory_are_decoded_once(tmp_path, monkeypatch, kept_bytes, decodings):
+    sizes, decoded, read_file = make_images(tmp_path / "in"), [], new_images.read_file
+    monkeypatch.setattr(new_images, "_KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr(
+        new_images, "read_file", lambda path, **more: (decoded.append(path), read_file(path, **more))[1]
+    )
+    predict_folder(tmp_path, checkpoint(tmp_path / "c.pt"), threads=2)
+    extra = 0 if kept_bytes else 1  # the warm-up
+    assert len(decoded) == decodings * len(sizes) + extra
+
+
+def test_new_images_of_one_size_are_batches_beyond_a_cpu(tmp_path, monkeypatch):
+    for number in range(7):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        write_png(tmp_path / f"in/{number}.png", blobs(number, 48, 64)[1])
+    path, run, sizes = checkpoint(tmp_path / "c.pt"), networks.run_network, []
+    predict_folder(tmp_path, path, output=tmp_path / "single")
+    monkeypatch.setattr(batches, "PIXELS_AT_ONCE", 3 * 48 * 64)
+    monkeypatch.setattr(new_images, "_most_in_batch", lambda network, size: network.limit.batch(*size))
+    monkeypatch.setattr(networks, "run_network", lambda *args: (sizes.append(len(args[1])), run(*args))[1])
+    predict_folder(tmp_path, path, output=tmp_path / "batched")
+    assert sizes == [1, 3, 3, 1]  # after the warm-up
+    for image in (tmp_path / "single").rglob("*.png"):
+        np.testing.assert_array_equal(read(image), read(tmp_path / "batched" / image.relative_to(tmp_path / "single")))
 
 
 @pytest.mark.parametrize(
