@@ -186,7 +186,7 @@ class _Board:
     key: str
 
     def connect(self) -> TCPStore:
-        return TCPStore(self.host, self.port, is_master=False, timeout=timedelta(seconds=30))
+        return TCPStore(self.host, self.port, is_master=False, timeout=timedelta(seconds=10))
 
     def publish(self, failure: _Failure) -> _Failure:
         """Publish a failure if it is the first, and return the first."""
