@@ -13,12 +13,15 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.core.counts import LEVELS
+from pipeline.prediction.memory import lacks_memory
 from pipeline.prediction.normalized import NormalizedImage
 
 PIXELS_AT_ONCE = 2**20
 """Input pixels of a batch, approximately (at least one sample): on a CPU, and for the first batch on a GPU."""
 
-_MOST_PIXELS = 2**24  # of a batch on a GPU: larger ones are not faster, and their results need memory too
+_MOST_PIXELS = (
+    2**22
+)  # of a batch on a GPU: with larger ones, images are not read and written while others are predicted
 _USED_FRACTION = 0.5  # of the free memory of a GPU: fragments and work space of convolutions need some, too
 
 Key = TypeVar("Key")
@@ -48,8 +51,8 @@ class PixelLimit:
         def run_parts(batch: torch.Tensor) -> torch.Tensor:
             try:
                 return self._measure(run, batch)
-            except torch.OutOfMemoryError:
-                if len(batch) == 1:
+            except RuntimeError as error:
+                if len(batch) == 1 or not lacks_memory(error):
                     raise
             # after the handler, whose traceback would keep the tensors of the failed attempt
             if self._device.type == "cuda":
