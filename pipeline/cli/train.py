@@ -224,7 +224,11 @@ _IMAGES = Group("mode 2: other images", "Required: --input, --checkpoint and --o
         choices=("none", "flips", "rot90"),
     ),
     option(
-        "--precision", "floating-point precision of inference", _IMAGES, shown="fp32", choices=("fp32", "bf16", "auto")
+        "--precision",
+        "number format of the network: auto is bf16 if the hardware has it, else fp32",
+        _IMAGES,
+        shown="auto",
+        choices=("fp32", "bf16", "auto"),
     ),
     threads_option("CPU threads of the network", group=_IMAGES, shown="the number of cores"),
     option("--skip-unreadable", "leave out files that cannot be used", _IMAGES, action="store_true"),
@@ -270,7 +274,7 @@ def _predict_images(arguments: Arguments) -> None:
             threshold=threshold_for(checkpoint, arguments.threshold),
             tiles=None if arguments.tiles is None else _tiles(arguments.tiles),
             test_time=arguments.test_time or "none",
-            precision=arguments.precision or "fp32",
+            precision=arguments.precision or "auto",
             threads=arguments.threads or os.cpu_count() or 1,
             skip_unreadable=arguments.skip_unreadable,
         )

@@ -184,7 +184,9 @@ class Training(Options):
         None, description="Number of validations without improvement of `monitor` after which training stops."
     )
     precision: Precision = Field(
-        "fp32", description="Number format of the computations; `auto` is bf16 if the hardware supports it, else fp32."
+        "auto",
+        description="Number format of the computations: `fp32`, `bf16`, or `auto`, which is bf16 if the hardware supports "
+        "it, else fp32. Predictions use it too.",
     )
     deterministic: bool = Field(
         True,

@@ -70,7 +70,7 @@ def test_prediction_settings_are_not_in_the_training_recipe():
         "dataset": "drive",
         "split": "test",
         "kind": "probability",
-        "precision": "fp32",
+        "precision": "auto",
         "threads": 2,
         "test_time": "none",
         "predict_with": "best",

@@ -33,6 +33,7 @@ RECIPE = {
     "batch_size": 2,
     "epochs": 2,
     "seed": 1,
+    "precision": "fp32",
     "threads": 1,
 }
 FOLD = {"folds": 3, "fold": 1}

@@ -40,6 +40,7 @@ RECIPE = {
     "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9},
     "batch_size": 4,
     "epochs": 2,
+    "precision": "fp32",
     "threads": 1,
     "crop": [32, 40],
     "augment": {

@@ -45,6 +45,7 @@ RECIPE = {
     "optimizer": {"name": "adam", "lr": 0.02},
     "batch_size": 3,
     "epochs": 4,
+    "precision": "fp32",
     "threads": 1,
 }
 AUGMENTED = {

@@ -40,6 +40,7 @@ RECIPE = {
     "batch_size": 3,
     "epochs": 2,
     "threads": 1,
+    "precision": "fp32",
 }
 AUGMENT = {
     "flip": "both",

@@ -42,6 +42,7 @@ RECIPE = {
     "optimizer": {"name": "adam", "lr": 0.02},
     "batch_size": 3,
     "epochs": 3,
+    "precision": "fp32",
     "threads": 1,
 }
 
