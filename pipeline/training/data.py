@@ -4,7 +4,6 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,6 +94,7 @@ class SampleStore:
         self._cache: Planes | None = None
         self._void_rows: NDArray[np.bool_] | None = None
         self._weights: torch.Tensor | None = None
+        self._uploader = Uploader(device)
         size = self.reader.nbytes() + weighted * self._weight_bytes()
         if size <= self._budget:
             self._cache = {name: torch.from_numpy(self.reader.read_all(name)) for name in self._names}
@@ -186,23 +186,22 @@ class SampleStore:
                 planes = {name: plane.index_select(0, device_rows) for name, plane in self._cache.items()}
                 yield self._to_batch(planes, device_rows, self._has_void(rows, planes["masks"]))
             return
-        uploader = Uploader(self.device)
 
         def read_and_send(rows: torch.Tensor) -> tuple[Sent, bool]:
             planes = self._read(rows)
             has_void = self._has_void(rows, planes["masks"])
-            return uploader.send(planes), has_void
+            return self._uploader.send(planes), has_void
 
         rows, device_rows = next(batches)
-        with ThreadPoolExecutor(max_workers=1) as pool:  # reads one batch ahead; HDF5 allows one reader
+        with self._uploader.worker() as pool:  # reads one batch ahead; HDF5 allows one reader
             next_batch = pool.submit(read_and_send, rows)
             for next_rows, next_device_rows in batches:
                 sent, has_void = next_batch.result()
                 next_batch = pool.submit(read_and_send, next_rows)
-                yield self._to_batch(uploader.receive(sent), device_rows, has_void)
+                yield self._to_batch(self._uploader.receive(sent), device_rows, has_void)
                 device_rows = next_device_rows
             sent, has_void = next_batch.result()
-            yield self._to_batch(uploader.receive(sent), device_rows, has_void)
+            yield self._to_batch(self._uploader.receive(sent), device_rows, has_void)
 
     def _read(self, rows: torch.Tensor) -> Planes:
         """Return samples as stored, with their pixel weights, in main memory."""

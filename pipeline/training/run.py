@@ -19,7 +19,7 @@ from pipeline.training import ranks
 from pipeline.training.augment.augmentation import Augmentation
 from pipeline.training.checkpoint import CheckpointInfo, save_checkpoint
 from pipeline.training.checks import require_fit, require_ranks
-from pipeline.training.data import SampleStore
+from pipeline.training.data import Batch, SampleStore
 from pipeline.training.device import (
     choose_device,
     choose_precision,
@@ -45,6 +45,7 @@ from pipeline.training.seeds import derived_seeds
 from pipeline.training.state_saver import StateSaver
 from pipeline.training.step import TrainingStep
 from pipeline.training.step_graph import choose_recorder
+from pipeline.training.uploads import Preparation
 from pipeline.training.validate import Validation, validate
 from pipeline.training.weights import class_weights, weight_map
 
@@ -143,6 +144,7 @@ class _Training:
         self.parts = {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule}
         self.step = TrainingStep(self.network, self.optimizer, self.criterion, self.precision, self.progress)
         self.step.record(choose_recorder(recipe.cuda_graph, device), recipe.batch_size, experiment)
+        self.preparation = Preparation(device)
         self.generators = {name: torch.Generator().manual_seed(seeds[name]) for name in ("order", "augmentation")}
         self.hardware = describe_device(device) + f", {recipe.gpus} processes" * (recipe.gpus > 1)
         log(
@@ -178,21 +180,32 @@ class _Training:
         if progress.rows is None:
             orders = [torch.randperm(len(self.data), generator=self.generators["order"]) for _ in range(repeats)]
             progress.rows = torch.cat(orders)
-        batches = self.data.batches(progress.rows[progress.step * size :], size)
+        batches = map(self._augment, self.data.batches(progress.rows[progress.step * size :], size))
         for batch in progress_bar(
-            batches, f"epoch {progress.epoch} of {self.recipe.epochs}", self.steps - progress.step
+            self.preparation.run(batches),
+            f"epoch {progress.epoch} of {self.recipe.epochs}",
+            self.steps - progress.step,
         ):
-            batch_rows = min(size, len(progress.rows) - progress.step * size)
-            if self.augment is not None:
-                rng, rows = self.generators["augmentation"], ranks.local_rows(batch_rows)
-                batch = self.augment(batch, rng, self.data.soft, rows, batch_rows)
-            self.step(batch, batch_rows)
+            self.step(batch, self._batch_rows())
             self.schedule.step()
             progress.step += 1
             progress.seconds = time.perf_counter() - started
             saver.save_if_due()
         progress.loss.item()  # waits until the device has done all steps
         progress.seconds = time.perf_counter() - started
+
+    def _batch_rows(self) -> int:
+        """Return the number of rows of the next batch."""
+        progress, size = self.progress, self.recipe.batch_size
+        assert progress.rows is not None
+        return min(size, len(progress.rows) - progress.step * size)
+
+    def _augment(self, batch: Batch) -> Batch:
+        """Augment the next batch, whose rows of this process are given."""
+        if self.augment is None:
+            return batch
+        rng, rows = self.generators["augmentation"], ranks.local_rows(self._batch_rows())
+        return self.augment(batch, rng, self.data.soft, rows, self._batch_rows())
 
     def finish_epoch(self, saver: StateSaver) -> None:
         """Validate if due, record the epoch in the history, and copy the weights if they are the best so far."""

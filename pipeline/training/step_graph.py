@@ -11,6 +11,7 @@ before left the generator. Nothing is computed while a step is recorded, so that
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -38,41 +39,61 @@ class Recorder(Protocol):
 
 
 class CudaRecorder:
-    """Records CUDA graphs, in a stream of its own."""
+    """Records CUDA graphs, in a stream of its own.
+
+    They share their memory, because one is replayed after the other and nothing of a step remains in it.
+    """
 
     def __init__(self) -> None:
-        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._stream = torch.cuda.Stream(priority=-1)  # type: ignore[no-untyped-call] # from a pool of its own
+        self._memory = torch.cuda.graph_pool_handle()
+        self._step_bytes = 0
 
     def run(self, compute: Callable[[], None]) -> None:
         """Compute in the stream, after and before all work of the current stream."""
         current = torch.cuda.current_stream()
         self._stream.wait_stream(current)
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
         with torch.cuda.stream(self._stream):
             compute()
+        self._step_bytes = torch.cuda.max_memory_allocated() - before
         current.wait_stream(self._stream)
 
     def record(self, compute: Callable[[], None]) -> Callable[[], object]:
         """Record a CUDA graph; its replay runs in the stream that is then the current one.
 
-        A graph keeps its memory. The last batch of an epoch, which has fewer rows, and validation need as much again.
+        A graph keeps its memory: as much as the computation that ran last. The last batch of an epoch, which has fewer
+        rows, and validation need as much again.
 
         Raises
         ------
         RuntimeError
-            If CUDA cannot record the computation, or memory is too small. Nothing has changed then.
+            If CUDA cannot record the computation, or memory is too small. Graphs that were recorded before then have
+            other random numbers than PyTorch's generator.
         """
         torch.cuda.empty_cache()
-        needed = 2 * (torch.cuda.max_memory_allocated() - torch.cuda.memory_allocated())
+        needed = 2 * self._step_bytes
         free = torch.cuda.mem_get_info()[0]
         if needed > free:
             raise RuntimeError(f"it needs {needed / 1e9:.1f} GB of GPU memory, {free / 1e9:.1f} GB are free")
-        graph = torch.cuda.CUDAGraph()
-        with (
-            torch.cuda.stream(torch.cuda.current_stream()),  # becomes the current one again, also after an error
-            # another thread may upload the next batch meanwhile, which is an error in the default mode
-            torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"),
-        ):
-            compute()
+        graph, device = torch.cuda.CUDAGraph(), torch.cuda.current_device()
+        generator = torch.cuda.default_generators[device]
+        state = generator.clone_state()
+        try:
+            with (
+                torch.cuda.stream(torch.cuda.current_stream()),  # becomes the current one again, also after an error
+                # another thread may upload the next batch meanwhile, which is an error in the default mode
+                torch.cuda.graph(graph, self._memory, self._stream, capture_error_mode="thread_local"),
+            ):
+                compute()
+        except Exception:
+            # after an error of CUDA, PyTorch does not tell its allocator and its generator that the recording has ended
+            with suppress(RuntimeError):  # it did
+                torch._C._cuda_endAllocateToPool(device, self._memory)
+                torch._C._cuda_releasePool(device, self._memory)
+            generator.graphsafe_set_state(state)
+            raise
         return graph.replay
 
 
@@ -129,13 +150,14 @@ class StepGraph:
         return None
 
     def _record(self, form: Form, batch: Batch) -> None:
-        """Record the step for batches of this form; if that fails, log it once, and record nothing any more."""
+        """Record the step for batches of this form; if that fails, log it once, and replay nothing any more."""
         try:
             weight = None if batch.weight is None else batch.weight.clone()
             buffers = Batch(batch.image.clone(), batch.target.clone(), weight)
             self._recordings[form] = _Recording(buffers, self._recorder.record(partial(self._compute, buffers)))
         except RuntimeError as error:  # also errors of CUDA, and too little memory
             self._failed = True
+            self._recordings.clear()
             reason = " ".join(str(error).split())[:160]
             log(f"{self._experiment}: steps run operation by operation, not as a CUDA graph: {reason}")
 
@@ -145,7 +167,12 @@ def _tensors(batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | N
 
 
 def _form(batch: Batch) -> Form:
-    """Return what a recorded step takes for granted of its batch."""
+    """Return what a recorded step takes for granted of its batch; strides along a single element mean nothing."""
     return tuple(
-        None if tensor is None else (tensor.shape, tensor.stride(), tensor.dtype) for tensor in _tensors(batch)
+        tensor if tensor is None else (tensor.shape, tuple(map(_stride, tensor.shape, tensor.stride())), tensor.dtype)
+        for tensor in _tensors(batch)
     )
+
+
+def _stride(side: int, stride: int) -> int:
+    return stride if side > 1 else 0

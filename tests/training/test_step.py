@@ -202,6 +202,28 @@ def test_each_form_of_batches_has_its_own_recording():
     assert (recorder.runs, recorder.recordings, recorder.replays) == (2 * WARM_UP_STEPS, 2, 12 - 2 * WARM_UP_STEPS)
 
 
+@pytest.mark.parametrize("weight", [True, False])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_all_augmented_batches_have_one_form(channels, weight):
+    augment, rng = Augmentation((6, 6), Augment(flip="both", rot90=True)), torch.Generator()
+    recorder = StandIn()
+    graph = StepGraph(lambda batch: None, recorder, "e")
+    image = torch.zeros(2, channels, 8, 8).contiguous(memory_format=torch.channels_last)
+    plane = torch.zeros(2, 1, 8, 8)
+    for _ in range(30):
+        graph(augment(Batch(image, plane, plane if weight else None), rng))
+    assert (recorder.runs, recorder.recordings) == (WARM_UP_STEPS, 1)
+
+
+def test_strides_along_one_channel_make_no_difference():
+    recorder = StandIn()
+    graph = StepGraph(lambda batch: None, recorder, "e")
+    for last in [False, True] * WARM_UP_STEPS:
+        plane = torch.zeros(2, 3, 4, 1).permute(0, 3, 1, 2) if last else torch.zeros(2, 1, 3, 4)
+        graph(Batch(plane, plane, None))
+    assert (recorder.runs, recorder.recordings) == (WARM_UP_STEPS, 1)
+
+
 def test_replays_read_the_batch_from_the_same_memory():
     seen = []
     graph = StepGraph(lambda batch: seen.append((batch.image.data_ptr(), float(batch.target.sum()))), StandIn(), "e")
@@ -223,23 +245,91 @@ def test_steps_are_recorded_on_one_gpu_only(monkeypatch, capfd, device, processe
     assert capfd.readouterr().err == ""
 
 
-def test_a_graph_leaves_memory_for_an_eager_step(monkeypatch):
-    recorded = []
+@pytest.fixture
+def cuda(monkeypatch):
+    """A stand-in for CUDA: an object with its calls, its free memory, and the error that ends a recording, if any."""
+    cuda = types.SimpleNamespace(calls=[], free=40, allocated=10, peak=99, end_error=None)
 
-    class Graph(contextlib.nullcontext):
-        def __init__(self, graph, stream, capture_error_mode):
-            super().__init__()
+    @contextlib.contextmanager
+    def graph(graph, memory, stream, capture_error_mode):
+        cuda.calls.append(("record", memory))
+        yield
+        if cuda.end_error is not None:
+            raise cuda.end_error
 
-    cuda = {"Stream": object, "stream": contextlib.nullcontext, "current_stream": object, "graph": Graph}
-    cuda |= {"CUDAGraph": lambda: types.SimpleNamespace(replay="replay"), "empty_cache": lambda: None}
-    cuda |= {"max_memory_allocated": lambda: 30, "memory_allocated": lambda: 10, "mem_get_info": lambda: (40, 99)}
-    for name, function in cuda.items():
+    def end_allocation(device, memory):
+        cuda.calls.append(("end", memory))
+        if cuda.end_error is None:
+            raise RuntimeError("not currently recording to mempool_id")
+
+    stream = types.SimpleNamespace(wait_stream=lambda other: None)
+    generator = types.SimpleNamespace(
+        clone_state=lambda: "state", graphsafe_set_state=lambda state: cuda.calls.append(("generator", state))
+    )
+    functions = {
+        "Stream": lambda priority: stream,
+        "stream": contextlib.nullcontext,
+        "current_stream": lambda: stream,
+        "current_device": lambda: 0,
+        "default_generators": [generator],
+        "graph": graph,
+        "CUDAGraph": lambda: types.SimpleNamespace(replay="replay"),
+        "graph_pool_handle": itertools.count(7).__next__,
+        "empty_cache": lambda: None,
+        "memory_allocated": lambda: cuda.allocated,
+        "reset_peak_memory_stats": lambda: setattr(cuda, "peak", cuda.allocated),
+        "max_memory_allocated": lambda: cuda.peak,
+        "mem_get_info": lambda: (cuda.free, 99),
+    }
+    for name, function in functions.items():
         monkeypatch.setattr(torch.cuda, name, function)
-    assert step_graph.CudaRecorder().record(lambda: recorded.append("step")) == "replay"
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (39, 99))
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", end_allocation, raising=False)
+    release = lambda device, memory: cuda.calls.append(("release", memory))  # noqa: E731
+    monkeypatch.setattr(torch._C, "_cuda_releasePool", release, raising=False)
+    return cuda
+
+
+def test_a_graph_leaves_memory_for_an_eager_step(cuda):
+    recorder = step_graph.CudaRecorder()
+    recorder.run(lambda: setattr(cuda, "peak", 90))  # warm-up, in which algorithms are tried
+    recorder.run(lambda: setattr(cuda, "peak", 30))
+    assert recorder.record(lambda: None) == "replay"
+    cuda.free = 39
     with pytest.raises(RuntimeError, match="GB of GPU memory"):
-        step_graph.CudaRecorder().record(lambda: recorded.append("step"))
-    assert recorded == ["step"]
+        recorder.record(lambda: None)
+    assert cuda.calls == [("record", 7)]
+
+
+def test_all_graphs_of_a_training_share_their_memory(cuda):
+    recorder = step_graph.CudaRecorder()
+    for _ in "ab":
+        recorder.record(lambda: None)
+    assert cuda.calls == [("record", 7)] * 2
+
+
+def test_a_failed_recording_ends_for_allocator_and_generator(cuda):
+    def fail():
+        raise RuntimeError("no memory")
+
+    with pytest.raises(RuntimeError, match="no memory"):
+        step_graph.CudaRecorder().record(fail)
+    assert cuda.calls == [("record", 7), ("end", 7), ("generator", "state")]
+    cuda.end_error = torch.AcceleratorError("operation failed due to a previous error during capture")
+    cuda.calls.clear()
+    with pytest.raises(RuntimeError, match="during capture"):
+        step_graph.CudaRecorder().record(lambda: None)
+    assert cuda.calls == [("record", 8), ("end", 8), ("release", 8), ("generator", "state")]
+
+
+def test_after_a_failed_recording_nothing_is_replayed():
+    recorder = StandIn()
+    graph = StepGraph(lambda batch: None, recorder, "e")
+    for _ in range(WARM_UP_STEPS + 2):
+        graph(batch_of(0))
+    recorder.error = RuntimeError("no memory")
+    for weight in [False] * (WARM_UP_STEPS + 1) + [True] * 3:
+        graph(batch_of(0, weight=weight))
+    assert (recorder.recordings, recorder.replays) == (1, 2)
 
 
 def test_cuda_graph_is_not_part_of_the_identity_of_a_training():
