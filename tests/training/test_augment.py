@@ -145,3 +145,36 @@ def test_all_transforms_support_any_size(height, width, seed):
     after = augmentation(**ALL_TRANSFORMS)(batch(2, height, width), generator(seed))
     assert after.image.shape == (2, 3, height, width)
     assert np.isfinite(after.image.numpy()).all()
+
+
+def test_a_sample_does_not_depend_on_the_rest_of_its_batch():
+    augment = augmentation(rot90=True, flip="both", contrast=0.3, gamma=(0.7, 1.4))
+    image = torch.rand(8, 3, 48, 48, generator=generator()).contiguous(memory_format=torch.channels_last)
+    mask = image[:, :1].round()
+    for seed in range(10):
+        whole = augment(Batch(image, mask, None), generator(seed)).image
+        for rows in (slice(0, 3), slice(3, 8)):
+            part = augment(Batch(image[rows], mask[rows], None), generator(seed), False, rows, 8).image
+            assert torch.equal(part, whole[rows])
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_placement_is_a_crop_flips_and_a_rotation(seed, channels_last):
+    count, size, crop = 16, (40, 50), (32, 32)
+    image = torch.rand(count, 2, *size, generator=generator())
+    image = image.contiguous(memory_format=torch.channels_last) if channels_last else image
+    placed = augmentation(crop, flip="both", rot90=True)(Batch(image, image[:, :1], None), generator(seed))
+    rng = generator(seed)
+    corners = [
+        torch.randint(outer - inner + 1, (count,), generator=rng) for outer, inner in zip(size, crop, strict=True)
+    ]
+    mirrored = [torch.rand(count, generator=rng) < 0.5 for _ in "xy"]
+    turns = torch.randint(4, (count,), generator=rng)
+    for row in range(count):
+        top, left = (int(corner[row]) for corner in corners)
+        expected = image[row, :, top : top + crop[0], left : left + crop[1]]
+        expected = expected.flip([axis for axis, chosen in zip((-1, -2), mirrored, strict=True) if chosen[row]])
+        expected = expected.rot90(int(turns[row]), (-2, -1))
+        assert torch.equal(placed.image[row], expected)
+        assert torch.equal(placed.target[row], expected[:1])

@@ -7,13 +7,14 @@ sampled for a whole batch, so that the augmentation of a sample does not depend 
 import importlib
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
 
 from pipeline.core.errors import Problem
 from pipeline.training.augment import transforms
-from pipeline.training.augment.batch_rng import BatchRng, Planes
+from pipeline.training.augment.batch_rng import BatchRng, Change, Size, upload_numbers
 from pipeline.training.augment.options import Augment
 from pipeline.training.data import Batch
 
@@ -28,16 +29,17 @@ class Augmentation:
     augment : Augment, optional
     """
 
-    def __init__(self, crop: tuple[int, int] | None, augment: Augment | None) -> None:
+    def __init__(self, crop: Size | None, augment: Augment | None) -> None:
         steps = [] if augment is None else augment.steps()
-        self._transforms: list[Callable[[Planes, BatchRng], Planes]] = []
+        self._crop = crop
+        self._transforms: list[Callable[[BatchRng, Size], Change]] = []
         if crop is not None and not any(step.crops for step in steps):
-            self._transforms.append(partial(transforms.crop, size=crop))
+            self._transforms.append(partial(transforms.place, flip="none", rot90=False, crop=crop))
         for step in steps:
             module, _, name = step.function.rpartition(".")
             options: dict[str, Any] = {option: getattr(augment, option) for option in step.options}
             if step.crops:
-                options["crop"] = crop
+                options["crop"], crop = crop, None
             self._transforms.append(partial(getattr(importlib.import_module(module), name), **options))
 
     def __call__(
@@ -61,8 +63,13 @@ class Augmentation:
         planes = {"image": batch.image, "target": batch.target}
         if batch.weight is not None:
             planes["weight"] = batch.weight
+        size, changes = (batch.image.shape[-2], batch.image.shape[-1]), []
         for transform in self._transforms:
-            planes = transform(planes, batch_rng)
+            changes.append(transform(batch_rng, size))
+            size = self._crop or size  # the first transform crops
+        numbers = iter(upload_numbers(batch.image.device, *(number for change in changes for number in change.numbers)))
+        for change in changes:
+            planes = change.apply(planes, *islice(numbers, len(change.numbers)))
         image = planes["image"].contiguous(memory_format=torch.channels_last)
         target, weight = planes["target"].contiguous(), planes.get("weight")
         # the same layout in all batches, whatever was drawn for them: a recorded step requires it

@@ -1,6 +1,7 @@
-"""Input of the transforms: the tensors of a batch, and random numbers for its samples."""
+"""Input and result of the transforms: the tensors of a batch, random numbers for its samples, and their change."""
 
 import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,25 @@ from pipeline.training.uploads import upload
 
 Planes = dict[str, torch.Tensor]
 """``image`` (N, C, H, W) float32, ``target`` and optionally ``weight`` (N, 1, H, W), all on one device."""
+
+
+Size = tuple[int, int]
+"""Height and width."""
+
+
+class Change(NamedTuple):
+    """A change of the samples of a batch.
+
+    Parameters
+    ----------
+    numbers : sequence of tensor
+        What was drawn for the samples, of any type, on the CPU.
+    apply : callable
+        Maps `Planes`, and these numbers as float32 on the device of the planes, to the changed planes.
+    """
+
+    numbers: Sequence[torch.Tensor]
+    apply: Callable[..., Planes]
 
 
 class BatchRng(NamedTuple):
@@ -53,12 +73,9 @@ class BatchRng(NamedTuple):
 
 
 def upload_numbers(device: torch.device, *numbers: torch.Tensor) -> list[torch.Tensor]:
-    """Copy random numbers, (n, ...) of any type, to a device as float32, all in one copy."""
+    """Copy numbers of any type and shape to a device as float32, all in one copy."""
+    if not numbers:
+        return []
     joined = upload(torch.cat([number.reshape(-1).float() for number in numbers]), device)
     parts = torch.split(joined, [number.numel() for number in numbers])
     return [part.view(number.shape) for part, number in zip(parts, numbers, strict=True)]
-
-
-def where_samples(selected: torch.Tensor, changed: torch.Tensor, plane: torch.Tensor) -> torch.Tensor:
-    """Return `changed` for the selected samples, (n,) bool on the device, and `plane` for the others."""
-    return torch.where(selected[:, None, None, None], changed, plane)

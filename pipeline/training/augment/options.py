@@ -83,12 +83,13 @@ class Step(NamedTuple):
     Parameters
     ----------
     function : str
-        Dotted name of a function that takes `Planes`, `BatchRng` (see `pipeline.training.augment.batch_rng`) and the
-        options as keyword arguments, and returns changed `Planes`.
+        Dotted name of a function that takes `BatchRng`, the `Size` of the samples (see
+        `pipeline.training.augment.batch_rng`) and the options as keyword arguments, and returns a `Change`.
     options : tuple of str
         Fields of `Augment`. If all have their defaults, the transform is skipped.
     crops : bool
-        Whether the transform also does the random crop, in the same resampling; it then takes ``crop`` as well.
+        Whether the transform can also do the random crop; it then takes ``crop`` as well. The first one that is used
+        does it.
     """
 
     function: str
@@ -98,8 +99,7 @@ class Step(NamedTuple):
 
 STEPS = (
     Step("pipeline.training.augment.transforms.warp", ("rotate", "shear", "scale", "shift", "elastic"), crops=True),
-    Step("pipeline.training.augment.transforms.flip", ("flip",)),
-    Step("pipeline.training.augment.transforms.rot90", ("rot90",)),
+    Step("pipeline.training.augment.transforms.place", ("flip", "rot90"), crops=True),
     Step("pipeline.training.augment.transforms.adjust_intensity", ("brightness", "contrast", "gamma")),
 )
 """In order of application."""
