@@ -65,8 +65,9 @@ class Bilinear(torch.autograd.Function):
 
     On a GPU PyTorch adds up the gradient in random order; in its deterministic mode it decomposes both passes into
     indexed reads and writes, which costs U2-Net a factor of 3.5. Two products with interpolation matrices are
-    repeatable, read the gradient once, and wait for nothing. The matrices are kept, so that a CUDA graph, which is
-    captured after some ordinary steps, finds them on the device.
+    repeatable, read the gradient once, and wait for nothing. In bf16 the gradient is rounded twice, after each product,
+    and not once. The matrices are kept, so that a CUDA graph, which is captured after some ordinary steps, finds them
+    on the device.
     """
 
     @staticmethod

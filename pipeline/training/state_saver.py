@@ -17,6 +17,9 @@ from pipeline.training import ranks
 from pipeline.training.history import Progress
 from pipeline.training.state import load_state, save_state
 
+MOST_STEPS = 8
+"""Several processes ask each other for signals after at most this number of steps; if steps are slow, once a second."""
+
 
 class Stateful(Protocol):
     """A network, an optimizer, a schedule."""
@@ -32,8 +35,8 @@ class Stateful(Protocol):
 class StateSaver:
     """Saves and restores everything that changes during a training run.
 
-    In distributed training rank 0 reads and saves the state, and all processes stop after the same step, whichever
-    of them received the signal.
+    In distributed training rank 0 reads and saves the state, and all processes stop after the same step, about a second
+    after any of them received a signal.
 
     Parameters
     ----------
@@ -62,6 +65,9 @@ class StateSaver:
     _next_save: float = field(default=0.0, init=False)
     _save_failed: bool = field(default=False, init=False)
     _signal: int = field(default=0, init=False)
+    _asked: float = field(default_factory=lambda: time.monotonic(), init=False)
+    _steps: int = field(default=0, init=False)
+    _steps_to_ask: int = field(default=1, init=False)
 
     def __post_init__(self) -> None:
         self._next_save = time.monotonic() + self.interval
@@ -118,7 +124,7 @@ class StateSaver:
         """
         if self.folder is None:
             return
-        signal_number = ranks.all_reduce_max(self._signal)
+        signal_number = self._any_signal()
         if not signal_number and time.monotonic() < self._next_save:
             return
         saved = ranks.rank() > 0 or self._save(self.folder)  # only rank 0 saves; its result is broadcast below
@@ -130,6 +136,19 @@ class StateSaver:
             remedy = f"run the same command again: it {resumption}"
             problem = Problem(location, signal.Signals(signal_number).name, "a training run that finishes", remedy)
             raise InterruptionError(problem, status=128 + signal_number)
+
+    def _any_signal(self) -> int:
+        """Return the signal that any process has received, or 0; with several processes known only in some calls."""
+        if ranks.world_size() == 1:
+            return self._signal
+        self._steps += 1
+        if self._steps < self._steps_to_ask:
+            return 0
+        # the time of the slowest process, so that all of them ask after the same number of steps
+        milliseconds = max(1, ranks.all_reduce_max(round(1000 * (time.monotonic() - self._asked))))
+        self._steps_to_ask = max(1, min(MOST_STEPS, 1000 * self._steps // milliseconds))
+        self._asked, self._steps = time.monotonic(), 0
+        return ranks.all_reduce_max(self._signal)
 
     def _save(self, folder: Path) -> bool:
         """Save the state. Log the first failure only: training can continue without a saved state."""

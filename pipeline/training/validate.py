@@ -123,7 +123,11 @@ def _confusions(probability: torch.Tensor, batch: Batch) -> torch.Tensor:
 
 
 def _count(values: torch.Tensor, limit: int, weight: torch.Tensor | None) -> torch.Tensor:
-    """Count the values 0 to limit - 1 of each sample over its valid pixels: (N, limit) int64, in one histogram."""
+    """Count the values 0 to limit - 1 of each sample over its valid pixels: (N, limit) int64, in one histogram.
+
+    On a GPU the CPU waits for it: `bincount` reads the smallest and the largest value. In deterministic mode PyTorch
+    would sort all pixels for `scatter_add_`, and warn of `histc`.
+    """
     rows = len(values)
     bins = values + limit * torch.arange(rows, device=values.device)[:, None, None, None]
     if weight is not None:

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import shutil
+import signal
 import types
 
 import numpy as np
@@ -14,7 +15,7 @@ from shardfiles import edited
 from sources import source
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pipeline.core.errors import TrainingError
+from pipeline.core.errors import InterruptionError, TrainingError
 from pipeline.models.networks import UNet
 from pipeline.models.registry import build_model
 from pipeline.shards.recipes import ShardRecipe
@@ -25,6 +26,7 @@ from pipeline.training.augment.augmentation import Augmentation
 from pipeline.training.augment.options import Augment
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.data import Batch, SampleStore
+from pipeline.training.history import Progress
 from pipeline.training.losses import LOSSES
 from pipeline.training.recipes import Adam, Cosine, Plateau, TrainRecipe
 from pipeline.training.state import load_state, state_key
@@ -484,6 +486,29 @@ def test_no_state_that_is_not_finite_is_saved(shards, tmp_path, monkeypatch):
     assert state["progress"]["loss"].isfinite()
     assert all(tensor.isfinite().all() for tensor in state["parts"]["network"].values())
     assert state["progress"]["epoch"] == 1, "the error comes long before the end of the epoch"
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(0.01, 1 + 4), (0.25, 1 + 8), (3.0, 33)])
+def test_processes_ask_for_signals_once_a_second_at_least(tmp_path, monkeypatch, seconds, asked):
+    """After the first step, every 8 steps; or as many as take a second."""
+    exchanged, now = [], [0.0]
+    monkeypatch.setattr(state_saver, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(state_saver.ranks, "world_size", lambda: 2)
+    monkeypatch.setattr(state_saver.ranks, "rank", lambda: 1)
+    monkeypatch.setattr(state_saver.ranks, "broadcast", lambda saved: saved)
+    monkeypatch.setattr(state_saver.ranks, "all_reduce_max", lambda number: exchanged.append(number) or number)
+    saver = state_saver.StateSaver("e", tmp_path, 60.0, Progress(), {}, {})
+
+    def do_steps(count):
+        for _ in range(count):
+            now[0] += seconds
+            saver.save_if_due()
+
+    do_steps(33)
+    assert len(exchanged) == 2 * asked
+    saver._record_signal(signal.SIGTERM)
+    with pytest.raises(InterruptionError, match="SIGTERM"):
+        do_steps(state_saver.MOST_STEPS)
 
 
 @NEEDS_GPU
