@@ -185,8 +185,8 @@ class Training(Options):
     )
     precision: Precision = Field(
         "auto",
-        description="Number format of the computations: `fp32`, `bf16`, or `auto`, which is bf16 if the hardware supports "
-        "it, else fp32. Predictions use it too.",
+        description="Number format of the computations, also of predictions: `fp32`, `bf16`, or `auto`, which is bf16 "
+        "if the hardware supports it, else fp32.",
     )
     deterministic: bool = Field(
         True,
