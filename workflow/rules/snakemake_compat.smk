@@ -46,5 +46,5 @@ if _is_tested and not hasattr(JobScheduler._schedule_reevalutation, "__wrapped__
 # for each job that it prints: most of a dry run with 1,000 experiments, which have 6,000 rules.
 def forget_functions_of_rules():
     if _is_tested:
-        for rule in workflow.rules:
-            workflow.globals.pop(f"__{rule.name}", None)
+        for name in [named.name for named in workflow.rules]:
+            workflow.globals.pop(f"__{name}", None)
