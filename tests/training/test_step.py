@@ -20,7 +20,7 @@ from pipeline.models.networks import UNet
 from pipeline.models.registry import build_model
 from pipeline.shards.recipes import ShardRecipe
 from pipeline.shards.write import build_shard
-from pipeline.training import optim, run, state_saver, step, step_graph
+from pipeline.training import data, optim, run, state_saver, step, step_graph
 from pipeline.training.augment import batch_rng
 from pipeline.training.augment.augmentation import Augmentation
 from pipeline.training.augment.options import Augment
@@ -31,6 +31,7 @@ from pipeline.training.losses import LOSSES
 from pipeline.training.recipes import Adam, Cosine, Plateau, TrainRecipe
 from pipeline.training.state import load_state, state_key
 from pipeline.training.step_graph import WARM_UP_STEPS, StepGraph
+from pipeline.training.uploads import Uploader
 from pipeline.training.validate import validate
 
 SHARD = {"dataset": "d", "size": [48, 48], "normalize": "unit", "storage": "uint8"}
@@ -466,6 +467,14 @@ def test_validation_counts_with_one_histogram_a_batch(shards):
         validate(network, LOSSES["bce"], store, 4, "fp32")
     assert calls.names.count("bincount") == -(-len(store) // 4)
     assert calls.names.count("_local_scalar_dense") == 0
+
+
+def test_all_epochs_of_a_store_upload_in_one_stream(shards, monkeypatch):
+    created = []
+    monkeypatch.setattr(data, "Uploader", lambda device: created.append(Uploader(device)) or created[-1])
+    store = SampleStore([shards / "train.h5"], torch.device("cpu"), 0)
+    assert [len(list(store.batches(torch.arange(3), 2))) for _ in range(3)] == [2, 2, 2]
+    assert len(created) == 1
 
 
 @pytest.mark.parametrize("memory", [None, 0])
