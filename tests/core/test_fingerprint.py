@@ -31,7 +31,7 @@ from pipeline.graph.artifacts import (
     Threshold,
 )
 from pipeline.graph.base import plan_of
-from pipeline.graph.plan import NoRecipe, Plan, stage_code
+from pipeline.graph.plan import NoRecipe, Plan, _code_digest, stage_code
 from pipeline.graph.study import Study
 from pipeline.models.networks import NETWORKS
 from pipeline.prediction.recipes import PredictRecipe
@@ -53,7 +53,7 @@ def package(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_FOLDER", folder)
 
     def clear_caches():
-        for cached in (module._module, module._file, stage_code):
+        for cached in (module._module, module._file, stage_code, _code_digest):
             cached.cache_clear()
 
     def edit(name, old, new):
@@ -355,6 +355,7 @@ OUTSIDE_STAGES = (
     "pipeline.core.gpus",
     "pipeline.core.paths",
     "pipeline.tools.provenance",
+    "pipeline.training.nodes",
 )
 RESULTS = "results/predictions/e"
 SHARDS = "results/shards/d"

@@ -16,7 +16,7 @@ CONFIG = """
 datasets: {d: {layout: drive, root: DRIVE, size: [48, 48], validation: {fraction: 0.34}}}
 experiments:
   e: {dataset: d, model: {name: unet, width: 4, depth: 2}, loss: bce, optimizer: {name: adam, lr: 0.02},
-      batch_size: 2, epochs: 1, threads: 1, seed: 7}
+      batch_size: 2, epochs: 1, threads: 1, seed: 7, precision: fp32}
 """
 
 
