@@ -2,6 +2,7 @@
 
 import os
 from contextlib import closing
+from typing import Any
 
 from pipeline.cli.commands import (
     FIELD_OPTIONS,
@@ -16,11 +17,11 @@ from pipeline.cli.commands import (
     threads_option,
     threshold_or_file,
 )
-from pipeline.cli.job import job_of, single_path
+from pipeline.cli.job import Job, job_of, single_path
 from pipeline.core import paths
 from pipeline.core.errors import ConfigError
 from pipeline.core.files import require_short
-from pipeline.graph.artifacts import Augmented, Checkpoint, Curves, Ensemble, Events, Predictions
+from pipeline.graph.artifacts import INITIAL_WEIGHTS, Augmented, Checkpoint, Curves, Ensemble, Events, Predictions
 from pipeline.prediction.recipes import Tiles
 from pipeline.raw.splits.names import SPLITS
 from pipeline.training.recipes import TrainRecipe
@@ -85,6 +86,7 @@ def train(arguments: Arguments) -> None:
     run_on_nodes(recipe.node_count)
     run = provenance.describe_run(arguments.command)
     inputs: dict[str, str] = {}
+    origin = _describe_origin(job) if recipe.init is not None else None
     for files in filter(None, (job.inputs["train_shards"], job.inputs["validation_shards"])):
         with closing(ShardReader(files)) as reader:
             inputs |= reader.source_digests()
@@ -114,9 +116,24 @@ def train(arguments: Arguments) -> None:
         threads=recipe.threads,
         precision=precision,
         accelerators=accelerators,
+        origin=origin,
     )
     job.finish()
     remove_state(state)  # last: a job that is killed before this line can still resume
+
+
+def _describe_origin(job: Job) -> dict[str, Any]:
+    """Describe the weights that a training run starts from; they are checked before the training."""
+    from pipeline.shards.read import ShardReader
+    from pipeline.training.init import describe
+    from pipeline.training.losses import LOSSES
+
+    recipe = job.plan.recipe
+    assert isinstance(recipe, TrainRecipe)
+    with closing(ShardReader(job.inputs["train_shards"] or job.inputs["validation_shards"])) as reader:
+        info = reader.info
+    channels = LOSSES[recipe.loss.name].channels(len(info.class_names))
+    return describe(recipe, info.channels, channels, job.plan.raw.get(INITIAL_WEIGHTS))
 
 
 def _sample_memory(megabytes: int | None, processes: int) -> int | None:

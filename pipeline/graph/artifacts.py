@@ -33,6 +33,9 @@ from pipeline.training.recipes import AugmentedRecipe, TrainRecipe
 if TYPE_CHECKING:
     from pipeline.graph.study import Study
 
+INITIAL_WEIGHTS = "initial weights"
+"""Name of the digest of the file that a training run starts from."""
+
 SCORED = (VALIDATION, OUT_OF_FOLD, TEST)
 """Splits whose predictions are scored if they have samples."""
 
@@ -196,6 +199,11 @@ class Checkpoint(ExperimentArtifact):
     def recipe(self, study: "Study") -> TrainRecipe:
         fold, background = study.fold_of(self.experiment), study.background(self.experiment)
         return study.experiments[self.experiment].to(TrainRecipe, fold=fold, background=background)
+
+    def raw_digests(self, study: "Study") -> dict[str, str]:
+        """Return the digest of the file whose weights the training run starts with, if any."""
+        init = study.experiments[self.experiment].init
+        return {} if init is None else {INITIAL_WEIGHTS: study.initial_digest(init.path)}
 
     def inputs(self, study: "Study") -> Inputs:
         return _training_inputs(study, self.experiment)

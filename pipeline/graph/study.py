@@ -9,8 +9,8 @@ from pipeline.config.config import Config
 from pipeline.config.datasets import Dataset
 from pipeline.config.experiments import Experiment, Run
 from pipeline.core import paths
-from pipeline.core.digests import cached_digests
-from pipeline.core.errors import PipelineError, Problem, RawDataError
+from pipeline.core.digests import cached_digests, file_digest
+from pipeline.core.errors import ConfigError, PipelineError, Problem, RawDataError
 from pipeline.core.progress import log
 from pipeline.evaluation import methods
 from pipeline.evaluation.methods import BASELINES, CEILING, ENSEMBLE, OBSERVER
@@ -45,6 +45,7 @@ class Study:
         self.digests: Callable[[str], Mapping[str, str]] = cache(self._digest)
         self.raw_folders: Callable[[str], list[str]] = cache(self._find_raw_folders)
         self.split_digests: Callable[[str], Mapping[str, str]] = cache(self._digest_splits)
+        self.initial_digest: Callable[[str], str] = cache(_digest_initial)
         self._raw_files_digests: dict[tuple[str, tuple[str, ...], tuple[int, ...]], str] = {}
         self.fold_assignment: Callable[[str, int], dict[str, int]] = cache(self._assign)
         self.splits_of: Callable[[str], Mapping[str, list[Sample]]] = cache(self._split)
@@ -303,3 +304,17 @@ class Study:
     def is_rendered(name: str) -> bool:
         """Return whether a method has renderings: all but the baselines of empty and of resized masks."""
         return not methods.is_baseline(name) or methods.parse_method_name(name)[1] == OBSERVER
+
+
+def _digest_initial(path: str) -> str:
+    """Return the SHA-256 of a file that a training run starts from.
+
+    Raises
+    ------
+    ConfigError
+    """
+    try:
+        return file_digest(path)
+    except OSError as error:
+        found, expected = error.strerror or str(error), "a checkpoint or bundle to start from"
+        raise ConfigError(path, found, expected, "correct the path in `init`, or make the file first") from error

@@ -22,7 +22,14 @@ class Network(Options):
     factory: ClassVar[str]
     """Dotted name of the class or function that takes ``in_channels``, ``out_channels`` and the options."""
 
+    encoder: ClassVar[tuple[str, ...]] = ("down",)
+    """Submodules that are the encoder: its weights have names that start with one of them and a dot."""
+
     name: str
+
+    def in_encoder(self, weight: str) -> bool:
+        """Return whether a weight or running statistic, by its name in the network, belongs to the encoder."""
+        return weight.partition(".")[0] in self.encoder
 
     @property
     def fixed_size(self) -> bool:
@@ -86,6 +93,7 @@ class U2Net(Network):
     """U2-Net: nested U-Nets with side outputs and deep supervision."""
 
     factory: ClassVar = "pipeline.models.u2net.u2net"
+    encoder: ClassVar = ("encoder",)
     name: Literal["u2net"] = _NAME
     width: Width = 64
 
@@ -94,6 +102,7 @@ class U2NetLite(Network):
     """U2-Net with the same number of channels in all blocks."""
 
     factory: ClassVar = "pipeline.models.u2net.u2net_lite"
+    encoder: ClassVar = ("encoder",)
     name: Literal["u2net-lite"] = _NAME
     width: Width = Field(64, description="Number of output channels of every block.")
 

@@ -60,6 +60,7 @@ def write_provenance(
     threads: int,
     precision: str,
     accelerators: Mapping[str, Any],
+    origin: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the provenance of a training run that has just finished.
 
@@ -83,12 +84,15 @@ def write_provenance(
         The number format of the computations, also where `auto` selected it.
     accelerators : mapping
         GPUs and their libraries.
+    origin : mapping, optional
+        The weights that it started from: see `pipeline.training.init.describe`.
 
     Raises
     ------
     OutputError
     """
     training = {"experiment": experiment, "identity": identity, "inputs": inputs, "seeds": seeds}
+    training |= {"init": origin} if origin is not None else {}
     hardware = {**run["hardware"], "threads": threads, "precision": precision, **accelerators}
     write_json(path, {**run, **training, "format": FORMAT, "finished": _now(), "hardware": hardware})
 

@@ -11,6 +11,7 @@ from pipeline.core.options import (
     HeightWidth,
     NotNegative,
     Options,
+    PathText,
     Positive,
     Rate,
     Seed,
@@ -147,11 +148,51 @@ Schedule = Annotated[
 ]
 
 
+class Init(Options):
+    """The network whose weights a training run starts with."""
+
+    checkpoint: PathText | None = Field(None, description="Checkpoint of this pipeline, such as a best.pt.")
+    bundle: PathText | None = Field(None, description="Bundle of one network, as `export` writes it.")
+    layers: Literal["encoder", "all"] = Field(
+        "all", description="Which weights to take over, where name and shape agree: `all`, or those of the `encoder`."
+    )
+    freeze: Annotated[
+        int, Field(ge=0, le=1_000_000, description="Number of first epochs in which the loaded encoder stays as it is."),
+        NUMBER,
+    ] = 0  # fmt: skip
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "Init":
+        if len(self._paths()) != 1:
+            raise ValueError("exactly one of `checkpoint` and `bundle`", "name one file to start from")
+        return self
+
+    def _paths(self) -> dict[str, str]:
+        origins = {"checkpoint": self.checkpoint, "bundle": self.bundle}
+        return {kind: path for kind, path in origins.items() if path is not None}
+
+    @property
+    def path(self) -> str:
+        """The file of the origin."""
+        return next(iter(self._paths().values()))
+
+    def at(self, path: str) -> "Init":
+        """Return these settings with another path of the origin."""
+        return self.changed(**dict.fromkeys(self._paths(), path))
+
+    def modules(self) -> set[str]:
+        """Return the module that loads the weights, which no other training run imports."""
+        return {"pipeline.training.init"}
+
+
 class Training(Options):
     """All settings that determine the result of a training run."""
 
     dataset: str = Field(description="Name of the data set, a key of `datasets`.")
     model: AnyNetwork = Field(description="Network: its name, or a mapping with its options.")
+    init: Init | None = Field(
+        None, description="Start with the weights of another network; by default with random ones."
+    )
     loss: Annotated[Loss, Shorthand("name", *get_args(LossName))] = Field(
         description="Loss function: its name, or a mapping with its options."
     )
@@ -225,6 +266,12 @@ class Training(Options):
             raise ValueError("`gpus` above 1 with `sync_batch_norm`", "remove `sync_batch_norm`, or raise `gpus`")
         return self
 
+    @model_validator(mode="after")
+    def _check_freeze(self) -> "Training":
+        if self.init is not None and self.init.freeze > self.epochs:
+            raise ValueError(f"`init.freeze` of at most `epochs` ({self.epochs})", "lower `freeze`, or raise `epochs`")
+        return self
+
     @property
     def node_count(self) -> int:
         """Number of machines."""
@@ -263,8 +310,8 @@ class TrainRecipe(Training):
         return tuple(self.changed(precision=name) for name in _AUTO) if self.precision == "auto" else (self,)
 
     def fingerprint_settings(self) -> "TrainRecipe":
-        """Return the recipe without settings that have no effect on results."""
-        return self.changed(cuda_graph=True)
+        """Return the recipe without settings that have no effect on results, such as where a file is."""
+        return self.changed(cuda_graph=True, init=self.init and self.init.at(""))
 
     @property
     def has_background(self) -> bool:

@@ -1,5 +1,6 @@
 """Train a network: from shards to the best and the last checkpoint."""
 
+import importlib
 import math
 import platform
 import time
@@ -137,6 +138,9 @@ class _Training:
         network = build_model(recipe.model, in_channels=info.channels, out_channels=self.out_channels)
         if recipe.sync_batch_norm:
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        self.start = None
+        if recipe.init is not None:  # its code counts only where it runs
+            self.start = importlib.import_module("pipeline.training.init").initialize(network, recipe, experiment)
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(self.network.parameters(), recipe.optimizer)
         self.steps = math.ceil(len(self.data) * recipe.repeats / recipe.batch_size)  # for each epoch
@@ -177,6 +181,8 @@ class _Training:
         progress, size, repeats = self.progress, self.recipe.batch_size, self.recipe.repeats
         started = time.perf_counter() - progress.seconds
         self.network.train()
+        if self.start is not None:
+            self.step.set_frozen(self.start.begin_epoch(progress.epoch))
         if progress.rows is None:
             orders = [torch.randperm(len(self.data), generator=self.generators["order"]) for _ in range(repeats)]
             progress.rows = torch.cat(orders)
@@ -267,7 +273,7 @@ class _Training:
             class_names=info.class_names,
             experiment=self.experiment,
             seeds=derived_seeds(recipe.seed),
-            settings=recipe.changed(precision=self.precision),
+            settings=recipe.changed(precision=self.precision, init=recipe.init and recipe.init.at("origin")),
             made_with={
                 "device": ", then ".join(self.progress.devices),
                 "python": platform.python_version(),

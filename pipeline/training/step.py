@@ -43,6 +43,11 @@ class TrainingStep:
                 rows,
             )
 
+    def set_frozen(self, frozen: bool) -> None:
+        """Note whether a part of the network is frozen: a step is recorded for each case."""
+        if self._graph is not None:
+            self._graph.frozen = frozen
+
     def __call__(self, batch: Batch, batch_rows: int) -> None:
         """Do one step.
 

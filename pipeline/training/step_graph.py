@@ -25,7 +25,7 @@ WARM_UP_STEPS = 3
 """Steps of each form before it is recorded. They are steps of the training run like all others: in them PyTorch chooses
 algorithms and allocates the state of the optimizer, which it cannot do while a step is recorded."""
 
-Form = tuple[tuple[torch.Size, tuple[int, ...], torch.dtype] | None, ...]
+Form = tuple[bool | tuple[torch.Size, tuple[int, ...], torch.dtype] | None, ...]
 
 
 class Recorder(Protocol):
@@ -132,10 +132,12 @@ class StepGraph:
         self._warm_up_steps: Counter[Form] = Counter()
         self._recordings: dict[Form, _Recording] = {}
         self._failed = False
+        self.frozen = False
+        """Whether a part of the network is frozen, for which the step does other operations."""
 
     def __call__(self, batch: Batch) -> None:
         """Do the step on a batch; the device finishes with the batch before it begins any later work."""
-        form = _form(batch)
+        form = (self.frozen, *_form(batch))
         if form not in self._recordings:
             if not self._failed and self._warm_up_steps[form] == WARM_UP_STEPS:
                 self._record(form, batch)
