@@ -8,12 +8,12 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pipeline"
 PACKAGES = (
-    *("core", "images", "raw", "shards", "models", "training", "prediction", "evaluation", "tools", "report"),
+    *("core", "images", "raw", "shards", "models", "training", "prediction", "bundle", "evaluation", "tools", "report"),
     *("config", "graph", "cli"),
 )
 """Each package may import from itself and from the packages before it."""
 
-TORCH_PACKAGES = {"models", "training", "prediction"}
+TORCH_PACKAGES = {"models", "training", "prediction", "bundle"}
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 
