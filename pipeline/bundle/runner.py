@@ -147,17 +147,6 @@ def mirror(length: int, start: int, stop: int) -> Array:
     return np.where(indices < length, indices, period - indices)
 
 
-def axes_of(info: Info, height: int, width: int) -> list[Axis] | None:
-    """Return the tiles along both axes, or None for a whole image."""
-    multiple, tiles = info["network"]["multiple"], info.get("tiles")
-    sides = tiles["size"] if tiles else (None, None)
-    if info["network"].get("valid"):
-        return [valid_axis(*axis, multiple) for axis in zip((height, width), sides, strict=True)]
-    return (
-        [blended_axis(*axis, tiles, multiple) for axis in zip((height, width), sides, strict=True)] if tiles else None
-    )
-
-
 def average_views(run: Run, image: Array, test_time: str) -> Array:
     """Return the mean output of a network over the views of (C, H, W), each turned back."""
     if test_time == "none":
@@ -173,10 +162,23 @@ def average_views(run: Run, image: Array, test_time: str) -> Array:
 
 def predict_probability(run: Run, image: Array, info: Info) -> Array:
     """Map the input (C, H, W) of a network to probabilities (K, H, W); `run` maps (C, h, w) to (K, h', w')."""
+    test_time = info["test_time"]
+    if info.get("tiles"):
+        return predict_tiles(lambda tile: average_views(run, tile, test_time), image, info)
+    if info["network"].get("valid"):
+        return average_views(lambda view: predict_tiles(run, view, info), image, test_time)
+    return average_views(run, image, test_time)
+
+
+def predict_tiles(run: Run, image: Array, info: Info) -> Array:
+    """Do the same in tiles; valid convolutions without tiles take one that covers the image."""
     height, width = image.shape[1:]
-    test_time, axes = info["test_time"], axes_of(info, height, width)
-    if axes is None:
-        return average_views(run, image, test_time)
+    multiple, tiles = info["network"]["multiple"], info.get("tiles", {})
+    sides = zip((height, width), tiles.get("size", (None, None)), strict=True)
+    if info["network"].get("valid"):
+        axes = [valid_axis(*side, multiple) for side in sides]
+    else:
+        axes = [blended_axis(*side, tiles, multiple) for side in sides]
     (rows, used_rows, tops, row_weights), (columns, used_columns, lefts, column_weights) = axes
     weights = row_weights[:, None] * column_weights
     total, sums = None, np.zeros((height, width), np.float32)
@@ -185,7 +187,7 @@ def predict_probability(run: Run, image: Array, info: Info) -> Array:
         band = image[:, mirror(height, top - margin_rows, top - margin_rows + rows)]
         for left in lefts:
             first = left - margin_columns
-            output = average_views(run, band[:, :, mirror(width, first, first + columns)], test_time)
+            output = run(np.ascontiguousarray(band[:, :, mirror(width, first, first + columns)]))
             y, x = (output.shape[1] - used_rows) // 2, (output.shape[2] - used_columns) // 2
             part = (slice(top, min(top + used_rows, height)), slice(left, min(left + used_columns, width)))
             size = part[0].stop - top, part[1].stop - left

@@ -131,6 +131,12 @@ class CheckpointError(PipelineError):
     title = "The checkpoint cannot be used"
 
 
+class BundleError(PipelineError):
+    """A bundle is damaged, not of the schema, or differs from the network that it was exported from."""
+
+    title = "The bundle cannot be used"
+
+
 class TrainingError(PipelineError):
     """Training cannot start or continue."""
 

@@ -105,7 +105,7 @@ def predict_images(
             "the network was trained only inside the field of view of its images: "
             "its probabilities outside of any field of view are not reliable"
         )
-    first = (kept.get(files[0]) or _load(files[0], network)).image
+    first = (kept.get(files[0]) or load_image(files[0], network)).image
     # warm-up: keeps one-time initialization out of the times
     network(first if tiles is None else first.top_left(*tiles.size))
     del first
@@ -122,7 +122,7 @@ def predict_images(
     log(f"{output}: {plural(len(rows), 'image')}, {sum(row['network_seconds'] for row in rows):.2f} s in the network")
 
 
-class _Loaded(NamedTuple):
+class LoadedImage(NamedTuple):
     """The decoded pixels of an image, those that have data (None: all), what the network gets, seconds of decoding."""
 
     pixels: Pixels
@@ -156,16 +156,16 @@ class _Prediction(NamedTuple):
     seconds: list[float]
 
 
-_Kept = dict[ImageFile, _Loaded]
+_Kept = dict[ImageFile, LoadedImage]
 
 
 def _predictions(network: Predictor, files: Sequence[ImageFile], kept: _Kept, threads: int) -> Iterator[_Prediction]:
     """Predict whole images; the next ones are decoded while the network runs."""
 
-    def load(file: ImageFile) -> tuple[ImageFile, _Loaded]:
-        return file, kept.pop(file, None) or _load(file, network)
+    def load(file: ImageFile) -> tuple[ImageFile, LoadedImage]:
+        return file, kept.pop(file, None) or load_image(file, network)
 
-    def batch(group: Sequence[tuple[ImageFile, _Loaded]]) -> Batch:
+    def batch(group: Sequence[tuple[ImageFile, LoadedImage]]) -> Batch:
         unchanged = all(loaded.native_size == loaded.image.size for _, loaded in group)
         values: Values = "levels" if unchanged and not network.multiclass else "probability"
         return network.batch([loaded.image for _, loaded in group], group, values)
@@ -179,10 +179,10 @@ def _predictions(network: Predictor, files: Sequence[ImageFile], kept: _Kept, th
 
 
 def _groups(
-    images: Iterable[tuple[ImageFile, _Loaded]], network: Predictor
-) -> Iterator[list[tuple[ImageFile, _Loaded]]]:
+    images: Iterable[tuple[ImageFile, LoadedImage]], network: Predictor
+) -> Iterator[list[tuple[ImageFile, LoadedImage]]]:
     """Join successive images of one size to batches."""
-    group: list[tuple[ImageFile, _Loaded]] = []
+    group: list[tuple[ImageFile, LoadedImage]] = []
     for file, loaded in images:
         size = loaded.image.size
         if group and (group[0][1].image.size != size or len(group) >= _most_in_batch(network, size)):
@@ -201,7 +201,7 @@ def _most_in_batch(network: Predictor, size: tuple[int, int]) -> int:
 def _predict(network: Predictor, file: ImageFile, kept: _Kept, large: bool) -> _Prediction:
     """Predict one image in tiles, or a large one, while its bands are read."""
     seconds = list[float]()
-    loaded = kept.pop(file, None) or _load(file, network)
+    loaded = kept.pop(file, None) or load_image(file, network)
     bands = _timed(network, loaded.image, seconds)
     native = native_bands(bands if large else list(bands), loaded.image.size, loaded.native_size)
     return _Prediction(file, loaded.pixels, loaded.valid, native, loaded.seconds + sum(seconds), seconds)
@@ -296,7 +296,7 @@ def _usable_files(files: Sequence[ImageFile], network: Predictor, skip: bool) ->
     -------
     list of ImageFile
         Files that can be used.
-    dict of ImageFile to _Loaded
+    dict of ImageFile to LoadedImage
         Decoded images, as many as `_KEPT_BYTES` allows; none if one is large.
     bool
         Whether one is large.
@@ -308,7 +308,7 @@ def _usable_files(files: Sequence[ImageFile], network: Predictor, skip: bool) ->
 
     def problems_of(file: ImageFile) -> tuple[Problem, ...]:
         try:
-            loaded = _load(file, network)
+            loaded = load_image(file, network)
         except PipelineError as error:
             return tuple(_for_own_image(problem) for problem in error.problems)
         comparison.add(loaded.image)
@@ -352,7 +352,7 @@ def _header_pixels(path: Path) -> int:
         return path.stat().st_size if path.exists() else 0
 
 
-def _load(file: ImageFile, network: Predictor) -> _Loaded:
+def load_image(file: ImageFile, network: Predictor) -> LoadedImage:
     """Decode an image, and prepare it in the same way as shards."""
     preparation = network.info.preparation
     started = time.perf_counter()
@@ -378,7 +378,7 @@ def _load(file: ImageFile, network: Predictor) -> _Loaded:
             expected = "an image of the same kind as the training images"
             raise RawDataError(str(file.path), str(error), expected, "convert the image") from error
         image = NormalizedImage(str(file.path), np.moveaxis(resized, -1, 0), scale, offset)
-        return _Loaded(decoded, valid, image, time.perf_counter() - started)
+        return LoadedImage(decoded, valid, image, time.perf_counter() - started)
 
 
 def _require_replaceable(output: Path, source: Path) -> None:
