@@ -57,4 +57,9 @@ rule tensorboard:
         target_files("tensorboard"),
 
 
+rule bundles:
+    input:
+        target_files("bundles"),
+
+
 include: "workflow/rules/targets.smk"

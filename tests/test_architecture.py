@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pipeline"
 PACKAGES = (
-    *("core", "images", "raw", "shards", "models", "training", "prediction", "bundle", "evaluation", "tools", "report"),
+    *("core", "images", "raw", "shards", "models", "training", "prediction", "evaluation", "bundle", "tools", "report"),
     *("config", "graph", "cli"),
 )
 """Each package may import from itself and from the packages before it."""

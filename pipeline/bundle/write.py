@@ -38,7 +38,7 @@ from pipeline.models.registry import build_model
 from pipeline.models.shapes import SMALLEST
 from pipeline.prediction.bands import class_indices, native_bands
 from pipeline.prediction.ensemble import mean_levels
-from pipeline.prediction.listing import ImageFile, list_images
+from pipeline.prediction.listing import ImageFile
 from pipeline.prediction.network import Predictor, load_predictor
 from pipeline.prediction.new_images import load_image
 from pipeline.prediction.recipes import SourcedThreshold, TestTime, Tiles
@@ -63,7 +63,7 @@ _TIME = (1980, 1, 1, 0, 0, 0)  # of all files, so that equal bundles have equal 
 def write_bundle(
     *,
     checkpoints: Sequence[Path],
-    images: Path,
+    images: Sequence[ImageFile],
     output: Path,
     threshold: SourcedThreshold,
     threads: int,
@@ -79,8 +79,8 @@ def write_bundle(
     ----------
     checkpoints : sequence of Path
         One, or those of an ensemble.
-    images : Path
-        An image or a folder of images, on which both predictions are compared.
+    images : sequence of ImageFile
+        On which both predictions are compared.
     output : Path
         Zip file to write.
     threshold : SourcedThreshold
@@ -224,10 +224,12 @@ def _write_info(folder: Path, info: BundleInfo) -> None:
 
 
 def _compare(
-    bundle: runner.Bundle, predictors: Sequence[Predictor], images: Path, threshold: SourcedThreshold
+    bundle: runner.Bundle,
+    predictors: Sequence[Predictor],
+    files: Sequence[ImageFile],
+    threshold: SourcedThreshold,
 ) -> Proof:
     """Predict images in both ways, and compare levels and masks."""
-    files = list_images(images)
     largest = pixels = differing = masks = total = 0
     for file in progress_bar(files, "comparing images", len(files)):
         try:
@@ -243,7 +245,7 @@ def _compare(
     proof = Proof(images=len(files), largest=largest, differing=differing / total, masks=masks / pixels)
     if proof.differing > _TOLERATED:
         raise BundleError(
-            str(images),
+            "export",
             f"probabilities of the bundle that differ from PyTorch by up to {largest} levels of 256, by more than one "
             f"on {proof.differing:.2g} of the pixels",
             f"at most one level, but for {_TOLERATED:g} of the pixels",

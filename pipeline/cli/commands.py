@@ -292,7 +292,7 @@ def command(*options: Option, examples: Sequence[str]) -> Callable[[Run], Run]:
 def result_command(kind: type[Artifact], *options: Option, examples: Sequence[str]) -> Callable[[Run], Run]:
     """Declare a command that makes a kind of result, with options for its fields, its inputs and its plan.
 
-    An option in `options` replaces the default option of a field or input of the same name.
+    An option in `options` replaces the default option of a field, an input or the output of the same name.
     """
     declared = {option.name for option in options}
     fields = [_field_option(kind, field) for field in kind.fields() if field not in declared]
@@ -303,9 +303,9 @@ def result_command(kind: type[Artifact], *options: Option, examples: Sequence[st
     ]
     destination = kind.example("<{}>").destination
     written = "file to write" if destination.suffix else "folder to write to"
-    output = path_option("--output", written, OUTPUT, shown=str(destination))
+    outputs = [path_option("--output", written, OUTPUT, shown=str(destination))] * ("output" not in declared)
     store = [_STORE] if kind.stored else []
-    return command(*fields, *inputs, *options, output, *store, CONFIG, _PLAN, examples=examples)
+    return command(*fields, *inputs, *options, *outputs, *store, CONFIG, _PLAN, examples=examples)
 
 
 def _field_option(kind: type[Artifact], field: str) -> Option:

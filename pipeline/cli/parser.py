@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, NoReturn
 
-from pipeline.cli import prepare, score, tools, train  # noqa: F401 - they declare the commands
+from pipeline.cli import export, prepare, score, tools, train  # noqa: F401 - they declare the commands
 from pipeline.cli.commands import COMMANDS, PROGRAM, Arguments, Command, format_examples, wrap
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SECTIONS = {
     "raw data": ("synthetic", "unpack", "check", "splits", "folds", "shard"),
     "training": ("augmented", "train", "curves", "tensorboard"),
-    "prediction": ("predict", "ensemble", "baseline", "threshold", "render", "submission"),
+    "prediction": ("predict", "ensemble", "baseline", "threshold", "render", "submission", "export"),
     "evaluation": ("evaluate", "average", "comparisons", "compare", "leaderboard"),
     "report": ("report",),
     "maintenance": ("explain", "clean", "verify-run", "declare-equal", "models", "schema", "completion"),

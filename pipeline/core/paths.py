@@ -80,6 +80,11 @@ def submission(experiment: str) -> Path:
     return prediction(experiment, "unlabelled") / "submission"
 
 
+def bundle(experiment: str) -> Path:
+    """Return the bundle of an experiment or ensemble, which runs without this program."""
+    return RESULTS / "bundles" / f"{experiment}.zip"
+
+
 def metrics(experiment: str) -> Path:
     """Return the folder of an experiment's scores."""
     return RESULTS / "metrics" / experiment

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pipeline.bundle.recipes import ExportRecipe
 from pipeline.core import paths
 from pipeline.core.fingerprint import canonical
 from pipeline.core.options import Options
@@ -492,6 +493,52 @@ class ClassScores(Scores):
 
 
 @dataclass(frozen=True)
+class Bundle(ExperimentArtifact):
+    """Bundle of experiment {experiment}: its networks, a program that runs them anywhere, and a model card."""
+
+    stage: ClassVar = Stage("export", ExportRecipe, "pipeline.bundle.export.export_experiment")
+    files: ClassVar = {"bundle": paths.bundle(_EXPERIMENT)}
+    input_descriptions: ClassVar = {
+        "checkpoints": "checkpoint of each run, best.pt or last.pt",
+        "provenance": "provenance of each run",
+        "threshold": "file of the threshold, with two classes",
+        "intervals": "scores with intervals, for the model card",
+    }
+    optional_inputs: ClassVar = frozenset(("provenance", "intervals"))
+
+    @classmethod
+    def names(cls, study: "Study") -> Iterable[str]:
+        return [name for name in study.methods if not methods.is_baseline(name)]
+
+    def recipe(self, study: "Study") -> ExportRecipe:
+        split = self._split(study)
+        source = study.source_of(self.experiment, split, presentation=True)
+        experiment = study.experiment_of(self.experiment)
+        assert experiment is not None
+        return experiment.to(ExportRecipe, source=source, split=split)
+
+    def inputs(self, study: "Study") -> Inputs:
+        runs = sorted(study.ensembles.get(self.experiment, [self.experiment]))
+        inputs: dict[str, Sequence[Output]] = {
+            "checkpoints": [Checkpoint(run).output(study.experiments[run].predict_with) for run in runs],
+            "provenance": [Checkpoint(run).output("provenance") for run in runs],
+        }
+        if not study.multiclass(self.experiment):
+            inputs["threshold"] = [Threshold(self.experiment).output()]
+        if TEST in study.scored_splits(self.experiment):
+            inputs["intervals"] = [scores_of(study, self.experiment).output("intervals")]
+        return inputs
+
+    def raw(self, study: "Study") -> RawInput:
+        return RawInput(study.splits_of(self.experiment)[self._split(study)], ("files",))
+
+    def _split(self, study: "Study") -> str:
+        """Return the split whose images are compared: the test samples, else those of the first split that has some."""
+        splits = study.splits_of(self.experiment)
+        return next((split for split in (TEST, VALIDATION, UNLABELLED) if splits[split]), TEST)
+
+
+@dataclass(frozen=True)
 class Average(ExperimentArtifact):
     """Mean and spread of the scores of experiment {experiment} over its runs."""
 
@@ -648,6 +695,7 @@ KINDS: tuple[type[Artifact], ...] = (
         Submission,
         Scores,
         ClassScores,
+        Bundle,
         Average,
         Comparisons,
         Leaderboard,

@@ -56,6 +56,11 @@ def _metrics(study: Study, name: str) -> list[Artifact]:
     return [artifacts.scores_of(study, name)] if study.scored_splits(name) else []
 
 
+def _bundles(study: Study, name: str) -> list[Artifact]:
+    """Return the bundle of an experiment or an ensemble."""
+    return [artifacts.Bundle(name)] if name in artifacts.Bundle.names(study) else []
+
+
 def _report(study: Study, name: str) -> list[Artifact]:
     """Return all results of an experiment that the report shows."""
     return [result for target in (_models, _predictions, _metrics) for result in target(study, name)]
@@ -68,6 +73,7 @@ TARGETS: dict[str, Callable[[Study, str], list[Artifact]]] = {
     "metrics": _metrics,
     "report": _report,
     "tensorboard": _events,
+    "bundles": _bundles,
 }
 
 

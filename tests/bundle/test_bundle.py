@@ -20,6 +20,7 @@ from pipeline.bundle import runner
 from pipeline.bundle.read import read_bundle, unpacked
 from pipeline.bundle.write import write_bundle
 from pipeline.core.errors import BundleError, ConfigError
+from pipeline.prediction.listing import list_images
 from pipeline.prediction.recipes import SourcedThreshold
 
 SMALL = {"name": "unet-crop", "widths": [3, 4], "preparation": {"size": [48, 64], "normalize": "unit"}}
@@ -39,7 +40,7 @@ def folder(tmp_path_factory):
 
 def export(path, checkpoints, name="model.zip", **more):
     arguments = {"threshold": SourcedThreshold(0.45, "test"), "threads": 1, "licence": "CC0-1.0", **more}
-    return write_bundle(checkpoints=checkpoints, images=path / "in", output=path / name, **arguments)
+    return write_bundle(checkpoints=checkpoints, images=list_images(path / "in"), output=path / name, **arguments)
 
 
 def masks_of(bundle, path):

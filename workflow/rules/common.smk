@@ -17,6 +17,7 @@ from pipeline.graph.artifacts import (
     Augmented,
     Average,
     Baseline,
+    Bundle,
     Check,
     Checkpoint,
     ClassRenderings,

@@ -107,3 +107,28 @@ rule baseline:
     shell:
         "pipeline baseline --dataset {wildcards.dataset:q} --kind {wildcards.kind} --split {wildcards.split}"
         " --plan {params.plan:q} --output {output:q} > {log:q} 2>&1"
+
+
+# Networks with a program that runs them without this project; compared with PyTorch on the test images.
+rule export:
+    input:
+        checkpoints=needs(Bundle, "checkpoints"),
+        provenance=needs(Bundle, "provenance"),
+        threshold=needs(Bundle, "threshold"),
+        intervals=needs(Bundle, "intervals"),
+        raw=raw_folder(Bundle),
+    output:
+        path_of(Bundle),
+    log:
+        "results/logs/export/{experiment}.log",
+    benchmark:
+        "results/benchmarks/export/{experiment}.tsv"
+    wildcard_constraints:
+        experiment=any_of(Bundle.names(STUDY)),
+    threads: 2
+    params:
+        plan=plan(Bundle),
+    shell:
+        "pipeline export {wildcards.experiment:q} {output:q} --plan {params.plan:q}"
+        " --checkpoints {input.checkpoints:q} --provenance {input.provenance:q} --threshold {input.threshold:q}"
+        " --intervals {input.intervals:q} --threads {threads} > {log:q} 2>&1"
