@@ -52,6 +52,17 @@ def unknown_datasets(data: Mapping[str, Any]) -> list[Problem]:
     ]
 
 
+def _encoder_problems(key_path: str, experiment: Experiment, dataset: Dataset) -> Iterator[Problem]:
+    """List a normalization other than the one that a network with an image model as encoder expects."""
+    if experiment.model.name == "unet-encoder" and dataset.normalize.method not in ("unit", "minmax"):
+        yield Problem(
+            f"{key_path}.model",
+            f"unet-encoder, while {experiment.dataset!r} has `normalize: {dataset.normalize.method}`",
+            "images in [0, 1]: the network itself normalizes them for its encoder",
+            f"set `normalize: unit` in datasets.{experiment.dataset}",
+        )
+
+
 def _class_problems(key_path: str, experiment: Experiment, dataset: Dataset) -> Iterator[Problem]:
     """List settings of an experiment that do not fit the classes of its data set."""
     classes = dataset.layout_options.class_names()
@@ -109,6 +120,7 @@ def contradictions(datasets: Mapping[str, Dataset], experiments: Mapping[str, Ex
             yield from _class_problems(key_path, experiment, dataset)
             yield from _sample_problems(key_path, experiment, dataset)
             yield from _size_problems(key_path, experiment, dataset)
+            yield from _encoder_problems(key_path, experiment, dataset)
             yield from _fixed_size_problems(key_path, experiment, dataset)
     for name, dataset in datasets.items():
         yield from dataset.contradictions(f"datasets.{name}")

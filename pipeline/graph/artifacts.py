@@ -203,8 +203,8 @@ class Checkpoint(ExperimentArtifact):
 
     def raw_digests(self, study: "Study") -> dict[str, str]:
         """Return the digest of the file whose weights the training run starts with, if any."""
-        init = study.experiments[self.experiment].init
-        return {} if init is None else {INITIAL_WEIGHTS: study.initial_digest(init.path)}
+        file = study.experiments[self.experiment].initial_file()
+        return {} if file is None else {INITIAL_WEIGHTS: study.initial_digest(str(file))}
 
     def inputs(self, study: "Study") -> Inputs:
         return _training_inputs(study, self.experiment)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from pipeline.core.options import NUMBER, Options, tagged_union
+from pipeline.models.encoders.registry import factory as encoder_factory
 
 Width = Annotated[
     int, Field(ge=1, le=512, description="Number of channels of the first block; deeper blocks scale with it."), NUMBER
@@ -22,14 +23,14 @@ class Network(Options):
     factory: ClassVar[str]
     """Dotted name of the class or function that takes ``in_channels``, ``out_channels`` and the options."""
 
-    encoder: ClassVar[tuple[str, ...]] = ("down",)
+    encoder_parts: ClassVar[tuple[str, ...]] = ("down",)
     """Submodules that are the encoder: its weights have names that start with one of them and a dot."""
 
     name: str
 
     def in_encoder(self, weight: str) -> bool:
         """Return whether a weight or running statistic, by its name in the network, belongs to the encoder."""
-        return weight.partition(".")[0] in self.encoder
+        return weight.partition(".")[0] in self.encoder_parts
 
     @property
     def fixed_size(self) -> bool:
@@ -93,7 +94,7 @@ class U2Net(Network):
     """U2-Net: nested U-Nets with side outputs and deep supervision."""
 
     factory: ClassVar = "pipeline.models.u2net.u2net"
-    encoder: ClassVar = ("encoder",)
+    encoder_parts: ClassVar = ("encoder",)
     name: Literal["u2net"] = _NAME
     width: Width = 64
 
@@ -102,12 +103,30 @@ class U2NetLite(Network):
     """U2-Net with the same number of channels in all blocks."""
 
     factory: ClassVar = "pipeline.models.u2net.u2net_lite"
-    encoder: ClassVar = ("encoder",)
+    encoder_parts: ClassVar = ("encoder",)
     name: Literal["u2net-lite"] = _NAME
     width: Width = Field(64, description="Number of output channels of every block.")
 
 
-NETWORKS: tuple[type[Network], ...] = (UNet, UNetOriginal, UNetSmall, UNetCrop, U2Net, U2NetLite)
+class UNetEncoder(Network):
+    """U-Net whose contracting path is an image model: EfficientNet-Lite0, or a model of timm."""
+
+    factory: ClassVar = "pipeline.models.unet_encoder.UNetEncoder"
+    encoder_parts: ClassVar = ("encoder",)
+    name: Literal["unet-encoder"] = _NAME
+    encoder: str = Field(
+        "efficientnet-lite0",
+        pattern=r"^(efficientnet-lite0|timm:[A-Za-z0-9_.-]+)$",
+        description="Image model: `efficientnet-lite0`, or `timm:` and the name of a model of the library timm.",
+    )
+    width: Width = Field(256, description="Number of channels of the deepest block of the decoder; the others follow.")
+
+    def modules(self) -> set[str]:
+        """Return the modules of the factory and of the encoder."""
+        return {*super().modules(), encoder_factory(self.encoder).rpartition(".")[0]}
+
+
+NETWORKS: tuple[type[Network], ...] = (UNet, UNetOriginal, UNetSmall, UNetCrop, U2Net, U2NetLite, UNetEncoder)
 
 if TYPE_CHECKING:
     AnyNetwork = Network

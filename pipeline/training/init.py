@@ -1,4 +1,4 @@
-"""Start a training run from the weights of another network: a checkpoint, or a bundle.
+"""Start a training run from the weights of another network: a checkpoint, a bundle, or a pretrained encoder.
 
 Weights are taken over by name and shape, so that classes, channels, image size and depth may differ. Only data is
 loaded, never code.
@@ -18,7 +18,9 @@ from torch import nn
 
 from pipeline.core.errors import TrainingError, join_first
 from pipeline.core.progress import log
-from pipeline.models.networks import Network
+from pipeline.models.encoders.efficientnet_lite import published_names
+from pipeline.models.encoders.registry import PUBLISHED
+from pipeline.models.networks import Network, UNetEncoder
 from pipeline.models.registry import build_model
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.recipes import Init, TrainRecipe
@@ -65,15 +67,18 @@ class Row(NamedTuple):
     reason: str = ""
 
 
-def read_origin(init: Init) -> Origin:
+def read_origin(recipe: TrainRecipe) -> Origin:
     """Read the weights to start from.
 
     Raises
     ------
     CheckpointError, TrainingError
         If the file is missing, damaged, of another kind, or has values that are not finite.
+    ConfigError
+        See `pipeline.models.encoders.registry.published_file`.
     """
-    path = Path(init.path)
+    path, init = recipe.initial_file(), recipe.init
+    assert path is not None and init is not None
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -84,10 +89,49 @@ def read_origin(init: Init) -> Origin:
     digest = hashlib.sha256(data).hexdigest()
     if init.checkpoint is not None:
         checkpoint = load_checkpoint(path)
-        about = {"experiment": checkpoint.info.experiment, "data_set": checkpoint.info.dataset}
+        about = {"experiment": checkpoint.info.experiment, "dataset": checkpoint.info.dataset}
         return Origin(checkpoint.state, digest, {"file": path.name, **about})
+    if init.pretrained is not None:
+        return _read_pretrained(path, data, digest, recipe.model)
     weights, about = _read_bundle(path, data)
     return Origin(weights, digest, {"file": path.name, **about})
+
+
+def _read_pretrained(path: Path, data: bytes, digest: str, network: Network) -> Origin:
+    """Return the weights of an encoder under the names that they have in `unet-encoder`."""
+    assert isinstance(network, UNetEncoder)
+    with torch.device("meta"):
+        names = build_model(network, in_channels=3, out_channels=1).state_dict()
+    encoder = [name.removeprefix("encoder.") for name in names if network.in_encoder(name)]
+    published = PUBLISHED.get(network.encoder)
+    if published is not None and path.name == Path(published.file).name:
+        if digest != published.digest:
+            found, expected = f"a file with the SHA-256 {digest}", f"the published one, {published.digest}"
+            raise TrainingError(str(path), found, expected, f"install {published.package} again")
+        weights: Weights = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        sources = published_names(encoder)
+        about = {"experiment": f"{network.encoder} trained on ImageNet", "licence": published.licence}
+    else:
+        try:
+            weights = parse_safetensors(path, data)
+        except ValueError as error:
+            found, expected = (
+                f"a damaged file ({str(error)[:160]})",
+                "a safetensors file with the weights of the encoder",
+            )
+            raise TrainingError(str(path), found, expected, "download it again") from error
+        own = {_flat(name): name for name in encoder}
+        sources = {own[_flat(name)]: name for name in weights if _flat(name) in own}
+        about = {}
+    renamed = {name: f"encoder.{mine}" for mine, name in sources.items()}
+    return Origin(
+        {renamed.get(name, name): tensor for name, tensor in weights.items()}, digest, {"file": path.name, **about}
+    )
+
+
+def _flat(name: str) -> str:
+    """Return a name without the differences between a model of timm and its features, whose modules are flattened."""
+    return name.removeprefix("encoder.").removeprefix("model.").replace(".", "_")
 
 
 def _read_bundle(path: Path, data: bytes) -> tuple[Weights, dict[str, str]]:
@@ -230,9 +274,7 @@ class Start:
     def __init__(self, network: nn.Module, encoder: set[str], epochs: int) -> None:
         self._epochs = epochs
         self._parameters = [parameter for name, parameter in network.named_parameters() if name in encoder]
-        self._normalizations = [
-            module for name, module in network.named_modules() if f"{name}.running_mean" in encoder
-        ]
+        self._normalizations = [module for name, module in network.named_modules() if f"{name}.running_mean" in encoder]
 
     def begin_epoch(self, epoch: int) -> bool:
         """Freeze the encoder, or release it; return whether it is frozen. Call it after ``network.train()``.
@@ -256,7 +298,7 @@ def initialize(network: nn.Module, recipe: TrainRecipe, experiment: str) -> Star
         See `read_origin`; also if nothing can be loaded.
     """
     assert recipe.init is not None
-    origin = read_origin(recipe.init)
+    origin = read_origin(recipe)
     loaded, rows = _match_or_refuse(recipe, network.state_dict(), origin)
     network.load_state_dict(loaded, strict=False)
     log(f"{experiment}: {summary(origin, rows, recipe.init)}")
@@ -285,7 +327,7 @@ def describe(recipe: TrainRecipe, in_channels: int, out_channels: int, planned_d
         See `initialize`; also if the origin has another digest than planned.
     """
     assert recipe.init is not None
-    origin = read_origin(recipe.init)
+    origin = read_origin(recipe)
     if planned_digest not in (None, origin.digest):
         found, expected = "a file that changed after the job was planned", "the file as it was then"
         raise TrainingError(recipe.init.path, found, expected, "run snakemake again, or this command")
@@ -296,9 +338,7 @@ def describe(recipe: TrainRecipe, in_channels: int, out_channels: int, planned_d
     return {"sha256": origin.digest, **origin.about, **options, "weights": rows}
 
 
-def _match_or_refuse(
-    recipe: TrainRecipe, own: Weights, origin: Origin
-) -> tuple[dict[str, torch.Tensor], list[Row]]:
+def _match_or_refuse(recipe: TrainRecipe, own: Weights, origin: Origin) -> tuple[dict[str, torch.Tensor], list[Row]]:
     assert recipe.init is not None
     loaded, rows = match_weights(recipe.model, own, origin.weights, recipe.init.layers)
     if not loaded:
@@ -311,7 +351,9 @@ def _match_or_refuse(
 
 def summary(origin: Origin, rows: list[Row], init: Init) -> str:
     """Return a few lines on what was loaded and skipped, and why."""
-    about = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in origin.about.items() if key != "file")
+    about = ", ".join(
+        [f"{key} {value}" for key, value in origin.about.items() if key != "file"] or ["origin not known"]
+    )
     own = [row for row in rows if row.here is not None]
     used = [row for row in own if row.outcome != "skipped"]
     lines = [f"starts from {origin.about['file']} ({about}): {len(used)} of {len(own)} weights loaded"]

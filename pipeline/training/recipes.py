@@ -1,5 +1,6 @@
 """Settings of a training run: network, loss, optimizer, schedule, augmentation and loop. Does not import torch."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -17,7 +18,8 @@ from pipeline.core.options import (
     Seed,
     Shorthand,
 )
-from pipeline.models.networks import AnyNetwork
+from pipeline.models.encoders.registry import weights_file
+from pipeline.models.networks import AnyNetwork, UNetEncoder
 from pipeline.raw.splits.rules import Fold
 from pipeline.training.augment.options import Augment
 
@@ -153,6 +155,10 @@ class Init(Options):
 
     checkpoint: PathText | None = Field(None, description="Checkpoint of this pipeline, such as a best.pt.")
     bundle: PathText | None = Field(None, description="Bundle of one network, as `export` writes it.")
+    pretrained: PathText | None = Field(
+        None,
+        description="Weights of the encoder of `unet-encoder`: `imagenet`, or a safetensors file with the names of timm.",
+    )
     layers: Literal["encoder", "all"] = Field(
         "all", description="Which weights to take over, where name and shape agree: `all`, or those of the `encoder`."
     )
@@ -164,16 +170,16 @@ class Init(Options):
     @model_validator(mode="after")
     def _one_origin(self) -> "Init":
         if len(self._paths()) != 1:
-            raise ValueError("exactly one of `checkpoint` and `bundle`", "name one file to start from")
+            raise ValueError("exactly one of `checkpoint`, `bundle` and `pretrained`", "name one of them")
         return self
 
     def _paths(self) -> dict[str, str]:
-        origins = {"checkpoint": self.checkpoint, "bundle": self.bundle}
+        origins = {"checkpoint": self.checkpoint, "bundle": self.bundle, "pretrained": self.pretrained}
         return {kind: path for kind, path in origins.items() if path is not None}
 
     @property
     def path(self) -> str:
-        """The file of the origin."""
+        """The file of the origin, or ``imagenet``."""
         return next(iter(self._paths().values()))
 
     def at(self, path: str) -> "Init":
@@ -271,6 +277,26 @@ class Training(Options):
         if self.init is not None and self.init.freeze > self.epochs:
             raise ValueError(f"`init.freeze` of at most `epochs` ({self.epochs})", "lower `freeze`, or raise `epochs`")
         return self
+
+    @model_validator(mode="after")
+    def _check_pretrained(self) -> "Training":
+        if self.init is not None and self.init.pretrained is not None and self.model.name != "unet-encoder":
+            raise ValueError("`init.pretrained` with `model: unet-encoder`", "set this model, or name a checkpoint")
+        return self
+
+    def initial_file(self) -> Path | None:
+        """Return the file of the weights that the training run starts with; None without `init`.
+
+        Raises
+        ------
+        ConfigError
+            See `pipeline.models.encoders.registry.published_file`.
+        """
+        if self.init is None:
+            return None
+        if isinstance(self.model, UNetEncoder) and self.init.pretrained is not None:
+            return weights_file(self.model.encoder, self.init.pretrained)
+        return Path(self.init.path)
 
     @property
     def node_count(self) -> int:

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pipeline.models.networks import U2Net, U2NetLite, UNet, UNetCrop, UNetOriginal, UNetSmall
+from pipeline.models.networks import U2Net, U2NetLite, UNet, UNetCrop, UNetEncoder, UNetOriginal, UNetSmall
 from pipeline.models.registry import build_model
 from pipeline.training.augment.augmentation import Augmentation
 from pipeline.training.augment.options import Augment, Elastic
@@ -39,6 +39,7 @@ NETWORKS = {
     "unet-crop, mirrored": UNetCrop(name="unet-crop", padding="mirror"),
     "u2net": U2Net(name="u2net", width=8),
     "u2net-lite": U2NetLite(name="u2net-lite", width=8),
+    "unet-encoder": UNetEncoder(name="unet-encoder", width=32),
 }
 
 

@@ -23,7 +23,7 @@ from pipeline.training import run as training
 from pipeline.training import state_saver
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.init import adapt_channels, describe, match_weights, read_origin
-from pipeline.training.recipes import Init, TrainRecipe
+from pipeline.training.recipes import TrainRecipe
 
 RECIPE = {
     "dataset": "d",
@@ -86,7 +86,7 @@ def test_each_network_names_its_encoder(kind):
     encoder = [name for name in names if network.in_encoder(name)]
     assert 0 < len(encoder) < len(names)
     assert encoder == list(names)[: len(encoder)]
-    assert len({name.partition(".")[0] for name in encoder}) == len(network.encoder)
+    assert len({name.partition(".")[0] for name in encoder}) == len(network.encoder_parts)
 
 
 def test_frozen_encoder_stays_and_is_then_trained(shards, tmp_path, capfd):
@@ -100,7 +100,7 @@ def test_frozen_encoder_stays_and_is_then_trained(shards, tmp_path, capfd):
     assert not any(torch.equal(released[name], start[name]) for name in start if name.startswith("down."))
     log = capfd.readouterr().err
     assert "42 of 76 weights loaded" in log
-    assert "starts from first.pt (experiment e, data set d): " in log
+    assert "starts from first.pt (experiment e, dataset d): " in log
     assert "not in the encoder: grow.0.weight" in log
 
 
@@ -151,7 +151,7 @@ def test_bundle_gives_weights_experiment_and_licence(tmp_path):
     info = load_checkpoint(checkpoint(tmp_path / "first.pt")).info
     weights = network_of(info).state_dict()
     path = bundle(tmp_path / "model.zip", weights)
-    origin = read_origin(Init(bundle=str(path)))
+    origin = read_origin(recipe_of({"bundle": str(path)}))
     assert origin.about == {"file": "model.zip", "experiment": "theirs", "dataset": "d", "licence": "CC-BY-4.0"}
     assert all(torch.equal(origin.weights[name], tensor) for name, tensor in weights.items())
 
@@ -224,7 +224,9 @@ def test_moved_origin_has_the_same_recipe_and_checkpoint(shards, tmp_path):
     assert first == moved
 
 
-@pytest.mark.parametrize("init", [{}, {"checkpoint": "a", "bundle": "b"}, {"checkpoint": "a", "freeze": 9}])
-def test_init_needs_one_origin_and_freezes_within_epochs(init):
-    with pytest.raises(ValueError, match="exactly one|at most `epochs`"):
+@pytest.mark.parametrize(
+    "init", [{}, {"checkpoint": "a", "bundle": "b"}, {"checkpoint": "a", "freeze": 9}, {"pretrained": "x"}]
+)
+def test_contradictory_init_is_refused(init):
+    with pytest.raises(ValueError, match="exactly one|at most `epochs`|unet-encoder"):
         recipe_of(init)
