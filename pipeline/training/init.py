@@ -19,10 +19,10 @@ from torch import nn
 from pipeline.core.errors import TrainingError, join_first
 from pipeline.core.progress import log
 from pipeline.models.encoders.efficientnet_lite import published_names
-from pipeline.models.encoders.registry import PUBLISHED
 from pipeline.models.networks import Network, UNetEncoder
 from pipeline.models.registry import build_model
 from pipeline.training.checkpoint import load_checkpoint
+from pipeline.training.pretrained import PUBLISHED
 from pipeline.training.recipes import Init, TrainRecipe
 
 _MAX_JSON = 2**24  # bytes of bundle.json, far more than it has
@@ -75,10 +75,11 @@ def read_origin(recipe: TrainRecipe) -> Origin:
     CheckpointError, TrainingError
         If the file is missing, damaged, of another kind, or has values that are not finite.
     ConfigError
-        See `pipeline.models.encoders.registry.published_file`.
+        See `pipeline.training.pretrained.published_file`.
     """
     path, init = recipe.initial_file(), recipe.init
-    assert path is not None and init is not None
+    assert path is not None
+    assert init is not None
     try:
         data = path.read_bytes()
     except OSError as error:

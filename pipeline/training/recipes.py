@@ -18,10 +18,10 @@ from pipeline.core.options import (
     Seed,
     Shorthand,
 )
-from pipeline.models.encoders.registry import weights_file
 from pipeline.models.networks import AnyNetwork, UNetEncoder
 from pipeline.raw.splits.rules import Fold
 from pipeline.training.augment.options import Augment
+from pipeline.training.pretrained import weights_file
 
 SOFTMAX_LOSSES = frozenset({"cross-entropy", "cross-entropy-dice", "softmax-bce", "softmax-dice"})
 """Losses of networks with one output channel for each class; required for more than two classes."""
@@ -157,15 +157,16 @@ class Init(Options):
     bundle: PathText | None = Field(None, description="Bundle of one network, as `export` writes it.")
     pretrained: PathText | None = Field(
         None,
-        description="Weights of the encoder of `unet-encoder`: `imagenet`, or a safetensors file with the names of timm.",
+        description="Weights of the encoder of `unet-encoder`: `imagenet`, or a safetensors file with names as in timm.",
     )
     layers: Literal["encoder", "all"] = Field(
         "all", description="Which weights to take over, where name and shape agree: `all`, or those of the `encoder`."
     )
     freeze: Annotated[
-        int, Field(ge=0, le=1_000_000, description="Number of first epochs in which the loaded encoder stays as it is."),
+        int,
+        Field(ge=0, le=1_000_000, description="Number of first epochs in which the loaded encoder stays as it is."),
         NUMBER,
-    ] = 0  # fmt: skip
+    ] = 0
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Init":
@@ -290,7 +291,7 @@ class Training(Options):
         Raises
         ------
         ConfigError
-            See `pipeline.models.encoders.registry.published_file`.
+            See `pipeline.training.pretrained.published_file`.
         """
         if self.init is None:
             return None

@@ -10,16 +10,17 @@ from safetensors.torch import save
 from torch import nn
 
 from pipeline.core.errors import ConfigError, TrainingError
-from pipeline.models.encoders import efficientnet_lite, registry
+from pipeline.models.encoders import efficientnet_lite
 from pipeline.models.networks import UNetEncoder
 from pipeline.models.registry import build_model
+from pipeline.training import pretrained
 from pipeline.training.init import describe, initialize
 from pipeline.training.recipes import TrainRecipe
 
 LITE0 = "efficientnet-lite0"
 
 
-def recipe_of(pretrained="imagenet", encoder=LITE0):
+def recipe_of(weights="imagenet", encoder=LITE0):
     return TrainRecipe.model_validate(
         {
             "dataset": "d",
@@ -28,7 +29,7 @@ def recipe_of(pretrained="imagenet", encoder=LITE0):
             "optimizer": {"name": "sgd", "lr": 0.1},
             "batch_size": 1,
             "epochs": 1,
-            "init": {"pretrained": pretrained},
+            "init": {"pretrained": weights},
         }
     )
 
@@ -56,7 +57,7 @@ def published(tmp_path, monkeypatch):
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(
-        registry.PUBLISHED, LITE0, registry.Published(file.parent.name, file.name, digest, "Apache-2.0")
+        pretrained.PUBLISHED, LITE0, pretrained.Published(file.parent.name, file.name, digest, "Apache-2.0")
     )
     return file, encoder.state_dict()
 
@@ -89,8 +90,8 @@ def test_published_weights_with_another_digest_are_refused(published):
 
 
 def test_missing_package_of_weights_names_the_extra(monkeypatch):
-    missing = registry.PUBLISHED[LITE0]._replace(package="no_such_package")
-    monkeypatch.setitem(registry.PUBLISHED, LITE0, missing)
+    missing = pretrained.PUBLISHED[LITE0]._replace(package="no_such_package")
+    monkeypatch.setitem(pretrained.PUBLISHED, LITE0, missing)
     with pytest.raises(ConfigError, match=r"\[encoders\]"):
         recipe_of().initial_file()
 
@@ -143,7 +144,7 @@ def test_encoder_of_timm_takes_weights_of_a_local_file(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
-    [("other", {}, "Unknown model"), ("toy", {"strides": (16, 16)}, "strides"), ("toy", None, r"\[encoders\]")],
+    [("other", {}, "Unknown model"), ("toy", {"strides": (16, 16)}, "strides"), ("toy", None, "pip install timm")],
 )
 def test_encoder_of_timm_that_cannot_be_built_is_named(monkeypatch, name, options, message):
     if options is None:

@@ -22,8 +22,10 @@ from pipeline.shards.write import build_shard
 from pipeline.training import run as training
 from pipeline.training import state_saver
 from pipeline.training.checkpoint import load_checkpoint
+from pipeline.training.data import Batch
 from pipeline.training.init import adapt_channels, describe, match_weights, read_origin
 from pipeline.training.recipes import TrainRecipe
+from pipeline.training.step_graph import WARM_UP_STEPS, StepGraph
 
 RECIPE = {
     "dataset": "d",
@@ -76,6 +78,31 @@ def bundle(path, weights, compression=zipfile.ZIP_STORED, count=1):
         for number in range(count):
             archive.writestr(f"network-{number}/weights.safetensors", save(weights))
     return path
+
+
+def test_frozen_and_released_steps_are_recorded_separately():
+    seen = []
+    step_graph = StepGraph(lambda batch: seen.append("computed"), Recordings(seen), "e")
+    batch = Batch(torch.zeros(1, 3, 4, 4), torch.zeros(1, 1, 4, 4), None)
+    for frozen in (True, False):
+        step_graph.frozen = frozen
+        for _ in range(WARM_UP_STEPS + 1):
+            step_graph(batch)
+    assert seen == [*["computed"] * WARM_UP_STEPS, "replayed 0", *["computed"] * WARM_UP_STEPS, "replayed 1"]
+
+
+class Recordings:
+    """A recorder whose replays tell which recording they are."""
+
+    def __init__(self, seen):
+        self.seen, self.count = seen, itertools.count()
+
+    def run(self, compute):
+        compute()
+
+    def record(self, compute):
+        number = next(self.count)
+        return lambda: self.seen.append(f"replayed {number}")
 
 
 @pytest.mark.parametrize("kind", NETWORKS, ids=lambda kind: kind.model_fields["name"].annotation.__args__[0])
@@ -228,5 +255,5 @@ def test_moved_origin_has_the_same_recipe_and_checkpoint(shards, tmp_path):
     "init", [{}, {"checkpoint": "a", "bundle": "b"}, {"checkpoint": "a", "freeze": 9}, {"pretrained": "x"}]
 )
 def test_contradictory_init_is_refused(init):
-    with pytest.raises(ValueError, match="exactly one|at most `epochs`|unet-encoder"):
+    with pytest.raises(ValueError, match=r"exactly one|at most `epochs`|unet-encoder"):
         recipe_of(init)

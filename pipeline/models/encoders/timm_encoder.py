@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pipeline.core.errors import ConfigError
-from pipeline.models.encoders.registry import REMEDY, TIMM
+from pipeline.models.encoders.registry import TIMM
 
 
 class TimmEncoder(nn.Module):
@@ -30,7 +30,9 @@ class TimmEncoder(nn.Module):
         try:
             timm = importlib.import_module("timm")
         except ImportError as error:
-            raise ConfigError(where, "no package timm", "the package, which builds the encoder", REMEDY) from error
+            raise ConfigError(
+                where, "no package timm", "the package, which builds the encoder", "pip install timm"
+            ) from error
         try:
             self.model = timm.create_model(
                 name.removeprefix(TIMM), features_only=True, pretrained=False, in_chans=in_channels
