@@ -157,7 +157,7 @@ class Init(Options):
     bundle: PathText | None = Field(None, description="Bundle of one network, as `export` writes it.")
     pretrained: PathText | None = Field(
         None,
-        description="Weights of the encoder of `unet-encoder`: `imagenet`, or a safetensors file with names as in timm.",
+        description="Weights of the encoder of `unet-encoder`: `imagenet`, or a safetensors file with names of timm.",
     )
     layers: Literal["encoder", "all"] = Field(
         "all", description="Which weights to take over, where name and shape agree: `all`, or those of the `encoder`."

@@ -111,6 +111,7 @@ def train_all(shards, folder, gpus):
     torch.set_num_threads(1)
     for name, changes in RECIPES.items():
         run(shards, folder / name, gpus=gpus, **changes)
+    run(shards, folder / "frozen", gpus=gpus, init={"checkpoint": str(folder / "fov" / "last.pt"), "freeze": 1})
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +124,7 @@ def trained(shards, tmp_path_factory):
     return folders
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [*RECIPES, "frozen"])
 def test_two_processes_give_the_network_of_one(trained, name):
     one, two = (load_checkpoint(folder / name / "last.pt") for folder in trained)
     for key, weights in one.state.items():
