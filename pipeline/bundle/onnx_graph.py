@@ -5,11 +5,13 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from pipeline.bundle.schema import OPSET, WEIGHTS
 from pipeline.models.registry import build_model
@@ -32,6 +34,32 @@ class Exported(NamedTuple):
     weights: bytes
 
 
+class _ExactNearest(TorchFunctionMode):
+    """Replaces nearest-neighbour resizing to a size by indices, computed as PyTorch does.
+
+    onnxruntime divides where PyTorch multiplies, and at some sizes takes the neighbouring pixel.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[Any],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 - what the function returns
+        """Run a function of PyTorch."""
+        kwargs = kwargs or {}
+        size = kwargs.get("size")
+        if func is not nn.functional.interpolate or kwargs.get("mode") != "nearest" or size is None:
+            return func(*args, **kwargs)
+        resized = args[0]
+        for axis, side in zip((-2, -1), map(int, size), strict=True):
+            step = np.float32(resized.shape[axis]) / np.float32(side)
+            indices = np.floor(np.arange(side, dtype=np.float32) * step).astype(np.int64)
+            resized = resized.index_select(axis, torch.tensor(indices.clip(max=int(resized.shape[axis]) - 1).tolist()))
+        return resized
+
+
 class _Probability(nn.Module):
     """Maps images (N, C, H, W) to probabilities (N, K, H, W); of a valid network, to those of their centre."""
 
@@ -42,7 +70,9 @@ class _Probability(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Run the network."""
-        return activate(self.body(image), self.activation)  # type: ignore[operator]
+        with _ExactNearest():
+            output = self.body(image)  # type: ignore[operator]
+        return activate(output, self.activation)
 
 
 def is_valid(network: nn.Module) -> bool:

@@ -11,6 +11,7 @@ from pipeline.cli.commands import (
     threads_option,
     threshold_or_file,
 )
+from pipeline.cli.export import predictions_by_bundles
 from pipeline.cli.job import job_of
 from pipeline.core import paths
 from pipeline.core.errors import ConfigError, OriginError
@@ -83,6 +84,9 @@ def evaluate(arguments: Arguments) -> None:
     To score predictions of another program, give a folder of 8-bit grey images `ID.png` of the size of the raw images,
     the name of an experiment on the same data set, and a threshold. With several classes, the images contain class
     indices, and there is no threshold.
+
+    In place of a folder, a bundle can be named: its predictions of the raw images are scored, by default with its own
+    threshold. Scores of two splits need the same bundle for both.
     """
     job, name = job_of(arguments, Scores), arguments.experiment
     inputs = {split: f"{split.replace('-', '_')}_predictions" for split in SCORED}
@@ -97,7 +101,10 @@ def evaluate(arguments: Arguments) -> None:
             f"run `python -m pipeline predict --experiment {name} --split test`, or name --test-predictions FOLDER",
         )
     number = {"threshold": arguments.threshold} if isinstance(arguments.threshold, float) else {}
-    job.make(predictions=predictions, threads=threads_of(arguments), **number)
+    with predictions_by_bundles(job, predictions) as (folders, thresholds):
+        if thresholds and arguments.threshold is None:
+            number = {"threshold": thresholds[0]}
+        job.make(predictions=folders, threads=threads_of(arguments), **number)
 
 
 @result_command(Submission, examples=["submission --experiment tgs-unet"])

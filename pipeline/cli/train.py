@@ -196,8 +196,9 @@ def tensorboard(arguments: Arguments) -> None:
 
 _DATASET_OPTIONS = ("experiment", "split", "kind", "shards", "train_shards", "folds", "config", "plan")
 _IMAGE_OPTIONS = ("threshold", "tiles", "test_time", "precision", "threads", "skip_unreadable")
+_BUNDLE_SETTINGS = ("checkpoint", "threshold", "tiles", "test_time", "precision")
 _SPLIT = Group("mode 1: a split of a data set", "Required: --experiment and --split.")
-_IMAGES = Group("mode 2: other images", "Required: --input, --checkpoint and --output.")
+_IMAGES = Group("mode 2: other images", "Required: --input, --output, and --checkpoint or --bundle.")
 
 
 @result_command(
@@ -216,6 +217,7 @@ _IMAGES = Group("mode 2: other images", "Required: --input, --checkpoint and --o
         for name in ("shards", "train_shards", "folds")
     ),
     path_option("--input", "image or folder of images", _IMAGES),
+    path_option("--bundle", "bundle that `export` wrote, in place of a checkpoint; it has its own settings", _IMAGES),
     option(
         "--threshold",
         "number in [0, 1), or file with one",
@@ -261,11 +263,24 @@ def predict(arguments: Arguments) -> None:
 
         predict --experiment NAME --split SPLIT [options]
         predict --checkpoint PATH --input PATH --output PATH [options]
+        predict --bundle PATH --input PATH --output PATH [options]
 
     The first one writes one PNG for each sample at native size, with probabilities or class indices. The second one
-    needs no configuration, and writes probability/, mask/, overlay/, cutout/ (transparent background) and timing.csv.
+    needs no configuration, and writes probability/, mask/, overlay/, cutout/ (transparent background) and timing.csv. A
+    bundle is run by onnxruntime on the CPU with its own settings, and gives probability/, mask/ and timing.csv.
     """
     _check_predict_options(arguments)
+    if arguments.bundle is not None:
+        from pipeline.bundle.predict import predict_images
+
+        predict_images(
+            bundle=arguments.bundle,
+            images=arguments.input,
+            output=arguments.output,
+            threads=arguments.threads or os.cpu_count() or 1,
+            skip_unreadable=arguments.skip_unreadable,
+        )
+        return
     if arguments.input is not None:
         _predict_images(arguments)
         return
@@ -307,10 +322,14 @@ def _tiles(size: list[int]) -> Tiles:
 
 def _check_predict_options(arguments: Arguments) -> None:
     """Require the options of one of the two modes of `predict`, and refuse those of the other."""
-    has_images = arguments.input is not None
-    required = ("checkpoint", "output") if has_images else ("experiment", "split")
+    has_images = arguments.input is not None or arguments.bundle is not None
+    required: tuple[str, ...] = ("checkpoint", "output") if has_images else ("experiment", "split")
+    if arguments.bundle is not None:
+        required = ("input", "output")
     missing = [name for name in required if getattr(arguments, name) is None]
-    foreign_options = _DATASET_OPTIONS if has_images else _IMAGE_OPTIONS
+    foreign_options: tuple[str, ...] = _DATASET_OPTIONS if has_images else _IMAGE_OPTIONS
+    if arguments.bundle is not None:
+        foreign_options = (*_DATASET_OPTIONS, *_BUNDLE_SETTINGS)
     foreign = [name for name in foreign_options if getattr(arguments, name) not in (None, False)]
     if missing or foreign:
         found = "; ".join(
@@ -318,7 +337,9 @@ def _check_predict_options(arguments: Arguments) -> None:
             for label, names in (("missing:", missing), ("not allowed here:", foreign))
             if names
         )
-        expected = "--experiment and --split for a data set, or --input, --checkpoint and --output for other images"
+        expected = (
+            "--experiment and --split for a data set, or for others --input, --output and --checkpoint or --bundle"
+        )
         raise ConfigError("predict", found, expected, "see `python -m pipeline predict --help`")
 
 

@@ -84,7 +84,7 @@ def predict_images(
     CheckpointError, ConfigError, PredictionError, TrainingError, OutputError
     """
     files = list_images(images, output)
-    _require_replaceable(output, images)
+    require_replaceable(output, images)
     network = load_predictor(checkpoint, precision=precision, threads=threads, tiles=tiles, test_time=test_time)
     if threshold.given and network.multiclass:
         raise ConfigError(
@@ -381,7 +381,7 @@ def load_image(file: ImageFile, network: Predictor) -> LoadedImage:
         return LoadedImage(decoded, valid, image, time.perf_counter() - started)
 
 
-def _require_replaceable(output: Path, source: Path) -> None:
+def require_replaceable(output: Path, source: Path) -> None:
     """Refuse an output folder that contains other files, because the whole folder is replaced."""
     if not exists(output):
         return
