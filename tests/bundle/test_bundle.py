@@ -1,6 +1,7 @@
 """Bundles: their proof, their program in an environment without this project, and hostile files."""
 
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -63,6 +64,17 @@ def test_bundle_has_description_card_and_program(folder):
     before = (folder / "model.zip").read_bytes()
     export(folder, [folder / "best.pt"], "again.zip")
     assert (folder / "again.zip").read_bytes() == before
+
+
+def test_missing_packages_are_named_with_the_command(folder, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with (
+        pytest.raises(
+            BundleError, match=r"no package onnx, onnxruntime(?s:.)*pip install 'segmentation-pipeline\[export\]'"
+        ),
+        unpacked(folder / "model.zip"),
+    ):
+        pass
 
 
 def test_program_has_at_most_300_lines():

@@ -16,8 +16,8 @@ from pipeline.cli.main import main
 CONFIG = """
 datasets: {d: {layout: drive, root: DRIVE, size: native, validation: {fraction: 0.34}}}
 experiments:
-  e: {dataset: d, model: {name: unet-crop, widths: [4, 4], padding: mirror}, loss: bce, optimizer: {name: sgd, lr: 0.01},
-    batch_size: 1, epochs: 1, monitor: val_dice, threads: 1, precision: fp32,
+  e: {dataset: d, model: {name: unet-crop, widths: [4, 4], padding: mirror}, loss: bce,
+    optimizer: {name: sgd, lr: 0.01}, batch_size: 1, epochs: 1, monitor: val_dice, threads: 1, precision: fp32,
     crop: [48, 48], tiles: {size: [48, 48]}, test_time: flips}
 """
 
