@@ -153,3 +153,15 @@ def test_encoder_of_timm_that_cannot_be_built_is_named(monkeypatch, name, option
         stand_in(monkeypatch, **options)
     with pytest.raises(ConfigError, match=message):
         build_model(UNetEncoder(name="unet-encoder", encoder=f"timm:{name}"), in_channels=3, out_channels=1)
+
+
+@pytest.mark.slow
+def test_lite0_gives_the_features_of_timm():
+    timm = pytest.importorskip("timm")
+    theirs = timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True).eval()
+    ours = efficientnet_lite.EfficientNetLite0(3).eval()
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
+    x = torch.randn(2, 3, 160, 224)
+    with torch.no_grad():
+        for feature, expected in zip(ours(x), theirs(x), strict=True):
+            torch.testing.assert_close(feature, expected)

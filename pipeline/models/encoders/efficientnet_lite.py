@@ -65,7 +65,7 @@ class _Unit(nn.Sequential):
     ) -> None:
         super().__init__(
             _SameConv(in_channels, out_channels, kernel, stride, groups=groups, bias=False),
-            nn.BatchNorm2d(out_channels, eps=1e-3, momentum=0.01),
+            nn.BatchNorm2d(out_channels, eps=1e-3),
             *(() if linear else (nn.ReLU6(inplace=True),)),
         )
 
