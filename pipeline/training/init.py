@@ -165,7 +165,7 @@ def _describe_bundle(text: bytes) -> dict[str, str]:
     network = networks[0] if isinstance(networks, list) and networks else None
     parts = [part for part in (info, provenance, network) if isinstance(part, dict)]
     values = {key: part[key] for part in parts for key in ("experiment", "dataset", "licence") if key in part}
-    return {key: value for key, value in values.items() if isinstance(value, str)}
+    return {key: value for key, value in values.items() if isinstance(value, str) and value}
 
 
 def parse_safetensors(path: Path, data: bytes) -> Weights:
