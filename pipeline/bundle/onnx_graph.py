@@ -18,6 +18,7 @@ from pipeline.models.registry import build_model
 from pipeline.models.shapes import valid_margins
 from pipeline.prediction.network import Unpadded
 from pipeline.training.checkpoint import CheckpointInfo
+from pipeline.training.device import run_logits
 from pipeline.training.losses import activate
 
 GRAPH_ONLY = "graph."
@@ -66,12 +67,12 @@ class _Probability(nn.Module):
     def __init__(self, network: nn.Module, activation: str, *, valid: bool) -> None:
         super().__init__()
         self.network, self.activation = network, activation
-        self.body = network.valid_forward if valid else network.forward
+        self.body = network.valid_forward if valid else network
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Run the network."""
         with _ExactNearest():
-            output = self.body(image)  # type: ignore[operator]
+            output = run_logits(self.body, image, "fp32")[0]  # type: ignore[arg-type]
         return activate(output, self.activation)
 
 

@@ -21,12 +21,12 @@ from pipeline.graph.artifacts import Bundle
         "image or folder of images to compare bundle and PyTorch on",
         shown="the test images of the data set",
     ),
-    option("--licence", "licence of the weights, for the model card", metavar="TEXT"),
+    option("--licence", "licence of the weights, for the model card", shown="not stated", metavar="TEXT"),
     threads_option("CPU threads of the networks", default=1),
     examples=["export drive-unet model.zip", "export drive-unet model.zip --licence CC-BY-4.0"],
 )
 def export(arguments: Arguments) -> None:
-    """Export a trained network, or an ensemble, with a program that runs it without this project.
+    """Export a network or an ensemble that runs without this project.
 
     Writes a zip file with ONNX graphs, weights, all settings between an image and its mask, and a model card. It is
     written only if its probabilities equal those of PyTorch. Needs the extra `export`:

@@ -294,7 +294,16 @@ def test_stage_functions_take_what_their_command_passes(kind):
     module, _, name = kind.stage.function.rpartition(".")
     parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
     told = {*kind.fields(), *kind.input_descriptions, "recipe", "output"}
-    options = {"predictions", "threads", "raw_digest", "state", "save_every", "memory"}  # see pipeline/cli
+    options = {
+        "predictions",
+        "threads",
+        "raw_digest",
+        "state",
+        "save_every",
+        "memory",
+        "images",
+        "licence",
+    }  # see pipeline/cli
     needed = {name for name, one in parameters.items() if one.default is one.empty}
     assert needed <= told | {"predictions"}
     assert parameters.keys() <= told | options

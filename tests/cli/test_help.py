@@ -67,7 +67,8 @@ def test_options_without_a_default_are_few():
         if option.flag.startswith("--") and option.values and option.group is not INPUTS
         if not option.default and not option.required
     }
-    assert without == {"--plan", "--print-reports", "--input", "--experiment", "--split"}  # the last three: of predict
+    of_predict = {"--input", "--bundle", "--experiment", "--split"}
+    assert without == {"--plan", "--print-reports", *of_predict}
     assert all(option.text for command in COMMANDS for option in command.options)
 
 
