@@ -7,7 +7,9 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +87,10 @@ class Context:
             return self.real / name
         folder = self.folder / "raw"
         if not folder.exists():
-            from pipeline.core.progress import mute
             from pipeline.raw.synthetic.datasets import write_datasets
 
-            mute()
-            write_datasets(folder)
+            with redirect_stderr(StringIO()):
+                write_datasets(folder)
         return folder / name
 
     def samples(self, name: str) -> list[Path]:
@@ -113,12 +114,10 @@ class Context:
 def build_shards(config: dict[str, Any], folder: Path, wanted: int) -> list[Path]:
     """Build training shards until they hold as many samples as wanted, or all."""
     from pipeline.config.config import parse
-    from pipeline.core.progress import mute
     from pipeline.graph.artifacts import Shard
     from pipeline.graph.study import Study
     from pipeline.shards.write import build_shard
 
-    mute()
     study = Study(parse(config))
     files: list[Path] = []
     folder.mkdir(parents=True, exist_ok=True)
@@ -126,7 +125,8 @@ def build_shards(config: dict[str, Any], folder: Path, wanted: int) -> list[Path
         if wanted <= 0:
             break
         files.append(folder / f"{number}.h5")
-        build_shard(Shard("benchmark", "train", number).recipe(study), number=number, output=files[-1])
+        with redirect_stderr(StringIO()):
+            build_shard(Shard("benchmark", "train", number).recipe(study), number=number, output=files[-1])
         wanted -= len(members)
     return files
 

@@ -66,6 +66,7 @@ def insert(page: Path, device: str, text: str) -> None:
 def draw(rows: Sequence[Measurement], path: Path) -> bool:
     """Plot all ratios, on a logarithmic axis: right of 1 is better than the reference; return whether there are any."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     shown = [row for row in rows if row.ratio is not None and row.ratio > 0]
     if not shown:
@@ -79,6 +80,9 @@ def draw(rows: Sequence[Measurement], path: Path) -> bool:
     axes.set_yticks(positions, names, fontsize=7)
     axes.invert_yaxis()
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xlabel("ratio to the reference (more is better); blue: this pipeline")
     axes.grid(axis="x", alpha=0.3)

@@ -1,6 +1,5 @@
 """Commands from shards to predictions: training, and prediction by trained networks."""
 
-import os
 from contextlib import closing
 from typing import Any
 
@@ -14,6 +13,7 @@ from pipeline.cli.commands import (
     option,
     path_option,
     result_command,
+    threads_of,
     threads_option,
     threshold_or_file,
 )
@@ -307,7 +307,7 @@ def _predict_images(arguments: Arguments) -> None:
             tiles=None if arguments.tiles is None else _tiles(arguments.tiles),
             test_time=arguments.test_time or "none",
             precision=arguments.precision or "auto",
-            threads=arguments.threads or os.cpu_count() or 1,
+            threads=threads_of(arguments),
             skip_unreadable=arguments.skip_unreadable,
         )
 

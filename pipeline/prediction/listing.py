@@ -1,16 +1,15 @@
 """List the images of a folder and their identifiers."""
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.core.errors import Problem, RawDataError, join_first
-from pipeline.core.files import exists, has_long_name, is_folder, name_bytes, real_path
+from pipeline.core.files import exists, is_folder, name_bytes, real_path
 from pipeline.core.folders import walk
 from pipeline.raw.decode.unsupported import conversion_remedy
+from pipeline.raw.samples import IMAGE_EXTENSIONS, unfit_identifiers
 
-IMAGE_EXTENSIONS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
-"""Extensions of image files, in lower case."""
+_RENAME = "rename the file"
 
 
 class ImageFile(NamedTuple):
@@ -38,7 +37,7 @@ def list_images(source: Path, output: Path | None = None) -> list[ImageFile]:
     """
     if exists(source) and source.is_file():
         name = _identifier(Path(source.name))
-        if problems := list(_unfit_names({name: source})):
+        if problems := list(unfit_identifiers([(name, str(source))], _RENAME)):
             raise RawDataError(problems)
         return [ImageFile(name, source)]
     skipped = None if output is None else real_path(output)
@@ -78,29 +77,10 @@ def list_images(source: Path, output: Path | None = None) -> list[ImageFile]:
         for name, paths in sorted(by_id.items())
         if len(paths) > 1
     ]
-    problems += _unfit_names({name: paths[0] for name, paths in sorted(by_id.items())})
+    problems += unfit_identifiers(((name, str(paths[0])) for name, paths in sorted(by_id.items())), _RENAME)
     if problems:
         raise RawDataError(problems)
     return [ImageFile(name, path) for name, (path,) in sorted(by_id.items())]
-
-
-def _unfit_names(images: Mapping[str, Path]) -> Iterator[Problem]:
-    """List identifiers that are too long for the names of predictions, or whose predictions would be hidden files."""
-    for name, path in images.items():
-        if has_long_name(f"{name}.png"):
-            yield Problem(
-                str(path),
-                f"an identifier of {len(name_bytes(name))} bytes (the path without extension, '-' in place of '/')",
-                "at most 251 bytes: the files of its results have this name with an extension",
-                "shorten the names of its file and folders",
-            )
-        if name.startswith("."):
-            yield Problem(
-                str(path),
-                f"the identifier {name!r}: the files of its results would be hidden",
-                "identifiers that do not start with a dot",
-                "rename the file",
-            )
 
 
 def _identifier(relative: Path) -> str:

@@ -192,27 +192,25 @@ def _describe_parent(root: Path) -> str:
     return f"; {parent} contains {', '.join(names[:_MAX_LISTED])}{more}" if names else f"; {parent} is empty"
 
 
-def _unfit_identifiers(samples: Iterable[Sample]) -> Iterator[Problem]:
-    """List identifiers that are too long for the names of predictions, or whose predictions would be hidden files."""
-    for sample in samples:
-        if sample.id.startswith("."):
-            yield Problem(
-                sample.image,
-                f"the identifier {sample.id!r}: the files of its results would be hidden",
-                "identifiers that do not start with a dot",
-                "rename its files, or correct the pattern of the names in the configuration",
-                kind="name",
-                sample=sample.id,
-            )
-        if has_long_name(f"{sample.id}.png"):
-            yield Problem(
-                sample.image,
-                f"an identifier of {len(name_bytes(sample.id))} bytes, {sample.id[:40]}...",
-                "at most 251 bytes: the files of its results have this name with an extension",
-                "shorten the names of its file and folders",
-                kind="name",
-                sample=sample.id,
-            )
+def unfit_identifiers(images: Iterable[tuple[str, str]], remedy: str) -> Iterator[Problem]:
+    """List identifiers that are too long for the names of results, or whose results would be hidden files.
+
+    Parameters
+    ----------
+    images : iterable of (str, str)
+        Identifiers with their paths.
+    remedy : str
+        Remedy for hidden files.
+    """
+    for name, path in images:
+        if name.startswith("."):
+            found = f"the identifier {name!r}: the files of its results would be hidden"
+            expected = "identifiers that do not start with a dot"
+            yield Problem(path, found, expected, remedy, kind="name", sample=name)
+        if has_long_name(f"{name}.png"):
+            found = f"an identifier of {len(name_bytes(name))} bytes, {name[:40]}..."
+            expected = "at most 251 bytes: the files of its results have this name with an extension"
+            yield Problem(path, found, expected, "shorten the names of its file and folders", kind="name", sample=name)
 
 
 def sorted_samples(samples: Sequence[Sample], problems: Iterable[Problem], remedy: str = RENAME_REMEDY) -> list[Sample]:
@@ -233,7 +231,9 @@ def sorted_samples(samples: Sequence[Sample], problems: Iterable[Problem], remed
     images: dict[str, list[str]] = {}
     for sample in samples:
         images.setdefault(sample.id, []).append(sample.image)
-    problems = [*problems, *duplicate_problems(images.items(), "images", remedy), *_unfit_identifiers(samples)]
+    hidden_remedy = "rename its files, or correct the pattern of the names in the configuration"
+    unfit = unfit_identifiers(((sample.id, sample.image) for sample in samples), hidden_remedy)
+    problems = [*problems, *duplicate_problems(images.items(), "images", remedy), *unfit]
     if problems:
         raise ListingError(problems, samples)
     return sorted(samples, key=attrgetter("id"))

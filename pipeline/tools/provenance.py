@@ -21,7 +21,7 @@ from pipeline.core.files import read_json
 from pipeline.core.manifest import remake_remedy
 from pipeline.core.tables import write_json
 
-FORMAT = 1
+FORMAT = 2
 
 
 def describe_run(command: Sequence[str]) -> dict[str, Any]:
