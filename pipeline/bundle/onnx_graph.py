@@ -66,13 +66,13 @@ class _Probability(nn.Module):
 
     def __init__(self, network: nn.Module, activation: str, *, valid: bool) -> None:
         super().__init__()
-        self.network, self.activation = network, activation
-        self.body = network.valid_forward if valid else network
+        self.network, self.activation, self.valid = network, activation, valid
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Run the network."""
+        run = self.network.valid_forward if self.valid else self.network
         with _ExactNearest():
-            output = run_logits(self.body, image, "fp32")[0]  # type: ignore[arg-type]
+            output = run_logits(run, image, "fp32")[0]  # type: ignore[arg-type]
         return activate(output, self.activation)
 
 

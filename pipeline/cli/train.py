@@ -259,7 +259,7 @@ _IMAGES = Group("mode 2: other images", "Required: --input, --output, and --chec
 def predict(arguments: Arguments) -> None:
     """Predict a split of a data set, or any other images.
 
-    There are two modes, each with its own options:
+    There are two modes, each with its own options; the second one takes a checkpoint or a bundle:
 
         predict --experiment NAME --split SPLIT [options]
         predict --checkpoint PATH --input PATH --output PATH [options]
@@ -277,7 +277,7 @@ def predict(arguments: Arguments) -> None:
             bundle=arguments.bundle,
             images=arguments.input,
             output=arguments.output,
-            threads=arguments.threads or os.cpu_count() or 1,
+            threads=threads_of(arguments),
             skip_unreadable=arguments.skip_unreadable,
         )
         return

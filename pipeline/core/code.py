@@ -49,6 +49,7 @@ function that affects contents belongs in another module, such as `pipeline.core
 """
 
 SETTINGS = {
+    "pipeline.bundle.recipes": "fingerprints contain the values",
     "pipeline.core.options": "validates settings; fingerprints contain their values",
     "pipeline.evaluation.recipes": "fingerprints contain the values",
     "pipeline.models.networks": "fingerprints contain the values and the code of the configured network",
@@ -75,8 +76,12 @@ LIBRARIES = {
     "imagecodecs": ("imagecodecs",),
     "imageio": ("imageio",),
     "numpy": ("numpy",),
+    "onnx": ("onnx",),
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "safetensors": ("safetensors",),
     "scipy": ("scipy",),
     "tifffile": ("tifffile",),
+    "timm": ("timm",),
     "torch": ("torch",),
 }
 """Imported packages that affect pixels, weights or numbers, and the names of their distributions.

@@ -1,7 +1,5 @@
 """Encoders of the library timm: the features of each level of an image model."""
 
-import importlib
-
 import torch
 from torch import nn
 
@@ -28,7 +26,7 @@ class TimmEncoder(nn.Module):
         super().__init__()
         where = f"encoder {name!r}"
         try:
-            timm = importlib.import_module("timm")
+            import timm
         except ImportError as error:
             raise ConfigError(
                 where, "no package timm", "the package, which builds the encoder", "pip install timm"
