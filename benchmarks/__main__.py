@@ -70,7 +70,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         "--csv", type=Path, metavar="FILE", help="file for the rows (benchmarks.csv)", default=Path("benchmarks.csv")
     )
     parser.add_argument(
-        "--docs", action="store_true", help="write table and plot to docs/performance.md and docs/images/"
+        "--docs", action="store_true", help="write table and plot to docs/measurements.md and docs/images/"
     )
     arguments = parser.parse_args(words)
     if arguments.rounds < 1:
@@ -160,7 +160,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if arguments.docs:
         image = Path(f"docs/images/performance-{context.device}.png")
         drawn = f"![Ratios to the reference](images/{image.name})\n\n" if draw(rows, image) else ""
-        insert(Path("docs/performance.md"), context.device, drawn + text)
+        insert(Path("docs/measurements.md"), context.device, drawn + text)
     return int(any(problem.failed for problem in context.problems))
 
 

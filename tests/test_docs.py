@@ -12,7 +12,7 @@ from pipeline.config import config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))]
-GENERATED = ("commands.md", "configuration.md", "rerun-table.md")
+GENERATED = ("commands.md", "configuration.md", "measurements.md", "rerun-table.md")
 
 
 def anchors_of(page):
