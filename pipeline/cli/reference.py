@@ -43,6 +43,7 @@ _SECTIONS = {
     "Normalization": ("dataset", "normalize"),
     "Split rules": ("dataset", "test", "validation"),
     "Networks": ("experiment", "model"),
+    "Initial weights": ("experiment", "init"),
     "Losses": ("experiment", "loss"),
     "Optimizers": ("experiment", "optimizer"),
     "Schedules": ("experiment", "schedule"),
