@@ -205,6 +205,7 @@ def test_only_known_modules_import_by_name():
     assert importing == {
         "cli/job.py",
         "models/registry.py",
+        "models/unet_encoder.py",
         "training/augment/augmentation.py",
         "training/run.py",
     }  # others would be missing in digests
