@@ -27,6 +27,7 @@ PARTS = {
     "loading": 40.0,
     "training": 560.0,
     "prediction": 90.0,
+    "bundle": 60.0,
     "evaluation": 15.0,
     "pictures": 20.0,
     "startup": 20.0,

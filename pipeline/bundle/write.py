@@ -237,7 +237,7 @@ def _compare(
         except runner.UnusableError as error:
             remedy = "name images that OpenCV reads with --images"
             raise BundleError(str(file.path), str(error), "an image that the runner can predict", remedy) from error
-        expected_levels, expected_mask = _predict(predictors, file, threshold)
+        expected_levels, expected_mask = predict_by_pytorch(predictors, file, threshold)
         difference = np.abs(levels.astype(np.int16) - expected_levels)
         largest, total = max(largest, int(difference.max())), total + difference.size
         differing += int((difference > 1).sum())
@@ -254,7 +254,7 @@ def _compare(
     return proof
 
 
-def _predict(
+def predict_by_pytorch(
     predictors: Sequence[Predictor], file: ImageFile, threshold: SourcedThreshold
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return levels (K, H, W) and mask (H, W) of PyTorch's prediction, as `predict` and `ensemble` write them."""

@@ -142,13 +142,17 @@ def warn_of_busy_cpus(processes: int, threads: int) -> None:
 
 @dataclass(frozen=True)
 class _Failure:
-    """The failure of a process as plain data: an error of this package, or a text such as a traceback."""
+    """The failure of a process as plain data: an error of this package, or a text such as a traceback.
+
+    It is doubtful if the process may only have lost the connection to one that failed before.
+    """
 
     kind: str = ""
     problems: tuple[Mapping[str, Any], ...] = ()
     status: int | None = None
     text: str = ""
     process: str = ""
+    doubtful: bool = False
 
     @classmethod
     def from_error(cls, error: PipelineError) -> Self:
@@ -245,7 +249,9 @@ def _cause(board: _Board, count: int, rank: int, failure: ProcessFailure) -> tup
         text = f"exited with status {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
         first = _Failure(text=text, process=f"rank {rank} of {count}")
         try:
-            first = board.publish(first)
+            published = board.publish(first)
+            if not published.doubtful:
+                first = published
         except (DistNetworkError, DistStoreError):
             first = replace(first, text="lost the connection to the first machine, whose launcher hosts the store")
     else:
@@ -267,8 +273,8 @@ def _run_rank(function: Callable[..., None], arguments: Mapping[str, Any], board
     except PipelineError as error:
         board.publish(_Failure.from_error(error))
     except BaseException as error:  # also Ctrl-C, which the launcher reports
-        failure = _Failure(text=traceback.format_exc(), process=name)
-        if not isinstance(error, RuntimeError) or board.wait(_CAUSE_TIMEOUT) is None:
+        failure = _Failure(text=traceback.format_exc(), process=name, doubtful=isinstance(error, RuntimeError))
+        if not failure.doubtful or board.wait(_CAUSE_TIMEOUT) is None:
             board.publish(failure)
     else:
         atexit.register(os._exit, 0)  # no teardown, which takes a second and could meet the thread of `watch`

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+import types
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -21,7 +23,7 @@ from pipeline.config.config import parse
 from pipeline.core.errors import ConfigError, InterruptionError, PipelineError, ShardError, TrainingError
 from pipeline.shards.recipes import ShardRecipe
 from pipeline.shards.write import build_shard
-from pipeline.training import ranks
+from pipeline.training import launch, ranks
 from pipeline.training.augment.augmentation import Augmentation
 from pipeline.training.augment.options import Augment
 from pipeline.training.checkpoint import load_checkpoint
@@ -253,6 +255,22 @@ def test_failure_of_one_process_ends_all_and_is_reported(capfd, failure, kind, m
     assert type(caught.value) is kind
     assert not [child for child in psutil.Process().children() if "multiprocessing-fork" in " ".join(child.cmdline())]
     assert ("Traceback" in capfd.readouterr().err) == (failure == "exception")
+
+
+class KilledProcess:
+    """What elastic says of a process that ended without an error file."""
+
+    error_file_data: ClassVar = {}
+    exitcode = -signal.SIGKILL
+
+
+@pytest.mark.parametrize(("doubtful", "process"), [(True, "rank 1 of 2"), (False, "rank 0 of 2")])
+def test_a_killed_process_is_the_cause_of_a_lost_connection(doubtful, process):
+    published = launch._Failure(text="x\nRuntimeError: connection closed", process="rank 0 of 2", doubtful=doubtful)
+    board = types.SimpleNamespace(publish=lambda failure: published)
+    name, failure = launch._cause(board, 2, 1, KilledProcess)
+    assert name == f"{process} of this training run"
+    assert ("killed by SIGKILL" in failure.text) is doubtful
 
 
 CONFIG = """
