@@ -40,8 +40,13 @@ class Both:
         self.images = list_images(Path(raw))[:count]
         self.threshold, threads = SourcedThreshold(0.5, "none"), len(os.sched_getaffinity(0))
         bundle, checkpoint = folder / "model.zip", folder / "best.pt"
-        options = {"checkpoints": [checkpoint], "output": bundle, "threshold": self.threshold, "threads": threads}
-        write_bundle(images=self.images[:2], **options)
+        write_bundle(
+            checkpoints=[checkpoint],
+            images=self.images[:2],
+            output=bundle,
+            threshold=self.threshold,
+            threads=threads,
+        )
         with zipfile.ZipFile(bundle) as archive:
             archive.extractall(folder / "bundle")
         self.bundle = runner.Bundle(folder / "bundle", threads)
