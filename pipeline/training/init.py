@@ -141,8 +141,9 @@ def _read_bundle(path: Path, data: bytes) -> tuple[Weights, dict[str, str]]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [member for member in archive.infolist() if Path(member.filename).suffix == ".safetensors"]
             if len(members) == 1:
-                weights = parse_safetensors(path, _stored(archive, members[0]))
-                return weights, _describe_bundle(_stored(archive, archive.getinfo("bundle.json"), _MAX_JSON))
+                contents = _stored(archive, members[0])
+                about = _describe_bundle(_stored(archive, archive.getinfo("bundle.json"), _MAX_JSON), contents)
+                return parse_safetensors(path, contents), about
             actual = f"a bundle with the weights of {len(members)} networks"
     except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
         actual = f"a file that is damaged or no bundle ({' '.join(str(error).split())[:160]})"
@@ -157,12 +158,15 @@ def _stored(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int | None
     return archive.read(member)
 
 
-def _describe_bundle(text: bytes) -> dict[str, str]:
-    """Return experiment and licence of a bundle, as far as its description has them as texts."""
+def _describe_bundle(text: bytes, weights: bytes) -> dict[str, str]:
+    """Return experiment and licence of a bundle, as far as its description has them as texts; compare the digest."""
     info = json.loads(text)
     info = info if isinstance(info, dict) else {}
     provenance, networks = info.get("provenance"), info.get("networks")
     network = networks[0] if isinstance(networks, list) and networks else None
+    stated = network.get("weights_sha256") if isinstance(network, dict) else None
+    if stated != hashlib.sha256(weights).hexdigest():
+        raise ValueError("the SHA-256 of its weights is not that in bundle.json")
     parts = [part for part in (info, provenance, network) if isinstance(part, dict)]
     values = {key: part[key] for part in parts for key in ("experiment", "dataset", "licence") if key in part}
     return {key: value for key, value in values.items() if isinstance(value, str) and value}

@@ -9,16 +9,13 @@ import zipfile
 
 import pytest
 import torch
-from rawfiles import make_tgs
 from safetensors.torch import save
-from sources import source
+from shardfiles import write_tgs_shards
 from untrained import checkpoint, network_of
 
 from pipeline.core.errors import CheckpointError, TrainingError
 from pipeline.models.networks import NETWORKS, UNet
 from pipeline.models.registry import build_model
-from pipeline.shards.recipes import ShardRecipe
-from pipeline.shards.write import build_shard
 from pipeline.training import run as training
 from pipeline.training import state_saver
 from pipeline.training.checkpoint import load_checkpoint
@@ -41,13 +38,7 @@ RECIPE = {
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shards")
-    samples = source("tgs", make_tgs(folder / "raw"), validation={"fraction": 0.3})
-    for split in ("train", "validation"):
-        settings = {"dataset": "d", "size": [48, 48], "normalize": "unit", "storage": "uint8"}
-        shard = ShardRecipe.model_validate({**settings, "split": split, "source": samples})
-        build_shard(shard, number=0, output=folder / f"{split}.h5")
-    return folder
+    return write_tgs_shards(tmp_path_factory.mktemp("shards"))
 
 
 @pytest.fixture(autouse=True)
@@ -71,8 +62,9 @@ def run(shards, output, state=None, save_every=60.0, **changes):
     return load_checkpoint(output / "last.pt").state
 
 
-def bundle(path, weights, compression=zipfile.ZIP_STORED, count=1):
-    info = {"networks": [{"experiment": "theirs"}], "provenance": {"licence": "CC-BY-4.0", "dataset": "d"}}
+def bundle(path, weights, compression=zipfile.ZIP_STORED, count=1, digest=None):
+    network = {"experiment": "theirs", "weights_sha256": digest or hashlib.sha256(save(weights)).hexdigest()}
+    info = {"networks": [network], "provenance": {"licence": "CC-BY-4.0", "dataset": "d"}}
     with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr("bundle.json", json.dumps(info))
         for number in range(count):
@@ -219,6 +211,10 @@ def ensemble(path):
     return {"bundle": str(bundle(path / "two.zip", {"down.0.0.weight": torch.zeros(4, 3, 3, 3)}, count=2))}
 
 
+def swapped(path):
+    return {"bundle": str(bundle(path / "swapped.zip", {"down.0.0.weight": torch.zeros(4, 3, 3, 3)}, digest="0" * 64))}
+
+
 def checkpoint_as_bundle(path):
     return {"bundle": str(checkpoint(path / "first.pt"))}
 
@@ -231,6 +227,7 @@ def checkpoint_as_bundle(path):
         (not_a_number, "not finite"),
         (compressed, "compressed or too large"),
         (ensemble, "weights of 2 networks"),
+        (swapped, "SHA-256 of its weights is not that"),
         (checkpoint_as_bundle, "no bundle|weights of 0 networks"),
     ],
 )

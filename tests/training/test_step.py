@@ -10,16 +10,12 @@ import types
 import numpy as np
 import pytest
 import torch
-from rawfiles import make_tgs
-from shardfiles import edited
-from sources import source
+from shardfiles import edited, write_tgs_shards
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.core.errors import InterruptionError, TrainingError
 from pipeline.models.networks import UNet
 from pipeline.models.registry import build_model
-from pipeline.shards.recipes import ShardRecipe
-from pipeline.shards.write import build_shard
 from pipeline.training import data, optim, run, state_saver, step, step_graph
 from pipeline.training.augment import batch_rng
 from pipeline.training.augment.augmentation import Augmentation
@@ -34,7 +30,6 @@ from pipeline.training.step_graph import WARM_UP_STEPS, StepGraph
 from pipeline.training.uploads import Uploader
 from pipeline.training.validate import validate
 
-SHARD = {"dataset": "d", "size": [48, 48], "normalize": "unit", "storage": "uint8"}
 RECIPE = {
     "dataset": "d",
     "model": {"name": "unet", "width": 4, "depth": 2},
@@ -63,11 +58,7 @@ NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GP
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shards")
-    samples = source("tgs", make_tgs(folder / "raw"), validation={"fraction": 0.3})
-    for split in ("train", "validation"):
-        shard = ShardRecipe.model_validate({**SHARD, "split": split, "source": samples})
-        build_shard(shard, number=0, output=folder / f"{split}.h5")
+    folder = write_tgs_shards(tmp_path_factory.mktemp("shards"))
     shutil.copy(folder / "train.h5", folder / "classes.h5")
     with edited(folder / "classes.h5") as file:
         masks = file["masks"][:]
