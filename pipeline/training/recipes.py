@@ -220,6 +220,12 @@ class Training(Options):
         description="Validation score that selects the best epoch and drives the plateau schedule and early stopping.",
     )
     validate_every: Positive = Field(1, description="Number of epochs from one validation to the next.")
+    ema: Fraction | None = Field(
+        None,
+        description="Validate and save an exponential moving average of the weights, not the weights themselves. This "
+        "is its decay in each step, such as 0.999 (arXiv 1703.01780), at most 1 - (1 + t)^(-2/3) after t steps. "
+        "Running statistics of batch normalizations are averaged too.",
+    )
     validate_from: Positive | None = Field(
         None,
         description="First validated epoch, from which `validate_every` counts: 1 with `validate_every: 10` means "
@@ -312,6 +318,10 @@ class Training(Options):
     def validates(self, epoch: int) -> bool:
         """Return whether to validate after an epoch, from 1; see `validate_from`."""
         if epoch == self.epochs:
+    def modules(self) -> set[str]:
+        """Return the modules that these settings select, also that of `ema`, which no other training run imports."""
+        return super().modules() | ({"pipeline.training.ema"} if self.ema is not None else set())
+
             return True
         if self.validate_from is None:
             return epoch == 1 or epoch % self.validate_every == 0

@@ -146,6 +146,11 @@ class _Training:
         self.steps = math.ceil(len(self.data) * recipe.repeats / recipe.batch_size)  # for each epoch
         self.schedule = Schedule(recipe.schedule, self.optimizer, recipe.epochs, self.steps)
         self.parts = {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule}
+        self.average = None
+        if recipe.ema is not None:
+            average = importlib.import_module("pipeline.training.ema").WeightAverage(self.network, recipe.ema)
+            self.parts["average"] = self.average = average
+        self.evaluated: nn.Module = self.network if self.average is None else self.average.network
         self.step = TrainingStep(self.network, self.optimizer, self.criterion, self.precision, self.progress)
         self.step.record(choose_recorder(recipe.cuda_graph, device), recipe.batch_size, experiment)
         self.preparation = Preparation(device)
@@ -193,6 +198,8 @@ class _Training:
             self.steps - progress.step,
         ):
             self.step(batch, self._batch_rows())
+            if self.average is not None:
+                self.average.update()
             self.schedule.step()
             progress.step += 1
             progress.seconds = time.perf_counter() - started
@@ -223,7 +230,7 @@ class _Training:
             size, losses = recipe.batch_size, ["train_loss", *dict.fromkeys(["val_loss", monitor])]
             foreground = slice(int(recipe.has_background), None)
             scores = validate(
-                self.network, self.criterion, self.validation, size, self.precision, saver.save_if_due, foreground
+                self.evaluated, self.criterion, self.validation, size, self.precision, saver.save_if_due, foreground
             )
         row: Row = {"epoch": progress.epoch, **progress.training_scores(), "lr": self.schedule.learning_rate}
         row = ranks.broadcast({**row, **scores._asdict()})  # so that all processes make the same decisions
@@ -238,7 +245,7 @@ class _Training:
         log(describe_epoch(row, recipe.epochs, seconds))
         may_be_best = progress.epoch % recipe.checkpoint_every == 0 or progress.epoch == recipe.epochs
         if may_be_best and is_best(row, progress.best, monitor):
-            progress.best, progress.best_weights = row, copy_weights(self.network)
+            progress.best, progress.best_weights = row, copy_weights(self.evaluated)
 
     def require_finite(self) -> None:
         """Raise TrainingError if loss or weights are not finite: nobody resumes from such a state."""
@@ -247,7 +254,7 @@ class _Training:
     def write(self, output: Path) -> None:
         """Write checkpoints and tables, on rank 0."""
         progress = self.progress
-        last, last_weights = progress.history[-1], copy_weights(self.network)
+        last, last_weights = progress.history[-1], copy_weights(self.evaluated)
         best, best_weights = (last, last_weights) if progress.best is None else (progress.best, progress.best_weights)
         peak = peak_memory()
         if ranks.rank() == 0:

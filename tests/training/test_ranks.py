@@ -65,6 +65,7 @@ RECIPES = {
     "fov": loss("bce"),  # 7 samples in batches of 4: in the last batch one process has 2 rows, the other 1
     "single": {"batch_size": 6},  # the last batch has a single row: the other process has none
     "streamed": {"batch_size": 6, "memory": 0},
+    "ema": {"ema": 0.8},
     "crop": {"augment": None, "model": {"name": "unet-crop", "widths": [4, 8]}},
     "weights": loss("bce", border={"w0": 10, "sigma": 5}, class_balance=True),
     "plateau": {"schedule": {"name": "plateau", "patience": 1, "min_delta": 1.0}, "repeats": 2, "epochs": 3},

@@ -218,8 +218,9 @@ def test_training_resumes_from_any_step(shards, tmp_path, monkeypatch, capfd):
         {"memory": 0, "loss": {"name": "bce", "region": "fov", "border": {"w0": 10, "sigma": 5}}},
         {"model": {"name": "u2net-lite", "width": 4}},
         {"loss": {"name": "cross-entropy", "region": "full"}, "monitor": "val_dice"},
+        {"ema": 0.9},
     ],
-    ids=["early stopping", "rare validation", "streamed", "side outputs", "two channels"],
+    ids=["early stopping", "rare validation", "streamed", "side outputs", "two channels", "ema"],
 )
 def test_resumed_training_is_bit_identical_with_other_settings(shards, tmp_path, monkeypatch, save_interval, changes):
     recipe = {**AUGMENTED, **changes}
