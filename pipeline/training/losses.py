@@ -7,14 +7,16 @@ if there are more than two classes. ``weight`` is not negative; pixels of weight
 In distributed training each process passes its rows of a batch, and all get the loss of the whole batch.
 """
 
+import importlib
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
 
 from pipeline.training import ranks
+from pipeline.training.recipes import LOSS_MODULES
 
 Function = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
 
@@ -133,6 +135,16 @@ class Loss(NamedTuple):
         return classes if self.activation == "softmax" else 1
 
 
+def _imported(name: str, function: str) -> Function:
+    """Return a function of the module of a loss, which only training runs with this loss import."""
+
+    def call(*arguments: Any, **options: Any) -> torch.Tensor:  # noqa: ANN401 - those of the function
+        loss: torch.Tensor = getattr(importlib.import_module(LOSS_MODULES[name]), function)(*arguments, **options)
+        return loss
+
+    return call
+
+
 LOSSES: dict[str, Loss] = {
     "mse": Loss(mse, "clip"),
     "bce": Loss(bce, "sigmoid"),
@@ -142,6 +154,8 @@ LOSSES: dict[str, Loss] = {
     "softmax-dice": Loss(softmax_dice, "softmax", per_class=True),
     "cross-entropy-dice": Loss(cross_entropy_dice, "softmax", per_class=True),
     "softmax-bce": Loss(softmax_bce, "softmax"),
+    "lovasz": Loss(_imported("lovasz", "lovasz"), "sigmoid"),
+    "lovasz-softmax": Loss(_imported("lovasz-softmax", "lovasz_softmax"), "softmax"),
 }
 
 

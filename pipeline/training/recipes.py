@@ -23,8 +23,14 @@ from pipeline.raw.splits.rules import Fold
 from pipeline.training.augment.options import Augment
 from pipeline.training.pretrained import weights_file
 
-SOFTMAX_LOSSES = frozenset({"cross-entropy", "cross-entropy-dice", "softmax-bce", "softmax-dice"})
+SOFTMAX_LOSSES = frozenset({"cross-entropy", "cross-entropy-dice", "lovasz-softmax", "softmax-bce", "softmax-dice"})
 """Losses of networks with one output channel for each class; required for more than two classes."""
+
+REGION_LOSSES = frozenset({"dice", "softmax-dice", "lovasz", "lovasz-softmax"})
+"""Losses of whole regions, in which a pixel has no weight of its own."""
+
+LOSS_MODULES = {"lovasz": "pipeline.training.lovasz", "lovasz-softmax": "pipeline.training.lovasz"}
+"""Modules of losses that only training runs with these losses import."""
 
 Precision = Literal["fp32", "bf16", "auto"]
 _AUTO = ("fp32", "bf16")  # what `auto` selects from
@@ -53,6 +59,8 @@ LossName = Literal[
     "softmax-dice",
     "cross-entropy-dice",
     "softmax-bce",
+    "lovasz",
+    "lovasz-softmax",
 ]
 
 
@@ -65,7 +73,8 @@ class Loss(Options):
     """The loss function; with side outputs, the sum over all outputs."""
 
     name: Annotated[LossName, BeforeValidator(_resolve_bce_alias)] = Field(
-        description="Loss function; `bce-with-logits` is another name of `bce`."
+        description="Loss function; `bce-with-logits` is another name of `bce`. `lovasz`, of two classes, and "
+        "`lovasz-softmax` are for the IoU of each image (arXiv 1705.08790), best after training with another loss."
     )
     region: Literal["fov", "full"] = Field(
         "fov", description="Pixels that count: those in the field of view, if there is one (`fov`), or all (`full`)."
@@ -77,9 +86,9 @@ class Loss(Options):
 
     @model_validator(mode="after")
     def _check_pixel_weights(self) -> "Loss":
-        if self.name in ("dice", "softmax-dice") and self.weighs_pixels:
+        if self.name in REGION_LOSSES and self.weighs_pixels:
             raise ValueError(
-                "`border` and `class_balance` only with losses of single pixels; Dice losses have no pixel weights",
+                f"`border` and `class_balance` only with losses of single pixels; {self.name} has no pixel weights",
                 "remove `border` and `class_balance`, or choose another loss, for example bce-dice",
             )
         return self
@@ -88,6 +97,10 @@ class Loss(Options):
     def weighs_pixels(self) -> bool:
         """Whether the loss has pixel weights."""
         return self.border is not None or self.class_balance
+
+    def modules(self) -> set[str]:
+        """Return the module of the loss, if it has one of its own."""
+        return {LOSS_MODULES[self.name]} if self.name in LOSS_MODULES else set()
 
 
 class Sgd(Options):
@@ -207,6 +220,12 @@ class Training(Options):
     schedule: Schedule = Field(
         Constant(), description="Schedule of the learning rate: its name, or a mapping with its options."
     )
+    ema: Fraction | None = Field(
+        None,
+        description="Validate and save an exponential moving average of the weights, not the weights themselves. This "
+        "is its decay in each step, such as 0.999 (arXiv 1703.01780), at most 1 - (1 + t)^(-2/3) after t steps. "
+        "Running statistics of batch normalizations are averaged too.",
+    )
     batch_size: Positive = Field(description="Number of samples in a batch, a multiple of `gpus`.")
     epochs: Positive = Field(description="Number of epochs.")
     repeats: Annotated[
@@ -220,12 +239,6 @@ class Training(Options):
         description="Validation score that selects the best epoch and drives the plateau schedule and early stopping.",
     )
     validate_every: Positive = Field(1, description="Number of epochs from one validation to the next.")
-    ema: Fraction | None = Field(
-        None,
-        description="Validate and save an exponential moving average of the weights, not the weights themselves. This "
-        "is its decay in each step, such as 0.999 (arXiv 1703.01780), at most 1 - (1 + t)^(-2/3) after t steps. "
-        "Running statistics of batch normalizations are averaged too.",
-    )
     validate_from: Positive | None = Field(
         None,
         description="First validated epoch, from which `validate_every` counts: 1 with `validate_every: 10` means "
@@ -305,6 +318,10 @@ class Training(Options):
             return weights_file(self.model.encoder, self.init.pretrained)
         return Path(self.init.path)
 
+    def modules(self) -> set[str]:
+        """Return the modules that these settings select, also that of `ema`, which no other training run imports."""
+        return super().modules() | ({"pipeline.training.ema"} if self.ema is not None else set())
+
     @property
     def node_count(self) -> int:
         """Number of machines."""
@@ -318,10 +335,6 @@ class Training(Options):
     def validates(self, epoch: int) -> bool:
         """Return whether to validate after an epoch, from 1; see `validate_from`."""
         if epoch == self.epochs:
-    def modules(self) -> set[str]:
-        """Return the modules that these settings select, also that of `ema`, which no other training run imports."""
-        return super().modules() | ({"pipeline.training.ema"} if self.ema is not None else set())
-
             return True
         if self.validate_from is None:
             return epoch == 1 or epoch % self.validate_every == 0

@@ -76,9 +76,9 @@ def shard_plan(layout="drive", source=source, **settings):
     return Plan(STAGES["shard"], SHARD, ShardRecipe.model_validate({"source": source(layout, "raw"), **recipe}))
 
 
-def train_plan(model="unet", **settings):
+def train_plan(model="unet", loss="bce", **settings):
     recipe = {
-        **{"dataset": "d", "model": {"name": model}, "loss": "bce", "optimizer": {"name": "adam", "lr": 0.1}},
+        **{"dataset": "d", "model": {"name": model}, "loss": loss, "optimizer": {"name": "adam", "lr": 0.1}},
         **{"batch_size": 1, "epochs": 1, "augment": {"flip": "both"}},
     }
     shards = [shard_plan(**settings).fingerprint().identity]
@@ -166,6 +166,12 @@ def test_digests_cover_only_the_configured_network_and_layout(package):
     assert {name for name in LAYOUT_NAMES if shard(name) != shards[name]} == {"tgs"}
 
 
+def test_an_edit_of_a_module_of_a_loss_retrains_only_its_networks(package):
+    original = {name: train_plan(loss=name).code_digest for name in ("bce", "lovasz")}
+    package("training/lovasz.py", "import torch\n", "import torch\nADDED = 1\n")
+    assert {name for name in original if train_plan(loss=name).code_digest != original[name]} == {"lovasz"}
+
+
 def test_predictions_depend_only_on_their_own_network(package):
     def predict(name):
         recipe = PredictRecipe(
@@ -207,6 +213,7 @@ def test_only_known_modules_import_by_name():
         "models/registry.py",
         "models/unet_encoder.py",
         "training/augment/augmentation.py",
+        "training/losses.py",
         "training/run.py",
     }  # others would be missing in digests
 

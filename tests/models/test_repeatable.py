@@ -44,15 +44,21 @@ NETWORKS = {
 
 
 class RecordOperations(TorchDispatchMode):
-    """Records the names of all operations, also of the backward pass; those in place by the names of the others."""
+    """Records the names of all operations, also of the backward pass; those in place by the names of the others.
+
+    Sums of whole numbers are repeatable, so that `cumsum` of them is not recorded.
+    """
 
     def __init__(self):
         super().__init__()
         self.names = set()
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.names.add(function._schema.name.removeprefix("aten::").removesuffix("_"))
-        return function(*args, **(kwargs or {}))
+        result = function(*args, **(kwargs or {}))
+        name = function._schema.name.removeprefix("aten::").removesuffix("_")
+        if name != "cumsum" or result.is_floating_point():
+            self.names.add(name)
+        return result
 
 
 def logits(network, side=70, channels=1):
