@@ -41,6 +41,7 @@ PLUMBING = {
     "pipeline.prediction.memory": "error messages",
     "pipeline.raw.layouts.suggest": "error messages",
     "pipeline.training.generations": "atomic writes of the training state; callers compute the contents",
+    "pipeline.training.progress_file": "shown on the terminal; nothing reads it again",
 }
 """Modules that cannot affect the content of a result, each with the reason.
 

@@ -40,6 +40,7 @@ from pipeline.training.history import (
 )
 from pipeline.training.losses import LOSSES
 from pipeline.training.optim import Schedule, build_optimizer
+from pipeline.training.progress_file import ProgressFile
 from pipeline.training.recipes import TrainRecipe
 from pipeline.training.samples import Samples, choose_samples
 from pipeline.training.seeds import derived_seeds
@@ -96,12 +97,21 @@ def train(
     samples = choose_samples(train_shards, validation_shards, recipe.fold, folds)
     training = _Training(recipe, experiment, *samples, memory)
     progress = training.progress
+    folder = state if ranks.rank() == 0 else None
+    progress_file = ProgressFile(folder, recipe.epochs, training.steps, recipe.monitor)
     saver = StateSaver(
-        experiment, state, save_every, progress, training.parts, training.generators, training.require_finite
+        experiment,
+        state,
+        save_every,
+        progress,
+        training.parts,
+        training.generators,
+        training.require_finite,
+        lambda: training.report(progress_file),
     )
     saver.resume()
     progress.record_device(training.hardware)
-    with saver.stop_on_signals():
+    with saver.stop_on_signals(), progress_file:
         while progress.epoch <= recipe.epochs:
             training.train_epoch(saver)
             training.finish_epoch(saver)
@@ -246,6 +256,16 @@ class _Training:
         may_be_best = progress.epoch % recipe.checkpoint_every == 0 or progress.epoch == recipe.epochs
         if may_be_best and is_best(row, progress.best, monitor):
             progress.best, progress.best_weights = row, copy_weights(self.evaluated)
+
+    def report(self, file: ProgressFile) -> None:
+        """Write the progress for the terminal, if due."""
+        progress, size = self.progress, self.recipe.batch_size
+
+        def mean_loss() -> float:
+            rows = min(progress.step * size, len(self.data) * self.recipe.repeats)
+            return progress.loss.item() / rows if rows else math.nan
+
+        file.update(progress.epoch, progress.step, mean_loss, progress.history[-1] if progress.history else None)
 
     def require_finite(self) -> None:
         """Raise TrainingError if loss or weights are not finite: nobody resumes from such a state."""

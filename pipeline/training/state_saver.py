@@ -53,6 +53,8 @@ class StateSaver:
         Random number generators other than PyTorch's default one.
     check : callable
         Called before each save; raises an error if the state must not be saved.
+    report : callable
+        Called between steps, however often; tells people how far the training run is.
     """
 
     experiment: str
@@ -62,6 +64,7 @@ class StateSaver:
     parts: Mapping[str, Stateful]
     generators: Mapping[str, torch.Generator]
     check: Callable[[], None] = lambda: None
+    report: Callable[[], None] = lambda: None
     _next_save: float = field(default=0.0, init=False)
     _save_failed: bool = field(default=False, init=False)
     _signal: int = field(default=0, init=False)
@@ -124,6 +127,7 @@ class StateSaver:
         """
         if self.folder is None:
             return
+        self.report()
         signal_number = self._any_signal()
         if not signal_number and time.monotonic() < self._next_save:
             return
