@@ -177,11 +177,12 @@ def _sample_problems(key_path: str, experiment: Experiment, dataset: Dataset) ->
 def _size_problems(key_path: str, experiment: Experiment, dataset: Dataset) -> Iterator[Problem]:
     """List a warm-up that is not shorter than the training, and a crop larger than the samples."""
     schedule, crop, size = experiment.schedule, experiment.crop, dataset.fixed_size
-    if isinstance(schedule, Cosine) and schedule.warmup >= experiment.epochs:
+    if isinstance(schedule, Cosine) and schedule.warmup >= experiment.epochs // schedule.cycle_count:
+        cycles = schedule.cycle_count
         yield Problem(
             f"{key_path}.schedule.warmup",
-            f"{schedule.warmup:g} of {experiment.epochs} epochs",
-            "a warm-up shorter than the training",
+            f"{schedule.warmup:g} of {experiment.epochs // cycles} epochs" + " in a cycle" * (cycles > 1),
+            f"a warm-up shorter than the {'training' if cycles == 1 else 'first cycle'}",
             "shorten it",
         )
     if crop is not None and size is not None and (crop[0] > size[0] or crop[1] > size[1]):

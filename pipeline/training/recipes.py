@@ -136,6 +136,12 @@ class Constant(Options):
     name: Literal["constant"] = Field("constant", description="Schedule of the learning rate.")
 
 
+OneByDefault = Annotated[
+    Annotated[int, Field(ge=1, le=64), NUMBER] | None,
+    AfterValidator(lambda number: None if number == 1 else number),  # so that 1 is the same as leaving it out
+]
+
+
 class Cosine(Options):
     """The learning rate falls to 0 along half a cosine, step by step, after `warmup` epochs of linear rise."""
 
@@ -146,6 +152,16 @@ class Cosine(Options):
         description="Factor of the learning rate in the first step of the warm-up; by default 1 / (steps of the "
         "warm-up + 1).",
     )
+    cycles: OneByDefault = Field(
+        None,
+        description="Number of cycles of the cosine, each of `epochs` / `cycles` epochs. After each, the rate is "
+        "the full one again (warm restarts, arXiv 1608.03983). The warm-up is the start of the first. One by default.",
+    )
+
+    @property
+    def cycle_count(self) -> int:
+        """Number of cycles."""
+        return self.cycles or 1
 
 
 class Plateau(Options):
@@ -268,10 +284,9 @@ class Training(Options):
     gpus: Annotated[
         int, Field(ge=1, le=64, description="Number of GPUs, on all `nodes` together, that share each batch."), NUMBER
     ] = 1
-    nodes: Annotated[
-        Annotated[int, Field(ge=1, le=64), NUMBER] | None,
-        AfterValidator(lambda nodes: None if nodes == 1 else nodes),  # so that 1 is the same as leaving it out
-    ] = Field(None, description="Number of machines, each with an equal part of the `gpus`; one by default.")
+    nodes: OneByDefault = Field(
+        None, description="Number of machines, each with an equal part of the `gpus`; one by default."
+    )
     sync_batch_norm: bool = Field(
         False, description="With several GPUs, compute batch normalization over the whole batch instead of per GPU."
     )
@@ -290,6 +305,16 @@ class Training(Options):
             )
         if self.sync_batch_norm and self.gpus == 1:
             raise ValueError("`gpus` above 1 with `sync_batch_norm`", "remove `sync_batch_norm`, or raise `gpus`")
+        return self
+
+    @model_validator(mode="after")
+    def _check_cycles(self) -> "Training":
+        cycles = self.schedule.cycle_count if isinstance(self.schedule, Cosine) else 1
+        if self.epochs % cycles:
+            raise ValueError(
+                f"`epochs` that are a multiple of `schedule.cycles` ({cycles})",
+                f"set `epochs` to {-(-self.epochs // cycles) * cycles}, or change `cycles`",
+            )
         return self
 
     @model_validator(mode="after")
