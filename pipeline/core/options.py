@@ -21,21 +21,28 @@ from pydantic_core import CoreSchema, core_schema
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """Valid names of data sets and experiments, which are also used as names of files and rules."""
 
+OMIT_DEFAULT = object()
+"""Annotation of a field that plain data omit at its default: a field that is added later changes no fingerprint."""
+
 _Kind = TypeVar("_Kind", bound="Options")
 
 
 class Options(BaseModel):
     """Settings of a stage or a part of one: frozen; unknown keys are errors.
 
-    Plain data omit None where it is the default.
+    Plain data omit None where it is the default, and fields annotated with `OMIT_DEFAULT` at their defaults.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)  # builds what is used
 
     @model_serializer(mode="wrap")
-    def _without_none(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields = type(self).model_fields
-        return {key: value for key, value in dump(self).items() if value is not None or fields[key].default is not None}
+    def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        omitted = {
+            key
+            for key, field in type(self).model_fields.items()
+            if getattr(self, key) == field.default and (field.default is None or OMIT_DEFAULT in field.metadata)
+        }
+        return {key: value for key, value in dump(self).items() if key not in omitted}
 
     def plain(self) -> dict[str, Any]:
         """Return the settings as plain data that can be stored as JSON and validated again."""

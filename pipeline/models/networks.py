@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline.core.options import NUMBER, Options, tagged_union
+from pipeline.core.options import NUMBER, OMIT_DEFAULT, Options, tagged_union
 from pipeline.models.encoders.registry import factory as encoder_factory
 
 Width = Annotated[
@@ -13,6 +13,15 @@ Width = Annotated[
 Widths = Annotated[
     tuple[Annotated[int, Field(ge=1, le=4096), NUMBER], ...],
     Field(min_length=2, max_length=7, description="Number of channels of each level, 2 to 7 levels, top level first."),
+]
+Attention = Annotated[
+    Literal["none", "scse", "eca"],
+    Field(
+        description="Gates at the end of each block, of the decoder only where the encoder is another model: `scse`, "
+        "the sum of a gate for each pixel and one for each channel (arXiv 1803.02579), or `eca`, one for each channel "
+        "(arXiv 1910.03151). Gates of channels depend on the mean over the whole image, or over a tile."
+    ),
+    OMIT_DEFAULT,
 ]
 _NAME = Field(description="Network architecture.")
 
@@ -53,6 +62,7 @@ class UNet(Network):
         True, description="Whether the 3x3 convolutions have a bias, which is redundant with batch normalization."
     )
     head_kernel: Literal[1, 3] = Field(3, description="Kernel size of the output convolution in pixels.")
+    attention: Attention = "none"
 
 
 class UNetOriginal(Network):
@@ -120,6 +130,7 @@ class UNetEncoder(Network):
         description="Image model: `efficientnet-lite0`, or `timm:` and the name of a model of the library timm.",
     )
     width: Width = Field(256, description="Number of channels of the deepest block of the decoder; the others follow.")
+    attention: Attention = "none"
 
     def modules(self) -> set[str]:
         """Return the modules of the factory and of the encoder."""

@@ -5,6 +5,7 @@ import importlib
 import torch
 from torch import nn
 
+from pipeline.models.attention import gates
 from pipeline.models.encoders.registry import TIMM, factory
 from pipeline.models.shapes import check_input, crop_to, pad_to_multiple
 from pipeline.models.u2net import ConvUnit
@@ -23,6 +24,8 @@ class UNetEncoder(nn.Module):
         ``'efficientnet-lite0'``, or the name of a model of timm after ``timm:``.
     width : int
         Channels of the deepest block of the decoder; each block above has half as many.
+    attention : {'none', 'scse', 'eca'}
+        Gate at the end of each block of the decoder; see `pipeline.models.attention`.
 
     Notes
     -----
@@ -33,7 +36,7 @@ class UNetEncoder(nn.Module):
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, in_channels: int, out_channels: int, encoder: str, width: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, encoder: str, width: int, attention: str) -> None:
         super().__init__()
         self.in_channels = in_channels
         module, _, name = factory(encoder).rpartition(".")
@@ -50,7 +53,7 @@ class UNetEncoder(nn.Module):
         deeper = [channels[-1], *widths[:-1]]
         self.grow = nn.ModuleList(DoublingConv(a, b) for a, b in zip(deeper, widths, strict=True))
         self.up = nn.ModuleList(
-            nn.Sequential(ConvUnit(skip + own, own), ConvUnit(own, own))
+            nn.Sequential(ConvUnit(skip + own, own), ConvUnit(own, own), *gates(attention, own))
             for skip, own in zip(skips, widths, strict=True)
         )
         self.head = nn.Conv2d(widths[-1], out_channels, 1)
