@@ -62,6 +62,14 @@ class UNet(Network):
         True, description="Whether the 3x3 convolutions have a bias, which is redundant with batch normalization."
     )
     head_kernel: Literal[1, 3] = Field(3, description="Kernel size of the output convolution in pixels.")
+    residual: Annotated[
+        bool,
+        Field(
+            description="Residual blocks: to the output of a block its input is added, through a 1x1 convolution where "
+            "the number of channels differs (arXiv 1512.03385)."
+        ),
+        OMIT_DEFAULT,
+    ] = False
     attention: Attention = "none"
 
 

@@ -7,7 +7,7 @@ normalization after each convolution.
 import torch
 from torch import nn
 
-from pipeline.models.attention import gates
+from pipeline.models.blocks import Style
 from pipeline.models.shapes import check_input, crop_to, descend, pad_to_multiple
 from pipeline.models.upsampling import DoublingConv
 
@@ -26,8 +26,8 @@ class UNet(nn.Module):
         Whether the 3x3 convolutions of the blocks have a bias (redundant with batch normalization).
     head_kernel : {1, 3}
         Kernel size of the last convolution, padded to keep the size.
-    attention : {'none', 'scse', 'eca'}
-        Gate at the end of each block; see `pipeline.models.attention`.
+    residual, attention : bool, str
+        See `pipeline.models.blocks.Style`.
 
     Notes
     -----
@@ -42,18 +42,20 @@ class UNet(nn.Module):
         depth: int,
         bias: bool,
         head_kernel: int,
+        residual: bool,
         attention: str,
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.multiple = 2 ** (depth - 1)
+        block = Style(bias, residual, attention).block
         widths = [width * 2**level for level in range(depth)]
         in_widths = [in_channels, *widths[:-1]]
-        self.down = nn.ModuleList(_block(a, b, bias, attention) for a, b in zip(in_widths, widths, strict=True))
+        self.down = nn.ModuleList(block(a, b) for a, b in zip(in_widths, widths, strict=True))
         self.pool = nn.MaxPool2d(2)
         pairs = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.grow = nn.ModuleList(DoublingConv(deep, shallow) for deep, shallow in pairs)
-        self.up = nn.ModuleList(_block(2 * shallow, shallow, bias, attention) for _, shallow in pairs)
+        self.up = nn.ModuleList(block(2 * shallow, shallow) for _, shallow in pairs)
         self.head = nn.Conv2d(width, out_channels, head_kernel, padding=head_kernel // 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -64,16 +66,3 @@ class UNet(nn.Module):
         for upsample, block in zip(self.grow, self.up, strict=True):
             x = block(torch.cat([skips.pop(), upsample(x)], dim=1))
         return crop_to(self.head(x), height, width)
-
-
-def _block(in_channels: int, out_channels: int, bias: bool, attention: str) -> nn.Sequential:
-    """Build two 3x3 convolutions, each with batch normalization and ReLU, and a gate."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=bias),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-        *gates(attention, out_channels),
-    )

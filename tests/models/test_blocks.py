@@ -5,8 +5,10 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 from torch import nn
+from torch.nn import functional
 
 from pipeline.models.attention import gates
+from pipeline.models.blocks import Style
 from pipeline.models.networks import AnyNetwork
 from pipeline.models.registry import build_model, count_parameters
 
@@ -89,7 +91,12 @@ def test_attention_adds_the_parameters_counted_by_hand(network, attention, param
     assert added == parameters
 
 
-CASES = [{**UNET, "attention": "scse"}, {**UNET, "attention": "eca"}, {**ENCODER, "attention": "scse"}]
+CASES = [
+    {**UNET, "attention": "scse"},
+    {**UNET, "attention": "eca"},
+    {**ENCODER, "attention": "scse"},
+    {**UNET, "residual": True, "attention": "scse"},
+]
 IDS = [" ".join(str(value) for value in options.values()) for options in CASES]
 
 
@@ -128,3 +135,41 @@ def test_attention_ends_each_block():
     with torch.no_grad():
         assert torch.equal(model(x), plain(x))
     assert not any(isinstance(module, nn.Conv1d) for module in build(ENCODER | {"attention": "eca"}).encoder.modules())
+
+
+@pytest.mark.parametrize("channels", [(3, 6), (6, 6)])
+@pytest.mark.parametrize("attention", ["none", "eca"])
+def test_residual_block_equals_a_plain_computation(channels, attention):
+    torch.manual_seed(2)
+    block = Style(bias=True, residual=True, attention=attention).block(*channels).eval()
+    x = torch.randn(2, channels[0], 9, 7)
+    weights = {name: torch.randn_like(value) for name, value in block.state_dict().items() if "num" not in name}
+    weights |= {name: value.abs() for name, value in weights.items() if "running_var" in name}
+    block.load_state_dict(weights, strict=False)
+
+    def normalized_conv(x, conv, norm, padding):
+        conv = functional.conv2d(x, weights[f"{conv}.weight"], weights[f"{conv}.bias"], padding=padding)
+        mean, var, weight, bias = (
+            weights[f"{norm}.{key}"] for key in ("running_mean", "running_var", "weight", "bias")
+        )
+        return functional.batch_norm(conv, mean, var, weight, bias)
+
+    branch = normalized_conv(x, "branch.0", "branch.1", 1).relu()
+    branch = normalized_conv(branch, "branch.3", "branch.4", 1)
+    if attention == "eca":
+        branch = torch.from_numpy(eca(branch.numpy(), block.branch[-1]))
+    shortcut = x if channels[0] == channels[1] else normalized_conv(x, "shortcut.0", "shortcut.1", 0)
+    with torch.no_grad():
+        torch.testing.assert_close(block(x), (branch + shortcut).relu())
+
+
+def test_residual_block_starts_as_its_shortcut():
+    block = Style(bias=False, residual=True, attention="none").block(4, 4)
+    x = torch.rand(2, 4, 8, 8)
+    assert torch.equal(block(x), x)
+
+
+def test_residual_blocks_add_the_projections_counted_by_hand():
+    added = count_parameters(build({**UNET, "residual": True})) - count_parameters(build(UNET))
+    # 1x1 convolutions with bias, and normalizations: 3 to 4, 4 to 8, 8 to 16, 16 to 8, 8 to 4 channels
+    assert added == sum(a * b + b + 2 * b for a, b in [(3, 4), (4, 8), (8, 16), (16, 8), (8, 4)])
