@@ -19,7 +19,8 @@ COPY config config
 COPY profiles profiles
 COPY workflow workflow
 COPY pipeline pipeline
-RUN python -m pip install --no-cache-dir --constraint constraints.txt --extra-index-url "$TORCH_INDEX" --editable .
+COPY logger logger
+RUN python -m pip install --no-cache-dir --constraint constraints.txt --extra-index-url "$TORCH_INDEX" --editable . ./logger
 
 # folders that people work in belong to them: Snakemake and Matplotlib keep their caches where everybody may write, and
 # Snakemake asks for a name, which a number given by --user does not have

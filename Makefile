@@ -19,10 +19,13 @@ run: install
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt $(wildcard logger/pyproject.toml logger/*/*.py)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	# what the terminal shows; not editable, because Snakemake does not find such plugins
+	rm -rf logger/build
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt ./logger
 	# tests compare with PySODMetrics, which asks for an old NumPy and works with the one that is there
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps pysodmetrics
 	touch $(STAMP)

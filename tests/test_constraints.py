@@ -24,9 +24,12 @@ def test_every_installed_package_is_pinned():
     pinned = set(
         map(canonicalize_name, re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
     )
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project, logger = (
+        tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"] for folder in ("", "logger")
+    )
     direct = [
         *project["dependencies"],
+        *logger["dependencies"],
         *(name for extra in project["optional-dependencies"].values() for name in extra),
     ]
     pending, visited, unpinned = [Requirement(text) for text in direct], set(), set()

@@ -60,15 +60,18 @@ def short_digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def differences(recorded: Fingerprint, expected: Fingerprint) -> list[str]:
-    """Describe the differences between a recorded and an expected fingerprint; an empty list if they are equal."""
+def differences(recorded: Fingerprint, expected: Fingerprint, change: str = "{} is {}, expected {}") -> list[str]:
+    """Describe the differences between a recorded and an expected fingerprint; an empty list if they are equal.
+
+    `change` is formatted with the name of a setting or library, its recorded and its expected value.
+    """
     if recorded.stage != expected.stage:
         return [f"made by stage {recorded.stage}, expected {expected.stage}"]
-    descriptions = [*_setting_differences("", recorded.settings, expected.settings)]
+    descriptions = [*_setting_differences(change, "", recorded.settings, expected.settings)]
     changed_modules = _differing_keys(recorded.code, expected.code)
     if changed_modules:
         descriptions.append(f"code of {join_first(changed_modules, 4)} differs")
-    descriptions += _setting_differences("", recorded.libraries, expected.libraries)
+    descriptions += _setting_differences(change, "", recorded.libraries, expected.libraries)
     descriptions += [f"{name} changed" for name in _differing_keys(recorded.raw, expected.raw)]
     inputs = [name.replace("_", " ") for name in _differing_keys(recorded.made_from, expected.made_from)]
     different = [f"different {name}" if name.endswith("s") else f"a different {name}" for name in inputs]
@@ -79,14 +82,16 @@ def _differing_keys(first: Mapping[str, Any], second: Mapping[str, Any]) -> list
     return sorted(key for key in first.keys() | second.keys() if first.get(key) != second.get(key))
 
 
-def _setting_differences(prefix: str, recorded: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[str]:
+def _setting_differences(
+    change: str, prefix: str, recorded: Mapping[str, Any], expected: Mapping[str, Any]
+) -> Iterator[str]:
     """Describe each value that differs, with dots between nested keys."""
     for key in _differing_keys(recorded, expected):
         old, new = recorded.get(key), expected.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from _setting_differences(f"{prefix}{key}.", old, new)
+            yield from _setting_differences(change, f"{prefix}{key}.", old, new)
         else:
-            yield f"{prefix}{key} is {_format_setting(old)}, expected {_format_setting(new)}"
+            yield change.format(f"{prefix}{key}", _format_setting(old), _format_setting(new))
 
 
 def _format_setting(value: Any) -> str:  # noqa: ANN401 - any setting

@@ -112,12 +112,6 @@ class Clone(Project):
         shutil.copy2(ROOT / "Snakefile", self.folder)
         for name in ("workflow", "pipeline", "profiles"):
             shutil.copytree(ROOT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        profile = self.folder / "profiles/default/config.yaml"
-        text = profile.read_text()
-        assert "logger: rich" in text
-        profile.write_text(
-            re.sub("^logger: rich.*\n", "", text, flags=re.MULTILINE)
-        )  # `rich` does not list single jobs
         make_drive(self.folder / "raw/DRIVE", training=6, test=2)
         # larger than the limit up to which Snakemake compares contents by default
         add_drive(self.folder / "raw/DRIVE", "test", 3, height=800, width=700)
@@ -131,7 +125,8 @@ class Clone(Project):
         self.snakemake()
 
     def snakemake(self, *words, check=True, timeout=500):
-        self.run(sys.executable, "-m", "snakemake", "--cores", "2", *words, check=check, timeout=timeout)
+        view = ("--logger-segmentation-view", "snakemake")  # lists the files of each job
+        self.run(sys.executable, "-m", "snakemake", "--cores", "2", *view, *words, check=check, timeout=timeout)
         return self.status
 
     def run(self, *command, check=True, timeout=500):
