@@ -1,6 +1,7 @@
 """An exponential moving average of the weights of a network during training."""
 
 import copy
+import math
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ def decay_after(updates: int, decay: float) -> float:
     decay : float
         The largest decay, in (0, 1).
     """
-    return min(decay, 1.0 - (1.0 + updates) ** -_POWER)
+    return min(decay, 1.0 - math.pow(1.0 + updates, -_POWER))
 
 
 class WeightAverage:
@@ -44,17 +45,22 @@ class WeightAverage:
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         self._decay, self._updates = decay, 0
-        pairs = list(zip(self.network.state_dict().values(), network.state_dict().values(), strict=True))
-        self._averaged = [pair for pair in pairs if pair[0].is_floating_point()]
-        self._copied = [pair for pair in pairs if not pair[0].is_floating_point()]
+        self._averaged, self._copied = (
+            [
+                [tensor for tensor in part.state_dict().values() if tensor.is_floating_point() == floating]
+                for part in (self.network, network)
+            ]
+            for floating in (True, False)
+        )
 
     @torch.no_grad()
     def update(self) -> None:
         """Move the average towards the present weights; the device does it without being waited for."""
-        averages, weights = ([pair[side] for pair in self._averaged] for side in (0, 1))
+        averages, weights = self._averaged
         torch._foreach_lerp_(averages, weights, 1.0 - decay_after(self._updates, self._decay))
-        if self._copied:  # networks without batch normalization have none
-            torch._foreach_copy_(*([pair[side] for pair in self._copied] for side in (0, 1)))
+        copies, counters = self._copied
+        if copies:  # networks without batch normalization have none
+            torch._foreach_copy_(copies, counters)
         self._updates += 1
 
     def state_dict(self) -> dict[str, Any]:

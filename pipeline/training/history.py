@@ -37,6 +37,8 @@ class Progress:
         One row for each finished epoch.
     best, best_weights
         History row and weights of the best epoch so far.
+    snapshots : dict of int to weights
+        Weights at the ends of the last cycles of the schedule, by epoch.
     validations_since_best : int
         Number of validations since the last improvement.
     lowest_cost : float
@@ -55,6 +57,7 @@ class Progress:
     timing: list[Row] = field(default_factory=list)
     best: Row | None = None
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    snapshots: dict[int, dict[str, torch.Tensor]] = field(default_factory=dict)
     validations_since_best: int = 0
     lowest_cost: float = math.inf
     devices: list[str] = field(default_factory=list)

@@ -32,6 +32,9 @@ REGION_LOSSES = frozenset({"dice", "softmax-dice", "lovasz", "lovasz-softmax"})
 LOSS_MODULES = {"lovasz": "pipeline.training.lovasz", "lovasz-softmax": "pipeline.training.lovasz"}
 """Modules of losses that only training runs with these losses import."""
 
+MAX_SNAPSHOTS = 64
+"""Limit of `Training.snapshots`."""
+
 Precision = Literal["fp32", "bf16", "auto"]
 _AUTO = ("fp32", "bf16")  # what `auto` selects from
 Threads = Annotated[int, Field(ge=1, le=256), NUMBER]
@@ -268,6 +271,13 @@ class Training(Options):
     )
     precision: Precision = Field(
         "auto",
+    snapshots: Annotated[
+        Annotated[int, Field(ge=2, le=MAX_SNAPSHOTS), NUMBER] | None,
+        Field(
+            description="Keep the weights at the ends of this number of last `cycles` of a cosine schedule in last.pt, "
+            "whose predictions are the mean of the probabilities of these networks (arXiv 1704.00109)."
+        ),
+    ] = None
         description="Number format of the computations, also of predictions: `fp32`, `bf16`, or `auto`, which is bf16 "
         "if the hardware supports it, else fp32.",
     )
@@ -310,10 +320,15 @@ class Training(Options):
     @model_validator(mode="after")
     def _check_cycles(self) -> "Training":
         cycles = self.schedule.cycle_count if isinstance(self.schedule, Cosine) else 1
-        if self.epochs % cycles:
+        if self.snapshots is not None and self.snapshots > cycles:
             raise ValueError(
-                f"`epochs` that are a multiple of `schedule.cycles` ({cycles})",
-                f"set `epochs` to {-(-self.epochs // cycles) * cycles}, or change `cycles`",
+                f"`snapshots` of at most the number of cycles of the schedule ({cycles})",
+                f"set `schedule` to {{name: cosine, cycles: {self.snapshots}}}, or lower `snapshots`",
+            )
+        if self.snapshots is not None and self.early_stopping is not None:
+            raise ValueError(
+                "either `snapshots` or `early_stopping`, which would end the training within a cycle",
+                "remove one of them",
             )
         return self
 
@@ -344,6 +359,17 @@ class Training(Options):
         return Path(self.init.path)
 
     def modules(self) -> set[str]:
+        for settings in self.in_stages():
+            cycles = settings.schedule.cycle_count if isinstance(settings.schedule, Cosine) else 1
+            if settings.epochs % cycles:
+                raise ValueError(
+                    f"`epochs` that are a multiple of `schedule.cycles` ({cycles}), in each stage",
+                    f"set `epochs` to {-(-settings.epochs // cycles) * cycles}, or change `cycles`",
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_snapshots(self) -> "Training":
         """Return the modules that these settings select, also that of `ema`, which no other training run imports."""
         return super().modules() | ({"pipeline.training.ema"} if self.ema is not None else set())
 
@@ -412,3 +438,10 @@ class AugmentedRecipe(Options):
     fold: Fold | None = None
     background: Literal["none"] | None = None
     note: str = ""
+    def keeps_snapshot(self, epoch: int) -> bool:
+        """Return whether the weights after an epoch, from 1, but before the last, are kept: see `snapshots`."""
+        if self.snapshots is None or not isinstance(self.schedule, Cosine):
+            return False
+        length = self.epochs // self.schedule.cycle_count
+        return epoch % length == 0 and self.epochs - length * self.snapshots < epoch < self.epochs
+

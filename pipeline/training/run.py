@@ -256,6 +256,8 @@ class _Training:
         may_be_best = progress.epoch % recipe.checkpoint_every == 0 or progress.epoch == recipe.epochs
         if may_be_best and is_best(row, progress.best, monitor):
             progress.best, progress.best_weights = row, copy_weights(self.evaluated)
+        if recipe.keeps_snapshot(progress.epoch):
+            progress.snapshots[progress.epoch] = copy_weights(self.evaluated)
 
     def report(self, file: ProgressFile) -> None:
         """Write the progress for the terminal, if due."""
@@ -279,8 +281,11 @@ class _Training:
         peak = peak_memory()
         if ranks.rank() == 0:
             info = self._checkpoint_info()
-            for name, weights, row in (("best.pt", best_weights, best), ("last.pt", last_weights, last)):
-                save_checkpoint(output / name, info, weights, epoch=int(row["epoch"]), scores=row)
+            best_epoch, epoch = int(best["epoch"]), int(last["epoch"])
+            save_checkpoint(output / "best.pt", info, best_weights, epoch=best_epoch, scores=best)
+            save_checkpoint(
+                output / "last.pt", info, last_weights, epoch=epoch, scores=last, snapshots=progress.snapshots
+            )
             write_table(output / "history.csv", pd.DataFrame(progress.history))
             write_table(output / "timing.csv", pd.DataFrame(progress.timing).assign(max_rss=peak))
         log(f"{self.experiment}: best epoch {best['epoch']}, peak memory {peak:.0f} MB")

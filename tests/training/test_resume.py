@@ -218,7 +218,7 @@ def test_training_resumes_from_any_step(shards, tmp_path, monkeypatch, capfd):
         {"memory": 0, "loss": {"name": "bce", "region": "fov", "border": {"w0": 10, "sigma": 5}}},
         {"model": {"name": "u2net-lite", "width": 4}},
         {"loss": {"name": "cross-entropy", "region": "full"}, "monitor": "val_dice"},
-        {"ema": 0.9, "schedule": {"name": "cosine", "cycles": 2, "warmup": 0.5}},
+        {"ema": 0.9, "schedule": {"name": "cosine", "cycles": 2, "warmup": 0.5}, "snapshots": 2},
     ],
     ids=["early stopping", "rare validation", "streamed", "side outputs", "two channels", "ema"],
 )
