@@ -239,6 +239,13 @@ class Training(Options):
     schedule: Schedule = Field(
         Constant(), description="Schedule of the learning rate: its name, or a mapping with its options."
     )
+    snapshots: Annotated[
+        Annotated[int, Field(ge=2, le=MAX_SNAPSHOTS), NUMBER] | None,
+        Field(
+            description="Keep the weights at the ends of this number of last `cycles` of a cosine schedule in last.pt, "
+            "whose predictions are the mean of the probabilities of these networks (arXiv 1704.00109)."
+        ),
+    ] = None
     ema: Fraction | None = Field(
         None,
         description="Validate and save an exponential moving average of the weights, not the weights themselves. This "
@@ -271,13 +278,6 @@ class Training(Options):
     )
     precision: Precision = Field(
         "auto",
-    snapshots: Annotated[
-        Annotated[int, Field(ge=2, le=MAX_SNAPSHOTS), NUMBER] | None,
-        Field(
-            description="Keep the weights at the ends of this number of last `cycles` of a cosine schedule in last.pt, "
-            "whose predictions are the mean of the probabilities of these networks (arXiv 1704.00109)."
-        ),
-    ] = None
         description="Number format of the computations, also of predictions: `fp32`, `bf16`, or `auto`, which is bf16 "
         "if the hardware supports it, else fp32.",
     )
@@ -320,6 +320,16 @@ class Training(Options):
     @model_validator(mode="after")
     def _check_cycles(self) -> "Training":
         cycles = self.schedule.cycle_count if isinstance(self.schedule, Cosine) else 1
+        if self.epochs % cycles:
+            raise ValueError(
+                f"`epochs` that are a multiple of `schedule.cycles` ({cycles})",
+                f"set `epochs` to {-(-self.epochs // cycles) * cycles}, or change `cycles`",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_snapshots(self) -> "Training":
+        cycles = self.schedule.cycle_count if isinstance(self.schedule, Cosine) else 1
         if self.snapshots is not None and self.snapshots > cycles:
             raise ValueError(
                 f"`snapshots` of at most the number of cycles of the schedule ({cycles})",
@@ -359,17 +369,6 @@ class Training(Options):
         return Path(self.init.path)
 
     def modules(self) -> set[str]:
-        for settings in self.in_stages():
-            cycles = settings.schedule.cycle_count if isinstance(settings.schedule, Cosine) else 1
-            if settings.epochs % cycles:
-                raise ValueError(
-                    f"`epochs` that are a multiple of `schedule.cycles` ({cycles}), in each stage",
-                    f"set `epochs` to {-(-settings.epochs // cycles) * cycles}, or change `cycles`",
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _check_snapshots(self) -> "Training":
         """Return the modules that these settings select, also that of `ema`, which no other training run imports."""
         return super().modules() | ({"pipeline.training.ema"} if self.ema is not None else set())
 
@@ -382,6 +381,13 @@ class Training(Options):
     def node_gpus(self) -> int:
         """Number of GPUs, and of processes, on each machine."""
         return self.gpus // self.node_count
+
+    def keeps_snapshot(self, epoch: int) -> bool:
+        """Return whether the weights after an epoch, from 1, but before the last, are kept: see `snapshots`."""
+        if self.snapshots is None or not isinstance(self.schedule, Cosine):
+            return False
+        length = self.epochs // self.schedule.cycle_count
+        return epoch % length == 0 and self.epochs - length * self.snapshots < epoch < self.epochs
 
     def validates(self, epoch: int) -> bool:
         """Return whether to validate after an epoch, from 1; see `validate_from`."""
@@ -438,10 +444,3 @@ class AugmentedRecipe(Options):
     fold: Fold | None = None
     background: Literal["none"] | None = None
     note: str = ""
-    def keeps_snapshot(self, epoch: int) -> bool:
-        """Return whether the weights after an epoch, from 1, but before the last, are kept: see `snapshots`."""
-        if self.snapshots is None or not isinstance(self.schedule, Cosine):
-            return False
-        length = self.epochs // self.schedule.cycle_count
-        return epoch % length == 0 and self.epochs - length * self.snapshots < epoch < self.epochs
-
