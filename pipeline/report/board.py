@@ -13,6 +13,25 @@ from pipeline.evaluation.metrics import METRICS, Visibility
 
 HIGHER, LOWER, NEITHER = "higher is better", "lower is better", ""
 
+ALPHA = 0.05
+"""A difference is sure if its corrected p-value is below."""
+
+CONDITIONS = {
+    "split": "Split",
+    "region": "Region",
+    "class": "Class",
+    "averaging": "Averaging",
+    "scale": "Size",
+    "threshold": "Threshold",
+    "threshold_source": "Threshold from",
+    "empty_masks": "Empty masks",
+    LEFT_OUT: "Left out",
+    "images": "Images",
+}
+"""Columns that a score depends on, besides data set and method, with their headings."""
+
+_REGIONS = {"fov": "field of view", "full": "whole image"}
+
 
 class Column(NamedTuple):
     """A column of scores: heading, direction, whether it is shown by default, and whether on narrow screens too."""
@@ -91,6 +110,8 @@ class Row:
         ``"baseline"``, ``"mean"`` (over several networks) or ``"run"``.
     overall : bool
         Whether its class is the only foreground class, or the mean over several.
+    is_main : bool
+        Whether it is a mean over test images, inside the field of view if the data set has one.
     cells : list of Cell
         One for each column of scores.
     """
@@ -98,7 +119,25 @@ class Row:
     record: dict[str, str]
     kind: str
     overall: bool
+    is_main: bool
     cells: list[Cell] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The method."""
+        return self.record["experiment"]
+
+    def condition(self, column: str) -> str:
+        """Return the text of one of `CONDITIONS`."""
+        text = self.record.get(column, "")
+        if column == "region":
+            return _REGIONS.get(text, text)
+        if column == "threshold":
+            is_class = self.record.get("threshold_source") == "argmax"
+            return f"{float(text):.3f}" if text else "most probable class" if is_class else "differs"
+        if column == "threshold_source" and self.record.get("threshold_metric"):
+            return f"{text} ({self.record['threshold_metric']})"
+        return f"{text} size" if column == "scale" and text else text
 
 
 @dataclass
@@ -143,13 +182,20 @@ def build_board(
     records = [{str(key): str(value) for key, value in row.items()} for row in table.to_dict("records")]
     spreads = {_key(row): row for row in records if row.get("statistic") == "std"}
     multiclass_datasets = {row["dataset"] for row in records if row.get("class") == MEAN}
+    fov_datasets = {row["dataset"] for row in records if row.get("region") == "fov"}
     rows, levels = [], set()
     for record in records:
         kind = "baseline" if is_baseline(record["experiment"]) else record.get("statistic") or "run"
         if kind == "std":
             continue
         spread = spreads.get(_key(record), {}) if kind == "mean" else {}
-        row = Row(record, kind, record.get("class") == MEAN or record["dataset"] not in multiclass_datasets)
+        region = "fov" if record["dataset"] in fov_datasets else "full"
+        row = Row(
+            record,
+            kind,
+            overall=record.get("class") == MEAN or record["dataset"] not in multiclass_datasets,
+            is_main=[record.get(key) for key in ("split", "averaging", "region")] == ["test", "macro", region],
+        )
         for name in names:
             low, high, level = intervals.get((*_key(record), name), ("", "", ""))
             cell = Cell(_rounded(record[name], name), record[name])
@@ -202,11 +248,67 @@ def distinct_values(rows: Sequence[Row], name: str) -> list[str]:
     return [value for value in dict.fromkeys(row.record.get(name, "") for row in rows) if value]
 
 
-def comparison_rows(table: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """Prepare a table of paired comparisons for the report, with numbers rounded for display."""
-    rows: list[Any] = [] if table is None else table.to_dict("records")
-    for row in rows:
-        row["significant"] = bool(row["p_holm"]) and float(row["p_holm"]) < 0.05
-        row |= {name: _rounded(row[name], row["metric"]) for name in ("difference", "low", "high")}
-        row |= {name: f"{float(row[name]):.4f}" if row[name] else "" for name in ("p", "p_holm")}
-    return rows
+def heat_tables(board: Board, metric: str = "iou") -> list[dict[str, Any]]:
+    """Return the scores of each class, for each data set with several foreground classes, in its main region.
+
+    Returns
+    -------
+    list of dict
+        ``dataset``, ``label`` (of the score), ``classes``, and ``rows``: name, kind and the score of each class as
+        text, empty if it has none.
+    """
+    index = next((i for i, column in enumerate(board.columns) if column.name == metric), None)
+    tables: dict[str, dict[str, dict[str, str]]] = {}
+    kinds: dict[tuple[str, str], str] = {}
+    for row in board.rows:
+        if row.is_main and index is not None:
+            methods = tables.setdefault(row.record["dataset"], {})
+            methods.setdefault(row.name, {})[row.record["class"]] = row.cells[index].text
+            kinds[row.record["dataset"], row.name] = row.kind
+    heat = []
+    for dataset, methods in tables.items():
+        classes = list(dict.fromkeys(name for scores in methods.values() for name in scores))
+        if MEAN in classes:
+            rows = [
+                (name, kinds[dataset, name], [scores.get(class_name, "") for class_name in classes])
+                for name, scores in methods.items()
+            ]
+            heat.append({"dataset": dataset, "label": COLUMNS[metric].label, "classes": classes, "rows": rows})
+    return heat
+
+
+def comparison_rows(table: pd.DataFrame | None, methods: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Prepare a table of paired comparisons for the report.
+
+    Parameters
+    ----------
+    table : DataFrame or None
+        ``comparisons.csv``, as text.
+    methods : mapping of str to int
+        The index of each method.
+
+    Returns
+    -------
+    list of dict
+        For each data set, split, region, class and metric these conditions, ``label`` (of the metric), ``lower``
+        (whether lower is better), ``comparisons`` (that the p-values are corrected for) and ``pairs``: indices of both
+        methods, difference, low, high, p, corrected p (None where there is none) and number of images.
+    """
+    keys = ["dataset", "split", "region", "class", "metric"]
+    families: list[dict[str, Any]] = []
+    for conditions, rows in () if table is None else table.groupby(keys, sort=False):
+        pairs = [
+            [
+                *(methods[row[side]] for side in ("a", "b")),
+                *(round(float(row[name]), 4) if row[name] else None for name in ("difference", "low", "high")),
+                *(round(float(row[name]), 6) if row[name] else None for name in ("p", "p_holm")),
+                int(row["images"]),
+            ]
+            for row in rows.to_dict("records")
+            if row["a"] in methods and row["b"] in methods
+        ]
+        name = str(conditions[-1])
+        column = COLUMNS.get(name, Column(name, name, NEITHER))
+        shared = {"label": column.label, "lower": column.better == LOWER, "comparisons": rows["comparisons"].iloc[0]}
+        families.append({**dict(zip(keys, conditions, strict=True)), **shared, "pairs": pairs})
+    return families

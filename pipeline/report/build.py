@@ -16,11 +16,19 @@ from pipeline.evaluation.metrics import METRICS
 from pipeline.images.figures import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE
 from pipeline.raw.dataset import RawDataset, open_dataset
 from pipeline.report import series, sources
-from pipeline.report.board import build_board, comparison_rows, distinct_values, score_columns
+from pipeline.report.board import (
+    CONDITIONS,
+    build_board,
+    comparison_rows,
+    distinct_values,
+    heat_tables,
+    score_columns,
+)
 from pipeline.report.cards import read_cards
 from pipeline.report.comparisons import COLUMNS as COMPARISON_COLUMNS
 from pipeline.report.comparisons import NUMBERS as COMPARISON_NUMBERS
 from pipeline.report.gallery import Case, MethodImages, case_score, choose_cases, fill_album
+from pipeline.report.overview import build_overview
 from pipeline.report.page import assemble
 from pipeline.report.recipes import ReportRecipe
 from pipeline.report.runs import provenances, stage_times
@@ -88,6 +96,7 @@ def build_report(
         "curves": series.curves(reader, methods, thresholds),
         "images": series.images([(index, methods[index], scores) for index, scores in scored.items()]),
         "confusions": matrices,
+        "comparisons": comparison_rows(paired, {method.name: index for index, method in enumerate(methods)}),
         "scores": {name: METRICS[name].label for name in sources.SCORE_COLUMNS},
     }
     times = stage_times(reader, {*recipe.datasets, *(method.name for method in methods)}, averaged_names)
@@ -97,7 +106,11 @@ def build_report(
     cases = _cases(methods, scored, raw)
     fov_datasets = {methods[index].dataset for index, (test_scores, _) in cases.items() if test_scores.region == "fov"}
     method_images = [
-        MethodImages(methods[index], [case.id for case in selected], test_scores.ids)
+        MethodImages(
+            methods[index],
+            [case.id for case in selected],
+            test_scores.worst_first(case_score(raw[methods[index].dataset].multiclass)),
+        )
         for index, (test_scores, selected) in cases.items()
     ]
     album = fill_album(method_images, raw, fov_datasets)
@@ -105,25 +118,34 @@ def build_report(
     data["methods"] = [_method(method, raw[method.dataset], folder) for method in methods]
     data["layers"] = [[album.layers[key] for key in album.layers if key[0] == method.name] for method in methods]
     data["album_ids"] = [[key[1] for key in album.layers if key[0] == method.name] for method in methods]
-    incomplete = {images.method.dataset for images in method_images} - album.complete
+    checks = read_cards([*recipe.datasets])
+    overview = build_overview(
+        board,
+        paired,
+        checks,
+        {methods[index].name: case for index, case in cases.items()},
+        {name: dataset.multiclass for name, dataset in raw.items()},
+    )
+    best = {card["method"] for card in overview}
+    for method in data["methods"]:
+        method["best"] = method["name"] in best
     html = assemble(
         data=data,
         images=album.images,
+        overview=overview,
         board=board,
+        conditions=CONDITIONS,
+        heat=heat_tables(board),
         filters={name: distinct_values(board.rows, name) for name in _FILTERS},
-        comparisons=comparison_rows(paired),
-        galleries=[
-            _gallery(index, methods[index], raw[methods[index].dataset], test_scores.region, selected)
-            for index, (test_scores, selected) in cases.items()
-        ],
-        album={"side": album.side, "complete": sorted(album.complete), "incomplete": sorted(incomplete)},
-        cards=read_cards([*recipe.datasets]),
+        legends={name: _class_colours(dataset) for name, dataset in raw.items() if dataset.multiclass},
+        cards=checks,
         times=times,
         provenances=provenance_rows,
         methods=methods,
+        indices={method.name: index for index, method in enumerate(methods)},
         colours={name: _hex(colour) for name, colour in _LEGEND.items()},
+        has_comparisons=bool(data["comparisons"]),
         links=[(path.name, _link(path, folder)) for path in (leaderboard, comparisons) if path is not None],
-        synthetic=sorted(name for name, dataset in raw.items() if dataset.synthetic),
     )
     write_text(output, html)
     contents = f"{plural(len(methods), 'method')}, {plural(len(album.images), 'image')}"
@@ -188,22 +210,8 @@ def _method(method: sources.Method, dataset: RawDataset, folder: Path) -> dict[s
     }
 
 
-def _gallery(
-    index: int, method: sources.Method, dataset: RawDataset, region: str, cases: Sequence[Case]
-) -> dict[str, Any]:
-    """Return what the template shows in the gallery of a method."""
-    averaged = "foreground classes" if dataset.has_background else "classes"
-    label = {"f1": "F1", "iou": f"mean IoU over the {averaged}"}[case_score(dataset.multiclass)]
-    region_label = {"fov": "inside the field of view", "full": "whole image"}[region]
-    legend = [(name, _hex(colour)) for name, colour in zip(dataset.classes, dataset.colours, strict=True)]
-    return {
-        "index": index,
-        "name": method.name,
-        "dataset": method.dataset,
-        "score": f"{label}, {region_label}",
-        "cases": [{"kind": case.kind, "id": case.id, "score": f"{case.score:.3f}"} for case in cases],
-        "classes": legend if dataset.multiclass else [],
-    }
+def _class_colours(dataset: RawDataset) -> list[tuple[str, str]]:
+    return [(name, _hex(colour)) for name, colour in zip(dataset.classes, dataset.colours, strict=True)]
 
 
 def _link(path: Path, folder: Path) -> str:

@@ -1,9 +1,9 @@
 """Select the images of the report and their size, within a budget of bytes."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import zip_longest
 
 import numpy as np
 import pandas as pd
@@ -26,9 +26,6 @@ BUDGET = 6_000_000
 SIDES = (640, 448, 320, 224, 160)
 """Pixels of the longer side of an image; the first size at which the cases of all methods fit is used."""
 
-SMALL_DATASET = 100
-"""Data sets with at most this many test images have all of them in the report if the budget allows it."""
-
 KINDS = ("best", "median", "worst")
 _CASES_PER_KIND = 3
 
@@ -44,7 +41,7 @@ class Case:
 
 @dataclass(frozen=True)
 class MethodImages:
-    """The test images of a method: the identifiers of its cases, and of all its test images."""
+    """The test images of a method: the identifiers of its cases, and of all its test images, the worst first."""
 
     method: Method
     case_ids: Sequence[str]
@@ -63,14 +60,11 @@ class Album:
         Method and identifier to the indices of image, mask, prediction and errors in `images`.
     side : int
         Maximum pixels of the longer side.
-    complete : set of str
-        Data sets of which every test image is in the album.
     """
 
     images: list[str] = field(default_factory=list)
     layers: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     side: int = SIDES[0]
-    complete: set[str] = field(default_factory=set)
 
 
 def case_score(multiclass: bool) -> str:
@@ -84,21 +78,24 @@ def choose_cases(table: pd.DataFrame, score: str) -> list[Case]:
     Parameters
     ----------
     table : DataFrame
-        ``id`` and the column `score`; images without a score are left out.
+        ``id``, ``share`` (of foreground) and the column `score`; images without a score are left out.
     score : str
 
     Returns
     -------
     list of Case
-        Best first; images with equal scores in the order of their identifiers.
+        Best first. Of images with equal scores, those with foreground come first, then the order of identifiers. The
+        best have foreground, if there are enough above the median: an empty mask predicted as empty shows nothing.
     """
-    scored = table[["id", score]].dropna().sort_values([score, "id"], ascending=[False, True])
+    scored = table.dropna(subset=[score]).assign(empty=table["share"] == 0)
+    scored = scored.sort_values([score, "empty", "id"], ascending=[False, True, True])
     ids, values = scored["id"].tolist(), scored[score].tolist()
     count = len(ids)
     per_kind = min(_CASES_PER_KIND, count // len(KINDS))
     median_start = (count - per_kind) // 2
-    ranges = {
-        "best": range(per_kind),
+    with_foreground = [index for index, empty in enumerate(scored["empty"][:median_start]) if not empty]
+    ranges: dict[str, Sequence[int]] = {
+        "best": with_foreground[:per_kind] if len(with_foreground) >= per_kind else range(per_kind),
         "median": range(median_start, median_start + per_kind),
         "worst": range(count - per_kind, count),
     }
@@ -114,7 +111,7 @@ def fill_album(
 ) -> Album:
     """Encode the case images at the largest size in `SIDES` that fits in `BUDGET`.
 
-    Then add the other test images of small data sets, if there is room.
+    Then add the other test images, the worst first, while there is room; the room is divided among the data sets.
 
     Parameters
     ----------
@@ -136,11 +133,12 @@ def fill_album(
         for dataset in dict.fromkeys(images.method.dataset for images in methods)
     }
 
+    problems: list[Problem] = []
+
     def load(requests: Sequence[tuple[Method, str]]) -> Iterator[_LoadedSample]:
         by_sample: dict[tuple[str, str], list[Method]] = {}
         for method, sample_id in requests:
             by_sample.setdefault((method.dataset, sample_id), []).append(method)
-        problems: list[Problem] = []
         for (dataset, sample_id), owners in by_sample.items():
             try:
                 if sample_id not in samples[dataset]:
@@ -150,9 +148,7 @@ def fill_album(
                     raise PredictionError(f"data set {dataset!r}", f"no sample {sample_id!r}", expected, remedy)
                 yield _load_sample(raw[dataset], samples[dataset][sample_id], owners, dataset in fov_datasets)
             except PipelineError as error:
-                problems += error.problems
-        if problems:
-            raise PredictionError(problems)
+                problems.extend(error.problems)
 
     loaded = [*load([(images.method, sample_id) for images in methods for sample_id in images.case_ids])]
     for side in SIDES:
@@ -160,19 +156,19 @@ def fill_album(
         if remaining >= 0:
             break
     else:
-        return _encode(loaded, raw, Album(side=SIDES[-1]), BUDGET, skip_excess=True)[0]
-    for dataset in samples:
-        requests = [
-            (images.method, sample_id)
-            for images in methods
-            if images.method.dataset == dataset
-            for sample_id in images.test_ids
-        ]
-        if len({sample_id for _, sample_id in requests}) <= SMALL_DATASET:
-            full_album, remaining_after = _encode(load(requests), raw, deepcopy(album), remaining)
-            if remaining_after >= 0:
-                album, remaining = full_album, remaining_after
-                album.complete.add(dataset)
+        album, remaining = _encode(loaded, raw, Album(side=SIDES[-1]), BUDGET, skip_excess=True)[0], 0
+    by_dataset = {name: [images for images in methods if images.method.dataset == name] for name in samples}
+    by_size = sorted(by_dataset.items(), key=lambda pair: max(len(images.test_ids) for images in pair[1]))
+    for position, (_, owners) in enumerate(by_size):
+        share = remaining // (len(by_size) - position)
+        ranked = zip_longest(*([(images.method, sample_id) for sample_id in images.test_ids] for images in owners))
+        in_turn = dict.fromkeys(request[1] for turn in ranked for request in turn if request is not None)
+        tested = {images.method: {*images.test_ids} for images in owners}
+        requests = [(method, sample_id) for sample_id in in_turn for method, ids in tested.items() if sample_id in ids]
+        album, unused = _encode(load(requests), raw, album, share)
+        remaining -= share - max(0, unused)
+    if problems:
+        raise PredictionError(problems)
     return album
 
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 _ASSETS = Path(__file__).parent / "assets"
-_SCRIPTS = ("core.js", "tables.js", "figures.js", "scatter.js", "cases.js")
+_SCRIPTS = ("core.js", "tables.js", "figures.js", "images.js")
 
 
 def assemble(*, data: Mapping[str, Any], images: list[str], **context: Any) -> str:  # noqa: ANN401 - variables of the template

@@ -155,6 +155,10 @@ class Scores:
         """Identifiers of the images."""
         return [str(name) for name in self.table["id"]]
 
+    def worst_first(self, score: str) -> list[str]:
+        """Return the identifiers by ascending score; images without a score come last."""
+        return [str(name) for name in self.table.sort_values([score, "id"])["id"]]
+
 
 def main_region(scores: Sequence[Scores]) -> Scores | None:
     """Return the scores of the test images: inside the field of view if there is one, else of the full images."""

@@ -350,7 +350,7 @@ def test_rows_of_the_mean_over_classes_are_shown_by_default():
 
 @pytest.mark.parametrize("count", range(30))
 def test_cases_are_distinct_and_in_order(count):
-    table = pd.DataFrame({"id": [f"{i:02d}" for i in range(count)], "f1": np.linspace(0, 1, count)})
+    table = pd.DataFrame({"id": [f"{i:02d}" for i in range(count)], "share": 0.5, "f1": np.linspace(0, 1, count)})
     cases = choose_cases(table, "f1")
     ids = [case.id for case in cases]
     assert len(ids) == len(set(ids)) == (count if count < 3 else 3 * min(3, count // 3))
@@ -362,8 +362,15 @@ def test_cases_are_distinct_and_in_order(count):
 
 
 def test_unscored_images_are_no_cases_and_ties_sort_by_name():
-    table = pd.DataFrame({"id": ["b", "a", "c"], "f1": [0.5, 0.5, np.nan]})
+    table = pd.DataFrame({"id": ["b", "a", "c"], "share": 0.5, "f1": [0.5, 0.5, np.nan]})
     assert [(case.kind, case.id) for case in choose_cases(table, "f1")] == [("best", "a"), ("worst", "b")]
+
+
+def test_best_cases_have_foreground():
+    table = pd.DataFrame({"id": list("abcdef"), "share": [0, 0, 0.1, 0.2, 0.3, 0], "f1": [1, 1, 0.9, 0.8, 0.1, 0]})
+    assert [case.id for case in choose_cases(table, "f1") if case.kind == "best"] == ["a", "b"]  # one above the median
+    table["share"] = [0, 0.1, 0.2, 0.2, 0.3, 0]
+    assert [case.id for case in choose_cases(table, "f1")] == ["b", "a", "c", "d", "e", "f"]
 
 
 def test_error_kinds_of_pixels():
@@ -389,23 +396,32 @@ def budgeted(project, monkeypatch, **values):
     assert cli.main(["report"]) == 0
     page = Page((project / "results/report.html").read_text())
     images = json.loads(page.blocks["data-images"])
-    return json.loads(page.blocks["data-figures"]), sum(len(image) for image in images), " ".join(page.texts)
+    return json.loads(page.blocks["data-figures"]), sum(len(image) for image in images)
 
 
 def test_images_stay_within_the_budget(project, monkeypatch):
-    data, full_size, text = budgeted(project, monkeypatch)
+    data, full_size = budgeted(project, monkeypatch)
     assert [len(ids) for ids in data["album_ids"]] == [3, 0, 2, 6, 6]
-    assert "All test images of d, s, t are embedded." in " ".join(text.split())
-    data, _, text = budgeted(project, monkeypatch, SMALL_DATASET=2)
-    assert [len(ids) for ids in data["album_ids"]] == [3, 0, 2, 6, 6]  # the union of the cases of all methods
-    assert "For d, t, only the cases below are embedded" in " ".join(text.split())
     budget = 3 * full_size // 8  # half of all images, as bytes without base64
-    data, half_size, _ = budgeted(project, monkeypatch, BUDGET=budget)
+    data, half_size = budgeted(project, monkeypatch, BUDGET=budget)
     assert half_size < full_size
     assert half_size <= budget * 4 / 3 + 100 * 30  # in base64, each with the prefix of a data URI
-    data, small_size, text = budgeted(project, monkeypatch, BUDGET=3000)
+    data, small_size = budgeted(project, monkeypatch, BUDGET=3000)
     assert small_size <= 3000 * 4 / 3 + 100 * 30
     assert sum(len(ids) for ids in data["album_ids"]) < 8
+
+
+def test_room_that_is_left_goes_to_the_worst_images(project, monkeypatch):
+    monkeypatch.setattr("pipeline.report.gallery._CASES_PER_KIND", 1)
+    monkeypatch.setattr("pipeline.report.gallery.KINDS", ("best", "median", "worst"))
+    data, full_size = budgeted(project, monkeypatch)
+    data, _ = budgeted(project, monkeypatch, BUDGET=full_size * 5 // 8)
+    index = [method["name"] for method in data["methods"]].index("good")
+    table = pd.read_csv("results/metrics/good/per_image.csv", dtype={"id": str})
+    ranked = table[table["split"] == "test"].sort_values(["f1", "id"])["id"].tolist()
+    embedded = data["album_ids"][index]
+    assert 3 < len(embedded) < 6
+    assert {ranked[0], ranked[1]} <= {*embedded}
 
 
 def test_json_blocks_contain_no_markup():
@@ -524,6 +540,10 @@ def test_a_difference_on_one_image_has_no_interval(project):
     path.write_text(path.read_text().replace("worse,6,0.2,0.1,0.3", "worse,1,0.2,,"))
     sign_all()
     assert cli.main(["report"]) == 0
-    texts = " ".join(Page((project / "results/report.html").read_text()).texts)
-    assert "[-0.100, 0.300]" in texts
-    assert "[, ]" not in texts
+    page = Page((project / "results/report.html").read_text())
+    families = json.loads(page.blocks["data-figures"])["comparisons"]
+    good, worse = 3, 4
+    assert [family["metric"] for family in families] == ["f1", "iou"]
+    assert families[0]["pairs"] == [[good, worse, 0.2, None, None, 0.01, 0.02, 1]]
+    assert families[1]["pairs"] == [[good, worse, 0.2, -0.1, 0.3, 0.2, 0.2, 6]]
+    assert "closest: worse (+0.200, corrected p = 0.020)" in " ".join(page.texts)

@@ -2,6 +2,7 @@
 const DATA = JSON.parse(document.getElementById("data-figures").textContent);
 const IMAGES = JSON.parse(document.getElementById("data-images").textContent);
 const METHODS = DATA.methods;
+const nameOf = (index) => METHODS[index].name;
 const byId = (id) => document.getElementById(id);
 const unique = (values) => [...new Set(values)];
 const number = (value, digits = 3) => (value === null || value === undefined || Number.isNaN(value) ? "–" : value.toFixed(digits));
@@ -28,6 +29,16 @@ function table(headings, rows) {
   const body = rows.map((row) => element("tr", {}, ...row.map((cell, index) =>
     element(index ? "td" : "th", index ? { class: "number" } : { scope: "row" }, typeof cell === "object" && cell !== null ? cell : String(cell ?? "–")))));
   return element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
+}
+
+const options = (values) => unique(values).map((value) => [value, value]);
+const percent = (share) => (share === null ? "–" : share > 0 && share < 0.0005 ? "<0.1%" : `${(100 * share).toFixed(1)}%`);
+
+// Replaces the controls of a group, and keeps the focus on the one that was used
+function setControls(box, nodes) {
+  const focused = [...box.querySelectorAll("select, input")].indexOf(document.activeElement);
+  box.replaceChildren(...nodes);
+  box.querySelectorAll("select, input")[focused]?.focus();
 }
 
 // -- theme ---------------------------------------------------------------------------------------------------------------

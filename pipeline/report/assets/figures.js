@@ -11,7 +11,10 @@ for (const [index, method] of METHODS.entries()) {
 }
 const colour = (index) => PALETTE[isDark() ? "dark" : "light"][index % 7];
 const dash = (position) => DASHES[Math.floor(position / 7 + position) % 5];
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+function css(name) { // a colour of the theme
+  document.documentElement.style.accentColor = `var(${name})`;
+  return getComputedStyle(document.documentElement).accentColor;
+}
 
 function layout(title, x, y, more = {}) {
   const axis = { gridcolor: css("--line"), zerolinecolor: css("--line"), linecolor: css("--line"), automargin: true };
@@ -72,13 +75,11 @@ class Figure {
   refreshControls() {
     const box = byId(`${this.name}-controls`);
     if (!box) return;
-    const focused = [...box.querySelectorAll("select, input")].indexOf(document.activeElement);
-    box.replaceChildren(...this.controls(this.state, (name, value) => {
+    setControls(box, this.controls(this.state, (name, value) => {
       this.state[name] = value;
       this.refreshControls();
       this.render();
     }));
-    if (focused >= 0) box.querySelectorAll("select, input")[focused]?.focus();
   }
   render() {
     const plots = this.plots(this.state);
@@ -103,8 +104,6 @@ class Figure {
     if (this.details?.open && this.rows && this.hasPlots) this.details.querySelector(".scroll").replaceChildren(this.rows(this.state));
   }
 }
-const options = (values) => unique(values).map((value) => [value, value]);
-const nameOf = (index) => METHODS[index].name;
 
 // -- learning curves -----------------------------------------------------------------------------------------------------
 const HISTORY = { val_dice: "Dice at 0.5", val_max_f: "maxF, beta² 0.3", val_mae: "MAE" };
@@ -140,11 +139,13 @@ new Figure("learning", {
         layout: layout("Learning rate", "epoch", "learning rate", { yaxis: { rangemode: "tozero", exponentformat: "power" } }), alt: alt("Learning rate") },
     ];
   },
-  summary: (state) => learning(state).map((history) => {
-    const best = indexOfLowest(history.val_loss);
-    const name = nameOf(history.method);
-    return best < 0 ? `${name}: no validation.` : `${name}: lowest validation loss ${number(history.val_loss[best], 4)} at epoch ${history.epoch[best]} of ${history.epoch.at(-1)}.`;
-  }).join(" "),
+  summary: (state) => {
+    const lowest = learning(state).map((history) => [indexOfLowest(history.val_loss), history]).filter(([index]) => index >= 0)
+      .sort(([i, a], [j, b]) => a.val_loss[i] - b.val_loss[j])[0];
+    if (!lowest) return "No validation.";
+    const [index, history] = lowest;
+    return `Lowest validation loss: ${nameOf(history.method)}, ${number(history.val_loss[index], 4)} at epoch ${history.epoch[index]} of ${history.epoch.at(-1)}.`;
+  },
   rows: (state) => table(["Experiment", "Epoch", "Training loss", "Validation loss", "Dice at 0.5", "maxF", "MAE", "Learning rate"],
     learning(state).flatMap((history) => history.epoch.map((epoch, i) => [nameOf(history.method), epoch,
       ...["train_loss", "val_loss", "val_dice", "val_max_f", "val_mae"].map((name) => number(history[name][i], 4)), history.lr[i]]))),
@@ -196,83 +197,34 @@ new Figure("curves", {
     return [plot("fpr", "recall", "ROC", "false positive rate", "true positive rate"), plot("recall", "precision", "Precision and recall", "recall", "precision"),
       plot("threshold", "f1", "F1 over thresholds", "threshold", "F1")];
   },
-  summary: (state) => curvesOf(state).filter((curve) => curve.working_point !== null).map((curve) => {
-    const at = (name) => number(curve[name][curve.working_point]);
-    return `${nameOf(curve.method)} at its threshold: precision ${at("precision")}, recall ${at("recall")}, false positive rate ${at("fpr")}, F1 ${at("f1")}.`;
-  }).join(" "),
   rows: (state) => table(["Name", "Threshold", "Precision", "Recall", "False positive rate", "F1", "Note"],
     curvesOf(state).flatMap((curve) => curve.threshold.map((threshold, i) => [threshold, i]).filter(([, i]) => i === curve.working_point || i % 16 === 0).map(([threshold, i]) =>
       [nameOf(curve.method), number(threshold), number(curve.precision[i]), number(curve.recall[i]), number(curve.fpr[i]), number(curve.f1[i]), i === curve.working_point ? "threshold of the method" : ""]))),
 });
 
-// -- confusion matrices ---------------------------------------------------------------------------------------------------------------
-const confusions = (state) => DATA.confusions.filter((matrix) => matrix.method === state.method);
-const matrixOf = (state) => confusions(state).find((matrix) => matrix.split === state.split && matrix.region === state.region) ?? confusions(state)[0];
-const rowShares = (matrix) => matrix.pixels.map((row) => {
-  const sum = row.reduce((a, b) => a + b, 0);
-  return row.map((value) => (sum ? value / sum : null));
-});
-const percent = (share) => (share === null ? "–" : share > 0 && share < 0.0005 ? "<0.1%" : `${(100 * share).toFixed(1)}%`);
-const firstMatrix = DATA.confusions.find((matrix) => matrix.split === "test" && matrix.region === "fov") ?? DATA.confusions.find((matrix) => matrix.split === "test") ?? DATA.confusions[0];
-new Figure("confusion", {
-  state: { method: firstMatrix?.method, split: firstMatrix?.split, region: firstMatrix?.region },
-  controls: (state, set) => DATA.confusions.length ? [
-    select("Name", unique(DATA.confusions.map((matrix) => matrix.method)).map((index) => [index, nameOf(index)]), state.method, (value) => set("method", Number(value))),
-    select("Split", options(confusions(state).map((matrix) => matrix.split)), matrixOf(state).split, (value) => set("split", value)),
-    select("Region", options(confusions(state).map((matrix) => matrix.region)), matrixOf(state).region, (value) => set("region", value)),
-  ] : [],
-  plots: (state) => {
-    const matrix = matrixOf(state);
-    byId("confusion-plots").classList.add("square");
-    if (!matrix) return [];
-    const values = rowShares(matrix);
-    const names = matrix.classes.map(plain);
-    const scale = isDark() ? [[0, "#1e242b"], [1, "#56b4e9"]] : [[0, "#f4f6f8"], [1, "#0b5cab"]];
-    const ink = (share) => (isDark() ? (share > 0.5 ? "#101418" : "#e8ecf0") : share > 0.5 ? "#ffffff" : "#16202b");
-    const numbers = values.length <= 16 ? values.flatMap((row, y) => row.map((share, x) => ({ x, y, text: percent(share), showarrow: false, font: { color: ink(share), size: values.length > 8 ? 9 : 12 } }))) : [];
-    const ticks = { tickmode: "array", tickvals: names.map((_, i) => i), ticktext: names, showgrid: false };
-    return [{
-      traces: [{ type: "heatmap", z: values, customdata: matrix.pixels, zmin: 0, zmax: 1, colorscale: scale, colorbar: { title: { text: "share of the row" }, thickness: 12 }, xgap: 2, ygap: 2,
-        text: matrix.classes.map((truth) => matrix.classes.map((predicted) => `${plain(truth)} predicted as ${plain(predicted)}`)), hovertemplate: "%{text}<br>%{z:.2%}, %{customdata:,} pixels<extra></extra>" }],
-      layout: layout(`${plain(nameOf(matrix.method))}, ${matrix.split}, ${matrix.region}`, "predicted", "mask", { xaxis: ticks, yaxis: { ...ticks, autorange: "reversed" }, annotations: numbers, showlegend: false }),
-      alt: `Confusion matrix of ${nameOf(matrix.method)}, ${matrix.split}, ${matrix.region}; the numbers are in the table below.`,
-    }];
-  },
-  summary: (state) => {
-    const matrix = matrixOf(state);
-    const values = rowShares(matrix);
-    return matrix.classes.map((name, i) => `${name}: ${percent(values[i][i])} correct`).join("; ") + ".";
-  },
-  rows: (state) => {
-    const matrix = matrixOf(state);
-    const values = rowShares(matrix);
-    return table(["Mask \\ predicted", ...matrix.classes], matrix.classes.map((name, i) => [name, ...values[i].map((share, j) => `${percent(share)} (${matrix.pixels[i][j].toLocaleString("en")})`)]));
-  },
-});
-
-// -- time ------------------------------------------------------------------------------------------------------------------
-const times = byId("times") ? [...byId("times").tBodies[0].rows].map((row) => [row.cells[0].textContent, row.cells[1].textContent, Number(row.cells[3].dataset.v)]) : [];
-if (times.length) {
-  const stages = unique(times.map(([stage]) => stage));
-  const seconds = (matches) => times.filter(matches).reduce((sum, [, , value]) => sum + value, 0);
-  const names = unique(times.map(([, name]) => name)).sort((a, b) => seconds(([, name]) => name === b) - seconds(([, name]) => name === a));
-  const shown = names.slice(0, 12);
-  new Figure("runs", {
-    state: {},
-    plots: () => {
-      byId("runs-plots").classList.add("single");
-      const bar = (name, position, includes) => ({
-        type: "bar", orientation: "h", name: plain(name), y: stages, x: stages.map((stage) => seconds(([rowStage, rowName]) => rowStage === stage && includes(rowName))),
-        marker: { color: colour(position), pattern: { shape: ["", "/", "\\", "x", "-", "|", "."][Math.floor(position / 7 + position) % 7], fillmode: "overlay", fgopacity: 0.5, size: 6 } },
-        hovertemplate: "%{y}: %{x:.1f} s<extra>%{fullData.name}</extra>",
-      });
-      const traces = shown.map((name, position) => bar(name, position, (rowName) => rowName === name));
-      if (names.length > shown.length) traces.push(bar("all others", 12, (rowName) => !shown.includes(rowName)));
-      const bars = layout("Seconds of each stage", "seconds, sum over jobs", "", { barmode: "stack", yaxis: { autorange: "reversed", showgrid: false } });
-      bars.margin.l = 16 + Math.max(...stages.map((stage) => textWidth(stage, bars.font.size)));
-      bars.legend.traceorder = "normal"; // as the bars from left to right
-      return [{ traces, layout: bars, plotHeight: 30 + 34 * stages.length, alt: "Seconds of each stage, by experiment or data set; the numbers are in the table below." }];
-    },
-    summary: () => "Longest stages: " + stages.map((stage) => [stage, seconds(([rowStage]) => rowStage === stage)]).sort((a, b) => b[1] - a[1]).slice(0, 3).map(([stage, sum]) => `${stage} ${sum.toFixed(1)} s`).join(", ") + ".",
+// -- confusion matrices: tables of the shares of each row -----------------------------------------------------------------------------
+const confusionState = { method: (DATA.confusions.find(({ method }) => METHODS[method].best) ?? DATA.confusions[0])?.method, split: "test", region: "fov" };
+function showConfusion(name, value) {
+  if (name) confusionState[name] = value;
+  const matrices = DATA.confusions.filter((matrix) => matrix.method === confusionState.method);
+  const matrix = matrices.find(({ split, region }) => split === confusionState.split && region === confusionState.region)
+    ?? matrices.find(({ split }) => split === confusionState.split) ?? matrices[0];
+  if (!matrix) return;
+  Object.assign(confusionState, { split: matrix.split, region: matrix.region });
+  setControls(byId("confusion-controls"), [
+    select("Method", unique(DATA.confusions.map(({ method }) => method)).map((index) => [index, nameOf(index)]), matrix.method, (chosen) => showConfusion("method", Number(chosen))),
+    ...["split", "region"].map((key) => select(key === "split" ? "Split" : "Region", options(matrices.map((other) => other[key])), matrix[key], (chosen) => showConfusion(key, chosen))),
+  ]);
+  const rows = matrix.pixels.map((pixels, i) => {
+    const sum = pixels.reduce((a, b) => a + b, 0);
+    return [matrix.classes[i], ...pixels.map((count) => [sum ? count / sum : null, count])];
   });
+  const shares = table(["Mask \\ predicted", ...matrix.classes], rows.map(([head, ...cells]) => [head, ...cells.map(([share]) => percent(share))]));
+  shares.className = "heat shares";
+  [...shares.tBodies[0].rows].forEach((row, i) => [...row.cells].slice(1).forEach((cell, j) => {
+    cell.style.setProperty("--share", `${100 * rows[i][j + 1][0]}%`);
+    cell.title = `${rows[i][j + 1][1].toLocaleString("en")} pixels`;
+  }));
+  byId("confusion-table").replaceChildren(shares);
 }
+showConfusion();
