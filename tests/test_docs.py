@@ -9,10 +9,11 @@ import yaml
 
 from pipeline.cli import parser, reference
 from pipeline.config import config
+from pipeline.report.results_page import render_results
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))]
-GENERATED = ("commands.md", "configuration.md", "measurements.md", "rerun-table.md")
+GENERATED = ("commands.md", "configuration.md", "measurements.md", "rerun-table.md", "results.md")
 
 
 def anchors_of(page):
@@ -57,16 +58,20 @@ def test_examples_of_the_readme_are_valid():
     assert config.parse(default).experiments["drive-unet-wide-seed1"].crop == (128, 128)
 
 
-def test_tests_named_in_raw_data_page_exist():
-    text = (ROOT / "docs" / "raw-data.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`(test_\w+)`", text))
+@pytest.mark.parametrize(("page", "least"), [("raw-data.md", 30), ("results.md", 5)])
+def test_tests_named_in_pages_exist(page, least):
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / page).read_text(encoding="utf-8")))
     existing = {
         name
         for file in (ROOT / "tests").rglob("test_*.py")
         for name in re.findall(r"^def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
     }
-    assert len(named) > 30
+    assert len(named) > least
     assert sorted(named - existing) == []
+
+
+def test_each_row_of_raw_data_page_names_its_test():
+    text = (ROOT / "docs" / "raw-data.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("|") and line.count("|") == 4]
     assert all("`test_" in row for row in rows[2:])
 
@@ -110,6 +115,11 @@ def test_generated_pages_are_current(name, page):
     assert max(len(cell.split()) for cell in cells) <= 35
     if name == "configuration.md":
         assert "|  |\n" not in text, "every key has a description"
+
+
+def test_results_page_is_what_its_tables_give():
+    """`python -m pipeline results` writes it."""
+    assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == render_results(ROOT / "docs" / "results")
 
 
 def test_example_of_configuration_page_is_valid():

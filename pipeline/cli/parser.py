@@ -17,7 +17,7 @@ SECTIONS = {
     "training": ("augmented", "train", "curves", "tensorboard"),
     "prediction": ("predict", "ensemble", "baseline", "threshold", "render", "submission", "export"),
     "evaluation": ("evaluate", "average", "comparisons", "compare", "leaderboard"),
-    "report": ("report",),
+    "report": ("report", "results"),
     "maintenance": ("explain", "clean", "verify-run", "declare-equal", "models", "schema", "completion"),
 }
 """The commands by section, in the order in which data pass through the pipeline."""

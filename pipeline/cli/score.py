@@ -1,11 +1,16 @@
 """Commands from predictions to the report."""
 
+from pathlib import Path
+
 from pipeline.cli.commands import (
+    CONFIG,
     INPUTS,
+    OUTPUT,
     Arguments,
     Group,
     command,
     option,
+    path_option,
     result_command,
     threads_of,
     threads_option,
@@ -204,3 +209,58 @@ def report(arguments: Arguments) -> None:
     are left out.
     """
     job_of(arguments, Report).make()
+
+
+_ROWS = Group("rows", "With --config, rows of its methods are written first.")
+
+
+@command(
+    CONFIG._replace(group=_ROWS, default="no rows are written"),
+    option("--methods", "experiments, ensembles and baselines", _ROWS, shown="all but baselines", nargs="+"),
+    path_option("--results", "results folder of the run", _ROWS, default=paths.RESULTS),
+    path_option(
+        "--reference", "scores of a method to compare with: results/metrics/NAME", _ROWS, shown="no comparison"
+    ),
+    option("--metric", "score of the paired comparison", _ROWS, default="f1", metavar="NAME"),
+    option("--commit", "commit of the code", _ROWS, shown="from provenance.json", metavar="REV"),
+    path_option("--folder", "tables and texts of the page", OUTPUT, default=Path("docs/results")),
+    option("--check", "only check that the page is current", OUTPUT, action="store_true"),
+    examples=["results", "results --config config/drive.yaml --reference results/metrics/drive.second-observer"],
+)
+def results(arguments: Arguments) -> int:
+    """Write docs/results.md, the published results.
+
+    The page is made from the tables docs/results/*.csv and the texts beside them. With --config, the rows of its
+    methods are first written to the table that is named after the configuration: scores on test images with
+    intervals, or mean and standard deviation over several networks; time, memory, hardware, commit and command; and
+    the difference from the reference. The exit status of --check is 1 if the page differs from its tables.
+    """
+    from pipeline.core.files import write_text
+    from pipeline.report.results_page import render_results
+
+    if arguments.config and not arguments.check:
+        _write_result_rows(arguments)
+    page, text = arguments.folder.with_suffix(".md"), render_results(arguments.folder)
+    if not arguments.check:
+        write_text(page, text)
+        return 0
+    is_current = page.exists() and page.read_text(encoding="utf-8") == text
+    if not is_current:
+        print(f"{page} differs from its tables: run `python -m pipeline results`")
+    return int(not is_current)
+
+
+def _write_result_rows(arguments: Arguments) -> None:
+    from pipeline.config.config import load
+    from pipeline.report.result_rows import Run, method_commands, write_rows
+
+    experiments = load(arguments.config).experiments
+    owners = {run: getattr(experiment, "experiment", run) for run, experiment in experiments.items()}
+    run = Run(arguments.results, tuple(arguments.config), arguments.commit or "")
+    write_rows(
+        arguments.folder / f"{arguments.config[-1].stem}.csv",
+        run=run,
+        methods=method_commands(run, list(dict.fromkeys(owners.values())), arguments.methods),
+        reference=arguments.reference,
+        metric=arguments.metric,
+    )
