@@ -89,6 +89,13 @@ def _class_problems(key_path: str, experiment: Experiment, dataset: Dataset) -> 
             "a multi-class score: val_loss or val_dice",
             "set `monitor: val_dice`",
         )
+    if len(classes) > 2 and experiment.augment is not None and experiment.augment.mixup is not None:
+        yield Problem(
+            f"{key_path}.augment.mixup",
+            f"blended masks, while {reason}",
+            "two classes: indices of several classes cannot be blended",
+            "use `cutmix`, which keeps classes, or remove `mixup`",
+        )
     if experiment.loss.border is not None and not dataset.layout_options.has_background:
         yield Problem(
             f"{key_path}.loss.border",
@@ -162,6 +169,9 @@ def _sample_problems(key_path: str, experiment: Experiment, dataset: Dataset) ->
     needs_validation = {
         "monitor": experiment.monitor != "val_loss",
         "schedule": experiment.schedule.name == "plateau",
+        "stages": any(
+            stage.schedule is not None and stage.schedule.name == "plateau" for stage in experiment.stages or ()
+        ),
         "early_stopping": experiment.early_stopping is not None,
     }
     for key, is_needed in needs_validation.items():
@@ -176,15 +186,18 @@ def _sample_problems(key_path: str, experiment: Experiment, dataset: Dataset) ->
 
 def _size_problems(key_path: str, experiment: Experiment, dataset: Dataset) -> Iterator[Problem]:
     """List a warm-up that is not shorter than the training, and a crop larger than the samples."""
-    schedule, crop, size = experiment.schedule, experiment.crop, dataset.fixed_size
-    if isinstance(schedule, Cosine) and schedule.warmup >= experiment.epochs // schedule.cycle_count:
-        cycles = schedule.cycle_count
-        yield Problem(
-            f"{key_path}.schedule.warmup",
-            f"{schedule.warmup:g} of {experiment.epochs // cycles} epochs" + " in a cycle" * (cycles > 1),
-            f"a warm-up shorter than the {'training' if cycles == 1 else 'first cycle'}",
-            "shorten it",
-        )
+    crop, size = experiment.crop, dataset.fixed_size
+    for number, settings in enumerate(experiment.in_stages(), start=1):
+        schedule = settings.schedule
+        if isinstance(schedule, Cosine) and schedule.warmup >= settings.epochs // schedule.cycle_count:
+            cycles = schedule.cycle_count
+            whole = "training" if number == 1 else f"stage {number}, which has this schedule too"
+            yield Problem(
+                f"{key_path}.schedule.warmup" if number == 1 else f"{key_path}.stages",
+                f"{schedule.warmup:g} of {settings.epochs // cycles} epochs" + " in a cycle" * (cycles > 1),
+                f"a warm-up shorter than the {whole if cycles == 1 else 'first cycle'}",
+                "shorten it" if number == 1 else "give the stage a `schedule` of its own",
+            )
     if crop is not None and size is not None and (crop[0] > size[0] or crop[1] > size[1]):
         yield Problem(
             f"{key_path}.crop",

@@ -63,6 +63,12 @@ class WeightAverage:
             torch._foreach_copy_(copies, counters)
         self._updates += 1
 
+    def restart(self) -> None:
+        """Begin again with the present weights, as at the start of training."""
+        self._updates = 0
+        self.update()
+        self._updates = 0
+
     def state_dict(self) -> dict[str, Any]:
         """Return the averages and the number of updates."""
         return {"updates": self._updates, "weights": self.network.state_dict()}

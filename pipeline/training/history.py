@@ -94,6 +94,12 @@ class Progress:
         else:
             self.validations_since_best += 1
 
+    def begin_stage(self, keep_best: bool) -> None:
+        """Forget validations and snapshots; also the best epoch, unless scores of the next stage compare with its."""
+        self.validations_since_best, self.lowest_cost, self.snapshots = 0, math.inf, {}
+        if not keep_best:
+            self.best, self.best_weights = None, {}
+
     def state(self) -> dict[str, Any]:
         """Return all fields as plain data and tensors."""
         return dict(vars(self))

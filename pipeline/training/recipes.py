@@ -1,7 +1,7 @@
 """Settings of a training run: network, loss, optimizer, schedule, augmentation and loop. Does not import torch."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -72,13 +72,27 @@ def _resolve_bce_alias(value: Any) -> Any:  # noqa: ANN401 - runs before the typ
     return "bce" if value == "bce-with-logits" else value
 
 
-class Loss(Options):
+class LossFunction(Options):
     """The loss function; with side outputs, the sum over all outputs."""
 
     name: Annotated[LossName, BeforeValidator(_resolve_bce_alias)] = Field(
         description="Loss function; `bce-with-logits` is another name of `bce`. `lovasz`, of two classes, and "
         "`lovasz-softmax` are for the IoU of each image (arXiv 1705.08790), best after training with another loss."
     )
+
+    @property
+    def activation(self) -> str:
+        """What converts the output of the network to probabilities: see `pipeline.training.losses.activate`."""
+        return "softmax" if self.name in SOFTMAX_LOSSES else "clip" if self.name == "mse" else "sigmoid"
+
+    def modules(self) -> set[str]:
+        """Return the module of the loss, if it has one of its own."""
+        return {LOSS_MODULES[self.name]} if self.name in LOSS_MODULES else set()
+
+
+class Loss(LossFunction):
+    """The loss function, with side outputs the sum over all outputs, and the pixels that count in it."""
+
     region: Literal["fov", "full"] = Field(
         "fov", description="Pixels that count: those in the field of view, if there is one (`fov`), or all (`full`)."
     )
@@ -101,9 +115,8 @@ class Loss(Options):
         """Whether the loss has pixel weights."""
         return self.border is not None or self.class_balance
 
-    def modules(self) -> set[str]:
-        """Return the module of the loss, if it has one of its own."""
-        return {LOSS_MODULES[self.name]} if self.name in LOSS_MODULES else set()
+
+_LOSS_NAME = Shorthand("name", *get_args(LossName))
 
 
 class Sgd(Options):
@@ -224,6 +237,27 @@ class Init(Options):
         return {"pipeline.training.init"}
 
 
+class Stage(Options):
+    """A later part of the training, with its own loss or learning rate; what it leaves out is as in the experiment.
+
+    The optimizer and the schedule start anew.
+    """
+
+    epochs: Positive = Field(description="Number of epochs of this stage, after those before.")
+    loss: Annotated[LossFunction, _LOSS_NAME] | None = Field(
+        None,
+        description="Loss function: its name, or a mapping with its options. `region`, `border` and `class_balance` of "
+        "the experiment hold for all stages, whose losses have the same outputs of the network.",
+    )
+    lr: Rate | None = Field(None, description="Learning rate, before the schedule changes it.")
+    schedule: Schedule | None = Field(
+        None, description="Schedule of the learning rate in this stage: its name, or a mapping with its options."
+    )
+    start: Literal["best", "last"] = Field(
+        "best", description="Weights to start with: those of the best epoch so far, or of the last."
+    )
+
+
 class Training(Options):
     """All settings that determine the result of a training run."""
 
@@ -232,9 +266,7 @@ class Training(Options):
     init: Init | None = Field(
         None, description="Start with the weights of another network; by default with random ones."
     )
-    loss: Annotated[Loss, Shorthand("name", *get_args(LossName))] = Field(
-        description="Loss function: its name, or a mapping with its options."
-    )
+    loss: Annotated[Loss, _LOSS_NAME] = Field(description="Loss function: its name, or a mapping with its options.")
     optimizer: Optimizer = Field(description="Optimizer with its learning rate.")
     schedule: Schedule = Field(
         Constant(), description="Schedule of the learning rate: its name, or a mapping with its options."
@@ -254,6 +286,9 @@ class Training(Options):
     )
     batch_size: Positive = Field(description="Number of samples in a batch, a multiple of `gpus`.")
     epochs: Positive = Field(description="Number of epochs.")
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)] | None = Field(
+        None, description="Stages of the training after the first `epochs`, each with a loss or rate of its own."
+    )
     repeats: Annotated[
         int, Field(ge=1, le=10_000, description="Number of times that an epoch uses each training sample."), NUMBER
     ] = 1
@@ -319,17 +354,19 @@ class Training(Options):
 
     @model_validator(mode="after")
     def _check_cycles(self) -> "Training":
-        cycles = self.schedule.cycle_count if isinstance(self.schedule, Cosine) else 1
-        if self.epochs % cycles:
-            raise ValueError(
-                f"`epochs` that are a multiple of `schedule.cycles` ({cycles})",
-                f"set `epochs` to {-(-self.epochs // cycles) * cycles}, or change `cycles`",
-            )
+        for settings in self.in_stages():
+            cycles = settings.schedule.cycle_count if isinstance(settings.schedule, Cosine) else 1
+            if settings.epochs % cycles:
+                raise ValueError(
+                    f"`epochs` that are a multiple of `schedule.cycles` ({cycles}), in each stage",
+                    f"set `epochs` to {-(-settings.epochs // cycles) * cycles}, or change `cycles`",
+                )
         return self
 
     @model_validator(mode="after")
     def _check_snapshots(self) -> "Training":
-        cycles = self.schedule.cycle_count if isinstance(self.schedule, Cosine) else 1
+        schedule = self.in_stages()[-1].schedule
+        cycles = schedule.cycle_count if isinstance(schedule, Cosine) else 1
         if self.snapshots is not None and self.snapshots > cycles:
             raise ValueError(
                 f"`snapshots` of at most the number of cycles of the schedule ({cycles})",
@@ -346,6 +383,18 @@ class Training(Options):
     def _check_freeze(self) -> "Training":
         if self.init is not None and self.init.freeze > self.epochs:
             raise ValueError(f"`init.freeze` of at most `epochs` ({self.epochs})", "lower `freeze`, or raise `epochs`")
+        return self
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> "Training":
+        own = self.loss.activation
+        losses = (settings.loss for settings in self.in_stages())
+        if other := [loss.name for loss in losses if loss.activation != own]:
+            names = [name for name in get_args(LossName) if LossFunction(name=name).activation == own]
+            raise ValueError(
+                f"losses of `stages` for the same outputs of the network as `loss`, {self.loss.name}; not {other[0]}",
+                f"choose among {', '.join(names)}",
+            )
         return self
 
     @model_validator(mode="after")
@@ -370,7 +419,27 @@ class Training(Options):
 
     def modules(self) -> set[str]:
         """Return the modules that these settings select, also that of `ema`, which no other training run imports."""
-        return super().modules() | ({"pipeline.training.ema"} if self.ema is not None else set())
+        stages = (stage.modules() for stage in self.stages or ())
+        return super().modules().union(*stages, {"pipeline.training.ema"} if self.ema is not None else set())
+
+    @property
+    def total_epochs(self) -> int:
+        """Number of epochs of all stages."""
+        return self.epochs + sum(stage.epochs for stage in self.stages or ())
+
+    def in_stages(self) -> tuple[Self, ...]:
+        """Return the settings of each stage, the first of which is that before `stages`."""
+        return (self.changed(stages=None), *map(self._in_stage, self.stages or ()))
+
+    def _in_stage(self, stage: Stage) -> Self:
+        own: dict[str, Any] = {"epochs": stage.epochs, "stages": None}
+        if stage.loss is not None:
+            own["loss"] = self.loss.changed(**dict(stage.loss))
+        if stage.lr is not None:
+            own["optimizer"] = self.optimizer.changed(lr=stage.lr)
+        if stage.schedule is not None:
+            own["schedule"] = stage.schedule
+        return self.changed(**own)
 
     @property
     def node_count(self) -> int:

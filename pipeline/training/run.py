@@ -5,6 +5,7 @@ import math
 import platform
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from pipeline.core.errors import plural
 from pipeline.core.memory import peak_memory
 from pipeline.core.progress import log, progress_bar
 from pipeline.core.tables import write_table
@@ -38,13 +40,14 @@ from pipeline.training.history import (
     require_finite,
     require_finite_state,
 )
-from pipeline.training.losses import LOSSES
-from pipeline.training.optim import Schedule, build_optimizer
+from pipeline.training.losses import Loss
+from pipeline.training.optim import build_optimizer
 from pipeline.training.progress_file import ProgressFile
 from pipeline.training.recipes import TrainRecipe
 from pipeline.training.samples import Samples, choose_samples
 from pipeline.training.seeds import derived_seeds
-from pipeline.training.state_saver import StateSaver
+from pipeline.training.stages import Stages, criterion_of
+from pipeline.training.state_saver import Stateful, StateSaver
 from pipeline.training.step import TrainingStep
 from pipeline.training.step_graph import choose_recorder
 from pipeline.training.uploads import Preparation
@@ -98,7 +101,7 @@ def train(
     training = _Training(recipe, experiment, *samples, memory)
     progress = training.progress
     folder = state if ranks.rank() == 0 else None
-    progress_file = ProgressFile(folder, recipe.epochs, training.steps, recipe.monitor)
+    progress_file = ProgressFile(folder, recipe.total_epochs, training.steps, recipe.monitor)
     saver = StateSaver(
         experiment,
         state,
@@ -112,20 +115,18 @@ def train(
     saver.resume()
     progress.record_device(training.hardware)
     with saver.stop_on_signals(), progress_file:
-        while progress.epoch <= recipe.epochs:
+        training.train_epoch(saver)
+        training.finish_epoch(saver)
+        while training.continues():
+            progress.next_epoch()
+            saver.save_if_due()
             training.train_epoch(saver)
             training.finish_epoch(saver)
-            if recipe.early_stopping is not None and progress.validations_since_best >= recipe.early_stopping:
-                log(f"{experiment}: stopped, {recipe.monitor} did not improve in {recipe.early_stopping} validations")
-                break
-            progress.next_epoch()
-            if progress.epoch <= recipe.epochs:
-                saver.save_if_due()
         training.write(output)
 
 
 class _Training:
-    """The objects of a training run: samples, network, optimizer, schedule and progress."""
+    """The objects of a training run: samples, network, optimizer, stages and progress."""
 
     def __init__(
         self, recipe: TrainRecipe, experiment: str, training: Samples, validation: Samples, memory: int | None
@@ -138,8 +139,7 @@ class _Training:
         prepare_determinism(recipe.deterministic, device)
         require_ranks(experiment, recipe, device)
         self.data, self.validation = self._load(training, validation, device, memory)
-        loss = LOSSES[recipe.loss.name]
-        self.criterion = loss if recipe.has_background else loss.without_background()
+        self.criterion = criterion_of(recipe)
         self.augment = Augmentation(recipe.crop, recipe.augment) if recipe.crop or recipe.augment else None
 
         info, seeds = self.data.info, derived_seeds(recipe.seed)
@@ -154,15 +154,14 @@ class _Training:
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(self.network.parameters(), recipe.optimizer)
         self.steps = math.ceil(len(self.data) * recipe.repeats / recipe.batch_size)  # for each epoch
-        self.schedule = Schedule(recipe.schedule, self.optimizer, recipe.epochs, self.steps)
-        self.parts = {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule}
+        self.step = TrainingStep(self.network, self.optimizer, self.criterion, self.precision, self.progress)
+        self.stages = Stages(recipe, self.optimizer, self.steps, partial(self._use_loss, device))
+        self.parts: dict[str, Stateful] = {"network": self.network, "optimizer": self.optimizer, "stages": self.stages}
         self.average = None
         if recipe.ema is not None:
             average = importlib.import_module("pipeline.training.ema").WeightAverage(self.network, recipe.ema)
             self.parts["average"] = self.average = average
         self.evaluated: nn.Module = self.network if self.average is None else self.average.network
-        self.step = TrainingStep(self.network, self.optimizer, self.criterion, self.precision, self.progress)
-        self.step.record(choose_recorder(recipe.cuda_graph, device), recipe.batch_size, experiment)
         self.preparation = Preparation(device)
         self.generators = {name: torch.Generator().manual_seed(seeds[name]) for name in ("order", "augmentation")}
         self.hardware = describe_device(device) + f", {recipe.gpus} processes" * (recipe.gpus > 1)
@@ -191,6 +190,11 @@ class _Training:
                 store.set_pixel_weights(lambda mask: weight_map(mask, by_class, loss.border))
         return train_store, validation_store
 
+    def _use_loss(self, device: torch.device, loss: Loss) -> None:
+        """Train and validate with a loss from now on."""
+        self.criterion = self.step.loss = loss
+        self.step.record(choose_recorder(self.recipe.cuda_graph, device), self.recipe.batch_size, self.experiment)
+
     def train_epoch(self, saver: StateSaver) -> None:
         """Train the remaining steps of an epoch."""
         progress, size, repeats = self.progress, self.recipe.batch_size, self.recipe.repeats
@@ -204,13 +208,13 @@ class _Training:
         batches = map(self._augment, self.data.batches(progress.rows[progress.step * size :], size))
         for batch in progress_bar(
             self.preparation.run(batches),
-            f"epoch {progress.epoch} of {self.recipe.epochs}",
+            f"epoch {progress.epoch} of {self.recipe.total_epochs}",
             self.steps - progress.step,
         ):
             self.step(batch, self._batch_rows())
             if self.average is not None:
                 self.average.update()
-            self.schedule.step()
+            self.stages.schedule.step()
             progress.step += 1
             progress.seconds = time.perf_counter() - started
             saver.save_if_due()
@@ -232,32 +236,66 @@ class _Training:
 
     def finish_epoch(self, saver: StateSaver) -> None:
         """Validate if due, record the epoch in the history, and copy the weights if they are the best so far."""
-        recipe, progress, monitor = self.recipe, self.progress, self.recipe.monitor
+        recipe, progress, monitor = self.stages.recipe, self.progress, self.recipe.monitor
+        epoch = self.stages.own_epoch(progress.epoch)
         assert progress.rows is not None
         started, scores, losses = time.perf_counter(), Validation(), ["train_loss"]
-        validation_due = self.validation is not None and recipe.validates(progress.epoch)
+        validation_due = self.validation is not None and recipe.validates(epoch)
         if self.validation is not None and validation_due:
             size, losses = recipe.batch_size, ["train_loss", *dict.fromkeys(["val_loss", monitor])]
             foreground = slice(int(recipe.has_background), None)
             scores = validate(
                 self.evaluated, self.criterion, self.validation, size, self.precision, saver.save_if_due, foreground
             )
-        row: Row = {"epoch": progress.epoch, **progress.training_scores(), "lr": self.schedule.learning_rate}
+        row: Row = {"epoch": progress.epoch, **progress.training_scores(), "lr": self.stages.schedule.learning_rate}
+        if self.stages.count > 1:
+            row["stage"] = self.stages.number
         row = ranks.broadcast({**row, **scores._asdict()})  # so that all processes make the same decisions
         require_finite(row, self.experiment, *losses)
         if validation_due:
             cost = row[monitor] if LOWER_IS_BETTER[monitor] else -row[monitor]
-            self.schedule.record_validation(cost)
+            self.stages.schedule.record_validation(cost)
             progress.record_validation(cost)
         seconds, speed = progress.seconds + time.perf_counter() - started, len(progress.rows) / progress.seconds
         progress.history.append(row)
         progress.timing.append({"epoch": progress.epoch, "seconds": seconds, "train_samples_per_second": speed})
-        log(describe_epoch(row, recipe.epochs, seconds))
-        may_be_best = progress.epoch % recipe.checkpoint_every == 0 or progress.epoch == recipe.epochs
+        log(describe_epoch(row, self.recipe.total_epochs, seconds))
+        may_be_best = epoch % recipe.checkpoint_every == 0 or epoch == recipe.epochs
         if may_be_best and is_best(row, progress.best, monitor):
             progress.best, progress.best_weights = row, copy_weights(self.evaluated)
-        if recipe.keeps_snapshot(progress.epoch):
+        if recipe.keeps_snapshot(epoch):
             progress.snapshots[progress.epoch] = copy_weights(self.evaluated)
+
+    def continues(self) -> bool:
+        """Return whether another epoch follows; begin the next stage if this one has ended."""
+        recipe, progress = self.stages.recipe, self.progress
+        patience = recipe.early_stopping
+        stopped = patience is not None and progress.validations_since_best >= patience
+        if stopped:
+            log(f"{self.experiment}: stopped, {recipe.monitor} did not improve in {patience} validations")
+        if not stopped and self.stages.own_epoch(progress.epoch) < recipe.epochs:
+            return True
+        if self.stages.number == self.stages.count:
+            return False
+        self._begin_stage()
+        return True
+
+    def _begin_stage(self) -> None:
+        """Begin the next stage, from the weights that best.pt or last.pt would have now."""
+        progress, before = self.progress, self.stages.recipe
+        epoch, weights = progress.epoch, copy_weights(self.evaluated)
+        self.stages.begin_next(epoch)
+        recipe = self.stages.recipe
+        if self.stages.start == "best" and progress.best is not None:
+            epoch, weights = int(progress.best["epoch"]), progress.best_weights
+        self.network.load_state_dict(weights)
+        if self.average is not None:
+            self.average.restart()
+        progress.begin_stage(keep_best=recipe.monitor != "val_loss" or recipe.loss == before.loss)
+        log(
+            f"{self.experiment}: stage {self.stages.number} of {self.stages.count} starts from epoch {epoch}: "
+            f"loss {recipe.loss.name}, learning rate {recipe.optimizer.lr:g}, {plural(recipe.epochs, 'epoch')}"
+        )
 
     def report(self, file: ProgressFile) -> None:
         """Write the progress for the terminal, if due."""

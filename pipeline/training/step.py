@@ -29,7 +29,7 @@ class TrainingStep:
     def __init__(
         self, network: nn.Module, optimizer: Optimizer, loss: Loss, precision: str, progress: Progress
     ) -> None:
-        self._network, self._optimizer, self._loss = network, optimizer, loss
+        self._network, self._optimizer, self.loss = network, optimizer, loss
         self._precision, self._progress = precision, progress
         self._gradient_sum = GradientSum(network)
         self._graph: StepGraph | None = None
@@ -66,9 +66,9 @@ class TrainingStep:
     def _compute(self, batch: Batch, batch_rows: int) -> None:
         self._optimizer.zero_grad(set_to_none=True)
         outputs = run_logits(self._network, batch.image, self._precision)
-        loss = supervise(self._loss.function, outputs, batch.target, batch.weight)
+        loss = supervise(self.loss.function, outputs, batch.target, batch.weight)
         loss.backward()  # type: ignore[no-untyped-call]
         self._gradient_sum.finish()
         self._optimizer.step()
-        pixels = count_correct(outputs[0].detach(), self._loss.activation, batch)
+        pixels = count_correct(outputs[0].detach(), self.loss.activation, batch)
         self._progress.add(loss.detach(), batch_rows, pixels)

@@ -171,6 +171,15 @@ def test_recorded_steps_end_with_the_bits_of_eager_ones(shards, tmp_path, monkey
 
 
 @pytest.mark.usefixtures("fused")
+def test_each_stage_records_a_step_with_its_own_loss(shards, tmp_path, recorder):
+    changes = {"repeats": 2, "stages": [{"loss": "dice", "lr": 0.01, "epochs": 2}]}
+    train(shards, tmp_path / "eager", cuda_graph=False, **changes)
+    train(shards, tmp_path / "recorded", **changes)
+    assert (recorder.runs, recorder.recordings) == (2 * WARM_UP_STEPS, 2)
+    assert_same(tmp_path / "eager", tmp_path / "recorded")
+
+
+@pytest.mark.usefixtures("fused")
 def test_training_goes_on_if_its_steps_cannot_be_recorded(shards, tmp_path, recorder, capfd):
     train(shards, tmp_path / "eager", cuda_graph=False)
     recorder.error = torch.AcceleratorError("operation not permitted when stream is capturing")
