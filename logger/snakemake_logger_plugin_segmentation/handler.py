@@ -40,6 +40,9 @@ _NOISE = re.compile(
 )
 """Beginnings of messages that say nothing about this run; .snakemake/log has them."""
 
+_COMMAND_FAILED = re.compile(r"(?:> (\S+) 2>&1)?' returned non-zero exit status (\d+)")
+_KILLED = 137
+
 _SOURCE_LINE = re.compile(r'^  File ".*", line \d+, in ')
 
 
@@ -51,6 +54,7 @@ class View:
     def __init__(self, console: Console, commands: bool) -> None:
         self.console, self.commands = console, commands
         self.run, self.folder, self.planned = Run(), Path(), False
+        self.interrupted, self.statuses = False, dict[str, int]()
         self.lock = threading.RLock()
 
     def emit(self, record: LogRecord) -> None:
@@ -76,20 +80,33 @@ class View:
             if job := self.run.finish(fields["job_id"]):
                 self.job_finished(job, now)
         elif event == LogEvent.JOB_ERROR:
-            label = self.run.fail(fields)
-            logs = [str(self.folder / name) for name in fields.get("log") or ()]
-            details = describe_failure(logs, self.lines_of_log)
-            details = [line.replace(f"{self.folder}/", "") for line in details] or [str(fields.get("rule_msg") or "")]
-            self.print(f"failed: {label}\n" + textwrap.indent("\n".join(details), "    "), "red")
+            self.job_failed(fields)
         elif event == LogEvent.ERROR:
             self.error(record.getMessage())
         elif event is None:
             self.message(record)
 
+    def job_failed(self, fields: Mapping[str, Any]) -> None:
+        """Print the cause of a failure and where the log is; of a job that was interrupted, its name."""
+        if self.interrupted:
+            if job := self.run.running.pop(fields["jobid"], None):
+                self.print(f"stopped: {job.label}")
+            return
+        label = self.run.fail(fields)
+        names = list(fields.get("log") or ())
+        details = describe_failure([str(self.folder / name) for name in names], self.lines_of_log)
+        details = [line.replace(f"{self.folder}/", "") for line in details] or [str(fields.get("rule_msg") or "")]
+        if _KILLED in [self.statuses.get(name) for name in names]:
+            details.append("it was killed (exit status 137): perhaps the memory was too small")
+        self.print(f"failed: {label}\n" + textwrap.indent("\n".join(details), "    "), "red")
+
     def error(self, text: str) -> None:
         """Print an error of Snakemake; of an error of the pipeline, its message alone."""
         if "At least one job did not complete successfully" in text:
             return  # the end of the run lists the jobs
+        if failed := _COMMAND_FAILED.search(text):
+            self.statuses[failed[1] or ""] = int(failed[2])
+            return  # the failure of the job follows
         lines = [line for line in text.rstrip().split("\n") if not _SOURCE_LINE.match(line)]
         headings = [number for number, line in enumerate(lines) if HEADING.match(line)]
         self.print("\n".join(lines[headings[0] :] if headings else lines), "red")
@@ -97,6 +114,7 @@ class View:
     def message(self, record: LogRecord) -> None:
         """Print a warning or an error, and information unless Snakemake prints it in each run."""
         text = record.getMessage()
+        self.interrupted = self.interrupted or text.startswith("Terminating processes on user request")
         if text not in ("", "None") and (record.levelno >= WARNING or not _NOISE.match(text)):
             style = "red" if record.levelno >= ERROR else "yellow" if record.levelno >= WARNING else ""
             self.print(text.rstrip(), style)

@@ -174,6 +174,8 @@ def test_log_has_a_line_for_each_job_and_each_failure(view, tmp_path):
     log.emit(record("job_finished", job_id=1))
     failing = job(2, "predict", experiment="a", split="[bold]x")
     log.emit(record("job_info", **failing))
+    wall = "RuleException:\nCommand 'pipeline > results/logs/predict/2.log 2>&1' returned non-zero exit status 137."
+    log.emit(record("error", logging.ERROR, wall))
     log.emit(record("job_error", logging.ERROR, **failing, rule_msg=None))
     log.emit(record(None, message="Building DAG of jobs..."))
     log.emit(record(None, logging.WARNING, "a warning"))
@@ -186,10 +188,22 @@ def test_log_has_a_line_for_each_job_and_each_failure(view, tmp_path):
         *("train a: done, 0 s (1 of 2 jobs)", "predict a [bold]x: started"),
         *("failed: predict a [bold]x", *(f"    {line}" for line in PROBLEM.split("\n"))),
         "    log: results/logs/predict/2.log",
+        "    it was killed (exit status 137): perhaps the memory was too small",
         *("a warning", "1 of 2 jobs failed, 1 are done, 0 s:"),
         "    predict a [bold]x, results/logs/predict/2.log",
         *("Correct the cause and type the same command again; finished results are kept.", ""),
     ]
+
+
+def test_interrupted_jobs_do_not_count_as_failed(view):
+    log = view(handler.Lines)
+    log.emit(record("run_info", stats={"train": 3}, msg="Job stats:"))
+    log.emit(record("job_info", **job(1, experiment="a")))
+    log.emit(record(None, logging.INFO, "Terminating processes on user request, this might take some time."))
+    log.emit(record("job_error", logging.ERROR, **job(1, experiment="a")))
+    log.close()
+    assert "stopped: train a\nStopped after 0 of 3 jobs." in log.output()
+    assert "failed" not in log.output()
 
 
 def test_screen_reads_a_progress_file_once_a_second(view, monkeypatch, tmp_path):
