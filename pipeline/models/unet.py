@@ -4,12 +4,15 @@ Ronneberger, Fischer, Brox: U-Net (MICCAI 2015), with padding 1 instead of unpad
 normalization after each convolution.
 """
 
+from itertools import zip_longest
+
 import torch
 from torch import nn
 
 from pipeline.models.blocks import Style
 from pipeline.models.shapes import check_input, crop_to, descend, pad_to_multiple
-from pipeline.models.upsampling import DoublingConv
+from pipeline.models.side_outputs import side_heads
+from pipeline.models.upsampling import DoublingConv, resize_bilinear
 
 
 class UNet(nn.Module):
@@ -28,6 +31,8 @@ class UNet(nn.Module):
         Kernel size of the last convolution, padded to keep the size.
     residual, attention : bool, str
         See `pipeline.models.blocks.Style`.
+    deep_supervision : bool
+        Whether there are side outputs in training: 1x1 convolutions of the blocks of the decoder.
 
     Notes
     -----
@@ -44,6 +49,7 @@ class UNet(nn.Module):
         head_kernel: int,
         residual: bool,
         attention: str,
+        deep_supervision: bool,
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
@@ -57,12 +63,21 @@ class UNet(nn.Module):
         self.grow = nn.ModuleList(DoublingConv(deep, shallow) for deep, shallow in pairs)
         self.up = nn.ModuleList(block(2 * shallow, shallow) for _, shallow in pairs)
         self.head = nn.Conv2d(width, out_channels, head_kernel, padding=head_kernel // 2)
+        self.sides = side_heads(widths[-2:0:-1] if deep_supervision else [], out_channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map images to logits; see `pipeline.models.registry.build_model`."""
+        return self.logits(x)[0]
+
+    def logits(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Return the logits, and in training mode those of all side outputs after them, the shallowest first."""
         check_input(x, self.in_channels)
-        height, width = x.shape[-2:]
-        *skips, x = descend(pad_to_multiple(x, self.multiple), self.down, self.pool)
-        for upsample, block in zip(self.grow, self.up, strict=True):
+        image_size = x.shape[-2:]
+        x = pad_to_multiple(x, self.multiple)
+        padded_size, sides = x.shape[-2:], list[torch.Tensor]()
+        *skips, x = descend(x, self.down, self.pool)
+        for upsample, block, side in zip_longest(self.grow, self.up, self.sides):
             x = block(torch.cat([skips.pop(), upsample(x)], dim=1))
-        return crop_to(self.head(x), height, width)
+            if side is not None and self.training:
+                sides.append(resize_bilinear(side(x), padded_size))
+        return [crop_to(logits, *image_size) for logits in (self.head(x), *sides[::-1])]
