@@ -285,6 +285,10 @@ class Training(Options):
         "Running statistics of batch normalizations are averaged too.",
     )
     batch_size: Positive = Field(description="Number of samples in a batch, a multiple of `gpus`.")
+    clip_grad_norm: Rate | None = Field(
+        None,
+        description="Scale the gradient of all weights down to this norm where it is larger (arXiv 1211.5063).",
+    )
     epochs: Positive = Field(description="Number of epochs.")
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)] | None = Field(
         None, description="Stages of the training after the first `epochs`, each with a loss or rate of its own."

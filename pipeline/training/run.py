@@ -154,7 +154,9 @@ class _Training:
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(self.network.parameters(), recipe.optimizer)
         self.steps = math.ceil(len(self.data) * recipe.repeats / recipe.batch_size)  # for each epoch
-        self.step = TrainingStep(self.network, self.optimizer, self.criterion, self.precision, self.progress)
+        self.step = TrainingStep(
+            self.network, self.optimizer, self.criterion, self.precision, self.progress, recipe.clip_grad_norm
+        )
         self.stages = Stages(recipe, self.optimizer, self.steps, partial(self._use_loss, device))
         self.parts: dict[str, Stateful] = {"network": self.network, "optimizer": self.optimizer, "stages": self.stages}
         self.average = None

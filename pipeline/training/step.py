@@ -3,6 +3,7 @@
 from functools import partial
 
 from torch import nn
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from pipeline.training.accuracy import count_correct
@@ -24,13 +25,22 @@ class TrainingStep:
     loss : Loss
     precision : {'fp32', 'bf16'}
     progress : Progress
+    clip_norm : float, optional
+        Largest norm of the gradient of all parameters; a larger one is scaled down to it (Pascanu, Mikolov, Bengio: On
+        the difficulty of training recurrent neural networks, ICML 2013, arXiv 1211.5063, algorithm 1).
     """
 
     def __init__(
-        self, network: nn.Module, optimizer: Optimizer, loss: Loss, precision: str, progress: Progress
+        self,
+        network: nn.Module,
+        optimizer: Optimizer,
+        loss: Loss,
+        precision: str,
+        progress: Progress,
+        clip_norm: float | None = None,
     ) -> None:
         self._network, self._optimizer, self.loss = network, optimizer, loss
-        self._precision, self._progress = precision, progress
+        self._precision, self._progress, self._clip_norm = precision, progress, clip_norm
         self._gradient_sum = GradientSum(network)
         self._graph: StepGraph | None = None
         self._graph_rows = 0
@@ -69,6 +79,8 @@ class TrainingStep:
         loss = supervise(self.loss.function, outputs, batch.target, batch.weight)
         loss.backward()  # type: ignore[no-untyped-call]
         self._gradient_sum.finish()
+        if self._clip_norm is not None:
+            clip_grad_norm_(self._network.parameters(), self._clip_norm)
         self._optimizer.step()
         pixels = count_correct(outputs[0].detach(), self.loss.activation, batch)
         self._progress.add(loss.detach(), batch_rows, pixels)

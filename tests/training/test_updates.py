@@ -1,0 +1,72 @@
+"""Updates of the weights: gradients that are clipped."""
+
+import pytest
+import torch
+from rawfiles import make_tgs
+from sources import source
+
+from pipeline.shards.recipes import ShardRecipe
+from pipeline.shards.write import build_shard
+from pipeline.training import run as training
+from pipeline.training.data import Batch
+from pipeline.training.history import Progress
+from pipeline.training.losses import LOSSES
+from pipeline.training.recipes import TrainRecipe
+from pipeline.training.step import TrainingStep
+
+RECIPE = {
+    "dataset": "d",
+    "model": {"name": "unet-small", "widths": [4, 8]},  # no batch normalization, which depends on the batch
+    "loss": "bce",
+    "optimizer": {"name": "sgd", "lr": 0.5, "momentum": 0.9},
+    "schedule": {"name": "cosine", "warmup": 1},
+    "epochs": 2,
+    "batch_size": 6,  # of 8 samples
+    "precision": "fp32",
+    "threads": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    samples = source("tgs", make_tgs(folder / "raw"), validation={"fraction": 0.3})
+    recipe = {"dataset": "d", "size": [32, 32], "normalize": "unit", "storage": "uint8", "split": "train"}
+    build_shard(ShardRecipe.model_validate({**recipe, "source": samples}), number=0, output=folder / "train.h5")
+    yield folder / "train.h5"
+    torch.use_deterministic_algorithms(False)
+
+
+def run(shard, output, state=None, **changes):
+    recipe = TrainRecipe.model_validate({**RECIPE, **changes})
+    training.train(
+        recipe, experiment="e", train_shards=[shard], validation_shards=[], output=output, state=state, save_every=0.0
+    )
+
+
+@pytest.mark.parametrize(("limit", "factor"), [(0.5, 0.1), (20.0, 1.0)])
+def test_a_gradient_above_the_limit_is_scaled_down_to_it(limit, factor):
+    network = torch.nn.Conv2d(2, 1, 1, bias=False)
+    torch.nn.init.zeros_(network.weight)
+    image = torch.tensor([1.5, 2.0]).view(1, 2, 1, 1)  # the gradient of (w x - t)^2 at 0 is -2 t x = (-3, -4): norm 5
+    batch = Batch(image=image, target=torch.ones(1, 1, 1, 1), weight=None)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    step = TrainingStep(network, optimizer, LOSSES["mse"], "fp32", Progress(), limit)
+    step(batch, 1)
+    expected = torch.tensor([3.0, 4.0]) * factor
+    torch.testing.assert_close(network.weight.detach().flatten(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("changes", "wanted"), [({"clip_grad_norm": 1.0}, True)])
+def test_only_steps_that_are_updates_are_recorded(shard, tmp_path, monkeypatch, changes, wanted):
+    asked = []
+    monkeypatch.setattr(training, "choose_recorder", lambda wanted, device: asked.append(wanted))
+    run(shard, tmp_path, epochs=1, schedule="constant", **changes)
+    assert asked == [wanted]
+
+
+@pytest.mark.parametrize("changes", [{"clip_grad_norm": 0.0}])
+def test_limits_and_counts_of_zero_are_refused(changes):
+    with pytest.raises(ValueError, match="greater than"):
+        TrainRecipe.model_validate({**RECIPE, **changes})
+    assert "clip_grad_norm" not in TrainRecipe.model_validate(RECIPE).plain()
