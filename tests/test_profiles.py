@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+import yte
+from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
 
 ROOT = Path(__file__).parents[1]
 RULES = dict(
@@ -49,6 +51,19 @@ def test_cluster_profiles_share_the_local_settings(name):
     settings, default = profile(name), profile("default")
     shared = {key for key in default if not key.startswith("__")} - {"resources"}
     assert {key: settings[key] for key in shared} == {key: default[key] for key in shared}
+
+
+@pytest.mark.parametrize("name", ["default", *CLUSTERS])
+@pytest.mark.parametrize("installed", [True, False])
+def test_profiles_use_the_logger_only_where_it_is_installed(monkeypatch, name, installed):
+    """Snakemake refuses a profile that names a plugin which is not there."""
+    monkeypatch.setattr("sys.argv", ["snakemake"])
+    monkeypatch.setattr(
+        LoggerPluginRegistry, "is_installed", lambda self, plugin: installed and plugin == "segmentation"
+    )
+    settings = yte.process_yaml((ROOT / "profiles" / name / "config.yaml").read_text(), require_use_yte=True)
+    assert settings.get("logger") == ("segmentation" if installed else None)
+    assert settings["show-failed-logs"] is True
 
 
 def test_grouped_jobs_use_one_core_each():
