@@ -86,6 +86,8 @@ class GradientSum:
         self._buckets: list[list[nn.Parameter]] = []
         self._missing: list[int] = []
         self._sent: list[tuple[torch.Tensor, distributed.Work]] = []
+        self.paused = False
+        """Whether gradients of a backward pass are not sent: another one adds to them."""
         if world_size() == 1:
             return
         size = bucket_bytes
@@ -101,6 +103,8 @@ class GradientSum:
 
     def _count_down(self, index: int, _: torch.Tensor) -> None:
         """Note that a gradient of a bucket is ready, and send the buckets whose turn it is."""
+        if self.paused:
+            return
         self._missing[index] -= 1
         while len(self._sent) < len(self._buckets) and self._missing[len(self._sent)] == 0:
             self._send_next()

@@ -285,6 +285,11 @@ class Training(Options):
         "Running statistics of batch normalizations are averaged too.",
     )
     batch_size: Positive = Field(description="Number of samples in a batch, a multiple of `gpus`.")
+    accumulate: OneByDefault = Field(
+        None,
+        description="Number of batches for each update of the weights, whose gradients are averaged over all rows: the "
+        "gradient of a batch that is so many times as large, if the loss is a mean over pixels. One by default.",
+    )
     clip_grad_norm: Rate | None = Field(
         None,
         description="Scale the gradient of all weights down to this norm where it is larger (arXiv 1211.5063).",
@@ -425,6 +430,11 @@ class Training(Options):
         """Return the modules that these settings select, also that of `ema`, which no other training run imports."""
         stages = (stage.modules() for stage in self.stages or ())
         return super().modules().union(*stages, {"pipeline.training.ema"} if self.ema is not None else set())
+
+    @property
+    def batches_per_update(self) -> int:
+        """Number of batches for each update of the weights: see `accumulate`."""
+        return self.accumulate or 1
 
     @property
     def total_epochs(self) -> int:

@@ -48,7 +48,7 @@ from pipeline.training.samples import Samples, choose_samples
 from pipeline.training.seeds import derived_seeds
 from pipeline.training.stages import Stages, criterion_of
 from pipeline.training.state_saver import Stateful, StateSaver
-from pipeline.training.step import TrainingStep
+from pipeline.training.step import Part, TrainingStep
 from pipeline.training.step_graph import choose_recorder
 from pipeline.training.uploads import Preparation
 from pipeline.training.validate import Validation, validate
@@ -157,7 +157,8 @@ class _Training:
         self.step = TrainingStep(
             self.network, self.optimizer, self.criterion, self.precision, self.progress, recipe.clip_grad_norm
         )
-        self.stages = Stages(recipe, self.optimizer, self.steps, partial(self._use_loss, device))
+        updates = math.ceil(self.steps / recipe.batches_per_update)
+        self.stages = Stages(recipe, self.optimizer, updates, partial(self._use_loss, device))
         self.parts: dict[str, Stateful] = {"network": self.network, "optimizer": self.optimizer, "stages": self.stages}
         self.average = None
         if recipe.ema is not None:
@@ -195,7 +196,8 @@ class _Training:
     def _use_loss(self, device: torch.device, loss: Loss) -> None:
         """Train and validate with a loss from now on."""
         self.criterion = self.step.loss = loss
-        self.step.record(choose_recorder(self.recipe.cuda_graph, device), self.recipe.batch_size, self.experiment)
+        wanted = self.recipe.cuda_graph and self.recipe.batches_per_update == 1
+        self.step.record(choose_recorder(wanted, device), self.recipe.batch_size, self.experiment)
 
     def train_epoch(self, saver: StateSaver) -> None:
         """Train the remaining steps of an epoch."""
@@ -213,13 +215,15 @@ class _Training:
             f"epoch {progress.epoch} of {self.recipe.total_epochs}",
             self.steps - progress.step,
         ):
-            self.step(batch, self._batch_rows())
-            if self.average is not None:
-                self.average.update()
-            self.stages.schedule.step()
+            part = self._part_of_update()
+            self.step(batch, self._batch_rows(), part)
             progress.step += 1
             progress.seconds = time.perf_counter() - started
-            saver.save_if_due()
+            if part.last:
+                if self.average is not None:
+                    self.average.update()
+                self.stages.schedule.step()
+                saver.save_if_due()
         progress.loss.item()  # waits until the device has done all steps
         progress.seconds = time.perf_counter() - started
 
@@ -228,6 +232,15 @@ class _Training:
         progress, size = self.progress, self.recipe.batch_size
         assert progress.rows is not None
         return min(size, len(progress.rows) - progress.step * size)
+
+    def _part_of_update(self) -> Part:
+        """Return the part that the next batch has in its update; the last update of an epoch may have fewer batches."""
+        progress, size = self.progress, self.recipe.batch_size
+        assert progress.rows is not None
+        rows, start = size * self.recipe.batches_per_update, progress.step * size
+        first = start // rows * rows
+        end, count = min(first + rows, len(progress.rows)), self._batch_rows()
+        return Part(count / (end - first), first=start == first, last=start + count == end)
 
     def _augment(self, batch: Batch) -> Batch:
         """Augment the next batch, whose rows of this process are given."""

@@ -24,7 +24,7 @@ class Stages:
     recipe : TrainRecipe
     optimizer : Optimizer
     steps : int
-        Steps of an epoch.
+        Updates of the weights in an epoch.
     use : callable
         Called with the loss of each stage when it begins, also when a training run resumes in it.
     """

@@ -1,6 +1,7 @@
 """One training step: forward and backward pass, update of the weights, sums of the epoch."""
 
 from functools import partial
+from typing import NamedTuple
 
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
@@ -13,6 +14,25 @@ from pipeline.training.history import Progress
 from pipeline.training.losses import Loss, supervise
 from pipeline.training.ranks import GradientSum
 from pipeline.training.step_graph import Recorder, StepGraph
+
+
+class Part(NamedTuple):
+    """The part of a batch in an update of the weights.
+
+    Parameters
+    ----------
+    share : float
+        Share of the batch in the rows of the update.
+    first, last : bool
+        Whether it is the first or the last batch of the update.
+    """
+
+    share: float
+    first: bool
+    last: bool
+
+
+WHOLE = Part(1.0, first=True, last=True)
 
 
 class TrainingStep:
@@ -58,8 +78,8 @@ class TrainingStep:
         if self._graph is not None:
             self._graph.frozen = frozen
 
-    def __call__(self, batch: Batch, batch_rows: int) -> None:
-        """Do one step.
+    def __call__(self, batch: Batch, batch_rows: int, part: Part = WHOLE) -> None:
+        """Do one step; update the weights if the batch is the last of an update.
 
         Parameters
         ----------
@@ -67,20 +87,26 @@ class TrainingStep:
             The rows of this process.
         batch_rows : int
             Number of rows of the whole batch.
+        part : Part
+            Gradients are the mean over the rows of all batches of an update, weighted with their shares. Steps that
+            are recorded have one batch for each update.
         """
         if self._graph is not None and batch_rows == self._graph_rows:
             self._graph(batch)
         else:
-            self._compute(batch, batch_rows)
+            self._compute(batch, batch_rows, part)
 
-    def _compute(self, batch: Batch, batch_rows: int) -> None:
-        self._optimizer.zero_grad(set_to_none=True)
+    def _compute(self, batch: Batch, batch_rows: int, part: Part = WHOLE) -> None:
+        if part.first:
+            self._optimizer.zero_grad(set_to_none=True)
+        self._gradient_sum.paused = not part.last
         outputs = run_logits(self._network, batch.image, self._precision)
         loss = supervise(self.loss.function, outputs, batch.target, batch.weight)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._gradient_sum.finish()
-        if self._clip_norm is not None:
-            clip_grad_norm_(self._network.parameters(), self._clip_norm)
-        self._optimizer.step()
+        (loss if part.share == 1.0 else loss * part.share).backward()  # type: ignore[no-untyped-call]
+        if part.last:
+            self._gradient_sum.finish()
+            if self._clip_norm is not None:
+                clip_grad_norm_(self._network.parameters(), self._clip_norm)
+            self._optimizer.step()
         pixels = count_correct(outputs[0].detach(), self.loss.activation, batch)
         self._progress.add(loss.detach(), batch_rows, pixels)

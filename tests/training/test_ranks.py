@@ -66,6 +66,8 @@ RECIPES = {
     "single": {"batch_size": 6},  # the last batch has a single row: the other process has none
     "streamed": {"batch_size": 6, "memory": 0},
     "ema": {"ema": 0.8},
+    "accumulated": {"batch_size": 2, "accumulate": 3, "clip_grad_norm": 0.1},
+    "staged": {"stages": [{"loss": "lovasz", "lr": 0.01, "epochs": 2, "schedule": "cosine"}]},
     "crop": {"augment": None, "model": {"name": "unet-crop", "widths": [4, 8]}},
     "weights": loss("bce", border={"w0": 10, "sigma": 5}, class_balance=True),
     "plateau": {"schedule": {"name": "plateau", "patience": 1, "min_delta": 1.0}, "repeats": 2, "epochs": 3},

@@ -1,5 +1,8 @@
-"""Updates of the weights: gradients that are clipped."""
+"""Updates of the weights: gradients that are clipped, and those of several batches."""
 
+import itertools
+
+import pandas as pd
 import pytest
 import torch
 from rawfiles import make_tgs
@@ -8,6 +11,7 @@ from sources import source
 from pipeline.shards.recipes import ShardRecipe
 from pipeline.shards.write import build_shard
 from pipeline.training import run as training
+from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.data import Batch
 from pipeline.training.history import Progress
 from pipeline.training.losses import LOSSES
@@ -42,6 +46,7 @@ def run(shard, output, state=None, **changes):
     training.train(
         recipe, experiment="e", train_shards=[shard], validation_shards=[], output=output, state=state, save_every=0.0
     )
+    return load_checkpoint(output / "last.pt").state, pd.read_csv(output / "history.csv")
 
 
 @pytest.mark.parametrize(("limit", "factor"), [(0.5, 0.1), (20.0, 1.0)])
@@ -57,7 +62,46 @@ def test_a_gradient_above_the_limit_is_scaled_down_to_it(limit, factor):
     torch.testing.assert_close(network.weight.detach().flatten(), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("changes", "wanted"), [({"clip_grad_norm": 1.0}, True)])
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.5, "clip_grad_norm": 0.01}])
+def test_accumulated_batches_equal_one_large_batch(shard, tmp_path, changes):
+    large, large_history = run(shard, tmp_path / "large", **changes)
+    # updates of 2 + 2 + 2 samples and of the last 2
+    small, history = run(shard, tmp_path / "small", batch_size=2, accumulate=3, **changes)
+    assert history["lr"].tolist() == large_history["lr"].tolist()
+    assert history["train_loss"].tolist() == pytest.approx(large_history["train_loss"].tolist(), rel=1e-5)
+    for name, weights in large.items():
+        torch.testing.assert_close(small[name], weights, rtol=1e-4, atol=1e-6, msg=name)
+    plain, _ = run(shard, tmp_path / "plain", batch_size=2, **changes)
+    assert any((plain[name] - weights).abs().max() > 1e-3 for name, weights in large.items())
+
+
+def test_batches_of_an_update_count_by_their_rows(shard, tmp_path):
+    large, _ = run(shard, tmp_path / "large", batch_size=8)
+    small, _ = run(shard, tmp_path / "small", batch_size=5, accumulate=2)  # 5 and 3 samples
+    for name, weights in large.items():
+        torch.testing.assert_close(small[name], weights, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_a_training_killed_within_an_update_repeats_it(shard, tmp_path, monkeypatch):
+    changes = {"batch_size": 2, "accumulate": 3, "clip_grad_norm": 0.5}
+    run(shard, tmp_path / "whole", **changes)
+    call, steps = TrainingStep.__call__, itertools.count(1)
+
+    def killed(*arguments):
+        if next(steps) == 7:  # the third batch of the first update of the second epoch
+            raise KeyboardInterrupt
+        call(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingStep, "__call__", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(shard, tmp_path / "resumed", tmp_path / "state", **changes)
+    run(shard, tmp_path / "resumed", tmp_path / "state", **changes)
+    for name in ("last.pt", "history.csv"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "resumed" / name).read_bytes()
+
+
+@pytest.mark.parametrize(("changes", "wanted"), [({"clip_grad_norm": 1.0}, True), ({"accumulate": 2}, False)])
 def test_only_steps_that_are_updates_are_recorded(shard, tmp_path, monkeypatch, changes, wanted):
     asked = []
     monkeypatch.setattr(training, "choose_recorder", lambda wanted, device: asked.append(wanted))
@@ -65,8 +109,8 @@ def test_only_steps_that_are_updates_are_recorded(shard, tmp_path, monkeypatch, 
     assert asked == [wanted]
 
 
-@pytest.mark.parametrize("changes", [{"clip_grad_norm": 0.0}])
+@pytest.mark.parametrize("changes", [{"accumulate": 0}, {"clip_grad_norm": 0.0}])
 def test_limits_and_counts_of_zero_are_refused(changes):
     with pytest.raises(ValueError, match="greater than"):
         TrainRecipe.model_validate({**RECIPE, **changes})
-    assert "clip_grad_norm" not in TrainRecipe.model_validate(RECIPE).plain()
+    assert not TrainRecipe.model_validate({**RECIPE, "accumulate": 1}).plain().keys() & {"accumulate", "clip_grad_norm"}
