@@ -94,7 +94,13 @@ def build_report(
     data: dict[str, Any] = {
         "learning": series.learning(reader, methods),
         "curves": series.curves(reader, methods, thresholds),
-        "images": series.images([(index, methods[index], scores) for index, scores in scored.items()]),
+        "images": series.images(
+            [
+                (index, methods[index], main_scores)
+                for index, scores in scored.items()
+                if (main_scores := sources.main_region(scores)) is not None
+            ]
+        ),
         "confusions": matrices,
         "comparisons": comparison_rows(paired, {method.name: index for index, method in enumerate(methods)}),
         "scores": {name: METRICS[name].label for name in sources.SCORE_COLUMNS},
@@ -181,8 +187,8 @@ def _scores(
             table = sources.read_images(reader, method.name)
             if table is not None:
                 scored[index] = sources.image_scores(table, raw[method.dataset].background)
-            owner = {"method": index, "dataset": method.dataset}
-            matrices += [{**owner, **matrix} for matrix in sources.confusions(reader, method.name, table)]
+            matrix = sources.confusion(reader, method.name, table)
+            matrices += [{"method": index, **matrix}] if matrix is not None else []
     return scored, matrices
 
 

@@ -18,9 +18,9 @@ from pipeline.images.png import read_levels
 from pipeline.raw.dataset import RawDataset
 from pipeline.raw.samples import Sample
 from pipeline.report.sources import Method
-from pipeline.report.thumbnails import data_uri, encode_classes, encode_errors, encode_image, error_kinds
+from pipeline.report.thumbnails import encode_classes, encode_errors, encode_image, error_kinds, to_base64
 
-BUDGET = 6_000_000
+BUDGET = 5_000_000
 """Maximum bytes of encoded images; in base64 they take a third more."""
 
 SIDES = (640, 448, 320, 224, 160)
@@ -55,7 +55,7 @@ class Album:
     Parameters
     ----------
     images : list of str
-        Each encoded image as a data URI, once.
+        Each encoded image once, in base64.
     layers : dict
         Method and identifier to the indices of image, mask, prediction and errors in `images`.
     side : int
@@ -240,5 +240,5 @@ def _encode(
 
 def _append(album: Album, encoded: Sequence[bytes]) -> list[int]:
     start = len(album.images)
-    album.images += map(data_uri, encoded)
+    album.images += map(to_base64, encoded)
     return [*range(start, len(album.images))]

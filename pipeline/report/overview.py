@@ -19,6 +19,9 @@ _MAX_NAMES = 3  # listed in a sentence
 _MAX_FINDING = 110  # characters of a finding of the check
 _PER_KIND = 2  # best, median and worst images in a card
 
+MINUS = "\u2212"
+"""The minus sign, which is as wide as a plus sign."""
+
 Pairs = Mapping[tuple[str, str], "Pair"]
 
 
@@ -39,7 +42,7 @@ class Pair(NamedTuple):
         """Describe it in words and numbers."""
         interval = f" [{self.low:+.3f}, {self.high:+.3f}]" if self.low == self.low and self.high == self.high else ""
         p = "corrected p < 0.001" if self.p < 0.001 else f"corrected p = {self.p:.3f}"
-        return f"{self.difference:+.3f}{interval}, {p}"
+        return f"{self.difference:+.3f}{interval}".replace("-", MINUS) + f", {p}"
 
 
 def build_overview(
@@ -130,7 +133,9 @@ def _conditions(row: Row, label: str, level: str) -> str:
         of_class,
         row.condition("region"),
         row.condition("scale"),
-        f"threshold from {row.condition('threshold_source')}" if row.record.get("threshold") else "most probable class",
+        f"threshold {row.condition('threshold')} ({row.condition('threshold_source')})"
+        if row.record.get("threshold")
+        else "most probable class",
         f"{level} bootstrap intervals over images" if level else "",
     ]
     return "; ".join(text for text in texts if text)

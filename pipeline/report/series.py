@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.core import paths
 from pipeline.core.counts import threshold_level
-from pipeline.report.sources import EXPERIMENT, SCORE_COLUMNS, Method, Reader, Scores
+from pipeline.report.sources import EXPERIMENT, SCORE_COLUMNS, Method, Reader, Scores, main_rows
 
 _HISTORY = ("epoch", "train_loss", "lr", "val_loss", "val_dice", "val_mae", "val_max_f")
 _POINTS = ("precision", "recall", "f1", "fpr")
@@ -29,7 +29,7 @@ def learning(reader: Reader, methods: Sequence[Method]) -> list[dict[str, Any]]:
 
 
 def curves(reader: Reader, methods: Sequence[Method], thresholds: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Return the curves of each method, split, region and averaging, by ascending level.
+    """Return the curves of the `main_rows` of each method, macro and micro, by ascending level.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def curves(reader: Reader, methods: Sequence[Method], thresholds: Mapping[str, f
             continue
         path = paths.metrics(method.name) / "curve.csv"
         table = reader.table(path, keys, ("level", "threshold", *_POINTS))
-        for conditions, rows in table.groupby(list(keys), sort=False) if table is not None else ():
+        for conditions, rows in main_rows(table).groupby(list(keys), sort=False) if table is not None else ():
             is_working_point = rows["level"].to_numpy() == threshold_level(thresholds[method.name]) + 1
             is_kept = _changes(rows[list(_POINTS)].round(_DIGITS).to_numpy()) | is_working_point
             kept_rows = rows[is_kept]
@@ -75,14 +75,13 @@ def _changes(points: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray(np.concatenate([[True], ~equals_next]) | np.concatenate([~equals_next, [True]]))
 
 
-def images(scored: Sequence[tuple[int, Method, Sequence[Scores]]], split: str = "test") -> list[dict[str, Any]]:
-    """Return the scores of the individual images, for each data set and region.
+def images(scored: Sequence[tuple[int, Method, Scores]]) -> list[dict[str, Any]]:
+    """Return the scores of the individual test images, for each data set.
 
     Parameters
     ----------
-    scored : sequence of (int, Method, sequence of Scores)
-        The index of each method among all methods, and its scores.
-    split : str
+    scored : sequence of (int, Method, Scores)
+        The index of each method among all methods, and its scores in the main region.
 
     Returns
     -------
@@ -90,22 +89,19 @@ def images(scored: Sequence[tuple[int, Method, Sequence[Scores]]], split: str = 
         ``dataset``, ``region``, ``ids``, ``share`` (of foreground), and ``scores``, which maps the index of a method
         and the name of a score to one number for each identifier.
     """
-    groups: dict[tuple[str, str], list[tuple[int, pd.DataFrame]]] = {}
-    for index, method, all_scores in scored:
-        for scores_of_region in all_scores:
-            if scores_of_region.split == split:
-                groups.setdefault((method.dataset, scores_of_region.region), []).append((index, scores_of_region.table))
+    groups: dict[tuple[str, str], dict[str, pd.DataFrame]] = {}
+    for index, method, scores in scored:
+        groups.setdefault((method.dataset, scores.region), {})[str(index)] = scores.table.set_index("id")
     series = []
-    for (dataset, region), tables in groups.items():
-        by_id = {str(index): table.set_index("id") for index, table in tables}
+    for (dataset, region), by_id in groups.items():
         shares = pd.concat([table["share"] for table in by_id.values()])
         shares = shares[~shares.index.duplicated()].sort_index()
-        scores = {
+        columns = {
             index: {name: _plain(table[name].reindex(shares.index).to_numpy()) for name in SCORE_COLUMNS}
             for index, table in by_id.items()
         }
         conditions = {"dataset": dataset, "region": region}
-        series.append({**conditions, "ids": list(shares.index), "share": _plain(shares.to_numpy()), "scores": scores})
+        series.append({**conditions, "ids": list(shares.index), "share": _plain(shares.to_numpy()), "scores": columns})
     return series
 
 

@@ -168,6 +168,20 @@ def main_region(scores: Sequence[Scores]) -> Scores | None:
     return by_region.get("fov", by_region.get("full"))
 
 
+def main_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Select the rows of test images, or of another split without these, in the main region: the field of view or all.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With the columns ``split`` and ``region``.
+    """
+    for name, preferred in (("split", ("test", "out-of-fold", "validation")), ("region", ("fov", "full"))):
+        present = {*table[name]}
+        table = table[table[name] == next((value for value in preferred if value in present), "")]
+    return table
+
+
 SCORE_COLUMNS = tuple(name for name, metric in CLASS_METRICS.items() if metric.visibility >= Visibility.TERMINAL)
 """Scores of individual images in the cases and the scatter plot: the same that `compare` prints in a terminal."""
 
@@ -204,32 +218,30 @@ def read_images(reader: Reader, name: str) -> pd.DataFrame | None:
     )
 
 
-def confusions(reader: Reader, name: str, images: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """Return a method's confusion matrices, each over all pixels of a split and region.
+def confusion(reader: Reader, name: str, images: pd.DataFrame | None) -> dict[str, Any] | None:
+    """Return a method's confusion matrix over all pixels of its `main_rows`; None if it has none.
 
-    With two classes they are sums of the counts of the images.
+    With two classes it is the sum of the counts of the images.
 
     Returns
     -------
-    list of dict
+    dict
         ``split``, ``region``, ``classes`` (K names) and ``pixels``, K rows (mask) of K counts (prediction).
     """
-    keys = ["split", "region"]
     two_classes = images is not None and images["class"].nunique() == 1
     if not two_classes:
         path = paths.metrics(name) / "confusion.csv"
-        images = reader.table(path, (*keys, "truth", "predicted"), ("pixels",))
-    matrices: list[dict[str, Any]] = []
-    for (split, region), rows in images.groupby(keys, sort=False) if images is not None else ():
-        if two_classes:
-            tp, fp, fn, tn = (int(rows[name_of_count].sum()) for name_of_count in _COUNTS)
-            classes, pixels = ["background", str(rows["class"].iloc[0])], [[tn, fp], [fn, tp]]
-        else:
-            classes = [*dict.fromkeys(rows["truth"])]
-            counts = rows.pivot_table(index="truth", columns="predicted", values="pixels", sort=False)
-            pixels = counts.loc[classes, classes].astype(int).to_numpy().tolist()
-        matrices.append({"split": split, "region": region, "classes": classes, "pixels": pixels})
-    return matrices
+        images = reader.table(path, ("split", "region", "truth", "predicted"), ("pixels",))
+    if images is None or not len(rows := main_rows(images)):
+        return None
+    if two_classes:
+        tp, fp, fn, tn = (int(rows[name_of_count].sum()) for name_of_count in _COUNTS)
+        classes, pixels = ["background", str(rows["class"].iloc[0])], [[tn, fp], [fn, tp]]
+    else:
+        classes = [*dict.fromkeys(rows["truth"])]
+        counts = rows.pivot_table(index="truth", columns="predicted", values="pixels", sort=False)
+        pixels = counts.loc[classes, classes].astype(int).to_numpy().tolist()
+    return {"split": rows["split"].iloc[0], "region": rows["region"].iloc[0], "classes": classes, "pixels": pixels}
 
 
 def read_intervals(reader: Reader, files: Sequence[Path]) -> dict[tuple[str, ...], tuple[str, str, str]]:

@@ -74,6 +74,11 @@ def _webp(pixels: NDArray[Any], quality: int) -> bytes:
     return data.tobytes()
 
 
+def to_base64(encoded: bytes) -> str:
+    """Return an encoded image as text."""
+    return base64.b64encode(encoded).decode("ascii")
+
+
 def data_uri(encoded: bytes) -> str:
     """Return an encoded image as a data URI."""
-    return f"data:image/webp;base64,{base64.b64encode(encoded).decode('ascii')}"
+    return f"data:image/webp;base64,{to_base64(encoded)}"

@@ -38,7 +38,7 @@ def test_best_method_has_its_interval_and_is_no_baseline():
     assert built["best"].name == "b"
     assert (built["cell"].text, built["cell"].interval) == ("0.800", "[0.780, 0.820]")
     assert "field of view" in built["conditions"]
-    assert "threshold from validation (f1)" in built["conditions"]
+    assert "threshold 0.400 (validation (f1))" in built["conditions"]
 
 
 def test_suspicious_methods_are_noted_and_never_best():
@@ -56,7 +56,7 @@ def test_suspicious_methods_are_noted_and_never_best():
          "No network is surely the best: the lead of b over a may be chance "
          "(+0.010 [+0.000, +0.020], corrected p = 0.400)."),
         ([pair("b", "d.second-observer", -0.01, 0.01)],
-         "b is below the second observer (-0.010 [-0.020, +0.000], corrected p = 0.010)."),
+         "b is below the second observer (\u22120.010 [\u22120.020, +0.000], corrected p = 0.010)."),
         ([], "There are no comparisons between methods."),
     ],
 )  # fmt: skip

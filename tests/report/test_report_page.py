@@ -71,7 +71,7 @@ def test_page_contains_all_scored_and_trained_methods(page):
     assert data["learning"][0]["val_dice"] == [None, 0.6, 0.7]
     assert {entry["method"] for entry in data["curves"]} == {0, 1, 3, 4}
     assert {(entry["dataset"], entry["region"]) for entry in data["images"]} == {
-        ("d", "fov"), ("d", "full"), ("s", "full"), ("t", "full")
+        ("d", "fov"), ("s", "full"), ("t", "full")
     }  # fmt: skip
     assert {entry["method"] for entry in data["confusions"]} == {0, 1, 2, 3, 4}
     matrix = next(entry for entry in data["confusions"] if entry["method"] == 2)

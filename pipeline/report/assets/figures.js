@@ -23,31 +23,12 @@ function layout(title, x, y, more = {}) {
     font: { family: "system-ui, sans-serif", size: 12, color: css("--ink") },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     margin: { l: 66, r: 16, t: 40, b: 44 }, hovermode: "closest", showlegend: true,
-    legend: { orientation: "h", x: 0, yanchor: "top", tracegroupgap: 0, font: { size: 11 } },
+    legend: { orientation: "h", x: 0, yref: "container", y: 0, yanchor: "bottom", tracegroupgap: 0, font: { size: 11 } },
     hoverlabel: { bgcolor: css("--raised"), bordercolor: css("--soft"), font: { color: css("--ink") }, namelength: -1 },
     xaxis: { ...axis, title: { text: x, standoff: 6 }, ...(more.xaxis ?? {}) },
     yaxis: { ...axis, title: { text: y, standoff: 6 }, ...(more.yaxis ?? {}) },
     ...Object.fromEntries(Object.entries(more).filter(([name]) => name !== "xaxis" && name !== "yaxis")),
   };
-}
-const context = document.createElement("canvas").getContext("2d");
-function textWidth(text, size) {
-  context.font = `${size}px system-ui, sans-serif`;
-  return context.measureText(text).width;
-}
-// Sets the height of a chart: its plot, and below it the legend, whose number of rows depends on the width.
-// In pixels: below the plot, the legend starts after the axis title; heights of its rows and margins; width of an entry without its text
-const PLOT_HEIGHT = 260, LEGEND_TOP = 52, LEGEND_ROW = 19, LEGEND_MARGINS = 18, LEGEND_ENTRY = 46;
-function fitLegend(plotLayout, traces, chart, plotHeight = PLOT_HEIGHT) {
-  if (!plotLayout.showlegend) return plotLayout;
-  const { l, r, t } = plotLayout.margin;
-  const widths = traces.filter((trace) => trace.showlegend !== false).map((trace) => textWidth(trace.name, plotLayout.legend.font.size) + LEGEND_ENTRY);
-  const width = chart.clientWidth - l - r;
-  const perRow = Math.max(1, Math.floor(width / Math.max(...widths, 1))); // Plotly aligns entries in columns if they exceed one row
-  const rows = widths.reduce((a, b) => a + b, 0) <= width ? 1 : Math.ceil(widths.length / perRow);
-  const bottom = LEGEND_TOP + LEGEND_ROW * rows + LEGEND_MARGINS;
-  chart.style.height = `${plotHeight + bottom + t}px`;
-  return { ...plotLayout, margin: { ...plotLayout.margin, b: bottom, autoexpand: false }, legend: { ...plotLayout.legend, y: -LEGEND_TOP / plotHeight } };
 }
 const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;"); // Plotly interprets some HTML tags
@@ -55,10 +36,9 @@ const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;"
 // A figure: controls, plots, a text summary and a table of the same numbers.
 const figures = new Map();
 class Figure {
-  constructor(name, { controls = () => [], state, plots, summary = () => "", rows = null, afterRender = () => {} }) {
-    Object.assign(this, { name, state, controls, plots, summary, rows, afterRender, rendered: false });
+  constructor(name, { controls, state, plots, summary, afterRender = () => {} }) {
+    Object.assign(this, { name, state, controls, plots, summary, afterRender, rendered: false });
     this.container = byId(`${name}-plots`);
-    if (!this.container) return;
     figures.set(name, this);
     this.refreshControls();
     new IntersectionObserver((entries, observer) => {
@@ -74,7 +54,6 @@ class Figure {
   }
   refreshControls() {
     const box = byId(`${this.name}-controls`);
-    if (!box) return;
     setControls(box, this.controls(this.state, (name, value) => {
       this.state[name] = value;
       this.refreshControls();
@@ -88,20 +67,25 @@ class Figure {
       this.container.lastChild.remove();
     }
     while (this.container.children.length < plots.length) this.container.append(element("div", { class: "chart", role: "figure" }));
-    plots.forEach(({ traces, layout: plotLayout, plotHeight, alt }, index) => { // after all charts exist, so that each has its final width
+    plots.forEach(({ traces, layout: plotLayout, alt }, index) => { // after all charts exist, so that each has its final width
       const chart = this.container.children[index];
+      const entries = plotLayout.showlegend ? traces.filter((trace) => trace.showlegend !== false).length : 0;
+      chart.style.height = `${330 + 19 * Math.ceil(entries * 170 / chart.clientWidth)}px`; // room for the legend below the plot
       chart.setAttribute("aria-label", alt);
-      Plotly.react(chart, traces, fitLegend(plotLayout, traces, chart, plotHeight), CONFIG);
+      Plotly.react(chart, traces, plotLayout, CONFIG);
       this.afterRender(chart, this.state);
     });
     this.container.classList.toggle("empty", !plots.length);
     this.rendered = true;
-    this.hasPlots = plots.length > 0;
+    this.shown = plots;
     byId(`${this.name}-summary`).textContent = plots.length ? this.summary(this.state) : "No data.";
     this.fillTable();
   }
-  fillTable() {
-    if (this.details?.open && this.rows && this.hasPlots) this.details.querySelector(".scroll").replaceChildren(this.rows(this.state));
+  fillTable() { // the points of all plots; of long lines every 16th
+    if (!this.details?.open || !this.rendered) return;
+    const rows = this.shown.flatMap(({ traces, layout: { title } }) => traces.flatMap(({ name, x, y }) => x.map((value, i) => [title.text, name, value, number(y[i], 4)])
+      .filter((_, i) => x.length < 64 || i % 16 === 0).map(([figure, method, ...values]) => [`${figure}: ${method}`, ...values])));
+    this.details.querySelector(".scroll").replaceChildren(table(["Line", "x", "y"], rows));
   }
 }
 
@@ -128,7 +112,7 @@ new Figure("learning", {
     };
     const histories = learning(state);
     if (!histories.length) return [];
-    const alt = (quantity) => `${quantity} over epochs of ${histories.map((history) => nameOf(history.method)).join(", ")}; the numbers are in the table below.`;
+    const alt = (quantity) => `${quantity} over epochs of ${histories.map((history) => nameOf(history.method)).join(", ")}; the points are in the table below.`;
     const scored = histories.filter((history) => history[state.score].some((value) => value !== null));
     return [
       { traces: histories.flatMap((history) => [line(history, "train_loss", "dot", `${nameOf(history.method)}, training`), line(history, "val_loss", "solid", `${nameOf(history.method)}, validation`)]),
@@ -146,32 +130,16 @@ new Figure("learning", {
     const [index, history] = lowest;
     return `Lowest validation loss: ${nameOf(history.method)}, ${number(history.val_loss[index], 4)} at epoch ${history.epoch[index]} of ${history.epoch.at(-1)}.`;
   },
-  rows: (state) => table(["Experiment", "Epoch", "Training loss", "Validation loss", "Dice at 0.5", "maxF", "MAE", "Learning rate"],
-    learning(state).flatMap((history) => history.epoch.map((epoch, i) => [nameOf(history.method), epoch,
-      ...["train_loss", "val_loss", "val_dice", "val_max_f", "val_mae"].map((name) => number(history[name][i], 4)), history.lr[i]]))),
 });
 
 // -- ROC, precision and recall, F1 over thresholds ------------------------------------------------------------------------
-const firstCurve = DATA.curves[0]?.dataset;
-const curvesOf = (state) => DATA.curves.filter((curve) => ["dataset", "split", "region", "averaging"].every((name) => curve[name] === state[name]));
-function makeCurvesValid(state) {
-  for (const name of ["split", "region"]) {
-    const possible = unique(DATA.curves.filter((curve) => curve.dataset === state.dataset).map((curve) => curve[name]));
-    if (!possible.includes(state[name])) state[name] = possible.includes("test") ? "test" : possible.includes("fov") ? "fov" : possible[0];
-  }
-}
-const curveState = { dataset: firstCurve, split: "", region: "", averaging: "macro" };
-makeCurvesValid(curveState);
+const curvesOf = (state) => DATA.curves.filter((curve) => curve.dataset === state.dataset && curve.averaging === state.averaging);
 new Figure("curves", {
-  state: curveState,
-  controls: (state, set) => {
-    makeCurvesValid(state);
-    const ofDataset = DATA.curves.filter((curve) => curve.dataset === state.dataset);
-    return ofDataset.length ? [
-      select("Data set", options(DATA.curves.map((curve) => curve.dataset)), state.dataset, (value) => set("dataset", value)),
-      ...["split", "region", "averaging"].map((name) => select(name[0].toUpperCase() + name.slice(1), options(ofDataset.map((curve) => curve[name])), state[name], (value) => set(name, value))),
-    ] : [];
-  },
+  state: { dataset: DATA.curves[0]?.dataset, averaging: "macro" },
+  controls: (state, set) => DATA.curves.length ? [
+    select("Data set", options(DATA.curves.map((curve) => curve.dataset)), state.dataset, (value) => set("dataset", value)),
+    select("Averaging", options(DATA.curves.map((curve) => curve.averaging)), state.averaging, (value) => set("averaging", value)),
+  ] : [],
   plots: (state) => {
     const shown = curvesOf(state);
     if (!shown.length) return [];
@@ -192,29 +160,19 @@ new Figure("curves", {
           mode: "markers", marker: { size: 12, color: "rgba(0,0,0,0)", symbol: MARKERS[position % 7], line: { color: colour(position), width: 3 } }, hovertemplate: hover }];
       }),
       layout: layout(title, xTitle, yTitle, { xaxis: { range: xRange }, yaxis: { range: [0, 1.02] } }),
-      alt: `${title} of ${shown.map((curve) => nameOf(curve.method)).join(", ")}; the points at the thresholds of the methods are in the text and table below.`,
+      alt: `${title} of ${shown.map((curve) => nameOf(curve.method)).join(", ")}; the points are in the table below.`,
     });
     return [plot("fpr", "recall", "ROC", "false positive rate", "true positive rate"), plot("recall", "precision", "Precision and recall", "recall", "precision"),
       plot("threshold", "f1", "F1 over thresholds", "threshold", "F1")];
   },
-  rows: (state) => table(["Name", "Threshold", "Precision", "Recall", "False positive rate", "F1", "Note"],
-    curvesOf(state).flatMap((curve) => curve.threshold.map((threshold, i) => [threshold, i]).filter(([, i]) => i === curve.working_point || i % 16 === 0).map(([threshold, i]) =>
-      [nameOf(curve.method), number(threshold), number(curve.precision[i]), number(curve.recall[i]), number(curve.fpr[i]), number(curve.f1[i]), i === curve.working_point ? "threshold of the method" : ""]))),
+  summary: (state) => curvesOf(state).slice(0, 1).map((curve) => `${curve.split} images, ${curve.region === "fov" ? "field of view" : "whole image"}.`).join(""),
 });
 
 // -- confusion matrices: tables of the shares of each row -----------------------------------------------------------------------------
-const confusionState = { method: (DATA.confusions.find(({ method }) => METHODS[method].best) ?? DATA.confusions[0])?.method, split: "test", region: "fov" };
-function showConfusion(name, value) {
-  if (name) confusionState[name] = value;
-  const matrices = DATA.confusions.filter((matrix) => matrix.method === confusionState.method);
-  const matrix = matrices.find(({ split, region }) => split === confusionState.split && region === confusionState.region)
-    ?? matrices.find(({ split }) => split === confusionState.split) ?? matrices[0];
+function showConfusion(method = (DATA.confusions.find((matrix) => METHODS[matrix.method].best) ?? DATA.confusions[0])?.method) {
+  const matrix = DATA.confusions.find((other) => other.method === method);
   if (!matrix) return;
-  Object.assign(confusionState, { split: matrix.split, region: matrix.region });
-  setControls(byId("confusion-controls"), [
-    select("Method", unique(DATA.confusions.map(({ method }) => method)).map((index) => [index, nameOf(index)]), matrix.method, (chosen) => showConfusion("method", Number(chosen))),
-    ...["split", "region"].map((key) => select(key === "split" ? "Split" : "Region", options(matrices.map((other) => other[key])), matrix[key], (chosen) => showConfusion(key, chosen))),
-  ]);
+  setControls(byId("confusion-controls"), [select("Method", DATA.confusions.map((other) => [other.method, nameOf(other.method)]), method, (value) => showConfusion(Number(value)))]);
   const rows = matrix.pixels.map((pixels, i) => {
     const sum = pixels.reduce((a, b) => a + b, 0);
     return [matrix.classes[i], ...pixels.map((count) => [sum ? count / sum : null, count])];
@@ -226,5 +184,6 @@ function showConfusion(name, value) {
     cell.title = `${rows[i][j + 1][1].toLocaleString("en")} pixels`;
   }));
   byId("confusion-table").replaceChildren(shares);
+  byId("confusion-note").textContent = `All pixels of the ${matrix.split} images, ${matrix.region === "fov" ? "field of view" : "whole image"}; shares of the row.`;
 }
 showConfusion();

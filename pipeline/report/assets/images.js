@@ -2,16 +2,16 @@
 const LAYERS = ["image", "mask", "prediction", "errors"];
 const SCORES = DATA.scores;
 const SHARE = "share";
-const PAGE = 24;
+const PAGE = 30;
+const source = (index) => `data:image/webp;base64,${IMAGES[index]}`;
 const SMALL = 200; // images with fewer pixels per side are enlarged without interpolation
 const albums = METHODS.map((_, method) => new Map(DATA.album_ids[method].map((id, index) => [id, DATA.layers[method][index]])));
-const groupOf = (dataset, region) => DATA.images.find((group) => group.dataset === dataset && group.region === region);
-const regionsOf = (dataset) => DATA.images.filter((group) => group.dataset === dataset).map((group) => group.region);
-const mainRegion = (dataset) => (regionsOf(dataset).includes("fov") ? "fov" : regionsOf(dataset)[0]);
-const methodsOf = (state) => Object.keys(groupOf(state.dataset, state.region)?.scores ?? {}).map(Number);
+const groupOf = (dataset) => DATA.images.find((group) => group.dataset === dataset);
+const methodsOf = (dataset) => Object.keys(groupOf(dataset)?.scores ?? {}).map(Number);
 const mainScore = (method) => (METHODS[method].multiclass ? "iou" : "f1");
-const scoreAt = (method, region, id, name) => {
-  const group = groupOf(METHODS[method].dataset, region);
+const bestOf = (dataset) => methodsOf(dataset).find((method) => METHODS[method].best) ?? methodsOf(dataset)[0];
+const scoreAt = (method, id, name) => {
+  const group = groupOf(METHODS[method].dataset);
   return group?.scores[method]?.[name][group.ids.indexOf(id)] ?? null;
 };
 
@@ -19,9 +19,9 @@ const scoreAt = (method, region, id, name) => {
 function stage(method, id, layer) {
   const images = albums[method].get(id);
   if (!images) return null;
-  const under = element("img", { class: "under", src: IMAGES[images[0]], alt: layer === "image" ? `image ${id}` : "" });
+  const under = element("img", { class: "under", src: source(images[0]), alt: layer === "image" ? `image ${id}` : "" });
   const box = element("span", { class: `stage ${layer}` }, under);
-  if (layer !== "image") box.append(element("img", { class: "over", src: IMAGES[images[LAYERS.indexOf(layer)]], alt: `${layer} of ${id}, ${nameOf(method)}` }));
+  if (layer !== "image") box.append(element("img", { class: "over", src: source(images[LAYERS.indexOf(layer)]), alt: `${layer} of ${id}, ${nameOf(method)}` }));
   under.addEventListener("load", () => box.classList.toggle("small", Math.max(under.naturalWidth, under.naturalHeight) < SMALL));
   return box;
 }
@@ -30,20 +30,16 @@ for (const button of document.querySelectorAll("button.thumb")) {
   const [method, { id }] = [Number(button.dataset.method), button.dataset];
   button.querySelector(".stage").replaceWith(stage(method, id, "errors") ?? element("span", { class: "stage missing" }, "not embedded"));
   const ids = [...button.parentElement.children].map((other) => other.dataset.id);
-  button.addEventListener("click", () => openViewer(method, mainRegion(METHODS[method].dataset), ids, ids.indexOf(id)));
+  button.addEventListener("click", () => openViewer(method, ids, ids.indexOf(id)));
 }
 
 // -- explorer: options, scatter plot, grid ------------------------------------------------------------------------------------------
-const bestOf = (dataset) => METHODS.findIndex((method) => method.dataset === dataset && method.best);
 const imageState = { dataset: DATA.images[0]?.dataset, page: 0, search: "", low: "", high: "", xAxis: SHARE, order: "worst", layer: "errors" };
 function makeValid(state) {
-  if (!regionsOf(state.dataset).includes(state.region)) state.region = mainRegion(state.dataset);
-  const methods = methodsOf(state);
+  const methods = methodsOf(state.dataset);
   if (!methods.includes(state.method)) {
-    state.method = methods.includes(bestOf(state.dataset)) ? bestOf(state.dataset) : methods[0];
+    state.method = bestOf(state.dataset);
     state.score = mainScore(state.method);
-    const { ids } = groupOf(state.dataset, state.region);
-    state.only = albums[state.method].size && albums[state.method].size < ids.length ? "embedded" : "all"; // too many to embed all of them
   }
   if (state.xAxis !== SHARE && (Number(state.xAxis) === state.method || !methods.includes(Number(state.xAxis)))) state.xAxis = SHARE;
 }
@@ -51,14 +47,13 @@ const xValues = (state, group) => (state.xAxis === SHARE ? group.share : group.s
 
 // Indices of the images that pass all filters, in order; images without a score come last
 function selected(state) {
-  const group = groupOf(state.dataset, state.region);
+  const group = groupOf(state.dataset);
   const scores = group.scores[state.method][state.score];
   const [low, high] = [state.low === "" ? -Infinity : Number(state.low), state.high === "" ? Infinity : Number(state.high)];
   const isLimited = state.low !== "" || state.high !== "";
   const search = state.search.toLowerCase();
   const indices = group.ids.map((_, index) => index).filter((index) => group.ids[index].toLowerCase().includes(search)
-    && (scores[index] === null ? !isLimited : scores[index] >= low && scores[index] <= high)
-    && (state.only === "all" || albums[state.method].has(group.ids[index])));
+    && (scores[index] === null ? !isLimited : scores[index] >= low && scores[index] <= high));
   const sign = { worst: 1, best: -1 }[state.order];
   if (sign) indices.sort((a, b) => (scores[a] === null) - (scores[b] === null) || sign * (scores[a] - scores[b]));
   return indices;
@@ -67,7 +62,7 @@ function selected(state) {
 function showGrid(state) {
   const grid = byId("grid");
   if (!DATA.images.length) return;
-  const group = groupOf(state.dataset, state.region);
+  const group = groupOf(state.dataset);
   const indices = selected(state);
   const ids = indices.map((index) => group.ids[index]);
   const pages = Math.max(1, Math.ceil(indices.length / PAGE));
@@ -75,7 +70,7 @@ function showGrid(state) {
   const start = state.page * PAGE;
   grid.replaceChildren(...indices.slice(start, start + PAGE).map((index, offset) => {
     const id = group.ids[index];
-    return element("button", { type: "button", class: "thumb", "data-id": id, onclick: () => openViewer(state.method, state.region, ids, start + offset) },
+    return element("button", { type: "button", class: "thumb", "data-id": id, onclick: () => openViewer(state.method, ids, start + offset) },
       stage(state.method, id, state.layer) ?? element("span", { class: "stage missing" }, "not embedded"),
       element("span", { class: "caption" }, element("b", {}, number(group.scores[state.method][state.score][index])), " ", element("span", { class: "name" }, id)));
   }));
@@ -90,18 +85,16 @@ const explorer = new Figure("images", {
   controls: (state, set) => {
     if (!DATA.images.length) return [];
     makeValid(state);
-    const names = methodsOf(state).map((index) => [index, nameOf(index)]);
+    const names = methodsOf(state.dataset).map((index) => [index, nameOf(index)]);
     const change = (name, value) => { state.page = 0; set(name, value); };
     const input = (label, name, properties) => element("label", {}, label, element("input", { value: state[name], ...properties, onchange: (event) => change(name, event.target.value) }));
     const limit = { type: "number", min: 0, max: 1, step: 0.05 };
     return [
       select("Data set", options(DATA.images.map((group) => group.dataset)), state.dataset, (value) => change("dataset", value)),
-      select("Region", options(regionsOf(state.dataset)), state.region, (value) => change("region", value)),
       select("Method", names, state.method, (value) => change("method", Number(value))),
       select("Score", Object.entries(SCORES), state.score, (value) => change("score", value)),
       input("From", "low", limit), input("To", "high", limit),
       select("Order", [["worst", "lowest first"], ["best", "highest first"], ["id", "by identifier"]], state.order, (value) => change("order", value)),
-      select("Show", [["all", "all images"], ["embedded", "embedded images"]], state.only, (value) => change("only", value)),
       input("Identifier contains", "search", { type: "search" }),
       select("Layer", options(LAYERS), state.layer, (value) => set("layer", value)),
       select("X axis", [[SHARE, "share of foreground"], ...names.filter(([index]) => index !== state.method)], state.xAxis, (value) => set("xAxis", value)),
@@ -109,14 +102,14 @@ const explorer = new Figure("images", {
   },
   plots: (state) => {
     showGrid(state);
-    const group = groupOf(state.dataset, state.region);
+    const group = groupOf(state.dataset);
     if (!group) return [];
     const position = positions.get(state.method);
     const y = group.scores[state.method][state.score];
     const x = xValues(state, group);
     const xTitle = state.xAxis === SHARE ? "share of foreground" : `${SCORES[state.score]} of ${plain(nameOf(state.xAxis))}`;
     const many = group.ids.length > 1000;
-    const passing = new Set(selected({ ...state, only: "all" }));
+    const passing = new Set(selected(state));
     const diagonal = { type: "line", x0: 0, x1: 1, y0: 0, y1: 1, line: { color: css("--soft"), dash: "dot", width: 1 }, layer: "below" };
     return [{
       traces: [{ x, y, customdata: group.ids.map((id) => plain(id)), mode: "markers", name: plain(nameOf(state.method)), type: many ? "scattergl" : "scatter",
@@ -130,13 +123,15 @@ const explorer = new Figure("images", {
   afterRender: (chart, state) => {
     chart.removeAllListeners?.("plotly_click");
     chart.on("plotly_click", (event) => {
-      const ids = selected({ ...state, only: "all" }).map((index) => groupOf(state.dataset, state.region).ids[index]);
-      const id = groupOf(state.dataset, state.region).ids[event.points[0].pointIndex];
-      openViewer(state.method, state.region, ids.includes(id) ? ids : [id], Math.max(0, ids.indexOf(id)));
+      const { ids } = groupOf(state.dataset);
+      const shown = selected(state);
+      const clicked = event.points[0].pointIndex;
+      const list = shown.includes(clicked) ? shown : [clicked];
+      openViewer(state.method, list.map((index) => ids[index]), list.indexOf(clicked));
     });
   },
   summary: (state) => {
-    const group = groupOf(state.dataset, state.region);
+    const group = groupOf(state.dataset);
     const scores = group.scores[state.method][state.score];
     const values = scores.filter((value) => value !== null).sort((a, b) => a - b);
     const median = values.length ? (values[(values.length - 1) >> 1] + values[values.length >> 1]) / 2 : null;
@@ -152,7 +147,7 @@ for (const [id, step] of [["page-back", -1], ["page-on", 1]]) byId(id).addEventL
 for (const link of document.querySelectorAll("a[data-below]")) {
   link.addEventListener("click", () => {
     const method = Number(link.dataset.method);
-    Object.assign(imageState, { dataset: METHODS[method].dataset, region: mainRegion(METHODS[method].dataset), method, score: mainScore(method), low: "", high: link.dataset.below, search: "", order: "worst", only: "all", page: 0 });
+    Object.assign(imageState, { dataset: METHODS[method].dataset, method, score: mainScore(method), low: "", high: link.dataset.below, search: "", order: "worst", page: 0 });
     explorer.refreshControls();
     explorer.render();
   });
@@ -186,13 +181,13 @@ function move(dx, dy) {
 }
 
 function showView() {
-  const { method, region, ids, index } = view;
+  const { method, ids, index } = view;
   const id = ids[index];
   const { dataset } = METHODS[method];
   const others = METHODS.map((_, other) => other).filter((other) => other !== method && METHODS[other].dataset === dataset && albums[other].has(id));
   if (view.beside !== "" && !others.includes(Number(view.beside))) view.beside = "";
   const score = mainScore(method);
-  const label = (owner) => `${nameOf(owner)}: ${SCORES[score]} ${number(scoreAt(owner, region, id, score))}`;
+  const label = (owner) => `${nameOf(owner)}: ${SCORES[score]} ${number(scoreAt(owner, id, score))}`;
   byId("viewer-title").replaceChildren(element("span", { class: "name" }, id), `, ${label(method)}`);
   byId("viewer-position").textContent = `${index + 1} of ${ids.length}`;
   byId("viewer-back").disabled = index === 0;
@@ -205,16 +200,16 @@ function showView() {
   panes.replaceChildren(...(pictures.length ? pictures : [element("p", {}, "This image is not embedded, because there are too many test images.")]));
   const facts = element("dl", {});
   const add = (name, value) => facts.append(element("dt", {}, name), element("dd", {}, value));
-  for (const [name, text] of Object.entries(SCORES)) add(text, number(scoreAt(method, region, id, name)));
-  const group = groupOf(dataset, region);
+  for (const [name, text] of Object.entries(SCORES)) add(text, number(scoreAt(method, id, name)));
+  const group = groupOf(dataset);
   add("Foreground", number(group?.share[group.ids.indexOf(id)]));
-  add("Region", region === "fov" ? "field of view" : "whole image");
+  add("Region", group?.region === "fov" ? "field of view" : "whole image");
   if (METHODS[method].panels) add("File", element("a", { href: `${METHODS[method].panels}/${encodeURIComponent(id)}.png` }, "full panel"));
   byId("viewer-facts").replaceChildren(facts);
   zoomTo(1);
 }
-function openViewer(method, region, ids, index) {
-  Object.assign(view, { method, region, ids, index, scale: 1 });
+function openViewer(method, ids, index) {
+  Object.assign(view, { method, ids, index });
   showView();
   viewer.showModal();
   panes.focus();

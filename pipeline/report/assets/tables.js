@@ -58,7 +58,7 @@ function filterBoard() {
     conditionBoxes.forEach((box, index) => {
       const values = unique(shown.map((row) => row.cells[index + 1].textContent)).filter(Boolean);
       const label = board.tHead.rows[0].cells[index + 1].textContent.toLowerCase();
-      const prefix = ["threshold_source", "empty_masks", "left_out"].includes(box.dataset.column) ? `${label}: ` : "";
+      const prefix = ["threshold", "threshold_source", "empty_masks", "left_out"].includes(box.dataset.column) ? `${label}: ` : "";
       if (values.length === 1) texts.push(`${prefix}${values[0]}${box.dataset.column === "images" ? ` image${values[0] === "1" ? "" : "s"}` : ""}`);
       else if (values.length && !ANY_VALUE.includes(box.dataset.column)) differing.add(box.dataset.column);
     });
@@ -101,14 +101,16 @@ filterBoard();
 const families = DATA.comparisons;
 const KEYS = ["dataset", "metric", "region", "class"];
 const chosen = { ...families[0] };
-function showMatrix() {
+function showMatrix(change = { dataset: chosen.dataset }) {
+  Object.assign(chosen, change);
+  if (change.dataset) chosen.metric = METHODS.find(({ dataset }) => dataset === change.dataset).multiclass ? "iou" : "f1";
   let left = families;
   const menus = KEYS.map((key) => {
     const values = unique(left.map((family) => family[key]));
     if (!values.includes(chosen[key])) chosen[key] = values.includes("fov") ? "fov" : values.includes("mean") ? "mean" : values[0];
     left = left.filter((family) => family[key] === chosen[key]);
     const labels = values.map((value) => [value, key === "metric" ? families.find((family) => family.metric === value).label : value]);
-    return select({ dataset: "Data set", metric: "Score", region: "Region", class: "Class" }[key], labels, chosen[key], (value) => { chosen[key] = value; showMatrix(); });
+    return select({ dataset: "Data set", metric: "Score", region: "Region", class: "Class" }[key], labels, chosen[key], (value) => showMatrix({ [key]: value }));
   });
   setControls(byId("matrix-controls"), menus);
   const [family] = left;
