@@ -55,6 +55,7 @@ class View:
         self.console, self.commands = console, commands
         self.run, self.folder, self.planned = Run(), Path(), False
         self.interrupted, self.statuses = False, dict[str, int]()
+        self.last_progress: dict[str, Mapping[str, Any]] = {}
         self.lock = threading.RLock()
 
     def emit(self, record: LogRecord) -> None:
@@ -124,9 +125,11 @@ class View:
         self.console.print(Text(text, style=style), soft_wrap=True)
 
     def progress(self) -> dict[str, Mapping[str, Any]]:
-        """Read the progress files of the running trainings."""
+        """Read the progress files of the running trainings; one that is writing its results has none any more."""
         read = {job.label: read_progress(self.folder / job.state) for job in self.run.trainings}
-        return {label: state for label, state in read.items() if state is not None}
+        known = {label: state or self.last_progress.get(label) for label, state in read.items()}
+        self.last_progress = {label: state for label, state in known.items() if state is not None}
+        return self.last_progress
 
     def show_plan(self, table: str) -> None:
         """Show how many jobs there are."""

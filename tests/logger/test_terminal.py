@@ -171,7 +171,10 @@ def test_log_has_a_line_for_each_job_and_each_failure(view, tmp_path):
     (tmp_path / "results/state/a/key/progress.json").write_text(json.dumps(training()))
     log.emit(record("job_info", **job(1, experiment="a")))
     log.tick()
+    (tmp_path / "results/state/a/key/progress.json").unlink()
+    assert log.progress() == {"train a": training()}  # it writes its results
     log.emit(record("job_finished", job_id=1))
+    assert log.progress() == {}
     failing = job(2, "predict", experiment="a", split="[bold]x")
     log.emit(record("job_info", **failing))
     wall = "RuleException:\nCommand 'pipeline > results/logs/predict/2.log 2>&1' returned non-zero exit status 137."
