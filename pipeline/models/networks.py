@@ -68,7 +68,7 @@ def _require_side_outputs(deep_supervision: bool, levels: int, key: str) -> None
 
 
 class UNet(Network):
-    """U-Net with batch normalization and padded convolutions."""
+    """U-Net with normalization, by default of batches, and padded convolutions."""
 
     factory: ClassVar = "pipeline.models.unet.UNet"
     name: Literal["unet"] = _NAME
@@ -78,6 +78,15 @@ class UNet(Network):
         True, description="Whether the 3x3 convolutions have a bias, which is redundant with batch normalization."
     )
     head_kernel: Literal[1, 3] = Field(3, description="Kernel size of the output convolution in pixels.")
+    norm: Annotated[
+        Literal["batch", "group", "none"],
+        Field(
+            description="Normalization after each convolution of the blocks: `batch`, `group` (arXiv 1803.08494; up to "
+            "32 groups of at least 8 channels), which does not depend on the batch, or `none`, with the initial "
+            "weights of arXiv 1502.01852."
+        ),
+        OMIT_DEFAULT,
+    ] = "batch"
     residual: Annotated[
         bool,
         Field(

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from pipeline.models.attention import gates
-from pipeline.models.blocks import Style
+from pipeline.models.blocks import Style, normalization
 from pipeline.models.networks import AnyNetwork
 from pipeline.models.registry import build_model, count_parameters
 from pipeline.training.device import run_logits
@@ -68,7 +68,7 @@ def test_gates_equal_a_plain_computation(attention, plain, channels):
     for values in (x, x.contiguous(memory_format=torch.channels_last)):
         np.testing.assert_allclose(gate.double()(values).detach(), plain(x.numpy(), gate), rtol=1e-6)
     if channels == 6:
-        assert torch.autograd.gradcheck(gate, x.requires_grad_())
+        assert torch.autograd.gradcheck(gate, x[:1, :, :2, :2].clone().requires_grad_())
 
 
 @pytest.mark.parametrize(("channels", "kernel"), [(1, 1), (8, 3), (64, 3), (128, 5), (256, 5), (2048, 7)])
@@ -143,7 +143,7 @@ def test_attention_ends_each_block():
 @pytest.mark.parametrize("attention", ["none", "eca"])
 def test_residual_block_equals_a_plain_computation(channels, attention):
     torch.manual_seed(2)
-    block = Style(bias=True, residual=True, attention=attention).block(*channels).eval()
+    block = Style(bias=True, norm="batch", residual=True, attention=attention).block(*channels).eval()
     x = torch.randn(2, channels[0], 9, 7)
     weights = {name: torch.randn_like(value) for name, value in block.state_dict().items() if "num" not in name}
     weights |= {name: value.abs() for name, value in weights.items() if "running_var" in name}
@@ -165,8 +165,9 @@ def test_residual_block_equals_a_plain_computation(channels, attention):
         torch.testing.assert_close(block(x), (branch + shortcut).relu())
 
 
-def test_residual_block_starts_as_its_shortcut():
-    block = Style(bias=False, residual=True, attention="none").block(4, 4)
+@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+def test_residual_block_starts_as_its_shortcut(norm):
+    block = Style(bias=False, norm=norm, residual=True, attention="none").block(4, 4)
     x = torch.rand(2, 4, 8, 8)
     assert torch.equal(block(x), x)
 
@@ -238,3 +239,45 @@ def test_side_outputs_count_in_training_only(options, widths):
 def test_deep_supervision_of_two_levels_is_refused(options, key):
     with pytest.raises(ValidationError, match=rf"three or more levels.*larger `{key}`"):
         build({**options, "deep_supervision": True})
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups"), [(1, 1), (4, 1), (12, 1), (16, 2), (24, 3), (48, 6), (256, 32), (512, 32)]
+)
+def test_group_normalization_equals_a_plain_computation(channels, groups):
+    norm = normalization("group", channels)
+    torch.manual_seed(3)
+    x = torch.randn(2, channels, 3, 2, dtype=torch.float64) * 4 + 1
+    expected = torch.empty_like(x)
+    size = channels // groups
+    for sample, output in zip(x, expected, strict=True):
+        for first in range(0, channels, size):
+            group = sample[first : first + size]
+            output[first : first + size] = (group - group.mean()) / (group.var(correction=0) + 1e-5).sqrt()
+    with torch.no_grad():
+        norm.weight += torch.randn(channels)
+        norm.bias += torch.randn(channels)
+        expected = expected * norm.weight[:, None, None] + norm.bias[:, None, None]
+        torch.testing.assert_close(norm.double()(x), expected)
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_without_normalization_initial_logits_keep_their_size(residual):
+    torch.manual_seed(4)
+    network = TypeAdapter(AnyNetwork).validate_python(
+        {"name": "unet", "width": 16, "norm": "none", "residual": residual}
+    )
+    model = build_model(network, in_channels=3, out_channels=1)
+    ends = []
+    model.up[-1].register_forward_hook(lambda _, __, output: ends.append(output))
+    with torch.no_grad():
+        model(torch.randn(2, 3, 64, 64))
+    assert 0.3 < ends[0].square().mean().sqrt() < 3
+
+
+@pytest.mark.parametrize(("norm", "parameters"), [("group", 0), ("none", -2 * 2 * (4 + 8 + 16 + 8 + 4))])
+def test_normalizations_have_the_parameters_counted_by_hand(norm, parameters):
+    """Two normalizations in each block of 4, 8, 16, 8, 4 channels, each with a weight and a bias per channel."""
+    model = build({**UNET, "norm": norm})
+    assert count_parameters(model) - count_parameters(build(UNET)) == parameters
+    assert not any("running" in name for name in model.state_dict())
