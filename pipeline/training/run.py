@@ -40,13 +40,13 @@ from pipeline.training.history import (
     require_finite,
     require_finite_state,
 )
-from pipeline.training.losses import Loss
+from pipeline.training.losses import Loss, choose_loss
 from pipeline.training.optim import build_optimizer
 from pipeline.training.progress_file import ProgressFile
 from pipeline.training.recipes import TrainRecipe
 from pipeline.training.samples import Samples, choose_samples
 from pipeline.training.seeds import derived_seeds
-from pipeline.training.stages import Stages, criterion_of
+from pipeline.training.stages import Stages
 from pipeline.training.state_saver import Stateful, StateSaver
 from pipeline.training.step import Part, TrainingStep
 from pipeline.training.step_graph import choose_recorder
@@ -139,7 +139,7 @@ class _Training:
         prepare_determinism(recipe.deterministic, device)
         require_ranks(experiment, recipe, device)
         self.data, self.validation = self._load(training, validation, device, memory)
-        self.criterion = criterion_of(recipe)
+        self.criterion = choose_loss(recipe.loss, recipe.has_background)
         self.augment = Augmentation(recipe.crop, recipe.augment) if recipe.crop or recipe.augment else None
 
         info, seeds = self.data.info, derived_seeds(recipe.seed)

@@ -5,15 +5,9 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from pipeline.training.losses import LOSSES, Loss
+from pipeline.training.losses import Loss, choose_loss
 from pipeline.training.optim import Schedule
 from pipeline.training.recipes import TrainRecipe
-
-
-def criterion_of(recipe: TrainRecipe) -> Loss:
-    """Return the loss of a training run."""
-    loss = LOSSES[recipe.loss.name]
-    return loss if recipe.has_background else loss.without_background()
 
 
 class Stages:
@@ -40,7 +34,7 @@ class Stages:
         for group in self._optimizer.param_groups:
             group["lr"] = self.recipe.optimizer.lr
         self.schedule = Schedule(self.recipe.schedule, self._optimizer, self.recipe.epochs, self._steps)
-        self._use(criterion_of(self.recipe))
+        self._use(choose_loss(self.recipe.loss, self.recipe.has_background))
 
     @property
     def recipe(self) -> TrainRecipe:

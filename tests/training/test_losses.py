@@ -9,6 +9,7 @@ from pipeline.training.losses import (
     activate,
     bce,
     bce_dice,
+    choose_loss,
     cross_entropy,
     cross_entropy_dice,
     dice,
@@ -17,7 +18,7 @@ from pipeline.training.losses import (
     softmax_dice,
     supervise,
 )
-from pipeline.training.recipes import SOFTMAX_LOSSES, LossName
+from pipeline.training.recipes import SOFTMAX_LOSSES, LossFunction, LossName
 
 OUTPUT = torch.tensor([[[[0.0, 2.0], [-1.0, 3.0]]]])
 TARGET = torch.tensor([[[[0.0, 1.0], [1.0, 1.0]]]])
@@ -45,7 +46,7 @@ def test_pixels_outside_the_field_of_view_have_no_loss(name):
     weight = torch.tensor([[[[1.0, 1.0], [1.0, 0.0]]]])
     elsewhere, wrong = OUTPUT.clone(), TARGET.clone()
     elsewhere[..., 1, 1], wrong[..., 1, 1] = -50.0, 0.0
-    loss = LOSSES[name].function
+    loss = choose_loss(LossFunction(name=name)).function
     output, elsewhere = output_for(name), output_for(name, elsewhere)
     assert float(loss(output, TARGET, weight)) == pytest.approx(float(loss(elsewhere, wrong, weight)))
     assert float(loss(output, TARGET, weight)) != pytest.approx(float(loss(output, TARGET)))
@@ -60,7 +61,7 @@ def test_two_channel_cross_entropy_equals_bce_of_the_difference():
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_are_finite_if_no_pixel_counts(name):
-    value = LOSSES[name].function(output_for(name), TARGET, torch.zeros_like(TARGET))
+    value = choose_loss(LossFunction(name=name)).function(output_for(name), TARGET, torch.zeros_like(TARGET))
     assert math.isfinite(float(value))
 
 
@@ -131,3 +132,4 @@ def test_deep_supervision_sums_the_loss_of_all_outputs():
 def test_configuration_lists_all_losses():
     assert {*get_args(LossName)} - {"bce-with-logits"} == {*LOSSES}
     assert {*SOFTMAX} == SOFTMAX_LOSSES
+    assert all(LossFunction(name=name).activation == loss.activation for name, loss in LOSSES.items())
