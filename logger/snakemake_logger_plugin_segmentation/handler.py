@@ -40,6 +40,14 @@ _NOISE = re.compile(
 )
 """Beginnings of messages that say nothing about this run; .snakemake/log has them."""
 
+_PLACES = (
+    ("training", Path("results/models"), "networks and learning curves"),
+    ("images", Path("results/predictions"), "masks and renderings"),
+    ("scores", LEADERBOARD, "all scores"),
+    ("report", REPORT, "scores, curves and images; open it in a browser"),
+)
+"""Where to look after a stage has made something."""
+
 _COMMAND_FAILED = re.compile(r"(?:> (\S+) 2>&1)?' returned non-zero exit status (\d+)")
 _KILLED = 137
 
@@ -113,10 +121,10 @@ class View:
         self.print("\n".join(lines[headings[0] :] if headings else lines), "red")
 
     def message(self, record: LogRecord) -> None:
-        """Print a warning or an error, and information unless Snakemake prints it in each run."""
+        """Print a message unless Snakemake prints it in each run, or in each that fails."""
         text = record.getMessage()
         self.interrupted = self.interrupted or text.startswith("Terminating processes on user request")
-        if text not in ("", "None") and (record.levelno >= WARNING or not _NOISE.match(text)):
+        if text not in ("", "None") and not _NOISE.match(text):
             style = "red" if record.levelno >= ERROR else "yellow" if record.levelno >= WARNING else ""
             self.print(text.rstrip(), style)
 
@@ -181,9 +189,8 @@ class View:
             if len(rows) > _MOST_SCORES:
                 self.print(f"  and {len(rows) - _MOST_SCORES} more")
             self.print("")
-        places = {REPORT: "scores, curves and images; open it in a browser", LEADERBOARD: "all scores"}
-        for path, what in places.items():
-            if self.run.done["report" if path == REPORT else "scores"] and (self.folder / path).exists():
+        for stage, path, what in _PLACES:
+            if self.run.done[stage] and (self.folder / path).exists():
                 self.print(f"{path}: {what}")
 
 

@@ -181,6 +181,7 @@ def test_log_has_a_line_for_each_job_and_each_failure(view, tmp_path):
     log.emit(record("error", logging.ERROR, wall))
     log.emit(record("job_error", logging.ERROR, **failing, rule_msg=None))
     log.emit(record(None, message="Building DAG of jobs..."))
+    log.emit(record(None, logging.ERROR, "Exiting because a job execution failed. Look above for error messages"))
     log.emit(record(None, logging.WARNING, "a warning"))
     log.emit(record("error", logging.ERROR, "WorkflowError:\nAt least one job did not complete successfully."))
     log.close()
