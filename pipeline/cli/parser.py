@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     _CommandAction = argparse._SubParsersAction[argparse.ArgumentParser]
 
 SECTIONS = {
-    "raw data": ("synthetic", "unpack", "check", "splits", "folds", "shard"),
+    "raw data": ("synthetic", "unpack", "mosaics", "check", "splits", "folds", "shard"),
     "training": ("augmented", "train", "curves", "tensorboard"),
     "prediction": ("predict", "ensemble", "baseline", "threshold", "render", "submission", "export"),
     "evaluation": ("evaluate", "average", "comparisons", "compare", "leaderboard"),

@@ -58,6 +58,25 @@ def unpack(arguments: Arguments) -> None:
     unpack(arguments.archive, arguments.folder, max_bytes=arguments.max_bytes)
 
 
+@command(
+    path_option("--images", "folders of tiles", OUTPUT, required=True, nargs="+", metavar="FOLDER"),
+    path_option("--output", "table to write, with the columns id and group", OUTPUT, required=True, metavar="FILE"),
+    path_option("--masks", "masks to test the links by", OUTPUT, shown="no test", metavar="FOLDER"),
+    path_option("--sheet", "PNG file of linked tiles", OUTPUT, shown="not written", metavar="FILE"),
+    examples=["mosaics --images data/raw/TGS/train/images --output data/raw/TGS/mosaics.csv"],
+)
+def mosaics(arguments: Arguments) -> None:
+    """Find tiles of one larger image, for splits by group.
+
+    Tiles whose borders continue each other get the same group. The table is for the option `group` of a split, which
+    keeps tiles of one mosaic in one split. Prints the numbers of links and groups, and with --masks the share of
+    border pixels whose masks agree, for linked tiles and for others: masks are not used to find the links.
+    """
+    from pipeline.raw.mosaics import write_groups
+
+    write_groups(images=arguments.images, output=arguments.output, masks=arguments.masks, sheet=arguments.sheet)
+
+
 @result_command(
     Check,
     option("--dataset", "name of the data set", SELECTION, shown="all data sets of the configuration", metavar="NAME"),
