@@ -36,7 +36,7 @@ _NOISE = re.compile(
     r"host: |Building DAG|Using shell|Provided |Rules claiming|Conda environments|Singularity containers|Group jobs: "
     r"|Select jobs|Execute \d|Complete log|Elapsed time|This was a dry-run|Some jobs were triggered|Rules with "
     r"|Reasons:|\d+ jobs have |Assuming unrestricted|Workflow has started|Using workflow specific|Using profile"
-    r"|Will exit after|Exiting because|Removing output files of failed|Config file .* is extended|Full Traceback"
+    r"|Exiting because|Removing output files of failed|Config file .* is extended|Full Traceback"
 )
 """Beginnings of messages that say nothing about this run; .snakemake/log has them."""
 
@@ -164,7 +164,7 @@ class View:
         elif done < planned:
             self.print(f"Stopped after {done} of {planned} jobs. To continue, type the same command again.", "bold")
         else:
-            self.print(f"All {done} jobs done, {duration(time_taken)}.", "bold green")
+            self.print(f"{f'All {done} jobs' if done > 1 else '1 job'} done, {duration(time_taken)}.", "bold green")
             self._print_scores()
 
     def _print_scores(self) -> None:
