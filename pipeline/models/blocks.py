@@ -1,5 +1,7 @@
 """The blocks of a U-Net: two 3x3 convolutions, plain or residual."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -8,6 +10,24 @@ from torch import nn
 from pipeline.models.attention import gates
 
 _GROUP = 8  # channels, at least: with fewer in a group errors rise, up to those of instance normalization (table 3)
+
+
+class Activation(NamedTuple):
+    """A function between convolutions.
+
+    Parameters
+    ----------
+    module : callable
+    moment : float
+        Mean square of its values of standard normal numbers.
+    """
+
+    module: Callable[[], nn.Module]
+    moment: float
+
+
+ACTIVATIONS = {"relu": Activation(partial(nn.ReLU, inplace=True), 0.5), "silu": Activation(nn.SiLU, 0.35578)}
+"""Activations by name: ReLU, and SiLU, x / (1 + exp(-x)) (Elfwing, Uchibe, Doya, arXiv 1702.03118, eq. 7)."""
 
 
 class Style(NamedTuple):
@@ -20,6 +40,8 @@ class Style(NamedTuple):
     norm : {'batch', 'group', 'none'}
         See `normalization`. Without it, convolutions start with weights that keep the size of activations: see
         `he_normal`.
+    activation : {'relu', 'silu'}
+        See `ACTIVATIONS`.
     residual : bool
         See `ResidualBlock`.
     attention : {'none', 'scse', 'eca'}
@@ -28,6 +50,7 @@ class Style(NamedTuple):
 
     bias: bool
     norm: str
+    activation: str
     residual: bool
     attention: str
 
@@ -35,23 +58,24 @@ class Style(NamedTuple):
         """Build a block: (N, in_channels, H, W) to (N, out_channels, H, W)."""
         layers = [
             *self._convolution(in_channels, out_channels, 3),
-            nn.ReLU(inplace=True),
+            ACTIVATIONS[self.activation].module(),
             *self._convolution(out_channels, out_channels, 3),
         ]
+        activation = ACTIVATIONS[self.activation].module()
         if not self.residual:
-            return nn.Sequential(*layers, nn.ReLU(inplace=True), *gates(self.attention, out_channels))
+            return nn.Sequential(*layers, activation, *gates(self.attention, out_channels))
         last = layers[-2 if self.norm == "none" else -1]
         nn.init.zeros_(last.weight)  # type: ignore[arg-type]
         same = in_channels == out_channels
         shortcut = nn.Identity() if same else nn.Sequential(*self._convolution(in_channels, out_channels, 1))
         branch = nn.Sequential(*layers, *gates(self.attention, out_channels))
-        return ResidualBlock(branch, shortcut, nn.ReLU(inplace=True))
+        return ResidualBlock(branch, shortcut, activation)
 
     def _convolution(self, in_channels: int, out_channels: int, kernel: int) -> tuple[nn.Module, nn.Module]:
         """Build a convolution that keeps the size, and its normalization."""
         convolution = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=self.bias)
         if self.norm == "none":
-            he_normal(convolution, in_channels * kernel**2)
+            he_normal(convolution, in_channels * kernel**2, ACTIVATIONS[self.activation].moment)
         return convolution, normalization(self.norm, out_channels)
 
 
@@ -69,7 +93,7 @@ def normalization(norm: str, channels: int) -> nn.Module:
     return nn.GroupNorm(max(groups, default=1), channels)
 
 
-def he_normal(convolution: nn.Conv2d | nn.ConvTranspose2d, fan_in: int, moment: float = 0.5) -> None:
+def he_normal(convolution: nn.Conv2d | nn.ConvTranspose2d, fan_in: int, moment: float) -> None:
     """Initialize a convolution so that it keeps the variance of activations, and its bias with 0.
 
     He, Zhang, Ren, Sun: Delving deep into rectifiers (ICCV 2015, arXiv 1502.01852), eq. 10: weights are normal with
@@ -80,7 +104,7 @@ def he_normal(convolution: nn.Conv2d | nn.ConvTranspose2d, fan_in: int, moment: 
     fan_in : int
         Number of products in an output value.
     moment : float
-        Mean square of the inputs over the variance of what they were before their activation: 1/2 after a ReLU.
+        Mean square of the inputs over the variance of what they were before their activation.
     """
     nn.init.normal_(convolution.weight, std=(fan_in * moment) ** -0.5)
     if convolution.bias is not None:

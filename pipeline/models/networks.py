@@ -87,6 +87,11 @@ class UNet(Network):
         ),
         OMIT_DEFAULT,
     ] = "batch"
+    activation: Annotated[
+        Literal["relu", "silu"],
+        Field(description="Function after each convolution of the blocks: ReLU or SiLU (arXiv 1702.03118)."),
+        OMIT_DEFAULT,
+    ] = "relu"
     residual: Annotated[
         bool,
         Field(

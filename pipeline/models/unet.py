@@ -29,7 +29,7 @@ class UNet(nn.Module):
         Whether the 3x3 convolutions of the blocks have a bias (redundant with batch normalization).
     head_kernel : {1, 3}
         Kernel size of the last convolution, padded to keep the size.
-    norm, residual, attention : str, bool, str
+    norm, activation, residual, attention : str, str, bool, str
         See `pipeline.models.blocks.Style`.
     deep_supervision : bool
         Whether there are side outputs in training: 1x1 convolutions of the blocks of the decoder.
@@ -48,6 +48,7 @@ class UNet(nn.Module):
         bias: bool,
         head_kernel: int,
         norm: str,
+        activation: str,
         residual: bool,
         attention: str,
         deep_supervision: bool,
@@ -55,7 +56,7 @@ class UNet(nn.Module):
         super().__init__()
         self.in_channels = in_channels
         self.multiple = 2 ** (depth - 1)
-        block = Style(bias, norm, residual, attention).block
+        block = Style(bias, norm, activation, residual, attention).block
         widths = [width * 2**level for level in range(depth)]
         in_widths = [in_channels, *widths[:-1]]
         self.down = nn.ModuleList(block(a, b) for a, b in zip(in_widths, widths, strict=True))

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from pipeline.models.attention import gates
-from pipeline.models.blocks import Style, normalization
+from pipeline.models.blocks import ACTIVATIONS, Style, normalization
 from pipeline.models.networks import AnyNetwork
 from pipeline.models.registry import build_model, count_parameters
 from pipeline.training.device import run_logits
@@ -143,7 +143,9 @@ def test_attention_ends_each_block():
 @pytest.mark.parametrize("attention", ["none", "eca"])
 def test_residual_block_equals_a_plain_computation(channels, attention):
     torch.manual_seed(2)
-    block = Style(bias=True, norm="batch", residual=True, attention=attention).block(*channels).eval()
+    block = (
+        Style(bias=True, norm="batch", activation="silu", residual=True, attention=attention).block(*channels).eval()
+    )
     x = torch.randn(2, channels[0], 9, 7)
     weights = {name: torch.randn_like(value) for name, value in block.state_dict().items() if "num" not in name}
     weights |= {name: value.abs() for name, value in weights.items() if "running_var" in name}
@@ -156,18 +158,19 @@ def test_residual_block_equals_a_plain_computation(channels, attention):
         )
         return functional.batch_norm(conv, mean, var, weight, bias)
 
-    branch = normalized_conv(x, "branch.0", "branch.1", 1).relu()
-    branch = normalized_conv(branch, "branch.3", "branch.4", 1)
+    branch = normalized_conv(x, "branch.0", "branch.1", 1)
+    branch = normalized_conv(branch * branch.sigmoid(), "branch.3", "branch.4", 1)
     if attention == "eca":
         branch = torch.from_numpy(eca(branch.numpy(), block.branch[-1]))
     shortcut = x if channels[0] == channels[1] else normalized_conv(x, "shortcut.0", "shortcut.1", 0)
     with torch.no_grad():
-        torch.testing.assert_close(block(x), (branch + shortcut).relu())
+        total = branch + shortcut
+        torch.testing.assert_close(block(x), total * total.sigmoid())
 
 
 @pytest.mark.parametrize("norm", ["batch", "group", "none"])
 def test_residual_block_starts_as_its_shortcut(norm):
-    block = Style(bias=False, norm=norm, residual=True, attention="none").block(4, 4)
+    block = Style(bias=False, norm=norm, activation="relu", residual=True, attention="none").block(4, 4)
     x = torch.rand(2, 4, 8, 8)
     assert torch.equal(block(x), x)
 
@@ -261,18 +264,28 @@ def test_group_normalization_equals_a_plain_computation(channels, groups):
         torch.testing.assert_close(norm.double()(x), expected)
 
 
-@pytest.mark.parametrize("residual", [True, False])
-def test_without_normalization_initial_logits_keep_their_size(residual):
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_have_the_stated_mean_square(name):
+    x = torch.linspace(-12, 12, 200_001, dtype=torch.float64)
+    density = torch.exp(-x.square() / 2) / (2 * torch.pi) ** 0.5
+    moment = torch.trapezoid(ACTIVATIONS[name].module()(x.clone()).square() * density, x)
+    assert moment.item() == pytest.approx(ACTIVATIONS[name].moment, abs=1e-5)
+
+
+# pooling enlarges activations, and the gain of SiLU, unlike that of ReLU, rises with them
+@pytest.mark.parametrize(
+    ("residual", "activation", "limit"), [(True, "relu", 3), (False, "relu", 3), (False, "silu", 10)]
+)
+def test_without_normalization_activations_keep_their_size(residual, activation, limit):
     torch.manual_seed(4)
-    network = TypeAdapter(AnyNetwork).validate_python(
-        {"name": "unet", "width": 16, "norm": "none", "residual": residual}
-    )
+    options = {"name": "unet", "width": 16, "norm": "none", "activation": activation, "residual": residual}
+    network = TypeAdapter(AnyNetwork).validate_python(options)
     model = build_model(network, in_channels=3, out_channels=1)
     ends = []
     model.up[-1].register_forward_hook(lambda _, __, output: ends.append(output))
     with torch.no_grad():
         model(torch.randn(2, 3, 64, 64))
-    assert 0.3 < ends[0].square().mean().sqrt() < 3
+    assert 0.3 < ends[0].square().mean().sqrt() < limit
 
 
 @pytest.mark.parametrize(("norm", "parameters"), [("group", 0), ("none", -2 * 2 * (4 + 8 + 16 + 8 + 4))])
