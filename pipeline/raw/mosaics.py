@@ -134,9 +134,9 @@ def mask_agreement(masks: NDArray[np.bool_], links: Links, axis: int, *, mixed: 
     is_mixed = [border.any(axis=1) & ~border.all(axis=1) for border in (a, b)]
     counted = is_mixed[0][:, None] | is_mixed[1][None] if mixed else np.ones(agree.shape, bool)
     linked = np.eye(len(links), dtype=bool)
-    chosen = [agree[pairs & counted] for pairs in (linked, ~linked)]
-    means = [float(values.mean()) if len(values) else np.nan for values in chosen]
-    return Agreement(*means, len(chosen[0]))
+    of_links, of_others = (agree[pairs & counted] for pairs in (linked, ~linked))
+    means = [float(values.mean()) if len(values) else np.nan for values in (of_links, of_others)]
+    return Agreement(means[0], means[1], len(of_links))
 
 
 def write_groups(*, images: Sequence[Path], output: Path, masks: Path | None = None, sheet: Path | None = None) -> None:
