@@ -15,7 +15,7 @@ from pipeline.models.registry import build_model
 from pipeline.training.augment.augmentation import Augmentation
 from pipeline.training.augment.options import Augment, Elastic
 from pipeline.training.data import Batch
-from pipeline.training.device import prepare_determinism
+from pipeline.training.device import SideOutputs, prepare_determinism
 from pipeline.training.losses import LOSSES, choose_loss, supervise
 from pipeline.training.recipes import LossFunction
 
@@ -41,6 +41,8 @@ NETWORKS = {
     "u2net": U2Net(name="u2net", width=8),
     "u2net-lite": U2NetLite(name="u2net-lite", width=8),
     "unet-encoder": UNetEncoder(name="unet-encoder", width=32),
+    "unet, residual": UNet(name="unet", width=2, residual=True, attention="scse", norm="group", activation="silu"),
+    "unet, supervised": UNet(name="unet", width=2, deep_supervision=True, attention="eca", norm="none"),
 }
 
 
@@ -65,8 +67,11 @@ class RecordOperations(TorchDispatchMode):
 def logits(network, side=70, channels=1):
     with torch.device("meta"):
         model = build_model(network, in_channels=3, out_channels=channels).to(memory_format=torch.channels_last)
-        outputs = model.train()(torch.zeros(2, 3, side, side - 25))
-    return outputs if isinstance(outputs, list) else [outputs]
+        return all_logits(model.train(), torch.zeros(2, 3, side, side - 25))
+
+
+def all_logits(model, x):
+    return model.logits(x) if isinstance(model, SideOutputs) else [model(x)]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -140,8 +145,7 @@ def test_pytorch_warns_of_no_operation_on_a_gpu(name):
             model = model.to(device, memory_format=torch.channels_last).train()
             with warnings.catch_warnings(), torch.autocast("cuda", torch.bfloat16):
                 warnings.simplefilter("error")
-                outputs = model(torch.rand(2, 3, 70, 45, device=device))
-                outputs = outputs if isinstance(outputs, list) else [outputs]
+                outputs = all_logits(model, torch.rand(2, 3, 70, 45, device=device))
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 sum(output.float().square().sum() for output in outputs).backward()
