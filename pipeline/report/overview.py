@@ -133,7 +133,7 @@ def _conditions(row: Row, label: str, level: str) -> str:
         of_class,
         row.condition("region"),
         row.condition("scale"),
-        f"threshold {row.condition('threshold')} ({row.condition('threshold_source')})"
+        f"threshold {row.condition('threshold')}: {row.condition('threshold_source')}"
         if row.record.get("threshold")
         else "most probable class",
         f"{level} bootstrap intervals over images" if level else "",

@@ -38,7 +38,7 @@ def test_best_method_has_its_interval_and_is_no_baseline():
     assert built["best"].name == "b"
     assert (built["cell"].text, built["cell"].interval) == ("0.800", "[0.780, 0.820]")
     assert "field of view" in built["conditions"]
-    assert "threshold 0.400 (validation (f1))" in built["conditions"]
+    assert "threshold 0.400: validation (f1)" in built["conditions"]
 
 
 def test_suspicious_methods_are_noted_and_never_best():

@@ -62,6 +62,10 @@ class Figure {
   }
   render() {
     const plots = this.plots(this.state);
+    if (!window.Plotly) { // the last script of the page, so that images come first
+      addEventListener("load", () => this.render(), { once: true });
+      return;
+    }
     while (this.container.children.length > plots.length) {
       Plotly.purge(this.container.lastChild);
       this.container.lastChild.remove();

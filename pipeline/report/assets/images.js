@@ -112,7 +112,7 @@ const explorer = new Figure("images", {
     const passing = new Set(selected(state));
     const diagonal = { type: "line", x0: 0, x1: 1, y0: 0, y1: 1, line: { color: css("--soft"), dash: "dot", width: 1 }, layer: "below" };
     return [{
-      traces: [{ x, y, customdata: group.ids.map((id) => plain(id)), mode: "markers", name: plain(nameOf(state.method)), type: many ? "scattergl" : "scatter",
+      traces: [{ x, y, customdata: group.ids.map((id) => plain(id)), mode: "markers", name: plain(nameOf(state.method)),
         marker: { color: colour(position), symbol: many ? "circle" : MARKERS[position % 7], size: many ? 5 : 8, opacity: group.ids.map((_, index) => (passing.has(index) ? (many ? 0.5 : 0.85) : 0.08)), line: { width: many ? 0 : 1, color: css("--paper") } },
         hovertemplate: `%{customdata}<br>${xTitle} %{x:.3f}<br>${SCORES[state.score]} %{y:.3f}<extra></extra>` }],
       layout: layout(`${SCORES[state.score]} of each test image`, xTitle, SCORES[state.score],
