@@ -62,4 +62,3 @@ def test_terminal_shows_a_training_its_end_and_its_changes(tmp_path):
     assert "remedy:   lower the learning rate" in text
     assert "log: results/logs/train/a.log" in text
     assert "Traceback" not in text
-    assert "epochs" in text
