@@ -210,6 +210,12 @@ def test_training_resumes_from_any_step(shards, tmp_path, monkeypatch, capfd):
     ]
 
 
+UNET_OPTIONS = {
+    **{"name": "unet", "width": 4, "depth": 3, "norm": "group", "activation": "silu"},
+    **{"residual": True, "attention": "scse", "deep_supervision": True},
+}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -217,10 +223,12 @@ def test_training_resumes_from_any_step(shards, tmp_path, monkeypatch, capfd):
         {"validate_every": 3, "checkpoint_every": 2, "epochs": 5},
         {"memory": 0, "loss": {"name": "bce", "region": "fov", "border": {"w0": 10, "sigma": 5}}},
         {"model": {"name": "u2net-lite", "width": 4}},
+        {"model": UNET_OPTIONS},
         {"loss": {"name": "cross-entropy", "region": "full"}, "monitor": "val_dice"},
+        {"augment": {"flip": "both", "cutmix": {}, "mixup": {}}},
         {"ema": 0.9, "schedule": {"name": "cosine", "cycles": 2, "warmup": 0.5}, "snapshots": 2},
     ],
-    ids=["early stopping", "rare validation", "streamed", "side outputs", "two channels", "ema"],
+    ids=["early stopping", "rare validation", "streamed", "side outputs", "unet", "two channels", "mixed", "ema"],
 )
 def test_resumed_training_is_bit_identical_with_other_settings(shards, tmp_path, monkeypatch, save_interval, changes):
     recipe = {**AUGMENTED, **changes}
