@@ -62,6 +62,19 @@ def test_last_cycles_are_kept_beside_the_last_weights(shards, tmp_path, monkeypa
     assert list(best.networks) == [best.epoch]
 
 
+def test_snapshots_are_those_of_the_last_stage(shards, tmp_path):
+    training.train(
+        TrainRecipe.model_validate({**RECIPE, "epochs": 3, "stages": [{"epochs": 6}]}),
+        experiment="e",
+        train_shards=[shards / "train.h5"],
+        validation_shards=[shards / "validation.h5"],
+        output=tmp_path,
+    )
+    assert list(load_checkpoint(tmp_path / "last.pt").networks) == [7, 9]
+    with pytest.raises(ValueError, match="at most the number of cycles"):
+        TrainRecipe.model_validate({**RECIPE, "stages": [{"epochs": 6, "schedule": "constant"}]})
+
+
 def snapshots_of(path, count=3, **options):
     """Save a checkpoint of several networks; return the checkpoint of each of them alone as well."""
     first, members = load_checkpoint(checkpoint(path, **options)), []
