@@ -413,7 +413,6 @@ def test_images_stay_within_the_budget(project, monkeypatch):
 
 def test_room_that_is_left_goes_to_the_worst_images(project, monkeypatch):
     monkeypatch.setattr("pipeline.report.gallery._CASES_PER_KIND", 1)
-    monkeypatch.setattr("pipeline.report.gallery.KINDS", ("best", "median", "worst"))
     data, full_size = budgeted(project, monkeypatch)
     data, _ = budgeted(project, monkeypatch, BUDGET=full_size * 5 // 8)
     index = [method["name"] for method in data["methods"]].index("good")
