@@ -47,6 +47,7 @@ _SECTIONS = {
     "Losses": ("experiment", "loss"),
     "Optimizers": ("experiment", "optimizer"),
     "Schedules": ("experiment", "schedule"),
+    "Stages": ("experiment", "stages"),
     "Augmentation": ("experiment", "augment"),
     "Threshold": ("experiment", "threshold"),
     "Tiles": ("experiment", "tiles"),

@@ -17,9 +17,8 @@ Widths = Annotated[
 Attention = Annotated[
     Literal["none", "scse", "eca"],
     Field(
-        description="Gates at the end of each block, of the decoder only where the encoder is another model: `scse`, "
-        "the sum of a gate for each pixel and one for each channel (arXiv 1803.02579), or `eca`, one for each channel "
-        "(arXiv 1910.03151). Gates of channels depend on the mean over the whole image, or over a tile."
+        description="Gates at the end of each block (of `unet-encoder`, of the decoder): `scse`, one for each pixel "
+        "and one for each channel, summed (arXiv 1803.02579), or `eca`, one for each channel (arXiv 1910.03151)."
     ),
     OMIT_DEFAULT,
 ]
@@ -82,8 +81,7 @@ class UNet(Network):
         Literal["batch", "group", "none"],
         Field(
             description="Normalization after each convolution of the blocks: `batch`, `group` (arXiv 1803.08494; up to "
-            "32 groups of at least 8 channels), which does not depend on the batch, or `none`, with the initial "
-            "weights of arXiv 1502.01852."
+            "32 groups of at least 8 channels) or `none` (with initial weights of arXiv 1502.01852)."
         ),
         OMIT_DEFAULT,
     ] = "batch"

@@ -28,7 +28,10 @@ SOFTMAX_LOSSES = frozenset({"cross-entropy", "cross-entropy-dice", "lovasz-softm
 """Losses of networks with one output channel for each class; required for more than two classes."""
 
 SOFT_TARGET_LOSSES = frozenset(
-    {"mse", "bce", "dice", "bce-dice", "cross-entropy", "softmax-dice", "cross-entropy-dice", "softmax-bce"}
+    {
+        *("mse", "bce", "dice", "bce-dice", "focal", "tversky", "cldice"),
+        *("cross-entropy", "softmax-dice", "cross-entropy-dice", "softmax-bce"),
+    }
 )
 """Losses that use the probabilities of soft masks, and do not round them."""
 
@@ -99,9 +102,8 @@ class LossFunction(Options):
     """The loss function; with side outputs, the sum over all outputs."""
 
     name: Annotated[LossName, BeforeValidator(_resolve_bce_alias)] = Field(
-        description="Loss function; `bce-with-logits` is another name of `bce`. `lovasz`, of two classes, and "
-        "`lovasz-softmax` are for the IoU of each image (arXiv 1705.08790), best after training with another loss. "
-        "Of two classes: `focal` (arXiv 1708.02002), `tversky` (arXiv 1706.05721), `cldice` (arXiv 2003.07311)."
+        description="Loss function; `bce-with-logits` is another name of `bce`. `lovasz`, best after another loss, "
+        "`focal`, `tversky` and `cldice` take two classes (arXiv 1705.08790, 1708.02002, 1706.05721, 2003.07311)."
     )
     gamma: NotNegative | None = Field(
         None, description="Exponent of `focal`, by which pixels that are right count less; 2 by default."
@@ -226,8 +228,8 @@ class Cosine(Options):
     )
     cycles: OneByDefault = Field(
         None,
-        description="Number of cycles of the cosine, each of `epochs` / `cycles` epochs. After each, the rate is "
-        "the full one again (warm restarts, arXiv 1608.03983). The warm-up is the start of the first. One by default.",
+        description="Number of cycles of the cosine, each of `epochs` / `cycles` epochs. Each starts with the full "
+        "rate (warm restarts, arXiv 1608.03983), the first with the warm-up. One by default.",
     )
 
     @property
@@ -330,22 +332,20 @@ class Training(Options):
     snapshots: Annotated[
         Annotated[int, Field(ge=2, le=MAX_SNAPSHOTS), NUMBER] | None,
         Field(
-            description="Keep the weights at the ends of this number of last `cycles` of a cosine schedule in last.pt, "
-            "whose predictions are the mean of the probabilities of these networks (arXiv 1704.00109). With `stages`, "
-            "of the last one."
+            description="Snapshot ensemble (arXiv 1704.00109): last.pt keeps the weights at the ends of this number of "
+            "last `cycles`, with `stages` of the last one, and predicts the mean of their probabilities."
         ),
     ] = None
     ema: Fraction | None = Field(
         None,
-        description="Validate and save an exponential moving average of the weights, not the weights themselves. This "
-        "is its decay in each step, such as 0.999 (arXiv 1703.01780), at most 1 - (1 + t)^(-2/3) after t steps. "
-        "Running statistics of batch normalizations are averaged too.",
+        description="Validate and save an exponential moving average of weights and running statistics. This is its "
+        "decay in each step, such as 0.999 (arXiv 1703.01780), at most 1 - (1 + t)^(-2/3) after t steps.",
     )
     batch_size: Positive = Field(description="Number of samples in a batch, a multiple of `gpus`.")
     accumulate: OneByDefault = Field(
         None,
-        description="Number of batches for each update of the weights, whose gradients are averaged over all rows: the "
-        "gradient of a batch that is so many times as large, if the loss is a mean over pixels. One by default.",
+        description="Number of batches for each update of the weights. Their gradients are averaged, as in one large "
+        "batch if the loss is a mean over pixels. One by default.",
     )
     clip_grad_norm: Rate | None = Field(
         None,

@@ -154,7 +154,9 @@ def test_settings_that_do_not_fit_several_classes(monkeypatch):
     names = ("background", "circle", "square")
     monkeypatch.setattr(Drive, "class_names", lambda self: names)
     assert "'mse', while its data set has 3 classes (background, circle, square)" in str(complaints(**loss("mse")))
-    assert "cross-entropy, cross-entropy-dice, softmax-bce, softmax-dice" in str(complaints(**loss("bce-dice")))
+    assert "cross-entropy, cross-entropy-dice, lovasz-softmax, softmax-bce, softmax-dice" in str(
+        complaints(**loss("bce-dice"))
+    )
     for threshold in (0.5, "validation"):
         message = str(complaints(**loss("cross-entropy"), **{"experiments/drive__unet/threshold": threshold}))
         assert "remove `threshold`" in message
