@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pipeline.core.errors import InterruptionError, TrainingError
 from pipeline.models.networks import UNet
 from pipeline.models.registry import build_model
-from pipeline.training import data, optim, run, state_saver, step, step_graph
+from pipeline.training import data, optim, progress_file, run, state_saver, step, step_graph
 from pipeline.training.augment import batch_rng
 from pipeline.training.augment.augmentation import Augmentation
 from pipeline.training.augment.options import Augment
@@ -409,11 +409,13 @@ def not_waiting(batches, *_):
         {"memory": 0, "loss": "bce-dice", "schedule": {"name": "cosine"}, "ema": 0.9},
         {"model": {"name": "u2net-lite", "width": 4}, "loss": "dice"},
         {"model": {"name": "unet-crop", "widths": [4, 8]}, "loss": "mse"},
+        {"loss": "bce-dice", "augment": {"cutmix": {}, "mixup": {}}},
     ],
-    ids=["plain", "warp", "crop", "classes", "weights", "streamed", "side outputs", "unet-crop"],
+    ids=["plain", "warp", "crop", "classes", "weights", "streamed", "side outputs", "unet-crop", "mixed"],
 )
 def test_no_step_waits_for_the_device(shards, tmp_path, monkeypatch, changes):
     monkeypatch.setattr(run, "progress_bar", not_waiting)
+    monkeypatch.setattr(progress_file.ProgressFile, "update", lambda *_: None)  # waits for the loss once a second
     train(shards, tmp_path / "m", tmp_path / "state", epochs=1, **changes)
     assert load_checkpoint(tmp_path / "m/last.pt").epoch == 1
 

@@ -1,164 +1,97 @@
-// Test images: scatter plot of their scores, grid of thumbnails, and a viewer with linked views.
+// Test images: thumbnails that can be filtered, and a viewer with linked views.
 const LAYERS = ["image", "mask", "prediction", "errors"];
 const SCORES = DATA.scores;
-const SHARE = "share";
-const PAGE = 30;
-const source = (index) => `data:image/webp;base64,${IMAGES[index]}`;
+const MORE = 30; // thumbnails that each click on "Show more" adds
 const SMALL = 200; // images with fewer pixels per side are enlarged without interpolation
-const albums = METHODS.map((_, method) => new Map(DATA.album_ids[method].map((id, index) => [id, DATA.layers[method][index]])));
+const albums = METHODS.map((_, method) =>
+  new Map(DATA.album_ids[method].map((id, index) => [id, DATA.layers[method][index]])));
 const groupOf = (dataset) => DATA.images.find((group) => group.dataset === dataset);
-const methodsOf = (dataset) => Object.keys(groupOf(dataset)?.scores ?? {}).map(Number);
 const mainScore = (method) => (METHODS[method].multiclass ? "iou" : "f1");
-const bestOf = (dataset) => methodsOf(dataset).find((method) => METHODS[method].best) ?? methodsOf(dataset)[0];
-const scoreAt = (method, id, name) => {
-  const group = groupOf(METHODS[method].dataset);
-  return group?.scores[method]?.[name][group.ids.indexOf(id)] ?? null;
-};
 
-// An image with one of its layers over it; null if the image is not embedded
+// An image with one of its layers over it
 function stage(method, id, layer) {
   const images = albums[method].get(id);
-  if (!images) return null;
-  const under = element("img", { class: "under", src: source(images[0]), alt: layer === "image" ? `image ${id}` : "" });
+  if (!images) return element("span", { class: "stage missing" }, "not embedded");
+  const image = (index, properties) => element("img", { src: `data:image/webp;base64,${IMAGES[index]}`, ...properties });
+  const under = image(images[0], { class: "under", alt: layer === "image" ? `image ${id}` : "" });
   const box = element("span", { class: `stage ${layer}` }, under);
-  if (layer !== "image") box.append(element("img", { class: "over", src: source(images[LAYERS.indexOf(layer)]), alt: `${layer} of ${id}, ${nameOf(method)}` }));
-  under.addEventListener("load", () => box.classList.toggle("small", Math.max(under.naturalWidth, under.naturalHeight) < SMALL));
+  const alt = `${layer} of ${id}, ${nameOf(method)}`;
+  if (layer !== "image") box.append(image(images[LAYERS.indexOf(layer)], { class: "over", alt }));
+  under.addEventListener("load", () =>
+    box.classList.toggle("small", Math.max(under.naturalWidth, under.naturalHeight) < SMALL));
   return box;
 }
 
 for (const button of document.querySelectorAll("button.thumb")) {
-  const [method, { id }] = [Number(button.dataset.method), button.dataset];
-  button.querySelector(".stage").replaceWith(stage(method, id, "errors") ?? element("span", { class: "stage missing" }, "not embedded"));
+  const [method, id] = [Number(button.dataset.method), button.dataset.id];
   const ids = [...button.parentElement.children].map((other) => other.dataset.id);
+  button.prepend(stage(method, id, "errors"));
   button.addEventListener("click", () => openViewer(method, ids, ids.indexOf(id)));
 }
 
-// -- explorer: options, scatter plot, grid ------------------------------------------------------------------------------------------
-const imageState = { dataset: DATA.images[0]?.dataset, page: 0, search: "", low: "", high: "", xAxis: SHARE, order: "worst", layer: "errors" };
-function makeValid(state) {
-  const methods = methodsOf(state.dataset);
-  if (!methods.includes(state.method)) {
-    state.method = bestOf(state.dataset);
-    state.score = mainScore(state.method);
-  }
-  if (state.xAxis !== SHARE && (Number(state.xAxis) === state.method || !methods.includes(Number(state.xAxis)))) state.xAxis = SHARE;
-}
-const xValues = (state, group) => (state.xAxis === SHARE ? group.share : group.scores[state.xAxis][state.score]);
-
-// Indices of the images that pass all filters, in order; images without a score come last
-function selected(state) {
-  const group = groupOf(state.dataset);
-  const scores = group.scores[state.method][state.score];
-  const [low, high] = [state.low === "" ? -Infinity : Number(state.low), state.high === "" ? Infinity : Number(state.high)];
-  const isLimited = state.low !== "" || state.high !== "";
-  const search = state.search.toLowerCase();
-  const indices = group.ids.map((_, index) => index).filter((index) => group.ids[index].toLowerCase().includes(search)
-    && (scores[index] === null ? !isLimited : scores[index] >= low && scores[index] <= high));
-  const sign = { worst: 1, best: -1 }[state.order];
-  if (sign) indices.sort((a, b) => (scores[a] === null) - (scores[b] === null) || sign * (scores[a] - scores[b]));
-  return indices;
-}
-
-function showGrid(state) {
-  const grid = byId("grid");
+// -- thumbnails of one method, filtered and in order ---------------------------------------------------------------
+const filter = { dataset: DATA.images[0]?.dataset, search: "", low: "", high: "", order: "worst", layer: "errors" };
+function showImages(change = {}) {
   if (!DATA.images.length) return;
-  const group = groupOf(state.dataset);
-  const indices = selected(state);
-  const ids = indices.map((index) => group.ids[index]);
-  const pages = Math.max(1, Math.ceil(indices.length / PAGE));
-  state.page = Math.min(state.page, pages - 1);
-  const start = state.page * PAGE;
-  grid.replaceChildren(...indices.slice(start, start + PAGE).map((index, offset) => {
-    const id = group.ids[index];
-    return element("button", { type: "button", class: "thumb", "data-id": id, onclick: () => openViewer(state.method, ids, start + offset) },
-      stage(state.method, id, state.layer) ?? element("span", { class: "stage missing" }, "not embedded"),
-      element("span", { class: "caption" }, element("b", {}, number(group.scores[state.method][state.score][index])), " ", element("span", { class: "name" }, id)));
+  Object.assign(filter, { count: MORE }, change);
+  const { ids, scores: scoresOf } = groupOf(filter.dataset);
+  const methods = Object.keys(scoresOf).map(Number);
+  if (!methods.includes(filter.method)) {
+    filter.method = methods.find((method) => METHODS[method].best) ?? methods[0];
+    filter.score = mainScore(filter.method);
+  }
+  const menu = (label, name, values) => select(label, values, filter[name], (value) => showImages({ [name]: value }));
+  const input = (label, name, properties) => element("label", {}, label, element("input", {
+    value: filter[name], ...properties, onchange: (event) => showImages({ [name]: event.target.value }),
   }));
-  byId("page-status").textContent = `${indices.length} of ${group.ids.length} images, page ${state.page + 1} of ${pages}`;
-  byId("page-back").disabled = state.page === 0;
-  byId("page-on").disabled = state.page >= pages - 1;
-  for (const legend of document.querySelectorAll("[data-legend]")) legend.hidden = legend.dataset.legend !== state.dataset;
-}
+  const limit = { type: "number", min: 0, max: 1, step: 0.05 };
+  setControls(byId("images-controls"), [
+    menu("Data set", "dataset", options(DATA.images.map((group) => group.dataset))),
+    select("Method", methods.map((method) => [method, nameOf(method)]), filter.method,
+      (value) => showImages({ method: Number(value) })),
+    menu("Score", "score", Object.entries(SCORES)),
+    input("From", "low", limit), input("To", "high", limit),
+    menu("Order", "order", [["worst", "lowest first"], ["best", "highest first"], ["id", "by identifier"]]),
+    input("Identifier contains", "search", { type: "search" }),
+    menu("Layer", "layer", options(LAYERS)),
+  ]);
 
-const explorer = new Figure("images", {
-  state: imageState,
-  controls: (state, set) => {
-    if (!DATA.images.length) return [];
-    makeValid(state);
-    const names = methodsOf(state.dataset).map((index) => [index, nameOf(index)]);
-    const change = (name, value) => { state.page = 0; set(name, value); };
-    const input = (label, name, properties) => element("label", {}, label, element("input", { value: state[name], ...properties, onchange: (event) => change(name, event.target.value) }));
-    const limit = { type: "number", min: 0, max: 1, step: 0.05 };
-    return [
-      select("Data set", options(DATA.images.map((group) => group.dataset)), state.dataset, (value) => change("dataset", value)),
-      select("Method", names, state.method, (value) => change("method", Number(value))),
-      select("Score", Object.entries(SCORES), state.score, (value) => change("score", value)),
-      input("From", "low", limit), input("To", "high", limit),
-      select("Order", [["worst", "lowest first"], ["best", "highest first"], ["id", "by identifier"]], state.order, (value) => change("order", value)),
-      input("Identifier contains", "search", { type: "search" }),
-      select("Layer", options(LAYERS), state.layer, (value) => set("layer", value)),
-      select("X axis", [[SHARE, "share of foreground"], ...names.filter(([index]) => index !== state.method)], state.xAxis, (value) => set("xAxis", value)),
-    ];
-  },
-  plots: (state) => {
-    showGrid(state);
-    const group = groupOf(state.dataset);
-    if (!group) return [];
-    const position = positions.get(state.method);
-    const y = group.scores[state.method][state.score];
-    const x = xValues(state, group);
-    const xTitle = state.xAxis === SHARE ? "share of foreground" : `${SCORES[state.score]} of ${plain(nameOf(state.xAxis))}`;
-    const many = group.ids.length > 1000;
-    const passing = new Set(selected(state));
-    const diagonal = { type: "line", x0: 0, x1: 1, y0: 0, y1: 1, line: { color: css("--soft"), dash: "dot", width: 1 }, layer: "below" };
-    return [{
-      traces: [{ x, y, customdata: group.ids.map((id) => plain(id)), mode: "markers", name: plain(nameOf(state.method)),
-        marker: { color: colour(position), symbol: many ? "circle" : MARKERS[position % 7], size: many ? 5 : 8, opacity: group.ids.map((_, index) => (passing.has(index) ? (many ? 0.5 : 0.85) : 0.08)), line: { width: many ? 0 : 1, color: css("--paper") } },
-        hovertemplate: `%{customdata}<br>${xTitle} %{x:.3f}<br>${SCORES[state.score]} %{y:.3f}<extra></extra>` }],
-      layout: layout(`${SCORES[state.score]} of each test image`, xTitle, SCORES[state.score],
-        { yaxis: { range: [-0.03, 1.03] }, showlegend: false, ...(state.xAxis === SHARE ? { xaxis: { rangemode: "tozero" } } : { xaxis: { range: [-0.03, 1.03] }, shapes: [diagonal] }) }),
-      alt: `Scatter of ${group.ids.length} test images: ${SCORES[state.score]} of ${nameOf(state.method)} over ${xTitle}. Every image can be opened from the list of images.`,
-    }];
-  },
-  afterRender: (chart, state) => {
-    chart.removeAllListeners?.("plotly_click");
-    chart.on("plotly_click", (event) => {
-      const { ids } = groupOf(state.dataset);
-      const shown = selected(state);
-      const clicked = event.points[0].pointIndex;
-      const list = shown.includes(clicked) ? shown : [clicked];
-      openViewer(state.method, list.map((index) => ids[index]), list.indexOf(clicked));
-    });
-  },
-  summary: (state) => {
-    const group = groupOf(state.dataset);
-    const scores = group.scores[state.method][state.score];
-    const values = scores.filter((value) => value !== null).sort((a, b) => a - b);
-    const median = values.length ? (values[(values.length - 1) >> 1] + values[values.length >> 1]) / 2 : null;
-    let text = `${nameOf(state.method)}: ${values.length} of ${group.ids.length} test images have this score; lowest ${number(values[0])}, median ${number(median)}, highest ${number(values.at(-1))}.`;
-    if (state.xAxis !== SHARE) {
-      const xScores = xValues(state, group);
-      text += ` Higher than ${nameOf(state.xAxis)} on ${scores.filter((value, i) => value !== null && xScores[i] !== null && value > xScores[i]).length} of them.`;
-    }
-    return text;
-  },
-});
-for (const [id, step] of [["page-back", -1], ["page-on", 1]]) byId(id).addEventListener("click", () => { imageState.page += step; showGrid(imageState); });
+  const scores = scoresOf[filter.method][filter.score];
+  const { low, high } = filter;
+  const passes = (score) => (score === null ? low + high === ""
+    : (low === "" || score >= Number(low)) && (high === "" || score <= Number(high)));
+  const indices = [...ids.keys()].filter((index) =>
+    ids[index].toLowerCase().includes(filter.search.toLowerCase()) && passes(scores[index]));
+  const sign = { worst: 1, best: -1 }[filter.order];
+  // images without a score come last
+  if (sign) indices.sort((a, b) => (scores[a] === null) - (scores[b] === null) || sign * (scores[a] - scores[b]));
+  const shown = indices.map((index) => ids[index]);
+  byId("grid").replaceChildren(...indices.slice(0, filter.count).map((index, position) => element("button",
+    { type: "button", class: "thumb", onclick: () => openViewer(filter.method, shown, position) },
+    stage(filter.method, ids[index], filter.layer),
+    element("span", { class: "caption" }, element("b", {}, number(scores[index])), " ", named(ids[index])))));
+  byId("images-status").textContent = `${indices.length} of ${ids.length} test images`;
+  byId("show-more").hidden = indices.length <= filter.count;
+  for (const legend of document.querySelectorAll("[data-legend]")) {
+    legend.hidden = legend.dataset.legend !== filter.dataset;
+  }
+}
+byId("show-more").addEventListener("click", () => showImages({ count: filter.count + MORE }));
 for (const link of document.querySelectorAll("a[data-below]")) {
   link.addEventListener("click", () => {
-    const method = Number(link.dataset.method);
-    Object.assign(imageState, { dataset: METHODS[method].dataset, method, score: mainScore(method), low: "", high: link.dataset.below, search: "", order: "worst", page: 0 });
-    explorer.refreshControls();
-    explorer.render();
+    const [method, high] = [Number(link.dataset.method), link.dataset.below];
+    const { dataset } = METHODS[method];
+    showImages({ dataset, method, score: mainScore(method), low: "", high, search: "", order: "worst" });
   });
 }
+showImages();
 
-// -- viewer: views of one image that zoom and move together ------------------------------------------------------------------------
+// -- viewer: views of one image that zoom and move together ---------------------------------------------------------
 const viewer = byId("viewer");
 const panes = byId("panes");
 const MOST_ZOOM = 32;
-const view = { scale: 1, x: 0, y: 0, ids: [], index: 0, beside: "" }; // x, y: position of the image's corner, in widths and heights of a pane
-const frames = () => [...panes.querySelectorAll(".frame")];
+// x, y: position of the image's corner, in widths and heights of a pane
+const view = { scale: 1, x: 0, y: 0, ids: [], index: 0, beside: "" };
 
 function zoomTo(scale, px = 0.5, py = 0.5) {
   const next = Math.min(MOST_ZOOM, Math.max(1, scale));
@@ -166,11 +99,10 @@ function zoomTo(scale, px = 0.5, py = 0.5) {
   view.x = inside(px - (px - view.x) * (next / view.scale));
   view.y = inside(py - (py - view.y) * (next / view.scale));
   view.scale = next;
-  for (const frame of frames()) {
-    const box = frame.querySelector(".stage");
+  for (const box of panes.querySelectorAll(".stage")) {
     box.style.transform = `translate(${100 * view.x}%, ${100 * view.y}%) scale(${next})`;
     box.classList.toggle("zoomed", next > 2);
-    frame.classList.toggle("movable", next > 1);
+    box.parentElement.classList.toggle("movable", next > 1);
   }
   byId("zoom-level").textContent = `${next.toFixed(1)}×`;
 }
@@ -183,29 +115,34 @@ function move(dx, dy) {
 function showView() {
   const { method, ids, index } = view;
   const id = ids[index];
-  const { dataset } = METHODS[method];
-  const others = METHODS.map((_, other) => other).filter((other) => other !== method && METHODS[other].dataset === dataset && albums[other].has(id));
-  if (view.beside !== "" && !others.includes(Number(view.beside))) view.beside = "";
-  const score = mainScore(method);
-  const label = (owner) => `${nameOf(owner)}: ${SCORES[score]} ${number(scoreAt(owner, id, score))}`;
-  byId("viewer-title").replaceChildren(element("span", { class: "name" }, id), `, ${label(method)}`);
+  const { dataset, panels } = METHODS[method];
+  const { ids: allIds, share, scores, region } = groupOf(dataset);
+  const at = allIds.indexOf(id);
+  const scoreOf = (owner, name) => number(scores[owner]?.[name][at]);
+  const label = (owner) => `${nameOf(owner)}: ${SCORES[mainScore(owner)]} ${scoreOf(owner, mainScore(owner))}`;
+  byId("viewer-title").replaceChildren(named(id), `, ${label(method)}`);
   byId("viewer-position").textContent = `${index + 1} of ${ids.length}`;
   byId("viewer-back").disabled = index === 0;
   byId("viewer-on").disabled = index === ids.length - 1;
-  const beside = select("Beside it", [["", "no other method"], ...others.map((other) => [other, nameOf(other)])], view.beside, (value) => { view.beside = value; showView(); byId("viewer-beside").querySelector("select").focus(); });
-  byId("viewer-beside").replaceChildren(...(others.length ? [beside] : []));
+  const others = [...METHODS.keys()].filter((other) =>
+    other !== method && METHODS[other].dataset === dataset && albums[other].has(id));
+  if (!others.includes(Number(view.beside))) view.beside = "";
+  const choices = [["", "no other method"], ...others.map((other) => [other, nameOf(other)])];
+  const menu = select("Beside it", choices, view.beside, (value) => { view.beside = value; showView(); });
+  setControls(byId("viewer-beside"), others.length ? [menu] : []);
   const shown = LAYERS.map((layer) => [method, layer, layer]);
-  if (view.beside !== "") for (const layer of ["prediction", "errors"]) shown.push([Number(view.beside), layer, `${layer} of ${label(Number(view.beside))}`]);
-  const pictures = albums[method].has(id) ? shown.map(([owner, layer, text]) => element("figure", {}, element("div", { class: "frame" }, stage(owner, id, layer)), element("figcaption", {}, text))) : [];
-  panes.replaceChildren(...(pictures.length ? pictures : [element("p", {}, "This image is not embedded, because there are too many test images.")]));
-  const facts = element("dl", {});
-  const add = (name, value) => facts.append(element("dt", {}, name), element("dd", {}, value));
-  for (const [name, text] of Object.entries(SCORES)) add(text, number(scoreAt(method, id, name)));
-  const group = groupOf(dataset);
-  add("Foreground", number(group?.share[group.ids.indexOf(id)]));
-  add("Region", group?.region === "fov" ? "field of view" : "whole image");
-  if (METHODS[method].panels) add("File", element("a", { href: `${METHODS[method].panels}/${encodeURIComponent(id)}.png` }, "full panel"));
-  byId("viewer-facts").replaceChildren(facts);
+  for (const layer of view.beside === "" ? [] : ["prediction", "errors"]) {
+    shown.push([Number(view.beside), layer, `${layer} of ${label(Number(view.beside))}`]);
+  }
+  panes.replaceChildren(...(albums[method].has(id) ? shown.map(([owner, layer, text]) => element("figure", {},
+    element("div", { class: "frame" }, stage(owner, id, layer)), element("figcaption", {}, text)))
+    : [element("p", {}, "This image is not embedded, because there are too many test images.")]));
+  const facts = Object.entries(SCORES).map(([name, text]) => [text, scoreOf(method, name)]);
+  facts.push(["Foreground", number(share[at])], ["Region", REGIONS[region]]);
+  const href = `${panels}/${encodeURIComponent(id)}.png`;
+  if (panels) facts.push(["File", element("a", { href }, "full panel")]);
+  byId("viewer-facts").replaceChildren(...facts.flatMap(([name, value]) =>
+    [element("dt", {}, name), element("dd", {}, value)]));
   zoomTo(1);
 }
 function openViewer(method, ids, index) {
@@ -215,28 +152,27 @@ function openViewer(method, ids, index) {
   panes.focus();
 }
 function step(by) {
-  const index = view.index + by;
-  if (index < 0 || index >= view.ids.length) return;
-  view.index = index;
+  if (view.ids[view.index + by] === undefined) return;
+  view.index += by;
   showView();
 }
-byId("viewer-close").addEventListener("click", () => viewer.close());
-byId("viewer-back").addEventListener("click", () => step(-1));
-byId("viewer-on").addEventListener("click", () => step(1));
-byId("zoom-in").addEventListener("click", () => zoomTo(view.scale * 1.5));
-byId("zoom-out").addEventListener("click", () => zoomTo(view.scale / 1.5));
-byId("zoom-reset").addEventListener("click", () => zoomTo(1));
+for (const [id, action] of Object.entries({
+  "viewer-close": () => viewer.close(), "viewer-back": () => step(-1), "viewer-on": () => step(1),
+  "zoom-in": () => zoomTo(view.scale * 1.5), "zoom-out": () => zoomTo(view.scale / 1.5), "zoom-reset": () => zoomTo(1),
+})) byId(id).addEventListener("click", action);
 viewer.addEventListener("click", (event) => event.target === viewer && viewer.close());
+const KEYS_OF_VIEWER = {
+  ArrowLeft: () => step(-1), ArrowRight: () => step(1),
+  "Shift+ArrowLeft": () => move(1 / 8, 0), "Shift+ArrowRight": () => move(-1 / 8, 0),
+  "Shift+ArrowUp": () => move(0, 1 / 8), "Shift+ArrowDown": () => move(0, -1 / 8),
+  "+": () => zoomTo(view.scale * 1.5), "=": () => zoomTo(view.scale * 1.5), "-": () => zoomTo(view.scale / 1.5),
+  0: () => zoomTo(1),
+};
 viewer.addEventListener("keydown", (event) => {
-  if (event.target.matches("select, input") || event.ctrlKey || event.metaKey || event.altKey) return;
-  const sideways = { ArrowLeft: -1, ArrowRight: 1 }[event.key] ?? 0;
-  const upwards = { ArrowUp: -1, ArrowDown: 1 }[event.key] ?? 0;
-  if (event.shiftKey && (sideways || upwards)) move(-sideways / 8, -upwards / 8);
-  else if (sideways) step(sideways);
-  else if (event.key === "+" || event.key === "=") zoomTo(view.scale * 1.5);
-  else if (event.key === "-") zoomTo(view.scale / 1.5);
-  else if (event.key === "0") zoomTo(1);
-  else return;
+  const { key, shiftKey, ctrlKey, metaKey, altKey } = event;
+  const action = KEYS_OF_VIEWER[shiftKey && key.startsWith("Arrow") ? `Shift+${key}` : key];
+  if (!action || event.target.matches("select") || ctrlKey || metaKey || altKey) return;
+  action();
   event.preventDefault();
 });
 const place = (frame, { clientX, clientY }) => {
@@ -250,7 +186,7 @@ panes.addEventListener("wheel", (event) => {
   zoomTo(view.scale * Math.exp(-event.deltaY / 400), ...place(frame, event));
 }, { passive: false });
 panes.addEventListener("dblclick", () => zoomTo(1));
-const pointers = new Map(); // position of each pressed pointer in its frame
+const pointers = new Map(); // frame and position in it of each pressed pointer
 panes.addEventListener("pointerdown", (event) => {
   const frame = event.target.closest(".frame");
   if (!frame) return;
@@ -268,14 +204,6 @@ panes.addEventListener("pointermove", (event) => {
   } else move(x - oldX, y - oldY);
   pointers.set(event.pointerId, [frame, x, y]);
 });
-for (const name of ["pointerup", "pointercancel"]) panes.addEventListener(name, (event) => pointers.delete(event.pointerId));
-
-// -- links within the page: figures above the target get their final height first ---------------------------------------------------
-document.addEventListener("click", (event) => {
-  const link = event.target.closest('a[href^="#"]');
-  const target = link && byId(link.getAttribute("href").slice(1));
-  if (!target) return;
-  for (const figure of figures.values()) {
-    if (!figure.rendered && figure.container.compareDocumentPosition(target) & Node.DOCUMENT_POSITION_FOLLOWING) figure.render();
-  }
-});
+for (const name of ["pointerup", "pointercancel"]) {
+  panes.addEventListener(name, (event) => pointers.delete(event.pointerId));
+}
