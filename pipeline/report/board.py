@@ -14,7 +14,7 @@ from pipeline.evaluation.metrics import METRICS, Visibility
 HIGHER, LOWER, NEITHER = "higher is better", "lower is better", ""
 
 ALPHA = 0.05
-"""A difference is sure if its corrected p-value is below."""
+"""A difference is significant if its corrected p-value is below."""
 
 CONDITIONS = {
     "split": "Split",

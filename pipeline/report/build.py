@@ -78,6 +78,7 @@ def build_report(
     table = _read_leaderboard(leaderboard)
     reader = sources.Reader()
     methods = sources.find_methods(table, recipe.experiments)
+    indices = {method.name: index for index, method in enumerate(methods)}
     averaged_names = [method.name for method in methods if method.kind == sources.DERIVED and not method.scored]
     paired = reader.required(comparisons, COMPARISON_COLUMNS, COMPARISON_NUMBERS) if comparisons is not None else None
     raw = {name: open_dataset(name, source) for name, source in recipe.datasets.items()}
@@ -88,23 +89,8 @@ def build_report(
         for scores in all_scores
     }
     board = build_board(table, sources.read_intervals(reader, intervals), scored_images)
-    thresholds = {
-        row["experiment"]: float(row["threshold"]) for row in table.to_dict("records") if row.get("threshold")
-    }
-    data: dict[str, Any] = {
-        "learning": series.learning(reader, methods),
-        "curves": series.curves(reader, methods, thresholds),
-        "images": series.images(
-            [
-                (index, methods[index], main_scores)
-                for index, scores in scored.items()
-                if (main_scores := sources.main_region(scores)) is not None
-            ]
-        ),
-        "confusions": matrices,
-        "comparisons": comparison_rows(paired, {method.name: index for index, method in enumerate(methods)}),
-        "scores": {name: METRICS[name].label for name in sources.SCORE_COLUMNS},
-    }
+    data = _figures(reader, table, methods, scored)
+    data |= {"confusions": matrices, "comparisons": comparison_rows(paired, indices)}
     times = stage_times(reader, {*recipe.datasets, *(method.name for method in methods)}, averaged_names)
     provenance_rows = provenances(reader, methods)
     reader.check()
@@ -121,6 +107,7 @@ def build_report(
     ]
     album = fill_album(method_images, raw, fov_datasets)
     folder = output.parent
+    data["legends"] = {name: _class_colours(dataset) for name, dataset in raw.items() if dataset.multiclass}
     data["methods"] = [_method(method, raw[method.dataset], folder) for method in methods]
     data["layers"] = [[album.layers[key] for key in album.layers if key[0] == method.name] for method in methods]
     data["album_ids"] = [[key[1] for key in album.layers if key[0] == method.name] for method in methods]
@@ -143,12 +130,12 @@ def build_report(
         conditions=CONDITIONS,
         heat=heat_tables(board),
         filters={name: distinct_values(board.rows, name) for name in _FILTERS},
-        legends={name: _class_colours(dataset) for name, dataset in raw.items() if dataset.multiclass},
+        legends=data["legends"],
         cards=checks,
         times=times,
         provenances=provenance_rows,
         methods=methods,
-        indices={method.name: index for index, method in enumerate(methods)},
+        indices=indices,
         colours={name: _hex(colour) for name, colour in _LEGEND.items()},
         has_comparisons=bool(data["comparisons"]),
         links=[(path.name, _link(path, folder)) for path in (leaderboard, comparisons) if path is not None],
@@ -190,6 +177,24 @@ def _scores(
             matrix = sources.confusion(reader, method.name, table)
             matrices += [{"method": index, **matrix}] if matrix is not None else []
     return scored, matrices
+
+
+def _figures(
+    reader: sources.Reader,
+    leaderboard: pd.DataFrame,
+    methods: Sequence[sources.Method],
+    scored: Mapping[int, Sequence[sources.Scores]],
+) -> dict[str, Any]:
+    """Return the data of the curves and the scores of the individual test images."""
+    rows = leaderboard.to_dict("records")
+    thresholds = {row["experiment"]: float(row["threshold"]) for row in rows if row.get("threshold")}
+    main_scores = [(index, methods[index], sources.main_region(scores)) for index, scores in scored.items()]
+    return {
+        "learning": series.learning(reader, methods),
+        "curves": series.curves(reader, methods, thresholds),
+        "images": series.images([(index, method, scores) for index, method, scores in main_scores if scores]),
+        "scores": {name: METRICS[name].label for name in sources.SCORE_COLUMNS},
+    }
 
 
 def _cases(

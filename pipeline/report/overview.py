@@ -16,7 +16,7 @@ LOW_SCORE = 0.5
 
 _MAX_BARS = 8  # methods in the figure of a card
 _MAX_NAMES = 3  # listed in a sentence
-_MAX_FINDING = 110  # characters of a finding of the check
+_MAX_FINDING = 170  # characters of a finding of the check
 _PER_KIND = 2  # best, median and worst images in a card
 
 MINUS = "\u2212"
@@ -34,7 +34,7 @@ class Pair(NamedTuple):
     p: float
 
     @property
-    def is_sure(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether the corrected p-value is below `pipeline.report.board.ALPHA`."""
         return self.p < ALPHA
 
@@ -206,11 +206,13 @@ def _verdict(
 ) -> str:
     """Say in a sentence or two whether the best method differs from the others and from the human observer."""
     others = [row.name for row, _ in candidates if row.name != name and (name, row.name) in pairs]
-    sure = [other for other in others if pairs[name, other].is_sure]
+    sure = [other for other in others if pairs[name, other].is_significant]
     unsure = [other for other in others if other not in sure]
     sentences = []
     if unsure:
-        start = f"{name} is better than {_listed(sure)}, but its" if sure else "No network is surely the best: the"
+        start = (
+            f"{name} is better than {_listed(sure)}, but its" if sure else "No network is significantly the best: the"
+        )
         lead = f"lead over {unsure[0]}" if sure else f"lead of {name} over {unsure[0]}"
         sentences.append(f"{start} {lead} may be chance ({pairs[name, unsure[0]].text()}).")
     elif sure:
@@ -221,7 +223,13 @@ def _verdict(
     for other in human or ([] if sentences else floor):
         pair = pairs[name, other]
         kind = parse_method_name(other)[1].replace("-", " ")
-        relation = "not surely different from" if not pair.is_sure else "above" if pair.difference > 0 else "below"
+        relation = (
+            "not significantly different from"
+            if not pair.is_significant
+            else "above"
+            if pair.difference > 0
+            else "below"
+        )
         subject = "It" if sentences else name
         sentences.append(f"{subject} is {relation} {kind if other in floor else 'the ' + kind} ({pair.text()}).")
     return " ".join(sentences) or "There are no comparisons between methods."
@@ -234,9 +242,9 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _strip(cases: Sequence[Case]) -> list[Case]:
-    """Return the first best and median cases, and the very worst ones."""
+    """Return the first best cases, the ones in the middle, and the very worst ones."""
     kinds = {kind: [case for case in cases if case.kind == kind] for kind in ("best", "median", "worst")}
-    return [*kinds["best"][:_PER_KIND], *kinds["median"][:_PER_KIND], *kinds["worst"][-_PER_KIND:]]
+    return [*kinds["best"][:_PER_KIND], *kinds["median"][-_PER_KIND:], *kinds["worst"][-_PER_KIND:]]
 
 
 def _note(severity: str, text: str, target: str, below: float | None = None) -> dict[str, Any]:

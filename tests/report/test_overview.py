@@ -53,7 +53,7 @@ def test_suspicious_methods_are_noted_and_never_best():
         ([pair("a", "b", -0.01, 0.03)],
          "b is better than a; closest: a (+0.010 [+0.000, +0.020], corrected p = 0.030)."),
         ([pair("b", "a", 0.01, 0.4)],
-         "No network is surely the best: the lead of b over a may be chance "
+         "No network is significantly the best: the lead of b over a may be chance "
          "(+0.010 [+0.000, +0.020], corrected p = 0.400)."),
         ([pair("b", "d.second-observer", -0.01, 0.01)],
          "b is below the second observer (\u22120.010 [\u22120.020, +0.000], corrected p = 0.010)."),
@@ -64,7 +64,7 @@ def test_verdict_says_whether_methods_differ(pairs, verdict):
     assert card(METHODS, pairs)["verdict"] == verdict
 
 
-def test_verdict_names_the_methods_that_are_surely_worse():
+def test_verdict_names_the_methods_that_are_worse():
     rows = [("a", 0.79, {}), ("b", 0.8, {}), ("c", 0.5, {})]
     text = card(rows, [pair("a", "b", -0.01, 0.4), pair("b", "c", 0.3, 0.0001)])["verdict"]
     assert text.startswith("b is better than c, but its lead over a may be chance (+0.010")

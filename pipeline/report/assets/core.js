@@ -30,7 +30,8 @@ function select(label, values, selected, onChange) {
 
 function table(className, caption, headings, rows) { // rows: a text, and cells
   const head = headings.map((text, i) => element("th", { scope: "col", class: i ? "number" : null }, named(text)));
-  const body = rows.map(([name, ...cells]) => element("tr", {}, element("th", { scope: "row" }, named(name)), ...cells));
+  const body = rows.map(([name, ...cells]) =>
+    element("tr", {}, element("th", { scope: "row" }, named(name)), ...cells));
   return element("table", { class: className }, element("caption", { class: "hidden" }, caption),
     element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...body));
 }
@@ -42,29 +43,14 @@ function setControls(box, nodes) {
   box.querySelectorAll("select, input")[focused]?.focus();
 }
 
-// -- theme -------------------------------------------------------------------------------------------------------------
+// -- theme -------------------------------------------------------------------------------------------------------
 const themeListeners = [];
 const themeChanged = () => themeListeners.forEach((listener) => listener());
-byId("theme").addEventListener("change", (event) => {
-  document.documentElement.dataset.theme = event.target.value;
-  themeChanged();
-});
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", themeChanged);
 
-// -- print: open all details and render all figures --------------------------------------------------------------------
+// -- print: open all details and render all figures, in light colours ------------------------------------------------
 const beforePrint = [];
-let openedForPrint = [];
-function preparePrint() {
-  if (openedForPrint.length) return;
-  openedForPrint = [...document.querySelectorAll("details:not([open]):not(.chooser)")];
-  for (const details of openedForPrint) details.open = true;
-  for (const prepare of beforePrint) prepare();
-}
-function restoreAfterPrint() {
-  for (const details of openedForPrint) details.open = false;
-  openedForPrint = [];
-  themeChanged();
-}
-addEventListener("beforeprint", preparePrint);
-addEventListener("afterprint", restoreAfterPrint);
-matchMedia("print").addEventListener("change", (event) => (event.matches ? preparePrint() : restoreAfterPrint()));
+matchMedia("print").addEventListener("change", ({ matches }) => {
+  for (const details of matches ? document.querySelectorAll("details:not(.chooser)") : []) details.open = true;
+  for (const listener of matches ? beforePrint : [themeChanged]) listener();
+});

@@ -24,7 +24,7 @@ function layout(title, x, y, yaxis, xaxis = {}) {
     font: { family: "system-ui, sans-serif", size: 12, color: css("--ink") },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     margin: { l: 66, r: 16, t: 40, b: 44 }, hovermode: "closest", showlegend: true,
-    legend: { orientation: "h", x: 0, yref: "container", y: 0, yanchor: "bottom", tracegroupgap: 0, font: { size: 11 } },
+    legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", tracegroupgap: 0, font: { size: 11 } },
     hoverlabel: { bgcolor: css("--raised"), bordercolor: css("--soft"), font: { color: css("--ink") }, namelength: -1 },
     xaxis: { ...axis, title: { text: x, standoff: 6 }, ...xaxis },
     yaxis: { ...axis, title: { text: y, standoff: 6 }, ...yaxis },
@@ -38,10 +38,11 @@ const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replac
 const figures = [];
 function addFigure(name, data, menus, draw) {
   if (!data.length) {
-    byId(`${name}-summary`).textContent = "No data.";
+    byId(`${name}-note`).textContent = "No data.";
     return;
   }
-  const container = byId(`${name}-plots`);
+  const container = byId(`${name}-content`);
+  container.className = "plots";
   const state = {};
   const figure = { container, render, rendered: false };
   function render() {
@@ -50,24 +51,25 @@ function addFigure(name, data, menus, draw) {
       return;
     }
     const { plots, text } = draw(data.filter((entry) => entry.dataset === state.dataset), state);
-    while (container.children.length < plots.length) container.append(element("div", { class: "chart", role: "figure" }));
+    if (!figure.rendered) container.append(...plots.map(() => element("div", { class: "chart", role: "figure" })));
     plots.forEach(([traces, design], index) => { // after all charts exist, so that each has its final width
       const chart = container.children[index];
       const entries = traces.filter((trace) => trace.showlegend !== false);
       const rows = Math.ceil(entries.length * 170 / chart.clientWidth);
       chart.style.height = `${330 + 19 * rows}px`; // room for the legend below the plot
-      chart.setAttribute("aria-label", `${design.title.text}: ${entries.map((trace) => trace.name).join(", ")}`);
+      const names = entries.map((trace) => trace.name).join(", ");
+      chart.setAttribute("aria-label", `${design.title.text}; its points are in the CSV files. Lines: ${names}`);
       Plotly.react(chart, traces, design, CONFIG);
     });
     figure.rendered = true;
-    byId(`${name}-summary`).textContent = text;
+    byId(`${name}-note`).textContent = text;
   }
   for (const [key, label, values] of [["dataset", "Data set", options(data.map((entry) => entry.dataset))], ...menus]) {
     state[key] = values[0][0];
     byId(`${name}-controls`).append(select(label, values, state[key], (value) => { state[key] = value; render(); }));
   }
-  new IntersectionObserver((entries) => entries[0].isIntersecting && !figure.rendered && render(), { rootMargin: "400px" })
-    .observe(container);
+  const seen = ([entry]) => entry.isIntersecting && !figure.rendered && render();
+  new IntersectionObserver(seen, { rootMargin: "400px" }).observe(container);
   themeListeners.push(() => figure.rendered && render());
   beforePrint.push(render);
   figures.push(figure);
@@ -109,8 +111,8 @@ addFigure("learning", DATA.learning, [
         layout(`Validation: ${HISTORY[score]}`, "epoch", HISTORY[score], { range: [0, 1] })],
       [histories.map((history) => line(history, "lr")), layout("Learning rate", "epoch", "learning rate", rates)],
     ],
-    text: lowest ? `Lowest validation loss: ${nameOf(lowest.method)}, ${number(lowest.loss, 4)} at epoch ${lowest.epoch} `
-      + `of ${lowest.last}.` : "No validation.",
+    text: !lowest ? "No validation." : `Lowest validation loss: ${nameOf(lowest.method)}, ${number(lowest.loss, 4)} `
+      + `at epoch ${lowest.epoch} of ${lowest.last}.`,
   };
 });
 
@@ -139,11 +141,11 @@ addFigure("curves", DATA.curves, [
     plots: [plot("fpr", "recall", "ROC", "false positive rate", "true positive rate"),
       plot("recall", "precision", "Precision and recall", "recall", "precision"),
       plot("threshold", "f1", "F1 over thresholds", "threshold", "F1")],
-    text: curves.length ? `${curves[0].split} images, ${REGIONS[curves[0].region]}.` : "",
+    text: curves.length ? `Images: ${curves[0].split}, ${REGIONS[curves[0].region]}.` : "",
   };
 });
 
-// -- confusion matrices: shares of each row ----------------------------------------------------------------------------
+// -- confusion matrices: shares of each row ------------------------------------------------------------------------
 function showConfusion(matrix) {
   setControls(byId("confusion-controls"), [select("Method",
     DATA.confusions.map(({ method }, index) => [index, nameOf(method)]), DATA.confusions.indexOf(matrix),
@@ -158,7 +160,7 @@ function showConfusion(matrix) {
     })];
   });
   const headings = ["Mask \\ predicted", ...matrix.classes];
-  byId("confusion-table").replaceChildren(table("heat shares", "Confusion matrix", headings, rows));
+  byId("confusion-content").replaceChildren(table("heat shares", "Confusion matrix", headings, rows));
   const where = `${matrix.split} images, ${REGIONS[matrix.region]}`;
   byId("confusion-note").textContent = `All pixels of the ${where}; shares of the row.`;
 }

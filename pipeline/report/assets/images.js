@@ -12,7 +12,7 @@ const mainScore = (method) => (METHODS[method].multiclass ? "iou" : "f1");
 function stage(method, id, layer) {
   const images = albums[method].get(id);
   if (!images) return element("span", { class: "stage missing" }, "not embedded");
-  const image = (index, properties) => element("img", { src: `data:image/webp;base64,${IMAGES[index]}`, ...properties });
+  const image = (index, more) => element("img", { src: `data:image/webp;base64,${IMAGES[index]}`, ...more });
   const under = image(images[0], { class: "under", alt: layer === "image" ? `image ${id}` : "" });
   const box = element("span", { class: `stage ${layer}` }, under);
   const alt = `${layer} of ${id}, ${nameOf(method)}`;
@@ -66,17 +66,17 @@ function showImages(change = {}) {
   // images without a score come last
   if (sign) indices.sort((a, b) => (scores[a] === null) - (scores[b] === null) || sign * (scores[a] - scores[b]));
   const shown = indices.map((index) => ids[index]);
-  byId("grid").replaceChildren(...indices.slice(0, filter.count).map((index, position) => element("button",
-    { type: "button", class: "thumb", onclick: () => openViewer(filter.method, shown, position) },
+  const grid = element("div", { class: "grid" }, ...indices.slice(0, filter.count).map((index, at) => element("button",
+    { type: "button", class: "thumb", onclick: () => openViewer(filter.method, shown, at) },
     stage(filter.method, ids[index], filter.layer),
     element("span", { class: "caption" }, element("b", {}, number(scores[index])), " ", named(ids[index])))));
-  byId("images-status").textContent = `${indices.length} of ${ids.length} test images`;
-  byId("show-more").hidden = indices.length <= filter.count;
-  for (const legend of document.querySelectorAll("[data-legend]")) {
-    legend.hidden = legend.dataset.legend !== filter.dataset;
-  }
+  const showMore = () => showImages({ count: filter.count + MORE });
+  const more = element("button", { type: "button", onclick: showMore }, "Show more");
+  byId("images-content").replaceChildren(grid, ...(indices.length > filter.count ? [more] : []));
+  byId("images-note").replaceChildren(`${indices.length} of ${ids.length} test images. `,
+    ...(DATA.legends[filter.dataset] ?? []).map(([name, colour]) =>
+      element("span", {}, element("i", { style: `background: ${colour}` }), name)));
 }
-byId("show-more").addEventListener("click", () => showImages({ count: filter.count + MORE }));
 for (const link of document.querySelectorAll("a[data-below]")) {
   link.addEventListener("click", () => {
     const [method, high] = [Number(link.dataset.method), link.dataset.below];
@@ -104,7 +104,7 @@ function zoomTo(scale, px = 0.5, py = 0.5) {
     box.classList.toggle("zoomed", next > 2);
     box.parentElement.classList.toggle("movable", next > 1);
   }
-  byId("zoom-level").textContent = `${next.toFixed(1)}×`;
+  byId("viewer-status").textContent = `${view.index + 1} of ${view.ids.length}, ${next.toFixed(1)}×`;
 }
 function move(dx, dy) {
   view.x += dx;
@@ -121,9 +121,6 @@ function showView() {
   const scoreOf = (owner, name) => number(scores[owner]?.[name][at]);
   const label = (owner) => `${nameOf(owner)}: ${SCORES[mainScore(owner)]} ${scoreOf(owner, mainScore(owner))}`;
   byId("viewer-title").replaceChildren(named(id), `, ${label(method)}`);
-  byId("viewer-position").textContent = `${index + 1} of ${ids.length}`;
-  byId("viewer-back").disabled = index === 0;
-  byId("viewer-on").disabled = index === ids.length - 1;
   const others = [...METHODS.keys()].filter((other) =>
     other !== method && METHODS[other].dataset === dataset && albums[other].has(id));
   if (!others.includes(Number(view.beside))) view.beside = "";
@@ -156,21 +153,20 @@ function step(by) {
   view.index += by;
   showView();
 }
-for (const [id, action] of Object.entries({
-  "viewer-close": () => viewer.close(), "viewer-back": () => step(-1), "viewer-on": () => step(1),
-  "zoom-in": () => zoomTo(view.scale * 1.5), "zoom-out": () => zoomTo(view.scale / 1.5), "zoom-reset": () => zoomTo(1),
-})) byId(id).addEventListener("click", action);
+byId("viewer-close").addEventListener("click", () => viewer.close());
 viewer.addEventListener("click", (event) => event.target === viewer && viewer.close());
-const KEYS_OF_VIEWER = {
-  ArrowLeft: () => step(-1), ArrowRight: () => step(1),
-  "Shift+ArrowLeft": () => move(1 / 8, 0), "Shift+ArrowRight": () => move(-1 / 8, 0),
-  "Shift+ArrowUp": () => move(0, 1 / 8), "Shift+ArrowDown": () => move(0, -1 / 8),
-  "+": () => zoomTo(view.scale * 1.5), "=": () => zoomTo(view.scale * 1.5), "-": () => zoomTo(view.scale / 1.5),
-  0: () => zoomTo(1),
+const ACTIONS = {
+  ArrowLeft: ["← Previous", () => step(-1)], ArrowRight: ["Next →", () => step(1)],
+  "+": ["Zoom in", () => zoomTo(view.scale * 1.5)], "-": ["Zoom out", () => zoomTo(view.scale / 1.5)],
+  0: ["Whole image", () => zoomTo(1)],
+  "Shift+ArrowLeft": ["", () => move(1 / 8, 0)], "Shift+ArrowRight": ["", () => move(-1 / 8, 0)],
+  "Shift+ArrowUp": ["", () => move(0, 1 / 8)], "Shift+ArrowDown": ["", () => move(0, -1 / 8)],
 };
+byId("viewer-beside").before(...Object.entries(ACTIONS).filter(([, [label]]) => label).map(([key, [label, action]]) =>
+  element("button", { type: "button", "aria-keyshortcuts": key, onclick: action }, label)));
 viewer.addEventListener("keydown", (event) => {
   const { key, shiftKey, ctrlKey, metaKey, altKey } = event;
-  const action = KEYS_OF_VIEWER[shiftKey && key.startsWith("Arrow") ? `Shift+${key}` : key];
+  const [, action] = ACTIONS[shiftKey && key.startsWith("Arrow") ? `Shift+${key}` : key] ?? [];
   if (!action || event.target.matches("select") || ctrlKey || metaKey || altKey) return;
   action();
   event.preventDefault();

@@ -4,8 +4,9 @@ for (const sortable of document.querySelectorAll("table.sortable")) {
   const headings = [...sortable.tHead.rows[0].cells];
   headings.forEach((heading, column) => heading.querySelector("button").addEventListener("click", () => {
     const numeric = heading.dataset.numeric !== undefined;
-    const [first, second] = heading.dataset.numeric === "more" ? ["descending", "ascending"] : ["ascending", "descending"];
-    const order = heading.getAttribute("aria-sort") === first ? second : first;
+    const orders = ["ascending", "descending"];
+    if (heading.dataset.numeric === "more") orders.reverse();
+    const order = orders[heading.getAttribute("aria-sort") === orders[0] ? 1 : 0];
     for (const other of headings) other.removeAttribute("aria-sort");
     heading.setAttribute("aria-sort", order);
     const sign = order === "ascending" ? 1 : -1;
@@ -36,7 +37,7 @@ function filterBoard() {
     const matching = rowsOf(body).filter((row) => active.every(([name, value]) => {
       if (name === "dataset") return body.dataset.dataset === value;
       if (name === "text") return row.cells[0].dataset.v.toLowerCase().includes(value.toLowerCase());
-      if (name === "class") return value === "overall" ? row.dataset.overall === "1" : row.dataset.class === value.slice(1);
+      if (value === "overall") return row.dataset.overall === "1";
       return row.dataset[name] === (value === "main" ? mainRegion : value);
     }));
     const shown = matching.filter((row) => row.dataset.kind !== "baseline" || isOpen(body));
@@ -80,7 +81,7 @@ byId("show-all").addEventListener("click", () => {
 });
 byId("filters").addEventListener("submit", (event) => event.preventDefault());
 byId("all-intervals").addEventListener("change", (event) => board.classList.toggle("intervals", event.target.checked));
-if (matchMedia("(max-width: 45rem)").matches) for (const box of columnBoxes) box.checked = box.dataset.narrow === "1";
+if (matchMedia("(max-width: 45rem)").matches) for (const box of columnBoxes) box.checked = box.dataset.narrow === "True";
 for (const box of columnBoxes) box.addEventListener("change", () => { box.dataset.chosen = "1"; showColumns(); });
 beforePrint.push(() => openBaselines(board.tBodies, true));
 filterBoard();
@@ -102,7 +103,7 @@ function showMatrix(change) {
     left = left.filter((family) => family[key] === chosen[key]);
     return select(label, [...values], chosen[key], (value) => showMatrix({ [key]: value }));
   });
-  setControls(byId("matrix-controls"), menus);
+  setControls(byId("comparisons-controls"), menus);
   const [{ pairs, lower, label, split, comparisons }] = left;
   const cells = new Map();
   for (const [a, b, difference, low, high, , p, images] of pairs) {
@@ -114,21 +115,21 @@ function showMatrix(change) {
   const indices = unique(pairs.flatMap(([a, b]) => [a, b]));
   // best first: by the mean difference from all others; baselines are columns only
   const lead = (a) => sign * indices.reduce((sum, b) => sum + (cells.get(`${a} ${b}`)?.difference ?? 0), 0);
-  const [networks, baselines] = [false, true].map((is) => indices.filter((i) => (METHODS[i].kind === "baseline") === is));
-  networks.sort((a, b) => lead(b) - lead(a));
-  const columns = [...networks, ...baselines];
+  const isNetwork = (index) => METHODS[index].kind !== "baseline";
+  const networks = indices.filter(isNetwork).sort((a, b) => lead(b) - lead(a));
+  const columns = [...networks, ...indices.filter((index) => !isNetwork(index))];
   const cell = (a, b) => {
     if (!cells.has(`${a} ${b}`)) return element("td", { class: "none" }, a === b ? "" : "–");
     const { difference, bounds, p, images } = cells.get(`${a} ${b}`);
     const side = p === null || p >= 0.05 ? "unsure" : sign * difference > 0 ? "better" : "worse";
     const interval = bounds ? `[${bounds.map(signed).join(", ")}]` : "no interval";
-    const title = `${nameOf(a)} − ${nameOf(b)}: ${signed(difference)} ${interval}, corrected ${pText(p)}, ${images} images`;
+    const title = `${nameOf(a)} − ${nameOf(b)}, ${images} images`;
     return element("td", { class: `number ${side}`, title }, signed(difference), element("small", {}, pText(p)),
       element("small", {}, interval));
   };
-  byId("matrix").replaceChildren(table("matrix", "Differences of scores, row minus column",
+  byId("comparisons-content").replaceChildren(table("matrix", "Differences of scores, row minus column",
     ["row − column", ...columns.map(nameOf)], networks.map((a) => [nameOf(a), ...columns.map((b) => cell(a, b))])));
-  byId("matrix-note").textContent = `${label}${lower ? " (lower is better)" : ""}, ${split} images: mean of row − column, `
+  byId("comparisons-note").textContent = `${label}${lower ? " (lower is better)" : ""}, ${split} images: mean of row − column, `
     + `p of a paired test with Holm correction for ${comparisons} comparisons, and the bootstrap interval.`;
 }
 if (families.length) showMatrix({ dataset: chosen.dataset });
