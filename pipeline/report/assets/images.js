@@ -155,18 +155,18 @@ function step(by) {
 }
 byId("viewer-close").addEventListener("click", () => viewer.close());
 viewer.addEventListener("click", (event) => event.target === viewer && viewer.close());
-const ACTIONS = {
-  ArrowLeft: ["← Previous", () => step(-1)], ArrowRight: ["Next →", () => step(1)],
-  "+": ["Zoom in", () => zoomTo(view.scale * 1.5)], "-": ["Zoom out", () => zoomTo(view.scale / 1.5)],
-  0: ["Whole image", () => zoomTo(1)],
-  "Shift+ArrowLeft": ["", () => move(1 / 8, 0)], "Shift+ArrowRight": ["", () => move(-1 / 8, 0)],
-  "Shift+ArrowUp": ["", () => move(0, 1 / 8)], "Shift+ArrowDown": ["", () => move(0, -1 / 8)],
-};
-byId("viewer-beside").before(...Object.entries(ACTIONS).filter(([, [label]]) => label).map(([key, [label, action]]) =>
+const ACTIONS = new Map([
+  ["ArrowLeft", ["← Previous", () => step(-1)]], ["ArrowRight", ["Next →", () => step(1)]],
+  ["-", ["Zoom out", () => zoomTo(view.scale / 1.5)]], ["+", ["Zoom in", () => zoomTo(view.scale * 1.5)]],
+  ["0", ["Whole image", () => zoomTo(1)]],
+  ["Shift+ArrowLeft", ["", () => move(1 / 8, 0)]], ["Shift+ArrowRight", ["", () => move(-1 / 8, 0)]],
+  ["Shift+ArrowUp", ["", () => move(0, 1 / 8)]], ["Shift+ArrowDown", ["", () => move(0, -1 / 8)]],
+]);
+byId("viewer-beside").before(...[...ACTIONS].filter(([, [label]]) => label).map(([key, [label, action]]) =>
   element("button", { type: "button", "aria-keyshortcuts": key, onclick: action }, label)));
 viewer.addEventListener("keydown", (event) => {
   const { key, shiftKey, ctrlKey, metaKey, altKey } = event;
-  const [, action] = ACTIONS[shiftKey && key.startsWith("Arrow") ? `Shift+${key}` : key] ?? [];
+  const [, action] = ACTIONS.get(shiftKey && key.startsWith("Arrow") ? `Shift+${key}` : key) ?? [];
   if (!action || event.target.matches("select") || ctrlKey || metaKey || altKey) return;
   action();
   event.preventDefault();
