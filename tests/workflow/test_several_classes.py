@@ -87,7 +87,7 @@ def test_test_time_augmentation_retrains_nothing(done, tmp_path):
     project.edit("test_time: rot90", "test_time: flips")
     planned = project.planned()
     assert "train" not in planned
-    assert planned["predict classes"] == 2
+    assert planned["predict_classes"] == 2
     assert planned["predict"] == 2
 
 

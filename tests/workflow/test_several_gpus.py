@@ -55,4 +55,4 @@ def test_experiments_with_nodes_have_a_rule_of_their_own(tmp_path):
     make_tgs(tmp_path / "raw" / "TGS")
     project.config.write_text(f"{CONFIG}  nodes: {{<<: *recipe, gpus: 2, nodes: 2}}\n")
     planned = project.planned(*(f"results/models/{name}/best.pt" for name in ("a", "both", "nodes")))
-    assert (planned["train"], planned["train nodes"]) == (2, 1)
+    assert (planned["train"], planned["train_nodes"]) == (2, 1)

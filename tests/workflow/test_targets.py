@@ -30,4 +30,4 @@ def test_report_depends_on_the_panels_that_it_links(tmp_path):
     project.config.write_text(SEVERAL)
     planned = project.planned("report")
     # only test images; the page shows no validation images
-    assert (planned["predict classes"], planned["render classes"]) == (2, 1)
+    assert (planned["predict_classes"], planned["render_classes"]) == (2, 1)
