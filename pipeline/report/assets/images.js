@@ -74,7 +74,7 @@ function showImages(change = {}) {
   const more = element("button", { type: "button", onclick: showMore }, "Show more");
   byId("images-content").replaceChildren(grid, ...(indices.length > filter.count ? [more] : []));
   byId("images-note").replaceChildren(`${indices.length} of ${ids.length} test images. `,
-    ...(DATA.legends[filter.dataset] ?? []).map(([name, colour]) =>
+    ...(filter.layer === "errors" ? [] : DATA.legends[filter.dataset] ?? []).map(([name, colour]) =>
       element("span", {}, element("i", { style: `background: ${colour}` }), name)));
 }
 for (const link of document.querySelectorAll("a[data-below]")) {
