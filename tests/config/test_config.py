@@ -125,6 +125,13 @@ def test_inconsistent_settings_are_rejected():
     for changes, message in (
         ({"experiments/drive__unet/schedule": {"name": "cosine", "warmup": 100}}, "shorter than the training"),
         ({"experiments/drive__unet/schedule": {"name": "constant", "warmup": 1}}, "unknown key 'warmup'"),
+        (
+            {
+                "experiments/drive__unet/schedule": {"name": "cosine", "warmup": 2},
+                "experiments/drive__unet/stages": [{"epochs": 4, "lr": 1e-4}, {"epochs": 2, "lr": 1e-5}],
+            },
+            "a warm-up shorter than stage 3, which has this schedule too",
+        ),
         ({"datasets/drive/normalize": {"method": "standard", "mean": [0.5], "std": [0.2]}}, "3 of each"),
         ({"datasets/drive/normalize": {"method": "unit", "mean": [0.5]}}, "other methods have neither"),
         (
@@ -143,6 +150,10 @@ def test_inconsistent_settings_are_rejected():
     ):
         assert message in str(complaints(**changes)), message
     unwatched = {"datasets/drive/validation": {"fraction": 0}, "experiments/drive__unet/threshold": 0.5}
+    falling = [{"epochs": 2, "schedule": {"name": "plateau"}}]
+    assert "experiments.drive-unet.stages" in str(
+        complaints(**unwatched, **{"experiments/drive__unet/stages": falling})
+    )
     assert "monitor" in str(complaints(**unwatched, **{"experiments/drive__unet/monitor": "val_dice"}))
     changed(**{"datasets/drive/validation": {"fraction": 0}, "experiments/drive__unet/threshold": 0.5})
 
