@@ -357,6 +357,7 @@ class Snakemake:
         from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultFormatter
 
         words = (settings.quiet, settings.debug_dag, settings.verbose, settings.dryrun, settings.printshellcmds)
+        self._errors_only = "ALL" in {item.name for item in settings.quiet or ()}  # in a dry run too
         self._handler = ColorizingTextHandler(
             nocolor=settings.nocolor,
             stream=sys.stdout if settings.stdout else sys.stderr,
@@ -366,7 +367,8 @@ class Snakemake:
 
     def emit(self, record: LogRecord) -> None:
         """Pass a record on."""
-        self._handler.handle(record)
+        if record.levelno >= ERROR or not self._errors_only:
+            self._handler.handle(record)
 
     def close(self) -> None:
         """Pass on the end."""

@@ -266,3 +266,17 @@ def test_options_of_snakemake_choose_the_view(options, kind):
     assert type(made._view).__name__ == kind
     made.close()
     made.close()
+
+
+def test_quiet_dry_run_prints_errors_only(capsys):
+    settings = dict.fromkeys(("verbose", "printshellcmds", "nocolor", "debug_dag", "stdout"), False)
+    quiet = [SimpleNamespace(name="ALL")]
+    made = LogHandler(
+        SimpleNamespace(**settings, dryrun=True, show_failed_logs=True, quiet=quiet), LogHandlerSettings()
+    )
+    for level, text in ((logging.INFO, "rule a: a long plan"), (logging.ERROR, "no such rule")):
+        made.emit(logging.LogRecord("snakemake", level, "", 0, text, (), None))
+    made.close()
+    printed = capsys.readouterr()
+    assert "no such rule" in printed.err + printed.out
+    assert "a long plan" not in printed.err + printed.out
