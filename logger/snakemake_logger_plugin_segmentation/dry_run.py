@@ -71,3 +71,15 @@ def summary(jobs: Iterable[Planned]) -> list[tuple[str, str, str]]:
         more = f"; and {len(reasons) - _MOST_CAUSES} more" if len(reasons) > _MOST_CAUSES else ""
         rows.append((name, work, "; ".join(reasons[:_MOST_CAUSES]) + more or _FOLLOWS))
     return rows
+
+
+def find_changes() -> Changes:
+    """Return the function that describes changes of results; of another pipeline, one that knows of none."""
+    try:
+        from pipeline.graph.changes import changes
+    except ImportError:
+
+        def changes(plan_text: str, outputs: Iterable[Path]) -> list[str] | None:
+            return []
+
+    return changes

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
-from snakemake_logger_plugin_segmentation import LogHandler, LogHandlerSettings, handler
+from snakemake_logger_plugin_segmentation import LogHandler, LogHandlerSettings, views
 from snakemake_logger_plugin_segmentation.dry_run import planned_job, summary
 from snakemake_logger_plugin_segmentation.failures import cause
 from snakemake_logger_plugin_segmentation.run import Run, duration, stage_of
@@ -163,7 +163,7 @@ def test_dry_run_names_experiments_and_what_changed():
 
 
 def test_log_has_a_line_for_each_job_and_each_failure(view, tmp_path):
-    log = view(handler.Lines)
+    log = view(views.Lines)
     log.emit(record("run_info", stats={"train": 1, "predict": 1, "all": 1, "total": 3}, msg="Job stats:\n..."))
     (tmp_path / "results/logs/predict").mkdir(parents=True)
     (tmp_path / "results/logs/predict/2.log").write_text(f"start\n{PROBLEM}\n")
@@ -200,7 +200,7 @@ def test_log_has_a_line_for_each_job_and_each_failure(view, tmp_path):
 
 
 def test_interrupted_jobs_do_not_count_as_failed(view):
-    log = view(handler.Lines)
+    log = view(views.Lines)
     log.emit(record("run_info", stats={"train": 3}, msg="Job stats:"))
     log.emit(record("job_info", **job(1, experiment="a")))
     log.emit(record(None, logging.INFO, "Terminating processes on user request, this might take some time."))
@@ -212,16 +212,16 @@ def test_interrupted_jobs_do_not_count_as_failed(view):
 
 def test_screen_reads_a_progress_file_once_a_second(view, monkeypatch, tmp_path):
     reads = []
-    monkeypatch.setattr(handler, "read_progress", lambda folder: reads.append(folder))
-    monkeypatch.setattr(handler.Screen, "interval", 0.05)
-    shown = view(handler.Screen, force_terminal=True, height=24)
+    monkeypatch.setattr(views, "read_progress", lambda folder: reads.append(folder))
+    monkeypatch.setattr(views.Screen, "interval", 0.05)
+    shown = view(views.Screen, force_terminal=True, height=24)
     shown.emit(record("run_info", stats={"train": 2}, msg=""))
     shown.emit(record("job_info", **job(1, experiment="a")))
     for number in range(1000):  # a flood of other events reads nothing
         shown.emit(record("job_finished", job_id=number + 10))
     time.sleep(0.3)
     shown.close()
-    assert handler.TICK == 1.0
+    assert views.TICK == 1.0
     assert 1 <= len(reads) <= 8
     assert set(reads) == {tmp_path / "results/state/a"}
     assert "\x1b[?25h" in shown.output()  # the cursor is there again
@@ -229,7 +229,7 @@ def test_screen_reads_a_progress_file_once_a_second(view, monkeypatch, tmp_path)
 
 
 def test_error_of_the_workflow_is_the_message_of_the_pipeline(view):
-    shown = view(handler.DryRun)
+    shown = view(views.DryRun)
     text = f'WorkflowError in file "/a/common.smk", line 7:\n{PROBLEM}\n  File "/a/common.smk", line 7, in <module>\n'
     shown.emit(record("error", logging.ERROR, text))
     shown.close()

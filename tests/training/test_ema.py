@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from shardfiles import write_tgs_shards
 from torch import nn
 
 from pipeline.training import run as training
@@ -21,19 +20,6 @@ RECIPE = {
     "precision": "fp32",
     "threads": 1,
 }
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    return write_tgs_shards(tmp_path_factory.mktemp("shards"))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-    torch.use_deterministic_algorithms(False)
 
 
 def run(shards, output, **changes):

@@ -10,7 +10,6 @@ import zipfile
 import pytest
 import torch
 from safetensors.torch import save
-from shardfiles import write_tgs_shards
 from untrained import checkpoint, network_of
 
 from pipeline.core.errors import CheckpointError, TrainingError
@@ -34,19 +33,6 @@ RECIPE = {
     "precision": "fp32",
     "threads": 1,
 }
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    return write_tgs_shards(tmp_path_factory.mktemp("shards"))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-    torch.use_deterministic_algorithms(False)
 
 
 def run(shards, output, state=None, save_every=60.0, **changes):

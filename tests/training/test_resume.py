@@ -74,8 +74,6 @@ NATIVE_BF16 = pytest.mark.skipif(
     not devices.bf16_is_native(torch.device("cpu")), reason="this CPU has no bfloat16 of its own"
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 class PowerLoss(BaseException):
     """Ends a training run immediately, without saving its state."""
@@ -89,15 +87,6 @@ def shards(tmp_path_factory):
         shard = ShardRecipe.model_validate({**SHARD, "split": split, "source": samples})
         build_shard(shard, number=0, output=folder / f"{split}.h5")
     return folder
-
-
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-    torch.use_deterministic_algorithms(False)
-    torch.backends.cudnn.deterministic = False
 
 
 @pytest.fixture

@@ -69,15 +69,6 @@ def shards(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-    torch.use_deterministic_algorithms(False)
-    torch.backends.cudnn.deterministic = False
-
-
 @pytest.fixture
 def fused(monkeypatch):
     """Optimizers as on CUDA: fused, with the learning rate as a tensor."""

@@ -65,14 +65,6 @@ def shards(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-    torch.use_deterministic_algorithms(False)
-
-
 def train_on(train_shards, validation_shards, output, memory=None, **changes):
     recipe = TrainRecipe.model_validate({**RECIPE, **changes})
     samples = {"train_shards": train_shards, "validation_shards": validation_shards}
@@ -84,7 +76,6 @@ def run(shards, output, **changes):
     return train_on([shards / "tgs-train.h5"], [shards / "tgs-validation.h5"], output, **changes)
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_training_learns_and_records_its_history(shards, tmp_path):
     history = run(shards, tmp_path / "m", epochs=12)
     scores = ["val_loss", "val_dice", "val_mae", "val_max_f", "val_accuracy"]
@@ -114,7 +105,6 @@ def test_training_learns_and_records_its_history(shards, tmp_path):
     ]
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_seed_determines_the_bytes_of_a_training(shards, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         run(shards, tmp_path / name, seed=seed)
@@ -124,7 +114,6 @@ def test_seed_determines_the_bytes_of_a_training(shards, tmp_path):
         assert a != c, file
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_streamed_samples_give_the_same_weights(shards, tmp_path):
     run(shards, tmp_path / "held")
     run(shards, tmp_path / "streamed", memory=0)
@@ -163,21 +152,18 @@ def test_class_weights_balance_classes_in_the_field_of_view(shards, memory):
     assert background == pytest.approx(vessels, rel=1e-4)
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_without_validation_the_last_epoch_is_the_best(shards, tmp_path):
     history = train_on([shards / "tgs-train.h5"], [], tmp_path / "m", epochs=2)
     assert history["val_loss"].isna().all()
     assert load_checkpoint(tmp_path / "m/best.pt").epoch == 2
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_the_best_epoch_follows_the_monitor(shards, tmp_path):
     history = run(shards, tmp_path / "m", epochs=6, monitor="val_dice", optimizer={"name": "sgd", "lr": 0.3})
     best = load_checkpoint(tmp_path / "m/best.pt")
     assert best.epoch == history.loc[history["val_dice"].idxmax(), "epoch"]
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_validate_every_and_checkpoint_every_are_respected(shards, tmp_path):
     history = run(shards, tmp_path / "m", epochs=7, validate_every=3)
     assert history["epoch"][history["val_loss"].notna()].tolist() == [1, 3, 6, 7]
@@ -187,7 +173,6 @@ def test_validate_every_and_checkpoint_every_are_respected(shards, tmp_path):
     assert load_checkpoint(tmp_path / "n/best.pt").epoch == allowed.loc[allowed["val_loss"].idxmin(), "epoch"]
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_early_stopping(shards, tmp_path, capfd):
     constant = {"name": "sgd", "lr": 1e-12}
     history = run(shards, tmp_path / "m", epochs=20, early_stopping=3, optimizer=constant, monitor="val_max_f")
@@ -196,14 +181,12 @@ def test_early_stopping(shards, tmp_path, capfd):
     assert load_checkpoint(tmp_path / "m/last.pt").epoch == len(history)
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_plateau_schedule_halves_the_learning_rate(shards, tmp_path):
     plateau = {"name": "plateau", "factor": 0.5, "patience": 3, "min_delta": 10.0}
     history = run(shards, tmp_path / "m", epochs=8, schedule=plateau, optimizer={"name": "adam", "lr": 0.01})
     assert history["lr"].tolist() == [0.01] * 4 + [0.005] * 3 + [0.0025]
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_history_has_the_learning_rate_at_the_end_of_each_epoch(shards, tmp_path):
     history = run(shards, tmp_path / "m", epochs=4, schedule={"name": "cosine", "warmup": 1}, batch_size=1)
     factors = [0.5 * (1 + math.cos(math.pi * epoch / 3)) for epoch in range(4)]
@@ -213,7 +196,6 @@ def test_history_has_the_learning_rate_at_the_end_of_each_epoch(shards, tmp_path
 AUGMENT = {"flip": "both", "rot90": True, "rotate": 10.0, "elastic": {"grid": 3, "sigma": 3.0}, "brightness": 0.1}
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_augmented_training_does_not_depend_on_the_memory_budget(shards, tmp_path):
     for name, options in (("a", {}), ("b", {"memory": 0})):
         history = run(shards, tmp_path / name, crop=[32, 32], augment=AUGMENT, repeats=3, **options)
@@ -222,7 +204,6 @@ def test_augmented_training_does_not_depend_on_the_memory_budget(shards, tmp_pat
     assert pd.read_csv(tmp_path / "plain/history.csv")["train_loss"].tolist() != history["train_loss"].tolist()
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_repeats_lengthen_an_epoch(shards, tmp_path, capfd):
     run(shards, tmp_path / "m", epochs=1, repeats=5, batch_size=4)
     output = capfd.readouterr().err
@@ -231,13 +212,11 @@ def test_repeats_lengthen_an_epoch(shards, tmp_path, capfd):
     assert load_checkpoint(tmp_path / "m/best.pt").info.settings.repeats == 5
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_training_refuses_a_crop_larger_than_the_samples(shards, tmp_path):
     with pytest.raises(TrainingError, match="height 64 and width 32; samples have height 48"):
         run(shards, tmp_path / "m", crop=[64, 32])
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_pixel_weights_change_training_also_when_streamed(shards, tmp_path):
     loss = {"name": "bce", "region": "fov", "border": {"w0": 10, "sigma": 5}, "class_balance": True}
     for name, options in (("held", {}), ("streamed", {"memory": 0})):
@@ -254,7 +233,6 @@ def predict_shard(checkpoint, shard, output):
     predict(recipe, experiment="e", checkpoint=checkpoint, shards=[shard], output=output)
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_u2net_trains_all_outputs_and_predicts_the_fused_one(shards, tmp_path):
     model = {"name": "u2net-lite", "width": 16}
     history = run(shards, tmp_path / "m", model=model, epochs=6, optimizer={"name": "adam", "lr": 0.01})
@@ -287,7 +265,6 @@ def write_classes(path, classes=4, ignored_corner=True):
     return path
 
 
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("memory", [None, 0])
 def test_multiclass_training_ignores_void_pixels(shards, tmp_path, memory):
     paths = [
@@ -336,14 +313,12 @@ def test_pixel_weights_on_a_full_disk_raise_output_error(shards):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_two_class_loss_is_refused_for_more_classes(shards, tmp_path):
     path = write_classes(shutil.copy(shards / "tgs-train.h5", tmp_path / "t.h5"))
     with pytest.raises(TrainingError, match="'bce' for 4 classes"):
         train_on([path], [], tmp_path / "m")
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_validation_scores_agree_with_the_counts_of_each_image(shards, tmp_path):
     torch.manual_seed(0)
     network = build_model(UNet(name="unet", width=4, depth=2), in_channels=3, out_channels=1)
@@ -363,7 +338,6 @@ def test_validation_scores_agree_with_the_counts_of_each_image(shards, tmp_path)
     assert scores.val_accuracy == pytest.approx(np.concatenate(correct).mean(), abs=1e-3)
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_preview_image_is_not_blank(shards, tmp_path):
     for layout, crop in (("tgs", None), ("drive", [32, 40])):
         path = tmp_path / f"{layout}.png"
@@ -378,7 +352,6 @@ def test_preview_refuses_a_crop_larger_than_the_samples(shards, tmp_path):
         preview(recipe, experiment="e", train_shards=[shards / "tgs-train.h5"], output=tmp_path / "x.png")
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_nan_loss_stops_the_training(shards, tmp_path):
     with pytest.raises(TrainingError, match="lower the learning rate"):
         run(shards, tmp_path / "m", loss="mse", optimizer={"name": "sgd", "lr": 1e12}, epochs=5)
@@ -393,7 +366,6 @@ def test_epoch_with_nan_validation_is_never_the_best():
         assert is_best(good, nan | {monitor: math.nan}, monitor)
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_validated_epoch_beats_epochs_without_validation(shards, tmp_path):
     history = run(shards, tmp_path / "m", epochs=7, validate_every=2, checkpoint_every=3)
     assert history["epoch"][history["val_loss"].notna()].tolist() == [1, 2, 4, 6, 7]
@@ -401,7 +373,6 @@ def test_validated_epoch_beats_epochs_without_validation(shards, tmp_path):
     assert load_checkpoint(tmp_path / "m/best.pt").epoch == allowed.loc[allowed["val_loss"].idxmin(), "epoch"]
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_nan_monitor_stops_the_training(shards, tmp_path):
     with edited(shutil.copy(shards / "tgs-validation.h5", tmp_path / "empty.h5")) as file:
         file["masks"][:] = 0
@@ -418,7 +389,6 @@ def test_two_class_monitor_is_refused_for_more_classes(shards, tmp_path, monitor
         train_on([path], [path], tmp_path / "m", loss="cross-entropy", monitor=monitor)
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_validation_shards_with_other_preparation_are_refused(shards, tmp_path):
     samples = source("tgs", make_tgs(tmp_path / "raw"), validation={"fraction": 0.3})
     other = build(tmp_path / "v.h5", "validation", samples, channels="grey", normalize="minmax")
@@ -427,13 +397,11 @@ def test_validation_shards_with_other_preparation_are_refused(shards, tmp_path):
     assert len(caught.value.problems) == 2
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_unsupported_batch_shape_is_reported(shards, tmp_path):
     with pytest.raises(TrainingError, match="a smaller `depth`"):
         run(shards, tmp_path / "m", model={"name": "unet", "width": 2, "depth": 7}, batch_size=1)
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_cross_entropy_from_training_to_prediction(shards, tmp_path):
     history = run(shards, tmp_path / "m", loss="cross-entropy", epochs=6)
     assert history["val_dice"].max() > 0.7
@@ -449,14 +417,12 @@ def test_bf16_is_refused_where_it_would_be_emulated(shards, tmp_path, monkeypatc
         run(shards, tmp_path / "m", precision="bf16")
 
 
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.skipif(not devices.bf16_is_native(torch.device("cpu")), reason="this CPU has no bfloat16 of its own")
 def test_bf16_trains_close_to_fp32(shards, tmp_path):
     losses = [run(shards, tmp_path / p, precision=p, epochs=4)["train_loss"].iloc[-1] for p in ("fp32", "bf16")]
     assert losses[1] == pytest.approx(losses[0], rel=0.1)
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_unwritable_output_is_reported(shards, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="file has the name of a required folder"):
