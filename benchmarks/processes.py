@@ -7,9 +7,10 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from benchmarks.worker import ROOT
 
@@ -62,17 +63,19 @@ def measured(
 def run(jobs: int, pending: list[list[str]]) -> Usage:
     """Run commands from this process."""
     outputs, peak, cpu = [], 0.0, 0.0
-    running: dict[int, subprocess.Popen[str]] = {}
+    running: dict[int, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
     start = time.perf_counter()
     while pending or running:
         while pending and len(running) < jobs:
-            process = subprocess.Popen(pending.pop(0), stdout=subprocess.PIPE, text=True)
-            running[process.pid] = process
+            output = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe would stop a process that writes much
+            process = subprocess.Popen(pending.pop(0), stdout=output)
+            running[process.pid] = process, output
         pid, status, usage = os.wait4(-1, 0)
-        process = running.pop(pid)
+        process, output = running.pop(pid)
         process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.stdout is not None
-        outputs.append(process.stdout.read())  # short: it fits into the pipe
+        with output:
+            output.seek(0)
+            outputs.append(output.read().decode())
         if process.returncode:
             sys.exit(outputs[-1][-2000:] + f"\nstatus {process.returncode}")
         peak, cpu = max(peak, usage.ru_maxrss / 1024), cpu + usage.ru_utime + usage.ru_stime

@@ -1,5 +1,6 @@
 import csv
 import re
+import sys
 from functools import partial
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from benchmarks import __main__ as program
 from benchmarks.context import SETS, Context
 from benchmarks.measure import Case, Deadline, Measurement, NotRun, Problem, Variant, order, run_case, summarize
+from benchmarks.processes import measured as measured_processes
 from benchmarks.table import draw, insert, markdown, write_csv
 from benchmarks.training import CPU_WAYS, GPU_WAYS, LARGE, Ours, Preparation, _Stop, choose_shards
 from benchmarks.worker import Worker
@@ -198,6 +200,11 @@ def test_epochs_use_few_shards_and_repeat_them(tmp_path, monkeypatch):
     files = [tmp_path / name for name in counts]
     assert choose_shards(files, 4) == ([tmp_path / "b", tmp_path / "c"], 1, 5)
     assert choose_shards(files, 100) == ([tmp_path / "b", tmp_path / "c", tmp_path / "a"], 10, 100)
+
+
+def test_a_measured_process_may_print_more_than_a_pipe_holds():
+    usage = measured_processes([[sys.executable, "-c", "print('x' * 300_000)"]], {}, timeout=30)
+    assert usage.outputs == ["x" * 300_000 + "\n"]
 
 
 class FakeWorker:
