@@ -67,9 +67,9 @@ def run(jobs: int, pending: list[list[str]]) -> Usage:
     start = time.perf_counter()
     while pending or running:
         while pending and len(running) < jobs:
-            output = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe would stop a process that writes much
-            process = subprocess.Popen(pending.pop(0), stdout=output)
-            running[process.pid] = process, output
+            file = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe would stop a process that writes much
+            process = subprocess.Popen(pending.pop(0), stdout=file)
+            running[process.pid] = process, file
         pid, status, usage = os.wait4(-1, 0)
         process, output = running.pop(pid)
         process.returncode = os.waitstatus_to_exitcode(status)
