@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from pipeline.core.errors import Problem, RawDataError, join_first
-from pipeline.core.files import write_text
 from pipeline.core.progress import log
+from pipeline.core.tables import write_table
 from pipeline.images.png import write_png
 from pipeline.raw.decode.image import read_image
 
@@ -163,8 +164,7 @@ def write_groups(*, images: Sequence[Path], output: Path, masks: Path | None = N
     links = {name: link_tiles(tiles, axis) for name, axis in DIRECTIONS.items()}
     groups = group_tiles(len(tiles), list(links.values()))
     names = list(files)
-    rows = [f"{name},mosaic-{names[group]}" for name, group in zip(names, groups, strict=True)]
-    write_text(output, "\n".join(["id,group", *rows]) + "\n")
+    write_table(output, pd.DataFrame({"id": names, "group": [f"mosaic-{names[group]}" for group in groups]}))
     sizes = np.bincount(groups)
     log(
         f"{len(tiles)} tiles: {' and '.join(f'{len(found)} links {name}' for name, found in links.items())}; "
