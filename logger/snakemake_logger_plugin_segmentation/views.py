@@ -1,6 +1,7 @@
 """Views of a run: a screen on a terminal, lines elsewhere, a summary of a dry run."""
 
 import atexit
+import errno
 import re
 import textwrap
 import threading
@@ -48,6 +49,10 @@ _PLACES = (
 
 _COMMAND_FAILED = re.compile(r"(?:> (\S+) 2>&1)?' returned non-zero exit status (\d+)")
 _KILLED = 137
+_FULL_DISK = (
+    "    found:    No space left on device",
+    "    remedy:   free some disk space, then run the same command again",
+)
 
 _SOURCE_LINE = re.compile(r'^  File ".*", line \d+, in ')
 
@@ -105,6 +110,8 @@ class View:
         details = [line.replace(f"{self.folder}/", "") for line in details] or [str(fields.get("rule_msg") or "")]
         if _KILLED in [self.statuses.get(name) for name in names]:
             details.append("it was killed (exit status 137): perhaps the memory was too small")
+        if errno.ENOSPC in [self.statuses.get(name) for name in names]:
+            details += ["it could not write its message into its log:", *_FULL_DISK]
         self.print(f"failed: {label}\n" + textwrap.indent("\n".join(details), "    "), "red")
 
     def error(self, text: str) -> None:

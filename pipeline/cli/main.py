@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from pipeline.cli.parser import parse
 from pipeline.core.errors import ConfigError, InterruptionError, PipelineError
@@ -20,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status.
 
     0: done. 1: an error that a person can correct, described on standard error. 2: a mistake in the command or
-    configuration. 128 and more: a signal.
+    configuration. 128 and more: a signal. An error number, such as 28 (``ENOSPC``): why the
+    description could not be written.
     """
     words = sys.argv[1:] if argv is None else argv
     arguments = parse(words)
@@ -31,29 +33,38 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         return status
     except PipelineError as error:
-        print(error, file=sys.stderr)
         if isinstance(error, InterruptionError):
-            return error.status
-        return 2 if isinstance(error, ConfigError) else 1
+            return _report(error, error.status)
+        return _report(error, 2 if isinstance(error, ConfigError) else 1)
     except (
         BrokenPipeError
     ):  # the reader of `... | head` has closed the pipe; the interpreter must not write to it again
-        _discard_output()
+        _discard_output(sys.stdout)
         return 128 + signal.SIGPIPE
     except OSError as error:
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise
-        _discard_output()  # `... > FILE` on a full disk
-        print(output_problem(Path("standard output"), error), file=sys.stderr)
-        return 1
+        _discard_output(sys.stdout)  # `... > FILE` on a full disk
+        return _report(output_problem(Path("standard output"), error), 1)
     except MemoryError:
-        print("too little memory: use fewer threads, smaller images or batches, or another machine", file=sys.stderr)
-        return 1
+        return _report("too little memory: use fewer threads, smaller images or batches, or another machine", 1)
     except KeyboardInterrupt:
-        print("interrupted; no incomplete file was left under its final name", file=sys.stderr)
-        return 130
+        return _report("interrupted; no incomplete file was left under its final name", 130)
 
 
-def _discard_output() -> None:
-    """Discard what was not yet written to standard output: the interpreter would try again at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _report(problem: PipelineError | str, status: int) -> int:
+    """Print what stopped a command; return the exit status, or why it could not be printed.
+
+    The log of a job may be on the disk that is full. The exit status then is all that the job can say.
+    """
+    try:
+        print(problem, file=sys.stderr)
+        return status
+    except OSError as error:
+        _discard_output(sys.stderr)
+        return error.errno or status
+
+
+def _discard_output(stream: TextIO) -> None:
+    """Discard what was not yet written to a stream: the interpreter would try again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

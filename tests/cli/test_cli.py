@@ -1,3 +1,4 @@
+import errno
 import importlib
 import inspect
 import json
@@ -45,6 +46,12 @@ def test_a_full_standard_output_is_one_message():
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+def test_a_log_on_a_full_disk_gives_its_reason_as_exit_status():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "pipeline", "check", "--config", "missing.yaml"], stderr=full)
+    assert done.returncode == errno.ENOSPC
 
 
 BASELINE = "baseline --dataset d --kind all-background --split test --output"

@@ -164,7 +164,7 @@ def test_dry_run_names_experiments_and_what_changed():
 
 def test_log_has_a_line_for_each_job_and_each_failure(view, tmp_path):
     log = view(views.Lines)
-    log.emit(record("run_info", stats={"train": 1, "predict": 1, "all": 1, "total": 3}, msg="Job stats:\n..."))
+    log.emit(record("run_info", stats={"train": 1, "predict": 2, "all": 1, "total": 4}, msg="Job stats:\n..."))
     (tmp_path / "results/logs/predict").mkdir(parents=True)
     (tmp_path / "results/logs/predict/2.log").write_text(f"start\n{PROBLEM}\n")
     (tmp_path / "results/state/a/key").mkdir(parents=True)
@@ -180,6 +180,10 @@ def test_log_has_a_line_for_each_job_and_each_failure(view, tmp_path):
     wall = "RuleException:\nCommand 'pipeline > results/logs/predict/2.log 2>&1' returned non-zero exit status 137."
     log.emit(record("error", logging.ERROR, wall))
     log.emit(record("job_error", logging.ERROR, **failing, rule_msg=None))
+    full = job(3, "predict", experiment="b", split="test")
+    log.emit(record("job_info", **full))
+    log.emit(record("error", logging.ERROR, wall.replace("2.log", "3.log").replace("137", "28")))
+    log.emit(record("job_error", logging.ERROR, **full, rule_msg=None))
     log.emit(record(None, message="Building DAG of jobs..."))
     log.emit(record(None, logging.ERROR, "Exiting because a job execution failed. Look above for error messages"))
     log.emit(record(None, logging.WARNING, "a warning"))
@@ -189,12 +193,16 @@ def test_log_has_a_line_for_each_job_and_each_failure(view, tmp_path):
     assert text == [
         *("Job stats:", "..."),
         *("train a: started", "train a: epoch 3 of 10, loss 0.12345, Dice 0.8123, 2 min left"),
-        *("train a: done, 0 s (1 of 2 jobs)", "predict a [bold]x: started"),
+        *("train a: done, 0 s (1 of 3 jobs)", "predict a [bold]x: started"),
         *("failed: predict a [bold]x", *(f"    {line}" for line in PROBLEM.split("\n"))),
         "    log: results/logs/predict/2.log",
         "    it was killed (exit status 137): perhaps the memory was too small",
-        *("a warning", "1 of 2 jobs failed, 1 are done, 0 s:"),
+        *("predict b test: started", "failed: predict b test", "    it ended before it wrote a log"),
+        *("    it could not write its message into its log:", "        found:    No space left on device"),
+        "        remedy:   free some disk space, then run the same command again",
+        *("a warning", "2 of 3 jobs failed, 1 are done, 0 s:"),
         "    predict a [bold]x, results/logs/predict/2.log",
+        "    predict b test, results/logs/predict/3.log",
         *("Correct the cause and type the same command again; finished results are kept.", ""),
     ]
 
