@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 EXTENSIONS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
-TURNS = {"none": (0,), "flips": (0, 2), "rot90": (0, 1, 2, 3)}
+TURNS = {"none": (0,), "horizontal": (0,), "flips": (0, 2), "rot90": (0, 1, 2, 3)}
 """Quarter turns of the averaged views of an image, each also mirrored; one view is not."""
 
 Array = np.ndarray[Any, Any]

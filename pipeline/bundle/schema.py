@@ -145,7 +145,8 @@ class BundleInfo(Options):
         None, description="Larger images are predicted in tiles; without it as a whole. See docs/export.md."
     )
     test_time: TestTime = Field(
-        "none", description="Mean over 4 mirror images (`flips`) or 8 symmetries of the square (`rot90`)."
+        "none",
+        description="Mean over 2 (`horizontal`) or 4 (`flips`) mirror images or 8 symmetries of the square (`rot90`).",
     )
     output: Output
     without: tuple[str, ...] = Field((), description="What the pipeline does and the runner of the bundle does not.")

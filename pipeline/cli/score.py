@@ -223,6 +223,9 @@ _ROWS = Group("rows", "With --config, rows of its methods are written first.")
     ),
     option("--metric", "score of the paired comparison", _ROWS, default="f1", metavar="NAME"),
     option("--commit", "commit of the code", _ROWS, shown="from provenance.json", metavar="REV"),
+    option(
+        "--split", "samples that are scored; others than test are for choices", _ROWS, default="test", choices=SCORED
+    ),
     path_option("--folder", "tables and texts of the page", OUTPUT, default=Path("docs/results")),
     option("--check", "only check that the page is current", OUTPUT, action="store_true"),
     examples=["results", "results --config config/drive.yaml --reference results/metrics/drive.second-observer"],
@@ -231,7 +234,7 @@ def results(arguments: Arguments) -> int:
     """Write docs/results.md, the published results.
 
     The page is made from the tables docs/results/*.csv and the texts beside them. With --config, the rows of its
-    methods are first written to the table that is named after the configuration: scores on test images with
+    methods are first written to the table that is named after the configuration: scores on samples of --split with
     intervals, or mean and standard deviation over several networks; time, memory, hardware, commit and command; and
     the difference from the reference. The exit status of --check is 1 if the page differs from its tables.
     """
@@ -256,7 +259,7 @@ def _write_result_rows(arguments: Arguments) -> None:
 
     experiments = load(arguments.config).experiments
     owners = {run: getattr(experiment, "experiment", run) for run, experiment in experiments.items()}
-    run = Run(arguments.results, tuple(arguments.config), arguments.commit or "")
+    run = Run(arguments.results, tuple(arguments.config), arguments.commit or "", arguments.split)
     write_rows(
         arguments.folder / f"{arguments.config[-1].stem}.csv",
         run=run,

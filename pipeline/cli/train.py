@@ -237,10 +237,10 @@ _IMAGES = Group("mode 2: other images", "Required: --input, --output, and --chec
     ),
     option(
         "--test-time",
-        "test-time augmentation: average over 4 mirror images (flips) or 8 symmetries of the square (rot90)",
+        "test-time augmentation: average over 2 (horizontal) or 4 mirror images (flips), or 8 symmetries (rot90)",
         _IMAGES,
         shown="none",
-        choices=("none", "flips", "rot90"),
+        choices=("none", "horizontal", "flips", "rot90"),
     ),
     option(
         "--precision",

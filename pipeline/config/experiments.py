@@ -35,8 +35,8 @@ class Experiment(Training):
     )
     test_time: TestTime = Field(
         "none",
-        description="Test-time augmentation: average the predictions of mirror images (`flips`, 4 passes), or also of "
-        "rotations by 90 degrees (`rot90`, 8 passes).",
+        description="Test-time augmentation: average the predictions of the image and its horizontal mirror image "
+        "(`horizontal`, 2 passes), of both mirror images (`flips`, 4), or of rotations by 90 degrees too (`rot90`, 8).",
     )
     predict_with: PredictWith = Field(
         "best",

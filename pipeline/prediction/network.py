@@ -245,7 +245,7 @@ def load_predictor(
     tiles : Tiles, optional
         See `blended_axis`. For a network of valid convolutions only their size matters: see `valid_axis`. Without
         tiles, every image is predicted as a whole.
-    test_time : {'none', 'flips', 'rot90'}
+    test_time : {'none', 'horizontal', 'flips', 'rot90'}
         See `pipeline.prediction.symmetries`.
 
     Raises

@@ -9,7 +9,7 @@ from pipeline.raw.splits.rules import Fold
 from pipeline.training.recipes import Precision, Threads
 
 Kind = Literal["probability", "mask"]
-TestTime = Literal["none", "flips", "rot90"]
+TestTime = Literal["none", "horizontal", "flips", "rot90"]
 PredictWith = Literal["best", "last"]
 
 

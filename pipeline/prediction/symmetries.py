@@ -8,9 +8,14 @@ from pipeline.prediction.batches import Forward, PixelLimit
 
 _MIRRORS = tuple((quarter_turns, mirrored) for quarter_turns in (0, 2) for mirrored in (False, True))
 _SQUARE = tuple((quarter_turns, mirrored) for quarter_turns in range(4) for mirrored in (False, True))
-SYMMETRIES: dict[str, tuple[tuple[int, bool], ...]] = {"none": ((0, False),), "flips": _MIRRORS, "rot90": _SQUARE}
-"""Views by name, as quarter turns and whether the image is mirrored first: the image itself; both mirror images and the
-rotation by 180 degrees; all eight symmetries of the square."""
+SYMMETRIES: dict[str, tuple[tuple[int, bool], ...]] = {
+    "none": ((0, False),),
+    "horizontal": ((0, False), (0, True)),
+    "flips": _MIRRORS,
+    "rot90": _SQUARE,
+}
+"""Views by name, as quarter turns and whether the image is mirrored first: the image itself; its mirror image
+too; also the vertical one, and the rotation by 180 degrees; all eight symmetries of the square."""
 
 
 def average_views(forward: Forward, name: str, limit: PixelLimit) -> Forward:
@@ -22,7 +27,7 @@ def average_views(forward: Forward, name: str, limit: PixelLimit) -> Forward:
     ----------
     forward : callable
         Maps (N, C, H, W) to (N, K, h, w); with ``'rot90'`` also for H and W swapped.
-    name : {'none', 'flips', 'rot90'}
+    name : {'none', 'horizontal', 'flips', 'rot90'}
     limit : PixelLimit
     """
     views = SYMMETRIES[name]

@@ -1,4 +1,4 @@
-"""Rows of docs/results/*.csv: the scores of a method on test images, what they cost, and how they were made."""
+"""Rows of docs/results/*.csv: scores of a method on one split, what they cost, and how they were made."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +38,6 @@ COLUMNS = (
 )
 """Columns of a table of results."""
 
-_SPLIT = "test"
 _DEFINITION = ("id", "class", "pixels", "tp", "fn", "scale", "mask_binarization", "empty_masks", "background")
 
 Row = dict[str, Any]
@@ -55,11 +54,14 @@ class Run:
         The configuration, relative to the folder of the project.
     commit : str
         The commit of the code; empty if it is that of the provenance of each network.
+    split : str
+        The samples whose scores become rows.
     """
 
     folder: Path
     config: Sequence[Path] = ()
     commit: str = ""
+    split: str = "test"
 
     def scores(self, method: str) -> Path:
         """Return the folder of the scores of a method."""
@@ -122,7 +124,7 @@ def write_rows(
     methods : mapping of str to str
         Names of experiments, ensembles and baselines, each with the command that makes its scores.
     reference : Path, optional
-        Folder of the scores of the method that the others are compared with, on the same test images.
+        Folder of the scores of the method that the others are compared with, on the same samples.
     metric : str
         Column of ``per_image.csv`` of the paired comparison.
 
@@ -184,15 +186,18 @@ def _row(run: Run, method: str, command: str) -> Row:
     (summary,) = read_summaries([folder / "summary.csv"])
     for name, default in (("statistic", "run"), ("split", "")):
         summary[name] = summary.get(name, default)
-    selected = summary[(summary["split"] == _SPLIT) & (summary["averaging"] == "macro")]
+    selected = summary[(summary["split"] == run.split) & (summary["averaging"] == "macro")]
     for name, preferred in (("region", "fov"), ("class", MEAN)):
         if preferred in set(selected[name]):
             selected = selected[selected[name] == preferred]
     by_statistic = {row["statistic"]: row for row in selected.to_dict("records")}
     row = by_statistic.get("mean", by_statistic.get("run"))
     if row is None:
-        found, remedy = f"no scores of {_SPLIT} images", "score test samples: set `test` of the data set"
-        raise OutputError(str(folder / "summary.csv"), found, f"macro scores of {_SPLIT} images", remedy)
+        found, remedy = (
+            f"no scores of {run.split} samples",
+            f"set `{run.split}` of the data set, or name other samples with --split",
+        )
+        raise OutputError(str(folder / "summary.csv"), found, f"macro scores of {run.split} samples", remedy)
     networks = run.networks(method)
     result: Row = {"method": method, "statistic": row["statistic"], "networks": len(networks) or None}
     result |= {"command": command}
@@ -226,7 +231,9 @@ def _cost(run: Run, method: str, networks: Sequence[str], statistic: str) -> Row
     model = build_model(info.model, in_channels=info.in_channels, out_channels=info.out_channels)
     epochs = [table.apply(pd.to_numeric) for table in read_tables([folder / "timing.csv" for folder in folders])]
     names = networks if statistic == "mean" else [*dict.fromkeys([*networks, method])]
-    jobs = [_benchmark(run.folder / "benchmarks" / kind / name / f"{_SPLIT}.tsv") for name in names for kind in _JOBS]
+    jobs = [
+        _benchmark(run.folder / "benchmarks" / kind / name / f"{run.split}.tsv") for name in names for kind in _JOBS
+    ]
     predictions = [job for job in jobs if job is not None]
     if not predictions:
         where = str(run.folder / "benchmarks" / _JOBS[0])
@@ -291,8 +298,8 @@ def _paired(run: Run, row: Row, reference: Path, metric: str) -> Row:
     definition, scores = _image_scores(run, row["method"], names, metric)
     other_definition, other_scores = _image_scores(other, reference.name, names, metric)
     if not definition.equals(other_definition):
-        found = f"other test images, masks or definitions of scores than those of {row['method']}"
-        remedy = "name with --reference a method that was scored on the same test images, or leave the option out"
+        found = f"other images, masks or definitions of scores than those of {row['method']}"
+        remedy = "name with --reference a method that was scored on the same images, or leave the option out"
         raise OutputError(str(reference), found, "scores of the same images by the same definitions", remedy)
     result = compare_pairs(np.stack([scores, other_scores]), [(0, 1)])
     values = (round(float(values[0]), 6) for values in (result.difference, result.low, result.high, result.p))
@@ -312,7 +319,7 @@ def _image_scores(
     if missing := [name for name in (*_DEFINITION, metric) if name not in table]:
         expected, remedy = "scores of individual images", "name another score with --metric"
         raise OutputError(str(files[0]), f"a table without {', '.join(missing)}", expected, remedy)
-    selected = table[(table["split"] == _SPLIT) & (table["region"] == names["region"])]
+    selected = table[(table["split"] == run.split) & (table["region"] == names["region"])]
     if names["class"] == MEAN:
         selected = selected[~selected["class"].isin({*table["background"]})]
     else:

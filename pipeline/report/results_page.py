@@ -17,17 +17,10 @@ from pipeline.report.tables import number_problems, parse_number
 HEAD = "head.md"
 """Text before the tables; a text on one data set is in ``<data set>.md``."""
 
-TRIED = "tried.csv"
 ABLATION = "ablation.csv"
-
-TRIED_COLUMNS = (*("dataset", "option", "setting", "metric", "measured_on", "score", "score_without", "seeds", "note"),)
-"""An option that did not help: the score with it and without, on samples that choices may be made on."""
 
 ABLATION_COLUMNS = ("tutorial", "dataset", "mistake", "metric", "mended", "with_mistake", "seeds", "note")
 """A mistake of a tutorial: the score without and with it, on test images."""
-
-CHOSEN_ON = ("validation", "out-of-fold")
-"""Splits that an option may be judged by."""
 
 _REMEDY = "add the columns, or make the table again"
 _REGIONS = {"fov": "field of view", "full": "whole images"}
@@ -42,19 +35,19 @@ def render_results(folder: Path) -> str:
     Parameters
     ----------
     folder : Path
-        With `HEAD`, tables of results (`pipeline.report.result_rows.COLUMNS`), `TRIED` and `ABLATION`, all but `HEAD`
-        if they exist.
+        With `HEAD`, tables of results (`pipeline.report.result_rows.COLUMNS`) and `ABLATION`, all but `HEAD` if they
+        exist.
 
     Returns
     -------
     str
-        Markdown: `HEAD`, a section for each data set, what did not help, and what mistakes change.
+        Markdown: `HEAD`, a section on test images for each data set, one on the samples that recipes were
+        chosen from, and what mistakes change.
 
     Raises
     ------
     OutputError
-        Listing everything that is missing or wrong: a file, a column, a number, a method in two tables, or an option
-        that was judged by test images.
+        Listing everything that is missing or wrong: a file, a column, a number, or a method in two tables.
     """
     problems: list[Problem] = []
 
@@ -68,27 +61,22 @@ def render_results(folder: Path) -> str:
     head = folder / HEAD
     if not head.exists():
         problems.append(Problem(str(head), "no such file", "the text before the tables", "write it, or name --folder"))
-    files = [path for path in sorted(folder.glob("*.csv")) if path.name not in (TRIED, ABLATION)]
+    files = [path for path in sorted(folder.glob("*.csv")) if path.name != ABLATION]
     tables = [table.assign(file=path.name) for path in files for table in collect(_read_rows, path)]
-    tried = collect(_read_tried, folder / TRIED)
     ablation = collect(_read_ablation, folder / ABLATION)
     rows = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*CONDITIONS, "method", "file"])
-    for (dataset, method), group in _groups(rows, "dataset", "method"):
+    for (dataset, _, method), group in _groups(rows, "dataset", "split", "method"):
         if len(group) > 1:
             found, expected = f"{method} on {dataset} in {', '.join(group['file'])}", "each method once"
             problems.append(Problem(str(folder), found, expected, "take its row out of all tables but one"))
     if problems:
         raise OutputError(problems)
     parts = [head.read_text(encoding="utf-8").rstrip()]
-    for (dataset,), dataset_rows in sorted(_groups(rows, "dataset"), key=lambda group: group[0]):
-        parts += [f"## {dataset}", *_tables(dataset_rows)]
-        text = folder / f"{dataset}.md"
-        parts += [text.read_text(encoding="utf-8").strip()] if text.exists() else []
-    for title, rest in (
-        ("What was tried and did not help", tried),
-        ("What the mistakes of tutorials change", ablation),
-    ):
-        parts += [f"## {title}", *(_plain_table(table) for table in rest)] if rest else []
+    is_test = rows["split"] == "test"
+    parts += _sections(rows[is_test], folder, "##")
+    if not is_test.all():
+        parts += ["## What recipes were chosen from", *_sections(rows[~is_test], folder, "###")]
+    parts += ["## What the mistakes of tutorials change", *map(_plain_table, ablation)] if ablation else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -103,32 +91,28 @@ def _read_rows(path: Path) -> pd.DataFrame:
     return table
 
 
-def _read_tried(path: Path) -> pd.DataFrame:
-    table = read_columns(path, TRIED_COLUMNS, _REMEDY)
-    _require_numbers(path, table, ("score", "score_without"))
-    if wrong := sorted({*table["measured_on"]} - {*CHOSEN_ON}):
-        found, expected = f"options judged by {', '.join(map(repr, wrong))}", f"`measured_on` {' or '.join(CHOSEN_ON)}"
-        raise OutputError(str(path), found, expected, "measure the option again without test images")
-    difference = pd.to_numeric(table["score"]) - pd.to_numeric(table["score_without"])
-    return _with_difference(table, difference, after="score_without")
-
-
 def _read_ablation(path: Path) -> pd.DataFrame:
     table = read_columns(path, ABLATION_COLUMNS, _REMEDY)
     _require_numbers(path, table, ("mended", "with_mistake"))
     difference = pd.to_numeric(table["with_mistake"]) - pd.to_numeric(table["mended"])
-    return _with_difference(table, difference, after="with_mistake")
-
-
-def _with_difference(table: pd.DataFrame, difference: pd.Series, after: str) -> pd.DataFrame:
     text = [f"{value:+.3f}" if value == value else "" for value in difference]
-    table.insert(list(table.columns).index(after) + 1, "difference", text)
+    table.insert(list(table.columns).index("with_mistake") + 1, "difference", text)
     return table
 
 
 def _require_numbers(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> None:
     if problems := number_problems(path, table, columns):
         raise OutputError([*problems])
+
+
+def _sections(rows: pd.DataFrame, folder: Path, level: str) -> list[str]:
+    """Return the sections of the data sets: heading, tables, and the text on it."""
+    parts = []
+    for (dataset,), group in sorted(_groups(rows, "dataset"), key=lambda group: group[0]):
+        parts += [f"{level} {dataset}", *_tables(group)]
+        text = folder / f"{dataset}.md"
+        parts += [text.read_text(encoding="utf-8").strip()] if text.exists() else []
+    return parts
 
 
 def _tables(rows: pd.DataFrame) -> list[str]:

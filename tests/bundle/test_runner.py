@@ -74,7 +74,7 @@ def test_photographs_are_decoded_as_by_the_pipeline(quality, tmp_path):
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("test_time", ["none", "flips", "rot90"])
+@pytest.mark.parametrize("test_time", ["none", "horizontal", "flips", "rot90"])
 @pytest.mark.parametrize(
     ("options", "tiles"),
     [

@@ -253,10 +253,10 @@ def test_a_mask_of_two_classes_needs_a_threshold_and_is_refused(tmp_path, shard)
 def test_test_time_views_change_a_prediction(tmp_path, shard):
     path = checkpoint(tmp_path / "c.pt")
     images = {}
-    for name in ("none", "flips", "rot90"):
+    for name in ("none", "horizontal", "flips", "rot90"):
         predict_shard(path, shard, tmp_path / name, test_time=name)
         images[name] = b"".join(file.read_bytes() for file in sorted((tmp_path / name).iterdir()))
-    assert len(set(images.values())) == 3
+    assert len(set(images.values())) == 4
 
 
 # -- new images ----------------------------------------------------------------------------------------------------

@@ -71,9 +71,9 @@ def write_network(name, seconds, commit="0123456789abcdef", changed=(), gpus=())
     write_benchmark("predict", name, seconds / 10)
 
 
-def write_benchmark(kind, name, seconds):
-    path = Path("results/benchmarks") / kind / name / "test.tsv"
-    path.parent.mkdir(parents=True)
+def write_benchmark(kind, name, seconds, split="test"):
+    path = Path("results/benchmarks") / kind / name / f"{split}.tsv"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0\t800\n")
 
 
@@ -198,7 +198,7 @@ def missing_scores():
 @pytest.mark.parametrize(
     ("damage", "words", "message"),
     [
-        (other_images, ["--reference", "results/metrics/b"], "other test images, masks or definitions"),
+        (other_images, ["--reference", "results/metrics/b"], "other images, masks or definitions"),
         (uncommitted, [], "files that are not committed: config/c.yaml, pipeline/core/x.py\n"),
         (no_git, [], "name the commit that has exactly these with --commit"),
         (edited_scores, [], "results/metrics/b/summary.csv"),
@@ -228,34 +228,30 @@ def test_gpus_are_named_in_place_of_cores(run):
     assert rows().loc["c", "hardware"] == "1 NVIDIA H200"
 
 
-TRIED = (
-    "dataset,option,setting,metric,measured_on,score,score_without,seeds,note\nd,norm,group,f1,{},0.81,0.82,0 1,slow\n"
-)
 ABLATION = (
     "tutorial,dataset,mistake,metric,mended,with_mistake,seeds,note\nA,d,threshold on test images,f1,0.70,0.71,0,\n"
 )
 
 
-def test_page_lists_what_did_not_help_and_what_mistakes_change(run):
+def test_page_has_what_recipes_were_chosen_from_and_what_mistakes_change(run):
     results("--config", "config/c.yaml")
-    Path("docs/results/tried.csv").write_text(TRIED.format("validation"))
+    write_benchmark("predict", "b", 3, split="validation")
+    Path("config/trials.yaml").write_text(CONFIG)
+    words = ["--split", "validation", "--reference", "results/metrics/b"]
+    assert results("--config", "config/trials.yaml", "--methods", "b", *words) == 0
     Path("docs/results/ablation.csv").write_text(ABLATION)
     Path("docs/results/d.md").write_text("The goal was not reached.\n")
     assert results() == 0
-    page = Path("docs/results.md").read_text()
-    assert "| d | norm | group | F1 | validation | 0.81 | 0.82 | -0.010 | 0 1 | slow |" in page
-    assert "| A | d | threshold on test images | F1 | 0.70 | 0.71 | +0.010 | 0 |" in page
-    assert "\n\nThe goal was not reached.\n\n## What was tried and did not help\n\n" in page
-    scores = [line for line in page.splitlines() if line.startswith("| `")][:3]
-    assert len(scores) == 3
-    values = [float(line.split(" | ")[2].split()[0]) for line in scores]
+    scores, chosen = Path("docs/results.md").read_text().split("## What recipes were chosen from\n\n### d\n\n")
+    assert "\n\nThe goal was not reached.\n\n" in scores
+    assert chosen.startswith("6 validation images, field of view")
+    assert f"| `b` | 1 | {F1['b'].mean() + 0.1:.3f}" in chosen
+    assert "config/trials.yaml --replace-workflow-config metrics_b" in chosen
+    assert "| A | d | threshold on test images | F1 | 0.70 | 0.71 | +0.010 | 0 |" in chosen
+    lines = [line for line in scores.splitlines() if line.startswith("| `")][:3]
+    values = [float(line.split(" | ")[2].split()[0]) for line in lines]
+    assert len(values) == 3
     assert values == sorted(values, reverse=True)
-
-
-def test_option_judged_by_test_images_is_refused(run, capsys):
-    Path("docs/results/tried.csv").write_text(TRIED.format("test"))
-    assert results() == 1
-    assert "measure the option again without test images" in capsys.readouterr().err
 
 
 def test_missing_files_columns_and_numbers_are_one_error(run, capsys):
@@ -263,7 +259,7 @@ def test_missing_files_columns_and_numbers_are_one_error(run, capsys):
     folder = Path("docs/results")
     (folder / "head.md").unlink()
     (folder / "other.csv").write_text("method,f1\nb,0.8\n")
-    (folder / "tried.csv").write_text(TRIED.format("validation").replace("0.81", "high"))
+    rows().assign(f1="high").to_csv(folder / "bad.csv")
     (folder / "ablation.csv").write_text(ABLATION.replace("mistake,metric", "error,metric"))
     (folder / "e.csv").write_text((folder / "c.csv").read_text())
     page = Path("docs/results.md").read_text()
@@ -272,7 +268,7 @@ def test_missing_files_columns_and_numbers_are_one_error(run, capsys):
     for text in (
         "head.md",
         "a table without accuracy, accuracy_high",
-        "'high' in the column 'score'",
+        "'high' in the column 'f1'",
         "without mistake",
     ):
         assert text in message
