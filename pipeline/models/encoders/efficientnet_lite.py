@@ -71,10 +71,19 @@ class _Unit(nn.Sequential):
 
 
 class _SameConv(nn.Conv2d):
-    """Convolution with TensorFlow's padding: with stride 2, an even size gets one pixel less before than after."""
+    """Convolution with TensorFlow's padding: with stride 2, an even size gets one pixel less before than after.
+
+    On a CPU, depthwise convolutions are in float32 also in a bf16 training: their gradients are slower in bf16.
+    """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (N, in, H, W), with even H and W for stride 2, to (N, out, H / stride, W / stride)."""
+        if self.groups > 1 and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                return self._convolve(x.float())
+        return self._convolve(x)
+
+    def _convolve(self, x: torch.Tensor) -> torch.Tensor:
         lost = self.kernel_size[0] - self.stride[0]
         before, after = lost // 2, lost - lost // 2
         if before == after:
