@@ -2,6 +2,7 @@
 
 import atexit
 import errno
+import os
 import re
 import textwrap
 import threading
@@ -49,10 +50,7 @@ _PLACES = (
 
 _COMMAND_FAILED = re.compile(r"(?:> (\S+) 2>&1)?' returned non-zero exit status (\d+)")
 _KILLED = 137
-_FULL_DISK = (
-    "    found:    No space left on device",
-    "    remedy:   free some disk space, then run the same command again",
-)
+_FULL = {errno.ENOSPC: "some disk space", errno.EDQUOT: "some of your quota"}
 
 _SOURCE_LINE = re.compile(r'^  File ".*", line \d+, in ')
 
@@ -110,8 +108,9 @@ class View:
         details = [line.replace(f"{self.folder}/", "") for line in details] or [str(fields.get("rule_msg") or "")]
         if _KILLED in [self.statuses.get(name) for name in names]:
             details.append("it was killed (exit status 137): perhaps the memory was too small")
-        if errno.ENOSPC in [self.statuses.get(name) for name in names]:
-            details += ["it could not write its message into its log:", *_FULL_DISK]
+        for status in {self.statuses.get(name, 0) for name in names} & {*_FULL}:
+            details += ["it could not write its message into its log:", f"    found:    {os.strerror(status)}"]
+            details.append(f"    remedy:   free {_FULL[status]}, then run the same command again")
         self.print(f"failed: {label}\n" + textwrap.indent("\n".join(details), "    "), "red")
 
     def error(self, text: str) -> None:

@@ -62,7 +62,7 @@ def _report(problem: PipelineError | str, status: int) -> int:
         return status
     except OSError as error:
         _discard_output(sys.stderr)
-        return error.errno or status
+        return max(status, error.errno or 0)  # that of a signal, 128 and more, stays
 
 
 def _discard_output(stream: TextIO) -> None:

@@ -106,6 +106,17 @@ def test_grey_and_colour_input_are_normalized_for_the_encoder():
         torch.testing.assert_close(seen[0], torch.ones(1, channels, 32, 32))  # (255 - 127) / 128
 
 
+def test_depthwise_convolutions_on_a_cpu_are_in_float32():
+    network = build_model(UNetEncoder(name="unet-encoder", width=32), in_channels=1, out_channels=1).eval()
+    formats = {"depthwise": set(), "expand": set()}
+    for name, module in network.encoder.named_modules():
+        if (unit := name.rpartition(".")[0].rpartition(".")[2]) in formats and name.endswith(".0"):
+            module.register_forward_hook(lambda _m, _i, output, unit=unit: formats[unit].add(output.dtype))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        network(torch.zeros(1, 1, 32, 32))
+    assert formats == {"depthwise": {torch.float32}, "expand": {torch.bfloat16}}
+
+
 class Features(nn.Module):
     """A stand-in for a model of timm: features of strides 4 and 8."""
 
