@@ -266,7 +266,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="threads of the networks (default: all cores)")
     arguments = parser.parse_args()
     bundle, root, failed = Bundle(Path(__file__).parent, arguments.threads), arguments.images, 0
-    files = [root] if root.is_file() else sorted(f for f in root.rglob("*") if f.suffix.lower() in EXTENSIONS)
+    found = sorted(f for f in root.rglob("*") if f.suffix.lower() in EXTENSIONS and not f.name.startswith("."))
+    files = [root] if root.is_file() else found
     if not files:
         sys.exit(f"{root}: no images ({', '.join(EXTENSIONS)})")
     for file in files:

@@ -368,6 +368,14 @@ def names_in(folder: Path) -> list[str]:
         raise output_problem(folder, error) from error
 
 
+def visible_paths(folder: Path, pattern: str) -> list[Path]:
+    """Return the paths in a folder that match a pattern, sorted, without hidden ones.
+
+    Hidden are the temporary names of running writers, and the files that macOS adds to each file on a foreign disk.
+    """
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
 def real_path(path: Path) -> Path:
     """Return the path behind all links; of a link to itself, the path of the link."""
     return Path(os.path.realpath(path))  # `Path.resolve` raises an error for a link to itself

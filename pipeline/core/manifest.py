@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from pipeline.core.digests import contents_digest
 from pipeline.core.errors import Problem
-from pipeline.core.files import read_json, write_text
+from pipeline.core.files import read_json, visible_paths, write_text
 from pipeline.core.fingerprint import Fingerprint
 
 MANIFEST_SUFFIX = ".manifest.json"
@@ -93,7 +93,7 @@ def manifest_path(path: Path) -> Path:
 
 def _primary_paths(path: Path) -> list[Path]:
     """Return, for each manifest in the folder of a path, the file or folder that the manifest is named after."""
-    manifests = sorted(path.parent.glob(f"*{MANIFEST_SUFFIX}"))
+    manifests = visible_paths(path.parent, f"*{MANIFEST_SUFFIX}")
     return [Path(str(manifest).removesuffix(MANIFEST_SUFFIX)) for manifest in manifests]
 
 

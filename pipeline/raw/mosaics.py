@@ -18,6 +18,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from pipeline.core.errors import Problem, RawDataError, join_first
+from pipeline.core.files import visible_paths
 from pipeline.core.progress import log
 from pipeline.core.tables import write_table
 from pipeline.images.png import write_png
@@ -178,7 +179,7 @@ def write_groups(*, images: Sequence[Path], output: Path, masks: Path | None = N
 
 def _files(folders: Sequence[Path]) -> dict[str, Path]:
     """Return the image files by identifier, sorted."""
-    paths = [path for folder in folders for path in folder.glob("*") if path.suffix.lower() in _SUFFIXES]
+    paths = [path for folder in folders for path in visible_paths(folder, "*") if path.suffix.lower() in _SUFFIXES]
     files = {path.stem: path for path in paths}
     if not files:
         remedy = f"name folders with images ({', '.join(_SUFFIXES)})"

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.core.errors import OutputError, PipelineError, Problem
+from pipeline.core.files import visible_paths
 from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.paired import holm
 from pipeline.report.board import COLUMNS, LOWER
@@ -61,7 +62,7 @@ def render_results(folder: Path) -> str:
     head = folder / HEAD
     if not head.exists():
         problems.append(Problem(str(head), "no such file", "the text before the tables", "write it, or name --folder"))
-    files = [path for path in sorted(folder.glob("*.csv")) if path.name != ABLATION]
+    files = [path for path in visible_paths(folder, "*.csv") if path.name != ABLATION]
     tables = [table.assign(file=path.name) for path in files for table in collect(_read_rows, path)]
     ablation = collect(_read_ablation, folder / ABLATION)
     rows = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*CONDITIONS, "method", "file"])

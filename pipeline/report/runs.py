@@ -11,6 +11,7 @@ import pandas as pd
 from pipeline.core import paths
 from pipeline.core.code import LIBRARIES
 from pipeline.core.errors import PipelineError, plural
+from pipeline.core.files import visible_paths
 from pipeline.core.manifest import find
 from pipeline.evaluation.methods import parse_method_name
 from pipeline.report.sources import BASELINE, EXPERIMENT, Method, Reader
@@ -137,7 +138,7 @@ def commands(method: Method) -> list[str]:
     predictions = paths.prediction(name, "test").parent
     splits = sorted(path.name for path in predictions.iterdir() if path.is_dir()) if predictions.is_dir() else []
     if method.kind == EXPERIMENT:
-        for shard in sorted(paths.shard_folder(method.dataset).glob("*-*.h5")):
+        for shard in visible_paths(paths.shard_folder(method.dataset), "*-*.h5"):
             split, _, shard_number = shard.stem.rpartition("-")
             lines.append(f"shard --dataset {method.dataset} --split {split} --number {shard_number}")
         lines.append(f"train --experiment {name}")

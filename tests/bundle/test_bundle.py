@@ -218,6 +218,7 @@ def test_program_runs_without_torch_and_this_project(folder, tmp_path):
         subprocess.run([python, "-m", "pip", "install", "-q", "-c", constraints, *packages], check=True)
     with zipfile.ZipFile(folder / "model.zip") as archive:
         archive.extractall(tmp_path / "model")
+    (folder / "in/._a.png").write_bytes(b"attributes of macOS")
     line = [python, "-I", tmp_path / "model/predict.py", folder / "in", tmp_path / "out", "--probability"]
     subprocess.run(line, check=True, cwd=tmp_path, env={})
     expected = masks_of(folder / "model.zip", folder)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.files import atomic_file
 from pipeline.core.fingerprint import Fingerprint
 from pipeline.core.manifest import Manifest, find, find_edited, manifest_path, problem, remake_remedy
 
@@ -92,6 +93,15 @@ def test_manifests_of_replaced_files_are_removed(scores):
     assert find(scores / "panel").fingerprint == rendering
     assert find(scores / "summary.csv") is None
     assert find(scores / "curves.png").fingerprint == MADE_BY
+
+
+def test_the_manifest_that_another_process_is_writing_is_kept(scores):
+    path = scores / "summary.csv.manifest.json"
+    contents = path.read_bytes()
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(contents)
+        Manifest.describe(MADE_BY, [scores / "summary.csv"]).write(scores / "summary.csv")
+        assert temporary.exists()
 
 
 def test_edited_files_with_a_manifest_are_reported(scores):

@@ -84,6 +84,7 @@ def folder(tmp_path, tiles, monkeypatch):
     for number, tile in enumerate(tiles):
         write_png(tmp_path / f"TGS/train/images/t{number:02d}.png", tile.astype(np.uint8))
         write_png(tmp_path / f"TGS/train/masks/t{number:02d}.png", (255 * (tile > 100)).astype(np.uint8))
+    (tmp_path / "TGS/train/images/._t00.png").write_bytes(b"attributes of macOS")
     return tmp_path
 
 
