@@ -89,13 +89,6 @@ def _class_problems(key_path: str, experiment: Experiment, dataset: Dataset) -> 
             "a multi-class score: val_loss or val_dice",
             "set `monitor: val_dice`",
         )
-    if len(classes) > 2 and experiment.augment is not None and experiment.augment.mixup is not None:
-        yield Problem(
-            f"{key_path}.augment.mixup",
-            f"blended masks, while {reason}",
-            "two classes: indices of several classes cannot be blended",
-            "use `cutmix`, which keeps classes, or remove `mixup`",
-        )
     if experiment.loss.border is not None and not dataset.layout_options.has_background:
         yield Problem(
             f"{key_path}.loss.border",

@@ -56,9 +56,6 @@ def require_fit(experiment: str, recipe: TrainRecipe, training: ShardInfo, valid
         actual = f"{recipe.loss.name!r} for {classes} classes"
         expected = f"a loss for more than two classes: {', '.join(sorted(SOFTMAX_LOSSES))}"
         problems.append(Problem(f"{location}, loss", actual, expected, "set one of them"))
-    if classes > 2 and recipe.augment is not None and recipe.augment.mixup is not None:
-        actual, remedy = f"blended masks of {classes} classes", "use `cutmix`, which keeps classes"
-        problems.append(Problem(f"{location}, mixup", actual, "two classes", remedy))
     if validation is not None and classes > 2 and recipe.monitor in _TWO_CLASS_MONITORS:
         actual = f"{recipe.monitor!r} for {classes} classes"
         expected = "a score for more than two classes: val_loss or val_dice"

@@ -129,16 +129,6 @@ class GradientSum:
         self._missing = [len(bucket) for bucket in self._buckets]
 
 
-def gather_batch(part: torch.Tensor, rows: slice, batch_rows: int) -> torch.Tensor:
-    """Return the (batch_rows, ...) tensor of which each process has its `rows`."""
-    if world_size() == 1:
-        return part
-    whole = part.new_zeros((batch_rows, *part.shape[1:]))
-    whole[rows] = part
-    distributed.all_reduce(whole)
-    return whole
-
-
 def broadcast_buffers(network: nn.Module) -> None:
     """Copy the running statistics of rank 0 to all processes: these are validated and saved."""
     if world_size() > 1:

@@ -27,14 +27,6 @@ from pipeline.training.pretrained import weights_file
 SOFTMAX_LOSSES = frozenset({"cross-entropy", "cross-entropy-dice", "lovasz-softmax", "softmax-bce", "softmax-dice"})
 """Losses of networks with one output channel for each class; required for more than two classes."""
 
-SOFT_TARGET_LOSSES = frozenset(
-    {
-        *("mse", "bce", "dice", "bce-dice", "focal", "tversky", "cldice"),
-        *("cross-entropy", "softmax-dice", "cross-entropy-dice", "softmax-bce"),
-    }
-)
-"""Losses that use the probabilities of soft masks, and do not round them."""
-
 REGION_LOSSES = frozenset({"cldice", "dice", "lovasz", "lovasz-softmax", "softmax-dice", "tversky"})
 """Losses of whole regions, in which a pixel has no weight of its own."""
 
@@ -442,23 +434,6 @@ class Training(Options):
             raise ValueError(
                 "either `snapshots` or `early_stopping`, which would end the training within a cycle",
                 "remove one of them",
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _check_mixing(self) -> "Training":
-        """Refuse mixed samples where they cannot be mixed, or where the loss rounds soft masks."""
-        mixing = [name for name in ("cutmix", "mixup") if self.augment is not None and getattr(self.augment, name)]
-        if mixing and self.batch_size == 1:
-            names = " and ".join(f"`{name}`" for name in mixing)
-            raise ValueError(
-                f"a `batch_size` of at least 2 with {names}, which mix samples of a batch",
-                f"raise it, or remove {names}",
-            )
-        if "mixup" in mixing and any(stage.loss.name not in SOFT_TARGET_LOSSES for stage in self.in_stages()):
-            raise ValueError(
-                f"with `mixup` a loss for soft masks: {', '.join(sorted(SOFT_TARGET_LOSSES))}",
-                "choose another loss, or `cutmix`, which keeps masks hard",
             )
         return self
 

@@ -68,7 +68,6 @@ RECIPES = {
     "ema": {"ema": 0.8},
     "accumulated": {"batch_size": 2, "accumulate": 3, "clip_grad_norm": 0.1},
     "staged": {"stages": [{"loss": "lovasz", "lr": 0.01, "epochs": 2, "schedule": "cosine"}]},
-    "mixed": {"batch_size": 6, "augment": {"flip": "both", "cutmix": {}, "mixup": {"alpha": 1.0}}},
     "crop": {"augment": None, "model": {"name": "unet-crop", "widths": [4, 8]}},
     "weights": loss("bce", border={"w0": 10, "sigma": 5}, class_balance=True),
     "plateau": {"schedule": {"name": "plateau", "patience": 1, "min_delta": 1.0}, "repeats": 2, "epochs": 3},

@@ -400,9 +400,8 @@ def not_waiting(batches, *_):
         {"memory": 0, "loss": "bce-dice", "schedule": {"name": "cosine"}, "ema": 0.9},
         {"model": {"name": "u2net-lite", "width": 4}, "loss": "dice"},
         {"model": {"name": "unet-crop", "widths": [4, 8]}, "loss": "mse"},
-        {"loss": "bce-dice", "augment": {"cutmix": {}, "mixup": {}}},
     ],
-    ids=["plain", "warp", "crop", "classes", "weights", "streamed", "side outputs", "unet-crop", "mixed"],
+    ids=["plain", "warp", "crop", "classes", "weights", "streamed", "side outputs", "unet-crop"],
 )
 def test_no_step_waits_for_the_device(shards, tmp_path, monkeypatch, changes):
     monkeypatch.setattr(run, "progress_bar", not_waiting)

@@ -29,26 +29,6 @@ class Elastic(Options):
     ] = 10.0
 
 
-_Alpha = Annotated[float, Field(gt=0, le=100), NUMBER]
-_Probability = Annotated[float, Field(gt=0, le=1), NUMBER]
-
-
-class Cutmix(Options):
-    """Paste a box of another sample of the batch: image, mask and valid region together (arXiv 1905.04899)."""
-
-    alpha: _Alpha = Field(
-        1.0, description="The part outside of the box has the distribution Beta(alpha, alpha); 1 is uniform."
-    )
-    probability: _Probability = Field(0.5, description="Probability that a sample is mixed.")
-
-
-class Mixup(Options):
-    """Blend a sample with another one of the batch; masks become soft (arXiv 1710.09412)."""
-
-    alpha: _Alpha = Field(0.2, description="The share of the sample has the distribution Beta(alpha, alpha).")
-    probability: _Probability = Field(1.0, description="Probability that a sample is mixed.")
-
-
 class Augment(Options):
     """Random changes of training samples, image and mask together."""
 
@@ -79,15 +59,6 @@ class Augment(Options):
     ] = 0.0
     gamma: Range = Field(
         (1.0, 1.0), description="Smallest and largest exponent of the gamma correction; 1 changes nothing."
-    )
-
-    cutmix: Cutmix | None = Field(
-        None, description="Paste a box of another sample of the batch; `{}` uses its defaults."
-    )
-    mixup: Mixup | None = Field(
-        None,
-        description="Blend a sample with another one of the batch, with two classes and a loss for soft masks; `{}` "
-        "uses its defaults.",
     )
 
     @model_serializer(mode="wrap")
@@ -130,7 +101,5 @@ STEPS = (
     Step("pipeline.training.augment.transforms.warp", ("rotate", "shear", "scale", "shift", "elastic"), crops=True),
     Step("pipeline.training.augment.transforms.place", ("flip", "rot90"), crops=True),
     Step("pipeline.training.augment.transforms.adjust_intensity", ("brightness", "contrast", "gamma")),
-    Step("pipeline.training.augment.mixing.paste_boxes", ("cutmix",)),
-    Step("pipeline.training.augment.mixing.blend", ("mixup",)),
 )
 """In order of application."""
