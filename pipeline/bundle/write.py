@@ -104,21 +104,15 @@ def write_bundle(
     require_extra()
     loaded = [load_checkpoint(path) for path in checkpoints]
     _require_alike(checkpoints, loaded)
-    networks = [
-        (path, checkpoint, epoch)
-        for path, checkpoint in zip(checkpoints, loaded, strict=True)
-        for epoch in checkpoint.networks
-    ]
-    names = [f"{index:02d}-{checkpoint.info.experiment}/" for index, (_, checkpoint, _) in enumerate(networks)]
-    names = [""] if len(networks) == 1 else names
+    names = [""] if len(loaded) == 1 else [f"{index:02d}-{item.info.experiment}/" for index, item in enumerate(loaded)]
     with tempfile.TemporaryDirectory(prefix="bundle-") as temporary:
         folder, members = Path(temporary), []
-        for (path, checkpoint, epoch), name in zip(networks, names, strict=True):
-            exported = export_network(checkpoint.info, checkpoint.networks[epoch])
+        for path, checkpoint, name in zip(checkpoints, loaded, names, strict=True):
+            exported = export_network(checkpoint.info, checkpoint.state)
             (folder / name).mkdir(exist_ok=True)
             (folder / name / GRAPH).write_bytes(exported.graph)
             (folder / name / WEIGHTS).write_bytes(exported.weights)
-            members.append(_member(path, checkpoint, epoch, name, exported.graph, exported.weights))
+            members.append(_member(path, checkpoint, name, exported.graph, exported.weights))
         info = describe(loaded[0].info, members, threshold, tiles, test_time)
         stated = {"licence": licence, "commit": commit, "scores": dict(scores)}
         info = info.changed(provenance=info.provenance.changed(**stated))
@@ -156,7 +150,7 @@ def _require_alike(paths: Sequence[Path], loaded: Sequence[Checkpoint]) -> None:
             raise ConfigError(str(path), "another network", expected, "export the runs of one experiment")
 
 
-def _member(path: Path, checkpoint: Checkpoint, epoch: int, name: str, graph: bytes, weights: bytes) -> Member:
+def _member(path: Path, checkpoint: Checkpoint, name: str, graph: bytes, weights: bytes) -> Member:
     info = checkpoint.info
     fold = info.settings.fold
     return Member(
@@ -165,7 +159,7 @@ def _member(path: Path, checkpoint: Checkpoint, epoch: int, name: str, graph: by
         graph_sha256=hashlib.sha256(graph).hexdigest(),
         weights_sha256=hashlib.sha256(weights).hexdigest(),
         experiment=info.experiment,
-        epoch=epoch,
+        epoch=checkpoint.epoch,
         seed=info.settings.seed,
         fold=None if fold is None else str(fold.plain()),
         checkpoint_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),

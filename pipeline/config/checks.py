@@ -182,13 +182,12 @@ def _size_problems(key_path: str, experiment: Experiment, dataset: Dataset) -> I
     crop, size = experiment.crop, dataset.fixed_size
     for number, settings in enumerate(experiment.in_stages(), start=1):
         schedule = settings.schedule
-        if isinstance(schedule, Cosine) and schedule.warmup >= settings.epochs // schedule.cycle_count:
-            cycles = schedule.cycle_count
+        if isinstance(schedule, Cosine) and schedule.warmup >= settings.epochs:
             whole = "the training" if number == 1 else f"stage {number}, which has this schedule too"
             yield Problem(
                 f"{key_path}.schedule.warmup" if number == 1 else f"{key_path}.stages",
-                f"{schedule.warmup:g} of {settings.epochs // cycles} epochs" + " in a cycle" * (cycles > 1),
-                f"a warm-up shorter than {whole if cycles == 1 else 'the first cycle'}",
+                f"{schedule.warmup:g} of {settings.epochs} epochs",
+                f"a warm-up shorter than {whole}",
                 "shorten it" if number == 1 else "give the stage a `schedule` of its own",
             )
     if crop is not None and size is not None and (crop[0] > size[0] or crop[1] > size[1]):

@@ -64,15 +64,6 @@ class Experiment(Training):
         return self
 
     @model_validator(mode="after")
-    def _snapshots_predict(self) -> "Experiment":
-        if self.snapshots is not None and self.predict_with != "last":
-            raise ValueError(
-                "`predict_with: last` with `snapshots`: last.pt has them, while best.pt is the network of one epoch",
-                "set `predict_with: last`",
-            )
-        return self
-
-    @model_validator(mode="after")
     def _ensemble_has_several_runs(self) -> "Experiment":
         has_several_runs = self.folds is not None or len(self.seeds or ()) > 1
         if self.ensemble and "ensemble" in self.model_fields_set and not has_several_runs:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -238,8 +238,7 @@ def load_predictor(
     Parameters
     ----------
     checkpoint : Path
-        Checkpoint file that `pipeline.training.run.train` wrote. With snapshots, probabilities are the mean of those of
-        all its networks (Huang et al.: Snapshot ensembles, ICLR 2017, arXiv 1704.00109).
+        Checkpoint file that `pipeline.training.run.train` wrote.
     precision : {'fp32', 'bf16', 'auto'}
     threads : int
     tiles : Tiles, optional
@@ -259,7 +258,7 @@ def load_predictor(
     runs_on = f"{describe_device(device)}, {resolved_precision}, {threads} threads"
     prepare_cpu(threads)
     prepare_fp32(exact=True)
-    info, networks = _load_networks(checkpoint)
+    info, network = _load_network(checkpoint)
     if info.model.fixed_size and tiles is not None:
         expected = f"whole images of the size of the training samples: {_stretches(info)}"
         remedy = "predict without tiles, or train with `padding: mirror` of the model"
@@ -267,19 +266,13 @@ def load_predictor(
     if info.model.fixed_size and test_time == "rot90" and info.size[0] != info.size[1]:
         expected = f"views of the size of the training samples: {_stretches(info)}"
         raise ConfigError("test_time", f"rot90 for {checkpoint}", expected, "use flips")
-    for network in networks:
-        network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    valid = [network for network in networks if isinstance(network, Unpadded) and not network.padded]
-    unpadded = valid[0] if tiles is not None and valid else None
-    bodies: Sequence[Callable[[torch.Tensor], Any]] = (
-        networks if unpadded is None else [network.valid_forward for network in valid]
-    )
+    network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    unpadded = network if tiles is not None and isinstance(network, Unpadded) and not network.padded else None
+    body: Callable[[torch.Tensor], Any] = network if unpadded is None else unpadded.valid_forward
 
     def run(image: torch.Tensor) -> torch.Tensor:
         image = image.contiguous(memory_format=torch.channels_last)
-        outputs = (activate(run_network(body, image, resolved_precision), info.activation) for body in bodies)
-        total = reduce(torch.add, outputs)
-        return total / len(bodies) if len(bodies) > 1 else total
+        return activate(run_network(body, image, resolved_precision), info.activation)
 
     limit = PixelLimit(device)
     run_views = average_views(limit.within_memory(run), test_time, limit)
@@ -294,8 +287,7 @@ def load_predictor(
     if unpadded is not None:
         tile_axis = partial(valid_axis, margins=unpadded.margins, multiple=unpadded.multiple)
     else:
-        multiple: int = networks[0].multiple  # type: ignore[assignment] # an attribute of each network
-        tile_axis = partial(blended_axis, multiple=multiple, overlap=tiles.overlap, margin=tiles.margin)
+        tile_axis = partial(blended_axis, multiple=network.multiple, overlap=tiles.overlap, margin=tiles.margin)
     for side in tiles.size:
         tile_axis(side, side)  # raises before the first image if the tiles do not fit the network
 
@@ -328,15 +320,13 @@ def _stretches(info: CheckpointInfo) -> str:
     return f"the network {info.model.name} stretches its output, which is aligned for no other size"
 
 
-def _load_networks(path: Path) -> tuple[CheckpointInfo, list[nn.Module]]:
-    """Build the networks of a checkpoint, one or those of its snapshots, and load their weights, which fit."""
-    loaded, networks = load_checkpoint(path), []
+def _load_network(path: Path) -> tuple[CheckpointInfo, nn.Module]:
+    """Build the network of a checkpoint and load its weights, which fit."""
+    loaded = load_checkpoint(path)
     info = loaded.info
-    for weights in loaded.networks.values():
-        network = build_model(info.model, in_channels=info.in_channels, out_channels=info.out_channels)
-        network.load_state_dict(weights)
-        networks.append(network)
-    return info, networks
+    network = build_model(info.model, in_channels=info.in_channels, out_channels=info.out_channels)
+    network.load_state_dict(loaded.state)
+    return info, network
 
 
 def synchronize(device: torch.device) -> None:

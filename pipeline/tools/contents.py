@@ -14,7 +14,7 @@ from pipeline.core.manifest import MANIFEST_SUFFIX
 Difference = tuple[str, str]
 """Location of a difference, and a description with both values."""
 
-WEIGHTS = ("state", "snapshots", "epoch", "scores")
+WEIGHTS = ("state", "epoch", "scores")
 """Entries of a checkpoint that do not describe how it was made."""
 
 

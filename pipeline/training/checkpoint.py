@@ -3,7 +3,7 @@
 import io
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +19,7 @@ from pipeline.raw.decode.containers import MAX_PIXELS
 from pipeline.raw.value_range import ImageValues
 from pipeline.shards.recipes import Preparation
 from pipeline.training.losses import ACTIVATIONS
-from pipeline.training.recipes import MAX_SNAPSHOTS, TrainRecipe
+from pipeline.training.recipes import TrainRecipe
 from pipeline.training.torch_files import load_verified
 
 FORMAT = 2
@@ -91,21 +91,12 @@ class CheckpointInfo(Options):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained network: its metadata and weights, the epoch of the weights, and the history row of that epoch.
-
-    `snapshots` are the weights of earlier epochs; predictions are the mean over these networks and this one.
-    """
+    """A trained network: its metadata and weights, the epoch of the weights, and the history row of that epoch."""
 
     info: CheckpointInfo
     state: dict[str, torch.Tensor]
     epoch: int
     scores: dict[str, float]
-    snapshots: dict[int, dict[str, torch.Tensor]] = field(default_factory=dict)
-
-    @property
-    def networks(self) -> dict[int, dict[str, torch.Tensor]]:
-        """The weights of all networks of the mean, by their epoch."""
-        return {**self.snapshots, self.epoch: self.state}
 
 
 def save_checkpoint(
@@ -115,12 +106,9 @@ def save_checkpoint(
     *,
     epoch: int = 0,
     scores: Mapping[str, float] = {},
-    snapshots: Mapping[int, Mapping[str, torch.Tensor]] = {},
 ) -> None:
     """Write a checkpoint atomically, as plain data and tensors."""
     contents = {**info.plain(), "state": dict(state), "epoch": epoch, "scores": dict(scores)}
-    if snapshots:
-        contents["snapshots"] = {number: dict(weights) for number, weights in snapshots.items()}
     # through memory: torch stores the file name in the file, which would make files of equal weights differ, and does
     # not report why a write failed
     buffer = io.BytesIO()
@@ -168,9 +156,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         actual, expected = "a checkpoint of another version of the pipeline", f"format {FORMAT}"
         raise CheckpointError(str(path), actual, expected, _REMEDY)
     try:
-        state, snapshots = contents.pop("state"), {int(key): x for key, x in contents.pop("snapshots", {}).items()}
-        if len(snapshots) >= MAX_SNAPSHOTS:
-            raise ValueError(f"weights of {len(snapshots)} earlier epochs, more than any training keeps")
+        state = contents.pop("state")
         _require_plain(contents)
         epoch, scores = int(contents.pop("epoch")), {name: float(x) for name, x in contents.pop("scores").items()}
         info = CheckpointInfo.model_validate(contents)
@@ -178,9 +164,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         actual = f"invalid metadata ({' '.join(str(error).split())[:300]})"
         expected = "name, options and channels of a network of this version, and the settings of its training"
         raise CheckpointError(str(path), actual, expected, _REMEDY) from error
-    for weights in (state, *snapshots.values()):
-        _require_weights(path, info, weights)
-    return Checkpoint(info, state, epoch, scores, snapshots)
+    _require_weights(path, info, state)
+    return Checkpoint(info, state, epoch, scores)
 
 
 def _require_plain(contents: Any) -> None:  # noqa: ANN401 - any data

@@ -37,8 +37,6 @@ class Progress:
         One row for each finished epoch.
     best, best_weights
         History row and weights of the best epoch so far.
-    snapshots : dict of int to weights
-        Weights at the ends of the last cycles of the schedule, by epoch.
     validations_since_best : int
         Number of validations since the last improvement.
     lowest_cost : float
@@ -57,7 +55,6 @@ class Progress:
     timing: list[Row] = field(default_factory=list)
     best: Row | None = None
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
-    snapshots: dict[int, dict[str, torch.Tensor]] = field(default_factory=dict)
     validations_since_best: int = 0
     lowest_cost: float = math.inf
     devices: list[str] = field(default_factory=list)
@@ -95,8 +92,8 @@ class Progress:
             self.validations_since_best += 1
 
     def begin_stage(self, keep_best: bool) -> None:
-        """Forget validations and snapshots; also the best epoch, unless scores of the next stage compare with its."""
-        self.validations_since_best, self.lowest_cost, self.snapshots = 0, math.inf, {}
+        """Forget validations; also the best epoch, unless scores of the next stage compare with its."""
+        self.validations_since_best, self.lowest_cost = 0, math.inf
         if not keep_best:
             self.best, self.best_weights = None, {}
 

@@ -57,26 +57,20 @@ def _keep_implementation(optimizer: Optimizer, state: dict[str, Any]) -> dict[st
     return {**state, "param_groups": groups}
 
 
-def lr_factor(
-    name: str, steps: int, warmup_steps: int, warmup_start: float | None = None, cycles: int = 1
-) -> Callable[[int], float]:
+def lr_factor(name: str, steps: int, warmup_steps: int, warmup_start: float | None = None) -> Callable[[int], float]:
     """Return a function that maps a step to the factor of the learning rate.
 
     Parameters
     ----------
     name : {'constant', 'cosine'}
-        ``'cosine'`` falls from 1 to 0 along half a cosine, and starts again at 1 in each cycle (Loshchilov, Hutter:
-        SGDR, ICLR 2017, arXiv 1608.03983, eq. 5, with a minimum of 0 and cycles of one length).
+        ``'cosine'`` falls from 1 to 0 along half a cosine (Loshchilov, Hutter: SGDR, ICLR 2017, eq. 5, one cycle).
     steps : int
         Number of steps of the training run.
     warmup_steps : int
         Number of warm-up steps: linear rise to 1 before the cosine starts.
     warmup_start : float, optional
         The factor of the first step of the warm-up; by default ``1 / (warmup_steps + 1)``.
-    cycles : int
-        Number of cycles, which divides `steps`; the warm-up is the start of the first one.
     """
-    length = steps // cycles
 
     def factor(step: int) -> float:
         if step < warmup_steps:
@@ -85,9 +79,7 @@ def lr_factor(
             return (step + 1) / (warmup_steps + 1)
         if name == "constant":
             return 1.0
-        cycle = min(step // length, cycles - 1)  # after the last step the rate does not rise again
-        start, end = cycle * length if cycle else warmup_steps, (cycle + 1) * length
-        progress = (step - start) / max(1, end - start)
+        progress = (step - warmup_steps) / max(1, steps - warmup_steps)
         return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
 
     return factor
@@ -117,9 +109,7 @@ class Schedule:
         else:
             cosine = options if isinstance(options, Cosine) else Cosine(name="cosine")
             warmup_steps = round(cosine.warmup * steps)
-            self._factor = lr_factor(
-                options.name, epochs * steps, warmup_steps, cosine.warmup_start, cosine.cycle_count
-            )
+            self._factor = lr_factor(options.name, epochs * steps, warmup_steps, cosine.warmup_start)
             self._set_rate(self._initial_rate * self._factor(0))
 
     def _set_rate(self, rate: float) -> None:

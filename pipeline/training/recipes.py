@@ -46,9 +46,6 @@ LOSS_OPTIONS: dict[str, dict[str, float]] = {
 }
 """Options of single losses, with their defaults: those of the papers."""
 
-MAX_SNAPSHOTS = 64
-"""Limit of `Training.snapshots`."""
-
 Precision = Literal["fp32", "bf16", "auto"]
 _AUTO = ("fp32", "bf16")  # what `auto` selects from
 Threads = Annotated[int, Field(ge=1, le=256), NUMBER]
@@ -218,16 +215,6 @@ class Cosine(Options):
         description="Factor of the learning rate in the first step of the warm-up; by default 1 / (steps of the "
         "warm-up + 1).",
     )
-    cycles: OneByDefault = Field(
-        None,
-        description="Number of cycles of the cosine, each of `epochs` / `cycles` epochs. Each starts with the full "
-        "rate (warm restarts, arXiv 1608.03983), the first with the warm-up. One by default.",
-    )
-
-    @property
-    def cycle_count(self) -> int:
-        """Number of cycles."""
-        return self.cycles or 1
 
 
 class Plateau(Options):
@@ -321,13 +308,6 @@ class Training(Options):
     schedule: Schedule = Field(
         Constant(), description="Schedule of the learning rate: its name, or a mapping with its options."
     )
-    snapshots: Annotated[
-        Annotated[int, Field(ge=2, le=MAX_SNAPSHOTS), NUMBER] | None,
-        Field(
-            description="Snapshot ensemble (arXiv 1704.00109): last.pt keeps the weights at the ends of this number of "
-            "last `cycles`, with `stages` of the last one, and predicts the mean of their probabilities."
-        ),
-    ] = None
     ema: Fraction | None = Field(
         None,
         description="Validate and save an exponential moving average of weights and running statistics. This is its "
@@ -411,33 +391,6 @@ class Training(Options):
         return self
 
     @model_validator(mode="after")
-    def _check_cycles(self) -> "Training":
-        for settings in self.in_stages():
-            cycles = settings.schedule.cycle_count if isinstance(settings.schedule, Cosine) else 1
-            if settings.epochs % cycles:
-                raise ValueError(
-                    f"`epochs` that are a multiple of `schedule.cycles` ({cycles}), in each stage",
-                    f"set `epochs` to {-(-settings.epochs // cycles) * cycles}, or change `cycles`",
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _check_snapshots(self) -> "Training":
-        schedule = self.in_stages()[-1].schedule
-        cycles = schedule.cycle_count if isinstance(schedule, Cosine) else 1
-        if self.snapshots is not None and self.snapshots > cycles:
-            raise ValueError(
-                f"`snapshots` of at most the number of cycles of the schedule ({cycles})",
-                f"set `schedule` to {{name: cosine, cycles: {self.snapshots}}}, or lower `snapshots`",
-            )
-        if self.snapshots is not None and self.early_stopping is not None:
-            raise ValueError(
-                "either `snapshots` or `early_stopping`, which would end the training within a cycle",
-                "remove one of them",
-            )
-        return self
-
-    @model_validator(mode="after")
     def _check_freeze(self) -> "Training":
         if self.init is not None and self.init.freeze > self.epochs:
             raise ValueError(f"`init.freeze` of at most `epochs` ({self.epochs})", "lower `freeze`, or raise `epochs`")
@@ -513,13 +466,6 @@ class Training(Options):
     def node_gpus(self) -> int:
         """Number of GPUs, and of processes, on each machine."""
         return self.gpus // self.node_count
-
-    def keeps_snapshot(self, epoch: int) -> bool:
-        """Return whether the weights after an epoch, from 1, but before the last, are kept: see `snapshots`."""
-        if self.snapshots is None or not isinstance(self.schedule, Cosine):
-            return False
-        length = self.epochs // self.schedule.cycle_count
-        return epoch % length == 0 and self.epochs - length * self.snapshots < epoch < self.epochs
 
     def validates(self, epoch: int) -> bool:
         """Return whether to validate after an epoch, from 1; see `validate_from`."""

@@ -278,8 +278,6 @@ class _Training:
         may_be_best = epoch % recipe.checkpoint_every == 0 or epoch == recipe.epochs
         if may_be_best and is_best(row, progress.best, monitor):
             progress.best, progress.best_weights = row, copy_weights(self.evaluated)
-        if recipe.keeps_snapshot(epoch):
-            progress.snapshots[progress.epoch] = copy_weights(self.evaluated)
 
     def continues(self) -> bool:
         """Return whether another epoch follows; begin the next stage if this one has ended."""
@@ -336,9 +334,7 @@ class _Training:
             info = self._checkpoint_info()
             best_epoch, epoch = int(best["epoch"]), int(last["epoch"])
             save_checkpoint(output / "best.pt", info, best_weights, epoch=best_epoch, scores=best)
-            save_checkpoint(
-                output / "last.pt", info, last_weights, epoch=epoch, scores=last, snapshots=progress.snapshots
-            )
+            save_checkpoint(output / "last.pt", info, last_weights, epoch=epoch, scores=last)
             write_table(output / "history.csv", pd.DataFrame(progress.history))
             write_table(output / "timing.csv", pd.DataFrame(progress.timing).assign(max_rss=peak))
         log(f"{self.experiment}: best epoch {best['epoch']}, peak memory {peak:.0f} MB")

@@ -23,7 +23,6 @@ from pipeline.bundle.write import write_bundle
 from pipeline.core.errors import BundleError, ConfigError
 from pipeline.prediction.listing import list_images
 from pipeline.prediction.recipes import SourcedThreshold
-from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
 
 SMALL = {"name": "unet-crop", "widths": [3, 4], "preparation": {"size": [48, 64], "normalize": "unit"}}
 
@@ -99,15 +98,6 @@ def test_ensemble_is_the_mean_of_its_networks(folder, tmp_path):
     third = checkpoint(tmp_path / "third.pt", **{**SMALL, "widths": [4, 4]})
     with pytest.raises(ConfigError, match="another network"):
         export(folder, [folder / "best.pt", third], "mixed.zip")
-
-
-def test_snapshots_are_the_networks_of_an_ensemble(folder, tmp_path):
-    first = load_checkpoint(folder / "best.pt")
-    earlier = {name: tensor * 0.9 if tensor.is_floating_point() else tensor for name, tensor in first.state.items()}
-    save_checkpoint(tmp_path / "last.pt", first.info, first.state, epoch=8, snapshots={4: earlier})
-    proof = export(folder, [tmp_path / "last.pt"], "snapshots.zip")
-    assert (proof.largest <= 1, proof.differing) == (True, 0)
-    assert [member.epoch for member in read_bundle(folder / "snapshots.zip")[0].networks] == [4, 8]
 
 
 def rewritten(bundle, path, change):

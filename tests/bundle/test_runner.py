@@ -11,7 +11,7 @@ from pipeline.bundle.onnx_graph import is_valid
 from pipeline.bundle.schema import Member
 from pipeline.bundle.write import describe
 from pipeline.prediction.listing import ImageFile
-from pipeline.prediction.network import _load_networks
+from pipeline.prediction.network import _load_network
 from pipeline.prediction.new_images import load_image
 from pipeline.prediction.recipes import SourcedThreshold, Tiles
 from pipeline.training.losses import activate
@@ -91,7 +91,7 @@ def test_tiles_and_views_are_averaged_as_by_the_pipeline(options, tiles, test_ti
     path = checkpoint(tmp_path / "best.pt", classes, preparation={"size": "native"}, **options)
     tiles = None if tiles is None else Tiles.model_validate(tiles)
     predictor, info = described(path, tiles=tiles, test_time=test_time)
-    _, (network,) = _load_networks(path)
+    _, network = _load_network(path)
     network = network.eval()
     body = network.valid_forward if is_valid(network) else network
 

@@ -109,35 +109,6 @@ def test_warm_up_starts_at_the_given_factor():
     assert rates == pytest.approx([0.5, 0.875, 1.25, 1.625, 2.0])
 
 
-@pytest.mark.parametrize("warmup", [0, 1])
-def test_each_cycle_is_a_cosine_from_the_full_rate(warmup):
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=2.0)
-    restarts = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=2.0)
-    schedule = Schedule(Cosine(name="cosine", warmup=warmup, cycles=3), optimizer, epochs=12, steps=5)
-    reference = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(restarts, T_0=20)
-    rates, expected = [], []
-    for _ in range(60):
-        rates.append(schedule.learning_rate)
-        expected.append(restarts.param_groups[0]["lr"])
-        for part in (optimizer, schedule, restarts, reference):
-            part.step()
-    if warmup:  # linear in 5 steps, then a cosine over the 15 that remain of the first cycle
-        expected[:20] = [*(2 * n / 6 for n in range(1, 6)), *(1 + math.cos(math.pi * n / 15) for n in range(15))]
-    assert rates == pytest.approx(expected, abs=1e-12)
-    assert schedule.learning_rate == 0
-
-
-def test_one_cycle_is_the_same_recipe_as_none():
-    assert Cosine(name="cosine", cycles=1).plain() == Cosine(name="cosine").plain()
-    assert "cycles" not in Cosine(name="cosine").plain()
-
-
-def test_cycles_must_divide_the_epochs():
-    recipe = tutorial("d-u2net").plain()
-    with pytest.raises(ValueError, match="set `epochs` to 363, or change `cycles`"):
-        TrainRecipe.model_validate({**recipe, "schedule": {"name": "cosine", "cycles": 11}})
-
-
 def test_documents_b_and_e_predict_with_the_last_network():
     experiments = yaml.safe_load(TUTORIALS.read_text())["experiments"]
     last = {name for name, experiment in experiments.items() if experiment.get("predict_with") == "last"}

@@ -214,7 +214,7 @@ UNET_OPTIONS = {
         {"model": {"name": "u2net-lite", "width": 4}},
         {"model": UNET_OPTIONS},
         {"loss": {"name": "cross-entropy", "region": "full"}, "monitor": "val_dice"},
-        {"ema": 0.9, "schedule": {"name": "cosine", "cycles": 2, "warmup": 0.5}, "snapshots": 2},
+        {"ema": 0.9, "schedule": {"name": "cosine", "warmup": 0.5}},
     ],
     ids=["early stopping", "rare validation", "streamed", "side outputs", "unet", "two channels", "ema"],
 )

@@ -128,7 +128,6 @@ def test_early_stopping_ends_a_stage_and_the_next_one_begins(shards, tmp_path):
     [
         ({"stages": [{"epochs": 1, "loss": "lovasz-softmax"}]}, "not lovasz-softmax.*choose among bce"),
         ({"stages": [{"epochs": 1, "loss": {"name": "lovasz", "region": "full"}}]}, "region"),
-        ({"stages": [{"epochs": 3, "schedule": {"name": "cosine", "cycles": 2}}]}, "set `epochs` to 4"),
         ({"stages": []}, "at least 1 item"),
     ],
 )
