@@ -308,11 +308,6 @@ class Training(Options):
     schedule: Schedule = Field(
         Constant(), description="Schedule of the learning rate: its name, or a mapping with its options."
     )
-    ema: Fraction | None = Field(
-        None,
-        description="Validate and save an exponential moving average of weights and running statistics. This is its "
-        "decay in each step, such as 0.999 (arXiv 1703.01780), at most 1 - (1 + t)^(-2/3) after t steps.",
-    )
     batch_size: Positive = Field(description="Number of samples in a batch, a multiple of `gpus`.")
     accumulate: OneByDefault = Field(
         None,
@@ -429,9 +424,9 @@ class Training(Options):
         return Path(self.init.path)
 
     def modules(self) -> set[str]:
-        """Return the modules that these settings select, also that of `ema`, which no other training run imports."""
+        """Return the modules that these settings select."""
         stages = (stage.modules() for stage in self.stages or ())
-        return super().modules().union(*stages, {"pipeline.training.ema"} if self.ema is not None else set())
+        return super().modules().union(*stages)
 
     @property
     def batches_per_update(self) -> int:

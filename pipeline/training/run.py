@@ -160,11 +160,6 @@ class _Training:
         updates = math.ceil(self.steps / recipe.batches_per_update)
         self.stages = Stages(recipe, self.optimizer, updates, partial(self._use_loss, device))
         self.parts: dict[str, Stateful] = {"network": self.network, "optimizer": self.optimizer, "stages": self.stages}
-        self.average = None
-        if recipe.ema is not None:
-            average = importlib.import_module("pipeline.training.ema").WeightAverage(self.network, recipe.ema)
-            self.parts["average"] = self.average = average
-        self.evaluated: nn.Module = self.network if self.average is None else self.average.network
         self.preparation = Preparation(device)
         self.generators = {name: torch.Generator().manual_seed(seeds[name]) for name in ("order", "augmentation")}
         self.hardware = describe_device(device) + f", {recipe.gpus} processes" * (recipe.gpus > 1)
@@ -220,8 +215,6 @@ class _Training:
             progress.step += 1
             progress.seconds = time.perf_counter() - started
             if part.last:
-                if self.average is not None:
-                    self.average.update()
                 self.stages.schedule.step()
                 saver.save_if_due()
         progress.loss.item()  # waits until the device has done all steps
@@ -260,7 +253,7 @@ class _Training:
             size, losses = recipe.batch_size, ["train_loss", *dict.fromkeys(["val_loss", monitor])]
             foreground = slice(int(recipe.has_background), None)
             scores = validate(
-                self.evaluated, self.criterion, self.validation, size, self.precision, saver.save_if_due, foreground
+                self.network, self.criterion, self.validation, size, self.precision, saver.save_if_due, foreground
             )
         row: Row = {"epoch": progress.epoch, **progress.training_scores(), "lr": self.stages.schedule.learning_rate}
         if self.stages.count > 1:
@@ -277,7 +270,7 @@ class _Training:
         log(describe_epoch(row, self.recipe.total_epochs, seconds))
         may_be_best = epoch % recipe.checkpoint_every == 0 or epoch == recipe.epochs
         if may_be_best and is_best(row, progress.best, monitor):
-            progress.best, progress.best_weights = row, copy_weights(self.evaluated)
+            progress.best, progress.best_weights = row, copy_weights(self.network)
 
     def continues(self) -> bool:
         """Return whether another epoch follows; begin the next stage if this one has ended."""
@@ -296,14 +289,12 @@ class _Training:
     def _begin_stage(self) -> None:
         """Begin the next stage, from the weights that best.pt or last.pt would have now."""
         progress, before = self.progress, self.stages.recipe
-        epoch, weights = progress.epoch, copy_weights(self.evaluated)
+        epoch, weights = progress.epoch, copy_weights(self.network)
         self.stages.begin_next(epoch)
         recipe = self.stages.recipe
         if self.stages.start == "best" and progress.best is not None:
             epoch, weights = int(progress.best["epoch"]), progress.best_weights
         self.network.load_state_dict(weights)
-        if self.average is not None:
-            self.average.restart()
         progress.begin_stage(keep_best=recipe.monitor != "val_loss" or recipe.loss == before.loss)
         log(
             f"{self.experiment}: stage {self.stages.number} of {self.stages.count} starts from epoch {epoch}: "
@@ -327,7 +318,7 @@ class _Training:
     def write(self, output: Path) -> None:
         """Write checkpoints and tables, on rank 0."""
         progress = self.progress
-        last, last_weights = progress.history[-1], copy_weights(self.evaluated)
+        last, last_weights = progress.history[-1], copy_weights(self.network)
         best, best_weights = (last, last_weights) if progress.best is None else (progress.best, progress.best_weights)
         peak = peak_memory()
         if ranks.rank() == 0:

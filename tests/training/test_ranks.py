@@ -65,7 +65,6 @@ RECIPES = {
     "fov": loss("bce"),  # 7 samples in batches of 4: in the last batch one process has 2 rows, the other 1
     "single": {"batch_size": 6},  # the last batch has a single row: the other process has none
     "streamed": {"batch_size": 6, "memory": 0},
-    "ema": {"ema": 0.8},
     "accumulated": {"batch_size": 2, "accumulate": 3, "clip_grad_norm": 0.1},
     "staged": {"stages": [{"loss": "lovasz", "lr": 0.01, "epochs": 2, "schedule": "cosine"}]},
     "crop": {"augment": None, "model": {"name": "unet-crop", "widths": [4, 8]}},

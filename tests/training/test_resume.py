@@ -214,9 +214,9 @@ UNET_OPTIONS = {
         {"model": {"name": "u2net-lite", "width": 4}},
         {"model": UNET_OPTIONS},
         {"loss": {"name": "cross-entropy", "region": "full"}, "monitor": "val_dice"},
-        {"ema": 0.9, "schedule": {"name": "cosine", "warmup": 0.5}},
+        {"schedule": {"name": "cosine", "warmup": 0.5}},
     ],
-    ids=["early stopping", "rare validation", "streamed", "side outputs", "unet", "two channels", "ema"],
+    ids=["early stopping", "rare validation", "streamed", "side outputs", "unet", "two channels", "cosine"],
 )
 def test_resumed_training_is_bit_identical_with_other_settings(shards, tmp_path, monkeypatch, save_interval, changes):
     recipe = {**AUGMENTED, **changes}

@@ -82,7 +82,7 @@ def test_a_killed_training_resumes_in_any_stage(shards, tmp_path, monkeypatch, i
     run(shards, tmp_path / "pretrained", epochs=1)
     changes = {
         "init": {"checkpoint": str(tmp_path / "pretrained/best.pt"), "freeze": 1},
-        **{"ema": 0.9, "batch_size": 8, "augment": {"flip": "both"}, "schedule": "cosine", "monitor": "val_dice"},
+        **{"batch_size": 8, "augment": {"flip": "both"}, "schedule": "cosine", "monitor": "val_dice"},
         "stages": [LOVASZ, {"epochs": 1, "start": "last", "schedule": {"name": "plateau", "patience": 1}}],
     }
     run(shards, tmp_path / "whole", **changes)

@@ -397,7 +397,7 @@ def not_waiting(batches, *_):
         {"crop": [32, 32], "augment": {"rot90": True, "flip": "both"}, "optimizer": OPTIMIZERS["sgd"]},
         {"train_shard": "classes.h5", "loss": "cross-entropy-dice", "optimizer": OPTIMIZERS["adamw"]},
         {"train_shard": "classes.h5", "loss": {"name": "cross-entropy", "border": {}, "class_balance": True}},
-        {"memory": 0, "loss": "bce-dice", "schedule": {"name": "cosine"}, "ema": 0.9},
+        {"memory": 0, "loss": "bce-dice", "schedule": {"name": "cosine"}},
         {"model": {"name": "u2net-lite", "width": 4}, "loss": "dice"},
         {"model": {"name": "unet-crop", "widths": [4, 8]}, "loss": "mse"},
     ],
