@@ -1,7 +1,4 @@
-"""Gates that scale the output of a block by what it contains."""
-
-import math
-from collections.abc import Callable
+"""A gate that scales the output of a block by what it contains."""
 
 import torch
 from torch import nn
@@ -35,31 +32,6 @@ class SpatialChannelGate(nn.Module):
         return x * (torch.sigmoid(self.channel(_channel_means(x)))[..., None, None] + torch.sigmoid(self.pixel(x)))
 
 
-class ChannelGate(nn.Module):
-    """Efficient channel attention (ECA).
-
-    Wang, Wu, Zhu, Li, Zuo, Hu (CVPR 2020, arXiv 1910.03151), eq. 5 and 12: U s(w * z), where s is the logistic
-    function, z the mean of U over all pixels, and w a convolution along the channels, without a bias, of kernel size
-    |log2(channels) / 2 + 1 / 2|, which is rounded down and then up to an odd number, as in the authors' code.
-
-    Parameters
-    ----------
-    channels : int
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        kernel = int((math.log2(channels) + 1) / 2) | 1
-        self.mix = nn.Conv1d(1, 1, kernel, padding=kernel // 2, bias=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Scale (N, channels, H, W)."""
-        return x * torch.sigmoid(self.mix(_channel_means(x)[:, None]))[:, 0, :, None, None]
-
-
-_GATES: dict[str, Callable[[int], nn.Module]] = {"scse": SpatialChannelGate, "eca": ChannelGate}
-
-
 def gates(attention: str, channels: int) -> list[nn.Module]:
     """Return the modules that follow a block: a gate, or none for ``'none'``."""
-    return [] if attention == "none" else [_GATES[attention](channels)]
+    return [SpatialChannelGate(channels)] if attention == "scse" else []

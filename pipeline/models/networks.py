@@ -15,10 +15,10 @@ Widths = Annotated[
     Field(min_length=2, max_length=7, description="Number of channels of each level, 2 to 7 levels, top level first."),
 ]
 Attention = Annotated[
-    Literal["none", "scse", "eca"],
+    Literal["none", "scse"],
     Field(
         description="Gates at the end of each block (of `unet-encoder`, of the decoder): `scse`, one for each pixel "
-        "and one for each channel, summed (arXiv 1803.02579), or `eca`, one for each channel (arXiv 1910.03151)."
+        "and one for each channel, summed (arXiv 1803.02579)."
     ),
     OMIT_DEFAULT,
 ]
@@ -67,7 +67,7 @@ def _require_side_outputs(deep_supervision: bool, levels: int, key: str) -> None
 
 
 class UNet(Network):
-    """U-Net with normalization, by default of batches, and padded convolutions."""
+    """U-Net with batch normalization and padded convolutions."""
 
     factory: ClassVar = "pipeline.models.unet.UNet"
     name: Literal["unet"] = _NAME
@@ -77,27 +77,6 @@ class UNet(Network):
         True, description="Whether the 3x3 convolutions have a bias, which is redundant with batch normalization."
     )
     head_kernel: Literal[1, 3] = Field(3, description="Kernel size of the output convolution in pixels.")
-    norm: Annotated[
-        Literal["batch", "group", "none"],
-        Field(
-            description="Normalization after each convolution of the blocks: `batch`, `group` (arXiv 1803.08494; up to "
-            "32 groups of at least 8 channels) or `none` (with initial weights of arXiv 1502.01852)."
-        ),
-        OMIT_DEFAULT,
-    ] = "batch"
-    activation: Annotated[
-        Literal["relu", "silu"],
-        Field(description="Function after each convolution of the blocks: ReLU or SiLU (arXiv 1702.03118)."),
-        OMIT_DEFAULT,
-    ] = "relu"
-    residual: Annotated[
-        bool,
-        Field(
-            description="Residual blocks: to the output of a block its input is added, through a 1x1 convolution where "
-            "the number of channels differs (arXiv 1512.03385)."
-        ),
-        OMIT_DEFAULT,
-    ] = False
     attention: Attention = "none"
     deep_supervision: DeepSupervision = False
 

@@ -1,7 +1,7 @@
-"""U-Net with normalization and padded convolutions: the output has the size of the input.
+"""U-Net with batch normalization and padded convolutions: the output has the size of the input.
 
-Ronneberger, Fischer, Brox: U-Net (MICCAI 2015), with padding 1 instead of unpadded convolutions, and normalization
-after each convolution.
+Ronneberger, Fischer, Brox: U-Net (MICCAI 2015), with padding 1 instead of unpadded convolutions, and batch
+normalization after each convolution.
 """
 
 from itertools import zip_longest
@@ -9,7 +9,7 @@ from itertools import zip_longest
 import torch
 from torch import nn
 
-from pipeline.models.blocks import Style, he_normal
+from pipeline.models.attention import gates
 from pipeline.models.shapes import check_input, crop_to, descend, pad_to_multiple
 from pipeline.models.side_outputs import side_heads
 from pipeline.models.upsampling import DoublingConv, resize_bilinear
@@ -29,8 +29,8 @@ class UNet(nn.Module):
         Whether the 3x3 convolutions of the blocks have a bias (redundant with batch normalization).
     head_kernel : {1, 3}
         Kernel size of the last convolution, padded to keep the size.
-    norm, activation, residual, attention : str, str, bool, str
-        See `pipeline.models.blocks.Style`.
+    attention : {'none', 'scse'}
+        Gate at the end of each block; see `pipeline.models.attention`.
     deep_supervision : bool
         Whether there are side outputs in training: 1x1 convolutions of the blocks of the decoder.
 
@@ -47,26 +47,30 @@ class UNet(nn.Module):
         depth: int,
         bias: bool,
         head_kernel: int,
-        norm: str,
-        activation: str,
-        residual: bool,
         attention: str,
         deep_supervision: bool,
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.multiple = 2 ** (depth - 1)
-        block = Style(bias, norm, activation, residual, attention).block
+
+        def block(in_channels: int, out_channels: int) -> nn.Sequential:
+            return nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias),
+                nn.BatchNorm2d(out_channels),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=bias),
+                nn.BatchNorm2d(out_channels),
+                nn.ReLU(inplace=True),
+                *gates(attention, out_channels),
+            )
+
         widths = [width * 2**level for level in range(depth)]
         in_widths = [in_channels, *widths[:-1]]
         self.down = nn.ModuleList(block(a, b) for a, b in zip(in_widths, widths, strict=True))
         self.pool = nn.MaxPool2d(2)
         pairs = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
-        grow = [DoublingConv(deep, shallow) for deep, shallow in pairs]
-        self.grow = nn.ModuleList(grow)
-        if norm == "none":
-            for upsample in grow:
-                he_normal(upsample, upsample.in_channels, moment=1.0)  # no activation follows
+        self.grow = nn.ModuleList(DoublingConv(deep, shallow) for deep, shallow in pairs)
         self.up = nn.ModuleList(block(2 * shallow, shallow) for _, shallow in pairs)
         self.head = nn.Conv2d(width, out_channels, head_kernel, padding=head_kernel // 2)
         self.sides = side_heads(widths[-2:0:-1] if deep_supervision else [], out_channels)

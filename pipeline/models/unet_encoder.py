@@ -26,7 +26,7 @@ class UNetEncoder(nn.Module):
         ``'efficientnet-lite0'``, or the name of a model of timm after ``timm:``.
     width : int
         Channels of the deepest block of the decoder; each block above has half as many.
-    attention : {'none', 'scse', 'eca'}
+    attention : {'none', 'scse'}
         Gate at the end of each block of the decoder; see `pipeline.models.attention`.
     deep_supervision : bool
         Whether there are side outputs in training: 1x1 convolutions of the blocks of the decoder.

@@ -26,13 +26,11 @@ CASES = [
     pytest.param({"name": "unet-crop", "widths": (4, 4, 8), "padding": "mirror"}, 2, id="unet-crop-mirror", marks=SLOW),
     pytest.param({"name": "unet-small", "widths": (4, 8, 8), "deep_supervision": True}, 2, id="sides", marks=SLOW),
     pytest.param(
-        {"name": "unet", "width": 16, "depth": 3, "residual": True, "attention": "scse", "deep_supervision": True}
-        | {"norm": "group"},
+        {"name": "unet", "width": 16, "depth": 3, "attention": "scse", "deep_supervision": True},
         2,
         id="unet-options",
         marks=SLOW,
     ),
-    pytest.param({"name": "unet", "width": 4, "depth": 3, "attention": "eca"}, 2, id="unet-eca", marks=SLOW),
     pytest.param({"name": "u2net", "width": 8}, 2, id="u2net", marks=SLOW),
     pytest.param({"name": "u2net-lite", "width": 8}, 3, id="u2net-lite", marks=SLOW),
 ]

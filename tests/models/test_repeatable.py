@@ -41,8 +41,8 @@ NETWORKS = {
     "u2net": U2Net(name="u2net", width=8),
     "u2net-lite": U2NetLite(name="u2net-lite", width=8),
     "unet-encoder": UNetEncoder(name="unet-encoder", width=32),
-    "unet, residual": UNet(name="unet", width=2, residual=True, attention="scse", norm="group", activation="silu"),
-    "unet, supervised": UNet(name="unet", width=2, deep_supervision=True, attention="eca", norm="none"),
+    "unet, scse": UNet(name="unet", width=2, attention="scse"),
+    "unet, supervised": UNet(name="unet", width=2, deep_supervision=True),
 }
 
 
