@@ -138,8 +138,8 @@ class Loss(NamedTuple):
 def _imported(name: str, function: str) -> Function:
     """Return a function of the module of a loss, which only training runs with this loss import."""
 
-    def call(*arguments: Any, **options: Any) -> torch.Tensor:  # noqa: ANN401 - those of the function
-        loss: torch.Tensor = getattr(importlib.import_module(LOSS_MODULES[name]), function)(*arguments, **options)
+    def call(*arguments: Any) -> torch.Tensor:  # noqa: ANN401 - those of the function
+        loss: torch.Tensor = getattr(importlib.import_module(LOSS_MODULES[name]), function)(*arguments)
         return loss
 
     return call
@@ -156,17 +156,12 @@ LOSSES: dict[str, Loss] = {
     "softmax-bce": Loss(softmax_bce, "softmax"),
     "lovasz": Loss(_imported("lovasz", "lovasz"), "sigmoid"),
     "lovasz-softmax": Loss(_imported("lovasz-softmax", "lovasz_softmax"), "softmax"),
-    "focal": Loss(_imported("focal", "focal"), "sigmoid"),
-    "tversky": Loss(_imported("tversky", "tversky"), "sigmoid"),
-    "cldice": Loss(_imported("cldice", "cldice"), "sigmoid"),
 }
 
 
 def choose_loss(settings: LossFunction, has_background: bool = True) -> Loss:
     """Return the loss of these settings, for classes of which the first is background or not."""
-    loss, options = LOSSES[settings.name], settings.options()
-    if options:
-        loss = loss._replace(function=partial(loss.function, **options))
+    loss = LOSSES[settings.name]
     return loss if has_background else loss.without_background()
 
 

@@ -1,6 +1,5 @@
 """Settings of a training run: network, loss, optimizer, schedule, augmentation and loop. Does not import torch."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -27,30 +26,16 @@ from pipeline.training.pretrained import weights_file
 SOFTMAX_LOSSES = frozenset({"cross-entropy", "cross-entropy-dice", "lovasz-softmax", "softmax-bce", "softmax-dice"})
 """Losses of networks with one output channel for each class; required for more than two classes."""
 
-REGION_LOSSES = frozenset({"cldice", "dice", "lovasz", "lovasz-softmax", "softmax-dice", "tversky"})
+REGION_LOSSES = frozenset({"dice", "lovasz", "lovasz-softmax", "softmax-dice"})
 """Losses of whole regions, in which a pixel has no weight of its own."""
 
-LOSS_MODULES = {
-    "cldice": "pipeline.training.cldice",
-    "focal": "pipeline.training.focal",
-    "lovasz": "pipeline.training.lovasz",
-    "lovasz-softmax": "pipeline.training.lovasz",
-    "tversky": "pipeline.training.tversky",
-}
+LOSS_MODULES = {"lovasz": "pipeline.training.lovasz", "lovasz-softmax": "pipeline.training.lovasz"}
 """Modules of losses that only training runs with these losses import."""
-
-LOSS_OPTIONS: dict[str, dict[str, float]] = {
-    "cldice": {"alpha": 0.5, "iterations": 3},
-    "focal": {"gamma": 2.0, "alpha": 0.25},
-    "tversky": {"alpha": 0.3, "beta": 0.7},
-}
-"""Options of single losses, with their defaults: those of the papers."""
 
 Precision = Literal["fp32", "bf16", "auto"]
 _AUTO = ("fp32", "bf16")  # what `auto` selects from
 Threads = Annotated[int, Field(ge=1, le=256), NUMBER]
 Crop = HeightWidth
-Part = Annotated[float, Field(ge=0, le=1), NUMBER]
 
 
 class Border(Options):
@@ -76,9 +61,6 @@ LossName = Literal[
     "softmax-bce",
     "lovasz",
     "lovasz-softmax",
-    "focal",
-    "tversky",
-    "cldice",
 ]
 
 
@@ -92,40 +74,8 @@ class LossFunction(Options):
 
     name: Annotated[LossName, BeforeValidator(_resolve_bce_alias)] = Field(
         description="Loss function; `bce-with-logits` is another name of `bce`. `lovasz`, best after another loss, "
-        "`focal`, `tversky` and `cldice` take two classes (arXiv 1705.08790, 1708.02002, 1706.05721, 2003.07311)."
+        "takes two classes (arXiv 1705.08790)."
     )
-    gamma: NotNegative | None = Field(
-        None, description="Exponent of `focal`, by which pixels that are right count less; 2 by default."
-    )
-    alpha: Part | None = Field(
-        None,
-        description="Weight of foreground in `focal` (0.25 by default), of false positives in `tversky` (0.3), of "
-        "clDice beside Dice in `cldice` (0.5).",
-    )
-    beta: Part | None = Field(None, description="Weight of false negatives in `tversky`; 0.7 by default.")
-    iterations: Annotated[int, Field(ge=1, le=100), NUMBER] | None = Field(
-        None, description="Erosions in `cldice`, at least the radius of the widest vessel in pixels; 3 by default."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_options(cls, data: Any) -> Any:  # noqa: ANN401 - before validation
-        defaults = LOSS_OPTIONS.get(str(data.get("name")), {}) if isinstance(data, Mapping) else {}
-        return {**defaults, **{key: value for key, value in data.items() if value is not None}} if defaults else data
-
-    @model_validator(mode="after")
-    def _check_options(self) -> Self:
-        options = dict.fromkeys(key for defaults in LOSS_OPTIONS.values() for key in defaults)
-        if other := [key for key in options if getattr(self, key) is not None and key not in self.options()]:
-            keys = " and ".join(f"`{key}`" for key in other)
-            losses = " or ".join(name for name, defaults in LOSS_OPTIONS.items() if defaults.keys() >= {*other})
-            remedy = f"remove {keys}" + (f", or choose the loss {losses}" if losses else "")
-            raise ValueError(f"no {keys}, which the loss {self.name} does not have", remedy)
-        return self
-
-    def options(self) -> dict[str, float]:
-        """Return the options of this loss, as keyword arguments of its function."""
-        return {key: getattr(self, key) for key in LOSS_OPTIONS.get(self.name, ())}
 
     @property
     def activation(self) -> str:
