@@ -264,10 +264,6 @@ class Training(Options):
         description="Number of batches for each update of the weights. Their gradients are averaged, as in one large "
         "batch if the loss is a mean over pixels. One by default.",
     )
-    clip_grad_norm: Rate | None = Field(
-        None,
-        description="Scale the gradient of all weights down to this norm where it is larger (arXiv 1211.5063).",
-    )
     epochs: Positive = Field(description="Number of epochs.")
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)] | None = Field(
         None, description="Stages of the training after the first `epochs`, each with a loss or rate of its own."

@@ -154,9 +154,7 @@ class _Training:
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(self.network.parameters(), recipe.optimizer)
         self.steps = math.ceil(len(self.data) * recipe.repeats / recipe.batch_size)  # for each epoch
-        self.step = TrainingStep(
-            self.network, self.optimizer, self.criterion, self.precision, self.progress, recipe.clip_grad_norm
-        )
+        self.step = TrainingStep(self.network, self.optimizer, self.criterion, self.precision, self.progress)
         updates = math.ceil(self.steps / recipe.batches_per_update)
         self.stages = Stages(recipe, self.optimizer, updates, partial(self._use_loss, device))
         self.parts: dict[str, Stateful] = {"network": self.network, "optimizer": self.optimizer, "stages": self.stages}

@@ -4,7 +4,6 @@ from functools import partial
 from typing import NamedTuple
 
 from torch import nn
-from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from pipeline.training.accuracy import count_correct
@@ -45,9 +44,6 @@ class TrainingStep:
     loss : Loss
     precision : {'fp32', 'bf16'}
     progress : Progress
-    clip_norm : float, optional
-        Largest norm of the gradient of all parameters; a larger one is scaled down to it (Pascanu, Mikolov, Bengio: On
-        the difficulty of training recurrent neural networks, ICML 2013, arXiv 1211.5063, algorithm 1).
     """
 
     def __init__(
@@ -57,10 +53,9 @@ class TrainingStep:
         loss: Loss,
         precision: str,
         progress: Progress,
-        clip_norm: float | None = None,
     ) -> None:
         self._network, self._optimizer, self.loss = network, optimizer, loss
-        self._precision, self._progress, self._clip_norm = precision, progress, clip_norm
+        self._precision, self._progress = precision, progress
         self._gradient_sum = GradientSum(network)
         self._graph: StepGraph | None = None
         self._graph_rows = 0
@@ -105,8 +100,6 @@ class TrainingStep:
         (loss if part.share == 1.0 else loss * part.share).backward()  # type: ignore[no-untyped-call]
         if part.last:
             self._gradient_sum.finish()
-            if self._clip_norm is not None:
-                clip_grad_norm_(self._network.parameters(), self._clip_norm)
             self._optimizer.step()
         pixels = count_correct(outputs[0].detach(), self.loss.activation, batch)
         self._progress.add(loss.detach(), batch_rows, pixels)

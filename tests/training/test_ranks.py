@@ -65,7 +65,7 @@ RECIPES = {
     "fov": loss("bce"),  # 7 samples in batches of 4: in the last batch one process has 2 rows, the other 1
     "single": {"batch_size": 6},  # the last batch has a single row: the other process has none
     "streamed": {"batch_size": 6, "memory": 0},
-    "accumulated": {"batch_size": 2, "accumulate": 3, "clip_grad_norm": 0.1},
+    "accumulated": {"batch_size": 2, "accumulate": 3},
     "staged": {"stages": [{"loss": "lovasz", "lr": 0.01, "epochs": 2, "schedule": "cosine"}]},
     "crop": {"augment": None, "model": {"name": "unet-crop", "widths": [4, 8]}},
     "weights": loss("bce", border={"w0": 10, "sigma": 5}, class_balance=True),

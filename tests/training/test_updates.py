@@ -1,4 +1,4 @@
-"""Updates of the weights: gradients that are clipped, and those of several batches."""
+"""Updates of the weights with the gradients of several batches."""
 
 import itertools
 
@@ -12,9 +12,6 @@ from pipeline.shards.recipes import ShardRecipe
 from pipeline.shards.write import build_shard
 from pipeline.training import run as training
 from pipeline.training.checkpoint import load_checkpoint
-from pipeline.training.data import Batch
-from pipeline.training.history import Progress
-from pipeline.training.losses import LOSSES
 from pipeline.training.recipes import TrainRecipe
 from pipeline.training.step import TrainingStep
 
@@ -49,29 +46,15 @@ def run(shard, output, state=None, **changes):
     return load_checkpoint(output / "last.pt").state, pd.read_csv(output / "history.csv")
 
 
-@pytest.mark.parametrize(("limit", "factor"), [(0.5, 0.1), (20.0, 1.0)])
-def test_a_gradient_above_the_limit_is_scaled_down_to_it(limit, factor):
-    network = torch.nn.Conv2d(2, 1, 1, bias=False)
-    torch.nn.init.zeros_(network.weight)
-    image = torch.tensor([1.5, 2.0]).view(1, 2, 1, 1)  # the gradient of (w x - t)^2 at 0 is -2 t x = (-3, -4): norm 5
-    batch = Batch(image=image, target=torch.ones(1, 1, 1, 1), weight=None)
-    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
-    step = TrainingStep(network, optimizer, LOSSES["mse"], "fp32", Progress(), limit)
-    step(batch, 1)
-    expected = torch.tensor([3.0, 4.0]) * factor
-    torch.testing.assert_close(network.weight.detach().flatten(), expected, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("changes", [{}, {"clip_grad_norm": 0.01}])
-def test_accumulated_batches_equal_one_large_batch(shard, tmp_path, changes):
-    large, large_history = run(shard, tmp_path / "large", **changes)
+def test_accumulated_batches_equal_one_large_batch(shard, tmp_path):
+    large, large_history = run(shard, tmp_path / "large")
     # updates of 2 + 2 + 2 samples and of the last 2
-    small, history = run(shard, tmp_path / "small", batch_size=2, accumulate=3, **changes)
+    small, history = run(shard, tmp_path / "small", batch_size=2, accumulate=3)
     assert history["lr"].tolist() == large_history["lr"].tolist()
     assert history["train_loss"].tolist() == pytest.approx(large_history["train_loss"].tolist(), rel=1e-5)
     for name, weights in large.items():
         torch.testing.assert_close(small[name], weights, rtol=1e-4, atol=1e-6, msg=name)
-    plain, _ = run(shard, tmp_path / "plain", batch_size=2, **changes)
+    plain, _ = run(shard, tmp_path / "plain", batch_size=2)
     assert any((plain[name] - weights).abs().max() > 1e-3 for name, weights in large.items())
 
 
@@ -83,7 +66,7 @@ def test_batches_of_an_update_count_by_their_rows(shard, tmp_path):
 
 
 def test_a_training_killed_within_an_update_repeats_it(shard, tmp_path, monkeypatch):
-    changes = {"batch_size": 2, "accumulate": 3, "clip_grad_norm": 0.5}
+    changes = {"batch_size": 2, "accumulate": 3}
     run(shard, tmp_path / "whole", **changes)
     call, steps = TrainingStep.__call__, itertools.count(1)
 
@@ -101,7 +84,7 @@ def test_a_training_killed_within_an_update_repeats_it(shard, tmp_path, monkeypa
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "resumed" / name).read_bytes()
 
 
-@pytest.mark.parametrize(("changes", "wanted"), [({"clip_grad_norm": 1.0}, True), ({"accumulate": 2}, False)])
+@pytest.mark.parametrize(("changes", "wanted"), [({}, True), ({"accumulate": 2}, False)])
 def test_only_steps_that_are_updates_are_recorded(shard, tmp_path, monkeypatch, changes, wanted):
     asked = []
     monkeypatch.setattr(training, "choose_recorder", lambda wanted, device: asked.append(wanted))
@@ -109,8 +92,7 @@ def test_only_steps_that_are_updates_are_recorded(shard, tmp_path, monkeypatch, 
     assert asked == [wanted]
 
 
-@pytest.mark.parametrize("changes", [{"accumulate": 0}, {"clip_grad_norm": 0.0}])
-def test_limits_and_counts_of_zero_are_refused(changes):
+def test_accumulate_is_a_number_of_batches():
     with pytest.raises(ValueError, match="greater than"):
-        TrainRecipe.model_validate({**RECIPE, **changes})
-    assert not TrainRecipe.model_validate({**RECIPE, "accumulate": 1}).plain().keys() & {"accumulate", "clip_grad_norm"}
+        TrainRecipe.model_validate({**RECIPE, "accumulate": 0})
+    assert "accumulate" not in TrainRecipe.model_validate({**RECIPE, "accumulate": 1}).plain()
