@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from pipeline.core.options import NUMBER, OMIT_DEFAULT, Options, tagged_union
 from pipeline.models.encoders.registry import factory as encoder_factory
@@ -19,14 +19,6 @@ Attention = Annotated[
     Field(
         description="Gates at the end of each block (of `unet-encoder`, of the decoder): `scse`, one for each pixel "
         "and one for each channel, summed (arXiv 1803.02579)."
-    ),
-    OMIT_DEFAULT,
-]
-DeepSupervision = Annotated[
-    bool,
-    Field(
-        description="Logits of all blocks of the decoder in training, enlarged to the image; the loss is the "
-        "sum over them and the final ones (arXiv 1409.5185). Validation and prediction use only the final ones."
     ),
     OMIT_DEFAULT,
 ]
@@ -58,14 +50,6 @@ class Network(Options):
         return {self.factory.rpartition(".")[0]}
 
 
-def _require_side_outputs(deep_supervision: bool, levels: int, key: str) -> None:
-    if deep_supervision and levels < 3:
-        raise ValueError(
-            f"three or more levels with `deep_supervision`; the decoder of {levels} has only the final output",
-            f"remove `deep_supervision`, or set a larger `{key}`",
-        )
-
-
 class UNet(Network):
     """U-Net with batch normalization and padded convolutions."""
 
@@ -78,12 +62,6 @@ class UNet(Network):
     )
     head_kernel: Literal[1, 3] = Field(3, description="Kernel size of the output convolution in pixels.")
     attention: Attention = "none"
-    deep_supervision: DeepSupervision = False
-
-    @model_validator(mode="after")
-    def _check_levels(self) -> "UNet":
-        _require_side_outputs(self.deep_supervision, self.depth, "depth")
-        return self
 
 
 class UNetOriginal(Network):
@@ -101,12 +79,6 @@ class UNetSmall(Network):
     factory: ClassVar = "pipeline.models.unet_plain.unet_small"
     name: Literal["unet-small"] = _NAME
     widths: Widths = (32, 32, 64, 128, 256)
-    deep_supervision: DeepSupervision = False
-
-    @model_validator(mode="after")
-    def _check_levels(self) -> "UNetSmall":
-        _require_side_outputs(self.deep_supervision, len(self.widths), "widths")
-        return self
 
 
 class UNetCrop(Network):
@@ -158,7 +130,6 @@ class UNetEncoder(Network):
     )
     width: Width = Field(256, description="Number of channels of the deepest block of the decoder; the others follow.")
     attention: Attention = "none"
-    deep_supervision: DeepSupervision = False
 
     def modules(self) -> set[str]:
         """Return the modules of the factory and of the encoder."""

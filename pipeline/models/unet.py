@@ -4,15 +4,12 @@ Ronneberger, Fischer, Brox: U-Net (MICCAI 2015), with padding 1 instead of unpad
 normalization after each convolution.
 """
 
-from itertools import zip_longest
-
 import torch
 from torch import nn
 
 from pipeline.models.attention import gates
 from pipeline.models.shapes import check_input, crop_to, descend, pad_to_multiple
-from pipeline.models.side_outputs import side_heads
-from pipeline.models.upsampling import DoublingConv, resize_bilinear
+from pipeline.models.upsampling import DoublingConv
 
 
 class UNet(nn.Module):
@@ -31,8 +28,6 @@ class UNet(nn.Module):
         Kernel size of the last convolution, padded to keep the size.
     attention : {'none', 'scse'}
         Gate at the end of each block; see `pipeline.models.attention`.
-    deep_supervision : bool
-        Whether there are side outputs in training: 1x1 convolutions of the blocks of the decoder.
 
     Notes
     -----
@@ -48,7 +43,6 @@ class UNet(nn.Module):
         bias: bool,
         head_kernel: int,
         attention: str,
-        deep_supervision: bool,
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
@@ -73,21 +67,12 @@ class UNet(nn.Module):
         self.grow = nn.ModuleList(DoublingConv(deep, shallow) for deep, shallow in pairs)
         self.up = nn.ModuleList(block(2 * shallow, shallow) for _, shallow in pairs)
         self.head = nn.Conv2d(width, out_channels, head_kernel, padding=head_kernel // 2)
-        self.sides = side_heads(widths[-2:0:-1] if deep_supervision else [], out_channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map images to logits; see `pipeline.models.registry.build_model`."""
-        return self.logits(x)[0]
-
-    def logits(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return the logits, and in training mode those of all side outputs after them, the shallowest first."""
         check_input(x, self.in_channels)
-        image_size = x.shape[-2:]
-        x = pad_to_multiple(x, self.multiple)
-        padded_size, sides = x.shape[-2:], list[torch.Tensor]()
-        *skips, x = descend(x, self.down, self.pool)
-        for upsample, block, side in zip_longest(self.grow, self.up, self.sides):
+        height, width = x.shape[-2:]
+        *skips, x = descend(pad_to_multiple(x, self.multiple), self.down, self.pool)
+        for upsample, block in zip(self.grow, self.up, strict=True):
             x = block(torch.cat([skips.pop(), upsample(x)], dim=1))
-            if side is not None and self.training:
-                sides.append(resize_bilinear(side(x), padded_size))
-        return [crop_to(logits, *image_size) for logits in (self.head(x), *sides[::-1])]
+        return crop_to(self.head(x), height, width)

@@ -1,7 +1,6 @@
 """U-Net whose contracting path is an image model, which may be trained on other images before."""
 
 import importlib
-from itertools import zip_longest
 
 import torch
 from torch import nn
@@ -9,9 +8,8 @@ from torch import nn
 from pipeline.models.attention import gates
 from pipeline.models.encoders.registry import TIMM, factory
 from pipeline.models.shapes import check_input, crop_to, pad_to_multiple
-from pipeline.models.side_outputs import side_heads
 from pipeline.models.u2net import ConvUnit
-from pipeline.models.upsampling import DoublingConv, resize_bilinear
+from pipeline.models.upsampling import DoublingConv
 
 _NARROWEST = 16  # channels
 
@@ -28,8 +26,6 @@ class UNetEncoder(nn.Module):
         Channels of the deepest block of the decoder; each block above has half as many.
     attention : {'none', 'scse'}
         Gate at the end of each block of the decoder; see `pipeline.models.attention`.
-    deep_supervision : bool
-        Whether there are side outputs in training: 1x1 convolutions of the blocks of the decoder.
 
     Notes
     -----
@@ -40,9 +36,7 @@ class UNetEncoder(nn.Module):
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(
-        self, in_channels: int, out_channels: int, encoder: str, width: int, attention: str, deep_supervision: bool
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, encoder: str, width: int, attention: str) -> None:
         super().__init__()
         self.in_channels = in_channels
         module, _, name = factory(encoder).rpartition(".")
@@ -63,22 +57,13 @@ class UNetEncoder(nn.Module):
             for skip, own in zip(skips, widths, strict=True)
         )
         self.head = nn.Conv2d(widths[-1], out_channels, 1)
-        self.sides = side_heads(widths[:-1] if deep_supervision else [], out_channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map images to logits; see `pipeline.models.registry.build_model`."""
-        return self.logits(x)[0]
-
-    def logits(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return the logits, and in training mode those of all side outputs after them, the shallowest first."""
         check_input(x, self.in_channels)
-        image_size = x.shape[-2:]
-        x = pad_to_multiple(x, self.multiple)
-        padded_size, sides = x.shape[-2:], list[torch.Tensor]()
-        *skips, x = self.encoder((x - self.mean) / self.std)
-        for upsample, block, side in zip_longest(self.grow, self.up, self.sides):
+        height, width = x.shape[-2:]
+        *skips, x = self.encoder((pad_to_multiple(x, self.multiple) - self.mean) / self.std)
+        for upsample, block in zip(self.grow, self.up, strict=True):
             x = upsample(x)
             x = block(torch.cat([skips.pop(), x], dim=1) if skips else x)
-            if side is not None and self.training:
-                sides.append(resize_bilinear(side(x), padded_size))
-        return [crop_to(logits, *image_size) for logits in (self.head(x), *sides[::-1])]
+        return crop_to(self.head(x), height, width)

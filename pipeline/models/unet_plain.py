@@ -3,8 +3,6 @@
 Ronneberger, Fischer, Brox: U-Net (MICCAI 2015), with nearest-neighbour upsampling instead of up-convolutions.
 """
 
-from itertools import zip_longest
-
 import torch
 from torch import nn
 
@@ -17,8 +15,7 @@ from pipeline.models.shapes import (
     pad_to_multiple,
     valid_margins,
 )
-from pipeline.models.side_outputs import side_heads
-from pipeline.models.upsampling import keep_format, resize_bilinear
+from pipeline.models.upsampling import keep_format
 
 
 class PlainUNet(nn.Module):
@@ -32,9 +29,6 @@ class PlainUNet(nn.Module):
     padded : bool
         Padded convolutions keep the size of each level. Valid convolutions remove one pixel at each side, and the skip
         connections are cropped, as in the paper.
-    deep_supervision : bool
-        Whether there are side outputs in training, for padded convolutions: 1x1 convolutions of the blocks of the
-        decoder.
 
     Notes
     -----
@@ -46,14 +40,7 @@ class PlainUNet(nn.Module):
     572 x 572 to 388 x 388.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        widths: tuple[int, ...],
-        padded: bool,
-        deep_supervision: bool = False,
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, widths: tuple[int, ...], padded: bool) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.padded = padded
@@ -73,7 +60,6 @@ class PlainUNet(nn.Module):
         self.head = nn.Conv2d(widths[0], out_channels, 1)
         self.pool = nn.MaxPool2d(2)
         self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
-        self.sides = side_heads(widths[-2:0:-1] if deep_supervision else [], out_channels)
         for module in self.modules():  # without normalization training is sensitive to the initialization
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_uniform_(module.weight)
@@ -81,31 +67,22 @@ class PlainUNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map images to logits; see `pipeline.models.registry.build_model`."""
-        return self.logits(x)[0]
-
-    def logits(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Return the logits, and in training mode those of all side outputs after them, the shallowest first."""
         check_input(x, self.in_channels)
         height, width = x.shape[-2:]
         if self.padded:
             x = pad_to_multiple(x, self.multiple)
         else:
             x = mirror_pad(x, self.margins(height), self.margins(width))
-        return [crop_to(logits, height, width) for logits in self._valid_logits(x)]
+        return crop_to(self.valid_forward(x), height, width)
 
     def valid_forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map images whose height and width stay even at every pooling to logits; unpadded convolutions shrink them."""
-        return self._valid_logits(x)[0]
-
-    def _valid_logits(self, x: torch.Tensor) -> list[torch.Tensor]:
-        padded_size, sides = x.shape[-2:], list[torch.Tensor]()
         *skips, x = descend(x, self.down, self.pool)
-        for block, side in zip_longest(self.up, self.sides):
+        for block in self.up:
             x = keep_format(self.upsample(x))
             x = block(torch.cat([centre_crop(skips.pop(), *x.shape[-2:]), x], dim=1))
-            if side is not None and self.training:
-                sides.append(resize_bilinear(side(x), padded_size))
-        return [self.head(x), *sides[::-1]]
+        logits: torch.Tensor = self.head(x)
+        return logits
 
     def margins(self, side: int) -> tuple[int, int]:
         """Return the reflection padding before and after a side, so that the output of the network covers it."""
@@ -117,6 +94,6 @@ def unet_original(in_channels: int, out_channels: int, width: int, depth: int) -
     return PlainUNet(in_channels, out_channels, tuple(width * 2**level for level in range(depth)), padded=False)
 
 
-def unet_small(in_channels: int, out_channels: int, widths: tuple[int, ...], deep_supervision: bool) -> PlainUNet:
+def unet_small(in_channels: int, out_channels: int, widths: tuple[int, ...]) -> PlainUNet:
     """Build the small padded network."""
-    return PlainUNet(in_channels, out_channels, widths, padded=True, deep_supervision=deep_supervision)
+    return PlainUNet(in_channels, out_channels, widths, padded=True)

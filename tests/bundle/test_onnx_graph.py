@@ -24,13 +24,7 @@ CASES = [
     pytest.param({"name": "unet-small", "widths": (4, 8, 8)}, 2, id="unet-small", marks=SLOW),
     pytest.param({"name": "unet-original", "width": 2}, 3, id="unet-original-5", marks=SLOW),
     pytest.param({"name": "unet-crop", "widths": (4, 4, 8), "padding": "mirror"}, 2, id="unet-crop-mirror", marks=SLOW),
-    pytest.param({"name": "unet-small", "widths": (4, 8, 8), "deep_supervision": True}, 2, id="sides", marks=SLOW),
-    pytest.param(
-        {"name": "unet", "width": 16, "depth": 3, "attention": "scse", "deep_supervision": True},
-        2,
-        id="unet-options",
-        marks=SLOW,
-    ),
+    pytest.param({"name": "unet", "width": 16, "depth": 3, "attention": "scse"}, 2, id="unet-scse", marks=SLOW),
     pytest.param({"name": "u2net", "width": 8}, 2, id="u2net", marks=SLOW),
     pytest.param({"name": "u2net-lite", "width": 8}, 3, id="u2net-lite", marks=SLOW),
 ]

@@ -3,14 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from pydantic import TypeAdapter, ValidationError
-from torch.nn import functional
+from pydantic import TypeAdapter
 
 from pipeline.models.attention import SpatialChannelGate, gates
 from pipeline.models.networks import AnyNetwork
 from pipeline.models.registry import build_model, count_parameters
-from pipeline.training.device import run_logits
-from pipeline.training.losses import LOSSES, supervise
 
 UNET = {"name": "unet", "width": 4, "depth": 3}
 ENCODER = {"name": "unet-encoder", "width": 32}
@@ -107,66 +104,3 @@ def test_attention_ends_each_block():
         assert torch.equal(model(x), plain(x))
     encoder = build(ENCODER | {"attention": "scse"}).encoder
     assert not any(isinstance(module, SpatialChannelGate) for module in encoder.modules())
-
-
-SMALL = {"name": "unet-small", "widths": (4, 8, 16)}
-SUPERVISED = [
-    pytest.param(UNET, [8], id="unet"),
-    pytest.param({**UNET, "depth": 4}, [16, 8], id="unet of 4 levels"),
-    pytest.param(SMALL, [8], id="unet-small"),
-    pytest.param(ENCODER, [32, 16, 16, 16], id="unet-encoder"),
-]
-
-
-@pytest.mark.parametrize(("options", "widths"), SUPERVISED)
-def test_deep_supervision_adds_one_convolution_per_block(options, widths):
-    supervised = build({**options, "deep_supervision": True}, out_channels=2)
-    assert count_parameters(supervised) - count_parameters(build(options, out_channels=2)) == sum(
-        2 * width + 2 for width in widths
-    )
-    assert [head.in_channels for head in supervised.sides] == widths
-
-
-@pytest.mark.parametrize(("options", "widths"), SUPERVISED)
-def test_side_outputs_are_enlarged_logits_of_the_blocks(options, widths):
-    model = build({**options, "deep_supervision": True}, out_channels=2)
-    outputs = []
-    for block in model.up:
-        block.register_forward_hook(lambda _, __, output: outputs.append(output))
-    logits = run_logits(model, torch.rand(2, 3, 64, 64), "fp32")
-    expected = [
-        functional.interpolate(
-            torch.einsum("nchw,kc->nkhw", output, head.weight[..., 0, 0]) + head.bias[:, None, None],
-            size=(64, 64),
-            mode="bilinear",
-        )
-        for output, head in zip(outputs, model.sides, strict=False)
-    ]
-    torch.testing.assert_close(logits[1:], expected[::-1])
-    torch.testing.assert_close(logits[0], model.head(outputs[-1]))
-
-
-@pytest.mark.parametrize(("options", "widths"), SUPERVISED[:3])
-def test_side_outputs_count_in_training_only(options, widths):
-    """They fit odd sizes, every parameter gets a gradient, and predictions do not compute them."""
-    model = build({**options, "deep_supervision": True}).to(memory_format=torch.channels_last)
-    image = torch.rand(2, 3, 33, 47).contiguous(memory_format=torch.channels_last)
-    outputs = run_logits(model, image, "bf16")
-    assert [tuple(output.shape) for output in outputs] == [(2, 1, 33, 47)] * (1 + len(widths))
-    supervise(LOSSES["bce"].function, outputs, torch.rand(2, 1, 33, 47), None).backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-    for head in model.eval().sides:
-        head.register_forward_hook(lambda *_: pytest.fail("a side output was computed"))
-    with torch.no_grad():
-        (output,) = run_logits(model, image, "fp32")
-        plain = build(options)
-        unused = plain.load_state_dict(model.state_dict(), strict=False).unexpected_keys
-        assert all(name.startswith("sides.") for name in unused)
-        assert torch.equal(output, plain.eval().to(memory_format=torch.channels_last)(image))
-
-
-@pytest.mark.parametrize(("options", "key"), [({**UNET, "depth": 2}, "depth"), ({**SMALL, "widths": (4, 8)}, "widths")])
-def test_deep_supervision_of_two_levels_is_refused(options, key):
-    with pytest.raises(ValidationError, match=rf"three or more levels.*larger `{key}`"):
-        build({**options, "deep_supervision": True})

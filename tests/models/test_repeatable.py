@@ -42,7 +42,6 @@ NETWORKS = {
     "u2net-lite": U2NetLite(name="u2net-lite", width=8),
     "unet-encoder": UNetEncoder(name="unet-encoder", width=32),
     "unet, scse": UNet(name="unet", width=2, attention="scse"),
-    "unet, supervised": UNet(name="unet", width=2, deep_supervision=True),
 }
 
 

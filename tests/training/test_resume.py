@@ -199,7 +199,7 @@ def test_training_resumes_from_any_step(shards, tmp_path, monkeypatch, capfd):
     ]
 
 
-UNET_OPTIONS = {"name": "unet", "width": 4, "depth": 3, "attention": "scse", "deep_supervision": True}
+UNET_OPTIONS = {"name": "unet", "width": 4, "depth": 3, "attention": "scse"}
 
 
 @pytest.mark.parametrize(
