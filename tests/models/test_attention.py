@@ -1,4 +1,4 @@
-"""Options of the blocks of U-Nets: equal to plain computations, and without effect at their defaults."""
+"""Attention gates of U-Nets: equal to a plain computation, and without effect if there are none."""
 
 import numpy as np
 import pytest
