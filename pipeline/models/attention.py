@@ -34,4 +34,4 @@ class SpatialChannelGate(nn.Module):
 
 def gates(attention: str, channels: int) -> list[nn.Module]:
     """Return the modules that follow a block: a gate, or none for ``'none'``."""
-    return [SpatialChannelGate(channels)] if attention == "scse" else []
+    return [] if attention == "none" else [SpatialChannelGate(channels)]

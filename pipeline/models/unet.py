@@ -35,14 +35,7 @@ class UNet(nn.Module):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        width: int,
-        depth: int,
-        bias: bool,
-        head_kernel: int,
-        attention: str,
+        self, in_channels: int, out_channels: int, width: int, depth: int, bias: bool, head_kernel: int, attention: str
     ) -> None:
         super().__init__()
         self.in_channels = in_channels

@@ -16,14 +16,14 @@ import torch
 from torch.nn import functional
 
 from pipeline.training import ranks
-from pipeline.training.recipes import LOSS_MODULES, LossFunction
+from pipeline.training.recipes import LOSS_MODULES
 
 Function = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
 
 _EPSILON = 1e-7  # as in Keras, which clips the probabilities of a cross-entropy to [epsilon, 1 - epsilon]
 
 
-def mean_over_pixels(values: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+def _mean(values: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
     """Return the weighted mean of (N, C, H, W) values over all pixels; 0 if no pixel counts."""
     if weight is None and ranks.world_size() == 1:
         return values.mean()
@@ -44,12 +44,12 @@ def _one_hot(target: torch.Tensor, classes: int) -> torch.Tensor:
 
 def mse(output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
     """Mean squared error of the raw output; probabilities are the output clipped to [0, 1]."""
-    return mean_over_pixels((output - target) ** 2, weight)
+    return _mean((output - target) ** 2, weight)
 
 
 def bce(output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
     """Binary cross-entropy from logits; probabilities are the sigmoid of the output."""
-    return mean_over_pixels(functional.binary_cross_entropy_with_logits(output, target, reduction="none"), weight)
+    return _mean(functional.binary_cross_entropy_with_logits(output, target, reduction="none"), weight)
 
 
 def _dice(probability: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
@@ -80,7 +80,7 @@ def bce_dice(output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | 
 def cross_entropy(output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
     """Cross-entropy over all classes; probabilities are the softmax of the output."""
     log_probability = functional.log_softmax(output, dim=1)
-    return mean_over_pixels(-(_one_hot(target, output.shape[1]) * log_probability).sum(dim=1, keepdim=True), weight)
+    return _mean(-(_one_hot(target, output.shape[1]) * log_probability).sum(dim=1, keepdim=True), weight)
 
 
 def softmax_dice(
@@ -106,7 +106,7 @@ def softmax_bce(output: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
     """
     probability = torch.softmax(output, dim=1).clamp(_EPSILON, 1.0 - _EPSILON)
     one_hot = _one_hot(target, output.shape[1])
-    return mean_over_pixels(-(one_hot * probability.log() + (1.0 - one_hot) * torch.log1p(-probability)), weight)
+    return _mean(-(one_hot * probability.log() + (1.0 - one_hot) * torch.log1p(-probability)), weight)
 
 
 class Loss(NamedTuple):
@@ -159,9 +159,9 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def choose_loss(settings: LossFunction, has_background: bool = True) -> Loss:
-    """Return the loss of these settings, for classes of which the first is background or not."""
-    loss = LOSSES[settings.name]
+def choose_loss(name: str, has_background: bool) -> Loss:
+    """Return the loss of this name, for classes of which the first is background or not."""
+    loss = LOSSES[name]
     return loss if has_background else loss.without_background()
 
 

@@ -107,9 +107,8 @@ class Schedule:
             self._plateau = ReduceLROnPlateau(holder, "min", factor, patience, min_delta, threshold_mode="abs")
             self._set_rate(self._initial_rate)
         else:
-            cosine = options if isinstance(options, Cosine) else Cosine(name="cosine")
-            warmup_steps = round(cosine.warmup * steps)
-            self._factor = lr_factor(options.name, epochs * steps, warmup_steps, cosine.warmup_start)
+            warmup = (round(options.warmup * steps), options.warmup_start) if isinstance(options, Cosine) else (0,)
+            self._factor = lr_factor(options.name, epochs * steps, *warmup)
             self._set_rate(self._initial_rate * self._factor(0))
 
     def _set_rate(self, rate: float) -> None:

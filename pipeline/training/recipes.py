@@ -73,8 +73,8 @@ class LossFunction(Options):
     """The loss function; with side outputs, the sum over all outputs."""
 
     name: Annotated[LossName, BeforeValidator(_resolve_bce_alias)] = Field(
-        description="Loss function; `bce-with-logits` is another name of `bce`. `lovasz`, best after another loss, "
-        "takes two classes (arXiv 1705.08790)."
+        description="Loss function; `bce-with-logits` is another name of `bce`. `lovasz`, of two classes, and "
+        "`lovasz-softmax` are best after another loss (arXiv 1705.08790)."
     )
 
     @property
@@ -233,7 +233,7 @@ class Stage(Options):
     epochs: Positive = Field(description="Number of epochs of this stage, after those before.")
     loss: Annotated[LossFunction, _LOSS_NAME] | None = Field(
         None,
-        description="Loss function: its name, or a mapping with its options. `region`, `border` and `class_balance` of "
+        description="Loss function: its name. `region`, `border` and `class_balance` of "
         "the experiment hold for all stages, whose losses have the same outputs of the network.",
     )
     lr: Rate | None = Field(None, description="Learning rate, before the schedule changes it.")
@@ -371,8 +371,7 @@ class Training(Options):
 
     def modules(self) -> set[str]:
         """Return the modules that these settings select."""
-        stages = (stage.modules() for stage in self.stages or ())
-        return super().modules().union(*stages)
+        return super().modules().union(*(stage.modules() for stage in self.stages or ()))
 
     @property
     def batches_per_update(self) -> int:

@@ -139,7 +139,7 @@ class _Training:
         prepare_determinism(recipe.deterministic, device)
         require_ranks(experiment, recipe, device)
         self.data, self.validation = self._load(training, validation, device, memory)
-        self.criterion = choose_loss(recipe.loss, recipe.has_background)
+        self.criterion = choose_loss(recipe.loss.name, recipe.has_background)
         self.augment = Augmentation(recipe.crop, recipe.augment) if recipe.crop or recipe.augment else None
 
         info, seeds = self.data.info, derived_seeds(recipe.seed)
@@ -286,13 +286,12 @@ class _Training:
 
     def _begin_stage(self) -> None:
         """Begin the next stage, from the weights that best.pt or last.pt would have now."""
-        progress, before = self.progress, self.stages.recipe
-        epoch, weights = progress.epoch, copy_weights(self.network)
+        progress, before, epoch = self.progress, self.stages.recipe, self.progress.epoch
         self.stages.begin_next(epoch)
         recipe = self.stages.recipe
         if self.stages.start == "best" and progress.best is not None:
-            epoch, weights = int(progress.best["epoch"]), progress.best_weights
-        self.network.load_state_dict(weights)
+            epoch = int(progress.best["epoch"])
+            self.network.load_state_dict(progress.best_weights)
         progress.begin_stage(keep_best=recipe.monitor != "val_loss" or recipe.loss == before.loss)
         log(
             f"{self.experiment}: stage {self.stages.number} of {self.stages.count} starts from epoch {epoch}: "
@@ -321,9 +320,8 @@ class _Training:
         peak = peak_memory()
         if ranks.rank() == 0:
             info = self._checkpoint_info()
-            best_epoch, epoch = int(best["epoch"]), int(last["epoch"])
-            save_checkpoint(output / "best.pt", info, best_weights, epoch=best_epoch, scores=best)
-            save_checkpoint(output / "last.pt", info, last_weights, epoch=epoch, scores=last)
+            for name, weights, row in (("best.pt", best_weights, best), ("last.pt", last_weights, last)):
+                save_checkpoint(output / name, info, weights, epoch=int(row["epoch"]), scores=row)
             write_table(output / "history.csv", pd.DataFrame(progress.history))
             write_table(output / "timing.csv", pd.DataFrame(progress.timing).assign(max_rss=peak))
         log(f"{self.experiment}: best epoch {best['epoch']}, peak memory {peak:.0f} MB")

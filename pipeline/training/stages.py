@@ -34,7 +34,7 @@ class Stages:
         for group in self._optimizer.param_groups:
             group["lr"] = self.recipe.optimizer.lr
         self.schedule = Schedule(self.recipe.schedule, self._optimizer, self.recipe.epochs, self._steps)
-        self._use(choose_loss(self.recipe.loss, self.recipe.has_background))
+        self._use(choose_loss(self.recipe.loss.name, self.recipe.has_background))
 
     @property
     def recipe(self) -> TrainRecipe:

@@ -47,12 +47,7 @@ class TrainingStep:
     """
 
     def __init__(
-        self,
-        network: nn.Module,
-        optimizer: Optimizer,
-        loss: Loss,
-        precision: str,
-        progress: Progress,
+        self, network: nn.Module, optimizer: Optimizer, loss: Loss, precision: str, progress: Progress
     ) -> None:
         self._network, self._optimizer, self.loss = network, optimizer, loss
         self._precision, self._progress = precision, progress

@@ -23,6 +23,7 @@ from pipeline.bundle.write import write_bundle
 from pipeline.core.errors import BundleError, ConfigError
 from pipeline.prediction.listing import list_images
 from pipeline.prediction.recipes import SourcedThreshold
+from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
 
 SMALL = {"name": "unet-crop", "widths": [3, 4], "preparation": {"size": [48, 64], "normalize": "unit"}}
 
@@ -92,9 +93,11 @@ def test_ensemble_is_the_mean_of_its_networks(folder, tmp_path):
     torch.manual_seed(1)
     other = {name: tensor + 0.05 for name, tensor in torch.load(folder / "best.pt")["state"].items()}
     second = checkpoint(tmp_path / "best.pt", weights=other, **SMALL)
+    loaded = load_checkpoint(second)
+    save_checkpoint(second, loaded.info, loaded.state, epoch=8)
     proof = export(folder, [folder / "best.pt", second], "ensemble.zip")
     assert (proof.largest, proof.masks) <= (1, 1e-4)
-    assert len(read_bundle(folder / "ensemble.zip")[0].networks) == 2
+    assert [member.epoch for member in read_bundle(folder / "ensemble.zip")[0].networks] == [0, 8]
     third = checkpoint(tmp_path / "third.pt", **{**SMALL, "widths": [4, 4]})
     with pytest.raises(ConfigError, match="another network"):
         export(folder, [folder / "best.pt", third], "mixed.zip")

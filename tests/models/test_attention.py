@@ -13,11 +13,11 @@ UNET = {"name": "unet", "width": 4, "depth": 3}
 ENCODER = {"name": "unet-encoder", "width": 32}
 
 
-def build(options, in_channels=3, out_channels=1, seed=0):
+def build(options, out_channels=1):
     """Build a network, with weights of normalizations and biases other than 0 and 1."""
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     network = TypeAdapter(AnyNetwork).validate_python(options)
-    model = build_model(network, in_channels=in_channels, out_channels=out_channels)
+    model = build_model(network, in_channels=3, out_channels=out_channels)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += torch.rand_like(parameter) * 0.1

@@ -16,8 +16,7 @@ from pipeline.training.augment.augmentation import Augmentation
 from pipeline.training.augment.options import Augment, Elastic
 from pipeline.training.data import Batch
 from pipeline.training.device import SideOutputs, prepare_determinism
-from pipeline.training.losses import LOSSES, choose_loss, supervise
-from pipeline.training.recipes import LossFunction
+from pipeline.training.losses import LOSSES, supervise
 
 # operations on a GPU without a deterministic form, or with one that is made of indexed writes; PyTorch 2.13
 NOT_REPEATABLE = {
@@ -90,7 +89,7 @@ def test_losses_are_repeatable_on_gpus_and_wait_for_nothing(name, weighted):
         target = torch.zeros(2, 1, 8, 8, dtype=torch.int64 if channels > 1 else torch.float32)
         weight = torch.zeros(2, 1, 8, 8) if weighted else None
     with RecordOperations() as recorded:
-        supervise(choose_loss(LossFunction(name=name)).function, outputs, target, weight).backward()
+        supervise(LOSSES[name].function, outputs, target, weight).backward()
     assert outputs[0].grad is not None
     assert not recorded.names & (NOT_REPEATABLE | WAITS_FOR_THE_DEVICE)
 

@@ -9,7 +9,6 @@ from pipeline.training.losses import (
     activate,
     bce,
     bce_dice,
-    choose_loss,
     cross_entropy,
     cross_entropy_dice,
     dice,
@@ -46,7 +45,7 @@ def test_pixels_outside_the_field_of_view_have_no_loss(name):
     weight = torch.tensor([[[[1.0, 1.0], [1.0, 0.0]]]])
     elsewhere, wrong = OUTPUT.clone(), TARGET.clone()
     elsewhere[..., 1, 1], wrong[..., 1, 1] = -50.0, 0.0
-    loss = choose_loss(LossFunction(name=name)).function
+    loss = LOSSES[name].function
     output, elsewhere = output_for(name), output_for(name, elsewhere)
     assert float(loss(output, TARGET, weight)) == pytest.approx(float(loss(elsewhere, wrong, weight)))
     assert float(loss(output, TARGET, weight)) != pytest.approx(float(loss(output, TARGET)))
@@ -61,7 +60,7 @@ def test_two_channel_cross_entropy_equals_bce_of_the_difference():
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_are_finite_if_no_pixel_counts(name):
-    value = choose_loss(LossFunction(name=name)).function(output_for(name), TARGET, torch.zeros_like(TARGET))
+    value = LOSSES[name].function(output_for(name), TARGET, torch.zeros_like(TARGET))
     assert math.isfinite(float(value))
 
 

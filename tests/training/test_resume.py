@@ -199,9 +199,6 @@ def test_training_resumes_from_any_step(shards, tmp_path, monkeypatch, capfd):
     ]
 
 
-UNET_OPTIONS = {"name": "unet", "width": 4, "depth": 3, "attention": "scse"}
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -209,11 +206,10 @@ UNET_OPTIONS = {"name": "unet", "width": 4, "depth": 3, "attention": "scse"}
         {"validate_every": 3, "checkpoint_every": 2, "epochs": 5},
         {"memory": 0, "loss": {"name": "bce", "region": "fov", "border": {"w0": 10, "sigma": 5}}},
         {"model": {"name": "u2net-lite", "width": 4}},
-        {"model": UNET_OPTIONS},
+        {"model": {"name": "unet", "width": 4, "depth": 3, "attention": "scse"}},
         {"loss": {"name": "cross-entropy", "region": "full"}, "monitor": "val_dice"},
-        {"schedule": {"name": "cosine", "warmup": 0.5}},
     ],
-    ids=["early stopping", "rare validation", "streamed", "side outputs", "unet", "two channels", "cosine"],
+    ids=["early stopping", "rare validation", "streamed", "side outputs", "attention", "two channels"],
 )
 def test_resumed_training_is_bit_identical_with_other_settings(shards, tmp_path, monkeypatch, save_interval, changes):
     recipe = {**AUGMENTED, **changes}
