@@ -179,7 +179,8 @@ def read_columns(path: Path, columns: Sequence[str], remedy: str) -> pd.DataFram
 
 
 def _row(run: Run, method: str, command: str) -> Row:
-    folder = run.scores(method)
+    networks = run.networks(method)
+    folder = run.scores(networks[0] if len(networks) == 1 else method)  # the mean over one seed has no interval
     if not (folder / "summary.csv").exists():
         remedy = f"run `{command}`, correct --methods, or name the results folder with --results"
         raise OutputError(str(folder / "summary.csv"), "no such file", f"the scores of {method}", remedy)
@@ -198,7 +199,6 @@ def _row(run: Run, method: str, command: str) -> Row:
             f"set `{run.split}` of the data set, or name other samples with --split",
         )
         raise OutputError(str(folder / "summary.csv"), found, f"macro scores of {run.split} samples", remedy)
-    networks = run.networks(method)
     result: Row = {"method": method, "statistic": row["statistic"], "networks": len(networks) or None}
     result |= {"command": command}
     result |= {name: row.get(name) or None for name in (*CONDITIONS, *_THRESHOLD)}

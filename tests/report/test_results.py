@@ -127,6 +127,21 @@ def test_rows_have_scores_costs_and_commands_of_methods(run):
     assert single["commit"] == "0123456789ab"
 
 
+def test_experiment_of_one_seed_has_the_interval_of_its_network(run):
+    summary = Path("results/metrics/a/summary.csv")
+    average_runs(
+        AverageRecipe(runs=("a-seed0",), folds=False),
+        experiment="a",
+        summaries=[summary.parent.with_name("a-seed0") / "summary.csv"],
+        output=summary,
+    )
+    sign(summary, [summary], runs=["a-seed0"])
+    assert results("--config", "config/c.yaml", "--methods", "a") == 0
+    row = rows().loc["a"]
+    assert list(row[["statistic", "networks", "f1_sd"]]) == ["run", "1", ""]
+    assert float(row["f1_low"]) == pytest.approx(F1["a-seed0"].mean() - 0.1, abs=1e-6)
+
+
 def test_methods_are_compared_with_the_reference_on_each_image(run):
     results("--config", "config/c.yaml", "--reference", "results/metrics/b")
     table = rows()
