@@ -48,7 +48,7 @@ def export(path, checkpoints, name="model.zip", **more):
 def masks_of(bundle, path):
     with unpacked(bundle) as (unpacked_folder, _):
         loaded = runner.Bundle(unpacked_folder, 1)
-        return {file.name: loaded.predict(file)[1] for file in sorted((path / "in").iterdir())}
+        return {file.name: loaded.predict(file)[1] for file in sorted((path / "in").glob("[!.]*"))}
 
 
 def test_bundle_has_description_card_and_program(folder):
