@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.counts import round_half_down
 from pipeline.core.errors import PipelineError, PredictionError, Problem, plural
-from pipeline.core.files import atomic_folder
+from pipeline.core.files import atomic_folder, visible_paths
 from pipeline.core.manifest import remake_remedy
 from pipeline.core.parallel import thread_map
 from pipeline.core.progress import log, progress_bar
@@ -156,7 +156,7 @@ def _folders_by_id(
 
 def _image_ids(folder: Path) -> frozenset[str]:
     """Return the identifiers of the images in a folder; none if the folder does not exist."""
-    return frozenset(path.stem for path in folder.glob("*.png"))
+    return frozenset(path.stem for path in visible_paths(folder, "*.png"))
 
 
 def _mismatches(ids: frozenset[str], expected_ids: frozenset[str]) -> list[str]:
