@@ -16,12 +16,17 @@ from pipeline.report.result_rows import CONDITIONS, SCORES, read_columns, read_r
 from pipeline.report.tables import number_problems, parse_number
 
 HEAD = "head.md"
-"""Text before the tables; a text on one data set is in ``<data set>.md``."""
+"""Text before the tables; a text on one data set is in ``<data set>.md``, on mistakes in ``ablation.md``."""
 
 ABLATION = "ablation.csv"
 
-ABLATION_COLUMNS = ("tutorial", "dataset", "mistake", "metric", "mended", "with_mistake", "seeds", "note")
-"""A mistake of a tutorial: the score without and with it, on test images."""
+ABLATION_COLUMNS = (
+    *("tutorial", "dataset", "mistake", "metric", "mended", "with_mistake", "difference", "low", "high"),
+    "images",
+)
+"""A mistake of a tutorial: the score without and with it on test images, their difference and its interval."""
+
+_ABLATION_NUMBERS = ("mended", "with_mistake", "difference", "low", "high")
 
 _REMEDY = "add the columns, or make the table again"
 _REGIONS = {"fov": "field of view", "full": "whole images"}
@@ -77,7 +82,9 @@ def render_results(folder: Path) -> str:
     parts += _sections(rows[is_test], folder, "##")
     if not is_test.all():
         parts += ["## What recipes were chosen from", *_sections(rows[~is_test], folder, "###")]
-    parts += ["## What the mistakes of tutorials change", *map(_plain_table, ablation)] if ablation else []
+    if ablation:
+        text = folder / ABLATION.replace(".csv", ".md")
+        parts += ["## What the mistakes of tutorials change", *map(_ablation_table, ablation), *_text(text)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -94,10 +101,7 @@ def _read_rows(path: Path) -> pd.DataFrame:
 
 def _read_ablation(path: Path) -> pd.DataFrame:
     table = read_columns(path, ABLATION_COLUMNS, _REMEDY)
-    _require_numbers(path, table, ("mended", "with_mistake"))
-    difference = pd.to_numeric(table["with_mistake"]) - pd.to_numeric(table["mended"])
-    text = [f"{value:+.3f}" if value == value else "" for value in difference]
-    table.insert(list(table.columns).index("with_mistake") + 1, "difference", text)
+    _require_numbers(path, table, _ABLATION_NUMBERS)
     return table
 
 
@@ -111,9 +115,12 @@ def _sections(rows: pd.DataFrame, folder: Path, level: str) -> list[str]:
     parts = []
     for (dataset,), group in sorted(_groups(rows, "dataset"), key=lambda group: group[0]):
         parts += [f"{level} {dataset}", *_tables(group)]
-        text = folder / f"{dataset}.md"
-        parts += [text.read_text(encoding="utf-8").strip()] if text.exists() else []
+        parts += _text(folder / f"{dataset}.md")
     return parts
+
+
+def _text(path: Path) -> list[str]:
+    return [path.read_text(encoding="utf-8").strip()] if path.exists() else []
 
 
 def _tables(rows: pd.DataFrame) -> list[str]:
@@ -212,13 +219,15 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
 
 
-def _plain_table(table: pd.DataFrame) -> str:
-    lines = [[_cell(str(name), value) for name, value in row.items()] for row in table.to_dict("records")]
-    return _markdown([str(name).replace("_", " ") for name in table.columns], lines)
-
-
-def _cell(name: str, value: Any) -> str:  # noqa: ANN401 - a cell of text
-    return _label(value) if name == "metric" else str(value)
+def _ablation_table(table: pd.DataFrame) -> str:
+    head = ("tutorial", "data set", "mistake", "score", "without", "with", "difference", "test images")
+    lines = []
+    for row in table.to_dict("records"):
+        mended, mistaken, *difference = (parse_number(row[name]) or 0.0 for name in _ABLATION_NUMBERS)
+        words = [row["tutorial"], row["dataset"], row["mistake"], _label(row["metric"])]
+        numbers = [f"{mended:.3f}", f"{mistaken:.3f}", "{:+.3f} [{:+.3f}, {:+.3f}]".format(*difference), row["images"]]
+        lines.append([*words, *numbers])
+    return _markdown(head, lines)
 
 
 def _label(metric: str) -> str:

@@ -244,7 +244,8 @@ def test_gpus_are_named_in_place_of_cores(run):
 
 
 ABLATION = (
-    "tutorial,dataset,mistake,metric,mended,with_mistake,seeds,note\nA,d,threshold on test images,f1,0.70,0.71,0,\n"
+    "tutorial,dataset,mistake,metric,mended,with_mistake,difference,low,high,images\n"
+    "A,d,threshold chosen on test images,f1,0.7012,0.7122,0.011,-0.002,0.024,6\n"
 )
 
 
@@ -262,7 +263,7 @@ def test_page_has_what_recipes_were_chosen_from_and_what_mistakes_change(run):
     assert chosen.startswith("6 validation images, field of view")
     assert f"| `b` | 1 | {F1['b'].mean() + 0.1:.3f}" in chosen
     assert "config/trials.yaml --replace-workflow-config metrics_b" in chosen
-    assert "| A | d | threshold on test images | F1 | 0.70 | 0.71 | +0.010 | 0 |" in chosen
+    assert "| A | d | threshold chosen on test images | F1 | 0.701 | 0.712 | +0.011 [-0.002, +0.024] | 6 |" in chosen
     lines = [line for line in scores.splitlines() if line.startswith("| `")][:3]
     values = [float(line.split(" | ")[2].split()[0]) for line in lines]
     assert len(values) == 3
