@@ -28,7 +28,7 @@ from pipeline.evaluation.regions import FOV, FULL, count_split
 from pipeline.raw.dataset import open_dataset
 from pipeline.report.results_page import ABLATION_COLUMNS
 
-CONFIG = [Path("config/tutorials.yaml"), Path("config/tutorials-cpu.yaml")]
+CONFIG = [Path("config/tutorials-cpu.yaml")]
 
 Read = Callable[[str, str], dict[str, Histogram]]
 """Returns the joint histograms (N, 2, 256) by region of the predictions of an experiment on a split."""

@@ -66,6 +66,21 @@ def test_configuration_files_of_the_project_are_valid():
         assert config.load([path]).experiments
 
 
+def test_tutorials_on_a_processor_differ_only_in_what_the_file_says():
+    full, cpu = (config.load([ROOT / f"config/{name}.yaml"]) for name in ("tutorials", "tutorials-cpu"))
+    for name in full.datasets.keys() & cpu.datasets.keys():
+        given = cpu.datasets[name].model_copy(update={"root": full.datasets[name].root})
+        assert given == full.datasets[name]
+    common = full.experiments.keys() & cpu.experiments.keys()
+    assert common == {"a-drive", "b-shapes", "b-shapes-as-published", "e-tgs"}
+    for name in common:
+        expected = full.experiments[name]
+        changed_keys = {"precision": expected.precision, "threads": expected.threads}
+        if name == "a-drive":
+            changed_keys["model"] = expected.model
+        assert cpu.experiments[name].model_copy(update=changed_keys) == expected
+
+
 def test_schema_file_is_up_to_date():
     written = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
     assert written == json.loads(json.dumps(config.schema()))
