@@ -25,10 +25,10 @@ from pipeline.evaluation.criteria import best_threshold
 from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.paired import compare_pairs
 from pipeline.evaluation.regions import FOV, FULL, count_split
-from pipeline.raw.dataset import open_dataset
+from pipeline.raw.dataset import RawDataset, open_dataset
 from pipeline.report.results_page import ABLATION_COLUMNS
 
-CONFIG = [Path("config/tutorials-cpu.yaml")]
+CONFIG = Path("config/tutorials-cpu.yaml")
 
 Read = Callable[[str, str], dict[str, Histogram]]
 """Returns the joint histograms (N, 2, 256) by region of the predictions of an experiment on a split."""
@@ -102,14 +102,22 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=Path("results"), help="results of the runs (results)")
     parser.add_argument("--output", type=Path, default=Path("docs/results/ablation.csv"), help="the table")
     arguments = parser.parse_args(words)
-    config = load(CONFIG)
+    config = load([CONFIG])
+
+    def open_split(name: str, split: str) -> RawDataset:
+        return open_dataset(name, config.datasets[name].source(split, cache=""))
+
+    def ids(name: str, split: str) -> list[str]:
+        return [sample.id for sample in open_split(name, split).splits[split]]
 
     def read(experiment: str, split: str) -> dict[str, Histogram]:
-        name = config.experiments[experiment].dataset
-        raw = open_dataset(name, config.datasets[name].source(split, cache=""))
+        raw = open_split(config.experiments[experiment].dataset, split)
         folder = arguments.results / "predictions" / experiment / split / "probability"
         return count_split(raw, split, folder, experiment).regions
 
+    swapped = {"train": "train", "test": "validation", "validation": "test"}
+    if any(ids("drive", split) != ids("drive-selected-on-test", other) for split, other in swapped.items()):
+        parser.error(f"{CONFIG}: the lists of drive-selected-on-test must swap test and validation samples of drive")
     rows = [mistake.row() for mistakes in (mistakes_of_a, mistakes_of_e) for mistake in mistakes(read)]
     write_table(arguments.output, pd.DataFrame(rows))
     return 0
