@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline.config.config import load
 from pipeline.core.counts import Histogram, confusion, threshold_level
+from pipeline.core.errors import PipelineError, RawDataError
 from pipeline.core.tables import write_table
 from pipeline.evaluation.criteria import best_threshold
 from pipeline.evaluation.metrics import METRICS
@@ -94,14 +95,14 @@ def mistakes_of_e(read: Read) -> Iterator[Mistake]:
     yield Mistake("E", "tgs", "threshold chosen on test images", metric, chosen, leaked)
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Write the table."""
-    parser = argparse.ArgumentParser(
-        "python -m benchmarks.ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--results", type=Path, default=Path("results"), help="results of the runs (results)")
-    parser.add_argument("--output", type=Path, default=Path("docs/results/ablation.csv"), help="the table")
-    arguments = parser.parse_args(words)
+def write(results: Path, output: Path) -> None:
+    """Write the table.
+
+    Raises
+    ------
+    PipelineError
+        If predictions are missing, or data sets do not have the same training and test images.
+    """
     config = load([CONFIG])
 
     def open_split(name: str, split: str) -> RawDataset:
@@ -112,14 +113,31 @@ def main(words: Sequence[str] | None = None) -> int:
 
     def read(experiment: str, split: str) -> dict[str, Histogram]:
         raw = open_split(config.experiments[experiment].dataset, split)
-        folder = arguments.results / "predictions" / experiment / split / "probability"
+        folder = results / "predictions" / experiment / split / "probability"
         return count_split(raw, split, folder, experiment).regions
 
     swapped = {"train": "train", "test": "validation", "validation": "test"}
     if any(ids("drive", split) != ids("drive-selected-on-test", other) for split, other in swapped.items()):
-        parser.error(f"{CONFIG}: the lists of drive-selected-on-test must swap test and validation samples of drive")
+        found, remedy = "other samples", f"write them with the commands in {CONFIG}"
+        raise RawDataError(
+            "lists of drive-selected-on-test", found, "the samples of drive, test and validation swapped", remedy
+        )
     rows = [mistake.row() for mistakes in (mistakes_of_a, mistakes_of_e) for mistake in mistakes(read)]
-    write_table(arguments.output, pd.DataFrame(rows))
+    write_table(output, pd.DataFrame(rows))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, or end with 1 after an error."""
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--results", type=Path, default=Path("results"), help="results of the runs (results)")
+    parser.add_argument("--output", type=Path, default=Path("docs/results/ablation.csv"), help="the table")
+    arguments = parser.parse_args(words)
+    try:
+        write(arguments.results, arguments.output)
+    except PipelineError as error:
+        parser.exit(1, f"{error}\n")
     return 0
 
 

@@ -186,10 +186,17 @@ def _difference(record: Row) -> str:
     values = [parse_number(record[name]) for name in ("difference", "difference_low", "difference_high")]
     if values[0] is None:
         return ""
-    interval = "" if values[1] is None else f" [{values[1]:+.3f}, {values[2]:+.3f}]"
     p = record["p_holm"]
     p_text = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-    return f"`{record['reference']}`, {_label(record['metric'])}: {values[0]:+.3f}{interval}, {p_text}"
+    return f"`{record['reference']}`, {_label(record['metric'])}: {_signed(values)}, {p_text}"
+
+
+def _signed(values: Sequence[float | None]) -> str:
+    """Return a difference with its interval, as far as they exist."""
+    difference, low, high = values
+    if difference is None:
+        return ""
+    return f"{difference:+.3f}" + ("" if low is None else f" [{low:+.3f}, {high:+.3f}]")
 
 
 def _cost_table(records: Sequence[Row]) -> str:
@@ -223,10 +230,10 @@ def _ablation_table(table: pd.DataFrame) -> str:
     head = ("tutorial", "data set", "mistake", "score", "without", "with", "difference", "test images")
     lines = []
     for row in table.to_dict("records"):
-        mended, mistaken, *difference = (parse_number(row[name]) or 0.0 for name in _ABLATION_NUMBERS)
+        mended, mistaken, *difference = (parse_number(row[name]) for name in _ABLATION_NUMBERS)
+        scores = ["" if score is None else f"{score:.3f}" for score in (mended, mistaken)]
         words = [row["tutorial"], row["dataset"], row["mistake"], _label(row["metric"])]
-        numbers = [f"{mended:.3f}", f"{mistaken:.3f}", "{:+.3f} [{:+.3f}, {:+.3f}]".format(*difference), row["images"]]
-        lines.append([*words, *numbers])
+        lines.append([*words, *scores, _signed(difference), row["images"]])
     return _markdown(head, lines)
 
 
