@@ -68,7 +68,8 @@ def compare_areas(levels, mask, region):
         "roc_auc": sklearn.roc_auc_score(true, probability),
         "pr_auc": sklearn.average_precision_score(true, probability),
     }
-    compare_metrics("histogram", expected, histogram)
+    compare_metrics("histogram", {"mae": expected.pop("mae")}, histogram)
+    compare_metrics("ranks", expected, histogram)
 
 
 def compare_soft(levels, mask, region):

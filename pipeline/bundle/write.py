@@ -257,7 +257,7 @@ def _compare(
 def predict_by_pytorch(
     predictors: Sequence[Predictor], file: ImageFile, threshold: SourcedThreshold
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return levels (K, H, W) and mask (H, W) of PyTorch's prediction, as `predict` and `ensemble` write them."""
+    """Return levels (K, H, W) and mask (H, W) of PyTorch's prediction, as `predict` and `ensemble` write 8 bits."""
     levels = []
     for predictor in predictors:
         loaded = load_image(file, predictor)

@@ -86,7 +86,7 @@ def evaluate(arguments: Arguments) -> None:
     Writes per_image.csv, summary.csv and intervals.csv; with two classes curve.csv, with several classes confusion.csv
     and confusion.png.
 
-    To score predictions of another program, give a folder of 8-bit grey images `ID.png` of the size of the raw images,
+    To score predictions of another program, give a folder of grey images `ID.png` of the size of the raw images,
     the name of an experiment on the same data set, and a threshold. With several classes, the images contain class
     indices, and there is no threshold.
 

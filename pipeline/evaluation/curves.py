@@ -58,14 +58,15 @@ def curves(histogram: Histogram) -> Curves:
 
 
 def roc_auc(histogram: Histogram) -> Scores:
-    """Area under the ROC curve: the probability that a foreground pixel has a higher level than a background pixel.
+    """Area under the ROC curve: the probability that a foreground pixel has a higher rank than a background pixel.
 
-    Hanley, McNeil (Radiology 1982): the Mann-Whitney statistic, in which equal levels count half; it equals the
-    trapezoidal area over all 256 levels.
+    Hanley, McNeil (Radiology 1982): the Mann-Whitney statistic, in which equal ranks count half; it equals the
+    trapezoidal area over all ranks.
 
     Parameters
     ----------
-    histogram : (..., 2, 256) array
+    histogram : (..., 2, R) array
+        Of the 256 levels, or of the finer ranks of `pipeline.core.fine_levels.rank_histogram`.
 
     Returns
     -------
@@ -80,14 +81,15 @@ def roc_auc(histogram: Histogram) -> Scores:
 
 
 def average_precision(histogram: Histogram) -> Scores:
-    """Area under the precision-recall curve as average precision: sum of (R_k - R_{k+1}) P_k over the levels.
+    """Area under the precision-recall curve as average precision: sum of (R_k - R_{k+1}) P_k over the ranks.
 
     A sum of steps without interpolation, like scikit-learn's `average_precision_score`: the trapezoidal area is too
     high (Davis, Goadrich, ICML 2006).
 
     Parameters
     ----------
-    histogram : (..., 2, 256) array
+    histogram : (..., 2, R) array
+        As for `roc_auc`.
 
     Returns
     -------

@@ -78,10 +78,11 @@ def _score(
     conditions: dict[str, Any], split_counts: SplitCounts, region: str, weights: Weights, level: int
 ) -> ScoreTables:
     """Score each image, the mean over images (macro) and all pixels of all images (micro)."""
-    histograms, policy = split_counts.regions[region], conditions["empty_masks"]
+    histograms, ranks = split_counts.regions[region], split_counts.ranks[region]
+    policy = conditions["empty_masks"]
     counts, pooled = confusion(histograms, level), histograms.sum(axis=0)
     distances = split_counts.distances.get(region)
-    scores = two_class_scores(histograms, level, policy, REPORTED, distances)
+    scores = two_class_scores(histograms, ranks, level, policy, REPORTED, distances)
     scores |= compute(CONTOUR_METRICS, counts, policy, split_counts.contours[region])
     pixels = histograms.sum(axis=(1, 2))
     images = pd.DataFrame({**conditions, "id": split_counts.ids, "pixels": pixels, **counts._asdict(), **scores})
@@ -91,10 +92,10 @@ def _score(
     micro = dict.fromkeys(macro, math.nan) | {
         name: float(value)
         for name, value in two_class_scores(
-            pooled, level, policy, distances=None if distances is None else distances.sum()
+            pooled, ranks.sum(axis=0), level, policy, distances=None if distances is None else distances.sum()
         ).items()
     }
-    intervals = two_class_intervals(weights, histograms, scores, level, policy, distances)
+    intervals = two_class_intervals(weights, histograms, ranks, scores, level, policy, distances)
     rows = [
         {
             **conditions,

@@ -26,6 +26,7 @@ def f1_bounds(intervals: Intervals) -> dict[str, float]:
 def two_class_intervals(
     weights: Weights,
     histograms: Histogram,
+    ranks: Histogram,
     scores: Mapping[str, Scores],
     level: int,
     empty_masks: str,
@@ -38,6 +39,8 @@ def two_class_intervals(
     weights : (B, N) array
         See `pipeline.evaluation.bootstrap.resampling_weights`.
     histograms : (N, 2, 256) array
+    ranks : (N, 2, R) array
+        See `pipeline.evaluation.regions.SplitCounts`.
     scores : mapping of str to (N,) array
         Scores of the images, NaN if an image has no score.
     level : int
@@ -61,7 +64,8 @@ def two_class_intervals(
     images |= dict.fromkeys(MAX_F, int(np.count_nonzero(histograms[:, 1].any(axis=-1))))
     points = curves(pooled)
     pooled_distances = None if distances is None else weighted_sums(weights, distances[:, None])[:, 0]
-    micro = two_class_scores(pooled, level, empty_masks, distances=pooled_distances)
+    pooled_ranks = pooled if ranks is histograms else _pool(weights, ranks)
+    micro = two_class_scores(pooled, pooled_ranks, level, empty_masks, distances=pooled_distances)
     for name, (_, definition, beta2) in MAX_F.items():
         by_level = f_beta(means["precision"], means["recall"], beta2) if definition is max_f else means[name]
         macro[name] = by_level.max(axis=-1)
@@ -74,6 +78,12 @@ def two_class_intervals(
 
     micro_images = dict.fromkeys(micro, len(histograms))
     return {"macro": intervals_by_name(macro, images), "micro": intervals_by_name(micro, micro_images)}
+
+
+def _pool(weights: Weights, histograms: Histogram) -> Histogram:
+    """Return the summed (B, 2, R) histogram of each resample of (N, 2, R) histograms."""
+    sums = weighted_sums(weights, histograms.reshape(len(histograms), -1))
+    return np.rint(sums).astype(np.int64).reshape(-1, *histograms.shape[1:])
 
 
 def resampled_histograms(weights: Weights, histograms: Histogram) -> tuple[Histogram, dict[str, Scores]]:

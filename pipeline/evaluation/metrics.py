@@ -29,11 +29,12 @@ class Metric(NamedTuple):
     ----------
     function : callable
         Returns float64. Its arguments depend on `input`: confusion counts and the value for an image whose mask and
-        prediction are both empty; a (..., 2, 256) histogram; counts, that value and the result of
-        `pipeline.evaluation.contours.contour_scores`; or the arguments of `pipeline.core.counts.soft_absolute_error`.
+        prediction are both empty; a (..., 2, 256) histogram; one of ranks, see `SplitCounts.ranks`; counts, that value
+        and the result of `pipeline.evaluation.contours.contour_scores`; or the arguments of
+        `pipeline.core.counts.soft_absolute_error`.
     label : str
         Heading in tables and figures.
-    input : {'counts', 'histogram', 'contours', 'soft'}
+    input : {'counts', 'histogram', 'ranks', 'contours', 'soft'}
         Input of the function; metrics of soft masks exist only for data sets with such masks.
     lower_is_better : bool
     empty_matters : bool
@@ -53,7 +54,7 @@ class Metric(NamedTuple):
 
     function: Callable[..., Scores]
     label: str
-    input: Literal["counts", "histogram", "contours", "soft"] = "counts"
+    input: Literal["counts", "histogram", "ranks", "contours", "soft"] = "counts"
     lower_is_better: bool = False
     empty_matters: bool = True
     criterion: bool = False
@@ -91,8 +92,8 @@ METRICS: dict[str, Metric] = {
     "mae_soft": Metric(
         soft_absolute_error, "MAE, soft masks", "soft", lower_is_better=True, visibility=Visibility.TERMINAL
     ),
-    "roc_auc": Metric(roc_auc, "ROC AUC", "histogram", visibility=Visibility.TERMINAL),
-    "pr_auc": Metric(average_precision, "Average precision", "histogram", visibility=Visibility.PAGE),
+    "roc_auc": Metric(roc_auc, "ROC AUC", "ranks", visibility=Visibility.TERMINAL),
+    "pr_auc": Metric(average_precision, "Average precision", "ranks", visibility=Visibility.PAGE),
     contours.BOUNDARY_DICE: Metric(contours.boundary_dice, "Boundary Dice 2 px", "contours"),
     contours.HAUSDORFF: Metric(
         contours.hausdorff, "HD95 (px)", "contours", lower_is_better=True, visibility=Visibility.PAGE
@@ -141,16 +142,18 @@ def class_scores(
 
 def two_class_scores(
     histogram: Histogram,
+    ranks: Histogram,
     level: int,
     empty_masks: str,
     metrics: Mapping[str, Metric] = POOLED,
     distances: NDArray[np.float64] | None = None,
 ) -> dict[str, Scores]:
-    """Compute all histogram metrics of (..., 2, 256) histograms, and the given metrics of counts, by column name.
+    """Compute all metrics of (..., 2, 256) histograms and of ranks (..., 2, R), and the given metrics of counts.
 
-    With the (...) `distances` from soft masks (see `soft_absolute_error`), metrics of soft masks too.
+    The result is by column name. With the (...) `distances` from soft masks (see `soft_absolute_error`), it has metrics
+    of soft masks too.
     """
-    inputs: dict[str, tuple[NDArray[Any], ...]] = {"histogram": (histogram,)}
+    inputs: dict[str, tuple[NDArray[Any], ...]] = {"histogram": (histogram,), "ranks": (ranks,)}
     if distances is not None:
         inputs["soft"] = (distances, histogram.sum(axis=(-2, -1)))
     other_scores = {

@@ -1,6 +1,6 @@
 """Pixel counts of every image of a split by region, from which all scores and thresholds are computed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -9,14 +9,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.counts import VOID, joint_histogram
+from pipeline.core.counts import LEVELS, VOID, joint_histogram
 from pipeline.core.errors import PipelineError, PredictionError, Problem, RawDataError
+from pipeline.core.fine_levels import FINE_LEVELS, as_levels, rank_histogram
 from pipeline.core.parallel import thread_map
 from pipeline.core.progress import progress_bar
 from pipeline.evaluation.classes import confusion_matrix, read_classes, require_class_indices
 from pipeline.evaluation.contours import contour_scores
 from pipeline.images.foreign import require_levels
-from pipeline.images.png import read_levels
+from pipeline.images.png import read_probability
 from pipeline.raw.dataset import RawDataset, require_samples, size_problem
 from pipeline.raw.samples import Sample
 
@@ -34,6 +35,11 @@ class SplitCounts:
     regions : dict of str to (N, ...) array of int64
         ``full``, and ``fov`` if all samples have a field of view. Joint histograms (N, 2, 256) for two classes,
         confusion matrices (N, K, K) for several classes.
+    ranks : dict of str to (N, 2, R) array of int64
+        Joint histograms for areas under curves, by the same regions: those of `regions`, or with 16 bits of
+        `rank_histogram`.
+    levels : int, optional
+        Number of levels of a stored probability; None with several classes.
     contours : dict of str to (N, ..., 2) array of float64
         Values of `contour_scores` by the same regions: (N, 2) for two classes, empty without a threshold; (N, K, 2) for
         several classes.
@@ -44,6 +50,8 @@ class SplitCounts:
 
     ids: list[str]
     regions: dict[str, NDArray[np.int64]]
+    ranks: dict[str, NDArray[np.int64]]
+    levels: int | None
     contours: dict[str, NDArray[np.float64]]
     distances: dict[str, NDArray[np.float64]]
 
@@ -57,6 +65,8 @@ class _ImageCounts(NamedTuple):
     """Counts of one image by region; see `SplitCounts`."""
 
     counts: dict[str, NDArray[np.int64]]
+    ranks: dict[str, NDArray[np.int64]]
+    levels: int | None
     contours: dict[str, NDArray[np.float64]]
     distances: dict[str, float]
 
@@ -107,9 +117,14 @@ def count_split(
         raise PredictionError(
             problem for result in results if not isinstance(result, _ImageCounts) for problem in result
         )
+    _require_equal_levels(predictions, ids, [image.levels for image in images])
+    regions = {name: np.stack([image.counts[name] for image in images]) for name in images[0].counts}
+    ranks = {name: np.stack([image.ranks[name] for image in images]) for name in images[0].ranks}
     return SplitCounts(
         ids=ids,
-        regions={name: np.stack([image.counts[name] for image in images]) for name in images[0].counts},
+        regions=regions,
+        ranks=ranks or regions,
+        levels=images[0].levels,
         contours={
             name: np.array([image.contours[name] for image in images if name in image.contours])
             for name in images[0].counts
@@ -127,12 +142,13 @@ def _count_image(raw: RawDataset, sample: Sample, prediction: Path, with_fov: bo
     mismatch = size_problem(sample, sample.fov or "", fov, (height, width))
     if mismatch is not None:
         raise RawDataError(mismatch)
-    classes = range(len(raw.classes))
+    classes, levels = range(len(raw.classes)), None
     if raw.multiclass:
         predicted = read_classes(prediction, height, width, raw.classes)
     else:
-        predicted = read_levels(prediction, height, width)
-    image = _ImageCounts({}, {}, {})
+        probability = read_probability(prediction, height, width)
+        predicted, levels = as_levels(probability), FINE_LEVELS if probability.dtype == np.uint16 else LEVELS
+    image = _ImageCounts({}, {}, levels, {}, {})
     valid = truth != VOID
     region_masks = {FULL: None if valid.all() else valid, **({} if fov is None else {FOV: valid & (fov == 1)})}
     for name, region in region_masks.items():
@@ -142,12 +158,26 @@ def _count_image(raw: RawDataset, sample: Sample, prediction: Path, with_fov: bo
             image.contours[name] = np.stack(by_class)
             continue
         image.counts[name] = joint_histogram(predicted, truth, region)
+        if probability.dtype == np.uint16:
+            image.ranks[name] = rank_histogram(probability, truth, region)
         if raw.mask_kind == "soft":
             valid_pixels = None if region is None else region.astype(np.uint8)
             image.distances[name] = cv2.norm(predicted, stored, cv2.NORM_L1, valid_pixels)
         if level is not None:
             image.contours[name] = contour_scores(predicted > level, truth == 1, region)
     return image
+
+
+def _require_equal_levels(predictions: Path, ids: Sequence[str], levels: Sequence[int | None]) -> None:
+    """Refuse a folder of images with 8 and with 16 bits, listing those of the smaller number."""
+    fine = {name for name, count in zip(ids, levels, strict=True) if count == FINE_LEVELS}
+    if 0 < len(fine) < len(ids):
+        fewer, bits, others = (fine, 16, 8) if 2 * len(fine) <= len(ids) else ({*ids} - fine, 8, 16)
+        files = [str(predictions / f"{name}.png") for name in sorted(fewer)]
+        remedy = f"save it with {others} bits too"
+        raise PredictionError(
+            [Problem(file, f"{bits} bits", f"{others} bits, as the other images", remedy) for file in files]
+        )
 
 
 def count_splits(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.core.counts import VOID, threshold_level
 from pipeline.core.errors import PipelineError, PredictionError, Problem, RawDataError, printable
 from pipeline.core.files import atomic_file, atomic_folder
+from pipeline.core.fine_levels import as_levels
 from pipeline.core.parallel import thread_map
 from pipeline.core.progress import progress_bar
 from pipeline.evaluation.recipes import RenderRecipe
@@ -18,7 +19,7 @@ from pipeline.images.captions import add_caption
 from pipeline.images.downscale import downscale
 from pipeline.images.figures import VOID_GREY, RgbImage, for_display, overlay, panel
 from pipeline.images.foreign import require_levels
-from pipeline.images.png import read_levels, write_png
+from pipeline.images.png import read_probability, write_png
 from pipeline.raw.dataset import RawDataset, open_dataset, require_samples, size_problem
 from pipeline.raw.samples import Sample
 
@@ -68,7 +69,7 @@ def render(
     require_levels(predictions, (sample.id for sample in samples))
 
     def render_sample(sample: Sample, image: RgbImage, truth: NDArray[np.uint8] | None) -> SampleRendering:
-        predicted = read_levels(predictions / f"{sample.id}.png", image.shape[0], image.shape[1]) > level
+        predicted = as_levels(read_probability(predictions / f"{sample.id}.png", *image.shape[:2])) > level
         mask = predicted * np.uint8(255)
         if truth is None:
             painted, true_mask = overlay(image, predicted, None), None

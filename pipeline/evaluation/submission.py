@@ -9,12 +9,13 @@ import pandas as pd
 from pipeline.core.counts import threshold_level
 from pipeline.core.errors import ConfigError, PipelineError, PredictionError, Problem, RawDataError, join_first
 from pipeline.core.files import atomic_folder, has_long_name
+from pipeline.core.fine_levels import as_levels
 from pipeline.core.progress import progress_bar
 from pipeline.core.tables import write_table
 from pipeline.evaluation.recipes import SubmissionRecipe
 from pipeline.evaluation.thresholds import read_threshold
 from pipeline.images.foreign import require_levels
-from pipeline.images.png import read_levels, write_png
+from pipeline.images.png import read_probability, write_png
 from pipeline.raw.dataset import open_dataset, require_samples
 from pipeline.raw.decode.masks import encode_rle
 from pipeline.raw.samples import Sample
@@ -71,7 +72,9 @@ def write_submission(
         for sample in progress_bar(samples, f"{experiment}: submission", len(samples)):
             try:
                 height, width = raw.read_image(sample, "grey")[0].shape[:2]
-                mask = (read_levels(predictions / f"{sample.id}.png", height, width) > level).astype(np.uint8)
+                mask = (as_levels(read_probability(predictions / f"{sample.id}.png", height, width)) > level).astype(
+                    np.uint8
+                )
             except PipelineError as error:
                 problems += error.problems
                 continue

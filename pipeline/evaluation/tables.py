@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.core.counts import LEVELS
 from pipeline.core.tables import write_table
 from pipeline.evaluation.bootstrap import LEVEL, Weights, resampling_weights
 from pipeline.evaluation.intervals import Intervals
@@ -65,7 +64,7 @@ def score_regions(
                 "threshold_source": threshold.source,
                 "threshold_metric": threshold.metric or None,
                 "mask_binarization": None if raw.multiclass else raw.binarization,
-                "probability_levels": None if raw.multiclass else LEVELS,
+                "probability_levels": split_counts.levels,
                 "empty_masks": recipe.empty_masks,
                 "background": raw.background,
             }

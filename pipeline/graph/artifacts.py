@@ -277,7 +277,8 @@ class Predictions(PredictionsArtifact):
     def recipe(self, study: "Study") -> PredictRecipe:
         fold = study.fold_of(self.experiment) if self.split == VALIDATION else None
         experiment = study.experiments[self.experiment]
-        return experiment.to(PredictRecipe, split=self.split, kind=self.kind, fold=fold)
+        bits = experiment.probability_bits if self.kind == "probability" else 8
+        return experiment.to(PredictRecipe, split=self.split, kind=self.kind, fold=fold, probability_bits=bits)
 
     def inputs(self, study: "Study") -> Inputs:
         name = study.experiments[self.experiment].predict_with

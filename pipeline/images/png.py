@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import PredictionError, Problem
 from pipeline.core.files import exists, is_folder
+from pipeline.core.fine_levels import StoredLevels
 from pipeline.core.manifest import remake_remedy
 
 _ORIENTATION, _SHORT = 274, 3  # of TIFF and EXIF: a tag and a type of values
@@ -44,7 +45,9 @@ class PngWriter:
     path : Path
     height, width : int
     channels : {1, 3, 4}
-        Grey, RGB or RGBA, of 8 bits.
+        Grey, RGB or RGBA.
+    bits : {8, 16}
+        Of each value.
 
     Raises
     ------
@@ -52,21 +55,22 @@ class PngWriter:
         If the file cannot be written.
     """
 
-    def __init__(self, path: Path, height: int, width: int, channels: int) -> None:
-        self._channels = channels
+    def __init__(self, path: Path, height: int, width: int, channels: int, bits: int = 8) -> None:
+        self._pixel_bytes = channels * bits // 8
+        self._dtype = {8: "u1", 16: ">u2"}[bits]
         self._stream = zlib.compressobj(1, strategy=zlib.Z_RLE)  # as `write_png`
         self._file = path.open("wb")
         self._file.write(b"\x89PNG\r\n\x1a\n")
         colour_type = {1: 0, 3: 2, 4: 6}[channels]
-        self._write_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0))
+        self._write_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0))
 
-    def write(self, rows: NDArray[np.uint8]) -> None:
+    def write(self, rows: StoredLevels) -> None:
         """Append (h, W) or (h, W, C) rows."""
-        values = rows.reshape(len(rows), -1)
+        values = np.ascontiguousarray(rows, dtype=self._dtype).reshape(len(rows), -1).view(np.uint8)
         filtered = np.empty((len(values), values.shape[1] + 1), dtype=np.uint8)
-        filtered[:, 0] = 1  # the filter `Sub`: each value minus the one of the pixel to the left
+        filtered[:, 0] = 1  # the filter `Sub`: each byte minus that of the pixel to the left
         filtered[:, 1:] = values
-        filtered[:, 1 + self._channels :] -= values[:, : -self._channels]
+        filtered[:, 1 + self._pixel_bytes :] -= values[:, : -self._pixel_bytes]
         self._write_chunk(b"IDAT", self._stream.compress(filtered.data))
 
     def __enter__(self) -> Self:
@@ -87,7 +91,7 @@ class PngWriter:
 
 
 def read_levels(path: Path, height: int, width: int) -> NDArray[np.uint8]:
-    """Read a probability image of the expected size.
+    """Read a prediction of the expected size.
 
     Parameters
     ----------
@@ -106,11 +110,40 @@ def read_levels(path: Path, height: int, width: int) -> NDArray[np.uint8]:
         If it is missing, damaged, of another type or of another size.
     """
     levels = read_grey(path)
+    _require_size(path, levels, height, width)
+    return levels
+
+
+def read_probability(path: Path, height: int, width: int) -> StoredLevels:
+    """Read a probability image of the expected size.
+
+    Parameters
+    ----------
+    path : Path
+        Grey PNG of 8 or 16 bits.
+    height, width : int
+        Size of the raw image.
+
+    Returns
+    -------
+    (height, width) array of uint8 or uint16
+        The largest value of the type is probability 1.
+
+    Raises
+    ------
+    PredictionError
+        As `read_levels`.
+    """
+    stored = read_stored_levels(path)
+    _require_size(path, stored, height, width)
+    return stored
+
+
+def _require_size(path: Path, levels: StoredLevels, height: int, width: int) -> None:
     if levels.shape != (height, width):
-        expected = f"8-bit grey of shape {(height, width)}, like its mask"
+        expected = f"grey of shape {(height, width)}, like its mask"
         remedy = remake_remedy(path, "save the predictions at the size of the raw images")
         raise PredictionError(str(path), f"pixels of shape {levels.shape}", expected, remedy)
-    return levels
 
 
 def require_folder(folder: Path) -> None:
@@ -133,6 +166,17 @@ def read_grey(path: Path) -> NDArray[np.uint8]:
     PredictionError
         If it is missing, damaged or of another type, or its EXIF orientation says that it is stored turned.
     """
+    grey: NDArray[np.uint8] = _read(path, np.uint8)
+    return grey
+
+
+def read_stored_levels(path: Path) -> StoredLevels:
+    """Read a grey PNG of 8 or 16 bits as (H, W) of uint8 or uint16; otherwise as `read_grey`."""
+    return _read(path, np.uint8, np.uint16)
+
+
+def _read(path: Path, *dtypes: type[np.generic]) -> NDArray[Any]:
+    bits = " or ".join(f"{8 * np.dtype(dtype).itemsize}-bit" for dtype in dtypes)
     try:
         data = path.read_bytes()
         levels = np.asarray(imagecodecs.png_decode(data))
@@ -140,12 +184,12 @@ def read_grey(path: Path) -> NDArray[np.uint8]:
         raise PredictionError(_unreadable(path, error)) from error
     except (ValueError, imagecodecs.PngError) as error:  # ValueError: not a PNG file
         remedy = remake_remedy(path, "save it as PNG, or copy it again if it is one")
-        raise PredictionError(str(path), f"a damaged file ({error})", "8-bit grey PNG", remedy) from error
-    if levels.dtype != np.uint8 or levels.ndim != 2:
+        raise PredictionError(str(path), f"a damaged file ({error})", f"{bits} grey PNG", remedy) from error
+    if levels.dtype not in dtypes or levels.ndim != 2:
         pixels = f"{levels.dtype} pixels of shape {levels.shape}"
         advice = "save it as 8-bit grey PNG without colours and alpha" if levels.ndim > 2 else _SAVE_AS_LEVELS
         remedy = remake_remedy(path, advice)
-        raise PredictionError(str(path), pixels, "8-bit grey, height x width", remedy)
+        raise PredictionError(str(path), pixels, f"{bits} grey, height x width", remedy)
     if (orientation := _exif_orientation(data)) != 1:
         remedy = "save it turned upright, without the EXIF of the photograph"
         raise PredictionError(str(path), f"the EXIF orientation {orientation}", "a prediction stored upright", remedy)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.fine_levels import StoredLevels
 from pipeline.images.png import PngWriter
 from pipeline.shards.prepare import resize_image
 
@@ -72,19 +73,32 @@ def class_indices(probability: Band) -> NDArray[np.uint8]:
 
 
 class ProbabilityWriter:
-    """Writes levels: (1, h, W) to ``<name>.png``, or (K, h, W) to one ``<class>/<name>.png`` for each class."""
+    """Writes levels: (1, h, W) to ``<name>.png``, or (K, h, W) to one ``<class>/<name>.png`` for each class.
+
+    Parameters
+    ----------
+    files : ExitStack
+        Closes the files.
+    folder : Path
+    name : str
+    size : (int, int)
+        Height and width.
+    classes : sequence of str
+    bits : {8, 16}
+        Of the levels.
+    """
 
     def __init__(
-        self, files: ExitStack, folder: Path, name: str, size: tuple[int, int], classes: Sequence[str]
+        self, files: ExitStack, folder: Path, name: str, size: tuple[int, int], classes: Sequence[str], bits: int = 8
     ) -> None:
         folders = [folder]
         if len(classes) > 2:
             folders = [folder / class_name.replace("/", "-") for class_name in classes]
         for class_folder in folders:
             class_folder.mkdir(exist_ok=True)
-        self._writers = [files.enter_context(PngWriter(path / f"{name}.png", *size, 1)) for path in folders]
+        self._writers = [files.enter_context(PngWriter(path / f"{name}.png", *size, 1, bits)) for path in folders]
 
-    def write(self, levels: NDArray[np.uint8]) -> None:
+    def write(self, levels: StoredLevels) -> None:
         """Append rows."""
         for writer, plane in zip(self._writers, levels, strict=True):
             writer.write(plane)

@@ -2,18 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from pipeline.core.counts import round_half_down
 from pipeline.core.errors import PipelineError, PredictionError, Problem, plural
 from pipeline.core.files import atomic_folder, visible_paths
+from pipeline.core.fine_levels import StoredLevels
 from pipeline.core.manifest import remake_remedy
 from pipeline.core.parallel import thread_map
 from pipeline.core.progress import log, progress_bar
 from pipeline.images.foreign import require_levels
-from pipeline.images.png import read_grey, write_png
+from pipeline.images.png import read_stored_levels, write_png
 from pipeline.prediction.recipes import EnsembleRecipe, Run
 from pipeline.raw.splits.fold_table import read_fold_table
 
@@ -31,8 +32,9 @@ def average_predictions(
 ) -> None:
     """Average the probabilities of several runs, image by image.
 
-    The mean of the levels (0 to 255) is rounded to a level, halves down. A level is within 1/510 of the probability
-    that its network returned, so a mean is within 1/255 of the mean of these probabilities.
+    The mean of the levels is rounded to a level, halves down: of 8 bits, 0 to 255, or of 16 bits, 0 to 65535, as the
+    runs have them. A level of 8 bits is within 1/510 of the probability that its network returned, so a mean is within
+    1/255 of the mean of these probabilities.
 
     Parameters
     ----------
@@ -72,16 +74,17 @@ def average_predictions(
 
     def average(name: str) -> tuple[Problem, ...]:
         try:
-            sums = [_sum_levels([root / plane / f"{name}.png" for root in folders_by_id[name]]) for plane in planes]
+            of_runs = [[root / plane / f"{name}.png" for root in folders_by_id[name]] for plane in planes]
+            sums, dtypes = zip(*map(_sum_levels, of_runs), strict=True)
         except PipelineError as error:
             return error.problems
         if recipe.kind == "mask":
             rows = zip(*sums, strict=True)
             write_png(folder / f"{name}.png", np.stack([np.argmax(row, axis=0).astype(np.uint8) for row in rows]))
             return ()
-        for plane, plane_sums in zip(planes, sums, strict=True):
+        for plane, plane_sums, dtype in zip(planes, sums, dtypes, strict=True):
             (folder / plane).mkdir(exist_ok=True)
-            write_png(folder / plane / f"{name}.png", mean_levels(plane_sums, len(folders_by_id[name])))
+            write_png(folder / plane / f"{name}.png", mean_levels(plane_sums, len(folders_by_id[name]), dtype))
         return ()
 
     with atomic_folder(output) as folder:
@@ -95,26 +98,30 @@ def average_predictions(
     log(f"{ensemble}: {plural(len(folders_by_id), f'{split} sample')}, each the mean of {counts} networks")
 
 
-def mean_levels(sums: NDArray[np.uint32], count: int) -> NDArray[np.uint8]:
-    """Return the mean of `count` levels from their sums (H, W), rounded as in `to_levels`; memory holds one row."""
-    return np.stack([round_half_down(row / count) for row in sums])
+def mean_levels(sums: NDArray[np.uint32], count: int, dtype: DTypeLike = np.uint8) -> NDArray[Any]:
+    """Return the mean of `count` levels from their sums (H, W), rounded with halves down; memory holds one row more."""
+    return np.stack([np.ceil(row / count - 0.5).astype(dtype) for row in sums])
 
 
-def _sum_levels(images: Sequence[Path]) -> NDArray[np.uint32]:
-    """Sum the levels that several runs predicted for one image."""
-    first = read_grey(images[0])
+def _sum_levels(images: Sequence[Path]) -> tuple[NDArray[np.uint32], DTypeLike]:
+    """Sum the levels that several runs predicted for one image; also return the type of the levels."""
+    first = read_stored_levels(images[0])
     total = first.astype(np.uint32)
     for path in images[1:]:
-        levels = read_grey(path)
-        if levels.shape != first.shape:
+        levels = read_stored_levels(path)
+        if (levels.shape, levels.dtype) != (first.shape, first.dtype):
             raise PredictionError(
                 str(path),
-                f"a size of {levels.shape}",
-                f"{first.shape} (height, width), the size of {images[0]}",
-                remake_remedy(path, "save the predictions of all runs at the size of the raw images"),
+                f"a size of {levels.shape}, {_bits(levels)} bits",
+                f"{first.shape} (height, width) and {_bits(first)} bits, as {images[0]}",
+                remake_remedy(path, "save the predictions of all runs at the size of the raw images, with equal bits"),
             )
         total += levels
-    return total
+    return total, first.dtype
+
+
+def _bits(levels: StoredLevels) -> int:
+    return 8 * levels.dtype.itemsize
 
 
 def _folders_by_id(

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.counts import to_levels
 from pipeline.core.errors import CheckpointError, ConfigError, ShardError, plural
 from pipeline.core.files import atomic_folder
+from pipeline.core.fine_levels import quantize
 from pipeline.core.parallel import read_ahead, thread_map
 from pipeline.core.progress import log, progress_bar
 from pipeline.images.png import PngWriter
@@ -50,7 +50,8 @@ def predict(
     shards : sequence of Path
         All shards of one split; for a fold, those of the validation samples.
     output : Path
-        Folder of ``<id>.png``: 8-bit grey, as large as the raw image. It is created when all images are complete.
+        Folder of ``<id>.png``: grey, as large as the raw image, 8 bits or those of `recipe`. It is created when all
+        images are complete.
         With two classes and a training loss that counted only the inside of the field of view, probabilities are 0
         outside the field of view of the shard.
     train_shards, folds
@@ -86,11 +87,12 @@ def predict(
                 for band in bands:
                     mask.write(band[0] if band.dtype == np.uint8 else class_indices(band))
                 return
-            probability = ProbabilityWriter(files, folder, ids[row], size, network.classes)
+            probability = ProbabilityWriter(files, folder, ids[row], size, network.classes, recipe.probability_bits)
             for band in bands:
-                probability.write(band if band.dtype == np.uint8 else to_levels(band))
+                probability.write(band if band.dtype == np.uint8 else quantize(band, recipe.probability_bits))
 
-    samples_to_predict = _Samples(network, reader, ids, "classes" if recipe.kind == "mask" else "levels")
+    probability_values: Values = "levels" if recipe.probability_bits == 8 else "probability"
+    samples_to_predict = _Samples(network, reader, ids, "classes" if recipe.kind == "mask" else probability_values)
     with (
         atomic_folder(output) as folder,
         memory_errors(f"{experiment}, {recipe.split} samples", network.memory_remedy()),
@@ -129,8 +131,9 @@ class _Samples:
     network : Predictor
     reader : ShardReader
     ids : sequence of str
-    final : {'levels', 'classes'}
-        What is written.
+    final : {'levels', 'classes', 'probability'}
+        What the device computes where no output is resized: 8-bit levels or class indices, as they are written, or
+        probabilities.
     """
 
     def __init__(self, network: Predictor, reader: ShardReader, ids: Sequence[str], final: Values) -> None:

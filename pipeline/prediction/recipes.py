@@ -11,6 +11,7 @@ from pipeline.training.recipes import Precision, Threads
 Kind = Literal["probability", "mask"]
 TestTime = Literal["none", "horizontal", "flips", "rot90"]
 PredictWith = Literal["best", "last"]
+ProbabilityBits = Literal[8, 16]
 
 
 class SourcedThreshold(NamedTuple):
@@ -47,13 +48,15 @@ class PredictRecipe(Options):
     Parameters
     ----------
     kind : {'probability', 'mask'}
-        ``'probability'``: of the foreground, level / 255; with more than two classes, one folder for each class, with
+        ``'probability'``: of the foreground; with more than two classes, one folder for each class, with
         its name. ``'mask'``, only with more than two classes: the index of the most probable class, after the
         probabilities are resized to the native size.
     precision, threads, tiles, test_time
         See `pipeline.prediction.network.load_predictor`.
     predict_with : {'best', 'last'}
         Which checkpoint of the training run predicts.
+    probability_bits : {8, 16}
+        Of a stored probability: 255 or 65535 is probability 1.
     fold : Fold, optional
         The fold whose samples are predicted: the validation samples of the run.
     """
@@ -66,6 +69,7 @@ class PredictRecipe(Options):
     tiles: Tiles | None = None
     test_time: TestTime
     predict_with: PredictWith = "best"
+    probability_bits: ProbabilityBits = 8
     fold: Fold | None = None
 
 

@@ -117,7 +117,8 @@ def test_two_class_intervals_equal_explicit_resampling(policy):
     counts = confusion(histograms, level)
     scores = compute(POOLED, counts, policy) | {"roc_auc": roc_auc(histograms)}
     weights = resampling_weights(9, 60)
-    result = two_class_intervals(weights, histograms, scores, level, policy)
+    ranks = rng.poisson(histograms.repeat(3, axis=-1)[..., :600])  # other bins, as with 16 bits
+    result = two_class_intervals(weights, histograms, ranks, scores, level, policy)
     assert set(result["macro"]) == {*scores, *MAX_F}
     assert set(result["micro"]) == {"mae", "roc_auc", "pr_auc", *POOLED, *MAX_F}
     for name, values in scores.items():
@@ -133,14 +134,14 @@ def test_two_class_intervals_equal_explicit_resampling(policy):
             weights, lambda ids, m=metric.function: float(m(confusion(histograms[ids].sum(axis=0), level), empty))
         )
         close(result["micro"][name], expected, name)
-    expected = resample(weights, lambda ids: float(average_precision(histograms[ids].sum(axis=0))))
+    expected = resample(weights, lambda ids: float(average_precision(ranks[ids].sum(axis=0))))
     close(result["micro"]["pr_auc"], expected, "pr_auc")
 
 
 def test_unique_resamples_of_few_images_give_same_intervals(monkeypatch):
     histograms = np.random.default_rng(4).poisson(3, (4, 2, 256))
     scores = {"roc_auc": roc_auc(histograms)}
-    arguments = (resampling_weights(4), histograms, scores, 128, "one")
+    arguments = (resampling_weights(4), histograms, histograms, scores, 128, "one")
     result = two_class_intervals(*arguments)
     monkeypatch.setattr(intervals, "_MAX_UNIQUE_IMAGES", 0)
     expected = two_class_intervals(*arguments)

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from rawfiles import write_gif
+from sklearn.metrics import roc_auc_score
 from sources import opened, source
 
 from pipeline.core.errors import PredictionError, RawDataError
+from pipeline.core.fine_levels import quantize
 from pipeline.evaluation.baselines import write_baseline
 from pipeline.evaluation.choice import choose_threshold
 from pipeline.evaluation.evaluate import evaluate
@@ -76,6 +78,45 @@ def test_summary_is_computed_from_image_scores(tmp_path, raw):
         ).all()
     inside, full = (images[images["region"] == region]["pixels"].sum() for region in ("fov", "full"))
     assert inside < full == 3 * 70 * 60
+
+
+def test_sixteen_bits_change_areas_under_curves_only(tmp_path, raw):
+    rng, expected = np.random.default_rng(6), {}
+    for bits in (8, 16):
+        (tmp_path / f"p{bits}").mkdir()
+    for sample in raw.splits["test"]:
+        mask, fov = raw.read_foreground(sample), raw.read_fov(sample) == 1
+        probability = 1 / (1 + np.exp(-rng.normal(np.where(mask, -2.0, -7.0), 2.0)))
+        expected[sample.id] = roc_auc_score(mask[fov], probability[fov])
+        for bits in (8, 16):
+            write_png(tmp_path / f"p{bits}/{sample.id}.png", quantize(probability, bits))
+    tables = {bits: score(raw, tmp_path / f"p{bits}", tmp_path) for bits in (8, 16)}
+    areas = ["roc_auc", "pr_auc"]
+    for coarse, fine in zip(tables[8], tables[16], strict=True):
+        assert set(coarse["probability_levels"]) == {256}
+        assert set(fine["probability_levels"]) == {65536}
+        unchanged = coarse.columns.drop([*areas, "probability_levels"])
+        pd.testing.assert_frame_equal(coarse[unchanged], fine[unchanged])
+    images, summary = (table.query("region == 'fov'") for table in tables[16])
+    assert images.set_index("id")["roc_auc"].to_dict() == pytest.approx(expected, abs=1e-4)
+    intervals = pd.read_csv(tmp_path / "m/intervals.csv").query("region == 'fov' and metric in @areas")
+    assert len(intervals) == 4  # macro and micro
+    assert (intervals["low"] <= intervals["estimate"]).all()
+    assert (intervals["estimate"] <= intervals["high"]).all()
+    lower = tables[8][1].query("region == 'fov'")["roc_auc"]
+    assert (lower < summary["roc_auc"] - 1e-3).all()
+
+
+def test_images_of_eight_bits_among_sixteen_are_listed(tmp_path, raw):
+    predict_truth(raw, tmp_path / "p", "test")
+    for name in ("01", "03"):
+        write_png(tmp_path / f"p/{name}.png", read_levels(tmp_path / f"p/{name}.png", 70, 60).astype(np.uint16) * 257)
+    with pytest.raises(PredictionError) as caught:
+        score(raw, tmp_path / "p", tmp_path)
+    (problem,) = caught.value.problems
+    assert (problem.where, problem.found) == (str(tmp_path / "p/02.png"), "8 bits")
+    assert "16 bits" in problem.remedy
+    assert not (tmp_path / "m").exists()
 
 
 def test_empty_mask_policy_is_applied_and_written(tmp_path, tgs):

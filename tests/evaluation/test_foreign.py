@@ -176,6 +176,21 @@ def test_a_damaged_exif_orientation_is_ignored(tmp_path, exif):
     assert read_grey(tmp_path / "a.png").shape == (4, 4)
 
 
+@pytest.mark.parametrize(("factor", "refused"), [(1, True), (255, True), (257, False), (65535, False)])
+def test_values_of_8_bits_stored_with_16_bits_are_refused(tmp_path, raw, factor, refused):
+    """Masks of 0 and 1, and of 0 and 255; 0 and 257 is what level 1 becomes, 0 and 65535 is a mask."""
+    (tmp_path / "p").mkdir()
+    for sample in raw.splits["test"]:
+        mask = np.zeros((101, 101), np.uint16) if sample.mask is None else raw.read_foreground(sample).astype(np.uint16)
+        mask[0] = np.arange(101) if factor == 257 else 0
+        write_png(tmp_path / "p" / f"{sample.id}.png", mask * np.uint16(factor))
+    if refused:
+        with pytest.raises(PredictionError, match=f"16-bit values of at most {factor}"):
+            use("evaluate", raw, tmp_path / "p", tmp_path)
+    else:
+        use("evaluate", raw, tmp_path / "p", tmp_path)
+
+
 def test_own_predictions_may_be_this_low(tmp_path, raw):
     write_masks(raw, tmp_path / "p", "test", 1)
     fingerprint = Fingerprint(stage="predict", settings={}, code={}, libraries={})

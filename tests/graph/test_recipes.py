@@ -56,6 +56,7 @@ def test_recipe_contains_only_settings_of_its_stage():
     assert moved({"shards": 3}) == {"shard", "test shard"}
     assert moved(keep_probability=True) == set()
     assert moved(ensemble=False) == set()
+    assert moved(probability_bits=16) == {"predict"}
 
 
 def test_recipe_omits_disabled_augmentation():
@@ -73,6 +74,7 @@ def test_prediction_settings_are_not_in_the_training_recipe():
         "precision": "auto",
         "threads": 2,
         "test_time": "none",
+        "probability_bits": 8,
         "predict_with": "best",
     }
     assert moved(tiles=None, test_time="none") == set()

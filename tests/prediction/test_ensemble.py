@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.errors import PredictionError, RawDataError
-from pipeline.images.png import read_grey, write_png
+from pipeline.images.png import read_grey, read_probability, write_png
 from pipeline.prediction.ensemble import average_predictions, mean_levels
 from pipeline.prediction.recipes import EnsembleRecipe
 from pipeline.raw.splits.fold_table import write_fold_table
@@ -49,6 +49,23 @@ def test_mean_is_rounded_mean_of_levels(tmp_path, threads):
         np.testing.assert_array_equal(averaged, np.rint(mean))
         # each level and their mean are rounded: within 1/255 of the mean of the networks' probabilities
         assert np.abs(averaged / 255 - mean / 255).max() <= 1 / 510 + 1e-12
+
+
+def test_mean_of_16_bits_has_16_bits_and_runs_of_other_bits_are_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    planes = []
+    for run in RUNS:
+        (tmp_path / run).mkdir()
+        planes.append(rng.integers(0, 65536, (9, 7), dtype=np.uint16))
+        write_png(tmp_path / run / "x.png", planes[-1])
+    average(tmp_path, RUNS)
+    averaged = read_probability(tmp_path / "out/x.png", 9, 7)
+    assert averaged.dtype == np.uint16
+    np.testing.assert_array_equal(averaged, np.ceil(np.mean(planes, axis=0) - 0.5))
+    write_png(tmp_path / "a-seed2/x.png", planes[0].astype(np.uint8))
+    with pytest.raises(PredictionError, match=r"8 bits[\s\S]*16 bits"):
+        average(tmp_path, RUNS, output="other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_halves_are_rounded_to_the_lower_level():

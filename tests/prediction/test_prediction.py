@@ -28,9 +28,10 @@ from untrained import (
 from pipeline.cli import main as cli
 from pipeline.core.counts import to_levels
 from pipeline.core.errors import CheckpointError, ConfigError, OutputError, PredictionError, RawDataError, ShardError
+from pipeline.core.fine_levels import as_levels, quantize
 from pipeline.images.colours import overlay_classes, paint
 from pipeline.images.figures import VOID_GREY
-from pipeline.images.png import read_levels, write_png
+from pipeline.images.png import read_levels, read_probability, write_png
 from pipeline.prediction import batches, new_images
 from pipeline.prediction import network as networks
 from pipeline.prediction.bands import class_indices, native_bands
@@ -224,6 +225,29 @@ def test_predictions_have_native_size_and_are_named_by_id(tmp_path, shard, activ
     assert sorted(path.name for path in (tmp_path / "p").iterdir()) == [f"tile{n:03}.png" for n in range(12, 17)]
     levels = read_levels(tmp_path / "p/tile012.png", 101, 101)
     assert (levels == to_levels(np.array(probability))).all()
+
+
+@pytest.mark.parametrize("more", [{}, {"tiles": {"size": [32, 32]}}, {"size": [101, 101]}], ids=str)
+def test_sixteen_bits_are_the_same_prediction_with_more_levels(tmp_path, more):
+    """After resizing, in tiles, and without resizing, where a device computes levels of 8 bits."""
+    size = more.pop("size", [48, 64])
+    shard = build(tmp_path / "u.h5", "unlabelled", source("tgs", make_tgs(tmp_path / "TGS", unlabelled=5)), size=size)
+    path = checkpoint(tmp_path / "c.pt", **U2NET)
+    for bits in (8, 16):
+        predict_shard(path, shard, tmp_path / f"p{bits}", probability_bits=bits, **more)
+    stored = []
+    for file in sorted((tmp_path / "p8").iterdir()):
+        fine = read_probability(tmp_path / "p16" / file.name, 101, 101)
+        assert fine.dtype == np.uint16
+        np.testing.assert_array_equal(as_levels(fine), read_levels(file, 101, 101))
+        stored.append(fine)
+    assert len(stored) == 5
+    assert len(np.unique(np.array(stored))) > 100
+    predict_shard(
+        constant_checkpoint(tmp_path / "c.pt", 0.7), shard, tmp_path / "constant", probability_bits=16, **more
+    )
+    expected = quantize(np.array(1 / (1 + math.exp(-0.7))), 16)
+    assert (np.abs(read(tmp_path / "constant/tile012.png").astype(int) - expected) <= 1).all()
 
 
 def test_fov_loss_predicts_zero_outside_field_of_view(tmp_path, drive):
