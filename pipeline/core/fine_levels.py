@@ -32,10 +32,11 @@ def as_levels(stored: StoredLevels) -> NDArray[np.uint8]:
     """Return the nearest level, 0 to 255, of levels of 8 or 16 bits."""
     if stored.dtype == np.uint8:
         return cast(NDArray[np.uint8], stored)
-    return ((stored.astype(np.uint32) + _STEP // 2) // _STEP).astype(np.uint8)
+    return (stored // _STEP).astype(np.uint8) + (stored % _STEP > _STEP // 2)
 
 
 _SIGNIFICANT_BITS = 8
+_BLOCK = 1 << 22
 
 
 def _rank_of_fine_levels() -> NDArray[np.uint16]:
@@ -80,5 +81,9 @@ def rank_histogram(
     """
     if region is not None:
         fine, mask = fine[region], mask[region]
-    codes = _RANKS[fine] + np.uint16(RANKS) * mask
-    return np.bincount(codes.ravel(), minlength=2 * RANKS).reshape(2, RANKS)
+    fine, mask = fine.ravel(), mask.ravel()
+    total = np.zeros(2 * RANKS, np.int64)
+    for start in range(0, fine.size, _BLOCK):  # NumPy needs 8 bytes for each index
+        part = slice(start, start + _BLOCK)
+        total += np.bincount(_RANKS[fine[part]] + np.uint16(RANKS) * mask[part], minlength=2 * RANKS)
+    return total.reshape(2, RANKS)

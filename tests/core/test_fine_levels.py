@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from pipeline.core import fine_levels
 from pipeline.core.counts import joint_histogram, to_levels
 from pipeline.core.fine_levels import FINE_LEVELS, RANKS, as_levels, quantize, rank_histogram
 from pipeline.evaluation.curves import average_precision, roc_auc
@@ -32,6 +33,14 @@ def test_ranks_keep_the_order_of_levels_and_are_finest_at_both_ends():
     starts = np.flatnonzero(np.insert(steps, 0, 1))
     lower = starts[starts < FINE_LEVELS // 2]
     assert (np.diff(lower) <= np.maximum(1, lower[:-1] / 128)).all()
+
+
+def test_blocks_do_not_change_counts(monkeypatch):
+    mask = (FINE % 3 == 0).astype(np.uint8)
+    whole = rank_histogram(FINE, mask)
+    monkeypatch.setattr(fine_levels, "_BLOCK", 1000)
+    np.testing.assert_array_equal(rank_histogram(FINE, mask), whole)
+    assert not rank_histogram(FINE, mask, np.zeros(FINE.shape, bool)).any()
 
 
 def test_areas_of_a_sure_network_equal_those_of_its_probabilities():
