@@ -81,7 +81,7 @@ class Intervals:
             vectorized(weights, histograms, scores)
         else:
             macro = [name for name, metric in METRICS.items() if metric.input != "counts" or metric.reported]
-            two_class_intervals(weights, histograms, dict.fromkeys(macro, scores), THRESHOLD_LEVEL, "one")
+            two_class_intervals(weights, histograms, histograms, dict.fromkeys(macro, scores), THRESHOLD_LEVEL, "one")
         seconds = time.process_time() - started
         return {"": seconds * (RESAMPLES / IN_LOOP if way == "loop over resamples" else 1)}
 
