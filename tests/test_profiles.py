@@ -1,5 +1,6 @@
 """Rules and resources in the profiles exist and fit together."""
 
+import os
 import re
 from pathlib import Path
 
@@ -64,6 +65,15 @@ def test_profiles_use_the_logger_only_where_it_is_installed(monkeypatch, name, i
     settings = yte.process_yaml((ROOT / "profiles" / name / "config.yaml").read_text(), require_use_yte=True)
     assert settings.get("logger") == ("segmentation" if installed else None)
     assert settings["show-failed-logs"] is True
+
+
+@pytest.mark.parametrize(("gpus", "jobs"), [([], os.cpu_count()), (["GPU-aa", "GPU-bb"], 2)])
+def test_gpus_limit_jobs_only_where_there_are_any(monkeypatch, gpus, jobs):
+    """Without a GPU, the threads of the jobs fill the cores that Snakemake was given."""
+    monkeypatch.setattr("sys.argv", ["snakemake"])
+    monkeypatch.setattr("pipeline.core.gpus.usable_gpus", lambda: gpus)
+    settings = yte.process_yaml((ROOT / "profiles/default/config.yaml").read_text(), require_use_yte=True)
+    assert settings["resources"] == [f"gpu={jobs}"]
 
 
 def test_grouped_jobs_use_one_core_each():

@@ -28,7 +28,7 @@ def done(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("tutorials"))
     write_datasets(project.folder / "data/synthetic")
     shutil.copy(ROOT / "config/tutorials-quick.yaml", project.config)
-    project.snakemake("--resources", "gpu=2", timeout=1700)
+    project.snakemake(timeout=1700)
     return project
 
 
