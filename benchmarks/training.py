@@ -96,7 +96,7 @@ LARGE = "A 31M 512"
 SMALL_GPU = 100 * 2**30
 """Bytes of a GPU whose memory does not hold all variants of the large network at once."""
 
-SLOW = (LARGE, "B original 128")
+SLOW = (LARGE, "B original 128", "D lite, crop 288")
 """Not with `--quick` on a CPU: a step takes seconds."""
 
 
